@@ -1,0 +1,135 @@
+"""botocore's errors → ours, in words a person can act on; the most specific rule wins.
+
+``ClientError`` (AWS answered no) is not a ``BotoCoreError`` (we never got that far); SQS keeps its
+modelled names in ``QueryErrorCode`` and answers with legacy ones in ``Code``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from botocore import exceptions as boto
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
+
+MISSING: Final = frozenset(
+    {
+        "QueueDoesNotExist",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "ResourceNotFoundException",
+        "ResourceNotFound",
+        "NoSuchEntity",
+        "NoSuchEntityException",
+        "ParameterNotFound",
+    }
+)
+DENIED: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
+)
+THROTTLED: Final = frozenset(
+    {
+        "RequestThrottled",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "ProvisionedThroughputExceededException",
+    }
+)
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_SKEWED: Final = frozenset({"RequestTimeTooSkewed", "InvalidSignatureException", "SignatureDoesNotMatch"})
+_UNKNOWN_KEY: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
+
+_LOGIN = "check `aws sts get-caller-identity`; sign in with `aws sso login`, or name a profile with --profile"
+
+
+def error_codes(error: ClientError) -> frozenset[str]:
+    """Return every code AWS gave an error: the legacy one and the modelled one."""
+    details = error.response.get("Error", {})
+    return frozenset(str(code) for code in (details.get("Code"), details.get("QueryErrorCode")) if code)
+
+
+def is_missing(error: ClientError) -> bool:
+    """Say whether AWS answered that the resource does not exist."""
+    return bool(error_codes(error) & MISSING)
+
+
+def explain(error: ClientError | BotoCoreError, resource: str = "") -> FifoError:
+    """Turn a botocore error into ours; ``resource`` names what the call was about."""
+    return (
+        _explain_answer(error, resource)
+        if isinstance(error, ClientError)
+        else _explain_failure(error, resource)
+    )
+
+
+@contextmanager
+def calling(resource: str) -> Iterator[None]:
+    """Turn botocore's errors raised inside into ours, about ``resource``."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error, resource) from error
+
+
+def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
+    codes = error_codes(error)
+    about = f" on {resource}" if resource else ""
+    call = f"{error.operation_name}{about}"
+    said = str(error.response.get("Error", {}).get("Message") or "no reason given").rstrip(".")
+    if codes & _EXPIRED:
+        return AwsError(f"{call}: the AWS credentials have expired", hint=_LOGIN)
+    if codes & _UNKNOWN_KEY:
+        return AwsError(f"{call}: AWS does not know these credentials ({said})", hint=_LOGIN)
+    if codes & _SKEWED:
+        return AwsError(
+            f"{call}: AWS refused the signature ({said})",
+            hint="check this machine's clock and the secret key",
+        )
+    if codes & DENIED:
+        return AwsError(f"{call}: permission denied ({said})", hint="ask for the permission that this names")
+    if codes & MISSING:
+        name = resource or "a resource"
+        return NotDeployedError(
+            f"{name} does not exist in this account and region ({error.operation_name})",
+            hint="deploy the pipeline with `fifo-cli deploy`, or check --env, --profile and --region",
+        )
+    if codes & THROTTLED:
+        return AwsError(
+            f"{call}: AWS throttled the call again and again", hint="wait a minute and run the command again"
+        )
+    if any(code.startswith(("KMS", "Kms")) for code in codes):
+        return AwsError(
+            f"{call}: the encryption key refused ({said})", hint="check the key's policy and state in KMS"
+        )
+    return AwsError(f"{call}: AWS refused: {said} ({error.response.get('Error', {}).get('Code', 'no code')})")
+
+
+def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
+    about = f" (for {resource})" if resource else ""
+    match error:
+        case boto.ProfileNotFound():
+            return UsageError(f"{error}", hint="list profiles with `aws configure list-profiles`")
+        case boto.NoRegionError():
+            return UsageError(
+                "no AWS region is set", hint="set region in [pipeline], $AWS_REGION or --region"
+            )
+        case boto.NoCredentialsError() | boto.PartialCredentialsError() | boto.CredentialRetrievalError():
+            return AwsError(f"no usable AWS credentials: {error}", hint=_LOGIN)
+        case boto.TokenRetrievalError() | boto.SSOError():
+            return AwsError(f"the AWS sign-in is not usable: {error}", hint=_LOGIN)
+        case boto.ConnectTimeoutError() | boto.ReadTimeoutError() | boto.HTTPClientError():
+            return AwsError(
+                f"AWS could not be reached{about}: {error}",
+                hint="check the network, --region and --endpoint-url, and `fifo-cli local status`",
+            )
+        case (
+            boto.ParamValidationError() | boto.InvalidEndpointConfigurationError() | boto.InvalidConfigError()
+        ):
+            return UsageError(f"AWS's own checks refused the call{about}: {error}")
+        case _:
+            return AwsError(f"the call to AWS failed{about}: {error}")

@@ -1,0 +1,93 @@
+"""What can go wrong, as a tree, and the exit code of each branch (contract, *exit*).
+
+FifoError
+├── UsageError            2   the command line or fifo.toml is wrong; nothing was touched
+│   └── ConfigError           every problem found in fifo.toml, together
+├── AwsError              3   AWS, or the embedded stack, refused or could not be reached
+│   ├── NotDeployedError      a resource of the pipeline does not exist
+│   └── StackError            the embedded stack is missing, stopped, or will not start
+├── NeedsAttention        1   done, but something needs a look
+├── BusyError            75   another maintenance operation holds this pipeline
+└── Interrupted     130/143   SIGINT or SIGTERM
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command but ``check``."""
+
+    OK = 0
+    ATTENTION = 1
+    USAGE = 2
+    AWS = 3
+    BUSY = 75
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class FifoError(Exception):
+    """A failure a person can act on: what failed and why, and what to do next (``hint``)."""
+
+    exit_code: ExitCode = ExitCode.AWS
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FifoError):
+    """The command line or the configuration is wrong; nothing was touched."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(UsageError):
+    """fifo.toml has problems; ``problems`` holds one line for each."""
+
+    def __init__(self, message: str, problems: Sequence[str] = (), *, hint: str = "") -> None:
+        super().__init__("\n".join([message, *(f"  {problem}" for problem in problems)]), hint=hint)
+        self.problems = tuple(problems)
+
+
+class AwsError(FifoError):
+    """AWS refused, or could not be reached."""
+
+    exit_code = ExitCode.AWS
+
+
+class NotDeployedError(AwsError):
+    """A resource of this pipeline does not exist in this account and region."""
+
+
+class StackError(AwsError):
+    """The embedded stack is not installed, not running, or would not start."""
+
+
+class NeedsAttention(FifoError):
+    """The work is done, but a person should look at it."""
+
+    exit_code = ExitCode.ATTENTION
+
+
+class BusyError(FifoError):
+    """Another maintenance operation holds this pipeline."""
+
+    exit_code = ExitCode.BUSY
+
+
+class Interrupted(FifoError):
+    """SIGINT or SIGTERM arrived; what was in hand is finished or released."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str = "interrupted", *, exit_code: ExitCode = ExitCode.INTERRUPTED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

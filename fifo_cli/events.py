@@ -1,0 +1,55 @@
+"""What happens during an operation, told to whoever listens; without a listener nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Work on one thing begins: ``action`` is a verb ("create", "update", "deliver"), ``name`` the thing."""
+
+    action: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The work announced by :class:`Started` is done; ``detail`` may add a word on how it went."""
+
+    action: str
+    kind: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """AWS is not ready yet and is waited for."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a person should know that does not stop the work."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something worth a line."""
+
+    text: str
+
+
+Event = Started | Finished | Waiting | Warned | Noted
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,100 @@
+"""The enqueuer function: stream records in, messages out, in order, and an honest answer about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from . import clients, runtime
+from .batching import SendReport, send_strictly
+from .journal import Journal, stdout_journal
+from .records import Outgoing, Rules, Skipped, to_message
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+# What a call to SQS, with botocore's retries, may still take when the function's time ends.
+TIME_RESERVE_MS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueuer:
+    """The rules by which records become messages, and the queues they go to."""
+
+    rules: Rules
+    sqs: SQSClient
+    urls: Mapping[str, str]
+    journal: Journal = stdout_journal
+
+    def enqueue(
+        self, records: Iterable[Mapping[str, Any]], *, may_go_on: Callable[[], bool] = lambda: True
+    ) -> SendReport:
+        """Send what the records become, strictly in order within each group, and log each one's fate."""
+        messages: list[Outgoing] = []
+        for record in records:
+            match to_message(record, self.rules):
+                case Skipped(stream_sequence, reason):
+                    self.journal(
+                        "info",
+                        "skipped",
+                        event_id=record["eventID"],
+                        stream_sequence=stream_sequence,
+                        reason=reason,
+                    )
+                case Outgoing() as message:
+                    messages.append(message)
+        report = send_strictly(self.sqs, self.urls, messages, may_go_on=may_go_on)
+        for message, message_id in report.sent:
+            self._log("enqueued" if message.queue == "main" else "parked", message, message_id=message_id)
+        for message, reason in report.unsent:
+            self._log("not enqueued", message, reason=reason)
+        return report
+
+    def _log(
+        self, word: str, message: Outgoing, *, message_id: str | None = None, reason: str | None = None
+    ) -> None:
+        level = "info" if word == "enqueued" else "warning" if word == "parked" else "error"
+        self.journal(
+            level,
+            word,
+            event_id=message.attributes["event_id"],
+            stream_sequence=message.stream_sequence,
+            item_key=message.attributes["item_key"],
+            group=message.group,
+            message_id=message_id,
+            reason=reason or message.reason or None,
+        )
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
+    """Lambda's entry point for the stream's event source mapping.
+
+    Answers with the lowest sequence number that was not sent, from which Lambda retries (Lambda Developer
+    Guide, "Reporting batch item failures"). If nothing at all could be sent because SQS could not be
+    called, raises that error instead: the same retry, but counted in the function's Errors metric.
+    """
+    report = _enqueuer().enqueue(
+        event["Records"], may_go_on=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS
+    )
+    if report.error and not report.sent:
+        raise report.error
+    return {"batchItemFailures": checkpoint(report)}
+
+
+def checkpoint(report: SendReport) -> list[dict[str, str]]:
+    """Return the one item from which Lambda has to retry, or nothing."""
+    if not report.unsent:
+        return []
+    lowest = min((message.stream_sequence for message, _ in report.unsent), key=int)
+    return [{"itemIdentifier": lowest}]
+
+
+@cache
+def _enqueuer() -> Enqueuer:
+    """Build the enqueuer once per execution environment."""
+    settings = runtime.load()
+    sqs = clients.sqs()
+    urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
+    return Enqueuer(Rules(settings, runtime.load_code(settings.message_code)), sqs, urls)

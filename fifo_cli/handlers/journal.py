@@ -1,0 +1,33 @@
+"""One JSON object a line: what the functions log, and ``logs``, ``trace`` and ``audit`` read.
+
+Fields: time (ISO 8601 UTC), level (info, warning, error), message (a fixed word, such as "delivered"),
+and facts: ids, group, sequence, status, attempt, milliseconds. Never a body, never a key's value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Level = Literal["info", "warning", "error"]
+Journal = Callable[..., None]
+
+
+def stdout_journal(level: Level, message: str, **facts: Any) -> None:
+    """Write a line to stdout, which Lambda sends to CloudWatch Logs."""
+    print(line(level, message, **facts), flush=True)  # noqa: T201 - a function's log is its stdout
+
+
+def silent_journal(level: Level, message: str, **facts: Any) -> None:
+    """Log nothing."""
+
+
+def line(level: Level, message: str, **facts: Any) -> str:
+    """Build one line; facts that are None are left out."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    known = {name: value for name, value in facts.items() if value is not None}
+    return json.dumps(
+        {"time": time, "level": level, "message": message, **known}, ensure_ascii=False, default=str
+    )

@@ -1,0 +1,85 @@
+"""The API's keys: read from SSM Parameter Store when first needed, kept in memory, never written anywhere."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.parse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+_NAMES_PER_CALL: Final = 10  # API Reference, GetParameters
+_HIDDEN: Final = "***"
+# Shorter values would blot out ordinary words.
+_REDACTED_MIN: Final = 4
+
+
+class KeysMissingError(Exception):
+    """Parameters that the API needs do not exist; the text names them."""
+
+
+class Keys:
+    """Placeholder name → value, read together and re-read after a rotation; safe to share between threads."""
+
+    def __init__(self, ssm: SSMClient | None, parameters: Mapping[str, str]) -> None:
+        self._ssm = ssm
+        self._parameters = dict(parameters)
+        self._lock = threading.Lock()
+        self._values: dict[str, str] = {}
+        self._seen: set[str] = set()
+        self._generation = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._parameters)
+
+    def current(self) -> tuple[int, Mapping[str, str]]:
+        """Return the values and the generation they belong to, reading them if that was not done yet."""
+        with self._lock:
+            if self._generation == 0:
+                self._read()
+            return self._generation, self._values
+
+    def renew(self, generation: int) -> None:
+        """Read the values again, unless another thread has done so since ``generation``."""
+        with self._lock:
+            if generation == self._generation:
+                self._read()
+
+    def redact(self, text: str) -> str:
+        """Blot out every value ever read, as it is and as JSON and URLs would spell it."""
+        with self._lock:
+            spellings = {form for value in self._seen for form in _spellings(value)}
+        for spelling in sorted(spellings, key=len, reverse=True):
+            text = text.replace(spelling, _HIDDEN)
+        return text
+
+    def _read(self) -> None:
+        """Read all parameters; raises KeysMissingError, or botocore's errors."""
+        found: dict[str, str] = {}
+        wanted = sorted(set(self._parameters.values()))
+        for start in range(0, len(wanted), _NAMES_PER_CALL):
+            assert self._ssm is not None, "there are parameters, so there is a client"
+            names = wanted[start : start + _NAMES_PER_CALL]
+            # Unknown names come back in InvalidParameters, without an error (API Reference, GetParameters).
+            answer = self._ssm.get_parameters(Names=names, WithDecryption=True)
+            found |= {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            raise KeysMissingError(f"no such SSM parameter: {', '.join(missing)}")
+        self._values = {name: found[parameter] for name, parameter in self._parameters.items()}
+        self._seen |= {value for value in found.values() if len(value) >= _REDACTED_MIN}
+        self._generation += 1
+
+
+def _spellings(value: str) -> set[str]:
+    return {
+        value,
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        urllib.parse.quote(value),
+        urllib.parse.quote(value, safe=""),
+        urllib.parse.quote_plus(value),
+    }

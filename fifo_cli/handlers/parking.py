@@ -1,0 +1,81 @@
+"""Parking: a message goes to the DLQ with the reason, before it is deleted from main."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from .identifiers import sqs_id
+from .inbox import Held
+from .records import MESSAGE_BYTES_MAX, legal_text
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+ATTRIBUTES_MAX: Final = 10  # SQS Developer Guide, "Amazon SQS message metadata"
+_REASON_MAX: Final = 500
+
+
+def park(sqs: SQSClient, dlq_url: str, message: Held, *, reason: str, status: int | None, source: str) -> str:
+    """Send a copy to the DLQ, with ``park_*`` attributes, and return its message id.
+
+    The deduplication id is made of the source message's id and the operation, so a repeat within five
+    minutes makes no second copy; the original id would be swallowed if it was used there before.
+    Raises botocore's errors; the message is then still only in its old place.
+    """
+    extra: dict[str, Any] = {}
+    if header := message.system.get("AWSTraceHeader"):
+        extra["MessageSystemAttributes"] = {"AWSTraceHeader": {"DataType": "String", "StringValue": header}}
+    answer = sqs.send_message(
+        QueueUrl=dlq_url,
+        MessageBody=message.body,
+        MessageGroupId=message.group,
+        MessageDeduplicationId=sqs_id(f"park-{message.message_id}"),
+        MessageAttributes=_attributes(message, reason=reason, status=status, source=source),
+        **extra,
+    )
+    return answer["MessageId"]
+
+
+def _attributes(message: Held, *, reason: str, status: int | None, source: str) -> dict[str, Any]:
+    """The message's own attributes, and as many of ours as the limits on count and size leave room for."""
+    own = {
+        name: {
+            key: value
+            for key, value in attribute.items()
+            if key in ("DataType", "StringValue", "BinaryValue")
+        }
+        for name, attribute in message.attributes.items()
+        if not name.startswith("park_")
+    }
+    room = (
+        MESSAGE_BYTES_MAX
+        - len(message.body.encode())
+        - sum(_size(name, value) for name, value in own.items())
+    )
+    ours = {
+        "park_reason": legal_text(reason[:_REASON_MAX]),
+        "park_status": str(status) if status is not None else None,
+        "park_at": datetime.fromtimestamp(time.time(), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z"),
+        "park_from": source,
+    }
+    for name, text in ours.items():
+        if text is None or len(own) >= ATTRIBUTES_MAX:
+            continue
+        attribute = {"DataType": "String", "StringValue": text}
+        if _size(name, attribute) <= room:
+            own[name] = attribute
+            room -= _size(name, attribute)
+    return own
+
+
+def _size(name: str, attribute: dict[str, Any]) -> int:
+    value = attribute.get("BinaryValue", attribute.get("StringValue", ""))
+    return (
+        len(name.encode())
+        + len(attribute["DataType"])
+        + len(value if isinstance(value, bytes) else value.encode())
+    )

@@ -1,0 +1,95 @@
+"""The functions' settings, read from the zip's ``settings.json``, and the user's own code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+SETTINGS_FILE: Final = Path(__file__).with_name("settings.json")
+
+
+class UserCodeError(Exception):
+    """The user's module or function cannot be loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One HTTP API; times are in seconds."""
+
+    url: str
+    method: str
+    timeout: float
+    headers: Mapping[str, str]
+    keys: Mapping[str, str]
+    success: tuple[str, ...]
+    permanent: tuple[str, ...]
+    on_permanent: str
+    give_up_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What both functions know of their pipeline; ``run_needs`` is what a message may take, in seconds."""
+
+    pipeline: str
+    main: str
+    dlq: str
+    events: tuple[str, ...]
+    where: str | None
+    body: str | None
+    group: str | None
+    messages_per_run: int
+    run_needs: float
+    apis: tuple[Api, ...]
+    message_code: str | None
+    request_code: str | None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Every header placeholder → its SSM parameter."""
+        return {name: parameter for api in self.apis for name, parameter in api.keys.items()}
+
+
+def from_document(document: Mapping[str, Any]) -> Runtime:
+    """Build a Runtime from the document that ``fifo-cli`` writes."""
+    message, code = document["message"], document["code"]
+    return Runtime(
+        pipeline=document["pipeline"],
+        main=document["queues"]["main"],
+        dlq=document["queues"]["dlq"],
+        events=tuple(message["events"]),
+        where=message["where"],
+        body=message["body"],
+        group=message["group"],
+        messages_per_run=document["messages_per_run"],
+        run_needs=document["run_needs"],
+        apis=tuple(
+            Api(**{**api, "success": tuple(api["success"]), "permanent": tuple(api["permanent"])})
+            for api in document["apis"]
+        ),
+        message_code=code["message"],
+        request_code=code["request"],
+    )
+
+
+def load() -> Runtime:
+    """Read the settings that were packed beside this module."""
+    return from_document(json.loads(SETTINGS_FILE.read_text(encoding="utf-8")))
+
+
+def load_code(reference: str | None) -> Callable[..., Any] | None:
+    """Import ``module:function``; raises UserCodeError, with the reason, if that fails."""
+    if reference is None:
+        return None
+    module_name, _, function_name = reference.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (Exception, SystemExit) as error:  # whatever the user's module does when imported
+        raise UserCodeError(f"{reference} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise UserCodeError(f"{reference} is {type(function).__name__}, not a function")
+    return function  # type: ignore[no-any-return]

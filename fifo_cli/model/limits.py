@@ -1,0 +1,38 @@
+"""AWS's limits, each with the document it comes from."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+# SQS Developer Guide, "Amazon SQS message quotas"; API Reference, SendMessage and CreateQueue.
+MESSAGE_BYTES_MAX: Final = 1_048_576
+MESSAGE_ATTRIBUTES_MAX: Final = 10
+BATCH_ENTRIES_MAX: Final = 10
+RECEIVE_MAX: Final = 10
+RETENTION_MIN: Final = timedelta(seconds=60)
+RETENTION_MAX: Final = timedelta(days=14)
+MAX_RECEIVES_MAX: Final = 1000
+
+# Lambda Developer Guide, "Lambda quotas"; a function name has at most 64 characters.
+FUNCTION_NAME_MAX: Final = 64
+FUNCTION_MEMORY_MIN: Final = 128
+FUNCTION_MEMORY_MAX: Final = 10_240
+FUNCTION_TIMEOUT_MAX: Final = timedelta(minutes=15)
+ZIP_BYTES_MAX: Final = 52_428_800
+
+# The longest name derived from the pipeline's is a function's and its role's: NAME-enqueuer.
+PIPELINE_NAME_MAX: Final = FUNCTION_NAME_MAX - len("-enqueuer")
+
+# DynamoDB Developer Guide, "Quotas": an item, names and values together.
+ITEM_BYTES_MAX: Final = 400 * 1024
+BATCH_WRITE_ITEMS_MAX: Final = 25
+
+# CloudWatch Logs API Reference, PutRetentionPolicy: the days that are possible.
+LOG_RETENTION_DAYS: Final = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+
+# Systems Manager API Reference, GetParameters: at most ten names a call.
+PARAMETERS_PER_CALL: Final = 10
+PARAMETER_VALUE_BYTES_MAX: Final = 4096

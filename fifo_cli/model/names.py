@@ -1,0 +1,99 @@
+"""Every name, ARN and tag of a pipeline, derived once (contract, *Names in AWS*)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+PIPELINE_TAG: Final = "fifo-cli:pipeline"
+VERSION_TAG: Final = "fifo-cli:version"
+LIVE_ALIAS: Final = "live"
+
+QueueRole = Literal["main", "dlq", "hold"]
+QUEUE_ROLES: Final[tuple[QueueRole, ...]] = ("main", "dlq", "hold")
+FunctionRole = Literal["enqueuer", "worker"]
+FUNCTION_ROLES: Final[tuple[FunctionRole, ...]] = ("enqueuer", "worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one pipeline's resources."""
+
+    pipeline: str
+
+    @property
+    def main(self) -> str:
+        return f"{self.pipeline}.fifo"
+
+    @property
+    def dlq(self) -> str:
+        return f"{self.pipeline}-dlq.fifo"
+
+    @property
+    def hold(self) -> str:
+        return f"{self.pipeline}-hold.fifo"
+
+    @property
+    def stream_failures(self) -> str:
+        return f"{self.pipeline}-stream-failures"
+
+    def queue(self, role: QueueRole) -> str:
+        """Return the AWS name of the queue that the command line calls ``role``."""
+        return {"main": self.main, "dlq": self.dlq, "hold": self.hold}[role]
+
+    def function(self, role: FunctionRole) -> str:
+        """Return the name of a function, and of its IAM role."""
+        return f"{self.pipeline}-{role}"
+
+    def log_group(self, role: FunctionRole) -> str:
+        return f"/aws/lambda/{self.function(role)}"
+
+    def schedule(self, number: int) -> str:
+        """Return the name of the ``number``-th schedule, counted from 1."""
+        return f"{self.pipeline}-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pipeline lives; with it, names become ARNs."""
+
+    account: str
+    region: str
+    partition: str = "aws"
+
+    def _arn(self, service: str, resource: str, *, region: bool = True) -> str:
+        return f"arn:{self.partition}:{service}:{self.region if region else ''}:{self.account}:{resource}"
+
+    def queue(self, name: str) -> str:
+        return self._arn("sqs", name)
+
+    def function(self, name: str, qualifier: str = "") -> str:
+        return self._arn("lambda", f"function:{name}" + (f":{qualifier}" if qualifier else ""))
+
+    def role(self, name: str) -> str:
+        return self._arn("iam", f"role/{name}", region=False)
+
+    def log_group(self, name: str) -> str:
+        return self._arn("logs", f"log-group:{name}")
+
+    def table(self, name: str) -> str:
+        return self._arn("dynamodb", f"table/{name}")
+
+    def stream(self, table: str, label: str = "*") -> str:
+        return f"{self.table(table)}/stream/{label}"
+
+    def parameter(self, name: str) -> str:
+        return self._arn("ssm", f"parameter/{name.lstrip('/')}")
+
+    def rule(self, name: str) -> str:
+        return self._arn("events", f"rule/{name}")
+
+    def schedule(self, name: str) -> str:
+        """Return the ARN of an EventBridge Scheduler schedule in the default group."""
+        return self._arn("scheduler", f"schedule/default/{name}")
+
+    def key(self, key: str) -> str:
+        """Return a KMS key's ARN for a key id, alias or ARN."""
+        if key.startswith("arn:"):
+            return key
+        return self._arn("kms", key if key.startswith("alias/") else f"key/{key}")

@@ -1,0 +1,106 @@
+"""A problem in fifo.toml, as a person reads it: the key, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+_FOUND_MAX = 60
+_TYPES = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with one key."""
+
+    key: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.found}; must be {self.allowed}"
+
+
+def problems_of(error: ValidationError, *, prefix: tuple[str, ...]) -> list[Problem]:
+    """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or"."""
+    found: dict[str, Problem] = {}
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # its values are the problem, each reported by itself
+        problem = _problem(detail, prefix)
+        before = found.get(problem.key)
+        if before and before.allowed != problem.allowed:
+            problem = Problem(problem.key, problem.found, f"{before.allowed} or {problem.allowed}")
+        found[problem.key] = problem
+    return list(found.values())
+
+
+def _problem(detail: ErrorDetails, prefix: tuple[str, ...]) -> Problem:
+    key = _key((*prefix, *detail["loc"]))
+    kind = detail["type"]
+    if kind == "missing":
+        return Problem(key, "missing", "given")
+    if kind == "extra_forbidden":
+        return Problem(key, "unknown key", f"left out{_suggestion(str(detail['loc'][-1]), prefix)}")
+    return Problem(key, f"found {_show(detail['input'])}", _allowed(detail))
+
+
+def _allowed(detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _TYPES:
+        return _TYPES[kind]
+    if kind == "too_short":
+        return "a list with at least one value"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return str(context["expected"])
+    message = detail["msg"]
+    return message.removeprefix("Input should be ").removeprefix("Input should ")
+
+
+def _key(parts: tuple[int | str, ...]) -> str:
+    """Join a location to a key; pydantic's names of union branches and mapping keys are no part of it."""
+    key = ""
+    for part in parts:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif (
+            part == "[key]"
+            or part.startswith(("function-", "constrained-", "tuple["))
+            or part in ("int", "str")
+        ):
+            continue
+        else:
+            key += f".{part}" if key else part
+    return key
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    if isinstance(value, bool):
+        text = str(value).lower()
+    return text if len(text) <= _FOUND_MAX else text[: _FOUND_MAX - 1] + "…"
+
+
+def _suggestion(name: str, prefix: tuple[str, ...]) -> str:
+    from fifo_cli.model import settings  # noqa: PLC0415 - the tables' own keys; imported late as they import this
+
+    table = getattr(settings, prefix[0].capitalize(), None)
+    known = list(getattr(table, "model_fields", ()))
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})" if known else ""

@@ -1,0 +1,548 @@
+"""fifo.toml → Settings: read, overlaid with ``[env.NAME]``, and checked, all complaints at once.
+
+The tables and their keys are the contract's; what each value may be is said here and nowhere else,
+and ``json_schema`` derives the published schema from it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import available_timezones
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from fifo_cli.errors import ConfigError
+from fifo_cli.model import limits
+from fifo_cli.model.problems import Problem, problems_of
+from fifo_cli.model.schedules import check_expression
+from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_duration
+
+CONFIG_FILE: Final = "fifo.toml"
+# Time the worker keeps at the end of a run to delete, park and release what it holds.
+RUN_RESERVE: Final = timedelta(seconds=5)
+_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rule:
+    """A check in a type's annotation: raises ValueError saying what is allowed; ``before`` pydantic's own."""
+
+    check: Callable[[Any], Any]
+    schema: dict[str, Any] | None = None
+    before: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        wrap = core_schema.no_info_before_validator_function if self.before else _after
+        return wrap(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return self.schema if self.schema is not None else handler(schema)
+
+
+def _after(check: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
+    return core_schema.no_info_after_validator_function(check, schema)
+
+
+def _duration(low: timedelta, high: timedelta) -> _Rule:
+    """A duration between two bounds, both allowed."""
+    said = f'a duration from "{format_duration(low)}" to "{format_duration(high)}", such as "90s" or "15m"'
+
+    def check(value: object) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            duration = parse_duration(value if isinstance(value, str) else "")
+        except ValueError:
+            raise ValueError(said) from None
+        if not low <= duration <= high:
+            raise ValueError(said)
+        return duration
+
+    return _Rule(check, {"type": "string", "pattern": DURATION_PATTERN, "description": said}, before=True)
+
+
+def _matching(pattern: str, said: str) -> _Rule:
+    """A string that matches ``pattern`` wholly; ``said`` is what a person is told."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            raise ValueError(said)
+        return value
+
+    return _Rule(check, {"type": "string", "pattern": f"^(?:{pattern})$", "description": said})
+
+
+def _checked(check: Callable[[str], object]) -> _Rule:
+    """A string that ``check`` accepts without raising ValueError."""
+
+    def apply(value: str) -> str:
+        check(value)
+        return value
+
+    return _Rule(apply)
+
+
+def _compile(expression: str) -> None:
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        reason = str(error).splitlines()[0].rstrip(":. ")
+        raise ValueError(f"a JMESPath expression ({reason})") from None
+
+
+def _known_timezone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValueError('an IANA time zone, such as "America/Los_Angeles"')
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("a list with at least one value")
+    return values
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("values that differ from one another")
+    return _some(values)
+
+
+def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
+    if values[0] > values[1]:
+        raise ValueError("[warning, critical] with warning not above critical")
+    return values
+
+
+def _status_pattern(value: int | str) -> str:
+    text = str(value).lower()
+    if re.fullmatch(r"[1-5](xx|\d\d)", text) is None:
+        raise ValueError('an HTTP status such as 204, or a class such as "2xx"')
+    return text
+
+
+_STATUS_SCHEMA: Final = {
+    "anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[1-5](xx|[0-9]{2})$"}]
+}
+_LISTED: Final = _Rule(_tuple, before=True)
+
+PipelineName = Annotated[
+    str,
+    _matching(
+        rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{limits.PIPELINE_NAME_MAX - 1}}}",
+        f"1 to {limits.PIPELINE_NAME_MAX} letters, digits, hyphens or underscores, a letter or digit first",
+    ),
+]
+Region = Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-\d", 'an AWS region, such as "us-west-2"')]
+TableName = Annotated[
+    str, _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, dots, hyphens or underscores")
+]
+KeyAttribute = Annotated[
+    str,
+    _matching(
+        r"[^:]{1,255}(:(S|N|B))?",
+        'an attribute name, with its type after a colon unless it is a string: "id", "created:N"',
+    ),
+]
+Expression = Annotated[str, _checked(_compile)]
+Events = Annotated[tuple[Literal["INSERT", "MODIFY", "REMOVE"], ...], _LISTED, _Rule(_unique)]
+Retention = Annotated[timedelta, _duration(limits.RETENTION_MIN, limits.RETENTION_MAX)]
+Schedules = Annotated[tuple[Annotated[str, _checked(check_expression)], ...], _LISTED, _Rule(_unique)]
+Timezone = Annotated[str, _checked(_known_timezone)]
+PythonRuntime = Annotated[str, _matching(r"python3\.(1[1-9]|[2-9]\d)", '"python3.11" or newer')]
+FunctionTimeout = Annotated[timedelta, _duration(timedelta(seconds=10), limits.FUNCTION_TIMEOUT_MAX)]
+LogRetention = Annotated[timedelta, _duration(timedelta(days=1), timedelta(days=3653))]
+PolicyArn = Annotated[str, _matching(r"arn:.+:policy/.+", "the ARN of an IAM policy")]
+TopicArn = Annotated[str, _matching(r"arn:[^:]+:sns:.+", "the ARN of an SNS topic")]
+Names = Annotated[tuple[str, ...], _LISTED]
+Url = Annotated[str, _matching(r"https?://[^\s/]+(/\S*)?", "an http:// or https:// URL")]
+ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
+HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
+Placeholder = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores")]
+Parameter = Annotated[str, _matching(r"/?[A-Za-z0-9_./-]{1,1011}", "the name of an SSM parameter")]
+StatusPattern = Annotated[int | str, _Rule(_status_pattern, _STATUS_SCHEMA)]
+Statuses = Annotated[tuple[StatusPattern, ...], _LISTED]
+SomeStatuses = Annotated[Statuses, _Rule(_some)]
+CodeReference = Annotated[str, _matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", '"module:function"')]
+Age = Annotated[timedelta, _duration(timedelta(0), limits.RETENTION_MAX)]
+Count = Annotated[int, Field(ge=0)]
+Counts = Annotated[tuple[Count, Count], _LISTED, _Rule(_ascending)]
+Ages = Annotated[tuple[Age, Age], _LISTED, _Rule(_ascending)]
+TagKey = Annotated[
+    str,
+    _matching(
+        r"(?!aws:|fifo-cli:)[\w .:/=+@-]{1,128}",
+        "1 to 128 letters, digits and _.:/=+-@, not starting with aws: or fifo-cli:",
+    ),
+]
+TagValue = Annotated[str, _matching(r"[\w .:/=+@-]{0,256}", "up to 256 letters, digits and _.:/=+-@")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Pipeline(_Table):
+    """The pipeline itself."""
+
+    name: PipelineName = Field(description="prefix of every resource")
+    region: Region | None = None
+
+
+class Table(_Table):
+    """The DynamoDB table whose new items become messages."""
+
+    name: TableName
+    create: bool = Field(default=True, description="false: the table exists; only its stream is switched on")
+    partition_key: KeyAttribute = "id"
+    sort_key: KeyAttribute | None = None
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """The key attributes as (name, type), the partition key first."""
+        texts = [text for text in (self.partition_key, self.sort_key) if text]
+        return tuple((name, kind or "S") for name, _, kind in (text.partition(":") for text in texts))
+
+
+class Message(_Table):
+    """How an item becomes a message."""
+
+    events: Events = ("INSERT",)
+    where: Expression | None = None
+    body: Expression | None = None
+    group: Expression | None = None
+
+
+class Queue(_Table):
+    """The FIFO queues."""
+
+    retention: Retention = limits.RETENTION_MAX
+    high_throughput: bool = False
+    kms_key: str | None = Field(default=None, min_length=1)
+    max_receives: int = Field(
+        default=limits.MAX_RECEIVES_MAX, ge=1, le=limits.MAX_RECEIVES_MAX, description="SQS's backstop only"
+    )
+
+
+class Schedule(_Table):
+    """When the worker runs."""
+
+    expressions: Schedules = ("rate(5 minutes)",)
+    timezone: Timezone | None = None
+    messages_per_run: int = Field(default=10, ge=1, le=10_000)
+
+
+class Functions(_Table):
+    """The two Lambda functions."""
+
+    runtime: PythonRuntime = "python3.13"
+    architecture: Literal["arm64", "x86_64"] = "arm64"
+    memory: int = Field(
+        default=256, ge=limits.FUNCTION_MEMORY_MIN, le=limits.FUNCTION_MEMORY_MAX, description="MiB"
+    )
+    timeout: FunctionTimeout = timedelta(seconds=60)
+    log_retention: LogRetention = timedelta(days=30)
+    permissions_boundary: PolicyArn | None = None
+    subnets: Names = ()
+    security_groups: Names = ()
+
+
+class Api(_Table):
+    """One HTTP API that gets the messages."""
+
+    url: Url
+    method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
+    timeout: ApiTimeout = timedelta(seconds=10)
+    headers: dict[HeaderName, str] = Field(default_factory=dict)
+    keys: dict[Placeholder, Parameter] = Field(default_factory=dict)
+    success: SomeStatuses = ("2xx",)
+    permanent: Statuses = ("400", "404", "409", "410", "413", "415", "422")
+    on_permanent: Literal["park", "block"] = "park"
+    give_up_after: Age = timedelta(0)
+
+
+class Handlers(_Table):
+    """The user's own code."""
+
+    source: str = Field(min_length=1)
+    message: CodeReference | None = None
+    request: CodeReference | None = None
+
+
+class Check(_Table):
+    """Thresholds of ``check`` and the alarms, each [warning, critical]."""
+
+    depth: Counts = (1000, 10_000)
+    age: Ages = (timedelta(minutes=15), timedelta(hours=1))
+    dlq: Counts = (1, 10)
+
+
+class Alarms(_Table):
+    """CloudWatch alarms on the same numbers."""
+
+    sns_topic: TopicArn | None = None
+
+
+class Settings(_Table):
+    """One pipeline, as fifo.toml describes it, with every default filled in."""
+
+    pipeline: Pipeline
+    table: Table
+    message: Message = Message()
+    queue: Queue = Queue()
+    schedule: Schedule = Schedule()
+    functions: Functions = Functions()
+    api: Annotated[tuple[Api, ...], _LISTED, _Rule(_some)]
+    handlers: Handlers | None = None
+    check: Check = Check()
+    alarms: Alarms | None = None
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Every header placeholder of every API → its SSM parameter."""
+        return {name: parameter for api in self.api for name, parameter in api.keys.items()}
+
+    @property
+    def run_needs(self) -> timedelta:
+        """The time a run must have left before it starts a message: every API may take its whole timeout."""
+        return sum((api.timeout for api in self.api), timedelta(0)) + RUN_RESERVE
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A fifo.toml that has been read: its settings and where it lies."""
+
+    settings: Settings
+    path: Path
+    env: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    @property
+    def source(self) -> Path | None:
+        """The folder of the user's own code, if there is any."""
+        return self.folder / self.settings.handlers.source if self.settings.handlers else None
+
+
+def find_config(start: Path) -> Path | None:
+    """Return fifo.toml in ``start`` or its nearest parent that has one."""
+    return next(
+        (path for folder in (start, *start.parents) if (path := folder / CONFIG_FILE).is_file()), None
+    )
+
+
+def load(path: Path, *, env: str | None = None) -> Project:
+    """Read and check a fifo.toml; raise ConfigError with every problem found."""
+    document = _read(path)
+    overlays = document.pop("env", {})
+    if not isinstance(overlays, dict):
+        raise ConfigError(
+            f"{path} has problems:", ["env: found a value; must be tables such as [env.prod.pipeline]"]
+        )
+    if env is not None:
+        document = _overlay(document, _environment(path, overlays, env))
+    settings, problems = _validate(document)
+    known = set(Settings.model_fields)
+    for name, tables in overlays.items():
+        unknown = sorted(set(tables) - known) if isinstance(tables, dict) else ["(not a table)"]
+        problems += [
+            Problem(f"env.{name}.{key}", "found", f"one of {', '.join(sorted(known))}") for key in unknown
+        ]
+    project = Project(settings, path, env) if settings else None
+    if project and project.source and not project.source.is_dir():
+        problems.append(Problem("handlers.source", repr(str(project.source)), "an existing folder"))
+    if problems or project is None:
+        where = f"{path} (with --env {env})" if env else str(path)
+        raise ConfigError(
+            f"{where} has {len(problems)} problem{'s' if len(problems) != 1 else ''}:",
+            [str(problem) for problem in problems],
+            hint="mend them and run the command again; `fifo-cli schema` prints what is allowed",
+        )
+    return project
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist", hint="write one with `fifo-cli init`") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not TOML: {error}", hint="mend that line and run the command again"
+        ) from None
+
+
+def _environment(path: Path, overlays: dict[str, Any], env: str) -> dict[str, Any]:
+    overlay = overlays.get(env)
+    if not isinstance(overlay, dict):
+        known = ", ".join(sorted(overlays)) or "none"
+        raise ConfigError(f"{path} has no [env.{env}] tables; environments there: {known}")
+    return overlay
+
+
+def _overlay(base: Any, top: Any) -> Any:
+    """Lay ``top`` over ``base``: tables merge key by key, anything else is replaced."""
+    if isinstance(base, list) and len(base) == 1 and isinstance(top, dict):
+        return [_overlay(base[0], top)]
+    if not (isinstance(base, dict) and isinstance(top, dict)):
+        return top
+    merged = dict(base)
+    for key, value in top.items():
+        merged[key] = _overlay(base[key], value) if key in base else value
+    return merged
+
+
+def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem]]:
+    """Check table by table, so that rules over several tables run on those that are sound."""
+    problems: list[Problem] = []
+    sound: dict[str, Any] = {}
+    if isinstance(document.get("api"), dict):
+        document = {**document, "api": [document["api"]]}
+    for name, field in Settings.model_fields.items():
+        if name not in document:
+            if field.is_required():
+                problems.append(Problem(name, "missing", f"a [{name}] table"))
+            else:
+                sound[name] = field.get_default(call_default_factory=True)
+            continue
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+        try:
+            sound[name] = adapter.validate_python(document[name])
+        except ValidationError as error:
+            problems += problems_of(error, prefix=(name,))
+    problems += [
+        Problem(key, "unknown table", f"one of {', '.join(Settings.model_fields)}, env")
+        for key in document
+        if key not in Settings.model_fields
+    ]
+    problems += _combinations(sound)
+    return (None if problems else Settings.model_construct(**sound)), problems
+
+
+def _combinations(sound: Mapping[str, Any]) -> list[Problem]:
+    """Check what no single value can tell."""
+    found: list[Problem] = []
+    apis: tuple[Api, ...] = sound.get("api", ())
+    functions: Functions | None = sound.get("functions")
+    handlers: Handlers | None = sound.get("handlers")
+    table: Table | None = sound.get("table")
+    if table and len({name for name, _ in table.keys}) < len(table.keys):
+        found.append(Problem("table.sort_key", repr(table.sort_key), "another attribute than partition_key"))
+    if functions and bool(functions.subnets) != bool(functions.security_groups):
+        found.append(
+            Problem("functions", "subnets without security_groups or the reverse", "both or neither")
+        )
+    if functions and functions.log_retention % timedelta(days=1):
+        found.append(
+            Problem("functions.log_retention", format_duration(functions.log_retention), "whole days")
+        )
+    elif functions and functions.log_retention.days not in limits.LOG_RETENTION_DAYS:
+        days = ", ".join(f"{day}d" for day in limits.LOG_RETENTION_DAYS)
+        found.append(
+            Problem("functions.log_retention", format_duration(functions.log_retention), f"one of {days}")
+        )
+    if functions and apis:
+        needs = sum((api.timeout for api in apis), RUN_RESERVE)
+        if needs > functions.timeout:
+            said = (
+                f"at least {format_duration(needs)}: the timeouts of all [api] tables and"
+                f" {format_duration(RUN_RESERVE)} to finish cleanly"
+            )
+            found.append(Problem("functions.timeout", format_duration(functions.timeout), said))
+    if handlers and not (handlers.message or handlers.request):
+        found.append(Problem("handlers", "only source", "message, request or both beside it"))
+    if handlers and handlers.request and len(apis) > 1:
+        found.append(
+            Problem("handlers.request", f"beside {len(apis)} [[api]] tables", "one [api] when request is set")
+        )
+    for number, api in enumerate(apis):
+        found += _api_combinations(api, f"api[{number}]" if len(apis) > 1 else "api")
+    return found + _key_clashes(apis)
+
+
+def _api_combinations(api: Api, key: str) -> list[Problem]:
+    found: list[Problem] = []
+    for header, value in api.headers.items():
+        found += [
+            Problem(
+                f"{key}.headers.{header}",
+                f"{{{name}}}",
+                f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})",
+            )
+            for name in _PLACEHOLDER.findall(value)
+            if name not in api.keys
+        ]
+        if re.search(r"[^\t\x20-\x7e]", value):
+            found.append(Problem(f"{key}.headers.{header}", repr(value), "printable ASCII"))
+    both = sorted({str(status) for status in api.success} & {str(status) for status in api.permanent})
+    if both:
+        found.append(Problem(f"{key}.permanent", ", ".join(both), "statuses that are not in success as well"))
+    return found
+
+
+def _key_clashes(apis: tuple[Api, ...]) -> list[Problem]:
+    """One placeholder name means one parameter in the whole pipeline."""
+    first: dict[str, str] = {}
+    return [
+        Problem(
+            f"api[{number}].keys.{name}", repr(parameter), f"{first[name]!r} as in the first, or another name"
+        )
+        for number, api in enumerate(apis)
+        for name, parameter in api.keys.items()
+        if first.setdefault(name, parameter) != parameter
+    ]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of fifo.toml (draft 2020-12)."""
+    schema = Settings.model_json_schema(mode="validation")
+    definitions = schema["$defs"]
+    api = {"$ref": "#/$defs/Api"}
+    schema["properties"]["api"] = {
+        "anyOf": [api, {"type": "array", "items": api, "minItems": 1}],
+        "description": "one [api], or [[api]] several times: called in order",
+    }
+    overlay = {
+        name: {"anyOf": [{"type": "object"}, {"type": "array"}]} if name == "api" else {"type": "object"}
+        for name in Settings.model_fields
+    }
+    definitions["Overlay"] = {"type": "object", "properties": overlay, "additionalProperties": False}
+    schema["properties"]["env"] = {
+        "type": "object",
+        "additionalProperties": {"$ref": "#/$defs/Overlay"},
+        "description": "--env NAME: these tables overlay the ones above",
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": CONFIG_FILE,
+    }

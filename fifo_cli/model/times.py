@@ -1,0 +1,59 @@
+"""Durations (``90s``, ``15m``, ``2h``, ``7d``) and instants (ISO 8601, or a duration before now)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION_PATTERN = r"^\d{1,9}[smhd]$"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read ``90s``, ``15m``, ``2h`` or ``7d``; raise ValueError on anything else."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'not a duration: {text!r}; write "90s", "15m", "2h" or "7d"')
+    try:
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    except OverflowError:
+        raise ValueError(f"too long a duration: {text!r}") from None
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration in the largest unit that holds it exactly: 7d, 36h, 90s."""
+    seconds = int(value.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def parse_instant(text: str, *, now: datetime) -> datetime:
+    """Read an ISO 8601 time, or a duration before ``now``; raise ValueError on anything else.
+
+    A time without an offset is UTC, as everything this program prints.
+    """
+    if _DURATION.fullmatch(text.strip()):
+        try:
+            return now - parse_duration(text)
+        except OverflowError:
+            raise ValueError(f"too long ago: {text!r}") from None
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(
+            f'not a time: {text!r}; write ISO 8601 ("2026-01-02T03:04:05Z") or a duration ("2h" ago)'
+        ) from None
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def iso(instant: datetime) -> str:
+    """Write an instant as the contract does: ISO 8601, UTC, milliseconds."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_epoch_ms(milliseconds: int) -> datetime:
+    """Turn SQS's and CloudWatch's epoch milliseconds into an instant."""
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
