@@ -217,25 +217,21 @@ class _Box:
 
 def _exchange(client: httpx.Client, request: httpx.Request) -> _Answer:
     response = client.send(request, stream=True)
+    body = b""
     try:
-        body = b""
-        for chunk in response.iter_raw():
+        for chunk in response.iter_bytes():
             body += chunk
             if len(body) > _ANSWER_BYTES_MAX:
                 break
+    except httpx.HTTPError:
+        pass  # the API has decided when it sent the status; the rest only explains it
     finally:
         response.close()
-    text = " ".join(_decoded(response, body).split())
+    text = " ".join(body.decode("utf-8", "replace").split())
     printable = "".join(character if character.isprintable() else "?" for character in text)
     return _Answer(
         response.status_code, printable[:_SNIPPET_MAX], retry_after(response.headers.get("Retry-After"))
     )
-
-
-def _decoded(response: httpx.Response, body: bytes) -> str:
-    if response.headers.get("Content-Encoding"):
-        return f"({len(body)} bytes, {response.headers['Content-Encoding']})"
-    return body.decode("utf-8", "replace")
 
 
 def classify(status: int, api: Api) -> Verdict:

@@ -90,7 +90,7 @@ class Limits:
 class Run:
     """One run over the main queue; ``perform`` may be called once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its edges: a queue, an API, a log, an observer, a clock
         self,
         sqs: SQSClient,
         urls: Mapping[str, str],
@@ -100,10 +100,14 @@ class Run:
         journal: Journal,
         source: str = "worker",
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sqs = sqs
         self._dlq_url = urls["dlq"]
-        self._inbox = Inbox(sqs, urls["main"], needs=limits.needs)
+        self._clock = clock
+        self._sleep = sleep
+        self._inbox = Inbox(sqs, urls["main"], needs=limits.needs, clock=clock)
         self._courier = courier
         self._limits = limits
         self._journal = journal
@@ -195,7 +199,7 @@ class Run:
 
     def _deliver(self, message: Held) -> None:
         """Attempt one message, again as often as the API asks for a later time that is within the budget."""
-        started = time.monotonic()
+        started = self._clock()
         attempt: Attempt | None = None
         try:
             while self._await_turn(message, first=attempt is None):
@@ -205,12 +209,12 @@ class Run:
                 attempt = self._courier.attempt(message)
                 if attempt.verdict is not Verdict.TRANSIENT or not attempt.retry_after:
                     break
-                self._resume_at = max(self._resume_at, time.monotonic() + attempt.retry_after)
+                self._resume_at = max(self._resume_at, self._clock() + attempt.retry_after)
         except Exception as error:  # noqa: BLE001 - the keys cannot be read: not this message's fault
             self._complain(error)
             self._settle(message, "skipped", error=self._courier.redact(str(error)))
             return
-        elapsed_ms = round((time.monotonic() - started) * 1000)
+        elapsed_ms = round((self._clock() - started) * 1000)
         if attempt is None:
             self._settle(message, "skipped", error="the run ended before its turn")
         else:
@@ -219,7 +223,7 @@ class Run:
     def _await_turn(self, message: Held, *, first: bool) -> bool:
         """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             slot = max(self._next_slot, now) if first and self._limits.max_rate else now
             asked = max(0.0, self._resume_at - now)
             pause = max(slot - now, asked)
@@ -232,8 +236,8 @@ class Run:
                 self._next_slot = slot + 1 / self._limits.max_rate
         if pause and self._inbox.holds(message, extra=pause):
             until = now + pause
-            while (left := until - time.monotonic()) > 0 and not self._limits.stopped():
-                time.sleep(min(left, _NAP_SECONDS))
+            while (left := until - self._clock()) > 0 and not self._limits.stopped():
+                self._sleep(min(left, _NAP_SECONDS))
         return not (pause and self._limits.stopped())
 
     def _conclude(self, message: Held, attempt: Attempt, elapsed_ms: int) -> None:

@@ -1,0 +1,196 @@
+"""The commands that look at the queues and deliver from them: depth, peek, drain."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fifo_cli.cli.command import Impact, command
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.options import Output
+from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.delivering.drain import DrainOptions, DrainResult
+
+_WATCH_SECONDS = 2.0
+
+
+class QueueName(StrEnum):
+    """The queues, as the command line calls them."""
+
+    MAIN = "main"
+    DLQ = "dlq"
+    HOLD = "hold"
+
+
+class Via(StrEnum):
+    """Where a drain runs."""
+
+    LOCAL = "local"
+    LAMBDA = "lambda"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    command(
+        app, "depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json --env prod"]
+    )(_depth)
+    command(
+        app,
+        "peek",
+        impact=Impact.READS,
+        examples=[
+            "fifo-cli peek --count 3",
+            "fifo-cli peek --queue dlq --filter 'body.total > `100`' -o jsonl",
+        ],
+    )(_peek)
+    command(
+        app,
+        "drain",
+        impact=Impact.WRITES,
+        examples=["fifo-cli drain --count 1", "fifo-cli drain --all --concurrency 8 --max-rate 20"],
+    )(_drain)
+
+
+def _depth(
+    cli: Cli,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show them again every two seconds.")] = False,
+) -> ExitCode:
+    """Show how many messages wait in each queue, and for how long.
+
+    Only reads; the numbers are SQS's approximate counts, and the oldest message's age is CloudWatch's.
+    """
+    from fifo_cli.operations.delivering.depth import depth
+    from fifo_cli.render.queues import depth_table
+
+    def show() -> ExitCode:
+        result = depth(cli.aws, cli.names)
+        return cli.emit(result, lambda: depth_table(result.document(), width=cli.console.width))
+
+    if not watch:
+        return show()
+    if cli.options.output is Output.JSON:
+        raise UsageError("--watch prints again and again, and -o json is one document", hint="use -o jsonl")
+    with cli.stopping() as stop:
+        while not stop.is_set():
+            show()
+            stop.wait(_WATCH_SECONDS)
+    return ExitCode.OK
+
+
+def _peek(
+    cli: Cli,
+    *,
+    queue: Annotated[
+        QueueName, typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")
+    ] = QueueName.MAIN,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = 10,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="ID", help="Only this message group.")
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="JMESPATH", help="Only messages for which this is true; body is parsed."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Look even if it could dead-letter a message.")
+    ] = False,
+) -> ExitCode:
+    """Show messages in the order of the line, without consuming them.
+
+    SQS counts a look as a receive and gives out at most the first ten messages of a group.
+    """
+    from fifo_cli.aws.queues import Queue
+    from fifo_cli.cli.expressions import check_expression
+    from fifo_cli.operations.delivering.peek import peek
+    from fifo_cli.render.queues import peek_table
+
+    check_expression("--filter", filter_)
+    target = Queue(cli.aws, cli.names, queue.value)
+    result = peek(target, count=count, group=group, expression=filter_, force=force)
+    if result.note:
+        cli.console.tell(result.note)
+    return cli.emit(
+        result,
+        lambda: peek_table(
+            result.messages,
+            truncated=result.truncated,
+            queue=target.name,
+            width=cli.console.width,
+            color=cli.console.color,
+            now=datetime.now(UTC),
+        ),
+    )
+
+
+def _drain(
+    cli: Cli,
+    *,
+    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Deliver so many.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Deliver until the line is empty.")] = False,
+    via: Annotated[
+        Via,
+        typer.Option(
+            "--via", metavar="WHERE", help="local: in this process; lambda: by the worker function."
+        ),
+    ] = Via.LOCAL,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, max=64, metavar="C", help="So many groups at a time.")
+    ] = 1,
+    max_rate: Annotated[
+        float | None, typer.Option("--max-rate", min=0.001, metavar="R", help="At most R messages a second.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be delivered.")] = False,
+) -> ExitCode:
+    """Deliver now what the worker would deliver: the same code, the same order.
+
+    Exits 1 if a message failed, was parked or stayed behind. Ctrl-C finishes the message in hand and
+    gives the rest back.
+    """
+    from fifo_cli.operations.delivering.drain import DrainOptions, preview
+    from fifo_cli.render.queues import drain_table
+
+    if (count is None) == (not all_):
+        raise UsageError("say how much to drain: either --count N or --all", hint="fifo-cli drain --count 1")
+    options = DrainOptions(count, concurrency, max_rate)
+    if dry_run:
+        result = preview(cli.aws, cli.project, options)
+    else:
+        with _stdout_to_stderr():
+            result = _perform(cli, options, via)
+    cli.emit(result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run))
+    if result.complaint is not None:
+        raise result.complaint
+    return result.exit_code
+
+
+def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
+    from fifo_cli.operations.delivering.drain import drain_by_function, drain_here
+    from fifo_cli.operations.provisioning.package import vendored
+
+    with cli.stopping() as stop:
+        if via is Via.LAMBDA:
+            return drain_by_function(
+                cli.aws, cli.project, options, stopped=stop.is_set, listener=cli.listener
+            )
+        folders = [str(folder) for folder in (cli.project.source, vendored(cli.project, here=True)) if folder]
+        return drain_here(
+            cli.aws, cli.project, options, code_folders=folders, stopped=stop.is_set, listener=cli.listener
+        )
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Keep what the user's own code prints out of the result."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

@@ -1,0 +1,107 @@
+"""A message of a queue, as it is printed and saved (contract, *A message*)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fifo_cli.model.names import QueueRole
+from fifo_cli.model.times import from_epoch_ms, iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A message attribute; ``value`` is text, or bytes where ``type`` begins with Binary."""
+
+    type: str
+    value: str | bytes
+
+    def document(self) -> dict[str, str]:
+        value = self.value if isinstance(self.value, str) else base64.b64encode(self.value).decode("ascii")
+        return {"type": self.type, "value": value}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message; ``receives`` and ``first_received_at`` leave our own looking out of account."""
+
+    message_id: str
+    group: str
+    dedup_id: str
+    sequence_number: str
+    queue: QueueRole
+    sent_at: str
+    first_received_at: str | None
+    receives: int
+    body: str
+    attributes: Mapping[str, Attribute]
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """The sort key of the line: SQS's sequence number, compared as an integer."""
+        return (int(self.sequence_number or "0"), self.sent_at)
+
+    def document(self) -> dict[str, Any]:
+        """Return the contract's JSON."""
+        return {
+            "message_id": self.message_id,
+            "group": self.group,
+            "dedup_id": self.dedup_id,
+            "sequence_number": self.sequence_number,
+            "queue": self.queue,
+            "sent_at": self.sent_at,
+            "first_received_at": self.first_received_at,
+            "receives": self.receives,
+            "body": self.body,
+            "attributes": {name: attribute.document() for name, attribute in self.attributes.items()},
+        }
+
+    def filtered_document(self) -> dict[str, Any]:
+        """Return what ``--filter`` sees: the document with its body parsed, if it is JSON."""
+        try:
+            body = json.loads(self.body)
+        except (ValueError, RecursionError):
+            body = self.body
+        return {**self.document(), "body": body}
+
+    def text(self, attribute: str) -> str | None:
+        """Return an attribute's text, or None if the message has no such."""
+        found = self.attributes.get(attribute)
+        return found.value if found is not None and isinstance(found.value, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A message and the handle of the receive that gave it, which is never stored or printed."""
+
+    message: Message
+    receipt_handle: str
+
+
+def from_sqs(raw: MessageTypeDef, queue: QueueRole) -> ReceivedMessage:
+    """Read a message of ReceiveMessage's answer (all attributes asked for)."""
+    system: dict[str, str] = dict(raw.get("Attributes", {}))  # type: ignore[arg-type]
+    receives = max(0, int(system.get("ApproximateReceiveCount", "1")) - 1)
+    first = int(system.get("ApproximateFirstReceiveTimestamp", "0"))
+    message = Message(
+        message_id=raw["MessageId"],
+        group=system.get("MessageGroupId", ""),
+        dedup_id=system.get("MessageDeduplicationId", ""),
+        sequence_number=system.get("SequenceNumber", ""),
+        queue=queue,
+        sent_at=iso(from_epoch_ms(int(system.get("SentTimestamp", "0")))),
+        first_received_at=iso(from_epoch_ms(first)) if receives and first else None,
+        receives=receives,
+        body=raw["Body"],
+        attributes={
+            name: Attribute(value["DataType"], value.get("StringValue", value.get("BinaryValue", "")))
+            for name, value in raw.get("MessageAttributes", {}).items()
+        },
+    )
+    return ReceivedMessage(message, raw["ReceiptHandle"])

@@ -1,0 +1,251 @@
+"""``drain``: deliver now what the worker would deliver, by the same code and in the same order."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fifo_cli.aws.errors import calling, explain
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
+from fifo_cli.events import Finished, Listener, silent
+from fifo_cli.handlers import runtime
+from fifo_cli.handlers.delivery import Courier
+from fifo_cli.handlers.journal import Journal, silent_journal
+from fifo_cli.handlers.keys import Keys, KeysMissingError
+from fifo_cli.handlers.run import Limits, Outcome, Run
+from fifo_cli.handlers.worker import INVOCATION_KEY
+from fifo_cli.model.names import LIVE_ALIAS, Names
+from fifo_cli.model.settings import Project, Settings
+from fifo_cli.operations.delivering.peek import peek
+from fifo_cli.operations.runtime_document import runtime_document
+
+Status = Literal["delivered", "parked", "failed", "skipped"]
+# An invocation answers when the function is done; the network may add a little.
+_INVOKE_GRACE_SECONDS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class DrainOptions:
+    """What to drain: ``count`` messages, or all that wait if it is None."""
+
+    count: int | None
+    concurrency: int = 1
+    max_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class DrainResult:
+    """What became of each message; ``complaint`` is why the run ended early, if it did."""
+
+    results: tuple[Outcome, ...]
+    remaining: int | None
+    complaint: FifoError | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if a message failed, was parked, stayed behind, or is delivered but not deleted."""
+        if self.complaint is not None:
+            return self.complaint.exit_code
+        needs_look = any(outcome.error is not None for outcome in self.results)
+        return ExitCode.ATTENTION if needs_look else ExitCode.OK
+
+    def count(self, status: Status) -> int:
+        return sum(outcome.status == status for outcome in self.results)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "received": len(self.results),
+            "delivered": self.count("delivered"),
+            "parked": self.count("parked"),
+            "failed": self.count("failed"),
+            "results": list(self.rows()),
+            "remaining": self.remaining,
+        }
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        return [_row(outcome) for outcome in self.results]
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "message_id": outcome.message_id,
+        "group": outcome.group,
+        "status": outcome.status,
+        "http_status": outcome.http_status,
+        "elapsed_ms": outcome.elapsed_ms,
+        "error": outcome.error,
+    }
+
+
+def drain_here(
+    aws: Aws,
+    project: Project,
+    options: DrainOptions,
+    *,
+    code_folders: Iterable[str] = (),
+    stopped: Callable[[], bool] = lambda: False,
+    listener: Listener = silent,
+    journal: Journal = silent_journal,
+) -> DrainResult:
+    """Run the worker's own code in this process; the user's code is imported from ``code_folders``."""
+    names = Names(project.settings.pipeline.name)
+    main, dlq = Queue(aws, names, "main"), Queue(aws, names, "dlq")
+    urls = {"main": main.url, "dlq": dlq.url}
+    courier = _courier(aws, project.settings, code_folders)
+    limits = Limits(
+        count=options.count,
+        needs=project.settings.run_needs.total_seconds(),
+        concurrency=options.concurrency,
+        max_rate=options.max_rate,
+        patience=project.settings.functions.timeout.total_seconds(),
+        stopped=stopped,
+    )
+    run = Run(
+        aws.client("sqs"),
+        urls,
+        courier,
+        limits,
+        journal=journal,
+        source="drain",
+        on_outcome=_announcer(listener),
+    )
+    report = run.perform()
+    courier.close()
+    complaint = _explained(report.complaint, courier.redact)
+    return DrainResult(tuple(report.results), _remaining(main, complaint), complaint)
+
+
+def drain_by_function(
+    aws: Aws,
+    project: Project,
+    options: DrainOptions,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    listener: Listener = silent,
+) -> DrainResult:
+    """Invoke the worker, again and again until the count is reached or a run delivers nothing more."""
+    names = Names(project.settings.pipeline.name)
+    main = Queue(aws, names, "main")
+    announce = _announcer(listener)
+    outcomes: list[Outcome] = []
+    complaint: FifoError | None = None
+    while not stopped() and (options.count is None or len(outcomes) < options.count):
+        left = None if options.count is None else options.count - len(outcomes)
+        try:
+            answer = _invoke(aws, project, names, replace(options, count=left))
+        except FifoError as error:
+            complaint = error
+            break
+        news = [Outcome(**row) for row in answer["results"]]
+        outcomes += news
+        for outcome in news:
+            announce(outcome)
+        if answer.get("complaint"):
+            complaint = AwsError(f"{names.function('worker')} ended early: {answer['complaint']}")
+        if complaint or not any(outcome.status in ("delivered", "parked") for outcome in news):
+            break
+    return DrainResult(tuple(outcomes), _remaining(main, complaint), complaint)
+
+
+def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
+    """Say what a drain would take, as far as it can be seen, without delivering anything."""
+    main = Queue(aws, Names(project.settings.pipeline.name), "main")
+    total = main.counts().total
+    seen = peek(main, count=options.count if options.count is not None else max(total, 1))
+    outcomes = tuple(
+        Outcome(message.message_id, message.group, "skipped", None, 0, None) for message in seen.messages
+    )
+    return DrainResult(outcomes, total)
+
+
+def _courier(aws: Aws, settings: Settings, code_folders: Iterable[str]) -> Courier:
+    facts = runtime.from_document(runtime_document(settings))
+    sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
+    try:
+        code = runtime.load_code(facts.request_code)
+    except runtime.UserCodeError as error:
+        raise UsageError(f"[handlers] request: {error}", hint="mend the code, or what it imports") from error
+    keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
+    return Courier(facts.apis, keys, code=code, code_name=facts.request_code or "")
+
+
+def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> Mapping[str, Any]:
+    """Invoke the worker once and return its report; raises AwsError if it failed.
+
+    Never twice: botocore must not repeat the call because the answer is slow.
+    """
+    name = names.function("worker")
+    timeout = project.settings.functions.timeout.total_seconds() + _INVOKE_GRACE_SECONDS
+    asked = {"count": options.count, "concurrency": options.concurrency, "max_rate": options.max_rate}
+    client = aws.client("lambda", read_timeout=timeout, attempts=1)
+    try:
+        with calling(name):
+            answer = client.invoke(
+                FunctionName=name, Qualifier=LIVE_ALIAS, Payload=json.dumps({INVOCATION_KEY: asked}).encode()
+            )
+            payload = answer["Payload"].read()
+    except AwsError as error:
+        if isinstance(error.__cause__, client.exceptions.TooManyRequestsException):
+            raise AwsError(
+                f"{name} is running already, and only one run at a time is allowed",
+                hint="run the command again in a minute, or with --via local",
+            ) from error
+        raise
+    try:
+        report: Any = json.loads(payload)
+    except ValueError:
+        raise AwsError(f"{name} answered {payload[:200]!r}, which is no report") from None
+    if "FunctionError" in answer or not isinstance(report, dict) or "results" not in report:
+        said = report.get("errorMessage", report) if isinstance(report, dict) else report
+        raise AwsError(f"{name} failed: {said}", hint="`fifo-cli logs worker --since 15m` tells more")
+    return report
+
+
+def _announcer(listener: Listener) -> Callable[[Outcome], None]:
+    def announce(outcome: Outcome) -> None:
+        word = f"{outcome.status}" + (f", HTTP {outcome.http_status}" if outcome.http_status else "")
+        listener(
+            Finished(
+                "deliver",
+                "message",
+                outcome.message_id,
+                f"{word}: {outcome.error}" if outcome.error else word,
+            )
+        )
+
+    return announce
+
+
+def _explained(error: BaseException | None, redact: Callable[[str], str]) -> FifoError | None:
+    """Turn what ended a run into words; nothing a key could hide in is passed on."""
+    match error:
+        case None:
+            return None
+        case FifoError():
+            return error
+        case ClientError() | BotoCoreError():
+            return explain(error)
+        case KeysMissingError():
+            return AwsError(
+                f"{error}",
+                hint="`fifo-cli keys list` shows what is missing, `fifo-cli keys set NAME` sets it",
+            )
+        case _:
+            return AwsError(redact(f"the run ended early: {type(error).__name__}: {error}"))
+
+
+def _remaining(main: Queue, complaint: FifoError | None) -> int | None:
+    """Ask how many wait still; None if AWS cannot be asked, which the complaint then says."""
+    try:
+        return main.counts().total
+    except FifoError:
+        if complaint is None:
+            raise
+        return None

@@ -1,0 +1,128 @@
+"""``peek``: look at messages in order without consuming them.
+
+SQS has no way to look: a receive hides a message and counts. So we hide for a short time, give everything
+back, heads last, and refuse where the count could push a message into the DLQ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jmespath
+
+from fifo_cli.aws.queues import Counts, Queue
+from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.model.limits import RECEIVE_MAX
+from fifo_cli.model.message import Message, ReceivedMessage
+
+# Long enough to page through a few hundred messages, short enough that a killed peek stops nobody for long.
+VISIBILITY_SECONDS: Final = 30
+_LOOK_SECONDS: Final = 15
+_WAIT_SECONDS: Final = 1
+# Our own queues allow 1000 receives; with fewer than this, a few peeks could dead-letter a message.
+SAFE_RECEIVES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PeekResult:
+    """Messages in the order of the line; ``note`` says what the list alone does not."""
+
+    messages: tuple[Message, ...]
+    truncated: bool
+    note: str = ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.OK
+
+    def document(self) -> dict[str, Any]:
+        return {"messages": list(self.rows()), "truncated": self.truncated}
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        return [message.document() for message in self.messages]
+
+
+def peek(
+    queue: Queue,
+    *,
+    count: int = 10,
+    group: str | None = None,
+    expression: str | None = None,
+    force: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> PeekResult:
+    """Return up to ``count`` messages, of ``group`` and matching the JMESPath ``expression`` if given.
+
+    SQS gives out at most the first ten of a group while none of them is deleted, so no more can be seen.
+    Raises UsageError where looking could move a message to the DLQ, unless ``force``.
+    """
+    counts = queue.counts()
+    _guard(queue, counts, force=force)
+    wanted = _matcher(group, expression)
+    held: list[ReceivedMessage] = []
+    try:
+        _look(queue, held, count=count, wanted=wanted, until=clock() + _LOOK_SECONDS, clock=clock)
+    finally:
+        queue.release(list(reversed(held)))
+    seen = sorted((received.message for received in held), key=lambda message: message.order)
+    matching = [message for message in seen if wanted(message)]
+    truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
+    return PeekResult(tuple(matching[:count]), truncated, _note(queue, counts, seen))
+
+
+def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
+    if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES and not force:
+        raise UsageError(
+            f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
+            " and a peek is a receive: looking could take messages out of line",
+            hint="deploy with max_receives = 1000, or look all the same with --force",
+        )
+
+
+def _look(
+    queue: Queue,
+    held: list[ReceivedMessage],
+    *,
+    count: int,
+    wanted: Callable[[Message], bool],
+    until: float,
+    clock: Callable[[], float],
+) -> None:
+    """Receive into ``held`` until enough match, nothing more comes, or the time is up."""
+    matching = 0
+    while matching < count and clock() < until:
+        batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
+        if not batch:
+            return
+        held += batch
+        matching += sum(wanted(received.message) for received in batch)
+
+
+def _matcher(group: str | None, expression: str | None) -> Callable[[Message], bool]:
+    compiled = jmespath.compile(expression) if expression else None
+
+    def wanted(message: Message) -> bool:
+        if group is not None and message.group != group:
+            return False
+        if compiled is None:
+            return True
+        try:
+            return compiled.search(message.filtered_document()) not in (None, False, "", [], {})
+        except jmespath.exceptions.JMESPathError:
+            return False  # a message of another shape than the expression expects does not match it
+
+    return wanted
+
+
+def _note(queue: Queue, counts: Counts, seen: list[Message]) -> str:
+    if seen or not counts.total:
+        return ""
+    if counts.in_flight:
+        return (
+            f"{queue.name} is not empty, but nothing can be seen: {counts.in_flight} in flight, so a consumer"
+            f" holds the head of the line ({counts.visible} more wait behind it); look again when it is done"
+        )
+    return f"{queue.name} counts {counts.total} waiting, but gave out none; look again"

@@ -1,0 +1,107 @@
+"""Depths, messages and drains as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from fifo_cli.model.message import Message
+from fifo_cli.model.times import format_duration
+from fifo_cli.render.text import count, fit, paint, printable, table
+
+_ID_SHOWN: Final = 8
+_OWN: Final = ("event_id", "stream_sequence", "event_name", "item_key", "created_at")
+
+
+def depth_table(document: Mapping[str, Any], *, width: int | None) -> str:
+    """One line a queue."""
+    rows = [
+        (
+            role,
+            queue["name"],
+            queue["visible"],
+            queue["in_flight"],
+            queue["delayed"],
+            _age(queue["oldest_age_seconds"]),
+        )
+        for role, queue in document["queues"].items()
+    ]
+    headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
+    return table(rows, headers=headers, right=(2, 3, 4, 5), width=width)
+
+
+def _age(seconds: int | None) -> str | None:
+    return None if seconds is None else format_duration(timedelta(seconds=seconds))
+
+
+def peek_table(
+    messages: Iterable[Message], *, truncated: bool, queue: str, width: int | None, color: bool, now: datetime
+) -> str:
+    """A block of a few lines for each message, its body last."""
+    blocks = [_message(number, message, width, color, now) for number, message in enumerate(messages, 1)]
+    if not blocks:
+        return f"{queue}: no messages to show{' (there are more)' if truncated else ''}\n"
+    more = "There are more messages than shown; of one group, SQS shows the first ten.\n" if truncated else ""
+    return "\n".join(blocks) + ("\n" + more if more else "")
+
+
+def _message(number: int, message: Message, width: int | None, color: bool, now: datetime) -> str:
+    sent = datetime.fromisoformat(message.sent_at)
+    received = f", received {count(message.receives, 'time')}" if message.receives else ""
+    head = f"{number}. group {printable(message.group)}, sent {_ago(sent, now)} ago{received}"
+    lines = [paint(_fit(head, width), "bold", color=color), f"   id        {message.message_id}"]
+    if reason := message.text("park_reason"):
+        status = message.text("park_status")
+        told = f"by {message.text('park_from') or '?'}" + (f", HTTP {status}" if status else "")
+        lines.append(f"   parked    {printable(message.text('park_at') or '?')} {told}")
+        lines.append(paint(_fit(f"   reason    {printable(reason)}", width), "yellow", color=color))
+    if key := message.text("item_key"):
+        lines.append(_fit(f"   item      {printable(key)}", width))
+    others = [name for name in message.attributes if name not in _OWN and not name.startswith("park_")]
+    lines += [_fit(f"   {name:<9} {_value(message, name)}", width) for name in others]
+    lines.append(_fit(f"   body      {printable(message.body)}", width))
+    return "\n".join(lines) + "\n"
+
+
+def _value(message: Message, name: str) -> str:
+    return printable(json.dumps(message.attributes[name].document()["value"], ensure_ascii=False))
+
+
+def _fit(line: str, width: int | None) -> str:
+    return line if width is None else fit(line, width)
+
+
+def _ago(then: datetime, now: datetime) -> str:
+    seconds = max(0, int((now - then.astimezone(UTC)).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def drain_table(document: Mapping[str, Any], *, width: int | None, dry_run: bool) -> str:
+    """One line a message, and the sum."""
+    rows = [
+        (
+            row["message_id"] if width is None else row["message_id"][:_ID_SHOWN],
+            row["group"],
+            "would deliver" if dry_run else row["status"],
+            row["http_status"],
+            None if dry_run else f"{row['elapsed_ms']} ms",
+            row["error"] or "",
+        )
+        for row in document["results"]
+    ]
+    shown = table(
+        rows, headers=("MESSAGE", "GROUP", "STATUS", "HTTP", "TIME", "WHY"), right=(3, 4), width=width
+    )
+    left = document["remaining"]
+    remaining = "unknown how many remain" if left is None else f"{count(left, 'message')} in the queue"
+    if dry_run:
+        return (shown if rows else "") + f"dry run: nothing was delivered, {remaining}\n"
+    skipped = document["received"] - document["delivered"] - document["parked"] - document["failed"]
+    said = [f"{document[word]} {word}" for word in ("delivered", "parked", "failed")]
+    said += [f"{skipped} left for the next run"] if skipped else []
+    return (shown if rows else "") + f"{', '.join(said)}; {remaining}\n"

@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from fifo_cli.handlers.delivery import Attempt, Courier, Verdict, classify, retry_after
+from fifo_cli.handlers.inbox import Held
+from fifo_cli.handlers.keys import Keys, KeysMissingError
+from fifo_cli.handlers.runtime import Api
+
+API = Api(
+    url="https://api.test/orders",
+    method="POST",
+    timeout=10,
+    headers={},
+    keys={},
+    success=("2xx",),
+    permanent=("400", "422"),
+    on_permanent="park",
+    give_up_after=0,
+)
+SECRET = 's3cr3t-välue/+"'
+
+
+class FakeSsm:
+    """Parameter Store with values that can be changed; counts its calls."""
+
+    def __init__(self, **values: str) -> None:
+        self.values = {f"/{name}": value for name, value in values.items()}
+        self.calls = 0
+
+    def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> dict[str, Any]:
+        assert WithDecryption
+        assert len(Names) <= 10
+        self.calls += 1
+        found = [{"Name": name, "Value": self.values[name]} for name in Names if name in self.values]
+        return {"Parameters": found, "InvalidParameters": [name for name in Names if name not in self.values]}
+
+
+def held(body: str = '{"id": 1}', **attributes: str) -> Held:
+    typed = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    return Held("m1", "h1", body, "g", typed, {})
+
+
+def keys(ssm: FakeSsm) -> Keys:
+    return Keys(ssm, {name.lstrip("/"): name for name in ssm.values})  # type: ignore[arg-type]
+
+
+def courier(answer: Callable[[httpx.Request], httpx.Response], *apis: Api, **options: Any) -> Courier:
+    options.setdefault("keys", Keys(None, {}))
+    return Courier(apis or (API,), options.pop("keys"), transport=httpx.MockTransport(answer), **options)
+
+
+def answering(status: int, text: str = "") -> Callable[[httpx.Request], httpx.Response]:
+    return lambda request: httpx.Response(status, text=text)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        *((status, Verdict.SUCCESS) for status in (200, 201, 204, 299)),
+        *((status, Verdict.PERMANENT) for status in (400, 422)),
+        *(
+            (status, Verdict.TRANSIENT)
+            for status in (100, 301, 401, 402, 403, 404, 408, 425, 429, 500, 503, 599)
+        ),
+    ],
+)
+def test_every_status_has_its_class(status, verdict):
+    assert classify(status, API) is verdict
+
+
+def test_success_can_be_narrowed_to_single_statuses():
+    assert classify(202, replace(API, success=("200",))) is Verdict.TRANSIENT
+
+
+def test_the_body_goes_out_as_it_came_with_the_event_id_as_idempotency_key():
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200)
+
+    body = '{"n":0.1234567890123456789,"b":1,"a":"é"}'
+    assert courier(answer).attempt(held(body, event_id="e7")) == Attempt(
+        Verdict.SUCCESS, 200, None, None, API
+    )
+    (request,) = seen
+    assert request.content == body.encode()
+    assert (request.method, str(request.url)) == ("POST", "https://api.test/orders")
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["idempotency-key"] == "e7"
+
+
+def test_a_foreign_message_is_identified_by_its_message_id():
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["idempotency-key"])
+        return httpx.Response(200)
+
+    courier(answer).attempt(held())
+    courier(answer).attempt(held(event_id="naïve\nid"))
+    assert seen == ["m1", "na\\xefve\\nid"]
+
+
+def test_placeholders_in_headers_become_keys_and_a_header_of_ones_own_replaces_ours():
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200)
+
+    api = replace(
+        API,
+        headers={
+            "Authorization": "Bearer {one}-{two}",
+            "content-type": "application/x",
+            "X-Json": '{"a": 1}',
+        },
+        keys={"one": "/one", "two": "/two"},
+    )
+    courier(answer, api, keys=keys(FakeSsm(one="1111", two="2222"))).attempt(held())
+    assert seen[0]["authorization"] == "Bearer 1111-2222"
+    assert seen[0].get_list("content-type") == ["application/x"]
+    assert seen[0]["x-json"] == '{"a": 1}'
+
+
+def test_keys_are_read_when_first_needed_and_once():
+    ssm = FakeSsm(key="k" * 8)
+    made = courier(answering(200), keys=keys(ssm))
+    assert ssm.calls == 0
+    made.attempt(held())
+    made.attempt(held())
+    assert ssm.calls == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rotated_key_heals_itself(status):
+    ssm = FakeSsm(key="old-key")
+    api = replace(API, headers={"Authorization": "{key}"}, keys={"key": "/key"})
+    valid = "old-key"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if request.headers["authorization"] == valid else status)
+
+    made = courier(answer, api, keys=keys(ssm))
+    assert made.attempt(held()).verdict is Verdict.SUCCESS
+    valid = ssm.values["/key"] = "new-key"
+    assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert ssm.calls == 2
+
+
+def test_a_key_still_refused_after_it_was_read_again_is_our_fault_and_transient():
+    ssm = FakeSsm(key="wrong")
+    calls = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal calls
+        calls += 1
+        return httpx.Response(401)
+
+    attempt = courier(answer, keys=keys(ssm)).attempt(held())
+    assert (attempt.verdict, attempt.http_status, calls, ssm.calls) == (Verdict.TRANSIENT, 401, 2, 2)
+
+
+def test_missing_parameters_are_named_and_are_nobody_elses_fault():
+    ssm = FakeSsm(there="value")
+    made = courier(answering(200), keys=Keys(ssm, {"a": "/there", "b": "/gone", "c": "/lost"}))  # type: ignore[arg-type]
+    with pytest.raises(KeysMissingError, match="no such SSM parameter: /gone, /lost"):
+        made.attempt(held())
+
+
+def test_more_than_ten_parameters_take_several_calls():
+    ssm = FakeSsm(**{f"key{n}": f"value{n}" for n in range(23)})
+    _, values = keys(ssm).current()
+    assert (ssm.calls, values["key22"]) == (3, "value22")
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        SECRET,
+        's3cr3t-v\\u00e4lue/+\\"',
+        's3cr3t-välue/+\\"',
+        "s3cr3t-v%C3%A4lue/%2B%22",
+        "s3cr3t-v%C3%A4lue%2F%2B%22",
+    ],
+)
+def test_a_key_that_the_api_echoes_in_any_spelling_is_blotted_out(echo):
+    attempt = courier(answering(422, f"bad token {echo}!"), keys=keys(FakeSsm(key=SECRET))).attempt(held())
+    assert attempt.error == "HTTP 422: bad token ***!"
+
+
+def test_a_key_in_the_error_of_the_users_code_is_blotted_out_too():
+    def leak(body: Any, attributes: Any, secrets: dict[str, str]) -> httpx.Request:
+        raise ValueError(secrets["key"])
+
+    made = courier(answering(200), keys=keys(FakeSsm(key=SECRET)), code=leak, code_name="mine:leak")
+    assert made.attempt(held()).error == "mine:leak raised ValueError: ***"
+
+
+def test_an_old_key_is_blotted_out_after_its_rotation():
+    ssm = FakeSsm(key="old-value")
+    made = keys(ssm)
+    generation, _ = made.current()
+    ssm.values["/key"] = "new-value"
+    made.renew(generation)
+    assert made.redact("old-value new-value") == "*** ***"
+
+
+def test_the_reason_is_one_short_printable_line():
+    attempt = courier(answering(422, "a\n\tb\x1b[31m" + "x" * 1000)).attempt(held())
+    assert attempt.error is not None
+    assert attempt.error.startswith("HTTP 422: a b?[31mxxx")
+    assert len(attempt.error) < 350
+
+
+def test_a_network_error_is_transient():
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    assert courier(answer).attempt(held()) == Attempt(
+        Verdict.TRANSIENT, None, "ConnectError: refused", None, API
+    )
+
+
+def test_redirects_are_not_followed():
+    made = courier(lambda request: httpx.Response(307, headers={"Location": "https://elsewhere.test/"}))
+    assert made.attempt(held()).http_status == 307
+
+
+def test_several_apis_are_called_in_order_and_the_first_failure_decides():
+    called: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        called.append(request.url.host)
+        return httpx.Response(503 if request.url.host == "two" else 200)
+
+    apis = [replace(API, url=f"https://{name}/") for name in ("one", "two", "three")]
+    attempt = courier(answer, *apis).attempt(held())
+    assert (called, attempt.http_status, attempt.api) == (["one", "two"], 503, apis[1])
+
+
+class TestUserCode:
+    def test_builds_the_request_from_body_attributes_and_keys(self):
+        seen: list[httpx.Request] = []
+
+        def code(body: Any, attributes: Any, secrets: Any) -> httpx.Request:
+            return httpx.Request(
+                "PUT", f"https://x/{body['id']}", headers={"K": secrets["key"], "E": attributes["event_id"]}
+            )
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            seen.append(request)
+            return httpx.Response(204)
+
+        made = courier(answer, keys=keys(FakeSsm(key="kkkk")), code=code, code_name="m:f")
+        assert made.attempt(held(event_id="e1")).verdict is Verdict.SUCCESS
+        assert (seen[0].method, str(seen[0].url), seen[0].headers["k"]) == ("PUT", "https://x/1", "kkkk")
+        assert seen[0].headers["idempotency-key"] == "e1"
+
+    @pytest.mark.parametrize(
+        ("code", "reason"),
+        [
+            (lambda body, attributes, secrets: 1 / 0, "m:f raised ZeroDivisionError: division by zero"),
+            (lambda body, attributes, secrets: sys.exit(3), "m:f raised SystemExit: 3"),
+            (lambda body, attributes, secrets: None, "m:f returned NoneType, not an httpx.Request"),
+        ],
+    )
+    def test_that_fails_makes_the_message_permanent(self, code, reason):
+        attempt = courier(answering(200), code=code, code_name="m:f").attempt(held())
+        assert (attempt.verdict, attempt.error) == (Verdict.PERMANENT, reason)
+
+    def test_gets_numbers_that_a_double_cannot_hold_exactly(self):
+        seen: list[str] = []
+
+        def code(body: Any, attributes: Any, secrets: Any) -> httpx.Request:
+            seen.append(str(body["n"]))
+            return httpx.Request("POST", "https://x/")
+
+        courier(answering(200), code=code).attempt(held('{"n": 0.1234567890123456789}'))
+        assert seen == ["0.1234567890123456789"]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("soon", None),
+        ("-1", None),
+        ("Mon, 01 Jan 1990 00:00:00 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_a_date(value, seconds):
+    assert retry_after(value) == seconds
+
+
+def test_retry_after_as_a_date_counts_from_now():
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    assert retry_after(later) == pytest.approx(90, abs=3)
+
+
+@contextmanager
+def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Serve one connection after another with bytes of one's own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                try:
+                    talk(connection)
+                except OSError:
+                    continue
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+def real(url: str, timeout: float = 1) -> Attempt:
+    made = Courier((replace(API, url=url, timeout=timeout),), Keys(None, {}))
+    try:
+        return made.attempt(held())
+    finally:
+        made.close()
+
+
+def test_an_api_that_trickles_its_headers_is_given_up_on_after_the_timeout_in_all():
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        for number in range(40):
+            time.sleep(0.2)
+            connection.sendall(f"X-{number}: y\r\n".encode())
+
+    with raw_server(drip) as url:
+        started = time.monotonic()
+        attempt = real(url)
+        assert time.monotonic() - started < 3
+    assert (attempt.verdict, attempt.http_status) == (Verdict.TRANSIENT, None)
+    assert "within 1 s" in str(attempt.error)
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5", b"HTTP/1.1 9999 x\r\n\r\n"]
+)
+def test_an_answer_that_is_no_http_is_transient(said):
+    with raw_server(lambda connection: connection.sendall(said)) as url:
+        assert real(url).verdict is Verdict.TRANSIENT
+
+
+def test_an_answer_cut_off_after_its_status_counts_as_that_status():
+    cut = b"HTTP/1.1 422 No\r\nContent-Length: 500\r\n\r\nbecause"
+    with raw_server(lambda connection: connection.sendall(cut)) as url:
+        attempt = real(url)
+    assert (attempt.verdict, attempt.http_status, attempt.error) == (Verdict.PERMANENT, 422, "HTTP 422: because")
+
+
+def test_an_endless_answer_is_cut_off():
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b"x" * 65536)
+
+    with raw_server(pour) as url:
+        assert real(url, timeout=5).verdict is Verdict.SUCCESS

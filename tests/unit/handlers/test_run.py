@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fifo_cli.handlers.delivery import Courier
+from fifo_cli.handlers.journal import silent_journal
+from fifo_cli.handlers.keys import Keys
+from fifo_cli.handlers.run import Limits, Run
+from fifo_cli.handlers.runtime import Api
+from tests.fakes import Clock, FakeSqs, client_error
+
+API = Api(
+    url="https://api.test/orders",
+    method="POST",
+    timeout=10,
+    headers={},
+    keys={},
+    success=("2xx",),
+    permanent=("422",),
+    on_permanent="park",
+    give_up_after=0,
+)
+URLS = {"main": "main", "dlq": "dlq"}
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Bench:
+    """A queue with messages, an API that answers as told, and runs between them."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.sqs: Any = FakeSqs(self.clock, "main", "dlq")
+        self.got: list[tuple[str, str]] = []
+        self.lock = threading.Lock()
+        self.api = API
+        self.answer: Answer = lambda request: httpx.Response(200)
+        self.log: list[tuple[str, str]] = []
+
+    def put(self, *bodies: str, group: str = "g") -> None:
+        for body in bodies:
+            self.sqs.send_message(
+                QueueUrl="main",
+                MessageBody=json.dumps(body),
+                MessageGroupId=group,
+                MessageDeduplicationId=f"put-{body}",
+                MessageAttributes={"event_id": {"DataType": "String", "StringValue": f"event-{body}"}},
+            )
+        self.sqs.calls.clear()
+
+    def run(self, *, count: int | None = None, **limits: Any):
+        courier = Courier((self.api,), Keys(None, {}), transport=httpx.MockTransport(self._receive))
+        made = Limits(count=count, needs=15, **limits)
+        run = Run(
+            self.sqs,
+            URLS,
+            courier,
+            made,
+            journal=lambda level, message, **facts: self.log.append((level, message)),
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        )
+        return run.perform()
+
+    def waiting(self, queue: str = "main") -> list[str]:
+        return [json.loads(body) for body in self.sqs.bodies(queue)]
+
+    def visible(self) -> list[str]:
+        return [json.loads(m.body) for m in self.sqs.queues["main"].messages if m.visible_at <= self.clock()]
+
+    def delivered(self) -> list[str]:
+        return [body for body, _ in self.got]
+
+    def actions(self) -> list[str]:
+        return [action for action, _ in self.sqs.calls]
+
+    def _receive(self, request: httpx.Request) -> httpx.Response:
+        with self.lock:
+            answer = self.answer(request)
+            self.got.append((json.loads(request.content), request.headers["idempotency-key"]))
+        return answer
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def statuses(report) -> list[str]:
+    return [outcome.status for outcome in report.results]
+
+
+def failing(bodies: dict[str, int], **headers: str) -> Answer:
+    return lambda request: httpx.Response(
+        bodies.get(json.loads(request.content), 200), headers=headers, text="no"
+    )
+
+
+def test_messages_are_delivered_in_order_and_deleted_one_by_one(bench):
+    bench.put("1", "2", "3")
+    report = bench.run()
+    assert bench.got == [("1", "event-1"), ("2", "event-2"), ("3", "event-3")]
+    assert statuses(report) == ["delivered"] * 3
+    assert bench.waiting() == []
+    assert bench.actions() == ["ReceiveMessage", *["DeleteMessage"] * 3, "ReceiveMessage"]
+
+
+def test_count_takes_no_more_than_asked_from_the_queue(bench):
+    bench.put("1", "2", "3")
+    assert len(bench.run(count=1).results) == 1
+    assert bench.sqs.calls[0][1]["MaxNumberOfMessages"] == 1
+    assert bench.visible() == ["2", "3"]
+
+
+def test_a_count_over_ten_is_received_in_several_calls(bench):
+    bench.put(*(str(n) for n in range(25)))
+    assert len(bench.run(count=23).results) == 23
+    assert bench.waiting() == ["23", "24"]
+
+
+def test_a_transient_failure_keeps_its_group_in_place_and_lets_others_pass(bench):
+    bench.put("a1", "a2", group="a")
+    bench.put("b1", group="b")
+    bench.answer = failing({"a1": 503})
+    report = bench.run()
+    assert bench.delivered() == ["a1", "b1"]
+    assert [(o.status, o.http_status) for o in report.results] == [
+        ("failed", 503),
+        ("skipped", None),
+        ("delivered", 200),
+    ]
+    assert bench.visible() == ["a1", "a2"]
+    assert bench.waiting("dlq") == []
+
+
+@pytest.mark.parametrize("status", [302, 408, 418, 425, 429, 500, 503])
+def test_what_is_not_listed_as_permanent_is_transient(bench, status):
+    bench.put("1")
+    bench.answer = failing({"1": status})
+    assert statuses(bench.run()) == ["failed"]
+    assert bench.visible() == ["1"]
+
+
+def test_everything_undelivered_is_released_tail_first(bench):
+    bench.put("1", "2", "3")
+    bench.answer = failing({"1": 503})
+    bench.run()
+    (entries,) = [r["Entries"] for a, r in bench.sqs.calls if a == "ChangeMessageVisibilityBatch"]
+    assert [entry["ReceiptHandle"].split("#")[0] for entry in entries] == ["m3", "m2", "m1"]
+    assert {entry["VisibilityTimeout"] for entry in entries} == {0}
+
+
+def test_a_permanent_failure_is_parked_with_its_reason_and_its_group_goes_on(bench):
+    bench.put("bad", "good")
+    bench.answer = failing({"bad": 422})
+    report = bench.run()
+    assert bench.delivered() == ["bad", "good"]
+    assert statuses(report) == ["parked", "delivered"]
+    (parked,) = bench.sqs.queues["dlq"].messages
+    texts = {name: value["StringValue"] for name, value in parked.attributes.items()}
+    assert texts.pop("park_at").endswith("Z")
+    assert texts == {
+        "event_id": "event-bad",
+        "park_reason": "HTTP 422: no",
+        "park_status": "422",
+        "park_from": "worker",
+    }
+    assert (parked.group, parked.dedup_id) == ("g", "park-m1")
+    assert bench.waiting() == []
+
+
+def test_a_copy_is_in_the_dlq_before_the_message_leaves_main(bench):
+    bench.put("bad")
+    bench.answer = failing({"bad": 422})
+    bench.run()
+    assert bench.actions()[:3] == ["ReceiveMessage", "SendMessage", "DeleteMessage"]
+
+
+def test_a_message_that_cannot_be_parked_stays_where_it_is(bench):
+    bench.put("bad", "next")
+    bench.answer = failing({"bad": 422})
+
+    def refuse(action: str, request: dict[str, Any]) -> None:
+        if action == "SendMessage":
+            raise client_error(action, "InternalError", "not now")
+
+    bench.sqs.before = refuse
+    report = bench.run()
+    assert statuses(report) == ["failed", "skipped"]
+    assert "not now" in report.results[0].error
+    assert bench.visible() == ["bad", "next"]
+
+
+def test_block_keeps_a_permanent_failure_at_the_head(bench):
+    bench.put("bad", "next")
+    bench.api = replace(API, on_permanent="block")
+    bench.answer = failing({"bad": 422})
+    assert statuses(bench.run()) == ["failed", "skipped"]
+    assert (bench.visible(), bench.waiting("dlq")) == (["bad", "next"], [])
+
+
+def test_a_body_that_is_no_json_is_permanent(bench):
+    bench.sqs.send_message(QueueUrl="main", MessageBody="{", MessageGroupId="g", MessageDeduplicationId="x")
+    report = bench.run()
+    assert (statuses(report), bench.got) == (["parked"], [])
+    assert "not JSON" in report.results[0].error
+
+
+def test_give_up_after_parks_an_old_message_that_still_fails_and_no_young_one(bench):
+    bench.api = replace(API, give_up_after=60)
+    bench.put("old")  # the fake's clock stands in 1970
+    bench.answer = failing({"old": 503, "young": 503})
+    assert statuses(bench.run()) == ["parked"]
+    (parked,) = bench.sqs.queues["dlq"].messages
+    assert "gave up after" in parked.attributes["park_reason"]["StringValue"]
+    bench.clock.now = __import__("time").time()
+    bench.put("young")
+    assert statuses(bench.run()) == ["failed"]
+
+
+def test_retry_after_is_obeyed_within_the_budget(bench):
+    bench.put("1")
+    replies = iter([httpx.Response(429, headers={"Retry-After": "7"}), httpx.Response(200)])
+    bench.answer = lambda request: next(replies)
+    before = bench.clock.now
+    assert statuses(bench.run(patience=60)) == ["delivered"]
+    assert bench.clock.now - before == pytest.approx(7)
+    assert bench.delivered() == ["1", "1"]
+
+
+def test_a_retry_after_beyond_the_budget_ends_the_run_without_another_call(bench):
+    bench.put("a1", group="a")
+    bench.put("b1", group="b")
+    bench.answer = failing({"a1": 503, "b1": 503}, **{"Retry-After": "3600"})
+    report = bench.run(patience=60)
+    assert (statuses(report), bench.delivered()) == (["failed", "skipped"], ["a1"])
+    assert bench.visible() == ["a1", "b1"]
+
+
+def test_max_rate_spaces_the_messages(bench):
+    bench.put("1", "2", "3", "4", "5")
+    before = bench.clock.now
+    bench.run(max_rate=0.5)
+    assert bench.clock.now - before == pytest.approx(8)
+
+
+def test_nothing_is_started_that_could_not_be_finished_in_time(bench):
+    bench.put("1", "2", "3")
+    end = bench.clock.now + 34
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        bench.clock.sleep(10)
+        return httpx.Response(200)
+
+    bench.answer = slow
+    report = bench.run(time_left=lambda: end - bench.clock())
+    assert statuses(report) == ["delivered", "delivered", "skipped"]
+    assert bench.visible() == ["3"]
+
+
+def test_a_stop_finishes_the_message_in_hand_and_releases_the_rest(bench):
+    bench.put("1", "2", "3")
+    report = bench.run(stopped=lambda: len(bench.got) >= 1)
+    assert statuses(report) == ["delivered", "skipped", "skipped"]
+    assert bench.visible() == ["2", "3"]
+
+
+def test_the_whole_batch_is_extended_heads_first_before_its_time_runs_short(bench):
+    bench.put(*(str(n) for n in range(10)))
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        bench.clock.sleep(9)
+        return httpx.Response(200)
+
+    bench.answer = slow
+    report = bench.run()
+    assert statuses(report) == ["delivered"] * 10
+    extensions = [r["Entries"] for a, r in bench.sqs.calls if a == "ChangeMessageVisibilityBatch"]
+    assert extensions
+    for entries in extensions:
+        numbers = [int(entry["ReceiptHandle"].split("#")[0][1:]) for entry in entries]
+        assert numbers == sorted(numbers)
+        assert all(entry["VisibilityTimeout"] > 15 for entry in entries)
+
+
+def test_a_message_whose_time_ran_out_is_not_delivered_by_us_any_more(bench):
+    bench.put("1", "2")
+
+    def stall(request: httpx.Request) -> httpx.Response:
+        bench.clock.sleep(500)
+        return httpx.Response(200)
+
+    bench.answer = stall
+    report = bench.run(count=2)
+    assert bench.delivered() == ["1"]
+    assert report.results[0].status == "delivered"
+    assert "not deleted" in report.results[0].error
+    assert statuses(report)[1:] == ["skipped"]
+    assert bench.waiting() == ["1", "2"]
+
+
+def test_a_delete_that_fails_is_told_and_closes_the_group(bench):
+    bench.put("1", "2")
+
+    def refuse(action: str, request: dict[str, Any]) -> None:
+        if action == "DeleteMessage":
+            raise client_error(action, "InternalError", "not now")
+
+    bench.sqs.before = refuse
+    report = bench.run(count=2)
+    assert [(o.status, bool(o.error)) for o in report.results] == [("delivered", True), ("skipped", True)]
+    assert bench.delivered() == ["1"]
+
+
+def test_when_sqs_cannot_be_reached_the_run_says_so_and_keeps_what_it_did(bench):
+    bench.put(*(str(n) for n in range(11)))
+
+    def fail_the_second_receive(action: str, request: dict[str, Any]) -> None:
+        if bench.actions().count("ReceiveMessage") == 2:
+            raise EndpointConnectionError(endpoint_url="http://sqs")
+
+    bench.sqs.before = fail_the_second_receive
+    report = bench.run()
+    assert statuses(report) == ["delivered"] * 10
+    assert isinstance(report.complaint, EndpointConnectionError)
+    assert ("error", "run failed") in bench.log
+
+
+def test_concurrent_groups_keep_their_order_and_are_never_worked_on_twice_at_once(bench):
+    for number in range(12):
+        for group in "abcdef":
+            bench.put(f"{group}{number}", group=group)
+    busy: set[str] = set()
+    clashes: list[str] = []
+    guard = threading.Lock()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        group = json.loads(request.content)[0]
+        with guard:
+            if group in busy:
+                clashes.append(group)
+            busy.add(group)
+        threading.Event().wait(0.001)
+        with guard:
+            busy.discard(group)
+        return httpx.Response(200)
+
+    courier = Courier((API,), Keys(None, {}), transport=httpx.MockTransport(answer))
+    order: dict[str, list[str]] = defaultdict(list)
+    Run(
+        bench.sqs,
+        URLS,
+        courier,
+        Limits(count=None, needs=15, concurrency=4),
+        journal=silent_journal,
+        on_outcome=lambda outcome: order[outcome.group].append(outcome.message_id),
+    ).perform()
+    assert not clashes
+    assert bench.waiting() == []
+    assert all(ids == sorted(ids, key=lambda text: int(text[1:])) for ids in order.values())
+    assert {group: len(ids) for group, ids in order.items()} == dict.fromkeys("abcdef", 12)
+
+
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=20),
+    st.dictionaries(st.integers(0, 19), st.sampled_from([503, 422]), max_size=6),
+    st.integers(1, 3),
+)
+def test_whatever_fails_every_message_is_delivered_parked_or_still_in_its_place(
+    groups, failures, concurrency
+):
+    bench = Bench()
+    for number, group in enumerate(groups):
+        bench.put(f"{number:02}", group=group)
+    bench.answer = failing({f"{number:02}": status for number, status in failures.items()})
+    bench.run(concurrency=concurrency)
+    for group in "abc":
+        numbers = [n for n, g in enumerate(groups) if g == group]
+        stuck = next((i for i, n in enumerate(numbers) if failures.get(n) == 503), len(numbers))
+        tried = [int(body) for body in bench.delivered() if groups[int(body)] == group]
+        assert tried == numbers[: stuck + 1]
+        waiting = [int(body) for body in bench.waiting() if groups[int(body)] == group]
+        assert waiting == numbers[stuck:]
+    assert sorted(int(body) for body in bench.waiting("dlq")) == sorted(
+        int(body) for body in bench.delivered() if failures.get(int(body)) == 422
+    )
+    assert bench.visible() == bench.waiting()
