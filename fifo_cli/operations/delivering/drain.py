@@ -202,7 +202,7 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
         report: Any = json.loads(payload)
     except ValueError:
         raise AwsError(f"{name} answered {payload[:200]!r}, which is no report") from None
-    if "FunctionError" in answer or not isinstance(report, dict) or "results" not in report:
+    if answer.get("FunctionError") or not isinstance(report, dict) or "results" not in report:
         said = report.get("errorMessage", report) if isinstance(report, dict) else report
         raise AwsError(f"{name} failed: {said}", hint="`fifo-cli logs worker --since 15m` tells more")
     return report

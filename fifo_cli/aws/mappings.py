@@ -1,0 +1,231 @@
+"""The event source mapping from the table's stream to the enqueuer as a resource."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.functions import patiently
+from fifo_cli.aws.gateway import AlreadyExists, Patience, Pending
+from fifo_cli.errors import AwsError
+from fifo_cli.model.names import LIVE_ALIAS
+from fifo_cli.model.resources import Found, Properties, Resource, stamped
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
+
+# Creating and switching take up to a few minutes (Lambda Developer Guide, "Event source mappings").
+SETTLED_LIMIT: Final = 600.0
+_SETTLED: Final = frozenset({"Enabled", "Disabled"})
+
+
+@dataclass(frozen=True, slots=True)
+class MappingAdmin:
+    """The mapping of a function (by its name) and one table; a function has one and no other."""
+
+    client: LambdaClient
+    dynamodb: DynamoDBClient
+    table: str
+    patience: Patience = field(default_factory=Patience)
+
+    def read(self, name: str) -> Found | None:
+        """Return the mapping, the one on the table's present stream first; further ones are ``others``."""
+        with calling(f"event source mapping of {name}"):
+            stream = self._stream()
+            mappings = self._list(name, stream)
+            if not mappings:
+                return None
+            mappings.sort(key=lambda one: (one.get("EventSourceArn") != stream, one.get("UUID", "")))
+            first, *others = mappings
+            arn = first.get("EventSourceMappingArn")
+            tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
+        source = first.get("EventSourceArn", "")
+        properties = {
+            **_properties(first),
+            "table": self.table if source == stream else source,
+            "others": [one["UUID"] for one in others],
+        }
+        facts = {
+            "uuid": first["UUID"],
+            "arn": arn,
+            "stream_arn": source,
+            "state": first.get("State"),
+            "enabled": first.get("State") in ("Enabled", "Enabling", "Creating", "Updating"),
+        }
+        return Found("event-source-mapping", name, properties, tags, facts)
+
+    def create(self, wanted: Resource) -> None:
+        """Create the mapping from the stream's beginning and wait until it runs (or rests, if disabled)."""
+        with calling(f"event source mapping of {wanted.name}"):
+            self._create(wanted, enabled=wanted.enabled)
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Set what differs; one on another stream is deleted and made anew, running or resting as before."""
+        with calling(f"event source mapping of {wanted.name}"):
+            for other in found.properties["others"]:
+                self._delete(other, wanted.name)
+            if "table" in changed:
+                self._delete(found.facts["uuid"], wanted.name)
+                self._create(wanted, enabled=found.facts["enabled"])
+                return
+            if changed - {"others", "tags"}:
+                self._update(wanted, found.facts["uuid"])
+            self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
+
+    def delete(self, found: Found) -> None:
+        """Delete the mapping and its likes, and wait until they are gone."""
+        with calling(f"event source mapping of {found.name}"):
+            for uuid in (found.facts["uuid"], *found.properties["others"]):
+                self._delete(uuid, found.name)
+
+    def _create(self, wanted: Resource, *, enabled: bool) -> None:
+        stream = self._stream()
+        if stream is None:
+            raise AwsError(f"table {self.table} has no stream", hint="run `fifo-cli deploy` again")
+        arguments = _arguments(wanted.properties)
+        made: list[str] = []
+
+        def attempt() -> Pending | None:
+            mapping = self.client.create_event_source_mapping(
+                EventSourceArn=stream,
+                StartingPosition="TRIM_HORIZON",
+                Enabled=enabled,
+                Tags=stamped(wanted.tags),
+                **arguments,
+            )
+            made.append(mapping["UUID"])
+            return None
+
+        try:
+            self.patience.until(patiently(attempt), name=wanted.name, limit=SETTLED_LIMIT)
+        except ClientError as error:
+            if "ResourceConflictException" in error_codes(error):
+                raise AlreadyExists(f"the event source mapping of {wanted.name} exists already") from error
+            raise
+        self._wait_settled(made[-1], wanted.name)
+
+    def _update(self, wanted: Resource, uuid: str) -> None:
+        self._wait_settled(uuid, wanted.name)
+
+        def attempt() -> Pending | None:
+            self.client.update_event_source_mapping(UUID=uuid, **_arguments(wanted.properties))
+            return None
+
+        self.patience.until(patiently(attempt), name=wanted.name, limit=SETTLED_LIMIT)
+        self._wait_settled(uuid, wanted.name)
+
+    def _delete(self, uuid: str, name: str) -> None:
+        def attempt() -> Pending | None:
+            try:
+                self.client.delete_event_source_mapping(UUID=uuid)
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+            return None
+
+        def gone() -> Pending | None:
+            state = self._state(uuid)
+            return Pending("being deleted") if state else None
+
+        self.patience.until(patiently(attempt), name=name, limit=SETTLED_LIMIT)
+        self.patience.until(gone, name=name, limit=SETTLED_LIMIT)
+
+    def _wait_settled(self, uuid: str, name: str) -> None:
+        def attempt() -> Pending | None:
+            state = self._state(uuid)
+            return None if state is None or state in _SETTLED else Pending(state.lower())
+
+        self.patience.until(attempt, name=name, limit=SETTLED_LIMIT)
+
+    def _state(self, uuid: str) -> str | None:
+        try:
+            return self.client.get_event_source_mapping(UUID=uuid).get("State")
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def _stream(self) -> str | None:
+        """Return the ARN of the table's stream that is switched on."""
+        try:
+            table = self.dynamodb.describe_table(TableName=self.table)["Table"]
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+        stream = table.get("StreamSpecification")
+        return table.get("LatestStreamArn") if stream and stream.get("StreamEnabled") else None
+
+    def _list(self, function: str, stream: str | None) -> list[EventSourceMappingConfigurationTypeDef]:
+        """Return the function's mappings that are not going away.
+
+        Lambda lists a function's by exactly the name or alias they were made with, and those of a deleted
+        function only by their stream.
+        """
+        queries: list[dict[str, Any]] = [
+            {"FunctionName": function},
+            {"FunctionName": f"{function}:{LIVE_ALIAS}"},
+        ]
+        queries += [{"EventSourceArn": stream}] if stream else []
+        found: dict[str, EventSourceMappingConfigurationTypeDef] = {}
+        for query in queries:
+            try:
+                for page in self.client.get_paginator("list_event_source_mappings").paginate(**query):
+                    found |= {one["UUID"]: one for one in page["EventSourceMappings"]}
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+        return [
+            one
+            for one in found.values()
+            if one.get("State") != "Deleting" and _function(one.get("FunctionArn", "")) == function
+        ]
+
+
+def _function(arn: str) -> str:
+    """Return the function's name in ``arn:aws:lambda:region:account:function:NAME[:QUALIFIER]``."""
+    return (arn.split(":") + [""] * 7)[6]
+
+
+def _properties(mapping: EventSourceMappingConfigurationTypeDef) -> dict[str, Any]:
+    filters = [
+        json.loads(one.get("Pattern", "{}")) for one in mapping.get("FilterCriteria", {}).get("Filters", [])
+    ]
+    return {
+        "function": mapping.get("FunctionArn"),
+        "filters": [
+            {name: sorted(value) if name == "eventName" else value for name, value in one.items()}
+            for one in filters
+        ],
+        "batch_size": mapping.get("BatchSize"),
+        "batching_window": mapping.get("MaximumBatchingWindowInSeconds", 0),
+        "response_types": list(mapping.get("FunctionResponseTypes", [])),
+        "bisect": mapping.get("BisectBatchOnFunctionError", False),
+        "retries": mapping.get("MaximumRetryAttempts", -1),
+        "record_age": mapping.get("MaximumRecordAgeInSeconds", -1),
+        "parallelization": mapping.get("ParallelizationFactor", 1),
+        "on_failure": mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
+    }
+
+
+def _arguments(properties: Properties) -> dict[str, Any]:
+    """Return the settings as both CreateEventSourceMapping and UpdateEventSourceMapping take them."""
+    patterns = [{"Pattern": json.dumps(one, separators=(",", ":"))} for one in properties["filters"]]
+    return {
+        "FunctionName": properties["function"],
+        "FilterCriteria": {"Filters": patterns},
+        "BatchSize": properties["batch_size"],
+        "MaximumBatchingWindowInSeconds": properties["batching_window"],
+        "FunctionResponseTypes": properties["response_types"],
+        "BisectBatchOnFunctionError": properties["bisect"],
+        "MaximumRetryAttempts": properties["retries"],
+        "MaximumRecordAgeInSeconds": properties["record_age"],
+        "ParallelizationFactor": properties["parallelization"],
+        "DestinationConfig": {"OnFailure": {"Destination": properties["on_failure"]}},
+    }

@@ -1,0 +1,149 @@
+"""DynamoDB tables as resources: keys, billing, stream and tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.gateway import AlreadyExists, Patience, Pending, tag_list, tag_map
+from fifo_cli.model.resources import Found, Resource, stamped
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeDefinitionTypeDef,
+        KeySchemaElementTypeDef,
+        StreamSpecificationTypeDef,
+        TableDescriptionTypeDef,
+        TagTypeDef,
+    )
+
+# A table is ready after seconds as a rule; a change of billing may take some minutes.
+ACTIVE_LIMIT: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TableAdmin:
+    """Tables by name."""
+
+    dynamodb: DynamoDBClient
+    patience: Patience = field(default_factory=Patience)
+
+    def read(self, name: str) -> Found | None:
+        """Return a table; its ARN and its stream's are facts. One that is being deleted is none."""
+        try:
+            table = self.dynamodb.describe_table(TableName=name)["Table"]
+            if table.get("TableStatus") == "DELETING":
+                return None
+            tags = self._tags(table["TableArn"])
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise explain(error, f"table {name}") from error
+        facts = {"arn": table["TableArn"], "stream_arn": _stream_arn(table)}
+        return Found("table", name, _properties(table), tags, facts)
+
+    def create(self, wanted: Resource) -> None:
+        """Create a table with on-demand billing and its stream, and wait until it is active."""
+        keys: list[list[str]] = wanted.properties["keys"]
+        schema = [
+            {"AttributeName": one[0], "KeyType": kind}
+            for one, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        ]
+        definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in keys]
+
+        def attempt() -> Pending | None:
+            try:
+                self.dynamodb.create_table(
+                    TableName=wanted.name,
+                    KeySchema=cast("list[KeySchemaElementTypeDef]", schema),
+                    AttributeDefinitions=cast("list[AttributeDefinitionTypeDef]", definitions),
+                    BillingMode="PAY_PER_REQUEST",
+                    StreamSpecification=_stream(wanted),
+                    Tags=cast("list[TagTypeDef]", tag_list(stamped(wanted.tags))),
+                )
+            except ClientError as error:
+                if "ResourceInUseException" not in error_codes(error):
+                    raise
+                if self._status(wanted.name) == "DELETING":
+                    return Pending("being deleted")
+                raise AlreadyExists(f"table {wanted.name} exists already") from error
+            return None
+
+        with calling(f"table {wanted.name}"):
+            self.patience.until(attempt, name=wanted.name, limit=ACTIVE_LIMIT)
+            self._wait_active(wanted.name)
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Switch billing and the stream, one after the other: DynamoDB changes one thing at a time."""
+        with calling(f"table {wanted.name}"):
+            self._wait_active(wanted.name)
+            if "billing" in changed:
+                self.dynamodb.update_table(TableName=wanted.name, BillingMode="PAY_PER_REQUEST")
+                self._wait_active(wanted.name)
+            if "stream" in changed:
+                self.dynamodb.update_table(TableName=wanted.name, StreamSpecification=_stream(wanted))
+                self._wait_active(wanted.name)
+            if wanted.tags:
+                tags = cast("list[TagTypeDef]", tag_list(stamped(wanted.tags)))
+                self.dynamodb.tag_resource(ResourceArn=found.facts["arn"], Tags=tags)
+
+    def delete(self, found: Found) -> None:
+        """Delete a table with all its items, and wait until it is gone."""
+        try:
+            self.dynamodb.delete_table(TableName=found.name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise explain(error, f"table {found.name}") from error
+
+        def attempt() -> Pending | None:
+            return Pending("being deleted") if self._status(found.name) else None
+
+        with calling(f"table {found.name}"):
+            self.patience.until(attempt, name=found.name, limit=ACTIVE_LIMIT)
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        tags: dict[str, str] = {}
+        for page in self.dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn):
+            tags |= tag_map(page.get("Tags"))
+        return tags
+
+    def _status(self, name: str) -> str | None:
+        try:
+            return self.dynamodb.describe_table(TableName=name)["Table"].get("TableStatus")
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def _wait_active(self, name: str) -> None:
+        def attempt() -> Pending | None:
+            status = self._status(name)
+            return None if status == "ACTIVE" else Pending(f"not ready: {status or 'not known yet'}")
+
+        self.patience.until(attempt, name=name, limit=ACTIVE_LIMIT)
+
+
+def _properties(table: TableDescriptionTypeDef) -> dict[str, Any]:
+    types = {one["AttributeName"]: one["AttributeType"] for one in table.get("AttributeDefinitions", [])}
+    schema = sorted(table.get("KeySchema", []), key=lambda one: one["KeyType"])
+    stream = table.get("StreamSpecification")
+    return {
+        "keys": [[one["AttributeName"], types.get(one["AttributeName"], "?")] for one in schema],
+        "stream": stream.get("StreamViewType") if stream and stream.get("StreamEnabled") else None,
+        # A table that was never on demand has no summary.
+        "billing": table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
+    }
+
+
+def _stream(wanted: Resource) -> StreamSpecificationTypeDef:
+    return {"StreamEnabled": True, "StreamViewType": wanted.properties["stream"]}
+
+
+def _stream_arn(table: TableDescriptionTypeDef) -> str | None:
+    """Return the ARN of the stream that is switched on; a switched-off one stays named for a day."""
+    stream = table.get("StreamSpecification")
+    return table.get("LatestStreamArn") if stream and stream.get("StreamEnabled") else None

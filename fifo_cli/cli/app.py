@@ -1,0 +1,122 @@
+"""The program: its commands, and the one place where errors become messages and exit codes.
+
+Exit codes are the contract's. A defect of this program exits 3 too: what was done until then is not known.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from typer import TyperException
+
+from fifo_cli.cli import completion, demo, items, local, observe, provision, queues
+from fifo_cli.cli.command import Commands, Run
+from fifo_cli.cli.console import Console, announce
+from fifo_cli.cli.options import PROGRAM
+from fifo_cli.cli.signals import Signals
+from fifo_cli.errors import ExitCode, FifoError
+from fifo_cli.render.text import printable
+
+ISSUES: Final = "https://github.com/fifo-cli/fifo-cli/issues"
+
+app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.")
+# The order of these lines is the order of the commands in the help.
+provision.register(app)
+queues.register(app)
+items.register(app)
+observe.register(app)
+local.register(app)
+demo.register(app)
+completion.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; whatever happens, no exception leaves."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    shell = os.environ.get(completion.SHELL_VARIABLE)
+    if shell:
+        return completion.answer(app.build(), shell, arguments)
+    signals = Signals(announce)
+    run = Run(signals)
+    try:
+        with signals.handled():
+            return _invoke(run, arguments)
+    except KeyboardInterrupt:
+        _report(run, "interrupted")
+        return signals.exit_code
+
+
+def _invoke(run: Run, arguments: list[str]) -> int:
+    try:
+        code = app.build().main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
+        return int(code or 0)
+    except FifoError as error:
+        return _report(run, f"error: {error.message}", hint=error.hint, code=_code(run, error), cause=error)
+    except TyperException as error:
+        return _report_usage(run, error)
+    except RecursionError as error:
+        return _report(run, "error: the input is nested too deeply", code=ExitCode.USAGE, cause=error)
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+    except Exception as error:  # noqa: BLE001 - the border: what else escapes is a defect, told as one
+        return _report_unexpected(run, error)
+
+
+def _code(run: Run, error: FifoError) -> int:
+    """Return the exit code of an error; after a signal, it is the signal that ended the command."""
+    return run.signals.exit_code if run.signals.received else error.exit_code
+
+
+def _report_usage(run: Run, error: Any) -> int:
+    """Tell of a command line that click could not parse."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return _report(run, f"error: {error.format_message()}", code=ExitCode.USAGE)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return _report(run, error.format_message(), code=ExitCode.USAGE)
+    return _report(
+        run,
+        f"{context.get_usage()}\nerror: {error.format_message()}",
+        hint=f"`{context.command_path} --help` shows what it takes",
+        code=ExitCode.USAGE,
+    )
+
+
+def _report_unexpected(run: Run, error: Exception) -> int:
+    if type(error).__module__.partition(".")[0] == "botocore":
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from fifo_cli.aws.errors import explain
+
+        if isinstance(error, ClientError | BotoCoreError):
+            ours = explain(error)
+            return _report(run, f"error: {ours.message}", hint=ours.hint, code=ours.exit_code, cause=error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return _report(run, f"error: {error.filename}: {error.strerror}", code=ExitCode.AWS, cause=error)
+    return _report(
+        run,
+        f"internal error: {type(error).__name__}: {error}",
+        hint=f"this is a defect of {PROGRAM}; please report it, with the output of -vv, at {ISSUES}",
+        code=ExitCode.AWS,
+        cause=error,
+    )
+
+
+def _report(
+    run: Run, message: str, *, hint: str = "", code: int = ExitCode.OK, cause: BaseException | None = None
+) -> int:
+    """Write an error and its next step to stderr, with -vv the traceback below; return ``code``."""
+    options = run.options
+    console = Console(no_color=options.no_color)
+    lines = [printable(message, keep="\n")]
+    if hint:
+        lines.append(f"next: {printable(hint, keep=chr(10))}")
+    if cause is not None and options.verbose > 1:
+        import traceback
+
+        lines.append(printable("".join(traceback.format_exception(cause)).rstrip(), keep="\n"))
+    console.tell("\n".join(lines))
+    return code

@@ -1,0 +1,49 @@
+"""Which fifo.toml a command means; light enough for completion, which may not load the settings' models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.cli.options import Options
+
+CONFIG_FILE: Final = "fifo.toml"
+
+
+def find_config(options: Options) -> Path | None:
+    """Return ``--config``, else ``$FIFO_CONFIG``, else fifo.toml here or in the nearest parent, if any."""
+    if options.config is not None:
+        return options.config
+    if os.environ.get("FIFO_CONFIG"):
+        return Path(os.environ["FIFO_CONFIG"])
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder does not exist any more", hint="cd to another one") from None
+    return next((path for folder in (here, *here.parents) if (path := folder / CONFIG_FILE).is_file()), None)
+
+
+def config_path(options: Options) -> Path:
+    """Return the fifo.toml to read; raise UsageError if there is none to be found."""
+    path = find_config(options)
+    if path is None:
+        raise UsageError(
+            f"there is no {CONFIG_FILE} in this folder or above it",
+            hint="write one with `fifo-cli init`, or name one with --config or $FIFO_CONFIG",
+        )
+    return path.absolute()
+
+
+def raw_config(options: Options) -> dict[str, Any]:
+    """Return fifo.toml as parsed and not checked; empty if it cannot be read: completion must never fail."""
+    import tomllib
+
+    try:
+        path = find_config(options)
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError, UsageError, RecursionError):
+        return {}

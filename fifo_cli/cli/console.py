@@ -1,0 +1,166 @@
+"""stdout and stderr: the result on one, everything else on the other, and neither ever raises a surprise."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TextIO
+
+from fifo_cli.errors import NeedsAttention
+
+if TYPE_CHECKING:
+    from fifo_cli.events import Event
+
+_ERASE_LINE = "\r\x1b[K"
+
+
+class Console:
+    """Where a command writes; safe to share between threads."""
+
+    def __init__(self, *, quiet: bool = False, no_color: bool = False) -> None:
+        self._quiet = quiet
+        self._plain = no_color or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self._lock = threading.RLock()
+        self._transient = False
+
+    @property
+    def color(self) -> bool:
+        """Whether stdout shows colours."""
+        return _is_terminal(sys.stdout) and not self._plain
+
+    @property
+    def error_color(self) -> bool:
+        """Whether stderr shows colours."""
+        return _is_terminal(sys.stderr) and not self._plain
+
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal; None, so nothing is cut off, if stdout goes elsewhere."""
+        return shutil.get_terminal_size((80, 24)).columns if _is_terminal(sys.stdout) else None
+
+    def result(self, pieces: Iterable[str], *, data: bool) -> None:
+        """Write the result; ``data`` is UTF-8 whatever the locale says, text is in the terminal's encoding.
+
+        A reader that has gone (``| head``) has what it wanted. Raises NeedsAttention if the disk is full.
+        """
+        stream = sys.stdout
+        if stream is None:
+            raise NeedsAttention("stdout is closed, so the result is not written; what was asked for is done")
+        encoding = "utf-8" if data else stream.encoding or "utf-8"
+        try:
+            for piece in pieces:
+                with self._lock:
+                    self._clear()
+                    _write(stream, piece, encoding)
+        except BrokenPipeError:
+            _silence(stream)
+        except OSError as error:
+            _silence(stream)
+            raise NeedsAttention(
+                f"stdout cannot be written: {error.strerror}; what was asked for is done",
+                hint="make room and look at the result with a command that only reads",
+            ) from None
+
+    def tell(self, text: str) -> None:
+        """Write a line to stderr, whatever --quiet says; a reader that has gone stops no work."""
+        stream = sys.stderr
+        if stream is None:
+            return
+        try:
+            with self._lock:
+                self._clear()
+                _write(stream, text + "\n", stream.encoding or "utf-8")
+        except (OSError, ValueError):
+            return
+
+    def prompt(self, text: str) -> str:
+        """Ask on stderr and return the answer's line; "" at the end of the input."""
+        with self._lock:
+            self._clear()
+            if sys.stderr is not None:
+                _write(sys.stderr, text, sys.stderr.encoding or "utf-8")
+        return sys.stdin.readline() if sys.stdin is not None else ""
+
+    def listen(self, event: Event) -> None:
+        """Tell of an event; on a terminal what began gives way to the next line; --quiet keeps warnings."""
+        from fifo_cli.events import Started, Waiting, Warned
+        from fifo_cli.render import progress
+
+        if self._quiet and not isinstance(event, Warned):
+            return
+        text = progress.line(event, color=self.error_color)
+        if isinstance(event, Started | Waiting) and self.error_color:
+            self._show_transient(text)
+        else:
+            self.tell(text)
+
+    def live(self, text: str) -> None:
+        """Show a line that the next one overwrites; on a terminal only."""
+        if self.error_color and not self._quiet:
+            self._show_transient(text)
+
+    def close(self) -> None:
+        """Leave no half line behind."""
+        with self._lock:
+            self._clear()
+
+    def _show_transient(self, text: str) -> None:
+        columns = shutil.get_terminal_size((80, 24)).columns
+        try:
+            with self._lock:
+                _write(sys.stderr, _ERASE_LINE + text[: columns - 1], sys.stderr.encoding or "utf-8")
+                self._transient = True
+        except (OSError, ValueError):
+            return
+
+    def _clear(self) -> None:
+        if self._transient:
+            self._transient = False
+            _write(sys.stderr, _ERASE_LINE, "utf-8")
+
+
+def announce(text: str) -> None:
+    """Write a line to stderr from a signal handler: no lock, no buffer that the interrupted code may hold."""
+    try:
+        os.write(2, f"\n{text}\n".encode())
+    except OSError:
+        return
+
+
+def stdin_is_terminal() -> bool:
+    """Say whether a person is there to answer."""
+    return _is_terminal(sys.stdin)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def _write(stream: TextIO, text: str, encoding: str) -> None:
+    """Write bytes, so that no locale can refuse a character.
+
+    Inside JSON the escape that replaces what UTF-8 cannot hold, a lone surrogate, is JSON's own: \\udXXX.
+    """
+    data = text.encode(encoding, "backslashreplace")
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None:
+        stream.write(data.decode(encoding))
+        stream.flush()
+        return
+    stream.flush()
+    buffer.write(data)
+    buffer.flush()
+
+
+def _silence(stream: TextIO) -> None:
+    """Point a broken stdout at nothing, so that the interpreter's last flush cannot complain."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        return

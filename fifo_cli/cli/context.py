@@ -1,0 +1,137 @@
+"""The composition root: from the common options to settings, AWS, names, output and questions.
+
+A command gets a :class:`Cli` and asks it for what it needs; each is made when first asked for, and
+imported then: ``--help`` loads neither boto3 nor pydantic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from fifo_cli.cli.config import config_path, find_config
+from fifo_cli.cli.confirm import ask
+from fifo_cli.cli.options import Options, Output
+from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws, Target
+    from fifo_cli.cli.console import Console
+    from fifo_cli.cli.signals import Signals, Stop
+    from fifo_cli.events import Listener
+    from fifo_cli.model.names import Names
+    from fifo_cli.model.results import Document, Result
+    from fifo_cli.model.settings import Project, Settings
+
+
+@dataclass(frozen=True)
+class Cli:
+    """What one command works with."""
+
+    options: Options
+    console: Console
+    signals: Signals
+
+    @cached_property
+    def project(self) -> Project:
+        """The fifo.toml that is meant, read and checked; raises ConfigError with every problem."""
+        from fifo_cli.model.settings import load
+
+        return load(config_path(self.options), env=self.options.env)
+
+    @property
+    def settings(self) -> Settings:
+        return self.project.settings
+
+    @cached_property
+    def names(self) -> Names:
+        from fifo_cli.model.names import Names
+
+        return Names(self.settings.pipeline.name)
+
+    @cached_property
+    def aws(self) -> Aws:
+        """The AWS clients: ``--region`` before ``[pipeline] region`` before AWS's own resolution."""
+        from fifo_cli.aws.session import Aws
+
+        return Aws(self._target())
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder whose ``.fifo/`` holds the embedded stack: fifo.toml's, or this one if there is none."""
+        path = find_config(self.options)
+        return path.absolute().parent if path else Path.cwd()
+
+    @property
+    def listener(self) -> Listener:
+        return self.console.listen
+
+    def stopping(self) -> AbstractContextManager[Stop]:
+        """Give a Stop that the first SIGINT or SIGTERM sets; the command finishes and exits 130 or 143."""
+        return self.signals.stopping()
+
+    def confirm(self, what: str) -> None:
+        """Ask whether to do ``what``, naming account, region and pipeline; ``--yes`` skips the question.
+
+        Raises UsageError, with nothing touched, if the answer is no or nobody can be asked.
+        """
+        if not self.options.yes:
+            ask(self.console, what, where=self._where)
+
+    def emit(self, result: Result, table: Callable[[], str]) -> ExitCode:
+        """Write a result to stdout in the format asked for, and return its exit code."""
+        from fifo_cli.render.documents import json_document, json_line
+
+        match self.options.output:
+            case Output.TABLE:
+                text = table()
+                self.console.result([text if text.endswith("\n") or not text else f"{text}\n"], data=False)
+            case Output.JSON:
+                self.console.result([json_document(result.document())], data=True)
+            case Output.JSONL:
+                self.console.result((json_line(row) for row in result.rows()), data=True)
+            case _:
+                assert_never(self.options.output)
+        return result.exit_code
+
+    def emit_document(self, document: Document) -> ExitCode:
+        """Write a result that is a document whatever the format: a schema, a policy."""
+        from fifo_cli.render.documents import json_document, json_line
+
+        write = json_line if self.options.output is Output.JSONL else json_document
+        self.console.result([write(document)], data=True)
+        return ExitCode.OK
+
+    def _where(self) -> Iterator[tuple[str, str]]:
+        place = self.aws.place
+        yield "pipeline", self.names.pipeline
+        yield "account", place.account + (" (the embedded stack)" if self.options.local else "")
+        yield "region", place.region
+
+    def _target(self) -> Target:
+        from fifo_cli.aws.session import LOCAL_REGION, Target
+
+        options = self.options
+        region = options.region or self.settings.pipeline.region
+        if not options.local:
+            return Target(profile=options.profile, region=region, endpoint_url=options.endpoint_url)
+        self.check_local_options()
+        from fifo_cli.local.stack import endpoint_of
+
+        return Target(region=region or LOCAL_REGION, endpoint_url=endpoint_of(self.folder), local=True)
+
+    def check_local_options(self) -> None:
+        """Raise UsageError if ``--local`` comes with an option that means AWS."""
+        if not self.options.local:
+            return
+        clashes = {"--profile": self.options.profile, "--endpoint-url": self.options.endpoint_url}
+        for name, value in clashes.items():
+            if value is not None:
+                raise UsageError(
+                    f"--local and {name} contradict each other: --local never talks to AWS",
+                    hint="leave one of them out",
+                )

@@ -1,0 +1,104 @@
+"""An HTTP server on loopback, a thread a connection, that can be stopped while clients hang on it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import socketserver
+import sys
+import threading
+from typing import Any, Final
+
+from fifo_cli.local.ports import HOST
+
+_SHUTDOWN_POLL: Final = 0.02
+
+
+class LoopbackServer(http.server.ThreadingHTTPServer):
+    """Serves from ``start`` to ``stop``; each connection gets a ``handler``, whose ``server`` this is."""
+
+    request_queue_size = 128
+    daemon_threads = False  # server_close waits for them
+
+    def __init__(self, port: int, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        self.stopping = threading.Event()
+        super().__init__((HOST, port), handler)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(_SHUTDOWN_POLL,), name=f"loopback:{self.server_port}"
+        )
+
+    def start(self) -> None:
+        """Serve in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cut all connections, wait for their threads and stop listening."""
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        with self._connections_lock:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, and say whether to go on; False means that the server stops."""
+        return not self.stopping.wait(max(seconds, 0.0))
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks the name service for this host's name, which may take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._connections_lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._connections_lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that went away is no news.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class LoopbackHandler(http.server.BaseHTTPRequestHandler):
+    """Reads requests and writes answers of known length, each in one packet."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def read_body(self) -> bytes:
+        """Read the request's body, of a given length or chunked (RFC 9112, section 7.1)."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(chunks)
+
+    def send_answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        """Send a whole answer; raises OSError if the client has gone."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: stderr belongs to whoever runs the server."""

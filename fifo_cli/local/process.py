@@ -1,0 +1,282 @@
+"""The embedded stack as a process: its files in ``.fifo/``, whether it lives, how it starts and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fifo_cli.errors import StackError
+from fifo_cli.local.ports import HOST
+
+Sleep = Callable[[float], None]
+Clock = Callable[[], float]
+
+FOLDER: Final = ".fifo"
+READY_TIMEOUT: Final = 60.0
+# ministack gives open requests 3 s, then saves; a function in the middle of an invocation holds it up longer.
+STOP_TIMEOUT: Final = 20.0
+_KILL_TIMEOUT: Final = 5.0
+_POLL: Final = 0.05
+_LOG_TAIL: Final = 15
+_HEALTH_TIMEOUT: Final = 5.0
+# What a process needs to find its programs, libraries and certificates; nothing that leads to the user's AWS.
+_INHERITED: Final = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "VIRTUAL_ENV", "PYTHONHOME",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the embedded stack of a project folder keeps what it needs; absolute paths."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> Files:
+        return cls(folder.absolute() / FOLDER)
+
+    @property
+    def record(self) -> Path:
+        """Who runs: process id, port and token; locked by the stack's process for as long as it lives."""
+        return self.root / "stack.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a command starts or stops the stack."""
+        return self.root / "lock"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "stack.log"
+
+    @property
+    def state(self) -> Path:
+        """What the stack saves when it stops."""
+        return self.root / "state"
+
+    @property
+    def tmp(self) -> Path:
+        """The stack's own temporary files, unpacked functions among them."""
+        return self.root / "tmp"
+
+    def prepare(self) -> None:
+        """Make the folders, private to the user and ignored by git; raises StackError if it cannot."""
+        try:
+            for folder in (self.root, self.state, self.tmp):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                draft = ignore.with_suffix(f".{os.getpid()}")
+                draft.write_text("*\n", encoding="utf-8")
+                draft.replace(ignore)
+        except OSError as error:
+            raise unusable(self.root, error) from error
+
+    def log_tail(self) -> str:
+        """Return the last lines of the log, indented; "" when there are none."""
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "".join(f"\n  {line}" for line in lines[-_LOG_TAIL:])
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A living stack; ``token`` is its own among all that might answer on ``port``."""
+
+    pid: int
+    port: int
+    token: str
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+
+def unusable(path: Path, error: OSError) -> StackError:
+    """Say that the embedded stack cannot keep its files here."""
+    return StackError(
+        f"the embedded stack cannot keep its state in {path}: {error.strerror or error}",
+        hint="run it in a folder that you may write to",
+    )
+
+
+def find(files: Files) -> Running | None:
+    """Return the stack that lives in a folder, or None; raises StackError if it does not say who it is."""
+    for _ in range(20):
+        held, text = _read(files.record)
+        if not held:
+            return None
+        # A stack that just starts holds the lock some milliseconds before it is written who it is.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            record = json.loads(text)
+            return Running(pid=int(record["pid"]), port=int(record["port"]), token=str(record["token"]))
+        time.sleep(_POLL)
+    raise StackError(
+        f"an embedded stack runs, but {files.record} does not say which process it is",
+        hint="end it by hand (`ps ax | grep fifo_cli/local/server.py`), then start again",
+    )
+
+
+def _read(record: Path) -> tuple[bool, str]:
+    """Return whether a process holds the record's lock, and the record's text."""
+    try:
+        with record.open(encoding="utf-8", errors="replace") as file:
+            try:
+                # Shared, so that two who look do not take each other for the stack.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True, file.read()
+            return False, ""
+    except (FileNotFoundError, NotADirectoryError):
+        return False, ""
+    except OSError as error:
+        raise unusable(record, error) from error
+
+
+@contextlib.contextmanager
+def _locked(record: Path, sleep: Sleep) -> Iterator[int]:
+    """Open and lock the record for the process to come."""
+    descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # Whoever only looks (``_read``) holds the lock for a moment.
+        for attempt in range(20):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == 19:
+                    raise
+                sleep(_POLL)
+        os.ftruncate(descriptor, 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def spawn(files: Files, port: int, token: str, *, sleep: Sleep = time.sleep) -> None:
+    """Start the stack's process in the background; whether it gets ready is for the caller to watch."""
+    server = Path(__file__).with_name("server.py")
+    try:
+        with _locked(files.record, sleep) as descriptor, files.log.open("wb") as log:
+            files.log.chmod(0o600)
+            subprocess.run(
+                # -P: the script's folder must not shadow other modules.
+                [
+                    sys.executable,
+                    "-P",
+                    str(server),
+                    str(descriptor),
+                    json.dumps({"port": port, "token": token}),
+                ],
+                env=environment(files, port, token, dict(os.environ)),
+                cwd=files.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[descriptor],
+                check=True,
+            )
+    except OSError as error:
+        raise unusable(files.root, error) from error
+    except subprocess.CalledProcessError as error:
+        raise StackError(f"the embedded stack could not be started{files.log_tail()}") from error
+
+
+def environment(files: Files, port: int, token: str, base: dict[str, str]) -> dict[str, str]:
+    """Build the stack's environment from scratch: its functions inherit it, so no credential may be in it."""
+    kept = {name: base[name] for name in _INHERITED if base.get(name)}
+    # Relative entries would mean other folders in the stack's working directory.
+    paths = [os.path.abspath(path) for path in base.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return kept | {
+        **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {}),
+        "PYTHONUTF8": "1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(port),
+        "LAMBDA_EXECUTOR": "local",
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(files.state),
+        "S3_DATA_DIR": str(files.state / "s3"),
+        "TMPDIR": str(files.tmp),
+        # Both would open ports on all addresses.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        # At start and stop ministack removes every container that looks like its own: keep it off Docker.
+        "DOCKER_HOST": f"unix://{files.root / 'no-docker'}",
+        # Given back by the health page: so no other server on the port is taken for this one.
+        "MINISTACK_EDITION": token,
+    }
+
+
+def answers(running: Running) -> bool:
+    """Say whether the stack itself, and no other server, answers on its port."""
+    connection = http.client.HTTPConnection(HOST, running.port, timeout=_HEALTH_TIMEOUT)
+    try:
+        connection.request("GET", "/_ministack/health")
+        document = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+    return isinstance(document, dict) and document.get("edition") == running.token
+
+
+def wait_until_ready(files: Files, *, sleep: Sleep, clock: Clock) -> Running | None:
+    """Return the stack once it answers, None if it ended; raises StackError after READY_TIMEOUT seconds."""
+    deadline = clock() + READY_TIMEOUT
+    while clock() < deadline:
+        running = find(files)
+        if running is None:
+            return None
+        if answers(running):
+            return running
+        sleep(_POLL)
+    raise StackError(f"the embedded stack did not answer within {READY_TIMEOUT:.0f} s{files.log_tail()}")
+
+
+def stop(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> bool:
+    """Let the stack save its state and end, with all functions it runs; False if it had to be killed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(running.pid, signal.SIGTERM)
+    graceful = _wait_until_gone(files, STOP_TIMEOUT, sleep, clock)
+    kill(files, running, sleep=sleep, clock=clock)
+    return graceful
+
+
+def kill(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> None:
+    """End the stack and all functions it runs at once; what it has not saved is lost."""
+    # PermissionError: macOS's answer when only zombies are left of the group.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(running.pid, signal.SIGKILL)
+    if not _wait_until_gone(files, _KILL_TIMEOUT, sleep, clock):
+        raise StackError(
+            f"the embedded stack (process {running.pid}) does not end", hint=f"try `kill -9 {running.pid}`"
+        )
+    shutil.rmtree(files.tmp, ignore_errors=True)
+
+
+def _wait_until_gone(files: Files, timeout: float, sleep: Sleep, clock: Clock) -> bool:
+    deadline = clock() + timeout
+    while _read(files.record)[0]:
+        if clock() >= deadline:
+            return False
+        sleep(_POLL)
+    return True

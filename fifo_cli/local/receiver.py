@@ -1,0 +1,336 @@
+"""A small HTTP receiver on loopback that stands in for the third-party API, in the demo and in tests.
+
+It records every request in the order of arrival, never looks into a body, and answers as it is told at
+the moment. ``python -m fifo_cli.local.receiver --port P`` runs it alone, one JSON line a request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from types import TracebackType
+from typing import Final
+
+from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
+from fifo_cli.local.ports import HOST
+
+_DRIP_INTERVAL: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it arrived; ``number`` counts from 1, ``at`` is ``time.monotonic()`` in seconds."""
+
+    number: int
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(
+        repr=False
+    )  # names in lower case; it may hold the key, so it is not shown
+    body: bytes
+    at: float
+
+    @property
+    def idempotency_key(self) -> str | None:
+        return self.headers.get("idempotency-key")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, sent after ``delay`` seconds."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """No answer: the connection is cut, after ``delay`` seconds."""
+
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """An answer that never ends: header after header, slowly, for as long as the client listens."""
+
+
+Answer = Reply | Drop | Drip
+Rule = Callable[[Received], Answer | None]
+Observer = Callable[[Received, Answer], None]
+
+
+def _no_rule(received: Received) -> Answer | None:
+    return None
+
+
+def _no_observer(received: Received, answer: Answer) -> None:
+    pass
+
+
+class Receiver:
+    """The receiver; every attribute and method may be used from any thread while it runs.
+
+    What applies first wins: an outage (``fail``), a missing or wrong key (401), ``answer``, else 200.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        key: str | None = None,
+        answer: Rule = _no_rule,
+        observer: Observer = _no_observer,
+    ) -> None:
+        self._changed = threading.Condition()
+        self._requests: list[Received] = []
+        self._accepted: list[Received] = []
+        self._port = port
+        self._server: _Server | None = None
+        self._outage: Answer | None = None
+        self._observer = observer
+        # Plain attributes, replaced whole: that is atomic.
+        self.key = key  # the bearer key asked for, None for none; replace it to rotate it
+        self.answer = answer  # what to answer a single request, None to treat it as all others
+        self.delay = 0.0  # seconds before every answer
+
+    def start(self) -> Receiver:
+        """Listen; raises OSError if the port is taken."""
+        self._server = _Server(self._port, self)
+        # The port stays, so that a receiver that was stopped comes back where its users look for it.
+        self._port = self._server.server_port
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Cut all connections and stop listening; what was recorded stays."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> Receiver:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before the first start if any port would do."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def requests(self) -> list[Received]:
+        """All requests, in the order of arrival."""
+        with self._changed:
+            return list(self._requests)
+
+    @property
+    def accepted(self) -> list[Received]:
+        """The requests answered with 2xx, in the order of the answers."""
+        with self._changed:
+            return list(self._accepted)
+
+    def fail(self, status: int = 503, *, retry_after: str | int | None = None) -> None:
+        """Answer everything with ``status`` until ``recover``; ``retry_after`` in seconds or an HTTP date."""
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self._outage = Reply(status, headers=headers)
+
+    def drop(self) -> None:
+        """Cut every connection without an answer until ``recover``."""
+        self._outage = Drop()
+
+    def hang(self) -> None:
+        """Drip headers without end at everybody until ``recover``."""
+        self._outage = Drip()
+
+    def recover(self) -> None:
+        """End the outage."""
+        self._outage = None
+
+    def clear(self) -> None:
+        """Forget the requests so far."""
+        with self._changed:
+            self._requests.clear()
+            self._accepted.clear()
+
+    def wait_for_requests(self, count: int, timeout: float = 10.0) -> bool:
+        """Wait until ``count`` requests have arrived in all; False after ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._requests) >= count, timeout)
+
+    def wait_for_accepted(self, count: int, timeout: float = 10.0) -> bool:
+        """Wait until ``count`` requests in all were answered with 2xx; False after ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._accepted) >= count, timeout)
+
+    # For the server's threads.
+
+    def _record(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Received:
+        with self._changed:
+            received = Received(len(self._requests) + 1, method, path, headers, body, time.monotonic())
+            self._requests.append(received)
+            self._changed.notify_all()
+            return received
+
+    def _decide(self, received: Received) -> Answer:
+        outage, key = self._outage, self.key
+        if outage is not None:
+            return outage
+        sent = received.headers.get("authorization", "").encode()
+        if key is not None and not secrets.compare_digest(sent, f"Bearer {key}".encode()):
+            return Reply(HTTPStatus.UNAUTHORIZED)
+        return self.answer(received) or Reply()
+
+    def _settle(self, received: Received, answer: Answer) -> None:
+        """Count an answer that is about to be sent, so that who has read it finds it counted."""
+        with self._changed:
+            if isinstance(answer, Reply) and 200 <= answer.status < 300:
+                self._accepted.append(received)
+                self._changed.notify_all()
+        self._observer(received, answer)
+
+    def _take_back(self, received: Received) -> None:
+        """Do not count an answer that could not be sent."""
+        with self._changed, contextlib.suppress(ValueError):
+            self._accepted.remove(received)
+
+
+class _Server(LoopbackServer):
+    def __init__(self, port: int, receiver: Receiver) -> None:
+        self.receiver = receiver
+        super().__init__(port, _Handler)
+
+
+class _Handler(LoopbackHandler):
+    server: _Server
+
+    def _handle(self) -> None:
+        body = self.read_body()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        receiver = self.server.receiver
+        received = receiver._record(self.command, self.path, headers, body)
+        answer = receiver._decide(received)
+        delay = receiver.delay + (0.0 if isinstance(answer, Drip) else answer.delay)
+        if not self.server.pause(delay):
+            self.close_connection = True
+            return
+        receiver._settle(received, answer)
+        match answer:
+            case Reply():
+                self._send(received, answer)
+            case Drop():
+                self.close_connection = True
+            case Drip():
+                self._drip()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
+
+    def _send(self, received: Received, reply: Reply) -> None:
+        try:
+            self.send_answer(reply.status, dict(reply.headers), reply.body)
+        except OSError:
+            self.server.receiver._take_back(received)
+            self.close_connection = True
+
+    def _drip(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            while self.server.pause(_DRIP_INTERVAL):
+                self.wfile.write(b"X-Drip: .\r\n")
+                self.wfile.flush()
+
+
+def _line(received: Received, answer: Answer) -> str:
+    return json.dumps(
+        {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "number": received.number,
+            "method": received.method,
+            "path": received.path,
+            "idempotency_key": received.idempotency_key,
+            "status": answer.status if isinstance(answer, Reply) else None,
+            "body": received.body.decode("utf-8", "backslashreplace"),
+        },
+        ensure_ascii=False,
+    )
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m fifo_cli.local.receiver",
+        description="An HTTP API on 127.0.0.1 that accepts everything; one JSON line a request.",
+    )
+    parser.add_argument("--port", type=int, default=8080, help="0 for any free one (default: %(default)s)")
+    parser.add_argument("--fail", type=int, metavar="STATUS", help="answer everything with this HTTP status")
+    parser.add_argument("--retry-after", metavar="SECONDS", help="with --fail: the Retry-After header")
+    parser.add_argument(
+        "--delay", type=float, default=0.0, metavar="SECONDS", help="wait before every answer"
+    )
+    parser.add_argument(
+        "--key-env", metavar="NAME", help="ask for the bearer key in this environment variable"
+    )
+    options = parser.parse_args(arguments)
+    if options.key_env and not os.environ.get(options.key_env):
+        parser.error(f"--key-env: the environment variable {options.key_env} is not set")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code: 0, or 2 if it cannot listen."""
+    options = _arguments(arguments)
+    ended = threading.Event()
+    writing = threading.Lock()
+
+    def show(received: Received, answer: Answer) -> None:
+        try:
+            with writing:
+                sys.stdout.write(_line(received, answer) + "\n")
+                sys.stdout.flush()
+        except OSError:
+            # Nobody reads any more (`| head`); Python's own flush at exit must not fail on it again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ended.set()
+
+    receiver = Receiver(
+        port=options.port, key=os.environ.get(options.key_env) if options.key_env else None, observer=show
+    )
+    receiver.delay = options.delay
+    if options.fail:
+        receiver.fail(options.fail, retry_after=options.retry_after)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        receiver.start()
+    except (OSError, OverflowError) as error:
+        sys.stderr.write(f"cannot listen on port {options.port}: {error}\nchoose another with --port\n")
+        return 2
+    sys.stderr.write(f"listening on {receiver.url}\n")
+    sys.stderr.flush()
+    ended.wait()
+    receiver.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

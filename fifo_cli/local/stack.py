@@ -1,0 +1,206 @@
+"""The embedded AWS (ministack) of a project folder: start, stop, inspect, reset, and where it listens.
+
+It listens on loopback only and keeps everything in ``.fifo/``. It saves its state when it is stopped;
+killed or crashed, it comes back as it was at its last start.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from fifo_cli.errors import StackError, UsageError
+from fifo_cli.events import Finished, Listener, Started, Warned, silent
+from fifo_cli.local import process
+from fifo_cli.local.ports import HOST, free_port, holder_of, is_free
+from fifo_cli.local.process import Clock, Files, Running, Sleep
+from fifo_cli.model.results import Document, Single
+
+DEFAULT_PORT: Final = 4566
+# Longer than another command needs to start the stack (READY_TIMEOUT) or to stop it.
+_TURN_TIMEOUT: Final = process.READY_TIMEOUT + 10
+# Between being picked and listened on, a free port may be taken; five times in a row is no accident.
+_PICKS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StackStatus(Single):
+    """Whether the embedded stack runs, and where."""
+
+    endpoint: str | None = None
+    pid: int | None = None
+    running: bool = False
+
+    def document(self) -> Document:
+        return {"endpoint": self.endpoint, "pid": self.pid, "running": self.running}
+
+
+def up(
+    folder: Path,
+    *,
+    port: int | None = None,
+    listener: Listener = silent,
+    sleep: Sleep = time.sleep,
+    clock: Clock = time.monotonic,
+) -> StackStatus:
+    """Start the folder's stack unless it runs, and wait until it answers.
+
+    ``port`` is 4566 if None, any free one if 0. Raises StackError if the port is taken, if the stack runs
+    on another port than asked for, if ministack is not installed, or if it does not start.
+    """
+    if port is not None and not 0 <= port <= 65_535:
+        raise UsageError(
+            f"{port} is no TCP port", hint="give --port a number from 1 to 65535, or 0 for any free one"
+        )
+    files = Files.of(folder)
+    files.prepare()
+    with _turn(files):
+        running = process.find(files)
+        if running is not None and port not in (None, 0, running.port):
+            raise StackError(
+                f"the embedded stack of {folder} runs already, on port {running.port}, not {port}",
+                hint="use it there, or stop it first with `fifo-cli local down`",
+            )
+        # Found running, it may still be starting: another `up` was interrupted before the stack answered.
+        return _status(
+            _start(files, port, listener, sleep, clock)
+            if running is None
+            else _await_ready(files, running, sleep, clock)
+        )
+
+
+def down(
+    folder: Path, *, listener: Listener = silent, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
+) -> StackStatus:
+    """Stop the folder's stack, after it saved its state; nothing happens when it does not run."""
+    files = Files.of(folder)
+    if process.find(files) is None:
+        return StackStatus()
+    with _turn(files):
+        running = process.find(files)
+        if running is not None:
+            listener(Started("stop", "stack", running.endpoint))
+            if not process.stop(files, running, sleep=sleep, clock=clock):
+                listener(
+                    Warned("the embedded stack had to be killed; what it did since its start may be lost")
+                )
+            listener(Finished("stop", "stack", running.endpoint))
+    return StackStatus()
+
+
+def status(folder: Path) -> StackStatus:
+    """Say whether the folder's stack runs, and where; writes nothing."""
+    return _status(process.find(Files.of(folder)))
+
+
+def reset(
+    folder: Path, *, listener: Listener = silent, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
+) -> StackStatus:
+    """Forget everything the folder's stack holds; if it runs it starts again, on the same port."""
+    files = Files.of(folder)
+    if not files.root.exists():
+        return StackStatus()
+    with _turn(files):
+        running = process.find(files)
+        if running is not None:
+            process.kill(files, running, sleep=sleep, clock=clock)
+        try:
+            if files.state.exists():
+                shutil.rmtree(files.state)
+        except OSError as error:
+            raise process.unusable(files.state, error) from error
+        if running is None:
+            return StackStatus()
+        files.prepare()
+        return _status(_start(files, running.port, listener, sleep, clock))
+
+
+def endpoint_of(folder: Path) -> str:
+    """Return the URL of the folder's running stack; raises StackError when it does not run."""
+    running = process.find(Files.of(folder))
+    if running is None:
+        raise StackError(
+            f"the embedded stack of {folder.absolute()} is not running",
+            hint="start it with `fifo-cli local up`",
+        )
+    return running.endpoint
+
+
+def _status(running: Running | None) -> StackStatus:
+    return StackStatus() if running is None else StackStatus(running.endpoint, running.pid, running=True)
+
+
+@contextmanager
+def _turn(files: Files) -> Iterator[None]:
+    """Let one command at a time start or stop a folder's stack."""
+    lock = FileLock(files.lock, timeout=_TURN_TIMEOUT, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StackError(
+            f"another command has been starting or stopping the embedded stack for {_TURN_TIMEOUT:.0f} s",
+            hint="look for it with `ps ax | grep fifo-cli`, and try again",
+        ) from error
+    except OSError as error:
+        raise process.unusable(files.lock, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _start(files: Files, port: int | None, listener: Listener, sleep: Sleep, clock: Clock) -> Running:
+    if importlib.util.find_spec("ministack") is None:
+        raise StackError(
+            "the embedded stack (ministack) is not installed", hint="pip install 'fifo-cli[local]'"
+        )
+    for _ in range(_PICKS if port == 0 else 1):
+        chosen = port or (free_port() if port == 0 else DEFAULT_PORT)
+        _require_free(chosen)
+        listener(Started("start", "stack", f"http://{HOST}:{chosen}"))
+        running = _start_on(files, chosen, sleep, clock)
+        if running is not None:
+            listener(Finished("start", "stack", running.endpoint))
+            return running
+        if is_free(chosen):
+            raise StackError(f"the embedded stack ended while it was starting{files.log_tail()}")
+    _require_free(chosen)
+    raise StackError(f"the embedded stack ended while it was starting{files.log_tail()}")
+
+
+def _start_on(files: Files, port: int, sleep: Sleep, clock: Clock) -> Running | None:
+    """Start the stack and wait until it answers; None if it ended; interrupted, it leaves no process."""
+    try:
+        process.spawn(files, port, secrets.token_hex(8), sleep=sleep)
+        return process.wait_until_ready(files, sleep=sleep, clock=clock)
+    except BaseException:
+        running = process.find(files)
+        if running is not None:
+            process.kill(files, running, sleep=sleep, clock=clock)
+        raise
+
+
+def _await_ready(files: Files, running: Running, sleep: Sleep, clock: Clock) -> Running:
+    ready = process.wait_until_ready(files, sleep=sleep, clock=clock)
+    if ready is None:
+        raise StackError(f"the embedded stack on port {running.port} has just ended{files.log_tail()}")
+    return ready
+
+
+def _require_free(port: int) -> None:
+    if is_free(port):
+        return
+    holder = holder_of(port)
+    raise StackError(
+        f"port {port} is taken{f' by {holder}' if holder else ''}",
+        hint="choose another with --port P, or any free one with --port 0",
+    )

@@ -1,0 +1,213 @@
+"""(wanted, found) → Plan: named changes, or every reason why there can be none. Nothing here calls AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
+from fifo_cli.model.results import Document
+
+Action = Literal["create", "update", "delete"]
+
+# What AWS cannot change on an existing resource, and changing which would mean to delete data.
+_FIXED: Final[dict[tuple[Kind, str], str]] = {
+    ("table", "keys"): "the keys of a table cannot be changed; correct [table] or name another table",
+    ("table", "stream"): (
+        "the view type of a stream cannot be edited, and a new stream would cut off its other readers;"
+        " switch the stream off by hand when nothing reads it, then deploy again"
+    ),
+    ("queue", "fifo"): "a queue cannot be made FIFO or standard afterwards; choose another pipeline name",
+}
+# A mapping is bound to one stream for life (Lambda API Reference, UpdateEventSourceMapping).
+_REPLACING: Final[dict[tuple[Kind, str], str]] = {
+    (
+        "event-source-mapping",
+        "table",
+    ): "deleted and created again: a mapping cannot be pointed at another stream",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One property that is not as wanted; ``path`` is dotted."""
+
+    path: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing deploy would do."""
+
+    action: Action
+    kind: Kind
+    name: str
+    diff: tuple[Difference, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return (self.kind, self.name)
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The properties (or ``tags``) that differ, without what is inside them."""
+        return frozenset(difference.path.partition(".")[0] for difference in self.diff)
+
+    def document(self) -> Document:
+        diff = [{"path": one.path, "old": one.old, "new": one.new} for one in self.diff]
+        return {"action": self.action, "type": self.kind, "name": self.name, "diff": diff}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be changed, deletes last; with ``check`` any change needs a look (exit 1)."""
+
+    changes: tuple[Change, ...] = ()
+    unchanged: int = 0
+    warnings: tuple[str, ...] = ()
+    check: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.ATTENTION if self.check and self.changes else ExitCode.OK
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many are created, updated, deleted and left as they are."""
+        counts = {
+            action: sum(one.action == action for one in self.changes)
+            for action in ("create", "update", "delete")
+        }
+        return {**counts, "unchanged": self.unchanged}
+
+    def document(self) -> Document:
+        return {"changes": [change.document() for change in self.changes], "summary": self.summary}
+
+    def rows(self) -> Iterable[Document]:
+        return [change.document() for change in self.changes]
+
+
+@dataclass(frozen=True, slots=True)
+class DeployResult:
+    """A plan that was carried out (or, in a dry run, was not), and where things are now."""
+
+    plan: Plan
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.OK
+
+    def document(self) -> Document:
+        return {**self.plan.document(), "outputs": dict(self.outputs)}
+
+    def rows(self) -> Iterable[Document]:
+        return self.plan.rows()
+
+
+def make_plan(
+    wanted: Sequence[Resource], found: Mapping[Key, Found], *, pipeline: str, adopt: bool = False
+) -> Plan:
+    """Compare what is wanted with what was found.
+
+    What was found but is not wanted is deleted if it carries this pipeline's tag, and left alone otherwise.
+    Raises UsageError with every reason why nothing may be done: another's resources, keys that differ.
+    """
+    refusals = [reason for one in wanted for reason in _refusals(one, found.get(one.key), pipeline, adopt)]
+    if refusals:
+        raise UsageError(
+            "\n".join([f"{pipeline} cannot be deployed:", *(f"  {reason}" for reason in refusals)]),
+            hint="nothing was changed; resources that carry no tag can be taken over with `deploy --adopt`",
+        )
+    changes = [change for one in wanted if (change := _change(one, found.get(one.key)))]
+    keys = {one.key for one in wanted}
+    surplus = [
+        one for key, one in found.items() if key not in keys and one.tags.get(PIPELINE_TAG) == pipeline
+    ]
+    deletes = [Change("delete", one.kind, one.name) for one in surplus]
+    return Plan(
+        changes=(*changes, *deletes),
+        unchanged=len(wanted) - len(changes),
+        warnings=tuple(text for change in changes for text in _warnings(change)),
+    )
+
+
+def differences(wanted: Resource, found: Found) -> tuple[Difference, ...]:
+    """Return how a found resource is not as wanted, path by path; what is not wanted is not looked at."""
+    found_properties = dict(found.properties)
+    diff = [
+        one
+        for name, value in wanted.properties.items()
+        if found_properties.get(name) not in wanted.accepts.get(name, ())
+        for one in _compare(name, normalised(found_properties.get(name)), normalised(value))
+    ]
+    diff += [
+        Difference(f"tags.{name}", found.tags.get(name), value)
+        for name, value in wanted.tags.items()
+        if found.tags.get(name) != value
+    ]
+    replacing = [text for one in diff if (text := _REPLACING.get((wanted.kind, one.path)))]
+    return (*diff, *(Difference("replaced", None, text) for text in replacing))
+
+
+def _change(wanted: Resource, found: Found | None) -> Change | None:
+    if found is None:
+        diff = tuple(Difference(name, None, value) for name, value in wanted.properties.items())
+        return Change("create", wanted.kind, wanted.name, diff)
+    diff = differences(wanted, found)
+    return Change("update", wanted.kind, wanted.name, diff) if diff else None
+
+
+def _compare(path: str, old: Any, new: Any) -> list[Difference]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = (*new, *(name for name in old if name not in new))
+        return [one for name in names for one in _compare(f"{path}.{name}", old.get(name), new.get(name))]
+    return [] if old == new else [Difference(path, old, new)]
+
+
+def _refusals(wanted: Resource, found: Found | None, pipeline: str, adopt: bool) -> list[str]:
+    thing = f"{wanted.kind} {wanted.name}"
+    if found is None:
+        if wanted.managed:
+            return []
+        return [f"{thing} does not exist, and [table] says create = false"]
+    reasons = ownership_refusal(wanted, found, pipeline, adopt=adopt)
+    for one in differences(wanted, found):
+        why = _FIXED.get((wanted.kind, one.path))
+        if why and one.old is not None:
+            reasons.append(f"{thing}: {one.path} is {one.old!r}, not {one.new!r}: {why}")
+    return reasons
+
+
+def ownership_refusal(wanted: Resource, found: Found, pipeline: str, *, adopt: bool) -> list[str]:
+    """Say why a found resource may not be touched: another's tag, or none at all without ``adopt``."""
+    owner = found.tags.get(PIPELINE_TAG)
+    if not wanted.tags or owner == pipeline or (owner is None and adopt):
+        return []
+    if owner is None:
+        return [f"{wanted.kind} {wanted.name} exists already and does not carry the tag {PIPELINE_TAG}"]
+    return [f"{wanted.kind} {wanted.name} belongs to the pipeline {owner!r}"]
+
+
+def _warnings(change: Change) -> list[str]:
+    texts = []
+    for one in change.diff if change.action == "update" else ():
+        if change.kind == "queue" and one.path == "retention" and one.old is not None and one.new < one.old:
+            texts.append(
+                f"{change.name}: retention goes down from {one.old} s to {one.new} s; SQS applies it to"
+                " waiting messages too, so it deletes backlog older than that"
+            )
+        if change.kind == "event-source-mapping" and one.path == "table":
+            texts.append(
+                f"{change.name}: it read {one.old}; what is still unread there will not become messages"
+            )
+        if change.kind == "table" and one.path == "stream":
+            texts.append(
+                f"{change.name}: its stream is switched on; only changes made from then on become messages"
+            )
+    return texts

@@ -1,0 +1,326 @@
+"""The wanted resources of a pipeline as data: what fifo.toml asks of AWS, and what AWS was found to hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from fifo_cli import __version__
+from fifo_cli.model import limits
+from fifo_cli.model.names import (
+    FUNCTION_ROLES,
+    LIVE_ALIAS,
+    PIPELINE_TAG,
+    QUEUE_ROLES,
+    VERSION_TAG,
+    FunctionRole,
+    Names,
+    Place,
+)
+from fifo_cli.model.role_policies import role_policy, role_trust
+
+if TYPE_CHECKING:
+    from fifo_cli.model.settings import Settings
+
+Kind = Literal[
+    "table", "queue", "log-group", "role", "function", "alias", "event-source-mapping", "rule", "schedule"
+]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+Key = tuple[Kind, str]
+Properties = Mapping[str, Any]
+
+HANDLERS: Final[dict[FunctionRole, str]] = {
+    role: f"fifo_cli.handlers.{role}.handler" for role in FUNCTION_ROLES
+}
+# A message a run has taken stays hidden for this long beyond the time one message may take.
+VISIBILITY_MARGIN: Final = 30
+# A run that is late by more than this is not worth having: the next one does its work (Lambda's minimum).
+RUN_AGE_SECONDS: Final = 60
+# A failed record's data is in the stream for 24 hours only, and the on-failure record does not hold it: three
+# hours remain to notice and `replay --failed` (Lambda Developer Guide, "Using AWS Lambda with DynamoDB").
+RECORD_AGE_SECONDS: Final = 21 * 3600
+# Poison records leave by the DLQ, so a batch fails only when SQS or the code is down. Giving up early would
+# break the order for an outage; the maximum leaves the decision to the age, which bounds it all the same.
+RECORD_RETRIES: Final = 10_000
+STREAM_BATCH_SIZE: Final = 100
+STREAM_VIEW: Final = "NEW_AND_OLD_IMAGES"
+# What the function runs as: a difference in any of these needs a new version.
+VERSION_PROPERTIES: Final = (
+    "code_sha256", "handler", "runtime", "architecture", "memory", "timeout", "role", "subnets",
+    "security_groups", "environment",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One wanted resource: ``properties`` and ``tags`` are compared with what AWS holds, by name.
+
+    ``accepts`` lists values of a property that serve as well as the wanted one. ``managed`` is false for
+    what belongs to somebody else: it must exist, and is never created, tagged or deleted. ``enabled`` is
+    how a new schedule or mapping starts; on an existing one it is left as it is, and never compared.
+    """
+
+    kind: Kind
+    name: str
+    properties: Properties
+    tags: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[Key, ...] = ()
+    accepts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    managed: bool = True
+    enabled: bool = True
+
+    @property
+    def key(self) -> Key:
+        return (self.kind, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One resource as AWS reports it; ``facts`` (ARN, URL, state) are known but not compared."""
+
+    kind: Kind
+    name: str
+    properties: Properties
+    tags: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return (self.kind, self.name)
+
+
+def stamped(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags to write: the wanted ones and our version, which alone is never a difference."""
+    return {**tags, VERSION_TAG: __version__} if tags else {}
+
+
+def wanted_resources(
+    settings: Settings, place: Place, zips: Mapping[FunctionRole, str], *, reserve_concurrency: bool
+) -> tuple[Resource, ...]:
+    """Return every resource of a pipeline.
+
+    ``zips`` is the base64 SHA-256 of each function's code, as Lambda's CodeSha256; ``reserve_concurrency``
+    says whether the account has concurrency to reserve for the worker.
+    """
+    names = Names(settings.pipeline.name)
+    tags = {PIPELINE_TAG: names.pipeline, **settings.tags}
+    return (
+        _table(settings, tags),
+        *_queues(settings, names, place, tags),
+        *(_log_group(settings, names, role, tags) for role in FUNCTION_ROLES),
+        *(_role(settings, names, place, role, tags) for role in FUNCTION_ROLES),
+        *(
+            _function(settings, names, place, role, zips[role], tags, reserve_concurrency)
+            for role in FUNCTION_ROLES
+        ),
+        *(_alias(settings, names, place, role, zips[role]) for role in FUNCTION_ROLES),
+        _mapping(settings, names, place, tags),
+        *_schedules(settings, names, place, tags),
+    )
+
+
+def alias_name(function: str) -> str:
+    """Return the name of a function's ``live`` alias as a resource."""
+    return f"{function}:{LIVE_ALIAS}"
+
+
+def _table(settings: Settings, tags: Mapping[str, str]) -> Resource:
+    table = settings.table
+    properties: dict[str, Any] = {"keys": [list(key) for key in table.keys], "stream": STREAM_VIEW}
+    if table.create:
+        return Resource("table", table.name, {**properties, "billing": "PAY_PER_REQUEST"}, tags)
+    # Only a removal needs the old image.
+    views = () if "REMOVE" in settings.message.events else ("NEW_IMAGE",)
+    return Resource("table", table.name, properties, accepts={"stream": views}, managed=False)
+
+
+def _queues(settings: Settings, names: Names, place: Place, tags: Mapping[str, str]) -> list[Resource]:
+    longest = _seconds(limits.RETENTION_MAX)
+    encryption = settings.queue.kms_key or "sqs"
+    common = {
+        "max_message_bytes": limits.MESSAGE_BYTES_MAX,
+        "visibility_timeout": max(30, math.ceil(settings.run_needs.total_seconds()) + VISIBILITY_MARGIN),
+        "delay": 0,
+        "encryption": encryption,
+    }
+    high = settings.queue.high_throughput
+    fifo = {
+        **common,
+        "fifo": True,
+        "content_based_deduplication": False,
+        "deduplication_scope": "messageGroup" if high else "queue",
+        "throughput_limit": "perMessageGroupId" if high else "perQueue",
+    }
+    own: dict[str, dict[str, Any]] = {
+        "main": {
+            "retention": _seconds(settings.queue.retention),
+            "redrive": {"target": place.queue(names.dlq), "max_receives": settings.queue.max_receives},
+        },
+        "dlq": {
+            "retention": longest,
+            "redrive_allow": {"permission": "byQueue", "sources": [place.queue(names.main)]},
+        },
+        "hold": {"retention": longest},
+    }
+    needs: dict[str, tuple[Key, ...]] = {"main": (("queue", names.dlq),)}
+    queues = [
+        Resource("queue", names.queue(role), {**fifo, **own[role]}, tags, needs.get(role, ()))
+        for role in QUEUE_ROLES
+    ]
+    failures = {**common, "fifo": False, "retention": longest}
+    return [*queues, Resource("queue", names.stream_failures, failures, tags)]
+
+
+def _log_group(settings: Settings, names: Names, role: FunctionRole, tags: Mapping[str, str]) -> Resource:
+    days = settings.functions.log_retention.days
+    return Resource("log-group", names.log_group(role), {"retention_days": days}, tags)
+
+
+def _role(
+    settings: Settings, names: Names, place: Place, role: FunctionRole, tags: Mapping[str, str]
+) -> Resource:
+    properties = {
+        "trust": role_trust(settings, place, role),
+        "policy": role_policy(settings, names, place, role),
+        "permissions_boundary": settings.functions.permissions_boundary,
+    }
+    return Resource("role", names.function(role), properties, tags)
+
+
+def _version(settings: Settings, names: Names, place: Place, role: FunctionRole, code: str) -> dict[str, Any]:
+    """Return what a version is made of (``VERSION_PROPERTIES``).
+
+    There are no environment variables: settings are in the zip, so that a version holds both.
+    """
+    functions = settings.functions
+    return {
+        "code_sha256": code,
+        "handler": HANDLERS[role],
+        "runtime": functions.runtime,
+        "architecture": functions.architecture,
+        "memory": functions.memory,
+        "timeout": _seconds(functions.timeout),
+        "role": place.role(names.function(role)),
+        "subnets": sorted(functions.subnets),
+        "security_groups": sorted(functions.security_groups),
+        "environment": [],
+    }
+
+
+def _function(
+    settings: Settings,
+    names: Names,
+    place: Place,
+    role: FunctionRole,
+    code: str,
+    tags: Mapping[str, str],
+    reserve_concurrency: bool,
+) -> Resource:
+    name = names.function(role)
+    properties = _version(settings, names, place, role, code)
+    accepts: dict[str, tuple[Any, ...]] = {}
+    if role == "worker" and reserve_concurrency:
+        properties["reserved_concurrency"] = 1
+        # 0 is Lambda's emergency stop; who pulled it decides when it ends.
+        accepts["reserved_concurrency"] = (0,)
+    needs: tuple[Key, ...] = (("role", name), ("log-group", names.log_group(role)))
+    return Resource("function", name, properties, tags, needs, accepts)
+
+
+def _alias(settings: Settings, names: Names, place: Place, role: FunctionRole, code: str) -> Resource:
+    name = names.function(role)
+    properties = {**_version(settings, names, place, role, code), "routing": {}}
+    if role == "worker":
+        # Lambda would retry a failed run after one and two minutes, over the next ones (Lambda Developer
+        # Guide, "How Lambda handles errors and retries with asynchronous invocation").
+        properties |= {"async_retries": 0, "async_age": RUN_AGE_SECONDS}
+    return Resource("alias", alias_name(name), properties, needs=(("function", name),))
+
+
+def _mapping(settings: Settings, names: Names, place: Place, tags: Mapping[str, str]) -> Resource:
+    function = names.function("enqueuer")
+    properties = {
+        "table": settings.table.name,
+        "function": place.function(function, LIVE_ALIAS),
+        "filters": [{"eventName": sorted(settings.message.events)}],
+        "batch_size": STREAM_BATCH_SIZE,
+        "batching_window": 0,
+        "response_types": ["ReportBatchItemFailures"],
+        "bisect": True,
+        "retries": RECORD_RETRIES,
+        "record_age": RECORD_AGE_SECONDS,
+        "parallelization": 1,
+        "on_failure": place.queue(names.stream_failures),
+        "others": [],
+    }
+    needs: tuple[Key, ...] = (
+        ("table", settings.table.name),
+        ("alias", alias_name(function)),
+        ("queue", names.main),
+        ("queue", names.dlq),
+        ("queue", names.stream_failures),
+    )
+    return Resource("event-source-mapping", function, properties, tags, needs)
+
+
+def _schedules(settings: Settings, names: Names, place: Place, tags: Mapping[str, str]) -> list[Resource]:
+    worker = names.function("worker")
+    target = {"arn": place.function(worker, LIVE_ALIAS), "retries": 0, "age": RUN_AGE_SECONDS}
+    needs: tuple[Key, ...] = (("alias", alias_name(worker)), ("queue", names.main))
+    timezone = settings.schedule.timezone
+    found = []
+    for number, expression in enumerate(settings.schedule.expressions, 1):
+        name = names.schedule(number)
+        if timezone is None:
+            rule = {"expression": expression, "targets": [target], "permission": True}
+            found.append(Resource("rule", name, rule, tags, needs))
+        else:
+            schedule = {
+                "expression": expression,
+                "timezone": timezone,
+                "target": target,
+                "role": place.role(worker),
+                "flexible_window": "OFF",
+            }
+            # A schedule takes no tags; its description carries the pipeline's name instead.
+            owner = {PIPELINE_TAG: names.pipeline}
+            found.append(Resource("schedule", name, schedule, owner, (*needs, ("role", worker))))
+    return found
+
+
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())
+
+
+def normalised(value: Any) -> Any:
+    """Return a value as it is compared: an IAM policy as its statements by Sid, evened out.
+
+    IAM keeps a policy as it was written, yet takes a list of one and a scalar for the same and no order for
+    meaning (IAM User Guide, "Grammar of the IAM JSON policy language").
+    """
+    if isinstance(value, Mapping):
+        if "Statement" in value:
+            return _statements(value["Statement"])
+        return {name: normalised(item) for name, item in value.items()}
+    return value
+
+
+def _statements(statements: Any) -> dict[str, Any]:
+    listed = statements if isinstance(statements, list) else [statements]
+    return {
+        str(one.get("Sid", number)): {name: _even(item) for name, item in one.items() if name != "Sid"}
+        for number, one in enumerate(listed, 1)
+    }
+
+
+def _even(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _even(item) for name, item in value.items()}
+    if isinstance(value, list):
+        items = sorted(value, key=lambda item: json.dumps(item, sort_keys=True))
+        return items[0] if len(items) == 1 else items
+    return value

@@ -1,0 +1,138 @@
+"""init: a commented fifo.toml that loads as it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from fifo_cli.errors import UsageError
+from fifo_cli.model.limits import PIPELINE_NAME_MAX
+from fifo_cli.model.results import Document, Single
+from fifo_cli.model.settings import CONFIG_FILE, PipelineName
+
+_TABLE_NAME_MIN: Final = 3
+_TEMPLATE: Final = """\
+# One pipeline: DynamoDB table -> its stream -> enqueuer -> SQS FIFO queue -> schedule -> worker -> HTTP API.
+# A line of "# " and a key shows a default or an example; `fifo-cli schema` says what is allowed.
+
+[pipeline]
+name = "{name}"                      # prefix of every resource: {name}.fifo, {name}-dlq.fifo, ...
+# region = "us-west-2"               # else --region, $AWS_REGION or the profile's
+
+[table]
+name = "{table}"
+create = true                        # false: the table exists; only its stream is switched on
+partition_key = "id"                 # "id" is a string, "id:N" a number
+# sort_key = "created:N"
+
+[message]
+events = ["INSERT"]                  # INSERT, MODIFY, REMOVE
+# where = "status == 'paid'"         # JMESPath over the item; items for which it is false are skipped
+# body = "{{order: id, total: total}}" # JMESPath over the item; without it the whole item, as JSON
+# group = "customer_id"              # order holds within a group; without it there is one group, "all"
+
+[queue]
+retention = "14d"
+# high_throughput = true             # more than 300 calls a second, with many groups
+# kms_key = "alias/my-key"           # without it SQS's own encryption
+
+[schedule]
+expressions = ["rate(5 minutes)"]    # and cron(0 18 ? * MON-FRI *), several if need be
+# timezone = "America/Los_Angeles"   # without it UTC
+messages_per_run = 10
+
+# [functions]
+# runtime = "python3.13"
+# architecture = "arm64"
+# memory = 256                       # MiB
+# timeout = "60s"
+# log_retention = "30d"
+
+[api]                                # [[api]] several times: called in order, deleted when all have succeeded
+url = "https://api.example.com/v1/{name}"
+method = "POST"
+timeout = "10s"
+headers = {{ Authorization = "Bearer {{api_key}}" }}
+keys = {{ api_key = "/{name}/api-key" }} # placeholder -> SSM parameter: `fifo-cli keys set api_key`
+success = ["2xx"]
+permanent = [400, 404, 409, 410, 413, 415, 422]
+on_permanent = "park"                # park (to the DLQ, with the reason) or block (keep the group waiting)
+give_up_after = "0s"                 # park a message older than this that still fails; 0s = never
+
+# [handlers]                         # your own code
+# source = "handlers/"
+# message = "orders:to_message"      # item -> JSON-able body, or None to skip
+# request = "orders:to_request"      # body, attributes, keys -> httpx.Request
+
+# [check]                            # of `fifo-cli check` and the alarms: [warning, critical]
+# depth = [1000, 10000]
+# age = ["15m", "1h"]
+# dlq = [1, 10]
+
+# [alarms]
+# sns_topic = "arn:aws:sns:us-west-2:111122223333:on-call"
+
+# [tags]
+# team = "payments"
+
+# [env.prod.pipeline]                # with --env prod these tables overlay the ones above
+# name = "{name}-prod"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InitResult(Single):
+    """Where the new fifo.toml lies."""
+
+    path: Path
+
+    def document(self) -> Document:
+        return {"path": str(self.path)}
+
+
+def init(folder: Path, *, name: str | None = None) -> InitResult:
+    """Write fifo.toml into ``folder``, made if need be; the name is the folder's own if None.
+
+    Raises UsageError, with nothing written, if there is one already, the name is not possible, or the
+    folder cannot be written.
+    """
+    folder = folder.absolute()
+    text = config_text(name if name is not None else _name_of(folder))
+    path = folder / CONFIG_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder") from None
+        raise UsageError(
+            f"{path} exists already; nothing was changed",
+            hint="edit it, or give another folder: `fifo-cli init DIR`",
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    return InitResult(path)
+
+
+def config_text(name: str) -> str:
+    """Return the fifo.toml of a pipeline called ``name``; raise UsageError if it cannot be called so."""
+    try:
+        TypeAdapter(PipelineName).validate_python(name)
+    except ValidationError as error:
+        said = error.errors()[0]["ctx"]["error"]
+        raise UsageError(
+            f"{name!r} is no pipeline name; it must be {said}", hint="give another with --name"
+        ) from None
+    table = name if len(name) >= _TABLE_NAME_MIN else f"{name}-items"
+    return _TEMPLATE.format(name=name, table=table)
+
+
+def _name_of(folder: Path) -> str:
+    """Make the folder's name a pipeline's, as far as its characters allow."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name).strip("-_")
+    return name[:PIPELINE_NAME_MAX] or "pipeline"

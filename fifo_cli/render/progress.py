@@ -1,0 +1,26 @@
+"""One line of text for each event."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from fifo_cli.events import Event, Finished, Noted, Started, Waiting, Warned
+from fifo_cli.render.text import paint, printable
+
+
+def line(event: Event, *, color: bool) -> str:
+    """Turn an event into a line without its newline."""
+    match event:
+        case Started(action, kind, name):
+            return f"{action} {kind} {printable(name)} …"
+        case Finished(action, kind, name, detail):
+            told = f" ({printable(detail)})" if detail else ""
+            return f"{action} {kind} {printable(name)}: {paint('done', 'green', color=color)}{told}"
+        case Waiting(name, reason):
+            return f"waiting for {printable(name)}: {printable(reason)}"
+        case Warned(text):
+            return f"{paint('warning:', 'yellow', color=color)} {printable(text, keep=chr(10))}"
+        case Noted(text):
+            return printable(text, keep="\n")
+        case _:
+            assert_never(event)

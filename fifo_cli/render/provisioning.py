@@ -1,0 +1,55 @@
+"""The small results of provisioning as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fifo_cli.render.text import fields, table
+
+
+def keys_table(document: Mapping[str, Any], *, width: int | None = None) -> str:
+    """Write the keys: whether each one's parameter exists, and since when it is as it is."""
+    if not document["keys"]:
+        return "fifo.toml names no keys.\n"
+    rows = [
+        (
+            key["name"],
+            key["parameter"],
+            "set" if key["exists"] else "missing",
+            key["version"],
+            key["modified_at"],
+        )
+        for key in document["keys"]
+    ]
+    return table(rows, headers=("KEY", "PARAMETER", "STATE", "VERSION", "MODIFIED"), right=(3,), width=width)
+
+
+def zips_table(document: Mapping[str, Any], *, width: int | None = None) -> str:
+    """Write the zips that were built."""
+    rows = [(one["function"], one["path"], f"{one['bytes']:,}", one["sha256"]) for one in document["zips"]]
+    return table(rows, headers=("FUNCTION", "PATH", "BYTES", "SHA256"), right=(2,), width=width)
+
+
+def outputs_table(outputs: Mapping[str, Any]) -> str:
+    """Write where a deployed pipeline's parts are; a group of them as "queues main"."""
+    pairs: list[tuple[str, object]] = []
+    for name, value in outputs.items():
+        if isinstance(value, Mapping):
+            pairs += [(f"{name} {part}", one) for part, one in value.items()]
+        elif isinstance(value, list):
+            pairs += [(name, _one_line(one)) for one in value]
+        else:
+            pairs.append((name, value))
+    return fields(pairs)
+
+
+def stack_table(document: Mapping[str, Any]) -> str:
+    """Write the state of the embedded stack."""
+    if not document["running"]:
+        return "The embedded stack is not running.\n"
+    return fields([("endpoint", document["endpoint"]), ("pid", document["pid"])])
+
+
+def _one_line(value: Any) -> str:
+    return ", ".join(str(one) for one in value.values()) if isinstance(value, Mapping) else str(value)

@@ -1,0 +1,123 @@
+"""Plain text for people: aligned columns that fit the terminal, and data that cannot act on it."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+Style = Literal["bold", "dim", "red", "green", "yellow", "cyan"]
+_STYLES: Final[dict[Style, str]] = {
+    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36",
+}  # fmt: skip
+# Invisible characters that reorder the text around them (Unicode UAX #9): "trojan source".
+_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_ESCAPED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_GAP: Final = "  "
+_COLUMN_MIN: Final = 8
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Escape what would move the cursor, colour or reorder the terminal: controls, surrogates, bidi marks."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char in keep or not _acts(char) else _escape(char) for char in text)
+
+
+def paint(text: str, style: Style, *, color: bool) -> str:
+    """Wrap ``text`` in a style's codes, if colours are on."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color and text else text
+
+
+def display_width(text: str) -> int:
+    """Return the terminal columns that ``text`` takes: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(_char_width(char) for char in text)
+
+
+def fit(text: str, width: int) -> str:
+    """Shorten ``text`` to ``width`` columns, the last one an ellipsis."""
+    if display_width(text) <= width:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += _char_width(char)
+        if used > width - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + "…"
+
+
+def table(
+    rows: Iterable[Sequence[object]],
+    *,
+    headers: Sequence[str] = (),
+    right: Sequence[int] = (),
+    width: int | None = None,
+) -> str:
+    """Align ``rows`` in columns, those in ``right`` to the right; shorten the widest to fit a ``width``.
+
+    None is shown as a dash. Returns "" for no rows and no headers, else lines each ending in a newline.
+    """
+    cells = [[_cell(value) for value in row] for row in ([headers] if headers else []) + list(rows)]
+    if not cells:
+        return ""
+    count = max(len(row) for row in cells)
+    cells = [row + [""] * (count - len(row)) for row in cells]
+    widths = [max(display_width(row[column]) for row in cells) for column in range(count)]
+    if width is not None:
+        widths = _shrink(widths, width)
+    return "".join(_line(row, widths, right) for row in cells)
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> str:
+    """Write names and values, the values aligned."""
+    return table([(f"{name}:", value) for name, value in pairs])
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number and its noun, plural but for one: "1 message", "2 messages"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else printable(str(value))
+
+
+def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> str:
+    padded = []
+    for column, (text, width) in enumerate(zip(row, widths, strict=True)):
+        shown = fit(text, width)
+        space = " " * (width - display_width(shown))
+        padded.append(space + shown if column in right else shown + space)
+    return _GAP.join(padded).rstrip() + "\n"
+
+
+def _shrink(widths: Sequence[int], total: int) -> list[int]:
+    """Take columns from the widest until the line fits, or every column is at its minimum."""
+    shrunk = list(widths)
+    excess = sum(shrunk) + len(_GAP) * (len(shrunk) - 1) - total
+    while excess > 0:
+        widest = max(range(len(shrunk)), key=shrunk.__getitem__)
+        if shrunk[widest] <= _COLUMN_MIN:
+            break
+        shrunk[widest] -= 1
+        excess -= 1
+    return shrunk
+
+
+def _acts(char: str) -> bool:
+    return unicodedata.category(char) in _ESCAPED_CATEGORIES or char in _BIDI
+
+
+def _escape(char: str) -> str:
+    number = ord(char)
+    return _NAMED.get(char) or (f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}")
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1

@@ -1,0 +1,362 @@
+"""An HTTP proxy before the embedded stack that breaks what a test asks it to break, and counts.
+
+Clients use ``proxy.endpoint`` as their endpoint. Every request goes through ``proxy.rule``, which sees
+a :class:`Request` and says what happens to it; ``on`` makes the usual rules:
+
+    proxy.rule = on("SendMessageBatch", nth=2, do=DropAnswer())      # sent, but the client never knows
+    proxy.rule = on(nth=7, do=Kill(after=True))                      # kill -9 the client at its 7th call
+    proxy.rule = on("SendMessageBatch", do=RefuseEntries(position(0)))
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, assert_never
+from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import escape
+
+from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
+from fifo_cli.local.ports import HOST, pid_of_connection
+
+_UPSTREAM_TIMEOUT = 120.0
+# Of one connection, not of the message (RFC 9110, section 7.6.1), and what the server sets itself.
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request on its way: ``number`` counts all of them from 1, ``nth`` those of its ``action``."""
+
+    number: int
+    nth: int
+    service: str  # the prefix of X-Amz-Target ("AmazonSQS"), or ""
+    action: str  # "SendMessageBatch"; for REST APIs "POST /2015-03-31/functions"
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)  # names in lower case
+    body: bytes = field(repr=False)
+    client_port: int
+
+    def json(self) -> Any:
+        """Return the body's JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Forward the request and its answer."""
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Wait, then go on with another action."""
+
+    seconds: float
+    then: Action = field(default_factory=Pass)
+
+
+@dataclass(frozen=True)
+class AwsError:
+    """Answer with an error instead of forwarding.
+
+    ``code`` is the modelled name; ``legacy`` what SQS's query protocol called it, which botocore then
+    reports as the code (``AWS.SimpleQueueService.NonExistentQueue`` for ``QueueDoesNotExist``).
+    """
+
+    code: str
+    message: str = "refused by the test"
+    status: int = 400
+    legacy: str = ""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Cut the connection; the request is never forwarded."""
+
+
+@dataclass(frozen=True)
+class DropAnswer:
+    """Forward the request, then cut the connection instead of answering."""
+
+
+@dataclass(frozen=True)
+class RefuseEntries:
+    """Forward an SQS batch without the entries that ``which`` picks, and report those as failed."""
+
+    which: Callable[[int, Mapping[str, Any]], bool]  # of position (from 0) and entry
+    code: str = "InternalError"
+    sender_fault: bool = False
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Kill the process that made the request (or ``pid``): before forwarding, or after its effect."""
+
+    after: bool = False
+    pid: int | None = None
+    number: signal.Signals = signal.SIGKILL
+
+
+Action = Pass | Delay | AwsError | Drop | DropAnswer | RefuseEntries | Kill
+Rule = Callable[[Request], Action]
+
+
+def forward_all(request: Request) -> Action:
+    """Break nothing."""
+    return Pass()
+
+
+def on(action: str | None = None, *, do: Action, nth: int | None = None, queue: str | None = None) -> Rule:
+    """Make a rule for one action (None: any), the ``nth`` time it comes (None: always), for one queue's name.
+
+    Counted from the moment the rule is made, among the requests it is for.
+    """
+    lock = threading.Lock()
+    seen = 0
+
+    def rule(request: Request) -> Action:
+        nonlocal seen
+        if action is not None and request.action != action:
+            return Pass()
+        if queue is not None and not request.json().get("QueueUrl", "").endswith(f"/{queue}"):
+            return Pass()
+        with lock:
+            seen += 1
+            return do if nth in (None, seen) else Pass()
+
+    return rule
+
+
+def position(*positions: int) -> Callable[[int, Mapping[str, Any]], bool]:
+    """Pick batch entries by their place, from 0."""
+    return lambda place, entry: place in positions
+
+
+class Proxy:
+    """The proxy; ``rule`` may be replaced at any time, ``counts`` holds requests by action."""
+
+    def __init__(self, upstream: str, rule: Rule = forward_all) -> None:
+        address = urlsplit(upstream)
+        assert address.hostname is not None
+        assert address.port is not None
+        self.upstream = (address.hostname, address.port)
+        self.rule = rule
+        self.killed: list[int] = []
+        self._faults: list[BaseException] = []
+        self._lock = threading.Lock()
+        self._requests: list[Request] = []
+        self._counts: Counter[str] = Counter()
+        self._server: _Server | None = None
+
+    def start(self) -> Proxy:
+        self._server = _Server(self)
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop; raises what went wrong in a rule or in the proxy itself, so that no test passes by it."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        if self._faults:
+            raise self._faults[0]
+
+    def __enter__(self) -> Proxy:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        assert self._server is not None, "the proxy is not started"
+        return f"http://{HOST}:{self._server.server_port}"
+
+    @property
+    def requests(self) -> list[Request]:
+        """All requests so far."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many requests came, by action."""
+        with self._lock:
+            return Counter(self._counts)
+
+    def clear(self) -> None:
+        """Forget requests and counts."""
+        with self._lock:
+            self._requests.clear()
+            self._counts.clear()
+
+    # For the server's threads.
+
+    def _record(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, client_port: int
+    ) -> Request:
+        service, action = _action(method, path, headers, body)
+        with self._lock:
+            self._counts[action] += 1
+            number, nth = len(self._requests) + 1, self._counts[action]
+            request = Request(number, nth, service, action, method, path, headers, body, client_port)
+            self._requests.append(request)
+        return request
+
+    def _fault(self, error: BaseException) -> None:
+        with self._lock:
+            self._faults.append(error)
+
+    def _kill(self, request: Request, kill: Kill) -> None:
+        assert self._server is not None
+        pid = kill.pid or pid_of_connection(request.client_port, self._server.server_port)
+        if pid is None or pid == os.getpid():
+            raise AssertionError(f"Kill: {request.action} came from process {pid}, which must not be killed")
+        os.kill(pid, kill.number)
+        self.killed.append(pid)
+
+
+def _action(method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+    """Return service and action of a request in the JSON, query, RPC v2 or REST protocol."""
+    if target := headers.get("x-amz-target"):
+        service, _, action = target.rpartition(".")
+        return service, action
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return "", parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
+    if "/operation/" in path:
+        service, _, action = path.removeprefix("/service/").partition("/operation/")
+        return service, action
+    return "", f"{method} {urlsplit(path).path}"
+
+
+class _Server(LoopbackServer):
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        super().__init__(0, _Handler)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class _Handler(LoopbackHandler):
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        # One connection to the stack for each of the client's.
+        # http.client itself sets TCP_NODELAY on it.
+        self.upstream = http.client.HTTPConnection(*self.server.proxy.upstream, timeout=_UPSTREAM_TIMEOUT)
+
+    def finish(self) -> None:
+        self.upstream.close()
+        super().finish()
+
+    def _handle(self) -> None:
+        proxy = self.server.proxy
+        body = self.read_body()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = proxy._record(self.command, self.path, headers, body, self.client_address[1])
+        try:
+            answer = self._answer(request, proxy.rule(request))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test's thread hears of it
+            if not self.server.stopping.is_set():
+                proxy._fault(error)
+            answer = None
+        if answer is None:
+            self.close_connection = True
+            return
+        try:
+            self.send_answer(answer.status, answer.headers, answer.body)
+        except OSError:
+            self.close_connection = True
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+
+    def _answer(self, request: Request, action: Action) -> _Answer | None:
+        """Do what the rule says; None cuts the connection."""
+        if isinstance(action, Delay):
+            return self._answer(request, action.then) if self.server.pause(action.seconds) else None
+        match action:
+            case Pass():
+                return self._forward(request, request.body)
+            case AwsError():
+                return _error(request, action)
+            case RefuseEntries():
+                return self._forward_some(request, action)
+            case Drop():
+                pass
+            case DropAnswer():
+                self._forward(request, request.body)
+            case Kill():
+                if action.after:
+                    self._forward(request, request.body)
+                self.server.proxy._kill(request, action)
+            case _:
+                assert_never(action)
+        return None
+
+    def _forward(self, request: Request, body: bytes) -> _Answer:
+        # The Host header goes along: queue URLs in the answer then lead to the proxy.
+        headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
+        self.upstream.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers.items():
+            self.upstream.putheader(name, value)
+        self.upstream.putheader("Content-Length", str(len(body)))
+        self.upstream.endheaders(body)
+        response = self.upstream.getresponse()
+        kept = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+        return _Answer(response.status, kept, response.read())
+
+    def _forward_some(self, request: Request, refuse: RefuseEntries) -> _Answer:
+        document = request.json()
+        entries = list(enumerate(document["Entries"]))
+        refused = [entry for place, entry in entries if refuse.which(place, entry)]
+        document["Entries"] = [entry for _, entry in entries if entry not in refused]
+        if document["Entries"]:
+            answer = self._forward(request, json.dumps(document).encode())
+            result = json.loads(answer.body)
+        else:
+            answer = _Answer(200, {"Content-Type": "application/x-amz-json-1.0"}, b"")
+            result = {"Successful": []}
+        if answer.status != 200:
+            return answer
+        result["Failed"] = result.get("Failed", []) + [
+            {
+                "Id": entry["Id"],
+                "Code": refuse.code,
+                "SenderFault": refuse.sender_fault,
+                "Message": "refused by the test",
+            }
+            for entry in refused
+        ]
+        return _Answer(answer.status, answer.headers, json.dumps(result).encode())
+
+
+def _error(request: Request, error: AwsError) -> _Answer:
+    fault = "Sender" if error.status < 500 else "Receiver"
+    headers = {"x-amzn-RequestId": f"proxy-{request.number}", "x-amzn-errortype": error.code}
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        body = (
+            f"<ErrorResponse><Error><Type>{fault}</Type><Code>{escape(error.legacy or error.code)}</Code>"
+            f"<Message>{escape(error.message)}</Message></Error></ErrorResponse>"
+        )
+        return _Answer(error.status, {**headers, "Content-Type": "text/xml"}, body.encode())
+    if request.service == "AmazonSQS":
+        headers["x-amzn-query-error"] = f"{error.legacy or error.code};{fault}"
+    document = {"__type": f"com.amazonaws#{error.code}", "message": error.message}
+    headers["Content-Type"] = "application/x-amz-json-1.0"
+    return _Answer(error.status, headers, json.dumps(document).encode())
