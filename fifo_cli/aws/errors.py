@@ -114,6 +114,8 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:  # noqa:
     match error:
         case boto.ProfileNotFound():
             return UsageError(f"{error}", hint="list profiles with `aws configure list-profiles`")
+        case boto.InvalidRegionError():
+            return UsageError(f"{error}", hint="check --region, region in [pipeline], and $AWS_REGION")
         case boto.NoRegionError():
             return UsageError(
                 "no AWS region is set", hint="set region in [pipeline], $AWS_REGION or --region"
@@ -122,7 +124,7 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:  # noqa:
             return AwsError(f"no usable AWS credentials: {error}", hint=_LOGIN)
         case boto.TokenRetrievalError() | boto.SSOError():
             return AwsError(f"the AWS sign-in is not usable: {error}", hint=_LOGIN)
-        case boto.ConnectTimeoutError() | boto.ReadTimeoutError() | boto.HTTPClientError():
+        case boto.ConnectionError() | boto.ReadTimeoutError() | boto.HTTPClientError():
             return AwsError(
                 f"AWS could not be reached{about}: {error}",
                 hint="check the network, --region and --endpoint-url, and `fifo-cli local status`",

@@ -16,7 +16,7 @@ from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_events.literals import RuleStateType
@@ -43,9 +43,7 @@ class RuleAdmin:
         """Return the rules that are named like this pipeline's, whoever's they are."""
         pages = self.events.get_paginator("list_rules").paginate(NamePrefix=f"{pipeline}-")
         with calling(f"rules of {pipeline}"):
-            return tuple(
-                one["Name"] for page in pages for one in page["Rules"] if _numbered(pipeline, one["Name"])
-            )
+            return _numbered(pipeline, (one["Name"] for page in pages for one in page["Rules"]))
 
     def read(self, name: str) -> Found | None:
         """Return a rule; its ARN and whether it is enabled are facts."""
@@ -176,9 +174,7 @@ class ScheduleAdmin:
             GroupName=GROUP, NamePrefix=f"{pipeline}-"
         )
         with calling(f"schedules of {pipeline}"):
-            return tuple(
-                one["Name"] for page in pages for one in page["Schedules"] if _numbered(pipeline, one["Name"])
-            )
+            return _numbered(pipeline, (one["Name"] for page in pages for one in page["Schedules"]))
 
     def read(self, name: str) -> Found | None:
         """Return a schedule; its ARN and whether it is enabled are facts, its owner is in its description."""
@@ -237,8 +233,10 @@ class ScheduleAdmin:
             self.patience.until(attempt, name=wanted.name, limit=ROLE_LIMIT)
 
 
-def _numbered(pipeline: str, name: str) -> bool:
-    return re.fullmatch(rf"{re.escape(pipeline)}-\d+", name) is not None
+def _numbered(pipeline: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Pick the names that a pipeline's schedules have, in the order of their numbers."""
+    numbered = [name for name in names if re.fullmatch(rf"{re.escape(pipeline)}-\d+", name)]
+    return tuple(sorted(numbered, key=lambda name: int(name.rpartition("-")[2])))
 
 
 def _target(target: dict[str, Any]) -> dict[str, Any]:

@@ -114,6 +114,8 @@ class Aws:
                     retries={"mode": "standard", "total_max_attempts": attempts},
                     max_pool_connections=self._connections,
                     tcp_keepalive=True,
+                    # The embedded stack is on loopback, where no proxy of the environment's can reach it.
+                    proxies={} if self.target.local else None,
                     user_agent_extra=f"fifo-cli/{__version__}",
                 )
                 with calling(service):

@@ -17,7 +17,7 @@ from fifo_cli.cli.command import Commands, Run
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
-from fifo_cli.errors import ExitCode, FifoError
+from fifo_cli.errors import ExitCode, FifoError, Interrupted
 from fifo_cli.render.text import printable
 
 ISSUES: Final = "https://github.com/fifo-cli/fifo-cli/issues"
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _invoke(run: Run, arguments: list[str]) -> int:
     try:
         code = app.build().main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
-        return int(code or 0)
+        return run.signals.exit_code if run.signals.received else int(code or 0)
+    except Interrupted as error:
+        return _report(run, error.message, code=error.exit_code, cause=error)
     except FifoError as error:
         return _report(run, f"error: {error.message}", hint=error.hint, code=_code(run, error), cause=error)
     except TyperException as error:
@@ -94,6 +96,15 @@ def _report_unexpected(run: Run, error: Exception) -> int:
         if isinstance(error, ClientError | BotoCoreError):
             ours = explain(error)
             return _report(run, f"error: {ours.message}", hint=ours.hint, code=ours.exit_code, cause=error)
+    if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
+        # botocore's own words and class, whether it came by option, environment or profile.
+        return _report(
+            run,
+            f"error: {error}",
+            hint="an endpoint is a URL, such as http://127.0.0.1:4566; look at --endpoint-url, $AWS_ENDPOINT_URL*",
+            code=ExitCode.USAGE,
+            cause=error,
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return _report(run, f"error: {error.filename}: {error.strerror}", code=ExitCode.AWS, cause=error)
     return _report(

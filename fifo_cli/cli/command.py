@@ -31,7 +31,7 @@ from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import COMMON, COMMON_NAMES, EAGER, Options
 from fifo_cli.cli.signals import Signals
-from fifo_cli.errors import ExitCode
+from fifo_cli.errors import ExitCode, Interrupted
 
 Body = TypeVar("Body", bound=Callable[..., ExitCode])
 _CONTEXT: Final = "typer_context"
@@ -230,6 +230,9 @@ def _run(body: Callable[..., ExitCode], run: Run, options: Options, own: dict[st
     cli.check_local_options()
     try:
         code = body(cli, **own)
+    except KeyboardInterrupt:
+        # Here, as typer would make 130 of SIGTERM too.
+        raise Interrupted(exit_code=ExitCode(run.signals.exit_code)) from None
     finally:
         cli.console.close()
     return run.signals.exit_code if run.signals.received else code

@@ -71,7 +71,7 @@ complete -F _fifo_cli fifo-cli
 _ZSH: Final = """\
 #compdef fifo-cli
 # zsh completion for fifo-cli; printed by `fifo-cli completion zsh`
-_fifo_cli() {
+_fifo-cli() {
     local line value
     local -a lines values
     lines=("${(@f)$(FIFO_CLI_COMPLETE=zsh ${(Q)~words[1]} "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
@@ -94,10 +94,10 @@ _fifo_cli() {
             ;;
     esac
 }
-if [ "$funcstack[1]" = _fifo_cli ]; then
-    _fifo_cli "$@"
+if [ "$funcstack[1]" = _fifo-cli ]; then
+    _fifo-cli "$@"
 else
-    compdef _fifo_cli fifo-cli
+    compdef _fifo-cli fifo-cli
 fi
 """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fifo_cli.cli.command import Impact, command
+from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
 from fifo_cli.errors import ExitCode, UsageError
@@ -37,7 +37,7 @@ class Via(StrEnum):
     LAMBDA = "lambda"
 
 
-def register(app: typer.Typer) -> None:
+def register(app: Commands) -> None:
     """Add the commands to the program."""
     command(
         app, "depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json --env prod"]
@@ -176,7 +176,7 @@ def _drain(
 
 def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
     from fifo_cli.operations.delivering.drain import drain_by_function, drain_here
-    from fifo_cli.operations.provisioning.package import vendored
+    from fifo_cli.operations.provisioning.vendoring import vendored
 
     with cli.stopping() as stop:
         if via is Via.LAMBDA:

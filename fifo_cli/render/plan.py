@@ -55,7 +55,9 @@ def _value(value: Any) -> str:
 
 
 def _fit(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+    """Cut a line that is too long in the middle: ARNs and names differ at their ends."""
+    head = WIDTH // 2
+    return line if len(line) <= WIDTH else f"{line[:head]}…{line[head + 1 - WIDTH :]}"
 
 
 def _wrapped(prefix: str, text: str) -> list[str]:

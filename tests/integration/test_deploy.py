@@ -24,7 +24,8 @@ from tests.integration.proxy import Proxy
 
 Make = Callable[..., Project]
 ALL_KINDS = {
-    "table": 1, "queue": 4, "log-group": 2, "role": 2, "function": 2, "alias": 2, "event-source-mapping": 1, "rule": 1,
+    "table": 1, "queue": 4, "log-group": 2, "role": 2, "function": 2, "alias": 2,
+    "event-source-mapping": 1, "rule": 1,
 }  # fmt: skip
 
 
@@ -287,8 +288,8 @@ def test_every_reason_to_refuse_is_told_and_nothing_is_touched(project: Make, cl
         deployed(clients, made)
     assert refused.value.message.splitlines() == [
         f"{made.name} cannot be deployed:",
-        f"  table {made.name}: keys is [['pk', 'N']], not [['id', 'S']]: the keys of a table cannot be changed;"
-        " correct [table] or name another table",
+        f"  table {made.name}: keys is [['pk', 'N']], not [['id', 'S']]: the keys of a table cannot be"
+        " changed; correct [table] or name another table",
         f"  queue {names.stream_failures} belongs to the pipeline 'another'",
         f"  log-group {names.log_group('worker')} exists already and does not carry the tag {PIPELINE_TAG}",
     ]
@@ -387,8 +388,10 @@ def test_a_lost_answer_to_every_single_change_does_no_harm(project: Make, proxy:
     proxy.rule = rule
     deployed(through(proxy), made)
     assert len(rule.seen) > 20
-    # Lambda refuses a second mapping of one stream and function, the embedded stack does not; that is drift.
-    assert {(kind, path) for _, kind, path in drift(plan(clients, load(made)))} <= {("event-source-mapping", "others")}
+    # Lambda refuses a second mapping of one stream and function; the embedded stack does not.
+    assert {(kind, path) for _, kind, path in drift(plan(clients, load(made)))} <= {
+        ("event-source-mapping", "others")
+    }
     deployed(clients, made)
     assert plan(clients, load(made)).changes == ()
     functions = clients.client("lambda")

@@ -117,8 +117,8 @@ def _files(distribution: metadata.Distribution) -> dict[str, bytes]:
             continue
         if path.suffix in _COMPILED:
             raise FifoError(
-                f"the installed {name} {distribution.version} holds compiled code ({path}), which Lambda may not run",
-                hint=f"install it from source: python -m pip install --no-binary {name} --force-reinstall {name}",
+                f"the installed {name} {distribution.version} holds compiled code that Lambda may not run: {path}",
+                hint=f"from source: python -m pip install --force-reinstall --no-binary {name} {name}",
             )
         try:
             files[path.as_posix()] = Path(str(entry.locate())).read_bytes()

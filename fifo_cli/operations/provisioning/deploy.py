@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fifo_cli.aws.gateway import AlreadyExists, Patience
-from fifo_cli.errors import AwsError, FifoError, UsageError
+from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
 from fifo_cli.events import Event, Finished, Listener, Started, silent
 from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
 from fifo_cli.model.planning import Change, DeployResult, differences, ownership_refusal
@@ -42,11 +42,13 @@ def deploy(
     saying what was done, if a change failed.
     """
     listener = _one_at_a_time(listener)
-    prepared = prepare(aws, project, adopt=adopt, patience=Patience(listener, sleep, clock))
+    halt = threading.Event()
+    patience = Patience(listener, _sleep_unless(halt, sleep), clock)
+    prepared = prepare(aws, project, adopt=adopt, patience=patience)
     found = prepared.found
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
-        _Apply(prepared, project.settings.pipeline.name, adopt, listener).run()
+        apply(prepared, project.settings.pipeline.name, adopt=adopt, listener=listener, halt=halt)
         found = observe(prepared.gates, [one.key for one in prepared.wanted])
     return DeployResult(prepared.plan, outputs(aws, project.settings, found))
 
@@ -60,6 +62,17 @@ def _one_at_a_time(listener: Listener) -> Listener:
             listener(event)
 
     return locked
+
+
+def _sleep_unless(halt: threading.Event, sleep: Callable[[float], None]) -> Callable[[float], None]:
+    """Let what waits for AWS in a thread end soon after an interrupt, which only the main thread sees."""
+
+    def sleeping(seconds: float) -> None:
+        if halt.is_set():
+            raise Interrupted
+        sleep(seconds)
+
+    return sleeping
 
 
 def levels(changes: Sequence[Change], wanted: Iterable[Resource]) -> list[list[Change]]:
@@ -84,17 +97,27 @@ def levels(changes: Sequence[Change], wanted: Iterable[Resource]) -> list[list[C
     return [ordered[level] for level in sorted(ordered)]
 
 
+def apply(
+    prepared: Prepared, pipeline: str, *, adopt: bool, listener: Listener, halt: threading.Event
+) -> None:
+    """Carry out a plan; after a failure finish what is in the same level, then raise AwsError.
+
+    ``halt`` is set on an interrupt: what only waits then gives up, any other call is finished.
+    """
+    _Applying(prepared, pipeline, adopt, listener, halt).run()
+
+
 @dataclass(frozen=True, slots=True)
-class _Apply:
+class _Applying:
     """Carries out a plan, level by level, what is in one level side by side."""
 
     prepared: Prepared
     pipeline: str
     adopt: bool
     listener: Listener
+    halt: threading.Event
 
     def run(self) -> None:
-        """Apply every change; after a failure finish the level, then raise AwsError."""
         done: list[Change] = []
         wanted = {one.key: one for one in self.prepared.wanted}
         for level in levels(self.prepared.plan.changes, self.prepared.wanted):
@@ -115,10 +138,14 @@ class _Apply:
                 try:
                     future.result()
                     done.append(change)
+                except Interrupted:
+                    raise
                 except FifoError as error:
                     failures.append((change, error))
+        except BaseException:
+            self.halt.set()
+            raise
         finally:
-            # On an interrupt: what runs is finished, what waits is not begun.
             pool.shutdown(wait=True, cancel_futures=True)
         return failures
 

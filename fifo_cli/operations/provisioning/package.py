@@ -20,7 +20,7 @@ from fifo_cli.model import limits
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.settings import Project
-from fifo_cli.operations.provisioning.bundling import bundled_files, built_in_files
+from fifo_cli.operations.provisioning.bundling import built_in_files, bundled_files
 from fifo_cli.operations.provisioning.vendoring import FOLDER, REQUIREMENTS, ensure_folder, vendored
 from fifo_cli.operations.runtime_document import runtime_document
 
@@ -137,7 +137,9 @@ def _collected(project: Project, *, here: bool, listener: Listener) -> Files:
 
 
 def _top(name: str) -> str:
-    return name.partition("/")[0]
+    """Return the name by which a file's package or module is imported."""
+    top = name.partition("/")[0]
+    return top.partition(".")[0] if top.endswith((".py", ".so")) else top
 
 
 def _source_files(source: Path) -> Files:

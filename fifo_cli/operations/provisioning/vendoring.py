@@ -41,14 +41,14 @@ def vendored(
     Lambda's. ``constraints`` are versions that are settled, by default those of the libraries in the zip.
     Raises UsageError if pip is missing or fails, ConfigError if requirements.txt cannot be read.
     """
-    requirements = project.source / REQUIREMENTS if project.source else None
+    requirements = (project.source / REQUIREMENTS).resolve() if project.source else None
     if requirements is None or not requirements.is_file():
         return None
     settled = (
         bundled_files(project.settings.functions.runtime).versions if constraints is None else constraints
     )
     options = [] if here else _lambda_options(project.settings.functions)
-    folder = project.folder / FOLDER / "vendor" / _digest(requirements, options, settled, here=here)
+    folder = project.folder.resolve() / FOLDER / "vendor" / _digest(requirements, options, settled, here=here)
     if folder.is_dir():
         return folder
     listener(Started("install", "requirements", str(requirements)))
@@ -89,7 +89,11 @@ def _lambda_options(functions: Functions) -> list[str]:
 
 def _digest(requirements: Path, options: list[str], settled: Mapping[str, str], *, here: bool) -> str:
     """Hash what decides about the result; requirements may name other lists and wheels of the folder."""
-    paths = [path for path in sorted(requirements.parent.rglob("*")) if path.suffix in (".txt", ".whl")]
+    paths = [
+        path
+        for path in sorted(requirements.parent.rglob("*"))
+        if path.suffix in (".txt", ".whl") and path.is_file()
+    ]
     try:
         texts = {str(path.relative_to(requirements.parent)): path.read_bytes() for path in paths}
     except OSError as error:

@@ -137,7 +137,7 @@ def test_the_users_code_makes_the_body_or_skips():
     )
 
 
-def _raise(error):
+def _raise(error: BaseException) -> Any:
     raise error
 
 

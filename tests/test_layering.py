@@ -1,0 +1,86 @@
+"""Which layer may import which (CONTRIBUTING.md), read from the code's own imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "fifo_cli"
+OURS = {"errors", "events"}
+ALLOWED = {
+    "model": OURS | {"model"},
+    "handlers": {"handlers"},
+    "aws": OURS | {"aws", "model"},
+    "operations": OURS | {"operations", "aws", "model", "handlers"},
+    "render": OURS | {"render", "model"},
+    "local": OURS | {"local", "model"},
+    "local/demo": OURS | {"local", "operations", "aws", "model", "handlers"},
+    "cli": OURS | {"cli", "operations", "aws", "model", "render", "local"},
+    ".": OURS | {"cli"},
+}
+FORBIDDEN = {
+    "model": {"boto3", "botocore", "httpx", "rich", "typer"},
+    "handlers": {"typer", "rich", "pydantic"},
+    "operations": {"typer", "rich"},
+    "render": {"boto3", "botocore", "httpx", "typer"},
+    "aws": {"typer", "rich", "httpx"},
+}
+BOTO_CALLERS = {"aws", "handlers"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def layer(path: Path) -> str:
+    folder = path.relative_to(PACKAGE).parent.as_posix()
+    return folder if folder in ALLOWED else folder.split("/")[0]
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield what a module imports, absolute, and whether only for the type checker."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    package = ["fifo_cli", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in checked_only) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ((f"{module}.{alias.name}", id(node) in checked_only) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_only_from_the_layers_it_may(path):
+    allowed = ALLOWED[layer(path)]
+    for name, for_types in imports(path):
+        top, *rest = name.split(".")
+        if top == "fifo_cli" and rest and rest[0] != "__version__":
+            assert rest[0] in allowed or for_types, f"{path} imports {name}"
+        assert top not in FORBIDDEN.get(layer(path), ()) or for_types, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_only_the_gateways_and_the_handlers_call_boto3(path):
+    if layer(path) in BOTO_CALLERS:
+        return
+    names = {name for name, for_types in imports(path) if name.split(".")[0] == "boto3" and not for_types}
+    assert not names
+
+
+def test_a_forbidden_import_would_be_noticed(tmp_path):
+    """The test of the test: relative, nested and type-only imports are all seen for what they are."""
+    source = PACKAGE / "handlers" / "worker.py"
+    assert ("fifo_cli.handlers.clients", False) in set(imports(source))
+    assert ("mypy_boto3_sqs.SQSClient", True) in set(imports(PACKAGE / "handlers" / "clients.py"))
+    nested = {name for name, _ in imports(PACKAGE / "cli" / "queues.py")}
+    assert "fifo_cli.operations.delivering.peek.peek" in nested

@@ -1,0 +1,55 @@
+"""Roles as resources."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.roles import RoleAdmin
+from fifo_cli.model.resources import Resource
+from tests.unit.aws.resource_life import TAGS, client, live
+
+pytestmark = pytest.mark.usefixtures("moto")
+
+
+def test_a_role_is_made_changed_and_deleted_with_what_hangs_on_it() -> None:
+    iam = client("iam")
+
+    def policy(action: str) -> dict[str, Any]:
+        statement = {"Sid": "A", "Effect": "Allow", "Action": [action], "Resource": ["*"]}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    def trust(service: str) -> dict[str, Any]:
+        one = {"Sid": "T", "Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        return {"Version": "2012-10-17", "Statement": [one]}
+
+    boundary = iam.create_policy(PolicyName="b", PolicyDocument=json.dumps(policy("sqs:*")))["Policy"]["Arn"]
+    properties = {
+        "trust": trust("lambda.amazonaws.com"),
+        "policy": policy("sqs:SendMessage"),
+        "permissions_boundary": None,
+    }
+    changed = {
+        "trust": trust("scheduler.amazonaws.com"),
+        "policy": policy("sqs:DeleteMessage"),
+        "permissions_boundary": boundary,
+    }
+    gate = RoleAdmin(iam)
+    live(
+        gate,
+        Resource("role", "orders-worker", properties, TAGS),
+        Resource("role", "orders-worker", changed, TAGS),
+    )
+    gate.create(Resource("role", "orders-worker", changed, TAGS))
+    iam.put_role_policy(
+        RoleName="orders-worker", PolicyName="more", PolicyDocument=json.dumps(policy("sqs:*"))
+    )
+    iam.attach_role_policy(RoleName="orders-worker", PolicyArn=boundary)
+    found = gate.read("orders-worker")
+    assert found is not None
+    gate.delete(found)
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        iam.get_role(RoleName="orders-worker")

@@ -1,0 +1,184 @@
+"""Plans are pure: what is wanted and what was found go in, named changes come out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fifo_cli.errors import UsageError
+from fifo_cli.model.planning import Change, DeployResult, Difference, Plan, make_plan
+from fifo_cli.model.resources import Found, Resource
+
+TAGS = {"fifo-cli:pipeline": "orders", "team": "payments"}
+QUEUE = Resource(
+    "queue", "orders.fifo", {"fifo": True, "retention": 345_600, "redrive": {"target": "dlq"}}, TAGS
+)
+
+
+def found(wanted: Resource, **changed: object) -> Found:
+    return Found(wanted.kind, wanted.name, {**wanted.properties, **changed}, dict(wanted.tags))
+
+
+def planned(*wanted: Resource, of: tuple[Found, ...] = (), adopt: bool = False) -> Plan:
+    return make_plan(wanted, {one.key: one for one in of}, pipeline="orders", adopt=adopt)
+
+
+def test_what_is_missing_is_created_with_every_property_named() -> None:
+    plan = planned(QUEUE)
+    assert plan.document() == {
+        "changes": [
+            {
+                "action": "create",
+                "type": "queue",
+                "name": "orders.fifo",
+                "diff": [
+                    {"path": "fifo", "old": None, "new": True},
+                    {"path": "retention", "old": None, "new": 345_600},
+                    {"path": "redrive", "old": None, "new": {"target": "dlq"}},
+                ],
+            }
+        ],
+        "summary": {"create": 1, "update": 0, "delete": 0, "unchanged": 0},
+    }
+    assert list(plan.rows()) == plan.document()["changes"]
+
+
+def test_what_is_as_wanted_is_unchanged_whatever_else_it_has() -> None:
+    more = replace(found(QUEUE, delay=7), tags={**TAGS, "foreign": "tag", "fifo-cli:version": "0.0.1"})
+    assert planned(QUEUE, of=(more,)) == Plan(unchanged=1)
+
+
+def test_differences_are_named_by_path_with_old_and_new() -> None:
+    wrong = replace(
+        found(QUEUE, retention=60, redrive={"target": "other", "extra": 1}),
+        tags={"fifo-cli:pipeline": "orders"},
+    )
+    assert planned(QUEUE, of=(wrong,)).changes == (
+        Change(
+            "update",
+            "queue",
+            "orders.fifo",
+            (
+                Difference("retention", 60, 345_600),
+                Difference("redrive.target", "other", "dlq"),
+                Difference("redrive.extra", 1, None),
+                Difference("tags.team", None, "payments"),
+            ),
+        ),
+    )
+    assert planned(QUEUE, of=(wrong,)).changes[0].changed == {"retention", "redrive", "tags"}
+
+
+def test_a_value_that_serves_as_well_is_no_difference() -> None:
+    wanted = Resource(
+        "function", "f", {"reserved_concurrency": 1}, TAGS, accepts={"reserved_concurrency": (0,)}
+    )
+    assert planned(wanted, of=(found(wanted, reserved_concurrency=0),)).changes == ()
+    assert len(planned(wanted, of=(found(wanted, reserved_concurrency=2),)).changes) == 1
+
+
+def test_a_policy_reordered_by_aws_is_no_difference_and_a_wider_one_is() -> None:
+    statement = {"Sid": "Take", "Effect": "Allow", "Action": ["sqs:A", "sqs:B"], "Resource": ["arn"]}
+    wanted = Resource("role", "r", {"policy": {"Version": "2012-10-17", "Statement": [statement]}}, TAGS)
+    reordered = {
+        "Statement": [{**statement, "Action": ["sqs:B", "sqs:A"], "Resource": "arn"}],
+        "Version": "x",
+    }
+    assert planned(wanted, of=(found(wanted, policy=reordered),)).changes == ()
+    wider = {"Statement": [statement, {"Sid": "More", "Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    more = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    assert planned(wanted, of=(found(wanted, policy=wider),)).changes[0].diff == (
+        Difference("policy.More", more, None),
+    )
+    assert planned(wanted, of=(found(wanted, policy=None),)).changes[0].diff[0].path == "policy"
+
+
+def test_our_surplus_is_deleted_and_anothers_is_left_alone() -> None:
+    ours = Found("rule", "orders-2", {}, {"fifo-cli:pipeline": "orders"})
+    theirs = Found("rule", "orders-3", {}, {"fifo-cli:pipeline": "other"})
+    nobodys = Found("rule", "orders-4", {})
+    assert planned(of=(ours, theirs, nobodys)).changes == (Change("delete", "rule", "orders-2"),)
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_anothers_resource_is_never_taken(adopt: bool) -> None:
+    theirs = replace(found(QUEUE), tags={"fifo-cli:pipeline": "other"})
+    with pytest.raises(UsageError, match=r"queue orders\.fifo belongs to the pipeline 'other'"):
+        planned(QUEUE, of=(theirs,), adopt=adopt)
+
+
+def test_a_resource_without_our_tag_is_taken_with_adopt_only() -> None:
+    nobodys = replace(found(QUEUE), tags={"team": "payments"})
+    with pytest.raises(UsageError, match=r"queue orders\.fifo exists already and does not carry the tag"):
+        planned(QUEUE, of=(nobodys,))
+    assert planned(QUEUE, of=(nobodys,), adopt=True).changes[0].diff == (
+        Difference("tags.fifo-cli:pipeline", None, "orders"),
+    )
+
+
+TABLE = Resource("table", "items", {"keys": [["id", "S"]], "stream": "NEW_AND_OLD_IMAGES"}, TAGS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "property_", "value", "said"),
+    [
+        (TABLE, "keys", [["pk", "S"]], "the keys of a table cannot be changed"),
+        (TABLE, "stream", "KEYS_ONLY", "the view type of a stream cannot be edited"),
+        (QUEUE, "fifo", False, "a queue cannot be made FIFO"),
+    ],
+)
+def test_what_aws_cannot_change_is_refused(
+    wanted: Resource, property_: str, value: object, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        planned(wanted, of=(found(wanted, **{property_: value}),))
+
+
+def test_a_stream_that_is_off_is_switched_on_with_a_word_of_warning() -> None:
+    plan = planned(TABLE, of=(found(TABLE, stream=None),))
+    assert plan.changes[0].diff == (Difference("stream", None, "NEW_AND_OLD_IMAGES"),)
+    assert plan.warnings == (
+        "items: its stream is switched on; only changes made from then on become messages",
+    )
+
+
+def test_a_foreign_table_must_exist_and_needs_no_tag() -> None:
+    foreign = replace(TABLE, tags={}, managed=False, accepts={"stream": ("NEW_IMAGE",)})
+    with pytest.raises(UsageError, match="table items does not exist, and \\[table\\] says create = false"):
+        planned(foreign)
+    assert planned(foreign, of=(found(foreign, stream="NEW_IMAGE"),)).changes == ()
+    with pytest.raises(UsageError, match="stream is 'OLD_IMAGE', not 'NEW_AND_OLD_IMAGES'"):
+        planned(foreign, of=(found(foreign, stream="OLD_IMAGE"),))
+
+
+def test_all_reasons_to_refuse_are_told_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        planned(QUEUE, TABLE, of=(replace(found(QUEUE), tags={}), found(TABLE, keys=[["x", "N"]])))
+    assert refused.value.message.splitlines()[1:] == [
+        "  queue orders.fifo exists already and does not carry the tag fifo-cli:pipeline",
+        "  table items: keys is [['x', 'N']], not [['id', 'S']]: the keys of a table cannot be changed;"
+        " correct [table] or name another table",
+    ]
+    assert refused.value.exit_code == 2
+
+
+def test_a_mapping_on_another_stream_is_an_update_that_says_it_replaces() -> None:
+    mapping = Resource("event-source-mapping", "e", {"table": "items", "bisect": True}, TAGS)
+    plan = planned(mapping, of=(found(mapping, table="arn:old"),))
+    assert [one.path for one in plan.changes[0].diff] == ["table", "replaced"]
+    assert plan.changes[0].action == "update"
+    assert plan.warnings == ("e: it read arn:old; what is still unread there will not become messages",)
+
+
+def test_a_shorter_retention_is_warned_of_and_a_longer_one_is_not() -> None:
+    assert "it deletes backlog" in planned(QUEUE, of=(found(QUEUE, retention=345_601),)).warnings[0]
+    assert planned(QUEUE, of=(found(QUEUE, retention=60),)).warnings == ()
+
+
+def test_changes_need_a_look_only_when_asked_to_check() -> None:
+    changed = Plan((Change("delete", "rule", "orders-2"),))
+    assert [one.exit_code for one in (changed, replace(changed, check=True), Plan(check=True))] == [0, 1, 0]
+    result = DeployResult(changed, {"table": "items"})
+    assert result.document() == {**changed.document(), "outputs": {"table": "items"}}
+    assert result.exit_code == 0

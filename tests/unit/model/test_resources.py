@@ -1,0 +1,259 @@
+"""The wanted resources, and the policies of the two roles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fifo_cli import __version__
+from fifo_cli.model.names import FUNCTION_ROLES, Names, Place
+from fifo_cli.model.resources import KINDS, Resource, normalised, stamped, wanted_resources
+from fifo_cli.model.role_policies import role_policy, role_trust
+from fifo_cli.model.settings import Settings, load
+
+PLACE = Place("123456789012", "eu-west-1")
+NAMES = Names("orders")
+BASE = """
+[pipeline]
+name = "orders"
+[table]
+name = "items"
+sort_key = "created:N"
+%s
+[api]
+url = "https://api.example.com/orders"
+timeout = "10s"
+keys = { api_key = "/orders/key" }
+headers = { Authorization = "Bearer {api_key}" }
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path):
+    def make(more: str = "", base: str = BASE) -> Settings:
+        (tmp_path / "fifo.toml").write_text(base % more)
+        return load(tmp_path / "fifo.toml").settings
+
+    return make
+
+
+def wanted(settings: Settings, *, reserve: bool = True) -> dict[tuple[str, str], Resource]:
+    zips = dict.fromkeys(FUNCTION_ROLES, "c2hh")
+    return {one.key: one for one in wanted_resources(settings, PLACE, zips, reserve_concurrency=reserve)}
+
+
+def test_every_resource_of_the_contract_is_wanted_and_tagged(settings) -> None:
+    found = wanted(settings('[tags]\nteam = "payments"'))
+    assert list(found) == [
+        ("table", "items"),
+        ("queue", "orders.fifo"),
+        ("queue", "orders-dlq.fifo"),
+        ("queue", "orders-hold.fifo"),
+        ("queue", "orders-stream-failures"),
+        ("log-group", "/aws/lambda/orders-enqueuer"),
+        ("log-group", "/aws/lambda/orders-worker"),
+        ("role", "orders-enqueuer"),
+        ("role", "orders-worker"),
+        ("function", "orders-enqueuer"),
+        ("function", "orders-worker"),
+        ("alias", "orders-enqueuer:live"),
+        ("alias", "orders-worker:live"),
+        ("event-source-mapping", "orders-enqueuer"),
+        ("rule", "orders-1"),
+    ]
+    tags = {"fifo-cli:pipeline": "orders", "team": "payments"}
+    assert {tuple(one.tags.items()) for one in found.values() if one.kind != "alias"} == {tuple(tags.items())}
+    assert stamped(tags) == {**tags, "fifo-cli:version": __version__}
+    with_zone = wanted(settings('[schedule]\ntimezone = "Europe/Berlin"'))
+    assert {one.kind for one in (*found.values(), *with_zone.values())} == set(KINDS)
+
+
+def test_what_a_resource_needs_is_wanted_too(settings) -> None:
+    found = wanted(settings('[schedule]\ntimezone = "Europe/Berlin"'))
+    assert [(one.key, need) for one in found.values() for need in one.needs if need not in found] == []
+
+
+def test_the_queues_are_strict_fifo_and_the_dlq_admits_main_only(settings) -> None:
+    found = wanted(settings('[queue]\nretention = "2d"\nmax_receives = 7'))
+    common = {
+        "max_message_bytes": 1_048_576,
+        "visibility_timeout": 45,  # the API's 10 s, 5 s to finish, 30 s of margin
+        "delay": 0,
+        "encryption": "sqs",
+        "fifo": True,
+        "content_based_deduplication": False,
+        "deduplication_scope": "queue",
+        "throughput_limit": "perQueue",
+    }
+    dlq = "arn:aws:sqs:eu-west-1:123456789012:orders-dlq.fifo"
+    assert found["queue", "orders.fifo"].properties == {
+        **common,
+        "retention": 172_800,
+        "redrive": {"target": dlq, "max_receives": 7},
+    }
+    assert found["queue", "orders-dlq.fifo"].properties == {
+        **common,
+        "retention": 1_209_600,
+        "redrive_allow": {
+            "permission": "byQueue",
+            "sources": ["arn:aws:sqs:eu-west-1:123456789012:orders.fifo"],
+        },
+    }
+    assert found["queue", "orders-hold.fifo"].properties == {**common, "retention": 1_209_600}
+    failures = found["queue", "orders-stream-failures"].properties
+    assert failures == {**dict(list(common.items())[:4]), "fifo": False, "retention": 1_209_600}
+
+
+def test_high_throughput_sets_both_attributes_that_make_it(settings) -> None:
+    queue = wanted(settings("[queue]\nhigh_throughput = true"))["queue", "orders.fifo"].properties
+    assert (queue["deduplication_scope"], queue["throughput_limit"]) == ("messageGroup", "perMessageGroupId")
+
+
+def test_the_mapping_retries_within_a_bound_and_tells_of_what_it_gave_up(settings) -> None:
+    mapping = wanted(settings('[message]\nevents = ["REMOVE", "INSERT"]'))[
+        "event-source-mapping", "orders-enqueuer"
+    ]
+    assert mapping.properties == {
+        "table": "items",
+        "function": "arn:aws:lambda:eu-west-1:123456789012:function:orders-enqueuer:live",
+        "filters": [{"eventName": ["INSERT", "REMOVE"]}],
+        "batch_size": 100,
+        "batching_window": 0,
+        "response_types": ["ReportBatchItemFailures"],
+        "bisect": True,
+        "retries": 10_000,
+        "record_age": 75_600,
+        "parallelization": 1,
+        "on_failure": "arn:aws:sqs:eu-west-1:123456789012:orders-stream-failures",
+        "others": [],
+    }
+
+
+def test_the_worker_runs_once_at_a_time_and_never_late(settings) -> None:
+    found = wanted(settings())
+    assert found["function", "orders-worker"].properties["reserved_concurrency"] == 1
+    assert "reserved_concurrency" not in found["function", "orders-enqueuer"].properties
+    alias = found["alias", "orders-worker:live"].properties
+    assert (alias["async_retries"], alias["async_age"]) == (0, 60)
+    assert "async_retries" not in found["alias", "orders-enqueuer:live"].properties
+    assert (
+        "reserved_concurrency"
+        not in wanted(settings(), reserve=False)["function", "orders-worker"].properties
+    )
+
+
+def test_a_time_zone_makes_schedules_that_start_the_worker_with_its_role(settings) -> None:
+    found = wanted(settings('[schedule]\nexpressions = ["rate(1 hour)"]\ntimezone = "Europe/Berlin"'))
+    live = "arn:aws:lambda:eu-west-1:123456789012:function:orders-worker:live"
+    assert found["schedule", "orders-1"].properties == {
+        "expression": "rate(1 hour)",
+        "timezone": "Europe/Berlin",
+        "target": {"arn": live, "retries": 0, "age": 60},
+        "role": "arn:aws:iam::123456789012:role/orders-worker",
+        "flexible_window": "OFF",
+    }
+    assert not [key for key in found if key[0] == "rule"]
+
+
+@pytest.mark.parametrize(("events", "accepted"), [('"INSERT"', ("NEW_IMAGE",)), ('"INSERT", "REMOVE"', ())])
+def test_a_foreign_table_may_keep_a_stream_of_new_images_unless_removals_count(
+    settings, events, accepted
+) -> None:
+    base = BASE.replace('name = "items"', 'name = "items"\ncreate = false')
+    table = wanted(settings(f"[message]\nevents = [{events}]", base))["table", "items"]
+    assert (table.managed, table.tags, table.accepts) == (False, {}, {"stream": accepted})
+    assert table.properties == {"keys": [["id", "S"], ["created", "N"]], "stream": "NEW_AND_OLD_IMAGES"}
+
+
+def statements(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        one["Sid"]: (one["Action"], one["Resource"], one.get("Condition")) for one in document["Statement"]
+    }
+
+
+def test_the_enqueuer_may_read_the_stream_send_and_log(settings) -> None:
+    sqs = "arn:aws:sqs:eu-west-1:123456789012:orders"
+    logs = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/orders-enqueuer:*"
+    assert statements(role_policy(settings(), NAMES, PLACE, "enqueuer")) == {
+        "Log": (["logs:CreateLogStream", "logs:PutLogEvents"], [logs], None),
+        "ReadStream": (
+            [
+                "dynamodb:DescribeStream",
+                "dynamodb:GetRecords",
+                "dynamodb:GetShardIterator",
+                "dynamodb:ListStreams",
+            ],
+            ["arn:aws:dynamodb:eu-west-1:123456789012:table/items/stream/*"],
+            None,
+        ),
+        "Send": (["sqs:GetQueueUrl", "sqs:SendMessage"], [f"{sqs}.fifo", f"{sqs}-dlq.fifo"], None),
+        "ReportFailedBatches": (["sqs:SendMessage"], [f"{sqs}-stream-failures"], None),
+    }
+
+
+def test_the_worker_may_take_park_log_and_read_its_keys(settings) -> None:
+    sqs = "arn:aws:sqs:eu-west-1:123456789012:orders"
+    logs = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/orders-worker:*"
+    take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
+    parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/orders/key"
+    via_ssm = {"StringEquals": {"kms:ViaService": "ssm.eu-west-1.amazonaws.com"}}
+    assert statements(role_policy(settings(), NAMES, PLACE, "worker")) == {
+        "Log": (["logs:CreateLogStream", "logs:PutLogEvents"], [logs], None),
+        "Take": (take, [f"{sqs}.fifo"], None),
+        "Park": (["sqs:GetQueueUrl", "sqs:SendMessage"], [f"{sqs}-dlq.fifo"], None),
+        "ReadKeys": (["ssm:GetParameters"], [parameter], None),
+        "DecryptKeys": (["kms:Decrypt"], ["arn:aws:kms:eu-west-1:123456789012:key/*"], via_ssm),
+    }
+    trust = role_trust(settings(), PLACE, "worker")
+    assert [one["Principal"] for one in trust["Statement"]] == [{"Service": "lambda.amazonaws.com"}]
+
+
+def test_a_time_zone_lets_scheduler_of_this_account_start_the_worker_and_nothing_else(settings) -> None:
+    zoned = settings('[schedule]\ntimezone = "Europe/Berlin"')
+    start = statements(role_policy(zoned, NAMES, PLACE, "worker"))["Start"]
+    live = "arn:aws:lambda:eu-west-1:123456789012:function:orders-worker:live"
+    assert start == (["lambda:InvokeFunction"], [live], None)
+    scheduler = role_trust(zoned, PLACE, "worker")["Statement"][1]
+    assert scheduler["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert scheduler["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    assert "Start" not in statements(role_policy(zoned, NAMES, PLACE, "enqueuer"))
+    assert len(role_trust(zoned, PLACE, "enqueuer")["Statement"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "resource", "alias"),
+    [
+        ("alias/mine", "arn:aws:kms:eu-west-1:123456789012:key/*", "alias/mine"),
+        ("arn:aws:kms:eu-west-1:1:alias/mine", "arn:aws:kms:eu-west-1:123456789012:key/*", "alias/mine"),
+        ("11-22", "arn:aws:kms:eu-west-1:123456789012:key/11-22", None),
+        ("arn:aws:kms:eu-west-1:1:key/11-22", "arn:aws:kms:eu-west-1:1:key/11-22", None),
+    ],
+)
+@pytest.mark.parametrize("role", FUNCTION_ROLES)
+def test_a_key_of_ones_own_is_granted_by_arn_and_an_alias_by_condition(
+    settings, key, resource, alias, role
+) -> None:
+    use = statements(role_policy(settings(f'[queue]\nkms_key = "{key}"'), NAMES, PLACE, role))["UseKey"]
+    condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}} if alias else None
+    assert use == (["kms:Decrypt", "kms:GenerateDataKey"], [resource], condition)
+
+
+def test_network_permissions_come_with_subnets_only(settings) -> None:
+    inside = settings('[functions]\nsubnets = ["subnet-1"]\nsecurity_groups = ["sg-1"]')
+    for role in FUNCTION_ROLES:
+        assert "Network" in statements(role_policy(inside, NAMES, PLACE, role))
+        wild = [
+            sid
+            for sid, one in statements(role_policy(settings(), NAMES, PLACE, role)).items()
+            if "*" in one[1]
+        ]
+        assert wild == []
+
+
+def test_policies_are_compared_by_statement_whatever_their_order_and_form() -> None:
+    one = {"Version": "2012-10-17", "Statement": [{"Sid": "A", "Action": ["x", "y"], "Resource": ["r"]}]}
+    other = {"Statement": {"Resource": "r", "Action": ["y", "x"], "Sid": "A"}, "Version": "2012-10-17"}
+    assert normalised(one) == normalised(other) == {"A": {"Action": ["x", "y"], "Resource": "r"}}
+    assert normalised({"Statement": [{"Sid": "A", "Action": "x"}]}) != normalised(one)

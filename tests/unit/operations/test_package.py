@@ -1,0 +1,177 @@
+"""The zips: the same bytes for the same input, what is in them, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import boto3
+import pytest
+
+from fifo_cli.errors import ConfigError, UsageError
+from fifo_cli.model import limits
+from fifo_cli.model.settings import Project, load
+from fifo_cli.operations.provisioning.package import build_zips, package
+from fifo_cli.operations.runtime_document import runtime_document
+
+CONFIG = """
+[pipeline]
+name = "orders"
+[table]
+name = "items"
+[api]
+url = "https://api.example.com/orders"
+"""
+CODE = '[handlers]\nsource = "code/"\nmessage = "orders:to_message"\n'
+
+
+def project(folder: Path, more: str = "", **files: str) -> Project:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fifo.toml").write_text(CONFIG + more)
+    for name, text in files.items():
+        path = folder / "code" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return load(folder / "fifo.toml")
+
+
+def contents(made: Project, *, here: bool = True) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(build_zips(made, here=here)[0].data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_zip_holds_handlers_settings_and_their_libraries_and_no_more(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    files = contents(made)
+    assert {name.partition("/")[0] for name in files} >= {
+        "fifo_cli",
+        "httpx",
+        "httpcore",
+        "h11",
+        "jmespath",
+        "certifi",
+    }
+    assert {"boto3", "botocore", "pydantic", "rich", "typer"} & {
+        name.partition("/")[0] for name in files
+    } == set()
+    ours = {name for name in files if name.startswith("fifo_cli/") and "/handlers/" not in name}
+    assert ours == {"fifo_cli/__init__.py"}
+    assert json.loads(files["fifo_cli/handlers/settings.json"]) == runtime_document(made.settings)
+    assert [
+        name for name in files if "__pycache__" in name or ".dist-info" in name or name.endswith(".pyc")
+    ] == []
+    assert list(files) == sorted(files)
+
+
+def test_both_handlers_can_be_imported_from_the_zip_alone(tmp_path: Path) -> None:
+    path = package(project(tmp_path), here=True).zips[0].path
+    code = (
+        "import sys, boto3, fifo_cli.handlers.enqueuer as e, fifo_cli.handlers.worker as w, httpx, jmespath;"
+        "print(e.handler.__name__, w.handler.__name__, httpx.__file__.startswith(sys.argv[1]))"
+    )
+    # boto3 is Lambda's, so it comes from here; all else must come from the zip.
+    target = tmp_path / "task"
+    zipfile.ZipFile(path).extractall(target)
+    boto3_home = str(Path(boto3.__file__).parent.parent)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(target)],
+        env={"PYTHONPATH": os.pathsep.join([str(target), boto3_home]), "AWS_REGION": "eu-west-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (ran.stdout.split(), ran.stderr) == (["handler", "handler", "True"], "")
+
+
+def test_the_same_input_gives_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> None:
+    files = {"orders.py": "def to_message(item): return item\n", "lib/b.py": "B = 1\n", "lib/a.py": "A = 1\n"}
+    first = project(tmp_path / "one", CODE, **files)
+    second = project(tmp_path / "two", CODE, **dict(reversed(files.items())))
+    for path in (tmp_path / "two" / "code").rglob("*.py"):
+        path.chmod(0o700)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    a, b = build_zips(first, here=True), build_zips(second, here=True)
+    assert [one.data for one in a] == [one.data for one in b]
+    assert [(one.function, one.role) for one in a] == [
+        ("orders-enqueuer", "enqueuer"),
+        ("orders-worker", "worker"),
+    ]
+    digest = hashlib.sha256(a[0].data)
+    assert (a[0].sha256, a[0].code_sha256) == (digest.hexdigest(), base64.b64encode(digest.digest()).decode())
+    entries = zipfile.ZipFile(io.BytesIO(a[0].data)).infolist()
+    assert {(one.date_time, one.external_attr, one.create_system) for one in entries} == {
+        ((1980, 1, 1, 0, 0, 0), 0o100644 << 16, 3)
+    }
+
+
+def test_another_setting_gives_other_bytes(tmp_path: Path) -> None:
+    plain = build_zips(project(tmp_path / "one"), here=True)[0]
+    other = build_zips(project(tmp_path / "two", '[message]\ngroup = "customer"\n'), here=True)[0]
+    assert plain.sha256 != other.sha256
+
+
+def test_the_users_files_lie_at_the_root_without_hidden_ones_and_bytecode(tmp_path: Path) -> None:
+    made = project(
+        tmp_path,
+        CODE,
+        **{"orders.py": "x = 1", "lib/a.py": "A", "lib/.hidden": "", ".env": "SECRET=1", "data.json": "{}"},
+    )
+    cache = tmp_path / "code" / "__pycache__"
+    cache.mkdir()
+    (cache / "orders.cpython-311.pyc").write_bytes(b"")
+    (tmp_path / "code" / "stray.pyc").write_bytes(b"")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "common.py").write_text("C")
+    (tmp_path / "code" / "linked").symlink_to(tmp_path / "shared")
+    (tmp_path / "code" / "lib" / "loop").symlink_to(tmp_path / "code")
+    ours = set(contents(project(tmp_path / "plain")))
+    theirs = {name for name in contents(made) if name not in ours}
+    assert theirs >= {"orders.py", "lib/a.py", "data.json", "linked/common.py"}
+    assert [name for name in theirs if ".env" in name or ".hidden" in name or name.endswith(".pyc")] == []
+
+
+@pytest.mark.parametrize("name", ["httpx.py", "httpx/__init__.py", "fifo_cli/__init__.py", "jmespath/x.py"])
+def test_a_name_of_the_users_that_is_taken_is_refused(tmp_path: Path, name: str) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": "", name: ""})
+    # Of a module and a package of one name Python takes the package and never tells.
+    taken = name.partition("/")[0].removesuffix(".py")
+    with pytest.raises(ConfigError, match=f"names that are taken in the zip: {taken}$"):
+        build_zips(made, here=True)
+
+
+def test_a_zip_that_lambda_would_not_take_is_refused(tmp_path: Path) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": ""})
+    (tmp_path / "code" / "big.bin").write_bytes(os.urandom(limits.ZIP_BYTES_MAX + 1))
+    with pytest.raises(ConfigError, match="bytes; Lambda takes 52,428,800 at most"):
+        build_zips(made, here=True)
+
+
+def test_package_writes_both_zips_and_tells_where(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    result = package(made)
+    folder = tmp_path / ".fifo" / "build"
+    data = (folder / "orders-worker.zip").read_bytes()
+    assert result.document()["zips"][1] == {
+        "function": "orders-worker",
+        "path": str(folder / "orders-worker.zip"),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    assert sorted(path.name for path in folder.iterdir()) == ["orders-enqueuer.zip", "orders-worker.zip"]
+    assert (tmp_path / ".fifo" / ".gitignore").read_text() == "*\n"
+    out = tmp_path / "out" / "deep"
+    assert [one.path.parent for one in package(made, out=out).zips] == [out, out]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UsageError, match="out cannot be written"):
+        package(project(tmp_path), out=tmp_path / "out")

@@ -1,0 +1,35 @@
+"""Log lines as text."""
+
+from __future__ import annotations
+
+from fifo_cli.render.logs import log_line
+
+ROW = {"time": "2026-01-02T03:04:05.678Z", "function": "worker", "level": "warning", "message": "parked"}
+
+
+def test_a_line_shows_its_facts_as_name_and_value() -> None:
+    row = {**ROW, "status": 422, "group": "a b", "reason": "no", "nested": {"x": [1]}, "empty": ""}
+
+    assert log_line(row, color=False) == (
+        '2026-01-02T03:04:05.678Z worker   warning  parked status=422 group="a b" reason=no'
+        ' nested="{\\"x\\": [1]}" empty=""\n'
+    ).replace('"{\\"x\\": [1]}"', '{"x": [1]}')
+
+
+def test_further_lines_of_a_message_are_indented_and_escaped() -> None:
+    row = {**ROW, "level": "error", "message": "[ERROR] KeyError\r  File x\n\n\x1b[31mred"}
+
+    assert log_line(row, color=False) == (
+        "2026-01-02T03:04:05.678Z worker   error    [ERROR] KeyError\n      File x\n    \\x1b[31mred\n"
+    )
+
+
+def test_colours_mark_level_and_function() -> None:
+    shown = log_line(ROW, color=True)
+
+    assert "\x1b[32mworker  \x1b[0m" in shown
+    assert "\x1b[33mwarning \x1b[0m" in shown
+
+
+def test_a_level_nobody_knows_is_shown_as_it_is() -> None:
+    assert " trace\\x07 " in log_line({**ROW, "level": "trace\x07"}, color=True)

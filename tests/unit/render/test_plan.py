@@ -1,0 +1,64 @@
+"""A plan as people read it, in 80 columns."""
+
+from __future__ import annotations
+
+from fifo_cli.model.planning import Change, Difference, Plan
+from fifo_cli.render.plan import WIDTH, plan_table
+
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:orders-with-a-long-name-worker:live"
+
+
+def test_a_plan_shows_a_change_a_line_updates_in_detail_and_the_sum() -> None:
+    plan = Plan(
+        (
+            Change("create", "queue", "orders.fifo", (Difference("fifo", None, True),)),
+            Change(
+                "update",
+                "function",
+                "orders-worker",
+                (
+                    Difference("memory", 512, 256),
+                    Difference("environment", ["KEY"], []),
+                    Difference("tags.team", None, "payments"),
+                ),
+            ),
+            Change(
+                "update", "event-source-mapping", "orders-enqueuer", (Difference("function", ARN, f"{ARN}2"),)
+            ),
+            Change("delete", "rule", "orders-2"),
+        ),
+        unchanged=11,
+        warnings=(
+            "orders.fifo: retention goes down from 345600 s to 60 s; this deletes backlog older than that",
+        ),
+    )
+    assert plan_table(plan).splitlines() == [
+        "+ create queue orders.fifo",
+        "~ update function orders-worker",
+        "    memory: 512 -> 256",
+        '    environment: ["KEY"] -> []',
+        "    tags.team: (none) -> payments",
+        "~ update event-source-mapping orders-enqueuer",
+        "    function:",
+        f"      {ARN[:34]}…{ARN[-39:]}",
+        f"      -> {ARN[:31]}…{ARN[-38:]}2",
+        "- delete rule orders-2",
+        "warning: orders.fifo: retention goes down from 345600 s to 60 s; this deletes",
+        "         backlog older than that",
+        "",
+        "1 to create, 2 to update, 1 to delete, 11 unchanged",
+    ]
+    assert max(map(len, plan_table(plan).splitlines())) <= WIDTH
+
+
+def test_a_replacement_says_so() -> None:
+    diff = (
+        Difference("table", "arn:old", "items"),
+        Difference("replaced", None, "deleted and created again"),
+    )
+    lines = plan_table(Plan((Change("update", "event-source-mapping", "e", diff),))).splitlines()
+    assert lines[1:3] == ["    table: arn:old -> items", "    deleted and created again"]
+
+
+def test_an_empty_plan_says_that_all_is_as_wanted() -> None:
+    assert plan_table(Plan(unchanged=15)) == "Nothing to change: 15 resources are as wanted."

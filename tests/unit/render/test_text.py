@@ -1,0 +1,76 @@
+"""Tables and text that a terminal can be trusted with."""
+
+from __future__ import annotations
+
+import pytest
+
+from fifo_cli.render.text import count, display_width, fields, fit, paint, printable, table
+
+
+def test_columns_are_aligned_and_lines_have_no_trailing_spaces() -> None:
+    shown = table([("main", 12, None), ("a-long-name", 3, "x")], headers=("QUEUE", "N", "OLDEST"), right=(1,))
+
+    assert shown == "QUEUE         N  OLDEST\nmain         12  -\na-long-name   3  x\n"
+
+
+def test_a_table_without_rows_keeps_its_headers_and_one_without_both_is_empty() -> None:
+    assert table([], headers=("A", "B")) == "A  B\n"
+    assert table([]) == ""
+
+
+def test_short_rows_are_filled_up() -> None:
+    assert table([("a", "b"), ("c",)]) == "a  b\nc\n"
+
+
+def test_the_widest_column_gives_way_to_the_terminal() -> None:
+    shown = table([("id", "x" * 60, "y" * 20)], width=50)
+
+    assert shown == f"id  {'x' * 23}…  {'y' * 20}\n"
+    assert len(shown.rstrip("\n")) == 50
+
+
+def test_columns_are_not_made_unreadable_on_a_terminal_that_is_far_too_narrow() -> None:
+    shown = table([("abcdefghijkl", "abcdefghijkl")], width=5)
+
+    assert shown == "abcdefg…  abcdefg…\n"
+
+
+def test_wide_characters_take_two_columns_and_combining_ones_none() -> None:
+    assert display_width("日本e\u0301") == 5
+    assert table([("日本", "x"), ("abcd", "y")]) == "日本  x\nabcd  y\n"
+    assert fit("日本語", 5) == "日本…"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J\\x1b]0;owned\\x07"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\u2028", "\\u2028"),
+        ("\udcff", "\\udcff"),
+        ("naïve 日本 🎉", "naïve 日本 🎉"),
+    ],
+)
+def test_data_cannot_act_on_the_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert table([(text,)]) == shown + "\n"
+
+
+def test_printable_keeps_what_it_is_told_to_keep() -> None:
+    assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+
+
+def test_paint_adds_codes_only_if_colours_are_on() -> None:
+    assert paint("x", "red", color=True) == "\x1b[31mx\x1b[0m"
+    assert paint("x", "red", color=False) == "x"
+    assert paint("", "red", color=True) == ""
+
+
+def test_fields_align_their_values() -> None:
+    assert fields([("a", 1), ("long", None)]) == "a:     1\nlong:  -\n"
+
+
+def test_count_minds_the_plural() -> None:
+    assert [count(0, "item"), count(1, "item"), count(1234, "item")] == ["0 items", "1 item", "1,234 items"]
