@@ -47,7 +47,14 @@ class Noted:
     text: str
 
 
-Event = Started | Finished | Waiting | Warned | Noted
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far the work is, for a live line; the next one takes its place."""
+
+    text: str
+
+
+Event = Started | Finished | Waiting | Warned | Noted | Progressed
 Listener = Callable[[Event], None]
 
 

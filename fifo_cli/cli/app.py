@@ -33,25 +33,25 @@ demo.register(app)
 completion.register(app)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, commands: Commands = app) -> int:
     """Run the command line and return its exit code; whatever happens, no exception leaves."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     shell = os.environ.get(completion.SHELL_VARIABLE)
     if shell:
-        return completion.answer(app.build(), shell, arguments)
+        return completion.answer(commands.build(), shell, arguments)
     signals = Signals(announce)
     run = Run(signals)
     try:
         with signals.handled():
-            return _invoke(run, arguments)
+            return _invoke(run, commands, arguments)
     except KeyboardInterrupt:
         _report(run, "interrupted")
         return signals.exit_code
 
 
-def _invoke(run: Run, arguments: list[str]) -> int:
+def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
     try:
-        code = app.build().main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
+        code = commands.build().main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
         return run.signals.exit_code if run.signals.received else int(code or 0)
     except Interrupted as error:
         return _report(run, error.message, code=error.exit_code, cause=error)

@@ -86,12 +86,15 @@ class Console:
 
     def listen(self, event: Event) -> None:
         """Tell of an event; on a terminal what began gives way to the next line; --quiet keeps warnings."""
-        from fifo_cli.events import Started, Waiting, Warned
+        from fifo_cli.events import Progressed, Started, Waiting, Warned
         from fifo_cli.render import progress
 
         if self._quiet and not isinstance(event, Warned):
             return
         text = progress.line(event, color=self.error_color)
+        if isinstance(event, Progressed):
+            self.live(text)
+            return
         if isinstance(event, Started | Waiting) and self.error_color:
             self._show_transient(text)
         else:

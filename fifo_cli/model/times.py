@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-DURATION_PATTERN = r"^\d{1,9}[smhd]$"
+DURATION_PATTERN = r"^[0-9]{1,9}[smhd]$"
 
 
 def parse_duration(text: str) -> timedelta:

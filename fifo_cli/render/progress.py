@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from fifo_cli.events import Event, Finished, Noted, Started, Waiting, Warned
+from fifo_cli.events import Event, Finished, Noted, Progressed, Started, Waiting, Warned
 from fifo_cli.render.text import paint, printable
 
 
@@ -20,6 +20,8 @@ def line(event: Event, *, color: bool) -> str:
             return f"waiting for {printable(name)}: {printable(reason)}"
         case Warned(text):
             return f"{paint('warning:', 'yellow', color=color)} {printable(text, keep=chr(10))}"
+        case Progressed(text):
+            return printable(text)
         case Noted(text):
             return printable(text, keep="\n")
         case _:

@@ -429,6 +429,22 @@ def test_after_a_failure_anywhere_the_next_run_completes_the_work(
     assert plan(clients, load(made)).changes == ()
 
 
+def test_where_no_concurrency_can_be_reserved_none_is_wanted(
+    project: Make, proxy: Proxy, clients: Aws
+) -> None:
+    made = project()
+
+    def rule(request: faults.Request) -> faults.Action:
+        denied = request.path.endswith("/account-settings/") or request.path.endswith("/account-settings")
+        return faults.AwsError("AccessDeniedException", status=403) if denied else faults.Pass()
+
+    proxy.rule = rule
+    deployed(through(proxy), made)
+    concurrency = clients.client("lambda").get_function_concurrency(FunctionName=f"{made.name}-worker")
+    assert concurrency.get("ReservedConcurrentExecutions") is None
+    assert plan(through(proxy), load(made)).changes == ()
+
+
 def test_two_deploys_at_once_both_end_well(project: Make, clients: Aws, stack: Stack) -> None:
     made = project()
     errors: list[FifoError] = []

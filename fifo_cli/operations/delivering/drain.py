@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -14,7 +15,7 @@ from fifo_cli.aws.errors import calling, explain
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
-from fifo_cli.events import Finished, Listener, silent
+from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import runtime
 from fifo_cli.handlers.delivery import Courier
 from fifo_cli.handlers.journal import Journal, silent_journal
@@ -209,16 +210,11 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
 
 
 def _announcer(listener: Listener) -> Callable[[Outcome], None]:
+    counts: Counter[str] = Counter()
+
     def announce(outcome: Outcome) -> None:
-        word = f"{outcome.status}" + (f", HTTP {outcome.http_status}" if outcome.http_status else "")
-        listener(
-            Finished(
-                "deliver",
-                "message",
-                outcome.message_id,
-                f"{word}: {outcome.error}" if outcome.error else word,
-            )
-        )
+        counts[outcome.status] += 1
+        listener(Progressed(", ".join(f"{number} {status}" for status, number in counts.items())))
 
     return announce
 

@@ -117,7 +117,7 @@ def _files(distribution: metadata.Distribution) -> dict[str, bytes]:
             continue
         if path.suffix in _COMPILED:
             raise FifoError(
-                f"the installed {name} {distribution.version} holds compiled code that Lambda may not run: {path}",
+                f"the installed {name} {distribution.version} holds compiled code, unfit for Lambda: {path}",
                 hint=f"from source: python -m pip install --force-reinstall --no-binary {name} {name}",
             )
         try:

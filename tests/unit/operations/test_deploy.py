@@ -141,11 +141,28 @@ def test_what_turned_up_meanwhile_and_is_not_ours_is_not_touched(tags: dict[str,
     assert world.done == []
 
 
+class Interrupting(World):
+    """The interrupt comes while another change is being made, which then ends well."""
+
+    def __init__(self, signal: BaseException) -> None:
+        super().__init__()
+        self.signal = signal
+        self.begun = threading.Event()
+        self.halted = False
+
+    def create(self, one: Resource) -> None:
+        if one.name == "items":
+            self.begun.set()
+            self.halted = self.halt.wait(10)
+        else:
+            assert self.begun.wait(10)
+            self.failing[one.name] = self.signal
+        super().create(one)
+
+
 @pytest.mark.parametrize("signal", [KeyboardInterrupt(), Interrupted()])
 def test_an_interrupt_lets_what_runs_finish_and_begins_nothing_new(signal: BaseException) -> None:
-    world = World()
-    world.failing["dlq"] = signal
+    world = Interrupting(signal)
     with pytest.raises(type(signal)):
         world.run(DLQ, MAIN, TABLE)
-    assert world.done == [("create", "items")]
-    assert world.halt.is_set()
+    assert (world.done, world.halted) == ([("create", "items")], True)

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from fifo_cli.events import Event, Finished, Noted, Started, Waiting, Warned
+from fifo_cli.events import Event, Finished, Noted, Progressed, Started, Waiting, Warned
 from fifo_cli.render.progress import line
 
 LINES = [
@@ -15,6 +15,7 @@ LINES = [
     (Finished("create", "queue", "orders.fifo", "2 s"), "create queue orders.fifo: done (2 s)"),
     (Waiting("orders-worker", "its role is new"), "waiting for orders-worker: its role is new"),
     (Warned("backlog will be lost"), "warning: backlog will be lost"),
+    (Progressed("3 of 5\x1b[2J"), "3 of 5\\x1b[2J"),
     (Noted("a\x1b[0m\nb"), "a\\x1b[0m\nb"),
 ]
 

@@ -1,0 +1,93 @@
+"""The demo, as a stranger runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bed import clean_environment, wait_until
+
+
+def start(folder: Path, *args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fifo_cli", "demo", *args],
+        cwd=folder,
+        env=clean_environment({"TMPDIR": str(folder)}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def left(folder: Path) -> list[str]:
+    """Return the processes that mention the folder, in their command line or environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            about = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(folder).encode() in about:
+            found.append((entry / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def test_it_ends_well_and_leaves_nothing_behind(tmp_path):
+    demo = start(tmp_path)
+    out, err = demo.communicate(timeout=120)
+    assert (demo.returncode, err) == (0, "")
+    assert "OK: 40 items in 4 groups, 39 delivered once and 1 parked" in out
+    assert "reason    HTTP 422" in out
+    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
+
+
+def test_it_takes_items_from_a_file(tmp_path):
+    items = tmp_path / "items.jsonl"
+    items.write_text("\n".join(f'{{"id": {n}, "who": {{"name": "{n % 3}"}}}}' for n in range(12)))
+    demo = start(tmp_path, "--items", str(items), "--group", "who.name")
+    out, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 0
+    assert "OK: 12 items in 3 groups, 11 delivered once and 1 parked" in out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("after", ["1. Start", "2. Deploy", "6. Let"])
+def test_interrupted_it_cleans_up(tmp_path, number, code, after):
+    demo = start(tmp_path)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith(after):
+            break
+    time.sleep(0.3)
+    demo.send_signal(number)
+    _, err = demo.communicate(timeout=30)
+    assert demo.returncode == code
+    assert "Traceback" not in err
+    wait_until(lambda: left(tmp_path) == [], timeout=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--items", "nothing-here.jsonl"), "nothing-here.jsonl"),
+        (("--items", "."), "cannot be read"),
+        (("--group", "a =="), "JMESPath"),
+        (("-o", "json"), "leave -o out"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_starts(tmp_path, args, said):
+    demo = start(tmp_path, *args)
+    out, err = demo.communicate(timeout=30)
+    assert (demo.returncode, out) == (2, "")
+    assert said in err

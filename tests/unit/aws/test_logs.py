@@ -1,0 +1,58 @@
+"""Reading a log group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from botocore.stub import Stubber
+
+from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import AwsError
+
+SINCE = datetime(2026, 1, 2, tzinfo=UTC)
+ASKED = {"logGroupName": "g", "startTime": 1_767_312_000_000}
+
+
+@pytest.fixture
+def aws() -> Aws:
+    return Aws(Target(local=True))
+
+
+@pytest.fixture
+def stub(aws: Aws) -> Iterator[Stubber]:
+    with Stubber(aws.client("logs")) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def test_every_page_is_read_empty_ones_too(aws: Aws, stub: Stubber) -> None:
+    stub.add_response("filter_log_events", {"events": [], "nextToken": "t"}, ASKED)
+    stub.add_response(
+        "filter_log_events",
+        {"events": [{"eventId": "1", "timestamp": 5, "message": "m"}]},
+        {**ASKED, "nextToken": "t"},
+    )
+
+    assert list(get_log_events(aws, "g", since=SINCE)) == [LogEvent("1", 5, "m")]
+
+
+def test_a_text_is_asked_for_as_a_phrase_and_looked_for_exactly(aws: Aws, stub: Stubber) -> None:
+    events = [{"timestamp": 5, "message": 'say "Hi\\'}, {"timestamp": 6, "message": 'SAY "HI\\'}]
+    stub.add_response("filter_log_events", {"events": events}, {**ASKED, "filterPattern": '"\\"Hi\\\\"'})
+
+    found = list(get_log_events(aws, "g", since=SINCE, text='"Hi\\'))
+
+    assert found == [LogEvent('5:say "Hi\\', 5, 'say "Hi\\')]
+
+
+def test_a_missing_group_is_told_apart_from_a_refusal(aws: Aws, stub: Stubber) -> None:
+    stub.add_client_error("filter_log_events", "ResourceNotFoundException", "no group")
+    with pytest.raises(MissingLogGroup):
+        list(get_log_events(aws, "g", since=SINCE))
+
+    stub.add_client_error("filter_log_events", "AccessDeniedException", "no")
+    with pytest.raises(AwsError, match="log group g: permission denied"):
+        list(get_log_events(aws, "g", since=SINCE))

@@ -1,0 +1,91 @@
+"""SIGINT and SIGTERM while a command runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from fifo_cli.cli.signals import Signals
+
+
+def collect() -> tuple[Signals, list[str]]:
+    said: list[str] = []
+    return Signals(said.append), said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_nobody_waits_for_interrupts(number: signal.Signals, code: int) -> None:
+    signals, said = collect()
+
+    with pytest.raises(KeyboardInterrupt), signals.handled():
+        signal.raise_signal(number)
+
+    assert (signals.received, signals.exit_code, said) == (number, code, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_inside_stopping_sets_the_stop_and_interrupts_nothing(number: signal.Signals) -> None:
+    signals, said = collect()
+
+    with signals.handled(), signals.stopping() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(number)
+        assert stop.wait(5)
+
+    assert (stop.signal, signals.exit_code) == (number, 128 + number)
+    assert said == ["finishing what is in hand; a second signal exits at once"]
+
+
+def test_a_signal_reaches_a_stop_that_is_just_waited_on() -> None:
+    signals, _ = collect()
+
+    with signals.handled(), signals.stopping() as stop:
+        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        assert stop.wait(5)
+
+
+def test_after_stopping_a_signal_interrupts_again() -> None:
+    signals, _ = collect()
+
+    with pytest.raises(KeyboardInterrupt), signals.handled():
+        with signals.stopping():
+            pass
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    signals, _ = collect()
+
+    with signals.handled():
+        assert signal.getsignal(signal.SIGTERM) not in before
+
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        signals, _ = collect()
+        with signals.handled():
+            signal.raise_signal(signal.SIGINT)
+        assert signals.received is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    signals, _ = collect()
+    ran: list[bool] = []
+
+    def work() -> None:
+        with signals.handled(), signals.stopping():
+            ran.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+    assert ran == [True]

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fifo_cli.errors import ConfigError
+from fifo_cli.model.settings import Settings, json_schema, load
+
+GOOD = """
+[pipeline]
+name = "orders"
+[table]
+name = "orders"
+[api]
+url = "https://api.example.com/v1/orders"
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(text: str, env: str | None = None) -> Settings:
+        path = tmp_path / "fifo.toml"
+        path.write_text(text, encoding="utf-8")
+        return load(path, env=env).settings
+
+    return read
+
+
+@pytest.fixture
+def problems(read):
+    def problems(text: str, env: str | None = None) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            read(text, env)
+        return list(caught.value.problems)
+
+    return problems
+
+
+def test_a_small_file_gets_every_default(read):
+    settings = read(GOOD)
+    assert settings.model_dump() == {
+        "pipeline": {"name": "orders", "region": None},
+        "table": {"name": "orders", "create": True, "partition_key": "id", "sort_key": None},
+        "message": {"events": ("INSERT",), "where": None, "body": None, "group": None},
+        "queue": {
+            "retention": timedelta(days=14),
+            "high_throughput": False,
+            "kms_key": None,
+            "max_receives": 1000,
+        },
+        "schedule": {"expressions": ("rate(5 minutes)",), "timezone": None, "messages_per_run": 10},
+        "functions": {
+            "runtime": "python3.13",
+            "architecture": "arm64",
+            "memory": 256,
+            "timeout": timedelta(seconds=60),
+            "log_retention": timedelta(days=30),
+            "permissions_boundary": None,
+            "subnets": (),
+            "security_groups": (),
+        },
+        "api": (
+            {
+                "url": "https://api.example.com/v1/orders",
+                "method": "POST",
+                "timeout": timedelta(seconds=10),
+                "headers": {},
+                "keys": {},
+                "success": ("2xx",),
+                "permanent": ("400", "404", "409", "410", "413", "415", "422"),
+                "on_permanent": "park",
+                "give_up_after": timedelta(0),
+            },
+        ),
+        "handlers": None,
+        "check": {
+            "depth": (1000, 10000),
+            "age": (timedelta(minutes=15), timedelta(hours=1)),
+            "dlq": (1, 10),
+        },
+        "alarms": None,
+        "tags": {},
+    }
+
+
+def test_several_apis_are_read_in_order(read):
+    text = GOOD.replace("[api]", "[[api]]") + '[[api]]\nurl = "http://second/"\n'
+    assert [api.url for api in read(text).api] == ["https://api.example.com/v1/orders", "http://second/"]
+
+
+def test_keys_have_types(read):
+    text = GOOD.replace(
+        '[table]\nname = "orders"', '[table]\nname = "orders"\npartition_key = "id:N"\nsort_key = "at:B"'
+    )
+    assert read(text).table.keys == (("id", "N"), ("at", "B"))
+
+
+BROKEN = """
+[pipeline]
+name = "or ders"
+regoin = "x"
+[table]
+name = 5
+create = "yes"
+[message]
+where = "status =="
+events = ["INSERT", "UPSERT"]
+[queue]
+retention = "99d"
+max_receives = true
+[schedule]
+expressions = ["rate(1 minutes)", "cron(0 1 * * * *)"]
+timezone = "Mars/Olympus"
+[functions]
+memory = "big"
+[[api]]
+url = "ftp://x"
+[[api]]
+url = "https://x/y"
+success = ["2xx", "abc"]
+on_permanent = "drop"
+[handlers]
+source = "nope"
+[chekc]
+a = 1
+[env.prod.pipelin]
+name = "x"
+"""
+
+
+def test_all_problems_are_reported_together_each_with_key_finding_and_remedy(problems):
+    assert problems(BROKEN) == [
+        "pipeline.name: found 'or ders'; must be 1 to 55 letters, digits, hyphens or underscores,"
+        " a letter or digit first",
+        "pipeline.regoin: unknown key; must be left out (did you mean 'region'?)",
+        "table.name: found 5; must be a string",
+        "table.create: found 'yes'; must be true or false",
+        "message.events[1]: found 'UPSERT'; must be 'INSERT', 'MODIFY' or 'REMOVE'",
+        "message.where: found 'status =='; must be a JMESPath expression"
+        " (Invalid jmespath expression: Incomplete expression)",
+        'queue.retention: found \'99d\'; must be a duration from "1m" to "14d", such as "90s" or "15m"',
+        "queue.max_receives: found true; must be a whole number",
+        "schedule.expressions[0]: found 'rate(1 minutes)'; must be rate(1 minute): the unit of 1 is minute",
+        "schedule.expressions[1]: found 'cron(0 1 * * * *)'; must be a cron expression in which exactly one"
+        " of day-of-month and day-of-week is ?",
+        "schedule.timezone: found 'Mars/Olympus'; must be an IANA time zone, such as \"America/Los_Angeles\"",
+        "functions.memory: found 'big'; must be a whole number",
+        "api[0].url: found 'ftp://x'; must be an http:// or https:// URL",
+        "api[1].success[1]: found 'abc'; must be an HTTP status such as 204, or a class such as \"2xx\"",
+        "api[1].on_permanent: found 'drop'; must be 'park' or 'block'",
+        "chekc: unknown table; must be one of pipeline, table, message, queue, schedule, functions, api,"
+        " handlers, check, alarms, tags, env",
+        "handlers: only source; must be message, request or both beside it",
+        "env.prod.pipelin: found; must be one of alarms, api, check, functions, handlers, message, pipeline,"
+        " queue, schedule, table, tags",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (
+            '[functions]\ntimeout = "14s"',
+            "functions.timeout: 14s; must be at least 15s: the timeouts of all [api] tables and 5s"
+            " to finish cleanly",
+        ),
+        (
+            '[functions]\nsubnets = ["s"]',
+            "functions: subnets without security_groups or the reverse; must be both or neither",
+        ),
+        ('[functions]\nlog_retention = "36h"', "functions.log_retention: 36h; must be whole days"),
+        (
+            "[check]\ndepth = [5, 1]",
+            "check.depth: found [5, 1]; must be [warning, critical] with warning not above critical",
+        ),
+        ("[message]\nevents = []", "message.events: found []; must be a list with at least one value"),
+        (
+            '[tags]\n"aws:x" = "y"',
+            "tags.aws:x: found 'aws:x'; must be 1 to 128 letters, digits and _.:/=+-@,"
+            " not starting with aws: or fifo-cli:",
+        ),
+    ],
+)
+def test_impossible_combinations_are_named(problems, more, problem):
+    (found, *others) = problems(GOOD + more)
+    assert not others
+    assert found == problem
+
+
+def test_a_placeholder_without_a_key_and_a_status_of_two_minds_are_found(problems):
+    text = GOOD + 'headers = { A = "Bearer {nokey}" }\nsuccess = ["2xx", 404]\n'
+    assert problems(text) == [
+        "api.headers.A: {nokey}; must be a name from api.keys (empty)",
+        "api.permanent: 404; must be statuses that are not in success as well",
+    ]
+
+
+def test_one_placeholder_means_one_parameter(problems):
+    api = '[[api]]\nurl = "http://x/"\nkeys = { k = "/%s" }\n'
+    text = '[pipeline]\nname = "o"\n[table]\nname = "ooo"\n' + api % "a" + api % "b"
+    assert problems(text) == ["api[1].keys.k: '/b'; must be '/a' as in the first, or another name"]
+
+
+def test_a_missing_table_is_missing(problems):
+    assert problems("") == [
+        "pipeline: missing; must be a [pipeline] table",
+        "table: missing; must be a [table] table",
+        "api: missing; must be a [api] table",
+    ]
+
+
+def test_an_environment_overlays_table_by_table(read):
+    text = (
+        GOOD
+        + '[queue]\nretention = "4d"\n[env.prod.pipeline]\nname = "orders-prod"\n'
+        + '[env.prod.api]\ntimeout = "3s"\n'
+    )
+    settings = read(text, env="prod")
+    assert settings.pipeline.name == "orders-prod"
+    assert settings.queue.retention == timedelta(days=4)
+    assert (settings.api[0].url, settings.api[0].timeout) == (
+        "https://api.example.com/v1/orders",
+        timedelta(seconds=3),
+    )
+    assert read(text).pipeline.name == "orders"
+
+
+def test_an_unknown_environment_is_named_with_those_there_are(read):
+    with pytest.raises(ConfigError, match=r"no \[env.dev\] tables; environments there: prod"):
+        read(GOOD + '[env.prod.pipeline]\nname = "x"\n', env="dev")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"\xff\xfe", "is not TOML"), (b"[pipeline", "is not TOML"), (b"a = 1\x00", "is not TOML")],
+)
+def test_what_is_no_toml_is_said_to_be_none(tmp_path, data, said):
+    path = tmp_path / "fifo.toml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=said):
+        load(path)
+
+
+def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node or "anyOf" in node:
+        node = node["anyOf"][0] if "anyOf" in node else schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+def test_the_schema_knows_every_key_and_forbids_others():
+    schema = json_schema()
+    assert set(schema["properties"]) == {*Settings.model_fields, "env"}
+    assert schema["additionalProperties"] is False
+    for name in Settings.model_fields:
+        if name == "tags":
+            continue
+        table = _resolve(schema, schema["properties"][name])
+        assert table["additionalProperties"] is False, name
+    assert schema["required"] == ["pipeline", "table", "api"]
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def test_the_schemas_patterns_accept_what_the_checks_accept():
+    import re
+
+    queue = json_schema()["$defs"]["Queue"]["properties"]
+    assert re.search(queue["retention"]["pattern"], "14d")
+    assert not re.search(queue["retention"]["pattern"], "14 days")
