@@ -33,7 +33,7 @@ def get_log_events(aws: Aws, group: str, *, since: datetime, text: str = "") -> 
 
     FilterLogEvents returns them sorted by time, over all streams (API Reference). Raises MissingLogGroup.
     """
-    query: dict[str, Any] = {"logGroupName": group, "startTime": int(since.timestamp() * 1000)}
+    query: dict[str, Any] = {"logGroupName": group, "startTime": max(0, int(since.timestamp() * 1000))}
     if text:
         query["filterPattern"] = _phrase(text)
     pages = iter(aws.client("logs").get_paginator("filter_log_events").paginate(**query))

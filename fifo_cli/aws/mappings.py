@@ -78,6 +78,23 @@ class MappingAdmin:
                 self._update(wanted, found.facts["uuid"])
             self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
 
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Let the mapping read the stream, or rest where it is; returns before that is in effect."""
+        uuid = found.facts["uuid"]
+
+        def attempt() -> Pending | None:
+            self.client.update_event_source_mapping(UUID=uuid, Enabled=enabled)
+            return None
+
+        with calling(f"event source mapping of {found.name}"):
+            self._wait_settled(uuid, found.name)
+            self.patience.until(patiently(attempt), name=found.name, limit=SETTLED_LIMIT)
+
+    def wait_settled(self, found: Found) -> None:
+        """Wait until the mapping has done what it was told: it runs, or rests."""
+        with calling(f"event source mapping of {found.name}"):
+            self._wait_settled(found.facts["uuid"], found.name)
+
     def delete(self, found: Found) -> None:
         """Delete the mapping and its likes, and wait until they are gone."""
         with calling(f"event source mapping of {found.name}"):

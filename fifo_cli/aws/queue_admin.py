@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 # A deleted queue's name is free after 60 s (SQS API Reference, DeleteQueue); a new one is known soon.
+_HIDDEN: Final = ("NotVisible", "Delayed")
 DELETED_LIMIT: Final = 90.0
 NEW_LIMIT: Final = 60.0
 
@@ -85,7 +86,7 @@ class QueueAdmin:
     patience: Patience = field(default_factory=Patience)
 
     def read(self, name: str) -> Found | None:
-        """Return a queue; its URL and ARN are facts."""
+        """Return a queue; its URL, its ARN, and about how many messages it ``holds`` are facts."""
         try:
             url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
             attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
@@ -94,7 +95,7 @@ class QueueAdmin:
             if is_missing(error):
                 return None
             raise explain(error, f"queue {name}") from error
-        facts = {"url": url, "arn": attributes.get("QueueArn", "")}
+        facts = {"url": url, "arn": attributes.get("QueueArn", ""), "holds": _messages(attributes)}
         return Found("queue", name, _properties(attributes), tags, facts)
 
     def create(self, wanted: Resource) -> None:
@@ -153,6 +154,11 @@ class QueueAdmin:
         if "dead letter target" in said and "exist" in said:
             return Pending("waiting for its dead-letter queue to be known")
         raise error
+
+
+def _messages(attributes: Mapping[Any, str]) -> int:
+    counts = ("ApproximateNumberOfMessages", *(f"ApproximateNumberOfMessages{one}" for one in _HIDDEN))
+    return sum(int(attributes.get(name, 0)) for name in counts)
 
 
 def _to_attributes(properties: Properties) -> dict[QueueAttributeNameType, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,7 +22,7 @@ POLICY_NAME: Final = "fifo-cli"
 
 @dataclass(frozen=True, slots=True)
 class RoleAdmin:
-    """Roles by name; policies of other names on them are not looked at."""
+    """Roles by name."""
 
     iam: IAMClient
 
@@ -38,6 +39,7 @@ class RoleAdmin:
             "trust": _parsed(role.get("AssumeRolePolicyDocument")),
             "policy": self._policy(name),
             "permissions_boundary": boundary,
+            "other_policies": self._others(name),
         }
         return Found("role", name, properties, tag_map(role.get("Tags")), {"arn": role["Arn"]})
 
@@ -73,22 +75,42 @@ class RoleAdmin:
                 self.iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
             elif "permissions_boundary" in changed:
                 self.iam.delete_role_permissions_boundary(RoleName=name)
+            if "other_policies" in changed:
+                self._take_off(name, keep={POLICY_NAME})
             self.iam.tag_role(RoleName=name, Tags=_tags(wanted))
 
     def delete(self, found: Found) -> None:
         """Delete a role with its inline policies; managed ones are taken off, as IAM demands."""
-        name = found.name
         try:
-            for inline in self.iam.get_paginator("list_role_policies").paginate(RoleName=name):
-                for policy in inline["PolicyNames"]:
-                    self.iam.delete_role_policy(RoleName=name, PolicyName=policy)
-            for attached in self.iam.get_paginator("list_attached_role_policies").paginate(RoleName=name):
-                for one in attached["AttachedPolicies"]:
-                    self.iam.detach_role_policy(RoleName=name, PolicyArn=one["PolicyArn"])
-            self.iam.delete_role(RoleName=name)
+            self._take_off(found.name)
+            self.iam.delete_role(RoleName=found.name)
         except ClientError as error:
             if not is_missing(error):
-                raise explain(error, f"role {name}") from error
+                raise explain(error, f"role {found.name}") from error
+
+    def _take_off(self, name: str, *, keep: Collection[str] = ()) -> None:
+        for policy in self._inline(name):
+            if policy not in keep:
+                self.iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        for arn in self._attached(name):
+            self.iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+
+    def _inline(self, name: str) -> list[str]:
+        pages = self.iam.get_paginator("list_role_policies").paginate(RoleName=name)
+        return [policy for page in pages for policy in page["PolicyNames"]]
+
+    def _attached(self, name: str) -> list[str]:
+        pages = self.iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
+        return [one["PolicyArn"] for page in pages for one in page["AttachedPolicies"]]
+
+    def _others(self, name: str) -> list[str]:
+        """Return what is attached besides our one policy: inline policies by name, managed ones by ARN."""
+        try:
+            return sorted({*self._inline(name), *self._attached(name)} - {POLICY_NAME})
+        except ClientError as error:
+            if is_missing(error):
+                return []
+            raise explain(error, f"role {name}") from error
 
     def _policy(self, name: str) -> Any:
         try:

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import RetryPolicyTypeDef, TagTypeDef
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_scheduler.literals import ScheduleStateType
 
 TARGET_ID: Final = "worker"
 # Scheduler's one group that is always there.
 GROUP: Final = "default"
 ROLE_LIMIT: Final = 300.0
+# What UpdateSchedule resets unless it is sent.
+_KEPT: Final = (
+    "Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target",
+    "Description", "StartDate", "EndDate", "KmsKeyArn", "ActionAfterCompletion",
+)  # fmt: skip
 _OWNER: Final = re.compile(rf"{PIPELINE_TAG}=(\S+)")
 
 
@@ -91,13 +97,22 @@ class RuleAdmin:
                 self._remove_targets(name, [one for one in found.facts["target_ids"] if one != TARGET_ID])
             self.events.tag_resource(ResourceARN=arn, Tags=_tags(wanted))
 
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Let a rule fire, or rest; running invocations go on."""
+        with calling(f"rule {found.name}"):
+            change = self.events.enable_rule if enabled else self.events.disable_rule
+            change(Name=found.name)
+
     def delete(self, found: Found) -> None:
-        """Delete a rule: its targets first, as EventBridge demands, and its permission."""
+        """Delete a rule: its targets first, as EventBridge demands.
+
+        Its permission goes before all: once the rule is gone, nobody would look for it any more.
+        """
         name = found.name
         try:
+            self._forbid(name)
             self._remove_targets(name, found.facts["target_ids"])
             self.events.delete_rule(Name=name)
-            self._forbid(name)
         except ClientError as error:
             if not is_missing(error):
                 raise explain(error, f"rule {name}") from error
@@ -194,7 +209,8 @@ class ScheduleAdmin:
         }
         owner = _OWNER.search(schedule.get("Description", ""))
         tags = {PIPELINE_TAG: owner[1]} if owner else {}
-        facts = {"arn": schedule["Arn"], "enabled": schedule.get("State") != "DISABLED"}
+        kept = {name: schedule[name] for name in _KEPT if name in schedule}  # type: ignore[literal-required]
+        facts = {"arn": schedule["Arn"], "enabled": schedule.get("State") != "DISABLED", "schedule": kept}
         return Found("schedule", name, properties, tags, facts)
 
     def create(self, wanted: Resource) -> None:
@@ -207,6 +223,12 @@ class ScheduleAdmin:
         """Write the whole schedule, as Scheduler resets what is left out; a disabled one stays so."""
         enabled = found.facts["enabled"]
         self._patiently(wanted, lambda: self.scheduler.update_schedule(**_schedule(wanted, enabled=enabled)))
+
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Let a schedule fire, or rest; all else is written back as it was read."""
+        state: ScheduleStateType = "ENABLED" if enabled else "DISABLED"
+        with calling(f"schedule {found.name}"):
+            self.scheduler.update_schedule(**{**found.facts["schedule"], "State": state})
 
     def delete(self, found: Found) -> None:
         """Delete a schedule."""

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT: Final = 5
 # Longer than SQS's longest poll (20 s), so that a slow answer is not taken for a lost one.
 READ_TIMEOUT: Final = 30
-ATTEMPTS: Final = 6
+# With its backoff, botocore gives up on an endpoint that refuses connections after a few seconds.
+ATTEMPTS: Final = 4
 LOCAL_REGION: Final = "us-east-1"
 
 

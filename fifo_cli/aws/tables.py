@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
 from fifo_cli.aws.gateway import AlreadyExists, Patience, Pending, tag_list, tag_map
+from fifo_cli.model.names import ADOPTED_TAG, PIPELINE_TAG
 from fifo_cli.model.resources import Found, Resource, stamped
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ class TableAdmin:
     patience: Patience = field(default_factory=Patience)
 
     def read(self, name: str) -> Found | None:
-        """Return a table; its ARN and its stream's are facts. One that is being deleted is none."""
+        """Return a table; its ARN, its stream's, and how many items it ``holds`` are facts.
+
+        The count is up to six hours old (DynamoDB API Reference, TableDescription). A table that is being
+        deleted is none.
+        """
         try:
             table = self.dynamodb.describe_table(TableName=name)["Table"]
             if table.get("TableStatus") == "DELETING":
@@ -43,7 +48,11 @@ class TableAdmin:
             if is_missing(error):
                 return None
             raise explain(error, f"table {name}") from error
-        facts = {"arn": table["TableArn"], "stream_arn": _stream_arn(table)}
+        facts = {
+            "arn": table["TableArn"],
+            "stream_arn": _stream_arn(table),
+            "holds": table.get("ItemCount", 0),
+        }
         return Found("table", name, _properties(table), tags, facts)
 
     def create(self, wanted: Resource) -> None:
@@ -88,8 +97,14 @@ class TableAdmin:
                 self.dynamodb.update_table(TableName=wanted.name, StreamSpecification=_stream(wanted))
                 self._wait_active(wanted.name)
             if wanted.tags:
-                tags = cast("list[TagTypeDef]", tag_list(stamped(wanted.tags)))
+                adopted = {} if PIPELINE_TAG in found.tags else {ADOPTED_TAG: "true"}
+                tags = cast("list[TagTypeDef]", tag_list({**stamped(wanted.tags), **adopted}))
                 self.dynamodb.tag_resource(ResourceArn=found.facts["arn"], Tags=tags)
+
+    def holds_items(self, name: str) -> bool:
+        """Say whether a table holds anything at this moment, by reading one item's key."""
+        with calling(f"table {name}"):
+            return self.dynamodb.scan(TableName=name, Limit=1, Select="COUNT")["Count"] > 0
 
     def delete(self, found: Found) -> None:
         """Delete a table with all its items, and wait until it is gone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from typer import TyperException
 
@@ -17,10 +17,8 @@ from fifo_cli.cli.command import Commands, Run
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
-from fifo_cli.errors import ExitCode, FifoError, Interrupted
+from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError
 from fifo_cli.render.text import printable
-
-ISSUES: Final = "https://github.com/fifo-cli/fifo-cli/issues"
 
 app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.")
 # The order of these lines is the order of the commands in the help.
@@ -53,23 +51,14 @@ def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
     try:
         code = commands.build().main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
         return run.signals.exit_code if run.signals.received else int(code or 0)
-    except Interrupted as error:
-        return _report(run, error.message, code=error.exit_code, cause=error)
     except FifoError as error:
-        return _report(run, f"error: {error.message}", hint=error.hint, code=_code(run, error), cause=error)
+        return _report_error(run, error, cause=error)
     except TyperException as error:
         return _report_usage(run, error)
-    except RecursionError as error:
-        return _report(run, "error: the input is nested too deeply", code=ExitCode.USAGE, cause=error)
     except SystemExit as stopped:
         return stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
     except Exception as error:  # noqa: BLE001 - the border: what else escapes is a defect, told as one
-        return _report_unexpected(run, error)
-
-
-def _code(run: Run, error: FifoError) -> int:
-    """Return the exit code of an error; after a signal, it is the signal that ended the command."""
-    return run.signals.exit_code if run.signals.received else error.exit_code
+        return _report_error(run, _translated(error), cause=error)
 
 
 def _report_usage(run: Run, error: Any) -> int:
@@ -87,32 +76,39 @@ def _report_usage(run: Run, error: Any) -> int:
     )
 
 
-def _report_unexpected(run: Run, error: Exception) -> int:
+def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
+    """Tell of an error; after a signal, it is the signal that ended the command, with its exit code."""
+    told = error.message if isinstance(error, Interrupted | _Defect) else f"error: {error.message}"
+    code = run.signals.exit_code if run.signals.received else error.exit_code
+    return _report(run, told, hint=error.hint, code=code, cause=cause)
+
+
+class _Defect(FifoError):
+    """An exception that nothing here expected."""
+
+
+def _translated(error: Exception) -> FifoError:
+    """Turn what escaped a command into an error of ours; a defect, if it can be nothing else."""
     if type(error).__module__.partition(".")[0] == "botocore":
         from botocore.exceptions import BotoCoreError, ClientError
 
         from fifo_cli.aws.errors import explain
 
         if isinstance(error, ClientError | BotoCoreError):
-            ours = explain(error)
-            return _report(run, f"error: {ours.message}", hint=ours.hint, code=ours.exit_code, cause=error)
+            return explain(error)
     if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
         # botocore's own words and class, whether it came by option, environment or profile.
-        return _report(
-            run,
-            f"error: {error}",
-            hint="an endpoint is a URL, such as http://127.0.0.1:4566; look at --endpoint-url, $AWS_ENDPOINT_URL*",
-            code=ExitCode.USAGE,
-            cause=error,
+        hint = (
+            "an endpoint is a URL such as http://127.0.0.1:4566; look at --endpoint-url and $AWS_ENDPOINT_URL"
         )
+        return UsageError(f"{error}", hint=hint)
+    if isinstance(error, RecursionError):
+        return UsageError("the input is nested too deeply")
     if isinstance(error, OSError) and error.filename is not None:
-        return _report(run, f"error: {error.filename}: {error.strerror}", code=ExitCode.AWS, cause=error)
-    return _report(
-        run,
+        return FifoError(f"{error.filename}: {error.strerror}")
+    return _Defect(
         f"internal error: {type(error).__name__}: {error}",
-        hint=f"this is a defect of {PROGRAM}; please report it, with the output of -vv, at {ISSUES}",
-        code=ExitCode.AWS,
-        cause=error,
+        hint=f"this is a defect of {PROGRAM}; please report it, with the output of -vv",
     )
 
 

@@ -18,6 +18,7 @@ Reading the options of every command takes longer than loading typer, so each is
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 import typer
+from typer import TyperException
 from typer.core import TyperCommand, TyperGroup
 
 from fifo_cli.cli.console import Console
@@ -117,6 +119,16 @@ class Command(TyperCommand):
 
     about: About
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and say in every error which command it is about."""
+        try:
+            parsed: list[str] = super().parse_args(ctx, args)
+        except TyperException as error:
+            if getattr(error, "ctx", None) is None:
+                vars(error)["ctx"] = ctx
+            raise
+        return parsed
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the command's options, and the common ones."""
         own = [param for param in self.get_params(ctx) if param.name not in COMMON_NAMES]
@@ -191,7 +203,7 @@ def command(app: Commands, name: str, *, impact: Impact, examples: Sequence[str]
 
 def short_help(entry: About | Commands) -> str:
     """Return the first sentence of a command's help, without its full stop."""
-    return " ".join(entry.help.partition(".\n")[0].split()).removesuffix(".")
+    return re.split(r"\.(?: |$)", " ".join(entry.help.split()), maxsplit=1)[0]
 
 
 @cache

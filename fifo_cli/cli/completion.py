@@ -19,12 +19,10 @@ import typer
 
 from fifo_cli.cli.command import Command, Commands, Group, Impact, command, common_parameters, short_help
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.options import COMMON, Completes, Options
+from fifo_cli.cli.options import COMMON, FILES, Completes, Options
 from fifo_cli.errors import ExitCode
 
 SHELL_VARIABLE: Final = "FIFO_CLI_COMPLETE"
-FILES: Final = ":files"
-FOLDERS: Final = ":folders"
 
 
 class Shell(StrEnum):

@@ -10,11 +10,9 @@ import typer
 
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.options import Completes
+from fifo_cli.cli.options import COMPLETES_FILES
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.render.text import count
-
-FILES = Completes(lambda options: [":files"])
 
 
 def register(app: Commands) -> None:
@@ -40,7 +38,7 @@ def register(app: Commands) -> None:
                 help="The items: JSON, a file of it, or - for stdin.",
                 show_default=False,
             ),
-            FILES,
+            COMPLETES_FILES,
         ],
     ) -> ExitCode:
         """Write items to the table, in the order given.

@@ -56,6 +56,13 @@ class Completes:
     values: Callable[[Options], Iterable[str]]
 
 
+# What the shell itself completes (completion.py).
+FILES: Final = ":files"
+FOLDERS: Final = ":folders"
+COMPLETES_FILES: Final = Completes(lambda options: [FILES])
+COMPLETES_FOLDERS: Final = Completes(lambda options: [FOLDERS])
+
+
 def environment_names(options: Options) -> list[str]:
     """Return the names of the ``[env.NAME]`` tables in fifo.toml; none if it cannot be read."""
     from fifo_cli.cli.config import raw_config

@@ -11,10 +11,9 @@ import typer
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.options import Completes, Options
+from fifo_cli.cli.options import COMPLETES_FOLDERS, Completes, Options
 from fifo_cli.errors import ExitCode, UsageError
 
-FOLDERS = Completes(lambda options: [":folders"])
 # More than a parameter holds, so that too much is noticed, and not as much as a wrong file may have.
 _SECRET_BYTES_READ = 1 << 16
 
@@ -39,7 +38,7 @@ def _register_init(app: Commands) -> None:
         folder: Annotated[
             Path,
             typer.Argument(metavar="[DIR]", help="The folder; made if need be.", show_default=False),
-            FOLDERS,
+            COMPLETES_FOLDERS,
         ] = Path(),
         name: Annotated[
             str | None, typer.Option("--name", metavar="N", help="The pipeline's name; else the folder's.")
@@ -81,7 +80,7 @@ def _register_package(app: Commands) -> None:
             typer.Option(
                 "--out", metavar="DIR", help="The folder. Default: .fifo/build.", show_default=False
             ),
-            FOLDERS,
+            COMPLETES_FOLDERS,
         ] = None,
     ) -> ExitCode:
         """Build both handler zips, byte-identical for identical input."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 PIPELINE_TAG: Final = "fifo-cli:pipeline"
 VERSION_TAG: Final = "fifo-cli:version"
+# IAM knows no regions: a role's tag says in which one its pipeline is.
+REGION_TAG: Final = "fifo-cli:region"
+# On what was there before and was taken over with `deploy --adopt`.
+ADOPTED_TAG: Final = "fifo-cli:adopted"
 LIVE_ALIAS: Final = "live"
 
 QueueRole = Literal["main", "dlq", "hold"]
 QUEUE_ROLES: Final[tuple[QueueRole, ...]] = ("main", "dlq", "hold")
 FunctionRole = Literal["enqueuer", "worker"]
 FUNCTION_ROLES: Final[tuple[FunctionRole, ...]] = ("enqueuer", "worker")
+AlarmRole = Literal["age", "dlq", "iterator-age", "worker-errors", "worker-silent"]
+ALARM_ROLES: Final[tuple[AlarmRole, ...]] = get_args(AlarmRole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,9 @@ class Names:
     def schedule(self, number: int) -> str:
         """Return the name of the ``number``-th schedule, counted from 1."""
         return f"{self.pipeline}-{number}"
+
+    def alarm(self, role: AlarmRole) -> str:
+        return f"{self.pipeline}-{role}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,9 @@ class Place:
     def schedule(self, name: str) -> str:
         """Return the ARN of an EventBridge Scheduler schedule in the default group."""
         return self._arn("scheduler", f"schedule/default/{name}")
+
+    def alarm(self, name: str) -> str:
+        return self._arn("cloudwatch", f"alarm:{name}")
 
     def key(self, key: str) -> str:
         """Return a KMS key's ARN for a key id, alias or ARN."""

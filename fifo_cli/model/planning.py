@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from fifo_cli.errors import ExitCode, UsageError
-from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.model.names import ADOPTED_TAG, PIPELINE_TAG, REGION_TAG
 from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
 from fifo_cli.model.results import Document
 
@@ -187,11 +187,72 @@ def _refusals(wanted: Resource, found: Found | None, pipeline: str, adopt: bool)
 def ownership_refusal(wanted: Resource, found: Found, pipeline: str, *, adopt: bool) -> list[str]:
     """Say why a found resource may not be touched: another's tag, or none at all without ``adopt``."""
     owner = found.tags.get(PIPELINE_TAG)
-    if not wanted.tags or owner == pipeline or (owner is None and adopt):
+    if not wanted.tags or (owner is None and adopt):
         return []
     if owner is None:
         return [f"{wanted.kind} {wanted.name} exists already and does not carry the tag {PIPELINE_TAG}"]
-    return [f"{wanted.kind} {wanted.name} belongs to the pipeline {owner!r}"]
+    if owner != pipeline:
+        return [f"{wanted.kind} {wanted.name} belongs to the pipeline {owner!r}"]
+    region, ours = found.tags.get(REGION_TAG), wanted.tags.get(REGION_TAG)
+    if region is not None and ours is not None and region != ours:
+        return [
+            f"{wanted.kind} {wanted.name} belongs to the pipeline {owner!r} in {region}, not in {ours}"
+            f" ({wanted.kind}s have no region: check --region, or choose another name)"
+        ]
+    return []
+
+
+def make_destroy_plan(
+    wanted: Sequence[Resource], found: Mapping[Key, Found], *, pipeline: str, keep: Collection[Kind] = ()
+) -> Plan:
+    """Plan to delete what is found and this pipeline's; what stays, and what data goes, is in the warnings.
+
+    What is not managed (a table that exists without us), was taken over with ``--adopt`` (a table), or
+    carries another's tag or none stays. An alias goes with its function, whose tags it shares.
+    """
+    resources = {one.key: one for one in wanted}
+    deletes: list[Change] = []
+    warnings: list[str] = []
+    for key, one in found.items():
+        stays = None if one.kind in keep else _why_it_stays(one, resources.get(key), found, pipeline)
+        if stays:
+            warnings.append(f"{one.kind} {one.name} stays: {stays}")
+        elif one.kind not in keep:
+            deletes.append(Change("delete", one.kind, one.name))
+    warnings += [text for change in deletes if (text := held(found[change.key]))]
+    return Plan(tuple(deletes), unchanged=len(found) - len(deletes), warnings=tuple(warnings))
+
+
+def held(found: Found) -> str | None:
+    """Say what data a resource holds, which goes with it; None if it holds none."""
+    count = found.facts.get("holds")
+    if not count:
+        return None
+    noun = "message" if found.kind == "queue" else "item"
+    return f"{found.kind} {found.name} holds {count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _why_it_stays(
+    found: Found, wanted: Resource | None, all_found: Mapping[Key, Found], pipeline: str
+) -> str | None:
+    if wanted is not None and not wanted.managed:
+        return "[table] says create = false; its stream stays on"
+    if found.kind == "table" and ADOPTED_TAG in found.tags:
+        return "it was there before it was taken over with --adopt"
+    tagged = found
+    if found.kind == "alias":
+        function = all_found.get(("function", found.name.partition(":")[0]))
+        if function is None:
+            return None
+        tagged, wanted = function, None
+    owner = tagged.tags.get(PIPELINE_TAG)
+    if owner is None:
+        return f"it does not carry the tag {PIPELINE_TAG}"
+    if owner != pipeline:
+        return f"it belongs to the pipeline {owner!r}"
+    if wanted is not None and (reasons := ownership_refusal(wanted, found, pipeline, adopt=False)):
+        return "; ".join(reasons)
+    return None
 
 
 def _warnings(change: Change) -> list[str]:

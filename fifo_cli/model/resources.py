@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from fifo_cli import __version__
 from fifo_cli.model import limits
+from fifo_cli.model.alarms import alarm_properties
 from fifo_cli.model.names import (
     FUNCTION_ROLES,
     LIVE_ALIAS,
     PIPELINE_TAG,
     QUEUE_ROLES,
+    REGION_TAG,
     VERSION_TAG,
     FunctionRole,
     Names,
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
 
 Kind = Literal[
-    "table", "queue", "log-group", "role", "function", "alias", "event-source-mapping", "rule", "schedule"
-]
+    "table", "queue", "log-group", "role", "function", "alias", "event-source-mapping", "rule", "schedule",
+    "alarm",
+]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 Key = tuple[Kind, str]
 Properties = Mapping[str, Any]
@@ -120,6 +123,7 @@ def wanted_resources(
         *(_alias(settings, names, place, role, zips[role]) for role in FUNCTION_ROLES),
         _mapping(settings, names, place, tags),
         *_schedules(settings, names, place, tags),
+        *_alarms(settings, names, tags),
     )
 
 
@@ -183,12 +187,14 @@ def _log_group(settings: Settings, names: Names, role: FunctionRole, tags: Mappi
 def _role(
     settings: Settings, names: Names, place: Place, role: FunctionRole, tags: Mapping[str, str]
 ) -> Resource:
-    properties = {
+    properties: dict[str, Any] = {
         "trust": role_trust(settings, place, role),
         "policy": role_policy(settings, names, place, role),
         "permissions_boundary": settings.functions.permissions_boundary,
+        # What else is attached to it, it may do besides.
+        "other_policies": [],
     }
-    return Resource("role", names.function(role), properties, tags)
+    return Resource("role", names.function(role), properties, {**tags, REGION_TAG: place.region})
 
 
 def _version(settings: Settings, names: Names, place: Place, role: FunctionRole, code: str) -> dict[str, Any]:
@@ -290,6 +296,17 @@ def _schedules(settings: Settings, names: Names, place: Place, tags: Mapping[str
             owner = {PIPELINE_TAG: names.pipeline}
             found.append(Resource("schedule", name, schedule, owner, (*needs, ("role", worker))))
     return found
+
+
+def _alarms(settings: Settings, names: Names, tags: Mapping[str, str]) -> list[Resource]:
+    """Return the alarms: made when all they watch is there, and deleted before it."""
+    needs: tuple[Key, ...] = (
+        ("queue", names.main),
+        ("event-source-mapping", names.function("enqueuer")),
+        ("alias", alias_name(names.function("worker"))),
+    )
+    alarms = alarm_properties(settings, names)
+    return [Resource("alarm", name, properties, tags, needs) for name, properties in alarms.items()]
 
 
 def _seconds(duration: timedelta) -> int:

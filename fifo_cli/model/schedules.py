@@ -2,13 +2,20 @@
 
 EventBridge User Guide, "Creating a scheduled rule": rate takes a positive number and a unit that is
 singular for 1 only; cron has six fields of which exactly one of day-of-month and day-of-week is ``?``.
+Parsers of Unix cron (cronsim, croniter) read five fields, count weekdays from 0 and know no years, so the
+runs are worked out here too.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from itertools import pairwise
 from typing import Final
+from zoneinfo import ZoneInfo
 
 _RATE = re.compile(r"rate\((\d+) (minute|minutes|hour|hours|day|days)\)")
 _CRON = re.compile(r"cron\(([^()]*)\)")
@@ -21,7 +28,7 @@ _MONTHS: Final = {
 _WEEKDAYS: Final = {name: n for n, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), 1)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Field:
     name: str
     low: int
@@ -48,6 +55,35 @@ def check_expression(expression: str) -> None:
         _check_cron(expression)
     else:
         raise ValueError('"rate(5 minutes)" or "cron(0 18 ? * MON-FRI *)"')
+
+
+def longest_gap(expressions: Sequence[str], timezone: str | None) -> timedelta | None:
+    """Return the longest time between two runs in a row, or None if there are not two.
+
+    The runs of all cron expressions are taken together. A rate starts at a moment of AWS's choosing, so it
+    only bounds the gap by itself. In a time zone an hour that is skipped in spring skips its runs, as
+    EventBridge Scheduler does.
+    """
+    rates = [_rate(one) for one in expressions if one.startswith("rate(")]
+    crons = [_parse(one) for one in expressions if one.startswith("cron(")]
+    gaps = [*rates, *([gap] if (gap := _longest_cron_gap(crons, timezone)) is not None else [])]
+    return min(gaps, default=None)
+
+
+def next_runs(
+    expressions: Sequence[str], timezone: str | None, *, after: datetime, count: int
+) -> tuple[datetime, ...]:
+    """Return the next runs of the cron expressions, in UTC; those of a rate only AWS knows."""
+    zone = ZoneInfo(timezone) if timezone else None
+    crons = [_parse(one) for one in expressions if one.startswith("cron(")]
+    first = (after.astimezone(zone) if zone else after.astimezone(UTC)).date()
+    found: list[datetime] = []
+    # A leap day is eight years away at most, of which 1900 and 2100 are to blame.
+    for day in _days(first, first + timedelta(days=8 * 366)) if crons else ():
+        found += [run for run in _runs(day, crons, zone) if run > after]
+        if len(found) >= count:
+            break
+    return tuple(sorted(found)[:count])
 
 
 def _check_rate(expression: str) -> None:
@@ -117,3 +153,155 @@ def _number(field: _Field, text: str) -> int | None:
 
 def _hint(field: _Field) -> str:
     return f" or {next(iter(field.names))}-{list(field.names)[-1]}" if field.names else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cron:
+    """A cron expression taken apart; ``minutes`` counts from midnight."""
+
+    minutes: tuple[int, ...]
+    months: frozenset[int]
+    years: frozenset[int]
+    month_days: tuple[str, ...]
+    weekdays: tuple[str, ...]
+
+    def runs_on(self, day: date) -> bool:
+        if day.month not in self.months or day.year not in self.years:
+            return False
+        if self.month_days != ("?",):
+            return any(_is_month_day(part, day) for part in self.month_days)
+        return any(_is_weekday(part, day) for part in self.weekdays)
+
+
+# Weekdays and leap years come round after 28 years (until 2100), so one such stretch shows every gap. It is
+# fixed, lest a deploy tomorrow find another longest gap than today's.
+_STRETCH: Final = (date(2024, 1, 1), date(2052, 1, 1))
+
+
+def _rate(expression: str) -> timedelta:
+    match = _RATE.fullmatch(expression)
+    if match is None:
+        raise ValueError(f"{expression!r} is no rate")
+    return timedelta(**{f"{match[2].rstrip('s')}s": int(match[1])})
+
+
+@cache
+def _parse(expression: str) -> _Cron:
+    match = _CRON.fullmatch(expression)
+    if match is None:
+        raise ValueError(f"{expression!r} is no cron expression")
+    fields = [value.upper().split(",") for value in match[1].split()]
+    minutes, hours, _, months, _, years = (
+        frozenset(value for part in parts for value in _part_values(field, part))
+        if field.name not in ("day-of-month", "day-of-week")
+        else frozenset()
+        for field, parts in zip(_FIELDS, fields, strict=True)
+    )
+    times = tuple(sorted(60 * hour + minute for hour in hours for minute in minutes))
+    return _Cron(times, months, years, tuple(fields[2]), tuple(fields[4]))
+
+
+@cache
+def _part_values(field: _Field, part: str) -> frozenset[int]:
+    """Return the values of ``*``, ``5``, ``1-5``, and each of them with a step."""
+    base, _, step = part.partition("/")
+    low, dash, high = base.partition("-")
+    first = field.low if base == "*" else _number(field, low)
+    last = field.high if base == "*" or (step and not dash) else _number(field, high if dash else low)
+    if first is None or last is None:
+        raise ValueError(f"{part!r} is no {field.name}")
+    return frozenset(range(first, last + 1, int(step or 1)))
+
+
+def _is_month_day(part: str, day: date) -> bool:
+    last = _last_of_month(day)
+    if part == "L":
+        return day == last
+    if part == "LW":
+        return day == _nearest_weekday(last)
+    if part.endswith("W"):
+        wanted = int(part[:-1])
+        return wanted <= last.day and day == _nearest_weekday(day.replace(day=wanted))
+    return day.day in _part_values(_FIELDS[2], part)
+
+
+def _is_weekday(part: str, day: date) -> bool:
+    field, weekday = _FIELDS[4], day.isoweekday() % 7 + 1  # 1 is Sunday
+    if part == "L":
+        return weekday == 7
+    if part.endswith("L"):
+        return weekday == _number(field, part[:-1]) and day.day + 7 > _last_of_month(day).day
+    if "#" in part:
+        wanted, _, nth = part.partition("#")
+        return weekday == _number(field, wanted) and (day.day - 1) // 7 + 1 == int(nth)
+    return weekday in _part_values(field, part)
+
+
+def _last_of_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+
+
+def _nearest_weekday(day: date) -> date:
+    """Return the weekday (Monday to Friday) nearest to a day, within its month."""
+    if day.isoweekday() == 6:
+        return day - timedelta(days=1) if day.day > 1 else day + timedelta(days=2)
+    if day.isoweekday() == 7:
+        return day + timedelta(days=1) if day < _last_of_month(day) else day - timedelta(days=2)
+    return day
+
+
+def _days(first: date, end: date) -> Iterator[date]:
+    return (first + timedelta(days=number) for number in range((end - first).days))
+
+
+def _runs(day: date, crons: Iterable[_Cron], zone: ZoneInfo | None) -> list[datetime]:
+    """Return the runs of one local day in UTC; a time that the day does not have is skipped."""
+    minutes = {minute for cron in crons if cron.runs_on(day) for minute in cron.minutes}
+    midnight = datetime(day.year, day.month, day.day)
+    if zone is None:
+        return [(midnight + timedelta(minutes=minute)).replace(tzinfo=UTC) for minute in sorted(minutes)]
+    # A time that comes twice runs once, the first time (fold 0); one that is skipped comes back as another.
+    local = [midnight + timedelta(minutes=minute) for minute in sorted(minutes)]
+    instants = [(wanted, wanted.replace(tzinfo=zone).astimezone(UTC)) for wanted in local]
+    return [run for wanted, run in instants if run.astimezone(zone).replace(tzinfo=None) == wanted]
+
+
+def _longest_cron_gap(crons: Sequence[_Cron], timezone: str | None) -> timedelta | None:
+    """Return the longest gap in the stretch; of a usual day only the first and the last run are looked at."""
+    zone = ZoneInfo(timezone) if timezone else None
+    inner: dict[tuple[int, ...], timedelta] = {}
+    longest, previous = timedelta(0), None
+    for day in _days(*_STRETCH) if crons else ():
+        key = tuple(number for number, cron in enumerate(crons) if cron.runs_on(day))
+        if not key:
+            continue
+        today = [crons[number] for number in key]
+        if _changes_clocks(day, zone):
+            runs = _runs(day, today, zone)
+            within = _longest(runs)
+        else:
+            runs = _edges(day, today, zone)
+            if key not in inner:
+                inner[key] = _longest(_runs(day, today, None))
+            within = inner[key]
+        if runs:
+            longest = max(longest, within, runs[0] - (previous or runs[0]))
+            previous = runs[-1]
+    return longest or None
+
+
+def _longest(runs: Sequence[datetime]) -> timedelta:
+    return max((two - one for one, two in pairwise(runs)), default=timedelta(0))
+
+
+def _changes_clocks(day: date, zone: ZoneInfo | None) -> bool:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return zone is not None and midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()
+
+
+def _edges(day: date, crons: Sequence[_Cron], zone: ZoneInfo | None) -> list[datetime]:
+    """Return the first and the last run of a day on which the clocks do not change."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone or UTC).astimezone(UTC)
+    first = min(cron.minutes[0] for cron in crons)
+    last = max(cron.minutes[-1] for cron in crons)
+    return [midnight + timedelta(minutes=first), midnight + timedelta(minutes=last)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -350,13 +350,6 @@ class Project:
         return self.folder / self.settings.handlers.source if self.settings.handlers else None
 
 
-def find_config(start: Path) -> Path | None:
-    """Return fifo.toml in ``start`` or its nearest parent that has one."""
-    return next(
-        (path for folder in (start, *start.parents) if (path := folder / CONFIG_FILE).is_file()), None
-    )
-
-
 def load(path: Path, *, env: str | None = None) -> Project:
     """Read and check a fifo.toml; raise ConfigError with every problem found."""
     document = _read(path)
@@ -425,7 +418,8 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem]]
     """Check table by table, so that rules over several tables run on those that are sound."""
     problems: list[Problem] = []
     sound: dict[str, Any] = {}
-    if isinstance(document.get("api"), dict):
+    single = isinstance(document.get("api"), dict)
+    if single:
         document = {**document, "api": [document["api"]]}
     for name, field in Settings.model_fields.items():
         if name not in document:
@@ -445,6 +439,8 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem]]
         if key not in Settings.model_fields
     ]
     problems += _combinations(sound)
+    if single:
+        problems = [replace(one, key=one.key.replace("api[0]", "api", 1)) for one in problems]
     return (None if problems else Settings.model_construct(**sound)), problems
 
 

@@ -46,7 +46,10 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
         raise ValueError(
             f'not a time: {text!r}; write ISO 8601 ("2026-01-02T03:04:05Z") or a duration ("2h" ago)'
         ) from None
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"not a time that UTC can tell: {text!r}") from None
 
 
 def iso(instant: datetime) -> str:

@@ -22,7 +22,14 @@ def problems(item: dict[str, Any], keys: tuple[tuple[str, str], ...] = KEYS) -> 
 
 
 def test_every_kind_of_value_has_its_type() -> None:
-    item = {"id": "1", "n": Decimal("0.10"), "t": True, "z": None, "l": [Decimal(1), "", []], "m": {"a": False}}
+    item = {
+        "id": "1",
+        "n": Decimal("0.10"),
+        "t": True,
+        "z": None,
+        "l": [Decimal(1), "", []],
+        "m": {"a": False},
+    }
 
     assert problems(item) == []
     assert typed(item, KEYS) == {
@@ -60,8 +67,16 @@ def test_every_kind_of_value_has_its_type() -> None:
         ({"id": "1", "x": "\ud800"}, KEYS, "'x' holds half of a surrogate pair, which is no text"),
         ({"id": "1", "x": ["a", "\udcff"]}, KEYS, "'x[1]' holds half of a surrogate pair, which is no text"),
         ({"id": "1", "n": Decimal("1" * 39)}, KEYS, "'n' has 39 digits; a number holds 38"),
-        ({"id": "1", "n": Decimal("1E+126")}, KEYS, "'n' is out of range; a number lies between 1E-130 and 1E+126"),
-        ({"id": "1", "n": Decimal("1E-131")}, KEYS, "'n' is out of range; a number lies between 1E-130 and 1E+126"),
+        (
+            {"id": "1", "n": Decimal("1E+126")},
+            KEYS,
+            "'n' is out of range; a number lies between 1E-130 and 1E+126",
+        ),
+        (
+            {"id": "1", "n": Decimal("1E-131")},
+            KEYS,
+            "'n' is out of range; a number lies between 1E-130 and 1E+126",
+        ),
         ({"id": "1", "n": Decimal("NaN")}, KEYS, "'n' is NaN, which is no number"),
     ],
 )
@@ -77,7 +92,18 @@ def test_all_problems_of_an_item_are_told_together() -> None:
 
 @pytest.mark.parametrize(
     "number",
-    ["9" * 38, "-" + "9" * 38, "0." + "1" * 38, "1" + "0" * 125, "9.9e125", "1e-130", "0", "-0", "0e999", "1" + "0" * 50],
+    [
+        "9" * 38,
+        "-" + "9" * 38,
+        "0." + "1" * 38,
+        "1" + "0" * 125,
+        "9.9e125",
+        "1e-130",
+        "0",
+        "-0",
+        "0e999",
+        "1" + "0" * 50,
+    ],
 )
 def test_numbers_at_the_edge_are_taken(number: str) -> None:
     assert problems({"id": "1", "n": Decimal(number)}) == []
@@ -95,7 +121,9 @@ def test_an_item_may_have_400_kb_names_included() -> None:
     room = 400 * 1024 - len("id1") - len("x")
 
     assert problems({"id": "1", "x": "a" * room}) == []
-    assert problems({"id": "1", "x": "a" * (room + 1)}) == ["the item has 409,601 bytes; an item holds 409,600"]
+    assert problems({"id": "1", "x": "a" * (room + 1)}) == [
+        "the item has 409,601 bytes; an item holds 409,600"
+    ]
 
 
 def test_sizes_count_names_elements_and_half_a_byte_a_digit() -> None:
@@ -122,8 +150,8 @@ def test_a_table_that_is_not_there_is_named() -> None:
 
 def test_numbers_reach_dynamodb_as_they_were_written() -> None:
     aws = Aws(Target(local=True))
-    text = '{"id": "1", "n": 0.1000000000000000000000000000000000001, "m": 12345678901234567890123456789012345678}'
-    item = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+    small, large = "0.1000000000000000000000000000000000001", "12345678901234567890123456789012345678"
+    item = json.loads(f'{{"id": "1", "n": {small}, "m": {large}}}', parse_float=Decimal, parse_int=Decimal)
     with Stubber(aws.client("dynamodb")) as stub:
         stub.add_response(
             "put_item",
@@ -132,8 +160,8 @@ def test_numbers_reach_dynamodb_as_they_were_written() -> None:
                 "TableName": "orders",
                 "Item": {
                     "id": {"S": "1"},
-                    "n": {"N": "0.1000000000000000000000000000000000001"},
-                    "m": {"N": "12345678901234567890123456789012345678"},
+                    "n": {"N": small},
+                    "m": {"N": large},
                 },
             },
         )

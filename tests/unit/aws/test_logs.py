@@ -56,3 +56,9 @@ def test_a_missing_group_is_told_apart_from_a_refusal(aws: Aws, stub: Stubber) -
     stub.add_client_error("filter_log_events", "AccessDeniedException", "no")
     with pytest.raises(AwsError, match="log group g: permission denied"):
         list(get_log_events(aws, "g", since=SINCE))
+
+
+def test_a_time_before_the_epoch_is_the_epoch(aws: Aws, stub: Stubber) -> None:
+    stub.add_response("filter_log_events", {"events": []}, {"logGroupName": "g", "startTime": 0})
+
+    assert list(get_log_events(aws, "g", since=datetime(1900, 1, 1, tzinfo=UTC))) == []

@@ -16,7 +16,7 @@ from fifo_cli.aws.parameters import Parameter, get_parameters, put_secret
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, FifoError
 
-SECRET = "sk_live_é\"'\\x"  # noqa: S105 - no real one
+SECRET = "sk_live_é\"'\\x"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -45,12 +45,12 @@ def test_only_metadata_is_asked_for_and_only_what_exists_is_returned(aws: Aws, s
     }
 
 
-def test_more_than_fifty_names_are_asked_for_in_two_calls_and_every_page_is_read(aws: Aws, stub: Stubber) -> None:
+def test_more_than_fifty_names_are_asked_for_in_two_calls_and_every_page_is_read(
+    aws: Aws, stub: Stubber
+) -> None:
     names = [f"/p{number:03}" for number in range(51)]
     one = {"Type": "String", "Version": 1, "LastModifiedDate": NOW}
-    stub.add_response(
-        "describe_parameters", {"Parameters": [], "NextToken": "t"}, filters(*names[:50])
-    )
+    stub.add_response("describe_parameters", {"Parameters": [], "NextToken": "t"}, filters(*names[:50]))
     stub.add_response(
         "describe_parameters",
         {"Parameters": [{"Name": "/p049", **one}]},

@@ -14,7 +14,7 @@ from fifo_cli.errors import UsageError
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a folder in it, where we are."""
-    (tmp_path / "fifo.toml").write_text('[env.b.pipeline]\n[env.a.pipeline]\n', encoding="utf-8")
+    (tmp_path / "fifo.toml").write_text("[env.b.pipeline]\n[env.a.pipeline]\n", encoding="utf-8")
     (tmp_path / "deep" / "er").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep" / "er")
     monkeypatch.delenv("FIFO_CONFIG", raising=False)

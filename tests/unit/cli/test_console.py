@@ -12,9 +12,9 @@ import pytest
 
 from fifo_cli.cli.console import Console
 from fifo_cli.errors import NeedsAttention
-from fifo_cli.events import Finished, Noted, Started, Waiting, Warned
+from fifo_cli.events import Event, Finished, Noted, Started, Waiting, Warned
 
-EVENTS = [
+EVENTS: list[Event] = [
     Started("create", "queue", "q"),
     Waiting("q", "soon"),
     Noted("note"),
@@ -160,9 +160,8 @@ def test_on_a_terminal_what_began_gives_way_to_what_is_done(monkeypatch: pytest.
     console.listen(EVENTS[0])
     console.close()
 
-    assert err.written == (
-        "\r\x1b[Kcreate queue q …\r\x1b[Kcreate queue q: \x1b[32mdone\x1b[0m\n\r\x1b[Kcreate queue q …\r\x1b[K"
-    )
+    begun, erased = "\r\x1b[Kcreate queue q …", "\r\x1b[K"
+    assert err.written == f"{begun}{erased}create queue q: \x1b[32mdone\x1b[0m\n{begun}{erased}"
 
 
 @pytest.mark.parametrize(
@@ -202,10 +201,12 @@ def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines_of_several_threads_are_not_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     streams = redirected(monkeypatch)
     console = Console()
-    threads = [
-        threading.Thread(target=lambda text: [console.tell(text) for _ in range(50)], args=(letter * 100,))
-        for letter in "abcd"
-    ]
+
+    def tell(text: str) -> None:
+        for _ in range(50):
+            console.tell(text)
+
+    threads = [threading.Thread(target=tell, args=(letter * 100,)) for letter in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -49,10 +49,11 @@ def test_a_signal_reaches_a_stop_that_is_just_waited_on() -> None:
 def test_after_stopping_a_signal_interrupts_again() -> None:
     signals, _ = collect()
 
-    with pytest.raises(KeyboardInterrupt), signals.handled():
+    with signals.handled():
         with signals.stopping():
             pass
-        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_handlers_are_put_back() -> None:

@@ -37,7 +37,9 @@ def test_what_is_commented_out_loads_as_well_when_it_is_not(tmp_path: Path) -> N
 def test_the_defaults_that_are_shown_are_the_defaults(tmp_path: Path) -> None:
     written = settings.load(init(tmp_path, name="orders").path).settings
     bare = tmp_path / "bare.toml"
-    bare.write_text('[pipeline]\nname="orders"\n[table]\nname="orders"\n[api]\nurl="https://api.example.com/v1/orders"\n')
+    bare.write_text(
+        '[pipeline]\nname="orders"\n[table]\nname="orders"\n[api]\nurl="https://api.example.com/v1/orders"\n'
+    )
     default = settings.load(bare).settings
 
     assert written.model_copy(update={"api": default.api}) == default

@@ -33,7 +33,9 @@ def stored(aws: Aws, name: str = "/o/k") -> dict[str, Any]:
 
 def test_a_missing_key_is_listed_as_missing(aws: Aws) -> None:
     assert list_keys(aws, settings()).document() == {
-        "keys": [{"name": "api_key", "parameter": "/o/k", "exists": False, "version": None, "modified_at": None}]
+        "keys": [
+            {"name": "api_key", "parameter": "/o/k", "exists": False, "version": None, "modified_at": None}
+        ]
     }
 
 

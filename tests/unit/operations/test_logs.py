@@ -45,7 +45,13 @@ def row(text: str) -> dict[str, Any]:
 
 
 def test_our_own_line_gives_its_time_level_message_and_facts() -> None:
-    line = {"time": "2026-01-02T03:04:05.678Z", "level": "WARNING", "message": "parked", "status": 422, "function": "x"}
+    line = {
+        "time": "2026-01-02T03:04:05.678Z",
+        "level": "WARNING",
+        "message": "parked",
+        "status": 422,
+        "function": "x",
+    }
 
     assert row(json.dumps(line) + "\n") == {
         "time": "2026-01-02T03:04:05.678Z",
@@ -83,7 +89,10 @@ def test_other_lines_get_a_level_and_keep_their_text(text: str, level: str) -> N
 
 def test_a_time_that_is_none_gives_way_to_cloudwatch_s() -> None:
     for time in (5, None, "soon"):
-        assert row(json.dumps({"time": time, "level": "info", "message": "m"}))["time"] == "2026-01-02T00:00:00.000Z"
+        assert (
+            row(json.dumps({"time": time, "level": "info", "message": "m"}))["time"]
+            == "2026-01-02T00:00:00.000Z"
+        )
 
 
 def test_numbers_json_does_not_have_are_written_as_text() -> None:

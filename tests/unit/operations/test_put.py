@@ -51,7 +51,12 @@ def test_a_line_may_hold_characters_that_break_lines_elsewhere() -> None:
 
 def test_numbers_are_exact_whatever_their_length() -> None:
     assert items('{"id": "1", "a": 0.1, "b": 12345678901234567890123456789012345678, "c": 1e2}') == [
-        {"id": "1", "a": Decimal("0.1"), "b": Decimal("12345678901234567890123456789012345678"), "c": Decimal("1E+2")}
+        {
+            "id": "1",
+            "a": Decimal("0.1"),
+            "b": Decimal("12345678901234567890123456789012345678"),
+            "c": Decimal("1E+2"),
+        }
     ]
 
 
@@ -99,7 +104,10 @@ def test_problems_in_an_array_are_told_by_the_item() -> None:
     ("text", "problem"),
     [
         ('[\n{"id": "1"},\n{"id": }\n]', "line 3, column 8: not JSON: Expecting value"),
-        ('{\n  "id": "1",\n  oops\n}', "line 3, column 3: not JSON: Expecting property name enclosed in double quotes"),
+        (
+            '{\n  "id": "1",\n  oops\n}',
+            "line 3, column 3: not JSON: Expecting property name enclosed in double quotes",
+        ),
         ("true", "an item is a JSON object, not true or false"),
         ("[" * 100_000, "nested too deeply"),
         ('{"id": "1", "x": "\\ud800"}', "'x' holds half of a surrogate pair, which is no text"),

@@ -8,7 +8,13 @@ from fifo_cli.render.provisioning import keys_table, outputs_table, stack_table,
 def test_keys_show_what_is_set_and_what_is_missing() -> None:
     document = {
         "keys": [
-            {"name": "api_key", "parameter": "/o/k", "exists": True, "version": 3, "modified_at": "2026-01-02"},
+            {
+                "name": "api_key",
+                "parameter": "/o/k",
+                "exists": True,
+                "version": 3,
+                "modified_at": "2026-01-02",
+            },
             {"name": "other", "parameter": "/o/l", "exists": False, "version": None, "modified_at": None},
         ]
     }

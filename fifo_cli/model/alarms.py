@@ -1,0 +1,90 @@
+"""What the alarms of a pipeline watch, and from which number on they ring (contract, *[alarms]*)."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.model.schedules import longest_gap
+
+if TYPE_CHECKING:
+    from fifo_cli.model.names import Names
+    from fifo_cli.model.settings import Settings
+
+# SQS and Lambda report once a minute; one bad minute of a busy queue is no reason to wake anyone.
+_PERIOD_SECONDS: Final = 300
+# The stream forgets a record after 24 hours; half of that is left to act.
+_ITERATOR_AGE_MAX: Final = timedelta(hours=12)
+# EventBridge fires within the minute, a cold start takes seconds, and Lambda reports a minute later.
+_LATE: Final = timedelta(minutes=5)
+# CloudWatch API Reference, PutMetricAlarm: the periods of an alarm cover a day at most, or seven days if
+# each lasts an hour or more.
+_DAY_SECONDS: Final = 86_400
+_HOUR_SECONDS: Final = 3600
+_WEEK_SECONDS: Final = 604_800
+
+
+def alarm_properties(settings: Settings, names: Names) -> dict[str, dict[str, Any]]:
+    """Return the properties of each wanted alarm by its name; none without ``[alarms]``.
+
+    There is no ``NAME-worker-silent`` if the schedule may rest for longer than an alarm can look back.
+    """
+    if settings.alarms is None:
+        return {}
+    age = int(settings.check.age[1].total_seconds())
+    main, dlq = {"QueueName": names.main}, {"QueueName": names.dlq}
+    iterator_age = min(settings.check.age[1], _ITERATOR_AGE_MAX) // timedelta(milliseconds=1)
+    enqueuer = {"FunctionName": names.function("enqueuer")}
+    worker = {"FunctionName": names.function("worker")}
+    watched: dict[str, dict[str, Any]] = {
+        names.alarm("age"): _above("AWS/SQS", "ApproximateAgeOfOldestMessage", main, age),
+        # The DLQ's NumberOfMessagesSent does not count what SQS itself moves there.
+        names.alarm("dlq"): _above(
+            "AWS/SQS", "ApproximateNumberOfMessagesVisible", dlq, settings.check.dlq[1]
+        ),
+        names.alarm("iterator-age"): _above("AWS/Lambda", "IteratorAge", enqueuer, iterator_age),
+        names.alarm("worker-errors"): {**_above("AWS/Lambda", "Errors", worker, 1), "statistic": "Sum"},
+    }
+    silence = _silence(settings)
+    if silence is not None:
+        watched[names.alarm("worker-silent")] = {
+            **_above("AWS/Lambda", "Invocations", worker, 1),
+            "statistic": "Sum",
+            "comparison": "LessThanThreshold",
+            # Lambda reports nothing, not zero, of a function that is not invoked.
+            "missing": "breaching",
+            **silence,
+        }
+    actions = [settings.alarms.sns_topic] if settings.alarms.sns_topic else []
+    told = {"actions": actions, "ok_actions": actions}
+    return {name: {**properties, **told} for name, properties in watched.items()}
+
+
+def _above(namespace: str, metric: str, dimensions: dict[str, str], threshold: int) -> dict[str, Any]:
+    """An alarm on a metric's maximum; without data (nothing waits, nothing ran) it is content."""
+    return {
+        "namespace": namespace,
+        "metric": metric,
+        "dimensions": dimensions,
+        "statistic": "Maximum",
+        "period": _PERIOD_SECONDS,
+        "periods": 1,
+        "comparison": "GreaterThanOrEqualToThreshold",
+        "threshold": max(1, threshold),
+        "missing": "notBreaching",
+        "actions_enabled": True,
+    }
+
+
+def _silence(settings: Settings) -> dict[str, int] | None:
+    """Return the periods that together outlast every rest the schedule has; None if they cannot."""
+    gap = longest_gap(settings.schedule.expressions, settings.schedule.timezone)
+    if gap is None:
+        return None
+    seconds = (gap + _LATE).total_seconds()
+    for period, most in ((_PERIOD_SECONDS, _DAY_SECONDS), (_HOUR_SECONDS, _WEEK_SECONDS)):
+        periods = math.ceil(seconds / period)
+        if periods * period <= most:
+            return {"period": period, "periods": periods}
+    return None

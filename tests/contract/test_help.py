@@ -1,0 +1,94 @@
+"""Every command explains itself, completely and within the width of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fifo_cli.cli.app import app, main
+from fifo_cli.cli.command import About, Commands, Impact
+from fifo_cli.cli.options import COMMON_NAMES
+
+WIDTH_MAX = 100
+# The contract's list of commands that ask first, as far as they exist; the tags must agree with it.
+ASKING = {"deploy", "destroy", "rollback", "redrive", "replay", "load", "dump", "park", "purge"}
+
+
+def commands(group: Commands = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], About]]:
+    for name, entry in group.entries.items():
+        if isinstance(entry, Commands):
+            yield from commands(entry, (*path, name))
+        else:
+            yield (*path, name), entry
+
+
+ALL = dict(commands())
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_is_complete_and_fits(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*path, "--help"]) == 0
+
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"Usage: fifo-cli {' '.join(path)}")
+    assert max(map(len, out.splitlines())) <= WIDTH_MAX
+    assert "Examples:\n" in out
+    for name in COMMON_NAMES:
+        assert f"--{name.replace('_', '-')}" in out
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_example_calls_its_own_command(path: tuple[str, ...]) -> None:
+    assert ALL[path].examples
+    for example in ALL[path].examples:
+        assert f"fifo-cli {' '.join(path)}" in example
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_example_is_a_command_line_that_parses(path: tuple[str, ...]) -> None:
+    import shlex
+
+    for example in ALL[path].examples:
+        line = shlex.split(example.replace("$(", "").replace(")", ""), comments=True)
+        words = line[line.index("fifo-cli") + 1 :] if "fifo-cli" in line else None
+        if words is None:
+            continue
+        for stop in ("|", ">", "&&"):
+            words = words[: words.index(stop)] if stop in words else words
+        built: Any = app.build()
+        context = built.make_context("fifo-cli", list(words), resilient_parsing=True)
+        command = built.get_command(context, path[0])
+        for name in path[1:]:
+            command = command.get_command(context, name)
+        # Raises on an option or an argument that the command does not take.
+        command.make_parser(context).parse_args(args=words[words.index(path[-1]) + 1 :])
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_what_asks_first_can_be_tried_dry(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """The tag says whether a command asks (contract): then it has --dry-run."""
+    main([*path, "--help"])
+    out = capsys.readouterr().out
+
+    asks = ALL[path].impact in (Impact.MOVES, Impact.DESTROYS)
+    assert asks == (path[0] in ASKING)
+    assert not asks or "--dry-run" in out
+
+
+def test_the_groups_list_their_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for path in {path[:-1] for path in ALL}:
+        assert main([*path, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) <= WIDTH_MAX
+        for name in (found[len(path)] for found in ALL if found[: len(path)] == path):
+            assert f"\n  {name} " in out
+
+
+def test_no_option_of_a_command_hides_a_common_one() -> None:
+    for path in ALL:
+        command = app[path[0]] if len(path) == 1 else app[path[0]].registered[path[1]]
+        names = [name for param in command.params for name in param.opts]
+        assert len(names) == len(set(names)), path

@@ -1,0 +1,197 @@
+"""No input, file or flag prints a traceback, and an error leaves stdout empty."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fifo_cli.cli.app import main
+from tests.bed import clean_environment
+
+GOOD = '[pipeline]\nname = "orders"\nregion = "eu-west-1"\n[table]\nname = "orders"\n[api]\nurl = "https://api.example.com"\n'
+BAD = """
+[pipeline]
+name = "bad name"
+regoin = "x"
+[table]
+name = "t"
+[api]
+url = "ftp://x"
+timeout = 5
+[unknown]
+a = 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of files nobody should have."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fifo.toml").write_text(GOOD)
+    (tmp_path / "bad.toml").write_text(BAD)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.toml").touch()
+    (tmp_path / "binary.toml").write_bytes(bytes(range(256)))
+    (tmp_path / "nul.toml").write_text('a = "\x00"')
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    (tmp_path / "env.toml").write_text(GOOD + "[env]\nx = 5\n[env.list]\npipeline = [1]\n")
+    (tmp_path / "odd.toml").write_text("pipeline = 5\ntable = [[1]]\napi = [1, {}]\nenv = 7\n")
+    (tmp_path / "huge.toml").write_text(
+        GOOD.replace("[table]", "[queue]\nmax_receives = " + "9" * 4000 + "\n[table]")
+    )
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}')
+    os.mkfifo(tmp_path / "unused")
+    return tmp_path
+
+
+def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command line that is to fail as a usage error, and return what it said."""
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert "internal error" not in err
+    assert "error: " in err
+    return err
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["folder", "binary.toml", "nul.toml", "deep.toml", "huge.toml", "loop.toml", "missing", "empty.toml",
+     "odd.toml", "fifo.toml/x", "", ".", "/dev/null", "\udcff", "bad.toml", "x" * 5000],
+)  # fmt: skip
+@pytest.mark.parametrize("output", ["table", "json", "jsonl"])
+def test_a_config_that_cannot_be_is_told(
+    config: str, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(["plan", "--config", config, "-o", output], capsys)
+
+
+@pytest.mark.parametrize("env", ["nope", "x", "list", "", "a.b"])
+def test_an_environment_that_cannot_be_is_told(env: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told(["--config", "env.toml", "--env", env, "keys", "list"], capsys)
+
+
+def test_all_problems_of_a_config_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
+    err = told(["plan", "--config", "bad.toml"], capsys)
+
+    for key in ("pipeline.name", "pipeline.regoin", "table.name", "url", "timeout", "unknown"):
+        assert re.search(rf"\n  (api(\[0\])?\.)?{re.escape(key)}: ", err), key
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_config_that_may_not_be_read_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "fifo.toml").chmod(0)
+
+    assert "cannot be read: Permission denied" in told(["plan"], capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["put", "@missing"],
+        ["put", "@folder"],
+        ["put", "@"],
+        ["put", "@latin.jsonl"],
+        ["put", "@" + "x" * 5000],
+        ["put", "@loop.toml"],
+        ["put", ""],
+        ["put", "nonsense"],
+        ["put", "\udcff"],
+        ["put", "[" * 100_000],
+        ["put", '{"id": ' + "9" * 10_000 + "}"],
+        ["put", '{"id": "1", "n": ' + "9" * 10_000 + "}"],
+        ["put", '{"id": "\\ud800"}'],
+        ["logs", "--since", "yesterday"],
+        ["logs", "--since", "9" * 400 + "d"],
+        ["logs", "--since", "999999999d"],
+        ["logs", "--since", "0001-01-01T00:00:00+14:00"],
+        ["logs", "--follow", "-o", "json"],
+        ["logs", "somebody"],
+        ["keys", "set", "nope"],
+        ["keys", "set", "\x1b[31m"],
+        ["init"],
+        ["init", "fifo.toml"],
+        ["init", "new", "--name", "no good"],
+        ["init", "x" * 5000],
+        ["package", "--out", "fifo.toml"],
+        ["local", "up", "--port", "99999999999999999999"],
+        ["local", "up", "--port", "x"],
+        ["peek", "--count", "9" * 5000],
+        ["peek", "--count", "-1"],
+        ["plan", "--endpoint-url", "bogus"],
+        ["plan", "--region", "../x"],
+        ["plan", "--profile", "\udcff"],
+        ["--local", "--profile", "x", "plan"],
+        ["completion", "tcsh"],
+        ["nonsense"],
+        ["\x1b[31m"],
+    ],
+    ids=lambda words: " ".join(words)[:40],
+)  # fmt: skip
+def test_an_input_that_cannot_be_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\x1b" not in told(words, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code"),
+    [
+        (["plan", "--config", "deep.toml"], {}, 2),
+        ([b"plan", b"--config", b"\xff"], {}, 2),
+        ([b"put", b'{"id": "\xff"}'], {}, 2),
+        (["plan"], {"AWS_CONFIG_FILE": "binary.toml"}, 3),
+        (["plan"], {"AWS_PROFILE": "nobody"}, 2),
+        (
+            ["keys", "list"],
+            {"AWS_ENDPOINT_URL": "bogus", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+            0,
+        ),
+        (["plan"], {}, 3),
+        (["schema", "--bogus"], {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, 2),
+        (["nonsensé"], {"PYTHONIOENCODING": "ascii"}, 2),
+        (["schema"], {"PYTHONIOENCODING": "ascii"}, 0),
+    ],
+    ids=str,
+)
+def test_as_a_process_it_does_not_print_a_traceback_either(
+    here: Path, arguments: list[str | bytes], environment: dict[str, str], code: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fifo_cli", *arguments],
+        cwd=here,
+        env=clean_environment(environment),
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"internal error" not in done.stderr
+    assert bool(done.stdout) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"),
+    [("> /dev/full", 1), (">&-", 1), ("| head -c 1", 0), ("2>&-", 0), ("<&-", 0), ("2>/dev/full", 0)],
+)
+def test_streams_that_are_closed_full_or_gone_are_survived(here: Path, redirection: str, code: int) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "{sys.executable}" -m fifo_cli schema {redirection}'],
+        cwd=here,
+        env=clean_environment(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr

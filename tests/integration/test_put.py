@@ -1,0 +1,111 @@
+"""put as users run it: into a real table, in order, and interrupted."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.session import Aws
+from tests.bed import Project, wait_until
+
+
+@pytest.fixture
+def table(project: Callable[..., Project], clients: Aws) -> Iterator[Project]:
+    """A project whose table exists, with a stream; nothing else is deployed."""
+    made = project()
+    clients.client("dynamodb").create_table(
+        TableName=made.name,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    yield made
+    clients.client("dynamodb").delete_table(TableName=made.name)
+
+
+def scan(clients: Aws, project: Project) -> dict[str, Any]:
+    pages = clients.client("dynamodb").get_paginator("scan").paginate(TableName=project.name)
+    return {item["id"]["S"]: item for page in pages for item in page["Items"]}
+
+
+def stream(clients: Aws, project: Project) -> list[str]:
+    """Return the ids of the table's stream records, in order."""
+    reader = clients.client("dynamodbstreams")
+    [found] = reader.list_streams(TableName=project.name)["Streams"]
+    description = reader.describe_stream(StreamArn=found["StreamArn"])["StreamDescription"]
+    ids = []
+    for shard in description["Shards"]:
+        iterator = reader.get_shard_iterator(
+            StreamArn=found["StreamArn"], ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        ids += [
+            record["dynamodb"]["Keys"]["id"]["S"]
+            for record in reader.get_records(ShardIterator=iterator, Limit=1000)["Records"]
+        ]
+    return ids
+
+
+def test_the_stream_has_the_items_in_the_order_of_the_input(table: Project, clients: Aws) -> None:
+    names = [f"{number * 7919 % 100:02}" for number in range(100)]
+    (table.folder / "items.jsonl").write_text("".join(f'{{"id": "{name}"}}\n' for name in names))
+
+    ran = table.local("put", "@items.jsonl", "-o", "json").ok()
+
+    assert ran.json() == {"written": 100}
+    assert ran.err == ""
+    assert stream(clients, table) == names
+
+
+def test_items_arrive_as_they_were_written(table: Project, clients: Aws) -> None:
+    number = '"n": 0.1000000000000000000000000000000000001'
+    text = f'{{"id": "é", {number}, "l": [1, null, true, ""], "m": {{"日本": {{}}}}}}'
+
+    assert table.local("put", "-", input=text).ok().out == f"1 item written to {table.name}\n"
+
+    item = scan(clients, table)["é"]
+    assert Decimal(item["n"]["N"]) == Decimal("0.1000000000000000000000000000000000001")
+    assert item["l"] == {"L": [{"N": "1"}, {"NULL": True}, {"BOOL": True}, {"S": ""}]}
+    assert item["m"] == {"M": {"日本": {"M": {}}}}
+
+
+def test_one_bad_item_keeps_all_from_being_written(table: Project, clients: Aws) -> None:
+    ran = table.local("put", "-", input='{"id": "1"}\n{"id": 2}\n{"id": "3", "n": NaN}\n')
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "the input has 2 problems; nothing was written" in ran.err
+    assert scan(clients, table) == {}
+
+
+def test_a_missing_table_is_told_with_the_next_step(project: Callable[..., Project]) -> None:
+    made = project()
+
+    ran = made.local("put", '{"id": "1"}')
+
+    assert (ran.code, ran.out) == (3, "")
+    assert f"table {made.name} does not exist" in ran.err
+    assert "fifo-cli deploy" in ran.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_item_in_hand_and_tells_how_many(
+    table: Project, clients: Aws, number: signal.Signals, code: int
+) -> None:
+    names = [f"{number:04}" for number in range(3000)]
+    (table.folder / "items.jsonl").write_text("".join(f'{{"id": "{name}"}}\n' for name in names))
+    running = table.start("put", "@items.jsonl", "-o", "json")
+    wait_until(lambda: len(scan(clients, table)) > 5)
+
+    running.interrupt(number)
+    ran = running.wait()
+
+    assert ran.code == code
+    written = ran.json()["written"]
+    assert sorted(scan(clients, table)) == names[:written]
+    assert 5 < written < len(names)
+    assert f"{written} of 3000 items are written" in ran.err
+    assert "run the command again" in ran.err

@@ -1,0 +1,179 @@
+"""What a person at a terminal sees: questions, hidden prompts, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from fifo_cli.aws.session import Aws
+from tests.bed import Project, clean_environment
+
+SECRET = "sk_live_51H8xYz"
+
+
+@dataclass
+class Terminal:
+    """A run of the program on a terminal of its own."""
+
+    process: subprocess.Popen[bytes]
+    master: int
+    seen: str = ""
+
+    def until(self, text: str, timeout: float = 30.0) -> None:
+        """Read until the text was seen."""
+        deadline = time.monotonic() + timeout
+        while text not in self.seen:
+            ready, _, _ = select.select([self.master], [], [], 0.1)
+            if ready:
+                try:
+                    self.seen += os.read(self.master, 65536).decode()
+                except OSError:
+                    break
+            assert time.monotonic() < deadline, f"{text!r} did not come: {self.seen!r}"
+        assert text in self.seen, self.seen
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def end(self) -> int:
+        """Read the rest and return the exit code."""
+        while True:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            self.seen += data.decode()
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Run a command line on a terminal, ``--local``."""
+    opened: list[Terminal] = []
+
+    def run(project: Project, *words: str) -> Terminal:
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fifo_cli", *words, "--local"],
+            cwd=project.folder,
+            env=clean_environment({"TERM": "xterm"}),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            # The terminal becomes the process's own, so that Ctrl-C and getpass's /dev/tty mean it.
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - nothing else runs in the child
+        )
+        os.close(slave)
+        opened.append(Terminal(process, master))
+        return opened[-1]
+
+    yield run
+    for each in opened:
+        each.process.kill()
+        each.process.wait()
+        os.close(each.master)
+
+
+def _take_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_deploy_asks_naming_everything_and_a_no_touches_nothing(
+    project: Callable[..., Project], terminal: Callable[..., Terminal], clients: Aws
+) -> None:
+    made = project()
+    run = terminal(made, "deploy")
+    run.until("Go ahead? [y/N] ")
+
+    for text in (made.name, "000000000000", "us-east-1", "embedded stack", f"create queue {made.name}.fifo"):
+        assert text in run.seen
+    run.type("\r")
+
+    assert run.end() == 2
+    assert "nothing was touched" in run.seen
+    assert not any(made.name in name for name in clients.client("dynamodb").list_tables()["TableNames"])
+
+
+def test_ctrl_c_at_a_question_is_a_no(
+    project: Callable[..., Project], terminal: Callable[..., Terminal]
+) -> None:
+    run = terminal(project(), "deploy")
+    run.until("Go ahead? [y/N] ")
+
+    run.type("\x03")
+
+    assert run.end() == 130
+    assert run.seen.rstrip().endswith("interrupted")
+
+
+def test_a_key_is_asked_for_without_echo(
+    project: Callable[..., Project], terminal: Callable[..., Terminal], clients: Aws
+) -> None:
+    made = project(api={"keys": {"api_key": "/t/terminal"}})
+    run = terminal(made, "keys", "set", "api_key")
+    run.until("Value of api_key (not shown): ")
+    run.type(f"{SECRET}\r")
+
+    assert run.end() == 0
+    assert SECRET not in run.seen
+    assert (
+        clients.client("ssm").get_parameter(Name="/t/terminal", WithDecryption=True)["Parameter"]["Value"]
+        == SECRET
+    )
+    clients.client("ssm").delete_parameter(Name="/t/terminal")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("\x04", 2), ("\r", 2), ("\x03", 130)])
+def test_no_key_given_at_the_prompt_sets_nothing(
+    project: Callable[..., Project], terminal: Callable[..., Terminal], typed: str, code: int
+) -> None:
+    run = terminal(project(api={"keys": {"api_key": "/t/none"}}), "keys", "set", "api_key")
+    run.until("(not shown): ")
+    run.type(typed)
+
+    assert run.end() == code
+    assert "Traceback" not in run.seen
+
+
+def test_tables_fit_the_terminal_and_json_is_never_wrapped(
+    project: Callable[..., Project], terminal: Callable[..., Terminal]
+) -> None:
+    made = project(api={"keys": {"api_key": "/" + "x" * 200}})
+
+    shown = terminal(made, "keys", "list")
+    assert shown.end() == 0
+    assert max(map(len, re.split(r"[\r\n]+", shown.seen))) <= 100
+
+    document = terminal(made, "keys", "list", "-o", "json")
+    assert document.end() == 0
+    assert f'"parameter": "/{"x" * 200}"' in document.seen
+
+
+def test_a_second_signal_exits_at_once(
+    project: Callable[..., Project], terminal: Callable[..., Terminal]
+) -> None:
+    """With a first signal the run waits for what it has in hand, here the two seconds between two looks."""
+    run = terminal(project(), "logs", "--follow")
+    run.until("worker has not run yet")
+    run.type("\x03")
+    run.until("a second signal exits at once")
+    run.process.send_signal(signal.SIGTERM)
+
+    assert run.end() in (130, 143)
+    assert "Traceback" not in run.seen
