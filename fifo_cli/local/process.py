@@ -79,10 +79,8 @@ class Files:
             for folder in (self.root, self.state, self.tmp):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             ignore = self.root / ".gitignore"
-            if not ignore.exists():
-                draft = ignore.with_suffix(f".{os.getpid()}")
-                draft.write_text("*\n", encoding="utf-8")
-                draft.replace(ignore)
+            with contextlib.suppress(FileExistsError), ignore.open("x", encoding="utf-8") as file:
+                file.write("*\n")
         except OSError as error:
             raise unusable(self.root, error) from error
 

@@ -15,10 +15,16 @@ from fifo_cli.model.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A message in hand. ``ticket`` is the source's: a receipt handle, or a line's digest; never printed."""
+    """A message in hand. ``ticket`` is the source's: a receipt handle, or a line's digest; never printed.
+
+    ``trace_header`` is its X-Ray header, ``dead_letter_source`` the ARN of the queue whose redrive policy
+    moved it here; "" if it has none.
+    """
 
     message: Message
     ticket: str
+    trace_header: str = ""
+    dead_letter_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +39,31 @@ class Refusal:
 class Source(Protocol):
     """Where messages come from. Methods raise FifoError when a call fails as a whole; safe to share between threads."""
 
-    def take(self, count: int) -> list[Taken]:
-        """Return up to ``count`` messages in order; an empty list when it gives none at the moment."""
+    @property
+    def hidden_seconds(self) -> float:
+        """How long what ``take`` gave stays ours unless it is kept; ``math.inf`` if for ever."""
+
+    def take(self, count: int, *, wait: bool) -> list[Taken]:
+        """Return up to ``count`` (at most ten) messages in order; an empty list when it gives none at the moment.
+
+        With ``wait`` nothing else is to do, and it may wait a moment for one.
+        """
 
     def exhausted(self) -> bool:
-        """Say, after ``take`` gave nothing, whether nothing more will come (or it was waited for long enough)."""
+        """Say, after ``take`` gave nothing and we have nothing more to send or settle, whether it is over.
 
-    def keep(self, taken: Sequence[Taken]) -> list[Refusal]:
-        """Keep messages in our hands for longer, heads first; return those that are not ours any more."""
+        False makes the engine call ``take`` again, with ``wait``; so a source that is not sure says False
+        until it is, or until it has waited for long enough.
+        """
+
+    def keep(self, taken: Sequence[Taken], *, seconds: float) -> list[Refusal]:
+        """Keep messages (at most ten) ours for ``seconds`` from now, heads first; return those not ours any more."""
 
     def settle(self, taken: Sequence[Taken]) -> list[Refusal]:
-        """Forget messages that the target has for good (delete, checkpoint); return those that are still there."""
+        """Forget messages (at most ten) that the target has for good: delete them, write the checkpoint.
+
+        Return those that are still there; without ``retry``, those that are not ours any more.
+        """
 
     def give_back(self, taken: Sequence[Taken]) -> None:
         """Make messages available again, in the order given: tails first, heads last. Never raises."""

@@ -373,7 +373,7 @@ def test_an_answer_cut_off_after_its_status_counts_as_that_status():
     cut = b"HTTP/1.1 422 No\r\nContent-Length: 500\r\n\r\nbecause"
     with raw_server(lambda connection: connection.sendall(cut)) as url:
         attempt = real(url)
-    assert (attempt.verdict, attempt.http_status, attempt.error) == (Verdict.PERMANENT, 422, "HTTP 422: because")
+    assert attempt == Attempt(Verdict.PERMANENT, 422, "HTTP 422: because", None, attempt.api)
 
 
 def test_an_endless_answer_is_cut_off():
