@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
-.PHONY: fmt lint types test integration completions check
+.PHONY: fmt lint types test integration completions manual check
 
 fmt:
 	$(BIN)ruff format .
@@ -25,5 +25,8 @@ completions:
 	$(BIN)fifo-cli completion bash > completions/fifo-cli.bash
 	$(BIN)fifo-cli completion zsh > completions/_fifo-cli
 	$(BIN)fifo-cli completion fish > completions/fifo-cli.fish
+
+manual:
+	$(BIN)fifo-cli manual > man/fifo-cli.1
 
 check: lint types test integration

@@ -10,12 +10,16 @@ from botocore.exceptions import ClientError
 from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
 from fifo_cli.aws.functions import READY_LIMIT, patiently, version_properties, wait_ready
 from fifo_cli.aws.gateway import AlreadyExists, Patience, Pending
+from fifo_cli.aws.versions import VersionAdmin
+from fifo_cli.errors import FifoError
+from fifo_cli.events import Warned
 from fifo_cli.model.resources import VERSION_PROPERTIES, Found, Resource
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_lambda.type_defs import AliasConfigurationResponseTypeDef
 
+VERSIONS_KEPT: Final = 10
 _ASYNC: Final = frozenset({"async_retries", "async_age"})
 
 
@@ -66,6 +70,8 @@ class AliasAdmin:
                 code = wanted.properties["code_sha256"]
                 version = self._publish(function, code) if publishes else found.facts["version"]
                 self._point(function, alias, version)
+                if publishes:
+                    self._forget(function, {int(version), int(found.facts["version"])})
             if changed & _ASYNC:
                 self._put_async(function, alias, wanted)
 
@@ -101,6 +107,17 @@ class AliasAdmin:
             FunctionVersion=version,
             RoutingConfig={"AdditionalVersionWeights": {}},
         )
+
+    def _forget(self, function: str, used: set[int]) -> None:
+        """Remove old versions beyond those that are kept, never one of ``used``; a failure is only told."""
+        versions = VersionAdmin(self.client)
+        try:
+            numbers = [one.number for one in versions.list(function)]
+            for number in numbers[:-VERSIONS_KEPT]:
+                if number not in used:
+                    versions.delete(function, number)
+        except FifoError as error:
+            self.patience.listener(Warned(f"old versions of {function} were not removed: {error.message}"))
 
     def _async(self, function: str, alias: str) -> dict[str, Any]:
         try:

@@ -106,7 +106,10 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
         return AwsError(
             f"{call}: the encryption key refused ({said})", hint="check the key's policy and state in KMS"
         )
-    return AwsError(f"{call}: AWS refused: {said} ({error.response.get('Error', {}).get('Code', 'no code')})")
+    code = error.response.get("Error", {}).get("Code", "no code")
+    return AwsError(
+        f"{call}: AWS refused: {said} ({code})", hint="run it again with -vv, which shows AWS's whole answer"
+    )
 
 
 def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
@@ -115,14 +118,16 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:  # noqa:
         case boto.ProfileNotFound():
             return UsageError(f"{error}", hint="list profiles with `aws configure list-profiles`")
         case boto.InvalidRegionError():
-            return UsageError(f"{error}", hint="check --region, region in [pipeline], and $AWS_REGION")
+            return UsageError(
+                f"{error}", hint="check --region, region in [pipeline], and $AWS_DEFAULT_REGION"
+            )
         case boto.NoRegionError():
             return UsageError(
-                "no AWS region is set", hint="set region in [pipeline], $AWS_REGION or --region"
+                "no AWS region is set", hint="set region in [pipeline], $AWS_DEFAULT_REGION or --region"
             )
         case boto.NoCredentialsError() | boto.PartialCredentialsError() | boto.CredentialRetrievalError():
             return AwsError(f"no usable AWS credentials: {error}", hint=_LOGIN)
-        case boto.TokenRetrievalError() | boto.SSOError():
+        case boto.TokenRetrievalError() | boto.SSOError() | boto.LoginError() | boto.NoAuthTokenError():
             return AwsError(f"the AWS sign-in is not usable: {error}", hint=_LOGIN)
         case boto.ConnectionError() | boto.ReadTimeoutError() | boto.HTTPClientError():
             return AwsError(
@@ -132,6 +137,11 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:  # noqa:
         case (
             boto.ParamValidationError() | boto.InvalidEndpointConfigurationError() | boto.InvalidConfigError()
         ):
-            return UsageError(f"AWS's own checks refused the call{about}: {error}")
+            return UsageError(
+                f"AWS's own checks refused the call{about}: {error}",
+                hint="mend what it names, in fifo.toml or on the command line",
+            )
         case _:
-            return AwsError(f"the call to AWS failed{about}: {error}")
+            return AwsError(
+                f"the call to AWS failed{about}: {error}", hint="run it again with -vv, which shows where"
+            )

@@ -25,6 +25,10 @@ class AlreadyExists(AwsError):
     """What was to be created is there: made by an earlier try of this call, or by somebody else just now."""
 
 
+class TimedOut(AwsError):
+    """AWS was waited for as long as there is patience."""
+
+
 class Gateway(Protocol):
     """One kind of resource in AWS. Every step may be repeated after a crash."""
 
@@ -57,12 +61,12 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
 
     def until(self, attempt: Callable[[], T | Pending], *, name: str, limit: float) -> T:
-        """Repeat ``attempt`` until it is no longer Pending; raise AwsError after ``limit`` seconds."""
+        """Repeat ``attempt`` until it is no longer Pending; raise TimedOut after ``limit`` seconds."""
         started = self.clock()
         pause, announced = FIRST_PAUSE, ""
         while isinstance(answer := attempt(), Pending):
             if self.clock() - started + pause > limit:
-                raise AwsError(
+                raise TimedOut(
                     f"{name}: still {answer.reason} after {self.clock() - started:.0f} s",
                     hint="run the command again; it continues where this one stopped",
                 )

@@ -143,6 +143,14 @@ class QueueAdmin:
             if not is_missing(error):
                 raise explain(error, f"queue {found.name}") from error
 
+    def in_flight(self, name: str) -> int:
+        """Return about how many messages of a queue a consumer has in hand."""
+        attribute: QueueAttributeNameType = "ApproximateNumberOfMessagesNotVisible"
+        with calling(f"queue {name}"):
+            url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
+        return int(found["Attributes"].get(attribute, 0))
+
     def _not_yet(self, error: ClientError, name: str) -> Pending:
         """Say what SQS has to be waited for; raise what waiting does not mend."""
         codes = error_codes(error)

@@ -57,6 +57,19 @@ class Queue:
         with calling(self.name):
             return self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
 
+    @cached_property
+    def arn(self) -> str:
+        """The queue's ARN."""
+        with calling(self.name):
+            answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        return answer["Attributes"]["QueueArn"]
+
+    def dead_letter_sources(self) -> list[str]:
+        """Return the names of the queues whose dead-letter queue this is."""
+        with calling(self.name):
+            pages = self._sqs.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
+            return sorted(url.rpartition("/")[2] for page in pages for url in page.get("queueUrls", []))
+
     def counts(self) -> Counts:
         """Ask for the approximate counts, and the receives that the redrive policy allows."""
         with calling(self.name):

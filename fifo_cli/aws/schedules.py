@@ -209,7 +209,7 @@ class ScheduleAdmin:
         }
         owner = _OWNER.search(schedule.get("Description", ""))
         tags = {PIPELINE_TAG: owner[1]} if owner else {}
-        kept = {name: schedule[name] for name in _KEPT if name in schedule}  # type: ignore[literal-required]
+        kept = {name: schedule[name] for name in _KEPT if name in schedule}
         facts = {"arn": schedule["Arn"], "enabled": schedule.get("State") != "DISABLED", "schedule": kept}
         return Found("schedule", name, properties, tags, facts)
 

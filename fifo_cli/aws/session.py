@@ -129,7 +129,9 @@ class Aws:
 
 
 def _session(target: Target) -> boto3.Session:
-    return boto3.Session(profile_name=target.profile, region_name=target.region)
+    # botocore reads $AWS_DEFAULT_REGION only; AWS's other SDKs and its CLI read $AWS_REGION, and first.
+    region = target.region or os.environ.get("AWS_REGION")
+    return boto3.Session(profile_name=target.profile, region_name=region)
 
 
 def _local_session(target: Target) -> boto3.Session:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
 from fifo_cli.aws.functions import version_properties
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.names import LIVE_ALIAS
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 UNPUBLISHED: Final = "$LATEST"
+# What differs between the two functions of one deploy.
+_OWN: Final = frozenset({"handler", "role"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class VersionAdmin:
     client: LambdaClient
 
     def list(self, function: str) -> tuple[Version, ...]:
-        """Return the published versions, the oldest first; raises NotDeployedError if there is no function."""
+        """Return the published versions, the oldest first; raises NotDeployedError without a function."""
         with calling(f"function {function}"):
             pages = self.client.get_paginator("list_versions_by_function").paginate(FunctionName=function)
             found = [one for page in pages for one in page["Versions"] if one["Version"] != UNPUBLISHED]
@@ -64,7 +67,16 @@ class VersionAdmin:
     def delete(self, function: str, number: int) -> None:
         """Delete a version, unless it is gone or another alias points to it."""
         try:
-            with calling(f"version {number} of {function}"):
-                self.client.delete_function(FunctionName=function, Qualifier=str(number))
-        except FifoErrorWithCause as error:
-            raise error
+            self.client.delete_function(FunctionName=function, Qualifier=str(number))
+        except ClientError as error:
+            if not is_missing(error) and "ResourceConflictException" not in error_codes(error):
+                raise explain(error, f"version {number} of {function}") from error
+
+
+def _content(properties: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return what the versions of both functions that were published together have in common."""
+    return tuple((name, _plain(value)) for name, value in sorted(properties.items()) if name not in _OWN)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

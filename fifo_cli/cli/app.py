@@ -12,8 +12,20 @@ from typing import Any
 
 from typer import TyperException
 
-from fifo_cli.cli import completion, demo, items, local, observe, provision, queues
-from fifo_cli.cli.command import Commands, Run
+from fifo_cli.cli import (
+    checking,
+    completion,
+    demo,
+    items,
+    lifecycle,
+    local,
+    manual,
+    observe,
+    provision,
+    queues,
+    watching,
+)
+from fifo_cli.cli.command import Command, Commands, Run
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
@@ -23,12 +35,16 @@ from fifo_cli.render.text import printable
 app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.")
 # The order of these lines is the order of the commands in the help.
 provision.register(app)
+lifecycle.register(app)
 queues.register(app)
 items.register(app)
 observe.register(app)
+checking.register(app)
+watching.register(app)
 local.register(app)
 demo.register(app)
 completion.register(app)
+manual.register(app)
 
 
 def main(arguments: Sequence[str] | None = None, *, commands: Commands = app) -> int:
@@ -68,11 +84,12 @@ def _report_usage(run: Run, error: Any) -> int:
         return _report(run, f"error: {error.format_message()}", code=ExitCode.USAGE)
     if type(error).__name__ == "NoArgsIsHelpError":
         return _report(run, error.format_message(), code=ExitCode.USAGE)
+    command = context.command
     return _report(
         run,
         f"{context.get_usage()}\nerror: {error.format_message()}",
         hint=f"`{context.command_path} --help` shows what it takes",
-        code=ExitCode.USAGE,
+        code=command.about.usage_code if isinstance(command, Command) else ExitCode.USAGE,
     )
 
 

@@ -62,6 +62,7 @@ class About:
     impact: Impact
     examples: tuple[str, ...]
     body: Callable[..., ExitCode]
+    usage_code: ExitCode = ExitCode.USAGE
 
 
 class Run:
@@ -188,14 +189,23 @@ class Group(TyperGroup):
         _section(ctx, formatter, _COMMON_HEADING, common_parameters())
 
 
-def command(app: Commands, name: str, *, impact: Impact, examples: Sequence[str]) -> Callable[[Body], Body]:
+def command(
+    app: Commands,
+    name: str,
+    *,
+    impact: Impact,
+    examples: Sequence[str],
+    usage_code: ExitCode = ExitCode.USAGE,
+) -> Callable[[Body], Body]:
     """Register a function as the command ``name``; its docstring is the help, first sentence the short one.
 
-    The function gets a :class:`Cli` and its own options by keyword, and returns the exit code.
+    The function gets a :class:`Cli` and its own options by keyword, and returns the exit code. A command line
+    that it does not take exits with ``usage_code``.
     """
 
     def register(body: Body) -> Body:
-        app.add(About(name, inspect.cleandoc(body.__doc__ or ""), impact, tuple(examples), body))
+        help = inspect.cleandoc(body.__doc__ or "")
+        app.add(About(name, help, impact, tuple(examples), body, usage_code))
         return body
 
     return register

@@ -61,7 +61,7 @@ def register(app: Commands) -> None:
             raise UsageError("demo shows a story, for which there is no JSON", hint="leave -o out")
         chosen = _items(items, group)
         teller = _Teller(cli.console)
-        return _conclude(teller, tell(chosen, teller))
+        return _conclude(teller, tell(chosen, teller, before_cleanup=cli.signals.ignore))
 
 
 def _items(path: Path | None, group: str | None) -> DemoItems:

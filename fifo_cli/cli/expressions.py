@@ -7,15 +7,14 @@ from fifo_cli.errors import UsageError
 
 def check_expression(option: str, expression: str | None) -> None:
     """Raise UsageError, saying what is wrong, unless ``expression`` is JMESPath or not given."""
-    import jmespath
+    from fifo_cli.model.expressions import fault_of
 
     if expression is None:
         return
-    try:
-        jmespath.compile(expression)
-    except jmespath.exceptions.JMESPathError as error:
-        reason = str(error).splitlines()[0].rstrip(":. ")
+    fault = fault_of(expression)
+    if fault is not None:
+        example = "customer.id" if option == "--group" else "\"body.type == 'refund' && receives > `3`\""
         raise UsageError(
-            f"{option} {expression!r} is no JMESPath expression: {reason}",
-            hint="an example: --filter \"body.type == 'refund' && receives > `3`\"",
-        ) from error
+            f"{option} {expression!r} is no JMESPath expression: {fault}",
+            hint=f"an example: {option} {example}",
+        )

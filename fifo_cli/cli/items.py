@@ -70,4 +70,6 @@ def _read(source: str) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{path} cannot be read: {reason}") from None
+        raise UsageError(
+            f"{path} cannot be read: {reason}", hint="put @FILE reads a file, put - stdin"
+        ) from None

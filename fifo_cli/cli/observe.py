@@ -1,4 +1,4 @@
-"""Commands that watch a pipeline at work: logs."""
+"""Commands that watch a pipeline at work: status, watch, logs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ class Function(StrEnum):
 
 def register(app: Commands) -> None:
     """Add the commands."""
+    command(
+        app,
+        "status",
+        impact=Impact.READS,
+        examples=["fifo-cli status", "fifo-cli status --env prod -v", "fifo-cli status -o json"],
+    )(_status)
 
     @command(
         app,
@@ -84,6 +90,29 @@ def register(app: Commands) -> None:
             return _emit(cli, result)
 
 
+def _status(cli: Cli) -> ExitCode:
+    """Show on one screen whether the pipeline is healthy, and if not, where it is stuck.
+
+    The verdict first, with the next command to type; then depths, drift, pause, keys, the last runs, what
+    waits and why, and the next runs in local time. Exits 1 if anything needs a look. Receives and changes
+    nothing; what the credentials may not see is listed. With -v, times are told in full, too.
+    """
+    from fifo_cli.operations.observing.status import status
+    from fifo_cli.render.status import status_screen
+
+    result = status(cli.aws, cli.project)
+    return cli.emit(
+        result,
+        lambda: status_screen(
+            result.document(),
+            width=cli.console.width,
+            color=cli.console.color,
+            now=datetime.now(UTC),
+            absolute=cli.options.verbose > 0,
+        ),
+    )
+
+
 def _emit(cli: Cli, result: object) -> ExitCode:
     from fifo_cli.operations.observing.logs import LogsResult
     from fifo_cli.render.logs import log_line
@@ -92,6 +121,8 @@ def _emit(cli: Cli, result: object) -> ExitCode:
     if cli.options.output is not Output.TABLE:
         return cli.emit(result, lambda: "")
     color, platform = cli.console.color, cli.options.verbose > 0
+    # Into a pipe, and with -v, ids go whole, to be searched for.
+    short = cli.console.width is not None and not platform
     rows = (row for row in result.rows() if platform or row["level"] != "platform")
-    cli.console.result((log_line(row, color=color) for row in rows), data=False)
+    cli.console.result((log_line(row, color=color, short=short) for row in rows), data=False)
     return result.exit_code

@@ -119,7 +119,10 @@ def _register_deploy(app: Commands) -> None:
             dry_run=dry_run,
             listener=cli.listener,
         )
-        return cli.emit(result, lambda: f"{plan_table(result.plan)}\n\n{outputs_table(result.outputs)}")
+        return cli.emit(
+            result,
+            lambda: f"{plan_table(result.plan)}\n\n{outputs_table(result.outputs, width=cli.console.width)}",
+        )
 
 
 def _register_schema(app: Commands) -> None:

@@ -62,12 +62,14 @@ def register(app: Commands) -> None:
 def _depth(
     cli: Cli,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Show them again every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
 ) -> ExitCode:
     """Show how many messages wait in each queue, and for how long.
 
     Only reads; the numbers are SQS's approximate counts, and the oldest message's age is CloudWatch's.
     """
+    from fifo_cli.cli.screen import is_screen
+    from fifo_cli.cli.watching import watch as live
     from fifo_cli.operations.delivering.depth import depth
     from fifo_cli.render.queues import depth_table
 
@@ -77,6 +79,8 @@ def _depth(
 
     if not watch:
         return show()
+    if cli.options.output is Output.TABLE and is_screen():
+        return live(cli, _WATCH_SECONDS, logs=False)
     if cli.options.output is Output.JSON:
         raise UsageError("--watch prints again and again, and -o json is one document", hint="use -o jsonl")
     with cli.stopping() as stop:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop(threading.Event):
@@ -35,7 +35,7 @@ class Signals:
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after SIGTERM."""
+        """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP."""
         return 128 + (self.received or signal.SIGINT)
 
     @contextmanager
@@ -64,13 +64,19 @@ class Signals:
         finally:
             self._stop = outer
 
+    def ignore(self) -> None:
+        """Let nothing interrupt any more: what follows is a short, bounded cleaning up."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             # The second one means it: no cleanup that could hang.
             os._exit(128 + number)
         self.received = number
         if self._stop is None:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
         self._stop.signal = number
         # Not here: this thread may be inside the event's own lock, as in `stop.wait(2)`.
         threading.Thread(target=self._stop.set, name="stop", daemon=True).start()

@@ -6,6 +6,7 @@ import email.utils
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +53,7 @@ class _Answer:
     status: int
     text: str
     retry_after: float | None
+    complete: bool
 
 
 class _PermanentError(Exception):
@@ -113,12 +115,19 @@ class Courier:
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return Attempt(Verdict.TRANSIENT, None, self.redact(reason), api=api)
         verdict = classify(answer.status, api)
+        if verdict is Verdict.SUCCESS and not answer.complete:
+            return Attempt(Verdict.TRANSIENT, answer.status, "the answer broke off", api=api)
         said = (
             None
             if verdict is Verdict.SUCCESS
-            else self.redact(f"HTTP {answer.status}: {answer.text}".rstrip(": "))
+            else f"HTTP {answer.status}: {self._snippet(answer.text)}".rstrip(": ")
         )
         return Attempt(verdict, answer.status, said, answer.retry_after, api)
+
+    def _snippet(self, text: str) -> str:
+        """Return the beginning of an answer on one line, the keys blotted out before anything is cut off."""
+        line = " ".join(self.redact(text).split())
+        return self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
 
     def _request(self, api: Api, message: Held, keys: Mapping[str, str]) -> httpx.Request:
         try:
@@ -217,21 +226,30 @@ class _Box:
 
 def _exchange(client: httpx.Client, request: httpx.Request) -> _Answer:
     response = client.send(request, stream=True)
-    body = b""
+    encoding = response.headers.get("Content-Encoding", "")
+    body, complete = b"", True
     try:
-        for chunk in response.iter_bytes():
+        # Raw where it is compressed: a small answer may unpack to more than the function's memory holds.
+        for chunk in response.iter_raw() if encoding else response.iter_bytes():
             body += chunk
             if len(body) > _ANSWER_BYTES_MAX:
                 break
     except httpx.HTTPError:
-        pass  # the API has decided when it sent the status; the rest only explains it
+        complete = False
     finally:
         response.close()
-    text = " ".join(body.decode("utf-8", "replace").split())
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return _Answer(
-        response.status_code, printable[:_SNIPPET_MAX], retry_after(response.headers.get("Retry-After"))
-    )
+    text = _unpacked(body, encoding).decode("utf-8", "replace")
+    return _Answer(response.status_code, text, retry_after(response.headers.get("Retry-After")), complete)
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """Return the beginning of a body, uncompressed if it was gzip or deflate, else as it is."""
+    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _ANSWER_BYTES_MAX)
+    except zlib.error:
+        return body
 
 
 def classify(status: int, api: Api) -> Verdict:

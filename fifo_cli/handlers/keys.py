@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
+import re
 import threading
 import urllib.parse
 from collections.abc import Mapping
@@ -49,11 +52,11 @@ class Keys:
                 self._read()
 
     def redact(self, text: str) -> str:
-        """Blot out every value ever read, as it is and as JSON and URLs would spell it."""
+        """Blot out every value ever read, as it is and as JSON, URLs, HTML, Python and base64 would spell it."""
         with self._lock:
             spellings = {form for value in self._seen for form in _spellings(value)}
         for spelling in sorted(spellings, key=len, reverse=True):
-            text = text.replace(spelling, _HIDDEN)
+            text = re.sub(re.escape(spelling), _HIDDEN, text, flags=re.IGNORECASE)
         return text
 
     def _read(self) -> None:
@@ -75,8 +78,13 @@ class Keys:
 
 
 def _spellings(value: str) -> set[str]:
+    raw = value.encode()
     return {
         value,
+        html.escape(value),
+        repr(value)[1:-1],
+        base64.b64encode(raw).decode(),
+        base64.urlsafe_b64encode(raw).decode(),
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
         urllib.parse.quote(value),

@@ -32,13 +32,13 @@ def park(sqs: SQSClient, dlq_url: str, message: Held, *, reason: str, status: in
         MessageBody=message.body,
         MessageGroupId=message.group,
         MessageDeduplicationId=sqs_id(f"park-{message.message_id}"),
-        MessageAttributes=_attributes(message, reason=reason, status=status, source=source),
+        MessageAttributes=parked_attributes(message, reason=reason, status=status, source=source),
         **extra,
     )
     return answer["MessageId"]
 
 
-def _attributes(message: Held, *, reason: str, status: int | None, source: str) -> dict[str, Any]:
+def parked_attributes(message: Held, *, reason: str, status: int | None, source: str) -> dict[str, Any]:
     """The message's own attributes, and as many of ours as the limits on count and size leave room for."""
     own = {
         name: {

@@ -156,7 +156,14 @@ def _group(expression: str | None, item: Any) -> str:
     value = _evaluate("group", expression, item) if expression else None
     if value is None:
         return DEFAULT_GROUP
-    return sqs_id(value if isinstance(value, str) else exact_json.dumps(value))
+    return sqs_id(value if isinstance(value, str) else exact_json.dumps(_sorted(value)))
+
+
+def _sorted(value: Any) -> Any:
+    """Return a value with the keys of its objects in order, so that equal ones are spelled alike."""
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(member) for member in value] if isinstance(value, list) else value
 
 
 def _body(rules: Rules, item: Any) -> str | None:

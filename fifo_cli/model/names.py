@@ -79,6 +79,9 @@ class Place:
     def function(self, name: str, qualifier: str = "") -> str:
         return self._arn("lambda", f"function:{name}" + (f":{qualifier}" if qualifier else ""))
 
+    def mapping(self, uuid: str) -> str:
+        return self._arn("lambda", f"event-source-mapping:{uuid}")
+
     def role(self, name: str) -> str:
         return self._arn("iam", f"role/{name}", region=False)
 

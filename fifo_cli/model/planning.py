@@ -229,7 +229,8 @@ def held(found: Found) -> str | None:
     if not count:
         return None
     noun = "message" if found.kind == "queue" else "item"
-    return f"{found.kind} {found.name} holds {count:,} {noun}{'' if count == 1 else 's'}"
+    told = f"{count:,}" if isinstance(count, int) else count
+    return f"{found.kind} {found.name} holds {told} {noun}{'' if count == 1 else 's'}"
 
 
 def _why_it_stays(
@@ -239,20 +240,16 @@ def _why_it_stays(
         return "[table] says create = false; its stream stays on"
     if found.kind == "table" and ADOPTED_TAG in found.tags:
         return "it was there before it was taken over with --adopt"
-    tagged = found
     if found.kind == "alias":
         function = all_found.get(("function", found.name.partition(":")[0]))
-        if function is None:
-            return None
-        tagged, wanted = function, None
-    owner = tagged.tags.get(PIPELINE_TAG)
+        # Without its function an alias is a shadow that is soon gone.
+        return _why_it_stays(function, None, all_found, pipeline) if function else None
+    owner = found.tags.get(PIPELINE_TAG)
     if owner is None:
         return f"it does not carry the tag {PIPELINE_TAG}"
     if owner != pipeline:
         return f"it belongs to the pipeline {owner!r}"
-    if wanted is not None and (reasons := ownership_refusal(wanted, found, pipeline, adopt=False)):
-        return "; ".join(reasons)
-    return None
+    return "; ".join(ownership_refusal(wanted, found, pipeline, adopt=False)) or None if wanted else None
 
 
 def _warnings(change: Change) -> list[str]:

@@ -43,6 +43,8 @@ HANDLERS: Final[dict[FunctionRole, str]] = {
 VISIBILITY_MARGIN: Final = 30
 # A run that is late by more than this is not worth having: the next one does its work (Lambda's minimum).
 RUN_AGE_SECONDS: Final = 60
+# DynamoDB Developer Guide, "Change data capture for DynamoDB Streams".
+STREAM_RETENTION: Final = timedelta(hours=24)
 # A failed record's data is in the stream for 24 hours only, and the on-failure record does not hold it: three
 # hours remain to notice and `replay --failed` (Lambda Developer Guide, "Using AWS Lambda with DynamoDB").
 RECORD_AGE_SECONDS: Final = 21 * 3600

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
 
 Statement = dict[str, Any]
-_VERSION: Final = "2012-10-17"
+POLICY_VERSION: Final = "2012-10-17"
 # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC"; none of these
 # takes a resource before the interface exists.
 _NETWORK: Final = [
@@ -30,13 +30,13 @@ def role_trust(settings: Settings, place: Place, role: FunctionRole) -> dict[str
         # EventBridge Scheduler User Guide, "Confused deputy prevention".
         only_ours = {"StringEquals": {"aws:SourceAccount": place.account}}
         statements.append({**_trust("Scheduler", "scheduler.amazonaws.com"), "Condition": only_ours})
-    return {"Version": _VERSION, "Statement": statements}
+    return {"Version": POLICY_VERSION, "Statement": statements}
 
 
 def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRole) -> dict[str, Any]:
     """Return the one inline policy of a function's role."""
     statements = [
-        _allow(
+        allow(
             "Log",
             ["logs:CreateLogStream", "logs:PutLogEvents"],
             f"{place.log_group(names.log_group(role))}:*",
@@ -45,10 +45,10 @@ def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRo
     statements += _enqueuer(settings, names, place) if role == "enqueuer" else _worker(settings, names, place)
     if settings.queue.kms_key:
         # To send takes a data key, to receive takes decryption (SQS Developer Guide, "Key management").
-        statements.append(_use_key(place, settings.queue.kms_key))
+        statements.append(use_key(place, settings.queue.kms_key))
     if settings.functions.subnets:
-        statements.append(_allow("Network", _NETWORK, "*"))
-    return {"Version": _VERSION, "Statement": statements}
+        statements.append(allow("Network", _NETWORK, "*"))
+    return {"Version": POLICY_VERSION, "Statement": statements}
 
 
 def _enqueuer(settings: Settings, names: Names, place: Place) -> list[Statement]:
@@ -60,44 +60,44 @@ def _enqueuer(settings: Settings, names: Names, place: Place) -> list[Statement]
     ]
     queues = [place.queue(names.main), place.queue(names.dlq)]
     return [
-        _allow("ReadStream", stream, place.stream(settings.table.name)),
-        _allow("Send", ["sqs:GetQueueUrl", "sqs:SendMessage"], *queues),
+        allow("ReadStream", stream, place.stream(settings.table.name)),
+        allow("Send", ["sqs:GetQueueUrl", "sqs:SendMessage"], *queues),
         # Lambda itself sends here, with this role.
-        _allow("ReportFailedBatches", ["sqs:SendMessage"], place.queue(names.stream_failures)),
+        allow("ReportFailedBatches", ["sqs:SendMessage"], place.queue(names.stream_failures)),
     ]
 
 
 def _worker(settings: Settings, names: Names, place: Place) -> list[Statement]:
     take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
     statements = [
-        _allow("Take", take, place.queue(names.main)),
-        _allow("Park", ["sqs:GetQueueUrl", "sqs:SendMessage"], place.queue(names.dlq)),
+        allow("Take", take, place.queue(names.main)),
+        allow("Park", ["sqs:GetQueueUrl", "sqs:SendMessage"], place.queue(names.dlq)),
     ]
     parameters = sorted({place.parameter(name) for name in settings.parameters.values()})
     if parameters:
         # The key of a SecureString is not known here; the condition admits it only by way of Parameter Store.
         by_way_of = {"StringEquals": {"kms:ViaService": f"ssm.{place.region}.amazonaws.com"}}
         statements += [
-            _allow("ReadKeys", ["ssm:GetParameters"], *parameters),
-            {**_allow("DecryptKeys", ["kms:Decrypt"], place.key("*")), "Condition": by_way_of},
+            allow("ReadKeys", ["ssm:GetParameters"], *parameters),
+            {**allow("DecryptKeys", ["kms:Decrypt"], place.key("*")), "Condition": by_way_of},
         ]
     if settings.schedule.timezone:
         live = place.function(names.function("worker"), LIVE_ALIAS)
-        statements.append(_allow("Start", ["lambda:InvokeFunction"], live))
+        statements.append(allow("Start", ["lambda:InvokeFunction"], live))
     return statements
 
 
-def _use_key(place: Place, key: str) -> Statement:
+def use_key(place: Place, key: str) -> Statement:
     """Allow the queues' key; IAM knows an alias only as a condition (KMS, "kms:ResourceAliases")."""
     actions = ["kms:Decrypt", "kms:GenerateDataKey"]
     _, is_alias, alias = f":{key}".partition(":alias/")
     if not is_alias:
-        return _allow("UseKey", actions, place.key(key))
+        return allow("UseKey", actions, place.key(key))
     condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{alias}"}}
-    return {**_allow("UseKey", actions, place.key("*")), "Condition": condition}
+    return {**allow("UseKey", actions, place.key("*")), "Condition": condition}
 
 
-def _allow(sid: str, actions: list[str], *resources: str) -> Statement:
+def allow(sid: str, actions: list[str], *resources: str) -> Statement:
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": list(resources)}
 
 

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
-import jmespath
-from jmespath.exceptions import JMESPathError
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -30,13 +28,17 @@ from pydantic_core import CoreSchema, core_schema
 
 from fifo_cli.errors import ConfigError
 from fifo_cli.model import limits
+from fifo_cli.model.expressions import fault_of
 from fifo_cli.model.problems import Problem, problems_of
 from fifo_cli.model.schedules import check_expression
 from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_duration
+from fifo_cli.model.user_code import code_problems
 
 CONFIG_FILE: Final = "fifo.toml"
 # Time the worker keeps at the end of a run to delete, park and release what it holds.
 RUN_RESERVE: Final = timedelta(seconds=5)
+# Another value of these would break the request, or the promise that a repeat is recognised.
+_OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -103,11 +105,9 @@ def _checked(check: Callable[[str], object]) -> _Rule:
 
 
 def _compile(expression: str) -> None:
-    try:
-        jmespath.compile(expression)
-    except JMESPathError as error:
-        reason = str(error).splitlines()[0].rstrip(":. ")
-        raise ValueError(f"a JMESPath expression ({reason})") from None
+    fault = fault_of(expression)
+    if fault is not None:
+        raise ValueError(f"a JMESPath expression ({fault})")
 
 
 def _known_timezone(name: str) -> None:
@@ -360,7 +360,7 @@ def load(path: Path, *, env: str | None = None) -> Project:
         )
     if env is not None:
         document = _overlay(document, _environment(path, overlays, env))
-    settings, problems = _validate(document)
+    settings, problems, handlers = _validate(document)
     known = set(Settings.model_fields)
     for name, tables in overlays.items():
         unknown = sorted(set(tables) - known) if isinstance(tables, dict) else ["(not a table)"]
@@ -368,8 +368,10 @@ def load(path: Path, *, env: str | None = None) -> Project:
             Problem(f"env.{name}.{key}", "found", f"one of {', '.join(sorted(known))}") for key in unknown
         ]
     project = Project(settings, path, env) if settings else None
-    if project and project.source and not project.source.is_dir():
-        problems.append(Problem("handlers.source", repr(str(project.source)), "an existing folder"))
+    if handlers:
+        problems += code_problems(
+            path.parent / handlers.source, {"message": handlers.message, "request": handlers.request}
+        )
     if problems or project is None:
         where = f"{path} (with --env {env})" if env else str(path)
         raise ConfigError(
@@ -382,8 +384,7 @@ def load(path: Path, *, env: str | None = None) -> Project:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint="write one with `fifo-cli init`") from None
     except OSError as error:
@@ -414,8 +415,11 @@ def _overlay(base: Any, top: Any) -> Any:
     return merged
 
 
-def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem]]:
-    """Check table by table, so that rules over several tables run on those that are sound."""
+def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem], Handlers | None]:
+    """Check table by table, so that rules over several tables run on those that are sound.
+
+    Returns the [handlers] table too, if that is sound, whatever the others are.
+    """
     problems: list[Problem] = []
     sound: dict[str, Any] = {}
     single = isinstance(document.get("api"), dict)
@@ -441,7 +445,7 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem]]
     problems += _combinations(sound)
     if single:
         problems = [replace(one, key=one.key.replace("api[0]", "api", 1)) for one in problems]
-    return (None if problems else Settings.model_construct(**sound)), problems
+    return (None if problems else Settings.model_construct(**sound)), problems, sound.get("handlers")
 
 
 def _combinations(sound: Mapping[str, Any]) -> list[Problem]:
@@ -486,7 +490,11 @@ def _combinations(sound: Mapping[str, Any]) -> list[Problem]:
 
 
 def _api_combinations(api: Api, key: str) -> list[Problem]:
-    found: list[Problem] = []
+    found = [
+        Problem(f"{key}.headers.{header}", "a header that this program sets itself", "left out")
+        for header in api.headers
+        if header.lower() in _OWN_HEADERS
+    ]
     for header, value in api.headers.items():
         found += [
             Problem(

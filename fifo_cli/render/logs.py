@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from fifo_cli.model.results import Document
-from fifo_cli.render.text import Style, paint, printable
+from fifo_cli.render.text import Style, paint, printable, shorten
 
 _FIRST: Final = ("time", "function", "level", "message")
 _LEVELS: Final[dict[str, Style]] = {
@@ -19,10 +19,15 @@ _LEVELS: Final[dict[str, Style]] = {
 }
 _FUNCTIONS: Final[dict[str, Style]] = {"enqueuer": "cyan", "worker": "green"}
 _INDENT: Final = "    "
+_IDS: Final = frozenset({"event_id", "message_id", "stream_sequence", "sequence_number"})
+_ID_SHOWN: Final = 13
 
 
-def log_line(row: Document, *, color: bool) -> str:
-    """Write one row of ``logs``, ending in a newline; further lines of a message are indented."""
+def log_line(row: Document, *, color: bool, short: bool = False) -> str:
+    """Write one row of ``logs``, ending in a newline; further lines of a message are indented.
+
+    With ``short`` ids are shortened in the middle.
+    """
     level, function = str(row["level"]), str(row["function"])
     first, *more = re.split(r"\r\n|\r|\n", str(row["message"]))
     parts = [
@@ -33,7 +38,7 @@ def log_line(row: Document, *, color: bool) -> str:
         else f"{printable(level):<8}",
         printable(first, keep="\t"),
         *(
-            f"{paint(printable(name) + '=', 'dim', color=color)}{_value(value)}"
+            f"{paint(printable(name) + '=', 'dim', color=color)}{_value(name, value, short)}"
             for name, value in row.items()
             if name not in _FIRST
         ),
@@ -44,7 +49,7 @@ def log_line(row: Document, *, color: bool) -> str:
     )
 
 
-def _value(value: Any) -> str:
+def _value(name: str, value: Any, short: bool) -> str:
     if isinstance(value, str) and value and not re.search(r"[\s=\"]", value):
-        return printable(value)
+        return shorten(printable(value), _ID_SHOWN) if short and name in _IDS else printable(value)
     return printable(json.dumps(value, ensure_ascii=False))

@@ -31,17 +31,28 @@ def zips_table(document: Mapping[str, Any], *, width: int | None = None) -> str:
     return table(rows, headers=("FUNCTION", "PATH", "BYTES", "SHA256"), right=(2,), width=width)
 
 
-def outputs_table(outputs: Mapping[str, Any]) -> str:
+def outputs_table(outputs: Mapping[str, Any], *, width: int | None = None) -> str:
     """Write where a deployed pipeline's parts are; a group of them as "queues main"."""
     pairs: list[tuple[str, object]] = []
     for name, value in outputs.items():
         if isinstance(value, Mapping):
             pairs += [(f"{name} {part}", one) for part, one in value.items()]
         elif isinstance(value, list):
-            pairs += [(name, _one_line(one)) for one in value]
+            pairs += [(name, _schedule(one)) for one in value]
         else:
             pairs.append((name, value))
-    return fields(pairs)
+    return fields(pairs, width=width)
+
+
+def moves_table(document: Mapping[str, Any]) -> str:
+    """Write from which version to which the functions' live alias moves."""
+    rows = [(one["name"], one["from"], one["to"]) for one in document["functions"]]
+    return table(rows, headers=("FUNCTION", "FROM", "TO"), right=(1, 2))
+
+
+def flow_table(document: Mapping[str, Any]) -> str:
+    """Write whether each function is fed."""
+    return fields([("enqueuer", document["enqueuer"]), ("worker", document["worker"])])
 
 
 def stack_table(document: Mapping[str, Any]) -> str:
@@ -51,5 +62,6 @@ def stack_table(document: Mapping[str, Any]) -> str:
     return fields([("endpoint", document["endpoint"]), ("pid", document["pid"])])
 
 
-def _one_line(value: Any) -> str:
-    return ", ".join(str(one) for one in value.values()) if isinstance(value, Mapping) else str(value)
+def _schedule(one: Mapping[str, Any]) -> str:
+    told = "next run " + one["next_run"] if one["next_run"] else "running" if one["enabled"] else "paused"
+    return f"{one['name']}, {one['expression']}, {told}"

@@ -43,7 +43,7 @@ def peek_table(
     blocks = [_message(number, message, width, color, now) for number, message in enumerate(messages, 1)]
     if not blocks:
         return f"{queue}: no messages to show{' (there are more)' if truncated else ''}\n"
-    more = "There are more messages than shown; of one group, SQS shows the first ten.\n" if truncated else ""
+    more = "There are more messages than shown.\n" if truncated else ""
     return "\n".join(blocks) + ("\n" + more if more else "")
 
 

@@ -50,6 +50,20 @@ def fit(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+def shorten(text: str, width: int) -> str:
+    """Shorten ``text`` in the middle to ``width`` columns: names, ids and ARNs differ at their ends."""
+    if display_width(text) <= width:
+        return text
+    tail: list[str] = []
+    used = 0
+    for char in reversed(text):
+        used += _char_width(char)
+        if used > (width - 1) // 2:
+            break
+        tail.append(char)
+    return fit(text, width - display_width("".join(tail))) + "".join(reversed(tail))
+
+
 def table(
     rows: Iterable[Sequence[object]],
     *,
@@ -72,9 +86,9 @@ def table(
     return "".join(_line(row, widths, right) for row in cells)
 
 
-def fields(pairs: Iterable[tuple[str, object]]) -> str:
-    """Write names and values, the values aligned."""
-    return table([(f"{name}:", value) for name, value in pairs])
+def fields(pairs: Iterable[tuple[str, object]], *, width: int | None = None) -> str:
+    """Write names and values, the values aligned and, to fit a ``width``, shortened."""
+    return table([(f"{name}:", value) for name, value in pairs], width=width)
 
 
 def count(number: int, noun: str) -> str:
@@ -89,7 +103,8 @@ def _cell(value: object) -> str:
 def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> str:
     padded = []
     for column, (text, width) in enumerate(zip(row, widths, strict=True)):
-        shown = fit(text, width)
+        # What has no spaces is an id, a name or an ARN: its end tells as much as its beginning.
+        shown = fit(text, width) if " " in text else shorten(text, width)
         space = " " * (width - display_width(shown))
         padded.append(space + shown if column in right else shown + space)
     return _GAP.join(padded).rstrip() + "\n"

@@ -60,7 +60,9 @@ def test_it_takes_items_from_a_file(tmp_path):
     assert "OK: 12 items in 3 groups, 11 delivered once and 1 parked" in out
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 @pytest.mark.parametrize("after", ["1. Start", "2. Deploy", "6. Let"])
 def test_interrupted_it_cleans_up(tmp_path, number, code, after):
     demo = start(tmp_path)
@@ -73,6 +75,20 @@ def test_interrupted_it_cleans_up(tmp_path, number, code, after):
     _, err = demo.communicate(timeout=30)
     assert demo.returncode == code
     assert "Traceback" not in err
+    wait_until(lambda: left(tmp_path) == [], timeout=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_twice_it_cleans_up_all_the_same(tmp_path):
+    demo = start(tmp_path)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith("5. Look"):
+            break
+    for _ in range(5):
+        demo.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    demo.communicate(timeout=30)
     wait_until(lambda: left(tmp_path) == [], timeout=5)
     assert list(tmp_path.iterdir()) == []
 

@@ -69,7 +69,7 @@ def test_deploy_creates_the_pipeline_and_a_second_run_changes_nothing(project: M
     assert outputs["functions"]["worker"].endswith(f":function:{names.function('worker')}:live")
     assert outputs["stream"].startswith(f"arn:aws:dynamodb:us-east-1:000000000000:table/{made.name}/stream/")
     assert outputs["schedules"] == [
-        {"name": f"{made.name}-1", "expression": "rate(365 days)", "enabled": True}
+        {"name": f"{made.name}-1", "expression": "rate(365 days)", "enabled": True, "next_run": None}
     ]
 
 

@@ -81,8 +81,11 @@ class _Api:
         self.on_request(len(self.receiver.accepted))
 
 
-def tell(items: DemoItems, teller: Teller) -> Verdict:
-    """Tell the whole story and return what the check found; leaves nothing running and no file behind."""
+def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None] = lambda: None) -> Verdict:
+    """Tell the whole story and return what the check found; leaves nothing running and no file behind.
+
+    ``before_cleanup`` is called when all is told or it was interrupted: nothing should interrupt from then on.
+    """
     total = len(items.entries)
     api = _Api(secrets.token_hex(16), lambda accepted: teller.progress("delivered", accepted, total))
     with tempfile.TemporaryDirectory(prefix="fifo-cli-demo-") as name, api.receiver:
@@ -90,19 +93,20 @@ def tell(items: DemoItems, teller: Teller) -> Verdict:
         path = folder / CONFIG_FILE
         path.write_text(_config(items, api.receiver.url), encoding="utf-8")
         teller.step("Start the embedded AWS and an HTTP API to deliver to", "fifo-cli local up")
-        with _stack(folder) as endpoint:
+        with _stack(folder, before_cleanup) as endpoint:
             teller.say(f"AWS at {endpoint}, the API at {api.receiver.url}")
             aws = Aws(Target(region=LOCAL_REGION, endpoint_url=endpoint, local=True))
             return _Story(aws, load(path), items, api, teller).tell()
 
 
 @contextmanager
-def _stack(folder: Path) -> Iterator[str]:
+def _stack(folder: Path, before_cleanup: Callable[[], None]) -> Iterator[str]:
     """Run a stack of our own; whatever happens, it and its functions are gone afterwards."""
     try:
         stack.up(folder, port=0)
         yield stack.endpoint_of(folder)
     finally:
+        before_cleanup()
         files = process.Files.of(folder)
         running = process.find(files)
         if running is not None:

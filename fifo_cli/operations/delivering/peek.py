@@ -61,7 +61,7 @@ def peek(
     """
     counts = queue.counts()
     _guard(queue, counts, force=force)
-    wanted = _matcher(group, expression)
+    wanted = _Matcher(group, expression)
     held: list[ReceivedMessage] = []
     try:
         _look(queue, held, count=count, wanted=wanted, until=clock() + _LOOK_SECONDS, clock=clock)
@@ -70,7 +70,8 @@ def peek(
     seen = sorted((received.message for received in held), key=lambda message: message.order)
     matching = [message for message in seen if wanted(message)]
     truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
-    return PeekResult(tuple(matching[:count]), truncated, _note(queue, counts, seen))
+    note = _note(queue, counts, seen) or (_unseen(counts, seen, wanted) if len(matching) < count else "")
+    return PeekResult(tuple(matching[:count]), truncated, note)
 
 
 def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
@@ -101,20 +102,38 @@ def _look(
         matching += sum(wanted(received.message) for received in batch)
 
 
-def _matcher(group: str | None, expression: str | None) -> Callable[[Message], bool]:
-    compiled = jmespath.compile(expression) if expression else None
+class _Matcher:
+    """Says which messages are asked for; one of another shape than the expression expects is not."""
 
-    def wanted(message: Message) -> bool:
-        if group is not None and message.group != group:
+    def __init__(self, group: str | None, expression: str | None) -> None:
+        self._group = group
+        self._compiled = jmespath.compile(expression) if expression else None
+        self.failures: dict[str, str] = {}
+
+    def __call__(self, message: Message) -> bool:
+        if self._group is not None and message.group != self._group:
             return False
-        if compiled is None:
+        if self._compiled is None:
             return True
         try:
-            return compiled.search(message.filtered_document()) not in (None, False, "", [], {})
-        except jmespath.exceptions.JMESPathError:
-            return False  # a message of another shape than the expression expects does not match it
+            return self._compiled.search(message.filtered_document()) not in (None, False, "", [], {})
+        except jmespath.exceptions.JMESPathError as error:
+            self.failures[message.message_id] = str(error).splitlines()[0]
+            return False
 
-    return wanted
+
+def _unseen(counts: Counts, seen: list[Message], wanted: _Matcher) -> str:
+    """Say what the list leaves open: failures of the filter, and messages behind those that could be seen."""
+    notes = []
+    if wanted.failures:
+        reason = next(iter(wanted.failures.values()))
+        notes.append(f"the filter failed on {len(wanted.failures)} of {len(seen)} messages: {reason}")
+    if counts.total > len(seen):
+        notes.append(
+            f"{len(seen)} of {counts.total} messages could be seen: while the first of a group (ten at most)"
+            " are looked at, SQS gives out none behind them"
+        )
+    return "; ".join(notes)
 
 
 def _note(queue: Queue, counts: Counts, seen: list[Message]) -> str:

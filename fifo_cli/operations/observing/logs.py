@@ -99,7 +99,8 @@ def follow(
     listener: Listener = silent,
 ) -> LogsResult:
     """Return the same and go on with what comes, until ``stop`` is set; ``wait`` sleeps for seconds."""
-    return LogsResult(_followed(aws, names, functions, since, text, listener, stop, wait or stop.wait))
+    tail = Tail(aws, names, functions=functions, since=since, text=text, listener=listener)
+    return LogsResult(_followed(tail, stop, wait or stop.wait))
 
 
 def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
@@ -162,27 +163,45 @@ def _merged(
         yield parse_line(function, event)
 
 
-def _followed(
-    aws: Aws,
-    names: Names,
-    functions: Sequence[FunctionRole],
-    since: datetime,
-    text: str,
-    listener: Listener,
-    stop: threading.Event,
-    wait: Wait,
-) -> Iterator[LogLine]:
-    seen: dict[tuple[FunctionRole, str], int] = {}
-    newest = since
-    while not stop.is_set():
-        start = max(since, newest - _LATE)
-        streams = [_events(aws, names, function, start, text, listener) for function in functions]
+class Tail:
+    """What the functions log, from ``since`` on: each :meth:`poll` yields the lines that are new."""
+
+    def __init__(
+        self,
+        aws: Aws,
+        names: Names,
+        *,
+        functions: Sequence[FunctionRole] = FUNCTION_ROLES,
+        since: datetime,
+        text: str = "",
+        listener: Listener = silent,
+    ) -> None:
+        self._aws = aws
+        self._names = names
+        self._functions = functions
+        self._since = self._newest = since
+        self._text = text
+        self._listener = listener
+        self._seen: dict[tuple[FunctionRole, str], int] = {}
+
+    def poll(self) -> Iterator[LogLine]:
+        """Yield the lines that came since the last time, in order of time, as far as that can be."""
+        start = max(self._since, self._newest - _LATE)
+        streams = [
+            _events(self._aws, self._names, function, start, self._text, self._listener)
+            for function in self._functions
+        ]
         for function, event in heapq.merge(*streams, key=lambda pair: pair[1].time):
-            if (function, event.id) not in seen:
-                seen[function, event.id] = event.time
-                newest = max(newest, from_epoch_ms(event.time))
+            if (function, event.id) not in self._seen:
+                self._seen[function, event.id] = event.time
+                self._newest = max(self._newest, from_epoch_ms(event.time))
                 yield parse_line(function, event)
-        forgotten = int((newest - _LATE).timestamp() * 1000)
-        seen = {key: time for key, time in seen.items() if time >= forgotten}
-        listener = silent  # once is enough to hear of a group that does not exist
+        forgotten = int((self._newest - _LATE).timestamp() * 1000)
+        self._seen = {key: time for key, time in self._seen.items() if time >= forgotten}
+        self._listener = silent  # once is enough to hear of a group that does not exist
+
+
+def _followed(tail: Tail, stop: threading.Event, wait: Wait) -> Iterator[LogLine]:
+    while not stop.is_set():
+        yield from tail.poll()
         wait(POLL.total_seconds())

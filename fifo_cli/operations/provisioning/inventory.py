@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.aws.alarms import AlarmAdmin
 from fifo_cli.aws.aliases import AliasAdmin
 from fifo_cli.aws.functions import FunctionAdmin
 from fifo_cli.aws.gateway import Gateway, Patience
 from fifo_cli.aws.logs_admin import LogGroupAdmin
 from fifo_cli.aws.mappings import MappingAdmin
 from fifo_cli.aws.queue_admin import QueueAdmin
+from fifo_cli.aws.retries import announce_retries
 from fifo_cli.aws.roles import RoleAdmin
 from fifo_cli.aws.schedules import RuleAdmin, ScheduleAdmin
 from fifo_cli.aws.tables import TableAdmin
-from fifo_cli.model.names import Names
+from fifo_cli.model.names import ALARM_ROLES, Names
 from fifo_cli.model.resources import Found, Key, Kind
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Settings
 
+_NO_CODE: Final[Mapping[str, bytes]] = {}
 # Below the connections of a client's pool; IAM and Lambda's control plane take some 15 requests a second.
 THREADS: Final = 8
 
@@ -33,30 +36,45 @@ class Gateways:
     """One gateway a kind, and the typed ones for what only they can tell."""
 
     by_kind: Mapping[Kind, Gateway]
+    tables: TableAdmin
+    queues: QueueAdmin
     functions: FunctionAdmin
+    mappings: MappingAdmin
     rules: RuleAdmin
     schedules: ScheduleAdmin
+    alarms: AlarmAdmin
 
 
-def gateways(aws: Aws, settings: Settings, *, zips: Mapping[str, bytes], patience: Patience) -> Gateways:
+def gateways(
+    aws: Aws, settings: Settings, *, patience: Patience, zips: Mapping[str, bytes] = _NO_CODE
+) -> Gateways:
     """Make the gateways of a pipeline; ``zips`` is the code by function name, empty to write none."""
-    client, dynamodb = aws.client("lambda"), aws.client("dynamodb")
+    client, dynamodb, iam = aws.client("lambda"), aws.client("dynamodb"), aws.client("iam")
+    sqs, logs, events = aws.client("sqs"), aws.client("logs"), aws.client("events")
+    scheduler, cloudwatch = aws.client("scheduler"), aws.client("cloudwatch")
+    for one in (client, dynamodb, iam, sqs, logs, events, scheduler, cloudwatch):
+        announce_retries(one, patience.listener)
     worker = Names(settings.pipeline.name).function("worker")
+    tables = TableAdmin(dynamodb, patience)
+    queues = QueueAdmin(sqs, patience)
     functions = FunctionAdmin(client, zips, patience)
-    rules = RuleAdmin(aws.client("events"), client, worker)
-    schedules = ScheduleAdmin(aws.client("scheduler"), patience)
+    mappings = MappingAdmin(client, dynamodb, settings.table.name, patience)
+    rules = RuleAdmin(events, client, worker)
+    schedules = ScheduleAdmin(scheduler, patience)
+    alarms = AlarmAdmin(cloudwatch)
     by_kind: dict[Kind, Gateway] = {
-        "table": TableAdmin(dynamodb, patience),
-        "queue": QueueAdmin(aws.client("sqs"), patience),
-        "log-group": LogGroupAdmin(aws.client("logs")),
-        "role": RoleAdmin(aws.client("iam")),
+        "table": tables,
+        "queue": queues,
+        "log-group": LogGroupAdmin(logs),
+        "role": RoleAdmin(iam),
         "function": functions,
         "alias": AliasAdmin(client, patience),
-        "event-source-mapping": MappingAdmin(client, dynamodb, settings.table.name, patience),
+        "event-source-mapping": mappings,
         "rule": rules,
         "schedule": schedules,
+        "alarm": alarms,
     }
-    return Gateways(by_kind, functions, rules, schedules)
+    return Gateways(by_kind, tables, queues, functions, mappings, rules, schedules, alarms)
 
 
 def observe(gates: Gateways, keys: Iterable[Key]) -> dict[Key, Found]:
@@ -67,15 +85,18 @@ def observe(gates: Gateways, keys: Iterable[Key]) -> dict[Key, Found]:
         return {key: one for key, one in zip(ordered, found, strict=True) if one is not None}
 
 
-def observe_pipeline(gates: Gateways, pipeline: str, keys: Iterable[Key]) -> tuple[dict[Key, Found], bool]:
-    """Return what exists of ``keys`` and of schedules named like ours, and if concurrency can be reserved.
+def observe_pipeline(gates: Gateways, pipeline: str, keys: Iterable[Key]) -> dict[Key, Found]:
+    """Return what exists of ``keys``, and of schedules and alarms that are named like this pipeline's.
 
-    A schedule beyond the wanted ones is found by its name; whose it is, its tag tells.
+    What is beyond the wanted ones is found by its name; whose it is, its tag tells.
     """
-    with ThreadPoolExecutor(3) as pool:
-        rules = pool.submit(partial(gates.rules.names, pipeline))
-        schedules = pool.submit(partial(gates.schedules.names, pipeline))
-        reserve = pool.submit(gates.functions.can_reserve)
-        surplus: list[Key] = [("rule", name) for name in rules.result()]
-        surplus += [("schedule", name) for name in schedules.result()]
-        return observe(gates, [*keys, *surplus]), reserve.result()
+    candidates = [Names(pipeline).alarm(role) for role in ALARM_ROLES]
+    asked: dict[Kind, Callable[[], tuple[str, ...]]] = {
+        "rule": partial(gates.rules.names, pipeline),
+        "schedule": partial(gates.schedules.names, pipeline),
+        "alarm": partial(gates.alarms.names, candidates),
+    }
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = {kind: pool.submit(ask) for kind, ask in asked.items()}
+        surplus = [(kind, name) for kind, answer in answers.items() for name in answer.result()]
+    return observe(gates, [*keys, *surplus])

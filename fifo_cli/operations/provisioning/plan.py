@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fifo_cli.aws.gateway import Patience
+from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.model.names import Names
 from fifo_cli.model.planning import Plan, make_plan
 from fifo_cli.model.resources import Found, Key, Resource, wanted_resources
 from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe_pipeline
+from fifo_cli.operations.provisioning.keys import list_keys
 from fifo_cli.operations.provisioning.package import build_zips
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.settings import Project
+    from fifo_cli.model.settings import Project, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,43 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, patience: Patience) -> P
     gates = gateways(aws, settings, zips={one.function: one.data for one in zips}, patience=patience)
     codes = {one.role: one.code_sha256 for one in zips}
     resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=True)
-    found, can_reserve = observe_pipeline(gates, settings.pipeline.name, [one.key for one in resources])
-    if not can_reserve and not _reserved(found):
-        resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
+    with ThreadPoolExecutor(2) as pool:
+        reserve = pool.submit(gates.functions.can_reserve)
+        missing = pool.submit(_missing_keys, aws, settings)
+        found = observe_pipeline(gates, settings.pipeline.name, [one.key for one in resources])
+        if not reserve.result() and not _reserved(found):
+            resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
+        warnings = [*missing.result(), *_unwatched(settings, resources)]
     wanted = _resting(resources) if _rests(found) else resources
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
+    made = replace(made, warnings=(*made.warnings, *warnings))
     for text in made.warnings:
         patience.listener(Warned(text))
     return Prepared(made, wanted, found, gates)
+
+
+def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
+    """Say which parameters the worker will look for in vain; that they cannot be asked for stops nothing."""
+    try:
+        keys = list_keys(aws, settings).keys
+    except FifoError as error:
+        return [f"whether the keys in [api] exist is not known: {error.message}"]
+    return [
+        f"key {key.name}: parameter {key.parameter} does not exist, so the worker cannot deliver;"
+        f" set it with `fifo-cli keys set {key.name}`"
+        for key in keys
+        if not key.exists
+    ]
+
+
+def _unwatched(settings: Settings, wanted: Iterable[Resource]) -> list[str]:
+    name = Names(settings.pipeline.name).alarm("worker-silent")
+    if settings.alarms is None or any(one.name == name for one in wanted):
+        return []
+    return [
+        f"there is no alarm {name}: the schedule may rest for longer than the seven days that an alarm"
+        " can look back"
+    ]
 
 
 def _reserved(found: Mapping[Key, Found]) -> bool:

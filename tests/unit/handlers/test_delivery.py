@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import base64
+import gzip
+import html
 import socket
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -201,6 +205,50 @@ def test_more_than_ten_parameters_take_several_calls():
 def test_a_key_that_the_api_echoes_in_any_spelling_is_blotted_out(echo):
     attempt = courier(answering(422, f"bad token {echo}!"), keys=keys(FakeSsm(key=SECRET))).attempt(held())
     assert attempt.error == "HTTP 422: bad token ***!"
+
+
+@pytest.mark.parametrize("padding", range(240, 320, 7))
+def test_a_key_that_stands_where_the_text_is_cut_off_is_blotted_out_whole(padding):
+    answer = answering(422, "e" * padding + f"Bearer {SECRET}")
+    error = courier(answer, keys=keys(FakeSsm(key=SECRET))).attempt(held()).error
+    assert error is not None
+    assert SECRET[:4] not in error
+
+
+@pytest.mark.parametrize(
+    "spelling", [html.escape, repr, str.upper, lambda text: base64.b64encode(text.encode()).decode()]
+)
+def test_a_key_is_blotted_out_as_html_python_and_base64_would_spell_it(spelling):
+    error = (
+        courier(answering(422, f"[{spelling(SECRET)}]"), keys=keys(FakeSsm(key=SECRET))).attempt(held()).error
+    )
+    assert error is not None
+    assert "***" in error
+    assert "3cr3t" not in error.lower()
+
+
+def test_a_compressed_answer_is_read_without_unpacking_all_of_it():
+    bomb = gzip.compress(b"no" + b"\0" * 50_000_000)
+    headers = {"Content-Encoding": "gzip"}
+    made = courier(lambda request: httpx.Response(422, headers=headers, stream=httpx.ByteStream(bomb)))
+    tracemalloc.start()
+    error = made.attempt(held()).error
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert error is not None
+    assert error.startswith("HTTP 422: no")
+    assert peak < 5_000_000
+
+
+def test_a_success_that_broke_off_is_no_success():
+    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nok"
+    with raw_server(lambda connection: connection.sendall(cut)) as url:
+        attempt = real(url)
+    assert (attempt.verdict, attempt.http_status, attempt.error) == (
+        Verdict.TRANSIENT,
+        200,
+        "the answer broke off",
+    )
 
 
 def test_a_key_in_the_error_of_the_users_code_is_blotted_out_too():

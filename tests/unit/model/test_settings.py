@@ -31,11 +31,11 @@ def read(tmp_path: Path):
 
 
 @pytest.fixture
-def problems(read):
+def problems(read, tmp_path):
     def problems(text: str, env: str | None = None) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             read(text, env)
-        return list(caught.value.problems)
+        return [problem.replace(str(tmp_path), "HERE") for problem in caught.value.problems]
 
     return problems
 
@@ -125,6 +125,7 @@ success = ["2xx", "abc"]
 on_permanent = "drop"
 [handlers]
 source = "nope"
+message = "m:f"
 [chekc]
 a = 1
 [env.prod.pipelin]
@@ -154,9 +155,9 @@ def test_all_problems_are_reported_together_each_with_key_finding_and_remedy(pro
         "api[1].on_permanent: found 'drop'; must be 'park' or 'block'",
         "chekc: unknown table; must be one of pipeline, table, message, queue, schedule, functions, api,"
         " handlers, check, alarms, tags, env",
-        "handlers: only source; must be message, request or both beside it",
         "env.prod.pipelin: found; must be one of alarms, api, check, functions, handlers, message, pipeline,"
         " queue, schedule, table, tags",
+        "handlers.source: 'HERE/nope'; must be an existing folder",
     ]
 
 
@@ -189,6 +190,63 @@ def test_impossible_combinations_are_named(problems, more, problem):
     (found, *others) = problems(GOOD + more)
     assert not others
     assert found == problem
+
+
+def test_handlers_without_a_function_do_nothing(problems):
+    (found, _) = problems(GOOD + '[handlers]\nsource = "nope"\n')
+    assert found == "handlers: only source; must be message, request or both beside it"
+
+
+@pytest.mark.parametrize(
+    ("code", "reference", "problem"),
+    [
+        (None, "orders:f", "'orders:f'; must be in a module that is in HERE/code: no orders is there"),
+        ("", "orders:f", "'orders:f'; must be a function of HERE/code/orders.py: it defines no f"),
+        ("def f(:", "orders:f", "'orders:f'; must be in a module that is Python: HERE/code/orders.py:"),
+        ("import os", "os:system", "'os:system'; must be in a module that is in HERE/code: no os is there"),
+    ],
+)
+def test_code_that_is_not_there_is_found_before_anything_is_deployed(
+    problems, tmp_path, code, reference, problem
+):
+    (tmp_path / "code").mkdir()
+    if code is not None:
+        (tmp_path / "code" / "orders.py").write_text(code)
+    (found,) = problems(GOOD + f'[handlers]\nsource = "code"\nmessage = "{reference}"\n')
+    assert found.startswith(f"handlers.message: {problem}")
+
+
+@pytest.mark.parametrize(
+    "code", ["def f(i): ...", "async def f(i): ...", "from x import f", "f = 1", "from x import *"]
+)
+def test_code_that_is_there_is_accepted_however_it_is_bound(read, tmp_path, code):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "orders.py").write_text(code)
+    assert read(GOOD + '[handlers]\nsource = "code"\nmessage = "orders:f"\n').handlers is not None
+
+
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        ("foo(@)", "there is no function foo()"),
+        ("a[?sort(b, c)]", "sort() takes 1 argument, not 2"),
+        ("{x: merge()}", "merge() takes at least 1 argument, not 0"),
+        ("a ==", "Invalid jmespath expression: Incomplete expression"),
+    ],
+)
+def test_an_expression_that_would_fail_on_every_item_is_found(problems, expression, fault):
+    (found,) = problems(GOOD + f'[message]\nbody = "{expression}"\n')
+    assert found.endswith(f"must be a JMESPath expression ({fault})")
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "content-length", "Transfer-Encoding"])
+def test_headers_that_this_program_sets_itself_are_refused(problems, header):
+    (found,) = problems(GOOD + f'headers = {{ {header} = "x" }}\n')
+    assert found == f"api.headers.{header}: a header that this program sets itself; must be left out"
+
+
+def test_a_byte_order_mark_is_no_problem(read):
+    assert read("\ufeff" + GOOD).pipeline.name == "orders"
 
 
 def test_a_placeholder_without_a_key_and_a_status_of_two_minds_are_found(problems):

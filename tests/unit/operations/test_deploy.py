@@ -13,6 +13,7 @@ from fifo_cli.events import Event, Finished, Started
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import Change, make_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource
+from fifo_cli.operations.provisioning.applying import Work
 from fifo_cli.operations.provisioning.deploy import apply, levels
 from fifo_cli.operations.provisioning.inventory import Gateways
 from fifo_cli.operations.provisioning.plan import Prepared
@@ -70,9 +71,9 @@ class World:
         found = {one.key: one for one in seen}
         plan = make_plan(resources, found, pipeline="orders", adopt=adopt)
         unused: Any = None
-        gates = Gateways(dict.fromkeys(get_args(Kind), self), unused, unused, unused)
+        gates = Gateways(dict.fromkeys(get_args(Kind), self), *[unused] * 7)
         prepared = Prepared(plan, resources, found, gates)
-        apply(prepared, "orders", adopt=adopt, listener=events.append, halt=self.halt)
+        apply(prepared, "orders", adopt=adopt, work=Work("deploy", events.append, self.halt))
         return events
 
 

@@ -24,6 +24,7 @@ def test_what_is_commented_out_loads_as_well_when_it_is_not(tmp_path: Path) -> N
     text = re.sub(r"^# (?=\[|\w+ = )", "", config_text("orders"), flags=re.MULTILINE)
     (tmp_path / "fifo.toml").write_text(text, encoding="utf-8")
     (tmp_path / "handlers").mkdir()
+    (tmp_path / "handlers" / "orders.py").write_text("to_message = to_request = print\n")
 
     loaded = settings.load(tmp_path / "fifo.toml").settings
 

@@ -29,6 +29,8 @@ name = "items"
 [api]
 url = "https://api.example.com/orders"
 """
+# The module that CODE names.
+NAMED = "def to_message(item): return item\n"
 CODE = '[handlers]\nsource = "code/"\nmessage = "orders:to_message"\n'
 
 
@@ -122,7 +124,7 @@ def test_the_users_files_lie_at_the_root_without_hidden_ones_and_bytecode(tmp_pa
     made = project(
         tmp_path,
         CODE,
-        **{"orders.py": "x = 1", "lib/a.py": "A", "lib/.hidden": "", ".env": "SECRET=1", "data.json": "{}"},
+        **{"orders.py": NAMED, "lib/a.py": "A", "lib/.hidden": "", ".env": "SECRET=1", "data.json": "{}"},
     )
     cache = tmp_path / "code" / "__pycache__"
     cache.mkdir()
@@ -140,7 +142,7 @@ def test_the_users_files_lie_at_the_root_without_hidden_ones_and_bytecode(tmp_pa
 
 @pytest.mark.parametrize("name", ["httpx.py", "httpx/__init__.py", "fifo_cli/__init__.py", "jmespath/x.py"])
 def test_a_name_of_the_users_that_is_taken_is_refused(tmp_path: Path, name: str) -> None:
-    made = project(tmp_path, CODE, **{"orders.py": "", name: ""})
+    made = project(tmp_path, CODE, **{"orders.py": NAMED, name: ""})
     # Of a module and a package of one name Python takes the package and never tells.
     taken = name.partition("/")[0].removesuffix(".py")
     with pytest.raises(ConfigError, match=f"names that are taken in the zip: {taken}$"):
@@ -148,7 +150,7 @@ def test_a_name_of_the_users_that_is_taken_is_refused(tmp_path: Path, name: str)
 
 
 def test_a_zip_that_lambda_would_not_take_is_refused(tmp_path: Path) -> None:
-    made = project(tmp_path, CODE, **{"orders.py": ""})
+    made = project(tmp_path, CODE, **{"orders.py": NAMED})
     (tmp_path / "code" / "big.bin").write_bytes(os.urandom(limits.ZIP_BYTES_MAX + 1))
     with pytest.raises(ConfigError, match="bytes; Lambda takes 52,428,800 at most"):
         build_zips(made, here=True)

@@ -33,3 +33,10 @@ def test_colours_mark_level_and_function() -> None:
 
 def test_a_level_nobody_knows_is_shown_as_it_is() -> None:
     assert " trace\\x07 " in log_line({**ROW, "level": "trace\x07"}, color=True)
+
+
+def test_on_a_terminal_ids_are_shortened_in_the_middle_and_nothing_else_is() -> None:
+    row = {**ROW, "event_id": "98fe2a89-9ec7-45e1-9d9f-0a34151c3b4f", "reason": "x" * 40}
+
+    assert log_line(row, color=False, short=True).endswith(f"event_id=98fe2a…1c3b4f reason={'x' * 40}\n")
+    assert "98fe2a89-9ec7-45e1-9d9f-0a34151c3b4f" in log_line(row, color=False)

@@ -37,11 +37,23 @@ def test_outputs_are_a_line_each() -> None:
     outputs = {
         "account": "1",
         "queues": {"main": "u", "dlq": None},
-        "schedules": [{"name": "o-1", "expression": "rate(5 minutes)"}],
+        "schedules": [
+            {"name": "o-1", "expression": "rate(5 minutes)", "enabled": True, "next_run": None},
+            {"name": "o-2", "expression": "rate(1 day)", "enabled": False, "next_run": None},
+            {
+                "name": "o-3",
+                "expression": "cron(0 1 * * ? *)",
+                "enabled": True,
+                "next_run": "2026-01-02T01:00:00Z",
+            },
+        ],
     }
 
     assert outputs_table(outputs) == (
-        "account:      1\nqueues main:  u\nqueues dlq:   -\nschedules:    o-1, rate(5 minutes)\n"
+        "account:      1\nqueues main:  u\nqueues dlq:   -\n"
+        "schedules:    o-1, rate(5 minutes), running\n"
+        "schedules:    o-2, rate(1 day), paused\n"
+        "schedules:    o-3, cron(0 1 * * ? *), next run 2026-01-02T01:00:00Z\n"
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fifo_cli.render.text import count, display_width, fields, fit, paint, printable, table
+from fifo_cli.render.text import count, display_width, fields, fit, paint, printable, shorten, table
 
 
 def test_columns_are_aligned_and_lines_have_no_trailing_spaces() -> None:
@@ -25,14 +27,14 @@ def test_short_rows_are_filled_up() -> None:
 def test_the_widest_column_gives_way_to_the_terminal() -> None:
     shown = table([("id", "x" * 60, "y" * 20)], width=50)
 
-    assert shown == f"id  {'x' * 23}…  {'y' * 20}\n"
+    assert shown == f"id  {'x' * 12}…{'x' * 11}  {'y' * 20}\n"
     assert len(shown.rstrip("\n")) == 50
 
 
 def test_columns_are_not_made_unreadable_on_a_terminal_that_is_far_too_narrow() -> None:
     shown = table([("abcdefghijkl", "abcdefghijkl")], width=5)
 
-    assert shown == "abcdefg…  abcdefg…\n"
+    assert shown == "abcd…jkl  abcd…jkl\n"
 
 
 def test_wide_characters_take_two_columns_and_combining_ones_none() -> None:
@@ -74,3 +76,26 @@ def test_fields_align_their_values() -> None:
 
 def test_count_minds_the_plural() -> None:
     assert [count(0, "item"), count(1, "item"), count(1234, "item")] == ["0 items", "1 item", "1,234 items"]
+
+
+def test_what_differs_at_its_end_is_shortened_in_the_middle() -> None:
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:orders-worker"
+
+    assert shorten(arn, 21) == "arn:aws:la…ers-worker"
+    assert shorten("short", 21) == "short"
+    assert table([("a", arn)], width=24) == "a  arn:aws:la…ers-worker\n"
+    assert table([("a", "a sentence that goes on and on")], width=24) == "a  a sentence that goes…\n"
+    assert table([("a", arn)]) == f"a  {arn}\n"
+
+
+@given(text=st.text(max_size=60), width=st.integers(1, 40))
+def test_shortened_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
+    shown = shorten(text, width)
+
+    assert display_width(shown) <= width
+    if display_width(text) <= width:
+        assert shown == text
+    else:
+        head, _, tail = shown.rpartition("…")
+        assert text.startswith(head)
+        assert text.endswith(tail)

@@ -1,0 +1,100 @@
+"""SQS's own message move tasks (Developer Guide, "Configuring a dead-letter queue redrive")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes
+from fifo_cli.aws.session import Aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+# What services answer that do not know the call, or not for this kind of queue.
+_UNKNOWN: Final = frozenset(
+    {
+        "InvalidAction",
+        "UnsupportedOperation",
+        "AWS.SimpleQueueService.UnsupportedOperation",
+        "UnknownOperationException",
+        "NotImplemented",
+    }
+)
+
+
+class UnknownCallError(Exception):
+    """The service knows no message move tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTask:
+    """A task as SQS reports it; ``handle`` is there while it runs, ``total`` is approximate."""
+
+    status: str
+    moved: int
+    total: int | None
+    handle: str | None
+    target_arn: str | None
+    started_ms: int
+    failure: str
+
+
+class MoveTasks:
+    """The move tasks of one dead-letter queue."""
+
+    def __init__(self, aws: Aws, *, name: str, source_arn: str) -> None:
+        self._aws = aws
+        self._name = name
+        self._source_arn = source_arn
+
+    @property
+    def _sqs(self) -> SQSClient:
+        return self._aws.client("sqs")
+
+    def start(self, target_arn: str) -> str:
+        """Start moving everything to a queue and return the task's handle.
+
+        Raises UnknownCallError if the service has no such call.
+        """
+        with calling(self._name):
+            try:
+                answer = self._sqs.start_message_move_task(
+                    SourceArn=self._source_arn, DestinationArn=target_arn
+                )
+            except ClientError as error:
+                _raise_if_unknown(error)
+                raise
+        return answer["TaskHandle"]
+
+    def latest(self) -> MoveTask | None:
+        """Return the task started last; raises UnknownCallError if the service has no such call."""
+        with calling(self._name):
+            try:
+                answer = self._sqs.list_message_move_tasks(SourceArn=self._source_arn, MaxResults=1)
+            except ClientError as error:
+                _raise_if_unknown(error)
+                raise
+        for found in answer.get("Results", []):
+            return MoveTask(
+                status=found.get("Status", "RUNNING"),
+                moved=found.get("ApproximateNumberOfMessagesMoved", 0),
+                total=found.get("ApproximateNumberOfMessagesToMove"),
+                handle=found.get("TaskHandle"),
+                target_arn=found.get("DestinationArn"),
+                started_ms=found.get("StartedTimestamp", 0),
+                failure=found.get("FailureReason", ""),
+            )
+        return None
+
+    def cancel(self, handle: str) -> None:
+        """Cancel a running task; what it has moved stays moved, and a few more may follow."""
+        with calling(self._name):
+            self._sqs.cancel_message_move_task(TaskHandle=handle)
+
+
+def _raise_if_unknown(error: ClientError) -> None:
+    if error_codes(error) & _UNKNOWN:
+        raise UnknownCallError from error

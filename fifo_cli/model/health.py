@@ -1,0 +1,194 @@
+"""How well a pipeline is: what was measured of it, from which number on it is a problem, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from fifo_cli.model.times import format_duration
+
+if TYPE_CHECKING:
+    from fifo_cli.model.names import Names
+    from fifo_cli.model.results import Document
+    from fifo_cli.model.settings import Check
+
+State = Literal["ok", "unknown", "warning", "critical"]
+# The later, the worse, as in the monitoring plugins' own max_state_alt(): what is known to be wrong is told
+# before what is not known.
+STATES: Final[tuple[State, ...]] = get_args(State)
+QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
+QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
+# Why a function is not fed: its schedules or mapping are off, its concurrency is 0, or there is nothing to.
+Feed = Literal["running", "paused", "stopped", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that needs a look: how bad, what it is, and the command or step that goes on from there."""
+
+    state: State
+    text: str
+    next: str = ""
+
+    def document(self) -> Document:
+        return {"state": self.state, "text": self.text, "next": self.next}
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Something that AWS did not tell, and why."""
+
+    what: str
+    reason: str
+
+    def document(self) -> Document:
+        return {"what": self.what, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A queue's approximate counts; ``oldest_age`` is in seconds, None where CloudWatch knows none."""
+
+    name: str
+    visible: int
+    in_flight: int
+    delayed: int
+    oldest_age: int | None = None
+
+    @property
+    def total(self) -> int:
+        return self.visible + self.in_flight + self.delayed
+
+    def document(self) -> Document:
+        return {
+            "name": self.name,
+            "visible": self.visible,
+            "in_flight": self.in_flight,
+            "delayed": self.delayed,
+            "oldest_age_seconds": self.oldest_age,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What was measured at one moment; what is None, ``unseen`` gives the reason for, or nobody knows it.
+
+    A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds. ``maintenance`` and
+    ``rebuild`` are the markers' words.
+    """
+
+    queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    iterator_age: int | None = None
+    worker: Feed | None = None
+    enqueuer: Feed | None = None
+    maintenance: str | None = None
+    rebuild: str | None = None
+    unseen: tuple[Unseen, ...] = ()
+
+    def total(self, kind: QueueKind) -> int | None:
+        """Return how many messages a queue holds; None if that is not known."""
+        return self.queues[kind].total if kind in self.queues else None
+
+    @property
+    def age(self) -> int | None:
+        """The age of main's oldest message in seconds; 0 if there is none, None if it is not known."""
+        main = self.queues.get("main")
+        return None if main is None else 0 if not main.total else main.oldest_age
+
+
+def worst(states: Iterable[State]) -> State:
+    """Return the worst of the states; of none, "ok"."""
+    return max(states, key=STATES.index, default="ok")
+
+
+def judge(vitals: Vitals, check: Check, names: Names) -> tuple[Problem, ...]:
+    """Return the problems, the worst first; a number is one from its threshold on, as for the alarms."""
+    problems = [*_missing(vitals), *_numbers(vitals, check, names), *_stopped(vitals), *_markers(vitals)]
+    problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in vitals.unseen]
+    return tuple(sorted(problems, key=lambda problem: -STATES.index(problem.state)))
+
+
+def _missing(vitals: Vitals) -> Iterator[Problem]:
+    for name in vitals.missing:
+        yield Problem("critical", f"queue {name} does not exist", "fifo-cli plan")
+
+
+def _numbers(vitals: Vitals, check: Check, names: Names) -> Iterator[Problem]:
+    ages = tuple(int(age.total_seconds()) for age in check.age)
+    age = (ages[0], ages[-1])
+    measured: list[tuple[int | None, tuple[int, int], Callable[[int], str], str]] = [
+        (vitals.total("dlq"), check.dlq, lambda n: f"{_count(n)} in the DLQ", "fifo-cli peek --queue dlq"),
+        (vitals.age, age, lambda n: f"the oldest message has waited {_age(n)}", "fifo-cli logs worker"),
+        (vitals.total("main"), check.depth, lambda n: f"{_count(n)} waiting", "fifo-cli peek --count 3"),
+        (
+            vitals.iterator_age,
+            age,
+            lambda n: f"the enqueuer is {_age(n)} behind the stream",
+            "fifo-cli logs enqueuer",
+        ),
+        (
+            vitals.total("stream_failures"),
+            check.dlq,
+            lambda n: f"{_count(n)} in {names.stream_failures}: stream records that were given up",
+            "fifo-cli replay --failed, within 24 h of the record",
+        ),
+    ]
+    for value, (warning, critical), told, step in measured:
+        if value is not None and value >= min(warning, critical) and value > 0:
+            yield Problem("critical" if value >= critical else "warning", told(value), step)
+
+
+def _stopped(vitals: Vitals) -> Iterator[Problem]:
+    for role, feed in (("worker", vitals.worker), ("enqueuer", vitals.enqueuer)):
+        what = "schedule" if role == "worker" else "event source mapping"
+        late = "" if role == "worker" else "; the stream forgets a record after 24 h"
+        if feed == "paused":
+            yield Problem("warning", f"the {role} is paused{late}", f"fifo-cli resume {role}")
+        if feed == "stopped":
+            yield Problem(
+                "critical",
+                f"the {role} is stopped: its reserved concurrency is 0{late}",
+                "raise it again in Lambda",
+            )
+        if feed == "missing":
+            yield Problem("critical", f"the {role} has no {what}: nothing starts it{late}", "fifo-cli plan")
+
+
+def _markers(vitals: Vitals) -> Iterator[Problem]:
+    if vitals.rebuild is not None and vitals.maintenance is None:
+        yield Problem(
+            "critical",
+            f"an in-order rebuild is unfinished: {vitals.rebuild}",
+            "fifo-cli redrive --in-order finishes it",
+        )
+    elif vitals.maintenance is not None:
+        yield Problem("warning", f"maintenance is going on: {vitals.maintenance}", "wait for it to end")
+    elif vitals.total("hold"):
+        held = _count(vitals.total("hold") or 0)
+        yield Problem("warning", f"{held} left in the hold queue", "fifo-cli peek --queue hold")
+
+
+def _count(number: int) -> str:
+    return f"{number:,} message{'' if number == 1 else 's'}"
+
+
+def _age(seconds: int) -> str:
+    return rough(timedelta(seconds=seconds))
+
+
+def rough(duration: timedelta) -> str:
+    """Write a duration in its two largest units: 2d 3h, 5m 10s."""
+    seconds = max(0, int(duration.total_seconds()))
+    for size, below in ((86400, 3600), (3600, 60), (60, 1)):
+        if seconds >= size:
+            rest = seconds % size // below * below
+            large = format_duration(timedelta(seconds=seconds // size * size))
+            return large if not rest else f"{_in(seconds // size * size, size)} {_in(rest, below)}"
+    return f"{seconds}s"
+
+
+def _in(seconds: int, size: int) -> str:
+    return f"{seconds // size}{ {86400: 'd', 3600: 'h', 60: 'm', 1: 's'}[size] }"

@@ -1,0 +1,273 @@
+"""What people and boxes may do to one pipeline: a policy for a monitor, an operator, a deployer.
+
+Which calls each command makes is checked by tests against the calls that were recorded. The ARNs an action
+takes are those of the Service Authorization Reference; what it does not tie to a resource is on ``*``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from fifo_cli.model.names import (
+    ALARM_ROLES,
+    FUNCTION_ROLES,
+    LIVE_ALIAS,
+    QUEUE_ROLES,
+    Names,
+    Place,
+)
+from fifo_cli.model.role_policies import POLICY_VERSION, Statement, allow, use_key
+
+if TYPE_CHECKING:
+    from fifo_cli.model.settings import Settings
+
+Audience = Literal["operator", "monitor", "deployer"]
+
+# None of these takes a resource.
+_LOOK_ANYWHERE: Final = [
+    "cloudwatch:GetMetricData",
+    "cloudwatch:GetMetricStatistics",
+    "events:ListRules",
+    "lambda:GetAccountSettings",
+    "lambda:ListEventSourceMappings",
+    "scheduler:ListSchedules",
+    "ssm:DescribeParameters",
+]
+
+
+def people_policy(settings: Settings, place: Place, audience: Audience) -> dict[str, Any]:
+    """Return the policy that the commands of an audience need, for this pipeline alone.
+
+    monitor: plan, depth, check, status, logs, keys list. operator: besides, whatever moves messages, reads
+    the stream, puts items, pauses and resumes. deployer: the monitor's, and deploy, destroy, rollback, keys
+    set.
+    """
+    arns = _Arns(settings, place)
+    statements = _monitor(arns)
+    if audience == "operator":
+        statements += _operator(settings, arns)
+    elif audience == "deployer":
+        statements += _deployer(arns)
+    if settings.queue.kms_key and audience != "monitor":
+        statements.append(use_key(place, settings.queue.kms_key))
+    return {"Version": POLICY_VERSION, "Statement": statements}
+
+
+class _Arns:
+    """The ARNs of a pipeline, by what actions are about."""
+
+    def __init__(self, settings: Settings, place: Place) -> None:
+        names = Names(settings.pipeline.name)
+        self.place = place
+        self.main, self.dlq, self.hold = (place.queue(names.queue(role)) for role in QUEUE_ROLES)
+        self.failures = place.queue(names.stream_failures)
+        self.fifo = [self.main, self.dlq, self.hold]
+        self.queues = [*self.fifo, self.failures]
+        self.table = place.table(settings.table.name)
+        self.stream = place.stream(settings.table.name)
+        self.functions = [place.function(names.function(role)) for role in FUNCTION_ROLES]
+        # With a colon and the version or alias.
+        self.qualified = [f"{arn}:*" for arn in self.functions]
+        self.worker = place.function(names.function("worker"))
+        self.live_worker = place.function(names.function("worker"), LIVE_ALIAS)
+        self.mappings = place.mapping("*")
+        self.roles = [place.role(names.function(role)) for role in FUNCTION_ROLES]
+        self.log_groups = [place.log_group(names.log_group(role)) for role in FUNCTION_ROLES]
+        self.rules = [place.rule(f"{names.pipeline}-*")]
+        self.schedules = [place.schedule(f"{names.pipeline}-*")]
+        self.alarms = [place.alarm(names.alarm(role)) for role in ALARM_ROLES]
+        self.parameters = sorted({place.parameter(name) for name in settings.parameters.values()})
+        self.by_way_of_ssm = {"StringEquals": {"kms:ViaService": f"ssm.{place.region}.amazonaws.com"}}
+
+
+def _monitor(arns: _Arns) -> list[Statement]:
+    return [
+        allow("LookAnywhere", _LOOK_ANYWHERE, "*"),
+        allow(
+            "LookAtQueues", ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListQueueTags"], *arns.queues
+        ),
+        allow("LookAtTable", ["dynamodb:DescribeTable", "dynamodb:ListTagsOfResource"], arns.table),
+        allow(
+            "LookAtFunctions",
+            [
+                "lambda:GetAlias",
+                "lambda:GetFunction",
+                "lambda:GetFunctionConcurrency",
+                "lambda:GetFunctionEventInvokeConfig",
+                "lambda:GetPolicy",
+                "lambda:ListTags",
+            ],
+            *arns.functions,
+            *arns.qualified,
+        ),
+        allow("LookAtMapping", ["lambda:GetEventSourceMapping", "lambda:ListTags"], arns.mappings),
+        allow(
+            "LookAtRoles",
+            ["iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
+            *arns.roles,
+        ),
+        allow(
+            "LookAtRules",
+            ["events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule"],
+            *arns.rules,
+        ),
+        allow("LookAtSchedules", ["scheduler:GetSchedule"], *arns.schedules),
+        allow("LookAtAlarms", ["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource"], *arns.alarms),
+        allow("FindLogs", ["logs:DescribeLogGroups"], arns.place.log_group("*")),
+        # IAM sees some of these with the ":*" of a group's streams, and some without.
+        allow(
+            "ReadLogs",
+            ["logs:FilterLogEvents", "logs:ListTagsForResource"],
+            *(form for arn in arns.log_groups for form in (arn, f"{arn}:*")),
+        ),
+    ]
+
+
+def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
+    take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
+    only_ours = {"ArnLike": {"lambda:FunctionArn": arns.functions}}
+    statements = [
+        allow("Take", take, *arns.queues),
+        allow("Send", ["sqs:SendMessage"], *arns.fifo),
+        allow(
+            "Redrive",
+            ["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"],
+            arns.dlq,
+        ),
+        allow("MarkMaintenance", ["sqs:TagQueue", "sqs:UntagQueue"], arns.main),
+        allow("Put", ["dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem"], arns.table),
+        allow(
+            "ReadStream",
+            ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+            arns.stream,
+        ),
+        allow("RunWorker", ["lambda:InvokeFunction"], arns.live_worker),
+        {
+            **allow("PauseEnqueuer", ["lambda:UpdateEventSourceMapping"], arns.mappings),
+            "Condition": only_ours,
+        },
+        allow("PauseWorker", ["events:DisableRule", "events:EnableRule"], *arns.rules),
+    ]
+    if settings.schedule.timezone:
+        statements += [
+            allow("PauseSchedules", ["scheduler:UpdateSchedule"], *arns.schedules),
+            _pass("PassToScheduler", arns.roles[1:], "scheduler.amazonaws.com"),
+        ]
+    if arns.parameters:
+        decrypt = allow("DecryptKeys", ["kms:Decrypt"], arns.place.key("*"))
+        statements += [
+            allow("ReadKeys", ["ssm:GetParameters"], *arns.parameters),
+            {**decrypt, "Condition": arns.by_way_of_ssm},
+        ]
+    return statements
+
+
+def _deployer(arns: _Arns) -> list[Statement]:
+    statements = [
+        allow(
+            "MakeQueues",
+            ["sqs:CreateQueue", "sqs:DeleteQueue", "sqs:SetQueueAttributes", "sqs:TagQueue"],
+            *arns.queues,
+        ),
+        allow(
+            "MakeTable",
+            [
+                "dynamodb:CreateTable",
+                "dynamodb:DeleteTable",
+                "dynamodb:Scan",
+                "dynamodb:TagResource",
+                "dynamodb:UpdateTable",
+            ],
+            arns.table,
+        ),
+        allow(
+            "MakeFunctions",
+            [
+                "lambda:AddPermission",
+                "lambda:CreateAlias",
+                "lambda:CreateFunction",
+                "lambda:DeleteAlias",
+                "lambda:DeleteFunction",
+                "lambda:ListVersionsByFunction",
+                "lambda:PublishVersion",
+                "lambda:PutFunctionConcurrency",
+                "lambda:PutFunctionEventInvokeConfig",
+                "lambda:RemovePermission",
+                "lambda:TagResource",
+                "lambda:UpdateAlias",
+                "lambda:UpdateFunctionCode",
+                "lambda:UpdateFunctionConfiguration",
+            ],
+            *arns.functions,
+            *arns.qualified,
+        ),
+        {
+            **allow(
+                "MakeMapping",
+                [
+                    "lambda:CreateEventSourceMapping",
+                    "lambda:DeleteEventSourceMapping",
+                    "lambda:UpdateEventSourceMapping",
+                ],
+                "*",
+            ),
+            "Condition": {"ArnLike": {"lambda:FunctionArn": [*arns.functions, *arns.qualified]}},
+        },
+        allow("TagMapping", ["lambda:TagResource"], arns.mappings),
+        allow(
+            "MakeRoles",
+            [
+                "iam:CreateRole",
+                "iam:DeleteRole",
+                "iam:DeleteRolePermissionsBoundary",
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
+                "iam:PutRolePermissionsBoundary",
+                "iam:PutRolePolicy",
+                "iam:TagRole",
+                "iam:UpdateAssumeRolePolicy",
+            ],
+            *arns.roles,
+        ),
+        _pass("PassRoles", arns.roles, "lambda.amazonaws.com", "scheduler.amazonaws.com"),
+        allow(
+            "MakeRules",
+            [
+                "events:DeleteRule",
+                "events:DisableRule",
+                "events:EnableRule",
+                "events:PutRule",
+                "events:PutTargets",
+                "events:RemoveTargets",
+                "events:TagResource",
+            ],
+            *arns.rules,
+        ),
+        allow(
+            "MakeSchedules",
+            ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:UpdateSchedule"],
+            *arns.schedules,
+        ),
+        allow(
+            "MakeAlarms",
+            ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
+            *arns.alarms,
+        ),
+        allow(
+            "MakeLogGroups",
+            ["logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"],
+            *(form for arn in arns.log_groups for form in (arn, f"{arn}:*")),
+        ),
+    ]
+    if arns.parameters:
+        encrypt = allow("EncryptKeys", ["kms:Encrypt", "kms:GenerateDataKey"], arns.place.key("*"))
+        statements += [
+            allow("SetKeys", ["ssm:AddTagsToResource", "ssm:PutParameter"], *arns.parameters),
+            {**encrypt, "Condition": arns.by_way_of_ssm},
+        ]
+    return statements
+
+
+def _pass(sid: str, roles: list[str], *services: str) -> Statement:
+    condition = {"StringEquals": {"iam:PassedToService": sorted(services)}}
+    return {**allow(sid, ["iam:PassRole"], *roles), "Condition": condition}

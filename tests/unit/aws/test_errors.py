@@ -1,0 +1,116 @@
+"""Every error of AWS's that a person can meet: the call, the resource, the reason and the next step."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from botocore import exceptions as boto
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fifo_cli.aws.errors import calling, explain
+from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
+
+RESOURCE = "queue orders.fifo"
+
+
+def answered(code: str, message: str = "said AWS", query_code: str = "") -> ClientError:
+    details: Any = {"Code": code, "Message": message}
+    details |= {"QueryErrorCode": query_code} if query_code else {}
+    return ClientError({"Error": details}, "GetQueueAttributes")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "told", "hint"),
+    [
+        ("ExpiredToken", AwsError, "the AWS credentials have expired", "aws sso login"),
+        ("ExpiredTokenException", AwsError, "the AWS credentials have expired", "aws sso login"),
+        ("InvalidClientTokenId", AwsError, "AWS does not know these credentials", "get-caller-identity"),
+        ("SignatureDoesNotMatch", AwsError, "refused the signature", "clock"),
+        ("RequestTimeTooSkewed", AwsError, "refused the signature", "clock"),
+        ("AccessDenied", AwsError, "permission denied (said AWS)", "permission"),
+        ("AccessDeniedException", AwsError, "permission denied (said AWS)", "permission"),
+        ("AWS.SimpleQueueService.NonExistentQueue", NotDeployedError, "does not exist", "--region"),
+        ("ResourceNotFoundException", NotDeployedError, "does not exist", "fifo-cli deploy"),
+        ("RequestThrottled", AwsError, "throttled", "wait a minute"),
+        ("ThrottlingException", AwsError, "throttled", "wait a minute"),
+        ("KmsAccessDenied", AwsError, "the encryption key refused", "KMS"),
+        ("KMSDisabledException", AwsError, "the encryption key refused", "KMS"),
+        ("SomethingNew", AwsError, "AWS refused: said AWS (SomethingNew)", "-vv"),
+    ],
+)
+def test_what_aws_answers_is_told_with_the_call_the_resource_and_the_next_step(
+    code: str, kind: type[FifoError], told: str, hint: str
+) -> None:
+    error = explain(answered(code), RESOURCE)
+
+    assert type(error) is kind
+    assert told in error.message
+    assert RESOURCE in error.message
+    assert "GetQueueAttributes" in error.message
+    assert hint in error.hint
+
+
+def test_the_modelled_name_of_an_sqs_error_counts_as_well_as_the_legacy_one() -> None:
+    error = explain(answered("Sender", query_code="QueueDoesNotExist"), RESOURCE)
+
+    assert isinstance(error, NotDeployedError)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told", "hint"),
+    [
+        (boto.NoCredentialsError(), AwsError, "no usable AWS credentials", "aws sso login"),
+        (boto.SSOTokenLoadError(error_msg="old"), AwsError, "sign-in is not usable", "aws sso login"),
+        (boto.UnauthorizedSSOTokenError(), AwsError, "sign-in is not usable", "aws sso login"),
+        (boto.ProfileNotFound(profile="x"), UsageError, "(x) could not be found", "list-profiles"),
+        (boto.NoRegionError(), UsageError, "no AWS region is set", "AWS_DEFAULT_REGION"),
+        (boto.InvalidRegionError(region_name="../x"), UsageError, "../x", "--region"),
+        (boto.EndpointConnectionError(endpoint_url="https://x"), AwsError, "could not be reached", "network"),
+        (
+            boto.ConnectTimeoutError(endpoint_url="https://x"),
+            AwsError,
+            "could not be reached (for queue orders.fifo)",
+            "network",
+        ),
+        (boto.ReadTimeoutError(endpoint_url="https://x"), AwsError, "could not be reached", "--endpoint-url"),
+        (boto.ParamValidationError(report="bad"), UsageError, "refused the call", "fifo.toml"),
+    ],
+)
+def test_what_keeps_us_from_aws_is_told_with_the_next_step(
+    error: BotoCoreError, kind: type[FifoError], told: str, hint: str
+) -> None:
+    explained = explain(error, RESOURCE)
+
+    assert type(explained) is kind
+    assert told in explained.message
+    assert hint in explained.hint
+
+
+def every_boto_error() -> list[type[BotoCoreError]]:
+    found = [one for _, one in inspect.getmembers(boto, inspect.isclass) if issubclass(one, BotoCoreError)]
+    assert len(found) > 80
+    return found
+
+
+@pytest.mark.parametrize("kind", every_boto_error(), ids=lambda kind: kind.__name__)
+def test_every_exception_of_botocore_becomes_one_of_ours_with_a_next_step(kind: type[BotoCoreError]) -> None:
+    class Anything(dict[str, Any]):
+        def __missing__(self, key: str) -> str:
+            return "x"
+
+    error = kind.__new__(kind)
+    Exception.__init__(error, kind.fmt.format_map(Anything()))
+
+    explained = explain(error, RESOURCE)
+
+    assert isinstance(explained, AwsError | UsageError)
+    assert explained.hint
+
+
+def test_the_error_of_a_call_names_what_it_was_about_and_keeps_its_cause() -> None:
+    with pytest.raises(AwsError, match=RESOURCE) as raised, calling(RESOURCE):
+        raise answered("AccessDenied")
+
+    assert isinstance(raised.value.__cause__, ClientError)

@@ -1,0 +1,161 @@
+"""What is a problem, how bad it is, and in which order problems are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fifo_cli.model.health import Counted, QueueKind, Unseen, Vitals, judge, rough, worst
+from fifo_cli.model.names import Names
+from fifo_cli.model.settings import Check
+
+NAMES = Names("orders")
+CHECK = Check(depth=(10, 100), age=(timedelta(minutes=15), timedelta(hours=1)), dlq=(1, 5))
+WELL = Vitals(worker="running", enqueuer="running")
+
+
+def queues(age: int | None = None, **totals: int) -> dict[QueueKind, Counted]:
+    kinds: tuple[QueueKind, ...] = ("main", "dlq", "hold", "stream_failures")
+    return {kind: Counted(kind, totals.get(kind, 0), 0, 0, age if kind == "main" else None) for kind in kinds}
+
+
+def judged(**changes: Any) -> list[tuple[str, str]]:
+    vitals = replace(WELL, **{"queues": queues(), **changes})
+    return [(problem.state, problem.text) for problem in judge(vitals, CHECK, NAMES)]
+
+
+def test_a_pipeline_with_empty_queues_and_running_functions_is_well() -> None:
+    assert judged() == []
+
+
+@pytest.mark.parametrize(
+    ("totals", "expected"),
+    [
+        ({"main": 9}, []),
+        ({"main": 10}, [("warning", "10 messages waiting")]),
+        ({"main": 99}, [("warning", "99 messages waiting")]),
+        ({"main": 100}, [("critical", "100 messages waiting")]),
+        ({"dlq": 1}, [("warning", "1 message in the DLQ")]),
+        ({"dlq": 5}, [("critical", "5 messages in the DLQ")]),
+        (
+            {"stream_failures": 1},
+            [("warning", "1 message in orders-stream-failures: stream records that were given up")],
+        ),
+        ({"hold": 2}, [("warning", "2 messages left in the hold queue")]),
+    ],
+)
+def test_a_number_is_a_problem_from_its_threshold_on(
+    totals: dict[str, int], expected: list[tuple[str, str]]
+) -> None:
+    assert judged(queues=queues(**totals)) == expected
+
+
+@pytest.mark.parametrize(
+    ("age", "state"), [(899, None), (900, "warning"), (3599, "warning"), (3600, "critical")]
+)
+def test_ages_count_for_the_oldest_message_and_for_the_stream(age: int, state: str | None) -> None:
+    assert [found for found, _ in judged(queues=queues(age=age, main=1))] == [state] * bool(state)
+    assert [found for found, _ in judged(iterator_age=age)] == [state] * bool(state)
+
+
+def test_an_age_that_is_said_of_an_empty_queue_is_none() -> None:
+    assert Vitals(queues=queues(age=999_999)).age == 0
+    assert judged(queues=queues(age=999_999)) == []
+
+
+def test_a_threshold_of_zero_does_not_make_an_empty_queue_a_problem() -> None:
+    check = CHECK.model_copy(update={"dlq": (0, 0), "depth": (0, 0)})
+
+    assert judge(replace(WELL, queues=queues()), check, NAMES) == ()
+    assert [one.state for one in judge(replace(WELL, queues=queues(dlq=1)), check, NAMES)] == ["critical"]
+
+
+@pytest.mark.parametrize(
+    ("feeds", "expected"),
+    [
+        ({"worker": "paused"}, ("warning", "the worker is paused")),
+        (
+            {"enqueuer": "paused"},
+            ("warning", "the enqueuer is paused; the stream forgets a record after 24 h"),
+        ),
+        ({"worker": "stopped"}, ("critical", "the worker is stopped: its reserved concurrency is 0")),
+        ({"worker": "missing"}, ("critical", "the worker has no schedule: nothing starts it")),
+        (
+            {"enqueuer": "missing"},
+            (
+                "critical",
+                "the enqueuer has no event source mapping: nothing starts it;"
+                " the stream forgets a record after 24 h",
+            ),
+        ),
+    ],
+)
+def test_what_is_not_fed_is_told(feeds: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert judged(**feeds) == [expected]
+
+
+def test_a_rebuild_is_critical_only_when_nobody_works_on_it() -> None:
+    assert judged(rebuild="merge")[0] == ("critical", "an in-order rebuild is unfinished: merge")
+    assert judged(rebuild="merge", maintenance="redrive by ada")[0][0] == "warning"
+
+
+def test_messages_on_hold_are_no_problem_while_maintenance_goes_on() -> None:
+    held = queues(hold=7)
+
+    assert [text for _, text in judged(queues=held, maintenance="redrive by ada")] == [
+        "maintenance is going on: redrive by ada"
+    ]
+
+
+def test_what_is_known_to_be_wrong_comes_before_what_is_not_known() -> None:
+    found = judged(
+        queues=queues(dlq=9, main=10), missing=("orders.fifo",), unseen=(Unseen("the age", "denied"),)
+    )
+
+    assert [state for state, _ in found] == ["critical", "critical", "warning", "unknown"]
+    assert found[-1] == ("unknown", "the age is not known: denied")
+
+
+def test_every_problem_but_what_is_not_known_says_what_to_do_next() -> None:
+    vitals = Vitals(
+        queues=queues(dlq=9, main=999, hold=1, stream_failures=1, age=9999),
+        missing=("x",),
+        iterator_age=9999,
+        worker="paused",
+        enqueuer="stopped",
+    )
+
+    found = judge(vitals, CHECK, NAMES)
+
+    assert len(found) == 9
+    assert all(problem.next for problem in found)
+
+
+def test_the_worst_state_is_critical_then_warning_then_unknown() -> None:
+    assert worst([]) == "ok"
+    assert worst(["ok", "unknown"]) == "unknown"
+    assert worst(["unknown", "warning", "ok"]) == "warning"
+    assert worst(["warning", "critical", "unknown"]) == "critical"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (61, "1m 1s"),
+        (3600, "1h"),
+        (3660, "1h 1m"),
+        (3601, "1h"),
+        (86_400, "1d"),
+        (90_000, "1d 1h"),
+        (-5, "0s"),
+        (400 * 86_400, "400d"),
+    ],
+)
+def test_durations_are_told_in_their_two_largest_units(seconds: int, text: str) -> None:
+    assert rough(timedelta(seconds=seconds)) == text

@@ -1,0 +1,162 @@
+"""check: the states, the codes, and AWS's refusals as UNKNOWN."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import AwsError
+from fifo_cli.model.health import Counted, Problem, State, Vitals
+from fifo_cli.model.names import Names
+from fifo_cli.model.settings import Settings
+from fifo_cli.operations.observing.check import CODES, CheckResult, check, unknown
+from fifo_cli.operations.observing.gathering import gather
+from fifo_cli.operations.observing.vitals import vital_questions, vitals_of
+
+NAMES = Names("orders")
+SETTINGS = Settings.model_validate(
+    {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}]}
+)
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        ([], 0),
+        (["warning"], 1),
+        (["critical"], 2),
+        (["unknown"], 3),
+        (["unknown", "warning"], 1),
+        (["unknown", "critical", "warning"], 2),
+    ],
+)
+def test_the_exit_code_is_that_of_the_worst_problem(states: list[State], code: int) -> None:
+    problems = tuple(Problem(state, state) for state in states)
+
+    assert CheckResult("orders", Vitals(), problems, {}).code == code
+
+
+def test_every_state_has_a_code_of_the_plugins() -> None:
+    assert CODES == {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+
+
+def test_a_check_that_could_not_ask_has_no_numbers_and_says_why() -> None:
+    document = unknown("orders", AwsError("the AWS credentials have expired", hint="sign in")).document()
+
+    assert (document["state"], document["code"], document["reached"]) == ("UNKNOWN", 3, False)
+    assert document["problems"] == [
+        {"state": "unknown", "text": "the AWS credentials have expired", "next": "sign in"}
+    ]
+    assert set(document["values"].values()) == {None}
+
+
+def answers(**changes: Any) -> Vitals:
+    """Put together what a pipeline answers that is well, but for some answers or failures by question."""
+    aws = Aws(Target(local=True))
+    questions = vital_questions(aws, SETTINGS, NAMES, None)  # type: ignore[arg-type]
+    usual: dict[str, Any] = {
+        "the depth of orders.fifo": Counted("orders.fifo", 2, 0, 0),
+        "the depth of orders-dlq.fifo": Counted("orders-dlq.fifo", 0, 0, 0),
+        "the depth of orders-hold.fifo": Counted("orders-hold.fifo", 0, 0, 0),
+        "the depth of orders-stream-failures": Counted("orders-stream-failures", 0, 0, 0),
+        "the age of messages and stream records": {"main_age": 12.7, "dlq_age": 99.0, "iterator_age": 2500.0},
+        "whether maintenance holds orders.fifo": {},
+        "whether schedule orders-1 is on": True,
+        "whether orders-enqueuer reads the stream": None,
+        "the reserved concurrency of orders-enqueuer": None,
+        "the reserved concurrency of orders-worker": 1,
+    }
+    assert set(questions) == set(usual)
+
+    def ask(found: Any) -> Any:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    given = {**usual, **changes}
+    return vitals_of(gather({name: partial(ask, found) for name, found in given.items()}), SETTINGS, NAMES)
+
+
+def test_the_vital_signs_are_put_together_from_the_answers() -> None:
+    vitals = answers()
+
+    assert (vitals.age, vitals.iterator_age) == (12, 2)
+    assert vitals.queues["dlq"].oldest_age is None, "an empty queue has no oldest message"
+    assert (vitals.worker, vitals.enqueuer) == ("running", "missing")
+    assert vitals.unseen == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "feed"),
+    [(True, "running"), (False, "paused"), (None, "missing"), (AwsError("denied"), None)],
+)
+def test_the_worker_is_as_its_schedules_are(answer: Any, feed: str | None) -> None:
+    vitals = answers(**{"whether schedule orders-1 is on": answer})
+
+    assert vitals.worker == feed
+    assert bool(vitals.unseen) == isinstance(answer, AwsError)
+
+
+def test_a_function_with_no_concurrency_is_stopped_whatever_starts_it() -> None:
+    vitals = answers(
+        **{"the reserved concurrency of orders-worker": 0, "the reserved concurrency of orders-enqueuer": 0}
+    )
+
+    assert (vitals.worker, vitals.enqueuer) == ("stopped", "stopped")
+
+
+def test_what_may_not_be_asked_is_unseen_with_the_reason() -> None:
+    vitals = answers(**{"the age of messages and stream records": AwsError("metrics: denied")})
+
+    assert [(one.what, one.reason) for one in vitals.unseen] == [
+        ("the age of messages and stream records", "metrics: denied")
+    ]
+    assert vitals.age is None
+
+
+def test_markers_come_from_the_tags_of_main() -> None:
+    tags = {"fifo-cli:maintenance": "redrive by ada", "fifo-cli:rebuild": "merge"}
+    vitals = answers(**{"whether maintenance holds orders.fifo": tags})
+
+    assert (vitals.maintenance, vitals.rebuild) == ("redrive by ada", "merge")
+
+
+@pytest.fixture
+def hanging() -> Iterator[Aws]:
+    """AWS where no call ever returns until the test ends."""
+    aws, gate = Aws(Target(local=True)), threading.Event()
+
+    def hang(**_: Any) -> None:
+        gate.wait(20)
+        raise RuntimeError("the test is over")  # else it would go on to AWS
+
+    for client in (aws.client("sqs"), aws.client("cloudwatch"), aws.client("events"), aws.client("lambda")):
+        client.meta.events.register("before-send", hang)
+    yield aws
+    gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "gather":
+            thread.join(20)
+
+
+def test_a_check_ends_in_time_though_aws_does_not_answer(hanging: Aws) -> None:
+    result = check(hanging, SETTINGS, SETTINGS.check, limit=0.3)
+
+    assert (result.state, result.code) == ("unknown", 3)
+    assert result.problems[0].text == "no answer within 0.3 s"
+
+
+def test_thresholds_are_numbers_with_ages_in_seconds() -> None:
+    result = replace(check_result(), thresholds={})
+    assert result.thresholds == {}
+    assert check_result().thresholds == {"depth": (1000, 10_000), "age": (900, 3600), "dlq": (1, 10)}
+
+
+def check_result() -> CheckResult:
+    return unknown("orders", AwsError("x"), SETTINGS.check)

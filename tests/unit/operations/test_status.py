@@ -1,0 +1,212 @@
+"""status: next runs, drift as far as it may be seen, and the verdict."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
+from fifo_cli.model.health import Counted
+from fifo_cli.model.names import Names, Place
+from fifo_cli.model.settings import Project, Settings
+from fifo_cli.operations.observing import status as operation
+from fifo_cli.operations.observing.drift import Drift, ResourceState
+from fifo_cli.operations.observing.gathering import Gathered
+from fifo_cli.operations.observing.runs import Runs, Stuck, WorkerRun
+from fifo_cli.operations.observing.status import StatusResult, rate_of, reckon_next_runs
+from fifo_cli.operations.provisioning.keys import Key, Keys
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+NAMES = Names("orders")
+PLACE = Place("123456789012", "eu-west-1")
+
+
+def settings(**tables: Any) -> Settings:
+    return Settings.model_validate(
+        {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}], **tables}
+    )
+
+
+def scheduled(*expressions: str) -> Settings:
+    return settings(schedule={"expressions": list(expressions)})
+
+
+@pytest.mark.parametrize(
+    ("expression", "period"),
+    [
+        ("rate(1 minute)", timedelta(minutes=1)),
+        ("rate(5 minutes)", timedelta(minutes=5)),
+        ("rate(1 hour)", timedelta(hours=1)),
+        ("rate(30 days)", timedelta(days=30)),
+        ("cron(0 18 ? * MON-FRI *)", None),
+    ],
+)
+def test_the_period_of_a_rate_is_known(expression: str, period: timedelta | None) -> None:
+    assert rate_of(expression) == period
+
+
+def test_the_runs_of_cron_are_exact() -> None:
+    found = reckon_next_runs(scheduled("cron(0 18 ? * MON-FRI *)"), None, now=NOW)
+
+    assert [f"{run:%a %d %H:%M}" for run in found.times] == ["Fri 02 18:00", "Mon 05 18:00", "Tue 06 18:00"]
+    assert not found.estimated
+
+
+def test_the_runs_of_a_rate_are_reckoned_from_the_last_one() -> None:
+    found = reckon_next_runs(scheduled("rate(5 minutes)"), NOW - timedelta(minutes=12), now=NOW)
+
+    assert [(run - NOW).total_seconds() / 60 for run in found.times] == [3, 8, 13]
+    assert found.estimated
+
+
+def test_the_next_run_of_a_rate_that_never_ran_is_not_known() -> None:
+    assert reckon_next_runs(scheduled("rate(5 minutes)"), None, now=NOW).times == ()
+
+
+def test_runs_of_several_expressions_are_merged() -> None:
+    both = scheduled("rate(4 hours)", "cron(0 14 * * ? *)")
+
+    found = reckon_next_runs(both, NOW - timedelta(hours=1), now=NOW, count=4)
+
+    assert [f"{run:%d %H}" for run in found.times] == ["02 14", "02 15", "02 19", "02 23"]
+
+
+def gathered(
+    *,
+    main: int = 0,
+    resources: tuple[ResourceState, ...] = (ResourceState("queue", "orders.fifo", "ok"),),
+    runs: Runs = Runs(),  # noqa: B008 - frozen
+    keys: Keys = Keys(()),  # noqa: B008 - frozen
+    schedule: bool | None = True,
+    failures: dict[str, AwsError] | None = None,
+) -> Gathered:
+    failures = failures or {}
+    answers: dict[str, Any] = {
+        "the account": PLACE,
+        **{
+            f"the depth of {name}": Counted(name, main if name == "orders.fifo" else 0, 0, 0)
+            for name in ("orders.fifo", "orders-dlq.fifo", "orders-hold.fifo", "orders-stream-failures")
+        },
+        "the age of messages and stream records": {},
+        "whether maintenance holds orders.fifo": {},
+        "whether schedule orders-1 is on": schedule,
+        "whether orders-enqueuer reads the stream": None,
+        "the worker's last runs": runs,
+        "which keys are set": keys,
+        "drift": Drift(resources),
+    }
+    return Gathered({name: one for name, one in answers.items() if name not in failures}, failures)
+
+
+OTHERS = {"the account", "the worker's last runs", "which keys are set", "drift"}
+
+
+def part(found: Gathered, *, others: bool) -> Gathered:
+    return Gathered(
+        {name: one for name, one in found.answers.items() if (name in OTHERS) == others},
+        {name: one for name, one in found.failures.items() if (name in OTHERS) == others},
+    )
+
+
+def judged(found: Gathered, given: Settings | None = None) -> StatusResult:
+    vital, others = part(found, others=False), part(found, others=True)
+    return operation._put_together(vital, others, given or settings(), NAMES, NOW)
+
+
+def told(found: Gathered, given: Settings | None = None) -> list[str]:
+    texts = [problem.text for problem in judged(found, given).problems]
+    return [text for text in texts if not text.startswith("the enqueuer has no")]
+
+
+def test_a_missing_key_is_critical_and_says_how_to_set_it() -> None:
+    result = judged(gathered(keys=Keys((Key("api_key", "/orders/api-key"), Key("other", "/o", exists=True)))))
+
+    found = [problem for problem in result.problems if "key" in problem.text]
+    assert [(one.state, one.text, one.next) for one in found] == [
+        (
+            "critical",
+            "key api_key is missing: parameter /orders/api-key does not exist",
+            "fifo-cli keys set api_key",
+        )
+    ]
+
+
+def test_drift_is_told_by_kind_of_fault_and_long_lists_are_cut() -> None:
+    resources = (
+        *(ResourceState("queue", f"q{number}", "drift") for number in range(5)),
+        ResourceState("role", "r", "missing"),
+        ResourceState("function", "f", "foreign", reason="belongs to the pipeline 'other'"),
+        ResourceState("rule", "orders-2", "surplus"),
+        ResourceState("alias", "a", "ok"),
+    )
+
+    assert told(gathered(resources=resources)) == [
+        "missing: role r",
+        "not this pipeline's: function f",
+        "not as in fifo.toml: queue q0, queue q1, queue q2 and 3 more",
+    ]
+
+
+def test_a_head_that_waits_is_told_unless_the_queue_is_empty() -> None:
+    runs = Runs((WorkerRun(NOW, 1, 0, 0, 1),), (Stuck("m1", "ada", NOW, error="the API answered 503"),))
+
+    assert told(gathered(main=1, runs=runs)) == ["group ada waits for its head: the API answered 503"]
+    assert told(gathered(main=0, runs=runs)) == []
+
+
+def test_a_run_that_failed_as_a_whole_is_critical() -> None:
+    runs = Runs((WorkerRun(NOW, error="Task timed out after 60.00 seconds"),))
+
+    assert told(gathered(runs=runs)) == ["the worker's last run failed: Task timed out after 60.00 seconds"]
+
+
+@pytest.mark.parametrize(("minutes", "silent"), [(6, False), (9, False), (11, True), (300, True)])
+def test_a_worker_that_should_have_run_and_did_not_is_told(minutes: int, silent: bool) -> None:
+    runs = Runs((WorkerRun(NOW - timedelta(minutes=minutes), 0, 0, 0, 0),))
+
+    assert bool(told(gathered(main=1, runs=runs))) == silent
+    assert told(gathered(main=0, runs=runs)) == []
+    assert told(gathered(main=1, runs=runs, schedule=False)) == ["the worker is paused"]
+
+
+def test_what_may_not_be_seen_is_listed_and_the_rest_is_judged() -> None:
+    failures = {
+        name: AwsError(f"{name}: denied") for name in ("the worker's last runs", "which keys are set")
+    }
+    found = gathered(
+        resources=(ResourceState("role", "orders-worker", "unknown", reason="iam:GetRole denied"),),
+        failures=failures,
+    )
+
+    document = judged(found).document()
+
+    assert [(one["what"], one["reason"]) for one in document["unseen"]] == [
+        ("the worker's last runs", "the worker's last runs: denied"),
+        ("which keys are set", "which keys are set: denied"),
+        ("role orders-worker", "iam:GetRole denied"),
+    ]
+    assert document["keys"] is None
+    assert document["verdict"]["state"] == "critical"  # the mapping that is missing is seen all the same
+
+
+def test_exit_code_and_verdict_agree() -> None:
+    well = gathered()
+    well = Gathered({**well.answers, "whether orders-enqueuer reads the stream": _Mapping()}, {})
+
+    assert (judged(well).state, judged(well).exit_code) == ("ok", ExitCode.OK)
+    assert judged(gathered()).exit_code is ExitCode.ATTENTION
+
+
+class _Mapping:
+    enabled = True
+
+
+def test_a_pipeline_of_which_nothing_exists_is_not_deployed(tmp_path: Path) -> None:
+    project = Project(settings(), tmp_path / "fifo.toml")
+    with mock_aws(), pytest.raises(NotDeployedError, match=r"orders\.fifo does not exist"):
+        operation.status(Aws(Target(local=True, region="eu-west-1")), project, now=lambda: NOW)
