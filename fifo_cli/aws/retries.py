@@ -22,7 +22,7 @@ def announce_retries(client: BaseClient, listener: Listener) -> None:
     config: Any = client.meta.config
 
     def told(*, operation: Any, attempts: int, response: Any, caught_exception: Any, **_: Any) -> None:
-        retries: Any = getattr(client.meta.config, "retries", None) or {}
+        retries = config.retries or {}
         reason = _reason(response, caught_exception)
         if reason and attempts < int(retries.get("total_max_attempts", 1)):
             listener(Waiting(client.meta.service_model.service_name, f"{operation.name} again: {reason}"))

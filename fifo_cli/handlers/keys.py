@@ -52,7 +52,7 @@ class Keys:
                 self._read()
 
     def redact(self, text: str) -> str:
-        """Blot out every value ever read, as it is and as JSON, URLs, HTML, Python and base64 would spell it."""
+        """Blot out every value ever read, as it is and as JSON, URLs, HTML, Python, base64 spell it."""
         with self._lock:
             spellings = {form for value in self._seen for form in _spellings(value)}
         for spelling in sorted(spellings, key=len, reverse=True):

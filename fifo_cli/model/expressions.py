@@ -11,7 +11,7 @@ from jmespath.functions import Functions
 
 
 def fault_of(expression: str) -> str | None:
-    """Return what is wrong with an expression, or None; unknown functions would fail only on the first item."""
+    """Return what is wrong with an expression, or None: a wrong call would fail on the first item only."""
     try:
         parsed = jmespath.compile(expression).parsed
     except JMESPathError as error:

@@ -84,7 +84,7 @@ class _Api:
 def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None] = lambda: None) -> Verdict:
     """Tell the whole story and return what the check found; leaves nothing running and no file behind.
 
-    ``before_cleanup`` is called when all is told or it was interrupted: nothing should interrupt from then on.
+    ``before_cleanup`` is called when all is told, or on an interrupt: none should come after it.
     """
     total = len(items.entries)
     api = _Api(secrets.token_hex(16), lambda accepted: teller.progress("delivered", accepted, total))
