@@ -175,6 +175,11 @@ def _drain(
     cli.emit(result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run))
     if result.complaint is not None:
         raise result.complaint
+    if not result.results and result.remaining:
+        cli.console.tell(
+            "the queue is not empty, but gave nothing out: another consumer holds the head of the line, or"
+            " one that was killed did; it is free when that run ends, or when the visibility timeout is over"
+        )
     return result.exit_code
 
 

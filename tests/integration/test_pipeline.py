@@ -285,6 +285,15 @@ def test_interrupted_the_message_in_hand_is_finished_and_the_rest_given_back(lin
     assert (flow.ids(), flow.main.counts().visible) == (["o00"], 2)
 
 
+def test_drain_says_when_a_consumer_holds_the_line(line):
+    flow = line()
+    flow.put(*orders(2))
+    flow.main.receive(count=1, visibility=60, wait=0)
+    ran = flow.project.local("drain", "--all", "-o", "json").ok()
+    assert (ran.json()["received"], ran.json()["remaining"]) == (0, 2)
+    assert "another consumer holds the head" in ran.err
+
+
 def test_two_drains_at_once_deliver_each_message_once_and_in_order(line):
     flow = line()
     flow.put(*orders(40, "a", "b", "c", "d"))
@@ -439,7 +448,9 @@ def to_request(body, attributes, keys):
         }
 
     def test_that_cannot_be_imported_is_a_configuration_error(self, flow):
-        (flow.project.folder / "code" / "mine.py").write_text("import nothing_like_this\n")
+        (flow.project.folder / "code" / "mine.py").write_text(
+            "import nothing_like_this\n\nto_message = to_request = print\n"
+        )
         ran = flow.project.local("drain", "--count", "1")
         assert (ran.code, ran.out) == (2, "")
         assert "nothing_like_this" in ran.err
