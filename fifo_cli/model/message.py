@@ -41,6 +41,7 @@ class Message:
     receives: int
     body: str
     attributes: Mapping[str, Attribute]
+    trace_header: str | None = None  # X-Ray's, a system attribute of the message
 
     @property
     def order(self) -> tuple[int, str]:
@@ -48,7 +49,8 @@ class Message:
         return (int(self.sequence_number or "0"), self.sent_at)
 
     def document(self) -> dict[str, Any]:
-        """Return the contract's JSON."""
+        """Return the contract's JSON; ``trace_header`` is in it only if the message has one."""
+        traced = {} if self.trace_header is None else {"trace_header": self.trace_header}
         return {
             "message_id": self.message_id,
             "group": self.group,
@@ -60,6 +62,7 @@ class Message:
             "receives": self.receives,
             "body": self.body,
             "attributes": {name: attribute.document() for name, attribute in self.attributes.items()},
+            **traced,
         }
 
     def filtered_document(self) -> dict[str, Any]:
@@ -103,5 +106,6 @@ def from_sqs(raw: MessageTypeDef, queue: QueueRole) -> ReceivedMessage:
             name: Attribute(value["DataType"], value.get("StringValue", value.get("BinaryValue", "")))
             for name, value in raw.get("MessageAttributes", {}).items()
         },
+        trace_header=system.get("AWSTraceHeader"),
     )
     return ReceivedMessage(message, raw["ReceiptHandle"])

@@ -6,6 +6,8 @@ a :class:`Request` and says what happens to it; ``on`` makes the usual rules:
     proxy.rule = on("SendMessageBatch", nth=2, do=DropAnswer())      # sent, but the client never knows
     proxy.rule = on(nth=7, do=Kill(after=True))                      # kill -9 the client at its 7th call
     proxy.rule = on("SendMessageBatch", do=RefuseEntries(position(0)))
+
+``proxy.edit`` may change what is forwarded: ``hidden(2)`` makes every receive hide for two seconds only.
 """
 
 from __future__ import annotations
@@ -140,8 +142,21 @@ def position(*positions: int) -> Callable[[int, Mapping[str, Any]], bool]:
     return lambda place, entry: place in positions
 
 
+def hidden(seconds: int) -> Callable[[Request], bytes]:
+    """Make an edit by which nothing received is hidden for longer, so that what a crash left soon is seen."""
+
+    def edit(request: Request) -> bytes:
+        if request.action != "ReceiveMessage":
+            return request.body
+        document = request.json()
+        document["VisibilityTimeout"] = min(seconds, document.get("VisibilityTimeout", seconds))
+        return json.dumps(document).encode()
+
+    return edit
+
+
 class Proxy:
-    """The proxy; ``rule`` may be replaced at any time, ``counts`` holds requests by action."""
+    """The proxy; ``rule`` and ``edit`` may be replaced at any time, ``counts`` holds requests by action."""
 
     def __init__(self, upstream: str, rule: Rule = forward_all) -> None:
         address = urlsplit(upstream)
@@ -149,6 +164,7 @@ class Proxy:
         assert address.port is not None
         self.upstream = (address.hostname, address.port)
         self.rule = rule
+        self.edit: Callable[[Request], bytes] = lambda request: request.body
         self.killed: list[int] = []
         self._faults: list[BaseException] = []
         self._lock = threading.Lock()
@@ -222,8 +238,9 @@ class Proxy:
         pid = kill.pid or pid_of_connection(request.client_port, self._server.server_port)
         if pid is None or pid == os.getpid():
             raise AssertionError(f"Kill: {request.action} came from process {pid}, which must not be killed")
-        os.kill(pid, kill.number)
+        # Noted first: on a busy machine a test may see the process dead before this thread goes on.
         self.killed.append(pid)
+        os.kill(pid, kill.number)
 
 
 def _action(method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
@@ -292,7 +309,7 @@ class _Handler(LoopbackHandler):
             return self._answer(request, action.then) if self.server.pause(action.seconds) else None
         match action:
             case Pass():
-                return self._forward(request, request.body)
+                return self._forward(request, self.server.proxy.edit(request))
             case AwsError():
                 return _error(request, action)
             case RefuseEntries():
@@ -300,10 +317,10 @@ class _Handler(LoopbackHandler):
             case Drop():
                 pass
             case DropAnswer():
-                self._forward(request, request.body)
+                self._forward(request, self.server.proxy.edit(request))
             case Kill():
                 if action.after:
-                    self._forward(request, request.body)
+                    self._forward(request, self.server.proxy.edit(request))
                 self.server.proxy._kill(request, action)
             case _:
                 assert_never(action)

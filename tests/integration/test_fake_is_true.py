@@ -1,17 +1,18 @@
-"""The in-memory queue of the unit tests keeps a real service's rules: the same tests for both."""
+"""The in-memory queue and the lean service keep a real service's rules: the same tests for all."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.session import Aws
+from fifo_cli.aws.session import Aws, Target
 from tests.bed import new_name
 from tests.fakes import Clock, FakeSqs
+from tests.integration.lean_sqs import lean_sqs
 
 
 class Subject:
@@ -57,12 +58,18 @@ class Subject:
         return self.sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
 
 
-@pytest.fixture(params=["fake", "real"])
-def queue(request: pytest.FixtureRequest, clients: Aws) -> Subject:
+@pytest.fixture(scope="module")
+def lean() -> Iterator[Aws]:
+    with lean_sqs() as endpoint:
+        yield Aws(Target(endpoint_url=endpoint, local=True))
+
+
+@pytest.fixture(params=["fake", "lean", "real"])
+def queue(request: pytest.FixtureRequest, clients: Aws, lean: Aws) -> Subject:
     if request.param == "fake":
         clock = Clock()
         return Subject(FakeSqs(clock, "q"), "q", clock.sleep)
-    sqs = clients.client("sqs")
+    sqs = (clients if request.param == "real" else lean).client("sqs")
     url = sqs.create_queue(QueueName=f"{new_name()}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     return Subject(sqs, url, time.sleep)
 

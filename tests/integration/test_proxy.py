@@ -54,7 +54,7 @@ def through(proxy: Proxy) -> Aws:
 def once(proxy: Proxy) -> Any:
     """An SQS client through the proxy that never repeats a call."""
     aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
-    return aws._session.client(
+    return aws._session.create_client(
         "sqs", endpoint_url=proxy.endpoint, config=_config(retries={"total_max_attempts": 1})
     )
 

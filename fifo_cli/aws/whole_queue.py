@@ -1,0 +1,44 @@
+"""What concerns a queue as a whole: the largest message it takes, and emptying it at one blow."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, explain
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.model.limits import MESSAGE_BYTES_MAX
+
+
+def max_message_bytes(aws: Aws, queue: Queue) -> int:
+    """Ask for the queue's own limit; one made before 2025 may keep 256 KiB."""
+    with calling(queue.name):
+        answer = aws.client("sqs").get_queue_attributes(
+            QueueUrl=queue.url, AttributeNames=["MaximumMessageSize"]
+        )
+    return int(answer.get("Attributes", {}).get("MaximumMessageSize", MESSAGE_BYTES_MAX))
+
+
+def feeders(aws: Aws, queue: Queue) -> list[str]:
+    """Return the names of the queues that dead-letter into this one; none where the service cannot tell."""
+    try:
+        pages = aws.client("sqs").get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=queue.url)
+        return sorted(url.rpartition("/")[2] for page in pages for url in page.get("queueUrls", []))
+    except ClientError as error:
+        if "InvalidAction" in error_codes(error):  # the embedded stack
+            return []
+        raise explain(error, queue.name) from error
+
+
+def purge_queue(aws: Aws, queue: Queue) -> bool:
+    """Delete every message for good; False if the queue was purged within the last minute.
+
+    SQS takes up to 60 s to do it, and may delete what is sent meanwhile (API Reference, PurgeQueue).
+    """
+    try:
+        aws.client("sqs").purge_queue(QueueUrl=queue.url)
+    except ClientError as error:
+        if any("PurgeQueueInProgress" in code for code in error_codes(error)):
+            return False
+        raise explain(error, queue.name) from error
+    return True

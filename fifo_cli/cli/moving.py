@@ -1,0 +1,221 @@
+"""The commands that move messages between the queues: redrive, park."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fifo_cli.cli.command import Commands, Impact, command
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.progress import paced
+from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.moving.park import Park
+    from fifo_cli.operations.moving.redrive import Redrive, RedriveOptions
+
+Force = Annotated[bool, typer.Option("--force", help="Go on in spite of another's maintenance marker.")]
+MaxRate = Annotated[
+    float | None, typer.Option("--max-rate", min=0.001, metavar="R", help="At most R messages a second.")
+]
+
+
+class EngineName(StrEnum):
+    """Who moves the messages."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    CLIENT = "client"
+
+
+def register(app: Commands) -> None:
+    """Add the commands to the program."""
+    command(
+        app,
+        "redrive",
+        impact=Impact.MOVES,
+        examples=[
+            "fifo-cli redrive --dry-run",
+            "fifo-cli redrive --filter 'receives > `3`' --max-rate 10",
+            "fifo-cli redrive --in-order",
+        ],
+    )(_redrive)
+    command(
+        app,
+        "park",
+        impact=Impact.MOVES,
+        examples=["fifo-cli park --dry-run", "fifo-cli park --group customer-7 --reason 'see ticket 123'"],
+    )(_park)
+
+
+def _redrive(
+    cli: Cli,
+    *,
+    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this message; may be repeated.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="ID", help="Only this message group.")
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="JMESPATH", help="Only messages for which this is true; body is parsed."
+        ),
+    ] = None,
+    in_order: Annotated[
+        bool,
+        typer.Option("--in-order", help="Everything, each message back in its old place; pauses the flow."),
+    ] = False,
+    same_group_batches: Annotated[
+        bool,
+        typer.Option("--same-group-batches", help="Faster for few groups; a refusal may then break order."),
+    ] = False,
+    engine: Annotated[
+        EngineName,
+        typer.Option("--engine", metavar="auto|native|client", help="SQS's own move task, or this program."),
+    ] = EngineName.AUTO,
+    max_rate: MaxRate = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
+    force: Force = False,
+) -> ExitCode:
+    """Move messages from the DLQ back to main.
+
+    They go to the end of main, behind newer messages of their groups; --in-order puts each back in its old
+    place. Nothing is lost if it is interrupted anywhere: run it again. Exits 1 if a message stayed behind.
+    """
+    from fifo_cli.cli.expressions import check_expression
+    from fifo_cli.operations.moving.redrive import Engine, RedriveOptions
+
+    check_expression("--filter", filter_)
+    options = RedriveOptions(
+        count=count,
+        ids=frozenset(ids or ()),
+        group=group,
+        expression=filter_,
+        same_group_batches=same_group_batches,
+        engine=Engine(engine.value),
+        max_rate=max_rate,
+    )
+    if in_order:
+        return _redrive_in_order(cli, options, dry_run=dry_run, force=force)
+    return _redrive_to_the_end(cli, options, dry_run=dry_run, force=force)
+
+
+def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
+    from fifo_cli.operations.moving.redrive import Redrive
+    from fifo_cli.render.moving import redrive_preview, redrive_text
+
+    redrive = Redrive(cli.aws, cli.names, options, paced(cli.console))
+    if dry_run:
+        preview = redrive.preview(force=force)
+        return cli.emit(preview, lambda: redrive_preview(preview.document(), width=cli.console.width))
+    if not cli.options.yes:
+        _ask_redrive(cli, redrive)
+    with cli.stopping() as stop:
+        result = redrive.perform(force=force, stopped=stop.is_set)
+    cli.emit(
+        result,
+        lambda: redrive_text(
+            result.document(),
+            notes=result.notes,
+            concerns=result.concerns,
+            source=redrive.dlq.name,
+            target=redrive.main.name,
+        ),
+    )
+    _tell_concerns(cli, [*result.notes, *result.concerns])
+    if result.complaint is not None:
+        raise result.complaint
+    return result.exit_code
+
+
+def _ask_redrive(cli: Cli, redrive: Redrive) -> None:
+    from fifo_cli.render.moving import order_note
+    from fifo_cli.render.text import count
+
+    total, behind = redrive.waiting()
+    which = "" if redrive.options.selection.everything else "those selected of "
+    most = "" if redrive.options.count is None else f"at most {redrive.options.count} of "
+    cli.confirm(
+        f"move {most}{which}{count(total, 'message')} from {redrive.dlq.name} to {redrive.main.name}\n"
+        f"{order_note(redrive.main.name, behind)}"
+    )
+
+
+def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
+    from fifo_cli.cli.rebuilding import redrive_in_order
+
+    if options.only_client:
+        raise UsageError(
+            f"--in-order is about everything in the DLQ and main, so {', '.join(options.only_client)} cannot"
+            " be combined with it",
+            hint="leave out one or the other",
+        )
+    return redrive_in_order(cli, dry_run=dry_run, force=force)
+
+
+def _park(
+    cli: Cli,
+    *,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Park so many.")] = 1,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="ID", help="The head of this message group.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the message.")
+    ] = "parked by hand",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be parked.")] = False,
+    force: Force = False,
+) -> ExitCode:
+    """Move the head of the line to the DLQ by hand.
+
+    The group goes on without it. Exits 1 if there were fewer messages than asked for.
+    """
+    from fifo_cli.operations.moving.park import Park
+    from fifo_cli.render.moving import park_text
+
+    park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
+    if dry_run:
+        result = park.preview(force=force)
+    else:
+        if not cli.options.yes:
+            _ask_park(cli, park)
+        with cli.stopping() as stop:
+            result = park.perform(force=force, stopped=stop.is_set)
+    cli.emit(
+        result,
+        lambda: park_text(
+            result.document(), concerns=result.concerns, dry_run=dry_run, width=cli.console.width
+        ),
+    )
+    _tell_concerns(cli, result.concerns)
+    if result.complaint is not None:
+        raise result.complaint
+    return result.exit_code
+
+
+def _ask_park(cli: Cli, park: Park) -> None:
+    from fifo_cli.render.text import count
+
+    total = park.main.counts().total
+    whose = f"group {park.group} in " if park.group is not None else ""
+    first = "the first message" if park.count == 1 else f"the first {count(park.count, 'message')}"
+    cli.confirm(
+        f"move {first} of {whose}{park.main.name}"
+        f" ({count(total, 'message')}) to {park.dlq.name}\n"
+        "Order: the rest of each group goes on without them."
+    )
+
+
+def _tell_concerns(cli: Cli, said: list[str] | tuple[str, ...]) -> None:
+    """Say on stderr what the JSON has no place for; the table has it already."""
+    from fifo_cli.cli.options import Output
+    from fifo_cli.render.text import printable
+
+    if cli.options.output is not Output.TABLE:
+        for one in said:
+            cli.console.tell(printable(one))

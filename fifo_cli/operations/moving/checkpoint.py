@@ -1,0 +1,174 @@
+"""What of a file is in its queue already: a list beside it, each entry on disk before it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from fifo_cli.errors import UsageError
+from fifo_cli.operations.moving.files import (
+    DiskSet,
+    FileError,
+    lock_file,
+    open_for_append,
+    sync_folder,
+    write_all,
+)
+
+SUFFIX: Final = ".loaded"
+_HEADER: Final = re.compile(r"fifo-cli load 1 ([0-9a-f]{16})")
+_ENTRY: Final = re.compile(r"[0-9a-f]{64}")
+_SALT_BYTES: Final = 8
+_ENTRY_BYTES_MAX: Final = 128
+
+
+class Checkpoint(Protocol):
+    """Which lines were sent. ``salt`` makes the deduplication ids of one checkpoint differ from another's."""
+
+    @property
+    def salt(self) -> str:
+        """A text that is the same for every run that continues the checkpoint."""
+
+    def __contains__(self, digest: str) -> bool:
+        """Say whether the line of this digest was sent by an earlier run."""
+
+    def add(self, digests: Iterable[str]) -> None:
+        """Remember lines for good; raises FileError if that fails."""
+
+
+class NoCheckpoint:
+    """For stdin, which no second run can read again."""
+
+    salt: Final = ""
+
+    def __contains__(self, digest: str) -> bool:
+        return False
+
+    def add(self, digests: Iterable[str]) -> None:
+        """Remember nothing."""
+
+
+class FileCheckpoint:
+    """A file with a line for each line that was sent: its digest. A crash tears the last one at most."""
+
+    def __init__(self, path: Path, descriptor: int, salt: str, earlier: DiskSet) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._salt = salt
+        self._earlier = earlier
+
+    @property
+    def salt(self) -> str:
+        return self._salt
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._earlier
+
+    def add(self, digests: Iterable[str]) -> None:
+        """Write and fsync; the queue has these messages, so a failure is told with what it means."""
+        start = os.lseek(self._descriptor, 0, os.SEEK_END)
+        try:
+            write_all(self._descriptor, "".join(f"{digest}\n" for digest in digests).encode())
+            os.fsync(self._descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, start)
+            raise FileError(
+                f"{self.path} cannot be written: {error.strerror}; the last messages sent are not in it",
+                hint="make room and run it again within five minutes: until then SQS suppresses the copies",
+            ) from error
+
+
+@contextlib.contextmanager
+def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
+    """Open or make the checkpoint beside ``file``; locked while it is open.
+
+    Raises UsageError if it cannot be written or is something else, BusyError if another run has it.
+    """
+    path = file.with_name(file.name + SUFFIX)
+    descriptor, _ = open_for_append(path)
+    earlier = DiskSet()
+    try:
+        lock_file(descriptor, path)
+        salt = _read(path, descriptor, earlier)
+        if salt is None:
+            salt = secrets.token_hex(_SALT_BYTES)
+            _begin(path, descriptor, salt)
+        yield FileCheckpoint(path, descriptor, salt, earlier)
+    finally:
+        earlier.close()
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def peek_checkpoint(file: Path) -> Iterator[Checkpoint]:
+    """Read the checkpoint beside ``file``, if there is one, and change nothing."""
+    path = file.with_name(file.name + SUFFIX)
+    earlier = DiskSet()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        earlier.close()
+        if not isinstance(error, FileNotFoundError):
+            raise _unreadable(path, error) from error
+        yield NoCheckpoint()
+        return
+    try:
+        try:
+            salt = _read(path, descriptor, earlier, repair=False)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        yield FileCheckpoint(path, descriptor, salt or "", earlier)
+    finally:
+        earlier.close()
+        os.close(descriptor)
+
+
+def _read(path: Path, descriptor: int, earlier: DiskSet, *, repair: bool = True) -> str | None:
+    """Read salt and entries, and cut off a torn end; None if nothing whole is in the file."""
+    salt, end = None, 0
+    with os.fdopen(os.dup(descriptor), "rb") as lines:
+        for number, line in enumerate(iter(lambda: lines.readline(_ENTRY_BYTES_MAX), b""), 1):
+            text = line.decode("ascii", "replace").rstrip("\n")
+            known = (_HEADER if number == 1 else _ENTRY).fullmatch(text)
+            if known is None or not line.endswith(b"\n"):
+                _refuse_unless_torn(path, line, last=not lines.peek(1))
+                break
+            if number == 1:
+                salt = known[1]
+            else:
+                earlier.add(text)
+            end += len(line)
+    if repair and os.fstat(descriptor).st_size > end:
+        os.ftruncate(descriptor, end)
+    return salt
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read: {error.strerror}; nothing was sent",
+        hint="it tells what was loaded before: mend it, or load the file under another name",
+    )
+
+
+def _refuse_unless_torn(path: Path, line: bytes, *, last: bool) -> None:
+    if last and (b"\0" in line or not line.endswith(b"\n")):
+        return
+    raise UsageError(
+        f"{path} is in the way: it is no checkpoint of `load`; nothing was touched",
+        hint="move it elsewhere, or load the file under another name",
+    )
+
+
+def _begin(path: Path, descriptor: int, salt: str) -> None:
+    try:
+        write_all(descriptor, f"fifo-cli load 1 {salt}\n".encode())
+        os.fsync(descriptor)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; nothing was touched") from error
+    sync_folder(path)

@@ -1,0 +1,312 @@
+"""``load``: the lines of a file become messages of a queue, in order within each group, and none twice.
+
+All lines are checked before the first one is sent. What was sent is noted in a checkpoint beside the file,
+so the same file loaded again, or after a crash, sends only what is missing; a line that was edited is new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, BinaryIO, Final
+
+from fifo_cli.aws.messages import Messages, Parcel
+from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
+from fifo_cli.events import Listener, silent
+from fifo_cli.model.lines import LINE_BYTES_MAX, LineError, from_line, identity
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import QueueRole
+from fifo_cli.model.results import Document, Single
+from fifo_cli.operations.moving.checkpoint import (
+    Checkpoint,
+    NoCheckpoint,
+    open_checkpoint,
+    peek_checkpoint,
+)
+from fifo_cli.operations.moving.engine import move
+from fifo_cli.operations.moving.files import DiskSet
+from fifo_cli.operations.moving.ports import Refusal, Taken
+from fifo_cli.operations.moving.queue_target import Pack, QueueTarget
+from fifo_cli.operations.moving.report import MoveOptions, MoveReport
+
+_PROBLEMS_TOLD: Final = 50
+_SPOOL_IN_MEMORY: Final = 1024 * 1024
+_SHOWN_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file whose lines are all good: ``total``, of which ``already`` were loaded; ``shown``, the first."""
+
+    total: int
+    already: int
+    shown: tuple[Message, ...]
+
+    @property
+    def new(self) -> int:
+        return self.total - self.already
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult(Single):
+    """What a load did; ``concerns`` name the lines that need a look."""
+
+    loaded: int
+    already_loaded: int
+    failed: int
+    concerns: tuple[str, ...] = ()
+    complaint: FifoError | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.complaint is not None:
+            return self.complaint.exit_code
+        return ExitCode.ATTENTION if self.failed or self.concerns else ExitCode.OK
+
+    def document(self) -> Document:
+        return {"loaded": self.loaded, "already_loaded": self.already_loaded, "failed": self.failed}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPreview(Single):
+    """What a load would send, behind how many messages."""
+
+    checked: Checked
+    behind: int
+
+    def document(self) -> Document:
+        return {
+            "dry_run": True,
+            "loaded": 0,
+            "already_loaded": self.checked.already,
+            "failed": 0,
+            "new": self.checked.new,
+            "behind": self.behind,
+            "messages": [message.document() for message in self.checked.shown],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """An open file of lines for the queue ``arn``; ``path`` is None for stdin, which has no checkpoint."""
+
+    stream: IO[bytes]
+    name: str
+    path: Path | None
+    queue: QueueRole
+    arn: str
+    bytes_max: int
+
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """Yield line numbers and lines, from the beginning, without the empty ones."""
+        self.stream.seek(0)
+        for number, line in enumerate(iter(lambda: self.stream.readline(LINE_BYTES_MAX), b""), 1):
+            if line.strip():
+                yield number, line
+
+    def read(self, line: bytes) -> Message:
+        """Read one line; raises LineError."""
+        return from_line(line, queue=self.queue, bytes_max=self.bytes_max)
+
+
+@contextlib.contextmanager
+def open_lines(
+    path: Path | None, stdin: BinaryIO | None, *, queue: QueueRole, arn: str, bytes_max: int
+) -> Iterator[Lines]:
+    """Open ``path``, or spool ``stdin`` into a temporary file: all lines are read twice.
+
+    Raises UsageError if there is no such file.
+    """
+    if path is None:
+        if stdin is None:
+            raise UsageError("stdin is closed, so there is nothing to load")
+        with tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY) as spool:
+            shutil.copyfileobj(stdin, spool)
+            yield Lines(spool, "stdin", None, queue, arn, bytes_max)
+        return
+    try:
+        stream = path.open("rb")
+        stream.seek(0)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}; nothing was sent",
+            hint="check the name; `-` reads stdin",
+        ) from error
+    with stream:
+        yield Lines(stream, str(path), path, queue, arn, bytes_max)
+
+
+def check(lines: Lines) -> Checked:
+    """Read every line and count what is new; raise ConfigError with all problems, each with its line."""
+    problems: list[str] = []
+    bad = total = already = 0
+    shown: list[Message] = []
+    found = peek_checkpoint(lines.path) if lines.path else contextlib.nullcontext(NoCheckpoint())
+    with found as earlier, contextlib.closing(_Keys(lines.arn)) as keys:
+        for number, line in lines.numbered():
+            total += 1
+            try:
+                message = lines.read(line)
+            except LineError as error:
+                bad += 1
+                problems += [
+                    f"line {number}: {one}" for one in error.problems[: _PROBLEMS_TOLD - len(problems)]
+                ]
+                continue
+            if keys.of(message) in earlier:
+                already += 1
+            elif len(shown) < _SHOWN_MAX:
+                shown.append(message)
+    if bad:
+        raise ConfigError(
+            f"{lines.name}: {bad} of {total} lines cannot be loaded; nothing was sent",
+            problems,
+            hint="mend these lines and run it again; a line is a message as `peek -o jsonl` prints it",
+        )
+    return Checked(total, already, tuple(shown))
+
+
+def load(
+    lines: Lines,
+    messages: Messages,
+    checked: Checked,
+    *,
+    same_group_batches: bool = False,
+    max_rate: float | None = None,
+    listener: Listener = silent,
+    stopped: Callable[[], bool] = lambda: False,
+) -> LoadResult:
+    """Send the lines that were not loaded before, strictly in order within each group.
+
+    Raises UsageError or BusyError, with nothing sent, if the checkpoint cannot be used.
+    """
+    opened = open_checkpoint(lines.path) if lines.path else contextlib.nullcontext(NoCheckpoint())
+    with opened as checkpoint, contextlib.closing(LineSource(lines, checkpoint)) as source:
+        target = QueueTarget(messages, _packer(checkpoint.salt), strict=not same_group_batches)
+        options = MoveOptions(max_rate=max_rate, total=checked.new, takes=1)
+        report = move(source, target, options, listener=listener, stopped=stopped)
+    return LoadResult(
+        loaded=report.moved,
+        already_loaded=source.already,
+        failed=report.failed,
+        concerns=tuple(_concerns(report, lines)),
+        complaint=report.complaint,
+    )
+
+
+class LineSource:
+    """The lines that were not loaded before, as a source of the engine; a message's id is "line 17"."""
+
+    hidden_seconds: Final = math.inf
+
+    def __init__(self, lines: Lines, checkpoint: Checkpoint) -> None:
+        self.already = 0
+        self._lines = lines
+        self._checkpoint = checkpoint
+        self._rest = lines.numbered()
+        self._keys = _Keys(lines.arn)
+        self._over = False
+        self._lock = threading.Lock()
+
+    def take(self, count: int, *, wait: bool) -> list[Taken]:
+        """Read up to ``count`` lines; raises UsageError if one is no longer as it was checked."""
+        taken: list[Taken] = []
+        with self._lock:
+            while len(taken) < count and not self._over:
+                number, line = next(self._rest, (0, b""))
+                if not line:
+                    self._over = True
+                    break
+                message = self._read(number, line)
+                key = self._keys.of(message)
+                if key in self._checkpoint:
+                    self.already += 1
+                    continue
+                message = replace(message, message_id=f"line {number}")
+                taken.append(Taken(message, key))
+        return taken
+
+    def exhausted(self) -> bool:
+        return self._over
+
+    def keep(self, taken: Sequence[Taken], *, seconds: float) -> list[Refusal]:
+        return []
+
+    def settle(self, taken: Sequence[Taken]) -> list[Refusal]:
+        """Note them in the checkpoint; raises FileError."""
+        with self._lock:
+            self._checkpoint.add([one.ticket for one in taken])
+        return []
+
+    def give_back(self, taken: Sequence[Taken]) -> None:
+        """Nothing to do: they are in the file."""
+
+    def close(self) -> None:
+        self._keys.close()
+
+    def _read(self, number: int, line: bytes) -> Message:
+        try:
+            return self._lines.read(line)
+        except LineError as error:
+            raise UsageError(
+                f"{self._lines.name}, line {number}: {error}; the file was changed while it was loaded",
+                hint="run the command again; it goes on where this one stopped",
+            ) from error
+
+
+def _concerns(report: MoveReport, lines: Lines) -> list[str]:
+    """Say what needs a look, line by line."""
+    concerns = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
+    if report.failed > len(report.failures):
+        concerns.append(f"and {report.failed - len(report.failures)} more lines that failed")
+    concerns += [
+        f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
+        for one in report.overtakings
+    ]
+    if report.unsettled:
+        concerns.append(
+            f"{report.unsettled} of {lines.name} were sent, but not noted as loaded: loaded again after"
+            " more than five minutes, they are sent a second time"
+        )
+    return concerns
+
+
+class _Keys:
+    """A digest for every line of a file and the queue it goes to; equal lines are told apart by counting."""
+
+    def __init__(self, arn: str) -> None:
+        self._arn = arn
+        self._seen = DiskSet()
+
+    def of(self, message: Message) -> str:
+        """Return the next line's digest: the same in every run over the same lines."""
+        digest = identity(message, salt=self._arn)
+        times = self._seen.add(digest)
+        return digest if times == 1 else hashlib.sha256(f"{digest} {times}".encode()).hexdigest()
+
+    def close(self) -> None:
+        self._seen.close()
+
+
+def _packer(salt: str) -> Pack:
+    """Pack lines as they are; the deduplication id is the line's, for this checkpoint.
+
+    Without the checkpoint's salt, SQS would swallow a file for five minutes whose checkpoint was removed to
+    load it once more.
+    """
+
+    def pack(taken: Taken) -> Parcel:
+        message = taken.message
+        digest = hashlib.sha256(f"{salt} {taken.ticket}".encode()).hexdigest()
+        return Parcel(
+            message.body, message.group, f"load-{digest}", message.attributes, message.trace_header or ""
+        )
+
+    return pack

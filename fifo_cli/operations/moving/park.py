@@ -1,0 +1,140 @@
+"""``park``: the head of the line goes to the DLQ by hand, as the worker does with a poison message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from fifo_cli.aws.messages import Messages, Parcel
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import ExitCode, FifoError
+from fifo_cli.events import Listener, silent
+from fifo_cli.handlers.identifiers import sqs_id
+from fifo_cli.handlers.inbox import Held
+from fifo_cli.handlers.parking import parked_attributes
+from fifo_cli.model.message import Attribute, Message
+from fifo_cli.model.names import Names
+from fifo_cli.operations.delivering.peek import peek
+from fifo_cli.operations.moving.engine import move
+from fifo_cli.operations.moving.marker import maintenance
+from fifo_cli.operations.moving.ports import Taken
+from fifo_cli.operations.moving.queue_source import QueueSource
+from fifo_cli.operations.moving.queue_target import QueueTarget
+from fifo_cli.operations.moving.redrive import describe
+from fifo_cli.operations.moving.report import MoveOptions
+from fifo_cli.operations.moving.selection import Selection
+
+DEFAULT_REASON: Final = "parked by hand"
+_OPERATOR: Final = "operator"
+# Parking begins at the head: more hands would only hide more of the line from the worker meanwhile.
+_WORKERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ParkResult:
+    """The messages that were parked, as they were in main; ``concerns`` and a shortfall make it exit 1."""
+
+    messages: tuple[Message, ...]
+    asked: int
+    concerns: tuple[str, ...] = ()
+    complaint: FifoError | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.complaint is not None:
+            return self.complaint.exit_code
+        return ExitCode.ATTENTION if self.concerns else ExitCode.OK
+
+    def document(self) -> dict[str, Any]:
+        return {"parked": list(self.rows())}
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        return [message.document() for message in self.messages]
+
+
+@dataclass(frozen=True)
+class Park:
+    """Parking the first ``count`` messages of main, or of one group there."""
+
+    aws: Aws
+    names: Names
+    count: int = 1
+    group: str | None = None
+    reason: str = DEFAULT_REASON
+    listener: Listener = silent
+
+    @cached_property
+    def main(self) -> Queue:
+        return Queue(self.aws, self.names, "main")
+
+    @cached_property
+    def dlq(self) -> Queue:
+        return Queue(self.aws, self.names, "dlq")
+
+    def preview(self, *, force: bool = False) -> ParkResult:
+        """Return what would be parked, by looking at main (see peek)."""
+        seen = peek(self.main, count=self.count, group=self.group, force=force)
+        return ParkResult(seen.messages, self.count)
+
+    def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> ParkResult:
+        """Park; raises BusyError if another maintenance operation holds the pipeline."""
+        with maintenance(QueueTags(self.aws, self.main), "park", force=force, listener=self.listener):
+            parked: list[Message] = []
+            selection = Selection(group=self.group)
+            source = QueueSource(Messages(self.aws, self.main), listener=self.listener)
+            report = move(
+                source,
+                QueueTarget(Messages(self.aws, self.dlq), self._pack),
+                MoveOptions(
+                    count=self.count,
+                    wanted=None if selection.everything else lambda taken: selection(taken.message),
+                    workers=_WORKERS,
+                ),
+                on_sent=lambda taken: parked.append(taken.message),
+                listener=self.listener,
+                stopped=stopped,
+            )
+        concerns = describe(report)
+        missing = self.count - len(parked)
+        if missing > 0 and not (report.stopped or report.complaint or report.failed):
+            where = f"group {self.group}" if self.group is not None else self.main.name
+            held = f"; {source.given_up} in another's hands or not visible" if source.given_up else ""
+            concerns.append(f"asked for {self.count}, found {len(parked)} in {where}{held}")
+        return ParkResult(tuple(parked), self.count, tuple(concerns), report.complaint)
+
+    def _pack(self, taken: Taken) -> Parcel:
+        message = taken.message
+        attributes = parked_attributes(_held(taken), reason=self.reason, status=None, source=_OPERATOR)
+        return Parcel(
+            body=message.body,
+            group=message.group,
+            dedup_id=sqs_id(f"park-{message.message_id}"),
+            attributes={
+                name: Attribute(value["DataType"], value.get("StringValue", value.get("BinaryValue", "")))
+                for name, value in attributes.items()
+            },
+            trace_header=message.trace_header,
+        )
+
+
+def _held(taken: Taken) -> Held:
+    """Return the message as the worker's code takes it."""
+    message = taken.message
+    return Held(
+        message_id=message.message_id,
+        receipt_handle=taken.ticket,
+        body=message.body,
+        group=message.group,
+        attributes={
+            name: {
+                "DataType": each.type,
+                "BinaryValue" if isinstance(each.value, bytes) else "StringValue": each.value,
+            }
+            for name, each in message.attributes.items()
+        },
+        system={},
+    )

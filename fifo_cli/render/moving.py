@@ -1,0 +1,73 @@
+"""Redrives and parkings as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from fifo_cli.render.text import count, printable, table
+
+_ID_SHOWN: Final = 8
+
+
+def redrive_text(
+    document: Mapping[str, Any], *, notes: Iterable[str], concerns: Iterable[str], source: str, target: str
+) -> str:
+    """The sum of a redrive, and below it what needs a look."""
+    left = document["remaining"]
+    remaining = "unknown how many remain" if left is None else f"{count(left, 'message')} remain in {source}"
+    said = [f"{count(document['moved'], 'message')} moved to {target}"]
+    said += [f"{document[word]:,} {word}" for word in ("skipped", "failed") if document[word]]
+    lines = [f"{', '.join(said)}; {remaining}", *notes, *(f"look: {one}" for one in concerns)]
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def redrive_preview(document: Mapping[str, Any], *, width: int | None) -> str:
+    """What a redrive would move, and what happens to order."""
+    shown = messages_table(document["messages"], width=width)
+    number = count(len(document["messages"]), "message")
+    lines = [
+        f"dry run: nothing was moved; {number} shown of {document['remaining']:,} would go"
+        f" from {document['from']} to {document['to']} ({document['engine']} engine)",
+        order_note(document["to"], document["behind"]),
+    ]
+    if document["truncated"]:
+        lines.append("There are more than shown: of one group, SQS shows the first ten.")
+    return shown + "".join(f"{line}\n" for line in lines)
+
+
+def order_note(target: str, behind: int) -> str:
+    """Say what appending does to the order of groups."""
+    if not behind:
+        return f"Order: {target} counts no messages now; what comes goes behind these, within each group."
+    return (
+        f"Order: they go to the end of {target}, behind the {count(behind, 'message')} counted there now, so"
+        " a group with messages there is no longer in stream order. `fifo-cli redrive --in-order` puts each"
+        " back in its place."
+    )
+
+
+def park_text(
+    document: Mapping[str, Any], *, concerns: Iterable[str], dry_run: bool, width: int | None
+) -> str:
+    """The parked messages, and what needs a look."""
+    rows = document["parked"]
+    said = f"{count(len(rows), 'message')} {'would be parked; nothing was moved' if dry_run else 'parked'}"
+    lines = [("dry run: " if dry_run else "") + said, *(f"look: {one}" for one in concerns)]
+    return messages_table(rows, width=width) + "".join(f"{printable(line)}\n" for line in lines)
+
+
+def messages_table(messages: Iterable[Mapping[str, Any]], *, width: int | None) -> str:
+    """One line a message."""
+    rows = [
+        (
+            message["message_id"] if width is None else message["message_id"][:_ID_SHOWN],
+            message["group"],
+            message["sent_at"],
+            message["attributes"].get("park_reason", {}).get("value", ""),
+            message["body"],
+        )
+        for message in messages
+    ]
+    headers = ("MESSAGE", "GROUP", "SENT", "REASON", "BODY")
+    return table(rows, headers=headers, width=width) if rows else ""

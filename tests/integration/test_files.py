@@ -1,0 +1,612 @@
+"""dump, load and purge as processes against the embedded stack, through the fault-injecting proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import string
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.session import Aws
+from fifo_cli.model.names import QueueRole
+from tests.bed import ROOT, Stack, clean_environment, wait_until
+from tests.integration.proxy import Kill, forward_all, hidden, on
+from tests.integration.screens import Screen
+from tests.integration.yard import ENV, Yard, by_group, changes_sqs, crash_everywhere, to_sqs, weather, yard
+from tests.integration.zygote import Zygote
+
+Make = Callable[[], AbstractContextManager[Yard]]
+ATTRIBUTES = {
+    "event_id": {"DataType": "String", "StringValue": "e ✓"},
+    "size": {"DataType": "Number.int", "StringValue": "12"},
+    "blob": {"DataType": "Binary", "BinaryValue": bytes(range(256))},
+}
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
+    return lambda: yard(tmp_path, stack.endpoint, clients, zygote)
+
+
+@pytest.fixture
+def one(make: Make) -> Iterator[Yard]:
+    with make() as made:
+        yield made
+
+
+def read(one: Yard, name: str = "f.jsonl") -> list[Any]:
+    """Read a file of lines."""
+    return [json.loads(line) for line in (one.project.folder / name).read_bytes().splitlines()]
+
+
+def in_file(one: Yard, name: str = "f.jsonl") -> dict[str, list[str]]:
+    """Return the bodies of a file by group, in order."""
+    groups: dict[str, list[str]] = {}
+    for line in read(one, name):
+        groups.setdefault(line["group"], []).append(line["body"])
+    return groups
+
+
+def seven(one: Yard, role: Any) -> None:
+    for n in range(7):
+        one.send(role, str(n), f"g{n % 2}", MessageAttributes=ATTRIBUTES)
+
+
+SEVEN = {"g0": ["0", "2", "4", "6"], "g1": ["1", "3", "5"]}
+
+
+def write(one: Yard, *messages: Any, name: str = "f.jsonl") -> Path:
+    """Write lines."""
+    path = one.project.folder / name
+    path.write_bytes(b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in messages))
+    return path
+
+
+# --- Looking.
+
+
+def test_a_dump_shows_what_is_in_the_queue_and_leaves_it_there(one):
+    ids = [one.send("dlq", f"body {n} ✓", f"g{n}", MessageAttributes=ATTRIBUTES) for n in range(25)]
+    one.run("dump", "f.jsonl", "-o", "json").ok()
+    lines = read(one)
+    assert {line["message_id"]: line["body"] for line in lines} == {
+        message_id: f"body {n} ✓" for n, message_id in enumerate(ids)
+    }
+    assert {tuple(line) for line in lines} == {
+        (
+            "message_id", "group", "dedup_id", "sequence_number", "queue", "sent_at", "first_received_at",
+            "receives", "body", "attributes",
+        )
+    }  # fmt: skip
+    assert (one.project.folder / "f.jsonl").stat().st_mode & 0o777 == 0o600
+    assert len(one.drained("dlq")) == 25  # at once: nothing stayed hidden
+
+
+def test_a_dump_that_cannot_see_all_says_so(one):
+    for n in range(12):
+        one.send("dlq", str(n))
+    done = one.run("dump", "f.jsonl", "-o", "json")
+    assert (done.code, done.json()) == (1, {"written": 10})
+    assert "counts 12 messages, and 10 could be seen" in done.err
+    assert in_file(one) == {"g": [str(n) for n in range(10)]}
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link", "folder", "no such folder", "no folder at all"])
+def test_a_dump_writes_over_nothing_and_says_where_it_cannot_write(one, kind):
+    one.send("dlq", "1")
+    path = one.project.folder / "f.jsonl"
+    match kind:
+        case "file":
+            path.write_text("mine")
+        case "dangling link":
+            path.symlink_to("elsewhere")
+        case "folder":
+            path.mkdir()
+        case "no such folder":
+            path = path / "f"
+        case _:
+            path = Path("/proc/f.jsonl")
+    done = one.run("dump", str(path))
+    assert (done.code, done.out) == (2, "")
+    assert str(path) in done.err
+    if kind == "file":
+        assert path.read_text() == "mine"
+    assert [entry.name for entry in one.project.folder.iterdir() if "part" in entry.name] == []
+    assert one.run("dump", str(path), "--move", "--yes").code == 2
+    assert one.total("dlq") == 1
+
+
+def test_a_dump_to_stdout_is_lines_and_nothing_else(one):
+    seven(one, "dlq")
+    done = one.run("dump", "-").ok()
+    assert sorted(line["body"] for line in done.jsonl()) == list("0123456")
+    assert "7 messages written to stdout" in done.err
+    assert one.run("dump", "-", "-o", "json").code == 2
+
+
+# --- Moving to a file.
+
+
+def test_a_dump_that_moves_takes_everything_in_order_and_leaves_nothing(one):
+    one.fill("dlq", 45, 4)
+    done = one.run("dump", "f.jsonl", "--move", "--yes", "-o", "json")
+    assert (done.code, done.json()) == (0, {"written": 45})
+    assert in_file(one) == {f"g{k}": [str(n) for n in range(k, 45, 4)] for k in range(4)}
+    assert one.total("dlq") == 0
+
+
+def test_nothing_is_moved_to_what_keeps_nothing(one):
+    one.send("dlq", "1")
+    for path in ("/dev/null", "/dev/full"):
+        done = one.run("dump", path, "--move", "--yes")
+        assert done.code == 2
+        assert f"{path} is no regular file" in done.err
+    assert one.total("dlq") == 1
+
+
+def _with_small_files(one: Yard, kilobytes: int, *words: str) -> Any:
+    """Run the program where no file may grow larger: to it, that is a full disk."""
+    program = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes * 1024},) * 2)\n"
+        "from fifo_cli.cli.app import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    where = ("--endpoint-url", one.proxy.endpoint)
+    return subprocess.run(
+        [sys.executable, "-c", program, *words, *where],
+        cwd=one.project.folder,
+        env=clean_environment({**ENV, "SQLITE_TMPDIR": "/dev/shm"}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_a_full_disk_keeps_in_the_queue_what_is_not_in_the_file(one):
+    for n in range(30):
+        one.send("dlq", f"{n:03}" + "x" * 997, f"g{n % 3}")
+    done = _with_small_files(one, 16, "dump", "f.jsonl", "--move", "--yes")
+    assert done.returncode == 3
+    assert "f.jsonl cannot be written: File too large" in done.stderr
+    saved = read(one)
+    assert 0 < len(saved) < 30
+    assert one.total("dlq") == 30 - len(saved)
+    one.run("dump", "f.jsonl", "--move", "--yes").ok()
+    assert {group: [body[:3] for body in bodies] for group, bodies in in_file(one).items()} == {
+        f"g{k}": [f"{n:03}" for n in range(k, 30, 3)] for k in range(3)
+    }
+
+
+def test_a_reader_of_stdout_that_goes_away_costs_no_message(one):
+    for n in range(40):
+        one.send("dlq", f"{n}" + "x" * 5000, f"g{n % 4}")
+    program = f"{sys.executable} -m fifo_cli dump - --move --yes --endpoint-url {one.proxy.endpoint}"
+    done = _shell(one, f"{program} > /dev/full")
+    assert done.returncode == 3
+    assert "what was not written is still in the queue" in done.stderr
+    assert one.total("dlq") == 40
+
+
+def _shell(one: Yard, line: str) -> Any:
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=one.project.folder,
+        env=clean_environment(ENV),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+# --- There and back.
+
+
+def test_what_was_dumped_is_loaded_byte_for_byte(one):
+    legal = string.ascii_letters + string.digits + string.punctuation
+    groups = [legal, "x" * 128, "g"]
+    bodies = ["{not json", '{"a": "ü \\u0000"}', "\t\n\r ✓ \U0001f600 \ud7ff\ue000\ufffd", "x" * 200_000]
+    many = {f"a{n}": ATTRIBUTES["blob"] for n in range(10)}
+    trace = {
+        "AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793"}
+    }
+    for group in groups:
+        for body in bodies:
+            one.send(
+                "dlq", body, group, f"{groups.index(group)}-{bodies.index(body)}", MessageAttributes=many
+            )
+    one.send("dlq", "traced", "t", MessageSystemAttributes=trace)
+    one.run("dump", "f.jsonl", "--move", "--yes").ok()
+    assert one.total("dlq") == 0
+    done = one.run("load", "f.jsonl", "--queue", "dlq", "--yes", "-o", "json").ok()
+    assert done.json() == {"loaded": 13, "already_loaded": 0, "failed": 0}
+    back = one.drained("dlq")
+    assert by_group(back) == {**{group: bodies for group in groups}, "t": ["traced"]}
+    for message in back:
+        if message["Body"] != "traced":
+            assert {name: value["BinaryValue"] for name, value in message["MessageAttributes"].items()} == {
+                name: bytes(range(256)) for name in many
+            }
+
+
+def test_a_file_loaded_twice_makes_no_second_copy_and_an_edited_line_is_new(one):
+    write(one, *({"group": "g", "body": str(n)} for n in range(3)))
+    one.run("load", "f.jsonl", "--yes").ok()
+    again = one.run("load", "f.jsonl", "--yes", "-o", "json").ok()
+    assert again.json() == {"loaded": 0, "already_loaded": 3, "failed": 0}
+    assert "3 lines loaded before" in again.err
+    write(one, *({"group": "g", "body": body} for body in ("0", "one", "2", "2")))
+    assert one.run("load", "f.jsonl", "--yes", "-o", "json").json() == {
+        "loaded": 2, "already_loaded": 2, "failed": 0,
+    }  # fmt: skip
+    assert by_group(one.drained("main")) == {"g": ["0", "1", "2", "one", "2"]}
+
+
+def test_the_same_file_goes_to_another_queue_and_with_its_checkpoint_removed_once_more(one):
+    write(one, {"group": "g", "body": "a"})
+    for words in (["--queue", "dlq"], []):
+        assert one.run("load", "f.jsonl", *words, "--yes", "-o", "json").json()["loaded"] == 1
+    (one.project.folder / "f.jsonl.loaded").unlink()
+    assert one.run("load", "f.jsonl", "--yes", "-o", "json").json()["loaded"] == 1
+    assert by_group(one.drained("main")) == {"g": ["a", "a"]}
+    assert by_group(one.drained("dlq")) == {"g": ["a"]}
+
+
+def test_another_pipelines_dump_loads_as_well(make):
+    with make() as first, make() as second:
+        seven(first, "dlq")
+        first.run("dump", str(second.project.folder / "f.jsonl"), "--move", "--yes").ok()
+        second.run("load", "f.jsonl", "--yes").ok()
+        arrived = second.drained("main")
+        assert by_group(arrived) == SEVEN
+        assert first.total("main") == 0
+
+
+def test_a_load_survives_that_its_deduplication_ids_were_used_minutes_ago(one):
+    for role in ("main", "dlq"):
+        one.send(role, "same", "g", "original-id")
+    one.drained("main")
+    one.run("dump", "f.jsonl", "--move", "--yes").ok()
+    assert read(one)[0]["dedup_id"] == "original-id"
+    one.run("load", "f.jsonl", "--yes").ok()
+    assert by_group(one.drained("main")) == {"g": ["same"]}
+
+
+def test_lines_come_from_stdin_and_nobody_is_asked(one):
+    lines = "".join(json.dumps({"group": "g", "body": str(n)}) + "\n" for n in range(12))
+    refused = one.project.at(one.proxy.endpoint, "load", "-", input=lines)
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    done = one.project.at(one.proxy.endpoint, "load", "-", "--yes", "-o", "json", input=lines).ok()
+    assert done.json() == {"loaded": 12, "already_loaded": 0, "failed": 0}
+    assert "stdin has no checkpoint: SQS suppresses the same lines for five minutes" in done.err
+    one.project.at(one.proxy.endpoint, "load", "-", "--yes", input=lines).ok()
+    assert by_group(one.drained("main")) == {"g": [str(n) for n in range(12)]}
+
+
+BAD = {
+    "torn": (b'{"group": "g", "body": "x', "line 2: it is not JSON"),
+    "no object": (b"[1]\n", "line 2: it is JSON, but no object"),
+    "no fields": (b"{}\n", "line 2: 'group' is missing"),
+    "illegal group": (b'{"group": "a b", "body": "x"}\n', "line 2: 'group' 'a b' is not"),
+    "empty body": (b'{"group": "g", "body": ""}\n', "line 2: 'body' must be a string of at least one"),
+    "illegal body": (b'{"group": "g", "body": "\\u0000"}\n', "line 2: 'body' has the character '\\x00'"),
+    "too large": (json.dumps({"group": "g", "body": "x" * 1_048_577}).encode(), "1,048,577 bytes"),
+    "not UTF-8": (b'{"group": "g", "body": "\xff\xfe"}\n', "line 2: it is not UTF-8"),
+    "eleven attributes": (
+        json.dumps(
+            {
+                "group": "g",
+                "body": "x",
+                "attributes": {f"a{n}": {"type": "String", "value": "v"} for n in range(11)},
+            }
+        ).encode(),
+        "line 2: there are 11 attributes",
+    ),
+    "binary": (b"\x00\x01\x02\n", "line 2: it is not JSON"),
+    "deep": (b"[" * 100_000 + b"\n", "line 2: it is nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_one_bad_line_and_nothing_is_sent(one, kind):
+    line, complaint = BAD[kind]
+    path = one.project.folder / "f.jsonl"
+    path.write_bytes(b'{"group": "g", "body": "good"}\n' + line)
+    done = one.run("load", "f.jsonl", "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert "1 of 2 lines cannot be loaded; nothing was sent" in done.err
+    assert complaint in done.err
+    assert one.total("main") == 0
+    assert not (one.project.folder / "f.jsonl.loaded").exists()
+
+
+def test_a_file_that_cannot_be_read_or_is_empty_loads_nothing(one):
+    folder = one.project.folder
+    (folder / "empty.jsonl").touch()
+    assert one.run("load", "empty.jsonl", "--yes", "-o", "json").ok().json()["loaded"] == 0
+    (folder / "loop.jsonl").symlink_to("loop.jsonl")
+    for name in ("nowhere.jsonl", str(folder), "loop.jsonl", "/proc/self/mem/x"):
+        done = one.run("load", name, "--yes")
+        assert done.code == 2, name
+        assert "cannot be read" in done.err
+
+
+def test_a_load_where_no_checkpoint_can_be_kept_sends_nothing(one):
+    write(one, {"group": "g", "body": "a"})
+    (one.project.folder / "f.jsonl.loaded").mkdir()
+    done = one.run("load", "f.jsonl", "--yes")
+    assert done.code == 2, done
+    assert "f.jsonl.loaded" in done.err
+    (one.project.folder / "f.jsonl.loaded").rmdir()
+    (one.project.folder / "f.jsonl.loaded").write_text("my notes\nand more\n")
+    assert one.run("load", "f.jsonl", "--yes").code == 2
+    assert (one.project.folder / "f.jsonl.loaded").read_text() == "my notes\nand more\n"
+    assert one.total("main") == 0
+
+
+RUNBOOK = ROOT / "docs" / "runbook.md"
+
+
+def _follow_the_runbook(one: Yard) -> tuple[str, str]:
+    """Return the shell blocks of its section on mending: to the end of the groups, and to the old places."""
+    section = (
+        RUNBOOK.read_text(encoding="utf-8").split("## Parked messages need mending")[1].split("\n## ")[0]
+    )
+    first, second = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    program = f'fifo-cli() {{ {sys.executable} -m fifo_cli "$@" --yes --endpoint-url {one.proxy.endpoint}; }}'
+    return f"set -e\n{program}\n{first}", f"set -e\n{program}\n{second}"
+
+
+def _misspelt(one: Yard) -> None:
+    roles: list[QueueRole] = ["dlq", "main", "dlq"]
+    for number, role in enumerate(roles, 1):
+        one.send(
+            role,
+            json.dumps({"n": number, "total": "1.10", "currency": " usd" if role == "dlq" else "USD"}),
+            MessageAttributes={"stream_sequence": {"DataType": "String", "StringValue": str(number)}},
+        )
+
+
+def _mended(one: Yard) -> list[tuple[int, str]]:
+    bodies = [json.loads(message["Body"]) for message in one.drained("main")]
+    assert {body["total"] for body in bodies} == {"1.10"}
+    return [(body["n"], body["currency"]) for body in bodies]
+
+
+def test_the_runbooks_way_to_mend_parked_messages_puts_them_at_the_end(one):
+    _misspelt(one)
+    to_the_end, _ = _follow_the_runbook(one)
+    done = _shell(one, to_the_end)
+    assert done.returncode == 0, done.stderr
+    assert "2 lines would go to" in done.stdout
+    assert _mended(one) == [(2, "USD"), (1, "USD"), (3, "USD")]
+    assert one.total("dlq") == 0
+
+
+def test_the_runbooks_way_to_mend_parked_messages_puts_them_in_their_old_places(one):
+    _misspelt(one)
+    to_the_end, in_order = _follow_the_runbook(one)
+    kept = to_the_end.partition("fifo-cli load")[0]
+    done = _shell(one, f"{kept}\n{in_order}")
+    assert done.returncode == 0, done.stderr
+    assert _mended(one) == [(1, "USD"), (2, "USD"), (3, "USD")]
+    assert [one.total("dlq"), one.total("hold")] == [0, 0]
+
+
+# --- Purging.
+
+
+def test_a_purge_saves_what_it_empties_beside_the_configuration_and_continues_the_backup(one):
+    seven(one, "dlq")
+    backup = one.project.folder / f"{one.names.pipeline}-dlq.backup.jsonl"
+    done = one.run("purge", "--queue", "dlq", "--yes", "-o", "json").ok()
+    assert done.json() == {"purged": 7, "backup": str(backup)}
+    one.send("dlq", "8", "g0")
+    one.run("purge", "--queue", "dlq", "--yes").ok()
+    assert in_file(one, backup.name) == {"g0": ["0", "2", "4", "6", "8"], "g1": ["1", "3", "5"]}
+    assert one.total("dlq") == 0
+
+
+def test_a_purge_without_backup_leaves_nothing_anywhere(one):
+    seven(one, "main")
+    done = one.project.at(one.proxy.endpoint, "purge", "--queue", "main", "--no-backup", "--dry-run").ok()
+    assert one.total("main") == 7
+    assert "nowhere" in done.out
+    done = one.run("purge", "--queue", "main", "--no-backup", "--backup", "f", "--yes")
+    assert done.code == 2
+    waits = one.project.start(
+        "purge", "--queue", "main", "--no-backup", "--yes", "-o", "json",
+        endpoint=one.proxy.endpoint, env=ENV,
+    )  # fmt: skip
+    wait_until(lambda: one.total("main") == 0, timeout=40)
+    waits.interrupt()
+    ended = waits.wait()
+    assert ended.code == 130
+    assert ended.json() == {"purged": 7, "backup": None}
+
+
+def test_of_a_dlq_of_two_queues_a_purge_takes_only_ours(one):
+    arn = one.sqs.get_queue_attributes(QueueUrl=one.urls["dlq"], AttributeNames=["QueueArn"])
+    policy = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": 1}
+    other = one.sqs.create_queue(
+        QueueName=f"other-{one.names.main}",
+        Attributes={"FifoQueue": "true", "RedrivePolicy": json.dumps(policy)},
+    )["QueueUrl"]
+    one.sqs.send_message(QueueUrl=other, MessageBody="theirs", MessageGroupId="t", MessageDeduplicationId="t")
+    for _ in range(2):
+        one.sqs.receive_message(QueueUrl=other, VisibilityTimeout=0)
+    one.send("dlq", "ours")
+    done = one.run("purge", "--queue", "dlq", "--backup", "f.jsonl", "--yes", "-o", "json")
+    assert (done.code, done.json()["purged"]) == (0, 1)
+    assert "left alone: 1 that another queue dead-lettered" in done.err
+    assert in_file(one) == {"g": ["ours"]}
+    assert [message["Body"] for message in one.drained("dlq")] == ["theirs"]
+
+
+# --- Asking, holding, stopping.
+
+MOVES = {
+    "dump": ("dump", "f.jsonl", "--move"),
+    "load": ("load", "lines.jsonl"),
+    "purge": ("purge", "--queue", "dlq", "--backup", "f.jsonl"),
+}
+
+
+@pytest.fixture
+def loaded(one: Yard) -> Yard:
+    """Seven messages in the DLQ, and seven lines in a file."""
+    seven(one, "dlq")
+    write(one, *({"group": f"g{n % 2}", "body": str(n)} for n in range(7)), name="lines.jsonl")
+    return one
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_without_an_answer_or_in_a_dry_run_nothing_is_touched(loaded, name):
+    asked = loaded.run(*MOVES[name])
+    assert (asked.code, asked.out) == (2, "")
+    assert "--yes" in asked.err
+    dry = loaded.run(*MOVES[name], "--dry-run", "-o", "json").ok()
+    assert dry.json()["dry_run"] is True
+    assert len(dry.json()["messages"]) == 7
+    assert [loaded.total("main"), loaded.total("dlq")] == [0, 7]
+    assert not (loaded.project.folder / "f.jsonl").exists()
+    assert not (loaded.project.folder / "lines.jsonl.loaded").exists()
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("tag", ["fifo-cli:maintenance", "fifo-cli:rebuild"])
+def test_while_another_operation_holds_the_pipeline_it_exits_75(loaded, name, tag):
+    loaded.sqs.tag_queue(QueueUrl=loaded.urls["main"], Tags={tag: "merge worker=running since 2026"})
+    done = loaded.run(*MOVES[name], "--yes")
+    assert (done.code, done.out) == (75, "")
+    assert ("redrive --in-order" in done.err) == (tag == "fifo-cli:rebuild")
+    assert [loaded.total("main"), loaded.total("dlq")] == [0, 7]
+    loaded.run(*MOVES[name], "--yes", "--force").ok()
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_finishes_what_is_in_hand_and_a_second_run_the_rest(loaded, name, number):
+    action = "SendMessageBatch" if name == "load" else "DeleteMessageBatch"
+    loaded.proxy.rule = on(action, nth=1, do=Kill(number=number, after=True))
+    done = loaded.run(*MOVES[name], "--yes", "-o", "json")
+    assert done.code == 128 + number, done
+    done.json()
+    loaded.proxy.rule = forward_all
+    loaded.run(*MOVES[name], "--yes").ok()
+    result = by_group(loaded.drained("main")) if name == "load" else in_file(loaded)
+    assert result == SEVEN
+    assert loaded.sqs.list_queue_tags(QueueUrl=loaded.urls["main"]).get("Tags", {}) == {}
+
+
+def test_a_purge_of_main_asks_with_a_warning(loaded):
+    words = ["purge", "--queue", "main", "--endpoint-url", loaded.proxy.endpoint]
+    loaded.send("main", "precious")
+    screen = Screen(words, loaded.project.folder, columns=100, env=ENV)
+    screen.until("Go ahead?")
+    assert "BEWARE: main is the line itself" in screen.text
+    assert "delete 1 message of" in screen.text
+    screen.child.send("n\r")
+    with contextlib.suppress(TimeoutError):
+        screen.until("not yes")
+    assert loaded.total("main") == 1
+
+
+# --- Crashes and weather.
+
+
+def _prepare(name: str) -> Callable[[Yard], None]:
+    def prepare(one: Yard) -> None:
+        if name == "load":
+            write(
+                one,
+                *(
+                    {
+                        "group": f"g{n % 2}",
+                        "body": str(n),
+                        "attributes": {"blob": {"type": "Binary", "value": "AAE="}},
+                    }
+                    for n in range(7)
+                ),
+                name="lines.jsonl",
+            )
+        else:
+            seven(one, "dlq")
+
+    return prepare
+
+
+def _check(name: str) -> Callable[[Yard], None]:
+    def check(one: Yard) -> None:
+        assert one.drained("dlq", timeout=2) == []
+        if name == "load":
+            arrived = one.drained("main")
+            assert by_group(arrived) == SEVEN
+            assert {m["MessageAttributes"]["blob"]["BinaryValue"] for m in arrived} == {b"\x00\x01"}
+        else:
+            assert in_file(one) == SEVEN
+            assert {len(line["attributes"]) for line in read(one)} == {3}
+        assert one.sqs.list_queue_tags(QueueUrl=one.urls["main"]).get("Tags", {}) == {}
+
+    return check
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", MOVES)
+def test_killed_at_any_request_a_second_run_completes_it(make, name, after):
+    requests = crash_everywhere(
+        make,
+        _prepare(name),
+        lambda one: one.run(*MOVES[name], "--yes"),
+        _check(name),
+        after=after,
+        at=changes_sqs if after else to_sqs,
+        at_once=4 if after else 7,
+    )
+    assert requests >= (5 if after else 8)
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_in_bad_weather_it_completes_or_accounts_for_what_stayed(one, name):
+    messages = [{"group": f"g{n % 12}", "body": str(n)} for n in range(120)]
+    if name == "load":
+        write(one, *messages, name="lines.jsonl")
+    else:
+        one.fill("dlq", 120, 12)
+    one.proxy.edit = hidden(3)
+    one.proxy.rule = weather(7)
+    done = one.run(*MOVES[name], "--yes", "-o", "json", timeout=120)
+    assert done.code in (0, 1, 3), done
+    one.proxy.rule = forward_all
+    again = one.run(*MOVES[name], "--yes", "-o", "json").ok()
+    expected = {f"g{k}": [str(n) for n in range(k, 120, 12)] for k in range(12)}
+    if name == "load":
+        assert by_group(one.drained("main")) == expected
+        if done.out:
+            counted = Counter(done.json()) + Counter(again.json())
+            assert done.json()["loaded"] + again.json()["loaded"] == 120, counted
+    else:
+        assert in_file(one) == expected
+        assert one.drained("dlq", timeout=4) == []

@@ -1,0 +1,698 @@
+"""redrive and park as processes against the embedded stack, through the fault-injecting proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import FifoError
+from fifo_cli.events import Event, Noted
+from fifo_cli.local.receiver import Receiver
+from fifo_cli.model.limits import MESSAGE_BYTES_MAX
+from fifo_cli.model.names import Names, QueueRole
+from fifo_cli.operations.moving.marker import MAINTENANCE_TAG, REBUILD_TAG
+from fifo_cli.operations.moving.redrive import NATIVE_FROM, Engine, Redrive, RedriveOptions
+from tests.bed import Stack
+from tests.integration.lean_sqs import ask, lean_sqs
+from tests.integration.proxy import AwsError, Proxy, RefuseEntries, forward_all, hidden, on
+from tests.integration.yard import (
+    ENV,
+    Found,
+    ImpatientAws,
+    Yard,
+    by_group,
+    crash_everywhere,
+    weather,
+    yard,
+)
+from tests.integration.zygote import Running, Zygote
+
+Make = Callable[..., AbstractContextManager[Yard]]
+# Every character that a message group may have (SQS API Reference, SendMessage).
+LEGAL = "".join(map(chr, range(0x21, 0x7F)))
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
+    return lambda **options: yard(tmp_path, stack.endpoint, clients, zygote, **options)
+
+
+@pytest.fixture
+def one(make: Make) -> Iterator[Yard]:
+    with make() as made:
+        yield made
+
+
+def text(value: str) -> dict[str, str]:
+    return {"DataType": "String", "StringValue": value}
+
+
+def in_turns(count: int, groups: int) -> dict[str, list[str]]:
+    """Return what ``Yard.fill`` sent, by group."""
+    return {f"g{k}": [str(n) for n in range(k, count, groups)] for k in range(min(groups, count))}
+
+
+def as_sent(message: Found) -> dict[str, Any]:
+    """Return all of a message that a move keeps."""
+    attributes = {
+        name: (value["DataType"], value.get("StringValue", value.get("BinaryValue")))
+        for name, value in message.get("MessageAttributes", {}).items()
+    }
+    system = message["Attributes"]
+    return {
+        "body": message["Body"],
+        "group": system["MessageGroupId"],
+        "trace": system.get("AWSTraceHeader"),
+        **attributes,
+    }
+
+
+def test_a_redrive_moves_everything_in_the_order_of_its_groups(one: Yard) -> None:
+    one.fill("dlq", 45, 4)
+    done = one.run("redrive", "--yes", "-o", "json")
+    assert done.json() == {"engine": "client", "moved": 45, "skipped": 0, "failed": 0, "remaining": 0}
+    assert done.code == 0
+    assert by_group(one.drained("main")) == in_turns(45, 4)
+    assert "Tags" not in one.sqs.list_queue_tags(QueueUrl=one.urls["main"]) or not _tags(one)
+
+
+def _tags(one: Yard) -> dict[str, str]:
+    return dict(one.sqs.list_queue_tags(QueueUrl=one.urls["main"]).get("Tags") or {})
+
+
+# --- Killed at any request.
+
+CRASHES: dict[str, tuple[tuple[str, ...], QueueRole, QueueRole]] = {
+    "redrive": (("redrive", "--yes"), "dlq", "main"),
+    "park": (("park", "--count", "7", "--yes"), "main", "dlq"),
+}
+PARKED = {"park_reason", "park_at", "park_from"}
+
+
+def _fill_seven(one: Yard, role: QueueRole) -> None:
+    attributes = {"event_id": text("e"), "b": {"DataType": "Binary", "BinaryValue": b"\x00"}}
+    for n in range(7):
+        one.send(role, str(n), f"g{n % 2}", MessageAttributes=attributes)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", CRASHES)
+def test_killed_at_any_request_a_second_run_completes_the_move(make: Make, name: str, after: bool) -> None:
+    args, source, target = CRASHES[name]
+
+    def check(one: Yard) -> None:
+        arrived = one.drained(target)
+        assert by_group(arrived) == {"g0": ["0", "2", "4", "6"], "g1": ["1", "3", "5"]}
+        for message in arrived:
+            kept = {key: value for key, value in as_sent(message).items() if key not in PARKED}
+            assert (kept["event_id"], kept["b"]) == (("String", "e"), ("Binary", b"\x00"))
+            assert len(kept) == 5
+        assert one.drained(source, timeout=2) == []
+
+    # A second park parks what is left of the seven and finds that there are no seven more.
+    codes = (0, 1) if name == "park" else (0,)
+    requests = crash_everywhere(
+        make,
+        lambda one: _fill_seven(one, source),
+        lambda one: one.run(*args),
+        check,
+        after=after,
+        codes=codes,
+    )
+    assert requests > 10
+
+
+# --- Bad weather.
+
+
+def test_in_bad_weather_a_redrive_completes_or_accounts_for_what_stayed(one: Yard) -> None:
+    one.fill("dlq", 80, 16)
+    one.proxy.edit = hidden(3)
+    one.proxy.rule = weather(1)
+    done = one.run("redrive", "--yes", "-o", "json", timeout=120)
+    assert done.code in (0, 1), done
+    report = done.json()
+    one.proxy.rule = forward_all
+    if report["remaining"]:
+        assert done.code == 1
+        one.run("redrive", "--yes").ok()
+    else:
+        assert (report["moved"], report["failed"]) == (80, 0)
+    assert one.drained("dlq", timeout=4) == []
+    assert by_group(one.drained("main")) == in_turns(80, 16)
+
+
+def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Yard) -> None:
+    one.fill("main", 16, 4)
+    one.proxy.edit = hidden(3)
+    one.proxy.rule = weather(2)
+    done = one.run("park", "--count", "16", "--yes", "-o", "json", timeout=120)
+    one.proxy.rule = forward_all
+    assert done.code in (0, 1), done
+    parked = done.json()["parked"]
+    assert len({message["message_id"] for message in parked}) == len(parked)
+    if len(parked) < 16:
+        assert done.code == 1
+        one.run("park", "--count", "16", "--yes")
+    assert one.drained("main", timeout=4) == []
+    assert by_group(one.drained("dlq")) == in_turns(16, 4)
+
+
+def test_answers_later_than_the_client_waits_lose_nothing(one: Yard) -> None:
+    one.fill("dlq", 40, 8)
+    one.proxy.edit = hidden(3)
+    one.proxy.rule = weather(3, slow=2.0)
+    aws = ImpatientAws(Target(endpoint_url=one.proxy.endpoint, local=True))
+    result = Redrive(aws, one.names, RedriveOptions()).perform()
+    one.proxy.rule = forward_all
+    if result.remaining:
+        assert result.exit_code in (1, 3)
+        Redrive(aws, one.names, RedriveOptions()).perform()
+    else:
+        assert (result.moved, result.failed, result.exit_code) == (40, 0, 0), result
+    assert by_group(one.drained("main")) == in_turns(40, 8)
+
+
+def test_a_service_that_refuses_every_send_ends_it_with_3_and_everything_where_it_was(one: Yard) -> None:
+    one.fill("dlq", 12, 3)
+    one.proxy.rule = on("SendMessageBatch", do=AwsError("AccessDenied", "not you", status=403))
+    done = one.run("redrive", "--yes", "-o", "json")
+    assert done.code == 3
+    assert done.json() == {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 12}
+    assert "permission denied (not you" in done.err
+    assert _tags(one) == {}
+    # Released, not left to their visibility timeout.
+    assert by_group(one.drained("dlq")) == in_turns(12, 3)
+
+
+def test_one_group_that_is_refused_stays_in_order_while_the_others_go(one: Yard) -> None:
+    one.fill("dlq", 12, 3)
+
+    def bodies_of_g1(place: int, entry: Any) -> bool:
+        return bool(entry["MessageGroupId"] == "g1")
+
+    one.proxy.rule = on("SendMessageBatch", do=RefuseEntries(bodies_of_g1))
+    done = one.run("redrive", "--yes")
+    assert done.code == 1
+    assert "; 4 messages remain in " in done.out
+    assert "(group g1): InternalError" in done.out
+    arrived = by_group(one.drained("main"))
+    assert arrived == {name: bodies for name, bodies in in_turns(12, 3).items() if name != "g1"}
+    assert by_group(one.drained("dlq")) == {"g1": ["1", "4", "7", "10"]}
+
+
+def test_with_same_group_batches_a_partial_refusal_names_who_overtook_whom(one: Yard) -> None:
+    one.fill("dlq", 3, 1)
+    refused = RefuseEntries(lambda place, entry: bool(entry["MessageBody"] == "1"))
+    one.proxy.rule = on("SendMessageBatch", nth=1, do=refused)
+    done = one.run("redrive", "--same-group-batches", "--yes")
+    assert done.code == 1
+    assert by_group(one.drained("main")) == {"g0": ["0", "2", "1"]}
+    assert " (group g0) was overtaken by " in done.out
+
+
+# --- The deduplication trap.
+
+
+def test_a_message_whose_deduplication_id_main_has_seen_survives_a_redrive(one: Yard) -> None:
+    one.send("main", "first", dedup_id="the-same")
+    one.drained("main")
+    one.send("dlq", "parked", dedup_id="the-same")
+    one.run("redrive", "--yes").ok()
+    assert by_group(one.drained("main")) == {"g": ["parked"]}
+
+
+def test_a_message_whose_deduplication_id_the_dlq_has_seen_survives_a_park(one: Yard) -> None:
+    one.send("dlq", "first", dedup_id="the-same")
+    one.drained("dlq")
+    one.send("main", "poison", dedup_id="the-same")
+    one.run("park", "--yes").ok()
+    assert by_group(one.drained("dlq")) == {"g": ["poison"]}
+
+
+def test_a_message_may_be_redriven_and_parked_again_and_again_within_minutes(one: Yard) -> None:
+    one.send("dlq", "poison")
+    for _ in range(3):
+        one.run("redrive", "--yes").ok()
+        one.run("park", "--yes", "--reason", "still poison").ok()
+    (message,) = one.drained("dlq")
+    assert message["MessageAttributes"]["park_reason"]["StringValue"] == "still poison"
+
+
+# --- Others at work.
+
+
+def test_the_worker_delivers_while_a_redrive_runs_each_once_and_in_order(
+    make: Make, receiver: Receiver
+) -> None:
+    with make(api=receiver.url) as one:
+        for n in range(6):
+            one.send(
+                "main", json.dumps(["newer", n]), f"g{n % 3}", MessageAttributes={"event_id": text(f"m{n}")}
+            )
+        for n in range(60):
+            attributes = {"event_id": text(f"d{n}")}
+            one.send("dlq", json.dumps(["parked", n]), f"g{n % 3}", MessageAttributes=attributes)
+        redrive = one.start("redrive", "--yes", "--max-rate", "20")
+        while one.total("main") < 12:
+            time.sleep(0.02)
+        assert one.total("dlq") > 20
+        while one.total("dlq") or one.total("main"):
+            one.run("drain", "--all")
+        redrive.wait().ok()
+        received = [json.loads(each.body) for each in receiver.requests]
+        assert len({each.idempotency_key for each in receiver.requests}) == len(received) == 66
+        for k in range(3):
+            mine = [each for each in received if each[1] % 3 == k]
+            assert mine == [
+                *(["newer", n] for n in range(k, 6, 3)),
+                *(["parked", n] for n in range(k, 60, 3)),
+            ]
+
+
+def test_a_second_redrive_exits_75_until_the_first_is_done(one: Yard) -> None:
+    one.fill("dlq", 12, 1)
+    first = one.start("redrive", "--yes", "--max-rate", "4")
+    while MAINTENANCE_TAG not in _tags(one):
+        time.sleep(0.05)
+    time.sleep(0.4)  # the first has looked again, as it must
+    second = one.run("redrive", "--yes")
+    assert (second.code, second.out) == (75, "")
+    assert "another maintenance operation holds" in second.err
+    assert f"{one.names.queue('main')}: redrive by " in second.err
+    parked = one.run("park", "--yes")
+    assert (parked.code, parked.out) == (75, "")
+    first.wait().ok()
+    assert by_group(one.drained("main")) == in_turns(12, 1)
+
+
+def test_a_stale_marker_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard) -> None:
+    one.send("dlq", "a")
+    name, queue = one.names.queue("main"), one.urls["main"]
+    claim = "redrive by eve@elsewhere since 2026-01-02T03:04:05.000Z until {}T03:04:05.000Z as 0123.1.ff"
+    one.sqs.tag_queue(QueueUrl=queue, Tags={MAINTENANCE_TAG: claim.format("2999-01-02")})
+    refused = one.run("redrive", "--yes")
+    assert refused.code == 75
+    assert f"holds {name}: redrive by eve@elsewhere since 2026-01-02" in refused.err
+    forced = one.run("redrive", "--yes", "--force").ok()
+    assert "going on because of --force" in forced.err
+    one.send("dlq", "b")
+    one.sqs.tag_queue(QueueUrl=queue, Tags={MAINTENANCE_TAG: claim.format("2026-01-03")})
+    one.run("redrive", "--yes").ok()
+    assert by_group(one.drained("main")) == {"g": ["a", "b"]}
+    assert _tags(one) == {}
+
+
+@pytest.mark.parametrize(
+    "command", ["redrive --yes", "park --yes", "drain --all", "drain --all --via lambda"]
+)
+def test_an_unfinished_rebuild_stops_what_moves_and_what_delivers(one: Yard, command: str) -> None:
+    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
+    refused = one.run(*command.split())
+    assert (refused.code, refused.out) == (75, "")
+    assert "an in-order redrive is unfinished" in refused.err
+    assert "redrive --in-order" in refused.err
+
+
+def test_what_comes_after_a_redrive_began_is_left_so_that_it_ends(one: Yard) -> None:
+    one.fill("dlq", 20, 2)
+    done = threading.Event()
+
+    def grow() -> None:
+        time.sleep(2.5)  # the service's clock has whole seconds
+        for n in range(100):
+            one.send("dlq", f"late-{n}", f"late{n % 3}")
+            if done.wait(0.05):
+                return
+
+    growing = threading.Thread(target=grow)
+    growing.start()
+    ran = one.run("redrive", "--yes", "--max-rate", "4", "-o", "json")
+    done.set()
+    growing.join()
+    assert (ran.code, ran.json()["moved"]) == (0, 20), ran
+    assert "that came after the redrive began" in ran.err
+    assert by_group(one.drained("main")) == in_turns(20, 2)
+    assert all(message["Body"].startswith("late-") for message in one.drained("dlq"))
+
+
+def test_of_a_dlq_shared_by_two_queues_only_ours_is_taken(one: Yard) -> None:
+    policy = json.dumps(
+        {"deadLetterTargetArn": _arn(one, "dlq"), "maxReceiveCount": 1},
+    )
+    other = one.sqs.create_queue(
+        QueueName=f"{one.names.pipeline}-other.fifo",
+        Attributes={"FifoQueue": "true", "RedrivePolicy": policy},
+    )["QueueUrl"]
+    one.sqs.send_message(QueueUrl=other, MessageBody="theirs", MessageGroupId="g", MessageDeduplicationId="t")
+    for _ in range(2):
+        one.sqs.receive_message(QueueUrl=other, VisibilityTimeout=0)
+    one.send("dlq", "ours", "h")
+    assert one.total("dlq") == 2
+    done = one.run("redrive", "--yes", "-o", "json")
+    assert (done.code, done.json()["moved"], done.json()["remaining"]) == (0, 1, 1), done
+    assert "left alone: 1 that another queue dead-lettered" in done.err
+    assert by_group(one.drained("main")) == {"h": ["ours"]}
+    assert by_group(one.drained("dlq")) == {"g": ["theirs"]}
+
+
+def _arn(one: Yard, role: QueueRole) -> str:
+    answer = one.sqs.get_queue_attributes(QueueUrl=one.urls[role], AttributeNames=["QueueArn"])
+    return str(answer["Attributes"]["QueueArn"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_ends_with_a_summary_and_nothing_in_the_air(
+    one: Yard, number: signal.Signals, code: int
+) -> None:
+    one.fill("dlq", 30, 2)
+    running = one.start("redrive", "--yes", "--max-rate", "5", "-o", "json")
+    while one.total("main") < 3:
+        time.sleep(0.05)
+    running.send(number)
+    done = running.wait()
+    assert done.code == code
+    report = done.json()
+    assert report["moved"] + report["remaining"] == 30
+    assert _tags(one) == {}
+    assert one.total("main") == report["moved"]
+    one.run("redrive", "--yes").ok()
+    assert by_group(one.drained("main")) == in_turns(30, 2)
+
+
+# --- Odd messages.
+
+
+def test_odd_messages_arrive_as_they_were_sent(one: Yard) -> None:
+    ten: dict[str, Any] = {f"name.{n}-_": text(f"v{n} é") for n in range(8)}
+    ten["number"] = {"DataType": "Number.int", "StringValue": "12345678901234567890"}
+    ten["blob"] = {"DataType": "Binary.png", "BinaryValue": bytes(range(256))}
+    header = {"AWSTraceHeader": text("Root=1-5759e988-bd862e3fe1be46a994272793")}
+    odd: list[tuple[str, str, dict[str, Any]]] = [
+        ("x" * MESSAGE_BYTES_MAX, "g", {}),
+        ("é" * (MESSAGE_BYTES_MAX // 2), "g", {}),
+        ("ten", "g", {"MessageAttributes": ten}),
+        ("traced", "g", {"MessageSystemAttributes": header}),
+        ("not { json", LEGAL, {}),
+        ("\t\n\r \u2028\ufffd\U0001f600\U0010fffd", "!" * 128, {}),
+        (" ", "~" * 128, {"MessageAttributes": ten, "MessageSystemAttributes": header}),
+        ("null", "g", {}),
+    ]
+    for n, (body, group, more) in enumerate(odd):
+        one.send("dlq", body, group, f"odd-{n}", **more)
+    expected = [as_sent(message) for message in one.drained("dlq")]
+    assert [each["body"] for each in expected] == [body for body, _, _ in odd]
+    for n, (body, group, more) in enumerate(odd):
+        one.send("dlq", body, group, f"again-{n}", **more)
+    one.run("redrive", "--yes").ok()
+    arrived = [as_sent(message) for message in one.drained("main")]
+    key = lambda each: each["group"]  # noqa: E731 - groups may change places, not what is within
+    assert sorted(arrived, key=key) == sorted(expected, key=key)
+
+
+def test_a_parked_message_keeps_all_that_fits_and_says_why_and_by_whom(one: Yard) -> None:
+    one.send("main", "poison", "g", MessageAttributes={"event_id": text("e1")})
+    done = one.run("park", "--reason", "see ticket 123", "--yes", "-o", "json").ok()
+    (parked,) = done.json()["parked"]
+    assert (parked["body"], parked["queue"], parked["group"]) == ("poison", "main", "g")
+    (message,) = one.drained("dlq")
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes.pop("park_at")
+    assert attributes == {"event_id": "e1", "park_reason": "see ticket 123", "park_from": "operator"}
+
+
+def test_park_takes_the_heads_of_the_group_asked_for_and_no_more(one: Yard) -> None:
+    one.fill("main", 12, 3)
+    one.run("park", "--group", "g1", "--count", "2", "--yes").ok()
+    assert by_group(one.drained("dlq")) == {"g1": ["1", "4"]}
+    assert by_group(one.drained("main")) == {**in_turns(12, 3), "g1": ["7", "10"]}
+
+
+def test_a_park_of_more_than_there_is_exits_1_and_says_how_many_it_found(one: Yard) -> None:
+    one.send("main", "only")
+    done = one.run("park", "--count", "3", "--yes", "-o", "json")
+    assert (done.code, len(done.json()["parked"])) == (1, 1)
+    assert f"asked for 3, found 1 in {one.names.queue('main')}" in done.err
+
+
+# --- Selection.
+
+
+def test_only_what_is_selected_is_moved_and_the_rest_stays_in_order(one: Yard) -> None:
+    ids = [
+        one.send("dlq", json.dumps({"type": "refund" if n % 2 else "sale", "n": n}), f"g{n % 3}")
+        for n in range(9)
+    ]
+    by_filter = one.run(
+        "redrive", "--filter", "body.type == 'refund' && receives < `3`", "--yes", "-o", "json"
+    )
+    assert (by_filter.code, by_filter.json()["moved"], by_filter.json()["skipped"]) == (0, 4, 5), by_filter
+    by_id = one.run("redrive", "--id", ids[8], "--id", ids[0], "--yes", "-o", "json").ok()
+    assert by_id.json()["moved"] == 2
+    by_group_ = one.run("redrive", "--group", "g1", "--yes", "-o", "json").ok()
+    assert by_group_.json()["moved"] == 1
+    assert {json.loads(message["Body"])["n"] for message in one.drained("dlq")} == {2, 6}
+    arrived = {g: [json.loads(b)["n"] for b in bodies] for g, bodies in by_group(one.drained("main")).items()}
+    assert arrived == {"g0": [3, 0], "g1": [1, 7, 4], "g2": [5, 8]}
+
+
+def test_an_id_that_is_not_there_is_said_and_exits_1(one: Yard) -> None:
+    found = one.send("dlq", "a")
+    done = one.run("redrive", "--id", found, "--id", "no-such-id", "--yes", "-o", "json")
+    assert (done.code, done.json()["moved"]) == (1, 1)
+    assert "not found: no-such-id" in done.err
+
+
+def test_what_cannot_be_seen_behind_ten_that_stay_is_said_and_exits_1(one: Yard) -> None:
+    one.fill("dlq", 14, 1)
+    done = one.run("redrive", "--filter", "body == `12`", "--yes", "-o", "json")
+    assert (done.code, done.json()["moved"], done.json()["skipped"]) == (1, 0, 10), done
+    assert "4 could not be seen: SQS gives out ten of a group at most while those stay in it" in done.err
+
+
+def test_a_count_takes_the_heads(one: Yard) -> None:
+    one.fill("dlq", 30, 1)
+    done = one.run("redrive", "--count", "12", "--yes", "-o", "json").ok()
+    assert (done.json()["moved"], done.json()["remaining"]) == (12, 18)
+    assert by_group(one.drained("main")) == {"g0": [str(n) for n in range(12)]}
+
+
+# --- Asking first, and looking.
+
+
+def test_without_yes_and_without_a_terminal_nothing_is_touched(one: Yard) -> None:
+    one.send("dlq", "a")
+    one.fill("main", 2, 1)
+    main, dlq = one.names.queue("main"), one.names.queue("dlq")
+    questions = {
+        "redrive": f"move 1 message from {dlq} to {main}\n"
+        f"Order: they go to the end of {main}, behind the 2 messages counted there now",
+        "park": f"move the first message of {main} (2 messages) to {dlq}\n"
+        "Order: the rest of each group goes on without them",
+    }
+    for command, question in questions.items():
+        done = one.run(command)
+        assert (done.code, done.out) == (2, "")
+        assert question in done.err
+        assert "--yes" in done.err
+    assert one.total("dlq") == 1
+    assert not [action for action in one.proxy.counts if action in ("ReceiveMessage", "TagQueue")]
+
+
+def test_a_dry_run_shows_what_would_go_where_and_what_becomes_of_order(one: Yard) -> None:
+    one.fill("dlq", 3, 1)
+    one.send("main", "newer", "g0")
+    done = one.run("redrive", "--dry-run", "-o", "json").ok()
+    shown = done.json()
+    assert [message["body"] for message in shown["messages"]] == ["0", "1", "2"]
+    names = (one.names.queue("dlq"), one.names.queue("main"))
+    assert (shown["moved"], shown["from"], shown["to"], shown["behind"]) == (0, *names, 1)
+    told = one.run("redrive", "--dry-run").ok().out
+    assert "dry run: nothing was moved; 3 messages shown of 3 would go" in told
+    assert "no longer in stream order" in told
+    assert "`fifo-cli redrive --in-order`" in told
+    parked = one.run("park", "--dry-run", "-o", "json").ok().json()
+    assert [message["body"] for message in parked["parked"]] == ["newer"]
+    assert not [action for action in one.proxy.counts if action.startswith(("Send", "Delete", "Tag"))]
+    assert by_group(one.drained("dlq")) == {"g0": ["0", "1", "2"]}
+
+
+def test_an_empty_dlq_is_done_at_once_and_a_missing_one_is_told(one: Yard) -> None:
+    done = one.run("redrive", "--yes", "-o", "json").ok()
+    assert done.json() == {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 0}
+    one.sqs.delete_queue(QueueUrl=one.urls["dlq"])
+    missing = one.run("redrive", "--yes")
+    assert (missing.code, missing.out) == (3, "")
+    assert f"{one.names.queue('dlq')} does not exist" in missing.err
+
+
+def test_where_sqs_has_no_move_tasks_ours_moves_them_and_says_so(one: Yard) -> None:
+    policy = json.dumps({"deadLetterTargetArn": _arn(one, "dlq"), "maxReceiveCount": 1000})
+    one.sqs.set_queue_attributes(QueueUrl=one.urls["main"], Attributes={"RedrivePolicy": policy})
+    one.fill("dlq", 5, 1)
+    done = one.run("redrive", "--engine", "native", "--yes", "-o", "json").ok()
+    assert (done.json()["engine"], done.json()["moved"]) == ("client", 5)
+    assert "knows no message move tasks: moving by our own engine instead" in done.err
+
+
+def test_the_native_engine_refuses_what_a_move_task_cannot_do(one: Yard) -> None:
+    done = one.run("redrive", "--engine", "native", "--group", "g", "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert "SQS's move task knows no --group" in done.err
+
+
+# --- SQS's own move task, on the lean service, which knows it.
+
+
+@dataclass
+class Lean:
+    """A pipeline "big" on the lean service, and the program run in its folder."""
+
+    endpoint: str
+    folder: Path
+    zygote: Zygote
+
+    @property
+    def sqs(self) -> Any:
+        return Aws(Target(endpoint_url=self.endpoint, local=True)).client("sqs")
+
+    def start(self, *args: str) -> Running:
+        return self.zygote.start(self.folder, [*args, "--endpoint-url", self.endpoint], ENV)
+
+    def audit(self, queue: str = "big.fifo") -> Any:
+        return ask(self.endpoint, "Audit", QueueUrl=f"/{queue}")
+
+    def fill(self, count: int, groups: int, size: int = 100) -> None:
+        ask(self.endpoint, "Fill", QueueUrl="/big-dlq.fifo", Count=count, Groups=groups, Bytes=size)
+
+
+@contextlib.contextmanager
+def lean_pipeline(folder: Path, zygote: Zygote) -> Iterator[Lean]:
+    """Make the queues of a pipeline on a lean service of its own."""
+    (folder / "fifo.toml").write_text(
+        '[pipeline]\nname = "big"\n[table]\nname = "big"\n[[api]]\nurl = "http://127.0.0.1:9"\n'
+    )
+    with lean_sqs() as endpoint:
+        made = Lean(endpoint, folder, zygote)
+        policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:big-dlq.fifo"}
+        for name in ("big-dlq.fifo", "big-hold.fifo"):
+            made.sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})
+        attributes = {"FifoQueue": "true", "RedrivePolicy": json.dumps({**policy, "maxReceiveCount": 1000})}
+        made.sqs.create_queue(QueueName="big.fifo", Attributes=attributes)
+        yield made
+
+
+@pytest.fixture
+def lean(zygote: Zygote, tmp_path: Path) -> Iterator[Lean]:
+    with lean_pipeline(tmp_path, zygote) as made:
+        yield made
+
+
+def test_the_native_engine_has_sqs_move_everything_and_counts_it(lean: Lean) -> None:
+    lean.fill(60, 4)
+    done = lean.start("redrive", "--engine", "native", "--yes", "-o", "json").wait().ok()
+    assert done.json() == {"engine": "native", "moved": 60, "skipped": 0, "failed": 0, "remaining": 0}
+    audit = lean.audit()
+    assert (audit["Count"], audit["Disordered"]) == (60, [])
+    assert audit["Calls"]["StartMessageMoveTask"] == 1
+    assert "SendMessageBatch" not in audit["Calls"]
+
+
+def test_interrupted_the_native_engine_cancels_its_task(lean: Lean) -> None:
+    lean.fill(2_000, 4)
+    running = lean.start("redrive", "--engine", "native", "--yes", "-o", "json")
+    while not lean.audit()["Count"]:
+        time.sleep(0.05)
+    running.send(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 130
+    report = done.json()
+    assert 0 < report["moved"] < 2_000
+    assert report["moved"] + report["remaining"] == 2_000
+    assert "cancelling the move task; what it has moved stays moved" in done.err
+    assert lean.audit()["Calls"]["CancelMessageMoveTask"] == 1
+
+
+def test_a_dlq_of_several_queues_is_not_for_the_native_engine(lean: Lean) -> None:
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:big-dlq.fifo", "maxReceiveCount": 9}
+    attributes = {"FifoQueue": "true", "RedrivePolicy": json.dumps(policy)}
+    lean.sqs.create_queue(QueueName="other.fifo", Attributes=attributes)
+    lean.fill(5, 1)
+    done = lean.start("redrive", "--engine", "native", "--yes").wait()
+    assert (done.code, done.out) == (2, "")
+    assert "big-dlq.fifo is the dead-letter queue of big.fifo, other.fifo" in done.err
+    assert lean.audit()["Count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "total", "engine"),
+    [
+        (RedriveOptions(), NATIVE_FROM, Engine.NATIVE),
+        (RedriveOptions(), NATIVE_FROM - 1, Engine.CLIENT),
+        (RedriveOptions(group="g7"), NATIVE_FROM, Engine.CLIENT),
+        (RedriveOptions(max_rate=10.0), NATIVE_FROM, Engine.CLIENT),
+        (RedriveOptions(engine=Engine.CLIENT), NATIVE_FROM, Engine.CLIENT),
+    ],
+)
+def test_auto_leaves_only_the_whole_of_a_very_long_queue_to_sqs(
+    lean: Lean, options: RedriveOptions, total: int, engine: Engine
+) -> None:
+    aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
+    assert Redrive(aws, Names("big"), options)._engine(total) is engine
+
+
+def test_who_may_not_look_at_move_tasks_gets_our_own_engine_unless_asked_otherwise(lean: Lean) -> None:
+    denied = on("ListMessageMoveTasks", do=AwsError("AccessDenied", "not you", status=403))
+    heard: list[Event] = []
+    with Proxy(lean.endpoint, denied) as proxy:
+        aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
+        assert (
+            Redrive(aws, Names("big"), RedriveOptions(), heard.append)._engine(NATIVE_FROM) is Engine.CLIENT
+        )
+        with pytest.raises(FifoError, match="permission denied"):
+            Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE))._engine(1)
+    (said,) = heard
+    assert isinstance(said, Noted)
+    assert said.text.endswith("; moving by our own engine instead")
+
+
+# --- Size.
+
+
+def _redrive(folder: Path, zygote: Zygote, count: int) -> tuple[int, int]:
+    """Redrive so many messages of 1 KB; return the requests it took, and the most memory in KiB."""
+    with lean_pipeline(folder, zygote) as lean:
+        lean.fill(count, 100, 1000)
+        before = sum(lean.audit()["Calls"].values())
+        done = lean.start("redrive", "--yes", "-o", "json").wait().ok()
+        assert done.json()["moved"] == count
+        audit = lean.audit()
+        assert (audit["Count"], audit["Different"], audit["Disordered"]) == (count, count, [])
+        return sum(audit["Calls"].values()) - before, done.peak_kib
+
+
+def test_memory_stays_flat_and_requests_grow_with_the_messages_only(zygote: Zygote, tmp_path: Path) -> None:
+    few, small = _redrive(tmp_path, zygote, 1_000)
+    many, large = _redrive(tmp_path, zygote, 8_000)
+    assert many <= 8_000 * 0.35
+    assert many <= 8 * few
+    assert large - small < 8 * 1024
+    assert large < 120 * 1024

@@ -1,0 +1,214 @@
+"""Messages in batches, against botocore's own model: what was not confirmed is told, entry by entry."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from fifo_cli.aws.messages import Messages, Parcel, Trouble
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import AwsError, NotDeployedError
+from fifo_cli.model.message import Attribute
+from fifo_cli.model.names import Names
+
+URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders-dlq.fifo"
+
+
+class Bench:
+    """The DLQ's messages, over a stubbed client."""
+
+    def __init__(self) -> None:
+        aws = Aws(Target(local=True))
+        self.stub = Stubber(aws.client("sqs"))
+        self.stub.activate()
+        self.messages = Messages(aws, Queue(aws, Names("orders"), "dlq"))
+        self.answer("get_queue_url", {"QueueUrl": URL})
+        assert self.messages.queue.url == URL
+
+    def answer(self, call: str, answer: dict[str, Any], expected: dict[str, Any] | None = None) -> None:
+        self.stub.add_response(call, answer, expected)
+
+    def refuse(self, call: str, code: str, message: str = "because") -> None:
+        self.stub.add_client_error(call, service_error_code=code, service_message=message)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def md5(body: str) -> str:
+    return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
+
+
+def accepted(n: int, body: str) -> dict[str, Any]:
+    return {"Id": str(n), "MessageId": f"m{n}", "MD5OfMessageBody": md5(body)}
+
+
+def parcel(body: str, group: str = "g", **more: Any) -> Parcel:
+    return Parcel(body=body, group=group, dedup_id=f"redrive-{body}", **more)
+
+
+def test_a_receive_asks_for_everything_of_a_message_and_can_be_repeated(bench: Bench) -> None:
+    raw = {
+        "MessageId": "m1",
+        "ReceiptHandle": "h1",
+        "Body": "b",
+        "Attributes": {
+            "MessageGroupId": "g",
+            "MessageDeduplicationId": "d",
+            "SequenceNumber": "18874",
+            "SentTimestamp": "1767323045678",
+            "ApproximateReceiveCount": "2",
+            "ApproximateFirstReceiveTimestamp": "1767323045679",
+            "AWSTraceHeader": "Root=1-2-3",
+            "DeadLetterQueueSourceArn": "arn:aws:sqs:us-east-1:123456789012:other.fifo",
+        },
+        "MessageAttributes": {"blob": {"DataType": "Binary", "BinaryValue": b"\x00"}},
+    }
+    bench.answer(
+        "receive_message",
+        {"Messages": [raw]},
+        {
+            "QueueUrl": URL,
+            "MaxNumberOfMessages": 10,
+            "VisibilityTimeout": 30,
+            "WaitTimeSeconds": 1,
+            "ReceiveRequestAttemptId": "a1",
+            "MessageAttributeNames": ["All"],
+            "MessageSystemAttributeNames": ["All"],
+        },
+    )
+    (arrival,) = bench.messages.receive(count=10, visibility=30, wait=1, attempt="a1")
+    message = arrival.received.message
+    assert (message.body, message.trace_header, message.receives) == ("b", "Root=1-2-3", 1)
+    assert message.attributes == {"blob": Attribute("Binary", b"\x00")}
+    assert arrival.received.receipt_handle == "h1"
+    assert arrival.dead_letter_source.endswith(":other.fifo")
+
+
+def test_a_send_carries_body_group_attributes_and_trace_header(bench: Bench) -> None:
+    sent = parcel(
+        "b",
+        attributes={"event_id": Attribute("String", "e"), "blob": Attribute("Binary", b"\xff")},
+        trace_header="Root=1-2-3",
+    )
+    entry = {
+        "Id": "0",
+        "MessageBody": "b",
+        "MessageGroupId": "g",
+        "MessageDeduplicationId": "redrive-b",
+        "MessageAttributes": {
+            "event_id": {"DataType": "String", "StringValue": "e"},
+            "blob": {"DataType": "Binary", "BinaryValue": b"\xff"},
+        },
+        "MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-2-3"}},
+    }
+    bench.answer(
+        "send_message_batch",
+        {"Successful": [accepted(0, "b")], "Failed": []},
+        {"QueueUrl": URL, "Entries": [entry]},
+    )
+    assert bench.messages.send([sent]) == []
+
+
+def test_only_what_the_answer_confirms_byte_for_byte_counts_as_sent(bench: Bench) -> None:
+    failed = {"Id": "1", "Code": "InternalError", "Message": "sorry", "SenderFault": False}
+    bench.answer(
+        "send_message_batch",
+        {"Successful": [accepted(0, "a"), accepted(2, "not c")], "Failed": [failed]},
+    )
+    assert bench.messages.send([parcel(body) for body in "abcd"]) == [
+        Trouble(1, "InternalError: sorry"),
+        Trouble(2, "SQS's answer does not confirm it"),
+        Trouble(3, "SQS's answer does not confirm it"),
+    ]
+
+
+def test_a_call_refused_for_one_of_its_messages_is_repeated_message_by_message(bench: Bench) -> None:
+    bench.refuse("send_message_batch", "InvalidMessageContents")
+    bench.answer("send_message", {"MessageId": "m", "MD5OfMessageBody": md5("a")})
+    bench.refuse("send_message", "InvalidMessageContents")
+    bench.answer("send_message", {"MessageId": "m", "MD5OfMessageBody": md5("d")})
+    sent = [parcel("a", "g1"), parcel("b", "g2"), parcel("c", "g2"), parcel("d", "g3")]
+    assert bench.messages.send(sent) == [
+        Trouble(1, "InvalidMessageContents: because", final=True),
+        Trouble(2, "behind a message of its group that was refused"),
+    ]
+    bench.stub.assert_no_pending_responses()
+
+
+def test_a_message_that_is_refused_alone_is_refused_for_good(bench: Bench) -> None:
+    bench.refuse("send_message_batch", "InvalidParameterValue", "longer than 1048576 bytes")
+    assert bench.messages.send([parcel("a")]) == [
+        Trouble(0, "InvalidParameterValue: longer than 1048576 bytes", final=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("AccessDenied", AwsError), ("QueueDoesNotExist", NotDeployedError)]
+)
+def test_any_other_refusal_of_a_whole_send_is_raised(bench: Bench, code: str, error: type[AwsError]) -> None:
+    bench.refuse("send_message_batch", code)
+    with pytest.raises(error, match=r"orders-dlq\.fifo"):
+        bench.messages.send([parcel("a"), parcel("b")])
+
+
+def test_a_single_send_that_aws_throttles_is_no_fault_of_the_message(bench: Bench) -> None:
+    bench.refuse("send_message", "RequestThrottled")
+    with pytest.raises(AwsError, match="throttled"):
+        bench.messages.send_singly([parcel("a")])
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "gone"),
+    [
+        ("ReceiptHandleIsInvalid", "", True),
+        ("InvalidParameterValue", "The receipt handle has expired.", True),
+        ("InternalError", "sorry", False),
+    ],
+)
+def test_a_delete_tells_a_handle_that_is_over_from_a_service_that_fails(
+    bench: Bench, code: str, words: str, gone: bool
+) -> None:
+    failed = {"Id": "1", "Code": code, "Message": words, "SenderFault": True}
+    bench.answer(
+        "delete_message_batch",
+        {"Successful": [{"Id": "0"}], "Failed": [failed]},
+        {
+            "QueueUrl": URL,
+            "Entries": [{"Id": "0", "ReceiptHandle": "h0"}, {"Id": "1", "ReceiptHandle": "h1"}],
+        },
+    )
+    (trouble,) = bench.messages.delete(["h0", "h1"])
+    assert (trouble.index, trouble.gone) == (1, gone)
+
+
+def test_what_is_hidden_is_hidden_in_the_order_given(bench: Bench) -> None:
+    bench.answer(
+        "change_message_visibility_batch",
+        {"Successful": [{"Id": "0"}, {"Id": "1"}], "Failed": []},
+        {
+            "QueueUrl": URL,
+            "Entries": [
+                {"Id": "0", "ReceiptHandle": "tail", "VisibilityTimeout": 0},
+                {"Id": "1", "ReceiptHandle": "head", "VisibilityTimeout": 0},
+            ],
+        },
+    )
+    assert bench.messages.hide(["tail", "head"], seconds=0) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kept"),
+    [(None, True), ("http://127.0.0.1:4566", False), ("https://sqs.eu-west-1.amazonaws.com", True)],
+)
+def test_only_aws_itself_is_trusted_to_keep_trace_headers_in_batches(
+    endpoint: str | None, kept: bool
+) -> None:
+    aws = Aws(Target(endpoint_url=endpoint, local=True))
+    assert Messages(aws, Queue(aws, Names("orders"), "dlq")).batches_keep_trace_headers is kept

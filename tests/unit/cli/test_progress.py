@@ -1,0 +1,40 @@
+"""Progress of a long move, where a live line can be shown and where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fifo_cli.cli.progress import paced
+from fifo_cli.events import Event, Noted, Progressed, Warned
+from tests.fakes import Clock
+
+
+class Told:
+    """A console that notes what it is told."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self.error_color = terminal
+        self.events: list[Event] = []
+
+    def listen(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def say(told: Any, clock: Clock) -> None:
+    listen = paced(told, clock=clock)
+    for second in range(11):
+        listen(Progressed(f"{second}"))
+        clock.sleep(1)
+    listen(Warned("careful"))
+
+
+def test_without_a_terminal_every_fifth_second_s_progress_is_a_line() -> None:
+    told = Told(terminal=False)
+    say(told, Clock())
+    assert told.events == [Noted("5"), Noted("10"), Warned("careful")]
+
+
+def test_on_a_terminal_the_live_line_gets_all_of_it() -> None:
+    told = Told(terminal=True)
+    say(told, Clock())
+    assert told.events == [*(Progressed(f"{second}") for second in range(11)), Warned("careful")]

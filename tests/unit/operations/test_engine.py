@@ -1,0 +1,319 @@
+"""The moving engine between a source and a target in memory: nothing lost, doubled or reordered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
+from fifo_cli.events import Event, Progressed, Warned
+from fifo_cli.model.message import Message
+from fifo_cli.operations.moving.engine import move
+from fifo_cli.operations.moving.hand import HAND_PER_WORKER
+from fifo_cli.operations.moving.ports import Refusal, Taken
+from fifo_cli.operations.moving.report import Failure, MoveOptions, MoveReport, Overtaking
+from tests.unit.operations.lines import Arrivals, Line, Weather, message
+
+
+def messages(groups: list[int]) -> list[Message]:
+    """Make a message for each number, which is its group's."""
+    return [message(f"m{place}", f"g{group}") for place, group in enumerate(groups)]
+
+
+def run(source: Line, target: Arrivals, *, workers: int = 1, **options: Any) -> MoveReport:
+    clock = source.weather.clock
+    return move(source, target, MoveOptions(workers=workers, **options), clock=clock, sleep=clock.sleep)
+
+
+def in_order(expected: list[Message], target: Arrivals) -> None:
+    """Check that each message is in the target once, its group in order."""
+    for group in {one.group for one in expected}:
+        assert target.of(group) == [one.body for one in expected if one.group == group]
+    assert len(target.bodies) == len(expected)
+
+
+def prefixes(expected: list[Message], target: Arrivals) -> None:
+    """Check that of each group the target has the first few, in order, once."""
+    for group in {one.group for one in expected}:
+        whole = [one.body for one in expected if one.group == group]
+        assert target.of(group) == whole[: len(target.of(group))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    groups=st.lists(st.integers(0, 6), max_size=60),
+    seed=st.integers(0, 2**32),
+    lost_requests=st.sampled_from([0.0, 0.1, 0.4]),
+    lost_answers=st.sampled_from([0.0, 0.1, 0.3]),
+    refusals=st.sampled_from([0.0, 0.1, 0.5]),
+    slowest=st.sampled_from([0.0, 0.5, 20.0]),
+)
+def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_run_at_the_latest(
+    groups: list[int], seed: int, lost_requests: float, lost_answers: float, refusals: float, slowest: float
+) -> None:
+    weather = Weather(lost_requests, lost_answers, refusals, slowest, random.Random(seed))
+    everything = messages(groups)
+    source, target = Line(everything, weather), Arrivals(weather)
+    report = run(source, target)
+    prefixes(everything, target)
+    here, there = {one.body for one in source.messages}, {body for _, body in target.bodies}
+    assert here | there == {one.body for one in everything}
+    assert report.moved <= len(target.bodies)
+    # No send is repeated after five minutes, when SQS would take it for another message.
+    assert target.doubles == []
+    if report.complaint is None and not report.failed and not report.unsettled:
+        assert (report.moved, source.messages) == (len(everything), [])
+
+    weather.lost_requests = weather.lost_answers = weather.refusals = weather.slowest = 0.0
+    weather.clock.sleep(31)
+    again = run(source, target)
+    assert (again.failed, again.unsettled, again.complaint) == (0, 0, None)
+    in_order(everything, target)
+    assert source.messages == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None:
+    dice = random.Random(seed)
+    everything = messages([dice.randrange(9) for _ in range(400)])
+    weather = Weather(refusals=0.02, dice=random.Random(seed))
+    source, target = Line(everything, weather), Arrivals(weather)
+    report = move(source, target, MoveOptions(workers=12))
+    assert (report.moved, report.failed, report.complaint) == (400, 0, None)
+    in_order(everything, target)
+    assert source.messages == []
+
+
+def test_groups_share_sends_and_both_sends_and_settles_are_full() -> None:
+    weather = Weather()
+    # A take gives ten of one group.
+    everything = messages([place // 10 for place in range(400)])
+    source, target = Line(everything, weather), Arrivals(weather)
+    run(source, target)
+    in_order(everything, target)
+    assert len(target.calls) <= 50
+    assert source.settles == 40
+
+
+def test_of_a_refused_message_the_group_waits_and_the_others_go_on() -> None:
+    weather = Weather()
+    everything = messages([0, 1, 0, 1, 0, 1])
+    source, target = Line(everything, weather), Arrivals(weather)
+    target.refuse = lambda taken: Refusal(taken, "KmsDisabled") if taken.message.message_id == "m2" else None
+    report = run(source, target)
+    assert (report.moved, report.failed) == (4, 2)
+    assert report.failures == [
+        Failure("m2", "g0", "KmsDisabled"),
+        Failure("m4", "g0", "behind a message of its group that failed"),
+    ]
+    assert (target.of("g0"), target.of("g1")) == (["m0"], ["m1", "m3", "m5"])
+    # Given back tails first, so that the group comes out in order.
+    assert source.given_back == ["m4", "m2"]
+
+
+def test_a_refusal_that_no_try_mends_is_not_tried_again() -> None:
+    weather = Weather()
+    source, target = Line(messages([0]), weather), Arrivals(weather)
+    target.refuse = lambda taken: Refusal(taken, "too long", retry=False)
+    report = run(source, target)
+    assert (report.failed, len(target.calls)) == (1, 1)
+
+
+def test_without_strictness_a_partial_refusal_is_reported_with_who_overtook_whom() -> None:
+    weather = Weather()
+    everything = messages([0] * 4)
+    source, target = Line(everything, weather), Arrivals(weather, strict=False)
+    refused: list[str] = []
+
+    def refuse_once(taken: Taken) -> Refusal | None:
+        if taken.message.message_id != "m1" or refused:
+            return None
+        refused.append(taken.message.message_id)
+        return Refusal(taken, "InternalError")
+
+    target.refuse = refuse_once
+    report = run(source, target)
+    assert (report.moved, report.failed) == (4, 0)
+    assert report.overtakings == [Overtaking("m1", "g0", ("m2", "m3"))]
+    assert target.of("g0") == ["m0", "m2", "m3", "m1"]
+
+
+def test_a_message_that_cannot_be_settled_is_counted_and_not_sent_again() -> None:
+    weather = Weather()
+    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
+    source.weather = Weather(refusals=1.0, clock=weather.clock)
+    report = run(source, target)
+    assert (report.moved, report.unsettled, len(source.messages)) == (2, 2, 2)
+    assert len(target.bodies) == 2
+
+
+def test_a_service_that_is_down_ends_the_move_after_three_rounds_with_its_error() -> None:
+    weather = Weather(lost_requests=1.0)
+    source, target = Line(messages([0]), weather), Arrivals(weather)
+    heard: list[Event] = []
+    clock = weather.clock
+    report = move(
+        source, target, MoveOptions(workers=1), listener=heard.append, clock=clock, sleep=clock.sleep
+    )
+    assert report.complaint is not None
+    assert (report.complaint.message, report.complaint.exit_code) == ("the request was lost", ExitCode.AWS)
+    assert heard == [Warned("the request was lost; trying again")] * 2
+
+
+def test_a_queue_that_does_not_exist_ends_the_move_at_once() -> None:
+    weather = Weather()
+    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
+    missing = NotDeployedError("orders.fifo does not exist")
+
+    def refuse(taken: Taken) -> Refusal | None:
+        raise missing
+
+    target.refuse = refuse
+    report = run(source, target)
+    assert (report.complaint, report.moved, len(target.calls)) == (missing, 0, 1)
+    assert sorted(source.given_back) == ["m0", "m1"]
+
+
+def test_a_send_that_may_have_arrived_is_not_repeated_when_sqs_may_have_forgotten_it() -> None:
+    weather = Weather()
+    source = Line(messages([0, *([1] * 9)]), weather)
+    source.hidden_seconds = 3600
+
+    class Deaf(Arrivals):
+        """Takes m0 and never says so."""
+
+        def send(self, taken: Sequence[Taken]) -> list[Refusal]:
+            refusals = super().send(taken)
+            if any(one.message.message_id == "m0" for one in taken):
+                weather.clock.sleep(70)
+                raise AwsError("the answer was lost")
+            return refusals
+
+    target = Deaf(weather)
+    report = run(source, target)
+    assert target.doubles == []
+    assert report.failures == [
+        Failure("m0", "g0", "a send was not answered, and SQS forgets it soon: it may have arrived")
+    ]
+    assert (report.moved, target.of("g0"), len(target.of("g1"))) == (9, ["m0"], 9)
+
+
+def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> None:
+    weather = Weather()
+    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
+
+    def fail(taken: Taken) -> Refusal | None:
+        raise ZeroDivisionError("oops")
+
+    target.refuse = fail
+    report = move(source, target, MoveOptions(workers=4))
+    assert isinstance(report.complaint, AwsError)
+    assert report.complaint.message == "internal error while moving: ZeroDivisionError: oops"
+    assert sorted(source.given_back) == ["m0", "m1"]
+
+
+def test_told_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -> None:
+    weather = Weather()
+    everything = messages([0] * 8)
+    source, target = Line(everything, weather), Arrivals(weather)
+    clock = weather.clock
+    report = move(
+        source,
+        target,
+        MoveOptions(workers=1),
+        stopped=lambda: len(target.bodies) >= 3,
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    assert (report.stopped, report.moved) == (True, 3)
+    assert [one.message_id for one in source.messages] == ["m3", "m4", "m5", "m6", "m7"]
+    assert source.given_back == ["m7", "m6", "m5", "m4", "m3"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(groups=st.lists(st.integers(0, 4), max_size=50), count=st.integers(1, 30))
+def test_a_count_moves_as_many_from_the_heads_of_groups_and_no_more(groups: list[int], count: int) -> None:
+    weather = Weather()
+    everything = messages(groups)
+    source, target = Line(everything, weather), Arrivals(weather)
+    report = run(source, target, count=count)
+    assert report.moved == len(target.bodies) == min(count, len(everything))
+    assert len(source.messages) == len(everything) - report.moved
+    prefixes(everything, target)
+
+
+def test_what_is_not_wanted_stays_and_is_given_back_tails_first() -> None:
+    weather = Weather()
+    everything = messages([0, 0, 0, 1])
+    source, target = Line(everything, weather), Arrivals(weather)
+    report = run(source, target, wanted=lambda taken: taken.message.message_id in ("m1", "m3"))
+    assert (report.moved, report.skipped) == (2, 2)
+    assert sorted(body for _, body in target.bodies) == ["m1", "m3"]
+    assert source.given_back == ["m2", "m0"]
+
+
+def test_what_is_to_be_left_alone_is_neither_moved_nor_counted_as_skipped() -> None:
+    weather = Weather()
+    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
+    report = run(source, target, leave=lambda taken: taken.message.group == "g1")
+    assert (report.moved, report.left, report.skipped) == (1, 1, 0)
+
+
+def test_a_rate_is_kept_to() -> None:
+    weather = Weather()
+    source, target = Line(messages([place % 20 for place in range(60)]), weather), Arrivals(weather)
+    began = weather.clock()
+    report = run(source, target, max_rate=4.0)
+    assert report.moved == 60
+    assert 13 <= weather.clock() - began <= 17
+    assert max(len(call) for call in target.calls) <= 4
+
+
+def test_what_waits_for_long_is_kept_ours() -> None:
+    weather = Weather()
+    source, target = Line(messages([0] * 10), weather), Arrivals(weather)
+    report = run(source, target, max_rate=0.1)
+    assert report.moved == 10
+    assert len(target.bodies) == 10
+    assert {seconds for _, seconds in source.kept} == {30.0}
+
+
+def test_a_call_never_holds_more_bytes_than_the_target_takes() -> None:
+    weather = Weather()
+    everything = [message(f"m{n}", f"g{n}", "x" * 400) for n in range(12)]
+    source, target = Line(everything, weather), Arrivals(weather, bytes_max=1000)
+    report = run(source, target)
+    assert report.moved == 12
+    assert max(len(call) for call in target.calls) == 2
+
+
+def test_the_hand_does_not_grow_with_the_queue() -> None:
+    weather = Weather()
+    everything = messages([place % 50 for place in range(1000)])
+    source, target = Line(everything, weather), Arrivals(weather)
+    run(source, target)
+    assert source.most_hidden <= HAND_PER_WORKER
+
+
+def test_progress_tells_how_many_how_fast_and_how_long() -> None:
+    weather = Weather(slowest=1.0, dice=random.Random(1))
+    source, target = Line(messages([place % 30 for place in range(90)]), weather), Arrivals(weather)
+    heard: list[Event] = []
+    clock = weather.clock
+    move(
+        source,
+        target,
+        MoveOptions(workers=1, total=90),
+        listener=heard.append,
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    told = [event.text for event in heard if isinstance(event, Progressed)]
+    assert told[0].startswith("10 of 90 moved, ")
+    assert told[0].endswith(" s left")
+    assert told[-1].startswith("90 of 90 moved, ")

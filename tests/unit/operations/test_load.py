@@ -1,0 +1,110 @@
+"""What a load does with a file before and while its lines are sent."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fifo_cli.errors import ConfigError, UsageError
+from fifo_cli.operations.moving.checkpoint import NoCheckpoint, open_checkpoint
+from fifo_cli.operations.moving.load import Lines, LineSource, check, open_lines
+
+ARN = "arn:aws:sqs:us-east-1:1:orders.fifo"
+
+
+def line(body: str, group: str = "g") -> str:
+    return json.dumps({"group": group, "body": body}) + "\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "f.jsonl"
+
+
+@contextlib.contextmanager
+def opened(path: Path, arn: str = ARN) -> Iterator[Lines]:
+    with open_lines(path, None, queue="main", arn=arn, bytes_max=1000) as lines:
+        yield lines
+
+
+def taken(lines: Lines) -> list[tuple[str, str]]:
+    """Load all lines into nowhere, and return them as the engine gets them."""
+    assert lines.path is not None
+    with (
+        open_checkpoint(lines.path) as checkpoint,
+        contextlib.closing(LineSource(lines, checkpoint)) as source,
+    ):
+        found = []
+        while batch := source.take(3, wait=False):
+            source.settle(batch)
+            found += [(one.message.message_id, one.message.body) for one in batch]
+        assert source.exhausted()
+        return found
+
+
+def test_lines_are_told_by_their_number_and_empty_ones_are_passed_over(path):
+    path.write_text(line("a") + "\n  \n" + line("b"))
+    with opened(path) as lines:
+        assert check(lines).total == 2
+        assert taken(lines) == [("line 1", "a"), ("line 4", "b")]
+
+
+def test_equal_lines_are_as_many_messages_and_each_is_loaded_once(path):
+    path.write_text(line("a") * 3)
+    with opened(path) as lines:
+        assert len(taken(lines)) == 3
+    path.write_text(line("a") * 5)
+    with opened(path) as lines:
+        assert (check(lines).already, check(lines).new) == (3, 2)
+        assert taken(lines) == [("line 4", "a"), ("line 5", "a")]
+
+
+def test_what_was_loaded_into_one_queue_is_new_to_another(path):
+    path.write_text(line("a"))
+    with opened(path) as lines:
+        taken(lines)
+        assert check(lines).new == 0
+    with opened(path, ARN.replace("orders", "orders-dlq")) as lines:
+        assert check(lines).new == 1
+
+
+def test_all_bad_lines_are_told_at_once_up_to_a_limit(path):
+    path.write_text(line("good") + "x\n" * 80)
+    with opened(path) as lines, pytest.raises(ConfigError) as caught:
+        check(lines)
+    assert "80 of 81 lines cannot be loaded; nothing was sent" in caught.value.message
+    assert len(caught.value.problems) == 50
+    assert caught.value.problems[0].startswith("line 2: it is not JSON")
+
+
+def test_a_file_that_is_changed_while_it_is_loaded_stops_the_load(path):
+    path.write_text(line("a") + line("b"))
+    with opened(path) as lines, contextlib.closing(LineSource(lines, NoCheckpoint())) as source:
+        check(lines)
+        path.write_text(line("a") + "garbage\n")
+        with pytest.raises(UsageError, match=r"line 2: .*the file was changed while it was loaded"):
+            source.take(10, wait=False)
+
+
+def test_stdin_is_read_to_its_end_before_anything_is_sent():
+    with open_lines(
+        None, io.BytesIO((line("a") + line("b")).encode()), queue="dlq", arn=ARN, bytes_max=1000
+    ) as lines:
+        assert (check(lines).total, check(lines).already, lines.path) == (2, 0, None)
+    with (
+        pytest.raises(UsageError, match="stdin is closed"),
+        open_lines(None, None, queue="dlq", arn=ARN, bytes_max=1000),
+    ):
+        pass
+
+
+def test_the_queues_own_limit_holds(path):
+    path.write_text(line("x" * 1001))
+    with opened(path) as lines, pytest.raises(ConfigError) as caught:
+        check(lines)
+    assert caught.value.problems == ("line 1: body and attributes have 1,001 bytes; the queue takes 1,000",)

@@ -1,0 +1,184 @@
+"""A queue as a source: when it is over, what is waited for, and how messages are given back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.messages import Arrival, Trouble
+from fifo_cli.aws.queues import Counts
+from fifo_cli.errors import AwsError
+from fifo_cli.events import Event, Waiting
+from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.operations.moving.ports import Refusal, Taken
+from fifo_cli.operations.moving.queue_source import HIDDEN_SECONDS, QueueSource
+from tests.fakes import Clock
+from tests.unit.operations.lines import message
+
+
+class Counted:
+    """A queue whose counts are what the test says."""
+
+    name = "orders-dlq.fifo"
+    now = Counts(0, 0, 0, None)
+
+    def counts(self) -> Counts:
+        return self.now
+
+
+class Messages:
+    """A queue's messages that a test lays out."""
+
+    def __init__(self) -> None:
+        self.queue = Counted()
+        self.arrivals: list[str] = []
+        self.asked: list[dict[str, Any]] = []
+        self.hidden: list[tuple[list[str], int]] = []
+        self.troubles: list[Trouble] = []
+        self.down = False
+
+    def receive(self, **asked: Any) -> list[Arrival]:
+        self.asked.append(asked)
+        given, self.arrivals = self.arrivals[:10], self.arrivals[10:]
+        return [Arrival(ReceivedMessage(message(one), f"h-{one}"), "arn") for one in given]
+
+    def hide(self, handles: Sequence[str], *, seconds: int) -> list[Trouble]:
+        self.hidden.append((list(handles), seconds))
+        if self.down:
+            raise AwsError("down")
+        return self.troubles
+
+    def delete(self, handles: Sequence[str]) -> list[Trouble]:
+        return self.troubles
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.messages = Messages()
+        self.clock = Clock()
+        self.heard: list[Event] = []
+        self.source = QueueSource(
+            self.messages,  # type: ignore[arg-type]
+            listener=self.heard.append,
+            clock=self.clock,
+        )
+
+    def counted(self, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
+        self.messages.queue.now = Counts(visible, in_flight, delayed, None)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_take_names_itself_and_polls_long_only_if_nothing_else_is_to_do(bench: Bench) -> None:
+    bench.messages.arrivals = ["a"]
+    (taken,) = bench.source.take(10, wait=False)
+    assert (taken.message.message_id, taken.ticket, taken.dead_letter_source) == ("a", "h-a", "arn")
+    bench.source.take(10, wait=True)
+    first, second = bench.messages.asked
+    assert (first["wait"], second["wait"]) == (0, 1)
+    assert first["attempt"] != second["attempt"]
+    assert first["visibility"] == HIDDEN_SECONDS
+
+
+def test_it_is_over_when_a_long_poll_gave_nothing_and_nothing_is_counted(bench: Bench) -> None:
+    assert not bench.source.exhausted()
+    bench.source.take(10, wait=True)
+    assert bench.source.exhausted()
+    assert bench.heard == []
+
+
+def test_if_as_many_are_settled_as_were_counted_and_none_is_counted_a_short_poll_will_do(
+    bench: Bench,
+) -> None:
+    bench.source = QueueSource(bench.messages, expected=2)  # type: ignore[arg-type]
+    bench.messages.arrivals = ["a", "b"]
+    one, two = bench.source.take(10, wait=False)
+    bench.source.settle([one])
+    bench.source.take(10, wait=True)
+    bench.source.settle([two])
+    bench.counted(visible=1)
+    bench.source.take(10, wait=True)
+    bench.counted()
+    bench.source.take(10, wait=True)
+    assert [asked["wait"] for asked in bench.messages.asked] == [0, 1, 1, 0]
+    assert bench.source.exhausted()
+
+
+def test_counts_that_lag_are_not_waited_for_if_all_that_was_counted_at_the_start_has_been_seen(
+    bench: Bench,
+) -> None:
+    bench.source = QueueSource(bench.messages, expected=2, listener=bench.heard.append)  # type: ignore[arg-type]
+    bench.messages.arrivals = ["a", "b"]
+    one, _ = bench.source.take(10, wait=False)
+    bench.source.settle([one])
+    bench.counted(visible=2, in_flight=2)
+    bench.source.take(10, wait=True)
+    assert not bench.source.exhausted()
+    bench.source.take(10, wait=True)
+    assert bench.source.exhausted()
+    assert (bench.source.given_up, bench.heard) == (0, [])
+
+
+def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Bench) -> None:
+    bench.counted(visible=1, in_flight=2)
+    bench.source.take(10, wait=True)
+    assert not bench.source.exhausted()
+    bench.clock.sleep(34)
+    assert not bench.source.exhausted()
+    bench.clock.sleep(2)
+    assert bench.source.exhausted()
+    assert bench.source.given_up == 3
+    (said,) = bench.heard
+    assert isinstance(said, Waiting)
+    assert said.reason.startswith("SQS counts 1 visible and 2 in flight that are not ours; ")
+
+
+def test_what_we_hide_ourselves_and_what_is_behind_it_is_not_waited_for(bench: Bench) -> None:
+    bench.messages.arrivals = ["a", "b"]
+    bench.source.take(10, wait=False)
+    bench.counted(visible=5, in_flight=2)
+    bench.source.take(10, wait=True)
+    assert bench.source.exhausted()
+    bench.counted(visible=5, in_flight=3)
+    assert not bench.source.exhausted()
+
+
+def test_a_message_that_comes_makes_it_wait_anew(bench: Bench) -> None:
+    bench.counted(in_flight=1)
+    bench.source.take(10, wait=True)
+    assert not bench.source.exhausted()
+    bench.messages.arrivals = ["a"]
+    (taken,) = bench.source.take(10, wait=True)
+    assert not bench.source.exhausted()
+    bench.source.settle([taken])
+    bench.clock.sleep(36)
+    bench.source.take(10, wait=True)
+    assert not bench.source.exhausted()  # its patience began again
+
+
+def test_a_handle_that_is_over_is_no_more_ours_and_another_refusal_is_tried_again(bench: Bench) -> None:
+    one, two = Taken(message("a"), "h-a"), Taken(message("b"), "h-b")
+    bench.messages.troubles = [Trouble(0, "expired", gone=True), Trouble(1, "InternalError")]
+    assert bench.source.settle([one, two]) == [
+        Refusal(one, "expired", retry=False),
+        Refusal(two, "InternalError", retry=True),
+    ]
+    assert bench.source.keep([one, two], seconds=30.0) == [Refusal(one, "expired", retry=False)]
+
+
+def test_messages_are_released_ten_a_call_each_group_in_the_order_given(bench: Bench) -> None:
+    taken = [Taken(message(f"m{n}", "g"), f"h-{n}") for n in reversed(range(12))]
+    bench.source.give_back(taken)
+    assert bench.messages.hidden == [([f"h-{n}" for n in range(11, 1, -1)], 0), (["h-1", "h-0"], 0)]
+
+
+def test_a_release_that_fails_is_left_to_the_visibility_timeout(bench: Bench) -> None:
+    bench.messages.down = True
+    bench.source.give_back([Taken(message(f"m{n}", "g"), f"h-{n}") for n in range(12)])
+    # What is behind is not released before its head.
+    assert len(bench.messages.hidden) == 1
