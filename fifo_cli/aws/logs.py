@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import calling, is_missing
 
 if TYPE_CHECKING:
+    from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
+
     from fifo_cli.aws.session import Aws
+
+
+# What a page holds at most, and does unless asked for less (API Reference, FilterLogEvents).
+_PAGE_EVENTS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One event as CloudWatch keeps it; ``time`` is in epoch milliseconds."""
+    """One event as CloudWatch keeps it; ``time`` is in epoch milliseconds, ``stream`` its log stream."""
 
     id: str
     time: int
     text: str
+    stream: str = ""
 
 
 class MissingLogGroup(Exception):
@@ -33,7 +40,26 @@ def get_log_events(aws: Aws, group: str, *, since: datetime, text: str = "") -> 
 
     FilterLogEvents returns them sorted by time, over all streams (API Reference). Raises MissingLogGroup.
     """
-    query: dict[str, Any] = {"logGroupName": group, "startTime": max(0, int(since.timestamp() * 1000))}
+    start = max(0, int(since.timestamp() * 1000))
+    known: set[str] = set()
+    while True:
+        size, latest, ids = 0, start, set(known)
+        for page in _pages(aws, group, start=start, text=text):
+            size = len(page)
+            for event in page:
+                if event.time > latest:
+                    latest, ids = event.time, set()
+                ids.add(event.id)
+                if event.id not in known and text in event.text:
+                    yield event
+        # An emulator stops at a full page without a word of what is behind it.
+        if size < _PAGE_EVENTS or ids <= known:
+            return
+        start, known = latest, ids
+
+
+def _pages(aws: Aws, group: str, *, start: int, text: str) -> Iterator[list[LogEvent]]:
+    query: dict[str, Any] = {"logGroupName": group, "startTime": start}
     if text:
         query["filterPattern"] = _phrase(text)
     pages = iter(aws.client("logs").get_paginator("filter_log_events").paginate(**query))
@@ -47,11 +73,13 @@ def get_log_events(aws: Aws, group: str, *, since: datetime, text: str = "") -> 
                 raise
         if page is None:
             return
-        for event in page["events"]:
-            # Without an id (emulators) time and text tell events apart as well as they can be.
-            identity = event.get("eventId") or f"{event['timestamp']}:{event['message']}"
-            if text in event["message"]:
-                yield LogEvent(identity, event["timestamp"], event["message"])
+        yield [_event(event) for event in page["events"]]
+
+
+def _event(event: FilteredLogEventTypeDef) -> LogEvent:
+    # Without an id (emulators) time and text tell events apart as well as they can be.
+    identity = event.get("eventId") or f"{event['timestamp']}:{event['message']}"
+    return LogEvent(identity, event["timestamp"], event["message"], event.get("logStreamName", ""))
 
 
 def _phrase(text: str) -> str:

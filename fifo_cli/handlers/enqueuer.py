@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from . import clients, runtime
 from .batching import SendReport, send_strictly
 from .journal import Journal, stdout_journal
-from .records import Outgoing, Rules, Skipped, to_message
+from .records import Outgoing, Rules, Skipped, item_key, to_message
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -41,6 +41,7 @@ class Enqueuer:
                         "skipped",
                         event_id=record["eventID"],
                         stream_sequence=stream_sequence,
+                        item_key=item_key(record),
                         reason=reason,
                     )
                 case Outgoing() as message:

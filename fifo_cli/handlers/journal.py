@@ -24,9 +24,9 @@ def silent_journal(level: Level, message: str, **facts: Any) -> None:
     """Log nothing."""
 
 
-def line(level: Level, message: str, **facts: Any) -> str:
-    """Build one line; facts that are None are left out."""
-    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def line(level: Level, message: str, *, at: datetime | None = None, **facts: Any) -> str:
+    """Build one line, of this moment if not ``at`` another; facts that are None are left out."""
+    time = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     known = {name: value for name, value in facts.items() if value is not None}
     return json.dumps(
         {"time": time, "level": level, "message": message, **known}, ensure_ascii=False, default=str

@@ -83,7 +83,7 @@ def to_message(record: Mapping[str, Any], rules: Rules) -> Outgoing | Skipped:
     item: Any = None
     try:
         item = _item(data, event)
-        if rules.runtime.where and _is_false(_evaluate("where", rules.runtime.where, item)):
+        if rules.runtime.where and not is_true(_evaluate("where", rules.runtime.where, item)):
             return Skipped(sequence, "message.where is false")
         group = _group(rules.runtime.group, item)
         body = _body(rules, item)
@@ -147,9 +147,9 @@ def _evaluate(key: str, expression: str, item: Any) -> Any:
         raise _Unsendable(f"message.{key} failed: {type(error).__name__}: {error}") from error
 
 
-def _is_false(value: Any) -> bool:
-    """Say whether JMESPath counts a value as false: 0 is true there, the empty string and list are not."""
-    return value is None or value is False or value in ("", [], {})
+def is_true(value: Any) -> bool:
+    """Say whether JMESPath counts a value as true: 0 is, the empty string, list and object are not."""
+    return value is not None and value is not False and value not in ("", [], {})
 
 
 def _group(expression: str | None, item: Any) -> str:
@@ -194,6 +194,11 @@ def _attributes(record: Mapping[str, Any]) -> Attributes:
         "item_key": _key(data),
         "created_at": _created(data.get("ApproximateCreationDateTime")),
     }
+
+
+def item_key(record: Mapping[str, Any]) -> str:
+    """Return the JSON of a record's table key, as messages carry it."""
+    return _key(record["dynamodb"])
 
 
 def _key(data: Mapping[str, Any]) -> str:

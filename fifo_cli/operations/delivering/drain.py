@@ -12,19 +12,22 @@ from typing import Any, Final, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import calling, explain
+from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import runtime
 from fifo_cli.handlers.delivery import Courier
-from fifo_cli.handlers.journal import Journal, silent_journal
+from fifo_cli.handlers.journal import Journal
 from fifo_cli.handlers.keys import Keys, KeysMissingError
-from fifo_cli.handlers.run import Limits, Outcome, Run
+from fifo_cli.handlers.run import Limits, Outcome, Report, Run
 from fifo_cli.handlers.worker import INVOCATION_KEY
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.settings import Project, Settings
 from fifo_cli.operations.delivering.peek import peek
+from fifo_cli.operations.log_shipping import shipped_journal
+from fifo_cli.operations.moving.marker import refuse_during_rebuild
 from fifo_cli.operations.runtime_document import runtime_document
 
 Status = Literal["delivered", "parked", "failed", "skipped"]
@@ -93,11 +96,14 @@ def drain_here(
     code_folders: Iterable[str] = (),
     stopped: Callable[[], bool] = lambda: False,
     listener: Listener = silent,
-    journal: Journal = silent_journal,
 ) -> DrainResult:
-    """Run the worker's own code in this process; the user's code is imported from ``code_folders``."""
+    """Run the worker's own code in this process; the user's code is imported from ``code_folders``.
+
+    What it does is logged where the worker logs, as far as CloudWatch takes it.
+    """
     names = Names(project.settings.pipeline.name)
     main, dlq = Queue(aws, names, "main"), Queue(aws, names, "dlq")
+    refuse_during_rebuild(QueueTags(aws, main))
     urls = {"main": main.url, "dlq": dlq.url}
     courier = _courier(aws, project.settings, code_folders)
     limits = Limits(
@@ -108,19 +114,28 @@ def drain_here(
         patience=project.settings.functions.timeout.total_seconds(),
         stopped=stopped,
     )
-    run = Run(
-        aws.client("sqs"),
-        urls,
-        courier,
-        limits,
-        journal=journal,
-        source="drain",
-        on_outcome=_announcer(listener),
-    )
-    report = run.perform()
+    with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
+        run = Run(
+            aws.client("sqs"),
+            urls,
+            courier,
+            limits,
+            journal=journal,
+            source="drain",
+            on_outcome=_announcer(listener),
+        )
+        report = run.perform()
+        _log_end(journal, report)
     courier.close()
     complaint = _explained(report.complaint, courier.redact)
     return DrainResult(tuple(report.results), _remaining(main, complaint), complaint)
+
+
+def _log_end(journal: Journal, report: Report) -> None:
+    """Log the end of a run as the worker does; one that found nothing to do is not worth a line."""
+    if report.results or report.complaint is not None:
+        counts = {name: value for name, value in report.document().items() if name != "results"}
+        journal("info", "run ended", **counts)
 
 
 def drain_by_function(
@@ -134,6 +149,7 @@ def drain_by_function(
     """Invoke the worker, again and again until the count is reached or a run delivers nothing more."""
     names = Names(project.settings.pipeline.name)
     main = Queue(aws, names, "main")
+    refuse_during_rebuild(QueueTags(aws, main))
     announce = _announcer(listener)
     outcomes: list[Outcome] = []
     complaint: FifoError | None = None

@@ -121,6 +121,7 @@ def test_the_log_tells_every_records_fate_and_no_body(invoke, log):
             "message": "skipped",
             "event_id": "e2",
             "stream_sequence": "9992",
+            "item_key": '{"id":"i1"}',
             "reason": "MODIFY is not in message.events",
         },
         {

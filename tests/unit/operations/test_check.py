@@ -5,20 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
+from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 from fifo_cli.model.health import Counted, Problem, State, Vitals
 from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
+from fifo_cli.operations.moving.marker import Claim
 from fifo_cli.operations.observing.check import CODES, CheckResult, check, unknown
 from fifo_cli.operations.observing.gathering import gather
 from fifo_cli.operations.observing.vitals import vital_questions, vitals_of
 
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 NAMES = Names("orders")
 SETTINGS = Settings.model_validate(
     {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}]}
@@ -66,7 +70,7 @@ def answers(**changes: Any) -> Vitals:
         "the depth of orders-hold.fifo": Counted("orders-hold.fifo", 0, 0, 0),
         "the depth of orders-stream-failures": Counted("orders-stream-failures", 0, 0, 0),
         "the age of messages and stream records": {"main_age": 12.7, "dlq_age": 99.0, "iterator_age": 2500.0},
-        "whether maintenance holds orders.fifo": {},
+        "whether maintenance holds orders.fifo": Seen({}, NOW),
         "whether schedule orders-1 is on": True,
         "whether orders-enqueuer reads the stream": None,
         "the reserved concurrency of orders-enqueuer": None,
@@ -120,11 +124,46 @@ def test_what_may_not_be_asked_is_unseen_with_the_reason() -> None:
     assert vitals.age is None
 
 
-def test_markers_come_from_the_tags_of_main() -> None:
-    tags = {"fifo-cli:maintenance": "redrive by ada", "fifo-cli:rebuild": "merge"}
-    vitals = answers(**{"whether maintenance holds orders.fifo": tags})
+def marked(**tags: str) -> Vitals:
+    seen = Seen({f"fifo-cli:{name}": value for name, value in tags.items()}, NOW)
+    return answers(**{"whether maintenance holds orders.fifo": seen})
 
-    assert (vitals.maintenance, vitals.rebuild) == ("redrive by ada", "merge")
+
+def claim(until: timedelta) -> Claim:
+    return Claim("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + until, "0" * 12, 1, "ab")
+
+
+def test_markers_come_from_the_tags_of_main() -> None:
+    vitals = marked(
+        maintenance=claim(timedelta(seconds=40)).text(),
+        rebuild="merge worker=running enqueuer=paused since 2026-01-02T11:55:00.000Z",
+    )
+
+    assert vitals.maintenance is not None
+    assert vitals.maintenance.document() == {
+        "what": "redrive",
+        "who": "ada@ops-1",
+        "since": "2026-01-02T11:55:00.000Z",
+        "until": "2026-01-02T12:00:40.000Z",
+    }
+    assert vitals.rebuild is not None
+    assert vitals.rebuild.document() == {
+        "phase": "merge",
+        "paused": ["worker"],
+        "since": "2026-01-02T11:55:00.000Z",
+    }
+
+
+def test_a_marker_that_was_not_renewed_holds_nobody_up() -> None:
+    assert marked(maintenance=claim(timedelta(seconds=-1)).text()).maintenance is None
+
+
+def test_markers_that_none_of_ours_wrote_are_told_as_they_are() -> None:
+    vitals = marked(maintenance="hands off", rebuild="merge")
+
+    assert str(vitals.maintenance) == "hands off"
+    assert vitals.rebuild is not None
+    assert vitals.rebuild.document() == {"phase": "merge", "paused": [], "since": None}
 
 
 @pytest.fixture

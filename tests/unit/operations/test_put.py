@@ -82,7 +82,8 @@ def test_all_problems_of_the_input_are_told_together_and_in_order() -> None:
         "line 3: NaN is no JSON number, and DynamoDB has none such",
         "line 4: column 11: not JSON: Expecting ',' delimiter",
         "line 5: an item is a JSON object, not a list",
-        'line 6: has the same key as line 1: {"id": "1"}',
+        'line 6: has the same key as line 1: {"id": "1"}; only with "MODIFY" in [message] events would it be'
+        " delivered",
         "line 7: the attribute 'id' is there twice in one object",
         "line 8: the number 1e9999999999999999999999 is out of range",
         "line 10: the key attribute 'id' is empty",
@@ -120,6 +121,12 @@ def test_one_broken_document_is_one_problem_with_its_place(text: str, problem: s
 @pytest.mark.parametrize(("one", "other"), [("1", "1.0"), ("100", "1e2"), ("0", "-0.0"), ("0.5", "5e-1")])
 def test_equal_numbers_are_the_same_key(one: str, other: str) -> None:
     assert len(refusal(f'{{"id": {one}}}\n{{"id": {other}}}', (("id", "N"),))) == 1
+
+
+def test_one_key_twice_is_two_writes_in_order_where_changes_are_events() -> None:
+    found = read_items(b'{"id": "1", "n": 1}\n{"id": "2"}\n{"id": "1", "n": 2}', KEYS, rewrites=True)
+
+    assert [(entry.number, entry.item.get("n")) for entry in found] == [(1, 1), (2, None), (3, 2)]
 
 
 def test_items_that_differ_in_the_sort_key_are_two() -> None:
@@ -205,3 +212,16 @@ def test_a_stop_finishes_the_item_in_hand_and_writes_no_other(aws: Aws, stub: St
     assert result.failure.message == (
         "interrupted\n1 of 2 items are written, the first ones of the input, in its order"
     )
+
+
+def test_after_a_stop_keys_that_come_again_are_not_to_be_written_from_the_start(
+    aws: Aws, stub: Stubber
+) -> None:
+    stop = threading.Event()
+    aws.client("dynamodb").meta.events.register("after-call.dynamodb.PutItem", lambda **_: stop.set())
+    stub.add_response("put_item", {})
+
+    result = put(aws, "t", KEYS, entries("a", "b", "a"), stop=stop)
+
+    assert result.failure is not None
+    assert result.failure.hint == "take these off the input and run the command again with the rest"

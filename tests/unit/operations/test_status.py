@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
 from fifo_cli.model.health import Counted
@@ -65,7 +66,10 @@ def test_the_runs_of_a_rate_are_reckoned_from_the_last_one() -> None:
 
 
 def test_the_next_run_of_a_rate_that_never_ran_is_not_known() -> None:
-    assert reckon_next_runs(scheduled("rate(5 minutes)"), None, now=NOW).times == ()
+    found = reckon_next_runs(scheduled("rate(5 minutes)", "cron(0 14 * * ? *)"), None, now=NOW)
+
+    assert (len(found.times), found.unknown) == (3, ("rate(5 minutes)",))
+    assert reckon_next_runs(scheduled("rate(5 minutes)"), NOW, now=NOW).unknown == ()
 
 
 def test_runs_of_several_expressions_are_merged() -> None:
@@ -93,7 +97,7 @@ def gathered(
             for name in ("orders.fifo", "orders-dlq.fifo", "orders-hold.fifo", "orders-stream-failures")
         },
         "the age of messages and stream records": {},
-        "whether maintenance holds orders.fifo": {},
+        "whether maintenance holds orders.fifo": Seen({}, NOW),
         "whether schedule orders-1 is on": schedule,
         "whether orders-enqueuer reads the stream": None,
         "the worker's last runs": runs,

@@ -26,7 +26,7 @@ COUNTS = {f"ApproximateNumberOfMessages{suffix}": "1" for suffix in ("", "NotVis
 ANSWERS: dict[str, Any] = {
     "GetQueueUrl": {"QueueUrl": "http://127.0.0.1:9/q"},
     "GetQueueAttributes": {"Attributes": COUNTS},
-    "ListQueueTags": {},
+    "ListQueueTags": {"ResponseMetadata": {"HTTPHeaders": {}}},
     "GetMetricData": {"MetricDataResults": []},
     "DescribeRule": {"State": "ENABLED"},
     "ListEventSourceMappings": {"EventSourceMappings": [{"State": "Enabled"}]},

@@ -1,0 +1,151 @@
+"""The commands that prove what happened: trace, audit."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fifo_cli.cli.command import Commands, Impact, command
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.progress import paced
+from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.events import Listener
+
+Since = Annotated[
+    str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
+]
+
+
+def register(app: Commands) -> None:
+    """Add the commands to the program."""
+    command(
+        app,
+        "trace",
+        impact=Impact.READS,
+        examples=[
+            "fifo-cli trace 4711",
+            """fifo-cli trace '{"id": "4711", "created": 1767225600}' -o json""",
+        ],
+    )(_trace)
+    command(
+        app,
+        "audit",
+        impact=Impact.READS,
+        examples=["fifo-cli audit", "fifo-cli audit --since 90m -o json", "fifo-cli audit -o jsonl"],
+    )(_audit)
+
+
+def _trace(
+    cli: Cli,
+    *,
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY", help="The table key as JSON, or the partition key.", show_default=False
+        ),
+    ],
+    since: Since = "24h",
+) -> ExitCode:
+    """Show where one item is now and how it came there: table, stream, queue, DLQ, delivered.
+
+    Each step with its time and its evidence. Exits 1 if the item is parked, stuck or lost, or if nothing is
+    known of it.
+    """
+    from fifo_cli.operations.streams.trace import trace, trace_key
+    from fifo_cli.render.tracing import Clock, trace_text
+
+    now = datetime.now(UTC)
+    start = _past(since, now)
+    wanted = trace_key(key, cli.settings.table.keys)
+    with contextlib.redirect_stdout(sys.stderr):
+        result = trace(
+            cli.aws,
+            cli.project,
+            wanted,
+            since=start,
+            now=now,
+            code_folders=_code_folders(cli),
+            listener=_listener(cli),
+        )
+    clock = Clock(now, whole=_whole(cli))
+    return cli.emit(
+        result,
+        lambda: trace_text(result.document(), clock=clock, width=cli.console.width, color=cli.console.color),
+    )
+
+
+def _audit(cli: Cli, *, since: Since = "24h") -> ExitCode:
+    """Prove that every matching stream record was delivered once and in order, or list which were not.
+
+    Joins the stream, the logs and the queues (looked at as by peek). What cannot be known is counted as
+    unknown and said. Exits 1 if anything is missing, was delivered twice or out of order, or is unknown.
+    """
+    from fifo_cli.operations.streams.audit import audit
+    from fifo_cli.render.tracing import Clock, audit_text
+
+    now = datetime.now(UTC)
+    start = _past(since, now)
+    with contextlib.ExitStack() as stack:
+        # What the user's own code prints is no part of the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            result = stack.enter_context(
+                audit(
+                    cli.aws,
+                    cli.project,
+                    since=start,
+                    now=now,
+                    code_folders=_code_folders(cli),
+                    listener=_listener(cli),
+                )
+            )
+        return cli.emit(
+            result,
+            lambda: audit_text(
+                result.summary(),
+                missing=result.missing(),
+                duplicated=result.duplicated(),
+                reordered=result.reordered(),
+                unknown=result.unknown(),
+                clock=Clock(now, whole=_whole(cli)),
+                width=cli.console.width,
+                color=cli.console.color,
+            ),
+        )
+
+
+def _listener(cli: Cli) -> Listener:
+    """Return who hears how far it is: a live line on a terminal; elsewhere nobody, unless --verbose."""
+    return paced(cli.console) if cli.options.verbose else cli.listener
+
+
+def _whole(cli: Cli) -> bool:
+    """Say whether times are to be written whole: in a pipe, or with --verbose."""
+    return cli.console.width is None or cli.options.verbose > 0
+
+
+def _code_folders(cli: Cli) -> list[str]:
+    """Return where the user's own code is imported from."""
+    from fifo_cli.operations.provisioning.vendoring import vendored
+
+    return [str(folder) for folder in (cli.project.source, vendored(cli.project, here=True)) if folder]
+
+
+def _past(since: str, now: datetime) -> datetime:
+    """Read ``--since``; raises UsageError for what is no time, or in the future."""
+    from fifo_cli.model.times import iso, parse_instant
+
+    try:
+        start = parse_instant(since, now=now)
+    except ValueError as error:
+        raise UsageError(f"--since: {error}") from None
+    if start > now:
+        raise UsageError(
+            f"--since {since} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
+        )
+    return start

@@ -1,0 +1,483 @@
+"""audit: whether every record of the stream that should be a message was delivered once and in order.
+
+By the rules of fifo.toml as they are now, every record of the window is one of: delivered (a log says so),
+queued or parked (seen in a queue), waiting (its turn in the stream has not come), missing, or unknown: what
+the evidence does not reach is never taken for fine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from fifo_cli.errors import ExitCode
+from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import FunctionRole, QueueRole
+from fifo_cli.model.results import Document
+from fifo_cli.model.times import from_epoch_ms, iso
+from fifo_cli.operations.streams.keys import read_key, shown_key
+from fifo_cli.operations.streams.ledger import Delivery, Entry, Ledger, Logger, Step, Verdict
+from fifo_cli.operations.streams.looking import ROLES, Look
+from fifo_cli.operations.streams.rules import message_rules
+from fifo_cli.operations.streams.shards import StreamRecord
+from fifo_cli.operations.streams.witnesses import AwsWitnesses, Feed, LogFact, Witnesses
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Project
+
+T = TypeVar("T")
+
+# A record's time is rounded down to the second, and two machines' clocks differ a little.
+_SLACK: Final = timedelta(seconds=60)
+# Longer than a record waits for an enqueuer that keeps up: batches, retries, a deploy.
+_LATE: Final = timedelta(minutes=5)
+_CHUNK: Final = 500
+# The enqueuer's and the worker's words for what became of a record (handlers/enqueuer.py, handlers/run.py).
+_SENT: Final = frozenset({"enqueued", "parked"})
+_ENQUEUER_WORDS: Final = frozenset({"enqueued", "skipped", "parked", "not enqueued"})
+_WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit found out, as long as its ledger is open; the lists are read when they are asked for."""
+
+    ledger: Ledger
+    since: datetime
+    until: datetime
+    notes: tuple[str, ...]
+    complete: bool
+    related: Callable[[str, str], bool]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if anything is missing, was delivered twice or out of order, or cannot be known."""
+        gap = any(self.counts[word] for word in ("missing", "duplicated", "reordered", "unknown"))
+        return ExitCode.ATTENTION if gap or not self.complete else ExitCode.OK
+
+    def document(self) -> Document:
+        return {
+            **self._sums(),
+            "missing": list(self.missing()),
+            "duplicated": list(self.duplicated()),
+            "reordered": list(self.reordered()),
+            "unknown_records": list(self.unknown()),
+            **self._circumstances(),
+        }
+
+    def rows(self) -> Iterator[Document]:
+        """Yield a line for each finding, and the sums last."""
+        lists = {
+            "missing": self.missing,
+            "duplicated": self.duplicated,
+            "reordered": self.reordered,
+            "unknown": self.unknown,
+        }
+        for word, rows in lists.items():
+            yield from ({"finding": word, **row} for row in rows())
+        yield {"finding": "summary", **self.summary()}
+
+    def summary(self) -> Document:
+        """Return the document with numbers instead of lists."""
+        lists = {word: self.counts[word] for word in ("missing", "duplicated", "reordered")}
+        return {**self._sums(), **lists, **self._circumstances()}
+
+    def missing(self) -> Iterator[Document]:
+        for entry, reason in self.ledger.judged("missing"):
+            yield {**_described(entry), "reason": reason}
+
+    def unknown(self) -> Iterator[Document]:
+        """Yield the records that may be fine, with what the evidence does not tell."""
+        for entry, reason in self.ledger.judged("unknown"):
+            yield {**_described(entry), "reason": reason}
+
+    def duplicated(self) -> Iterator[Document]:
+        for entry, times in self.ledger.duplicated():
+            yield {**_described(entry), "deliveries": [iso(from_epoch_ms(one)) for one in times]}
+
+    def reordered(self) -> Iterator[Document]:
+        """Yield the records that were delivered after a later one of their group, ``after``."""
+        for entry, delivered, after in self.ledger.reordered(self.related):
+            yield {**_described(entry), "delivered_at": iso(from_epoch_ms(delivered)), "after": after}
+
+    def _sums(self) -> Document:
+        words = ("records", "delivered", "queued", "parked", "waiting", "unknown", "filtered")
+        return {word: self.counts[word] for word in words}
+
+    def _circumstances(self) -> Document:
+        return {"since": iso(self.since), "until": iso(self.until), "notes": list(self.notes)}
+
+
+class MissingIds:
+    """The event ids that an audit finds missing; on disk, not in memory. ``notes``: what it cannot know."""
+
+    def __init__(self, result: AuditResult) -> None:
+        self._ledger = result.ledger
+        self._count = result.counts["missing"]
+        self.notes = result.notes
+
+    def __contains__(self, event_id: object) -> bool:
+        return isinstance(event_id, str) and self._ledger.is_judged(event_id, "missing")
+
+    def __len__(self) -> int:
+        return self._count
+
+
+@contextmanager
+def missing_event_ids(
+    aws: Aws,
+    project: Project,
+    *,
+    since: datetime,
+    now: datetime,
+    code_folders: Iterable[str] = (),
+    listener: Listener = silent,
+) -> Iterator[MissingIds]:
+    """Audit the window and give the event ids of what is missing, as long as the block runs.
+
+    What sends them again must log it in the enqueuer's log group (``log_shipping``): of a record that waits
+    deep in main, another audit knows nothing else.
+    """
+    with audit(aws, project, since=since, now=now, code_folders=code_folders, listener=listener) as result:
+        yield MissingIds(result)
+
+
+@contextmanager
+def audit(
+    aws: Aws,
+    project: Project,
+    *,
+    since: datetime,
+    now: datetime,
+    code_folders: Iterable[str] = (),
+    listener: Listener = silent,
+) -> Iterator[AuditResult]:
+    """Audit what was written from ``since`` to ``now``; the result can be read as long as the block runs.
+
+    The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
+    or AwsError if stream or logs cannot be read.
+    """
+    rules = message_rules(project.settings, code_folders)
+    with examined(AwsWitnesses(aws, project), rules, since=since, now=now, listener=listener) as result:
+        yield result
+
+
+@contextmanager
+def examined(
+    witnesses: Witnesses,
+    rules: Rules,
+    *,
+    since: datetime,
+    now: datetime,
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[AuditResult]:
+    """Examine witnesses, whoever they are."""
+    ledger = Ledger()
+    try:
+        yield _Examination(witnesses, rules, ledger, since, now, listener, sleep).result()
+    finally:
+        ledger.close()
+
+
+class _Examination:
+    """One audit. The evidence is taken in the direction in which messages go, the logs last.
+
+    What moved on meanwhile is then seen in one place at least.
+    """
+
+    def __init__(
+        self,
+        witnesses: Witnesses,
+        rules: Rules,
+        ledger: Ledger,
+        since: datetime,
+        now: datetime,
+        listener: Listener,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._witnesses = witnesses
+        self._rules = rules
+        self._ledger = ledger
+        self._since = since
+        self._now = now
+        self._listener = listener
+        self._sleep = sleep
+        self._expired: datetime | None = None
+        self._begins: datetime | None = None
+        self._looks: tuple[Look, ...] = ()
+
+    def result(self) -> AuditResult:
+        self._expired = self._read_stream()
+        self._begins = self._witnesses.stream_begins()
+        self._read_logs(self._since - _SLACK)
+        if self._ledger.has_unplaced():
+            self._look_and_judge()
+            if self._ledger.verdicts() != {"missing": 0, "waiting": 0, "unknown": 0}:
+                self._look_again()
+        notes = tuple(self._notes())
+        return AuditResult(
+            self._ledger, self._since, self._now, notes, not notes, self._witnesses.related, self._counts()
+        )
+
+    def _read_stream(self) -> datetime | None:
+        """Put the window's records into the ledger; return until when some have expired, if any have."""
+        gap = False
+        read = 0
+        for sighting in self._witnesses.sightings(self._since, self._now):
+            self._ledger.add_records(self._entry(sighting.shard, record) for record in sighting.records)
+            gap = gap or sighting.gap
+            read += len(sighting.records)
+            self._listener(Progressed(f"{read:,} stream records read"))
+        expired = self._witnesses.expired_before(self._since, self._now)
+        if not gap:
+            return expired
+        oldest = self._ledger.oldest
+        return max(
+            expired or self._since, self._now if oldest is None else datetime.fromtimestamp(oldest, UTC)
+        )
+
+    def _entry(self, shard: str, record: StreamRecord) -> Entry:
+        message = to_message(record.raw, self._rules)
+        return Entry(
+            record.event_id,
+            shard,
+            record.spelling,
+            str(record.raw["eventName"]),
+            item_key(record.raw),
+            int(record.created.timestamp()) if record.created else 0,
+            message.group if isinstance(message, Outgoing) else None,
+        )
+
+    def _read_logs(self, since: datetime) -> None:
+        read = 0
+        for facts in _chunks(self._witnesses.log(since)):
+            self._ledger.add_records(filter(None, map(self._logged_record, facts)))
+            self._ledger.add_deliveries(filter(None, map(_delivery, facts)))
+            self._ledger.add_steps(filter(None, map(_step, facts)))
+            read += len(facts)
+            self._listener(Progressed(f"{read:,} log lines read"))
+
+    def _logged_record(self, fact: LogFact) -> Entry | None:
+        """Return the record that an enqueuer's line tells of, if the stream can no longer tell."""
+        line = fact.line
+        if fact.logger == "worker" or line.message not in _SENT or line.time < self._since:
+            return None
+        if self._begins is not None and line.time < self._begins:
+            # There was another stream then, which can no longer be read.
+            self._expired = max(self._expired or self._begins, self._begins)
+        if self._expired is None or line.time >= self._expired:
+            return None
+        event_id, spelled = _text(line.facts, "event_id"), _text(line.facts, "stream_sequence")
+        key, group = _text(line.facts, "item_key"), _text(line.facts, "group")
+        if not event_id or not spelled.isdecimal() or not group:
+            return None
+        return Entry(event_id, "", spelled, "", key, int(line.time.timestamp()), group)
+
+    def _look_and_judge(self) -> None:
+        """Look through the queues; what was seen in an earlier look was there, wherever it is now."""
+        self._looks = tuple(self._look(role) for role in ROLES)
+        self._ledger.clear_verdicts()
+        self._judge()
+
+    def _look(self, role: QueueRole) -> Look:
+        def take(message: Message) -> None:
+            event_id = message.text("event_id")
+            if event_id is not None:
+                self._ledger.add_seen(role, [event_id])
+
+        self._listener(Progressed(f"looking through {role}"))
+        return self._witnesses.look(role, take)
+
+    def _look_again(self) -> None:
+        """Ask once more before saying that something is missing.
+
+        It may have moved from a queue that we had not looked through yet into one that we had, or its
+        delivery may have been logged too late to be seen.
+        """
+        self._sleep(self._witnesses.log_lag)
+        before = self._ledger.changes
+        self._read_logs(self._now - 2 * _SLACK)
+        if self._ledger.changes != before or self._ledger.verdicts()["missing"]:
+            self._look_and_judge()
+
+    def _judge(self) -> None:
+        judge = _Judge(
+            feed=self._witnesses.feed(),
+            handled=self._ledger.handled(),
+            related=self._witnesses.related,
+            logs=self._witnesses.logs_since(self._now),
+            looks=self._looks,
+        )
+        for chunk in _chunks(self._ledger.unplaced()):
+            self._ledger.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "records": len(self._ledger),
+            "filtered": self._ledger.filtered,
+            **{str(word): number for word, number in self._ledger.places().items()},
+            **{str(word): number for word, number in self._ledger.verdicts().items()},
+            "duplicated": sum(1 for _ in self._ledger.duplicated()),
+            "reordered": sum(1 for _ in self._ledger.reordered(self._witnesses.related)),
+        }
+
+    def _notes(self) -> Iterator[str]:
+        """Say what makes the proof incomplete."""
+        if self._expired is not None:
+            yield (
+                f"the stream has expired up to {iso(self._expired)}: of what was written before, only what"
+                " the enqueuer logged is known, and the order of that was not checked"
+            )
+        for reason, number in self._ledger.reasons("unknown"):
+            yield f"{number} unknown: {reason}"
+        late = self._now - _LATE
+        behind = sum(entry.created < late.timestamp() for entry, _ in self._ledger.judged("waiting"))
+        if behind:
+            yield (
+                f"{behind} wait in the stream for more than {_LATE.seconds // 60} minutes: the enqueuer is"
+                " behind (`fifo-cli status` tells its iterator age, `fifo-cli logs enqueuer` why)"
+            )
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Says what is to be thought of a record that is delivered nowhere and seen in no queue."""
+
+    feed: Feed
+    handled: Mapping[str, int]
+    related: Callable[[str, str], bool]
+    logs: Mapping[FunctionRole, datetime | None]
+    looks: tuple[Look, ...]
+    known: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
+        sent = [step for (logger, word), step in said.items() if logger == "worker" or word in _SENT]
+        if sent:
+            return self._sent(entry, max(sent, key=lambda step: step.time))
+        if not self._covers("enqueuer", entry):
+            return self._never_seen(entry)
+        return self._not_sent(entry, said)
+
+    def _sent(self, entry: Entry, last: Step) -> tuple[Verdict, str]:
+        """It was in a queue once."""
+        if reason := self._unseen or self._unlogged(entry):
+            return "unknown", reason
+        what = f"{last.word} by the {last.logger} at {iso(from_epoch_ms(last.time))}"
+        return "missing", f"{what}; now in no queue, and no log tells of a delivery"
+
+    def _never_seen(self, entry: Entry) -> tuple[Verdict, str]:
+        """The enqueuer's log does not reach back to it, so it may have been in a queue once."""
+        if reason := self._unseen or self._unlogged(entry):
+            return "unknown", reason
+        return "missing", "in no queue, and no log tells of a delivery"
+
+    def _not_sent(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
+        """The enqueuer's log is complete, and does not say that it was sent."""
+        skipped = said.get(("enqueuer", "skipped"))
+        if skipped is not None:
+            when = iso(from_epoch_ms(skipped.time))
+            return (
+                "missing",
+                f"skipped by the enqueuer at {when}, by rules other than those now: {skipped.reason}",
+            )
+        if any(
+            one.shard == entry.shard and one.first <= entry.sequence <= one.last for one in self.feed.given_up
+        ):
+            return "missing", "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
+        if self._passed(entry.shard) > entry.sequence:
+            return "missing", "never enqueued, though later records of its shard were"
+        if not self.feed.running:
+            return "missing", f"not enqueued: {self.feed.reason}"
+        return "waiting", "its turn in the stream has not come"
+
+    def _passed(self, shard: str) -> int:
+        """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
+        if shard not in self.known:
+            ahead = [number for other, number in self.handled.items() if self.related(other, shard)]
+            self.known[shard] = max(ahead, default=-1)
+        return self.known[shard]
+
+    @property
+    def _unseen(self) -> str:
+        """Say why it may be in a queue all the same."""
+        for look in self.looks:
+            if look.failure:
+                return f"{look.queue} could not be looked through: {look.failure}"
+        hidden = [
+            f"{look.queue} ({look.seen} of {look.total} seen)" for look in self.looks if not look.complete
+        ]
+        if hidden:
+            return f"sent, and perhaps deeper than can be seen, or in flight, in {' and '.join(hidden)}"
+        return ""
+
+    def _unlogged(self, entry: Entry) -> str:
+        if self._covers("worker", entry):
+            return ""
+        since = self.logs["worker"]
+        reach = "is gone" if since is None else f"reaches back to {iso(since)} only"
+        return f"the worker's log {reach}, so a delivery before may not be seen"
+
+    def _covers(self, role: FunctionRole, entry: Entry) -> bool:
+        since = self.logs[role]
+        return since is not None and entry.created >= int(since.timestamp())
+
+
+def _described(entry: Entry) -> Document:
+    return {
+        "event_id": entry.event_id,
+        "event_name": entry.event or None,
+        "key": shown_key(read_key(entry.key)),
+        "group": entry.group,
+        "stream_sequence": entry.spelled,
+        "created_at": iso(datetime.fromtimestamp(entry.created, UTC)),
+    }
+
+
+def _delivery(fact: LogFact) -> Delivery | None:
+    """Return the delivery that a line tells of."""
+    line = fact.line
+    event_id = _text(line.facts, "event_id")
+    if fact.logger != "worker" or line.message != "delivered" or not event_id:
+        return None
+    attempt = line.facts.get("attempt")
+    return Delivery(
+        event_id,
+        _milliseconds(line.time),
+        _text(line.facts, "message_id"),
+        attempt if isinstance(attempt, int) else 0,
+    )
+
+
+def _step(fact: LogFact) -> Step | None:
+    """Return what a line says of a record, if it is in one of our words."""
+    line = fact.line
+    words = _WORKER_WORDS if fact.logger == "worker" else _ENQUEUER_WORDS
+    event_id = _text(line.facts, "event_id")
+    if line.message not in words or not event_id:
+        return None
+    return Step(event_id, fact.logger, line.message, _milliseconds(line.time), _text(line.facts, "reason"))
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    value = facts.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _milliseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+def _chunks(source: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(source)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk

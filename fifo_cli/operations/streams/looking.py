@@ -1,0 +1,100 @@
+"""Looking through a queue as far as SQS shows it, as ``peek`` looks: hide for a while, give all back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fifo_cli.aws.messages import Messages
+from fifo_cli.aws.queues import Counts, Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import FifoError
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import QueueRole
+from fifo_cli.operations.delivering.peek import SAFE_RECEIVES, VISIBILITY_SECONDS
+
+_WAIT_SECONDS: Final = 1
+# Well within the time for which messages are hidden.
+_LOOK_SECONDS: Final = 15
+# Handles of what is hidden are kept, and a FIFO queue gives out 20,000 at least (Quotas, "in flight").
+MESSAGES_MAX: Final = 10_000
+# While that many of a group are hidden, SQS gives out none behind them.
+GROUP_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How much of a queue was seen, of what SQS counts; ``failure`` says why nothing was looked at."""
+
+    queue: str
+    seen: int = 0
+    counts: Counts | None = None
+    failure: str = ""
+
+    @property
+    def total(self) -> int:
+        return self.counts.total if self.counts is not None else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all was seen, as far as SQS's counts tell."""
+        return not self.failure and self.total <= self.seen
+
+
+def look_through(
+    aws: Aws,
+    queue: Queue,
+    take: Callable[[Message], bool | None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Look:
+    """Hand every message that can be seen to ``take``, until it answers True, and give all back, heads last.
+
+    Does not look where a look could move a message to the dead-letter queue. What AWS refuses is the look's
+    ``failure``.
+    """
+    messages = Messages(aws, queue)
+    handles: list[str] = []
+    try:
+        counts = queue.counts()
+        if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES:
+            reason = f"its messages are dead-lettered after {counts.max_receives} receives, and a look is one"
+            return Look(queue.name, counts=counts, failure=reason)
+        try:
+            _receive(queue, take, handles, until=clock() + _LOOK_SECONDS, clock=clock)
+            counts = queue.counts()  # what was sent meanwhile counts, too
+        finally:
+            _release(messages, handles)
+    except FifoError as error:
+        return Look(queue.name, failure=error.message)
+    return Look(queue.name, len(handles), counts)
+
+
+def _receive(
+    queue: Queue,
+    take: Callable[[Message], bool | None],
+    handles: list[str],
+    *,
+    until: float,
+    clock: Callable[[], float],
+) -> None:
+    while len(handles) < MESSAGES_MAX and clock() < until:
+        batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
+        if not batch:
+            return
+        handles += [received.receipt_handle for received in batch]
+        if any([take(received.message) for received in batch]):
+            return
+
+
+def _release(messages: Messages, handles: list[str]) -> None:
+    """Give back in reverse: of a group, its head last."""
+    backwards = handles[::-1]
+    for start in range(0, len(backwards), BATCH_ENTRIES_MAX):
+        messages.hide(backwards[start : start + BATCH_ENTRIES_MAX], seconds=0)
+
+
+ROLES: Final[tuple[QueueRole, ...]] = ("main", "hold", "dlq")

@@ -1,0 +1,201 @@
+"""Audits and traces as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final
+
+from fifo_cli.render.text import Style, count, fit, paint, printable, table
+
+Row = Mapping[str, Any]
+_SHOWN: Final = 20
+_INDENT: Final = "    "
+# What each number of an audit means, in the order in which a record goes on.
+_MEANINGS: Final = {
+    "delivered": "the API took them",
+    "queued": "in line for the worker",
+    "parked": "in the DLQ: `fifo-cli peek --queue dlq` tells why",
+    "waiting": "in the stream: the enqueuer has not come to them yet",
+    "missing": "neither delivered nor in a queue; see below",
+    "unknown": "the evidence does not reach that far; see above",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How times are shown: short on a terminal, as UTC of today or of a day; whole with ``whole``."""
+
+    now: datetime
+    whole: bool = True
+
+    def __call__(self, text: str | None) -> str:
+        """Write an instant of a document."""
+        if text is None or self.whole:
+            return text or "-"
+        then = datetime.fromisoformat(text)
+        today = then.date() == self.now.astimezone(UTC).date()
+        return f"{then:%H:%M:%SZ}" if today else f"{then:%Y-%m-%d %H:%M:%SZ}"
+
+
+def audit_text(
+    summary: Mapping[str, Any],
+    *,
+    missing: Iterable[Row],
+    duplicated: Iterable[Row],
+    reordered: Iterable[Row],
+    unknown: Iterable[Row],
+    clock: Clock,
+    width: int | None,
+    color: bool,
+) -> str:
+    """The verdict, the sums, and below them the first findings of each kind."""
+    fine, verdict = _verdict(summary)
+    filtered = f" ({summary['filtered']:,} more are no messages)" if summary["filtered"] else ""
+    parts = [
+        paint(verdict, "green" if fine else "red", color=color),
+        f"written {clock(summary['since'])} to {clock(summary['until'])}:"
+        f" {count(summary['records'], 'record')}{filtered}",
+        *(f"look: {printable(note)}" for note in summary["notes"]),
+    ]
+    first = ("ITEM", "GROUP", "WRITTEN")
+
+    def start(row: Row) -> tuple[object, ...]:
+        return (key_text(row["key"]), row["group"], clock(row["created_at"]))
+
+    blocks = [
+        _block(
+            "missing", summary["missing"], missing, lambda row: (*start(row), row["reason"]), (*first, "WHY")
+        ),
+        _block(
+            "delivered twice or more",
+            summary["duplicated"],
+            duplicated,
+            lambda row: (*start(row), " ".join(map(clock, row["deliveries"]))),
+            (*first, "DELIVERED"),
+        ),
+        _block(
+            "delivered after a later record of their group",
+            summary["reordered"],
+            reordered,
+            lambda row: (*start(row), clock(row["delivered_at"]), row["after"]),
+            (*first, "DELIVERED", "AFTER EVENT"),
+        ),
+        _block("unknown", summary["unknown"], unknown, start, first),
+    ]
+    head = "".join(f"{part}\n" for part in parts)
+    return head + _sums(summary, width=width) + "".join(block(width) for block in blocks)
+
+
+def _verdict(summary: Mapping[str, Any]) -> tuple[bool, str]:
+    wrong = [
+        f"{summary[word]:,} {said}"
+        for word, said in (
+            ("missing", "missing"),
+            ("duplicated", "delivered more than once"),
+            ("reordered", "delivered out of order"),
+            ("unknown", "unknown"),
+        )
+        if summary[word]
+    ]
+    if wrong:
+        return False, f"not proven: {', '.join(wrong)}"
+    if summary["notes"]:
+        return False, "not proven: the evidence is incomplete"
+    if not summary["records"]:
+        return True, "no record in this time should have become a message"
+    left = summary["queued"] + summary["parked"] + summary["waiting"]
+    rest = f"; {left:,} still on the way or parked" if left else ""
+    return True, f"proven: what was delivered was delivered once and in order{rest}"
+
+
+def _sums(summary: Mapping[str, Any], *, width: int | None) -> str:
+    """What the records are, a line for each kind that there is."""
+    rows = [
+        (f"{summary[word]:,}", word, meaning)
+        for word, meaning in _MEANINGS.items()
+        if summary[word] or word == "delivered"
+    ]
+    return table(rows, right=(0,), width=width) if summary["records"] else ""
+
+
+def _block(
+    title: str,
+    number: int,
+    rows: Iterable[Row],
+    shown: Callable[[Row], tuple[object, ...]],
+    headers: tuple[str, ...],
+) -> Callable[[int | None], str]:
+    """Return what writes a table of the first rows, for a width."""
+
+    def write(width: int | None) -> str:
+        if not number:
+            return ""
+        lines = table(map(shown, islice(rows, _SHOWN)), headers=headers, width=width)
+        more = f"... and {number - _SHOWN:,} more: -o jsonl lists them all\n" if number > _SHOWN else ""
+        return f"\n{number:,} {title}:\n{lines}{more}"
+
+    return write
+
+
+def key_text(key: Any) -> str:
+    """Write a table key: the plain value if it is one string, else JSON."""
+    if isinstance(key, dict) and len(key) == 1:
+        (key,) = key.values()
+    return key if isinstance(key, str) else json.dumps(key, ensure_ascii=False)
+
+
+_TIMES: Final = frozenset({"sent_at", "park_at"})
+_STAGES: Final[Mapping[str, Style]] = {
+    "delivered": "green",
+    "queued": "cyan",
+    "stream": "cyan",
+    "parked": "yellow",
+    "stuck": "red",
+    "lost": "red",
+    "unclear": "red",
+    "unknown": "red",
+}
+
+
+def trace_text(document: Mapping[str, Any], *, clock: Clock, width: int | None, color: bool) -> str:
+    """Where the item is, then its timeline: a line a step, then what proves it."""
+    stage = str(document["stage"])
+    lines = [
+        f"{printable(key_text(document['key']))}  "
+        f"{paint(stage, _STAGES.get(stage, 'bold'), color=color)}: {printable(document['detail'])}"
+    ]
+    events = [event for event in document["events"] if event["stage"] != "filtered"]
+    if len(events) > 1:
+        lines += [
+            f"  {event['event_name'] or 'record'} of {clock(event['created_at']) if event['created_at'] else 'before'}:"
+            f" {paint(event['stage'], _STAGES.get(event['stage'], 'bold'), color=color)}:"
+            f" {printable(event['detail'])}"
+            for event in events
+        ]
+    lines += [f"look: {printable(note)}" for note in document["notes"]]
+    timeline = _timeline(document["history"], clock=clock, width=width, color=color)
+    return "".join(f"{line}\n" for line in lines) + "\n" + timeline
+
+
+def _timeline(history: Sequence[Row], *, clock: Clock, width: int | None, color: bool) -> str:
+    """A line for each step, and below it where that is written."""
+    steps = table([(clock(step["time"]), step["step"], _facts(step, clock)) for step in history], width=width)
+    evidence = [_INDENT + printable(str(step["evidence"])) for step in history]
+    return "".join(
+        f"{line}\n{paint(below if width is None else fit(below, width), 'dim', color=color)}\n"
+        for line, below in zip(steps.splitlines(), evidence, strict=True)
+    )
+
+
+def _facts(step: Row, clock: Clock) -> str:
+    """Write the facts of a step as name=value, ids apart from the event's left out."""
+    left_out = {"time", "step", "evidence", "event_id", "message_id"}
+    return " ".join(
+        f"{name}={clock(value) if name in _TIMES else value}"
+        for name, value in step.items()
+        if name not in left_out
+    )

@@ -1,0 +1,355 @@
+"""audit and trace against the embedded stack: the enqueuer broken in every way, and an item's whole life."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.local.receiver import Reply
+from fifo_cli.operations.moving.labels import label
+from tests.bed import Project, wait_until
+from tests.integration.proxy import AwsError, Delay, Proxy, on
+from tests.integration.test_pipeline import REPOSITORY, Line, by_group, orders, repository
+
+
+@pytest.fixture
+def line(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Line]:
+    def deploy(**tables: Any) -> Line:
+        made = project(**tables)
+        made.local("deploy", "--yes").ok()
+        return Line(made, clients, receiver)
+
+    return deploy
+
+
+def write(flow: Line, items: Iterable[dict[str, Any]]) -> None:
+    """Put items without waiting for what becomes of them."""
+    flow.project.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
+
+
+def keys(rows: Iterable[dict[str, Any]]) -> set[str]:
+    return {row["key"]["id"] for row in rows}
+
+
+def audit(flow: Line, *args: str) -> tuple[int, dict[str, Any]]:
+    ran = flow.project.local("audit", *args, "-o", "json")
+    return ran.code, ran.json()
+
+
+def logged(flow: Line, word: str) -> int:
+    """Count the enqueuer's lines in a word."""
+    events = flow.aws.client("logs").filter_log_events(logGroupName=flow.project.names.log_group("enqueuer"))
+    return sum(f'"message": "{word}"' in event["message"] for event in events["events"])
+
+
+def test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order(line, webhooks):
+    """Wrong code deployed and rolled back, then the mapping off: lost are these, and nothing else."""
+    items = [{**item, "kind": "order"} for item in webhooks[:80]]
+    flow = line(message={"group": REPOSITORY, "where": "kind == 'order'"})
+    right = flow.project.config.read_text()
+    flow.put(*items[:30])
+    flow.project.local("drain", "--all", "--concurrency", "8").ok()
+    assert audit(flow)[0] == 0
+
+    flow.project.config.write_text(right.replace("kind == 'order'", "kind == 'odrer'"))
+    flow.project.local("deploy", "--yes").ok()
+    write(flow, items[30:50])
+    wait_until(lambda: logged(flow, "skipped") == 20, timeout=30)
+    flow.project.config.write_text(right)
+    flow.project.local("rollback", "--yes").ok()
+    flow.project.local("pause", "enqueuer").ok()
+    write(flow, items[50:])
+
+    code, found = audit(flow)
+    assert code == 1
+    assert keys(found["missing"]) == {item["id"] for item in items[30:]}
+    reasons = {row["key"]["id"]: row["reason"] for row in found["missing"]}
+    assert "message.where is false" in reasons[items[30]["id"]]
+    assert reasons[items[50]["id"]] == "not enqueued: the enqueuer is paused"
+    assert (found["records"], found["delivered"], found["unknown"]) == (80, 30, 0)
+
+    replayed = flow.project.local("replay", "--missing", "--yes", "-o", "json").ok().json()
+    assert replayed["enqueued"] == 50
+    flow.project.local("resume", "enqueuer").ok()
+    wait_until(lambda: logged(flow, "enqueued") >= 30 + 50 + 30, timeout=30)
+    flow.project.local("drain", "--all", "--concurrency", "8").ok()
+
+    code, found = audit(flow)
+    assert (code, found["records"], found["delivered"]) == (0, 80, 80)
+    assert [found[word] for word in ("missing", "duplicated", "reordered", "notes")] == [[], [], [], []]
+    assert by_group(flow.bodies(), repository) == by_group(items, repository)
+    assert len(flow.ids()) == 80
+
+
+def test_what_the_users_code_cannot_take_is_parked_and_not_missing(line, project, clients, receiver):
+    made = project(handlers={"source": "code/", "message": "mine:to_message"})
+    (made.folder / "code").mkdir()
+    (made.folder / "code" / "mine.py").write_text(
+        "def to_message(item):\n"
+        "    print('noise on stdout')\n"
+        "    if item['n'] == 1:\n"
+        "        raise ValueError('no such product')\n"
+        "    return item if item['n'] < 4 else None\n"
+    )
+    made.local("deploy", "--yes").ok()
+    flow = Line(made, clients, receiver)
+    write(flow, orders(5))
+    wait_until(lambda: flow.waiting() == 4, timeout=30)
+    flow.project.local("drain", "--all").ok()
+    code, found = audit(flow)
+    assert code == 0
+    assert {word: found[word] for word in ("records", "delivered", "parked", "filtered")} == {
+        "records": 4, "delivered": 3, "parked": 1, "filtered": 1,
+    }  # fmt: skip
+    traced = flow.project.local("trace", "o01", "-o", "json")
+    assert (traced.code, traced.json()["stage"]) == (1, "parked")
+    assert "by enqueuer: mine:to_message raised ValueError: no such product" in traced.json()["detail"]
+
+
+def test_twice_out_of_order_and_purged_are_told_with_their_keys(line):
+    flow = line()
+    flow.put(*orders(6, "a", "b"))
+    flow.api.answer = lambda received: Reply(422) if b'"o00"' in received.body else None
+    assert flow.project.local("drain", "--count", "4", "--via", "lambda").code == 1
+    flow.api.answer = lambda received: None
+    flow.project.local("redrive", "--yes").ok()
+    flow.project.local("drain", "--all").ok()  # o00 after o02 and o04
+    flow.put(*orders(8, "a", "b")[6:])
+    flow.project.local("purge", "--queue", "main", "--no-backup", "--yes").ok()
+    code, found = audit(flow)
+    assert code == 1
+    assert keys(found["reordered"]) == {"o00"}
+    assert found["reordered"][0]["group"] == "a"
+    assert keys(found["missing"]) == {"o06", "o07"}
+    assert found["missing"][0]["reason"].startswith("enqueued by the enqueuer at 20")
+    assert (found["delivered"], found["duplicated"], found["unknown"]) == (6, [], 0)
+    rows = flow.project.local("audit", "-o", "jsonl").jsonl()
+    assert [row["finding"] for row in rows] == ["missing", "missing", "reordered", "summary"]
+    assert (rows[-1]["missing"], rows[-1]["reordered"]) == (2, 1)
+    text = flow.project.local("audit").out
+    assert text.startswith("not proven: 2 missing, 1 delivered out of order\n")
+    assert "o06" in text
+
+
+def test_trace_tells_every_stage_of_a_life(line, proxy: Proxy):
+    flow = line(message={"where": "n != `3`"})
+
+    def stage(key: str, *args: str) -> tuple[int, str, str]:
+        ran = flow.project.local("trace", key, *args, "-o", "json")
+        return ran.code, ran.json()["stage"], ran.json()["detail"]
+
+    assert stage("o00")[:2] == (1, "unknown")
+    flow.project.local("pause", "enqueuer").ok()
+    write(flow, orders(14))
+    assert stage("o05") == (0, "stream", "not enqueued: the enqueuer is paused")
+    flow.project.local("resume", "enqueuer").ok()
+    wait_until(lambda: flow.waiting() == 13, timeout=30)
+    assert stage("o03") == (0, "filtered", "becomes no message: message.where is false")
+    assert stage('{"id": "o05"}') == (0, "queued", "number 5 in its group g")
+    assert stage("o13") == (
+        0,
+        "queued",
+        f"further back than can be seen, or in flight: 10 of 13 messages of {flow.main.name} seen",
+    )
+    statuses = {"o00": 422, "o02": 503}
+    flow.api.answer = lambda got: (
+        Reply(statuses[item]) if (item := json.loads(got.body)["id"]) in statuses else None
+    )
+    assert flow.project.local("drain", "--count", "5").code == 1
+    code, word, detail = stage("o00")
+    assert (code, word) == (1, "parked")
+    assert detail.endswith("by drain: HTTP 422")
+    code, word, detail = stage("o01")
+    assert (code, word) == (0, "delivered")
+    assert detail.endswith("with HTTP 200")
+    code, word, detail = stage("o02")
+    assert (code, word) == (1, "stuck")
+    assert detail.startswith("number 1 in its group g; the last attempt, at 20")
+    assert detail.endswith("failed: HTTP 503")
+
+    table = flow.aws.client("dynamodb")
+    for key in ("o01", "o03"):
+        table.delete_item(TableName=flow.project.name, Key={"id": {"S": key}})
+    assert stage("o01")[1] == "delivered"
+    assert stage("o03") == (
+        0, "deleted", "no longer in the table; its record becomes no message: message.where is false"
+    )  # fmt: skip
+    flow.project.local("purge", "--queue", "main", "--no-backup", "--yes").ok()
+    code, word, detail = stage("o05")
+    assert (code, word) == (1, "lost")
+    assert detail.endswith("now in no queue, and no log tells of a delivery")
+    time.sleep(1)
+    assert stage("o05", "--since", "1s")[:2] == (0, "table")
+
+
+def test_trace_is_a_timeline_with_the_evidence_of_each_step(line):
+    flow = line(table={"partition_key": "customer", "sort_key": "n:N"}, message={"group": "customer"})
+    flow.put({"customer": "c 1", "n": 1}, {"customer": "c 1", "n": 2.5}, {"customer": "c 2", "n": 1})
+    flow.project.local("drain", "--count", "1", "--via", "lambda").ok()
+    both = flow.project.local("trace", "c 1", "-o", "json").ok().json()
+    assert [(event["key"], event["stage"]) for event in both["events"]] == [
+        ({"customer": "c 1", "n": 1}, "delivered"),
+        ({"customer": "c 1", "n": 2.5}, "queued"),
+    ]
+    assert (both["key"], both["stage"]) == ({"customer": "c 1"}, "queued")
+    one = flow.project.local("trace", '{"customer": "c 1", "n": 1}', "-o", "json").ok().json()
+    steps = one["history"]
+    assert [step["step"] for step in steps] == [
+        "written", "enqueued (enqueuer)", "delivered (worker)", "in the table now",
+    ]  # fmt: skip
+    assert [step["time"] for step in steps] == sorted(step["time"] for step in steps)
+    name = flow.project.name
+    assert steps[0]["evidence"].startswith("stream 20")
+    assert steps[1]["evidence"].startswith(f"log /aws/lambda/{name}-enqueuer 20")
+    assert steps[2]["evidence"].startswith(f"log /aws/lambda/{name}-worker 20")
+    assert (steps[2]["status"], steps[2]["attempt"], steps[3]["evidence"]) == (200, 1, f"table {name}")
+    text = flow.project.local("trace", "c 1").out
+    assert text.startswith("c 1  queued: number 1 in its group c%201\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("audit", "--since", "2099-01-01"), "is in the future"),
+        (("audit", "--since", "yesterday"), "not a time"),
+        (("trace", "x", "--since", "2099-01-01"), "is in the future"),
+        (("trace", '{"order": 1}'), "whose key is id (S)"),
+        (("trace", '{"id": 1}'), "whose key is id (S)"),
+        (("trace", ""), "is empty"),
+        (("trace",), "Missing argument 'KEY'"),
+    ],
+)
+def test_a_bad_command_line_is_a_usage_error(project, args, said):
+    ran = project().local(*args)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+@pytest.mark.parametrize("command", [("audit",), ("trace", "x")])
+def test_what_is_not_deployed_is_said(project, command):
+    ran = project().local(*command)
+    assert (ran.code, ran.out) == (3, "")
+    assert "does not exist" in ran.err
+
+
+def test_a_stream_that_was_switched_off_and_on_again_is_read_in_both_parts(line):
+    flow = line()
+    flow.put(*orders(2))
+    table = flow.aws.client("dynamodb")
+    name = flow.project.name
+    table.update_table(TableName=name, StreamSpecification={"StreamEnabled": False})
+    code, found = audit(flow)
+    assert (code, found["records"], found["queued"]) == (0, 2, 2)
+    time.sleep(1.1)  # the embedded stack names a stream by the second
+    on_again = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    table.update_table(TableName=name, StreamSpecification=on_again)
+    write(flow, [{"id": "new", "grp": "g"}])
+    code, found = audit(flow)
+    assert (code, keys(found["missing"]), found["queued"]) == (1, {"new"}, 2)
+    assert "another stream than the table's present one" in found["missing"][0]["reason"]
+    flow.project.local("deploy", "--yes").ok()
+    wait_until(lambda: flow.waiting() == 3, timeout=30)
+    flow.project.local("drain", "--all").ok()
+    code, found = audit(flow)
+    # The embedded stack forgets a stream that was replaced; AWS keeps it for a day.
+    assert (code, found["records"], found["delivered"], found["missing"]) == (1, 3, 3, [])
+    assert "the stream has expired up to" in found["notes"][0]
+
+
+def test_a_batch_that_lambda_gave_up_is_missing_and_what_is_in_hold_is_queued(line):
+    """The failure record is Lambda's documented one, put there by hand."""
+    flow = line()
+    flow.put(*orders(2))
+    sqs = flow.aws.client("sqs")
+    hold = Queue(flow.aws, flow.project.names, "hold")
+    (head,) = flow.main.receive(count=1, visibility=60, wait=0)
+    place = label(head.message)
+    sqs.send_message(
+        QueueUrl=hold.url,
+        MessageBody=head.message.body,
+        MessageGroupId=place.group,
+        MessageDeduplicationId=place.dedup_id,
+        MessageAttributes={
+            name: {"DataType": each.type, "StringValue": each.value}
+            for name, each in head.message.attributes.items()
+        },
+    )
+    sqs.delete_message(QueueUrl=flow.main.url, ReceiptHandle=head.receipt_handle)
+    flow.project.local("pause", "enqueuer").ok()
+    write(flow, [{"id": "lost", "grp": "g"}])
+    streams = flow.aws.client("dynamodbstreams")
+    arn = streams.list_streams(TableName=flow.project.name)["Streams"][0]["StreamArn"]
+    shard = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
+    start = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    *_, last = streams.get_records(ShardIterator=start["ShardIterator"])["Records"]
+    number = last["dynamodb"]["SequenceNumber"]
+    info = {"streamArn": arn, "shardId": shard, "startSequenceNumber": number, "endSequenceNumber": number}
+    failures = sqs.get_queue_url(QueueName=flow.project.names.stream_failures)["QueueUrl"]
+    sqs.send_message(
+        QueueUrl=failures, MessageBody=json.dumps({"DDBStreamBatchInfo": {**info, "batchSize": 1}})
+    )
+    code, found = audit(flow)
+    assert (code, found["queued"], keys(found["missing"])) == (1, 2, {"lost"})
+    assert "`fifo-cli replay --failed` sends it" in found["missing"][0]["reason"]
+    assert "replay --failed" in flow.project.local("trace", "lost", "-o", "json").json()["detail"]
+    held = flow.project.local("trace", "o00", "-o", "json").ok().json()
+    assert (held["stage"], held["detail"]) == ("queued", "in hold, while an in-order redrive is unfinished")
+    assert (held["history"][-2]["queue"], held["history"][-2]["group"]) == ("hold", "g")
+    assert sqs.receive_message(QueueUrl=failures, WaitTimeSeconds=1)["Messages"]
+
+
+def test_interrupted_an_audit_gives_back_what_it_looked_at(line):
+    flow = line()
+    flow.put(*orders(3))
+    running = flow.project.start("audit")
+    wait_until(lambda: flow.main.counts().in_flight > 0, timeout=30)
+    running.interrupt()
+    ran = running.wait()
+    assert (ran.code, ran.out) == (130, "")
+    assert "Traceback" not in ran.err
+    assert flow.main.counts().visible == 3
+
+
+class TestDrainsLog:
+    """What `drain --via local` does is logged where the worker logs."""
+
+    def test_tells_the_fate_of_every_message_and_the_end_of_the_run(self, line):
+        flow = line()
+        flow.put(*orders(2))
+        flow.project.local("drain", "--count", "2", "--dry-run").ok()
+        assert flow.project.local("logs", "worker", "-o", "jsonl").ok().jsonl() == []
+        flow.project.local("drain", "--all").ok()
+        rows = flow.project.local("logs", "worker", "-o", "jsonl").ok().jsonl()
+        assert [row["message"] for row in rows] == ["delivered", "delivered", "run ended"]
+        assert (rows[0]["status"], rows[0]["item_key"]) == (200, '{"id":"o00"}')
+        assert {name: rows[2][name] for name in ("received", "delivered", "parked", "failed")} == {
+            "received": 2, "delivered": 2, "parked": 0, "failed": 0,
+        }  # fmt: skip
+        assert flow.project.local("status", "-o", "json").json()["worker"]["last_runs"][0]["delivered"] == 2
+        flow.project.local("drain", "--all").ok()
+        assert len(flow.project.local("logs", "worker", "-o", "jsonl").ok().jsonl()) == 3
+
+    def test_that_is_refused_fails_no_drain(self, line, proxy: Proxy):
+        flow = line()
+        flow.put(*orders(2))
+        proxy.rule = on("CreateLogStream", do=AwsError("AccessDeniedException"))
+        ran = flow.project.at(proxy.endpoint, "drain", "--all", "-o", "json").ok()
+        assert ran.json()["delivered"] == 2
+        assert "did not reach /aws/lambda/" in ran.err
+        assert "permission denied" in ran.err
+
+    def test_that_gets_no_answer_holds_up_no_drain(self, line, proxy: Proxy):
+        flow = line()
+        flow.put(*orders(12, "a", "b"))
+        proxy.rule = on("PutLogEvents", do=Delay(30))
+        started = time.monotonic()
+        ran = flow.project.at(proxy.endpoint, "drain", "--all", "-o", "json").ok()
+        assert ran.json()["delivered"] == 12
+        assert time.monotonic() - started < 20
+        assert "did not reach" in ran.err

@@ -1,0 +1,240 @@
+"""A whole pipeline in memory, for audits: the real enqueuer and worker code between fakes, and what was true.
+
+The API is the witness of truth: what it accepted, when. The audit sees only what it would see in AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from fifo_cli.aws.logs import LogEvent
+from fifo_cli.aws.queues import Counts
+from fifo_cli.handlers.delivery import Courier
+from fifo_cli.handlers.enqueuer import Enqueuer
+from fifo_cli.handlers.journal import Journal, line
+from fifo_cli.handlers.keys import Keys
+from fifo_cli.handlers.records import Rules
+from fifo_cli.handlers.run import Limits, Run
+from fifo_cli.handlers.runtime import Api
+from fifo_cli.model.message import Message, from_sqs
+from fifo_cli.model.names import FunctionRole, QueueRole
+from fifo_cli.operations.observing.logs import parse_line
+from fifo_cli.operations.streams.ledger import Logger
+from fifo_cli.operations.streams.looking import Look
+from fifo_cli.operations.streams.reader import Window
+from fifo_cli.operations.streams.shards import record_of
+from fifo_cli.operations.streams.witnesses import Feed, GivenUp, LogFact, Sighting
+from tests.fakes import Clock, FakeSqs
+from tests.unit.handlers.test_records import rules
+
+START = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
+SHARD = "s/shard-1"
+URLS = {"main": "main", "dlq": "dlq"}
+RIGHT = {"group": "g", "where": "n != `0`"}
+API = Api(
+    url="https://api.test",
+    method="POST",
+    timeout=1,
+    headers={},
+    keys={},
+    success=("2xx",),
+    permanent=("422",),
+    on_permanent="park",
+    give_up_after=0,
+)
+
+
+@dataclass
+class World:
+    """The pipeline: ``position`` is how far the mapping has read, ``accepted`` what the API took when."""
+
+    clock: Clock = field(default_factory=lambda: Clock(START.timestamp()))
+    stream: list[Mapping[str, Any]] = field(default_factory=list)
+    position: int = 0
+    paused: bool = False
+    given_up: list[GivenUp] = field(default_factory=list)
+    accepted: list[tuple[str, float]] = field(default_factory=list)
+    lines: list[LogFact] = field(default_factory=list)
+    logs: dict[FunctionRole, datetime | None] = field(
+        default_factory=lambda: {"enqueuer": START, "worker": START}
+    )
+    trimmed: int = 0
+    begins: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.sqs: Any = FakeSqs(self.clock, "main", "dlq", "hold")
+        self.seen: dict[str, set[str]] = {"main": set(), "dlq": set(), "hold": set()}
+
+    @property
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+    @property
+    def rules(self) -> Rules:
+        return rules(**RIGHT)
+
+    # What happens
+
+    def write(self, item: int, group: str, number: int, event: str = "INSERT") -> str:
+        """Write an item; its record is the stream's last."""
+        event_id = f"e{len(self.stream)}"
+        image = {"id": {"S": f"i{item}"}, "g": {"S": group}, "n": {"N": str(number)}}
+        data = {
+            "Keys": {"id": image["id"]},
+            "SequenceNumber": f"{100 + len(self.stream)}",
+            "ApproximateCreationDateTime": int(self.clock()),
+            "OldImage" if event == "REMOVE" else "NewImage": image,
+        }
+        self.stream.append({"eventID": event_id, "eventName": event, "dynamodb": data})
+        self.clock.sleep(0.4)
+        return event_id
+
+    def enqueue(self, *, wrong: bool = False) -> None:
+        """Let the mapping hand the function what is new; ``wrong``: a version deployed by mistake."""
+        if self.paused:
+            return
+        options = {**RIGHT, "where": "n == `0`"} if wrong else RIGHT
+        batch = [one for one in self.stream[self.position :] if one["eventName"] == "INSERT"]
+        Enqueuer(rules(**options), self.sqs, URLS, self._journal("enqueuer")).enqueue(batch)
+        self.position = len(self.stream)
+        self.clock.sleep(1)
+
+    def give_up(self) -> None:
+        """Let the function fail on what is new, for good."""
+        batch = self.stream[self.position :]
+        if batch and not self.paused:
+            first, last = (int(batch[n]["dynamodb"]["SequenceNumber"]) for n in (0, -1))
+            self.given_up.append(GivenUp(SHARD, first, last))
+            self.position = len(self.stream)
+
+    def replay(self, first: int, last: int) -> None:
+        """Send records again, by the enqueuer's code, from an operator's process."""
+        batch = [one for one in self.stream[first:last] if one["eventName"] == "INSERT"]
+        Enqueuer(self.rules, self.sqs, URLS, self._journal("replay")).enqueue(batch)
+        self.clock.sleep(1)
+
+    def work(self, count: int, status: Callable[[str], int]) -> None:
+        """Let the worker run; the API answers as ``status`` says of an event id."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            event_id = request.headers["Idempotency-Key"]
+            self.clock.sleep(0.01)
+            code = status(event_id)
+            if code < 300:
+                self.accepted.append((event_id, self.clock()))
+            return httpx.Response(code)
+
+        courier = Courier((API,), Keys(None, {}), transport=httpx.MockTransport(answer))
+        Run(
+            self.sqs,
+            URLS,
+            courier,
+            Limits(count=count, needs=1),
+            journal=self._journal("worker"),
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        ).perform()
+        self.clock.sleep(1)
+
+    def redrive(self) -> None:
+        """Put what is parked at the end of main, under a deduplication id of the move's own."""
+        for stored in self.sqs.queues["dlq"].messages:
+            self.sqs.send_message(
+                QueueUrl="main",
+                MessageBody=stored.body,
+                MessageGroupId=stored.group,
+                MessageDeduplicationId=f"redrive-{stored.message_id}",
+                MessageAttributes=stored.attributes,
+            )
+        self.sqs.queues["dlq"].messages.clear()
+
+    def park(self, count: int) -> None:
+        """Move the first messages to the DLQ by hand; nothing is logged."""
+        for stored in self.sqs.queues["main"].messages[:count]:
+            self.sqs.send_message(
+                QueueUrl="dlq",
+                MessageBody=stored.body,
+                MessageGroupId=stored.group,
+                MessageDeduplicationId=f"park-{stored.message_id}",
+                MessageAttributes=stored.attributes,
+            )
+        del self.sqs.queues["main"].messages[:count]
+
+    def purge(self, queue: str) -> None:
+        self.sqs.queues[queue].messages.clear()
+
+    # What an audit sees
+
+    def sightings(self, since: datetime, until: datetime) -> Iterator[Sighting]:
+        window = Window(since=since, until=until)
+        records = [record_of(SHARD, raw) for raw in self.stream[self.trimmed :]]
+        found = tuple(record for record in records if record in window)
+        yield Sighting(SHARD, found, gap=self.trimmed > 0)
+
+    def expired_before(self, since: datetime, now: datetime) -> datetime | None:
+        return None
+
+    def stream_begins(self) -> datetime | None:
+        return self.begins
+
+    def related(self, one: str, other: str) -> bool:
+        return one == other
+
+    def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
+        return (
+            fact for fact in list(self.lines) if fact.line.time >= since and "event_id" in fact.line.facts
+        )
+
+    def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
+        return self.logs
+
+    def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> Look:
+        """Receive until nothing comes, as SQS has it: a group's messages behind hidden ones stay unseen."""
+        handles = []
+        while messages := self.sqs.receive_message(
+            QueueUrl=role, MaxNumberOfMessages=10, VisibilityTimeout=30
+        ).get("Messages"):
+            for raw in messages:
+                handles.append(raw["ReceiptHandle"])
+                message = from_sqs(raw, role).message
+                self.seen[role].add(message.text("event_id") or "")
+                take(message)
+        total = len(self.sqs.queues[role].messages)
+        self.sqs.change_message_visibility_batch(
+            QueueUrl=role,
+            Entries=[{"Id": handle, "ReceiptHandle": handle, "VisibilityTimeout": 0} for handle in handles],
+        )
+        return Look(role, len(handles), Counts(total, 0, 0, None))
+
+    def feed(self) -> Feed:
+        return Feed(not self.paused, "the enqueuer is paused" if self.paused else "", tuple(self.given_up))
+
+    @property
+    def log_lag(self) -> float:
+        return 0.0
+
+    def forget_log(self, role: FunctionRole) -> None:
+        """Delete a function's log; it begins anew in the next second."""
+        self.lines = [fact for fact in self.lines if (fact.logger == "worker") != (role == "worker")]
+        self.clock.sleep(1)
+        self.logs[role] = self.now
+
+    # What is true
+
+    def in_queue(self, queue: str) -> set[str]:
+        return {one.attributes["event_id"]["StringValue"] for one in self.sqs.queues[queue].messages}
+
+    def _journal(self, logger: Logger) -> Journal:
+        role: FunctionRole = "worker" if logger == "worker" else "enqueuer"
+
+        def journal(level: Any, message: str, **facts: Any) -> None:
+            text = line(level, message, at=self.now, **facts)
+            event = LogEvent(str(len(self.lines)), int(self.clock() * 1000), text)
+            self.lines.append(LogFact(logger, parse_line(role, event), "log"))
+
+        return journal

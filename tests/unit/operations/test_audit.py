@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fifo_cli.operations.streams.audit import _Judge, examined
+from fifo_cli.operations.streams.ledger import Entry
+from fifo_cli.operations.streams.witnesses import Feed
+from tests.unit.operations.pipeline_world import START, World
+
+WRITES = st.tuples(
+    st.just("write"),
+    st.integers(0, 5),
+    st.sampled_from("ab"),
+    st.sampled_from([1, 1, 1, 0]),
+    st.sampled_from(["INSERT", "INSERT", "INSERT", "MODIFY", "REMOVE"]),
+)
+ENQUEUES = st.tuples(st.just("enqueue"), st.sampled_from([False, False, False, True]))
+RUNS = st.tuples(st.just("work"), st.integers(1, 12), st.sampled_from([200, 200, 422, 503]))
+TROUBLES = st.one_of(
+    st.tuples(st.just("give_up")),
+    st.tuples(st.just("pause"), st.booleans()),
+    st.tuples(st.just("replay"), st.sampled_from([1, 400]), st.integers(0, 9), st.integers(1, 20)),
+    st.tuples(st.just("redrive")),
+    st.tuples(st.just("redrive")),
+    st.tuples(st.just("park"), st.integers(1, 2)),
+    st.tuples(st.just("purge"), st.sampled_from(["main", "dlq"])),
+    st.tuples(st.just("wait"), st.just(400)),
+)
+# A round: some items, trouble or none, the enqueuer's turn, the worker's turn.
+ROUNDS = st.tuples(
+    st.lists(WRITES, min_size=1, max_size=9),
+    st.lists(TROUBLES, max_size=2),
+    st.lists(ENQUEUES, min_size=1, max_size=1),
+    st.lists(TROUBLES, max_size=2),
+    st.lists(RUNS, max_size=2),
+)
+HISTORIES = st.lists(ROUNDS, min_size=2, max_size=5).map(
+    lambda rounds: [action for one in rounds for part in one for action in part]
+)
+
+
+def play(world: World, actions: list[tuple[Any, ...]]) -> None:
+    for name, *arguments in actions:
+        match name:
+            case "write":
+                world.write(*arguments)
+            case "enqueue":
+                world.enqueue(wrong=arguments[0])
+            case "pause":
+                world.paused = arguments[0]
+            case "replay":
+                pause, first, count = arguments  # after five minutes, SQS no longer suppresses what was sent
+                world.clock.sleep(pause)
+                world.replay(first, first + count)
+            case "work":
+                world.work(arguments[0], answering(arguments[1]))
+            case "wait":
+                world.clock.sleep(arguments[0])
+            case _:
+                getattr(world, name)(*arguments)
+
+
+def answering(code: int) -> Callable[[str], int]:
+    """Return an API that answers so; what is permanent for one message is not for the next."""
+    return lambda event_id: code if code != 422 or int(event_id[1:]) % 2 else 200
+
+
+def truth(world: World, since: datetime) -> dict[str, Any]:
+    """Tell what an audit should say: by what the API took, the queues hold and the mapping has read."""
+    times: dict[str, list[float]] = {}
+    for event_id, at in world.accepted:
+        times.setdefault(event_id, []).append(at)
+    main, dlq = world.in_queue("main"), world.in_queue("dlq")
+    hidden = bool(main - world.seen["main"] or dlq - world.seen["dlq"])
+    ever_sent = {
+        fact.line.facts["event_id"]
+        for fact in world.lines
+        if fact.logger == "worker" or fact.line.message in ("enqueued", "parked")
+    }
+    told: dict[str, str] = {}
+    wanted: list[tuple[str, str]] = []
+    for index, record in enumerate(world.stream):
+        data, event_id = record["dynamodb"], record["eventID"]
+        image = data.get("NewImage", {})
+        if data["ApproximateCreationDateTime"] < int(since.timestamp()):
+            continue
+        if record["eventName"] != "INSERT" or image["n"]["N"] == "0":
+            continue
+        wanted.append((event_id, image["g"]["S"]))
+        if event_id in times:
+            told[event_id] = "delivered"
+        elif event_id in main & world.seen["main"]:
+            told[event_id] = "queued"
+        elif event_id in dlq & world.seen["dlq"]:
+            told[event_id] = "parked"
+        elif event_id in ever_sent:
+            told[event_id] = "unknown" if hidden else "missing"
+        else:
+            told[event_id] = "waiting" if index >= world.position and not world.paused else "missing"
+    late = {
+        event_id
+        for place, (event_id, group) in enumerate(wanted)
+        for later, other in wanted[place + 1 :]
+        if group == other and event_id in times and later in times and times[later][0] < times[event_id][0]
+    }
+    return {
+        **{
+            word: Counter(told.values())[word]
+            for word in ("delivered", "queued", "parked", "unknown", "waiting")
+        },
+        "records": len(wanted),
+        "missing": {event_id for event_id, word in told.items() if word == "missing"},
+        "duplicated": {event_id for event_id, _ in wanted if len(times.get(event_id, ())) > 1},
+        "reordered": late,
+    }
+
+
+def verdict(world: World, since: datetime = START) -> tuple[dict[str, Any], int]:
+    with examined(world, world.rules, since=since, now=world.now, sleep=world.clock.sleep) as result:
+        document = result.document()
+        code = int(result.exit_code)
+    lists = ("missing", "duplicated", "reordered")
+    assert len(document["missing"]) == len({row["event_id"] for row in document["missing"]})
+    told: dict[str, Any] = {word: {row["event_id"] for row in document[word]} for word in lists}
+    words = ("records", "delivered", "queued", "parked", "unknown", "waiting")
+    assert document["records"] == sum(document[word] for word in words[1:]) + len(document["missing"])
+    return {**told, **{word: document[word] for word in words}}, code
+
+
+@settings(max_examples=200, deadline=None)
+@given(HISTORIES, st.sampled_from([0, 0, 0, 2]))
+def test_after_any_history_the_audit_says_what_is_true(actions, late):
+    world = World()
+    play(world, actions)
+    world.clock.sleep(1)
+    since = START + timedelta(seconds=late)
+    told, code = verdict(world, since)
+    true = truth(world, since)
+    assert told == true
+    wrong = any(true[word] for word in ("missing", "duplicated", "reordered", "unknown"))
+    late_ones = [
+        one
+        for one in world.stream[world.position :]
+        if world.now.timestamp() - one["dynamodb"]["ApproximateCreationDateTime"] > 300
+    ]
+    assert code == 1 if wrong else code == 0 or late_ones
+
+
+def settled(**changes: Any) -> Mapping[str, Any]:
+    """Return a verdict with nothing to complain of but for ``changes``."""
+    nothing: dict[str, Any] = {"missing": set(), "duplicated": set(), "reordered": set()}
+    zero = dict.fromkeys(("records", "delivered", "queued", "parked", "unknown", "waiting"), 0)
+    return {**nothing, **zero, **changes}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def fine(event_id: str) -> int:
+    return 200
+
+
+def test_what_is_delivered_once_and_in_order_is_proven(world):
+    for n in range(4):
+        world.write(n, "ab"[n % 2], 1)
+    world.enqueue()
+    world.work(10, fine)
+    assert verdict(world) == (settled(records=4, delivered=4), 0)
+
+
+def test_an_empty_window_is_proven(world):
+    assert verdict(world) == (settled(), 0)
+
+
+def test_what_a_wrong_version_skipped_is_missing_with_the_reason(world):
+    world.write(1, "a", 1)
+    world.enqueue(wrong=True)
+    with examined(world, world.rules, since=START, now=world.now) as result:
+        (row,) = result.missing()
+    assert (row["event_id"], row["key"], row["group"], row["stream_sequence"]) == (
+        "e0",
+        {"id": "i1"},
+        "a",
+        "100",
+    )
+    assert row["reason"].startswith("skipped by the enqueuer at 2026-01-02T03:00:00.400Z, by rules other")
+
+
+def test_a_message_that_moves_on_during_the_audit_is_not_missing(world):
+    """Seen in no queue, as it was delivered between the reading of the logs and the look."""
+    world.write(1, "a", 1)
+    world.enqueue()
+    look = world.look
+
+    def deliver_then_look(role: Any, take: Any) -> Any:
+        world.work(1, fine)
+        return look(role, take)
+
+    world.look = deliver_then_look
+    assert verdict(world) == (settled(records=1, delivered=1), 0)
+
+
+def test_a_message_that_is_redriven_behind_our_back_is_not_missing(world):
+    """From the DLQ, through which we had not looked yet, into main, through which we had."""
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.park(1)
+    look = world.look
+
+    def look_then_redrive(role: Any, take: Any) -> Any:
+        found = look(role, take)
+        if role == "main":
+            world.redrive()
+        return found
+
+    world.look = look_then_redrive
+    assert verdict(world) == (settled(records=1, queued=1), 0)
+
+
+def test_a_line_that_is_logged_late_is_waited_for(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.work(1, fine)
+    held_back = world.lines.pop()
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        world.lines.append(held_back)
+
+    with examined(world, world.rules, since=START, now=world.now, sleep=sleep) as result:
+        assert (result.counts["delivered"], result.counts["missing"]) == (1, 0)
+    assert waits == [0.0]
+
+
+def test_a_deleted_log_of_deliveries_makes_unknown_and_not_missing(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.work(1, fine)
+    world.forget_log("worker")
+    assert verdict(world) == (settled(records=1, unknown=1), 1)
+    with examined(world, world.rules, since=START, now=world.now) as result:
+        (note,) = result.notes
+    assert note.startswith("1 unknown: the worker's log reaches back to 2026-01-02T03:00:03.4")
+
+
+def test_a_log_group_that_is_gone_makes_unknown_and_not_missing(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.work(1, fine)
+    world.forget_log("worker")
+    world.logs["worker"] = None
+    assert verdict(world)[0] == settled(records=1, unknown=1)
+
+
+def test_without_the_enqueuers_log_what_is_in_no_queue_and_no_delivery_is_missing(world):
+    world.write(1, "a", 1)
+    world.enqueue(wrong=True)
+    world.forget_log("enqueuer")
+    assert verdict(world)[0] == settled(records=1, missing={"e0"})
+
+
+def test_behind_the_first_ten_of_a_group_it_is_unknown(world):
+    for n in range(13):
+        world.write(n, "a", 1)
+    world.enqueue()
+    told, code = verdict(world)
+    assert (told, code) == (settled(records=13, queued=10, unknown=3), 1)
+
+
+def test_of_an_expired_stream_what_the_enqueuer_logged_is_audited_and_the_rest_is_said(world):
+    for n in range(3):
+        world.write(n, "a", 1)
+    world.enqueue()
+    world.work(2, fine)
+    world.purge("main")
+    world.write(9, "a", 1)
+    world.enqueue()
+    world.work(1, fine)
+    world.trimmed = 3
+    with examined(world, world.rules, since=START, now=world.now) as result:
+        counts, notes, code = result.counts, result.notes, result.exit_code
+        missing = [row["event_id"] for row in result.missing()]
+    assert (counts["records"], counts["delivered"], missing, code) == (4, 3, ["e2"], 1)
+    assert notes[0].startswith("the stream has expired up to 2026-01-02T03:00:0")
+
+
+@pytest.mark.parametrize(
+    ("handled", "word"),
+    [
+        ({}, "waiting"),
+        ({"s/shard-1": 99}, "waiting"),
+        ({"s/shard-1": 101}, "missing"),
+        ({"s/child": 500}, "missing"),  # a child is read when its parent is read to its end
+        ({"s/stranger": 500}, "waiting"),
+    ],
+)
+def test_a_record_is_passed_by_when_a_later_one_of_its_shard_or_of_a_child_was_handled(handled, word):
+    judge = _Judge(
+        feed=Feed(True),
+        handled=handled,
+        related=lambda one, other: one == other or "s/child" in (one, other),
+        logs={"enqueuer": START, "worker": START},
+        looks=(),
+    )
+    entry = Entry("e", "s/shard-1", "100", "INSERT", "{}", int(START.timestamp()) + 1, "a")
+    assert judge(entry, {})[0] == word
+
+
+def test_a_waiting_record_is_no_gap_until_the_enqueuer_is_minutes_behind(world):
+    world.write(1, "a", 1)
+    assert verdict(world) == (settled(records=1, waiting=1), 0)
+    world.clock.sleep(301)
+    assert verdict(world) == (settled(records=1, waiting=1), 1)
+
+
+def test_what_was_enqueued_from_a_stream_that_was_replaced_shows_that_there_was_one(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.work(1, fine)
+    world.clock.sleep(10)
+    world.begins = world.now
+    world.trimmed, gap = 1, world.sightings
+    world.write(2, "a", 1)
+    world.enqueue()
+    world.sightings = lambda since, until: (replace(one, gap=False) for one in gap(since, until))
+    with examined(world, world.rules, since=START, now=world.now) as result:
+        counts, notes, code = result.counts, result.notes, result.exit_code
+    assert (counts["records"], counts["delivered"], counts["queued"], code) == (2, 1, 1, 1)
+    assert notes[0].startswith("the stream has expired up to 2026-01-02T03:00:12.4")
+
+
+def test_a_line_that_cloudwatch_has_twice_is_one_delivery(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.work(1, fine)
+    world.lines += world.lines
+    assert verdict(world) == (settled(records=1, delivered=1), 0)
+
+
+def test_lines_that_others_print_into_the_logs_do_no_harm(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    journal = world._journal("worker")
+    journal("info", "delivered", event_id=7)
+    journal("info", "delivered", event_id="e0", attempt="first", message_id=None)
+    journal("info", "event_id")
+    assert verdict(world) == (settled(records=1, delivered=1), 0)

@@ -1,0 +1,88 @@
+"""The key that a trace is asked for, and what of it is looked for in the logs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.logs import LogEvent
+from fifo_cli.errors import UsageError
+from fifo_cli.handlers import exact_json
+from fifo_cli.operations.streams.keys import read_key, shown_key
+from fifo_cli.operations.streams.trace import _fragment, trace_key
+from fifo_cli.operations.streams.witnesses import logger_of
+
+PLAIN = (("id", "S"),)
+NUMBER = (("id", "N"),)
+SORTED = (("customer", "S"), ("n", "N"))
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "key"),
+    [
+        ("4711", PLAIN, {"id": "4711"}),
+        ('{"id": "4711"}', PLAIN, {"id": "4711"}),
+        ('"4711"', PLAIN, {"id": "4711"}),
+        ("4711", NUMBER, {"id": 4711}),
+        ("0.1234567890123456789012", NUMBER, {"id": Decimal("0.1234567890123456789012")}),
+        ("c 1", SORTED, {"customer": "c 1"}),
+        ('{"customer": "c 1"}', SORTED, {"customer": "c 1"}),
+        ('{"customer": "c 1", "n": 2.50}', SORTED, {"customer": "c 1", "n": 2.5}),
+        ("{not json", PLAIN, {"id": "{not json"}),
+    ],
+)
+def test_a_key_is_json_or_the_plain_partition_key(text: str, keys: Any, key: dict[str, Any]) -> None:
+    assert trace_key(text, keys) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ('{"order": "1"}', PLAIN),
+        ('{"id": "1", "n": 2}', PLAIN),
+        ('{"customer": "c", "n": "2"}', SORTED),
+        ('{"n": 2}', SORTED),
+        ("abc", NUMBER),
+        ("", PLAIN),
+    ],
+)
+def test_a_key_that_is_none_of_the_tables_is_a_usage_error(text: str, keys: Any) -> None:
+    with pytest.raises(UsageError, match=r"whose key is|is not enough"):
+        trace_key(text, keys)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"id": "o-12_ab"},
+        {"id": 'a "quoted" name'},
+        {"id": "back\\slash-and-more"},
+        {"id": "Grüße, naïve"},
+        {"customer": "c", "n": 12345},
+        {"id": "\u2028\u0001"},
+    ],
+)
+def test_what_is_looked_for_in_the_logs_stands_there_as_it_is(key: dict[str, Any]) -> None:
+    """The key is JSON in a string of JSON there, so quotes, backslashes and more look different."""
+    logged = exact_json.dumps({"message": "delivered", "item_key": exact_json.dumps(key)})
+    assert _fragment(key) in logged
+
+
+def test_a_plain_key_is_looked_for_as_a_whole() -> None:
+    assert _fragment({"id": "customer-7/order 12.b:c@d"}) == "customer-7/order 12.b:c@d"
+
+
+def test_a_number_that_json_readers_would_round_is_shown_as_text() -> None:
+    text = '{"id":0.1234567890123456789012,"n":2.5}'
+    assert shown_key(read_key(text)) == {"id": "0.1234567890123456789012", "n": 2.5}
+    assert read_key("{no") is None
+
+
+def test_a_replays_lines_are_told_from_the_functions() -> None:
+    by_function = LogEvent("1", 1, "", "2026/11/23/[1]aa1fd6ebb857")
+    by_replay = LogEvent("1", 1, "", "replay/host/12-20261123T120000000000")
+    assert logger_of("enqueuer", by_function) == "enqueuer"
+    assert logger_of("enqueuer", by_replay) == "replay"
+    assert logger_of("worker", LogEvent("1", 1, "", "drain/host/12-2026")) == "worker"
