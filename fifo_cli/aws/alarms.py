@@ -28,6 +28,8 @@ _FIELDS: Final = {
     "missing": "TreatMissingData",
     "actions": "AlarmActions",
     "ok_actions": "OKActions",
+    "insufficient_data_actions": "InsufficientDataActions",
+    "datapoints": "DatapointsToAlarm",
     "actions_enabled": "ActionsEnabled",
 }
 
@@ -85,7 +87,8 @@ class AlarmAdmin:
         return {one["AlarmName"]: one for one in answer.get("MetricAlarms", [])}
 
     def _put(self, wanted: Resource) -> None:
-        arguments: dict[str, Any] = {field: wanted.properties[name] for name, field in _FIELDS.items()}
+        settings = {field: wanted.properties[name] for name, field in _FIELDS.items()}
+        arguments: dict[str, Any] = {field: value for field, value in settings.items() if value is not None}
         self.cloudwatch.put_metric_alarm(
             AlarmName=wanted.name,
             AlarmDescription="Made by fifo-cli; deploy puts changes by hand right",
@@ -102,7 +105,7 @@ def _properties(alarm: MetricAlarmTypeDef) -> dict[str, Any]:
     properties = {name: fields.get(field) for name, field in _FIELDS.items()}
     properties["dimensions"] = {one["Name"]: one["Value"] for one in alarm.get("Dimensions", [])}
     properties["missing"] = properties["missing"] or "missing"
-    for name in ("actions", "ok_actions"):
+    for name in ("actions", "ok_actions", "insufficient_data_actions"):
         properties[name] = list(properties[name] or [])
     return properties
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
 from fifo_cli.aws.functions import READY_LIMIT, patiently, version_properties, wait_ready
 from fifo_cli.aws.gateway import AlreadyExists, Patience, Pending
-from fifo_cli.aws.versions import VersionAdmin
+from fifo_cli.aws.versions import UNPUBLISHED, VersionAdmin
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Warned
 from fifo_cli.model.resources import VERSION_PROPERTIES, Found, Resource
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERSIONS_KEPT: Final = 10
 _ASYNC: Final = frozenset({"async_retries", "async_age"})
+_PUBLISHED: Final = frozenset({*VERSION_PROPERTIES, "published"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class AliasAdmin:
             raise explain(error, f"alias {name}") from error
         properties = {
             **version_properties(configuration),
+            "published": pointer["FunctionVersion"] != UNPUBLISHED,
             "routing": dict(pointer.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})),
             **self._async(function, alias),
         }
@@ -65,13 +67,13 @@ class AliasAdmin:
         """Move the alias to a new version if what it points to differs; that alone publishes."""
         function, _, alias = wanted.name.partition(":")
         with calling(f"alias {wanted.name}"):
-            if changed & {*VERSION_PROPERTIES, "routing"}:
-                publishes = bool(changed & set(VERSION_PROPERTIES))
+            if changed & {*_PUBLISHED, "routing"}:
+                publishes = bool(changed & _PUBLISHED)
                 code = wanted.properties["code_sha256"]
                 version = self._publish(function, code) if publishes else found.facts["version"]
                 self._point(function, alias, version)
                 if publishes:
-                    self._forget(function, {int(version), int(found.facts["version"])})
+                    self._forget(function, {version, found.facts["version"]})
             if changed & _ASYNC:
                 self._put_async(function, alias, wanted)
 
@@ -108,13 +110,13 @@ class AliasAdmin:
             RoutingConfig={"AdditionalVersionWeights": {}},
         )
 
-    def _forget(self, function: str, used: set[int]) -> None:
+    def _forget(self, function: str, used: set[str]) -> None:
         """Remove old versions beyond those that are kept, never one of ``used``; a failure is only told."""
         versions = VersionAdmin(self.client)
         try:
             numbers = [one.number for one in versions.list(function)]
             for number in numbers[:-VERSIONS_KEPT]:
-                if number not in used:
+                if str(number) not in used:
                     versions.delete(function, number)
         except FifoError as error:
             self.patience.listener(Warned(f"old versions of {function} were not removed: {error.message}"))

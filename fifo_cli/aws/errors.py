@@ -12,7 +12,9 @@ from typing import Final
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
+from fifo_cli.aws.answers import ForeignAnswerError
 from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
 
 MISSING: Final = frozenset(
@@ -40,11 +42,26 @@ THROTTLED: Final = frozenset(
         "ProvisionedThroughputExceededException",
     }
 )
+_QUOTA: Final = frozenset(
+    {
+        "CodeStorageExceededException",
+        "LimitExceeded",
+        "LimitExceededException",
+        "LimitExceededFault",
+        "OverLimit",
+        "PolicyLengthExceededException",
+        "ServiceQuotaExceededException",
+    }
+)
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _SKEWED: Final = frozenset({"RequestTimeTooSkewed", "InvalidSignatureException", "SignatureDoesNotMatch"})
 _UNKNOWN_KEY: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
 
 _LOGIN = "check `aws sts get-caller-identity`; sign in with `aws sso login`, or name a profile with --profile"
+_POLICIES = (
+    "`fifo-cli policy deployer` prints all that deploy takes, and `policy operator` and `policy monitor` what"
+    " the other commands do"
+)
 
 
 def error_codes(error: ClientError) -> frozenset[str]:
@@ -58,8 +75,15 @@ def is_missing(error: ClientError) -> bool:
     return bool(error_codes(error) & MISSING)
 
 
-def explain(error: ClientError | BotoCoreError, resource: str = "") -> FifoError:
+def explain(error: ClientError | BotoCoreError | ResponseParserError, resource: str = "") -> FifoError:
     """Turn a botocore error into ours; ``resource`` names what the call was about."""
+    if isinstance(error, ResponseParserError | ForeignAnswerError):
+        about = f" (for {resource})" if resource else ""
+        told = f"{error}" if isinstance(error, ForeignAnswerError) else "the answer is none of AWS's"
+        return AwsError(
+            f"AWS could not be reached{about}: {told}",
+            hint="look at --endpoint-url, $AWS_ENDPOINT_URL and $HTTPS_PROXY; the network may want a sign-in",
+        )
     return (
         _explain_answer(error, resource)
         if isinstance(error, ClientError)
@@ -72,7 +96,7 @@ def calling(resource: str) -> Iterator[None]:
     """Turn botocore's errors raised inside into ours, about ``resource``."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         raise explain(error, resource) from error
 
 
@@ -84,14 +108,21 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     if codes & _EXPIRED:
         return AwsError(f"{call}: the AWS credentials have expired", hint=_LOGIN)
     if codes & _UNKNOWN_KEY:
-        return AwsError(f"{call}: AWS does not know these credentials ({said})", hint=_LOGIN)
+        return AwsError(
+            f"{call}: AWS does not know these credentials ({said})",
+            hint=f"{_LOGIN}; in a region that is not switched on for the account no credentials are known",
+        )
     if codes & _SKEWED:
         return AwsError(
             f"{call}: AWS refused the signature ({said})",
             hint="check this machine's clock and the secret key",
         )
     if codes & DENIED:
-        return AwsError(f"{call}: permission denied ({said})", hint="ask for the permission that this names")
+        # Most services name the permission; a few, and what an organisation forbids, do not.
+        missing = "that this names" if "perform: " in said else f"to call {error.operation_name}"
+        return AwsError(
+            f"{call}: permission denied ({said})", hint=f"ask for the permission {missing}; {_POLICIES}"
+        )
     if codes & MISSING:
         name = resource or "a resource"
         return NotDeployedError(
@@ -101,6 +132,11 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     if codes & THROTTLED:
         return AwsError(
             f"{call}: AWS throttled the call again and again", hint="wait a minute and run the command again"
+        )
+    if codes & _QUOTA:
+        return AwsError(
+            f"{call}: a quota of the account is used up: {said}",
+            hint="remove what is not needed any more, or ask for more in Service Quotas; then run it again",
         )
     if any(code.startswith(("KMS", "Kms")) for code in codes):
         return AwsError(

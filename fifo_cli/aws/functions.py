@@ -26,7 +26,7 @@ READY_LIMIT: Final = 300.0
 UNRESERVED_MIN: Final = 100
 _NETWORK: Final = frozenset({"subnets", "security_groups"})
 _CONFIGURATION: Final = (
-    frozenset({"handler", "runtime", "memory", "timeout", "role", "environment"}) | _NETWORK
+    frozenset({"handler", "runtime", "memory", "timeout", "role", "environment", "layers"}) | _NETWORK
 )
 
 
@@ -134,6 +134,8 @@ class FunctionAdmin:
         }
         if "environment" in changed:
             changes["Environment"] = {"Variables": {}}
+        if "layers" in changed:
+            changes["Layers"] = []
         if changed & _NETWORK:
             changes["VpcConfig"] = _network(properties)
 
@@ -163,6 +165,7 @@ def version_properties(configuration: FunctionConfigurationTypeDef) -> dict[str,
         "subnets": sorted(network.get("SubnetIds", [])),
         "security_groups": sorted(network.get("SecurityGroupIds", [])),
         "environment": sorted(configuration.get("Environment", {}).get("Variables", {})),
+        "layers": [one["Arn"] for one in configuration.get("Layers", [])],
     }
 
 

@@ -35,13 +35,16 @@ class MappingAdmin:
     patience: Patience = field(default_factory=Patience)
 
     def read(self, name: str) -> Found | None:
-        """Return the mapping, the one on the table's present stream first; further ones are ``others``."""
+        """Return the mapping; of several the one from the table's present stream to the alias, if there is.
+
+        The further ones are its ``others``.
+        """
         with calling(f"event source mapping of {name}"):
             stream = self._stream()
             mappings = self._list(name, stream)
             if not mappings:
                 return None
-            mappings.sort(key=lambda one: (one.get("EventSourceArn") != stream, one.get("UUID", "")))
+            mappings.sort(key=lambda one: _strangeness(one, stream))
             first, *others = mappings
             arn = first.get("EventSourceMappingArn")
             tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
@@ -203,6 +206,13 @@ class MappingAdmin:
             for one in found.values()
             if one.get("State") != "Deleting" and _function(one.get("FunctionArn", "")) == function
         ]
+
+
+def _strangeness(
+    mapping: EventSourceMappingConfigurationTypeDef, stream: str | None
+) -> tuple[bool, bool, str]:
+    aliased = mapping.get("FunctionArn", "").endswith(f":{LIVE_ALIAS}")
+    return mapping.get("EventSourceArn") != stream, not aliased, mapping.get("UUID", "")
 
 
 def _function(arn: str) -> str:

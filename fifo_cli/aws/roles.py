@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -89,11 +90,14 @@ class RoleAdmin:
                 raise explain(error, f"role {found.name}") from error
 
     def _take_off(self, name: str, *, keep: Collection[str] = ()) -> None:
+        """Take off inline and managed policies; an earlier try of a call may have done so already."""
         for policy in self._inline(name):
             if policy not in keep:
-                self.iam.delete_role_policy(RoleName=name, PolicyName=policy)
+                with _unless_missing():
+                    self.iam.delete_role_policy(RoleName=name, PolicyName=policy)
         for arn in self._attached(name):
-            self.iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+            with _unless_missing():
+                self.iam.detach_role_policy(RoleName=name, PolicyArn=arn)
 
     def _inline(self, name: str) -> list[str]:
         pages = self.iam.get_paginator("list_role_policies").paginate(RoleName=name)
@@ -124,6 +128,15 @@ class RoleAdmin:
         with calling(f"role {wanted.name}"):
             document = json.dumps(wanted.properties["policy"])
             self.iam.put_role_policy(RoleName=wanted.name, PolicyName=POLICY_NAME, PolicyDocument=document)
+
+
+@contextmanager
+def _unless_missing() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if not is_missing(error):
+            raise
 
 
 def _parsed(document: Any) -> Any:

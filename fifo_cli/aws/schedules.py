@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.errors import MISSING, calling, error_codes, explain, is_missing
 from fifo_cli.aws.gateway import AlreadyExists, Patience, Pending, tag_list, tag_map
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
@@ -140,8 +140,12 @@ class RuleAdmin:
         _all_taken(wanted.name, cast("dict[str, Any]", answer))
 
     def _remove_targets(self, name: str, ids: list[str]) -> None:
-        if ids:
-            _all_taken(name, cast("dict[str, Any]", self.events.remove_targets(Rule=name, Ids=ids)))
+        if not ids:
+            return
+        answer = self.events.remove_targets(Rule=name, Ids=ids)
+        # One that is gone already may have been removed by this very call, whose first answer was lost.
+        entries = [one for one in answer.get("FailedEntries", []) if one.get("ErrorCode") not in MISSING]
+        _all_taken(name, {"FailedEntryCount": len(entries), "FailedEntries": entries})
 
     def _permit(self, name: str, arn: str) -> None:
         """Let the rule invoke the alias; no SourceAccount, which EventBridge's calls do not carry."""
@@ -206,6 +210,8 @@ class ScheduleAdmin:
             "target": _target(target),
             "role": target.get("RoleArn"),
             "flexible_window": schedule["FlexibleTimeWindow"]["Mode"],
+            # Outside of these it does not fire.
+            "dates": [schedule[one].isoformat() for one in ("StartDate", "EndDate") if schedule.get(one)],
         }
         owner = _OWNER.search(schedule.get("Description", ""))
         tags = {PIPELINE_TAG: owner[1]} if owner else {}

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-import boto3
-import botocore.session
 from botocore.config import Config
+from botocore.loaders import Loader
+from botocore.session import Session
 
 from fifo_cli import __version__
+from fifo_cli.aws.answers import check_answers
 from fifo_cli.aws.errors import calling
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import Place
@@ -36,6 +37,21 @@ READ_TIMEOUT: Final = 30
 # With its backoff, botocore gives up on an endpoint that refuses connections after a few seconds.
 ATTEMPTS: Final = 4
 LOCAL_REGION: Final = "us-east-1"
+# As many as the most threads a command has (drain --concurrency); a connection is made when it is needed.
+CONNECTIONS: Final = 64
+SERVICES: Final = (
+    "cloudwatch",
+    "dynamodb",
+    "dynamodbstreams",
+    "events",
+    "iam",
+    "lambda",
+    "logs",
+    "scheduler",
+    "sqs",
+    "ssm",
+    "sts",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ class Target:
 class Aws:
     """Clients of one account and region, each made once; safe to share between threads."""
 
-    def __init__(self, target: Target, *, connections: int = 16) -> None:
+    def __init__(self, target: Target, *, connections: int = CONNECTIONS) -> None:
         self.target = target
         self._connections = connections
         self._clients: dict[tuple[str, float, int], Any] = {}
@@ -94,7 +110,9 @@ class Aws:
     @overload
     def client(self, service: Literal["iam"]) -> IAMClient: ...
     @overload
-    def client(self, service: Literal["logs"]) -> CloudWatchLogsClient: ...
+    def client(
+        self, service: Literal["logs"], *, read_timeout: float = ..., attempts: int = ...
+    ) -> CloudWatchLogsClient: ...
     @overload
     def client(self, service: Literal["cloudwatch"]) -> CloudWatchClient: ...
     @overload
@@ -120,32 +138,51 @@ class Aws:
                     user_agent_extra=f"fifo-cli/{__version__}",
                 )
                 with calling(service):
-                    self._clients[key] = self._session.client(
-                        service,  # type: ignore[call-overload]
+                    self._clients[key] = self._session.create_client(
+                        service,
                         endpoint_url=self.target.endpoint_url,
                         config=config,
                     )
+                check_answers(self._clients[key])
             return self._clients[key]
 
 
-def _session(target: Target) -> boto3.Session:
+class _Loader(Loader):
+    """Reads botocore's service models, and knows our services without a look into 400 folders."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Return the services that ``load_service_model`` will load."""
+        return list(SERVICES)
+
+
+def _session(target: Target) -> Session:
+    # botocore's own session: boto3's would load resources and S3 transfers, which nothing here uses.
+    session = _trimmed(Session(profile=target.profile))
     # botocore reads $AWS_DEFAULT_REGION only; AWS's other SDKs and its CLI read $AWS_REGION, and first.
     region = target.region or os.environ.get("AWS_REGION")
-    return boto3.Session(profile_name=target.profile, region_name=region)
+    if region:
+        session.set_config_variable("region", region)
+    return session
 
 
-def _local_session(target: Target) -> boto3.Session:
+def _local_session(target: Target) -> Session:
     """Build a session that reads neither the user's profiles nor credentials and so cannot reach AWS."""
-    session = botocore.session.Session(
-        session_vars={
-            "profile": (None, None, None, None),
-            "config_file": (None, None, os.devnull, None),
-            "credentials_file": (None, None, os.devnull, None),
-        }
+    session = _trimmed(
+        Session(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
+        )
     )
-    return boto3.Session(
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        region_name=target.region or LOCAL_REGION,
-        botocore_session=session,
-    )
+    session.set_credentials("test", "test")
+    session.set_config_variable("region", target.region or LOCAL_REGION)
+    return session
+
+
+def _trimmed(session: Session) -> Session:
+    paths = session.get_config_variable("data_path")
+    more = [os.path.expanduser(os.path.expandvars(path)) for path in (paths or "").split(os.pathsep) if path]
+    session.register_component("data_loader", _Loader(extra_search_paths=more))
+    return session

@@ -94,12 +94,32 @@ class TableAdmin:
                 self.dynamodb.update_table(TableName=wanted.name, BillingMode="PAY_PER_REQUEST")
                 self._wait_active(wanted.name)
             if "stream" in changed:
-                self.dynamodb.update_table(TableName=wanted.name, StreamSpecification=_stream(wanted))
-                self._wait_active(wanted.name)
+                if found.properties.get("stream") is not None:
+                    # "You cannot edit a StreamViewType": DynamoDB Developer Guide, "Enabling a stream".
+                    self._switch_stream(wanted.name, {"StreamEnabled": False})
+                self._switch_stream(wanted.name, _stream(wanted))
             if wanted.tags:
                 adopted = {} if PIPELINE_TAG in found.tags else {ADOPTED_TAG: "true"}
                 tags = cast("list[TagTypeDef]", tag_list({**stamped(wanted.tags), **adopted}))
                 self.dynamodb.tag_resource(ResourceArn=found.facts["arn"], Tags=tags)
+
+    def _switch_stream(self, name: str, specification: StreamSpecificationTypeDef) -> None:
+        """Switch a stream, unless it is so already: by an earlier try of this call, whose answer was lost."""
+        wanted = specification.get("StreamViewType")
+
+        def attempt() -> Pending | None:
+            try:
+                self.dynamodb.update_table(TableName=name, StreamSpecification=specification)
+            except ClientError as error:
+                codes = error_codes(error)
+                if "ResourceInUseException" in codes:
+                    return Pending("busy with another change")
+                if "ValidationException" not in codes or self._view(name) != wanted:
+                    raise
+            return None
+
+        self.patience.until(attempt, name=name, limit=ACTIVE_LIMIT)
+        self._wait_active(name)
 
     def holds_items(self, name: str) -> bool:
         """Say whether a table holds anything at this moment, by reading one item's key."""
@@ -134,6 +154,9 @@ class TableAdmin:
                 return None
             raise
 
+    def _view(self, name: str) -> str | None:
+        return _view(self.dynamodb.describe_table(TableName=name)["Table"])
+
     def _wait_active(self, name: str) -> None:
         def attempt() -> Pending | None:
             status = self._status(name)
@@ -145,13 +168,18 @@ class TableAdmin:
 def _properties(table: TableDescriptionTypeDef) -> dict[str, Any]:
     types = {one["AttributeName"]: one["AttributeType"] for one in table.get("AttributeDefinitions", [])}
     schema = sorted(table.get("KeySchema", []), key=lambda one: one["KeyType"])
-    stream = table.get("StreamSpecification")
     return {
         "keys": [[one["AttributeName"], types.get(one["AttributeName"], "?")] for one in schema],
-        "stream": stream.get("StreamViewType") if stream and stream.get("StreamEnabled") else None,
+        "stream": _view(table),
         # A table that was never on demand has no summary.
         "billing": table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
     }
+
+
+def _view(table: TableDescriptionTypeDef) -> str | None:
+    """Return what the stream shows of an item; None if it is off."""
+    stream = table.get("StreamSpecification")
+    return stream.get("StreamViewType") if stream and stream.get("StreamEnabled") else None
 
 
 def _stream(wanted: Resource) -> StreamSpecificationTypeDef:

@@ -1,4 +1,4 @@
-"""What monitoring asks of AWS, in as few calls as can be: counts, tags, metrics, and what is switched on.
+"""What monitoring asks of AWS, in as few calls as can be: counts, metrics, and what is switched on.
 
 None of these calls changes anything, and none receives a message.
 """
@@ -68,14 +68,6 @@ def get_counts(aws: Aws, name: str) -> Counted:
         in_flight=int(found["ApproximateNumberOfMessagesNotVisible"]),
         delayed=int(found["ApproximateNumberOfMessagesDelayed"]),
     )
-
-
-def get_queue_tags(aws: Aws, name: str) -> Mapping[str, str]:
-    """Return a queue's tags."""
-    sqs = aws.client("sqs")
-    with calling(f"queue {name}"):
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        return sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
 
 
 def get_latest(aws: Aws, metrics: Mapping[str, Metric], *, now: datetime) -> dict[str, float]:

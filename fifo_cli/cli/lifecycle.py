@@ -34,7 +34,7 @@ class Audience(StrEnum):
 
 
 PartArgument = Annotated[
-    Part, typer.Argument(metavar="[enqueuer|worker|all]", help="Which one.", show_default=False)
+    Part, typer.Argument(metavar="enqueuer|worker|all", help="Which one.", show_default=False)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")]
 
@@ -158,7 +158,10 @@ def _register_destroy(app: Commands) -> None:
             dry_run=dry_run,
             listener=cli.listener,
         )
-        return cli.emit(result, lambda: plan_table(result))
+        return cli.emit(
+            result,
+            lambda: plan_table(result, done=not dry_run) if result.changes else "Nothing to delete.",
+        )
 
 
 def _register_policy(app: Commands) -> None:

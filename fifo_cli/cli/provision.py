@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import COMPLETES_FOLDERS, Completes, Options
 from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.model.planning import Plan
 
 # More than a parameter holds, so that too much is noticed, and not as much as a wrong file may have.
 _SECRET_BYTES_READ = 1 << 16
@@ -106,22 +109,33 @@ def _register_deploy(app: Commands) -> None:
         ] = False,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
     ) -> ExitCode:
-        """Make AWS match fifo.toml; a second run changes nothing."""
+        """Make AWS match fifo.toml; a second run changes nothing.
+
+        What would cost data (a shorter retention, a new stream) is asked about once more.
+        """
         from fifo_cli.operations.provisioning.deploy import deploy
         from fifo_cli.render.plan import plan_table
         from fifo_cli.render.provisioning import outputs_table
+
+        def confirm(plan: Plan) -> None:
+            cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n")
+            if plan.losses:
+                cli.confirm("lose for good what these changes cost:\n\n" + "\n".join(plan.losses) + "\n")
 
         result = deploy(
             cli.aws,
             cli.project,
             adopt=adopt,
-            confirm=lambda plan: cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n"),
+            confirm=confirm,
             dry_run=dry_run,
             listener=cli.listener,
         )
         return cli.emit(
             result,
-            lambda: f"{plan_table(result.plan)}\n\n{outputs_table(result.outputs, width=cli.console.width)}",
+            lambda: (
+                f"{plan_table(result.plan, done=not dry_run)}\n\n"
+                f"{outputs_table(result.outputs, width=cli.console.width)}"
+            ),
         )
 
 

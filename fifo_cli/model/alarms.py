@@ -74,6 +74,9 @@ def _above(namespace: str, metric: str, dimensions: dict[str, str], threshold: i
         "threshold": max(1, threshold),
         "missing": "notBreaching",
         "actions_enabled": True,
+        "insufficient_data_actions": [],
+        # Of the periods, all: a smaller number by hand would let it ring earlier.
+        "datapoints": None,
     }
 
 

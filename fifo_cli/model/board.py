@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from fifo_cli.model.health import Problem, Vitals
+from fifo_cli.model.health import Problem, Vitals, by_badness, waiting
 
 POINTS_KEPT: Final = 600
 HAPPENINGS_KEPT: Final = 200
@@ -80,8 +80,16 @@ class Board:
     recent: tuple[Happening, ...] = ()
     statuses: Mapping[str, int] = field(default_factory=dict)
     stuck: Mapping[str, Happening] = field(default_factory=dict)
+    run_ended: datetime | None = None
     question: str = ""
     notice: str = ""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the last sample told, and the heads that do not move, the worst first."""
+        heads = sorted(self.stuck.values(), key=lambda one: one.time)
+        stuck = [waiting(one.group, one.reason, more=len(heads) - 1) for one in heads[:1]]
+        return by_badness([*(self.sample.problems if self.sample else ()), *stuck])
 
     def rate(self, what: Literal["entered", "left"]) -> float | None:
         """Return messages a second over the last points; None before there are two."""
@@ -108,6 +116,7 @@ def seen(board: Board, sample: Sample) -> Board:
         left=sum(one.fate in ("delivered", "parked") for one in counted),
     )
     shown = [one for one in sample.happenings if one.fate in ("delivered", "parked", "failed")]
+    stuck, ended = _stuck(board.stuck, board.run_ended, sample.happenings)
     return replace(
         board,
         sample=sample,
@@ -115,7 +124,8 @@ def seen(board: Board, sample: Sample) -> Board:
         points=(*board.points, point)[-POINTS_KEPT:],
         recent=(*board.recent, *shown)[-HAPPENINGS_KEPT:],
         statuses=_statuses(board.statuses, shown),
-        stuck=_stuck(board.stuck, shown) if sample.vitals.total("main") != 0 else {},
+        stuck=stuck if sample.vitals.total("main") != 0 else {},
+        run_ended=ended,
     )
 
 
@@ -133,15 +143,22 @@ def _statuses(before: Mapping[str, int], happenings: Iterable[Happening]) -> dic
     return dict(sorted(counts.items()))
 
 
-def _stuck(before: Mapping[str, Happening], happenings: Iterable[Happening]) -> dict[str, Happening]:
-    """Follow the head of each group that failed, until it is delivered or parked.
+def _stuck(
+    before: Mapping[str, Happening], ended: datetime | None, happenings: Iterable[Happening]
+) -> tuple[dict[str, Happening], datetime | None]:
+    """Follow the head of each group that failed, until it is delivered or parked; return when a run ended.
 
-    A failure closes its group for the run, so the last one that failed is the head.
+    A failure closes its group for the run, so the last one that failed is the head. One that a whole run did
+    not meet again has gone by other ways: moved, parked by hand, or purged.
     """
     heads = dict(before)
     for one in happenings:
-        if one.fate == "failed":
+        if one.fate == "run ended":
+            since = ended
+            heads = {group: head for group, head in heads.items() if since is None or head.time > since}
+            ended = one.time
+        elif one.fate == "failed":
             heads[one.group] = one
         elif one.group in heads and heads[one.group].message_id == one.message_id:
             del heads[one.group]
-    return heads
+    return heads, ended

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from fifo_cli.model.times import format_duration
+from fifo_cli.model.times import format_duration, iso
 
 if TYPE_CHECKING:
     from fifo_cli.model.names import Names
@@ -72,11 +72,48 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Maintenance:
+    """Who holds the pipeline for what, as of ``at``; only ``what`` is known of a marker that is not ours."""
+
+    what: str
+    who: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    at: datetime | None = None
+
+    def __str__(self) -> str:
+        if self.who is None or self.since is None or self.at is None:
+            return self.what
+        return f"{self.what} by {self.who}, begun {rough(self.at - self.since)} ago"
+
+    def document(self) -> Document:
+        return {"what": self.what, "who": self.who, "since": _iso(self.since), "until": _iso(self.until)}
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedRebuild:
+    """An in-order rebuild that stopped in ``phase``; ``running`` are the functions that it paused."""
+
+    phase: str
+    running: tuple[str, ...] = ()
+    since: datetime | None = None
+    at: datetime | None = None
+
+    def __str__(self) -> str:
+        if self.since is None or self.at is None:
+            return self.phase
+        paused = f"; it paused {' and '.join(self.running)}" if self.running else ""
+        return f"begun {rough(self.at - self.since)} ago, at its step {self.phase}{paused}"
+
+    def document(self) -> Document:
+        return {"phase": self.phase, "paused": list(self.running), "since": _iso(self.since)}
+
+
+@dataclass(frozen=True, slots=True)
 class Vitals:
     """What was measured at one moment; what is None, ``unseen`` gives the reason for, or nobody knows it.
 
-    A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds. ``maintenance`` and
-    ``rebuild`` are the markers' words.
+    A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds.
     """
 
     queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
@@ -84,8 +121,8 @@ class Vitals:
     iterator_age: int | None = None
     worker: Feed | None = None
     enqueuer: Feed | None = None
-    maintenance: str | None = None
-    rebuild: str | None = None
+    maintenance: Maintenance | None = None
+    rebuild: UnfinishedRebuild | None = None
     unseen: tuple[Unseen, ...] = ()
 
     def total(self, kind: QueueKind) -> int | None:
@@ -104,11 +141,16 @@ def worst(states: Iterable[State]) -> State:
     return max(states, key=STATES.index, default="ok")
 
 
+def by_badness(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the problems, the worst first, else in their order."""
+    return tuple(sorted(problems, key=lambda problem: -STATES.index(problem.state)))
+
+
 def judge(vitals: Vitals, check: Check, names: Names) -> tuple[Problem, ...]:
     """Return the problems, the worst first; a number is one from its threshold on, as for the alarms."""
     problems = [*_missing(vitals), *_numbers(vitals, check, names), *_stopped(vitals), *_markers(vitals)]
     problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in vitals.unseen]
-    return tuple(sorted(problems, key=lambda problem: -STATES.index(problem.state)))
+    return by_badness(problems)
 
 
 def _missing(vitals: Vitals) -> Iterator[Problem]:
@@ -165,10 +207,25 @@ def _markers(vitals: Vitals) -> Iterator[Problem]:
             "fifo-cli redrive --in-order finishes it",
         )
     elif vitals.maintenance is not None:
-        yield Problem("warning", f"maintenance is going on: {vitals.maintenance}", "wait for it to end")
+        yield Problem(
+            "warning",
+            f"maintenance is going on: {vitals.maintenance}",
+            "wait for it to end; were it killed, its marker would be over within a minute",
+        )
     elif vitals.total("hold"):
         held = _count(vitals.total("hold") or 0)
         yield Problem("warning", f"{held} left in the hold queue", "fifo-cli peek --queue hold")
+
+
+def waiting(group: str, reason: str | None, *, more: int) -> Problem:
+    """Return the problem of a group whose head could not be delivered, with so many ``more`` like it."""
+    others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
+    text = f"group {group} waits for its head: {reason or 'no reason logged'}{others}"
+    return Problem("warning", text, "fifo-cli drain --count 1 tries it now")
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else iso(instant)
 
 
 def _count(number: int) -> str:

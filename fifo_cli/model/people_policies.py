@@ -6,6 +6,7 @@ takes are those of the Service Authorization Reference; what it does not tie to 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fifo_cli.model.names import (
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
 Audience = Literal["operator", "monitor", "deployer"]
 
-# None of these takes a resource.
+# None of these takes a resource; DescribeAlarms and DescribeLogGroups AWS allows for all or none.
 _LOOK_ANYWHERE: Final = [
+    "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
     "cloudwatch:GetMetricStatistics",
     "events:ListRules",
     "lambda:GetAccountSettings",
     "lambda:ListEventSourceMappings",
+    "logs:DescribeLogGroups",
     "scheduler:ListSchedules",
     "ssm:DescribeParameters",
 ]
@@ -50,7 +53,20 @@ def people_policy(settings: Settings, place: Place, audience: Audience) -> dict[
         statements += _deployer(arns)
     if settings.queue.kms_key and audience != "monitor":
         statements.append(use_key(place, settings.queue.kms_key))
-    return {"Version": POLICY_VERSION, "Statement": statements}
+    return {"Version": POLICY_VERSION, "Statement": _merged(statements)}
+
+
+def _merged(statements: list[Statement]) -> list[Statement]:
+    """Put together what is about the same resources, under the later name.
+
+    IAM takes 6,144 characters in a managed policy (IAM User Guide, "IAM and AWS STS quotas").
+    """
+    merged: dict[str, Statement] = {}
+    for one in statements:
+        about = json.dumps([one["Resource"], one.get("Condition")])
+        earlier = merged.get(about, {"Action": []})
+        merged[about] = {**one, "Action": sorted({*earlier["Action"], *one["Action"]})}
+    return list(merged.values())
 
 
 class _Arns:
@@ -73,8 +89,9 @@ class _Arns:
         self.mappings = place.mapping("*")
         self.roles = [place.role(names.function(role)) for role in FUNCTION_ROLES]
         self.log_groups = [place.log_group(names.log_group(role)) for role in FUNCTION_ROLES]
-        self.rules = [place.rule(f"{names.pipeline}-*")]
-        self.schedules = [place.schedule(f"{names.pipeline}-*")]
+        # By number, of one digit or two: "orders-*" would be the rules of "orders-prod" as well.
+        self.rules = [place.rule(f"{names.pipeline}-{digits}") for digits in ("?", "??")]
+        self.schedules = [place.schedule(f"{names.pipeline}-{digits}") for digits in ("?", "??")]
         self.alarms = [place.alarm(names.alarm(role)) for role in ALARM_ROLES]
         self.parameters = sorted({place.parameter(name) for name in settings.parameters.values()})
         self.by_way_of_ssm = {"StringEquals": {"kms:ViaService": f"ssm.{place.region}.amazonaws.com"}}
@@ -100,7 +117,7 @@ def _monitor(arns: _Arns) -> list[Statement]:
             *arns.functions,
             *arns.qualified,
         ),
-        allow("LookAtMapping", ["lambda:GetEventSourceMapping", "lambda:ListTags"], arns.mappings),
+        allow("LookAtMapping", ["lambda:ListTags"], arns.mappings),
         allow(
             "LookAtRoles",
             ["iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
@@ -112,8 +129,7 @@ def _monitor(arns: _Arns) -> list[Statement]:
             *arns.rules,
         ),
         allow("LookAtSchedules", ["scheduler:GetSchedule"], *arns.schedules),
-        allow("LookAtAlarms", ["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource"], *arns.alarms),
-        allow("FindLogs", ["logs:DescribeLogGroups"], arns.place.log_group("*")),
+        allow("LookAtAlarms", ["cloudwatch:ListTagsForResource"], *arns.alarms),
         # IAM sees some of these with the ":*" of a group's streams, and some without.
         allow(
             "ReadLogs",
@@ -125,17 +141,30 @@ def _monitor(arns: _Arns) -> list[Statement]:
 
 def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
     take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
-    only_ours = {"ArnLike": {"lambda:FunctionArn": arns.functions}}
+    only_ours = {"ArnLike": {"lambda:FunctionArn": [*arns.functions, *arns.qualified]}}
     statements = [
         allow("Take", take, *arns.queues),
-        allow("Send", ["sqs:SendMessage"], *arns.fifo),
+        allow("Send", ["sqs:PurgeQueue", "sqs:SendMessage"], *arns.fifo),
         allow(
             "Redrive",
-            ["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"],
+            [
+                "sqs:CancelMessageMoveTask",
+                "sqs:ListDeadLetterSourceQueues",
+                "sqs:ListMessageMoveTasks",
+                "sqs:StartMessageMoveTask",
+            ],
             arns.dlq,
         ),
         allow("MarkMaintenance", ["sqs:TagQueue", "sqs:UntagQueue"], arns.main),
-        allow("Put", ["dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem"], arns.table),
+        # A drain or a replay writes down what it did where worker and enqueuer do, for trace and audit.
+        allow(
+            "WriteLogs",
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            *(f"{arn}:*" for arn in arns.log_groups),
+        ),
+        allow("PutAndTrace", ["dynamodb:PutItem", "dynamodb:Query"], arns.table),
+        # AWS's own examples have no resource here.
+        allow("FindStreams", ["dynamodb:ListStreams"], "*"),
         allow(
             "ReadStream",
             ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
@@ -143,7 +172,11 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
         ),
         allow("RunWorker", ["lambda:InvokeFunction"], arns.live_worker),
         {
-            **allow("PauseEnqueuer", ["lambda:UpdateEventSourceMapping"], arns.mappings),
+            **allow(
+                "PauseEnqueuer",
+                ["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"],
+                arns.mappings,
+            ),
             "Condition": only_ours,
         },
         allow("PauseWorker", ["events:DisableRule", "events:EnableRule"], *arns.rules),
@@ -207,6 +240,7 @@ def _deployer(arns: _Arns) -> list[Statement]:
                 [
                     "lambda:CreateEventSourceMapping",
                     "lambda:DeleteEventSourceMapping",
+                    "lambda:GetEventSourceMapping",
                     "lambda:UpdateEventSourceMapping",
                 ],
                 "*",
@@ -234,8 +268,6 @@ def _deployer(arns: _Arns) -> list[Statement]:
             "MakeRules",
             [
                 "events:DeleteRule",
-                "events:DisableRule",
-                "events:EnableRule",
                 "events:PutRule",
                 "events:PutTargets",
                 "events:RemoveTargets",

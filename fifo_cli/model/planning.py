@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from fifo_cli.errors import ExitCode, UsageError
@@ -16,11 +16,14 @@ Action = Literal["create", "update", "delete"]
 # What AWS cannot change on an existing resource, and changing which would mean to delete data.
 _FIXED: Final[dict[tuple[Kind, str], str]] = {
     ("table", "keys"): "the keys of a table cannot be changed; correct [table] or name another table",
+    ("queue", "fifo"): "a queue cannot be made FIFO or standard afterwards; choose another pipeline name",
+}
+# A table of somebody else's has other readers, which a new stream would cut off.
+_FIXED_OF_OTHERS: Final[dict[tuple[Kind, str], str]] = {
     ("table", "stream"): (
         "the view type of a stream cannot be edited, and a new stream would cut off its other readers;"
         " switch the stream off by hand when nothing reads it, then deploy again"
     ),
-    ("queue", "fifo"): "a queue cannot be made FIFO or standard afterwards; choose another pipeline name",
 }
 # A mapping is bound to one stream for life (Lambda API Reference, UpdateEventSourceMapping).
 _REPLACING: Final[dict[tuple[Kind, str], str]] = {
@@ -28,6 +31,7 @@ _REPLACING: Final[dict[tuple[Kind, str], str]] = {
         "event-source-mapping",
         "table",
     ): "deleted and created again: a mapping cannot be pointed at another stream",
+    ("table", "stream"): "switched off and on again: the view type of a stream cannot be edited",
 }
 
 
@@ -65,11 +69,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be changed, deletes last; with ``check`` any change needs a look (exit 1)."""
+    """What would be changed, deletes last; with ``check`` any change needs a look (exit 1).
+
+    ``losses`` are those of the warnings that tell of data which is gone for good afterwards.
+    """
 
     changes: tuple[Change, ...] = ()
     unchanged: int = 0
     warnings: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     check: bool = False
 
     @property
@@ -118,6 +126,7 @@ def make_plan(
     What was found but is not wanted is deleted if it carries this pipeline's tag, and left alone otherwise.
     Raises UsageError with every reason why nothing may be done: another's resources, keys that differ.
     """
+    found = _foreseen(wanted, found)
     refusals = [reason for one in wanted for reason in _refusals(one, found.get(one.key), pipeline, adopt)]
     if refusals:
         raise UsageError(
@@ -130,10 +139,12 @@ def make_plan(
         one for key, one in found.items() if key not in keys and one.tags.get(PIPELINE_TAG) == pipeline
     ]
     deletes = [Change("delete", one.kind, one.name) for one in surplus]
+    losses = tuple(text for change in changes for text in _losses(change))
     return Plan(
         changes=(*changes, *deletes),
         unchanged=len(wanted) - len(changes),
-        warnings=tuple(text for change in changes for text in _warnings(change)),
+        warnings=(*(text for change in changes for text in _warnings(change)), *losses),
+        losses=losses,
     )
 
 
@@ -151,8 +162,29 @@ def differences(wanted: Resource, found: Found) -> tuple[Difference, ...]:
         for name, value in wanted.tags.items()
         if found.tags.get(name) != value
     ]
-    replacing = [text for one in diff if (text := _REPLACING.get((wanted.kind, one.path)))]
+    replacing = [
+        text for one in diff if one.old is not None and (text := _REPLACING.get((wanted.kind, one.path)))
+    ]
     return (*diff, *(Difference("replaced", None, text) for text in replacing))
+
+
+def _foreseen(wanted: Sequence[Resource], found: Mapping[Key, Found]) -> Mapping[Key, Found]:
+    """Return what is found with the mappings as they will be once their tables have a new stream."""
+    foreseen = dict(found)
+    renewed = {
+        one.name
+        for one in wanted
+        if one.kind == "table" and one.key in found and _renews_stream(differences(one, found[one.key]))
+    }
+    for key, one in found.items():
+        if one.kind == "event-source-mapping" and one.properties.get("table") in renewed:
+            stream = one.facts.get("stream_arn")
+            foreseen[key] = replace(one, properties={**one.properties, "table": stream})
+    return foreseen
+
+
+def _renews_stream(diff: Iterable[Difference]) -> bool:
+    return any(one.path == "stream" and one.old is not None for one in diff)
 
 
 def _change(wanted: Resource, found: Found | None) -> Change | None:
@@ -178,7 +210,8 @@ def _refusals(wanted: Resource, found: Found | None, pipeline: str, adopt: bool)
         return [f"{thing} does not exist, and [table] says create = false"]
     reasons = ownership_refusal(wanted, found, pipeline, adopt=adopt)
     for one in differences(wanted, found):
-        why = _FIXED.get((wanted.kind, one.path))
+        fixed = _FIXED if wanted.managed else {**_FIXED, **_FIXED_OF_OTHERS}
+        why = fixed.get((wanted.kind, one.path))
         if why and one.old is not None:
             reasons.append(f"{thing}: {one.path} is {one.old!r}, not {one.new!r}: {why}")
     return reasons
@@ -253,19 +286,34 @@ def _why_it_stays(
 
 
 def _warnings(change: Change) -> list[str]:
+    """Say what follows from a change, beside the data that is lost."""
+    return [
+        f"{change.name}: its stream is switched on; only changes made from then on become messages"
+        for one in change.diff
+        if change.action == "update" and change.kind == "table" and one.path == "stream" and one.old is None
+    ]
+
+
+def _losses(change: Change) -> list[str]:
+    """Say what data is gone for good after a change."""
     texts = []
     for one in change.diff if change.action == "update" else ():
-        if change.kind == "queue" and one.path == "retention" and one.old is not None and one.new < one.old:
+        if one.old is None:
+            continue
+        if change.kind == "queue" and one.path == "retention" and one.new < one.old:
             texts.append(
                 f"{change.name}: retention goes down from {one.old} s to {one.new} s; SQS applies it to"
                 " waiting messages too, so it deletes backlog older than that"
             )
         if change.kind == "event-source-mapping" and one.path == "table":
+            stays = "" if f":table/{one.new}/" in one.old else "; that table stays as it is"
             texts.append(
-                f"{change.name}: it read {one.old}; what is still unread there will not become messages"
+                f"{change.name}: it read {one.old}; what is still unread there will not become"
+                f" messages{stays}"
             )
         if change.kind == "table" and one.path == "stream":
             texts.append(
-                f"{change.name}: its stream is switched on; only changes made from then on become messages"
+                f"{change.name}: its stream is switched off and on again; changes made in between do not"
+                " become messages, so let nothing write to the table meanwhile"
             )
     return texts

@@ -56,7 +56,7 @@ STREAM_VIEW: Final = "NEW_AND_OLD_IMAGES"
 # What the function runs as: a difference in any of these needs a new version.
 VERSION_PROPERTIES: Final = (
     "code_sha256", "handler", "runtime", "architecture", "memory", "timeout", "role", "subnets",
-    "security_groups", "environment",
+    "security_groups", "environment", "layers",
 )  # fmt: skip
 
 
@@ -202,7 +202,8 @@ def _role(
 def _version(settings: Settings, names: Names, place: Place, role: FunctionRole, code: str) -> dict[str, Any]:
     """Return what a version is made of (``VERSION_PROPERTIES``).
 
-    There are no environment variables: settings are in the zip, so that a version holds both.
+    There are no environment variables and no layers: settings and libraries are in the zip, so that a version
+    holds all.
     """
     functions = settings.functions
     return {
@@ -216,6 +217,7 @@ def _version(settings: Settings, names: Names, place: Place, role: FunctionRole,
         "subnets": sorted(functions.subnets),
         "security_groups": sorted(functions.security_groups),
         "environment": [],
+        "layers": [],
     }
 
 
@@ -241,7 +243,8 @@ def _function(
 
 def _alias(settings: Settings, names: Names, place: Place, role: FunctionRole, code: str) -> Resource:
     name = names.function(role)
-    properties = {**_version(settings, names, place, role, code), "routing": {}}
+    # What is not published changes under the alias without a deploy.
+    properties = {**_version(settings, names, place, role, code), "published": True, "routing": {}}
     if role == "worker":
         # Lambda would retry a failed run after one and two minutes, over the next ones (Lambda Developer
         # Guide, "How Lambda handles errors and retries with asynchronous invocation").
@@ -293,6 +296,7 @@ def _schedules(settings: Settings, names: Names, place: Place, tags: Mapping[str
                 "target": target,
                 "role": place.role(worker),
                 "flexible_window": "OFF",
+                "dates": [],
             }
             # A schedule takes no tags; its description carries the pipeline's name instead.
             owner = {PIPELINE_TAG: names.pipeline}
@@ -307,8 +311,11 @@ def _alarms(settings: Settings, names: Names, tags: Mapping[str, str]) -> list[R
         ("event-source-mapping", names.function("enqueuer")),
         ("alias", alias_name(names.function("worker"))),
     )
-    alarms = alarm_properties(settings, names)
-    return [Resource("alarm", name, properties, tags, needs) for name, properties in alarms.items()]
+    return [
+        # To ring when all periods are bad is what CloudWatch does if it is told no number.
+        Resource("alarm", name, properties, tags, needs, {"datapoints": (properties["periods"],)})
+        for name, properties in alarm_properties(settings, names).items()
+    ]
 
 
 def _seconds(duration: timedelta) -> int:

@@ -356,7 +356,9 @@ def load(path: Path, *, env: str | None = None) -> Project:
     overlays = document.pop("env", {})
     if not isinstance(overlays, dict):
         raise ConfigError(
-            f"{path} has problems:", ["env: found a value; must be tables such as [env.prod.pipeline]"]
+            f"{path} has problems:",
+            ["env: found a value; must be tables such as [env.prod.pipeline]"],
+            hint="mend it and run the command again",
         )
     if env is not None:
         document = _overlay(document, _environment(path, overlays, env))
@@ -388,7 +390,10 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint="write one with `fifo-cli init`") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="name the fifo.toml with --config or $FIFO_CONFIG, and let this user read it",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} is not TOML: {error}", hint="mend that line and run the command again"
@@ -399,7 +404,10 @@ def _environment(path: Path, overlays: dict[str, Any], env: str) -> dict[str, An
     overlay = overlays.get(env)
     if not isinstance(overlay, dict):
         known = ", ".join(sorted(overlays)) or "none"
-        raise ConfigError(f"{path} has no [env.{env}] tables; environments there: {known}")
+        raise ConfigError(
+            f"{path} has no [env.{env}] tables; environments there: {known}",
+            hint=f"give one of these with --env, or write [env.{env}.pipeline]",
+        )
     return overlay
 
 

@@ -12,18 +12,19 @@ WIDTH: Final = 80
 _MARKS: Final[dict[Action, str]] = {"create": "+", "update": "~", "delete": "-"}
 
 
-def plan_table(plan: Plan) -> str:
-    """Return the changes a line each, updates with what differs below them, the warnings, and the sum."""
+def plan_table(plan: Plan, *, done: bool = False) -> str:
+    """Return the changes a line each, updates with what differs below them, and the sum; ``done`` if made.
+
+    The warnings are not in it: they were told as events.
+    """
     lines = [line for change in plan.changes for line in _change(change)]
-    lines += [line for text in plan.warnings for line in _wrapped("warning: ", text)]
     if lines:
         lines.append("")
     if not plan.changes:
         return "\n".join([*lines, f"Nothing to change: {plan.unchanged} resources are as wanted."])
     counts = plan.summary
-    return "\n".join(
-        [*lines, ", ".join(f"{counts[word]} to {word}" for word in _MARKS) + f", {plan.unchanged} unchanged"]
-    )
+    sums = [f"{counts[word]} {word}d" if done else f"{counts[word]} to {word}" for word in _MARKS]
+    return "\n".join([*lines, ", ".join([*sums, f"{plan.unchanged} unchanged"])])
 
 
 def _change(change: Change) -> list[str]:

@@ -36,7 +36,7 @@ def outputs_table(outputs: Mapping[str, Any], *, width: int | None = None) -> st
     pairs: list[tuple[str, object]] = []
     for name, value in outputs.items():
         if isinstance(value, Mapping):
-            pairs += [(f"{name} {part}", one) for part, one in value.items()]
+            pairs += [(f"{name.replace('_', ' ')} {part}", one) for part, one in value.items()]
         elif isinstance(value, list):
             pairs += [(name, _schedule(one)) for one in value]
         else:

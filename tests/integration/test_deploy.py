@@ -90,60 +90,6 @@ def test_an_item_put_into_the_table_becomes_a_message_of_the_deployed_pipeline(
     assert bodies == [{"id": "1", "grp": "a"}]
 
 
-def test_what_was_changed_by_hand_is_named_by_the_plan_and_repaired(project: Make, clients: Aws) -> None:
-    made = project()
-    outputs = deployed(clients, made).document()["outputs"]
-    names = made.names
-    worker, sqs, functions = names.function("worker"), clients.client("sqs"), clients.client("lambda")
-    sqs.set_queue_attributes(QueueUrl=outputs["queues"]["main"], Attributes={"VisibilityTimeout": "7"})
-    sqs.untag_queue(QueueUrl=outputs["queues"]["dlq"], TagKeys=["team"])
-    functions.update_function_configuration(
-        FunctionName=worker, MemorySize=512, Environment={"Variables": {"API_KEY": "sesame"}}
-    )
-    clients.client("logs").delete_retention_policy(logGroupName=names.log_group("worker"))
-    clients.client("events").put_rule(
-        Name=f"{made.name}-1", ScheduleExpression="rate(1 day)", State="ENABLED"
-    )
-    uuid = functions.list_event_source_mappings(FunctionName=names.function("enqueuer"))[
-        "EventSourceMappings"
-    ][0]["UUID"]
-    functions.update_event_source_mapping(UUID=uuid, BatchSize=7, MaximumRetryAttempts=1)
-    iam = clients.client("iam")
-    policy = iam.get_role_policy(RoleName=worker, PolicyName="fifo-cli")["PolicyDocument"]
-    wider: Any = json.loads(json.dumps(policy).replace("sqs:DeleteMessage", "sqs:*"))
-    iam.put_role_policy(RoleName=worker, PolicyName="fifo-cli", PolicyDocument=json.dumps(wider))
-    clients.client("events").remove_targets(Rule=f"{made.name}-1", Ids=["worker"])
-    functions.remove_permission(FunctionName=worker, Qualifier="live", StatementId=f"{made.name}-1")
-
-    seen = plan(clients, load(made), check=True)
-    assert seen.exit_code == 1
-    take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
-    target = {"arn": outputs["functions"]["worker"], "retries": 0, "age": 60}
-    assert paths(seen) == [
-        (names.main, "visibility_timeout", 7, 37),
-        (names.log_group("worker"), "retention_days", None, 30),
-        (
-            worker,
-            "policy.Take.Action",
-            sorted([*(one for one in take if "Delete" not in one), "sqs:*"]),
-            take,
-        ),
-        (worker, "memory", 512, 256),
-        (worker, "environment", ["API_KEY"], []),
-        (names.function("enqueuer"), "batch_size", 7, 100),
-        (names.function("enqueuer"), "retries", 1, 10_000),
-        (f"{made.name}-1", "expression", "rate(1 day)", "rate(365 days)"),
-        (f"{made.name}-1", "targets", [], [target]),
-        (f"{made.name}-1", "permission", False, True),
-    ]
-    assert deployed(clients, made).plan.changes == seen.changes
-    assert plan(clients, load(made), check=True) == Plan(unchanged=15, check=True)
-    assert (
-        functions.get_function(FunctionName=worker)["Configuration"].get("Environment", {}).get("Variables")
-        == {}
-    )
-
-
 def test_new_settings_publish_a_version_and_an_unchanged_function_does_not(
     project: Make, clients: Aws
 ) -> None:
@@ -401,7 +347,7 @@ def test_a_lost_answer_to_every_single_change_does_no_harm(project: Make, proxy:
     )
 
 
-@pytest.mark.parametrize("nth", [1, 4, 8, 12, 16, 20, 24])
+@pytest.mark.parametrize("nth", [1, 12, 24])
 def test_after_a_failure_anywhere_the_next_run_completes_the_work(
     project: Make, proxy: Proxy, clients: Aws, nth: int
 ) -> None:

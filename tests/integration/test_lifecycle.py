@@ -9,7 +9,6 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from tests.bed import Project, wait_until
-from tests.integration.proxy import Kill, Proxy, Request
 
 
 @pytest.fixture
@@ -87,25 +86,6 @@ def test_destroy_leaves_nothing_behind_and_touches_no_other_pipeline(deployed, p
     assert left_of(deployed, clients) == []
     assert deployed.local("destroy", "--yes", "-o", "json").ok().json()["changes"] == []
     assert plan_is_empty(other)
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_a_destroy_killed_midway_is_completed_by_the_next(deployed, clients: Aws, proxy: Proxy, after: bool):
-    deletes: list[str] = []
-
-    def rule(request: Request):
-        if "Delete" in request.action or request.action.startswith("DELETE") or "Remove" in request.action:
-            deletes.append(request.action)
-            if len(deletes) == 4:
-                return Kill(after=after)
-        from tests.integration.proxy import Pass
-
-        return Pass()
-
-    proxy.rule = rule
-    assert deployed.start("destroy", "--yes", endpoint=proxy.endpoint).wait().code == -9
-    deployed.local("destroy", "--yes").ok()
-    assert left_of(deployed, clients) == []
 
 
 def test_a_table_that_was_there_before_stays(project, clients: Aws):

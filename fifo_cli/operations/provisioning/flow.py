@@ -19,7 +19,7 @@ from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Nam
 from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found, Key
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import format_duration, iso
-from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe
+from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe, telling_place
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -83,7 +83,8 @@ def pause(
     """
     patience = Patience(listener, sleep, clock)
     gates = gateways(aws, settings, patience=patience)
-    state = _switch(gates, settings, part, listener, enabled=False)
+    with telling_place(aws):
+        state = _switch(gates, settings, part, listener, enabled=False)
     _warn(settings, part, listener, now())
     return replace(state, settled=_wait(gates, settings, part, patience)) if wait else state
 
@@ -99,7 +100,8 @@ def resume(
 ) -> FlowState:
     """Feed a function, or both, again. Raises NotDeployedError if there is nothing to resume."""
     gates = gateways(aws, settings, patience=Patience(listener, sleep, clock))
-    return _switch(gates, settings, part, listener, enabled=True)
+    with telling_place(aws):
+        return _switch(gates, settings, part, listener, enabled=True)
 
 
 def flow_state(aws: Aws, settings: Settings) -> FlowState:

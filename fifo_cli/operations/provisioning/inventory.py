@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from fifo_cli.aws.retries import announce_retries
 from fifo_cli.aws.roles import RoleAdmin
 from fifo_cli.aws.schedules import RuleAdmin, ScheduleAdmin
 from fifo_cli.aws.tables import TableAdmin
+from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.names import ALARM_ROLES, Names
 from fifo_cli.model.resources import Found, Key, Kind
 
@@ -29,6 +31,17 @@ if TYPE_CHECKING:
 _NO_CODE: Final[Mapping[str, bytes]] = {}
 # Below the connections of a client's pool; IAM and Lambda's control plane take some 15 requests a second.
 THREADS: Final = 8
+
+
+@contextmanager
+def telling_place(aws: Aws) -> Iterator[None]:
+    """Name account and region where something is not deployed: as a rule they are not the ones meant."""
+    try:
+        yield
+    except NotDeployedError as error:
+        place = f"account {aws.place.account}, region {aws.place.region}"
+        message = error.message.replace("this account and region", place)
+        raise NotDeployedError(message, hint=error.hint) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document, Single
+from fifo_cli.operations.provisioning.inventory import telling_place
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -66,7 +67,7 @@ def rollback(
     """
     admin = VersionAdmin(aws.client("lambda"))
     functions = {role: names.function(role) for role in FUNCTION_ROLES}
-    with ThreadPoolExecutor(len(functions)) as pool:
+    with telling_place(aws), ThreadPoolExecutor(len(functions)) as pool:
         versions = dict(zip(functions, pool.map(admin.list, functions.values()), strict=True))
         live = dict(zip(functions, pool.map(admin.live, functions.values()), strict=True))
     releases = releases_of(versions)

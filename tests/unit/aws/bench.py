@@ -23,6 +23,7 @@ VERSION: dict[str, Any] = {
     "subnets": [],
     "security_groups": [],
     "environment": [],
+    "layers": [],
 }
 
 

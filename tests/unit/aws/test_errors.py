@@ -29,8 +29,15 @@ def answered(code: str, message: str = "said AWS", query_code: str = "") -> Clie
         ("InvalidClientTokenId", AwsError, "AWS does not know these credentials", "get-caller-identity"),
         ("SignatureDoesNotMatch", AwsError, "refused the signature", "clock"),
         ("RequestTimeTooSkewed", AwsError, "refused the signature", "clock"),
-        ("AccessDenied", AwsError, "permission denied (said AWS)", "permission"),
-        ("AccessDeniedException", AwsError, "permission denied (said AWS)", "permission"),
+        (
+            "AccessDenied",
+            AwsError,
+            "permission denied (said AWS)",
+            "ask for the permission to call GetQueueAttributes; `fifo-cli policy deployer`",
+        ),
+        ("AccessDeniedException", AwsError, "permission denied (said AWS", "permission"),
+        ("LimitExceededException", AwsError, "a quota of the account is used up: said AWS", "Service Quotas"),
+        ("ServiceQuotaExceededException", AwsError, "a quota of the account is used up", "Service Quotas"),
         ("AWS.SimpleQueueService.NonExistentQueue", NotDeployedError, "does not exist", "--region"),
         ("ResourceNotFoundException", NotDeployedError, "does not exist", "fifo-cli deploy"),
         ("RequestThrottled", AwsError, "throttled", "wait a minute"),
@@ -50,6 +57,13 @@ def test_what_aws_answers_is_told_with_the_call_the_resource_and_the_next_step(
     assert RESOURCE in error.message
     assert "GetQueueAttributes" in error.message
     assert hint in error.hint
+
+
+def test_a_permission_that_aws_names_is_named_once() -> None:
+    said = "User: arn:aws:iam::1:user/a is not authorized to perform: sqs:getqueueattributes on resource: x"
+    error = explain(answered("AccessDenied", said), RESOURCE)
+    assert error.message == f"GetQueueAttributes on {RESOURCE}: permission denied ({said})"
+    assert error.hint.startswith("ask for the permission that this names; ")
 
 
 def test_the_modelled_name_of_an_sqs_error_counts_as_well_as_the_legacy_one() -> None:

@@ -62,3 +62,30 @@ def test_a_time_before_the_epoch_is_the_epoch(aws: Aws, stub: Stubber) -> None:
     stub.add_response("filter_log_events", {"events": []}, {"logGroupName": "g", "startTime": 0})
 
     assert list(get_log_events(aws, "g", since=datetime(1900, 1, 1, tzinfo=UTC))) == []
+
+
+def test_behind_a_full_page_that_claims_to_be_the_last_one_is_looked(aws: Aws, stub: Stubber) -> None:
+    """As the embedded stack answers: ten thousand events, and no token."""
+    full = [{"eventId": str(n), "timestamp": n, "message": "m"} for n in range(1, 10_001)]
+    rest = [{"eventId": str(n), "timestamp": 10_000, "message": "m"} for n in (10_000, 10_001)]
+    stub.add_response("filter_log_events", {"events": full}, {"logGroupName": "g", "startTime": 0})
+    stub.add_response("filter_log_events", {"events": rest}, {"logGroupName": "g", "startTime": 10_000})
+
+    found = list(get_log_events(aws, "g", since=datetime(1970, 1, 1, tzinfo=UTC)))
+
+    assert [event.id for event in found] == [str(n) for n in range(1, 10_002)]
+
+
+def test_a_full_page_of_one_moment_does_not_go_round_in_circles(aws: Aws, stub: Stubber) -> None:
+    full = [{"eventId": str(n), "timestamp": 7, "message": "m"} for n in range(10_000)]
+    for start in (0, 7):
+        stub.add_response("filter_log_events", {"events": full}, {"logGroupName": "g", "startTime": start})
+
+    assert len(list(get_log_events(aws, "g", since=datetime(1970, 1, 1, tzinfo=UTC)))) == 10_000
+
+
+def test_an_event_tells_its_log_stream(aws: Aws, stub: Stubber) -> None:
+    event = {"eventId": "1", "timestamp": 5, "message": "m", "logStreamName": "drain/host/1"}
+    stub.add_response("filter_log_events", {"events": [event]}, ASKED)
+
+    assert list(get_log_events(aws, "g", since=SINCE)) == [LogEvent("1", 5, "m", "drain/host/1")]

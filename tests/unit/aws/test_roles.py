@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.roles import RoleAdmin
-from fifo_cli.model.resources import Resource
-from tests.unit.aws.resource_life import TAGS, client, live
+from fifo_cli.model.resources import Found, Resource
+from tests.unit.aws.resource_life import TAGS, client, live, stubbed
 
 pytestmark = pytest.mark.usefixtures("moto")
 
@@ -53,3 +53,15 @@ def test_a_role_is_made_changed_and_deleted_with_what_hangs_on_it() -> None:
     gate.delete(found)
     with pytest.raises(ClientError, match="NoSuchEntity"):
         iam.get_role(RoleName="orders-worker")
+
+
+def test_a_policy_that_went_with_a_call_whose_answer_was_lost_does_not_keep_the_role() -> None:
+    iam, stub = stubbed("iam")
+    stub.add_response("list_role_policies", {"PolicyNames": ["fifo-cli"]})
+    stub.add_client_error("delete_role_policy", "NoSuchEntity", "The role policy cannot be found")
+    arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    stub.add_response("list_attached_role_policies", {"AttachedPolicies": [{"PolicyArn": arn}]})
+    stub.add_client_error("detach_role_policy", "NoSuchEntity", "Policy was not found")
+    stub.add_response("delete_role", {}, {"RoleName": "orders-worker"})
+    RoleAdmin(iam).delete(Found("role", "orders-worker", {}))
+    stub.assert_no_pending_responses()

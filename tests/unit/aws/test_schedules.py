@@ -15,7 +15,7 @@ from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Waiting
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import differences
-from fifo_cli.model.resources import Resource
+from fifo_cli.model.resources import Found, Resource
 from tests.unit.aws.resource_life import TAGS, client, live, stubbed
 
 pytestmark = pytest.mark.usefixtures("moto")
@@ -184,3 +184,16 @@ def test_a_role_that_scheduler_cannot_assume_yet_is_waited_for() -> None:
     ScheduleAdmin(scheduler, Patience(events.append, lambda _: None)).create(schedule("rate(1 day)"))
     assert events == [Waiting("orders-1", "waiting for its role to be known to Scheduler")]
     stub.assert_no_pending_responses()
+
+
+def test_a_target_that_is_gone_already_does_not_keep_its_rule() -> None:
+    events, stub = stubbed("events")
+    gone = {"TargetId": "worker", "ErrorCode": "ResourceNotFoundException"}
+    stub.add_response("remove_targets", {"FailedEntryCount": 1, "FailedEntries": [gone]})
+    stub.add_response("delete_rule", {}, {"Name": "orders-1"})
+    functions, answers = stubbed("lambda")
+    answers.add_client_error("remove_permission", "ResourceNotFoundException", "No policy is associated")
+    found = Found("rule", "orders-1", {}, facts={"target_ids": ["worker"]})
+    RuleAdmin(events, functions, "orders-worker").delete(found)
+    stub.assert_no_pending_responses()
+    answers.assert_no_pending_responses()

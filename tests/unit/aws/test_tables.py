@@ -6,8 +6,10 @@ import pytest
 
 from fifo_cli.aws.gateway import Patience
 from fifo_cli.aws.tables import TableAdmin
-from fifo_cli.model.resources import Resource
-from tests.unit.aws.resource_life import TAGS, client, live
+from fifo_cli.errors import AwsError
+from fifo_cli.events import Event, Waiting
+from fifo_cli.model.resources import Found, Resource
+from tests.unit.aws.resource_life import TAGS, client, live, stubbed
 
 pytestmark = pytest.mark.usefixtures("moto")
 
@@ -49,3 +51,41 @@ def test_a_table_is_made_with_its_stream_and_put_back_on_demand() -> None:
     assert after is not None
     assert after.properties == properties
     assert after.facts["stream_arn"]
+
+
+ON = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+OFF = {"StreamEnabled": False}
+
+
+def test_another_view_is_put_right_by_a_stream_that_goes_off_and_on_and_a_busy_table_is_waited_for() -> None:
+    made, stub = stubbed("dynamodb")
+    active = {"Table": {"TableStatus": "ACTIVE"}}
+    stub.add_response("describe_table", active)
+    stub.add_client_error("update_table", "ResourceInUseException", "Attempt to change a resource")
+    stub.add_response("update_table", {}, {"TableName": "items", "StreamSpecification": OFF})
+    stub.add_response("describe_table", {"Table": {"TableStatus": "UPDATING"}})
+    stub.add_response("describe_table", active)
+    # The first answer was lost: the stream is on already, which DynamoDB takes for a fault of ours.
+    stub.add_client_error("update_table", "ValidationException", "Table already has an enabled stream: items")
+    stub.add_response("describe_table", {"Table": {"TableStatus": "ACTIVE", "StreamSpecification": ON}})
+    stub.add_response("describe_table", active)
+    events: list[Event] = []
+    gate = TableAdmin(made, Patience(events.append, lambda _: None, lambda: 0.0))
+    wanted = Resource("table", "items", {"stream": "NEW_AND_OLD_IMAGES"})
+    gate.update(wanted, Found("table", "items", {"stream": "KEYS_ONLY"}), frozenset({"stream"}))
+    stub.assert_no_pending_responses()
+    assert [one.reason for one in events if isinstance(one, Waiting)] == [
+        "busy with another change",
+        "not ready: UPDATING",
+    ]
+
+
+def test_a_stream_that_dynamodb_refuses_is_an_error() -> None:
+    made, stub = stubbed("dynamodb")
+    stub.add_response("describe_table", {"Table": {"TableStatus": "ACTIVE"}})
+    stub.add_client_error("update_table", "ValidationException", "Global tables need NEW_AND_OLD_IMAGES")
+    stub.add_response("describe_table", {"Table": {"TableStatus": "ACTIVE"}})
+    gate = TableAdmin(made, Patience(sleep=lambda _: None))
+    wanted = Resource("table", "items", {"stream": "NEW_AND_OLD_IMAGES"})
+    with pytest.raises(AwsError, match="UpdateTable on table items: AWS refused: Global tables need"):
+        gate.update(wanted, Found("table", "items", {"stream": None}), frozenset({"stream"}))

@@ -16,7 +16,6 @@ from fifo_cli.aws.vitals import (
     get_counts,
     get_latest,
     get_mapping,
-    get_queue_tags,
     get_reserved_concurrency,
     is_rule_enabled,
     is_schedule_enabled,
@@ -66,13 +65,6 @@ def test_a_queue_that_does_not_exist_is_named(aws: Aws, stub: Callable[[Service]
 
     with pytest.raises(NotDeployedError, match=r"queue orders\.fifo does not exist"):
         get_counts(aws, "orders.fifo")
-
-
-def test_a_queue_without_tags_has_none(aws: Aws, stub: Callable[[Service], Stubber]) -> None:
-    stub("sqs").add_response("get_queue_url", {"QueueUrl": URL})
-    stub("sqs").add_response("list_queue_tags", {})
-
-    assert get_queue_tags(aws, "orders.fifo") == {}
 
 
 def test_of_each_metric_the_newest_point_counts_whatever_the_order(

@@ -96,3 +96,33 @@ def test_memory_is_bounded_however_long_it_is_watched() -> None:
 
     assert (len(board.points), len(board.recent)) == (POINTS_KEPT, HAPPENINGS_KEPT)
     assert board.recent[-1].message_id == str(POINTS_KEPT + 49)
+
+
+def test_a_head_that_does_not_move_is_a_problem_until_it_does() -> None:
+    board = seen(Board("orders"), sample(0, happening("failed"), happening("failed", "x1", "other")))
+
+    assert [(one.state, one.text) for one in board.problems] == [
+        ("warning", "group g waits for its head: no reason logged (1 more group waits)")
+    ]
+
+    board = seen(board, sample(4, happening("delivered", "m1"), happening("parked", "x1", "other")))
+    assert board.problems == ()
+
+
+def ended(seconds: float) -> Happening:
+    return Happening(at(seconds), "run ended")
+
+
+def failed(seconds: float, message: str, group: str) -> Happening:
+    return Happening(at(seconds), "failed", group=group, message_id=message)
+
+
+def test_a_head_that_the_next_run_does_not_meet_has_gone_another_way() -> None:
+    board = seen(Board("orders"), sample(0, failed(-3, "m1", "g"), failed(-2, "x1", "other"), ended(-1)))
+    assert set(board.stuck) == {"g", "other"}
+
+    board = seen(board, sample(60, failed(58, "m1", "g"), ended(59)))
+    assert set(board.stuck) == {"g"}
+
+    board = seen(board, sample(120, ended(119)))
+    assert board.stuck == {}

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from fifo_cli.model.health import Counted, QueueKind, Unseen, Vitals, judge, rough, worst
+from fifo_cli.model.health import (
+    Counted,
+    Maintenance,
+    QueueKind,
+    UnfinishedRebuild,
+    Unseen,
+    Vitals,
+    judge,
+    rough,
+    waiting,
+    worst,
+)
 from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Check
 
@@ -97,15 +108,39 @@ def test_what_is_not_fed_is_told(feeds: dict[str, Any], expected: tuple[str, str
     assert judged(**feeds) == [expected]
 
 
+REDRIVE = Maintenance("redrive by ada")
+
+
+def test_maintenance_is_told_with_who_and_how_long() -> None:
+    at = datetime(2026, 1, 2, 12, 5, tzinfo=UTC)
+    held = Maintenance("redrive", "ada@ops-1", at - timedelta(seconds=190), at + timedelta(seconds=40), at)
+
+    assert judged(maintenance=held) == [
+        ("warning", "maintenance is going on: redrive by ada@ops-1, begun 3m 10s ago")
+    ]
+
+
+def test_of_several_groups_that_wait_the_first_is_told_and_the_others_counted() -> None:
+    assert waiting("ada", "503", more=0).text == "group ada waits for its head: 503"
+    assert waiting("ada", None, more=1).text.endswith("no reason logged (1 more group waits)")
+    assert waiting("ada", "503", more=2).text.endswith("503 (2 more groups wait)")
+
+
 def test_a_rebuild_is_critical_only_when_nobody_works_on_it() -> None:
-    assert judged(rebuild="merge")[0] == ("critical", "an in-order rebuild is unfinished: merge")
-    assert judged(rebuild="merge", maintenance="redrive by ada")[0][0] == "warning"
+    at = datetime(2026, 1, 2, 12, 5, tzinfo=UTC)
+    begun = UnfinishedRebuild("merge", ("enqueuer", "worker"), at - timedelta(minutes=5), at)
+
+    assert judged(rebuild=begun)[0] == (
+        "critical",
+        "an in-order rebuild is unfinished: begun 5m ago, at its step merge; it paused enqueuer and worker",
+    )
+    assert judged(rebuild=begun, maintenance=REDRIVE)[0][0] == "warning"
 
 
 def test_messages_on_hold_are_no_problem_while_maintenance_goes_on() -> None:
     held = queues(hold=7)
 
-    assert [text for _, text in judged(queues=held, maintenance="redrive by ada")] == [
+    assert [text for _, text in judged(queues=held, maintenance=REDRIVE)] == [
         "maintenance is going on: redrive by ada"
     ]
 

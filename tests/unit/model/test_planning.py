@@ -124,7 +124,12 @@ TABLE = Resource("table", "items", {"keys": [["id", "S"]], "stream": "NEW_AND_OL
     ("wanted", "property_", "value", "said"),
     [
         (TABLE, "keys", [["pk", "S"]], "the keys of a table cannot be changed"),
-        (TABLE, "stream", "KEYS_ONLY", "the view type of a stream cannot be edited"),
+        (
+            replace(TABLE, tags={}, managed=False),
+            "stream",
+            "KEYS_ONLY",
+            "the view type of a stream cannot be edited",
+        ),
         (QUEUE, "fifo", False, "a queue cannot be made FIFO"),
     ],
 )
@@ -141,6 +146,23 @@ def test_a_stream_that_is_off_is_switched_on_with_a_word_of_warning() -> None:
     assert plan.warnings == (
         "items: its stream is switched on; only changes made from then on become messages",
     )
+
+
+def test_a_stream_of_another_view_is_made_anew_and_its_mapping_with_it() -> None:
+    mapping = Resource("event-source-mapping", "orders-enqueuer", {"table": "items"}, TAGS)
+    reading = replace(found(mapping), facts={"stream_arn": "arn:old"})
+    plan = planned(TABLE, mapping, of=(found(TABLE, stream="KEYS_ONLY"), reading))
+    assert [(change.name, one.path, one.old) for change in plan.changes for one in change.diff] == [
+        ("items", "stream", "KEYS_ONLY"),
+        ("items", "replaced", None),
+        ("orders-enqueuer", "table", "arn:old"),
+        ("orders-enqueuer", "replaced", None),
+    ]
+    assert plan.losses == plan.warnings
+    assert [text.partition(";")[0] for text in plan.losses] == [
+        "items: its stream is switched off and on again",
+        "orders-enqueuer: it read arn:old",
+    ]
 
 
 def test_a_foreign_table_must_exist_and_needs_no_tag() -> None:
@@ -165,10 +187,15 @@ def test_all_reasons_to_refuse_are_told_at_once() -> None:
 
 def test_a_mapping_on_another_stream_is_an_update_that_says_it_replaces() -> None:
     mapping = Resource("event-source-mapping", "e", {"table": "items", "bisect": True}, TAGS)
-    plan = planned(mapping, of=(found(mapping, table="arn:old"),))
+    old = "arn:aws:dynamodb:eu-west-1:1:table/{}/stream/2026"
+    plan = planned(mapping, of=(found(mapping, table=old.format("items")),))
     assert [one.path for one in plan.changes[0].diff] == ["table", "replaced"]
     assert plan.changes[0].action == "update"
-    assert plan.warnings == ("e: it read arn:old; what is still unread there will not become messages",)
+    assert plan.warnings == (
+        f"e: it read {old.format('items')}; what is still unread there will not become messages",
+    )
+    other = planned(mapping, of=(found(mapping, table=old.format("others")),))
+    assert other.warnings[0].endswith("will not become messages; that table stays as it is")
 
 
 def test_a_shorter_retention_is_warned_of_and_a_longer_one_is_not() -> None:

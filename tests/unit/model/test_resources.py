@@ -158,6 +158,7 @@ def test_a_time_zone_makes_schedules_that_start_the_worker_with_its_role(setting
         "target": {"arn": live, "retries": 0, "age": 60},
         "role": "arn:aws:iam::123456789012:role/orders-worker",
         "flexible_window": "OFF",
+        "dates": [],
     }
     assert not [key for key in found if key[0] == "rule"]
 

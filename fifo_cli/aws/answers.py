@@ -1,0 +1,39 @@
+"""Answers that are not AWS's: a captive portal's page, a proxy's, a web server's behind a wrong endpoint.
+
+botocore parses whatever comes with status 200, finds nothing, and its callers would fail at a missing field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError
+
+# Their answers begin with a brace; of the others botocore refuses what is neither XML nor CBOR.
+_JSON: Final = frozenset({"json", "rest-json"})
+
+
+class ForeignAnswerError(BotoCoreError):
+    """Somebody answered that is not AWS."""
+
+    fmt = "{operation} was answered by something that is not AWS: {answer}"
+
+
+def check_answers(client: Any) -> None:
+    """Let a client raise ForeignAnswerError instead of taking such an answer for an empty one."""
+    client.meta.events.register("before-parse.*", _check)
+
+
+def _check(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+    if response_dict["status_code"] != 200 or operation_model.has_streaming_output:
+        return
+    body: bytes = response_dict["body"]
+    kind = str(response_dict["headers"].get("content-type", ""))
+    json = operation_model.service_model.resolved_protocol in _JSON
+    text = body.strip()
+    # What has nothing to answer answers with nothing.
+    page = kind.startswith("text/html") or text[:9].lower().startswith((b"<!doctype", b"<html"))
+    if page or (json and text and not text.startswith(b"{")):
+        shown = " ".join(text[:60].decode("utf-8", "replace").split())
+        raise ForeignAnswerError(operation=operation_model.name, answer=shown or "an empty page")

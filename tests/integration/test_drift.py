@@ -1,0 +1,922 @@
+"""What is changed by hand: plan names it with old and new value, deploy puts it right, plan is empty."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+
+from fifo_cli.aws.session import Aws
+from fifo_cli.model.names import PIPELINE_TAG, Names
+from fifo_cli.model.planning import Plan
+from fifo_cli.model.settings import Project as Loaded
+from fifo_cli.model.settings import load
+from fifo_cli.operations.provisioning.deploy import deploy
+from fifo_cli.operations.provisioning.destroy import destroy
+from fifo_cli.operations.provisioning.plan import plan
+from fifo_cli.render.plan import plan_table
+from tests.bed import Project, Stack, new_name
+from tests.integration.test_killed import made_of
+
+ACCOUNT: Final = "000000000000"
+REGION: Final = "us-east-1"
+TOPIC: Final = f"arn:aws:sns:{REGION}:{ACCOUNT}:oncall"
+ANYTHING: Final = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+}
+ANY: Final = object()
+Diff = tuple[str, Any, Any]
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Somebody with full rights to a deployed pipeline, and none of our code."""
+
+    aws: Aws
+    project: Loaded
+
+    @property
+    def names(self) -> Names:
+        return Names(self.project.settings.pipeline.name)
+
+    @property
+    def worker(self) -> str:
+        return self.names.function("worker")
+
+    @property
+    def enqueuer(self) -> str:
+        return self.names.function("enqueuer")
+
+    @property
+    def rule(self) -> str:
+        return self.names.schedule(1)
+
+    def queue(self, name: str, **attributes: str) -> None:
+        sqs = self.aws.client("sqs")
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        change: Any = attributes
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=change)
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+    def function(self, **change: Any) -> None:
+        self.aws.client("lambda").update_function_configuration(FunctionName=self.worker, **change)
+
+    def mapping(self) -> dict[str, Any]:
+        listed: Any = self.aws.client("lambda").list_event_source_mappings(FunctionName=self.enqueuer)
+        found: dict[str, Any] = listed["EventSourceMappings"][0]
+        return found
+
+    def remap(self, **change: Any) -> None:
+        self.aws.client("lambda").update_event_source_mapping(UUID=self.mapping()["UUID"], **change)
+
+    def invocations(self, **change: Any) -> None:
+        self.aws.client("lambda").put_function_event_invoke_config(
+            FunctionName=self.worker, Qualifier="live", **change
+        )
+
+    def target(self, **change: Any) -> None:
+        target: Any = {
+            "Id": "worker",
+            "Arn": self.arn("lambda", f"function:{self.worker}:live"),
+            "RetryPolicy": {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60},
+            **change,
+        }
+        self.aws.client("events").put_targets(Rule=self.rule, Targets=[target])
+
+    def alarm(self, role: Any, **change: Any) -> None:
+        cloudwatch: Any = self.aws.client("cloudwatch")
+        name = self.names.alarm(role)
+        found = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
+        fields = (
+            "AlarmName", "Namespace", "MetricName", "Dimensions", "Statistic", "Period", "EvaluationPeriods",
+            "ComparisonOperator", "Threshold", "TreatMissingData", "AlarmActions", "OKActions",
+            "ActionsEnabled", "InsufficientDataActions",
+        )  # fmt: skip
+        cloudwatch.put_metric_alarm(**{**{name: found[name] for name in fields}, **change})
+
+    def schedule(self, **change: Any) -> None:
+        scheduler: Any = self.aws.client("scheduler")
+        found = scheduler.get_schedule(Name=self.rule)
+        fields = (
+            "Name",
+            "ScheduleExpression",
+            "ScheduleExpressionTimezone",
+            "FlexibleTimeWindow",
+            "Target",
+            "Description",
+        )
+        scheduler.update_schedule(**{**{name: found[name] for name in fields}, **change})
+
+    def retarget(self, **change: Any) -> None:
+        found = self.aws.client("scheduler").get_schedule(Name=self.rule)
+        self.schedule(Target={**found["Target"], **change})
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change by hand: what is done, to which resource, and the differences that plan must name.
+
+    A value that is ``ANY`` is not looked at. Without differences, the resource is gone and made again.
+    """
+
+    told: str
+    do: Callable[[Hand], object]
+    kind: str
+    name: Callable[[Hand], str]
+    diffs: tuple[Diff, ...] = ()
+
+
+def main_queue(told: str, attribute: str, value: str, *diffs: Diff) -> Change:
+    return Change(
+        told,
+        lambda hand: hand.queue(hand.names.main, **{attribute: value}),
+        "queue",
+        lambda hand: hand.names.main,
+        diffs,
+    )
+
+
+def function(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+    return Change(
+        told, lambda hand: hand.function(**change), "function", lambda hand: hand.worker, ((path, old, new),)
+    )
+
+
+def mapping(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+    return Change(
+        told,
+        lambda hand: hand.remap(**change),
+        "event-source-mapping",
+        lambda hand: hand.enqueuer,
+        ((path, old, new),),
+    )
+
+
+def alarm(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+    return Change(
+        told,
+        lambda hand: hand.alarm("age", **change),
+        "alarm",
+        lambda hand: hand.names.alarm("age"),
+        ((path, old, new),),
+    )
+
+
+def schedule(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+    return Change(
+        told, lambda hand: hand.schedule(**change), "schedule", lambda hand: hand.rule, ((path, old, new),)
+    )
+
+
+def role(told: str, do: Callable[[Hand, Any], object], *diffs: Diff) -> Change:
+    return Change(
+        told, lambda hand: do(hand, hand.aws.client("iam")), "role", lambda hand: hand.worker, diffs
+    )
+
+
+def rule(told: str, do: Callable[[Hand, Any], object], *diffs: Diff) -> Change:
+    return Change(
+        told, lambda hand: do(hand, hand.aws.client("events")), "rule", lambda hand: hand.rule, diffs
+    )
+
+
+def _widen(hand: Hand, iam: Any) -> None:
+    policy = iam.get_role_policy(RoleName=hand.worker, PolicyName="fifo-cli")["PolicyDocument"]
+    wider = json.dumps(policy).replace("sqs:DeleteMessage", "sqs:*")
+    iam.put_role_policy(RoleName=hand.worker, PolicyName="fifo-cli", PolicyDocument=wider)
+
+
+def _zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("mine.py", "handler = print")
+    return buffer.getvalue()
+
+
+def _upload(hand: Hand) -> None:
+    hand.aws.client("lambda").update_function_code(FunctionName=hand.worker, ZipFile=_zip())
+
+
+def _other_version(hand: Hand) -> str:
+    """Publish a version that the next deploy finds there; returns its number."""
+    client = hand.aws.client("lambda")
+    client.update_function_configuration(FunctionName=hand.worker, MemorySize=192)
+    number = client.publish_version(FunctionName=hand.worker)["Version"]
+    client.update_function_configuration(FunctionName=hand.worker, MemorySize=256)
+    return number
+
+
+def _layer(hand: Hand) -> None:
+    layer = hand.aws.client("lambda").publish_layer_version(LayerName="mine", Content={"ZipFile": _zip()})
+    hand.function(Layers=[layer["LayerVersionArn"]])
+
+
+def _point(hand: Hand) -> None:
+    number = _other_version(hand)
+    hand.aws.client("lambda").update_alias(FunctionName=hand.worker, Name="live", FunctionVersion=number)
+
+
+def _split(hand: Hand) -> None:
+    hand.aws.client("lambda").update_alias(
+        FunctionName=hand.worker, Name="live", RoutingConfig={"AdditionalVersionWeights": {"1": 0.5}}
+    )
+
+
+def _untag_queue(hand: Hand) -> None:
+    sqs = hand.aws.client("sqs")
+    sqs.untag_queue(QueueUrl=sqs.get_queue_url(QueueName=hand.names.hold)["QueueUrl"], TagKeys=["team"])
+
+
+def _delete_queue(hand: Hand) -> None:
+    sqs = hand.aws.client("sqs")
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=hand.names.hold)["QueueUrl"])
+
+
+def _second_mapping(hand: Hand) -> None:
+    found = hand.mapping()
+    hand.aws.client("lambda").create_event_source_mapping(
+        EventSourceArn=found["EventSourceArn"],
+        FunctionName=hand.enqueuer,
+        StartingPosition="LATEST",
+        Enabled=False,
+    )
+
+
+def _permit_more(hand: Hand) -> None:
+    client = hand.aws.client("lambda")
+    client.remove_permission(FunctionName=hand.worker, Qualifier="live", StatementId=hand.rule)
+    client.add_permission(
+        FunctionName=hand.worker,
+        Qualifier="live",
+        StatementId=hand.rule,
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+    )
+
+
+def _turn(hand: Hand, **change: Any) -> None:
+    hand.aws.client("dynamodb").update_table(TableName=hand.names.pipeline, **change)
+
+
+def _tag_table(hand: Hand) -> None:
+    arn = hand.arn("dynamodb", f"table/{hand.names.pipeline}")
+    hand.aws.client("dynamodb").tag_resource(ResourceArn=arn, Tags=[{"Key": "team", "Value": "others"}])
+
+
+def target(hand: Hand, **change: Any) -> dict[str, Any]:
+    return {"arn": hand.arn("lambda", f"function:{hand.worker}:live"), "retries": 0, "age": 60, **change}
+
+
+DAYS_14: Final = 1_209_600
+WORKER_POLICY_ACTIONS: Final = [
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+]
+CHANGES: Final = [
+    main_queue("a queue's visibility timeout", "VisibilityTimeout", "7", ("visibility_timeout", 7, 37)),
+    main_queue("a queue's retention", "MessageRetentionPeriod", "60", ("retention", 60, 345_600)),
+    main_queue("a queue's delay", "DelaySeconds", "9", ("delay", 9, 0)),
+    main_queue(
+        "a queue's message size", "MaximumMessageSize", "1024", ("max_message_bytes", 1024, 1_048_576)
+    ),
+    main_queue(
+        "deduplication by content",
+        "ContentBasedDeduplication",
+        "true",
+        ("content_based_deduplication", True, False),
+    ),
+    main_queue(
+        "the scope of deduplication",
+        "DeduplicationScope",
+        "messageGroup",
+        ("deduplication_scope", "messageGroup", "queue"),
+    ),
+    main_queue("a queue's encryption", "KmsMasterKeyId", "alias/mine", ("encryption", "alias/mine", "sqs")),
+    Change(
+        "the redrive policy's count",
+        lambda hand: hand.queue(
+            hand.names.main,
+            RedrivePolicy=json.dumps(
+                {"deadLetterTargetArn": hand.arn("sqs", hand.names.dlq), "maxReceiveCount": 3}
+            ),
+        ),
+        "queue",
+        lambda hand: hand.names.main,
+        (("redrive.max_receives", 3, 1000),),
+    ),
+    Change(
+        "the redrive policy's target",
+        lambda hand: hand.queue(
+            hand.names.main,
+            RedrivePolicy=json.dumps(
+                {"deadLetterTargetArn": hand.arn("sqs", hand.names.hold), "maxReceiveCount": 1000}
+            ),
+        ),
+        "queue",
+        lambda hand: hand.names.main,
+        (("redrive.target", ANY, ANY),),
+    ),
+    Change(
+        "no redrive policy",
+        lambda hand: hand.queue(hand.names.main, RedrivePolicy=""),
+        "queue",
+        lambda hand: hand.names.main,
+        (("redrive", None, ANY),),
+    ),
+    Change(
+        "the redrive allow policy",
+        lambda hand: hand.queue(hand.names.dlq, RedriveAllowPolicy='{"redrivePermission": "allowAll"}'),
+        "queue",
+        lambda hand: hand.names.dlq,
+        (("redrive_allow.permission", "allowAll", "byQueue"), ("redrive_allow.sources", [], ANY)),
+    ),
+    Change(
+        "the DLQ's retention",
+        lambda hand: hand.queue(hand.names.dlq, MessageRetentionPeriod="345600"),
+        "queue",
+        lambda hand: hand.names.dlq,
+        (("retention", 345_600, DAYS_14),),
+    ),
+    Change(
+        "the retention of failed batches",
+        lambda hand: hand.queue(hand.names.stream_failures, MessageRetentionPeriod="60"),
+        "queue",
+        lambda hand: hand.names.stream_failures,
+        (("retention", 60, DAYS_14),),
+    ),
+    Change(
+        "a queue's tag",
+        _untag_queue,
+        "queue",
+        lambda hand: hand.names.hold,
+        (("tags.team", None, "payments"),),
+    ),
+    Change("a queue is gone", _delete_queue, "queue", lambda hand: hand.names.hold),
+    Change(
+        "a table's billing",
+        lambda hand: _turn(
+            hand,
+            BillingMode="PROVISIONED",
+            ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+        ),
+        "table",
+        lambda hand: hand.names.pipeline,
+        (("billing", "PROVISIONED", "PAY_PER_REQUEST"),),
+    ),
+    Change(
+        "a table's tag",
+        _tag_table,
+        "table",
+        lambda hand: hand.names.pipeline,
+        (("tags.team", "others", "payments"),),
+    ),
+    Change(
+        "a log group's retention",
+        lambda hand: hand.aws.client("logs").put_retention_policy(
+            logGroupName=hand.names.log_group("worker"), retentionInDays=1
+        ),
+        "log-group",
+        lambda hand: hand.names.log_group("worker"),
+        (("retention_days", 1, 30),),
+    ),
+    Change(
+        "logs kept for ever",
+        lambda hand: hand.aws.client("logs").delete_retention_policy(
+            logGroupName=hand.names.log_group("enqueuer")
+        ),
+        "log-group",
+        lambda hand: hand.names.log_group("enqueuer"),
+        (("retention_days", None, 30),),
+    ),
+    Change(
+        "a log group's tag",
+        lambda hand: hand.aws.client("logs").untag_resource(
+            resourceArn=hand.arn("logs", f"log-group:{hand.names.log_group('worker')}"), tagKeys=["team"]
+        ),
+        "log-group",
+        lambda hand: hand.names.log_group("worker"),
+        (("tags.team", None, "payments"),),
+    ),
+    Change(
+        "a log group is gone",
+        lambda hand: hand.aws.client("logs").delete_log_group(logGroupName=hand.names.log_group("worker")),
+        "log-group",
+        lambda hand: hand.names.log_group("worker"),
+    ),
+    role(
+        "a role that others may assume",
+        lambda hand, iam: iam.update_assume_role_policy(
+            RoleName=hand.worker,
+            PolicyDocument=json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Sid": "Lambda",
+                            "Effect": "Allow",
+                            "Principal": {"Service": "ec2.amazonaws.com"},
+                            "Action": "sts:AssumeRole",
+                        }
+                    ],
+                }
+            ),
+        ),
+        ("trust.Lambda.Principal.Service", "ec2.amazonaws.com", "lambda.amazonaws.com"),
+    ),
+    role(
+        "a role that may do more",
+        _widen,
+        (
+            "policy.Take.Action",
+            sorted([*(one for one in WORKER_POLICY_ACTIONS if "Delete" not in one), "sqs:*"]),
+            WORKER_POLICY_ACTIONS,
+        ),
+    ),
+    role(
+        "a role without its policy",
+        lambda hand, iam: iam.delete_role_policy(RoleName=hand.worker, PolicyName="fifo-cli"),
+        ("policy", None, ANY),
+    ),
+    role(
+        "a role with a policy besides",
+        lambda hand, iam: iam.put_role_policy(
+            RoleName=hand.worker, PolicyName="mine", PolicyDocument=json.dumps(ANYTHING)
+        ),
+        ("other_policies", ["mine"], []),
+    ),
+    role(
+        "a role with a managed policy",
+        lambda hand, iam: iam.attach_role_policy(
+            RoleName=hand.worker, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"
+        ),
+        ("other_policies", ["arn:aws:iam::aws:policy/AdministratorAccess"], []),
+    ),
+    role(
+        "a role's boundary",
+        lambda hand, iam: iam.put_role_permissions_boundary(
+            RoleName=hand.worker, PermissionsBoundary="arn:aws:iam::aws:policy/ReadOnlyAccess"
+        ),
+        ("permissions_boundary", "arn:aws:iam::aws:policy/ReadOnlyAccess", None),
+    ),
+    role(
+        "a role's tag",
+        lambda hand, iam: iam.untag_role(RoleName=hand.worker, TagKeys=["team"]),
+        ("tags.team", None, "payments"),
+    ),
+    function("a function's memory", "memory", 512, 256, MemorySize=512),
+    function("a function's timeout", "timeout", 3, 60, Timeout=3),
+    function(
+        "a function's handler",
+        "handler",
+        "mine.handler",
+        "fifo_cli.handlers.worker.handler",
+        Handler="mine.handler",
+    ),
+    function("a function's runtime", "runtime", "python3.12", "python3.13", Runtime="python3.12"),
+    function(
+        "a function's environment",
+        "environment",
+        ["API_KEY"],
+        [],
+        Environment={"Variables": {"API_KEY": "sesame"}},
+    ),
+    Change(
+        "a function's role",
+        lambda hand: hand.function(Role=f"arn:aws:iam::{ACCOUNT}:role/{hand.enqueuer}"),
+        "function",
+        lambda hand: hand.worker,
+        (("role", ANY, ANY),),
+    ),
+    Change("a function's layer", _layer, "function", lambda hand: hand.worker, (("layers", ANY, []),)),
+    Change("a function's code", _upload, "function", lambda hand: hand.worker, (("code_sha256", ANY, ANY),)),
+    Change(
+        "a function's reserved concurrency",
+        lambda hand: hand.aws.client("lambda").put_function_concurrency(
+            FunctionName=hand.worker, ReservedConcurrentExecutions=5
+        ),
+        "function",
+        lambda hand: hand.worker,
+        (("reserved_concurrency", 5, 1),),
+    ),
+    Change(
+        "a function's tag",
+        lambda hand: hand.aws.client("lambda").untag_resource(
+            Resource=hand.arn("lambda", f"function:{hand.worker}"), TagKeys=["team"]
+        ),
+        "function",
+        lambda hand: hand.worker,
+        (("tags.team", None, "payments"),),
+    ),
+    Change(
+        "an alias elsewhere", _point, "alias", lambda hand: f"{hand.worker}:live", (("memory", 192, 256),)
+    ),
+    Change(
+        "an alias of what is not published",
+        lambda hand: hand.aws.client("lambda").update_alias(
+            FunctionName=hand.worker, Name="live", FunctionVersion="$LATEST"
+        ),
+        "alias",
+        lambda hand: f"{hand.worker}:live",
+        (("published", False, True),),
+    ),
+    Change(
+        "an alias with two versions",
+        _split,
+        "alias",
+        lambda hand: f"{hand.worker}:live",
+        (("routing.1", 0.5, None),),
+    ),
+    Change(
+        "retries of a failed run",
+        lambda hand: hand.invocations(MaximumRetryAttempts=2, MaximumEventAgeInSeconds=60),
+        "alias",
+        lambda hand: f"{hand.worker}:live",
+        (("async_retries", 2, 0),),
+    ),
+    Change(
+        "how late a run may be",
+        lambda hand: hand.invocations(MaximumRetryAttempts=0, MaximumEventAgeInSeconds=3600),
+        "alias",
+        lambda hand: f"{hand.worker}:live",
+        (("async_age", 3600, 60),),
+    ),
+    Change(
+        "no event invoke config",
+        lambda hand: hand.aws.client("lambda").delete_function_event_invoke_config(
+            FunctionName=hand.worker, Qualifier="live"
+        ),
+        "alias",
+        lambda hand: f"{hand.worker}:live",
+        (("async_retries", None, 0), ("async_age", None, 60)),
+    ),
+    mapping("a mapping's batch size", "batch_size", 7, 100, BatchSize=7),
+    mapping("a mapping's window", "batching_window", 5, 0, MaximumBatchingWindowInSeconds=5),
+    mapping("a mapping's retries", "retries", 1, 10_000, MaximumRetryAttempts=1),
+    mapping("a mapping's record age", "record_age", 60, 75_600, MaximumRecordAgeInSeconds=60),
+    mapping("a mapping that does not bisect", "bisect", False, True, BisectBatchOnFunctionError=False),
+    mapping("a mapping in parallel", "parallelization", 5, 1, ParallelizationFactor=5),
+    mapping(
+        "whole batches that fail", "response_types", [], ["ReportBatchItemFailures"], FunctionResponseTypes=[]
+    ),
+    mapping(
+        "a mapping without a filter",
+        "filters",
+        [],
+        [{"eventName": ["INSERT"]}],
+        FilterCriteria={"Filters": []},
+    ),
+    mapping(
+        "a mapping with another filter",
+        "filters",
+        [{"eventName": ["REMOVE"]}],
+        [{"eventName": ["INSERT"]}],
+        FilterCriteria={"Filters": [{"Pattern": '{"eventName":["REMOVE"]}'}]},
+    ),
+    mapping("failed batches lost", "on_failure", None, ANY, DestinationConfig={}),
+    Change(
+        "a mapping's tag",
+        lambda hand: hand.aws.client("lambda").untag_resource(
+            Resource=hand.mapping()["EventSourceMappingArn"], TagKeys=["team"]
+        ),
+        "event-source-mapping",
+        lambda hand: hand.enqueuer,
+        (("tags.team", None, "payments"),),
+    ),
+    Change(
+        "a mapping is gone",
+        lambda hand: hand.aws.client("lambda").delete_event_source_mapping(UUID=hand.mapping()["UUID"]),
+        "event-source-mapping",
+        lambda hand: hand.enqueuer,
+    ),
+    Change(
+        "a second mapping",
+        _second_mapping,
+        "event-source-mapping",
+        lambda hand: hand.enqueuer,
+        (("others", ANY, []),),
+    ),
+    alarm("an alarm's threshold", "threshold", 5.0, 3600, Threshold=5.0),
+    alarm("an alarm's topic", "actions", [], [TOPIC], AlarmActions=[]),
+    alarm("an alarm that is silenced", "actions_enabled", False, True, ActionsEnabled=False),
+    Change(
+        "an alarm that rings at two bad periods of three",
+        lambda hand: hand.alarm("age", EvaluationPeriods=3, DatapointsToAlarm=2),
+        "alarm",
+        lambda hand: hand.names.alarm("age"),
+        (("periods", 3, 1), ("datapoints", 2, None)),
+    ),
+    alarm("an alarm's period", "period", 60, 300, Period=60),
+    alarm(
+        "what an alarm thinks of silence",
+        "missing",
+        "breaching",
+        "notBreaching",
+        TreatMissingData="breaching",
+    ),
+    Change(
+        "an alarm is gone",
+        lambda hand: hand.aws.client("cloudwatch").delete_alarms(AlarmNames=[hand.names.alarm("dlq")]),
+        "alarm",
+        lambda hand: hand.names.alarm("dlq"),
+    ),
+    Change(
+        "an alarm's tag",
+        lambda hand: hand.aws.client("cloudwatch").untag_resource(
+            ResourceARN=hand.arn("cloudwatch", f"alarm:{hand.names.alarm('age')}"), TagKeys=["team"]
+        ),
+        "alarm",
+        lambda hand: hand.names.alarm("age"),
+        (("tags.team", None, "payments"),),
+    ),
+]
+RULES: Final = [
+    rule(
+        "a rule's expression",
+        lambda hand, events: events.put_rule(
+            Name=hand.rule, ScheduleExpression="rate(1 day)", State="ENABLED"
+        ),
+        ("expression", "rate(1 day)", "rate(365 days)"),
+    ),
+    rule(
+        "a rule without a target",
+        lambda hand, events: events.remove_targets(Rule=hand.rule, Ids=["worker"]),
+        ("targets", [], ANY),
+    ),
+    rule(
+        "a rule with a second target",
+        lambda hand, events: events.put_targets(
+            Rule=hand.rule, Targets=[{"Id": "mine", "Arn": hand.arn("lambda", f"function:{hand.enqueuer}")}]
+        ),
+        ("targets", ANY, ANY),
+    ),
+    rule(
+        "a target that retries for a day",
+        lambda hand, events: hand.target(RetryPolicy={}),
+        ("targets", ANY, ANY),
+    ),
+    rule(
+        "a target with an input",
+        lambda hand, events: hand.target(Input='{"count": 9}'),
+        ("targets", ANY, ANY),
+    ),
+    rule(
+        "a rule that may not start the worker",
+        lambda hand, events: hand.aws.client("lambda").remove_permission(
+            FunctionName=hand.worker, Qualifier="live", StatementId=hand.rule
+        ),
+        ("permission", False, True),
+    ),
+    rule(
+        "every rule may start the worker",
+        lambda hand, events: _permit_more(hand),
+        ("permission", False, True),
+    ),
+    rule(
+        "a rule's tag",
+        lambda hand, events: events.untag_resource(
+            ResourceARN=hand.arn("events", f"rule/{hand.rule}"), TagKeys=["team"]
+        ),
+        ("tags.team", None, "payments"),
+    ),
+    rule(
+        "a rule is gone",
+        lambda hand, events: (
+            events.remove_targets(Rule=hand.rule, Ids=["worker"]),
+            events.delete_rule(Name=hand.rule),
+        ),
+    ),
+]
+SCHEDULES: Final = [
+    schedule(
+        "a schedule's expression",
+        "expression",
+        "rate(1 days)",
+        "rate(365 days)",
+        ScheduleExpression="rate(1 days)",
+    ),
+    schedule("a schedule's time zone", "timezone", "UTC", "Europe/Berlin", ScheduleExpressionTimezone="UTC"),
+    schedule(
+        "a schedule that ends",
+        "dates",
+        ["2090-01-01T00:00:00+00:00"],
+        [],
+        EndDate=datetime(2090, 1, 1, tzinfo=UTC),
+    ),
+    schedule(
+        "a schedule's window",
+        "flexible_window",
+        "FLEXIBLE",
+        "OFF",
+        FlexibleTimeWindow={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15},
+    ),
+    Change(
+        "a schedule's target",
+        lambda hand: hand.retarget(Arn=hand.arn("lambda", f"function:{hand.enqueuer}")),
+        "schedule",
+        lambda hand: hand.rule,
+        (("target.arn", ANY, ANY),),
+    ),
+    Change(
+        "a schedule that retries",
+        lambda hand: hand.retarget(RetryPolicy={"MaximumRetryAttempts": 5, "MaximumEventAgeInSeconds": 60}),
+        "schedule",
+        lambda hand: hand.rule,
+        (("target.retries", 5, 0),),
+    ),
+    Change(
+        "a schedule with an input",
+        lambda hand: hand.retarget(Input='{"count": 9}'),
+        "schedule",
+        lambda hand: hand.rule,
+        (("target.Input", '{"count": 9}', None),),
+    ),
+    Change(
+        "a schedule's role",
+        lambda hand: hand.retarget(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{hand.enqueuer}"),
+        "schedule",
+        lambda hand: hand.rule,
+        (("role", ANY, ANY),),
+    ),
+    Change(
+        "a schedule is gone",
+        lambda hand: hand.aws.client("scheduler").delete_schedule(Name=hand.rule),
+        "schedule",
+        lambda hand: hand.rule,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def make(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Hand]:
+    def made(**tables: Any) -> Hand:
+        name = new_name()
+        overlay = {"alarms": {"sns_topic": TOPIC}, "tags": {"team": "payments"}, **tables}
+        folder = tmp_path_factory.mktemp("drift") / name
+        project = load(Project.create(folder, name, "http://127.0.0.1:9", stack, overlay).config)
+        hand = Hand(stack.aws(), project)
+        deploy(hand.aws, project)
+        return hand
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def hand(make: Callable[..., Hand]) -> Hand:
+    """A pipeline started by a rule."""
+    return make()
+
+
+@pytest.fixture(scope="module")
+def zoned(make: Callable[..., Hand]) -> Hand:
+    """A pipeline started by EventBridge Scheduler."""
+    return make(schedule={"timezone": "Europe/Berlin"})
+
+
+def _repaired(hand: Hand, change: Change) -> Plan:
+    """Let the change be made and deploy put it right; return what deploy asked about."""
+    change.do(hand)
+    asked: list[Plan] = []
+    deploy(hand.aws, hand.project, confirm=asked.append)
+    left = plan(hand.aws, hand.project, check=True)
+    assert (left.changes, left.exit_code) == ((), 0)
+    return asked[0]
+
+
+def _check(hand: Hand, change: Change) -> None:
+    seen = _repaired(hand, change)
+    [found] = [one for one in seen.changes if (one.kind, one.name) == (change.kind, change.name(hand))]
+    text = plan_table(seen)
+    if not change.diffs:
+        assert found.action == "create"
+        assert f"+ create {change.kind} {change.name(hand)}" in text
+        return
+    assert seen.changes == (found,)
+    assert [one.path for one in found.diff] == [path for path, _, _ in change.diffs]
+    for one, (path, old, new) in zip(found.diff, change.diffs, strict=True):
+        assert old is ANY or one.old == old, path
+        assert new is ANY or one.new == new, path
+        assert one.old != one.new
+        assert f"    {path}:" in text
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *RULES], ids=lambda one: one.told)
+def test_a_change_by_hand_is_named_and_repaired(hand: Hand, change: Change) -> None:
+    _check(hand, change)
+
+
+@pytest.mark.parametrize("change", SCHEDULES, ids=lambda one: one.told)
+def test_a_change_by_hand_to_a_schedule_is_named_and_repaired(zoned: Hand, change: Change) -> None:
+    _check(zoned, change)
+
+
+def test_a_function_that_is_gone_is_made_again_with_all_that_hung_on_it(hand: Hand) -> None:
+    hand.aws.client("lambda").delete_function(FunctionName=hand.worker)
+    asked: list[Plan] = []
+    deploy(hand.aws, hand.project, confirm=asked.append)
+    assert [(one.action, one.kind, one.name) for one in asked[0].changes] == [
+        ("create", "function", hand.worker),
+        ("create", "alias", f"{hand.worker}:live"),
+        ("update", "rule", hand.rule),
+    ]
+    assert plan(hand.aws, hand.project).changes == ()
+
+
+def test_an_alias_that_is_gone_is_made_again_with_the_permission_that_hung_on_it(hand: Hand) -> None:
+    hand.aws.client("lambda").delete_alias(FunctionName=hand.worker, Name="live")
+    deploy(hand.aws, hand.project)
+    assert plan(hand.aws, hand.project).changes == ()
+
+
+def test_another_view_type_is_put_right_by_a_new_stream_and_a_new_mapping_and_warned_of(hand: Hand) -> None:
+    before = hand.mapping()
+    _turn(hand, StreamSpecification={"StreamEnabled": False})
+    _turn(hand, StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})
+    asked: list[Plan] = []
+    deploy(hand.aws, hand.project, confirm=asked.append)
+    seen = [(one.kind, diff.path, diff.old, diff.new) for one in asked[0].changes for diff in one.diff]
+    assert ("table", "stream", "KEYS_ONLY", "NEW_AND_OLD_IMAGES") in seen
+    assert ("event-source-mapping", "table", before["EventSourceArn"], hand.names.pipeline) in seen
+    told = " ".join(asked[0].warnings)
+    assert "its stream is switched off and on again; changes made in between do not become messages" in told
+    assert plan(hand.aws, hand.project).changes == ()
+    stream = hand.aws.client("dynamodb").describe_table(TableName=hand.names.pipeline)["Table"][
+        "LatestStreamArn"
+    ]
+    assert hand.mapping()["EventSourceArn"] == stream
+
+
+def test_a_view_type_that_was_right_before_a_deploy_takes_the_mapping_along(hand: Hand) -> None:
+    """The mapping reads the very stream that deploy is about to replace."""
+    _turn(hand, StreamSpecification={"StreamEnabled": False})
+    _turn(hand, StreamSpecification={"StreamEnabled": True, "StreamViewType": "OLD_IMAGE"})
+    table = hand.aws.client("dynamodb").describe_table(TableName=hand.names.pipeline)["Table"]
+    client = hand.aws.client("lambda")
+    client.delete_event_source_mapping(UUID=hand.mapping()["UUID"])
+    client.create_event_source_mapping(
+        EventSourceArn=table["LatestStreamArn"],
+        FunctionName=f"{hand.enqueuer}:live",
+        StartingPosition="TRIM_HORIZON",
+        Tags={PIPELINE_TAG: hand.names.pipeline},
+    )
+    deploy(hand.aws, hand.project)
+    assert plan(hand.aws, hand.project).changes == ()
+
+
+def test_fewer_settings_are_told_than_forty_only_if_this_list_shrinks() -> None:
+    told = [one.told for one in (*CHANGES, *RULES, *SCHEDULES)]
+    assert len(told) == len(set(told)) >= 40
+
+
+def _delete_role(hand: Hand) -> None:
+    iam = hand.aws.client("iam")
+    iam.delete_role_policy(RoleName=hand.worker, PolicyName="fifo-cli")
+    iam.delete_role(RoleName=hand.worker)
+
+
+def _delete_functions(hand: Hand) -> None:
+    for name in (hand.enqueuer, hand.worker):
+        hand.aws.client("lambda").delete_function(FunctionName=name)
+
+
+def _delete_queues(hand: Hand) -> None:
+    sqs = hand.aws.client("sqs")
+    for name in (hand.names.main, hand.names.dlq):
+        sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def _delete_table(hand: Hand) -> None:
+    hand.aws.client("dynamodb").delete_table(TableName=hand.names.pipeline)
+
+
+GONE: Final = [_delete_table, _delete_queues, _delete_role, _delete_functions]
+
+
+@pytest.mark.parametrize("delete", GONE, ids=lambda one: one.__name__)
+def test_what_others_hung_on_and_is_gone_is_made_again_with_them(
+    hand: Hand, delete: Callable[[Hand], None]
+) -> None:
+    delete(hand)
+    assert plan(hand.aws, hand.project, check=True).exit_code == 1
+    deploy(hand.aws, hand.project)
+    assert plan(hand.aws, hand.project).changes == ()
+
+
+@pytest.mark.parametrize("delete", GONE, ids=lambda one: one.__name__)
+def test_a_destroy_takes_away_what_is_left_when_a_part_is_gone(
+    make: Callable[..., Hand], stack: Stack, delete: Callable[[Hand], None]
+) -> None:
+    damaged = make()
+    delete(damaged)
+    destroy(damaged.aws, damaged.project.settings)
+    assert made_of(stack, damaged.names.pipeline) == []

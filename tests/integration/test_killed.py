@@ -1,0 +1,217 @@
+"""deploy and destroy killed at every call that changes something, before and after it took effect."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from fifo_cli.aws.session import Aws
+from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.model.settings import load
+from fifo_cli.operations.provisioning.deploy import deploy
+from fifo_cli.operations.provisioning.plan import plan
+from tests.bed import Project, Stack
+from tests.integration.proxy import Action, Drop, Kill, Pass, Proxy, Request
+from tests.integration.zygote import Zygote
+
+Make = Callable[..., Project]
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+ALARMS = {"sns_topic": "arn:aws:sns:us-east-1:000000000000:oncall"}
+READS = ("Describe", "Get", "List", "Scan")
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote("tests.integration.warm")
+    yield made
+    made.close()
+
+
+def mutates(request: Request) -> bool:
+    """Say whether a request is anything but one that is known to read."""
+    verb = request.action.partition(" ")[0]
+    return verb != "GET" and not verb.startswith(READS)
+
+
+class KillEach:
+    """A rule that kills the program once before each change and once after it, one kill a run.
+
+    What else the killed process had on its way does not arrive, so the calls are met one by one.
+    """
+
+    def __init__(self) -> None:
+        self.before: set[str] = set()
+        self.after: set[str] = set()
+        self.is_dead = False
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        self.is_dead = False
+
+    def __call__(self, request: Request) -> Action:
+        if not mutates(request):
+            return Pass()
+        with self._lock:
+            if self.is_dead:
+                return Drop()
+            call = _call(request)
+            for seen, kill in ((self.before, Kill()), (self.after, Kill(after=True))):
+                if call not in seen:
+                    seen.add(call)
+                    self.is_dead = True
+                    return kill
+        return Pass()
+
+
+def _call(request: Request) -> str:
+    """Tell one call from another; a client token is made anew for each."""
+    body = re.sub(r'"ClientToken": ?"[^"]*"', "", request.body.decode("utf-8", "replace"))
+    return f"{request.action} {request.path} {body}"
+
+
+def killed_at_every_change(zygote: Zygote, proxy: Proxy, folder: Path, *args: str) -> KillEach:
+    """Run a command again and again, killed each time at a change not met before, until it ends well."""
+    rule = KillEach()
+    proxy.rule = rule
+    for _ in range(200):
+        rule.begin()
+        ran = zygote.run(folder, [*args, "--yes", "--endpoint-url", proxy.endpoint], KEYS)
+        if ran.code == 0:
+            assert not rule.is_dead
+            assert rule.before == rule.after
+            return rule
+        assert ran.code == -9, f"{args}: exit {ran.code}\n{ran.err}"
+        assert "Traceback" not in ran.err
+    raise AssertionError(f"{args} was killed 200 times")
+
+
+def made_of(stack: Stack, name: str) -> list[str]:
+    """Return the ARNs of all that carries a pipeline's tag."""
+    make: Any = boto3.client
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    tagging = make("resourcegroupstaggingapi", endpoint_url=stack.endpoint, **keys)
+    pages = tagging.get_paginator("get_resources").paginate(
+        TagFilters=[{"Key": PIPELINE_TAG, "Values": [name]}]
+    )
+    arns = [one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"]]
+    named = [arn for arn in _untagged(stack.aws(), name)]
+    return sorted({*arns, *named})
+
+
+def _untagged(aws: Aws, name: str) -> list[str]:
+    """Return what the tagging API does not know of, by its name."""
+    iam, cloudwatch, events = aws.client("iam"), aws.client("cloudwatch"), aws.client("events")
+    client, scheduler, logs = aws.client("lambda"), aws.client("scheduler"), aws.client("logs")
+    table = f":table/{name}/"
+    return [
+        *(one["Arn"] for one in iam.list_roles()["Roles"] if one["RoleName"].startswith(f"{name}-")),
+        *(one["AlarmArn"] for one in cloudwatch.describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]),
+        *(one["Arn"] for one in events.list_rules(NamePrefix=f"{name}-")["Rules"]),
+        *(one["Arn"] for one in scheduler.list_schedules(NamePrefix=f"{name}-")["Schedules"]),
+        *(
+            one["arn"]
+            for one in logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}-")["logGroups"]
+        ),
+        *(
+            one["EventSourceMappingArn"]
+            for one in client.list_event_source_mappings()["EventSourceMappings"]
+            if table in one["EventSourceArn"]
+        ),
+        *(
+            one["FunctionArn"]
+            for one in client.list_functions()["Functions"]
+            if one["FunctionName"].startswith(f"{name}-")
+        ),
+    ]
+
+
+@pytest.fixture
+def neighbour(project: Make, clients: Aws) -> Iterator[Project]:
+    """Another pipeline in the account, which nothing may touch."""
+    made = project()
+    deploy(clients, load(made.config))
+    yield made
+    assert plan(clients, load(made.config)).changes == ()
+
+
+def _lines(made: Project, *changes: tuple[str, str]) -> None:
+    text = made.config.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    made.config.write_text(text)
+
+
+def test_a_deploy_killed_at_every_change_is_completed_by_the_next(
+    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws, neighbour: Project
+) -> None:
+    made = project(alarms=ALARMS)
+    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy")
+    assert len(rule.after) >= 25
+    assert plan(clients, load(made.config)).changes == ()
+
+
+def test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next(
+    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws, stack: Stack, neighbour: Project
+) -> None:
+    """New code and memory, rules become schedules, alarms go: creates, updates and deletes together."""
+    made = project(
+        alarms=ALARMS,
+        functions={"memory": 256},
+        schedule={"expressions": ["rate(365 days)", "rate(364 days)"]},
+    )
+    deploy(clients, load(made.config))
+    _lines(
+        made,
+        ('"messages_per_run" = 10', '"messages_per_run" = 7\n"timezone" = "Europe/Berlin"'),
+        ('"memory" = 256', '"memory" = 512'),
+        ('"retention" = "4d"', '"retention" = "5d"'),
+        ('["rate(365 days)", "rate(364 days)"]', '["rate(365 days)"]'),
+        (f'[alarms]\n"sns_topic" = "{ALARMS["sns_topic"]}"\n', ""),
+    )
+    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy")
+    assert len(rule.after) >= 20
+    assert plan(clients, load(made.config)).changes == ()
+    assert clients.client("events").list_rules(NamePrefix=f"{made.name}-")["Rules"] == []
+    assert not any(":alarm:" in arn for arn in made_of(stack, made.name))
+
+
+def test_a_destroy_killed_at_every_change_leaves_nothing_behind(
+    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws, stack: Stack, neighbour: Project
+) -> None:
+    made = project(alarms=ALARMS)
+    deploy(clients, load(made.config))
+    theirs = made_of(stack, neighbour.name)
+    assert len(made_of(stack, made.name)) >= 17
+    rule = killed_at_every_change(zygote, proxy, made.folder, "destroy")
+    assert len(rule.after) >= 20
+    assert made_of(stack, made.name) == []
+    assert made_of(stack, neighbour.name) == theirs
+
+
+def test_a_rollback_killed_at_either_move_is_completed_by_the_next(
+    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws
+) -> None:
+    made = project()
+    for count in (10, 7, 5):
+        text = re.sub(r'"messages_per_run" = \d+', f'"messages_per_run" = {count}', made.config.read_text())
+        made.config.write_text(text)
+        deploy(clients, load(made.config))
+    rule = killed_at_every_change(zygote, proxy, made.folder, "rollback", "--to", "2")
+    assert len(rule.after) == 2
+    client = clients.client("lambda")
+    for role in ("enqueuer", "worker"):
+        alias = client.get_alias(FunctionName=made.names.function(role), Name="live")
+        assert alias["FunctionVersion"] == "2"
+    # Killed between the two, a plain rollback goes to the older of both, and no further.
+    client.update_alias(FunctionName=made.names.function("worker"), Name="live", FunctionVersion="3")
+    zygote.run(made.folder, ["rollback", "--yes", "--endpoint-url", proxy.endpoint], KEYS).ok()
+    assert client.get_alias(FunctionName=made.names.function("worker"), Name="live")["FunctionVersion"] == "2"
+    deploy(clients, load(made.config))
+    assert plan(clients, load(made.config)).changes == ()

@@ -1,0 +1,28 @@
+"""Imported before a process forks runs of the program: what provisioning imports, and botocore's models."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from botocore.loaders import JSONFileLoader
+
+import fifo_cli.operations.provisioning.deploy
+import fifo_cli.operations.provisioning.destroy
+import fifo_cli.render.plan
+import fifo_cli.render.provisioning  # noqa: F401
+from fifo_cli.aws.session import SERVICES, Aws, Target
+
+_load = JSONFileLoader.load_file
+
+
+@cache
+def _load_once(path: str) -> Any:
+    return _load(JSONFileLoader(), path)
+
+
+# Every run has a session of its own, whose loader would read the models of ten services anew.
+setattr(JSONFileLoader, "load_file", lambda self, path: _load_once(path))  # noqa: B010 - mypy, a method
+_aws: Any = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
+for _service in SERVICES:
+    _aws.client(_service)

@@ -1,0 +1,155 @@
+"""Clients: made once, for the services this program has, and by nothing that would be slow or ask around."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import get_args, get_overloads, get_type_hints
+
+import pytest
+from botocore.loaders import Loader
+
+from fifo_cli.aws import session
+from fifo_cli.aws.session import CONNECTIONS, SERVICES, Aws, Target
+from fifo_cli.cli.queues import register
+from fifo_cli.errors import UsageError
+from fifo_cli.local.receiver import Receiver, Reply
+
+_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in _KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_every_service_that_has_a_client_is_one_the_loader_knows():
+    said = {
+        name
+        for overload in get_overloads(Aws.client)
+        for name in get_args(overload.__annotations__["service"])
+        or get_args(eval(overload.__annotations__["service"], vars(session)))
+    }
+    assert said == set(SERVICES)
+
+
+def test_every_service_has_a_client(keys):
+    aws = Aws(Target())
+    found = {service: aws.client(service).meta.service_model.service_name for service in SERVICES}
+    assert found == {service: service for service in SERVICES}
+
+
+def test_a_client_is_made_once_whoever_asks_for_it(keys):
+    aws = Aws(Target())
+    with ThreadPoolExecutor(8) as pool:
+        clients = {id(client) for client in pool.map(lambda _: aws.client("sqs"), range(64))}
+    assert len(clients) == 1
+
+
+def test_a_client_has_connections_for_as_many_threads_as_a_command_has(keys):
+    config = Aws(Target()).client("sqs").meta.config
+    assert config.max_pool_connections == CONNECTIONS  # type: ignore[attr-defined]
+    assert most_threads_of_drain() <= CONNECTIONS
+
+
+def test_a_client_keeps_its_connections_alive_and_retries_as_all_sdks_do(keys):
+    config = Aws(Target()).client("sqs").meta.config
+    assert config.tcp_keepalive is True  # type: ignore[attr-defined]
+    assert config.retries == {"mode": "standard", "total_max_attempts": session.ATTEMPTS}  # type: ignore[attr-defined]
+
+
+def test_with_credentials_at_hand_nobody_asks_the_machine_for_any(keys, monkeypatch):
+    with Receiver() as metadata, Receiver(answer=lambda _: Reply(200, b"{}")) as service:
+        ask_there(monkeypatch, metadata)
+        Aws(Target(endpoint_url=service.url)).client("sqs").list_queues()
+        assert (len(service.requests), len(metadata.requests)) == (1, 0)
+
+
+def test_without_credentials_the_machine_is_asked_as_it_must_be_on_ec2(monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with Receiver() as metadata:
+        ask_there(monkeypatch, metadata)
+        Aws(Target()).client("sqs")
+        assert metadata.requests
+
+
+def test_the_local_stack_is_never_asked_with_the_users_credentials_or_region(monkeypatch, tmp_path):
+    config = tmp_path / "config"
+    config.write_text(
+        "[default]\nregion = eu-west-3\naws_access_key_id = mine\naws_secret_access_key = mine\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "prod")
+    with Receiver(answer=lambda _: Reply(200, b"{}")) as service:
+        aws = Aws(Target(endpoint_url=service.url, local=True))
+        aws.client("sqs").list_queues()
+        signed = service.requests[0].headers["authorization"]
+    assert aws.region == "us-east-1"
+    assert "Credential=test/" in signed
+
+
+def test_a_profile_gives_its_own_region_and_keys(monkeypatch, tmp_path):
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile prod]\nregion = eu-west-3\naws_access_key_id = mine\naws_secret_access_key = mine\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    with Receiver(answer=lambda _: Reply(200, b"{}")) as service:
+        aws = Aws(Target(profile="prod", endpoint_url=service.url))
+        aws.client("sqs").list_queues()
+        assert "Credential=mine/" in service.requests[0].headers["authorization"]
+    assert aws.region == "eu-west-3"
+
+
+def test_a_profile_that_does_not_exist_is_a_usage_error():
+    with pytest.raises(UsageError, match="nobody"):
+        Aws(Target(profile="nobody")).client("sqs")
+
+
+def test_no_region_is_a_usage_error(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with pytest.raises(UsageError, match="no AWS region"):
+        _ = Aws(Target()).region
+
+
+@pytest.mark.parametrize(
+    ("target", "environment", "region"),
+    [
+        (Target(region="eu-west-1"), {"AWS_REGION": "eu-west-2"}, "eu-west-1"),
+        (Target(), {"AWS_REGION": "eu-west-2", "AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-2"),
+        (Target(), {"AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-3"),
+    ],
+    ids=["option", "AWS_REGION", "AWS_DEFAULT_REGION"],
+)
+def test_the_region_is_the_options_then_the_environments(monkeypatch, target, environment, region):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Aws(target).region == region
+
+
+def test_the_users_own_data_path_is_still_looked_into(keys, monkeypatch, tmp_path):
+    own = tmp_path / "sqs" / "2012-11-05"
+    own.mkdir(parents=True)
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    model = {**Loader().load_service_model("sqs", "service-2"), "documentation": "the user's own"}
+    (own / "service-2.json").write_text(json.dumps(model))
+    shown = Aws(Target()).client("sqs").meta.service_model
+    assert shown.documentation == "the user's own"
+
+
+def ask_there(monkeypatch: pytest.MonkeyPatch, metadata: Receiver) -> None:
+    """Put the machine's metadata service at the receiver."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+
+
+def most_threads_of_drain() -> int:
+    """Return the upper bound of ``drain --concurrency``."""
+    from fifo_cli.cli.command import Commands
+
+    commands = Commands("test", "")
+    register(commands)
+    body = get_type_hints(commands.entries["drain"].body, include_extras=True)  # type: ignore[union-attr]
+    return int(get_args(body["concurrency"])[1].max)
