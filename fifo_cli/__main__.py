@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from typing import Final
+
+# Python's own 700 makes the collector run some hundred times while boto and pydantic load, to find nothing.
+# In a long run cycles worth a few MB may wait.
+_COLLECT_EVERY: Final = 30_000
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
+    gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])
     try:
         from fifo_cli.cli.app import main as run  # noqa: PLC0415 - Ctrl-C while it loads prints no traceback
 
         return run()
     except KeyboardInterrupt:
         return 130
+    finally:
+        # The interpreter's last collection would walk all that was loaded, to free what the end frees anyway.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Exit codes are the contract's. A defect of this program exits 3 too: what was do
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -16,13 +17,17 @@ from fifo_cli.cli import (
     checking,
     completion,
     demo,
+    files,
     items,
     lifecycle,
     local,
     manual,
+    moving,
     observe,
     provision,
     queues,
+    streams,
+    tracing,
     watching,
 )
 from fifo_cli.cli.command import Command, Commands, Run
@@ -37,8 +42,12 @@ app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -
 provision.register(app)
 lifecycle.register(app)
 queues.register(app)
+moving.register(app)
+files.register(app)
+streams.register(app)
 items.register(app)
 observe.register(app)
+tracing.register(app)
 checking.register(app)
 watching.register(app)
 local.register(app)
@@ -81,16 +90,21 @@ def _report_usage(run: Run, error: Any) -> int:
     """Tell of a command line that click could not parse."""
     context = getattr(error, "ctx", None)
     if context is None:
-        return _report(run, f"error: {error.format_message()}", code=ExitCode.USAGE)
+        return _report(run, f"error: {_told(error)}", code=ExitCode.USAGE)
     if type(error).__name__ == "NoArgsIsHelpError":
         return _report(run, error.format_message(), code=ExitCode.USAGE)
     command = context.command
     return _report(
         run,
-        f"{context.get_usage()}\nerror: {error.format_message()}",
+        f"{context.get_usage()}\nerror: {_told(error)}",
         hint=f"`{context.command_path} --help` shows what it takes",
         code=command.about.usage_code if isinstance(command, Command) else ExitCode.USAGE,
     )
+
+
+def _told(error: Any) -> str:
+    """Return the words of a usage error on one line, without pydantic's, with which typer reads values."""
+    return " ".join(str(error.format_message()).replace("Value error, ", "").split())
 
 
 def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
@@ -98,6 +112,13 @@ def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
     told = error.message if isinstance(error, Interrupted | _Defect) else f"error: {error.message}"
     code = run.signals.exit_code if run.signals.received else error.exit_code
     return _report(run, told, hint=error.hint, code=code, cause=cause)
+
+
+def _disk_hint(error: OSError) -> str:
+    """Say what helps against what the system refused."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"make room on the disk that holds {error.filename}"
+    return f"look at the file or folder {error.filename}, and at who may use it"
 
 
 class _Defect(FifoError):
@@ -108,10 +129,11 @@ def _translated(error: Exception) -> FifoError:
     """Turn what escaped a command into an error of ours; a defect, if it can be nothing else."""
     if type(error).__module__.partition(".")[0] == "botocore":
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         from fifo_cli.aws.errors import explain
 
-        if isinstance(error, ClientError | BotoCoreError):
+        if isinstance(error, ClientError | BotoCoreError | ResponseParserError):
             return explain(error)
     if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
         # botocore's own words and class, whether it came by option, environment or profile.
@@ -120,9 +142,9 @@ def _translated(error: Exception) -> FifoError:
         )
         return UsageError(f"{error}", hint=hint)
     if isinstance(error, RecursionError):
-        return UsageError("the input is nested too deeply")
+        return UsageError("the input is nested too deeply", hint="give it flatter JSON")
     if isinstance(error, OSError) and error.filename is not None:
-        return FifoError(f"{error.filename}: {error.strerror}")
+        return FifoError(f"{error.filename}: {error.strerror}", hint=_disk_hint(error))
     return _Defect(
         f"internal error: {type(error).__name__}: {error}",
         hint=f"this is a defect of {PROGRAM}; please report it, with the output of -vv",

@@ -104,7 +104,7 @@ def _check(
             text = _text(format_, document, a_line=cli.options.output is Output.JSONL)
             cli.console.result([text], data=format_ is not Format.NAGIOS)
     except FifoError as error:
-        cli.console.tell(f"error: {error.message}")
+        cli.console.tell(f"error: {error.message}" + (f"\nnext: {error.hint}" if error.hint else ""))
         return _UNKNOWN
     # The plugin's codes 0 to 3 have other names among ours, and the same numbers.
     return ExitCode(code)
@@ -174,9 +174,9 @@ def _seconds(text: str) -> float:
     try:
         seconds = parse_duration(text).total_seconds()
     except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
+        raise UsageError(f"--timeout: {error}", hint="such as --timeout 20s") from None
     if seconds < 1:
-        raise UsageError(f"--timeout {text}: at least 1s")
+        raise UsageError(f"--timeout {text}: at least 1s", hint="such as --timeout 20s")
     return seconds
 
 
@@ -201,4 +201,5 @@ def write_whole(path: Path, text: str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{path} cannot be written: {reason}") from None
+        hint = "make room, or name a file in a folder that this user may write in"
+        raise UsageError(f"{path} cannot be written: {reason}", hint=hint) from None

@@ -26,4 +26,6 @@ def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, 
     console.tell(f"About to {printable(what, keep=chr(10))}\n{fields(where()).rstrip()}")
     answer = console.prompt("Go ahead? [y/N] ")
     if answer.strip().lower() not in ("y", "yes"):
-        raise UsageError("the answer was not yes; nothing was touched")
+        raise UsageError(
+            "the answer was not yes; nothing was touched", hint="--dry-run only shows what would be done"
+        )

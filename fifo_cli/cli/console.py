@@ -25,6 +25,7 @@ class Console:
         self._plain = no_color or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         self._lock = threading.RLock()
         self._transient = False
+        self._unread = False
 
     @property
     def color(self) -> bool:
@@ -41,6 +42,11 @@ class Console:
         """The columns of the terminal; None, so nothing is cut off, if stdout goes elsewhere."""
         return shutil.get_terminal_size((80, 24)).columns if _is_terminal(sys.stdout) else None
 
+    @property
+    def unread(self) -> bool:
+        """Whether the reader of stdout has gone: what is written for it alone may stop."""
+        return self._unread
+
     def result(self, pieces: Iterable[str], *, data: bool) -> None:
         """Write the result; ``data`` is UTF-8 whatever the locale says, text is in the terminal's encoding.
 
@@ -48,7 +54,10 @@ class Console:
         """
         stream = sys.stdout
         if stream is None:
-            raise NeedsAttention("stdout is closed, so the result is not written; what was asked for is done")
+            raise NeedsAttention(
+                "stdout is closed, so the result is not written; what was asked for is done",
+                hint="give the command a stdout, /dev/null if nobody reads it",
+            )
         encoding = "utf-8" if data else stream.encoding or "utf-8"
         try:
             for piece in pieces:
@@ -56,6 +65,7 @@ class Console:
                     self._clear()
                     _write(stream, piece, encoding)
         except BrokenPipeError:
+            self._unread = True
             _silence(stream)
         except OSError as error:
             _silence(stream)
@@ -69,6 +79,10 @@ class Console:
         stream = sys.stderr
         if stream is None:
             return
+        if _is_terminal(stream):
+            from fifo_cli.render.text import fold
+
+            text = fold(text, shutil.get_terminal_size((80, 24)).columns)
         try:
             with self._lock:
                 self._clear()

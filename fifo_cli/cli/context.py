@@ -85,10 +85,11 @@ class Cli:
     def emit(self, result: Result, table: Callable[[], str]) -> ExitCode:
         """Write a result to stdout in the format asked for, and return its exit code."""
         from fifo_cli.render.documents import json_document, json_line
+        from fifo_cli.render.text import fold
 
         match self.options.output:
             case Output.TABLE:
-                text = table()
+                text = fold(table(), self.console.width)
                 self.console.result([text if text.endswith("\n") or not text else f"{text}\n"], data=False)
             case Output.JSON:
                 self.console.result([json_document(result.document())], data=True)

@@ -44,12 +44,14 @@ def register(app: Commands) -> None:
         """Write items to the table, in the order given.
 
         An object, an array of objects, or JSON lines. All is checked before anything is written. Numbers stay
-        exact; a key attribute of type B is given as base64.
+        exact; a key attribute of type B is given as base64. One key twice is refused, unless MODIFY is in
+        [message] events.
         """
         from fifo_cli.operations.delivering.put import put, read_items
 
         table = cli.settings.table
-        entries = read_items(_read(source), table.keys)
+        rewrites = "MODIFY" in cli.settings.message.events
+        entries = read_items(_read(source), table.keys, rewrites=rewrites)
         with cli.stopping() as stop:
             result = put(cli.aws, table.name, table.keys, entries, stop=stop)
         code = cli.emit(result, lambda: f"{count(result.written, 'item')} written to {table.name}\n")

@@ -45,7 +45,7 @@ def register(app: Commands) -> None:
         *,
         function: Annotated[
             Function | None,
-            typer.Argument(metavar="[enqueuer|worker]", help="Only this one's.", show_default=False),
+            typer.Argument(metavar="enqueuer|worker", help="Only this one's.", show_default=False),
         ] = None,
         since: Annotated[
             str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
@@ -70,7 +70,7 @@ def register(app: Commands) -> None:
         try:
             start = parse_instant(since, now=datetime.now(UTC))
         except ValueError as error:
-            raise UsageError(f"--since: {error}") from None
+            raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
         functions = [role for role in FUNCTION_ROLES if function is None or role == function.value]
         if not follow:
             result = operation.logs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from fifo_cli import __version__
+from fifo_cli.cli.console import Console
 
 PROGRAM: Final = "fifo-cli"
 # They end the run while it is parsed. typer's own --help has no default, so every run would load pydantic.
@@ -71,15 +73,39 @@ def environment_names(options: Options) -> list[str]:
     return sorted(environments) if isinstance(environments, dict) else []
 
 
+def profile_names(options: Options) -> list[str]:
+    """Return the profiles in AWS's two files; what cannot be read has none."""
+    import configparser
+
+    found = set()
+    for variable, default in (
+        ("AWS_CONFIG_FILE", "~/.aws/config"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+    ):
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            parser.read(os.path.expanduser(os.environ.get(variable) or default), encoding="utf-8")
+        except (OSError, ValueError, configparser.Error):
+            continue
+        for section in parser.sections():
+            kind, _, name = section.partition(" ")
+            # In the config file all but the default are [profile NAME]; there are [sso-session NAME], too.
+            if variable == "AWS_SHARED_CREDENTIALS_FILE" or section == "default":
+                found.add(section)
+            elif kind == "profile":
+                found.add(name.strip())
+    return sorted(found)
+
+
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"{PROGRAM} {__version__}")
+        Console().result([f"{PROGRAM} {__version__}\n"], data=False)
         raise typer.Exit
 
 
 def _show_help(ctx: typer.Context, value: bool) -> None:
     if value:
-        typer.echo(ctx.get_help())
+        Console().result([f"{ctx.get_help()}\n"], data=False)
         raise typer.Exit
 
 
@@ -102,7 +128,11 @@ def _common(
         Completes(environment_names),
     ] = None,
     local: Annotated[bool, _option("--local", help="Talk to the embedded stack, never to AWS.")] = False,
-    profile: Annotated[str | None, _option("--profile", metavar="NAME", help="The AWS profile.")] = None,
+    profile: Annotated[
+        str | None,
+        _option("--profile", metavar="NAME", help="The AWS profile."),
+        Completes(profile_names),
+    ] = None,
     region: Annotated[str | None, _option("--region", metavar="NAME", help="The AWS region.")] = None,
     endpoint_url: Annotated[
         str | None, _option("--endpoint-url", metavar="URL", help="The AWS endpoint, for every service.")

@@ -84,7 +84,7 @@ def _depth(
     if cli.options.output is Output.JSON:
         raise UsageError("--watch prints again and again, and -o json is one document", hint="use -o jsonl")
     with cli.stopping() as stop:
-        while not stop.is_set():
+        while not stop.is_set() and not cli.console.unread:
             show()
             stop.wait(_WATCH_SECONDS)
     return ExitCode.OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Often enough for keys and resizes to feel immediate.
 _TICK_SECONDS: Final = 0.25
+# What came of a key is old news after that.
+_NOTICE_SECONDS: Final = 20.0
 
 
 def register(app: Commands) -> None:
@@ -91,7 +94,7 @@ def _print(cli: Cli, board: Board, news: queue.SimpleQueue[Sample | Lost]) -> Ex
     from fifo_cli.render.dashboard import one_line
 
     with cli.stopping() as stop:
-        while not stop.is_set():
+        while not stop.is_set() and not cli.console.unread:
             try:
                 board = _take(board, news.get(timeout=_TICK_SECONDS))
             except queue.Empty:
@@ -122,6 +125,7 @@ class _Loop:
         self._asked: _Deed | None = None
         self._thread: threading.Thread | None = None
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._noticed = 0.0
 
     def run(self, board: Board) -> ExitCode:
         """Return 0 after q, or the signal's code; what is being done then is waited for."""
@@ -129,7 +133,7 @@ class _Loop:
 
         with screen(color=self._cli.console.color) as on:
             self._draw_until_done(on, board)
-        if self._thread is not None and self._thread.is_alive():
+        if self._thread is not None and self._busy:
             self._cli.console.tell("finishing what is in hand …")
             self._thread.join()
             self._cli.console.tell(self._told.get())
@@ -142,7 +146,9 @@ class _Loop:
             while not self._news.empty():
                 board = _take(board, self._news.get())
             while not self._told.empty():
-                board = replace(board, notice=self._told.get())
+                board = self._notice(board, self._told.get())
+            if board.notice and not self._busy and time.monotonic() - self._noticed > _NOTICE_SECONDS:
+                board = replace(board, notice="")
             board = replace(board, question=self._asked.question if self._asked else "")
             width, height = on.size
             lines = frame(
@@ -161,8 +167,8 @@ class _Loop:
     def _press(self, key: str, board: Board) -> Board:
         if self._asked is not None:
             deed, self._asked = self._asked, None
-            return self._start(deed, board) if key in ("y", "Y") else replace(board, notice="not done")
-        if self._thread is not None and self._thread.is_alive():
+            return self._start(deed, board) if key in ("y", "Y") else self._notice(board, "not done")
+        if self._busy:
             return board
         if key in ("p", "P") and self._logs:
             self._asked = self._pause_or_resume(board)
@@ -187,7 +193,15 @@ class _Loop:
         # Not a daemon: a delivery in hand is finished, whatever key is pressed next.
         self._thread = threading.Thread(target=act, name="deed")
         self._thread.start()
-        return replace(board, notice=f"{deed.doing} …")
+        return self._notice(board, f"{deed.doing} …")
+
+    def _notice(self, board: Board, text: str) -> Board:
+        self._noticed = time.monotonic()
+        return replace(board, notice=text)
+
+    @property
+    def _busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _pause_or_resume(self, board: Board) -> _Deed:
         paused = board.sample is not None and board.sample.vitals.worker == "paused"
@@ -247,7 +261,7 @@ def _interval(text: str) -> float:
     try:
         seconds = parse_duration(text).total_seconds()
     except ValueError as error:
-        raise UsageError(f"--interval: {error}") from None
+        raise UsageError(f"--interval: {error}", hint="such as --interval 5s") from None
     if not 1 <= seconds <= 3600:
-        raise UsageError(f"--interval {text}: from 1s to 1h")
+        raise UsageError(f"--interval {text}: from 1s to 1h", hint="such as --interval 5s")
     return seconds

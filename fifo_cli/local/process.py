@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import http.client
 import json
@@ -30,6 +31,7 @@ STOP_TIMEOUT: Final = 20.0
 _KILL_TIMEOUT: Final = 5.0
 _POLL: Final = 0.05
 _LOG_TAIL: Final = 15
+_MIB: Final = 1024 * 1024
 _HEALTH_TIMEOUT: Final = 5.0
 # What a process needs to find its programs, libraries and certificates; nothing that leads to the user's AWS.
 _INHERITED: Final = (
@@ -108,10 +110,29 @@ class Running:
 
 def unusable(path: Path, error: OSError) -> StackError:
     """Say that the embedded stack cannot keep its files here."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return StackError(
         f"the embedded stack cannot keep its state in {path}: {error.strerror or error}",
-        hint="run it in a folder that you may write to",
+        hint="make room on that disk" if full else "run it in a folder that you may write to",
     )
+
+
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Raise StackError if the disk of ``folder`` has fewer than ``needed`` bytes for what ``what`` names.
+
+    A stack on a full disk does not end: its functions fail one by one, and nothing says why.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StackError(
+            f"the disk of {folder} has {free / _MIB:.1f} MiB free, and {what} needs {needed / _MIB:.0f}",
+            hint="make room there, or use a folder on another disk ($TMPDIR is where temporary files go)",
+        )
+
+
+def look_into(files: Files) -> str:
+    """Say where a stack that would not run tells why."""
+    return f"its log is {files.log}; `fifo-cli local reset` begins with an empty state"
 
 
 def find(files: Files) -> Running | None:
@@ -193,7 +214,9 @@ def spawn(files: Files, port: int, token: str, *, sleep: Sleep = time.sleep) -> 
     except OSError as error:
         raise unusable(files.root, error) from error
     except subprocess.CalledProcessError as error:
-        raise StackError(f"the embedded stack could not be started{files.log_tail()}") from error
+        raise StackError(
+            f"the embedded stack could not be started{files.log_tail()}", hint=look_into(files)
+        ) from error
 
 
 def environment(files: Files, port: int, token: str, base: dict[str, str]) -> dict[str, str]:
@@ -247,7 +270,10 @@ def wait_until_ready(files: Files, *, sleep: Sleep, clock: Clock) -> Running | N
         if answers(running):
             return running
         sleep(_POLL)
-    raise StackError(f"the embedded stack did not answer within {READY_TIMEOUT:.0f} s{files.log_tail()}")
+    raise StackError(
+        f"the embedded stack did not answer within {READY_TIMEOUT:.0f} s{files.log_tail()}",
+        hint=f"`fifo-cli local down` ends it; {look_into(files)}",
+    )
 
 
 def stop(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> bool:

@@ -172,9 +172,14 @@ def _start(files: Files, port: int | None, listener: Listener, sleep: Sleep, clo
             listener(Finished("start", "stack", running.endpoint))
             return running
         if is_free(chosen):
-            raise StackError(f"the embedded stack ended while it was starting{files.log_tail()}")
+            raise StackError(
+                f"the embedded stack ended while it was starting{files.log_tail()}",
+                hint=process.look_into(files),
+            )
     _require_free(chosen)
-    raise StackError(f"the embedded stack ended while it was starting{files.log_tail()}")
+    raise StackError(
+        f"the embedded stack ended while it was starting{files.log_tail()}", hint=process.look_into(files)
+    )
 
 
 def _start_on(files: Files, port: int, sleep: Sleep, clock: Clock) -> Running | None:
@@ -192,7 +197,10 @@ def _start_on(files: Files, port: int, sleep: Sleep, clock: Clock) -> Running | 
 def _await_ready(files: Files, running: Running, sleep: Sleep, clock: Clock) -> Running:
     ready = process.wait_until_ready(files, sleep=sleep, clock=clock)
     if ready is None:
-        raise StackError(f"the embedded stack on port {running.port} has just ended{files.log_tail()}")
+        raise StackError(
+            f"the embedded stack on port {running.port} has just ended{files.log_tail()}",
+            hint=process.look_into(files),
+        )
     return ready
 
 

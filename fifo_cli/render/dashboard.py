@@ -23,6 +23,8 @@ _FATES: Final = {"delivered": "green", "parked": "yellow", "failed": "red"}
 _LABEL: Final = 9
 _NUMBER: Final = 9
 _STUCK_SHOWN: Final = 3
+# A sample takes a moment, and its log lines another.
+_LATE: Final = timedelta(seconds=5)
 
 
 def frame(
@@ -62,10 +64,10 @@ def one_line(board: Board, *, now: datetime) -> str:
     if board.sample is None:
         return f"{clock} {printable(board.pipeline)} waiting for AWS\n"
     vitals = board.sample.vitals
-    state = worst(problem.state for problem in board.sample.problems)
+    state = worst(problem.state for problem in board.problems)
     told = [f"main {_or_unknown(vitals.total('main'))}", f"dlq {_or_unknown(vitals.total('dlq'))}"]
     told += [f"in {_rate(board, 'entered')}", f"out {_rate(board, 'left')}"]
-    why = "; ".join(printable(problem.text) for problem in board.sample.problems[:2])
+    why = "; ".join(printable(problem.text) for problem in board.problems[:2])
     return f"{clock} {state.upper():<8} {'  '.join(told)}" + (f"  {why}" if why else "") + "\n"
 
 
@@ -104,10 +106,15 @@ def _head(board: Board, now: datetime) -> Iterator[Line]:
         yield [("waiting for AWS", "dim")]
     else:
         yield _verdict(board)
+        late = now - board.sample.at - timedelta(seconds=board.interval)
+        if late > _LATE:
+            yield [
+                (f"no answer from AWS for {rough(now - board.sample.at)}; the numbers are so old", "yellow")
+            ]
 
 
 def _verdict(board: Board) -> Line:
-    problems = board.sample.problems if board.sample else ()
+    problems = board.problems
     state = worst(problem.state for problem in problems)
     if not problems:
         return [("OK", "green")]

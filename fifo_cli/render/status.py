@@ -12,7 +12,7 @@ from fifo_cli.model.results import Document
 from fifo_cli.render.text import Style, count, display_width, fit, paint, printable, shorten, table
 
 _WIDTH_MAX: Final = 110
-_LABEL: Final = 11
+_LABEL: Final = 12
 _STYLES: Final[dict[str, Style]] = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "cyan"}
 _WORDS: Final = {
     "ok": "is healthy",
@@ -55,9 +55,8 @@ class _Screen:
         yield from self._labelled("enqueuer", self._enqueuer())
         yield from self._labelled("worker", self._worker())
         yield from self._labelled("next run", self._next_runs())
-        for label, key in (("rebuild", "rebuild"), ("maintenance", "maintenance")):
-            if self._document[key]:
-                yield from self._labelled(label, [self._document[key]])
+        yield from self._labelled("rebuild", self._rebuild())
+        yield from self._labelled("maintenance", self._maintenance())
         yield from self._labelled("last runs", self._last_runs())
         yield from self._labelled("waiting", self._stuck())
         yield from self._labelled("resources", self._resources())
@@ -107,14 +106,36 @@ class _Screen:
         schedule = self._document["schedule"]
         if schedule["enabled"] is False:
             return ["none: the schedule is off"]
+        unknown = [f"of {', '.join(schedule['unknown'])} known to AWS only"] if schedule["unknown"] else []
         if not schedule["next_runs"]:
-            return [f"known to AWS only: {', '.join(schedule['expressions'])}"]
+            return unknown
         first, *more = [datetime.fromisoformat(text) for text in schedule["next_runs"]]
         about = "about " if schedule["estimated"] else ""
         told = f"{about}{_local(first, self._now)} (in {rough(first - self._now)})"
         then = ", ".join(_local(one, self._now) for one in more)
         return [
-            told + (f", then {then}" if then else "") + (f"  {schedule['next_runs'][0]}" * self._absolute)
+            *unknown,
+            told + (f", then {then}" if then else "") + (f"  {schedule['next_runs'][0]}" * self._absolute),
+        ]
+
+    def _rebuild(self) -> list[str]:
+        found = self._document["rebuild"]
+        if found is None:
+            return []
+        begun = f", begun {self._ago(found['since'])}" if found["since"] else ""
+        paused = f"; it paused {' and '.join(found['paused'])}" if found["paused"] else ""
+        return [f"unfinished, at its step {found['phase']}{begun}{paused}"]
+
+    def _maintenance(self) -> list[str]:
+        found = self._document["maintenance"]
+        if found is None:
+            return []
+        if found["who"] is None:
+            return [found["what"]]
+        left = rough(datetime.fromisoformat(found["until"]) - self._now)
+        return [
+            f"{found['what']} by {found['who']}, begun {self._ago(found['since'])}",
+            f"its marker expires in {left} unless it is renewed" + f"  {found['until']}" * self._absolute,
         ]
 
     def _last_runs(self) -> list[str]:
@@ -212,4 +233,6 @@ def _local(instant: datetime, now: datetime) -> str:
 
 
 def _difference(diff: Mapping[str, Any]) -> str:
+    if diff["path"] == "code_sha256" and diff["old"]:
+        return f"the code is not what is here: {printable(diff['old'][:8])} -> {printable(diff['new'][:8])}"
     return printable(f"{diff['path']}: {diff['old']!r} -> {diff['new']!r}")

@@ -50,6 +50,31 @@ def fit(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+def fold(text: str, width: int | None) -> str:
+    """Break the lines that are wider than ``width`` at spaces, with their indent; None, a pipe, breaks none.
+
+    A line with colours has been laid out already, and a word that is too long, such as a path, stays whole.
+    """
+    if width is None:
+        return text
+    return "\n".join(line if "\x1b" in line else _folded(line, width) for line in text.split("\n"))
+
+
+def _folded(line: str, width: int) -> str:
+    words = line.split(" ")
+    lines, used = [words[0]], display_width(words[0])
+    indent = " " * min(len(line) - len(line.lstrip(" ")), width // 2)
+    for word in words[1:]:
+        size = display_width(word)
+        if used + 1 + size > width and lines[-1].strip():
+            lines.append(indent + word)
+            used = len(indent) + size
+        else:
+            lines[-1] += f" {word}"
+            used += 1 + size
+    return "\n".join(lines)
+
+
 def shorten(text: str, width: int) -> str:
     """Shorten ``text`` in the middle to ``width`` columns: names, ids and ARNs differ at their ends."""
     if display_width(text) <= width:

@@ -16,8 +16,6 @@ from tests.bed import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
-# Commands of the contract that documents may name before they are there.
-TO_COME = {"redrive", "park", "dump", "load", "purge", "replay", "trace", "audit"}
 # In running text and tables `fifo-cli` may stand alone, and words in capitals stand for something.
 COMMAND = re.compile(r"(?:(?<=bin/)|(?<![\w/.-]))fifo-cli((?: [^\s`|&;)>#]+|(?: '[^']*'))*)")
 
@@ -78,7 +76,7 @@ def test_every_command_line_in_a_document_is_one_that_the_program_takes(path: Pa
             entry = group.entries[taken[-1]]
             group = entry if isinstance(entry, Commands) else group[taken[-1]]
         if not taken:
-            assert words[0].startswith("-") or words[0] in TO_COME or words[0].isupper(), line
+            assert words[0].startswith("-") or words[0].isupper(), line
             continue
         if isinstance(group, Commands):
             continue

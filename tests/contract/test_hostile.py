@@ -178,6 +178,30 @@ def test_as_a_process_it_does_not_print_a_traceback_either(
     assert bool(done.stdout) == (code == 0)
 
 
+@pytest.mark.parametrize("word", ["--help", "--version", "manual"])
+def test_a_help_that_finds_no_room_is_no_defect(here: Path, word: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m fifo_cli {word} > /dev/full'],
+        cwd=here,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: stdout cannot be written: No space left on device")
+
+
+def test_what_an_option_refuses_is_told_in_our_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["peek", "--queue", "bogus"]) == 2
+
+    assert "error: Invalid value for '--queue': 'bogus' is not one of" in capsys.readouterr().err
+    assert main(["purge"]) == 2
+    assert "error: Missing option '--queue'. Choose from: main, dlq, hold\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("redirection", "code"),
     [("> /dev/full", 1), (">&-", 1), ("| head -c 1", 0), ("2>&-", 0), ("<&-", 0), ("2>/dev/full", 0)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
@@ -27,6 +28,28 @@ code = main()
 print(sorted(set({heavy!r}) & set(sys.modules)), file=sys.stderr)
 sys.exit(code)
 """
+# Each command builds its own options when its help is asked for.
+EVERY_HELP = """
+import contextlib, io, sys
+from fifo_cli.cli.app import app, main
+names = [(name,) for name in app] + [(name, inner) for name in app if hasattr(app.entries[name], "entries")
+                                     for inner in app.entries[name].entries]
+assert len(names) > 20, names
+for name in names:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main([*name, "--help"]) == 0
+    assert "--profile" in said.getvalue()
+print(sorted(set({heavy!r}) & set(sys.modules)), file=sys.stderr)
+"""
+OTHERS = """
+import sys
+before = set(sys.modules)
+from fifo_cli.__main__ import main
+code = main()
+tops = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+print(sorted(tops - set(sys.stdlib_module_names) - {{"fifo_cli"}}), file=sys.stderr)
+sys.exit(code)
+"""
 
 
 @pytest.mark.parametrize(
@@ -39,6 +62,8 @@ sys.exit(code)
         ["peek", "--help"],
         ["--env", "x", "keys", "set", "--help"],
         ["put", "--version"],
+        ["redrive", "--help"],
+        ["--local", "dump", "--help"],
     ],
     ids=" ".join,
 )
@@ -47,15 +72,34 @@ def test_help_and_version_load_nothing_heavy(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["pl"], ["--env", ""], ["peek", "--queue", ""], ["plan", "--"]], ids=" ".join
+    "words",
+    [
+        ["pl"],
+        ["--env", ""],
+        ["peek", "--queue", ""],
+        ["plan", "--"],
+        ["redrive", "--engine", ""],
+        ["load", ""],
+    ],
+    ids=" ".join,
 )
 def test_completion_loads_nothing_heavy(words: list[str]) -> None:
     assert loaded(words, {"FIFO_CLI_COMPLETE": "zsh"}) == "[]\n"
 
 
-def loaded(words: list[str], environment: dict[str, str]) -> str:
+def test_the_help_of_no_command_loads_anything_heavy() -> None:
+    assert loaded(["--help"], {}, code=EVERY_HELP) == "[]\n"
+
+
+def test_of_other_peoples_packages_help_loads_typer_and_what_that_needs() -> None:
+    found = set(ast.literal_eval(loaded(["--help"], {}, code=OTHERS)))
+    assert "typer" in found
+    assert found <= {"annotated_doc", "shellingham", "typer", "typing_extensions"}
+
+
+def loaded(words: list[str], environment: dict[str, str], *, code: str = CODE) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", CODE.format(heavy=HEAVY), *words],
+        [sys.executable, "-c", code.format(heavy=HEAVY), *words],
         env=clean_environment(environment),
         capture_output=True,
         text=True,

@@ -61,6 +61,22 @@ def test_the_stream_has_the_items_in_the_order_of_the_input(table: Project, clie
     assert stream(clients, table) == names
 
 
+def test_a_key_that_comes_twice_is_written_twice_in_order_if_modify_is_delivered(
+    table: Project, clients: Aws
+) -> None:
+    lines = '{"id": "1", "n": 1}\n{"id": "2", "n": 1}\n{"id": "1", "n": 2}\n'
+    refused = table.local("put", "-", input=lines)
+    assert (refused.code, scan(clients, table)) == (2, {})
+    assert '"MODIFY" in [message] events' in refused.err
+
+    toml = table.config.read_text().replace('"INSERT"', '"INSERT", "MODIFY"')
+    table.config.write_text(toml)
+    assert table.local("put", "-", "-o", "json", input=lines).ok().json() == {"written": 3}
+
+    assert scan(clients, table)["1"]["n"] == {"N": "2"}
+    assert stream(clients, table) == ["1", "2", "1"]
+
+
 def test_items_arrive_as_they_were_written(table: Project, clients: Aws) -> None:
     number = '"n": 0.1000000000000000000000000000000000001'
     text = f'{{"id": "é", {number}, "l": [1, null, true, ""], "m": {{"日本": {{}}}}}}'

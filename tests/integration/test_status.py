@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.model.names import Names
+from fifo_cli.model.times import iso
+from fifo_cli.operations.moving.marker import maintenance
+from fifo_cli.operations.moving.rebuild import State
 from tests.bed import Project, Stack, wait_until
 from tests.integration.line import Line, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
@@ -97,19 +105,37 @@ def test_a_pause_is_told_and_the_schedule_has_no_next_run(line: Line) -> None:
     document = ran.json()
     assert (document["schedule"]["enabled"], document["schedule"]["next_runs"]) == (False, [])
     assert document["worker"]["state"] == "paused"
-    assert "next run   none: the schedule is off" in line.local("status").out
+    assert "next run    none: the schedule is off" in line.local("status").out
 
 
 def test_an_unfinished_rebuild_is_told_with_the_command_that_finishes_it(line: Line) -> None:
     sqs, tag = line.aws.client("sqs"), "fifo-cli:rebuild"
-    sqs.tag_queue(QueueUrl=line.url("main"), Tags={tag: "merge"})
+    begun = datetime.now(UTC) - timedelta(minutes=12)
+    state = State("merge", frozenset(("worker",)), iso(begun))
+    sqs.tag_queue(QueueUrl=line.url("main"), Tags={tag: state.text()})
     try:
         ran = line.local("status")
         assert ran.code == 1
         assert ran.out.startswith("CRITICAL")
+        assert re.search(r"an in-order rebuild is unfinished: begun 1[12]m", ran.out)
+        assert "at its step merge; it paused worker" in ran.out
         assert "fifo-cli redrive --in-order finishes it" in ran.out
+        assert line.local("check").code == 2
     finally:
         sqs.untag_queue(QueueUrl=line.url("main"), TagKeys=[tag])
+
+
+def test_maintenance_is_told_with_who_does_what_since_when(line: Line) -> None:
+    queue = Queue(line.aws, Names(line.name), "main")
+    with maintenance(QueueTags(line.aws, queue), "redrive"):
+        ran = line.local("status")
+        document = line.local("status", "-o", "json").json()
+
+    assert ran.code == 1
+    assert re.search(r"maintenance is going on: redrive by \S+@\S+, begun \d+s ago", ran.out)
+    assert "its marker expires in " in ran.out
+    assert set(document["maintenance"]) == {"what", "who", "since", "until"}
+    assert line.local("status", "-o", "json").json()["maintenance"] is None
 
 
 def test_drift_is_told_property_by_property(line: Line) -> None:

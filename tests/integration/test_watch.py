@@ -295,13 +295,24 @@ def test_depth_watch_in_a_pipe_goes_on_line_by_line(line: Line) -> None:
     assert running.process.returncode == 130
 
 
+def test_depth_watch_ends_when_its_reader_has_gone(line: Line) -> None:
+    running = line.project.start("depth", "--watch", "-o", "jsonl")
+    assert running.process.stdout is not None
+    running.process.stdout.readline()
+    running.process.stdout.close()
+
+    wait_until(lambda: running.process.poll() is not None)
+
+    assert running.process.returncode == 0
+
+
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_on_a_terminal_that_cannot_be_drawn_on_it_prints_lines(line: Line, term: str) -> None:
     line.send(1)
     with shown(
         "watch", "--local", "--interval", "1s", folder=line.project.folder, env={"TERM": term}
     ) as screen:
-        screen.until(lambda: screen.text.count("OK       main 1  dlq 0") >= 2)
+        screen.until(lambda: screen.text.count(" main 1  dlq 0") >= 2)
         screen.child.sendintr()
         assert screen.end() == 130
         assert b"\x1b" not in screen.written

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import LOCAL_REGION, Aws, Target
-from fifo_cli.errors import AwsError
+from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Event, Finished, Listener, Warned
 from fifo_cli.local import process, stack
 from fifo_cli.local.demo.items import DemoItems
@@ -32,6 +32,8 @@ from fifo_cli.operations.provisioning.deploy import deploy
 from fifo_cli.operations.provisioning.keys import set_key
 
 NAME: Final = "demo"
+# Seen: 9 MiB, for the zips and what the functions unpack of them.
+NEEDED_BYTES: Final = 20 * 1024 * 1024
 _ENQUEUE_SECONDS: Final = 30
 _DRAIN_SECONDS: Final = 30
 _POLL_SECONDS: Final = 0.2
@@ -90,13 +92,18 @@ def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None]
     api = _Api(secrets.token_hex(16), lambda accepted: teller.progress("delivered", accepted, total))
     with tempfile.TemporaryDirectory(prefix="fifo-cli-demo-") as name, api.receiver:
         folder = Path(name)
+        process.check_room(folder, NEEDED_BYTES, "the demo")
         path = folder / CONFIG_FILE
         path.write_text(_config(items, api.receiver.url), encoding="utf-8")
         teller.step("Start the embedded AWS and an HTTP API to deliver to", "fifo-cli local up")
         with _stack(folder, before_cleanup) as endpoint:
             teller.say(f"AWS at {endpoint}, the API at {api.receiver.url}")
             aws = Aws(Target(region=LOCAL_REGION, endpoint_url=endpoint, local=True))
-            return _Story(aws, load(path), items, api, teller).tell()
+            try:
+                return _Story(aws, load(path), items, api, teller).tell()
+            except FifoError:
+                process.check_room(folder, NEEDED_BYTES // 2, "the demo")
+                raise
 
 
 @contextmanager
@@ -183,7 +190,8 @@ class _Story:
             self.teller.progress("enqueued", enqueued, self.total)
             if time.monotonic() > until:
                 raise AwsError(
-                    f"only {enqueued} of {self.total} items reached the queue in {_ENQUEUE_SECONDS} s"
+                    f"only {enqueued} of {self.total} items reached the queue in {_ENQUEUE_SECONDS} s",
+                    hint="run it again on a machine that is less busy; -vv shows more",
                 )
             time.sleep(_POLL_SECONDS)
         self.teller.progress("enqueued", enqueued, self.total)

@@ -15,6 +15,7 @@ import jmespath
 
 from fifo_cli.aws.queues import Counts, Queue
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.handlers.records import is_true
 from fifo_cli.model.limits import RECEIVE_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 
@@ -116,7 +117,7 @@ class _Matcher:
         if self._compiled is None:
             return True
         try:
-            return self._compiled.search(message.filtered_document()) not in (None, False, "", [], {})
+            return is_true(self._compiled.search(message.filtered_document()))
         except jmespath.exceptions.JMESPathError as error:
             self.failures[message.message_id] = str(error).splitlines()[0]
             return False

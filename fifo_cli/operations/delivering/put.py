@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 _PROBLEMS_SHOWN: Final = 50
 _KEY_SHOWN: Final = 60
+_NO_MODIFY: Final = 'only with "MODIFY" in [message] events would it be delivered'
 _RESUME: Final = (
     "run the command again to write the rest: an item that is written as it was makes no new stream record"
 )
+# Written again, an item that a later one wrote over would take its place for a moment, and be delivered.
+_RESUME_REST: Final = "take these off the input and run the command again with the rest"
 
 Keys = tuple[tuple[str, str], ...]
 # Where in the input, and what: they are found in several passes and told in one order.
@@ -56,20 +59,22 @@ class PutResult(Single):
         return {"written": self.written}
 
 
-def read_items(data: bytes, keys: Keys) -> list[Entry]:
+def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[Entry]:
     """Read a JSON object, an array of them, or JSON lines, numbers as Decimals, and check every item.
 
-    Raises UsageError with all problems of the whole input together.
+    A key that comes twice is a problem but for ``rewrites``: the second item is written over the first, which
+    the stream tells as MODIFY, and a pipeline of INSERT alone would never deliver. Raises UsageError with all
+    problems of the whole input together.
     """
     problems: list[Problem] = []
     entries = list(_parse(_decode(data), problems))
     first: dict[str, str] = {}
     for entry in entries:
         found = list(problems_of(entry.item, keys))
-        if not found:
+        if not found and not rewrites:
             key = _shown_key(entry.item, keys, limit=None)
             if key in first:
-                found = [f"has the same key as {first[key]}: {_shown_key(entry.item, keys)}"]
+                found = [f"has the same key as {first[key]}: {_shown_key(entry.item, keys)}; {_NO_MODIFY}"]
             first.setdefault(key, entry.place)
         problems += [
             (entry.number, f"{entry.place}: {problem}" if entry.where else problem) for problem in found
@@ -77,7 +82,10 @@ def read_items(data: bytes, keys: Keys) -> list[Entry]:
     if problems:
         raise _refusal(problems)
     if not entries:
-        raise UsageError("there is no item in the input; nothing was written")
+        raise UsageError(
+            "there is no item in the input; nothing was written",
+            hint="give a JSON object, an array of them, or JSON lines; put @FILE reads a file, put - stdin",
+        )
     return entries
 
 
@@ -86,26 +94,33 @@ def put(aws: Aws, table: str, keys: Keys, entries: list[Entry], *, stop: threadi
 
     Not with BatchWriteItem: it promises no order, and the order of the stream is the order of delivery.
     """
+    resume = _RESUME_REST if _repeats(entries, keys) else _RESUME
     for written, entry in enumerate(entries):
         if stop.is_set():
-            return PutResult(written, len(entries), _unfinished(written, len(entries), "interrupted"))
+            return PutResult(written, len(entries), _unfinished(written, len(entries), "interrupted", resume))
         try:
             put_item(aws, table, typed(entry.item, keys))
         except FifoError as error:
             if not written:
                 raise
             at = f"{entry.place or 'the item'} ({_shown_key(entry.item, keys)})"
-            failure = _unfinished(written, len(entries), f"{error.message}; it was at {at}", error.hint)
+            hint = "; ".join(filter(None, (error.hint, resume)))
+            failure = _unfinished(written, len(entries), f"{error.message}; it was at {at}", hint)
             failure.exit_code = error.exit_code
             return PutResult(written, len(entries), failure)
     return PutResult(len(entries), len(entries))
 
 
-def _unfinished(written: int, total: int, reason: str, hint: str = "") -> FifoError:
+def _repeats(entries: list[Entry], keys: Keys) -> bool:
+    """Say whether a key comes more than once."""
+    return len({_shown_key(entry.item, keys, limit=None) for entry in entries}) < len(entries)
+
+
+def _unfinished(written: int, total: int, reason: str, hint: str) -> FifoError:
     """Say how far it came; the exit code of an interruption is the signal's, which the command line knows."""
     return FifoError(
         f"{reason}\n{written} of {total} items are written, the first ones of the input, in its order",
-        hint="; ".join(filter(None, (hint, _RESUME))),
+        hint=hint,
     )
 
 
@@ -115,7 +130,8 @@ def _decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"the input is not UTF-8 (line {line}, byte {error.start}); nothing was written"
+            f"the input is not UTF-8 (line {line}, byte {error.start}); nothing was written",
+            hint="turn it into UTF-8, with iconv for example",
         ) from None
 
 

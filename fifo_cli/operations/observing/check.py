@@ -59,8 +59,8 @@ class CheckResult:
             "thresholds": {name: list(values) for name, values in self.thresholds.items()},
             "worker": vitals.worker,
             "enqueuer": vitals.enqueuer,
-            "maintenance": vitals.maintenance,
-            "rebuild": vitals.rebuild,
+            "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
+            "rebuild": vitals.rebuild.document() if vitals.rebuild else None,
         }
 
 

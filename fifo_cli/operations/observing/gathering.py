@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from fifo_cli.aws.errors import explain
 from fifo_cli.errors import AwsError, FifoError
@@ -59,7 +60,7 @@ def gather(
                 return
             try:
                 done.put((question, questions[question](), None))
-            except (ClientError, BotoCoreError) as error:
+            except (ClientError, BotoCoreError, ResponseParserError) as error:
                 done.put((question, None, explain(error, question)))
             except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
                 done.put((question, None, error))

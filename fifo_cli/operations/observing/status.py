@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import ExitCode, NotDeployedError
-from fifo_cli.model.health import STATES, Problem, State, Unseen, Vitals, judge, rough, worst
+from fifo_cli.model.health import STATES, Problem, State, Unseen, Vitals, judge, rough, waiting, worst
 from fifo_cli.model.names import Names
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single
@@ -41,10 +41,14 @@ _PLACE: Final = "the account"
 
 @dataclass(frozen=True, slots=True)
 class NextRuns:
-    """When the worker runs next; ``estimated`` if a rate's run was reckoned from the last one."""
+    """When the worker runs next; ``estimated`` if a rate's run was reckoned from the last one.
+
+    ``unknown`` are the rates that no run is known of: AWS alone knows when they fire.
+    """
 
     times: tuple[datetime, ...] = ()
     estimated: bool = False
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class StatusResult(Single):
                 "timezone": self.settings.schedule.timezone,
                 "next_runs": [iso(run) for run in self.next_runs.times],
                 "estimated": self.next_runs.estimated,
+                "unknown": list(self.next_runs.unknown),
             },
             "enqueuer": {
                 "state": vitals.enqueuer,
@@ -107,8 +112,8 @@ class StatusResult(Single):
                 "stuck": [one.document() for one in runs.stuck],
             },
             "keys": self.keys.document()["keys"] if self.keys else None,
-            "maintenance": vitals.maintenance,
-            "rebuild": vitals.rebuild,
+            "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
+            "rebuild": vitals.rebuild.document() if vitals.rebuild else None,
             "unseen": [one.document() for one in self.unseen],
         }
 
@@ -204,9 +209,7 @@ def _run_problems(runs: Runs) -> Iterator[Problem]:
         said = runs.runs[0].error.splitlines()[0]
         yield Problem("critical", f"the worker's last run failed: {said}", "fifo-cli logs worker")
     for one in runs.stuck[:1]:
-        more = f" ({len(runs.stuck) - 1} more groups wait)" if len(runs.stuck) > 1 else ""
-        text = f"group {one.group} waits for its head: {one.error or 'no reason logged'}{more}"
-        yield Problem("warning", text, "fifo-cli drain --count 1 tries it now")
+        yield waiting(one.group, one.error, more=len(runs.stuck) - 1)
 
 
 def _silence(runs: Runs, vitals: Vitals, settings: Settings, now: datetime) -> Iterator[Problem]:
@@ -227,13 +230,16 @@ def reckon_next_runs(
     expressions = settings.schedule.expressions
     times = list(next_runs(expressions, settings.schedule.timezone, after=now, count=count))
     estimated = False
+    unknown = []
     for expression in expressions:
         period = rate_of(expression)
+        if period is not None and last is None:
+            unknown.append(expression)
         if period is not None and last is not None:
             first = last + period * max(1, -(-(now - last) // period))
             times += [first + period * number for number in range(count)]
             estimated = True
-    return NextRuns(tuple(sorted(set(times))[:count]), estimated)
+    return NextRuns(tuple(sorted(set(times))[:count]), estimated, tuple(unknown))
 
 
 def rate_of(expression: str) -> timedelta | None:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.vitals import (
     Metric,
     get_counts,
     get_latest,
     get_mapping,
-    get_queue_tags,
     get_reserved_concurrency,
     is_rule_enabled,
     is_schedule_enabled,
@@ -22,13 +23,11 @@ from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.health import Counted, Feed, QueueKind, Unseen, Vitals
 from fifo_cli.model.names import FUNCTION_ROLES, Names
 from fifo_cli.operations.observing.gathering import Gathered, gather
+from fifo_cli.operations.observing.markers import maintenance_of, rebuild_of
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Settings
-
-MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
-REBUILD_TAG: Final = "fifo-cli:rebuild"
 
 
 def read_vitals(
@@ -71,7 +70,7 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
     is_enabled = is_schedule_enabled if settings.schedule.timezone else is_rule_enabled
     return {
         _metrics(): partial(get_latest, aws, _metric_names(names), now=now),
-        _tags(names): partial(get_queue_tags, aws, names.main),
+        _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
         **{_schedule(name): partial(is_enabled, aws, name) for name in schedule_names(settings, names)},
         _mapping(names): partial(get_mapping, aws, names.function("enqueuer")),
         **{
@@ -102,7 +101,7 @@ def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Vitals:
         raise first
     metrics: Mapping[str, float] = gathered.get(_metrics(), {})
     ages = {"main": metrics.get("main_age"), "dlq": metrics.get("dlq_age")}
-    tags: Mapping[str, str] = gathered.get(_tags(names), {})
+    tags = gathered.get(_tags(names))
     iterator = metrics.get("iterator_age")
     return Vitals(
         queues={
@@ -114,8 +113,8 @@ def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Vitals:
         iterator_age=None if iterator is None else int(iterator / 1000),
         worker=_worker(gathered, settings, names),
         enqueuer=_enqueuer(gathered, names),
-        maintenance=tags.get(MAINTENANCE_TAG),
-        rebuild=tags.get(REBUILD_TAG),
+        maintenance=maintenance_of(tags) if tags else None,
+        rebuild=rebuild_of(tags) if tags else None,
         unseen=tuple(
             Unseen(what, failure.message)
             for what, failure in gathered.failures.items()

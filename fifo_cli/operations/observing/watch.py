@@ -87,7 +87,7 @@ class Sampler:
             vitals=vitals,
             problems=judge(vitals, self._settings.check, self._names),
             happenings=happenings,
-            next_run=runs.times[0] if runs.times else None,
+            next_run=runs.times[0] if runs.times and not runs.unknown else None,
             estimated=runs.estimated,
             logs_unseen=unseen,
         )

@@ -88,6 +88,19 @@ def test_bash_breaks_words_at_equals_signs_and_wants_the_value_alone(
     assert words(*line, separate=True) == expected
 
 
+def test_profiles_come_from_aws_s_two_files(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "config").write_text("[default]\n[profile ops]\nregion = x\n[sso-session corp]\n[stray]\n")
+    (here / "credentials").write_text("[old]\naws_access_key_id = x\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(here / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(here / "credentials"))
+
+    assert words("depth", "--profile", "") == ["default", "old", "ops"]
+    assert words("--profile", "o") == ["old", "ops"]
+
+    (here / "config").write_bytes(b"\xff = broken [")
+    assert words("--profile", "o") == ["old"]
+
+
 def test_every_command_completes_all_common_options() -> None:
     for name in app:
         assert {f"--{common.replace('_', '-')}" for common in COMMON_NAMES} <= set(words(name, "--"))

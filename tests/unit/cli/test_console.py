@@ -94,7 +94,12 @@ def test_what_was_printed_before_comes_before(monkeypatch: pytest.MonkeyPatch) -
 def test_a_reader_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Broken(BrokenPipeError()))
 
-    Console().result(["a", "b"], data=True)
+    console = Console()
+    assert not console.unread
+
+    console.result(["a", "b"], data=True)
+
+    assert console.unread
 
 
 def test_a_full_disk_is_told_and_not_as_if_nothing_was_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from fifo_cli.errors import StackError
 from fifo_cli.local import process
-from fifo_cli.local.process import Files, Running
+from fifo_cli.local.process import Files, Running, check_room, unusable
 from fifo_cli.local.receiver import Receiver, Reply
 
 
@@ -158,3 +159,18 @@ def test_waiting_for_a_stack_that_ended_says_so_at_once(tmp_path):
 
 def test_the_log_of_a_stack_that_never_started_is_empty(tmp_path: Path):
     assert Files.of(tmp_path).log_tail() == ""
+
+
+def test_a_disk_without_room_is_named_with_what_is_needed(tmp_path: Path) -> None:
+    check_room(tmp_path, 1, "the demo")
+
+    with pytest.raises(StackError, match=r"the disk of .* has [\d.]+ MiB free, and the demo needs \d{12,}"):
+        check_room(tmp_path, 10**20, "the demo")
+
+
+@pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EACCES, "a folder that")])
+def test_a_folder_that_cannot_hold_the_state_is_told_with_what_helps(number: int, hint: str) -> None:
+    told = unusable(Path("/x"), OSError(number, os.strerror(number)))
+
+    assert os.strerror(number) in told.message
+    assert hint in told.hint

@@ -54,7 +54,7 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
     assert len(lines) == 24
     assert lines[:16] == [
         "orders  123456789012 eu-west-1  12:00:00, every 2 s",
-        "WARNING  the worker is paused  (and 1 more: fifo-cli status)",
+        "WARNING  the worker is paused  (and 2 more: fifo-cli status)",
         "",
         "main             5  ▅█  oldest 1m 5s",
         "dlq              1  ▁█",
@@ -94,6 +94,15 @@ def test_a_lost_connection_is_told_with_the_reason_and_the_last_numbers_stay() -
 
     assert lines[1:3] == ["LOST for 9s, again in 4 s: the credentials have expired", "     sign in"]
     assert lines[4].startswith("main             5")
+
+
+def test_numbers_that_are_old_are_told_to_be_while_an_answer_is_waited_for() -> None:
+    shown = board()
+    assert not any("no answer" in line for line in text(shown))
+
+    late = frame(shown, width=80, height=24, now=NOW + timedelta(seconds=12))
+
+    assert "".join(part for part, _ in late[2]) == "no answer from AWS for 12s; the numbers are so old"
 
 
 def test_before_the_first_answer_it_says_that_it_waits() -> None:
@@ -175,7 +184,8 @@ def test_sparklines_in_ascii() -> None:
 
 def test_where_there_is_no_screen_a_line_says_it() -> None:
     assert one_line(board(), now=NOW) == (
-        "12:00:00 WARNING  main 5  dlq 1  in 0.0/s  out 0.5/s  the worker is paused; y\n"
+        "12:00:00 WARNING  main 5  dlq 1  in 0.0/s  out 0.5/s  the worker is paused;"
+        " group ada waits for its head: the API answered 503\n"
     )
     assert one_line(Board("orders"), now=NOW) == "12:00:00 orders waiting for AWS\n"
     assert one_line(lost(Board("orders"), Lost(NOW, NOW, "no\nway")), now=NOW) == (

@@ -28,9 +28,7 @@ def test_a_plan_shows_a_change_a_line_updates_in_detail_and_the_sum() -> None:
             Change("delete", "rule", "orders-2"),
         ),
         unchanged=11,
-        warnings=(
-            "orders.fifo: retention goes down from 345600 s to 60 s; this deletes backlog older than that",
-        ),
+        warnings=("what was told when the plan was made",),
     )
     assert plan_table(plan).splitlines() == [
         "+ create queue orders.fifo",
@@ -43,12 +41,12 @@ def test_a_plan_shows_a_change_a_line_updates_in_detail_and_the_sum() -> None:
         f"      {ARN[:34]}…{ARN[-39:]}",
         f"      -> {ARN[:31]}…{ARN[-38:]}2",
         "- delete rule orders-2",
-        "warning: orders.fifo: retention goes down from 345600 s to 60 s; this deletes",
-        "         backlog older than that",
         "",
         "1 to create, 2 to update, 1 to delete, 11 unchanged",
     ]
     assert max(map(len, plan_table(plan).splitlines())) <= WIDTH
+    done = "1 created, 2 updated, 1 deleted, 11 unchanged"
+    assert plan_table(plan, done=True).splitlines() == [*plan_table(plan).splitlines()[:-1], done]
 
 
 def test_a_replacement_says_so() -> None:

@@ -50,6 +50,7 @@ DOCUMENT: dict[str, Any] = {
         "timezone": None,
         "next_runs": ["2026-01-02T12:03:00.000Z"],
         "estimated": True,
+        "unknown": [],
     },
     "enqueuer": {"state": "running", "version": "3", "iterator_age_seconds": 4},
     "worker": {
@@ -128,20 +129,20 @@ dlq              orders.fifo             1          0        0   2m 5s
 hold             orders-hold.fifo        -          -        -       -
 stream failures  orders-hold.fifo        -          -        -       -
 
-enqueuer   running, version 3, 4s behind the stream
-worker     running
-next run   about 12:03 UTC (in 3m)
-last runs  2m ago        2 delivered, 1 failed, 2 left for the next run
-           7m ago        nothing to deliver
-           12m ago       failed: Task timed out
-waiting    group ada: message 0123456789-0123456…456789-0123456789, received 3
-           times, HTTP 503, tried 2m ago
-             the API answered 503
-resources  1 of 2 resources as in fifo.toml
-           drift: rule orders-1
-             expression: 'rate(1 hour)' -> 'rate(5 minutes)'
-keys       api_key: /orders/api-key set 1d ago
-not seen   role orders-worker: iam:GetRole: permission denied
+enqueuer    running, version 3, 4s behind the stream
+worker      running
+next run    about 12:03 UTC (in 3m)
+last runs   2m ago        2 delivered, 1 failed, 2 left for the next run
+            7m ago        nothing to deliver
+            12m ago       failed: Task timed out
+waiting     group ada: message 0123456789-0123456…456789-0123456789, received 3
+            times, HTTP 503, tried 2m ago
+              the API answered 503
+resources   1 of 2 resources as in fifo.toml
+            drift: rule orders-1
+              expression: 'rate(1 hour)' -> 'rate(5 minutes)'
+keys        api_key: /orders/api-key set 1d ago
+not seen    role orders-worker: iam:GetRole: permission denied
 """
     )
 
@@ -166,10 +167,35 @@ def test_instants_are_told_only_when_asked_for() -> None:
 
 
 def test_a_schedule_that_is_off_has_no_next_run_and_a_rate_that_never_ran_an_unknown_one() -> None:
-    schedule = {**DOCUMENT["schedule"], "next_runs": []}
+    schedule = {**DOCUMENT["schedule"], "next_runs": [], "unknown": ["rate(5 minutes)"]}
 
-    assert "next run   none: the schedule is off\n" in screen(schedule={**schedule, "enabled": False})
-    assert "next run   known to AWS only: rate(5 minutes)\n" in screen(schedule=schedule)
+    assert "next run    none: the schedule is off\n" in screen(schedule={**schedule, "enabled": False})
+    assert "next run    of rate(5 minutes) known to AWS only\n" in screen(schedule=schedule)
+
+
+def test_a_later_run_that_is_known_does_not_hide_a_sooner_one_that_is_not() -> None:
+    schedule = {**DOCUMENT["schedule"], "unknown": ["rate(1 minute)"], "estimated": False}
+
+    assert "next run    of rate(1 minute) known to AWS only\n            12:03 UTC (in 3m)\n" in screen(
+        schedule=schedule
+    )
+
+
+def test_markers_tell_who_what_and_until_when() -> None:
+    held = {
+        "what": "redrive",
+        "who": "ada@ops-1",
+        "since": "2026-01-02T11:55:00.000Z",
+        "until": "2026-01-02T12:00:40.000Z",
+    }
+    rebuild = {"phase": "merge", "paused": ["worker"], "since": "2026-01-02T11:50:00.000Z"}
+
+    shown = screen(maintenance=held, rebuild=rebuild)
+    assert "rebuild     unfinished, at its step merge, begun 10m ago; it paused worker\n" in shown
+    assert "maintenance redrive by ada@ops-1, begun 5m ago\n" in shown
+    assert "its marker expires in 40s unless it is renewed\n" in screen(maintenance=held)
+    foreign = {"what": "hands off", "who": None, "since": None, "until": None}
+    assert "hands off\n" in screen(maintenance=foreign)
 
 
 def test_a_healthy_pipeline_says_so_in_one_line() -> None:
@@ -194,3 +220,10 @@ def test_whatever_is_in_a_message_stays_within_the_terminal_and_does_not_act_on_
 
     assert max(map(display_width, out.split("\n"))) <= width
     assert not set(out) & set("\x1b\x07\r\x08\u202e")
+
+
+def test_of_code_that_differs_the_beginnings_of_the_hashes_do() -> None:
+    resources = deepcopy(DOCUMENT["resources"])
+    resources[1]["diff"] = [{"path": "code_sha256", "old": "a" * 44, "new": "b" * 44}]
+
+    assert "the code is not what is here: aaaaaaaa -> bbbbbbbb\n" in screen(resources=resources)

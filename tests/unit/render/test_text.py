@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.render.text import count, display_width, fields, fit, paint, printable, shorten, table
+from fifo_cli.render.text import count, display_width, fields, fit, fold, paint, printable, shorten, table
 
 
 def test_columns_are_aligned_and_lines_have_no_trailing_spaces() -> None:
@@ -99,3 +99,21 @@ def test_shortened_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
         head, _, tail = shown.rpartition("…")
         assert text.startswith(head)
         assert text.endswith(tail)
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "folded"),
+    [
+        ("one two three", 9, "one two\nthree"),
+        ("one two three", 13, "one two three"),
+        ("one two three", None, "one two three"),
+        ("  one two three", 9, "  one two\n  three"),
+        ("  next: a-very-long-word b", 10, "  next:\n  a-very-long-word\n  b"),
+        ("漢字 漢字 漢字", 9, "漢字 漢字\n漢字"),
+        ("one two\n\nthree four\n", 8, "one two\n\nthree\nfour\n"),
+        ("a  b    c", 20, "a  b    c"),
+        ("\x1b[1mone two\x1b[0m", 4, "\x1b[1mone two\x1b[0m"),
+    ],
+)
+def test_sentences_break_at_spaces_and_only_on_a_terminal(text: str, width: int | None, folded: str) -> None:
+    assert fold(text, width) == folded

@@ -1,0 +1,56 @@
+"""drain against a receiver on loopback, beside a plain loop that posts and deletes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.bench.bench import LATENCY, Bench
+from tests.bench.field import Field, Taken
+from tests.bench.moves import AS_IS, DELAYED, HEAD, Cell, Mover, race
+from tests.bench.redriving import LOOP, OURS
+from tests.bench.relay import relay
+from tests.bench.report import Section
+from tests.bench.service import receiver
+
+_CONCURRENCY = 8
+
+
+def measure(bench: Bench) -> list[Section]:
+    """Race drain and the loop over few and many groups."""
+    cells: list[Cell] = []
+    with bench.stack() as endpoint, relay(endpoint) as delayed, receiver() as url:
+        delayed.delay(LATENCY)
+        for groups in bench.size.groups:
+            movers: dict[str, Mover] = {OURS: _ours(1), LOOP: partial(_loop, url)}
+            if groups > 1:
+                movers = {f"{OURS}, --concurrency {_CONCURRENCY}": _ours(_CONCURRENCY), **movers}
+            for service in (AS_IS, DELAYED):
+                count = bench.size.messages // (2 if service == AS_IS else 5)
+                cells += race(
+                    {who: (count, mover) for who, mover in movers.items()},
+                    partial(
+                        Field.create, bench.folder, endpoint, delayed if service == DELAYED else None, api=url
+                    ),
+                    lambda field, count: field.fill("main", count, groups),  # noqa: B023 - called before the next
+                    _delivered,
+                    service=service,
+                    groups=groups,
+                    runs=1,
+                )
+    note = (
+        "main to an API on loopback that answers at once; one run each; requests to the API are not counted"
+    )
+    return [Section("drain", note, HEAD, [one.row() for one in cells])]
+
+
+def _ours(concurrency: int) -> Mover:
+    return lambda field: field.run("drain", "--all", "--concurrency", str(concurrency), "-o", "json")
+
+
+def _loop(url: str, field: Field) -> Taken:
+    return field.peer("deliver-by-loop", field.url("main"), f"{url}/orders")
+
+
+def _delivered(field: Field, count: int) -> None:
+    left = field.count("main")
+    assert left == 0, f"{left} of {count} are left in main"

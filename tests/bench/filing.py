@@ -1,0 +1,108 @@
+"""dump and load, beside plain loops."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.bench.bench import LATENCY, Bench
+from tests.bench.field import Field, Taken
+from tests.bench.moves import AS_IS, DELAYED, HEAD, Cell, race
+from tests.bench.redriving import LOOP, OURS
+from tests.bench.relay import relay
+from tests.bench.report import Section
+
+_FILE = "messages.jsonl"
+
+
+def measure(bench: Bench) -> list[Section]:
+    """Race `dump --move` and `load` over few and many groups, then over many messages."""
+    dumps: list[Cell] = []
+    loads: list[Cell] = []
+    size = bench.size
+    with bench.stack() as endpoint, relay(endpoint) as delayed:
+        delayed.delay(LATENCY)
+        for service in (AS_IS, DELAYED):
+            make = partial(Field.create, bench.folder, endpoint, delayed if service == DELAYED else None)
+            for groups in size.groups:
+                count = size.messages // (5 if service == DELAYED and groups == 1 else 1)
+                dumps += _dumps(make, service, count, groups)
+                loads += _loads(make, service, count, groups)
+        for count in size.many[-1:]:
+            make = partial(Field.create, bench.folder, endpoint, None)
+            dumps += _dumps(make, AS_IS, count, size.groups[-1])
+            loads += _loads(make, AS_IS, count, size.groups[-1])
+    return [
+        Section("dump --move", "one run each, from the DLQ to a file", HEAD, [one.row() for one in dumps]),
+        Section(
+            "load",
+            "one run each, from a file to main; the loop may put two of a group into one call",
+            HEAD,
+            [one.row() for one in loads],
+        ),
+    ]
+
+
+def _dumps(make: partial[Field], service: str, count: int, groups: int) -> list[Cell]:
+    return race(
+        {
+            OURS: (count, dump),
+            LOOP: (count, lambda field: field.peer("dump-by-loop", field.url("dlq"), _FILE)),
+        },
+        make,
+        lambda field, count: field.fill("dlq", count, groups),
+        dumped,
+        service=service,
+        groups=groups,
+        runs=1,
+    )
+
+
+def _loads(make: partial[Field], service: str, count: int, groups: int) -> list[Cell]:
+    return race(
+        {
+            OURS: (count, load),
+            LOOP: (count, lambda field: field.peer("load-by-loop", _FILE, field.url("main"))),
+        },
+        make,
+        lambda field, count: write_lines(field, count, groups),
+        loaded,
+        service=service,
+        groups=groups,
+        runs=1,
+    )
+
+
+def dump(field: Field) -> Taken:
+    """Measure a dump that empties the DLQ."""
+    return field.run("dump", _FILE, "--queue", "dlq", "--move", "--yes", "-o", "json")
+
+
+def load(field: Field) -> Taken:
+    """Measure a load into main."""
+    return field.run("load", _FILE, "--queue", "main", "--yes", "-o", "json")
+
+
+def write_lines(field: Field, count: int, groups: int) -> None:
+    """Write a file of messages, as a dump would."""
+    filling = "x" * 100
+    with (field.project.folder / _FILE).open("w", encoding="utf-8") as file:
+        for number in range(count):
+            file.write(
+                f'{{"message_id": "{number}", "group": "g{number % groups}", "dedup_id": "d{number}",'
+                f' "sequence_number": "{number}", "queue": "dlq", "sent_at": "2026-01-02T03:04:05.678Z",'
+                f' "first_received_at": null, "receives": 0, "body": "{number}:{filling}",'
+                ' "attributes": {}}\n'
+            )
+
+
+def dumped(field: Field, count: int) -> None:
+    """Fail unless all messages are in the file and none in the queue."""
+    lines = sum(1 for _ in (field.project.folder / _FILE).open(encoding="utf-8"))
+    found = (field.count("dlq"), lines)
+    assert found == (0, count), f"{found} in the DLQ and in the file, of {count}"
+
+
+def loaded(field: Field, count: int) -> None:
+    """Fail unless all messages are in main."""
+    found = field.count("main")
+    assert found == count, f"{found} of {count} are in main"

@@ -1,0 +1,64 @@
+"""Peak memory from a thousand messages to a hundred thousand, on the tests' lean double of SQS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.bench.bench import Bench
+from tests.bench.field import Field, Taken
+from tests.bench.filing import dump, dumped, load, write_lines
+from tests.bench.moves import HEAD, Cell, cell
+from tests.bench.redriving import ours
+from tests.bench.replaying import put, replay, replayed
+from tests.bench.report import Budget, Section
+from tests.integration.lean_sqs import lean_sqs
+
+_MIB_MAX = 120
+# What is hidden is remembered until its time would be over, half a minute: that fills up once, some MiB.
+_FLAT_WITHIN = 1.35
+_GROUPS = 500
+# The table and its stream are the embedded stack's, which takes long to be filled.
+_RECORDS_MAX = 10_000
+Step = tuple[str, Callable[[Field, int], None], Callable[[Field], Taken], Callable[[Field, int], None]]
+
+
+def measure(bench: Bench) -> list[Section]:
+    """Run each command over more and more messages."""
+    steps: list[Step] = [
+        ("redrive", lambda field, count: field.fill("dlq", count, _GROUPS), ours(), _in_order),
+        ("dump --move", lambda field, count: field.fill("dlq", count, _GROUPS), dump, dumped),
+        ("load", lambda field, count: write_lines(field, count, _GROUPS), load, _in_order),
+        ("replay", lambda field, count: put(field, count, _GROUPS), replay, replayed),
+    ]
+    cells: dict[str, list[Cell]] = {name: [] for name, *_ in steps}
+    with lean_sqs() as endpoint, bench.stack() as others:
+        for count in bench.size.lean:
+            for name, prepare, run, check in steps:
+                if name == "replay" and count > _RECORDS_MAX:
+                    continue
+                field = Field.create(bench.folder, endpoint, None, others=others)
+                prepare(field, count)
+                taken = run(field)
+                check(field, count)
+                field.delete()
+                cells[name].append(cell(name, "lean double", count, _GROUPS, [taken]))
+    note = "one run each; the lean double is a SQS whose calls cost the same however long its queues are"
+    rows = [one.row() for each in cells.values() for one in each]
+    return [
+        Section(
+            "Up to 100,000 messages", note, HEAD, rows, [_flat(name, each) for name, each in cells.items()]
+        )
+    ]
+
+
+def _in_order(field: Field, count: int) -> None:
+    found = field.audit("main")
+    assert (found["Different"], found["Disordered"]) == (count, []), found
+
+
+def _flat(name: str, cells: list[Cell]) -> Budget:
+    first, last = cells[0], cells[-1]
+    found = f"{first.peak_mib:.0f} MiB at {first.messages:,}, {last.peak_mib:.0f} MiB at {last.messages:,}"
+    highest = max(one.peak_mib for one in cells)
+    met = highest <= _MIB_MAX and highest <= _FLAT_WITHIN * first.peak_mib
+    return Budget(f"{name}: peak memory", f"flat, ≤ {_MIB_MAX} MiB", found, met)

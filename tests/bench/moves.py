@@ -1,0 +1,121 @@
+"""What commands that move messages are measured with: who moves, from where, how many, with what delay."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from tests.bench.bench import LATENCY
+from tests.bench.field import Field, Taken
+from tests.bench.measure import middle
+
+HEAD = (
+    "who",
+    "service",
+    "messages",
+    "groups",
+    "messages/s",
+    "requests a message",
+    "CPU ms a message",
+    "peak MiB",
+    "requests",
+)
+AS_IS = "as is"
+DELAYED = f"+{LATENCY * 1000:.0f} ms"
+_SHORT = {
+    "ReceiveMessage": "receive",
+    "SendMessageBatch": "send batches",
+    "SendMessage": "send",
+    "DeleteMessageBatch": "delete batches",
+    "DeleteMessage": "delete",
+    "ChangeMessageVisibilityBatch": "hide batches",
+    "ChangeMessageVisibility": "hide",
+    "GetRecords": "records",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Several runs of one mover over the same number of messages; ``requests`` are of the last run."""
+
+    who: str
+    service: str
+    messages: int
+    groups: int
+    seconds: float
+    cpu: float
+    peak_mib: float
+    requests: Counter[str]
+
+    @property
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.messages / self.seconds
+
+    @property
+    def requests_each(self) -> float:
+        """Requests a message; 0 if they were not counted."""
+        return self.requests.total() / self.messages
+
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of the client's CPU a message."""
+        return 1000 * self.cpu / self.messages
+
+    def row(self) -> tuple[str, ...]:
+        """Write it as a row of a table."""
+        counted = ", ".join(
+            f"{number} {_SHORT[action]}" for action, number in self.requests.most_common() if action in _SHORT
+        )
+        return (
+            self.who,
+            self.service,
+            f"{self.messages:,}",
+            str(self.groups),
+            f"{self.rate:,.0f}",
+            f"{self.requests_each:.2f}" if self.requests else "",
+            f"{self.cpu_ms:.2f}",
+            f"{self.peak_mib:.0f}",
+            counted,
+        )
+
+
+def cell(who: str, service: str, messages: int, groups: int, taken: Sequence[Taken]) -> Cell:
+    """Make a cell of several runs."""
+    samples = [one.sample for one in taken]
+    mid = middle(samples)
+    return Cell(
+        who, service, messages, groups, median(one.seconds for one in samples), mid.cpu, mid.peak_mib,
+        taken[-1].requests,
+    )  # fmt: skip
+
+
+Mover = Callable[[Field], Taken]
+
+
+def race(
+    movers: dict[str, tuple[int, Mover]],
+    make: Callable[[], Field],
+    prepare: Callable[[Field, int], None],
+    check: Callable[[Field, int], None],
+    *,
+    service: str,
+    groups: int,
+    runs: int,
+) -> list[Cell]:
+    """Let movers (and how many messages each gets) run in turns, each on queues of its own."""
+    taken: dict[str, list[Taken]] = {who: [] for who in movers}
+    for _ in range(runs):
+        for who, (count, mover) in movers.items():
+            field = make()
+            prepare(field, count)
+            taken[who].append(mover(field))
+            check(field, count)
+            field.delete()
+    cells = [cell(who, service, movers[who][0], groups, each) for who, each in taken.items()]
+    for one in cells:
+        sys.stderr.write(f"          {', '.join(one.row()[:5])}/s\n")
+    return cells

@@ -1,0 +1,139 @@
+"""The bench's parts do what its tables say; how fast things are is never a test's business."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fifo_cli.local.receiver import Receiver
+from tests.bed import Stack
+from tests.bench.__main__ import DOCUMENT, PARTS
+from tests.bench.bench import Bench, Size
+from tests.bench.field import Field
+from tests.bench.measure import run
+from tests.bench.moves import HEAD, cell
+from tests.bench.redriving import ours, peer
+from tests.bench.relay import relay
+from tests.bench.report import BEGIN, END, Budget, Section, text, write
+
+TINY = Size(starts=1, runs=1, messages=20, groups=(1,), many=(), lean=(50,), records=5)
+BIG = "x = bytearray(60_000_000); x[::4096] = b'1' * len(x[::4096])"
+
+
+def test_every_part_can_be_measured():
+    assert all(callable(importlib.import_module(f"tests.bench.{part}").measure) for part in PARTS)
+
+
+def test_the_startup_table_has_a_row_a_command_and_the_budgets(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("aws", "aws_completer"):
+        (tmp_path / name).write_text("#!/bin/sh\necho aws-cli/9 Python/4\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    section = startup(stack, tmp_path)
+    assert [row[0] for row in section.rows] == [
+        "--version",
+        "--help",
+        "redrive --help",
+        "TAB for a command",
+        "TAB for an option",
+        "depth, all queues",
+        "peek",
+    ]
+    assert all(len(row) == len(section.head) for row in section.rows)
+    # A shell's echo is faster than any Python.
+    assert [budget.met for budget in section.budgets] == [False] * 4
+    assert "aws-cli/9 Python/4" in section.note
+
+
+def test_where_there_is_no_aws_cli_the_startup_table_says_so(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    section = startup(stack, tmp_path)
+    assert section.rows[0][1] == "aws --version: skipped"
+    assert all(len(row) == len(section.head) for row in section.rows)
+    assert not section.budgets
+
+
+def test_a_redrive_and_a_peer_are_measured_with_their_requests(stack: Stack, tmp_path: Path):
+    with relay(stack.endpoint) as through:
+        for mover in (ours(), peer("move-by-pool")):
+            field = Field.create(tmp_path, stack.endpoint, through)
+            field.fill("dlq", 20, 10)
+            taken = mover(field)
+            assert (field.count("dlq"), field.count("main")) == (0, 20)
+            assert taken.requests["SendMessageBatch"] == 2
+            assert taken.requests["DeleteMessageBatch"] == 2
+            field.delete()
+    row = cell("somebody", "as is", 20, 10, [taken]).row()
+    assert len(row) == len(HEAD)
+    assert "2 send batches" in row[-1]
+
+
+def test_the_relay_counts_by_action_adds_its_delay_and_forgets_when_told():
+    with Receiver() as service, relay(service.url) as through:
+        target = {"X-Amz-Target": "AmazonSQS.SendMessage"}
+        ask(through.endpoint, target)
+        ask(through.endpoint, target)
+        assert through.counts == {"SendMessage": 2}
+        through.clear()
+        assert not through.counts
+        through.delay(30)
+        with pytest.raises(TimeoutError):
+            ask(through.endpoint, target, timeout=0.2)
+        assert len(service.requests) == 2
+
+
+def test_a_sample_is_of_the_command_alone(tmp_path: Path):
+    env = {"PATH": os.environ["PATH"]}
+    held = bytearray(b"1" * 80_000_000)
+    small = run([sys.executable, "-I", "-c", "print('said')"], env, tmp_path)
+    big = run([sys.executable, "-I", "-c", BIG], env, tmp_path)
+    assert held
+    assert small.out == "said\n"
+    assert small.peak_mib < 40
+    assert big.peak_mib > 57
+    assert 0 < small.cpu <= small.seconds * 2
+
+
+def test_a_command_that_fails_is_no_sample(tmp_path: Path):
+    with pytest.raises(AssertionError, match=r"(?s)exit 3.*why"):
+        run([sys.executable, "-c", "import sys; print('why'); sys.exit(3)"], {}, tmp_path)
+
+
+def test_the_tables_are_written_between_the_marks_and_nothing_else_changes(tmp_path: Path):
+    document = tmp_path / "performance.md"
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    budget = Budget("speed", "≥ 1 x", "0.50 x", met=False)
+    section = Section("redrive", "how it was measured", ("who", "rate"), [("fifo-cli", "755")], [budget])
+    write(document, [section])
+    written = document.read_text()
+    assert written.startswith(f"before\n{BEGIN}\n")
+    assert written.endswith(f"{END}\nafter\n")
+    assert "| fifo-cli | 755 |" in written
+    assert "| speed | ≥ 1 x | 0.50 x | **no** |" in written
+    assert "old" not in written
+    assert "OVER  speed: 0.50 x (budget ≥ 1 x)" in text([section])
+
+
+def test_the_document_has_the_marks_that_the_bench_writes_between():
+    written = DOCUMENT.read_text(encoding="utf-8")
+    assert written.index(BEGIN) < written.index(END)
+
+
+def startup(stack: Stack, folder: Path) -> Section:
+    """Measure start-up, each command once."""
+    (section,) = importlib.import_module("tests.bench.startup").measure(Bench(TINY, folder, stack.endpoint))
+    return section  # type: ignore[no-any-return]
+
+
+def ask(endpoint: str, headers: dict[str, str], *, timeout: float = 10.0) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.open(urllib.request.Request(endpoint, b"{}", headers=headers), timeout=timeout).close()
