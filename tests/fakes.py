@@ -129,7 +129,7 @@ class FakeSqs:
         now, dedup_id = self.clock(), entry["MessageDeduplicationId"]
         seen_at, seen_id = queue.dedup.get(dedup_id, (float("-inf"), ""))
         if now - seen_at < DEDUP_SECONDS:
-            return {"MessageId": seen_id}
+            return {"MessageId": seen_id, "SequenceNumber": seen_id.removeprefix("m")}
         number = next(self._numbers)
         message_id = f"m{number}"
         queue.dedup[dedup_id] = (now, message_id)
@@ -147,6 +147,7 @@ class FakeSqs:
         )
         return {
             "MessageId": message_id,
+            "SequenceNumber": str(number),
             "MD5OfMessageBody": hashlib.md5(entry["MessageBody"].encode()).hexdigest(),
         }
 

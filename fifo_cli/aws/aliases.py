@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import AliasConfigurationResponseTypeDef
 
 VERSIONS_KEPT: Final = 10
-_ASYNC: Final = frozenset({"async_retries", "async_age"})
+_ASYNC: Final = frozenset({"async_retries", "async_age", "async_destinations"})
 _PUBLISHED: Final = frozenset({*VERSION_PROPERTIES, "published"})
 
 
@@ -131,6 +131,11 @@ class AliasAdmin:
         return {
             "async_retries": config.get("MaximumRetryAttempts"),
             "async_age": config.get("MaximumEventAgeInSeconds"),
+            "async_destinations": {
+                outcome: one.get("Destination")
+                for outcome, one in config.get("DestinationConfig", {}).items()
+                if isinstance(one, dict) and one.get("Destination")
+            },
         }
 
     def _put_async(self, function: str, alias: str, wanted: Resource) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Final
 
 from botocore import exceptions as boto
@@ -89,6 +90,23 @@ def explain(error: ClientError | BotoCoreError | ResponseParserError, resource: 
         if isinstance(error, ClientError)
         else _explain_failure(error, resource)
     )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Say whether one of ours tells of what passes by itself: no connection, a throttle, a fault of AWS's.
+
+    What AWS refused for good (credentials, permissions, a resource that does not exist) is not.
+    """
+    match error.__cause__:
+        case ClientError() as answer:
+            status = answer.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return bool(error_codes(answer) & THROTTLED) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        case (
+            boto.ConnectionError() | boto.ReadTimeoutError() | boto.HTTPClientError() | ResponseParserError()
+        ):
+            return True
+        case _:
+            return False
 
 
 @contextmanager

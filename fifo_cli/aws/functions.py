@@ -26,7 +26,8 @@ READY_LIMIT: Final = 300.0
 UNRESERVED_MIN: Final = 100
 _NETWORK: Final = frozenset({"subnets", "security_groups"})
 _CONFIGURATION: Final = (
-    frozenset({"handler", "runtime", "memory", "timeout", "role", "environment", "layers"}) | _NETWORK
+    frozenset({"handler", "runtime", "memory", "timeout", "role", "environment", "layers", "logging"})
+    | _NETWORK
 )
 
 
@@ -136,6 +137,9 @@ class FunctionAdmin:
             changes["Environment"] = {"Variables": {}}
         if "layers" in changed:
             changes["Layers"] = []
+        if "logging" in changed:
+            logging = properties["logging"]
+            changes["LoggingConfig"] = {"LogFormat": logging["format"], "LogGroup": logging["group"]}
         if changed & _NETWORK:
             changes["VpcConfig"] = _network(properties)
 
@@ -153,7 +157,7 @@ class FunctionAdmin:
 
 def version_properties(configuration: FunctionConfigurationTypeDef) -> dict[str, Any]:
     """Return what a version is made of. Of environment variables only the names: a value may be a secret."""
-    network = configuration.get("VpcConfig", {})
+    network, logging = configuration.get("VpcConfig", {}), configuration.get("LoggingConfig", {})
     return {
         "code_sha256": configuration.get("CodeSha256"),
         "handler": configuration.get("Handler"),
@@ -166,6 +170,10 @@ def version_properties(configuration: FunctionConfigurationTypeDef) -> dict[str,
         "security_groups": sorted(network.get("SecurityGroupIds", [])),
         "environment": sorted(configuration.get("Environment", {}).get("Variables", {})),
         "layers": [one["Arn"] for one in configuration.get("Layers", [])],
+        "logging": {
+            "group": logging.get("LogGroup") or f"/aws/lambda/{configuration.get('FunctionName')}",
+            "format": logging.get("LogFormat", "Text"),
+        },
     }
 
 
@@ -177,7 +185,10 @@ def wait_ready(client: LambdaClient, patience: Patience, name: str, *, qualifier
         configuration = client.get_function(FunctionName=name, **arguments)["Configuration"]
         state, update = configuration.get("State"), configuration.get("LastUpdateStatus")
         if state == "Failed":
-            raise AwsError(f"function {name} failed: {configuration.get('StateReason') or 'no reason given'}")
+            raise AwsError(
+                f"function {name} failed: {configuration.get('StateReason') or 'no reason given'}",
+                hint="correct that and deploy again",
+            )
         if update == "Failed":
             reason = configuration.get("LastUpdateStatusReason") or "no reason given"
             raise AwsError(

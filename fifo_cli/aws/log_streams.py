@@ -53,7 +53,7 @@ class LogStream:
 
     def put(self, lines: Sequence[Stamped]) -> None:
         """Write lines, in order of time; raises FifoError if CloudWatch refuses."""
-        with calling(f"log stream {self.name} of {self.group}"):
+        with calling(f"log group {self.group}"):
             self._make()
             for batch in _batches(sorted(lines, key=lambda one: one.time)):
                 self._client.put_log_events(

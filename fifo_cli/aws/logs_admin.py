@@ -23,7 +23,7 @@ class LogGroupAdmin:
     logs: CloudWatchLogsClient
 
     def read(self, name: str) -> Found | None:
-        """Return a log group; its ARN is a fact."""
+        """Return a log group; its ARN and how many ``bytes`` it stores are facts."""
         with calling(f"log group {name}"):
             group = self._find(name)
         if group is None:
@@ -36,7 +36,8 @@ class LogGroupAdmin:
             if is_missing(error):
                 return None
             raise explain(error, f"log group {name}") from error
-        return Found("log-group", name, {"retention_days": group.get("retentionInDays")}, tags, {"arn": arn})
+        facts = {"arn": arn, "bytes": group.get("storedBytes", 0)}
+        return Found("log-group", name, {"retention_days": group.get("retentionInDays")}, tags, facts)
 
     def create(self, wanted: Resource) -> None:
         """Create a log group and say how long it keeps."""

@@ -16,6 +16,8 @@ from fifo_cli.model.names import LIVE_ALIAS
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
@@ -27,12 +29,16 @@ _SETTLED: Final = frozenset({"Enabled", "Disabled"})
 
 @dataclass(frozen=True, slots=True)
 class MappingAdmin:
-    """The mapping of a function (by its name) and one table; a function has one and no other."""
+    """The mapping of a function (by its name) and one table; a function has one and no other.
+
+    One that somebody has pointed at ``sibling`` counts as the function's: nothing feeds the worker a stream.
+    """
 
     client: LambdaClient
     dynamodb: DynamoDBClient
     table: str
     patience: Patience = field(default_factory=Patience)
+    sibling: str = ""
 
     def read(self, name: str) -> Found | None:
         """Return the mapping; of several the one from the table's present stream to the alias, if there is.
@@ -44,10 +50,15 @@ class MappingAdmin:
             mappings = self._list(name, stream)
             if not mappings:
                 return None
-            mappings.sort(key=lambda one: _strangeness(one, stream))
+            mappings.sort(key=lambda one: _strangeness(one, name, stream))
             first, *others = mappings
             arn = first.get("EventSourceMappingArn")
-            tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
+            try:
+                tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
+            except ClientError as error:
+                if is_missing(error):  # deleted by somebody else since it was listed
+                    return None
+                raise
         source = first.get("EventSourceArn", "")
         properties = {
             **_properties(first),
@@ -129,6 +140,14 @@ class MappingAdmin:
                 raise AlreadyExists(f"the event source mapping of {wanted.name} exists already") from error
             raise
         self._wait_settled(made[-1], wanted.name)
+        self._leave_one(wanted.name, stream)
+
+    def _leave_one(self, name: str, stream: str) -> None:
+        """Delete the further mappings that a deploy beside this one has made: both leave the same one."""
+        listed = self._answers([{"EventSourceArn": stream}], [name])
+        alike = [one for one in listed if not any(_strangeness(one, name, stream)[:3])]
+        for uuid in sorted(one["UUID"] for one in alike)[1:]:
+            self._delete(uuid, name)
 
     def _update(self, wanted: Resource, uuid: str) -> None:
         self._wait_settled(uuid, wanted.name)
@@ -188,11 +207,16 @@ class MappingAdmin:
         Lambda lists a function's by exactly the name or alias they were made with, and those of a deleted
         function only by their stream.
         """
+        functions = [one for one in (function, self.sibling) if one]
         queries: list[dict[str, Any]] = [
-            {"FunctionName": function},
-            {"FunctionName": f"{function}:{LIVE_ALIAS}"},
+            {"FunctionName": f"{one}{qualifier}"} for one in functions for qualifier in ("", f":{LIVE_ALIAS}")
         ]
         queries += [{"EventSourceArn": stream}] if stream else []
+        return self._answers(queries, functions)
+
+    def _answers(
+        self, queries: Iterable[dict[str, Any]], functions: Collection[str]
+    ) -> list[EventSourceMappingConfigurationTypeDef]:
         found: dict[str, EventSourceMappingConfigurationTypeDef] = {}
         for query in queries:
             try:
@@ -204,15 +228,16 @@ class MappingAdmin:
         return [
             one
             for one in found.values()
-            if one.get("State") != "Deleting" and _function(one.get("FunctionArn", "")) == function
+            if one.get("State") != "Deleting" and _function(one.get("FunctionArn", "")) in functions
         ]
 
 
 def _strangeness(
-    mapping: EventSourceMappingConfigurationTypeDef, stream: str | None
-) -> tuple[bool, bool, str]:
-    aliased = mapping.get("FunctionArn", "").endswith(f":{LIVE_ALIAS}")
-    return mapping.get("EventSourceArn") != stream, not aliased, mapping.get("UUID", "")
+    mapping: EventSourceMappingConfigurationTypeDef, name: str, stream: str | None
+) -> tuple[bool, bool, bool, str]:
+    arn = mapping.get("FunctionArn", "")
+    elsewhere, aliased = mapping.get("EventSourceArn") != stream, arn.endswith(f":{LIVE_ALIAS}")
+    return _function(arn) != name, elsewhere, not aliased, mapping.get("UUID", "")
 
 
 def _function(arn: str) -> str:
@@ -221,15 +246,10 @@ def _function(arn: str) -> str:
 
 
 def _properties(mapping: EventSourceMappingConfigurationTypeDef) -> dict[str, Any]:
-    filters = [
-        json.loads(one.get("Pattern", "{}")) for one in mapping.get("FilterCriteria", {}).get("Filters", [])
-    ]
+    filters = mapping.get("FilterCriteria", {}).get("Filters", [])
     return {
         "function": mapping.get("FunctionArn"),
-        "filters": [
-            {name: sorted(value) if name == "eventName" else value for name, value in one.items()}
-            for one in filters
-        ],
+        "filters": [_filter(one.get("Pattern", "{}")) for one in filters],
         "batch_size": mapping.get("BatchSize"),
         "batching_window": mapping.get("MaximumBatchingWindowInSeconds", 0),
         "response_types": list(mapping.get("FunctionResponseTypes", [])),
@@ -239,6 +259,17 @@ def _properties(mapping: EventSourceMappingConfigurationTypeDef) -> dict[str, An
         "parallelization": mapping.get("ParallelizationFactor", 1),
         "on_failure": mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
     }
+
+
+def _filter(text: str) -> Any:
+    """Return a pattern with its event names in order, or as it is if it is none that we would write."""
+    try:
+        pattern = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(pattern, dict) and isinstance(names := pattern.get("eventName"), list):
+        return {**pattern, "eventName": sorted(names, key=str)}
+    return pattern
 
 
 def _arguments(properties: Properties) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def _boolean(value: Any) -> str:
 
 
 def _write_redrive(value: Any) -> str:
+    if value is None:
+        return ""  # takes a policy away
     return json.dumps({"deadLetterTargetArn": value["target"], "maxReceiveCount": value["max_receives"]})
 
 
@@ -103,8 +105,8 @@ class QueueAdmin:
         attributes = _to_attributes(wanted.properties)
         if not wanted.properties.get("fifo"):
             attributes.pop("FifoQueue", None)  # SQS takes true or nothing.
-        if not attributes.get("KmsMasterKeyId"):
-            attributes.pop("KmsMasterKeyId", None)
+        # What is empty takes away, and a new queue has nothing to be taken away.
+        attributes = {name: value for name, value in attributes.items() if value}
 
         def attempt() -> Pending | None:
             try:
@@ -190,7 +192,7 @@ def _properties(attributes: Mapping[Any, str]) -> dict[str, Any]:
     properties: dict[str, Any] = {
         name: known.read(attributes[known.name])
         for name, known in _ATTRIBUTES.items()
-        if known.name in attributes
+        if attributes.get(known.name)
     }
     properties.setdefault("fifo", False)
     managed = "sqs" if _true(attributes.get("SqsManagedSseEnabled", "")) else None

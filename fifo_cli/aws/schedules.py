@@ -64,6 +64,8 @@ class RuleAdmin:
             raise explain(error, f"rule {name}") from error
         properties = {
             "expression": rule.get("ScheduleExpression"),
+            # With one, a rule fires on events besides.
+            "pattern": rule.get("EventPattern") or None,
             "targets": [_target(cast("dict[str, Any]", one)) for one in targets],
             "permission": statement is not None and _permits(statement, rule["Arn"]),
         }
@@ -86,7 +88,7 @@ class RuleAdmin:
         """Set what differs; a disabled rule stays so, since State is always sent."""
         name, arn = wanted.name, found.facts["arn"]
         with calling(f"rule {name}"):
-            if "expression" in changed:
+            if changed & {"expression", "pattern"}:
                 self._put(wanted, enabled=found.facts["enabled"])
             if "permission" in changed:
                 if found.facts["has_statement"]:
@@ -313,7 +315,10 @@ def _all_taken(name: str, answer: dict[str, Any]) -> None:
     if answer.get("FailedEntryCount"):
         entries = answer.get("FailedEntries", [])
         said = "; ".join(str(one.get("ErrorMessage") or one.get("ErrorCode")) for one in entries)
-        raise AwsError(f"rule {name}: EventBridge refused its target: {said or 'no reason given'}")
+        raise AwsError(
+            f"rule {name}: EventBridge refused its target: {said or 'no reason given'}",
+            hint="run it again; what was done already stays done",
+        )
 
 
 def _tags(wanted: Resource) -> list[TagTypeDef]:

@@ -15,7 +15,7 @@ from botocore.session import Session
 from fifo_cli import __version__
 from fifo_cli.aws.answers import check_answers
 from fifo_cli.aws.errors import calling
-from fifo_cli.errors import AwsError
+from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.model.names import Place
 
 if TYPE_CHECKING:
@@ -87,8 +87,24 @@ class Aws:
             identity = self.client("sts").get_caller_identity()
         parts = identity["Arn"].split(":")
         if len(parts) < 6:
-            raise AwsError(f"sts:GetCallerIdentity answered {identity['Arn']!r}, which is no ARN")
+            raise AwsError(
+                f"sts:GetCallerIdentity answered {identity['Arn']!r}, which is no ARN",
+                hint="look at --endpoint-url and $AWS_ENDPOINT_URL: what answers there is not AWS",
+            )
         return Place(account=identity["Account"], region=self.region, partition=parts[1])
+
+    @cached_property
+    def _attempts(self) -> int:
+        try:
+            attempts = int(self._session.get_config_variable("max_attempts") or ATTEMPTS)
+        except ValueError:
+            attempts = 0
+        if attempts < 1:
+            raise UsageError(
+                "$AWS_MAX_ATTEMPTS or the profile's max_attempts is no whole number from 1",
+                hint=f"set one, or leave it out: {ATTEMPTS} attempts then",
+            )
+        return attempts
 
     # fmt: off
     @overload
@@ -118,12 +134,14 @@ class Aws:
     @overload
     def client(self, service: Literal["sts"]) -> STSClient: ...
     # fmt: on
-    def client(self, service: str, *, read_timeout: float = READ_TIMEOUT, attempts: int = ATTEMPTS) -> Any:
+    def client(self, service: str, *, read_timeout: float = READ_TIMEOUT, attempts: int = 0) -> Any:
         """Return the client of a service.
 
         An invocation of a function passes a longer ``read_timeout`` and ``attempts=1``: botocore would
-        otherwise invoke it a second time when the answer is slow.
+        otherwise invoke it a second time when the answer is slow. Without ``attempts``, $AWS_MAX_ATTEMPTS
+        and the profile's ``max_attempts`` hold.
         """
+        attempts = attempts or self._attempts
         with self._lock:
             key = (service, read_timeout, attempts)
             if key not in self._clients:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import sys
 import threading
@@ -45,7 +46,7 @@ class Console:
     @property
     def unread(self) -> bool:
         """Whether the reader of stdout has gone: what is written for it alone may stop."""
-        return self._unread
+        return self._unread or _is_hung_up(sys.stdout)
 
     def result(self, pieces: Iterable[str], *, data: bool) -> None:
         """Write the result; ``data`` is UTF-8 whatever the locale says, text is in the terminal's encoding.
@@ -156,6 +157,18 @@ def _is_terminal(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty()
     except ValueError:
+        return False
+
+
+def _is_hung_up(stream: TextIO | None) -> bool:
+    """Say whether the other end of a pipe or a socket is closed, without writing to it (poll(2): POLLERR)."""
+    try:
+        if stream is None or not hasattr(select, "poll"):
+            return False
+        asked = select.poll()
+        asked.register(stream.fileno(), 0)
+        return any(told & (select.POLLERR | select.POLLHUP) for _, told in asked.poll(0))
+    except (OSError, ValueError):
         return False
 
 

@@ -17,10 +17,11 @@ from fifo_cli.cli.options import Output
 from fifo_cli.cli.progress import paced
 from fifo_cli.cli.queues import QueueName
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.events import Warned
 
 if TYPE_CHECKING:
     from fifo_cli.aws.queues import Queue
-    from fifo_cli.operations.moving.dump import Dump, DumpResult
+    from fifo_cli.operations.moving.dump import Dump, DumpPreview, DumpResult
     from fifo_cli.operations.moving.load import Checked, Lines
 
 _STDIO = "-"
@@ -70,7 +71,7 @@ def _dump(
 
     Without --move it looks, as `peek` does: it sees at most the first ten messages of a group, exits 1 if
     that was not all, and writes over no file. With --move everything goes to the file, which is continued if
-    it exists; interrupted anywhere, run it again.
+    it exists; interrupted anywhere, run it again. With --move into a pipe, what its reader drops is lost.
     """
     from fifo_cli.aws.queues import Queue
 
@@ -80,8 +81,8 @@ def _dump(
         )
     if file == _STDIO and cli.options.output is Output.JSON:
         raise UsageError("- writes lines to stdout, and -o json is one document", hint="leave out -o json")
-    source = Queue(cli.aws, cli.names, queue.value)
     path = _path(file)
+    source = Queue(cli.aws, cli.names, queue.value)
     if dry_run:
         return _preview_dump(cli, source, file, move=move, force=force)
     with _output(path) as stream:
@@ -102,8 +103,8 @@ def _perform_dump(
     max_rate: float | None,
     force: bool,
 ) -> DumpResult:
-    from fifo_cli.operations.moving.dump import Dump
-    from fifo_cli.operations.moving.files import refuse_existing
+    from fifo_cli.operations.moving.dump import Dump, DumpResult
+    from fifo_cli.operations.moving.files import keeps_what_it_gets, refuse_existing
     from fifo_cli.render.text import count
 
     dump = Dump(cli.aws, source, path, stream, _owner(cli, source), paced(cli.console))
@@ -112,9 +113,15 @@ def _perform_dump(
             refuse_existing(path)
         with cli.stopping() as stop:
             return dump.look(force=force, stopped=stop.is_set)
+    if stream is not None and not keeps_what_it_gets(stream):
+        cli.listener(Warned("stdout is a pipe: what its reader does not keep is lost"))
     if not cli.options.yes:
-        total = count(source.counts().total, "message")
-        cli.confirm(f"move {total} from {source.name} to {path or 'stdout'}{_beware(source)}")
+        total = source.counts().total
+        if not total:
+            _refuse_during_rebuild(cli, force=force)
+            return DumpResult(0, remaining=0)
+        what = f"move {count(total, 'message')} from {source.name} to {path or 'stdout'}"
+        cli.confirm(what + _beware(source))
     return _move(cli, dump, "dump", max_rate=max_rate, force=force)
 
 
@@ -141,18 +148,20 @@ def _emit_dump(cli: Cli, result: DumpResult, source: Queue, file: str, *, move: 
 
 def _preview_dump(cli: Cli, source: Queue, file: str, *, move: bool, force: bool) -> ExitCode:
     from fifo_cli.operations.moving.dump import preview
-    from fifo_cli.render.moving import messages_table
-    from fifo_cli.render.text import count
 
     result = preview(source, force=force)
-    what = "would be moved to" if move else "would be written to"
-    shown = messages_table(result.document()["messages"], width=cli.console.width)
-    more = "There are more than shown: of one group, SQS shows the first ten.\n" if result.truncated else ""
-    total = count(result.remaining, "message")
-    return cli.emit(
-        result,
-        lambda: f"{shown}{more}dry run: nothing was touched; {total} of {source.name} {what} {file}\n",
-    )
+    what = f"would be {'moved' if move else 'written'} to {file}"
+    return cli.emit(result, lambda: _preview_text(cli, result, source, what))
+
+
+def _preview_text(cli: Cli, seen: DumpPreview, source: Queue, what: str) -> str:
+    from fifo_cli.render.moving import messages_table
+    from fifo_cli.render.text import count, printable
+
+    shown = messages_table(seen.document()["messages"], width=cli.console.width)
+    more = "There are more than shown: of one group, SQS shows the first ten.\n" if seen.truncated else ""
+    total = count(seen.remaining, "message")
+    return f"{shown}{more}dry run: nothing was touched; {total} of {source.name} {printable(what)}\n"
 
 
 def _load(
@@ -178,8 +187,9 @@ def _load(
     from fifo_cli.aws.messages import Messages
     from fifo_cli.aws.queues import Queue
     from fifo_cli.aws.whole_queue import max_message_bytes
-    from fifo_cli.operations.moving.load import check, load, open_lines
+    from fifo_cli.operations.moving.load import LoadResult, check, load, open_lines
     from fifo_cli.render.files import load_text
+    from fifo_cli.render.text import count
 
     target = Queue(cli.aws, cli.names, queue.value)
     path = _path(file)
@@ -188,8 +198,17 @@ def _load(
     bytes_max = max_message_bytes(cli.aws, target)
     with open_lines(path, _stdin(), queue=queue.value, arn=target.arn, bytes_max=bytes_max) as lines:
         checked = check(lines)
+        if checked.repeated:
+            again = count(checked.repeated, "line")
+            cli.console.tell(
+                f"there twice, and sent as often: {again} equal to an earlier one of {lines.name}"
+            )
         if dry_run:
             return _preview_load(cli, checked, target)
+        if not (checked.new or cli.options.yes):
+            _refuse_during_rebuild(cli, force=force)
+            nothing = LoadResult(0, checked.already, 0)
+            return cli.emit(nothing, lambda: load_text(nothing.document(), queue=target.name, left=0))
         _ask_load(cli, lines, checked, target)
         with _held(cli, "load", force=force), cli.stopping() as stop:
             result = load(
@@ -252,7 +271,7 @@ def _purge(
         typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE", show_default=False),
     ],
     backup: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--backup", metavar="FILE", help="Save them here; else NAME-QUEUE.backup.jsonl beside fifo.toml."
         ),
@@ -271,25 +290,39 @@ def _purge(
         raise UsageError("--backup and --no-backup contradict each other", hint="leave one of them out")
     source = Queue(cli.aws, cli.names, queue.value)
     default = cli.project.folder / f"{cli.names.pipeline}-{queue.value}.backup.jsonl"
-    path = None if no_backup else backup or default
+    path = None if no_backup else default if backup is None else _path(backup)
+    if backup == _STDIO:
+        raise UsageError("a backup goes into a file, not to stdout", hint="name a file; `./-` is one")
     if dry_run:
-        return _preview_dump(cli, source, str(path or "nowhere: deleted for good"), move=True, force=force)
+        return _preview_purge(cli, source, path, force=force)
     return _perform_purge(cli, source, path, force=force)
+
+
+def _preview_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -> ExitCode:
+    from fifo_cli.operations.moving.dump import preview
+    from fifo_cli.operations.moving.purge import PurgePreview
+
+    result = PurgePreview(preview(source, force=force), str(path) if path else None)
+    what = f"deleted, and saved in {path}" if path else "deleted for good"
+    return cli.emit(result, lambda: _preview_text(cli, result.seen, source, f"would be {what}"))
 
 
 def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -> ExitCode:
     from fifo_cli.operations.moving.dump import Dump
-    from fifo_cli.operations.moving.purge import backed_up, purge_for_good, refuse_if_shared
+    from fifo_cli.operations.moving.purge import PurgeResult, backed_up, purge_for_good, refuse_if_shared
     from fifo_cli.render.files import purge_text
     from fifo_cli.render.text import count
 
     if path is None and source.role == "dlq":
         refuse_if_shared(cli.aws, source, cli.names.main, force=force)
-    if not cli.options.yes:
+    total = None if cli.options.yes else source.counts().total
+    if total:
         saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"
-        total = count(source.counts().total, "message")
-        cli.confirm(f"delete {total} of {source.name}, {saved}{_beware(source)}")
-    if path is not None:
+        cli.confirm(f"delete {count(total, 'message')} of {source.name}, {saved}{_beware(source)}")
+    if total == 0:
+        _refuse_during_rebuild(cli, force=force)
+        result = PurgeResult(0, None, 0)
+    elif path is not None:
         dump = Dump(cli.aws, source, path, None, _owner(cli, source), paced(cli.console))
         result = backed_up(_move(cli, dump, "purge", max_rate=None, force=force), path)
     else:
@@ -300,6 +333,16 @@ def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -
     if result.complaint is not None:
         raise result.complaint
     return result.exit_code
+
+
+def _refuse_during_rebuild(cli: Cli, *, force: bool) -> None:
+    """Raise BusyError if an in-order redrive is unfinished: an empty queue says nothing then."""
+    from fifo_cli.aws.queue_tags import QueueTags
+    from fifo_cli.aws.queues import Queue
+    from fifo_cli.operations.moving.marker import refuse_during_rebuild
+
+    if not force:
+        refuse_during_rebuild(QueueTags(cli.aws, Queue(cli.aws, cli.names, "main")))
 
 
 @contextlib.contextmanager
@@ -333,7 +376,9 @@ def _beware(source: Queue) -> str:
 
 
 def _path(file: str) -> Path | None:
-    """Return the file that is meant, None for stdin or stdout."""
+    """Return the file that is meant, None for stdin or stdout; raise UsageError for an empty name."""
+    if not file:
+        raise UsageError("FILE is empty", hint="name a file; `-` is stdin or stdout")
     return None if file == _STDIO else Path(file)
 
 
@@ -343,7 +388,7 @@ def _output(path: Path | None) -> Iterator[BinaryIO | None]:
         yield None
         return
     if sys.stdout is None:
-        raise UsageError("stdout is closed, so nothing can be written to it")
+        raise UsageError("stdout is closed, so nothing can be written to it", hint="name a file")
     yield sys.stdout.buffer
 
 

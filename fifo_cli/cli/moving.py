@@ -13,8 +13,8 @@ from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from fifo_cli.operations.moving.park import Park
-    from fifo_cli.operations.moving.redrive import Redrive, RedriveOptions
+    from fifo_cli.operations.moving.park import Park, ParkResult
+    from fifo_cli.operations.moving.redrive import Redrive, RedriveOptions, RedriveResult
 
 Force = Annotated[bool, typer.Option("--force", help="Go on in spite of another's maintenance marker.")]
 MaxRate = Annotated[
@@ -91,6 +91,9 @@ def _redrive(
     from fifo_cli.operations.moving.redrive import Engine, RedriveOptions
 
     check_expression("--filter", filter_)
+    _refuse_empty("--group", group)
+    for one in ids or ():
+        _refuse_empty("--id", one)
     options = RedriveOptions(
         count=count,
         ids=frozenset(ids or ()),
@@ -113,10 +116,10 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     if dry_run:
         preview = redrive.preview(force=force)
         return cli.emit(preview, lambda: redrive_preview(preview.document(), width=cli.console.width))
-    if not cli.options.yes:
-        _ask_redrive(cli, redrive)
-    with cli.stopping() as stop:
-        result = redrive.perform(force=force, stopped=stop.is_set)
+    result = None if cli.options.yes else _ask_redrive(cli, redrive, force=force)
+    if result is None:
+        with cli.stopping() as stop:
+            result = redrive.perform(force=force, stopped=stop.is_set)
     cli.emit(
         result,
         lambda: redrive_text(
@@ -133,17 +136,21 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     return result.exit_code
 
 
-def _ask_redrive(cli: Cli, redrive: Redrive) -> None:
+def _ask_redrive(cli: Cli, redrive: Redrive, *, force: bool) -> RedriveResult | None:
+    """Ask; return what it comes to if there is nothing to ask about."""
     from fifo_cli.render.moving import order_note
     from fifo_cli.render.text import count
 
     total, behind = redrive.waiting()
+    if not total:
+        return redrive.nothing(force=force)
     which = "" if redrive.options.selection.everything else "those selected of "
     most = "" if redrive.options.count is None else f"at most {redrive.options.count} of "
     cli.confirm(
         f"move {most}{which}{count(total, 'message')} from {redrive.dlq.name} to {redrive.main.name}\n"
         f"{order_note(redrive.main.name, behind)}"
     )
+    return None
 
 
 def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
@@ -173,35 +180,46 @@ def _park(
 ) -> ExitCode:
     """Move the head of the line to the DLQ by hand.
 
-    The group goes on without it. Exits 1 if there were fewer messages than asked for.
+    The group goes on without it. Exits 1 if there were fewer messages than asked for, but not for an empty
+    main.
     """
     from fifo_cli.operations.moving.park import Park
     from fifo_cli.render.moving import park_text
 
+    _refuse_empty("--group", group)
+    _refuse_empty("--reason", reason)
     park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
-    if dry_run:
-        result = park.preview(force=force)
-    else:
-        if not cli.options.yes:
-            _ask_park(cli, park)
-        with cli.stopping() as stop:
-            result = park.perform(force=force, stopped=stop.is_set)
+    result = park.preview(force=force) if dry_run else _perform_park(cli, park, force=force)
     cli.emit(
         result,
         lambda: park_text(
-            result.document(), concerns=result.concerns, dry_run=dry_run, width=cli.console.width
+            result.document(),
+            notes=result.notes,
+            concerns=result.concerns,
+            dry_run=dry_run,
+            width=cli.console.width,
         ),
     )
-    _tell_concerns(cli, result.concerns)
+    _tell_concerns(cli, [*result.notes, *result.concerns])
     if result.complaint is not None:
         raise result.complaint
     return result.exit_code
 
 
-def _ask_park(cli: Cli, park: Park) -> None:
+def _perform_park(cli: Cli, park: Park, *, force: bool) -> ParkResult:
+    """Ask and park, unless there is nothing to ask about."""
+    if not cli.options.yes:
+        total = park.main.counts().total
+        if not total:
+            return park.nothing(force=force)
+        _ask_park(cli, park, total)
+    with cli.stopping() as stop:
+        return park.perform(force=force, stopped=stop.is_set)
+
+
+def _ask_park(cli: Cli, park: Park, total: int) -> None:
     from fifo_cli.render.text import count
 
-    total = park.main.counts().total
     whose = f"group {park.group} in " if park.group is not None else ""
     first = "the first message" if park.count == 1 else f"the first {count(park.count, 'message')}"
     cli.confirm(
@@ -209,6 +227,12 @@ def _ask_park(cli: Cli, park: Park) -> None:
         f" ({count(total, 'message')}) to {park.dlq.name}\n"
         "Order: the rest of each group goes on without them."
     )
+
+
+def _refuse_empty(option: str, value: str | None) -> None:
+    """Raise UsageError for an option whose value is empty: a script's variable was not set."""
+    if value is not None and not value.strip():
+        raise UsageError(f"{option} is empty", hint="give it a value, or leave it out")
 
 
 def _tell_concerns(cli: Cli, said: list[str] | tuple[str, ...]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Final
 
 import typer
 
@@ -12,6 +15,9 @@ from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
 from fifo_cli.errors import ExitCode, UsageError
+
+# How soon `logs --follow | head` ends once head has.
+_LOOK_SECONDS: Final = 0.5
 
 
 class Function(StrEnum):
@@ -85,6 +91,7 @@ def register(app: Commands) -> None:
                 since=start,
                 text=text,
                 stop=stop,
+                wait=partial(_wait, cli, stop),
                 listener=cli.listener,
             )
             return _emit(cli, result)
@@ -111,6 +118,18 @@ def _status(cli: Cli) -> ExitCode:
             absolute=cli.options.verbose > 0,
         ),
     )
+
+
+def _wait(cli: Cli, stop: threading.Event, seconds: float) -> None:
+    """Wait so long, and end sooner, and everything, if whoever read the lines has gone (``| head``)."""
+    end = time.monotonic() + seconds
+    while not stop.is_set():
+        if cli.console.unread:
+            stop.set()
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        stop.wait(min(left, _LOOK_SECONDS))
 
 
 def _emit(cli: Cli, result: object) -> ExitCode:

@@ -201,7 +201,10 @@ def _read_secret(name: str) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         # `from None`, and no data in the text: the exception would hold the value.
-        raise UsageError(f"the value for {name} is not UTF-8 text; nothing was set") from None
+        raise UsageError(
+            f"the value for {name} is not UTF-8 text; nothing was set",
+            hint="a header carries text: encode it as the API says, such as base64, and set that",
+        ) from None
     return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ import typer
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
-from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
     from fifo_cli.operations.delivering.drain import DrainOptions, DrainResult
@@ -71,6 +71,7 @@ def _depth(
     from fifo_cli.cli.screen import is_screen
     from fifo_cli.cli.watching import watch as live
     from fifo_cli.operations.delivering.depth import depth
+    from fifo_cli.operations.observing.patience import Patience
     from fifo_cli.render.queues import depth_table
 
     def show() -> ExitCode:
@@ -83,10 +84,16 @@ def _depth(
         return live(cli, _WATCH_SECONDS, logs=False)
     if cli.options.output is Output.JSON:
         raise UsageError("--watch prints again and again, and -o json is one document", hint="use -o jsonl")
+    patience = Patience(timedelta(seconds=_WATCH_SECONDS), cli.listener)
     with cli.stopping() as stop:
         while not stop.is_set() and not cli.console.unread:
-            show()
-            stop.wait(_WATCH_SECONDS)
+            try:
+                show()
+            except FifoError as error:
+                stop.wait(patience.failed(error))
+            else:
+                patience.answered()
+                stop.wait(_WATCH_SECONDS)
     return ExitCode.OK
 
 
@@ -118,12 +125,13 @@ def _peek(
     from fifo_cli.cli.expressions import check_expression
     from fifo_cli.operations.delivering.peek import peek
     from fifo_cli.render.queues import peek_table
+    from fifo_cli.render.text import printable
 
     check_expression("--filter", filter_)
     target = Queue(cli.aws, cli.names, queue.value)
     result = peek(target, count=count, group=group, expression=filter_, force=force)
     if result.note:
-        cli.console.tell(result.note)
+        cli.console.tell(printable(result.note))
     return cli.emit(
         result,
         lambda: peek_table(

@@ -10,7 +10,7 @@ from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fifo_cli.operations.moving.rebuild import Rebuild
+    from fifo_cli.operations.moving.rebuild import Rebuild, RebuildResult
 
 
 def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
@@ -25,11 +25,10 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
     if dry_run:
         preview = rebuild.preview(force=force)
         return cli.emit(preview, lambda: rebuild_preview(preview.document(), width=cli.console.width))
-    if not cli.options.yes:
-        _ask(cli, rebuild)
+    result = None if cli.options.yes else rebuild.nothing()
     try:
-        with cli.stopping() as stop:
-            result = rebuild.perform(force=force, stopped=stop.is_set)
+        if result is None:
+            result = _ask_and_perform(cli, rebuild, force=force)
     except UnfinishedError:
         so_far = rebuild.unfinished()
         cli.emit(
@@ -46,6 +45,13 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
             result.document(), notes=result.notes, source=rebuild.dlq.name, target=rebuild.main.name
         ),
     )
+
+
+def _ask_and_perform(cli: Cli, rebuild: Rebuild, *, force: bool) -> RebuildResult:
+    if not cli.options.yes:
+        _ask(cli, rebuild)
+    with cli.stopping() as stop:
+        return rebuild.perform(force=force, stopped=stop.is_set)
 
 
 def _ask(cli: Cli, rebuild: Rebuild) -> None:

@@ -112,9 +112,11 @@ def _replay(
     replay = _replay_of(cli, given, restart=restart)
     if dry_run:
         return _preview(cli, replay)
-    if not cli.options.yes and not stdin_is_terminal():
-        cli.confirm("replay stream records")  # which says that there is nobody to ask
-    with _stdout_to_stderr(), replay.gathered() as work:
+    # Without anybody to ask, what would be replayed is only counted, for the refusal.
+    asking = cli.options.yes or stdin_is_terminal()
+    with _stdout_to_stderr(), replay.gathered(dry_run=not asking) as work:
+        if not asking:
+            _ask(cli, replay, work)
         result = _perform(cli, replay, work, force=force)
     return _emit(cli, replay, result)
 
@@ -251,16 +253,17 @@ def _ask(cli: Cli, replay: Replay, work: Work) -> None:
     from fifo_cli.render.streams import replay_question
 
     waiting = sum(replay.failures.counts()) if replay.options.failed else work.checkpoint.sums().waiting
-    cli.confirm(
-        replay_question(
-            waiting,
-            work.checkpoint.bounds(),
-            failures=replay.failures.name if replay.options.failed else None,
-            main=replay.main.name,
-            behind=replay.behind(),
-            fresh=replay.options.fresh,
-        )
+    question = replay_question(
+        waiting,
+        work.checkpoint.bounds(),
+        failures=replay.failures.name if replay.options.failed else None,
+        main=replay.main.name,
+        behind=replay.behind(),
+        fresh=replay.options.fresh,
+        missing=replay.options.missing,
     )
+    # A refusal says how much it is, and no more.
+    cli.confirm(question if stdin_is_terminal() else question.partition("\n")[0])
 
 
 def _emit(cli: Cli, replay: Replay, result: ReplayResult) -> ExitCode:

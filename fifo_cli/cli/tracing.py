@@ -139,13 +139,14 @@ def _code_folders(cli: Cli) -> list[str]:
 def _past(since: str, now: datetime) -> datetime:
     """Read ``--since``; raises UsageError for what is no time, or in the future."""
     from fifo_cli.model.times import iso, parse_instant
+    from fifo_cli.operations.streams.choosing import BEGINNING
 
     try:
         start = parse_instant(since, now=now)
     except ValueError as error:
-        raise UsageError(f"--since: {error}") from None
+        raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
     if start > now:
         raise UsageError(
             f"--since {since} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
         )
-    return start
+    return max(start, BEGINNING)

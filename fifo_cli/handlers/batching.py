@@ -27,9 +27,13 @@ Lane = tuple[str, str]  # queue and group: within a lane, order is kept
 
 @dataclass(slots=True)
 class SendReport:
-    """What became of the messages; ``unsent`` holds those refused and those behind them, with the reason."""
+    """What became of the messages; ``unsent`` holds those refused and those behind them, with the reason.
+
+    ``numbers`` are the sequence numbers that SQS gave, by message id.
+    """
 
     sent: list[tuple[Outgoing, str]] = field(default_factory=list)
+    numbers: dict[str, str] = field(default_factory=dict)
     unsent: list[tuple[Outgoing, str]] = field(default_factory=list)
     error: Exception | None = None
 
@@ -98,6 +102,11 @@ def send_strictly(
             report.error = error
             break
         accepted = {int(entry["Id"]): entry["MessageId"] for entry in answer.get("Successful", [])}
+        report.numbers |= {
+            entry["MessageId"]: entry["SequenceNumber"]
+            for entry in answer.get("Successful", [])
+            if "SequenceNumber" in entry
+        }
         refused = {int(entry["Id"]): entry for entry in answer.get("Failed", [])}
         for number, (index, lane) in enumerate(chosen):
             if number in accepted:

@@ -48,13 +48,24 @@ class Enqueuer:
                     messages.append(message)
         report = send_strictly(self.sqs, self.urls, messages, may_go_on=may_go_on)
         for message, message_id in report.sent:
-            self._log("enqueued" if message.queue == "main" else "parked", message, message_id=message_id)
+            self._log(
+                "enqueued" if message.queue == "main" else "parked",
+                message,
+                message_id=message_id,
+                sequence_number=report.numbers.get(message_id),
+            )
         for message, reason in report.unsent:
             self._log("not enqueued", message, reason=reason)
         return report
 
     def _log(
-        self, word: str, message: Outgoing, *, message_id: str | None = None, reason: str | None = None
+        self,
+        word: str,
+        message: Outgoing,
+        *,
+        message_id: str | None = None,
+        sequence_number: str | None = None,
+        reason: str | None = None,
     ) -> None:
         level = "info" if word == "enqueued" else "warning" if word == "parked" else "error"
         self.journal(
@@ -65,6 +76,7 @@ class Enqueuer:
             item_key=message.attributes["item_key"],
             group=message.group,
             message_id=message_id,
+            sequence_number=sequence_number,
             reason=reason or message.reason or None,
         )
 

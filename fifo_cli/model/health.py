@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
 QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
 # Why a function is not fed: its schedules or mapping are off, its concurrency is 0, or there is nothing to.
 Feed = Literal["running", "paused", "stopped", "missing"]
+_PARKED: Final = "fifo-cli peek --queue dlq tells why; once that is mended, fifo-cli redrive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _numbers(vitals: Vitals, check: Check, names: Names) -> Iterator[Problem]:
     ages = tuple(int(age.total_seconds()) for age in check.age)
     age = (ages[0], ages[-1])
     measured: list[tuple[int | None, tuple[int, int], Callable[[int], str], str]] = [
-        (vitals.total("dlq"), check.dlq, lambda n: f"{_count(n)} in the DLQ", "fifo-cli peek --queue dlq"),
+        (vitals.total("dlq"), check.dlq, lambda n: f"{_count(n)} in the DLQ", _PARKED),
         (vitals.age, age, lambda n: f"the oldest message has waited {_age(n)}", "fifo-cli logs worker"),
         (vitals.total("main"), check.depth, lambda n: f"{_count(n)} waiting", "fifo-cli peek --count 3"),
         (
@@ -188,7 +190,9 @@ def _stopped(vitals: Vitals) -> Iterator[Problem]:
         what = "schedule" if role == "worker" else "event source mapping"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         if feed == "paused":
-            yield Problem("warning", f"the {role} is paused{late}", f"fifo-cli resume {role}")
+            # Resumed now, it would meet a main that lacks the heads of its groups.
+            step = f"fifo-cli resume {role}" if vitals.rebuild is None else "fifo-cli redrive --in-order"
+            yield Problem("warning", f"the {role} is paused{late}", step)
         if feed == "stopped":
             yield Problem(
                 "critical",
@@ -221,7 +225,11 @@ def waiting(group: str, reason: str | None, *, more: int) -> Problem:
     """Return the problem of a group whose head could not be delivered, with so many ``more`` like it."""
     others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
     text = f"group {group} waits for its head: {reason or 'no reason logged'}{others}"
-    return Problem("warning", text, "fifo-cli drain --count 1 tries it now")
+    step = "fifo-cli drain --count 1 tries again"
+    if not more:
+        # Of several heads the API is the likelier cause, and setting messages aside the wrong thing to do.
+        step += f"; if the API is well, fifo-cli park --group {shlex.quote(group)} sets that message aside"
+    return Problem("warning", text, step)
 
 
 def _iso(instant: datetime | None) -> str | None:

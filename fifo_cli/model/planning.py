@@ -131,7 +131,7 @@ def make_plan(
     if refusals:
         raise UsageError(
             "\n".join([f"{pipeline} cannot be deployed:", *(f"  {reason}" for reason in refusals)]),
-            hint="nothing was changed; resources that carry no tag can be taken over with `deploy --adopt`",
+            hint="; ".join(("nothing was changed", *_ways_out(wanted, found, pipeline, adopt=adopt))),
         )
     changes = [change for one in wanted if (change := _change(one, found.get(one.key)))]
     keys = {one.key for one in wanted}
@@ -139,7 +139,7 @@ def make_plan(
         one for key, one in found.items() if key not in keys and one.tags.get(PIPELINE_TAG) == pipeline
     ]
     deletes = [Change("delete", one.kind, one.name) for one in surplus]
-    losses = tuple(text for change in changes for text in _losses(change))
+    losses = tuple(text for change in changes for text in _losses(change, found.get(change.key)))
     return Plan(
         changes=(*changes, *deletes),
         unchanged=len(wanted) - len(changes),
@@ -215,6 +215,26 @@ def _refusals(wanted: Resource, found: Found | None, pipeline: str, adopt: bool)
         if why and one.old is not None:
             reasons.append(f"{thing}: {one.path} is {one.old!r}, not {one.new!r}: {why}")
     return reasons
+
+
+def _ways_out(
+    wanted: Sequence[Resource], found: Mapping[Key, Found], pipeline: str, *, adopt: bool
+) -> list[str]:
+    """Say what can be done about resources that are not this pipeline's."""
+    owners = {
+        found[one.key].tags.get(PIPELINE_TAG)
+        for one in wanted
+        if one.key in found and ownership_refusal(one, found[one.key], pipeline, adopt=adopt)
+    }
+    ways = []
+    if None in owners:
+        ways.append("what carries no tag can be taken over with `deploy --adopt`")
+    if others := sorted(owner for owner in owners if owner not in (None, pipeline)):
+        ways.append(
+            f"choose other names in [pipeline] and [table]; if this is {' or '.join(map(repr, others))}"
+            " renamed, take back its name and run `fifo-cli destroy` first"
+        )
+    return ways
 
 
 def ownership_refusal(wanted: Resource, found: Found, pipeline: str, *, adopt: bool) -> list[str]:
@@ -294,10 +314,12 @@ def _warnings(change: Change) -> list[str]:
     ]
 
 
-def _losses(change: Change) -> list[str]:
-    """Say what data is gone for good after a change."""
+def _losses(change: Change, found: Found | None) -> list[str]:
+    """Say what data is gone for good after a change to what was found."""
     texts = []
-    for one in change.diff if change.action == "update" else ():
+    for one in change.diff if change.action == "update" and found else ():
+        if one.path == "retention_days" and found and found.facts.get("bytes"):
+            texts += _lost_logs(change.name, one)
         if one.old is None:
             continue
         if change.kind == "queue" and one.path == "retention" and one.new < one.old:
@@ -317,3 +339,14 @@ def _losses(change: Change) -> list[str]:
                 " become messages, so let nothing write to the table meanwhile"
             )
     return texts
+
+
+def _lost_logs(name: str, retention: Difference) -> list[str]:
+    """Say what a shorter retention, in days, deletes of a log group; None keeps for ever."""
+    if retention.old is not None and retention.old <= retention.new:
+        return []
+    kept = "for ever" if retention.old is None else f"for {retention.old} days"
+    return [
+        f"{name}: logs were kept {kept}, and are for {retention.new} days from now on; older ones, which"
+        " `audit` and `trace` rest on, are deleted"
+    ]

@@ -56,7 +56,7 @@ STREAM_VIEW: Final = "NEW_AND_OLD_IMAGES"
 # What the function runs as: a difference in any of these needs a new version.
 VERSION_PROPERTIES: Final = (
     "code_sha256", "handler", "runtime", "architecture", "memory", "timeout", "role", "subnets",
-    "security_groups", "environment", "layers",
+    "security_groups", "environment", "layers", "logging",
 )  # fmt: skip
 
 
@@ -166,11 +166,13 @@ def _queues(settings: Settings, names: Names, place: Place, tags: Mapping[str, s
             "retention": _seconds(settings.queue.retention),
             "redrive": {"target": place.queue(names.dlq), "max_receives": settings.queue.max_receives},
         },
+        # A redrive policy of their own would take away what waits in these, look by look.
         "dlq": {
             "retention": longest,
+            "redrive": None,
             "redrive_allow": {"permission": "byQueue", "sources": [place.queue(names.main)]},
         },
-        "hold": {"retention": longest},
+        "hold": {"retention": longest, "redrive": None},
     }
     needs: dict[str, tuple[Key, ...]] = {"main": (("queue", names.dlq),)}
     queues = [
@@ -218,6 +220,8 @@ def _version(settings: Settings, names: Names, place: Place, role: FunctionRole,
         "security_groups": sorted(functions.security_groups),
         "environment": [],
         "layers": [],
+        # Where and how our own lines are found again: `logs`, `audit` and `trace` read them.
+        "logging": {"group": names.log_group(role), "format": "Text"},
     }
 
 
@@ -248,7 +252,7 @@ def _alias(settings: Settings, names: Names, place: Place, role: FunctionRole, c
     if role == "worker":
         # Lambda would retry a failed run after one and two minutes, over the next ones (Lambda Developer
         # Guide, "How Lambda handles errors and retries with asynchronous invocation").
-        properties |= {"async_retries": 0, "async_age": RUN_AGE_SECONDS}
+        properties |= {"async_retries": 0, "async_age": RUN_AGE_SECONDS, "async_destinations": {}}
     return Resource("alias", alias_name(name), properties, needs=(("function", name),))
 
 
@@ -287,7 +291,7 @@ def _schedules(settings: Settings, names: Names, place: Place, tags: Mapping[str
     for number, expression in enumerate(settings.schedule.expressions, 1):
         name = names.schedule(number)
         if timezone is None:
-            rule = {"expression": expression, "targets": [target], "permission": True}
+            rule = {"expression": expression, "pattern": None, "targets": [target], "permission": True}
             found.append(Resource("rule", name, rule, tags, needs))
         else:
             schedule = {
@@ -337,10 +341,13 @@ def normalised(value: Any) -> Any:
 
 def _statements(statements: Any) -> dict[str, Any]:
     listed = statements if isinstance(statements, list) else [statements]
-    return {
-        str(one.get("Sid", number)): {name: _even(item) for name, item in one.items() if name != "Sid"}
-        for number, one in enumerate(listed, 1)
-    }
+    found: dict[str, Any] = {}
+    for number, one in enumerate(listed, 1):
+        sid = str(one.get("Sid", number))
+        while sid in found:  # so that no statement hides another
+            sid += "+"
+        found[sid] = {name: _even(item) for name, item in one.items() if name != "Sid"}
+    return found
 
 
 def _even(value: Any) -> Any:

@@ -116,12 +116,16 @@ class LogShipper:
             self._say(refusal or f"more than {_WAITING_MAX:,} waited")
 
     def _batches(self) -> Iterator[list[Stamped]]:
-        """Yield the lines of a moment each; all that waits, once it is closing."""
-        ended = False
+        """Yield the lines of a moment each; all that waits, once it is closing.
+
+        The first line goes at once: from then on the log shows a run without an end if this one is killed.
+        """
+        ended, pause = False, 0.0
         while not ended:
             found = self._waiting.get()
-            if found is not None:
-                self._closing.wait(self._every)
+            if found is not None and pause:
+                self._closing.wait(pause)
+            pause = self._every
             batch: list[Stamped] = []
             while found is not None:
                 batch.append(found)

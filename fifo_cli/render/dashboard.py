@@ -105,7 +105,7 @@ def _head(board: Board, now: datetime) -> Iterator[Line]:
     elif board.sample is None:
         yield [("waiting for AWS", "dim")]
     else:
-        yield _verdict(board)
+        yield from _verdict(board)
         late = now - board.sample.at - timedelta(seconds=board.interval)
         if late > _LATE:
             yield [
@@ -113,13 +113,17 @@ def _head(board: Board, now: datetime) -> Iterator[Line]:
             ]
 
 
-def _verdict(board: Board) -> Line:
+def _verdict(board: Board) -> Iterator[Line]:
     problems = board.problems
     state = worst(problem.state for problem in problems)
     if not problems:
-        return [("OK", "green")]
-    more = f"  (and {len(problems) - 1} more: fifo-cli status)" if len(problems) > 1 else ""
-    return [(state.upper(), _STYLES[state]), (f"  {_flat(problems[0].text)}{more}", "")]
+        yield [("OK", "green")]
+        return
+    yield [(state.upper(), _STYLES[state]), (f"  {_flat(problems[0].text)}", "")]
+    more = f"{len(problems) - 1} more: fifo-cli status" if len(problems) > 1 else ""
+    told = "; ".join(filter(None, (problems[0].next and f"next: {_flat(problems[0].next)}", more)))
+    if told:
+        yield [(f"{' ' * len(state)}  {told}", "dim")]
 
 
 def _measured(board: Board, width: int, plain: bool, logs: bool) -> Iterator[Line]:

@@ -13,6 +13,8 @@ def dump_text(
 ) -> str:
     """The sum of a dump; ``moved`` is None if it only looked."""
     lines = f"{count(document['written'], 'message')} written to {printable(to)}"
+    if not document["written"] and moved == 0 and remaining == 0:
+        return f"nothing to move: {queue} is empty\n"
     if moved is None:
         return f"{lines}; nothing was taken out of {queue}\n"
     left = "unknown how many remain" if remaining is None else f"{count(remaining, 'message')} remain"
@@ -21,7 +23,8 @@ def dump_text(
 
 def load_text(document: Mapping[str, Any], *, queue: str, left: int) -> str:
     """The sum of a load; ``left`` lines were not reached."""
-    said = [f"{count(document['loaded'], 'message')} loaded to {queue}"]
+    nothing = not (document["loaded"] or document["failed"] or left)
+    said = ["nothing to load" if nothing else f"{count(document['loaded'], 'message')} loaded to {queue}"]
     if document["already_loaded"]:
         said.append(f"{document['already_loaded']:,} had been loaded before")
     if document["failed"]:
@@ -33,6 +36,8 @@ def load_text(document: Mapping[str, Any], *, queue: str, left: int) -> str:
 
 def purge_text(document: Mapping[str, Any], *, queue: str, remaining: int | None) -> str:
     """The sum of a purge."""
+    if not document["purged"] and remaining == 0:
+        return f"nothing to purge: {queue} is empty\n"
     saved = f", saved in {printable(document['backup'])}" if document["backup"] else ", not saved"
     left = "unknown how many remain" if remaining is None else f"{count(remaining, 'message')} remain"
     return f"{count(document['purged'], 'message')} purged from {queue}{saved}; {left}\n"

@@ -8,6 +8,7 @@ from typing import Any, Final
 from fifo_cli.render.text import count, printable, table
 
 _ID_SHOWN: Final = 8
+_DAY_TO_SECOND: Final = slice(5, 19)  # of an ISO time: no queue keeps a message for longer than 14 days
 
 
 def redrive_text(
@@ -16,18 +17,23 @@ def redrive_text(
     """The sum of a redrive, and below it what needs a look."""
     left = document["remaining"]
     remaining = "unknown how many remain" if left is None else f"{count(left, 'message')} remain in {source}"
-    said = [f"{count(document['moved'], 'message')} moved to {target}"]
-    said += [f"{document[word]:,} {word}" for word in ("skipped", "failed") if document[word]]
-    lines = [f"{', '.join(said)}; {remaining}", *notes, *(f"look: {one}" for one in concerns)]
+    others = [f"{document[word]:,} {word}" for word in ("skipped", "failed") if document[word]]
+    moved = ", ".join([f"{count(document['moved'], 'message')} moved to {target}", *others])
+    nothing = not document["moved"] and not others and left == 0
+    told = f"nothing to move: {source} is empty" if nothing else f"{moved}; {remaining}"
+    lines = [told, *notes, *(f"look: {one}" for one in concerns)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def redrive_preview(document: Mapping[str, Any], *, width: int | None) -> str:
     """What a redrive would move, and what happens to order."""
+    if not document["remaining"]:
+        return f"dry run: nothing to move: {document['from']} is empty\n"
     shown = messages_table(document["messages"], width=width)
     number = count(len(document["messages"]), "message")
+    shown_of = f" shown of {document['remaining']:,}" if document["truncated"] else ""
     lines = [
-        f"dry run: nothing was moved; {number} shown of {document['remaining']:,} would go"
+        f"dry run: nothing was moved; {number}{shown_of} would go"
         f" from {document['from']} to {document['to']} ({document['engine']} engine)",
         order_note(document["to"], document["behind"]),
     ]
@@ -39,7 +45,7 @@ def redrive_preview(document: Mapping[str, Any], *, width: int | None) -> str:
 def order_note(target: str, behind: int) -> str:
     """Say what appending does to the order of groups."""
     if not behind:
-        return f"Order: {target} counts no messages now; what comes goes behind these, within each group."
+        return f"Order: nothing waits in {target}, so each group keeps its order."
     return (
         f"Order: they go to the end of {target}, behind the {count(behind, 'message')} counted there now, so"
         " a group with messages there is no longer in stream order. `fifo-cli redrive --in-order` puts each"
@@ -48,12 +54,18 @@ def order_note(target: str, behind: int) -> str:
 
 
 def park_text(
-    document: Mapping[str, Any], *, concerns: Iterable[str], dry_run: bool, width: int | None
+    document: Mapping[str, Any],
+    *,
+    concerns: Iterable[str],
+    dry_run: bool,
+    width: int | None,
+    notes: Iterable[str] = (),
 ) -> str:
-    """The parked messages, and what needs a look."""
-    rows = document["parked"]
+    """The parked messages, and what needs a look; without any, ``notes`` say why."""
+    rows, notes = document["parked"], list(notes)
     said = f"{count(len(rows), 'message')} {'would be parked; nothing was moved' if dry_run else 'parked'}"
-    lines = [("dry run: " if dry_run else "") + said, *(f"look: {one}" for one in concerns)]
+    lines = notes if notes and not rows else [said, *notes]
+    lines = [("dry run: " if dry_run else "") + lines[0], *lines[1:], *(f"look: {one}" for one in concerns)]
     return messages_table(rows, width=width) + "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -63,7 +75,7 @@ def messages_table(messages: Iterable[Mapping[str, Any]], *, width: int | None) 
         (
             message["message_id"] if width is None else message["message_id"][:_ID_SHOWN],
             message["group"],
-            message["sent_at"],
+            message["sent_at"] if width is None else message["sent_at"][_DAY_TO_SECOND].replace("T", " "),
             message["attributes"].get("park_reason", {}).get("value", ""),
             message["body"],
         )

@@ -162,7 +162,8 @@ class _Screen:
                 f"HTTP {one['http_status']}" if one["http_status"] else "",
                 f"tried {self._ago(one['time'])}",
             ]
-            head = f"group {printable(one['group'])}: message {self._short(one['message_id'])}"
+            item = f", item {printable(one['item_key'])}" if one["item_key"] else ""
+            head = f"group {printable(one['group'])}: message {self._short(one['message_id'])}{item}"
             lines += [f"{head}, {', '.join(filter(None, facts))}", f"  {printable(one['error'] or '')}"]
         if len(found) > _STUCK_SHOWN:
             lines.append(f"and {count(len(found) - _STUCK_SHOWN, 'more group')}")

@@ -81,19 +81,35 @@ def replay_question(
     main: str,
     behind: int,
     fresh: bool,
+    missing: bool,
 ) -> str:
     """What is about to be done, and what it does to order; ``failures`` is the queue's name with --failed."""
     what = f"enqueue {count(number, 'stream record')} again in {main}"
     if failures is not None:
         batches = f"{number:,} failed {'batch' if number == 1 else 'batches'} on {failures}"
         what = f"enqueue the records of {batches} in {main}"
-    lines = [what, *_bounds(*bounds), _order(main, behind)]
+    lines = [what, *_bounds(*bounds)]
+    if failures is None and not missing:
+        lines.append(_twice(fresh=fresh))
     if fresh:
-        lines.append(
-            "--fresh: SQS suppresses nothing, so what is in the queue or was delivered already comes again;"
-            " the API may see repeats, each with its old Idempotency-Key."
-        )
-    return "\n".join(lines)
+        lines.append(_FRESH)
+    return "\n".join([*lines, _order(main, behind)])
+
+
+_FRESH: Final = (
+    "--fresh: SQS suppresses nothing, so what is in a queue or was delivered already comes again; the API may"
+    " see repeats, each with its old Idempotency-Key."
+)
+_DROPPED: Final = "but for what was enqueued within the last five minutes, which SQS drops; "
+
+
+def _twice(*, fresh: bool) -> str:
+    """Say what happens to what has been this way before."""
+    return (
+        "Twice: what was delivered already is delivered once more, with the same Idempotency-Key and after"
+        f" what came since ({'' if fresh else _DROPPED}`fifo-cli audit` then counts it as duplicated)."
+        " `fifo-cli replay --missing` sends only what got lost."
+    )
 
 
 def _order(main: str, behind: int) -> str:
@@ -106,4 +122,7 @@ def _order(main: str, behind: int) -> str:
 
 
 def _bounds(first: str | None, last: str | None) -> list[str]:
-    return [] if first is None or last is None else [f"sequence numbers {first} to {last}"]
+    """The first and the last sequence number, each on a line of its own: they have up to 40 digits."""
+    if first is None or last is None:
+        return []
+    return [f"first sequence number {first}", f"last sequence number  {last}"]

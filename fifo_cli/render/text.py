@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
@@ -16,6 +17,7 @@ _ESCAPED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _GAP: Final = "  "
 _COLUMN_MIN: Final = 8
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -53,19 +55,19 @@ def fit(text: str, width: int) -> str:
 def fold(text: str, width: int | None) -> str:
     """Break the lines that are wider than ``width`` at spaces, with their indent; None, a pipe, breaks none.
 
-    A line with colours has been laid out already, and a word that is too long, such as a path, stays whole.
+    Colours take no room, and a word that is too long, such as a path, stays whole.
     """
     if width is None:
         return text
-    return "\n".join(line if "\x1b" in line else _folded(line, width) for line in text.split("\n"))
+    return "\n".join(_folded(line, width) for line in text.split("\n"))
 
 
 def _folded(line: str, width: int) -> str:
     words = line.split(" ")
-    lines, used = [words[0]], display_width(words[0])
+    lines, used = [words[0]], _shown_width(words[0])
     indent = " " * min(len(line) - len(line.lstrip(" ")), width // 2)
     for word in words[1:]:
-        size = display_width(word)
+        size = _shown_width(word)
         if used + 1 + size > width and lines[-1].strip():
             lines.append(indent + word)
             used = len(indent) + size
@@ -73,6 +75,10 @@ def _folded(line: str, width: int) -> str:
             lines[-1] += f" {word}"
             used += 1 + size
     return "\n".join(lines)
+
+
+def _shown_width(text: str) -> int:
+    return display_width(_COLOUR.sub("", text) if "\x1b" in text else text)
 
 
 def shorten(text: str, width: int) -> str:

@@ -38,7 +38,7 @@ class Clock:
             return text or "-"
         then = datetime.fromisoformat(text)
         today = then.date() == self.now.astimezone(UTC).date()
-        return f"{then:%H:%M:%SZ}" if today else f"{then:%Y-%m-%d %H:%M:%SZ}"
+        return f"{then:%H:%M:%SZ}" if today else f"{then:%m-%d %H:%M:%SZ}"
 
 
 def audit_text(
@@ -171,7 +171,7 @@ def trace_text(document: Mapping[str, Any], *, clock: Clock, width: int | None, 
     events = [event for event in document["events"] if event["stage"] != "filtered"]
     if len(events) > 1:
         lines += [
-            f"  {event['event_name'] or 'record'} of {clock(event['created_at']) if event['created_at'] else 'before'}:"
+            f"  {event['event_name'] or 'record'} of {_written(event, clock)}:"
             f" {paint(event['stage'], _STAGES.get(event['stage'], 'bold'), color=color)}:"
             f" {printable(event['detail'])}"
             for event in events
@@ -179,6 +179,10 @@ def trace_text(document: Mapping[str, Any], *, clock: Clock, width: int | None, 
     lines += [f"look: {printable(note)}" for note in document["notes"]]
     timeline = _timeline(document["history"], clock=clock, width=width, color=color)
     return "".join(f"{line}\n" for line in lines) + "\n" + timeline
+
+
+def _written(event: Row, clock: Clock) -> str:
+    return clock(event["created_at"]) if event["created_at"] else "before"
 
 
 def _timeline(history: Sequence[Row], *, clock: Clock, width: int | None, color: bool) -> str:

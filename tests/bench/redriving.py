@@ -108,6 +108,8 @@ def _all_moved(field: Field, count: int) -> None:
 
 
 def _budgets(cells: list[Cell]) -> list[Budget]:
+    if max(one.messages for one in cells) < 1_000:
+        return []  # a short run measures start-up
     by = {(one.who, one.service, one.groups, one.messages): one for one in cells}
     most = max(one.groups for one in cells)
     # In a short run, starting up and the marker's pause weigh more than the moving.

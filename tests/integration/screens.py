@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
+import signal
 import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pyte
+from pexpect import fdpexpect
 
 from tests.bed import clean_environment
+from tests.integration.zygote import Running, Zygote
 
 # What leaves the alternate screen (xterm's private mode 1049), and what shows the cursor again.
 LEAVE = b"\x1b[?1049l"
@@ -35,19 +40,13 @@ class Screen:
         lines: int = 24,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        environment = clean_environment({"TERM": "xterm-256color", **(env or {})})
-        environment.pop("COLUMNS")
+        given = {"TERM": "xterm-256color", **(env or {})}
         self.written = b""
         self._screen: Any = pyte.Screen(columns, lines)
         self._stream: Any = pyte.ByteStream(self._screen)
-        self.child: Any = pexpect.spawn(
-            sys.executable,
-            ["-m", "fifo_cli", *words],
-            cwd=str(folder),
-            env=environment,
-            dimensions=(lines, columns),
-            timeout=30,
-        )
+        # What the interpreter reads when it starts takes an interpreter that starts.
+        fresh = any(name.startswith(("PYTHON", "LANG", "LC_")) for name in given)
+        self.child: Any = (_started if fresh else _forked)(words, folder, given, (lines, columns))
         self.before = termios.tcgetattr(self.child.fileno())
 
     @property
@@ -104,6 +103,82 @@ class Screen:
     def attributes(self) -> list[object]:
         """The terminal's settings, as they are now."""
         return list(termios.tcgetattr(self.child.fileno()))
+
+
+class _Child(fdpexpect.fdspawn):  # type: ignore[misc]  # pexpect has no types
+    """A forked run on the other side of a pseudo-terminal, with what a test needs of pexpect.spawn."""
+
+    exitstatus: int | None = None
+    signalstatus: int | None = None
+
+    def __init__(self, terminal: int, other: int, running: Running) -> None:
+        super().__init__(terminal, timeout=30)
+        self._running = running
+        self._other: int | None = other  # open as long as the run may not have opened it
+        self.pid = running.pid
+
+    def read_nonblocking(self, size: int = 1, timeout: float = -1) -> bytes:
+        try:
+            read: bytes = super().read_nonblocking(size, timeout)
+        except pexpect.TIMEOUT:
+            if self._running.over:
+                self._hang_up()
+            raise
+        return read
+
+    def _hang_up(self) -> None:
+        if self._other is not None:
+            os.close(self._other)
+            self._other = None
+
+    def kill(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self) -> None:
+        code = self._running.code()
+        self.exitstatus, self.signalstatus = (code, None) if code >= 0 else (None, -code)
+
+    def setwinsize(self, lines: int, columns: int) -> None:
+        termios.tcsetwinsize(self.child_fd, (lines, columns))
+
+    def sendintr(self) -> None:
+        self.send("\x03")
+
+    def close(self, force: bool = False) -> None:
+        if not self._running.over:
+            with contextlib.suppress(ProcessLookupError):
+                self.kill(signal.SIGKILL)
+        self._hang_up()
+        super().close()
+
+
+def _forked(words: Sequence[str], folder: Path, env: Mapping[str, str], size: tuple[int, int]) -> _Child:
+    """Run it in a process forked from one that has imported all it needs: it starts in milliseconds."""
+    terminal, other = os.openpty()
+    termios.tcsetwinsize(terminal, size)
+    running = forker().start(folder, words, {**env, "COLUMNS": ""}, terminal=os.ttyname(other))
+    return _Child(terminal, other, running)
+
+
+def _started(words: Sequence[str], folder: Path, env: Mapping[str, str], size: tuple[int, int]) -> Any:
+    environment = clean_environment(env)
+    environment.pop("COLUMNS")
+    return pexpect.spawn(
+        sys.executable,
+        ["-m", "fifo_cli", *words],
+        cwd=str(folder),
+        env=environment,
+        dimensions=size,
+        timeout=30,
+    )
+
+
+@cache
+def forker() -> Zygote:
+    """Return the process that forks the runs, started when the first is wanted."""
+    zygote = Zygote("fifo_cli.cli.watching", "fifo_cli.cli.screen", "fifo_cli.render.dashboard", "rich.live")
+    atexit.register(zygote.close)
+    return zygote
 
 
 @contextmanager

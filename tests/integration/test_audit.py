@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,15 +15,53 @@ from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.local.receiver import Reply
 from fifo_cli.operations.moving.labels import label
-from tests.bed import Project, wait_until
-from tests.integration.proxy import AwsError, Delay, Proxy, on
+from tests.bed import Project, Ran, wait_until
+from tests.integration.proxy import AwsError, Delay, Kill, Proxy, forward_all, on
+from tests.integration.screens import shown
 from tests.integration.test_pipeline import REPOSITORY, Line, by_group, orders, repository
+from tests.integration.zygote import Zygote
+
+
+@dataclass(frozen=True)
+class Forking(Project):
+    """A project folder whose runs are forked from a process that has imported the program."""
+
+    zygote: Zygote | None = None
+
+    def run(
+        self,
+        *args: str,
+        input: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> Ran:
+        assert self.zygote is not None
+        if isinstance(input, str):
+            (self.folder / "input").write_text(input, encoding="utf-8")
+            args = tuple("@input" if one == "-" else one for one in args)
+        return self.zygote.run(self.folder, args, env or {}, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote("tests.integration.brisk")
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def line(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Line]:
-    def deploy(**tables: Any) -> Line:
+def folder(project: Callable[..., Project], zygote: Zygote) -> Callable[..., Project]:
+    def make(**tables: Any) -> Project:
         made = project(**tables)
+        return Forking(made.folder, made.name, made.background, zygote)
+
+    return make
+
+
+@pytest.fixture
+def line(folder: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Line]:
+    def deploy(**tables: Any) -> Line:
+        made = folder(**tables)
         made.local("deploy", "--yes").ok()
         return Line(made, clients, receiver)
 
@@ -71,11 +111,12 @@ def test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order
     assert keys(found["missing"]) == {item["id"] for item in items[30:]}
     reasons = {row["key"]["id"]: row["reason"] for row in found["missing"]}
     assert "message.where is false" in reasons[items[30]["id"]]
-    assert reasons[items[50]["id"]] == "not enqueued: the enqueuer is paused"
+    assert reasons[items[50]["id"]] == "not enqueued: the enqueuer is paused (`fifo-cli resume enqueuer`)"
     assert (found["records"], found["delivered"], found["unknown"]) == (80, 30, 0)
 
-    replayed = flow.project.local("replay", "--missing", "--yes", "-o", "json").ok().json()
-    assert replayed["enqueued"] == 50
+    replayed = flow.project.local("replay", "--missing", "--yes", "-o", "json").ok()
+    assert replayed.json()["enqueued"] == 50
+    assert "when it goes on it sends them as well" in replayed.err
     flow.project.local("resume", "enqueuer").ok()
     wait_until(lambda: logged(flow, "enqueued") >= 30 + 50 + 30, timeout=30)
     flow.project.local("drain", "--all", "--concurrency", "8").ok()
@@ -87,8 +128,8 @@ def test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order
     assert len(flow.ids()) == 80
 
 
-def test_what_the_users_code_cannot_take_is_parked_and_not_missing(line, project, clients, receiver):
-    made = project(handlers={"source": "code/", "message": "mine:to_message"})
+def test_what_the_users_code_cannot_take_is_parked_and_not_missing(folder, clients, receiver):
+    made = folder(handlers={"source": "code/", "message": "mine:to_message"})
     (made.folder / "code").mkdir()
     (made.folder / "code" / "mine.py").write_text(
         "def to_message(item):\n"
@@ -147,7 +188,8 @@ def test_trace_tells_every_stage_of_a_life(line, proxy: Proxy):
     assert stage("o00")[:2] == (1, "unknown")
     flow.project.local("pause", "enqueuer").ok()
     write(flow, orders(14))
-    assert stage("o05") == (0, "stream", "not enqueued: the enqueuer is paused")
+    resume = "(`fifo-cli resume enqueuer`)"
+    assert stage("o05") == (0, "stream", f"not enqueued: the enqueuer is paused {resume}")
     flow.project.local("resume", "enqueuer").ok()
     wait_until(lambda: flow.waiting() == 13, timeout=30)
     assert stage("o03") == (0, "filtered", "becomes no message: message.where is false")
@@ -225,15 +267,15 @@ def test_trace_is_a_timeline_with_the_evidence_of_each_step(line):
         (("trace",), "Missing argument 'KEY'"),
     ],
 )
-def test_a_bad_command_line_is_a_usage_error(project, args, said):
-    ran = project().local(*args)
+def test_a_bad_command_line_is_a_usage_error(folder, args, said):
+    ran = folder().local(*args)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
 
 
 @pytest.mark.parametrize("command", [("audit",), ("trace", "x")])
-def test_what_is_not_deployed_is_said(project, command):
-    ran = project().local(*command)
+def test_what_is_not_deployed_is_said(folder, command):
+    ran = folder().local(*command)
     assert (ran.code, ran.out) == (3, "")
     assert "does not exist" in ran.err
 
@@ -314,6 +356,73 @@ def test_interrupted_an_audit_gives_back_what_it_looked_at(line):
     assert (ran.code, ran.out) == (130, "")
     assert "Traceback" not in ran.err
     assert flow.main.counts().visible == 3
+
+
+def test_a_long_line_of_one_group_is_known_to_be_queued_and_a_held_one_is_not(line):
+    flow = line(message={"group": "grp"})
+    flow.put(*orders(25))
+    code, found = audit(flow)
+    assert (code, found["records"], found["queued"], found["unknown"]) == (0, 25, 25, 0)
+    held = flow.main.receive(count=1, visibility=60, wait=0)
+    code, found = audit(flow)
+    assert (code, found["queued"], found["unknown"], found["missing"]) == (1, 0, 25, [])
+    assert "1 held by a consumer" in found["notes"][0]
+    assert [row["key"]["id"] for row in found["unknown_records"]] == [item["id"] for item in orders(25)]
+    flow.main.release(held)
+
+
+def test_what_a_killed_drain_may_have_delivered_is_unknown_and_not_replayed(line, proxy: Proxy):
+    """Its last lines never reached the log."""
+    flow = line()
+    flow.put(*orders(12, "a", "b", "c", "d"))
+    proxy.rule = on("PutLogEvents", nth=2, do=Kill())
+    assert flow.project.at(proxy.endpoint, "drain", "--all").code == -9
+    proxy.rule = forward_all
+    flow.project.local("drain", "--all").ok()
+    code, found = audit(flow)
+    assert (code, found["missing"]) == (1, [])
+    assert found["delivered"] + found["unknown"] == 12
+    assert found["unknown"] > 0
+    assert "has not logged its end" in found["notes"][0]
+    replayed = flow.project.local("replay", "--missing", "--yes", "-o", "json")
+    assert (replayed.code, replayed.json()["matched"]) == (1, 0)
+    (named,) = [note for note in replayed.json()["notes"] if note.startswith("not known to be safe")]
+    assert found["unknown_records"][0]["key"]["id"] in named
+    assert "not known to be safe" in replayed.err
+    assert len(flow.ids()) == 12
+
+
+def test_what_sqs_suppresses_is_still_missing_and_said_so(line):
+    flow = line()
+    flow.put(*orders(2))
+    for each in flow.main.receive(count=10, visibility=60, wait=0):
+        flow.aws.client("sqs").delete_message(QueueUrl=flow.main.url, ReceiptHandle=each.receipt_handle)
+    replayed = flow.project.local("replay", "--missing", "--yes", "-o", "json")
+    assert (replayed.code, replayed.json()["suppressed"]) == (1, 2)
+    assert "2 still missing: SQS took them within the last five minutes" in replayed.err
+    steps = flow.project.local("trace", "o00", "-o", "json").json()["history"]
+    assert "suppressed (replay)" in [step["step"] for step in steps]
+    code, found = audit(flow)
+    assert (code, keys(found["missing"])) == (1, {"o00", "o01"})
+    assert found["missing"][0]["reason"].startswith("enqueued by the enqueuer at 20")
+    fresh = flow.project.local("replay", "--missing", "--fresh", "--yes", "-o", "json").ok().json()
+    assert (fresh["enqueued"], fresh["suppressed"]) == (2, 0)
+    flow.project.local("drain", "--all").ok()
+    assert audit(flow)[0] == 0
+
+
+def test_times_are_whole_at_80_columns(line):
+    flow = line()
+    flow.put(*orders(1))
+    flow.project.local("drain", "--all").ok()
+    with shown("trace", "o00", "--local", folder=flow.project.folder, columns=80) as screen:
+        screen.until("in the table now")
+        assert screen.end() == 0
+        assert re.search(r"^[0-9:]{8}Z  delivered \(worker\)", screen.text, re.MULTILINE)
+    with shown("audit", "--local", folder=flow.project.folder, columns=80) as screen:
+        screen.until("the API took them")
+        assert screen.end() == 0
+        assert re.search(r"^written [0-9]{2}-[0-9]{2} [0-9:]{8}Z to [0-9:]{8}Z: 1 record", screen.text, re.M)
 
 
 class TestDrainsLog:

@@ -134,9 +134,13 @@ def test_json_is_one_document_whatever_the_state(line: Line, words: list[str]) -
     document = ran.json()
     assert (document["state"], document["code"], document["values"]["dlq"]) == ("WARNING", 1, 1)
     assert document["problems"] == [
-        {"state": "warning", "text": "1 message in the DLQ", "next": "fifo-cli peek --queue dlq"}
+        {
+            "state": "warning",
+            "text": "1 message in the DLQ",
+            "next": "fifo-cli peek --queue dlq tells why; once that is mended, fifo-cli redrive",
+        }
     ]
-    assert line.at(REFUSED_PORT, "check", *words).json()["state"] == "UNKNOWN"
+    assert line.at(REFUSED_PORT, "check", *words, "--timeout", "1s").json()["state"] == "UNKNOWN"
 
 
 def families(text: str) -> dict[str, float]:
@@ -166,7 +170,7 @@ def test_the_textfile_is_replaced_in_one_step_and_tells_when_aws_is_gone(line: L
     target = tmp_path / "orders.prom"
     line.local("check", "-q", "--textfile", str(target))
     with target.open() as reader:  # node_exporter, in the middle of reading
-        ran = line.at(REFUSED_PORT, "check", "-q", "--textfile", str(target))
+        ran = line.at(REFUSED_PORT, "check", "-q", "--textfile", str(target), "--timeout", "1s")
         read = reader.read()
 
     assert (ran.code, ran.out) == (3, "")

@@ -60,10 +60,16 @@ def test_it_takes_items_from_a_file(tmp_path):
     assert "OK: 12 items in 3 groups, 11 delivered once and 1 parked" in out
 
 
+# Each signal and each step: the signal decides the exit code, the step what is to be cleaned up.
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "code", "after"),
+    [
+        (signal.SIGINT, 130, "1. Start"),
+        (signal.SIGTERM, 143, "2. Deploy"),
+        (signal.SIGHUP, 129, "6. Let"),
+        (signal.SIGINT, 130, "6. Let"),
+    ],
 )
-@pytest.mark.parametrize("after", ["1. Start", "2. Deploy", "6. Let"])
 def test_interrupted_it_cleans_up(tmp_path, number, code, after):
     demo = start(tmp_path)
     assert demo.stdout is not None

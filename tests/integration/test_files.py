@@ -19,6 +19,7 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import QueueRole
+from fifo_cli.operations.moving.marker import REBUILD_TAG
 from tests.bed import ROOT, Stack, clean_environment, wait_until
 from tests.integration.proxy import Kill, forward_all, hidden, on
 from tests.integration.screens import Screen
@@ -197,14 +198,87 @@ def test_a_full_disk_keeps_in_the_queue_what_is_not_in_the_file(one):
     }
 
 
-def test_a_reader_of_stdout_that_goes_away_costs_no_message(one):
+def test_a_file_that_is_full_costs_no_message_when_stdout_goes_to_it(one):
     for n in range(40):
-        one.send("dlq", f"{n}" + "x" * 5000, f"g{n % 4}")
+        one.send("dlq", f"{n:02}" + "x" * 5000, f"g{n % 4}")
     program = f"{sys.executable} -m fifo_cli dump - --move --yes --endpoint-url {one.proxy.endpoint}"
-    done = _shell(one, f"{program} > /dev/full")
+    done = _shell(one, f"ulimit -f 100; {program} > f.jsonl")
     assert done.returncode == 3
-    assert "what was not written is still in the queue" in done.stderr
-    assert one.total("dlq") == 40
+    assert (
+        "stdout cannot be written: File too large; what was not written is still in the queue" in done.stderr
+    )
+    lines = (one.project.folder / "f.jsonl").read_bytes().splitlines(keepends=True)
+    written = {json.loads(line)["body"][:2] for line in lines if line.endswith(b"\n")}
+    assert written
+    left = {message["Body"][:2] for message in one.drained("dlq")}
+    assert written | left == {f"{n:02}" for n in range(40)}
+
+
+def test_what_is_moved_goes_into_a_pipe_with_a_word_of_warning(one):
+    seven(one, "dlq")
+    program = f"{sys.executable} -m fifo_cli dump - --move --yes --endpoint-url {one.proxy.endpoint}"
+    done = _shell(one, f"set -o pipefail; {program} | cat")
+    assert done.returncode == 0, done.stderr
+    assert len({json.loads(line)["message_id"] for line in done.stdout.splitlines()}) == 7
+    assert "stdout is a pipe: what its reader does not keep is lost" in done.stderr
+    assert one.total("dlq") == 0
+
+
+@pytest.mark.parametrize("to", ["> /dev/null", "> /dev/full"])
+def test_what_is_moved_goes_into_no_stdout_that_does_not_keep_it(one, to):
+    seven(one, "dlq")
+    program = f"{sys.executable} -m fifo_cli dump - --move --yes --endpoint-url {one.proxy.endpoint}"
+    done = _shell(one, f"set -o pipefail; {program} {to}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        "stdout is a terminal or a device, and would not keep the messages; nothing was touched"
+        in done.stderr
+    )
+    assert one.total("dlq") == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dump", "", "--move"), "FILE is empty"),
+        (("load", ""), "FILE is empty"),
+        (("purge", "--queue", "dlq", "--backup", ""), "FILE is empty"),
+        (("purge", "--queue", "dlq", "--backup", "-"), "a backup goes into a file, not to stdout"),
+    ],
+)
+def test_what_is_no_name_of_a_file_is_refused(one, words, said):
+    seven(one, "dlq")
+    refused = one.run(*words, "--yes")
+    assert (refused.code, refused.out) == (2, "")
+    assert said in refused.err
+    assert one.total("dlq") == 7
+
+
+# --- Nothing to do.
+
+
+@pytest.mark.parametrize("yes", [[], ["--yes"]])
+def test_nothing_to_do_is_said_with_0_and_nobody_is_asked(one, yes):
+    dlq = one.names.queue("dlq")
+    assert one.run("dump", "f.jsonl", "--move", *yes).ok().out == f"nothing to move: {dlq} is empty\n"
+    assert one.run("dump", "f.jsonl", "--move", *yes, "-o", "json").ok().json() == {"written": 0}
+    assert one.run("purge", "--queue", "dlq", *yes).ok().out == f"nothing to purge: {dlq} is empty\n"
+    assert one.run("purge", "--queue", "dlq", *yes, "-o", "json").ok().json()["purged"] == 0
+    write(one, name="empty.jsonl")
+    assert one.run("load", "empty.jsonl", *yes).ok().out == "nothing to load\n"
+    write(one, {"group": "g", "body": "b"}, name="one.jsonl")
+    one.run("load", "one.jsonl", "--yes").ok()
+    again = one.run("load", "one.jsonl", *yes).ok()
+    assert again.out == "nothing to load, 1 had been loaded before\n"
+
+
+@pytest.mark.parametrize("command", ["dump f.jsonl --move", "purge --queue dlq", "load f.jsonl"])
+def test_empty_queues_of_an_unfinished_rebuild_are_not_called_nothing_to_do(one, command):
+    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
+    write(one)
+    refused = one.run(*command.split())
+    assert (refused.code, refused.out) == (75, "")
+    assert "an in-order redrive is unfinished" in refused.err
 
 
 def _shell(one: Yard, line: str) -> Any:
@@ -433,7 +507,11 @@ def test_a_purge_without_backup_leaves_nothing_anywhere(one):
     seven(one, "main")
     done = one.project.at(one.proxy.endpoint, "purge", "--queue", "main", "--no-backup", "--dry-run").ok()
     assert one.total("main") == 7
-    assert "nowhere" in done.out
+    assert "dry run: nothing was touched; 7 messages of" in done.out
+    assert "would be deleted for good" in done.out
+    shown = one.run("purge", "--queue", "main", "--backup", "b.jsonl", "--dry-run", "-o", "json").ok().json()
+    assert (shown["dry_run"], shown["purged"], shown["backup"]) == (True, 0, "b.jsonl")
+    assert "written" not in shown
     done = one.run("purge", "--queue", "main", "--no-backup", "--backup", "f", "--yes")
     assert done.code == 2
     waits = one.project.start(

@@ -8,6 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from fifo_cli.aws.session import Aws
+from fifo_cli.errors import BusyError
+from fifo_cli.model.settings import load
+from fifo_cli.operations.moving.marker import REBUILD_TAG
+from fifo_cli.operations.provisioning.deploy import deploy
+from fifo_cli.operations.provisioning.destroy import destroy
+from fifo_cli.operations.provisioning.flow import FlowState, flow_state, pause, resume
 from tests.bed import Project, wait_until
 
 
@@ -109,3 +115,47 @@ def test_a_policy_names_this_pipelines_resources(deployed, audience):
     if audience == "monitor":
         actions = [action for one in policy["Statement"] for action in one["Action"]]
         assert "sqs:ReceiveMessage" not in actions
+
+
+def test_while_an_in_order_rebuild_is_unfinished_nothing_is_woken(deployed, clients: Aws):
+    names, loaded = deployed.names, load(deployed.config)
+    sqs, functions, events = clients.client("sqs"), clients.client("lambda"), clients.client("events")
+    url = sqs.get_queue_url(QueueName=names.main)["QueueUrl"]
+    sqs.tag_queue(QueueUrl=url, Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z enqueuer worker"})
+    pause(clients, loaded.settings)
+
+    for part in ("all", "worker", "enqueuer"):
+        with pytest.raises(BusyError, match="an in-order redrive is unfinished"):
+            resume(clients, loaded.settings, part)
+    refused = deployed.local("resume")
+    assert refused.code == 75
+    assert "`fifo-cli redrive --in-order` finishes it" in refused.err
+
+    mapping = functions.list_event_source_mappings(FunctionName=names.function("enqueuer"))
+    functions.delete_event_source_mapping(UUID=mapping["EventSourceMappings"][0]["UUID"])
+    events.remove_targets(Rule=names.schedule(1), Ids=["worker"])
+    events.delete_rule(Name=names.schedule(1))
+    warned = deploy(clients, loaded).plan.warnings
+    assert any("what deploy makes anew does not run before that" in one for one in warned)
+    assert flow_state(clients, loaded.settings) == FlowState("paused", "paused")
+
+    sqs.send_message(QueueUrl=url, MessageBody="1", MessageGroupId="g", MessageDeduplicationId="1")
+    asked: list[str] = []
+    planned = destroy(clients, loaded.settings, confirm=lambda plan, data: asked.extend(data), dry_run=False)
+    assert "an in-order redrive is unfinished" in asked[0]
+    assert asked[0] in planned.warnings
+    assert left_of(deployed, clients) == []
+
+
+def test_a_rule_of_somebody_elses_does_not_wake_a_paused_worker(deployed, clients: Aws):
+    events = clients.client("events")
+    events.put_rule(Name=deployed.names.schedule(9), ScheduleExpression="rate(1 day)", State="ENABLED")
+    pause(clients, load(deployed.config).settings, "worker")
+    config = deployed.config.read_text()
+    deployed.config.write_text(config.replace('"expressions" = [', '"expressions" = ["rate(300 days)", '))
+    assert deployed.config.read_text() != config
+    loaded = load(deployed.config)
+    deploy(clients, loaded)
+    assert events.describe_rule(Name=deployed.names.schedule(2))["State"] == "DISABLED"
+    assert flow_state(clients, loaded.settings).worker == "paused"
+    events.delete_rule(Name=deployed.names.schedule(9))

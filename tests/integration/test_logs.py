@@ -11,6 +11,7 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from tests.bed import Project, wait_until
+from tests.integration.proxy import AwsError, Drop, Proxy, forward_all
 
 
 def log(clients: Aws, project: Project, function: str, *lines: tuple[int, str]) -> None:
@@ -105,3 +106,45 @@ def test_follow_shows_what_comes_until_it_is_interrupted(logged: Project, client
     running.interrupt(signal.SIGINT)
     wait_until(lambda: running.process.poll() is not None)
     assert running.process.returncode == 130
+
+
+def test_follow_outlives_a_lost_connection_and_leaves_no_line_out(
+    logged: Project, clients: Aws, proxy: Proxy
+) -> None:
+    running = logged.start("logs", "worker", "--follow", "-o", "jsonl", endpoint=proxy.endpoint)
+    out, err = running.process.stdout, running.process.stderr
+    assert out is not None
+    assert err is not None
+    assert json.loads(out.readline())["message"] == "parked"
+
+    proxy.rule = lambda request: Drop()
+    assert err.readline().startswith("warning: AWS could not be reached (for log group")
+    log(clients, logged, "worker", (0, json.dumps({"level": "info", "message": "delivered meanwhile"})))
+    proxy.rule = forward_all
+
+    assert json.loads(out.readline())["message"] == "delivered meanwhile"
+    assert err.readline() == "AWS answers again\n"
+    assert running.process.poll() is None
+
+
+def test_follow_ends_with_3_when_the_credentials_are_refused_meanwhile(logged: Project, proxy: Proxy) -> None:
+    running = logged.start("logs", "worker", "--follow", "-o", "jsonl", endpoint=proxy.endpoint)
+    assert running.process.stdout is not None
+    running.process.stdout.readline()
+
+    proxy.rule = lambda request: AwsError("ExpiredTokenException", "expired", 400)
+
+    _, err = running.process.communicate(timeout=30)
+    assert running.process.returncode == 3
+    assert "the AWS credentials have expired" in err
+
+
+def test_follow_ends_soon_when_its_reader_has_gone_though_nothing_is_logged(logged: Project) -> None:
+    running = logged.start("logs", "worker", "--follow", "-o", "jsonl")
+    assert running.process.stdout is not None
+    running.process.stdout.readline()
+
+    running.process.stdout.close()
+
+    wait_until(lambda: running.process.poll() is not None)
+    assert running.process.returncode == 0

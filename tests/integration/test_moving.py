@@ -25,14 +25,16 @@ from fifo_cli.operations.moving.marker import MAINTENANCE_TAG, REBUILD_TAG
 from fifo_cli.operations.moving.redrive import NATIVE_FROM, Engine, Redrive, RedriveOptions
 from tests.bed import Stack
 from tests.integration.lean_sqs import ask, lean_sqs
-from tests.integration.proxy import AwsError, Proxy, RefuseEntries, forward_all, hidden, on
+from tests.integration.proxy import AwsError, Delay, Proxy, RefuseEntries, forward_all, hidden, on
 from tests.integration.yard import (
     ENV,
     Found,
     ImpatientAws,
     Yard,
     by_group,
+    changes_sqs,
     crash_everywhere,
+    to_sqs,
     weather,
     yard,
 )
@@ -135,17 +137,18 @@ def test_killed_at_any_request_a_second_run_completes_the_move(make: Make, name:
         lambda one: one.run(*args),
         check,
         after=after,
+        at=changes_sqs if after else to_sqs,
         codes=codes,
     )
-    assert requests > 10
+    assert requests >= (8 if after else 12)
 
 
 # --- Bad weather.
 
 
 def test_in_bad_weather_a_redrive_completes_or_accounts_for_what_stayed(one: Yard) -> None:
-    one.fill("dlq", 80, 16)
-    one.proxy.edit = hidden(3)
+    one.fill("dlq", 40, 20)
+    one.proxy.edit = hidden(2)
     one.proxy.rule = weather(1)
     done = one.run("redrive", "--yes", "-o", "json", timeout=120)
     assert done.code in (0, 1), done
@@ -155,14 +158,14 @@ def test_in_bad_weather_a_redrive_completes_or_accounts_for_what_stayed(one: Yar
         assert done.code == 1
         one.run("redrive", "--yes").ok()
     else:
-        assert (report["moved"], report["failed"]) == (80, 0)
+        assert (report["moved"], report["failed"]) == (40, 0)
     assert one.drained("dlq", timeout=4) == []
-    assert by_group(one.drained("main")) == in_turns(80, 16)
+    assert by_group(one.drained("main")) == in_turns(40, 20)
 
 
 def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Yard) -> None:
     one.fill("main", 16, 4)
-    one.proxy.edit = hidden(3)
+    one.proxy.edit = hidden(2)
     one.proxy.rule = weather(2)
     done = one.run("park", "--count", "16", "--yes", "-o", "json", timeout=120)
     one.proxy.rule = forward_all
@@ -177,18 +180,19 @@ def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Yard) 
 
 
 def test_answers_later_than_the_client_waits_lose_nothing(one: Yard) -> None:
-    one.fill("dlq", 40, 8)
-    one.proxy.edit = hidden(3)
-    one.proxy.rule = weather(3, slow=2.0)
+    one.fill("dlq", 40, 10)
+    one.proxy.edit = hidden(2)
+    # One request in nine takes effect when its answer is no longer waited for, and was asked for again.
+    one.proxy.rule = lambda request: Delay(2.0) if request.number % 9 == 0 else forward_all(request)
     aws = ImpatientAws(Target(endpoint_url=one.proxy.endpoint, local=True))
     result = Redrive(aws, one.names, RedriveOptions()).perform()
     one.proxy.rule = forward_all
     if result.remaining:
         assert result.exit_code in (1, 3)
-        Redrive(aws, one.names, RedriveOptions()).perform()
+        Redrive(aws, one.names, RedriveOptions()).perform(force=True)  # a marker may be there still
     else:
         assert (result.moved, result.failed, result.exit_code) == (40, 0, 0), result
-    assert by_group(one.drained("main")) == in_turns(40, 8)
+    assert by_group(one.drained("main")) == in_turns(40, 10)
 
 
 def test_a_service_that_refuses_every_send_ends_it_with_3_and_everything_where_it_was(one: Yard) -> None:
@@ -209,11 +213,11 @@ def test_one_group_that_is_refused_stays_in_order_while_the_others_go(one: Yard)
     def bodies_of_g1(place: int, entry: Any) -> bool:
         return bool(entry["MessageGroupId"] == "g1")
 
-    one.proxy.rule = on("SendMessageBatch", do=RefuseEntries(bodies_of_g1))
+    one.proxy.rule = on("SendMessageBatch", do=RefuseEntries(bodies_of_g1, code="InvalidMessageContents"))
     done = one.run("redrive", "--yes")
     assert done.code == 1
     assert "; 4 messages remain in " in done.out
-    assert "(group g1): InternalError" in done.out
+    assert "(group g1): InvalidMessageContents" in done.out
     arrived = by_group(one.drained("main"))
     assert arrived == {name: bodies for name, bodies in in_turns(12, 3).items() if name != "g1"}
     assert by_group(one.drained("dlq")) == {"g1": ["1", "4", "7", "10"]}
@@ -250,7 +254,7 @@ def test_a_message_whose_deduplication_id_the_dlq_has_seen_survives_a_park(one: 
 
 def test_a_message_may_be_redriven_and_parked_again_and_again_within_minutes(one: Yard) -> None:
     one.send("dlq", "poison")
-    for _ in range(3):
+    for _ in range(2):
         one.run("redrive", "--yes").ok()
         one.run("park", "--yes", "--reason", "still poison").ok()
     (message,) = one.drained("dlq")
@@ -322,7 +326,7 @@ def test_a_stale_marker_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard) 
 
 
 @pytest.mark.parametrize(
-    "command", ["redrive --yes", "park --yes", "drain --all", "drain --all --via lambda"]
+    "command", ["redrive --yes", "park --yes", "drain --all", "drain --all --via lambda", "resume"]
 )
 def test_an_unfinished_rebuild_stops_what_moves_and_what_delivers(one: Yard, command: str) -> None:
     one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
@@ -337,7 +341,9 @@ def test_what_comes_after_a_redrive_began_is_left_so_that_it_ends(one: Yard) -> 
     done = threading.Event()
 
     def grow() -> None:
-        time.sleep(2.5)  # the service's clock has whole seconds
+        while not one.total("main"):
+            time.sleep(0.05)
+        time.sleep(1.2)  # the service's clock has whole seconds
         for n in range(100):
             one.send("dlq", f"late-{n}", f"late{n % 3}")
             if done.wait(0.05):
@@ -526,7 +532,10 @@ def test_a_dry_run_shows_what_would_go_where_and_what_becomes_of_order(one: Yard
     names = (one.names.queue("dlq"), one.names.queue("main"))
     assert (shown["moved"], shown["from"], shown["to"], shown["behind"]) == (0, *names, 1)
     told = one.run("redrive", "--dry-run").ok().out
-    assert "dry run: nothing was moved; 3 messages shown of 3 would go" in told
+    assert "dry run: nothing was moved; 3 messages would go" in told
+    some = one.run("redrive", "--dry-run", "--count", "2").ok().out
+    assert "dry run: nothing was moved; 2 messages would go" in some
+    assert "There are more than shown" not in some
     assert "no longer in stream order" in told
     assert "`fifo-cli redrive --in-order`" in told
     parked = one.run("park", "--dry-run", "-o", "json").ok().json()
@@ -535,22 +544,62 @@ def test_a_dry_run_shows_what_would_go_where_and_what_becomes_of_order(one: Yard
     assert by_group(one.drained("dlq")) == {"g0": ["0", "1", "2"]}
 
 
-def test_an_empty_dlq_is_done_at_once_and_a_missing_one_is_told(one: Yard) -> None:
-    done = one.run("redrive", "--yes", "-o", "json").ok()
-    assert done.json() == {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 0}
+NOTHING: dict[str, Any] = {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 0}
+
+
+@pytest.mark.parametrize("yes", [[], ["--yes"]])
+def test_nothing_to_do_is_said_with_0_and_nobody_is_asked(one: Yard, yes: list[str]) -> None:
+    main, dlq = one.names.queue("main"), one.names.queue("dlq")
+    assert one.run("redrive", *yes, "-o", "json").ok().json() == NOTHING
+    assert one.run("park", *yes, "-o", "json").ok().json() == {"parked": []}
+    assert one.run("redrive", *yes).ok().out == f"nothing to move: {dlq} is empty\n"
+    assert one.run("park", "--count", "3", *yes).ok().out == f"nothing to park: {main} is empty\n"
+
+
+@pytest.mark.parametrize("yes", [[], ["--yes"]])
+def test_what_is_named_and_not_there_is_said_with_1_even_of_empty_queues(one: Yard, yes: list[str]) -> None:
+    redriven = one.run("redrive", "--id", "no-such-id", *yes, "-o", "json")
+    assert (redriven.code, redriven.json()) == (1, NOTHING)
+    assert "not found: no-such-id" in redriven.err
+    parked = one.run("park", "--group", "g", *yes, "-o", "json")
+    assert (parked.code, parked.json()) == (1, {"parked": []})
+    assert "asked for 1, found 0 in group g" in parked.err
+
+
+@pytest.mark.parametrize("command", ["redrive", "park"])
+def test_empty_queues_of_an_unfinished_rebuild_are_not_called_nothing_to_do(one: Yard, command: str) -> None:
+    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
+    refused = one.run(command)
+    assert (refused.code, refused.out) == (75, "")
+    assert "an in-order redrive is unfinished" in refused.err
+
+
+@pytest.mark.parametrize(
+    "words", [("redrive", "--id"), ("redrive", "--group"), ("park", "--group"), ("park", "--reason")]
+)
+def test_an_option_of_which_a_script_s_variable_was_not_set_is_refused(
+    one: Yard, words: tuple[str, str]
+) -> None:
+    refused = one.run(*words, "", "--yes")
+    assert (refused.code, refused.out) == (2, "")
+    assert f"{words[1]} is empty" in refused.err
+    assert one.proxy.counts == {}
+
+
+def test_a_missing_dlq_is_told(one: Yard) -> None:
     one.sqs.delete_queue(QueueUrl=one.urls["dlq"])
     missing = one.run("redrive", "--yes")
     assert (missing.code, missing.out) == (3, "")
     assert f"{one.names.queue('dlq')} does not exist" in missing.err
 
 
-def test_where_sqs_has_no_move_tasks_ours_moves_them_and_says_so(one: Yard) -> None:
-    policy = json.dumps({"deadLetterTargetArn": _arn(one, "dlq"), "maxReceiveCount": 1000})
-    one.sqs.set_queue_attributes(QueueUrl=one.urls["main"], Attributes={"RedrivePolicy": policy})
+def test_where_sqs_has_no_move_tasks_the_native_engine_moves_nothing_and_says_so(one: Yard) -> None:
     one.fill("dlq", 5, 1)
-    done = one.run("redrive", "--engine", "native", "--yes", "-o", "json").ok()
-    assert (done.json()["engine"], done.json()["moved"]) == ("client", 5)
-    assert "knows no message move tasks: moving by our own engine instead" in done.err
+    done = one.run("redrive", "--engine", "native", "--yes")
+    assert (done.code, done.out) == (3, "")
+    assert "this service knows no message move tasks; nothing was moved" in done.err
+    assert "--engine client" in done.err
+    assert by_group(one.drained("dlq")) == in_turns(5, 1)
 
 
 def test_the_native_engine_refuses_what_a_move_task_cannot_do(one: Yard) -> None:
@@ -642,21 +691,31 @@ def test_a_dlq_of_several_queues_is_not_for_the_native_engine(lean: Lean) -> Non
     assert lean.audit()["Count"] == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "total", "engine"),
-    [
+def test_auto_leaves_only_the_whole_of_a_very_long_queue_to_sqs(lean: Lean) -> None:
+    aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
+    for options, total, engine in [
         (RedriveOptions(), NATIVE_FROM, Engine.NATIVE),
         (RedriveOptions(), NATIVE_FROM - 1, Engine.CLIENT),
         (RedriveOptions(group="g7"), NATIVE_FROM, Engine.CLIENT),
         (RedriveOptions(max_rate=10.0), NATIVE_FROM, Engine.CLIENT),
         (RedriveOptions(engine=Engine.CLIENT), NATIVE_FROM, Engine.CLIENT),
-    ],
-)
-def test_auto_leaves_only_the_whole_of_a_very_long_queue_to_sqs(
-    lean: Lean, options: RedriveOptions, total: int, engine: Engine
+    ]:
+        assert Redrive(aws, Names("big"), options)._engine(total) is engine, (options, total)
+
+
+@pytest.mark.parametrize("call", ["ListMessageMoveTasks", "StartMessageMoveTask"])
+def test_where_sqs_has_no_move_tasks_auto_moves_them_by_our_own_engine_and_says_so(
+    lean: Lean, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
-    assert Redrive(aws, Names("big"), options)._engine(total) is engine
+    monkeypatch.setattr("fifo_cli.operations.moving.redrive.NATIVE_FROM", 5)
+    lean.fill(5, 1)
+    heard: list[Event] = []
+    with Proxy(lean.endpoint, on(call, do=AwsError("InvalidAction"))) as proxy:
+        aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
+        result = Redrive(aws, Names("big"), RedriveOptions(), heard.append).perform()
+    assert (result.engine, result.moved, result.exit_code) == ("client", 5, 0)
+    said = [event.text for event in heard if isinstance(event, Noted)]
+    assert said == ["this service knows no message move tasks: moving by our own engine instead"]
 
 
 def test_who_may_not_look_at_move_tasks_gets_our_own_engine_unless_asked_otherwise(lean: Lean) -> None:
@@ -691,8 +750,8 @@ def _redrive(folder: Path, zygote: Zygote, count: int) -> tuple[int, int]:
 
 def test_memory_stays_flat_and_requests_grow_with_the_messages_only(zygote: Zygote, tmp_path: Path) -> None:
     few, small = _redrive(tmp_path, zygote, 1_000)
-    many, large = _redrive(tmp_path, zygote, 8_000)
-    assert many <= 8_000 * 0.35
-    assert many <= 8 * few
+    many, large = _redrive(tmp_path, zygote, 5_000)
+    assert many <= 5_000 * 0.35
+    assert many <= 5 * few
     assert large - small < 8 * 1024
     assert large < 120 * 1024

@@ -16,6 +16,7 @@ import pytest
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.operations.moving.marker import MAINTENANCE_TAG, Claim
+from fifo_cli.operations.streams import looking, reader
 from tests.bed import Ran, Stack, wait_until
 from tests.integration.line import Line, deployed
 from tests.integration.proxy import AwsError, Kill, RefuseEntries, forward_all, on, position
@@ -108,7 +109,7 @@ def expected(count: int, groups: int = 3) -> list[str]:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    made = Zygote()
+    made = Zygote("tests.integration.brisk")
     yield made
     made.close()
 
@@ -237,7 +238,9 @@ def test_without_a_terminal_and_without_yes_nothing_is_touched(brook):
     done = brook.run()
     assert done.code == 2
     assert "no terminal to ask on" in done.err
-    assert not brook.yard.proxy.counts.keys() & {"GetRecords", "SendMessageBatch", "TagQueue"}
+    assert f"to do: enqueue 1 stream record again in {brook.yard.names.main}\n" in done.err
+    assert not brook.yard.proxy.counts.keys() & {"SendMessageBatch", "TagQueue"}
+    assert not (brook.yard.project.folder / ".fifo").exists()
 
 
 def test_another_maintenance_operation_is_minded(brook):
@@ -372,8 +375,10 @@ def test_a_person_is_asked_and_told_what_it_does_to_order(brook):
     brook.put(2)
     where = ("--endpoint-url", brook.yard.proxy.endpoint)
     folder = brook.yard.project.folder
-    with shown("replay", "--fresh", *where, folder=folder, columns=200, env=ENV) as screen:
+    with shown("replay", "--fresh", *where, folder=folder, columns=80, env=ENV) as screen:
         screen.until("Go ahead? [y/N]")
+        numbers = [line.split()[-1] for line in screen.text.splitlines() if "sequence number" in line]
+        assert numbers == [one["dynamodb"]["SequenceNumber"] for one in brook.records()]
         assert f"enqueue 2 stream records again in {brook.yard.names.main}" in screen.text
         assert "Order:" in screen.text
         assert "the API may see repeats" in screen.text
@@ -554,6 +559,13 @@ def _hidden_briefly(request: Any) -> bytes:
     if request.action != "ReceiveMessage":
         return bytes(request.body)
     return json.dumps({**request.json(), "VisibilityTimeout": 1}).encode()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in this process need not wait for the embedded stack as for AWS (see brisk.py)."""
+    monkeypatch.setattr(reader, "READ_PAUSE", 0.01)
+    monkeypatch.setattr(looking, "_WAIT_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")

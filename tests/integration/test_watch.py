@@ -306,6 +306,21 @@ def test_depth_watch_ends_when_its_reader_has_gone(line: Line) -> None:
     assert running.process.returncode == 0
 
 
+def test_depth_watch_in_a_pipe_outlives_a_lost_connection(line: Line, proxy: Proxy) -> None:
+    running = line.project.start("depth", "--watch", "-o", "jsonl", endpoint=proxy.endpoint)
+    out, err = running.process.stdout, running.process.stderr
+    assert out is not None
+    assert err is not None
+    out.readline()
+    proxy.rule = lambda request: Drop()
+    assert "AWS could not be reached" in err.readline()
+    line.send(3)
+    proxy.rule = forward_all
+
+    assert err.readline() == "AWS answers again\n"
+    assert json.loads(out.readline())["queues"]["main"]["visible"] == 3
+
+
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_on_a_terminal_that_cannot_be_drawn_on_it_prints_lines(line: Line, term: str) -> None:
     line.send(1)

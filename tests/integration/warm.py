@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 from typing import Any
 
@@ -26,3 +27,6 @@ setattr(JSONFileLoader, "load_file", lambda self, path: _load_once(path))  # noq
 _aws: Any = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
 for _service in SERVICES:
     _aws.client(_service)
+# What is imported stays: a fork need not look through it for garbage, which would copy its pages besides.
+gc.collect()
+gc.freeze()

@@ -192,8 +192,8 @@ def crash_everywhere(
     """Run a command killed at its n-th request, run it again, and check; for every n there is.
 
     ``at`` says which requests count. ``after``: killed when the request took effect but before the answer
-    comes. ``codes`` are the exit codes that the second run may have. Returns how many requests an unharmed
-    run makes, at least. Cases run beside each other, each with queues of its own.
+    comes. ``codes`` are the exit codes that the second run may have. Returns how many requests it was
+    killed at. Cases run beside each other, each with queues of its own.
     """
 
     def crash(number: int) -> bool:
@@ -216,11 +216,11 @@ def crash_everywhere(
                 raise AssertionError(f"killed at request {number}, after={after}: {error}") from error
             return True
 
-    number = 1
+    killed: list[bool] = []
     with ThreadPoolExecutor(at_once) as pool:
-        while all(pool.map(crash, range(number, number + at_once))):
-            number += at_once
-    return number
+        while all(killed):
+            killed += pool.map(crash, range(len(killed) + 1, len(killed) + 1 + at_once))
+    return sum(killed)
 
 
 def to_sqs(request: Request) -> bool:

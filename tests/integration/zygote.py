@@ -64,14 +64,27 @@ class Running:
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 60.0) -> Forked:
-        """Return what the run left, once it ends; the code of a killed one is minus the signal."""
+    def finish(self, timeout: float = 60.0) -> None:
+        """Wait until the run ends."""
         if not self._ended.wait(timeout):
             raise AssertionError(f"{' '.join(self._args)} did not end; so far: {self._err.read_text()}")
+
+    def wait(self, timeout: float = 60.0) -> Forked:
+        """Return what the run left, once it ends; the code of a killed one is minus the signal."""
+        self.finish(timeout)
         ran = Forked(self._args, self._code, self._out.read_text(), self._err.read_text(), self._peak_kib)
         self._out.unlink()
         self._err.unlink()
         return ran
+
+    @property
+    def over(self) -> bool:
+        return self._ended.is_set()
+
+    def code(self, timeout: float = 60.0) -> int:
+        """Return the exit code of a run on a terminal, once it ends; of a killed one minus the signal."""
+        assert self._ended.wait(timeout), f"{' '.join(self._args)} did not end"
+        return self._code
 
     def begun(self, pid: int) -> None:
         self._pid = pid
@@ -100,8 +113,10 @@ class Zygote:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def start(self, folder: Path, args: Sequence[str], env: Mapping[str, str]) -> Running:
-        """Run a command line in a folder, in the background."""
+    def start(
+        self, folder: Path, args: Sequence[str], env: Mapping[str, str], *, terminal: str = ""
+    ) -> Running:
+        """Run a command line in a folder, in the background; with a terminal's path on that, in a session."""
         with self._lock:
             self._number += 1
             number = self._number
@@ -114,6 +129,7 @@ class Zygote:
                 "env": clean_environment(env),
                 "out": str(out),
                 "err": str(err),
+                "terminal": terminal,
             }
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(order) + "\n")
@@ -178,13 +194,18 @@ def _become(order: dict[str, Any]) -> None:
         os.chdir(order["folder"])
         os.environ.clear()
         os.environ.update(order["env"])
+        if order["terminal"]:
+            os.setsid()  # the terminal that is opened next becomes this session's
+        write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         for descriptor, path, flags in (
-            (0, os.devnull, os.O_RDONLY),
-            (1, order["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
-            (2, order["err"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+            (0, order["terminal"] or os.devnull, os.O_RDWR if order["terminal"] else os.O_RDONLY),
+            (1, order["terminal"] or order["out"], os.O_RDWR if order["terminal"] else write),
+            (2, order["terminal"] or order["err"], os.O_RDWR if order["terminal"] else write),
         ):
             opened = os.open(path, flags, 0o600)
             os.dup2(opened, descriptor)
+            if opened > 2:
+                os.close(opened)
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
         from fifo_cli.cli.app import main
 

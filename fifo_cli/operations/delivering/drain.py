@@ -165,7 +165,10 @@ def drain_by_function(
         for outcome in news:
             announce(outcome)
         if answer.get("complaint"):
-            complaint = AwsError(f"{names.function('worker')} ended early: {answer['complaint']}")
+            complaint = AwsError(
+                f"{names.function('worker')} ended early: {answer['complaint']}",
+                hint="`fifo-cli logs worker --since 15m` tells more",
+            )
         if complaint or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
     return DrainResult(tuple(outcomes), _remaining(main, complaint), complaint)
@@ -218,7 +221,10 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
     try:
         report: Any = json.loads(payload)
     except ValueError:
-        raise AwsError(f"{name} answered {payload[:200]!r}, which is no report") from None
+        raise AwsError(
+            f"{name} answered {payload[:200]!r}, which is no report",
+            hint="`fifo-cli plan` tells whether its code is what is here",
+        ) from None
     if answer.get("FunctionError") or not isinstance(report, dict) or "results" not in report:
         said = report.get("errorMessage", report) if isinstance(report, dict) else report
         raise AwsError(f"{name} failed: {said}", hint="`fifo-cli logs worker --since 15m` tells more")
@@ -250,7 +256,10 @@ def _explained(error: BaseException | None, redact: Callable[[str], str]) -> Fif
                 hint="`fifo-cli keys list` shows what is missing, `fifo-cli keys set NAME` sets it",
             )
         case _:
-            return AwsError(redact(f"the run ended early: {type(error).__name__}: {error}"))
+            return AwsError(
+                redact(f"the run ended early: {type(error).__name__}: {error}"),
+                hint="nothing is lost: look with `fifo-cli status`, and drain again",
+            )
 
 
 def _remaining(main: Queue, complaint: FifoError | None) -> int | None:

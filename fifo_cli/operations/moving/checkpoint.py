@@ -170,5 +170,8 @@ def _begin(path: Path, descriptor: int, salt: str) -> None:
         write_all(descriptor, f"fifo-cli load 1 {salt}\n".encode())
         os.fsync(descriptor)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; nothing was touched") from error
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}; nothing was touched",
+            hint="make room: it notes what was loaded, so that nothing is loaded twice",
+        ) from error
     sync_folder(path)

@@ -25,7 +25,7 @@ from fifo_cli.model.message import Message
 from fifo_cli.model.results import Document, Single
 from fifo_cli.operations.delivering.peek import SAFE_RECEIVES, VISIBILITY_SECONDS, peek
 from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.files import DiskSet, DumpStream, FileError, new_file, open_dump
+from fifo_cli.operations.moving.files import DiskSet, DumpStream, FileError, new_file, open_dump, said
 from fifo_cli.operations.moving.ports import Taken, Target
 from fifo_cli.operations.moving.queue_source import QueueSource
 from fifo_cli.operations.moving.redrive import describe
@@ -271,7 +271,10 @@ def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> No
     except (OSError, ValueError) as error:
         if path is not None:
             raise
-        raise FileError(f"stdout cannot be written ({error}); every message is still in the queue") from error
+        raise FileError(
+            f"stdout cannot be written: {said(error)}; every message is still in the queue",
+            hint="make room, or name a file in place of `-`",
+        ) from error
 
 
 def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:

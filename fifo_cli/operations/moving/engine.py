@@ -18,7 +18,7 @@ from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.operations.moving.acts import Act, Keep, Refusals, Send, Settle, Take
 from fifo_cli.operations.moving.hand import Hand
 from fifo_cli.operations.moving.ports import Refusal, Source, Taken, Target
-from fifo_cli.operations.moving.report import MoveOptions, MoveReport, time_left
+from fifo_cli.operations.moving.report import MoveOptions, MoveReport, Pace
 
 # Calls that fail as a whole were repeated by botocore already; so many rounds without any progress end it.
 ROUNDS_MAX: Final = 3
@@ -75,11 +75,12 @@ class _Engine:
         self._rounds = 0
         self._resume_at = -math.inf
         self._told_at = -math.inf
+        self._spilled: list[Taken] = []  # taken, but not in hand because of a defect; tails first
 
     def perform(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> MoveReport:
         """Run the workers, then give back what is left."""
         self._clock, self._sleep = clock, sleep
-        self._started = clock()
+        self._pace = Pace(clock())
         threads = [
             threading.Thread(target=self._work, name=f"move-{number}", daemon=True)
             for number in range(1, self._options.workers)
@@ -92,8 +93,11 @@ class _Engine:
             self._broken = True
             for thread in threads:
                 thread.join()
-            if left := self._hand.remaining():
-                self._source.give_back(left)
+            left = self._hand.remaining()
+            in_hand = {one.message.message_id for one in left}
+            spilled = [one for one in self._spilled if one.message.message_id not in in_hand]
+            if spilled or left:
+                self._source.give_back([*spilled, *left])
         return self._hand.report
 
     def _work(self) -> None:
@@ -159,7 +163,11 @@ class _Engine:
             return
         with self._changed:
             self._rounds = 0
-            self._hand.taken(act, batch, asked_at=asked_at, exhausted=exhausted)
+            try:
+                self._hand.taken(act, batch, asked_at=asked_at, exhausted=exhausted)
+            except Exception:
+                self._spilled = [*reversed(batch), *self._spilled]
+                raise
 
     def _send(self, act: Send) -> None:
         taken = [item.taken for item in act.items]
@@ -222,15 +230,8 @@ class _Engine:
         if now - self._told_at < _PROGRESS_EVERY:
             return
         self._told_at = now
-        moved = self._hand.report.moved
         total = self._options.total if self._options.count is None else self._options.count
-        rate = moved / max(now - self._started, 0.001)
-        text = (
-            f"{moved:,}" + (f" of {total:,}" if total and total >= moved else "") + f" moved, {rate:,.0f}/s"
-        )
-        if total and total > moved and rate:
-            text += f", {time_left((total - moved) / rate)} left"
-        self._listener(Progressed(text))
+        self._listener(Progressed(self._pace.tell(now, self._hand.report.moved, total)))
 
 
 def _refusals(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fifo_cli.aws.gateway import Patience
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import NotDeployedError
-from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.events import Event, Listener, Warned, silent
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.settings import Settings
-from fifo_cli.operations.provisioning.flow import flow_state, pause, resume
+from fifo_cli.operations.provisioning.flow import STREAM_FORGETS, flow_state, pause, resume
 from fifo_cli.operations.provisioning.inventory import gateways
 
 
@@ -41,14 +41,19 @@ class PipelineFlow:
     def pause(self) -> None:
         """Pause both, and wait until nothing is in flight, or until that takes too long."""
         try:
-            pause(self.aws, self.settings, "all", wait=True, listener=self.listener)
+            pause(self.aws, self.settings, "all", wait=True, listener=self._tell)
         except NotDeployedError:
             if self._is_fed():
                 raise
 
+    def _tell(self, event: Event) -> None:
+        """Pass on all but the word of what becomes of a long pause: the rebuild resumes by itself."""
+        if not (isinstance(event, Warned) and event.text.startswith(STREAM_FORGETS)):
+            self.listener(event)
+
     def resume(self, role: FunctionRole) -> None:
         """Feed a function again."""
-        resume(self.aws, self.settings, role, listener=self.listener)
+        resume(self.aws, self.settings, role, finishes_rebuild=True, listener=self.listener)
 
     def _is_fed(self) -> bool:
         """Say whether there is anything that feeds a function of this pipeline."""

@@ -136,7 +136,10 @@ class DumpFile:
 
 
 class DumpStream:
-    """A stream that messages are moved to, stdout: flushed before the message leaves its queue."""
+    """A stream that messages are moved to: in the file, or in the pipe, before a message leaves its queue.
+
+    See ``keeps_what_it_gets``.
+    """
 
     batch_max: Final = _BATCH_MAX
     bytes_max: Final = _BATCH_BYTES_MAX
@@ -146,6 +149,7 @@ class DumpStream:
         self.written = 0
         self._stream = stream
         self._name = name
+        self._is_file = keeps_what_it_gets(stream)
         self._seen = DiskSet()
         self._lock = threading.Lock()
 
@@ -153,16 +157,20 @@ class DumpStream:
         return len(message.body) + 1
 
     def send(self, taken: Sequence[Taken]) -> list[Refusal]:
-        """Write and flush what was not written before; raises FileError if the reader has gone."""
+        """Write and, into a file, fsync what was not written before; raises FileError."""
         with self._lock:
             news = {identity(one.message): to_line(one.message) for one in taken}
             news = {digest: line for digest, line in news.items() if digest not in self._seen}
             try:
                 self._stream.write(b"".join(news.values()))
                 self._stream.flush()
+                if self._is_file:
+                    os.fsync(self._stream.fileno())
             except (OSError, ValueError) as error:
                 raise FileError(
-                    f"{self._name} cannot be written ({error}); what was not written is still in the queue"
+                    f"{self._name} cannot be written: {said(error)};"
+                    " what was not written is still in the queue",
+                    hint="make room, and run the command again with a file's name: it continues the file",
                 ) from error
             for digest in news:
                 self._seen.add(digest)
@@ -207,7 +215,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}.", suffix=".part")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}; nothing was touched",
+            hint="name a file in a folder that exists and that you may write",
+        ) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             try:
@@ -229,6 +240,27 @@ def refuse_existing(path: Path) -> None:
             f"{path} exists already, and nothing is written over it; nothing was touched",
             hint="name another file; only `dump --move` continues an existing one",
         )
+
+
+def keeps_what_it_gets(stream: BinaryIO) -> bool:
+    """Say whether stdout is a regular file, which keeps what is written; a pipe's reader may or may not.
+
+    Raises UsageError for what surely keeps nothing: a terminal, or another device.
+    """
+    mode = os.fstat(stream.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return True
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return False
+    raise UsageError(
+        "stdout is a terminal or a device, and would not keep the messages; nothing was touched",
+        hint="name a file instead of `-`, or send stdout to one",
+    )
+
+
+def said(error: Exception) -> str:
+    """Return the reason of an error of the operating system, without its number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def lock_file(descriptor: int, path: Path) -> None:

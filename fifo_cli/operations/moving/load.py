@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import math
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ from fifo_cli.operations.moving.checkpoint import (
     peek_checkpoint,
 )
 from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.files import DiskSet
+from fifo_cli.operations.moving.files import DiskSet, said
 from fifo_cli.operations.moving.ports import Refusal, Taken
 from fifo_cli.operations.moving.queue_target import Pack, QueueTarget
 from fifo_cli.operations.moving.report import MoveOptions, MoveReport
@@ -43,11 +44,15 @@ _SHOWN_MAX: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file whose lines are all good: ``total``, of which ``already`` were loaded; ``shown``, the first."""
+    """A file whose lines are all good: ``total``, of which ``already`` were loaded; ``shown``, the first.
+
+    ``repeated`` of them are equal to an earlier one: they are sent as well.
+    """
 
     total: int
     already: int
     shown: tuple[Message, ...]
+    repeated: int = 0
 
     @property
     def new(self) -> int:
@@ -88,6 +93,7 @@ class LoadPreview(Single):
             "already_loaded": self.checked.already,
             "failed": 0,
             "new": self.checked.new,
+            "repeated": self.checked.repeated,
             "behind": self.behind,
             "messages": [message.document() for message in self.checked.shown],
         }
@@ -107,12 +113,21 @@ class Lines:
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """Yield line numbers and lines, from the beginning, without the empty ones."""
         self.stream.seek(0)
-        for number, line in enumerate(iter(lambda: self.stream.readline(LINE_BYTES_MAX), b""), 1):
+        for number, line in enumerate(iter(self._next, b""), 1):
             if line.strip():
                 yield number, line
 
+    def _next(self) -> bytes:
+        """Read a line; of one that is too long, only the beginning."""
+        line = rest = self.stream.readline(LINE_BYTES_MAX)
+        while len(rest) == LINE_BYTES_MAX and not rest.endswith(b"\n"):
+            rest = self.stream.readline(LINE_BYTES_MAX)
+        return line
+
     def read(self, line: bytes) -> Message:
         """Read one line; raises LineError."""
+        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
+            raise LineError(f"it is longer than {LINE_BYTES_MAX:,} bytes")
         return from_line(line, queue=self.queue, bytes_max=self.bytes_max)
 
 
@@ -126,21 +141,28 @@ def open_lines(
     """
     if path is None:
         if stdin is None:
-            raise UsageError("stdin is closed, so there is nothing to load")
+            raise UsageError("stdin is closed, so there is nothing to load", hint="name a file")
         with tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY) as spool:
             shutil.copyfileobj(stdin, spool)
             yield Lines(spool, "stdin", None, queue, arn, bytes_max)
         return
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise UsageError(
+                f"{path} is no regular file: what is loaded could not be noted beside it; nothing was sent",
+                hint="name a file, or feed it to stdin: `fifo-cli load - --yes`",
+            )
         stream = path.open("rb")
         stream.seek(0)
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read: {error.strerror}; nothing was sent",
+            f"{path} cannot be read: {said(error)}; nothing was sent",
             hint="check the name; `-` reads stdin",
         ) from error
     with stream:
-        yield Lines(stream, str(path), path, queue, arn, bytes_max)
+        # Under another name, such as /dev/stdin, it is the same file, with the same checkpoint.
+        yield Lines(stream, str(path), path.resolve(), queue, arn, bytes_max)
 
 
 def check(lines: Lines) -> Checked:
@@ -170,7 +192,7 @@ def check(lines: Lines) -> Checked:
             problems,
             hint="mend these lines and run it again; a line is a message as `peek -o jsonl` prints it",
         )
-    return Checked(total, already, tuple(shown))
+    return Checked(total, already, tuple(shown), keys.repeated)
 
 
 def load(
@@ -282,6 +304,7 @@ class _Keys:
     """A digest for every line of a file and the queue it goes to; equal lines are told apart by counting."""
 
     def __init__(self, arn: str) -> None:
+        self.repeated = 0
         self._arn = arn
         self._seen = DiskSet()
 
@@ -289,6 +312,7 @@ class _Keys:
         """Return the next line's digest: the same in every run over the same lines."""
         digest = identity(message, salt=self._arn)
         times = self._seen.add(digest)
+        self.repeated += times > 1
         return digest if times == 1 else hashlib.sha256(f"{digest} {times}".encode()).hexdigest()
 
     def close(self) -> None:

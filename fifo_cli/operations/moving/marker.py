@@ -126,7 +126,7 @@ def refuse_during_rebuild(tags: QueueTags) -> None:
     """
     text = tags.read().tags.get(REBUILD_TAG)
     if text is not None:
-        raise BusyError(_unfinished(tags.queue.name, text), hint=_FINISHES)
+        raise BusyError(unfinished(tags.queue.name, text), hint=FINISHES)
 
 
 class Marker:
@@ -153,8 +153,8 @@ class Marker:
         """Take the marker and return when, by the service's clock; raises BusyError if another has it."""
         seen = self._tags.read()
         if REBUILD_TAG in seen.tags and not finishes_rebuild:
-            hint = f"{_FINISHES}; --force goes on all the same"
-            self._refuse(_unfinished(self._tags.queue.name, seen.tags[REBUILD_TAG]), hint=hint, force=force)
+            hint = f"{FINISHES}; --force goes on all the same"
+            self._refuse(unfinished(self._tags.queue.name, seen.tags[REBUILD_TAG]), hint=hint, force=force)
         if (text := seen.tags.get(MAINTENANCE_TAG)) is not None:
             self._check(text, seen.at, force=force)
         self._write(seen.at, since=seen.at)
@@ -212,10 +212,11 @@ _LATER: Final = (
 )
 
 
-_FINISHES: Final = "`fifo-cli redrive --in-order` finishes it"
+FINISHES: Final = "`fifo-cli redrive --in-order` finishes it"
 
 
-def _unfinished(name: str, text: str) -> str:
+def unfinished(name: str, text: str) -> str:
+    """Say that the rebuild of a queue is unfinished; ``text`` is its tag's value."""
     return f"{name}: an in-order redrive is unfinished ({text})"
 
 

@@ -20,7 +20,7 @@ from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import Names
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.marker import maintenance
+from fifo_cli.operations.moving.marker import maintenance, refuse_during_rebuild
 from fifo_cli.operations.moving.ports import Taken
 from fifo_cli.operations.moving.queue_source import QueueSource
 from fifo_cli.operations.moving.queue_target import QueueTarget
@@ -36,10 +36,10 @@ _WORKERS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class ParkResult:
-    """The messages that were parked, as they were in main; ``concerns`` and a shortfall make it exit 1."""
+    """The messages that were parked, as they were in main; any of ``concerns`` makes it exit 1."""
 
     messages: tuple[Message, ...]
-    asked: int
+    notes: tuple[str, ...] = ()
     concerns: tuple[str, ...] = ()
     complaint: FifoError | None = None
 
@@ -78,7 +78,17 @@ class Park:
     def preview(self, *, force: bool = False) -> ParkResult:
         """Return what would be parked, by looking at main (see peek)."""
         seen = peek(self.main, count=self.count, group=self.group, force=force)
-        return ParkResult(seen.messages, self.count)
+        notes, _ = self._shortfall(len(seen.messages))
+        return ParkResult(seen.messages, (seen.note,) if seen.note else notes)
+
+    def nothing(self, *, force: bool = False) -> ParkResult:
+        """Return what parking from an empty main comes to.
+
+        Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
+        """
+        if not force:
+            refuse_during_rebuild(QueueTags(self.aws, self.main))
+        return ParkResult((), *self._shortfall(0))
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> ParkResult:
         """Park; raises BusyError if another maintenance operation holds the pipeline."""
@@ -98,13 +108,20 @@ class Park:
                 listener=self.listener,
                 stopped=stopped,
             )
-        concerns = describe(report)
-        missing = self.count - len(parked)
-        if missing > 0 and not (report.stopped or report.complaint or report.failed):
-            where = f"group {self.group}" if self.group is not None else self.main.name
-            held = f"; {source.given_up} in another's hands or not visible" if source.given_up else ""
-            concerns.append(f"asked for {self.count}, found {len(parked)} in {where}{held}")
-        return ParkResult(tuple(parked), self.count, tuple(concerns), report.complaint)
+        if report.stopped or report.complaint or report.failed:
+            return ParkResult(tuple(parked), (), tuple(describe(report)), report.complaint)
+        notes, concerns = self._shortfall(len(parked), source.given_up)
+        return ParkResult(tuple(parked), notes, (*describe(report), *concerns))
+
+    def _shortfall(self, found: int, given_up: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return notes and concerns on fewer messages than asked for; that main is empty is no concern."""
+        if found >= self.count:
+            return (), ()
+        if not (found or given_up or self.group is not None):
+            return (f"nothing to park: {self.main.name} is empty",), ()
+        where = f"group {self.group}" if self.group is not None else self.main.name
+        held = f"; {given_up} in another's hands or not visible" if given_up else ""
+        return (), (f"asked for {self.count}, found {found} in {where}{held}",)
 
     def _pack(self, taken: Taken) -> Parcel:
         message = taken.message

@@ -14,7 +14,7 @@ from fifo_cli.aws.whole_queue import feeders, purge_queue
 from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.results import Document, Single
-from fifo_cli.operations.moving.dump import DumpResult
+from fifo_cli.operations.moving.dump import DumpPreview, DumpResult
 
 # PurgeQueue takes so long, and may be called again only then (SQS API Reference, PurgeQueue).
 PURGE_SECONDS: Final = 60.0
@@ -40,6 +40,19 @@ class PurgeResult(Single):
 
     def document(self) -> Document:
         return {"purged": self.purged, "backup": self.backup}
+
+
+@dataclass(frozen=True, slots=True)
+class PurgePreview(Single):
+    """What a purge would delete, and where it would save it; see DumpPreview."""
+
+    seen: DumpPreview
+    backup: str | None
+
+    def document(self) -> Document:
+        document = self.seen.document()
+        del document["written"]
+        return {**document, "purged": 0, "backup": self.backup}
 
 
 def backed_up(dumped: DumpResult, backup: Path) -> PurgeResult:

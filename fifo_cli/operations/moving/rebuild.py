@@ -54,7 +54,7 @@ _PREVIEW_MAX: Final = 1_000
 
 AGAIN: Final = (
     "run `fifo-cli redrive --in-order` again: it finishes this, and resumes what ran before; until then"
-    " worker and enqueuer stay paused"
+    " worker and enqueuer stay paused, and the stream keeps new records for 24 hours"
 )
 
 
@@ -217,6 +217,13 @@ class Rebuild:
                 self.listener(Noted(f"finishing an earlier rebuild of {self.main.name} ({unfinished})"))
                 state = replace(State.parse(unfinished), phase="gather")
             return self._perform(tags, state, stopped, resumed=unfinished is not None)
+
+    def nothing(self) -> RebuildResult | None:
+        """Return what a rebuild comes to if nothing is there to put in order; None if there may be."""
+        if any(self.counts()) or REBUILD_TAG in QueueTags(self.aws, self.main).read().tags:
+            return None
+        told = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
+        return RebuildResult(0, 0, remaining=0, notes=(told,))
 
     def unfinished(self) -> RebuildResult:
         """Say where the messages are after an UnfinishedError."""

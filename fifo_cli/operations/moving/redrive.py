@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,14 +15,14 @@ from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.marker import maintenance
+from fifo_cli.operations.moving.marker import maintenance, refuse_during_rebuild
 from fifo_cli.operations.moving.native import redrive_natively
 from fifo_cli.operations.moving.ports import Taken
 from fifo_cli.operations.moving.queue_source import QueueSource
@@ -33,7 +33,8 @@ from fifo_cli.operations.moving.selection import Selection
 # Below this our own engine needs some two minutes at most, keeps an exact account, and a Ctrl-C ends it
 # exactly; above it, the service moves them without this machine and its network (docs/moving.md).
 NATIVE_FROM: Final = 50_000
-_NO_TASKS: Final = "this service knows no message move tasks: moving by our own engine instead"
+_NO_TASKS: Final = "this service knows no message move tasks"
+_OURS: Final = "moving by our own engine instead"
 _PREVIEW_MAX: Final = 10_000
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
@@ -176,8 +177,17 @@ class Redrive:
             skipped=len(seen.messages) - len(matching),
             remaining=total,
             behind=behind,
-            truncated=seen.truncated,
+            truncated=seen.truncated and (self.options.count is None or len(matching) < self.options.count),
         )
+
+    def nothing(self, *, force: bool = False) -> RedriveResult:
+        """Return what a redrive of an empty DLQ comes to.
+
+        Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
+        """
+        if not force:
+            refuse_during_rebuild(QueueTags(self.aws, self.main))
+        return RedriveResult("client", 0, 0, 0, 0, concerns=tuple(_not_found(self.options.ids)))
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> RedriveResult:
         """Move the messages; raises BusyError if another maintenance operation holds the pipeline.
@@ -202,7 +212,7 @@ class Redrive:
             try:
                 return self._natively(stopped)
             except UnknownCallError:
-                self.listener(Noted(_NO_TASKS))
+                self._fall_back()
         return self._by_client(total, began, stopped)
 
     def _check_engine(self) -> None:
@@ -216,7 +226,7 @@ class Redrive:
     def _engine(self, total: int) -> Engine:
         """Choose the engine; raises UsageError for what the one asked for cannot do.
 
-        Where SQS is not AWS's, the call may be unknown: then ours moves them.
+        Where SQS is not AWS's, the call may be unknown: then ours moves them, unless asked otherwise.
         """
         options = self.options
         if options.engine is Engine.CLIENT:
@@ -227,13 +237,13 @@ class Redrive:
             self._tasks.latest()
             sources = self.dlq.dead_letter_sources()
         except UnknownCallError:
-            self.listener(Noted(_NO_TASKS))
+            self._fall_back()
             return Engine.CLIENT
         except FifoError as error:
             if options.engine is Engine.NATIVE:
                 raise
             # Whoever may not look at move tasks may still receive, send and delete.
-            self.listener(Noted(f"{error.message}; moving by our own engine instead"))
+            self.listener(Noted(f"{error.message}; {_OURS}"))
             return Engine.CLIENT
         if sources == [self.main.name]:
             return Engine.NATIVE
@@ -244,6 +254,15 @@ class Redrive:
             f" task would take everything in it to {self.main.name}",
             hint="use --engine client, which moves only what came from this pipeline",
         )
+
+    def _fall_back(self) -> None:
+        """Go on with our own engine; raises AwsError if SQS's was asked for by name."""
+        if self.options.engine is Engine.NATIVE:
+            raise AwsError(
+                f"{_NO_TASKS}; nothing was moved",
+                hint="use --engine client, or auto, which finds out by itself",
+            )
+        self.listener(Noted(f"{_NO_TASKS}: {_OURS}"))
 
     def _natively(self, stopped: Callable[[], bool]) -> RedriveResult:
         outcome = redrive_natively(self._tasks, self.main.arn, listener=self.listener, stopped=stopped)
@@ -356,9 +375,7 @@ def _unfinished(
     ``counted`` is what must be there still by SQS's counts at the start and at the end, the lower of both:
     counts lag behind.
     """
-    concerns = []
-    if sought:
-        concerns.append(f"not found: {', '.join(sorted(sought))}")
+    concerns = _not_found(sought)
     if selection.failures:
         concerns.append(f"the filter failed on {selection.failures} messages, which stay")
     stay = report.skipped + report.failed + report.unsettled
@@ -373,6 +390,11 @@ def _unfinished(
             f"{unseen} could not be seen: SQS gives out ten of a group at most while those stay in it"
         )
     return concerns
+
+
+def _not_found(ids: Iterable[str]) -> list[str]:
+    missing = ", ".join(sorted(ids))
+    return [f"not found: {missing}"] if missing else []
 
 
 def _remaining(queue: Queue) -> int | None:

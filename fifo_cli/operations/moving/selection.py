@@ -39,7 +39,7 @@ class Selection:
             return True
         try:
             return is_true(self._compiled.search(message.filtered_document()))
-        except jmespath.exceptions.JMESPathError:
+        except Exception:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
             self.failures += 1
             return False
 

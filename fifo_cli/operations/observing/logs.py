@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
-from fifo_cli.errors import ExitCode
+from fifo_cli.errors import ExitCode, FifoError
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document
 from fifo_cli.model.times import from_epoch_ms, iso
+from fifo_cli.operations.observing.patience import Patience
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -98,9 +99,13 @@ def follow(
     wait: Wait | None = None,
     listener: Listener = silent,
 ) -> LogsResult:
-    """Return the same and go on with what comes, until ``stop`` is set; ``wait`` sleeps for seconds."""
+    """Return the same and go on with what comes, until ``stop`` is set; ``wait`` sleeps for seconds.
+
+    Once AWS has answered, a lost connection is told and waited out. Raises while the lines are read what
+    will not pass by itself (credentials, permissions), and any failure before the first answer.
+    """
     tail = Tail(aws, names, functions=functions, since=since, text=text, listener=listener)
-    return LogsResult(_followed(tail, stop, wait or stop.wait))
+    return LogsResult(_followed(tail, stop, wait or stop.wait, Patience(POLL, listener)))
 
 
 def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
@@ -201,7 +206,14 @@ class Tail:
         self._listener = silent  # once is enough to hear of a group that does not exist
 
 
-def _followed(tail: Tail, stop: threading.Event, wait: Wait) -> Iterator[LogLine]:
+def _followed(tail: Tail, stop: threading.Event, wait: Wait, patience: Patience) -> Iterator[LogLine]:
     while not stop.is_set():
-        yield from tail.poll()
-        wait(POLL.total_seconds())
+        try:
+            for line in tail.poll():
+                patience.answered()
+                yield line
+        except FifoError as error:
+            wait(patience.failed(error))
+        else:
+            patience.answered()
+            wait(POLL.total_seconds())

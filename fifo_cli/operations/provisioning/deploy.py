@@ -116,7 +116,10 @@ def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) ->
         )
     reasons = ownership_refusal(wanted, found, pipeline, adopt=adopt)
     if reasons:
-        raise UsageError("; ".join(reasons))
+        raise UsageError(
+            "; ".join(reasons),
+            hint="somebody made it meanwhile: look with `fifo-cli plan`, and deploy again",
+        )
     diff = differences(wanted, found)
     if diff:
         gate.update(wanted, found, Change("update", wanted.kind, wanted.name, diff).changed)

@@ -17,6 +17,7 @@ from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resource
 from fifo_cli.operations.provisioning.applying import Work, one_at_a_time, sleep_unless
 from fifo_cli.operations.provisioning.deploy import depths
 from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe_pipeline
+from fifo_cli.operations.provisioning.plan import unfinished_rebuild
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -56,13 +57,16 @@ def destroy(
     plan = make_destroy_plan(wanted, found, pipeline=name, keep=keep)
     order = removal_levels(plan.changes, wanted)
     plan = replace(plan, changes=tuple(change for level in order for change in level))
+    rebuild = unfinished_rebuild(found, settings)
+    plan = replace(plan, warnings=(*plan.warnings, *([rebuild] if rebuild and plan.changes else [])))
     for warning in plan.warnings:
         listener(Warned(warning))
     if not plan.changes:
         place = f"account {aws.place.account}, region {aws.place.region}"
         listener(Noted(f"there is nothing of {name} to delete in {place}"))
     elif not dry_run:
-        confirm(plan, [text for change in plan.changes if (text := held(found[change.key]))])
+        data = [text for change in plan.changes if (text := held(found[change.key]))]
+        confirm(plan, [rebuild, *data] if rebuild and data else data)
         work.carry_out(order, lambda change: gates.by_kind[change.kind].delete(found[change.key]))
     return plan
 

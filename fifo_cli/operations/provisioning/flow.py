@@ -13,12 +13,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fifo_cli.aws.gateway import Patience, Pending, TimedOut
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
 from fifo_cli.errors import ExitCode, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found, Key
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import format_duration, iso
+from fifo_cli.operations.moving.marker import refuse_during_rebuild
 from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe, telling_place
 
 if TYPE_CHECKING:
@@ -65,6 +68,10 @@ class _Feeds:
         return "running" if any(one.facts["enabled"] for one in self.schedules) else "paused"
 
 
+# Said of every pause; whoever resumes a moment later by itself may leave it out.
+STREAM_FORGETS: Final = "the stream keeps a record for 24 hours only"
+
+
 def pause(
     aws: Aws,
     settings: Settings,
@@ -94,13 +101,21 @@ def resume(
     settings: Settings,
     part: Part = "all",
     *,
+    finishes_rebuild: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> FlowState:
-    """Feed a function, or both, again. Raises NotDeployedError if there is nothing to resume."""
+    """Feed a function, or both, again.
+
+    Raises NotDeployedError if there is nothing to resume, and BusyError while an in-order rebuild is
+    unfinished (but for ``finishes_rebuild``): main lacks the heads of its groups, and what the enqueuer
+    added would come before them.
+    """
     gates = gateways(aws, settings, patience=Patience(listener, sleep, clock))
     with telling_place(aws):
+        if not finishes_rebuild:
+            refuse_during_rebuild(QueueTags(aws, Queue(aws, Names(settings.pipeline.name), "main")))
         return _switch(gates, settings, part, listener, enabled=True)
 
 
@@ -174,10 +189,7 @@ def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> 
     if "enqueuer" in _roles(part):
         until = iso(now + STREAM_RETENTION)
         listener(
-            Warned(
-                "the stream keeps a record for 24 hours only: resume the enqueuer before"
-                f" {until}, or what was written first is lost"
-            )
+            Warned(f"{STREAM_FORGETS}: resume the enqueuer before {until}, or what was written first is lost")
         )
     if "worker" in _roles(part):
         kept = format_duration(settings.queue.retention)

@@ -109,13 +109,15 @@ def init(folder: Path, *, name: str | None = None) -> InitResult:
             file.write(text)
     except FileExistsError:
         if not folder.is_dir():
-            raise UsageError(f"{folder} is not a folder") from None
+            raise UsageError(f"{folder} is not a folder", hint="name a folder: `fifo-cli init DIR`") from None
         raise UsageError(
             f"{path} exists already; nothing was changed",
             hint="edit it, or give another folder: `fifo-cli init DIR`",
         ) from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", hint="give a folder that can: `fifo-cli init DIR`"
+        ) from None
     return InitResult(path)
 
 

@@ -71,7 +71,7 @@ def gateways(
     tables = TableAdmin(dynamodb, patience)
     queues = QueueAdmin(sqs, patience)
     functions = FunctionAdmin(client, zips, patience)
-    mappings = MappingAdmin(client, dynamodb, settings.table.name, patience)
+    mappings = MappingAdmin(client, dynamodb, settings.table.name, patience, worker)
     rules = RuleAdmin(events, client, worker)
     schedules = ScheduleAdmin(scheduler, patience)
     alarms = AlarmAdmin(cloudwatch)

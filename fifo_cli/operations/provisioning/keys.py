@@ -87,7 +87,8 @@ def check_value(settings: Settings, name: str, value: str) -> None:
         )
     if "{{" in value:
         raise UsageError(
-            f"the value for {name} contains {{{{, which Parameter Store refuses; nothing was set"
+            f"the value for {name} contains {{{{, which Parameter Store refuses; nothing was set",
+            hint="ask the API's owner for another key",
         )
     placed = [header for api in settings.api for header, text in api.headers.items() if f"{{{name}}}" in text]
     if placed and re.search(r"[^\t\x20-\x7e]", value):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import json
 import os
+import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -132,7 +134,10 @@ def _collected(project: Project, *, here: bool, listener: Listener) -> Files:
     clashes = sorted({_top(name) for name in theirs} & {_top(name) for name in required})
     if clashes:
         where = project.source / REQUIREMENTS
-        raise ConfigError(f"{where} installs names that {project.source} holds as well: {', '.join(clashes)}")
+        raise ConfigError(
+            f"{where} installs names that {project.source} holds as well: {', '.join(clashes)}",
+            hint="rename your own, or leave the requirement out",
+        )
     return {**ours, **bundle.files, **required, **theirs}
 
 
@@ -145,16 +150,38 @@ def _top(name: str) -> str:
 def _source_files(source: Path) -> Files:
     """Read the user's files; hidden ones and bytecode stay behind."""
     files = _read_tree(source)
+    for name in files:
+        _check_name(source, name)
     if not files:
         raise ConfigError(f"{source} holds no files", hint="[handlers] source names the folder of your code")
     return files
 
 
+def _check_name(source: Path, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        told = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise ConfigError(
+            f"{source} holds a file whose name is not UTF-8: {told}", hint="rename it, or take it away"
+        ) from None
+
+
 def _read_tree(folder: Path) -> Files:
     try:
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _walk(folder)}
+        return {path.relative_to(folder).as_posix(): _read(path) for path in _walk(folder)}
     except OSError as error:
-        raise ConfigError(f"{error.filename or folder} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{error.filename or folder} cannot be read: {error.strerror}",
+            hint="mend its permissions, or [handlers] source",
+        ) from None
+
+
+def _read(path: Path) -> bytes:
+    """Read a file; a pipe or a device, which may have no end, is refused."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file (a pipe, a socket or a device)", str(path))
+    return path.read_bytes()
 
 
 def _walk(folder: Path) -> Iterable[Path]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.gateway import Patience
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Warned, silent
-from fifo_cli.model.names import Names
+from fifo_cli.model.names import PIPELINE_TAG, Names
 from fifo_cli.model.planning import Plan, make_plan
-from fifo_cli.model.resources import Found, Key, Resource, wanted_resources
+from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resources
+from fifo_cli.operations.moving.marker import FINISHES, REBUILD_TAG, unfinished
 from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.provisioning.keys import list_keys
 from fifo_cli.operations.provisioning.package import build_zips
@@ -20,6 +21,8 @@ from fifo_cli.operations.provisioning.package import build_zips
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Project, Settings
+
+_SCHEDULES: Final[tuple[Kind, ...]] = ("rule", "schedule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,10 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, patience: Patience) -> P
         if not reserve.result() and not _reserved(found):
             resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
         warnings = [*missing.result(), *_unwatched(settings, resources)]
-    wanted = _resting(resources) if _rests(found) else resources
+    rebuild = unfinished_rebuild(found, settings)
+    if rebuild:
+        warnings.append(f"{rebuild}; what deploy makes anew does not run before that")
+    wanted = _resting(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
     made = replace(made, warnings=(*made.warnings, *warnings))
     for text in made.warnings:
@@ -93,12 +99,28 @@ def _reserved(found: Mapping[Key, Found]) -> bool:
     return any(one.properties.get("reserved_concurrency") is not None for one in found.values())
 
 
-def _rests(found: Mapping[Key, Found]) -> bool:
+def unfinished_rebuild(found: Mapping[Key, Found], settings: Settings) -> str | None:
+    """Say that an in-order rebuild is unfinished, and who finishes it; None if none is."""
+    main = found.get(("queue", Names(settings.pipeline.name).main))
+    text = main.tags.get(REBUILD_TAG) if main else None
+    return None if main is None or text is None else f"{unfinished(main.name, text)}; {FINISHES}"
+
+
+def _rests(found: Mapping[Key, Found], pipeline: str) -> bool:
     """Say whether the worker is paused: it has schedules, and every one is disabled."""
-    states = [one.facts["enabled"] for one in found.values() if one.kind in ("rule", "schedule")]
+    states = [
+        one.facts["enabled"]
+        for one in found.values()
+        if one.kind in _SCHEDULES and one.tags.get(PIPELINE_TAG) == pipeline
+    ]
     return bool(states) and not any(states)
 
 
-def _resting(wanted: tuple[Resource, ...]) -> tuple[Resource, ...]:
-    """Let new schedules of a paused worker start disabled: a deploy wakes nobody."""
-    return tuple(replace(one, enabled=False) if one.kind in ("rule", "schedule") else one for one in wanted)
+def _resting(
+    wanted: tuple[Resource, ...], found: Mapping[Key, Found], pipeline: str, *, rebuild: bool
+) -> tuple[Resource, ...]:
+    """Let new schedules of a paused worker start disabled, and in a rebuild all: a deploy wakes nobody."""
+    resting: tuple[Kind, ...] = _SCHEDULES if rebuild or _rests(found, pipeline) else ()
+    if rebuild:
+        resting = (*resting, "event-source-mapping")
+    return tuple(replace(one, enabled=False) if one.kind in resting else one for one in wanted)

@@ -59,7 +59,10 @@ def vendored(
             _install(requirements, Path(temporary), options, settled)
             _keep(Path(temporary) / "site", folder)
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror}",
+            hint="what requirements.txt installs is kept there: make room, or mend its permissions",
+        ) from None
     listener(Finished("install", "requirements", str(requirements)))
     return folder
 
@@ -97,7 +100,9 @@ def _digest(requirements: Path, options: list[str], settled: Mapping[str, str], 
     try:
         texts = {str(path.relative_to(requirements.parent)): path.read_bytes() for path in paths}
     except OSError as error:
-        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{error.filename} cannot be read: {error.strerror}", hint="requirements.txt names it"
+        ) from None
     target = [sys.implementation.cache_tag, sys.platform, platform.machine()] if here else options
     hashed = hashlib.sha256(json.dumps([target, sorted(settled.items())]).encode())
     for name, text in texts.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,11 +23,19 @@ from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.streams.keys import read_key, shown_key
-from fifo_cli.operations.streams.ledger import Delivery, Entry, Ledger, Logger, Step, Verdict
+from fifo_cli.operations.streams.ledger import (
+    Delivery,
+    Entry,
+    Ledger,
+    Logger,
+    Numbered,
+    Step,
+    Verdict,
+)
 from fifo_cli.operations.streams.looking import ROLES, Look
 from fifo_cli.operations.streams.rules import message_rules
 from fifo_cli.operations.streams.shards import StreamRecord
-from fifo_cli.operations.streams.witnesses import AwsWitnesses, Feed, LogFact, Witnesses
+from fifo_cli.operations.streams.witnesses import AwsWitnesses, Feed, LogFact, OpenRun, Witnesses
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -40,9 +48,17 @@ _SLACK: Final = timedelta(seconds=60)
 # Longer than a record waits for an enqueuer that keeps up: batches, retries, a deploy.
 _LATE: Final = timedelta(minutes=5)
 _CHUNK: Final = 500
+_NAMED_MAX: Final = 5
+# A first deploy makes stream and log groups within so long of each other.
+_DEPLOYED: Final = timedelta(minutes=2)
+_RESTING: Final = "not enqueued: "
+# How long after its last line that was logged a process that was killed may have delivered something: its
+# lines go out three times a second, but a slow API lets none come for a while.
+_LAST_WORK: Final = timedelta(minutes=5)
 # The enqueuer's and the worker's words for what became of a record (handlers/enqueuer.py, handlers/run.py).
-_SENT: Final = frozenset({"enqueued", "parked"})
-_ENQUEUER_WORDS: Final = frozenset({"enqueued", "skipped", "parked", "not enqueued"})
+# A message that SQS suppressed had been sent before.
+_SENT: Final = frozenset({"enqueued", "suppressed", "parked"})
+_ENQUEUER_WORDS: Final = frozenset({"enqueued", "suppressed", "skipped", "parked", "not enqueued"})
 _WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
 
 
@@ -118,18 +134,34 @@ class AuditResult:
 
 
 class MissingIds:
-    """The event ids that an audit finds missing; on disk, not in memory. ``notes``: what it cannot know."""
+    """The event ids that an audit finds missing; on disk, not in memory.
+
+    ``notes`` say what it cannot know, and of which records; ``resting`` is why the enqueuer has not come to
+    some that it will send when it goes on, "" if there are none.
+    """
 
     def __init__(self, result: AuditResult) -> None:
         self._ledger = result.ledger
         self._count = result.counts["missing"]
-        self.notes = result.notes
+        self.notes = (*result.notes, *_doubtful(result))
+        reasons = [reason for reason, _ in self._ledger.reasons("missing")]
+        self.resting = next((one for one in reasons if one.startswith(_RESTING)), "")
 
     def __contains__(self, event_id: object) -> bool:
         return isinstance(event_id, str) and self._ledger.is_judged(event_id, "missing")
 
     def __len__(self) -> int:
         return self._count
+
+
+def _doubtful(result: AuditResult) -> Iterator[str]:
+    """Name the first of those that may be safe or not."""
+    rows = list(islice(result.ledger.judged("unknown"), _NAMED_MAX))
+    if not rows:
+        return
+    more = result.counts["unknown"] - len(rows)
+    keys = ", ".join(entry.key for entry, _ in rows) + (f" and {more:,} more" if more else "")
+    yield f"not known to be safe, and not replayed: {keys} (`fifo-cli audit` tells more)"
 
 
 @contextmanager
@@ -215,10 +247,13 @@ class _Examination:
         self._expired: datetime | None = None
         self._begins: datetime | None = None
         self._looks: tuple[Look, ...] = ()
+        self._looked = 0
 
     def result(self) -> AuditResult:
         self._expired = self._read_stream()
         self._begins = self._witnesses.stream_begins()
+        if self._begins is not None and self._is_renewed(self._begins):
+            self._expired = max(self._expired or self._begins, self._begins)
         self._read_logs(self._since - _SLACK)
         if self._ledger.has_unplaced():
             self._look_and_judge()
@@ -246,6 +281,11 @@ class _Examination:
             expired or self._since, self._now if oldest is None else datetime.fromtimestamp(oldest, UTC)
         )
 
+    def _is_renewed(self, begins: datetime) -> bool:
+        """Say whether the pipeline is older than its stream: what was written before is in no stream."""
+        logs = [since for since in self._witnesses.logs_since(self._now).values() if since is not None]
+        return begins > self._since and any(since < begins - _DEPLOYED for since in logs)
+
     def _entry(self, shard: str, record: StreamRecord) -> Entry:
         message = to_message(record.raw, self._rules)
         return Entry(
@@ -264,6 +304,7 @@ class _Examination:
             self._ledger.add_records(filter(None, map(self._logged_record, facts)))
             self._ledger.add_deliveries(filter(None, map(_delivery, facts)))
             self._ledger.add_steps(filter(None, map(_step, facts)))
+            self._ledger.add_numbers(filter(None, map(_numbered, facts)))
             read += len(facts)
             self._listener(Progressed(f"{read:,} log lines read"))
 
@@ -290,13 +331,18 @@ class _Examination:
         self._judge()
 
     def _look(self, role: QueueRole) -> Look:
+        number = self._looked = self._looked + 1
+
         def take(message: Message) -> None:
             event_id = message.text("event_id")
             if event_id is not None:
                 self._ledger.add_seen(role, [event_id])
+            if role == "main" and message.sequence_number:
+                self._ledger.add_in_line(number, [(message.group, int(message.sequence_number))])
 
         self._listener(Progressed(f"looking through {role}"))
-        return self._witnesses.look(role, take)
+        look = self._witnesses.look(role, take)
+        return replace(look, known=self._ledger.close_line(number)) if role == "main" else look
 
     def _look_again(self) -> None:
         """Ask once more before saying that something is missing.
@@ -317,6 +363,7 @@ class _Examination:
             related=self._witnesses.related,
             logs=self._witnesses.logs_since(self._now),
             looks=self._looks,
+            open_runs=self._witnesses.open_runs(self._since - _SLACK),
         )
         for chunk in _chunks(self._ledger.unplaced()):
             self._ledger.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
@@ -335,8 +382,8 @@ class _Examination:
         """Say what makes the proof incomplete."""
         if self._expired is not None:
             yield (
-                f"the stream has expired up to {iso(self._expired)}: of what was written before, only what"
-                " the enqueuer logged is known, and the order of that was not checked"
+                f"the stream has expired up to {iso(self._expired)}, or begins only then: of what was written"
+                " before, only what the enqueuer logged is known, and the order of that was not checked"
             )
         for reason, number in self._ledger.reasons("unknown"):
             yield f"{number} unknown: {reason}"
@@ -358,31 +405,35 @@ class _Judge:
     related: Callable[[str, str], bool]
     logs: Mapping[FunctionRole, datetime | None]
     looks: tuple[Look, ...]
+    open_runs: tuple[OpenRun, ...] = ()
     known: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         sent = [step for (logger, word), step in said.items() if logger == "worker" or word in _SENT]
         if sent:
-            return self._sent(entry, max(sent, key=lambda step: step.time))
+            # The line that tells when it came into a queue says more than one about a copy that did not.
+            return self._sent(entry, max(sent, key=lambda step: (step.word != "suppressed", step.time)))
         if not self._covers("enqueuer", entry):
             return self._never_seen(entry)
         return self._not_sent(entry, said)
 
     def _sent(self, entry: Entry, last: Step) -> tuple[Verdict, str]:
         """It was in a queue once."""
-        if reason := self._unseen or self._unlogged(entry):
+        if reason := self._unseen or self._unlogged(entry) or self._taken(last.time):
             return "unknown", reason
         what = f"{last.word} by the {last.logger} at {iso(from_epoch_ms(last.time))}"
         return "missing", f"{what}; now in no queue, and no log tells of a delivery"
 
     def _never_seen(self, entry: Entry) -> tuple[Verdict, str]:
         """The enqueuer's log does not reach back to it, so it may have been in a queue once."""
-        if reason := self._unseen or self._unlogged(entry):
+        if reason := self._unseen or self._unlogged(entry) or self._taken(entry.created * 1000):
             return "unknown", reason
         return "missing", "in no queue, and no log tells of a delivery"
 
     def _not_sent(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         """The enqueuer's log is complete, and does not say that it was sent."""
+        if self._unseen and any(run.logger == "replay" for run in self.open_runs):
+            return "unknown", f"a replay has not logged its end, and may have sent it: {self._unseen}"
         skipped = said.get(("enqueuer", "skipped"))
         if skipped is not None:
             when = iso(from_epoch_ms(skipped.time))
@@ -397,7 +448,7 @@ class _Judge:
         if self._passed(entry.shard) > entry.sequence:
             return "missing", "never enqueued, though later records of its shard were"
         if not self.feed.running:
-            return "missing", f"not enqueued: {self.feed.reason}"
+            return "missing", f"{_RESTING}{self.feed.reason}"
         return "waiting", "its turn in the stream has not come"
 
     def _passed(self, shard: str) -> int:
@@ -413,11 +464,27 @@ class _Judge:
         for look in self.looks:
             if look.failure:
                 return f"{look.queue} could not be looked through: {look.failure}"
-        hidden = [
-            f"{look.queue} ({look.seen} of {look.total} seen)" for look in self.looks if not look.complete
-        ]
-        if hidden:
-            return f"sent, and perhaps deeper than can be seen, or in flight, in {' and '.join(hidden)}"
+        hidden = [look for look in self.looks if not look.complete]
+        if not hidden:
+            return ""
+        places = " and ".join(f"{one.queue} ({one.seen + one.known} of {one.total} known)" for one in hidden)
+        held = sum(look.held for look in hidden)
+        advice = (
+            f": {held} held by a consumer, behind which nothing is shown; audit again when it is done, or"
+            " after `fifo-cli pause worker --wait`"
+            if held
+            else ""
+        )
+        return f"sent, and perhaps deeper than can be seen, or in flight, in {places}{advice}"
+
+    def _taken(self, sent: int) -> str:
+        """Say which drain may have delivered what was in a queue at ``sent``, in epoch milliseconds."""
+        for run in self.open_runs:
+            if run.logger == "worker" and sent <= _milliseconds(run.last + _LAST_WORK):
+                return (
+                    f"a drain begun about {iso(run.begun)} has not logged its end (it was killed, or is at"
+                    " work still), so it may have delivered it"
+                )
         return ""
 
     def _unlogged(self, entry: Entry) -> str:
@@ -456,6 +523,16 @@ def _delivery(fact: LogFact) -> Delivery | None:
         _text(line.facts, "message_id"),
         attempt if isinstance(attempt, int) else 0,
     )
+
+
+def _numbered(fact: LogFact) -> Numbered | None:
+    """Return the number that SQS gave a message, if a line tells it."""
+    line = fact.line
+    number = _text(line.facts, "sequence_number")
+    in_main = fact.logger != "worker" and line.message in ("enqueued", "suppressed")
+    if not in_main or not (number.isascii() and number.isdigit()):
+        return None
+    return Numbered(_text(line.facts, "event_id"), _text(line.facts, "group"), int(number))
 
 
 def _step(fact: LogFact) -> Step | None:

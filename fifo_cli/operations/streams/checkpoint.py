@@ -309,7 +309,7 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
     except OSError as error:
         raise _unusable(folder, error) from error
     try:
-        lock_file(descriptor, path)
+        _lock(descriptor, path)
         try:
             yield
         finally:
@@ -317,6 +317,16 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
                 path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        lock_file(descriptor, path)
+    except BusyError as error:
+        raise BusyError(
+            "another run is working on the same replay",
+            hint="wait until it is done; what it does not get done, the next run of this command does",
+        ) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Container, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -18,8 +18,12 @@ from fifo_cli.model.times import iso, parse_instant
 from fifo_cli.operations.streams.reader import Window
 from fifo_cli.operations.streams.shards import StreamRecord
 
+# Long before every stream and log, and still a time from which minutes can be taken.
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 21 to 40 digits in AWS (API Reference, StreamRecord); the embedded stack's are shorter.
 SEQUENCE: Final = re.compile("[0-9]{1,40}")
+# What no plain key begins with, but an object does.
+_OBJECT: Final = re.compile(r"""\s*\{\s*(["'}]|$)""")
 
 Keys = tuple[tuple[str, str], ...]
 
@@ -27,7 +31,8 @@ Keys = tuple[tuple[str, str], ...]
 class Choice:
     """Says of a record whether it is asked for.
 
-    ``failures`` counts those on which the expression failed, ``found`` those that are among ``event_ids``.
+    ``failures`` counts those on which the expression failed, ``failure`` says why on the first. ``found``
+    counts those that are among ``event_ids``.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Choice:
         self._compiled = jmespath.compile(expression) if expression else None
         self._event_ids = event_ids
         self.failures = 0
+        self.failure = ""
         self.found = 0
 
     def __call__(self, record: StreamRecord) -> bool:
@@ -73,8 +79,9 @@ class Choice:
         assert self._compiled is not None
         try:
             return is_true(self._compiled.search(item_of(raw)))
-        except (jmespath.exceptions.JMESPathError, ValueError):
+        except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
             self.failures += 1
+            self.failure = self.failure or (str(error).splitlines() or [type(error).__name__])[0]
             return False
 
 
@@ -96,7 +103,7 @@ def parse_key(text: str, keys: Keys) -> dict[str, Any]:
     Binary key attributes are given as base64. Raises UsageError, saying what the table's key is, if it is
     none.
     """
-    names = ", ".join(f"{name} ({kind})" for name, kind in keys)
+    names = _named(keys)
     value = _parsed(text, keys)
     if not isinstance(value, dict):
         raise UsageError(
@@ -125,7 +132,7 @@ def parse_window(
         raise UsageError(
             f"--from-sequence {first} is greater than --to-sequence {last}", hint="exchange the two"
         )
-    return Window(begin, end or now, first, last)
+    return Window(begin and max(begin, BEGINNING), end or now, first, last)
 
 
 def _instant(option: str, text: str | None, *, now: datetime) -> datetime | None:
@@ -134,7 +141,7 @@ def _instant(option: str, text: str | None, *, now: datetime) -> datetime | None
     try:
         instant = parse_instant(text, now=now)
     except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
+        raise UsageError(f"{option}: {error}", hint=f"such as {option} 2h") from None
     if instant > now:
         raise UsageError(
             f"{option} {text} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
@@ -146,7 +153,7 @@ def _sequence(option: str, text: str | None) -> str | None:
     if text is None or SEQUENCE.fullmatch(text):
         return text
     raise UsageError(
-        f"{option} {text!r} is no sequence number: it has digits only",
+        f"{option} {text!r} is no sequence number: that is one to forty digits",
         hint="a message's attribute stream_sequence is one, and so is stream_sequence in the logs",
     )
 
@@ -156,6 +163,11 @@ def _parsed(text: str, keys: Keys) -> Any:
     try:
         value = json.loads(text, parse_int=Decimal, parse_float=Decimal)
     except (ValueError, RecursionError):
+        if _OBJECT.match(text):
+            raise UsageError(
+                f"the key {text!r} begins like JSON but is none: the table's key is {_named(keys)}",
+                hint=f"write {_example(keys)}",
+            ) from None
         value = text
     if isinstance(value, dict) or more:
         return value
@@ -168,6 +180,10 @@ def _parsed(text: str, keys: Keys) -> Any:
 def _comparable(value: Any) -> Any:
     """Return a key attribute as ``plain`` has it."""
     return plain({"N": str(value)}) if isinstance(value, Decimal) else value
+
+
+def _named(keys: Keys) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in keys)
 
 
 def _example(keys: Keys) -> str:

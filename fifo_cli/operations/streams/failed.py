@@ -109,12 +109,27 @@ def parse_failure(body: str, *, table_arn: str) -> FailedBatch:
             records=_payload(document.get("payload")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise NotAFailureRecordError(f"it is no failure record of a stream: {_complaint(error)}") from None
+    if int(batch.first) > int(batch.last):
         raise NotAFailureRecordError(
-            f"it is no failure record of a stream ({type(error).__name__}: {error})"
-        ) from None
+            f"it is no failure record of a stream: it begins at {batch.first}, after its end {batch.last}"
+        )
     if not batch.stream.startswith(f"{table_arn}/stream/"):
         raise NotAFailureRecordError(f"it is about {batch.stream}, no stream of this pipeline's table")
     return batch
+
+
+def _complaint(error: Exception) -> str:
+    """Say what is wrong with a failure record, not what Python could not do with it."""
+    match error:
+        case json.JSONDecodeError():
+            return "it is no JSON"
+        case KeyError():
+            return f"it has no {error.args[0]}"
+        case ValueError():
+            return str(error)
+        case _:
+            return "its parts are not what Lambda documents"
 
 
 def _number(value: Any) -> str:

@@ -18,6 +18,9 @@ from fifo_cli.model.names import QueueRole
 # Sequence numbers have up to 40 digits (API Reference, StreamRecord): padded, their text sorts as they do.
 _DIGITS: Final = 40
 _CHUNK: Final = 500
+# So many messages of a group SQS gives out at most while none of them is deleted: who has that many before
+# it cannot have been received, and so not deleted either (Developer Guide, "FIFO queue delivery logic").
+_FRONT: Final = 10
 Logger = Literal["enqueuer", "replay", "worker"]
 Place = Literal["delivered", "queued", "parked"]
 Verdict = Literal["missing", "waiting", "unknown"]
@@ -37,6 +40,11 @@ _TABLES: Final = """
         event_id TEXT, logger TEXT, word TEXT, time INTEGER, reason TEXT, PRIMARY KEY (event_id, logger, word)
     ) WITHOUT ROWID;
     CREATE TABLE seen (event_id TEXT, queue TEXT, PRIMARY KEY (event_id, queue)) WITHOUT ROWID;
+    CREATE TABLE numbers (
+        event_id TEXT, grp TEXT, number TEXT, PRIMARY KEY (event_id, grp, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE line (look INTEGER, grp TEXT, number TEXT, PRIMARY KEY (look, grp, number)) WITHOUT ROWID;
+    CREATE TABLE fronts (look INTEGER, grp TEXT, number TEXT, PRIMARY KEY (look, grp)) WITHOUT ROWID;
     CREATE TABLE verdicts (event_id TEXT PRIMARY KEY, verdict TEXT, reason TEXT) WITHOUT ROWID;
 """
 _WANTED: Final = "grp IS NOT NULL"
@@ -45,6 +53,8 @@ _PLACED: Final = f"""
     SELECT records.event_id AS event_id, CASE
         WHEN EXISTS (SELECT 1 FROM deliveries WHERE event_id = records.event_id) THEN 'delivered'
         WHEN EXISTS (SELECT 1 FROM seen WHERE event_id = records.event_id AND queue <> 'dlq') THEN 'queued'
+        WHEN EXISTS (SELECT 1 FROM numbers JOIN fronts USING (grp)
+            WHERE event_id = records.event_id AND numbers.number > fronts.number) THEN 'queued'
         WHEN EXISTS (SELECT 1 FROM seen WHERE event_id = records.event_id) THEN 'parked'
         END AS place
     FROM records WHERE {_WANTED}
@@ -84,6 +94,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbered:
+    """The number that SQS gave a message of a record when it was sent to main; they grow within a group."""
+
+    event_id: str
+    group: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """A delivery that a log tells of; ``time`` is in epoch milliseconds."""
 
@@ -110,7 +129,7 @@ class Ledger:
             (
                 one.event_id,
                 one.shard,
-                f"{one.sequence:0{_DIGITS}}",
+                _padded(one.sequence),
                 one.spelled,
                 one.event,
                 one.key,
@@ -137,6 +156,38 @@ class Ledger:
     def add_seen(self, queue: QueueRole, event_ids: Iterable[str]) -> None:
         """Note that messages of records were seen in a queue."""
         self._write("INSERT OR IGNORE INTO seen VALUES (?, ?)", ((one, queue) for one in event_ids))
+
+    def add_numbers(self, numbers: Iterable[Numbered]) -> None:
+        """Note the numbers that records' messages got in main."""
+        rows = ((one.event_id, one.group, _padded(one.number)) for one in numbers)
+        self._write("INSERT OR IGNORE INTO numbers VALUES (?, ?, ?)", rows)
+
+    def add_in_line(self, look: int, messages: Iterable[tuple[str, int]]) -> None:
+        """Note groups and numbers of messages that were seen in main, in the ``look``-th look at it."""
+        self._write(
+            "INSERT OR IGNORE INTO line VALUES (?, ?, ?)",
+            ((look, group, _padded(number)) for group, number in messages),
+        )
+
+    def close_line(self, look: int) -> int:
+        """Note which message is the tenth of its group; return how many behind such are known, but unseen.
+
+        What was sent behind it is in main, whether it can be seen or not.
+        """
+        self._write(
+            "INSERT OR REPLACE INTO fronts SELECT look, grp, number FROM"
+            " (SELECT *, row_number() OVER (PARTITION BY grp ORDER BY number) AS place FROM line"
+            f" WHERE look = ?) WHERE place = {_FRONT}",
+            [(look,)],
+        )
+        return int(
+            self._one(
+                "SELECT count(*) FROM numbers JOIN fronts USING (grp) WHERE look = ?"
+                " AND numbers.number > fronts.number AND NOT EXISTS (SELECT 1 FROM line WHERE"
+                " line.look = fronts.look AND line.grp = numbers.grp AND line.number = numbers.number)",
+                look,
+            )
+        )
 
     def judge(self, verdicts: Iterable[tuple[str, Verdict, str]]) -> None:
         """Note what is to be thought of records, by event id, and why."""
@@ -286,6 +337,10 @@ class Ledger:
             cursor = self._database.execute(query, values)
             while rows := cursor.fetchmany(_CHUNK):
                 yield from rows
+
+
+def _padded(number: int) -> str:
+    return f"{number:0{_DIGITS}}"
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

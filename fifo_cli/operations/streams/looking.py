@@ -27,12 +27,18 @@ GROUP_SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How much of a queue was seen, of what SQS counts; ``failure`` says why nothing was looked at."""
+    """How much of a queue was seen, of what SQS counts; ``failure`` says why nothing was looked at.
+
+    ``known`` are messages that were not seen, but are known to be there; ``held`` those that a consumer had
+    in flight when the look began.
+    """
 
     queue: str
     seen: int = 0
     counts: Counts | None = None
     failure: str = ""
+    known: int = 0
+    held: int = 0
 
     @property
     def total(self) -> int:
@@ -41,7 +47,7 @@ class Look:
     @property
     def complete(self) -> bool:
         """Whether all was seen, as far as SQS's counts tell."""
-        return not self.failure and self.total <= self.seen
+        return not self.failure and self.total <= self.seen + self.known
 
 
 def look_through(
@@ -63,6 +69,7 @@ def look_through(
         if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES:
             reason = f"its messages are dead-lettered after {counts.max_receives} receives, and a look is one"
             return Look(queue.name, counts=counts, failure=reason)
+        held = counts.in_flight
         try:
             _receive(queue, take, handles, until=clock() + _LOOK_SECONDS, clock=clock)
             counts = queue.counts()  # what was sent meanwhile counts, too
@@ -70,7 +77,7 @@ def look_through(
             _release(messages, handles)
     except FifoError as error:
         return Look(queue.name, failure=error.message)
-    return Look(queue.name, len(handles), counts)
+    return Look(queue.name, len(handles), counts, held=held)
 
 
 def _receive(

@@ -23,7 +23,7 @@ from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key, to_mes
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.settings import Project
-from fifo_cli.model.times import iso
+from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.moving.marker import maintenance
 from fifo_cli.operations.streams.audit import MissingIds, missing_event_ids
@@ -43,9 +43,11 @@ from fifo_cli.operations.streams.gathering import gather
 from fifo_cli.operations.streams.reader import RETENTION, Pace, Window
 from fifo_cli.operations.streams.rules import message_rules
 from fifo_cli.operations.streams.sending import Sender, Sending, Unsent, WatchedSqs
+from fifo_cli.operations.streams.witnesses import RUN_ENDED
 
 # SQS's deduplication interval, and a little for clocks.
 _RECENT: Final = timedelta(minutes=6)
+DEDUPLICATION: Final = timedelta(minutes=5)
 _RECENT_MAX: Final = 200_000
 SHOWN_MAX: Final = 100
 
@@ -239,6 +241,13 @@ class Replay:
         )
         with audited as ids:
             work.notes += ids.notes
+            if ids.resting:
+                self.listener(
+                    Warned(
+                        f"some are {ids.resting}; when it goes on it sends them as well, and later than five"
+                        " minutes after this replay that is a second copy: one or the other"
+                    )
+                )
             if not len(ids):
                 return
             window = replace(self.options.window, since=since)
@@ -261,8 +270,9 @@ class Replay:
         )
         work.read, work.expired = found.read, None if found.gap else 0
         if choice.failures:
-            self.listener(
-                Warned(f"--filter failed on {choice.failures:,} records, and these are not replayed")
+            work.notes.append(
+                f"--filter failed on {choice.failures:,} records, which are not replayed; on the first:"
+                f" {choice.failure}"
             )
         if found.gap:
             work.notes.append(
@@ -352,10 +362,10 @@ class Replay:
             urls["main"],
             work.checkpoint,
             fresh=fresh,
-            known=self._recent_message_ids(),
+            known=self._recent_messages(),
         )
         with shipped_journal(self.aws, self.names, "enqueuer", "replay", listener=self.listener) as journal:
-            return Sender(
+            sending = Sender(
                 sqs,
                 self.rules,
                 urls,
@@ -365,25 +375,30 @@ class Replay:
                 stopped=stopped,
                 sleep=self.sleep,
             ).send()
+            sums = work.checkpoint.sums()
+            journal("info", RUN_ENDED, enqueued=sums.enqueued, failed=sums.failed, waiting=sums.waiting)
+        if self.options.missing and sums.suppressed:
+            work.notes.append(_still_missing(sums.suppressed, sqs.sent_before))
+        return sending
 
-    def _recent_message_ids(self) -> frozenset[str]:
-        """Return the ids of the messages that the enqueuer logged within SQS's deduplication interval.
+    def _recent_messages(self) -> dict[str, int]:
+        """Return the ids and times of the messages that were logged within SQS's deduplication interval.
 
         Without the logs, or the permission to read them, fewer of the suppressed ones are known as such.
         """
-        found: set[str] = set()
+        found: dict[str, int] = {}
         group = self.names.log_group("enqueuer")
         try:
             for event in get_log_events(self.aws, group, since=datetime.now(UTC) - _RECENT, text="enqueued"):
                 message_id = _message_id(event.text)
                 if message_id:
-                    found.add(message_id)
+                    found[message_id] = event.time
                 if len(found) >= _RECENT_MAX:
                     break
         except (MissingLogGroup, FifoError) as error:
-            if isinstance(error, FifoError):
-                self.listener(Warned(f"suppressed messages are counted as enqueued: {error.message}"))
-        return frozenset(found)
+            why = error.message if isinstance(error, FifoError) else f"{group} does not exist"
+            self.listener(Warned(f"suppressed messages are counted as enqueued: {why}"))
+        return found
 
     def _result(self, work: Work, sending: Sending, hand: Held | None) -> ReplayResult:
         kept = () if hand is None else tuple(Kept(*one) for one in sorted(hand.kept.items()))
@@ -397,6 +412,15 @@ class Replay:
             notes=tuple(work.notes),
             complaint=sending.complaint,
         )
+
+
+def _still_missing(number: int, sent_before: int) -> str:
+    """Say that what SQS suppressed did not come back by that; ``sent_before`` is in epoch milliseconds."""
+    since = from_epoch_ms(sent_before) if sent_before else datetime.now(UTC)
+    return (
+        f"{number} still missing: SQS took them within the last five minutes and drops a second copy; run it"
+        f" again after {iso(since + DEDUPLICATION)}, or with --fresh"
+    )
 
 
 def _message_id(text: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,7 +21,7 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.batching import SendReport
 from fifo_cli.handlers.enqueuer import Enqueuer
 from fifo_cli.handlers.identifiers import sqs_id
-from fifo_cli.handlers.journal import Journal, silent_journal
+from fifo_cli.handlers.journal import Journal, Level, silent_journal
 from fifo_cli.handlers.records import Rules
 from fifo_cli.model.times import iso
 from fifo_cli.operations.streams.checkpoint import Checkpoint, State
@@ -60,7 +60,8 @@ class WatchedSqs:
     """SQS as ``send_strictly`` calls it.
 
     ``fresh`` is put before every deduplication id, if given. ``known`` are message ids that were given out
-    before: an answer with one of them is no new message.
+    before, and when, in epoch milliseconds: an answer with one of them is no new message. ``sent_before`` is
+    the latest such time of a message that SQS suppressed; 0 if it is not known.
     """
 
     def __init__(
@@ -70,14 +71,16 @@ class WatchedSqs:
         checkpoint: Checkpoint,
         *,
         fresh: str = "",
-        known: Collection[str] = (),
+        known: Mapping[str, int] | None = None,
     ) -> None:
         self._sqs = sqs
         self._main_url = main_url
         self._checkpoint = checkpoint
         self._fresh = fresh
-        self._known = known
+        self._known = known or {}
         self._newest: dict[str, int] = {}
+        self._suppressed: set[str] = set()
+        self.sent_before: int = 0
         self.held_back: set[tuple[str, str]] = set()
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -103,7 +106,22 @@ class WatchedSqs:
     def _state(self, url: str, entry: Mapping[str, Any], answer: Mapping[str, Any]) -> State:
         if url != self._main_url:
             return "parked"
-        return "suppressed" if self._is_suppressed(entry["MessageGroupId"], answer) else "enqueued"
+        if not self._is_suppressed(entry["MessageGroupId"], answer):
+            return "enqueued"
+        self.sent_before = max(self.sent_before, self._known.get(answer["MessageId"], 0))
+        self._suppressed.add(_event_id(entry))
+        return "suppressed"
+
+    def telling(self, journal: Journal) -> Journal:
+        """Return a journal in which the enqueuer's word for what SQS suppressed is not "enqueued"."""
+
+        def tell(level: Level, message: str, **facts: Any) -> None:
+            if message == "enqueued" and facts.get("event_id") in self._suppressed:
+                self._suppressed.discard(facts["event_id"])
+                message = "suppressed"
+            journal(level, message, **facts)
+
+        return tell
 
     def _is_suppressed(self, group: str, answer: Mapping[str, Any]) -> bool:
         """Say whether SQS's answer shows an older message: SQS numbers a group's messages upwards.
@@ -140,7 +158,8 @@ class Sender:
         """Send until nothing waits, a call fails for good, or ``stopped``; a refused group is left."""
         done = Sending()
         total = self.checkpoint.sums().matched
-        enqueuer = Enqueuer(self.rules, cast("SQSClient", self.sqs), self.urls, self.journal)
+        journal = self.sqs.telling(self.journal)
+        enqueuer = Enqueuer(self.rules, cast("SQSClient", self.sqs), self.urls, journal)
         for chunk in self.checkpoint.chunks():
             self._send_chunk(enqueuer, chunk, done)
             if done.complaint is not None or done.stopped:

@@ -69,11 +69,10 @@ class Life:
     @property
     def sent(self) -> LogEntry | None:
         """The last line that tells that it was in a queue."""
-        from_enqueuer = [
-            one for one in self.log if one.logger != "worker" and one.word in ("enqueued", "parked")
-        ]
-        from_worker = [one for one in self.log if one.logger == "worker"]
-        return max([*from_enqueuer, *from_worker], key=lambda one: one.line.time, default=None)
+        words = ("enqueued", "suppressed", "parked")
+        lines = [one for one in self.log if one.logger == "worker" or one.word in words]
+        # What SQS suppressed had come into a queue before.
+        return max(lines, key=lambda one: (one.word != "suppressed", one.line.time), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +80,14 @@ class Surroundings:
     """What else matters. Each text says what is so, "" if it is not.
 
     ``hidden``: queues that could not be seen through; ``unlogged``: the worker's log does not reach back;
+    ``unread``: nor does the enqueuer's;
     ``resting``: the enqueuer is not fed; ``given_up`` and ``overtaken`` are event ids: of failed batches, and
     of records behind which later ones were enqueued.
     """
 
     hidden: str = ""
     unlogged: str = ""
+    unread: str = ""
     resting: str = ""
     given_up: frozenset[str] = frozenset()
     overtaken: frozenset[str] = frozenset()
@@ -104,6 +105,8 @@ def stage_of(life: Life, around: Surroundings) -> tuple[Stage, str]:
         return "parked", _parked(found.message)
     if life.sent is not None:
         return _vanished(life.sent, around)
+    if around.unread and not life.unwanted and not life.log:
+        return _never_seen(around)
     return _not_sent(life, around)
 
 
@@ -143,6 +146,15 @@ def _vanished(last: LogEntry, around: Surroundings) -> tuple[Stage, str]:
         return "unclear", around.unlogged
     what = f"{last.word} by the {last.logger} at {iso(last.line.time)}"
     return "lost", f"{what}; now in no queue, and no log tells of a delivery"
+
+
+def _never_seen(around: Surroundings) -> tuple[Stage, str]:
+    """It is in no queue, and the log that would tell whether it ever was is not there."""
+    if around.hidden:
+        return "unclear", f"{around.unread}; it may be further back than can be seen: {around.hidden}"
+    if around.unlogged:
+        return "unclear", f"{around.unread}; {around.unlogged}"
+    return "lost", "in no queue, and no log tells of a delivery"
 
 
 def _not_sent(life: Life, around: Surroundings) -> tuple[Stage, str]:

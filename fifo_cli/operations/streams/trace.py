@@ -18,7 +18,7 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import Names, QueueRole
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
 from fifo_cli.operations.moving.labels import unlabel
@@ -126,9 +126,9 @@ def trace_key(text: str, keys: Keys) -> dict[str, Any]:
 
     Raises UsageError, saying what the table's key is.
     """
-    if len(keys) > 1 and not (isinstance(value := _json(text), dict) and keys[1][0] in value):
-        return parse_key(text, keys[:1])
-    return parse_key(text, keys)
+    value = _json(text)
+    given = set(value) if isinstance(value, dict) else {keys[0][0]}
+    return parse_key(text, keys[:1] if given == {keys[0][0]} else keys)
 
 
 def trace(
@@ -302,15 +302,14 @@ class _Trace:
         if not pending:
             return Surroundings()
         feed = self._witnesses.feed()
-        since = self._witnesses.logs_since(self._now)["worker"]
+        since = self._witnesses.logs_since(self._now)
         earliest = min((life.created for life in pending if life.created), default=self._since)
-        unlogged = ""
-        if since is None or earliest < since.replace(microsecond=0):
-            reach = "is gone" if since is None else f"reaches back to {iso(since)} only"
-            unlogged = f"in no queue, and the worker's log {reach}, so a delivery before may not be seen"
+        worker, enqueuer = (_reach(role, since[role], earliest) for role in FUNCTION_ROLES[::-1])
+        unlogged = f"in no queue, and {worker}, so a delivery before may not be seen" if worker else ""
         return Surroundings(
             hidden=_hidden(self._looks),
             unlogged=unlogged,
+            unread=enqueuer,
             resting="" if feed.running else f"not enqueued: {feed.reason}",
             given_up=frozenset(
                 life.event_id
@@ -392,6 +391,17 @@ class _Trace:
         for look in self._looks:
             if look.failure:
                 yield f"{look.queue} could not be looked through: {look.failure}"
+
+
+def _reach(role: FunctionRole, since: datetime | None, earliest: datetime) -> str:
+    """Say how far a function's log reaches back, if it is not far enough."""
+    if since is None:
+        return f"the {role}'s log is gone"
+    return (
+        f"the {role}'s log reaches back to {iso(since)} only"
+        if earliest < since.replace(microsecond=0)
+        else ""
+    )
 
 
 def _hidden(looks: Iterable[Look]) -> str:

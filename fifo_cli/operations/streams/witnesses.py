@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,8 @@ from fifo_cli.operations.streams.shards import StreamRecord
 ABOUT_A_RECORD: Final = "event_id"
 # A log stream that a replay writes, beside those of the enqueuer function (log_shipping.py).
 _REPLAYS: Final = "replay/"
+_RUNS: Final = ("drain/", _REPLAYS)
+RUN_ENDED: Final = "run ended"
 _AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 # "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
 _LOG_LAG_SECONDS: Final = 10.0
@@ -74,6 +77,18 @@ class Feed:
     given_up: tuple[GivenUp, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A drain or replay in an operator's process that has not logged its end: killed, or still at work.
+
+    ``last`` is the time of its last line. What it did after that, or is doing now, nobody knows.
+    """
+
+    logger: Logger
+    begun: datetime
+    last: datetime
+
+
 class Witnesses(Protocol):
     """The evidence of one pipeline."""
 
@@ -91,6 +106,9 @@ class Witnesses(Protocol):
 
     def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
         """Read what the logs say about records, from a moment on, in lines that contain ``text``."""
+
+    def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        """Return the runs whose lines were read and that have not logged their end."""
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         """Return since when each function's log holds everything; None if it has none."""
@@ -117,6 +135,7 @@ class AwsWitnesses:
         self._related: dict[str, Callable[[str, str], bool]] = {}
         self._answers: dict[tuple[str, str], bool] = {}
         self._streams: list[Stream] | None = None
+        self._runs: dict[str, OpenRun] = {}
 
     @property
     def _table_streams(self) -> list[Stream]:
@@ -160,9 +179,26 @@ class AwsWitnesses:
             try:
                 for event in get_log_events(self._aws, group, since=since, text=text or ABOUT_A_RECORD):
                     place = f"log {group} {event.stream}".rstrip()
-                    yield LogFact(logger_of(role, event), parse_line(role, event), place)
+                    fact = LogFact(logger_of(role, event), parse_line(role, event), place)
+                    if event.stream.startswith(_RUNS):
+                        self._note_run(event.stream, fact)
+                    yield fact
             except MissingLogGroup:
                 continue
+
+    def _note_run(self, stream: str, fact: LogFact) -> None:
+        at = fact.line.time
+        known = self._runs.get(stream, OpenRun(fact.logger, at, at))
+        self._runs[stream] = OpenRun(fact.logger, min(known.begun, at), max(known.last, at))
+
+    def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
+        ended: set[str] = set()
+        for role in roles if self._runs else ():
+            with contextlib.suppress(MissingLogGroup):
+                group = self._names.log_group(role)
+                ended |= {one.stream for one in get_log_events(self._aws, group, since=since, text=RUN_ENDED)}
+        return tuple(run for stream, run in self._runs.items() if stream not in ended)
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
@@ -181,7 +217,7 @@ class AwsWitnesses:
         if found is None:
             return Feed(False, f"{name} has no event source mapping", given_up)
         if not found.facts["enabled"]:
-            return Feed(False, "the enqueuer is paused", given_up)
+            return Feed(False, "the enqueuer is paused (`fifo-cli resume enqueuer`)", given_up)
         if found.properties["table"] != self._settings.table.name:
             reason = "the enqueuer reads another stream than the table's present one (`fifo-cli deploy`)"
             return Feed(False, reason, given_up)

@@ -9,7 +9,7 @@ import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fifo_cli.aws.errors import calling, explain
+from fifo_cli.aws.errors import calling, explain, is_passing
 from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
 
 RESOURCE = "queue orders.fifo"
@@ -128,3 +128,26 @@ def test_the_error_of_a_call_names_what_it_was_about_and_keeps_its_cause() -> No
         raise answered("AccessDenied")
 
     assert isinstance(raised.value.__cause__, ClientError)
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (boto.EndpointConnectionError(endpoint_url="http://x"), True),
+        (boto.ConnectTimeoutError(endpoint_url="http://x"), True),
+        (boto.ReadTimeoutError(endpoint_url="http://x"), True),
+        (boto.ConnectionClosedError(endpoint_url="http://x"), True),
+        (answered("RequestThrottled"), True),
+        (ClientError({"Error": {}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "GetQueueUrl"), True),  # type: ignore[typeddict-item]
+        (answered("ExpiredToken"), False),
+        (answered("AccessDenied"), False),
+        (answered("QueueDoesNotExist"), False),
+        (boto.NoCredentialsError(), False),
+        (boto.NoRegionError(), False),
+    ],
+)
+def test_what_passes_by_itself_is_told_from_what_aws_refused(error: Exception, passing: bool) -> None:
+    with pytest.raises(FifoError) as told, calling(RESOURCE):
+        raise error
+
+    assert is_passing(told.value) is passing

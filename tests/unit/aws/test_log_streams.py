@@ -63,7 +63,7 @@ def test_a_batch_stays_below_a_mebibyte_with_what_cloudwatch_adds(aws: Aws, stub
 
 def test_a_refusal_names_stream_and_group(aws: Aws, stub: Stubber) -> None:
     stub.add_client_error("create_log_stream", "AccessDeniedException", "no")
-    with pytest.raises(AwsError, match="log stream s of g: permission denied"):
+    with pytest.raises(AwsError, match="log group g: permission denied"):
         LogStream(aws, "g", "s").put(lines(1))
 
 

@@ -58,8 +58,32 @@ def test_a_mapping_waits_for_its_roles_permissions_and_until_it_runs(bench: Benc
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Creating"})
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabling"})
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabled"})
+    alone = [listed(U1, Table.arn, "orders-enqueuer:live"), listed(U0, Table.arn, "another-function:live")]
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": alone}, {"EventSourceArn": Table.arn})
     mappings(bench).create(MAPPING)
     bench.check("waiting for its role's permissions to be in effect", "creating", "enabling")
+
+
+def test_of_two_mappings_that_two_deploys_made_at_once_each_leaves_the_same(bench: Bench) -> None:
+    live = "orders-enqueuer:live"
+    for ours, both in ((U1, (U2, U1)), (U2, (U1, U2))):
+        bench.answer("create_event_source_mapping", {"UUID": ours, "State": "Enabled"})
+        bench.answer("get_event_source_mapping", {"UUID": ours, "State": "Enabled"})
+        mappings_seen = [listed(one, Table.arn, live) for one in both]
+        bench.answer("list_event_source_mappings", {"EventSourceMappings": mappings_seen})
+        bench.answer("delete_event_source_mapping", {"UUID": U2}, {"UUID": U2})
+        bench.refuse("get_event_source_mapping", "ResourceNotFoundException", "gone")
+        mappings(bench).create(MAPPING)
+    bench.check()
+
+
+def test_a_mapping_that_is_deleted_while_it_is_read_is_none(bench: Bench) -> None:
+    found = {"EventSourceMappings": [listed(U1, Table.arn, "orders-enqueuer:live")]}
+    for _ in range(3):
+        bench.answer("list_event_source_mappings", found)
+    bench.refuse("list_tags", "ResourceNotFoundException", "gone")
+    assert mappings(bench).read("orders-enqueuer") is None
+    bench.check()
 
 
 def test_a_busy_mapping_is_updated_when_it_has_settled(bench: Bench) -> None:

@@ -153,3 +153,17 @@ def most_threads_of_drain() -> int:
     register(commands)
     body = get_type_hints(commands.entries["drain"].body, include_extras=True)  # type: ignore[union-attr]
     return int(get_args(body["concurrency"])[1].max)
+
+
+def test_the_environment_may_say_how_often_a_call_is_tried(keys, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    aws = Aws(Target())
+    assert aws.client("sqs").meta.config.retries["total_max_attempts"] == 2  # type: ignore[attr-defined]
+    assert aws.client("lambda", attempts=1).meta.config.retries["total_max_attempts"] == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", ["x", "-1"])
+def test_a_number_of_attempts_that_is_none_is_refused(keys, monkeypatch, value):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", value)
+    with pytest.raises(UsageError, match="AWS_MAX_ATTEMPTS"):
+        Aws(Target()).client("sqs")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -55,6 +57,12 @@ class Broken(io.RawIOBase):
         raise self.error
 
 
+def sockets() -> tuple[int, int]:
+    """Return the two ends of a connection, as os.pipe does."""
+    reader, writer = socket.socketpair()
+    return reader.detach(), writer.detach()
+
+
 def redirected(monkeypatch: pytest.MonkeyPatch) -> tuple[Stream, Stream]:
     """Replace stdout and stderr; in the test itself, as pytest sets them anew after the fixtures."""
     out, err = Stream(), Stream()
@@ -100,6 +108,21 @@ def test_a_reader_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> 
     console.result(["a", "b"], data=True)
 
     assert console.unread
+
+
+@pytest.mark.parametrize("make", [os.pipe, sockets])
+def test_a_reader_that_has_gone_is_noticed_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[], tuple[int, int]]
+) -> None:
+    reader, writer = make()
+    with os.fdopen(writer, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        console = Console()
+        assert not console.unread
+
+        os.close(reader)
+
+        assert console.unread
 
 
 def test_a_full_disk_is_told_and_not_as_if_nothing_was_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,7 @@ def test_the_log_tells_every_records_fate_and_no_body(invoke, log):
             "item_key": '{"id":"i1"}',
             "group": "g",
             "message_id": "m1",
+            "sequence_number": "1",
             "reason": None,
         },
     ]

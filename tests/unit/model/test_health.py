@@ -137,6 +137,14 @@ def test_a_rebuild_is_critical_only_when_nobody_works_on_it() -> None:
     assert judged(rebuild=begun, maintenance=REDRIVE)[0][0] == "warning"
 
 
+def test_what_a_rebuild_paused_is_not_to_be_resumed_before_that_is_finished() -> None:
+    vitals = Vitals(worker="paused", enqueuer="paused", rebuild=UnfinishedRebuild("merge"))
+
+    assert {problem.next.removesuffix(" finishes it") for problem in judge(vitals, CHECK, NAMES)} == {
+        "fifo-cli redrive --in-order"
+    }
+
+
 def test_messages_on_hold_are_no_problem_while_maintenance_goes_on() -> None:
     held = queues(hold=7)
 

@@ -209,3 +209,40 @@ def test_changes_need_a_look_only_when_asked_to_check() -> None:
     result = DeployResult(changed, {"table": "items"})
     assert result.document() == {**changed.document(), "outputs": {"table": "items"}}
     assert result.exit_code == 0
+
+
+GROUP = Resource("log-group", "/aws/lambda/orders-worker", {"retention_days": 30}, TAGS)
+
+
+@pytest.mark.parametrize(("days", "kept"), [(90, "for 90 days"), (None, "for ever")])
+def test_a_shorter_retention_of_logs_is_a_loss(days: int | None, kept: str) -> None:
+    stored = replace(found(GROUP, retention_days=days), facts={"bytes": 17})
+    plan = planned(GROUP, of=(stored,))
+    assert plan.losses == plan.warnings
+    [told] = plan.losses
+    assert f"logs were kept {kept}, and are for 30 days from now on" in told
+
+
+def test_a_longer_retention_of_logs_and_one_of_an_empty_group_cost_nothing() -> None:
+    for days, stored in ((7, 17), (None, 0), (90, 0)):
+        group = replace(found(GROUP, retention_days=days), facts={"bytes": stored})
+        plan = planned(GROUP, of=(group,))
+        assert (len(plan.changes), plan.losses) == (1, ())
+
+
+def test_the_way_out_of_a_refusal_is_told_only_where_it_is_one() -> None:
+    untagged = replace(found(QUEUE), tags={})
+    renamed = replace(found(QUEUE), tags={"fifo-cli:pipeline": "old"})
+    adopts = "nothing was changed; what carries no tag can be taken over with `deploy --adopt`"
+    assert _hint(untagged) == adopts
+    assert _hint(renamed) == (
+        "nothing was changed; choose other names in [pipeline] and [table]; if this is 'old' renamed,"
+        " take back its name and run `fifo-cli destroy` first"
+    )
+    assert _hint(found(QUEUE, fifo=False)) == "nothing was changed"
+
+
+def _hint(one: Found) -> str | None:
+    with pytest.raises(UsageError) as refused:
+        planned(QUEUE, of=(one,))
+    return refused.value.hint

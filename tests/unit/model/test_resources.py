@@ -101,12 +101,17 @@ def test_the_queues_are_strict_fifo_and_the_dlq_admits_main_only(settings) -> No
     assert found["queue", "orders-dlq.fifo"].properties == {
         **common,
         "retention": 1_209_600,
+        "redrive": None,
         "redrive_allow": {
             "permission": "byQueue",
             "sources": ["arn:aws:sqs:eu-west-1:123456789012:orders.fifo"],
         },
     }
-    assert found["queue", "orders-hold.fifo"].properties == {**common, "retention": 1_209_600}
+    assert found["queue", "orders-hold.fifo"].properties == {
+        **common,
+        "retention": 1_209_600,
+        "redrive": None,
+    }
     failures = found["queue", "orders-stream-failures"].properties
     assert failures == {**dict(list(common.items())[:4]), "fifo": False, "retention": 1_209_600}
 
@@ -263,3 +268,12 @@ def test_policies_are_compared_by_statement_whatever_their_order_and_form() -> N
     other = {"Statement": {"Resource": "r", "Action": ["y", "x"], "Sid": "A"}, "Version": "2012-10-17"}
     assert normalised(one) == normalised(other) == {"A": {"Action": ["x", "y"], "Resource": "r"}}
     assert normalised({"Statement": [{"Sid": "A", "Action": "x"}]}) != normalised(one)
+
+
+def test_a_statement_does_not_hide_another_of_the_same_name() -> None:
+    for sids in ({"Sid": "A"}, {"Sid": "A"}), ({"Sid": "2"}, {}):
+        statements = [{**sid, "Action": action} for sid, action in zip(sids, ("s3:*", "x"), strict=True)]
+        assert sorted(one["Action"] for one in normalised({"Statement": statements}).values()) == [
+            "s3:*",
+            "x",
+        ]

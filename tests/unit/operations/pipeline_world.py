@@ -28,7 +28,7 @@ from fifo_cli.operations.streams.ledger import Logger
 from fifo_cli.operations.streams.looking import Look
 from fifo_cli.operations.streams.reader import Window
 from fifo_cli.operations.streams.shards import record_of
-from fifo_cli.operations.streams.witnesses import Feed, GivenUp, LogFact, Sighting
+from fifo_cli.operations.streams.witnesses import Feed, GivenUp, LogFact, OpenRun, Sighting
 from tests.fakes import Clock, FakeSqs
 from tests.unit.handlers.test_records import rules
 
@@ -65,6 +65,8 @@ class World:
     )
     trimmed: int = 0
     begins: datetime | None = None
+    open: list[OpenRun] = field(default_factory=list)
+    shown: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.sqs: Any = FakeSqs(self.clock, "main", "dlq", "hold")
@@ -193,15 +195,21 @@ class World:
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         return self.logs
 
+    def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        return tuple(self.open)
+
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> Look:
         """Receive until nothing comes, as SQS has it: a group's messages behind hidden ones stay unseen."""
         handles = []
+        self.shown -= {one.message_id for one in self.sqs.queues[role].messages}
+        held = sum(one.visible_at > self.clock() for one in self.sqs.queues[role].messages)
         while messages := self.sqs.receive_message(
             QueueUrl=role, MaxNumberOfMessages=10, VisibilityTimeout=30
         ).get("Messages"):
             for raw in messages:
                 handles.append(raw["ReceiptHandle"])
                 message = from_sqs(raw, role).message
+                self.shown.add(message.message_id)
                 self.seen[role].add(message.text("event_id") or "")
                 take(message)
         total = len(self.sqs.queues[role].messages)
@@ -209,7 +217,7 @@ class World:
             QueueUrl=role,
             Entries=[{"Id": handle, "ReceiptHandle": handle, "VisibilityTimeout": 0} for handle in handles],
         )
-        return Look(role, len(handles), Counts(total, 0, 0, None))
+        return Look(role, len(handles), Counts(total, 0, 0, None), held=held)
 
     def feed(self) -> Feed:
         return Feed(not self.paused, "the enqueuer is paused" if self.paused else "", tuple(self.given_up))
@@ -225,6 +233,27 @@ class World:
         self.logs[role] = self.now
 
     # What is true
+
+    def behind_ten(self) -> dict[str, str]:
+        """Tell what was sent to main behind ten of its group that the last look showed: message and event.
+
+        A copy that was redriven is not among them: no log tells its number.
+        """
+        logged = {int(str(fact.line.facts.get("sequence_number") or 0)) for fact in self.lines}
+        line = self.sqs.queues["main"].messages
+        found = {}
+        for place, stored in enumerate(line):
+            ahead = [
+                one for one in line[:place] if one.group == stored.group and one.message_id in self.shown
+            ]
+            if len(ahead) >= 10 and stored.sequence in logged:
+                found[stored.message_id] = stored.attributes["event_id"]["StringValue"]
+        return found
+
+    def hides(self) -> bool:
+        """Say whether there is more in the queues than the last looks showed, or is known to be there."""
+        known = self.shown | set(self.behind_ten())
+        return any(one.message_id not in known for name in URLS for one in self.sqs.queues[name].messages)
 
     def in_queue(self, queue: str) -> set[str]:
         return {one.attributes["event_id"]["StringValue"] for one in self.sqs.queues[queue].messages}

@@ -162,3 +162,16 @@ def test_what_can_hold_no_record_is_refused(given, said):
 
 def test_sequence_numbers_are_compared_as_integers():
     assert window(from_sequence="9", to_sequence="10").to_sequence == "10"
+
+
+@pytest.mark.parametrize(
+    ("expression", "taken"), [("total", True), ("`0`", True), ("''", False), ("`[]`", False), ("nix", False)]
+)
+def test_a_filter_s_truth_is_jmespath_s_where_0_is_true(expression, taken):
+    assert Choice(expression=expression)(one(total={"N": "0"})) is taken
+
+
+def test_a_comparison_that_cannot_be_made_is_a_failure_and_the_record_is_not_taken():
+    choice = Choice(expression="n > '3'")
+    assert not choice(one(n={"N": "7"}))
+    assert choice.failures == 1

@@ -217,6 +217,21 @@ def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> Non
     assert sorted(source.given_back) == ["m0", "m1"]
 
 
+def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back() -> None:
+    weather = Weather()
+    source, target = Line(messages([0, 1, 0, 1, 0, 1]), weather), Arrivals(weather)
+
+    def wanted(taken: Taken) -> bool:
+        if taken.message.message_id == "m2":
+            raise TypeError("no such comparison")
+        return True
+
+    report = run(source, target, wanted=wanted)
+    assert isinstance(report.complaint, AwsError)
+    assert "no such comparison" in report.complaint.message
+    assert source.given_back == ["m5", "m4", "m3", "m2", "m1", "m0"]
+
+
 def test_told_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -> None:
     weather = Weather()
     everything = messages([0] * 8)

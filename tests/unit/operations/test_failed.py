@@ -88,6 +88,25 @@ def test_whatever_else_a_message_holds_is_said_to_be_none(body):
         parse_failure(body, table_arn=TABLE)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("null", "its parts are not what Lambda documents"),
+        ("not JSON", "it is no JSON"),
+        ("{}", "it has no DDBStreamBatchInfo"),
+        (json.dumps({"DDBStreamBatchInfo": {"streamArn": STREAM}}), "it has no shardId"),
+        (
+            json.dumps(failure(info={"startSequenceNumber": "0035"})),
+            "it begins at 0035, after its end 0034",
+        ),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_in_a_persons_words(body, said):
+    with pytest.raises(NotAFailureRecordError) as raised:
+        parse_failure(body, table_arn=TABLE)
+    assert str(raised.value) == f"it is no failure record of a stream: {said}"
+
+
 def test_a_failure_record_of_another_table_is_none_of_ours():
     for arn in (STREAM.replace("orders", "others"), STREAM.replace("orders", "orders-2")):
         with pytest.raises(NotAFailureRecordError, match="no stream of this pipeline's table"):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fifo_cli.errors import ConfigError, UsageError
+from fifo_cli.model.lines import LINE_BYTES_MAX
 from fifo_cli.operations.moving.checkpoint import NoCheckpoint, open_checkpoint
 from fifo_cli.operations.moving.load import Lines, LineSource, check, open_lines
 
@@ -108,3 +110,43 @@ def test_the_queues_own_limit_holds(path):
     with opened(path) as lines, pytest.raises(ConfigError) as caught:
         check(lines)
     assert caught.value.problems == ("line 1: body and attributes have 1,001 bytes; the queue takes 1,000",)
+
+
+def test_a_file_under_another_name_has_the_same_checkpoint(path, tmp_path):
+    path.write_text(line("a"))
+    with opened(path) as lines:
+        assert taken(lines) == [("line 1", "a")]
+    other = tmp_path / "elsewhere" / "stdin"
+    other.parent.mkdir()
+    other.symlink_to(path)
+    with opened(other) as lines:
+        assert lines.name == str(other)
+        assert lines.path == path
+        assert check(lines).new == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_refused_and_told_what_to_do(tmp_path, kind):
+    path = Path("/dev/null")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+    with pytest.raises(UsageError) as refused, opened(path):
+        pass
+    assert refused.value.message.startswith(f"{path} is no regular file: ")
+    assert "feed it to stdin" in refused.value.hint
+
+
+def test_a_line_that_is_too_long_is_one_line_and_the_next_ones_keep_their_numbers(path):
+    path.write_bytes(b'{"group": "g", "body": "' + b"x" * 2 * LINE_BYTES_MAX + b'"}\n' + b"{}\n")
+    with opened(path) as lines, pytest.raises(ConfigError) as refused:
+        check(lines)
+    assert refused.value.problems[0] == f"line 1: it is longer than {LINE_BYTES_MAX:,} bytes"
+    assert all(problem.startswith("line 2: ") for problem in refused.value.problems[1:])
+    assert "2 of 2 lines cannot be loaded" in refused.value.message
+
+
+def test_lines_that_are_there_twice_are_counted(path):
+    path.write_text(line("a") * 3 + line("b"))
+    with opened(path) as lines:
+        assert check(lines).repeated == 2

@@ -59,6 +59,14 @@ def test_every_line_arrives_in_batches_with_its_own_time() -> None:
     assert events == []
 
 
+def test_the_first_line_goes_at_once_so_that_a_run_that_is_killed_has_begun_in_the_log() -> None:
+    arrived = threading.Event()
+    shipping = shipper(Group(arrived.set), [], every=60.0)
+    shipping.journal("info", "delivered")
+    assert arrived.wait(5)
+    shipping.close()
+
+
 def test_lines_of_many_threads_all_arrive() -> None:
     group, events = Group(), list[Event]()
     shipping = shipper(group, events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from botocore.stub import Stubber
 
 from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.events import Event, Noted
+from fifo_cli.errors import AwsError
+from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.names import Names
 from fifo_cli.operations.observing.logs import follow, logs, parse_line
 
@@ -147,3 +148,59 @@ def test_following_looks_back_for_late_lines_and_shows_none_twice(aws: Aws, stub
 
     assert [one["message"] for one in result.rows()] == ["a", "c", "late", "d"]
     assert waits == [2, 2]
+
+
+def lost(stub: Stubber, code: str = "ThrottlingException", status: int = 400) -> None:
+    stub.add_client_error("filter_log_events", code, "no", http_status_code=status)
+
+
+def waiter(stop: threading.Event, turns: int) -> tuple[list[float], Callable[[float], None]]:
+    """Return the waits, and what waits; after so many turns it stops."""
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == turns:
+            stop.set()
+
+    return waits, wait
+
+
+def test_following_outlives_a_loss_of_connection_and_says_so_once(aws: Aws, stub: Stubber) -> None:
+    heard: list[Event] = []
+    stop = threading.Event()
+    waits, wait = waiter(stop, 8)
+    answer(stub, "worker", (60_000, "a"))
+    for _ in range(5):
+        lost(stub, "InternalFailure", 503)
+    answer(stub, "worker", (60_000, "a"), (61_000, "b"), start=START + 30_000)
+    answer(stub, "worker", (61_000, "b"), start=START + 31_000)
+
+    rows = list(
+        follow(
+            aws, NAMES, functions=["worker"], since=SINCE, stop=stop, wait=wait, listener=heard.append
+        ).rows()
+    )
+
+    assert [one["message"] for one in rows] == ["a", "b"]
+    assert waits == [2, 4, 8, 16, 30, 30, 2, 2]
+    assert [type(event) for event in heard] == [Warned, Noted]
+    assert "log group /aws/lambda/orders-worker" in getattr(heard[0], "text", "")
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "AccessDeniedException"])
+def test_following_ends_when_aws_refuses_for_good(aws: Aws, stub: Stubber, code: str) -> None:
+    answer(stub, "worker", (1, "a"))
+    lost(stub, code)
+    result = follow(aws, NAMES, functions=["worker"], since=SINCE, stop=threading.Event(), wait=str)
+
+    with pytest.raises(AwsError):
+        list(result.rows())
+
+
+def test_following_what_was_never_reached_fails_at_once(aws: Aws, stub: Stubber) -> None:
+    lost(stub)
+    result = follow(aws, NAMES, functions=["worker"], since=SINCE, stop=threading.Event(), wait=str)
+
+    with pytest.raises(AwsError, match="throttled"):
+        list(result.rows())

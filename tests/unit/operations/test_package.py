@@ -177,3 +177,17 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UsageError, match="out cannot be written"):
         package(project(tmp_path), out=tmp_path / "out")
+
+
+def test_a_file_whose_name_is_no_text_and_one_without_an_end_are_refused(tmp_path: Path) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": NAMED})
+    source = tmp_path / "code"
+    pipe = source / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="pipe cannot be read: it is no file"):
+        build_zips(made, here=True)
+    pipe.unlink()
+    with open(os.fsencode(source) + b"/b\xffd.py", "wb"):
+        pass
+    with pytest.raises(ConfigError, match=r"holds a file whose name is not UTF-8: b\\xffd\.py"):
+        build_zips(made, here=True)

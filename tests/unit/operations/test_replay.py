@@ -57,6 +57,7 @@ class Missing:
 
     ids: frozenset[str]
     notes: tuple[str, ...] = ()
+    resting: str = ""
     asked: list[datetime] = field(default_factory=list)
 
     def __contains__(self, event_id: object) -> bool:
@@ -151,6 +152,21 @@ def test_what_an_audit_cannot_know_is_told_and_needs_a_look(asked, monkeypatch):
     assert (result.document()["notes"], result.exit_code) == (["the logs were deleted"], ExitCode.ATTENTION)
 
 
+def test_what_a_paused_enqueuer_will_send_as_well_is_said(asked, monkeypatch, events):
+    asked = with_missing(monkeypatch, asked, Missing(frozenset({"e1"}), resting="not enqueued: it is paused"))
+    with asked.gathered(dry_run=True) as work:
+        assert shown(work, asked) == ["e1"]
+    (said,) = [event.text for event in events if isinstance(event, Warned)]
+    assert said.startswith("some are not enqueued: it is paused; when it goes on it sends them as well")
+
+
+def test_what_sqs_suppressed_is_still_missing_and_when_to_try_again_is_said():
+    assert replay._still_missing(2, 1767322800000) == (
+        "2 still missing: SQS took them within the last five minutes and drops a second copy; run it again"
+        " after 2026-01-02T03:05:00.000Z, or with --fresh"
+    )
+
+
 def test_a_later_run_of_the_same_command_knows_what_the_first_one_found(asked, stream, events):
     with asked.gathered() as work:
         work.checkpoint.note(sending="begun")
@@ -177,9 +193,12 @@ def test_records_on_which_the_filter_fails_are_told(asked, events):
     asked = replace(asked, options=replace(asked.options, expression="abs(id) > `1`"))
     with asked.gathered(dry_run=True) as work:
         assert shown(work, asked) == []
-    assert [event.text for event in events if isinstance(event, Warned)] == [
-        "--filter failed on 10 records, and these are not replayed"
-    ]
+        result = asked.preview(work)
+    (note,) = result.notes
+    assert note.startswith(
+        "--filter failed on 10 records, which are not replayed; on the first: In function abs"
+    )
+    assert result.exit_code is ExitCode.ATTENTION
 
 
 def result(expired: int | None = 0, **sums: int) -> ReplayResult:
@@ -225,9 +244,9 @@ def test_message_ids_are_taken_from_the_enqueuers_own_lines_and_no_others(asked,
         "START enqueued",
     ]
     monkeypatch.setattr(
-        replay, "get_log_events", lambda *args, **more: [LogEvent(str(n), 0, t) for n, t in enumerate(lines)]
+        replay, "get_log_events", lambda *args, **more: [LogEvent(str(n), 7, t) for n, t in enumerate(lines)]
     )
-    assert asked._recent_message_ids() == {"m1"}
+    assert asked._recent_messages() == {"m1": 7}
 
 
 @pytest.mark.parametrize("error", [MissingLogGroup("x"), AwsError("denied")])
@@ -236,5 +255,6 @@ def test_without_logs_nothing_is_known_and_the_replay_goes_on(asked, monkeypatch
         raise error
 
     monkeypatch.setattr(replay, "get_log_events", refuse)
-    assert asked._recent_message_ids() == frozenset()
-    assert len(events) == (isinstance(error, AwsError))
+    assert asked._recent_messages() == {}
+    (said,) = [event.text for event in events if isinstance(event, Warned)]
+    assert said.startswith("suppressed messages are counted as enqueued: ")

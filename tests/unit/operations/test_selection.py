@@ -53,3 +53,9 @@ def test_all_that_is_given_must_hold() -> None:
     assert not Selection(ids=frozenset({"m1"}), group="g2")(REFUND)
     assert Selection().everything
     assert not Selection(group="").everything
+
+
+def test_a_comparison_that_cannot_be_made_is_a_failure_too() -> None:
+    selection = Selection(expression="body.n > '3'")
+    assert not selection(message("m1", body='{"n": 7}'))
+    assert selection.failures == 1

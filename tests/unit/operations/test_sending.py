@@ -34,7 +34,7 @@ class Replaying:
             for n in range(start, start + count)
         )
 
-    def send(self, *, fresh: str = "", known: frozenset[str] = frozenset(), **options: Any) -> Sending:
+    def send(self, *, fresh: str = "", known: dict[str, int] | None = None, **options: Any) -> Sending:
         sender = Sender(
             WatchedSqs(self.sqs, "main", self.checkpoint, fresh=fresh, known=known),  # type: ignore[arg-type]
             rules(group="grp", **options),
@@ -184,8 +184,10 @@ def test_the_deduplication_id_is_the_event_id_and_sqs_suppresses_what_it_knows(r
     replaying.send()
     first = {one.message_id for one in replaying.sqs.queues["main"].messages}
     replaying.checkpoint.settle({f"e{n}": "waiting" for n in range(3)})
-    replaying.send(known=frozenset(first))
+    replaying.journal.clear()
+    replaying.send(known=dict.fromkeys(first, 7))
     assert replaying.checkpoint.sums() == Sums(suppressed=3)
+    assert replaying.journal == ["suppressed"] * 3
     assert len(replaying.sqs.queues["main"].messages) == 3
 
 

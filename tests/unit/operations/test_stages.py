@@ -37,6 +37,30 @@ def entry(logger: Logger, word: str, second: int, **facts: Any) -> LogEntry:
     return LogEntry(logger, line, "log")
 
 
+@pytest.mark.parametrize(
+    ("around", "stage", "detail"),
+    [
+        (
+            Surroundings(unread="U", unlogged="L", overtaken=frozenset({"e1"})),
+            "unclear",
+            "U; L",
+        ),
+        (Surroundings(unread="U", hidden="H"), "unclear", "U; it may be further back than can be seen: H"),
+        (Surroundings(unread="U"), "lost", "in no queue, and no log tells of a delivery"),
+    ],
+)
+def test_without_the_enqueuers_log_it_is_not_said_to_be_in_the_stream_still(around, stage, detail):
+    assert stage_of(life(), around) == (stage, detail)
+    assert stage_of(life(unwanted="where is false"), around)[0] == "filtered"
+
+
+def test_what_sqs_suppressed_is_told_by_when_it_came_into_the_queue():
+    one = life(ENQUEUED, ("replay", "suppressed"))
+    assert one.sent is not None
+    assert one.sent.word == "enqueued"
+    assert stage_of(life(("replay", "suppressed")), Surroundings())[0] == "lost"
+
+
 def life(*lines: tuple[Any, ...], found: list[Found] | None = None, unwanted: str = "") -> Life:
     log = [
         entry(line[0], line[1], second, **(line[2] if len(line) > 2 else {}))

@@ -31,6 +31,7 @@ SORTED = (("customer", "S"), ("n", "N"))
         ('{"customer": "c 1"}', SORTED, {"customer": "c 1"}),
         ('{"customer": "c 1", "n": 2.50}', SORTED, {"customer": "c 1", "n": 2.5}),
         ("{not json", PLAIN, {"id": "{not json"}),
+        ('{"id": "{\\"id"}', PLAIN, {"id": '{"id'}),
     ],
 )
 def test_a_key_is_json_or_the_plain_partition_key(text: str, keys: Any, key: dict[str, Any]) -> None:
@@ -44,6 +45,8 @@ def test_a_key_is_json_or_the_plain_partition_key(text: str, keys: Any, key: dic
         ('{"id": "1", "n": 2}', PLAIN),
         ('{"customer": "c", "n": "2"}', SORTED),
         ('{"n": 2}', SORTED),
+        ("{}", SORTED),
+        ('{"customer": "c", "m": 2}', SORTED),
         ("abc", NUMBER),
         ("", PLAIN),
     ],
@@ -51,6 +54,17 @@ def test_a_key_is_json_or_the_plain_partition_key(text: str, keys: Any, key: dic
 def test_a_key_that_is_none_of_the_tables_is_a_usage_error(text: str, keys: Any) -> None:
     with pytest.raises(UsageError, match=r"whose key is|is not enough"):
         trace_key(text, keys)
+
+
+@pytest.mark.parametrize("text", ['{"id":', "{'id': '4711'}", '{"id": "4711"', "{"])
+def test_what_begins_like_json_and_is_none_is_no_plain_key(text: str) -> None:
+    with pytest.raises(UsageError, match=r"begins like JSON but is none: the table's key is id \(S\)"):
+        trace_key(text, PLAIN)
+
+
+def test_a_refused_key_is_told_the_whole_key_of_the_table() -> None:
+    with pytest.raises(UsageError, match=r"whose key is customer \(S\), n \(N\)"):
+        trace_key("{}", SORTED)
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,10 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
     lines = text(board())
 
     assert len(lines) == 24
-    assert lines[:16] == [
+    assert lines[:17] == [
         "orders  123456789012 eu-west-1  12:00:00, every 2 s",
-        "WARNING  the worker is paused  (and 2 more: fifo-cli status)",
+        "WARNING  the worker is paused",
+        "         next: x; 2 more: fifo-cli status",
         "",
         "main             5  ▅█  oldest 1m 5s",
         "dlq              1  ▁█",
@@ -102,7 +103,7 @@ def test_numbers_that_are_old_are_told_to_be_while_an_answer_is_waited_for() -> 
 
     late = frame(shown, width=80, height=24, now=NOW + timedelta(seconds=12))
 
-    assert "".join(part for part, _ in late[2]) == "no answer from AWS for 12s; the numbers are so old"
+    assert "".join(part for part, _ in late[3]) == "no answer from AWS for 12s; the numbers are so old"
 
 
 def test_before_the_first_answer_it_says_that_it_waits() -> None:
@@ -122,7 +123,7 @@ def test_without_logs_there_are_depths_and_nothing_to_press_but_q() -> None:
     lines = text(board(), logs=False)
 
     assert lines[-1] == "q quit"
-    assert [line.split()[0] for line in lines[3:5]] == ["main", "dlq"]
+    assert [line.split()[0] for line in lines[4:6]] == ["main", "dlq"]
     assert not any(line.startswith(("in ", "out ", "no deliveries")) for line in lines)
 
 

@@ -37,6 +37,14 @@ def test_what_cannot_be_counted_is_not_called_none() -> None:
     assert told == "1 message moved to b; unknown how many remain\n"
 
 
+def test_an_empty_dlq_is_said_to_be_empty() -> None:
+    document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 0}
+    told = redrive_text(document, notes=(), concerns=["not found: m1"], source="a", target="b")
+    assert told == "nothing to move: a is empty\nlook: not found: m1\n"
+    dry = redrive_preview({**document, "from": "a", "messages": []}, width=80)
+    assert dry == "dry run: nothing to move: a is empty\n"
+
+
 def test_words_of_others_cannot_move_the_cursor() -> None:
     document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 1, "remaining": 1}
     told = redrive_text(document, notes=(), concerns=["m (group \x1b[2J): no"], source="a", target="b")
@@ -72,14 +80,15 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
         "There are more than shown: of one group, SQS shows the first ten.",
     ]
     empty = redrive_preview({**document, "behind": 0, "truncated": False, "messages": []}, width=80)
-    assert empty.splitlines()[1:] == [
-        "Order: orders.fifo counts no messages now; what comes goes behind these, within each group."
-    ]
+    assert empty.splitlines()[1:] == ["Order: nothing waits in orders.fifo, so each group keeps its order."]
 
 
 def test_a_parking_shows_what_was_parked() -> None:
     told = park_text({"parked": [MESSAGE]}, concerns=["asked for 2, found 1"], dry_run=False, width=80)
     assert told.splitlines()[1].startswith("01234567 ")
+    assert " 01-02 03:04:05 " in told.splitlines()[1]
     assert told.splitlines()[2:] == ["1 message parked", "look: asked for 2, found 1"]
     told = park_text({"parked": []}, concerns=(), dry_run=True, width=80)
     assert told == "dry run: 0 messages would be parked; nothing was moved\n"
+    told = park_text({"parked": []}, notes=["a is empty"], concerns=(), dry_run=True, width=80)
+    assert told == "dry run: a is empty\n"

@@ -90,7 +90,7 @@ DOCUMENT: dict[str, Any] = {
                 "receives": 3,
                 "http_status": 503,
                 "error": "the API answered 503",
-                "item_key": None,
+                "item_key": '{"id":"7"}',
             }
         ],
     },
@@ -135,8 +135,8 @@ next run    about 12:03 UTC (in 3m)
 last runs   2m ago        2 delivered, 1 failed, 2 left for the next run
             7m ago        nothing to deliver
             12m ago       failed: Task timed out
-waiting     group ada: message 0123456789-0123456…456789-0123456789, received 3
-            times, HTTP 503, tried 2m ago
+waiting     group ada: message 0123456789-0123456…456789-0123456789, item
+            {"id":"7"}, received 3 times, HTTP 503, tried 2m ago
               the API answered 503
 resources   1 of 2 resources as in fifo.toml
             drift: rule orders-1
@@ -157,7 +157,9 @@ def test_colours_add_nothing_that_the_words_do_not_say() -> None:
 def test_in_a_pipe_nothing_is_shortened_or_wrapped() -> None:
     out = screen(None)
 
-    assert "0123456789-0123456789-0123456789-0123456789, received 3 times, HTTP 503, tried 2m ago\n" in out
+    stuck = "message 0123456789-0123456789-0123456789-0123456789"
+    stuck += ', item {"id":"7"}, received 3 times, HTTP 503, tried 2m ago\n'
+    assert stuck in out
     assert "…" not in out
 
 

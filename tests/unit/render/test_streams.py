@@ -30,10 +30,11 @@ def test_nothing_is_said_plainly():
     assert text() == "0 records read, 0 matched: 0 records enqueued in orders.fifo\n"
 
 
-def test_a_replay_without_troubles_is_two_lines():
+def test_a_replay_without_troubles_is_three_lines():
     assert text(read=1200, matched=7, enqueued=5, suppressed=2, first_sequence="1", last_sequence="9") == (
         "1,200 records read, 7 matched: 5 records enqueued in orders.fifo, 2 suppressed by SQS\n"
-        "sequence numbers 1 to 9\n"
+        "first sequence number 1\n"
+        "last sequence number  9\n"
     )
 
 
@@ -94,17 +95,36 @@ def test_a_preview_of_nothing_is_a_line():
 
 
 def question(number: int = 2, **more: Any) -> str:
-    options: dict[str, Any] = {"failures": None, "main": "orders.fifo", "behind": 0, "fresh": False}
+    options: dict[str, Any] = {
+        "failures": None,
+        "main": "orders.fifo",
+        "behind": 0,
+        "fresh": False,
+        "missing": False,
+    }
     return replay_question(number, ("1", "9"), **{**options, **more})
 
 
 def test_the_question_names_how_much_and_what_it_does_to_order():
-    assert question(behind=3) == (
+    assert question(behind=3, missing=True) == (
         "enqueue 2 stream records again in orders.fifo\n"
-        "sequence numbers 1 to 9\n"
+        "first sequence number 1\n"
+        "last sequence number  9\n"
         "Order: they go to the end of orders.fifo, behind the 3 messages counted there now; newer states of"
         " the same items may be delivered before them."
     )
+
+
+def test_the_question_says_that_what_was_delivered_is_delivered_once_more_and_what_does_not_do_that():
+    twice = question().splitlines()[3]
+    assert twice == (
+        "Twice: what was delivered already is delivered once more, with the same Idempotency-Key and after"
+        " what came since (but for what was enqueued within the last five minutes, which SQS drops;"
+        " `fifo-cli audit` then counts it as duplicated). `fifo-cli replay --missing` sends only what got"
+        " lost."
+    )
+    assert "which SQS drops" not in question(fresh=True)
+    assert "Twice" not in question(missing=True) + question(failures="q")
 
 
 def test_the_question_about_failed_batches_names_their_queue():
@@ -115,5 +135,6 @@ def test_the_question_about_failed_batches_names_their_queue():
 
 
 def test_fresh_says_that_the_api_may_see_repeats():
-    assert "the API may see repeats" in question(fresh=True)
-    assert "repeats" not in question()
+    for options in ({"missing": True}, {"failures": "q"}, {}):
+        assert "the API may see repeats" in question(fresh=True, **options)
+        assert "repeats" not in question(**options)

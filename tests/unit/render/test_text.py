@@ -112,7 +112,8 @@ def test_shortened_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
         ("漢字 漢字 漢字", 9, "漢字 漢字\n漢字"),
         ("one two\n\nthree four\n", 8, "one two\n\nthree\nfour\n"),
         ("a  b    c", 20, "a  b    c"),
-        ("\x1b[1mone two\x1b[0m", 4, "\x1b[1mone two\x1b[0m"),
+        ("\x1b[1mone two\x1b[0m", 4, "\x1b[1mone\ntwo\x1b[0m"),
+        ("\x1b[31mone\x1b[0m two", 7, "\x1b[31mone\x1b[0m two"),
     ],
 )
 def test_sentences_break_at_spaces_and_only_on_a_terminal(text: str, width: int | None, folded: str) -> None:
