@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fifo_cli.aws.errors import calling
+from fifo_cli.aws.errors import calling, error_codes, explain
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import ReceivedMessage, from_sqs
@@ -65,10 +65,16 @@ class Queue:
         return answer["Attributes"]["QueueArn"]
 
     def dead_letter_sources(self) -> list[str]:
-        """Return the names of the queues whose dead-letter queue this is."""
-        with calling(self.name):
+        """Return the names of the queues whose dead-letter queue this is; none where SQS cannot tell."""
+        try:
             pages = self._sqs.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
             return sorted(url.rpartition("/")[2] for page in pages for url in page.get("queueUrls", []))
+        except BotoCoreError as error:
+            raise explain(error, self.name) from error
+        except ClientError as error:
+            if "InvalidAction" in error_codes(error):  # the embedded stack does not know the call
+                return []
+            raise explain(error, self.name) from error
 
     def counts(self) -> Counts:
         """Ask for the approximate counts, and the receives that the redrive policy allows."""

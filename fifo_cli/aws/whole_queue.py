@@ -19,17 +19,6 @@ def max_message_bytes(aws: Aws, queue: Queue) -> int:
     return int(answer.get("Attributes", {}).get("MaximumMessageSize", MESSAGE_BYTES_MAX))
 
 
-def feeders(aws: Aws, queue: Queue) -> list[str]:
-    """Return the names of the queues that dead-letter into this one; none where the service cannot tell."""
-    try:
-        pages = aws.client("sqs").get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=queue.url)
-        return sorted(url.rpartition("/")[2] for page in pages for url in page.get("queueUrls", []))
-    except ClientError as error:
-        if "InvalidAction" in error_codes(error):  # the embedded stack
-            return []
-        raise explain(error, queue.name) from error
-
-
 def purge_queue(aws: Aws, queue: Queue) -> bool:
     """Delete every message for good; False if the queue was purged within the last minute.
 

@@ -314,7 +314,7 @@ def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -
     from fifo_cli.render.text import count
 
     if path is None and source.role == "dlq":
-        refuse_if_shared(cli.aws, source, cli.names.main, force=force)
+        refuse_if_shared(source, cli.names.main, force=force)
     total = None if cli.options.yes else source.counts().total
     if total:
         saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"

@@ -261,9 +261,9 @@ def _fit(line: Line, width: int, plain: bool) -> Line:
     for part, style in line:
         if room <= 0:
             break
-        shown = part if display_width(part) <= room else fit(part, room)
-        if plain:
-            shown = shown.replace("…", "~").encode("ascii", "replace").decode("ascii")
+        # Before it is measured: a character without a width is replaced by one that has one.
+        text = part.replace("…", "~").encode("ascii", "replace").decode("ascii") if plain else part
+        shown = fit(text, room).replace("…", "~" if plain else "…")
         fitted.append((shown, style))
         room -= display_width(shown)
     return fitted

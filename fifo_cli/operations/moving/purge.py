@@ -10,7 +10,7 @@ from typing import Final
 
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.whole_queue import feeders, purge_queue
+from fifo_cli.aws.whole_queue import purge_queue
 from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.results import Document, Single
@@ -62,9 +62,9 @@ def backed_up(dumped: DumpResult, backup: Path) -> PurgeResult:
     )
 
 
-def refuse_if_shared(aws: Aws, queue: Queue, owner: str, *, force: bool = False) -> None:
+def refuse_if_shared(queue: Queue, owner: str, *, force: bool = False) -> None:
     """Raise UsageError if another queue than ``owner`` dead-letters into this one: PurgeQueue takes all."""
-    others = [name for name in feeders(aws, queue) if name != owner]
+    others = [name for name in queue.dead_letter_sources() if name != owner]
     if others and not force:
         raise UsageError(
             f"{queue.name} is the dead-letter queue of {', '.join(others)}, too, and their messages would go;"

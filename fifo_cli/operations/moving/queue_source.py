@@ -53,6 +53,7 @@ class QueueSource:
         self._ours: set[str] = set()  # the ids of the messages that we hide
         self._polls = 0  # long polls in a row that gave nothing
         self._deadline: float | None = None
+        self._asked_for_visible = False  # a long poll has asked for what was counted as visible before it
         self.given_up = 0
 
     @property
@@ -78,7 +79,7 @@ class QueueSource:
         ]
         with self._lock:
             if taken:
-                self._polls, self._deadline = 0, None
+                self._polls, self._deadline, self._asked_for_visible = 0, None, False
                 self._ours.update(one.message.message_id for one in taken)
             else:
                 self._polls += wait
@@ -89,7 +90,8 @@ class QueueSource:
 
         SQS's counts lag behind, by a minute at worst (API Reference, GetQueueAttributes): what they tell is
         waited for until ``patience`` is over, unless we have seen all that was counted at the start. While we
-        hide messages ourselves, what is visible is behind ours in their groups, and cannot be had.
+        hide messages ourselves, what is visible is behind ours in their groups, and cannot be had; unless it
+        became visible after the poll, so another one asks for it.
         """
         with self._lock:
             polls, ours = self._polls, self.count_hidden()
@@ -102,7 +104,8 @@ class QueueSource:
         others = max(0, counts.in_flight - ours)
         waiting = others + counts.delayed + (0 if ours else counts.visible)
         if not waiting:
-            return True
+            asked, self._asked_for_visible = self._asked_for_visible, True
+            return asked or not counts.visible
         if all_seen:
             return False
         now = self._clock()

@@ -107,11 +107,11 @@ def test_a_dlq_that_serves_another_queue_too_is_refused_unless_forced(bench):
         bench.stub.add_response("list_dead_letter_source_queues", answer)
     with bench.stub:
         with pytest.raises(UsageError, match=r"dead-letter queue of theirs\.fifo, too"):
-            refuse_if_shared(bench.aws, bench.queue, NAMES.main)
-        refuse_if_shared(bench.aws, bench.queue, NAMES.main, force=True)
+            refuse_if_shared(bench.queue, NAMES.main)
+        refuse_if_shared(bench.queue, NAMES.main, force=True)
 
 
 def test_a_service_that_cannot_tell_whose_dlq_it_is_stops_nobody(bench):
     bench.stub.add_client_error("list_dead_letter_source_queues", "InvalidAction")
     with bench.stub:
-        refuse_if_shared(bench.aws, bench.queue, NAMES.main)
+        refuse_if_shared(bench.queue, NAMES.main)

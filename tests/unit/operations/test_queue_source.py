@@ -143,6 +143,8 @@ def test_what_we_hide_ourselves_and_what_is_behind_it_is_not_waited_for(bench: B
     bench.source.take(10, wait=False)
     bench.counted(visible=5, in_flight=2)
     bench.source.take(10, wait=True)
+    assert not bench.source.exhausted()  # it may have become visible after that poll
+    bench.source.take(10, wait=True)
     assert bench.source.exhausted()
     bench.counted(visible=5, in_flight=3)
     assert not bench.source.exhausted()
