@@ -741,7 +741,7 @@ def _redrive(folder: Path, zygote: Zygote, count: int) -> tuple[int, int]:
     with lean_pipeline(folder, zygote) as lean:
         lean.fill(count, 100, 1000)
         before = sum(lean.audit()["Calls"].values())
-        done = lean.start("redrive", "--yes", "-o", "json").wait().ok()
+        done = lean.start("redrive", "--yes", "-o", "json", "--engine", "client").wait(600).ok()
         assert done.json()["moved"] == count
         audit = lean.audit()
         assert (audit["Count"], audit["Different"], audit["Disordered"]) == (count, count, [])
@@ -755,3 +755,25 @@ def test_memory_stays_flat_and_requests_grow_with_the_messages_only(zygote: Zygo
     assert many <= 5 * few
     assert large - small < 8 * 1024
     assert large < 120 * 1024
+
+
+@pytest.mark.big
+def test_a_hundred_thousand_take_no_more_memory_and_no_more_requests_each(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    few, small = _redrive(tmp_path, zygote, 1_000)
+    many, large = _redrive(tmp_path, zygote, 100_000)
+    assert many <= 100 * few
+    assert large <= 1.35 * small
+    assert large < 120 * 1024
+
+
+@pytest.mark.big
+def test_ten_thousand_arrive_once_and_in_order(one: Yard) -> None:
+    one.fill("dlq", 10_000, 100)
+    done = one.run("redrive", "--yes", "-o", "json", timeout=600).ok()
+    assert (done.json()["moved"], done.json()["remaining"]) == (10_000, 0)
+    assert done.peak_kib < 120 * 1024
+    assert by_group(one.drained("main")) == {
+        f"g{k}": [str(n) for n in range(k, 10_000, 100)] for k in range(100)
+    }
