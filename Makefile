@@ -16,10 +16,10 @@ types:
 	$(BIN)mypy
 
 test:
-	$(BIN)pytest -n auto --dist worksteal tests/unit tests/contract
+	$(BIN)pytest -n auto tests/unit tests/contract
 
 integration:
-	$(BIN)pytest -n auto --dist worksteal tests/integration
+	$(BIN)pytest -n auto tests/integration
 
 completions:
 	$(BIN)fifo-cli completion bash > completions/fifo-cli.bash

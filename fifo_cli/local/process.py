@@ -289,7 +289,10 @@ def kill(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> None:
     """End the stack and all functions it runs at once; what it has not saved is lost."""
     # PermissionError: macOS's answer when only zombies are left of the group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(running.pid, signal.SIGKILL)
+        try:
+            os.killpg(running.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has just begun, and no group of its own yet
+            os.kill(running.pid, signal.SIGKILL)
     if not _wait_until_gone(files, _KILL_TIMEOUT, sleep, clock):
         raise StackError(
             f"the embedded stack (process {running.pid}) does not end", hint=f"try `kill -9 {running.pid}`"

@@ -6,7 +6,11 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,3 +178,11 @@ def test_a_folder_that_cannot_hold_the_state_is_told_with_what_helps(number: int
 
     assert os.strerror(number) in told.message
     assert hint in told.hint
+
+
+def test_a_stack_that_has_no_process_group_yet_is_killed_all_the_same(tmp_path: Path) -> None:
+    files = Files.of(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        running = Running(pid=child.pid, port=1, token="t")
+        process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
+        assert child.wait(10) == -signal.SIGKILL

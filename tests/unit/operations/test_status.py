@@ -212,5 +212,10 @@ class _Mapping:
 
 def test_a_pipeline_of_which_nothing_exists_is_not_deployed(tmp_path: Path) -> None:
     project = Project(settings(), tmp_path / "fifo.toml")
-    with mock_aws(), pytest.raises(NotDeployedError, match=r"orders\.fifo does not exist"):
-        operation.status(Aws(Target(local=True, region="eu-west-1")), project, now=lambda: NOW)
+    aws = Aws(Target(local=True, region="eu-west-1"))
+    with mock_aws():
+        # moto's router is made at a service's first call, and not safely by two threads at once.
+        aws.client("lambda").list_functions()
+        aws.client("scheduler").list_schedules()
+        with pytest.raises(NotDeployedError, match=r"orders\.fifo does not exist"):
+            operation.status(aws, project, now=lambda: NOW)
