@@ -42,12 +42,10 @@ def mutates(request: Request) -> bool:
 class KillEach:
     """A rule that kills the program once before each change and once after it, one kill a run.
 
-    What else the killed process had on its way does not arrive, so the calls are met one by one. Hence AWS
-    is before a change as it was after the last one, and without ``before`` that second look is left out.
+    What else the killed process had on its way does not arrive, so the calls are met one by one.
     """
 
-    def __init__(self, *, before: bool = True) -> None:
-        self._before = before
+    def __init__(self) -> None:
         self.before: set[str] = set()
         self.after: set[str] = set()
         self.is_dead = False
@@ -63,8 +61,7 @@ class KillEach:
             if self.is_dead:
                 return Drop()
             call = _call(request)
-            kills = ((self.before, Kill()), (self.after, Kill(after=True)))
-            for seen, kill in kills if self._before else kills[1:]:
+            for seen, kill in ((self.before, Kill()), (self.after, Kill(after=True))):
                 if call not in seen:
                     seen.add(call)
                     self.is_dead = True
@@ -78,18 +75,16 @@ def _call(request: Request) -> str:
     return f"{request.action} {request.path} {body}"
 
 
-def killed_at_every_change(
-    zygote: Zygote, proxy: Proxy, folder: Path, *args: str, before: bool = True
-) -> KillEach:
+def killed_at_every_change(zygote: Zygote, proxy: Proxy, folder: Path, *args: str) -> KillEach:
     """Run a command again and again, killed each time at a change not met before, until it ends well."""
-    rule = KillEach(before=before)
+    rule = KillEach()
     proxy.rule = rule
     for _ in range(200):
         rule.begin()
         ran = zygote.run(folder, [*args, "--yes", "--endpoint-url", proxy.endpoint], KEYS)
         if ran.code == 0:
             assert not rule.is_dead
-            assert rule.before == (rule.after if before else set())
+            assert rule.before == rule.after
             return rule
         assert ran.code == -9, f"{args}: exit {ran.code}\n{ran.err}"
         assert "Traceback" not in ran.err
@@ -157,7 +152,7 @@ def test_a_deploy_killed_at_every_change_is_completed_by_the_next(
     project: Make, proxy: Proxy, zygote: Zygote, clients: Aws, neighbour: Project
 ) -> None:
     made = project(alarms=ALARMS)
-    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy", before=False)
+    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy")
     assert len(rule.after) >= 25
     assert plan(clients, load(made.config)).changes == ()
 
@@ -180,7 +175,7 @@ def test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next(
         ('["rate(365 days)", "rate(364 days)"]', '["rate(365 days)"]'),
         (f'[alarms]\n"sns_topic" = "{ALARMS["sns_topic"]}"\n', ""),
     )
-    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy", before=False)
+    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy")
     assert len(rule.after) >= 20
     assert plan(clients, load(made.config)).changes == ()
     assert clients.client("events").list_rules(NamePrefix=f"{made.name}-")["Rules"] == []
