@@ -69,18 +69,10 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     ],
     ids=str,
 )
-def test_bash_completes(tmp_path: Path, words: list[str], expected: list[str]) -> None:
+def test_bash_completes(place: Path, words: list[str], expected: list[str]) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("bash is not installed")
-    program = tmp_path / "bin" / "fifo-cli"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fifo_cli "$@"\n')
-    program.chmod(0o755)
-    here = tmp_path / "here"
-    (here / "sub dir").mkdir(parents=True)
-    (here / "my file.toml").touch()
-    (here / "fifo.toml").write_text("[env.prod.pipeline]\n")
 
     done = subprocess.run(
         [
@@ -88,10 +80,10 @@ def test_bash_completes(tmp_path: Path, words: list[str], expected: list[str]) -
             "-c",
             BASH.format(script=ROOT / "completions" / "fifo-cli.bash"),
             "bash",
-            str(program),
+            str(place / "bin" / "fifo-cli"),
             *words,
         ],
-        cwd=here,
+        cwd=place / "here",
         env=clean_environment(),
         capture_output=True,
         text=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from fifo_cli.aws.session import Aws
 from tests.bed import ROOT, Stack
 from tests.integration.proxy import Proxy
+from tests.integration.yard import Make, Yard, yard
+from tests.integration.zygote import Zygote
 
 _WEBHOOKS = ROOT.parent / "shared" / "data" / "webhooks.jsonl"
 
@@ -26,6 +29,26 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
     """A proxy in front of the stack; set ``proxy.rule`` to break things."""
     with Proxy(stack.endpoint) as between:
         yield between
+
+
+@pytest.fixture(scope="module")
+def zygote(request: pytest.FixtureRequest) -> Iterator[Zygote]:
+    """A process that forks the program; a module may name what it imports before, in ``PRELOADED``."""
+    made = Zygote(*getattr(request.module, "PRELOADED", ()))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
+    """Makes the queues of a pipeline, behind a proxy of their own."""
+    return lambda **options: yard(tmp_path, stack.endpoint, clients, zygote, **options)
+
+
+@pytest.fixture
+def one(make: Make) -> Iterator[Yard]:
+    with make() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +42,7 @@ class Forking(Project):
         return self.zygote.run(self.folder, args, env or {}, timeout=timeout)
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote("tests.integration.brisk")
-    yield made
-    made.close()
+PRELOADED = ("tests.integration.brisk",)
 
 
 @pytest.fixture

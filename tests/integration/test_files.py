@@ -10,46 +10,24 @@ import string
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import QueueRole
 from fifo_cli.operations.moving.marker import REBUILD_TAG
-from tests.bed import ROOT, Stack, clean_environment, wait_until
+from tests.bed import ROOT, clean_environment, wait_until
 from tests.integration.proxy import Kill, forward_all, hidden, on
 from tests.integration.screens import Screen
-from tests.integration.yard import ENV, Yard, by_group, changes_sqs, crash_everywhere, to_sqs, weather, yard
-from tests.integration.zygote import Zygote
+from tests.integration.yard import ENV, Yard, by_group, changes_sqs, crash_everywhere, to_sqs, weather
 
-Make = Callable[[], AbstractContextManager[Yard]]
 ATTRIBUTES = {
     "event_id": {"DataType": "String", "StringValue": "e ✓"},
     "size": {"DataType": "Number.int", "StringValue": "12"},
     "blob": {"DataType": "Binary", "BinaryValue": bytes(range(256))},
 }
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
-    return lambda: yard(tmp_path, stack.endpoint, clients, zygote)
-
-
-@pytest.fixture
-def one(make: Make) -> Iterator[Yard]:
-    with make() as made:
-        yield made
 
 
 def read(one: Yard, name: str = "f.jsonl") -> list[Any]:

@@ -26,11 +26,7 @@ ALARMS = {"sns_topic": "arn:aws:sns:us-east-1:000000000000:oncall"}
 READS = ("Describe", "Get", "List", "Scan")
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote("tests.integration.warm")
-    yield made
-    made.close()
+PRELOADED = ("tests.integration.warm",)
 
 
 def mutates(request: Request) -> bool:

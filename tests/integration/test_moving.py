@@ -7,8 +7,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,44 +22,24 @@ from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.operations.moving.marker import MAINTENANCE_TAG, REBUILD_TAG
 from fifo_cli.operations.moving.redrive import NATIVE_FROM, Engine, Redrive, RedriveOptions
-from tests.bed import Stack
 from tests.integration.lean_sqs import ask, lean_sqs
 from tests.integration.proxy import AwsError, Delay, Proxy, RefuseEntries, forward_all, hidden, on
 from tests.integration.yard import (
     ENV,
     Found,
     ImpatientAws,
+    Make,
     Yard,
     by_group,
     changes_sqs,
     crash_everywhere,
     to_sqs,
     weather,
-    yard,
 )
 from tests.integration.zygote import Running, Zygote
 
-Make = Callable[..., AbstractContextManager[Yard]]
 # Every character that a message group may have (SQS API Reference, SendMessage).
 LEGAL = "".join(map(chr, range(0x21, 0x7F)))
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
-    return lambda **options: yard(tmp_path, stack.endpoint, clients, zygote, **options)
-
-
-@pytest.fixture
-def one(make: Make) -> Iterator[Yard]:
-    with make() as made:
-        yield made
 
 
 def text(value: str) -> dict[str, str]:

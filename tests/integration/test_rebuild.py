@@ -7,9 +7,8 @@ import random
 import signal
 import string
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +28,8 @@ from tests.integration.yard import (
     crash_everywhere,
     to_sqs,
     weather,
-    yard,
 )
 from tests.integration.zygote import Zygote
-
-Make = Callable[[], AbstractContextManager[Yard]]
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
-    return lambda: yard(tmp_path, stack.endpoint, clients, zygote)
-
-
-@pytest.fixture
-def one(make: Make) -> Iterator[Yard]:
-    with make() as made:
-        yield made
 
 
 def streamed(one: Yard, role: Any, sequence: int, group: str = "g", **more: Any) -> str:

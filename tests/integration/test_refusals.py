@@ -23,11 +23,7 @@ Run = Callable[..., Ran]
 FUNCTIONS = "POST /2015-03-31/functions"
 
 
-@pytest.fixture(scope="module")
-def zygote():
-    made = Zygote("tests.integration.warm")
-    yield made
-    made.close()
+PRELOADED = ("tests.integration.warm",)
 
 
 @pytest.fixture

@@ -107,11 +107,7 @@ def expected(count: int, groups: int = 3) -> list[str]:
     return [f"i{n:03}" for group in range(groups) for n in range(group, count, groups)]
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote("tests.integration.brisk")
-    yield made
-    made.close()
+PRELOADED = ("tests.integration.brisk",)
 
 
 @pytest.fixture

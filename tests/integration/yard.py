@@ -124,6 +124,9 @@ class Yard:
         return sum(map(int, found.values()))
 
 
+Make = Callable[..., contextlib.AbstractContextManager[Yard]]
+
+
 def by_group(messages: Iterable[Found]) -> dict[str, list[str]]:
     """Return bodies by group, in order."""
     groups: dict[str, list[str]] = defaultdict(list)
@@ -179,7 +182,7 @@ def weather(seed: int, *, slow: float = 0.0) -> Rule:
 
 
 def crash_everywhere(
-    make: Callable[[], contextlib.AbstractContextManager[Yard]],
+    make: Make,
     prepare: Callable[[Yard], None],
     command: Callable[[Yard], Ran],
     check: Callable[[Yard], None],

@@ -22,18 +22,9 @@ from fifo_cli.handlers.delivery import Attempt, Courier, Verdict, classify, retr
 from fifo_cli.handlers.inbox import Held
 from fifo_cli.handlers.keys import Keys, KeysMissingError
 from fifo_cli.handlers.runtime import Api
+from tests.unit import plain_api
 
-API = Api(
-    url="https://api.test/orders",
-    method="POST",
-    timeout=10,
-    headers={},
-    keys={},
-    success=("2xx",),
-    permanent=("400", "422"),
-    on_permanent="park",
-    give_up_after=0,
-)
+API = replace(plain_api.API, permanent=("400", "422"))
 SECRET = 's3cr3t-välue/+"'
 
 

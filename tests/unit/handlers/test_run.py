@@ -17,21 +17,9 @@ from fifo_cli.handlers.delivery import Courier
 from fifo_cli.handlers.journal import silent_journal
 from fifo_cli.handlers.keys import Keys
 from fifo_cli.handlers.run import Limits, Run
-from fifo_cli.handlers.runtime import Api
 from tests.fakes import Clock, FakeSqs, client_error
+from tests.unit.plain_api import API, URLS
 
-API = Api(
-    url="https://api.test/orders",
-    method="POST",
-    timeout=10,
-    headers={},
-    keys={},
-    success=("2xx",),
-    permanent=("422",),
-    on_permanent="park",
-    give_up_after=0,
-)
-URLS = {"main": "main", "dlq": "dlq"}
 Answer = Callable[[httpx.Request], httpx.Response]
 
 

@@ -1,11 +1,17 @@
-"""A source and a target of the moving engine in memory, with weather, for its unit tests."""
+"""A source and a target of the moving engine in memory, with weather, for its unit tests.
+
+As a service does, they do one thing at a time, however many threads call them.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 from fifo_cli.errors import AwsError
 from fifo_cli.model.message import Message
@@ -14,6 +20,8 @@ from tests.fakes import Clock
 
 DEDUP_SECONDS = 300.0
 HIDDEN_SECONDS = 30.0
+
+_Call = TypeVar("_Call", bound=Callable[..., Any])
 
 
 def message(message_id: str, group: str = "g", body: str = "") -> Message:
@@ -42,6 +50,7 @@ class Weather:
     slowest: float = 0.0
     dice: random.Random = field(default_factory=lambda: random.Random(0))
     clock: Clock = field(default_factory=Clock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def before(self) -> None:
         self.clock.sleep(self.dice.random() * self.slowest)
@@ -54,6 +63,15 @@ class Weather:
 
     def refused(self, taken: Taken) -> Refusal | None:
         return Refusal(taken, "InternalError") if self.dice.random() < self.refusals else None
+
+
+def _alone(call: _Call) -> _Call:
+    @functools.wraps(call)
+    def alone(self: Any, *given: Any, **named: Any) -> Any:
+        with self.weather.lock:
+            return call(self, *given, **named)
+
+    return cast("_Call", alone)
 
 
 class Line:
@@ -71,6 +89,7 @@ class Line:
         self._lost: set[str] = set()
         self._numbers = itertools.count()
 
+    @_alone
     def take(self, count: int, *, wait: bool) -> list[Taken]:
         self.weather.before()
         if wait and not self._available(count):
@@ -87,10 +106,12 @@ class Line:
         self.most_hidden = max(self.most_hidden, len(self._hidden))
         return taken
 
+    @_alone
     def exhausted(self) -> bool:
         self._expire()
         return not self._available(1) and not self._lost & self._hidden.keys()
 
+    @_alone
     def keep(self, taken: Sequence[Taken], *, seconds: float) -> list[Refusal]:
         self.weather.before()
         lost = [Refusal(one, "expired", retry=False) for one in taken if not self._is_ours(one)]
@@ -101,6 +122,7 @@ class Line:
         self.weather.after()
         return lost
 
+    @_alone
     def settle(self, taken: Sequence[Taken]) -> list[Refusal]:
         self.settles += 1
         self.weather.before()
@@ -116,6 +138,7 @@ class Line:
         self.weather.after()
         return refusals
 
+    @_alone
     def give_back(self, taken: Sequence[Taken]) -> None:
         self.given_back += [one.message.message_id for one in taken]
         for one in taken:
@@ -154,6 +177,7 @@ class Arrivals:
     def size(self, message: Message) -> int:
         return len(message.body)
 
+    @_alone
     def send(self, taken: Sequence[Taken]) -> list[Refusal]:
         groups = [one.message.group for one in taken]
         assert not self.strict or len(set(groups)) == len(groups), "two of a group in one call"

@@ -20,7 +20,6 @@ from fifo_cli.handlers.journal import Journal, line
 from fifo_cli.handlers.keys import Keys
 from fifo_cli.handlers.records import Rules
 from fifo_cli.handlers.run import Limits, Run
-from fifo_cli.handlers.runtime import Api
 from fifo_cli.model.message import Message, from_sqs
 from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.operations.observing.logs import parse_line
@@ -31,22 +30,11 @@ from fifo_cli.operations.streams.shards import record_of
 from fifo_cli.operations.streams.witnesses import Feed, GivenUp, LogFact, OpenRun, Sighting
 from tests.fakes import Clock, FakeSqs
 from tests.unit.handlers.test_records import rules
+from tests.unit.plain_api import API, URLS
 
 START = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 SHARD = "s/shard-1"
-URLS = {"main": "main", "dlq": "dlq"}
 RIGHT = {"group": "g", "where": "n != `0`"}
-API = Api(
-    url="https://api.test",
-    method="POST",
-    timeout=1,
-    headers={},
-    keys={},
-    success=("2xx",),
-    permanent=("422",),
-    on_permanent="park",
-    give_up_after=0,
-)
 
 
 @dataclass
