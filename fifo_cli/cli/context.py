@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fifo_cli.cli.signals import Signals, Stop
     from fifo_cli.events import Listener
     from fifo_cli.model.names import Names
-    from fifo_cli.model.results import Document, Result
+    from fifo_cli.model.results import Document, Result, WorkResult
     from fifo_cli.model.settings import Project, Settings
 
 
@@ -98,6 +98,13 @@ class Cli:
             case _:
                 assert_never(self.options.output)
         return result.exit_code
+
+    def conclude(self, result: WorkResult, table: Callable[[], str]) -> ExitCode:
+        """Write a result as ``emit`` does, and raise its complaint, if it has one."""
+        code = self.emit(result, table)
+        if result.complaint is not None:
+            raise result.complaint
+        return code
 
     def emit_document(self, document: Document) -> ExitCode:
         """Write a result that is a document whatever the format: a schema, a policy."""

@@ -12,10 +12,9 @@ import typer
 
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.moving import Force, MaxRate
 from fifo_cli.cli.options import Output
+from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
 from fifo_cli.cli.progress import paced
-from fifo_cli.cli.queues import QueueName
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Warned
 
@@ -57,9 +56,7 @@ def _dump(
     cli: Cli,
     *,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file; - is stdout.", show_default=False)],
-    queue: Annotated[
-        QueueName, typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")
-    ] = QueueName.DLQ,
+    queue: QueueOption = QueueName.DLQ,
     move: Annotated[
         bool, typer.Option("--move", help="Delete each message once its line is on disk.")
     ] = False,
@@ -87,10 +84,7 @@ def _dump(
         return _preview_dump(cli, source, file, move=move, force=force)
     with _output(path) as stream:
         result = _perform_dump(cli, source, path, stream, move=move, max_rate=max_rate, force=force)
-    _emit_dump(cli, result, source, file, move=move)
-    if result.complaint is not None:
-        raise result.complaint
-    return result.exit_code
+    return _conclude_dump(cli, result, source, file, move=move)
 
 
 def _perform_dump(
@@ -131,7 +125,7 @@ def _move(cli: Cli, dump: Dump, what: str, *, max_rate: float | None, force: boo
         return dump.move(max_rate=max_rate, stopped=stop.is_set)
 
 
-def _emit_dump(cli: Cli, result: DumpResult, source: Queue, file: str, *, move: bool) -> None:
+def _conclude_dump(cli: Cli, result: DumpResult, source: Queue, file: str, *, move: bool) -> ExitCode:
     from fifo_cli.render.files import dump_text
 
     def text() -> str:
@@ -140,10 +134,12 @@ def _emit_dump(cli: Cli, result: DumpResult, source: Queue, file: str, *, move: 
         return dump_text(result.document(), queue=source.name, to=to, moved=moved, remaining=result.remaining)
 
     _tell(cli, [*result.notes, *result.concerns])
-    if file == _STDIO:
-        cli.console.tell(text().rstrip())
-    else:
-        cli.emit(result, text)
+    if file != _STDIO:
+        return cli.conclude(result, text)
+    cli.console.tell(text().rstrip())
+    if result.complaint is not None:
+        raise result.complaint
+    return result.exit_code
 
 
 def _preview_dump(cli: Cli, source: Queue, file: str, *, move: bool, force: bool) -> ExitCode:
@@ -168,13 +164,8 @@ def _load(
     cli: Cli,
     *,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file; - is stdin.", show_default=False)],
-    queue: Annotated[
-        QueueName, typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")
-    ] = QueueName.MAIN,
-    same_group_batches: Annotated[
-        bool,
-        typer.Option("--same-group-batches", help="Faster for few groups; a refusal may then break order."),
-    ] = False,
+    queue: QueueOption = QueueName.MAIN,
+    same_group_batches: SameGroupBatches = False,
     max_rate: MaxRate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the lines and show them.")] = False,
     force: Force = False,
@@ -222,10 +213,7 @@ def _load(
             )
     left = checked.total - result.loaded - result.already_loaded - result.failed
     _tell(cli, result.concerns)
-    cli.emit(result, lambda: load_text(result.document(), queue=target.name, left=left))
-    if result.complaint is not None:
-        raise result.complaint
-    return result.exit_code
+    return cli.conclude(result, lambda: load_text(result.document(), queue=target.name, left=left))
 
 
 def _ask_load(cli: Cli, lines: Lines, checked: Checked, target: Queue) -> None:
@@ -329,10 +317,9 @@ def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -
         with _held(cli, "purge", force=force), cli.stopping() as stop:
             result = purge_for_good(cli.aws, source, listener=cli.listener, stopped=stop.is_set)
     _tell(cli, [*result.notes, *result.concerns])
-    cli.emit(result, lambda: purge_text(result.document(), queue=source.name, remaining=result.remaining))
-    if result.complaint is not None:
-        raise result.complaint
-    return result.exit_code
+    return cli.conclude(
+        result, lambda: purge_text(result.document(), queue=source.name, remaining=result.remaining)
+    )
 
 
 def _refuse_during_rebuild(cli: Cli, *, force: bool) -> None:

@@ -9,17 +9,14 @@ import typer
 
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
+from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
 from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from fifo_cli.model.results import WorkResult
     from fifo_cli.operations.moving.park import Park, ParkResult
     from fifo_cli.operations.moving.redrive import Redrive, RedriveOptions, RedriveResult
-
-Force = Annotated[bool, typer.Option("--force", help="Go on in spite of another's maintenance marker.")]
-MaxRate = Annotated[
-    float | None, typer.Option("--max-rate", min=0.001, metavar="R", help="At most R messages a second.")
-]
 
 
 class EngineName(StrEnum):
@@ -57,23 +54,13 @@ def _redrive(
     ids: Annotated[
         list[str] | None, typer.Option("--id", metavar="ID", help="Only this message; may be repeated.")
     ] = None,
-    group: Annotated[
-        str | None, typer.Option("--group", metavar="ID", help="Only this message group.")
-    ] = None,
-    filter_: Annotated[
-        str | None,
-        typer.Option(
-            "--filter", metavar="JMESPATH", help="Only messages for which this is true; body is parsed."
-        ),
-    ] = None,
+    group: Group = None,
+    filter_: Filter = None,
     in_order: Annotated[
         bool,
         typer.Option("--in-order", help="Everything, each message back in its old place; pauses the flow."),
     ] = False,
-    same_group_batches: Annotated[
-        bool,
-        typer.Option("--same-group-batches", help="Faster for few groups; a refusal may then break order."),
-    ] = False,
+    same_group_batches: SameGroupBatches = False,
     engine: Annotated[
         EngineName,
         typer.Option("--engine", metavar="auto|native|client", help="SQS's own move task, or this program."),
@@ -120,7 +107,8 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     if result is None:
         with cli.stopping() as stop:
             result = redrive.perform(force=force, stopped=stop.is_set)
-    cli.emit(
+    _tell_concerns(cli, result)
+    return cli.conclude(
         result,
         lambda: redrive_text(
             result.document(),
@@ -130,10 +118,6 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
             target=redrive.main.name,
         ),
     )
-    _tell_concerns(cli, [*result.notes, *result.concerns])
-    if result.complaint is not None:
-        raise result.complaint
-    return result.exit_code
 
 
 def _ask_redrive(cli: Cli, redrive: Redrive, *, force: bool) -> RedriveResult | None:
@@ -190,7 +174,8 @@ def _park(
     _refuse_empty("--reason", reason)
     park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
     result = park.preview(force=force) if dry_run else _perform_park(cli, park, force=force)
-    cli.emit(
+    _tell_concerns(cli, result)
+    return cli.conclude(
         result,
         lambda: park_text(
             result.document(),
@@ -200,10 +185,6 @@ def _park(
             width=cli.console.width,
         ),
     )
-    _tell_concerns(cli, [*result.notes, *result.concerns])
-    if result.complaint is not None:
-        raise result.complaint
-    return result.exit_code
 
 
 def _perform_park(cli: Cli, park: Park, *, force: bool) -> ParkResult:
@@ -235,11 +216,11 @@ def _refuse_empty(option: str, value: str | None) -> None:
         raise UsageError(f"{option} is empty", hint="give it a value, or leave it out")
 
 
-def _tell_concerns(cli: Cli, said: list[str] | tuple[str, ...]) -> None:
+def _tell_concerns(cli: Cli, result: WorkResult) -> None:
     """Say on stderr what the JSON has no place for; the table has it already."""
     from fifo_cli.cli.options import Output
     from fifo_cli.render.text import printable
 
     if cli.options.output is not Output.TABLE:
-        for one in said:
+        for one in (*result.notes, *result.concerns):
             cli.console.tell(printable(one))

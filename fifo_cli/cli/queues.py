@@ -14,20 +14,13 @@ import typer
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
+from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
     from fifo_cli.operations.delivering.drain import DrainOptions, DrainResult
 
 _WATCH_SECONDS = 2.0
-
-
-class QueueName(StrEnum):
-    """The queues, as the command line calls them."""
-
-    MAIN = "main"
-    DLQ = "dlq"
-    HOLD = "hold"
 
 
 class Via(StrEnum):
@@ -100,19 +93,10 @@ def _depth(
 def _peek(
     cli: Cli,
     *,
-    queue: Annotated[
-        QueueName, typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")
-    ] = QueueName.MAIN,
+    queue: QueueOption = QueueName.MAIN,
     count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = 10,
-    group: Annotated[
-        str | None, typer.Option("--group", metavar="ID", help="Only this message group.")
-    ] = None,
-    filter_: Annotated[
-        str | None,
-        typer.Option(
-            "--filter", metavar="JMESPATH", help="Only messages for which this is true; body is parsed."
-        ),
-    ] = None,
+    group: Group = None,
+    filter_: Filter = None,
     force: Annotated[
         bool, typer.Option("--force", help="Look even if it could dead-letter a message.")
     ] = False,
@@ -159,9 +143,7 @@ def _drain(
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, max=64, metavar="C", help="So many groups at a time.")
     ] = 1,
-    max_rate: Annotated[
-        float | None, typer.Option("--max-rate", min=0.001, metavar="R", help="At most R messages a second.")
-    ] = None,
+    max_rate: MaxRate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be delivered.")] = False,
 ) -> ExitCode:
     """Deliver now what the worker would deliver: the same code, the same order.
@@ -180,15 +162,15 @@ def _drain(
     else:
         with _stdout_to_stderr():
             result = _perform(cli, options, via)
-    cli.emit(result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run))
-    if result.complaint is not None:
-        raise result.complaint
+    code = cli.conclude(
+        result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)
+    )
     if not result.results and result.remaining:
         cli.console.tell(
             "the queue is not empty, but gave nothing out: another consumer holds the head of the line, or"
             " one that was killed did; it is free when that run ends, or when the visibility timeout is over"
         )
-    return result.exit_code
+    return code
 
 
 def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:

@@ -14,8 +14,8 @@ import typer
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.moving import Force
 from fifo_cli.cli.options import Output
+from fifo_cli.cli.parameters import Force
 from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
 
@@ -271,13 +271,10 @@ def _emit(cli: Cli, replay: Replay, result: ReplayResult) -> ExitCode:
     from fifo_cli.render.text import printable
 
     document = result.document()
-    cli.emit(result, lambda: replay_text(document, main=replay.main.name))
     if cli.options.output is not Output.TABLE:
         for line in replay_concerns(document):
             cli.console.tell(printable(line))
-    if result.complaint is not None:
-        raise result.complaint
-    return result.exit_code
+    return cli.conclude(result, lambda: replay_text(document, main=replay.main.name))
 
 
 def _is_duration(text: str | None) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fifo_cli.errors import ExitCode
+from fifo_cli.errors import ExitCode, FifoError
 
 Document = dict[str, Any]
 
@@ -36,3 +37,26 @@ class Single:
 
     def rows(self) -> Iterable[Document]:
         return [self.document()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkResult(Single):
+    """What a command that moves or delivers came to.
+
+    ``notes`` are for a person; any of ``concerns`` needs a look; ``complaint`` is why it ended early, if it
+    did: raised when the rest has been told.
+    """
+
+    notes: tuple[str, ...] = ()
+    concerns: tuple[str, ...] = ()
+    complaint: FifoError | None = None
+
+    @property
+    def needs_look(self) -> bool:
+        return bool(self.concerns)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.complaint is not None:
+            return self.complaint.exit_code
+        return ExitCode.ATTENTION if self.needs_look else ExitCode.OK

@@ -15,7 +15,7 @@ from fifo_cli.aws.errors import calling, explain
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
+from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import runtime
 from fifo_cli.handlers.delivery import Courier
@@ -24,6 +24,7 @@ from fifo_cli.handlers.keys import Keys, KeysMissingError
 from fifo_cli.handlers.run import Limits, Outcome, Report, Run
 from fifo_cli.handlers.worker import INVOCATION_KEY
 from fifo_cli.model.names import LIVE_ALIAS, Names
+from fifo_cli.model.results import WorkResult
 from fifo_cli.model.settings import Project, Settings
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.log_shipping import shipped_journal
@@ -45,20 +46,16 @@ class DrainOptions:
 
 
 @dataclass(frozen=True)
-class DrainResult:
-    """What became of each message; ``complaint`` is why the run ended early, if it did."""
+class DrainResult(WorkResult):
+    """What became of each message."""
 
     results: tuple[Outcome, ...]
     remaining: int | None
-    complaint: FifoError | None = None
 
     @property
-    def exit_code(self) -> ExitCode:
-        """1 if a message failed, was parked, stayed behind, or is delivered but not deleted."""
-        if self.complaint is not None:
-            return self.complaint.exit_code
-        needs_look = any(outcome.error is not None for outcome in self.results)
-        return ExitCode.ATTENTION if needs_look else ExitCode.OK
+    def needs_look(self) -> bool:
+        """Whether a message failed, was parked, stayed behind, or is delivered but not deleted."""
+        return any(outcome.error is not None for outcome in self.results)
 
     def count(self, status: Status) -> int:
         return sum(outcome.status == status for outcome in self.results)
@@ -128,7 +125,7 @@ def drain_here(
         _log_end(journal, report)
     courier.close()
     complaint = _explained(report.complaint, courier.redact)
-    return DrainResult(tuple(report.results), _remaining(main, complaint), complaint)
+    return DrainResult(tuple(report.results), _remaining(main, complaint), complaint=complaint)
 
 
 def _log_end(journal: Journal, report: Report) -> None:
@@ -171,7 +168,7 @@ def drain_by_function(
             )
         if complaint or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
-    return DrainResult(tuple(outcomes), _remaining(main, complaint), complaint)
+    return DrainResult(tuple(outcomes), _remaining(main, complaint), complaint=complaint)
 
 
 def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:

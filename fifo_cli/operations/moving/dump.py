@@ -17,12 +17,12 @@ from fifo_cli.aws.messages import Messages
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Counts, Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
 from fifo_cli.model.lines import to_line
 from fifo_cli.model.message import Message
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.operations.delivering.peek import SAFE_RECEIVES, VISIBILITY_SECONDS, peek
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.files import DiskSet, DumpStream, FileError, new_file, open_dump, said
@@ -40,22 +40,13 @@ _LONG_POLL_SECONDS: Final = 1
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class DumpResult(Single):
+@dataclass(frozen=True)
+class DumpResult(WorkResult):
     """What a dump did: lines ``written`` by this run, ``remaining`` in the queue (None: unknown)."""
 
     written: int
     moved: int = 0
     remaining: int | None = None
-    concerns: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    complaint: FifoError | None = None
-
-    @property
-    def exit_code(self) -> ExitCode:
-        if self.complaint is not None:
-            return self.complaint.exit_code
-        return ExitCode.ATTENTION if self.concerns else ExitCode.OK
 
     def document(self) -> Document:
         return {"written": self.written}

@@ -13,6 +13,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -60,17 +61,15 @@ class DiskSet:
         self._database.close()
 
 
-class DumpFile:
-    """A file that messages are moved to: what ``send`` has returned from is on disk."""
+class _Dump(ABC):
+    """Where messages are moved to as lines, each once."""
 
     batch_max: Final = _BATCH_MAX
     bytes_max: Final = _BATCH_BYTES_MAX
     strict: Final = False
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.written = 0
-        self._descriptor = descriptor
         self._lock = threading.Lock()
         self._seen = DiskSet()
 
@@ -78,7 +77,7 @@ class DumpFile:
         return len(message.body) + 1
 
     def send(self, taken: Sequence[Taken]) -> list[Refusal]:
-        """Write what is not in the file yet, and wait for the disk; raises FileError, none of it written."""
+        """Write what was not written before, and wait for it; raises FileError."""
         with self._lock:
             news = {identity(one.message): to_line(one.message) for one in taken}
             news = {digest: line for digest, line in news.items() if digest not in self._seen}
@@ -91,6 +90,22 @@ class DumpFile:
 
     def close(self) -> None:
         self._seen.close()
+
+    @abstractmethod
+    def _append(self, data: bytes) -> None:
+        """Write lines; when it returns they are kept. Raises FileError."""
+
+
+class DumpFile(_Dump):
+    """A file that messages are moved to: what ``send`` has returned from is on disk, or none of it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        super().__init__()
+        self.path = path
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        super().close()
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
 
@@ -135,50 +150,29 @@ class DumpFile:
             ) from None
 
 
-class DumpStream:
+class DumpStream(_Dump):
     """A stream that messages are moved to: in the file, or in the pipe, before a message leaves its queue.
 
     See ``keeps_what_it_gets``.
     """
 
-    batch_max: Final = _BATCH_MAX
-    bytes_max: Final = _BATCH_BYTES_MAX
-    strict: Final = False
-
     def __init__(self, stream: BinaryIO, name: str = "stdout") -> None:
-        self.written = 0
+        super().__init__()
         self._stream = stream
         self._name = name
         self._is_file = keeps_what_it_gets(stream)
-        self._seen = DiskSet()
-        self._lock = threading.Lock()
 
-    def size(self, message: Message) -> int:
-        return len(message.body) + 1
-
-    def send(self, taken: Sequence[Taken]) -> list[Refusal]:
-        """Write and, into a file, fsync what was not written before; raises FileError."""
-        with self._lock:
-            news = {identity(one.message): to_line(one.message) for one in taken}
-            news = {digest: line for digest, line in news.items() if digest not in self._seen}
-            try:
-                self._stream.write(b"".join(news.values()))
-                self._stream.flush()
-                if self._is_file:
-                    os.fsync(self._stream.fileno())
-            except (OSError, ValueError) as error:
-                raise FileError(
-                    f"{self._name} cannot be written: {said(error)};"
-                    " what was not written is still in the queue",
-                    hint="make room, and run the command again with a file's name: it continues the file",
-                ) from error
-            for digest in news:
-                self._seen.add(digest)
-            self.written += len(news)
-        return []
-
-    def close(self) -> None:
-        self._seen.close()
+    def _append(self, data: bytes) -> None:
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+            if self._is_file:
+                os.fsync(self._stream.fileno())
+        except (OSError, ValueError) as error:
+            raise FileError(
+                f"{self._name} cannot be written: {said(error)}; what was not written is still in the queue",
+                hint="make room, and run the command again with a file's name: it continues the file",
+            ) from error
 
 
 @contextlib.contextmanager

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 from fifo_cli.aws.messages import Messages, Parcel
-from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
+from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Listener, silent
 from fifo_cli.model.lines import LINE_BYTES_MAX, LineError, from_line, identity
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.operations.moving.checkpoint import (
     Checkpoint,
     NoCheckpoint,
@@ -59,21 +59,17 @@ class Checked:
         return self.total - self.already
 
 
-@dataclass(frozen=True, slots=True)
-class LoadResult(Single):
+@dataclass(frozen=True)
+class LoadResult(WorkResult):
     """What a load did; ``concerns`` name the lines that need a look."""
 
     loaded: int
     already_loaded: int
     failed: int
-    concerns: tuple[str, ...] = ()
-    complaint: FifoError | None = None
 
     @property
-    def exit_code(self) -> ExitCode:
-        if self.complaint is not None:
-            return self.complaint.exit_code
-        return ExitCode.ATTENTION if self.failed or self.concerns else ExitCode.OK
+    def needs_look(self) -> bool:
+        return bool(self.failed or self.concerns)
 
     def document(self) -> Document:
         return {"loaded": self.loaded, "already_loaded": self.already_loaded, "failed": self.failed}

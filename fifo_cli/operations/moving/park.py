@@ -11,13 +11,13 @@ from fifo_cli.aws.messages import Messages, Parcel
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import ExitCode, FifoError
 from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.inbox import Held
 from fifo_cli.handlers.parking import parked_attributes
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import Names
+from fifo_cli.model.results import WorkResult
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.marker import maintenance, refuse_during_rebuild
@@ -34,20 +34,11 @@ _OPERATOR: Final = "operator"
 _WORKERS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ParkResult:
-    """The messages that were parked, as they were in main; any of ``concerns`` makes it exit 1."""
+@dataclass(frozen=True)
+class ParkResult(WorkResult):
+    """The messages that were parked, as they were in main."""
 
     messages: tuple[Message, ...]
-    notes: tuple[str, ...] = ()
-    concerns: tuple[str, ...] = ()
-    complaint: FifoError | None = None
-
-    @property
-    def exit_code(self) -> ExitCode:
-        if self.complaint is not None:
-            return self.complaint.exit_code
-        return ExitCode.ATTENTION if self.concerns else ExitCode.OK
 
     def document(self) -> dict[str, Any]:
         return {"parked": list(self.rows())}
@@ -79,7 +70,7 @@ class Park:
         """Return what would be parked, by looking at main (see peek)."""
         seen = peek(self.main, count=self.count, group=self.group, force=force)
         notes, _ = self._shortfall(len(seen.messages))
-        return ParkResult(seen.messages, (seen.note,) if seen.note else notes)
+        return ParkResult(seen.messages, notes=(seen.note,) if seen.note else notes)
 
     def nothing(self, *, force: bool = False) -> ParkResult:
         """Return what parking from an empty main comes to.
@@ -88,7 +79,8 @@ class Park:
         """
         if not force:
             refuse_during_rebuild(QueueTags(self.aws, self.main))
-        return ParkResult((), *self._shortfall(0))
+        notes, concerns = self._shortfall(0)
+        return ParkResult((), notes=notes, concerns=concerns)
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> ParkResult:
         """Park; raises BusyError if another maintenance operation holds the pipeline."""
@@ -109,9 +101,9 @@ class Park:
                 stopped=stopped,
             )
         if report.stopped or report.complaint or report.failed:
-            return ParkResult(tuple(parked), (), tuple(describe(report)), report.complaint)
+            return ParkResult(tuple(parked), concerns=tuple(describe(report)), complaint=report.complaint)
         notes, concerns = self._shortfall(len(parked), source.given_up)
-        return ParkResult(tuple(parked), notes, (*describe(report), *concerns))
+        return ParkResult(tuple(parked), notes=notes, concerns=(*describe(report), *concerns))
 
     def _shortfall(self, found: int, given_up: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return notes and concerns on fewer messages than asked for; that main is empty is no concern."""

@@ -11,9 +11,9 @@ from typing import Final
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.whole_queue import purge_queue
-from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
+from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.operations.moving.dump import DumpPreview, DumpResult
 
 # PurgeQueue takes so long, and may be called again only then (SQS API Reference, PurgeQueue).
@@ -21,22 +21,13 @@ PURGE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class PurgeResult(Single):
+@dataclass(frozen=True)
+class PurgeResult(WorkResult):
     """What a purge did; ``purged`` is SQS's approximate count if there is no ``backup``."""
 
     purged: int
     backup: str | None
     remaining: int | None = None
-    concerns: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    complaint: FifoError | None = None
-
-    @property
-    def exit_code(self) -> ExitCode:
-        if self.complaint is not None:
-            return self.complaint.exit_code
-        return ExitCode.ATTENTION if self.concerns else ExitCode.OK
 
     def document(self) -> Document:
         return {"purged": self.purged, "backup": self.backup}
@@ -58,7 +49,12 @@ class PurgePreview(Single):
 def backed_up(dumped: DumpResult, backup: Path) -> PurgeResult:
     """Return a dump that moved everything to ``backup`` as the result of a purge."""
     return PurgeResult(
-        dumped.moved, str(backup), dumped.remaining, dumped.concerns, dumped.notes, dumped.complaint
+        dumped.moved,
+        str(backup),
+        dumped.remaining,
+        notes=dumped.notes,
+        concerns=dumped.concerns,
+        complaint=dumped.complaint,
     )
 
 

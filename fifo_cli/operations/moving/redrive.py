@@ -15,11 +15,11 @@ from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import AwsError, ExitCode, FifoError, UsageError
+from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names
-from fifo_cli.model.results import Single
+from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.marker import maintenance, refuse_during_rebuild
@@ -78,24 +78,19 @@ class RedriveOptions:
         return [name for name, is_given in given.items() if is_given]
 
 
-@dataclass(frozen=True, slots=True)
-class RedriveResult(Single):
-    """What a redrive did. ``notes`` are for a person; any of ``concerns`` makes it exit 1."""
+@dataclass(frozen=True)
+class RedriveResult(WorkResult):
+    """What a redrive did; ``remaining`` in the DLQ is None if unknown."""
 
     engine: str
     moved: int
     skipped: int
     failed: int
     remaining: int | None
-    notes: tuple[str, ...] = ()
-    concerns: tuple[str, ...] = ()
-    complaint: FifoError | None = None
 
     @property
-    def exit_code(self) -> ExitCode:
-        if self.complaint is not None:
-            return self.complaint.exit_code
-        return ExitCode.ATTENTION if self.failed or self.concerns else ExitCode.OK
+    def needs_look(self) -> bool:
+        return bool(self.failed or self.concerns)
 
     def document(self) -> dict[str, Any]:
         return {

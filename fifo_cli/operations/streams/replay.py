@@ -17,11 +17,11 @@ from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.stream_failures import StreamFailures
-from fifo_cli.errors import ExitCode, FifoError
+from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key, to_message
 from fifo_cli.model.names import Names
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Document, WorkResult
 from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.log_shipping import shipped_journal
@@ -75,7 +75,7 @@ class ReplayOptions:
 
 
 @dataclass(frozen=True)
-class ReplayResult(Single):
+class ReplayResult(WorkResult):
     """What became of the records, those of an interrupted replay that was gone on with included.
 
     ``expired`` counts records that are known to be gone from the stream; None if some are, and nobody knows
@@ -88,8 +88,6 @@ class ReplayResult(Single):
     expired: int | None
     failures: tuple[Unsent, ...] = ()
     kept: tuple[Kept, ...] = ()
-    notes: tuple[str, ...] = ()
-    complaint: FifoError | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -97,12 +95,9 @@ class ReplayResult(Single):
         return self.complaint is None and not self.sums.failed and not self.sums.waiting
 
     @property
-    def exit_code(self) -> ExitCode:
-        """1 if a record failed, was parked or has expired, or there are doubts."""
-        if self.complaint is not None:
-            return self.complaint.exit_code
-        needs_look = self.sums.failed or self.sums.parked or self.expired != 0 or self.kept or self.notes
-        return ExitCode.ATTENTION if needs_look else ExitCode.OK
+    def needs_look(self) -> bool:
+        """Whether a record failed, was parked or has expired, or there are doubts."""
+        return bool(self.sums.failed or self.sums.parked or self.expired != 0 or self.kept or self.notes)
 
     def document(self) -> Document:
         first, last = self.bounds
@@ -133,8 +128,8 @@ class ReplayPreview(ReplayResult):
     records: tuple[Document, ...] = ()
 
     @property
-    def exit_code(self) -> ExitCode:
-        return ExitCode.ATTENTION if self.expired != 0 or self.kept or self.notes else ExitCode.OK
+    def needs_look(self) -> bool:
+        return bool(self.expired != 0 or self.kept or self.notes)
 
     def document(self) -> Document:
         return {**super().document(), "records": list(self.records)}
