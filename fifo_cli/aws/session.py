@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
+import botocore
 from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session
@@ -36,6 +38,10 @@ CONNECT_TIMEOUT: Final = 5
 READ_TIMEOUT: Final = 30
 # With its backoff, botocore gives up on an endpoint that refuses connections after a few seconds.
 ATTEMPTS: Final = 4
+USER_AGENT: Final = (
+    f"fifo-cli/{__version__} Botocore/{botocore.__version__}"
+    f" Python/{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+)
 LOCAL_REGION: Final = "us-east-1"
 # As many as the most threads a command has (drain --concurrency); a connection is made when it is needed.
 CONNECTIONS: Final = 64
@@ -153,7 +159,11 @@ class Aws:
                     tcp_keepalive=True,
                     # The embedded stack is on loopback, where no proxy of the environment's can reach it.
                     proxies={} if self.target.local else None,
-                    user_agent_extra=f"fifo-cli/{__version__}",
+                    # Given whole, as botocore would put its own together anew for every request.
+                    user_agent=USER_AGENT,
+                    # What moves makes its requests of checked data; checking each once more costs as much as
+                    # writing it.
+                    parameter_validation=service != "sqs",
                 )
                 with calling(service):
                     self._clients[key] = self._session.create_client(

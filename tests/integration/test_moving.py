@@ -23,7 +23,17 @@ from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.operations.moving.marker import MAINTENANCE_TAG, REBUILD_TAG
 from fifo_cli.operations.moving.redrive import NATIVE_FROM, Engine, Redrive, RedriveOptions
 from tests.integration.lean_sqs import ask, lean_sqs
-from tests.integration.proxy import AwsError, Delay, Proxy, RefuseEntries, forward_all, hidden, on
+from tests.integration.proxy import (
+    AwsError,
+    Delay,
+    Pass,
+    Proxy,
+    RefuseEntries,
+    Request,
+    forward_all,
+    hidden,
+    on,
+)
 from tests.integration.yard import (
     ENV,
     Found,
@@ -285,6 +295,26 @@ def test_a_second_redrive_exits_75_until_the_first_is_done(one: Yard) -> None:
     assert (parked.code, parked.out) == (75, "")
     first.wait().ok()
     assert by_group(one.drained("main")) == in_turns(12, 1)
+
+
+def test_one_of_two_that_begin_at_once_exits_75_and_puts_back_what_it_had_taken_already(one: Yard) -> None:
+    one.fill("dlq", 100, 10)
+    claim = "park by eve@elsewhere since {0}T03:04:05.000Z until {0}T03:04:05.000Z as 0123.1.ff"
+
+    def claim_too(request: Request) -> Pass:
+        if (request.action, request.nth) == ("ReceiveMessage", 2):
+            tags = {MAINTENANCE_TAG: claim.format("2999-01-02")}
+            one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags=tags)
+        return Pass()
+
+    one.proxy.rule = claim_too
+    ran = one.run("redrive", "--yes")
+    assert (ran.code, ran.out) == (75, "")
+    assert "park by eve@elsewhere" in ran.err
+    assert one.proxy.counts["ReceiveMessage"] >= 2
+    assert one.proxy.counts["SendMessageBatch"] == 0
+    assert by_group(one.drained("dlq")) == in_turns(100, 10)
+    assert set(_tags(one)) == {MAINTENANCE_TAG}
 
 
 def test_a_stale_marker_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard) -> None:

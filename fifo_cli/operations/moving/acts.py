@@ -48,11 +48,15 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Take up to ``count``; ``wait``: nothing else is to do. ``started`` is when, in ticks of this hand."""
+    """Take up to ``count``; ``wait``: nothing else is to do. ``started`` is when, in ticks of this hand.
+
+    ``ahead``: what it asks for is free only when the settles under way are done.
+    """
 
     count: int
     wait: bool
     started: int
+    ahead: bool
 
 
 @dataclass(frozen=True, slots=True)

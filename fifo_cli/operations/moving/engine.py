@@ -41,8 +41,8 @@ def move(
     """Move messages until the source is exhausted, the count is reached, or it is told to stop.
 
     Nothing is raised for what AWS refuses: the report tells, with the error that ended the move early as its
-    ``complaint``. ``on_sent`` hears of each message once, when the target has it. With one worker, nothing
-    but ``sleep`` waits.
+    ``complaint``. What ``before_sending`` raises is raised, with nothing sent. ``on_sent`` hears of each
+    message once, when the target has it. With one worker, nothing but ``sleep`` waits.
     """
     engine = _Engine(
         source, target, options or MoveOptions(), on_sent=on_sent, listener=listener, stopped=stopped
@@ -88,6 +88,10 @@ class _Engine:
         for thread in threads:
             thread.start()
         try:
+            self._options.before_sending()
+            with self._changed:
+                self._hand.may_send = True
+                self._changed.notify_all()
             self._work()
         finally:
             self._broken = True
@@ -124,7 +128,7 @@ class _Engine:
                     self._changed.notify_all()
                     return None
                 if self._options.workers > 1:
-                    self._changed.wait(_NAP)
+                    self._changed.wait(min(_NAP, max(0.0, self._hand.wakes_at - self._clock()) or _NAP))
                     continue
             self._sleep(_NAP)
 

@@ -26,6 +26,8 @@ FULL: Final = 10  # what one call to SQS holds
 # For full sends by a third of the workers at groups of ten messages each, and as many again in stock.
 HAND_PER_WORKER: Final = 60
 HAND_MIN: Final = 20
+# Before anything may be sent, enough for each worker's first send, and as many again.
+FIRST_HAND_PER_WORKER: Final = 20
 HAND_BYTES_MAX: Final = 24 * 1024 * 1024
 # Pauses before a refused message is tried again: 0.1, 0.2, … 3.2 s; then its group stops for this run.
 TRIES_MAX: Final = 7
@@ -39,12 +41,20 @@ SETTLE_WITHIN: Final = 2.0
 DOUBT_SECONDS_MAX: Final = 240.0
 # A send waits at most so many seconds for a take under way that would fill it.
 FILL_WITHIN: Final = 0.5
+# A take that asks for what is behind messages being settled follows them so many seconds later, so that it is
+# there after them: a delete takes SQS some milliseconds, and a call's way there and back as many again. If
+# it comes too early it was in vain, which costs a request; so it has to pay.
+AHEAD_AFTER: Final = 0.003
+AHEAD_CREDIT: Final = 4
 # What stays behind is kept longer each time, so that keeping very many of them stays cheap.
 KEEP_SECONDS_MAX: Final = 600.0
 
 
 class Hand:
-    """The messages in hand. ``closing`` ends taking and sending; ``ended``: the source has no more."""
+    """The messages in hand. ``closing`` ends taking and sending; ``ended``: the source has no more.
+
+    Nothing is sent before it ``may_send``.
+    """
 
     def __init__(self, target: Target, options: MoveOptions, *, hidden_seconds: float) -> None:
         self._target = target
@@ -53,6 +63,7 @@ class Hand:
         self._bound = _bound(options, hidden_seconds)
         self.report = MoveReport()
         self.closing = False
+        self.may_send = False
         self.ended = False
         self._numbers = itertools.count()
         self._items: dict[str, Item] = {}
@@ -70,14 +81,15 @@ class Hand:
         self._mean_bytes = 0.0
         # Acts under way.
         self._acts = 0
-        self._takes = self._coming = self._sends = self._sending_lanes = 0
-        self._took_at = self._settle_at = self._send_at = 0.0
+        self._takes = self._coming = self._sends = self._sending_lanes = self._settles = 0
+        self._took_at = self._settling_at = self._settle_at = self._send_at = 0.0
         # Where more may be had.
         self._width = 1  # takes at a time: doubled by a full one, one again after an empty one
         self._ticks = itertools.count(1)
         self._dry = False  # nothing is to be had but behind what we hold
         self._unlocked: dict[str, int] = {}  # groups settled since then, and when
         self._groups_a_take = 1.0
+        self._ahead_credit = AHEAD_CREDIT
 
     # --- What to do.
 
@@ -146,10 +158,12 @@ class Hand:
             due = not self._sends and (self.closing or not self._ready)
         if not due:
             return None
+        self._settles += 1
+        self._settling_at = now
         return Settle([self._unsettled.popleft() for _ in range(min(FULL, len(self._unsettled)))])
 
     def _choose_send(self, now: float, *, full: bool) -> Send | None:
-        if self.closing or not self._ready or now < self._send_at:
+        if self.closing or not (self.may_send and self._ready) or now < self._send_at:
             return None
         if not (self._fills_a_send() if full else self._may_send_less(now)):
             return None
@@ -207,12 +221,13 @@ class Hand:
             self.ended = not self._pending and not self._takes
             return None
         idle = not self.active
-        if not (self._may_probe() if idle and self._dry else self._may_take(idle=idle)):
+        ahead = self._may_take_ahead(now)
+        if not (ahead or (self._may_probe() if idle and self._dry else self._may_take(idle=idle))):
             return None
         self._takes += 1
         self._coming += count
         self._took_at = now
-        return Take(count, wait=idle and self._dry, started=next(self._ticks))
+        return Take(count, wait=idle and self._dry, started=next(self._ticks), ahead=ahead)
 
     def _count_to_take(self) -> int:
         if self._options.count is None:
@@ -225,7 +240,7 @@ class Hand:
         return not self._takes
 
     def _may_take(self, *, idle: bool) -> bool:
-        if self._takes >= self._width or self.active + self._coming + FULL > self._bound:
+        if self._takes >= self._width or self.active + self._coming + FULL > self._most():
             return False
         if not idle and self._bytes + (self._coming + FULL) * self._mean_bytes > HAND_BYTES_MAX:
             return False
@@ -233,6 +248,23 @@ class Hand:
             return True
         free = len(self._unlocked) - self._takes * self._groups_a_take
         return free >= self._groups_a_take or (free > 0 and not self._ready and not self._sends)
+
+    def _most(self) -> int:
+        first = FIRST_HAND_PER_WORKER * self._options.workers
+        return self._bound if self.may_send else min(self._bound, max(HAND_MIN, first))
+
+    def _may_take_ahead(self, now: float) -> bool:
+        """Say whether all there is to do is to wait for settles, and for what they make free."""
+        waits_for_settles = self._dry and self._settles and self.active
+        other_work = self._pending or self._sends or self._takes or self._unsettled
+        if not waits_for_settles or other_work or self._ahead_credit <= 0:
+            return False
+        return now >= self._settling_at + AHEAD_AFTER
+
+    @property
+    def wakes_at(self) -> float:
+        """When there may be something to do though nothing has come of any act."""
+        return self._settling_at + AHEAD_AFTER if self._settles else math.inf
 
     # --- What came of it.
 
@@ -254,6 +286,8 @@ class Hand:
         self._acts -= 1
         self._takes -= 1
         self._coming -= act.count
+        if act.ahead:
+            self._ahead_credit = min(AHEAD_CREDIT, self._ahead_credit + (1 if batch else -2))
         if not batch:
             self._width = 1
             self._dry = True
@@ -289,6 +323,7 @@ class Hand:
     def settled(self, act: Settle, refused: Refusals, *, now: float) -> None:
         """Account for messages that the source let go, or did not."""
         self._acts -= 1
+        self._settles -= 1
         again: list[Item] = []
         tries_max = TRIES_MAX if self.report.complaint is None else TRIES_AT_THE_END
         for item in act.items:

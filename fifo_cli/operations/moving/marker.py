@@ -97,22 +97,41 @@ def maintenance(
     finishes_rebuild: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[datetime]:
+) -> Iterator[None]:
     """Hold the pipeline for ``what`` while the block runs, refreshing the marker from a thread of its own.
-
-    Gives the time at which it was taken, by the service's clock.
 
     Raises BusyError if another holds it, or if an in-order rebuild is unfinished (but for
     ``finishes_rebuild``); ``force`` goes on in spite of both. A marker of a process of this machine that has
     died, or that was not refreshed for a minute, holds nobody up.
     """
-    marker = Marker(tags, what, listener=listener, sleep=sleep)
-    began = marker.take(force=force, finishes_rebuild=finishes_rebuild)
+    with claimed(
+        tags, what, force=force, finishes_rebuild=finishes_rebuild, listener=listener, sleep=sleep
+    ) as marker:
+        marker.confirm()
+        yield
+
+
+@contextmanager
+def claimed(
+    tags: QueueTags,
+    what: str,
+    *,
+    force: bool = False,
+    finishes_rebuild: bool = False,
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Marker]:
+    """Do as ``maintenance`` does, but without the wait for another that takes the marker at the same moment.
+
+    The block has to ``confirm`` it before it changes anything for good.
+    """
+    marker = Marker(tags, what, force=force, listener=listener, sleep=sleep)
+    marker.claim(finishes_rebuild=finishes_rebuild)
     done = threading.Event()
     thread = threading.Thread(target=_keep_fresh, args=(marker, done), name="marker", daemon=True)
     thread.start()
     try:
-        yield began
+        yield marker
     finally:
         done.set()
         thread.join()
@@ -130,39 +149,51 @@ def refuse_during_rebuild(tags: QueueTags) -> None:
 
 
 class Marker:
-    """This process's marker on one pipeline."""
+    """This process's marker on one pipeline; ``force`` takes it in spite of another's."""
 
     def __init__(
         self,
         tags: QueueTags,
         what: str,
         *,
+        force: bool = False,
         listener: Listener = silent,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._tags = tags
+        self._force = force
         self._listener = listener
         self._sleep = sleep
-        self._lost = False
+        self._lost = self._confirmed = False
         never = datetime.fromtimestamp(0, UTC)
         self._claim = Claim(
             _ILLEGAL.sub("-", what), _who(), never, never, _machine(), os.getpid(), secrets.token_hex(8)
         )
 
-    def take(self, *, force: bool = False, finishes_rebuild: bool = False) -> datetime:
-        """Take the marker and return when, by the service's clock; raises BusyError if another has it."""
+    @property
+    def since(self) -> datetime:
+        """When it was claimed, by the service's clock."""
+        return self._claim.since
+
+    def claim(self, *, finishes_rebuild: bool = False) -> None:
+        """Write the marker; raises BusyError if another has it."""
         seen = self._tags.read()
         if REBUILD_TAG in seen.tags and not finishes_rebuild:
             hint = f"{FINISHES}; --force goes on all the same"
-            self._refuse(unfinished(self._tags.queue.name, seen.tags[REBUILD_TAG]), hint=hint, force=force)
+            self._refuse(unfinished(self._tags.queue.name, seen.tags[REBUILD_TAG]), hint=hint)
         if (text := seen.tags.get(MAINTENANCE_TAG)) is not None:
-            self._check(text, seen.at, force=force)
+            self._check(text, seen.at)
         self._write(seen.at, since=seen.at)
+
+    def confirm(self) -> None:
+        """Wait until another that wrote at the same moment would show; raises BusyError if it does."""
+        if self._confirmed:
+            return
         self._sleep(SETTLE_SECONDS)
-        again = self._tags.read()
-        if not self._is_ours(text := again.tags.get(MAINTENANCE_TAG, "")):
-            self._refuse(_held(self._tags.queue.name, text), hint=_LATER, force=force)
-        return again.at
+        text = self._tags.read().tags.get(MAINTENANCE_TAG, "")
+        if not self._is_ours(text):
+            self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
+        self._confirmed = True
 
     def refresh(self) -> None:
         """Push the expiry on; another's marker, taken by force, is left as it is."""
@@ -186,14 +217,14 @@ class Marker:
                 Warned(f"the maintenance marker stays for {LIFETIME.seconds} s at most: {error.message}")
             )
 
-    def _check(self, text: str, now: datetime, *, force: bool) -> None:
+    def _check(self, text: str, now: datetime) -> None:
         claim = Claim.parse(text)
         if claim is not None and (claim.until < now or claim.died):
             return
-        self._refuse(_held(self._tags.queue.name, text), hint=_LATER, force=force)
+        self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
 
-    def _refuse(self, message: str, *, hint: str, force: bool) -> None:
-        if not force:
+    def _refuse(self, message: str, *, hint: str) -> None:
+        if not self._force:
             raise BusyError(message, hint=hint)
         self._listener(Warned(f"{message}; going on because of --force"))
 

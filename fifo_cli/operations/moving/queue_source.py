@@ -29,7 +29,7 @@ class QueueSource:
     """Messages of one queue; those in others' hands are waited for ``patience`` seconds.
 
     ``expected`` is how many SQS counted at the start, if that is known. ``given_up`` is how many it still
-    counted when the patience was over.
+    counted when the patience was over; ``emptied``: it counted none, and then gave none.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class QueueSource:
         self._deadline: float | None = None
         self._asked_for_visible = False  # a long poll has asked for what was counted as visible before it
         self.given_up = 0
+        self.emptied = False
 
     @property
     def hidden_seconds(self) -> float:
@@ -66,11 +67,11 @@ class QueueSource:
         If as many are settled as were counted at the start, and none is counted now, a short poll will do
         in place of the long one that asks all of SQS's servers.
         """
-        short = not wait or self._all_settled()
+        all_settled = wait and self._all_settled()
         arrivals = self._messages.receive(
             count=min(count, RECEIVE_MAX),
             visibility=self._hidden_seconds,
-            wait=0 if short else _LONG_POLL_SECONDS,
+            wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
             attempt=uuid.uuid4().hex,
         )
         taken = [
@@ -80,9 +81,11 @@ class QueueSource:
         with self._lock:
             if taken:
                 self._polls, self._deadline, self._asked_for_visible = 0, None, False
+                self.emptied = False
                 self._ours.update(one.message.message_id for one in taken)
             else:
                 self._polls += wait
+                self.emptied = all_settled
         return taken
 
     def exhausted(self) -> bool:
@@ -98,7 +101,7 @@ class QueueSource:
             all_seen = self._expected is not None and self._settled + ours >= self._expected
         if not polls:
             return False
-        if all_seen and polls >= _POLLS_BELIEVED:
+        if all_seen and (polls >= _POLLS_BELIEVED or self.emptied):
             return True
         counts = self._messages.queue.counts()
         others = max(0, counts.in_flight - ours)

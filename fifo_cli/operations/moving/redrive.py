@@ -22,7 +22,7 @@ from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.marker import maintenance, refuse_during_rebuild
+from fifo_cli.operations.moving.marker import Marker, claimed, refuse_during_rebuild
 from fifo_cli.operations.moving.native import redrive_natively
 from fifo_cli.operations.moving.ports import Taken
 from fifo_cli.operations.moving.queue_source import QueueSource
@@ -192,9 +192,9 @@ class Redrive:
         self._check_engine()
         tags = QueueTags(self.aws, self.main)
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
-            counting = pool.submit(self._count)  # while the marker is taken, which has to wait a moment
-            with maintenance(tags, "redrive", force=force, listener=self.listener) as began:
-                return self._move(counting.result(), began, stopped)
+            counting = pool.submit(self._count)  # while the marker is claimed
+            with claimed(tags, "redrive", force=force, listener=self.listener) as marker:
+                return self._move(counting.result(), marker, stopped)
 
     def _count(self) -> int:
         """Count the DLQ, and look up what the move will need."""
@@ -202,13 +202,14 @@ class Redrive:
         _ = self.main.arn
         return total
 
-    def _move(self, total: int, began: datetime, stopped: Callable[[], bool]) -> RedriveResult:
+    def _move(self, total: int, marker: Marker, stopped: Callable[[], bool]) -> RedriveResult:
         if self._engine(total) is Engine.NATIVE:
+            marker.confirm()
             try:
                 return self._natively(stopped)
             except UnknownCallError:
                 self._fall_back()
-        return self._by_client(total, began, stopped)
+        return self._by_client(total, marker, stopped)
 
     def _check_engine(self) -> None:
         """Raise UsageError if the engine asked for cannot do what is asked of it."""
@@ -272,10 +273,10 @@ class Redrive:
             complaint=outcome.complaint,
         )
 
-    def _by_client(self, total: int, now: datetime, stopped: Callable[[], bool]) -> RedriveResult:
+    def _by_client(self, total: int, marker: Marker, stopped: Callable[[], bool]) -> RedriveResult:
         options = self.options
         selection = options.selection
-        bystanders = _Bystanders(self.main.arn, now + _DATE_RESOLUTION)
+        bystanders = _Bystanders(self.main.arn, marker.since + _DATE_RESOLUTION)
         count = options.count
         if options.ids:
             count = len(options.ids) if count is None else min(count, len(options.ids))
@@ -292,12 +293,13 @@ class Redrive:
                 wanted=None if selection.everything else lambda taken: selection(taken.message),
                 leave=bystanders,
                 total=total,
+                before_sending=marker.confirm,
             ),
             on_sent=lambda taken: sought.discard(taken.message.message_id),
             listener=self.listener,
             stopped=stopped,
         )
-        remaining = _remaining(self.dlq)
+        remaining = 0 if source.emptied else _remaining(self.dlq)
         reached = count is not None and report.moved >= count
         concerns = describe(report)
         if not (reached or report.stopped or report.complaint):

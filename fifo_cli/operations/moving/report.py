@@ -24,6 +24,7 @@ class MoveOptions:
     ``wanted``, if given, says which messages are moved, and ``leave`` which are none of this move's business;
     the others stay where they are. ``total`` is how many there seem to be, for the time left. ``takes``
     is how many takes at a time: 1 for a source that gives on of a group while some of it is in hand.
+    ``before_sending`` is called once, while the first messages are taken; nothing is sent before it returns.
     """
 
     count: int | None = None
@@ -33,6 +34,7 @@ class MoveOptions:
     total: int | None = None
     workers: int = WORKERS
     takes: int = WORKERS
+    before_sending: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
+from fifo_cli.errors import AwsError, BusyError, ExitCode, NotDeployedError
 from fifo_cli.events import Event, Progressed, Warned
 from fifo_cli.model.message import Message
 from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.hand import HAND_PER_WORKER
+from fifo_cli.operations.moving.hand import FIRST_HAND_PER_WORKER, HAND_PER_WORKER
 from fifo_cli.operations.moving.ports import Refusal, Taken
 from fifo_cli.operations.moving.report import Failure, MoveOptions, MoveReport, Overtaking
 from tests.unit.operations.lines import Arrivals, Line, Weather, message
@@ -313,6 +314,44 @@ def test_the_hand_does_not_grow_with_the_queue() -> None:
     source, target = Line(everything, weather), Arrivals(weather)
     run(source, target)
     assert source.most_hidden <= HAND_PER_WORKER
+
+
+@pytest.mark.parametrize("workers", [1, 12])
+def test_nothing_is_sent_before_it_may_be_though_workers_take_meanwhile(workers: int) -> None:
+    weather = Weather()
+    everything = messages([place % 50 for place in range(1000)])
+    source, target = Line(everything, weather), Arrivals(weather)
+    seen: list[tuple[int, int]] = []
+
+    def wait() -> None:
+        deadline = time.monotonic() + 10
+        while workers > 1 and source.most_hidden < 50 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append((len(target.calls), source.most_hidden))
+
+    report = move(source, target, MoveOptions(workers=workers, before_sending=wait))
+    assert report.moved == 1000
+    in_order(everything, target)
+    assert seen == [(0, 0 if workers == 1 else 50)]
+
+
+@pytest.mark.parametrize("workers", [1, 12])
+def test_what_forbids_to_send_ends_it_with_everything_given_back(workers: int) -> None:
+    weather = Weather()
+    everything = messages([place % 50 for place in range(1000)])
+    source, target = Line(everything, weather), Arrivals(weather)
+
+    def refuse() -> None:
+        deadline = time.monotonic() + 10
+        while workers > 1 and not source.most_hidden and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise BusyError("another has it")
+
+    with pytest.raises(BusyError):
+        move(source, target, MoveOptions(workers=workers, before_sending=refuse))
+    assert (target.calls, source.messages) == ([], everything)
+    assert len(set(source.given_back)) == source.most_hidden <= FIRST_HAND_PER_WORKER * workers
+    assert len(source.take(10, wait=False)) == 10
 
 
 def test_progress_tells_how_many_how_fast_and_how_long() -> None:

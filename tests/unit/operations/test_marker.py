@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -73,8 +74,15 @@ class Bench:
         self.slept.append(seconds)
         self.meanwhile()
 
-    def marker(self, what: str = "redrive") -> Marker:
-        return Marker(self.tags, what, listener=self.heard.append, sleep=self.sleep)  # type: ignore[arg-type]
+    def marker(self, what: str = "redrive", *, force: bool = False) -> Marker:
+        tags: Any = self.tags
+        return Marker(tags, what, force=force, listener=self.heard.append, sleep=self.sleep)
+
+    def take(self, what: str = "redrive", *, force: bool = False, finishes_rebuild: bool = False) -> Marker:
+        marker = self.marker(what, force=force)
+        marker.claim(finishes_rebuild=finishes_rebuild)
+        marker.confirm()
+        return marker
 
     @property
     def claim(self) -> Claim | None:
@@ -87,8 +95,7 @@ def bench() -> Bench:
 
 
 def test_a_marker_says_who_what_since_when_and_until_when_and_goes_at_the_end(bench: Bench) -> None:
-    marker = bench.marker("redrive --in-order")
-    marker.take()
+    marker = bench.take("redrive --in-order")
     assert bench.claim is not None
     assert (bench.claim.what, bench.claim.pid) == ("redrive---in-order", os.getpid())
     assert (bench.claim.since, bench.claim.until) == (NOW, NOW + LIFETIME)
@@ -107,7 +114,7 @@ def test_a_marker_s_text_is_legal_in_a_tag_and_reads_back() -> None:
 def test_a_second_operation_is_refused_with_75_and_told_who_holds_the_pipeline(bench: Bench) -> None:
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
     with pytest.raises(BusyError) as refused:
-        bench.marker().take()
+        bench.take()
     assert refused.value.exit_code is ExitCode.BUSY
     assert refused.value.message == (
         "another maintenance operation holds orders.fifo: load by eve@ops-1 since 2026-01-02T03:04:05.000Z"
@@ -117,7 +124,7 @@ def test_a_second_operation_is_refused_with_75_and_told_who_holds_the_pipeline(b
 
 def test_with_force_it_goes_on_and_says_so(bench: Bench) -> None:
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
-    bench.marker().take(force=True)
+    bench.take(force=True)
     assert bench.claim is not None
     assert bench.claim.pid == os.getpid()
     (warning,) = bench.heard
@@ -131,44 +138,43 @@ def test_a_marker_that_was_not_refreshed_for_a_minute_of_the_service_s_time_hold
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
     bench.tags.now = OTHERS.until
     with pytest.raises(BusyError):
-        bench.marker().take()
+        bench.take()
     bench.tags.now = OTHERS.until + timedelta(seconds=1)
-    bench.marker().take()
+    bench.take()
 
 
 def test_a_marker_of_a_process_of_this_machine_that_died_holds_nobody(bench: Bench) -> None:
-    bench.marker().take()
+    bench.take()
     mine = bench.claim
     assert mine is not None
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     bench.tags.tags[MAINTENANCE_TAG] = mine.text()
     with pytest.raises(BusyError):
-        bench.marker().take()
+        bench.take()
     bench.tags.tags[MAINTENANCE_TAG] = replace(mine, pid=ended.pid).text()
-    bench.marker().take()
+    bench.take()
     # On another machine the same number says nothing.
     bench.tags.tags[MAINTENANCE_TAG] = replace(mine, pid=ended.pid, machine="0123abcd").text()
     with pytest.raises(BusyError):
-        bench.marker().take()
+        bench.take()
 
 
 def test_of_two_that_take_it_at_once_only_the_last_to_write_goes_on(bench: Bench) -> None:
     other = bench.marker("load")
     bench.meanwhile = lambda: other._write(NOW, since=NOW)
     with pytest.raises(BusyError, match="load by"):
-        bench.marker().take()
+        bench.take()
 
 
 def test_a_tag_that_is_not_ours_is_respected(bench: Bench) -> None:
     bench.tags.tags[MAINTENANCE_TAG] = "hands off, Bob"
     with pytest.raises(BusyError, match="hands off, Bob"):
-        bench.marker().take()
+        bench.take()
 
 
 def test_a_refresh_pushes_the_expiry_on_but_not_another_s(bench: Bench) -> None:
-    marker = bench.marker()
-    marker.take()
+    marker = bench.take()
     bench.tags.now = NOW + timedelta(seconds=20)
     marker.refresh()
     assert bench.claim is not None
@@ -183,8 +189,7 @@ def test_a_refresh_pushes_the_expiry_on_but_not_another_s(bench: Bench) -> None:
 
 
 def test_a_service_that_is_down_neither_stops_the_work_nor_its_end(bench: Bench) -> None:
-    marker = bench.marker()
-    marker.take()
+    marker = bench.take()
     bench.tags.down = True
     marker.refresh()
     marker.release()
@@ -194,12 +199,12 @@ def test_a_service_that_is_down_neither_stops_the_work_nor_its_end(bench: Bench)
 def test_an_unfinished_rebuild_stops_every_other_operation_but_the_one_that_finishes_it(bench: Bench) -> None:
     bench.tags.tags[REBUILD_TAG] = "merge since 2026-01-02T03:00:00.000Z"
     with pytest.raises(BusyError, match="in-order redrive is unfinished") as refused:
-        bench.marker().take()
+        bench.take()
     assert "redrive --in-order" in refused.value.hint
     with pytest.raises(BusyError):
         refuse_during_rebuild(bench.tags)  # type: ignore[arg-type]
     assert MAINTENANCE_TAG not in bench.tags.tags
-    bench.marker("redrive").take(finishes_rebuild=True)
+    bench.take(finishes_rebuild=True)
     assert bench.claim is not None
 
 

@@ -106,7 +106,9 @@ def test_if_as_many_are_settled_as_were_counted_and_none_is_counted_a_short_poll
     bench.counted()
     bench.source.take(10, wait=True)
     assert [asked["wait"] for asked in bench.messages.asked] == [0, 1, 1, 0]
+    bench.counted(visible=1)  # sent since then
     assert bench.source.exhausted()
+    assert bench.source.emptied
 
 
 def test_counts_that_lag_are_not_waited_for_if_all_that_was_counted_at_the_start_has_been_seen(
@@ -121,7 +123,7 @@ def test_counts_that_lag_are_not_waited_for_if_all_that_was_counted_at_the_start
     assert not bench.source.exhausted()
     bench.source.take(10, wait=True)
     assert bench.source.exhausted()
-    assert (bench.source.given_up, bench.heard) == (0, [])
+    assert (bench.source.given_up, bench.source.emptied, bench.heard) == (0, False, [])
 
 
 def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Bench) -> None:

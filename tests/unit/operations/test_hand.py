@@ -1,0 +1,115 @@
+"""What a move asks for ahead of answers, as the engine's tests with one worker cannot show it."""
+
+from __future__ import annotations
+
+import math
+
+from fifo_cli.operations.moving.acts import Send, Settle, Take
+from fifo_cli.operations.moving.hand import AHEAD_AFTER, AHEAD_CREDIT, Hand
+from fifo_cli.operations.moving.ports import Taken
+from fifo_cli.operations.moving.report import MoveOptions
+from tests.unit.operations.lines import Arrivals, Weather, message
+
+NOW = 100.0
+LATER = NOW + AHEAD_AFTER
+
+
+class Bench:
+    """A hand with ten messages of one group, of which there are more behind them."""
+
+    def __init__(self) -> None:
+        self.hand = Hand(Arrivals(Weather(), strict=False), MoveOptions(), hidden_seconds=30.0)
+        self.hand.may_send = True
+        self.numbers = iter(range(1000))
+
+    def arrive(self, take: Take | None = None) -> None:
+        """Take ten messages."""
+        ten = [Taken(message(f"m{next(self.numbers)}"), "ticket") for _ in range(10)]
+        self.hand.taken(take or self.take(), ten, asked_at=NOW, exhausted=False)
+
+    def settle(self) -> Settle:
+        """Send what is in hand, find that what is behind it is not to be had, and begin to settle."""
+        while not isinstance(act := self.hand.choose(NOW), Settle):
+            match act:
+                case Send():
+                    self.hand.sent(act, {}, whole=False, now=NOW)
+                case Take():
+                    assert not act.ahead
+                    self.miss(act)
+                case _:
+                    raise AssertionError(act)
+        while (take := self.hand.choose(NOW)) is not None:
+            assert isinstance(take, Take)
+            assert not take.ahead
+            self.miss(take)
+        return act
+
+    def settled(self, settle: Settle) -> None:
+        self.hand.settled(settle, {}, now=NOW)
+
+    def take(self, now: float = NOW) -> Take:
+        take = self.hand.choose(now)
+        assert isinstance(take, Take)
+        return take
+
+    def miss(self, take: Take) -> None:
+        self.hand.taken(take, [], asked_at=NOW, exhausted=False)
+
+
+def test_what_settles_make_free_is_asked_for_a_moment_behind_them_once() -> None:
+    bench = Bench()
+    bench.arrive()
+    bench.settle()
+    assert bench.hand.choose(NOW) is None
+    assert bench.hand.wakes_at == LATER
+    ahead = bench.take(LATER)
+    assert (ahead.ahead, ahead.wait) == (True, False)
+    assert bench.hand.choose(LATER) is None
+
+
+def test_what_is_taken_before_the_settle_is_answered_is_sent_in_its_turn() -> None:
+    bench = Bench()
+    bench.arrive()
+    settle = bench.settle()
+    bench.arrive(bench.take(LATER))
+    following = bench.hand.choose(LATER)
+    assert isinstance(following, Send)
+    assert [item.id for item in following.items] == [f"m{number}" for number in range(10, 20)]
+    bench.settled(settle)
+    bench.hand.sent(following, {}, whole=False, now=LATER)
+    assert bench.hand.report.moved == 20
+
+
+def test_after_the_settle_what_it_made_free_is_asked_for_whether_or_not_it_was_before() -> None:
+    bench = Bench()
+    bench.arrive()
+    settle = bench.settle()
+    bench.miss(bench.take(LATER))
+    bench.settled(settle)
+    assert not bench.take().ahead
+    assert bench.hand.wakes_at == math.inf
+
+
+def test_a_service_with_which_it_does_not_pay_is_asked_afterwards_only() -> None:
+    bench = Bench()
+    bench.arrive()
+    asked_ahead = 0
+    for _ in range(AHEAD_CREDIT):
+        settle = bench.settle()
+        if (take := bench.hand.choose(LATER)) is not None:
+            assert isinstance(take, Take)
+            asked_ahead += take.ahead
+            bench.miss(take)
+        bench.settled(settle)
+        bench.arrive()
+    assert asked_ahead == AHEAD_CREDIT / 2
+
+
+def test_nothing_is_asked_for_ahead_while_there_is_something_to_send() -> None:
+    bench = Bench()
+    bench.arrive()
+    settle = bench.settle()
+    bench.arrive(bench.take(LATER))
+    assert isinstance(bench.hand.choose(LATER), Send)
+    assert bench.hand.choose(LATER + 1) is None
+    bench.settled(settle)
