@@ -15,28 +15,28 @@ LATENCY = 0.010
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much to measure. Messages are of short runs; one at a time with latency, a tenth will do."""
+    """How much to measure. ``runs`` is of the races that a budget is about."""
 
     starts: int
     runs: int
-    messages: int
+    messages: tuple[int, ...]
     groups: tuple[int, ...]
     many: tuple[int, ...]  # messages of the long runs, over the most groups; the budgets are for 5,000
     lean: tuple[int, ...]  # messages against the lean double
     records: int  # of a function's warm runs
 
 
-QUICK = Size(starts=3, runs=1, messages=100, groups=(1, 100), many=(), lean=(500, 2_000), records=100)
+QUICK = Size(starts=3, runs=1, messages=(100,), groups=(1, 100), many=(), lean=(500, 2_000), records=100)
 NORMAL = Size(
     starts=11,
-    runs=3,
-    messages=1_000,
+    runs=7,
+    messages=(1_000,),
     groups=(1, 10, 500),
     many=(5_000,),
     lean=(1_000, 10_000, 100_000),
     records=500,
 )
-FULL = replace(NORMAL, messages=10_000)
+FULL = replace(NORMAL, messages=(1_000, 10_000))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 
 from tests.bench.bench import LATENCY, Bench
@@ -20,14 +21,16 @@ def measure(bench: Bench) -> list[Section]:
     cells: list[Cell] = []
     with bench.stack() as endpoint, relay(endpoint) as delayed, receiver() as url:
         delayed.delay(LATENCY)
-        for groups in bench.size.groups:
+        for messages, groups in itertools.product(bench.size.messages, bench.size.groups):
             movers: dict[str, Mover] = {OURS: _ours(1), LOOP: partial(_loop, url)}
             if groups > 1:
                 movers = {f"{OURS}, --concurrency {_CONCURRENCY}": _ours(_CONCURRENCY), **movers}
             for service in (AS_IS, DELAYED):
-                count = bench.size.messages // (2 if service == AS_IS else 5)
+                count = messages if service == AS_IS else min(messages // 5, 1_000)
+                # One by one takes long, and takes as long for the first as for the last.
+                counts = {**dict.fromkeys(movers, count), LOOP: min(count, 500)}
                 cells += race(
-                    {who: (count, mover) for who, mover in movers.items()},
+                    {who: (counts[who], mover) for who, mover in movers.items()},
                     partial(
                         Field.create, bench.folder, endpoint, delayed if service == DELAYED else None, api=url
                     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 
 from tests.bench.bench import LATENCY, Bench
@@ -23,8 +24,8 @@ def measure(bench: Bench) -> list[Section]:
         delayed.delay(LATENCY)
         for service in (AS_IS, DELAYED):
             make = partial(Field.create, bench.folder, endpoint, delayed if service == DELAYED else None)
-            for groups in size.groups:
-                count = size.messages // (5 if service == DELAYED and groups == 1 else 1)
+            for messages, groups in itertools.product(size.messages, size.groups):
+                count = messages // (5 if service == DELAYED and groups == 1 else 1)
                 dumps += _dumps(make, service, count, groups)
                 loads += _loads(make, service, count, groups)
         for count in size.many[-1:]:

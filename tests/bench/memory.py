@@ -17,8 +17,6 @@ _MIB_MAX = 120
 # What is hidden is remembered until its time would be over, half a minute: that fills up once, some MiB.
 _FLAT_WITHIN = 1.35
 _GROUPS = 500
-# The table and its stream are the embedded stack's, which takes long to be filled.
-_RECORDS_MAX = 10_000
 Step = tuple[str, Callable[[Field, int], None], Callable[[Field], Taken], Callable[[Field, int], None]]
 
 
@@ -34,8 +32,6 @@ def measure(bench: Bench) -> list[Section]:
     with lean_sqs() as endpoint, bench.stack() as others:
         for count in bench.size.lean:
             for name, prepare, run, check in steps:
-                if name == "replay" and count > _RECORDS_MAX:
-                    continue
                 field = Field.create(bench.folder, endpoint, None, others=others)
                 prepare(field, count)
                 taken = run(field)

@@ -39,7 +39,10 @@ _SHORT = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Several runs of one mover over the same number of messages; ``requests`` are of the last run."""
+    """Several runs of one mover over the same number of messages; ``requests`` are of the last run.
+
+    ``each`` holds the seconds of each run; ``seconds`` is their median.
+    """
 
     who: str
     service: str
@@ -49,6 +52,14 @@ class Cell:
     cpu: float
     peak_mib: float
     requests: Counter[str]
+    each: tuple[float, ...]
+
+    def beside(self, other: Cell) -> float:
+        """Return how many times as fast as another it is: the median of the turns, each of which has both.
+
+        What else the machine does, and how fast it is at the moment, falls on both of one turn.
+        """
+        return median(theirs / ours for ours, theirs in zip(self.each, other.each, strict=True))
 
     @property
     def rate(self) -> float:
@@ -89,7 +100,7 @@ def cell(who: str, service: str, messages: int, groups: int, taken: Sequence[Tak
     mid = middle(samples)
     return Cell(
         who, service, messages, groups, median(one.seconds for one in samples), mid.cpu, mid.peak_mib,
-        taken[-1].requests,
+        taken[-1].requests, tuple(one.seconds for one in samples),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,22 +25,27 @@ def measure(bench: Bench) -> list[Section]:
         yard = Yard(bench, services.enter_context(bench.stack()), services)
         cells: list[Cell] = []
         most = size.groups[-1]
-        for groups in size.groups:
-            everyone = {OURS: ours(), POOL: peer("move-by-pool"), LOOP: peer("move-by-loop")}
+        everyone = {OURS: ours(), POOL: peer("move-by-pool"), LOOP: peer("move-by-loop")}
+        for messages, groups in itertools.product(size.messages, size.groups):
             # One by one takes long, and takes as long for the first as for the last.
-            counts = {**dict.fromkeys(everyone, size.messages), LOOP: size.messages // 5}
+            counts = {**dict.fromkeys(everyone, messages), LOOP: min(200, messages // 5)}
             for delayed in (False, True):
-                cells += yard.race_counts(everyone, counts, groups, delayed=delayed, runs=1)
+                cells += yard.race(everyone, counts, groups, delayed=delayed, runs=1)
             if groups == 1:
                 batched = {FAST: ours("--same-group-batches"), BATCHES: peer("move-by-batches")}
-                cells += yard.race(batched, size.messages, 1, delayed=True, runs=1)
+                cells += yard.race(
+                    batched, dict.fromkeys(batched, messages), 1, delayed=True, runs=min(3, size.runs)
+                )
         batchers = {OURS: ours(), POOL: peer("move-by-pool")}
         for messages in size.many:
             for delayed in (False, True):
-                cells += yard.race(batchers, messages, most, delayed=delayed, runs=size.runs)
-        ceiling = yard.ceiling(size.messages)
+                cells += yard.race(
+                    batchers, dict.fromkeys(batchers, messages), most, delayed=delayed, runs=size.runs
+                )
+        ceiling = yard.ceiling(1_000)
     note = (
-        f"DLQ to main on the embedded stack; one run each, of 5,000 messages medians of {size.runs} in turns."
+        f"DLQ to main on the embedded stack; one run each; of those with {FAST.partition(' ')[2]}, medians of"
+        f" three, of 5,000 messages of {size.runs}, in turns."
         f" {AS_IS}: straight to the stack. {DELAYED}: through a relay that counts, and adds as much to"
         " every request."
         f" One thread that only sends, ten a call, reaches {ceiling:,.0f} messages/s here"
@@ -70,12 +76,6 @@ class Yard:
         self.relay.delay(LATENCY)
 
     def race(
-        self, movers: dict[str, Mover], messages: int, groups: int, *, delayed: bool, runs: int
-    ) -> list[Cell]:
-        """Let each move as many."""
-        return self.race_counts(movers, dict.fromkeys(movers, messages), groups, delayed=delayed, runs=1)
-
-    def race_counts(
         self,
         movers: dict[str, Mover],
         counts: dict[str, int],
@@ -125,12 +125,12 @@ def _budgets(cells: list[Cell]) -> list[Budget]:
         pool = by.get((POOL, service, groups, messages))
         if pool is not None and groups == most and messages >= longest:
             what = f"redrive, {messages:,} messages over {groups} groups, {service}"
-            found.append(_most(f"{what}, beside {POOL}", 1.0, one.rate / pool.rate))
+            found.append(_most(f"{what}, beside {POOL}", 1.0, one.beside(pool)))
         if service == AS_IS and messages >= 5_000:
             found.append(_least(f"redrive, {messages:,} messages: ms of CPU a message", 0.9, one.cpu_ms))
     fast, plain = (next(one for one in cells if one.who == who) for who in (FAST, BATCHES))
     what = f"redrive, one group, --same-group-batches, {DELAYED}, beside {BATCHES}"
-    found.append(_most(what, 1.0, fast.rate / plain.rate))
+    found.append(_most(what, 1.0, fast.beside(plain)))
     return found
 
 

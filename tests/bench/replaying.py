@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -22,8 +23,8 @@ def measure(bench: Bench) -> list[Section]:
     with bench.stack() as endpoint, relay(endpoint) as delayed:
         delayed.delay(LATENCY)
         for service in (AS_IS, DELAYED):
-            for groups in bench.size.groups:
-                count = bench.size.messages // (5 if service == DELAYED and groups == 1 else 1)
+            for messages, groups in itertools.product(bench.size.messages, bench.size.groups):
+                count = messages // (5 if service == DELAYED and groups == 1 else 1)
                 cells += race(
                     {OURS: (count, replay), LOOP: (count, _loop)},
                     partial(Field.create, bench.folder, endpoint, delayed if service == DELAYED else None),

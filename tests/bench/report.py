@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from itertools import zip_longest
@@ -83,6 +84,26 @@ def write(path: Path, sections: Sequence[Section]) -> None:
     assert begin, f"{path} lacks the line {BEGIN}"
     assert end, f"{path} lacks the line {END}"
     path.write_text(f"{before}{BEGIN}\n\n{markdown(sections)}\n{END}{after}", encoding="utf-8")
+
+
+def save(path: Path, sections: Sequence[Section]) -> None:
+    """Keep tables in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(one) for one in sections], indent=1), encoding="utf-8")
+
+
+def load(path: Path) -> list[Section]:
+    """Return the tables that ``save`` kept."""
+    return [
+        Section(
+            title=one["title"],
+            note=one["note"],
+            head=tuple(one["head"]),
+            rows=[tuple(row) for row in one["rows"]],
+            budgets=[Budget(**each) for each in one["budgets"]],
+        )
+        for one in json.loads(path.read_text(encoding="utf-8"))
+    ]
 
 
 def budgets(sections: Sequence[Section]) -> list[Budget]:
