@@ -68,7 +68,7 @@ class Field:
     def sqs(self) -> Any:
         return Aws(Target(endpoint_url=self.service, local=True)).client("sqs")
 
-    def client(self, service: Literal["dynamodb"]) -> Any:
+    def client(self, service: Literal["dynamodb", "dynamodbstreams", "logs"]) -> Any:
         """Return a client of another service than SQS."""
         return Aws(Target(endpoint_url=self.others, local=True)).client(service)
 

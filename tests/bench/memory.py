@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.bench.auditing import audit, audited, put_and_log
 from tests.bench.bench import Bench
 from tests.bench.field import Field, Taken
 from tests.bench.filing import dump, dumped, load, write_lines
@@ -17,16 +18,18 @@ _MIB_MAX = 120
 # What is hidden is remembered until its time would be over, half a minute: that fills up once, some MiB.
 _FLAT_WITHIN = 1.35
 _GROUPS = 500
-Step = tuple[str, Callable[[Field, int], None], Callable[[Field], Taken], Callable[[Field, int], None]]
+Check = Callable[[Field, Taken, int], None]
+Step = tuple[str, Callable[[Field, int], None], Callable[[Field], Taken], Check]
 
 
 def measure(bench: Bench) -> list[Section]:
     """Run each command over more and more messages."""
     steps: list[Step] = [
         ("redrive", lambda field, count: field.fill("dlq", count, _GROUPS), ours(), _in_order),
-        ("dump --move", lambda field, count: field.fill("dlq", count, _GROUPS), dump, dumped),
+        ("dump --move", lambda field, count: field.fill("dlq", count, _GROUPS), dump, _no_more(dumped)),
         ("load", lambda field, count: write_lines(field, count, _GROUPS), load, _in_order),
-        ("replay", lambda field, count: put(field, count, _GROUPS), replay, replayed),
+        ("replay", lambda field, count: put(field, count, _GROUPS), replay, _no_more(replayed)),
+        ("audit", lambda field, count: put_and_log(field, count, _GROUPS), audit, audited),
     ]
     cells: dict[str, list[Cell]] = {name: [] for name, *_ in steps}
     with lean_sqs() as endpoint, bench.stack() as others:
@@ -35,7 +38,7 @@ def measure(bench: Bench) -> list[Section]:
                 field = Field.create(bench.folder, endpoint, None, others=others)
                 prepare(field, count)
                 taken = run(field)
-                check(field, count)
+                check(field, taken, count)
                 field.delete()
                 cells[name].append(cell(name, "lean double", count, _GROUPS, [taken]))
     note = "one run each; the lean double is a SQS whose calls cost the same however long its queues are"
@@ -47,7 +50,12 @@ def measure(bench: Bench) -> list[Section]:
     ]
 
 
-def _in_order(field: Field, count: int) -> None:
+def _no_more(check: Callable[[Field, int], None]) -> Check:
+    """Make of a check of the queues one that is given what the command said, too."""
+    return lambda field, taken, count: check(field, count)
+
+
+def _in_order(field: Field, taken: Taken, count: int) -> None:
     found = field.audit("main")
     assert (found["Different"], found["Disordered"]) == (count, []), found
 

@@ -23,6 +23,7 @@ from tests.integration.proxy import Kill, forward_all, hidden, on
 from tests.integration.screens import Screen
 from tests.integration.yard import ENV, Yard, by_group, changes_sqs, crash_everywhere, to_sqs, weather
 
+PRELOADED = ("tests.integration.swift",)
 ATTRIBUTES = {
     "event_id": {"DataType": "String", "StringValue": "e ✓"},
     "size": {"DataType": "Number.int", "StringValue": "12"},

@@ -31,6 +31,8 @@ from tests.integration.yard import (
 )
 from tests.integration.zygote import Zygote
 
+PRELOADED = ("tests.integration.swift",)
+
 
 def streamed(one: Yard, role: Any, sequence: int, group: str = "g", **more: Any) -> str:
     """Send what the enqueuer would make of the stream record of this sequence number."""

@@ -21,6 +21,7 @@ from typing import Final
 from fifo_cli.operations.moving.acts import Act, Item, Keep, Lane, Refusals, Send, Settle, Take
 from fifo_cli.operations.moving.ports import Taken, Target
 from fifo_cli.operations.moving.report import Failure, MoveOptions, MoveReport, Overtaking
+from fifo_cli.operations.moving.supply import Supply
 
 FULL: Final = 10  # what one call to SQS holds
 # For full sends by a third of the workers at groups of ten messages each, and as many again in stock.
@@ -41,11 +42,8 @@ SETTLE_WITHIN: Final = 2.0
 DOUBT_SECONDS_MAX: Final = 240.0
 # A send waits at most so many seconds for a take under way that would fill it.
 FILL_WITHIN: Final = 0.5
-# A take that asks for what is behind messages being settled follows them so many seconds later, so that it is
-# there after them: a delete takes SQS some milliseconds, and a call's way there and back as many again. If
-# it comes too early it was in vain, which costs a request; so it has to pay.
+# A take of what settles under way will make free is sent so many seconds after them, to be there behind them.
 AHEAD_AFTER: Final = 0.003
-AHEAD_CREDIT: Final = 4
 # What stays behind is kept longer each time, so that keeping very many of them stays cheap.
 KEEP_SECONDS_MAX: Final = 600.0
 
@@ -81,15 +79,9 @@ class Hand:
         self._mean_bytes = 0.0
         # Acts under way.
         self._acts = 0
-        self._takes = self._coming = self._sends = self._sending_lanes = self._settles = 0
+        self._sends = self._sending_lanes = self._settles = 0
         self._took_at = self._settling_at = self._settle_at = self._send_at = 0.0
-        # Where more may be had.
-        self._width = 1  # takes at a time: doubled by a full one, one again after an empty one
-        self._ticks = itertools.count(1)
-        self._dry = False  # nothing is to be had but behind what we hold
-        self._unlocked: dict[str, int] = {}  # groups settled since then, and when
-        self._groups_a_take = 1.0
-        self._ahead_credit = AHEAD_CREDIT
+        self._supply = Supply(options, groups_max=self._bound)
 
     # --- What to do.
 
@@ -182,7 +174,7 @@ class Hand:
 
     def _may_send_less(self, now: float) -> bool:
         """Say whether a send that is not full is better than waiting for what would fill it."""
-        if self._takes and now - self._took_at < FILL_WITHIN:
+        if self._supply.takes and now - self._took_at < FILL_WITHIN:
             return False
         # So many sends at a time as it takes for all groups in hand; a group more comes back soon.
         return not self._target.strict or self._sends * FULL < self._sending_lanes + len(self._ready)
@@ -218,46 +210,42 @@ class Hand:
             return None
         count = self._count_to_take()
         if count <= 0:
-            self.ended = not self._pending and not self._takes
+            self.ended = not self._pending and not self._supply.takes
             return None
-        idle = not self.active
+        probe = self._supply.dry and not self.active
         ahead = self._may_take_ahead(now)
-        if not (ahead or (self._may_probe() if idle and self._dry else self._may_take(idle=idle))):
+        if not (ahead or (not self._supply.takes if probe else self._may_take())):
             return None
-        self._takes += 1
-        self._coming += count
         self._took_at = now
-        return Take(count, wait=idle and self._dry, started=next(self._ticks), ahead=ahead)
+        return self._supply.ask(count, wait=probe, ahead=ahead)
 
     def _count_to_take(self) -> int:
         if self._options.count is None:
             return FULL
         left = self._options.count - self.report.moved - self._pending
         # Among messages that are not all wanted, nobody knows how many to take.
-        return min(FULL, left - self._coming) if self._options.wanted is None else min(FULL, left * FULL)
+        return (
+            min(FULL, left - self._supply.coming) if self._options.wanted is None else min(FULL, left * FULL)
+        )
 
-    def _may_probe(self) -> bool:
-        return not self._takes
-
-    def _may_take(self, *, idle: bool) -> bool:
-        if self._takes >= self._width or self.active + self._coming + FULL > self._most():
+    def _may_take(self) -> bool:
+        coming = self._supply.coming + FULL
+        if self.active + coming > self._most():
             return False
-        if not idle and self._bytes + (self._coming + FULL) * self._mean_bytes > HAND_BYTES_MAX:
+        if self.active and self._bytes + coming * self._mean_bytes > HAND_BYTES_MAX:
             return False
-        if not self._dry:
-            return True
-        free = len(self._unlocked) - self._takes * self._groups_a_take
-        return free >= self._groups_a_take or (free > 0 and not self._ready and not self._sends)
+        return self._supply.may_give(at_all=not self._ready and not self._sends)
 
     def _most(self) -> int:
+        """Return how many messages may be in hand."""
         first = FIRST_HAND_PER_WORKER * self._options.workers
         return self._bound if self.may_send else min(self._bound, max(HAND_MIN, first))
 
     def _may_take_ahead(self, now: float) -> bool:
         """Say whether all there is to do is to wait for settles, and for what they make free."""
-        waits_for_settles = self._dry and self._settles and self.active
-        other_work = self._pending or self._sends or self._takes or self._unsettled
-        if not waits_for_settles or other_work or self._ahead_credit <= 0:
+        if not (self._settles and self._supply.dry and self._supply.pays_ahead):
+            return False
+        if self._pending or self._sends or self._supply.takes or self._unsettled:
             return False
         return now >= self._settling_at + AHEAD_AFTER
 
@@ -273,8 +261,7 @@ class Hand:
         self._acts -= 1
         match act:
             case Take():
-                self._takes -= 1
-                self._coming -= act.count
+                self._supply.failed(act)
             case Keep():
                 for item in act.items:
                     self._expect(item, item.expiry, item.keep_seconds)
@@ -284,24 +271,9 @@ class Hand:
     def taken(self, act: Take, batch: Sequence[Taken], *, asked_at: float, exhausted: bool) -> None:
         """Put what was taken into the hand."""
         self._acts -= 1
-        self._takes -= 1
-        self._coming -= act.count
-        if act.ahead:
-            self._ahead_credit = min(AHEAD_CREDIT, self._ahead_credit + (1 if batch else -2))
+        self._supply.gave(act, batch, self._lanes.keys())
         if not batch:
-            self._width = 1
-            self._dry = True
-            self._unlocked = {group: tick for group, tick in self._unlocked.items() if tick > act.started}
             self.ended = self.ended or (exhausted and not self.active)
-            return
-        if len(batch) == act.count:
-            self._width = min(self._options.workers, self._options.takes, self._width * 2)
-        groups = {one.message.group for one in batch}
-        self._groups_a_take += (len(groups) - self._groups_a_take) / 4
-        if not groups <= self._unlocked.keys() | self._lanes.keys():
-            self._dry = False  # there is more than we thought
-        for group in groups:
-            self._unlocked.pop(group, None)
         for one in batch:
             self._admit(one, asked_at)
 
@@ -476,9 +448,7 @@ class Hand:
         lane.in_hand -= 1
         if lane.in_hand == 0:
             del self._lanes[lane.group]
-            self._unlocked[lane.group] = next(self._ticks)
-            if not self._dry and len(self._unlocked) > self._bound:
-                self._unlocked.clear()  # it only matters when it is dry
+            self._supply.let_go(lane.group)
 
     def _expect(self, item: Item, expiry: float, seconds: float) -> None:
         item.expiry, item.keep_seconds = expiry, seconds

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from fifo_cli.operations.moving.acts import Send, Settle, Take
-from fifo_cli.operations.moving.hand import AHEAD_AFTER, AHEAD_CREDIT, Hand
+from fifo_cli.operations.moving.hand import AHEAD_AFTER, Hand
 from fifo_cli.operations.moving.ports import Taken
 from fifo_cli.operations.moving.report import MoveOptions
+from fifo_cli.operations.moving.supply import AHEAD_CREDIT
 from tests.unit.operations.lines import Arrivals, Weather, message
 
 NOW = 100.0
