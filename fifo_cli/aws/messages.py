@@ -85,6 +85,11 @@ class Messages:
         return self._aws.client("sqs")
 
     @property
+    def throttles(self) -> int:
+        """How many tries AWS has throttled so far."""
+        return self._aws.throttles
+
+    @property
     def batches_keep_trace_headers(self) -> bool:
         """Whether the service is AWS itself: emulators drop the trace header of a batch's entries."""
         host = urlsplit(self._sqs.meta.endpoint_url).hostname or ""

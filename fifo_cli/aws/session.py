@@ -17,6 +17,7 @@ from botocore.session import Session
 from fifo_cli import __version__
 from fifo_cli.aws.answers import check_answers
 from fifo_cli.aws.errors import calling
+from fifo_cli.aws.throttles import Throttles
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.model.names import Place
 
@@ -78,6 +79,7 @@ class Aws:
         self._connections = connections
         self._clients: dict[tuple[str, float, int], Any] = {}
         self._lock = threading.Lock()
+        self._throttles = Throttles()
         with calling("the AWS configuration"):
             self._session = _local_session(target) if target.local else _session(target)
 
@@ -85,6 +87,11 @@ class Aws:
     def region(self) -> str:
         """The region the clients talk to; raises UsageError if none is set."""
         return str(self.client("sqs").meta.region_name)
+
+    @property
+    def throttles(self) -> int:
+        """How many tries AWS has throttled so far."""
+        return self._throttles.count
 
     @cached_property
     def place(self) -> Place:
@@ -172,6 +179,7 @@ class Aws:
                         config=config,
                     )
                 check_answers(self._clients[key])
+                self._throttles.watch(self._clients[key])
             return self._clients[key]
 
 

@@ -168,6 +168,14 @@ def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Yard) 
     assert by_group(one.drained("dlq")) == in_turns(16, 4)
 
 
+def test_when_sqs_throttles_a_redrive_goes_slower_and_says_so(one: Yard) -> None:
+    one.fill("dlq", 300, 50)
+    one.proxy.rule = on("SendMessageBatch", nth=2, do=AwsError("RequestThrottled", status=403))
+    ran = one.run("redrive", "--yes").ok()
+    assert "AWS throttles: 6 calls at a time" in ran.err
+    assert by_group(one.drained("main")) == in_turns(300, 50)
+
+
 def test_answers_later_than_the_client_waits_lose_nothing(one: Yard) -> None:
     one.fill("dlq", 40, 10)
     one.proxy.edit = hidden(2)

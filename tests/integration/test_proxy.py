@@ -215,11 +215,13 @@ def test_an_aws_error_is_understood_in_every_protocol(proxy, through, service, c
     assert (told["Code"], told["Message"]) == ("AccessDeniedException", "not you")
 
 
-def test_a_throttled_client_tries_again_by_itself(proxy, through, queue, bodies):
+def test_a_throttled_client_tries_again_by_itself_and_that_is_counted(proxy, through, queue, bodies):
     proxy.rule = on("SendMessage", nth=1, do=AwsError("RequestThrottled", status=403))
+    before = through.throttles
     _send(through.client("sqs"), queue)
     assert proxy.counts["SendMessage"] == 2
     assert bodies() == ["x"]
+    assert through.throttles == before + 1
 
 
 def test_a_dropped_request_has_no_effect(proxy, once, queue, bodies):

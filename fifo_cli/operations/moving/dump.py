@@ -130,7 +130,12 @@ class Dump:
         began = QueueTags(self.aws, self.queue).read().at + _DATE_RESOLUTION
         source = QueueSource(Messages(self.aws, self.queue), listener=self.listener)
         bystanders = _Bystanders(began, self.owner_arn)
-        options = MoveOptions(max_rate=max_rate, leave=bystanders, total=self.queue.counts().total)
+        options = MoveOptions(
+            max_rate=max_rate,
+            leave=bystanders,
+            total=self.queue.counts().total,
+            throttles=lambda: self.aws.throttles,
+        )
         report = move(source, target, options, listener=self.listener, stopped=stopped)
         concerns = describe(report)
         if source.given_up and not report.complaint:

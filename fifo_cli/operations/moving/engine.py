@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Final, assert_never
 
 from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
-from fifo_cli.events import Listener, Progressed, Warned, silent
+from fifo_cli.events import Listener, Noted, Progressed, Warned, silent
 from fifo_cli.operations.moving.acts import Act, Keep, Refusals, Send, Settle, Take
+from fifo_cli.operations.moving.crew import Crew
 from fifo_cli.operations.moving.hand import Hand
 from fifo_cli.operations.moving.ports import Refusal, Source, Taken, Target
 from fifo_cli.operations.moving.report import MoveOptions, MoveReport, Pace
@@ -70,6 +71,7 @@ class _Engine:
         self._listener = listener
         self._stopped = stopped
         self._hand = Hand(target, options, hidden_seconds=source.hidden_seconds)
+        self._crew = Crew(options.workers)
         self._changed = threading.Condition()
         self._broken = False
         self._rounds = 0
@@ -140,7 +142,11 @@ class _Engine:
             self._hand.report.stopped = True
             self._hand.closing = True
         now = self._clock()
-        return self._hand.choose(now) if now >= self._resume_at else None
+        if self._crew.hear(self._options.throttles(), now):
+            self._listener(Noted(f"AWS throttles: {self._crew.size} calls at a time"))
+        if now < self._resume_at or self._hand.acts >= self._crew.size:
+            return None
+        return self._hand.choose(now)
 
     def _perform(self, act: Act) -> None:
         match act:

@@ -51,7 +51,7 @@ KEEP_SECONDS_MAX: Final = 600.0
 class Hand:
     """The messages in hand. ``closing`` ends taking and sending; ``ended``: the source has no more.
 
-    Nothing is sent before it ``may_send``.
+    Nothing is sent before it ``may_send``. ``acts`` are under way.
     """
 
     def __init__(self, target: Target, options: MoveOptions, *, hidden_seconds: float) -> None:
@@ -78,7 +78,7 @@ class Hand:
         self._bytes = 0
         self._mean_bytes = 0.0
         # Acts under way.
-        self._acts = 0
+        self.acts = 0
         self._sends = self._sending_lanes = self._settles = 0
         self._took_at = self._settling_at = self._settle_at = self._send_at = 0.0
         self._supply = Supply(options, groups_max=self._bound)
@@ -93,7 +93,7 @@ class Hand:
     @property
     def over(self) -> bool:
         """Whether nothing is to do, now or later."""
-        if self._acts:
+        if self.acts:
             return False
         return not self._unsettled if self.closing else self.ended and not self.active
 
@@ -116,7 +116,7 @@ class Hand:
             or self._choose_send(now, full=False)
             or self._choose_settle(now, full=False)
         )
-        self._acts += act is not None
+        self.acts += act is not None
         return act
 
     def remaining(self) -> list[Taken]:
@@ -258,7 +258,7 @@ class Hand:
 
     def failed_act(self, act: Act) -> None:
         """Account for a take or a keep that failed as a whole."""
-        self._acts -= 1
+        self.acts -= 1
         match act:
             case Take():
                 self._supply.failed(act)
@@ -270,7 +270,7 @@ class Hand:
 
     def taken(self, act: Take, batch: Sequence[Taken], *, asked_at: float, exhausted: bool) -> None:
         """Put what was taken into the hand."""
-        self._acts -= 1
+        self.acts -= 1
         self._supply.gave(act, batch, self._lanes.keys())
         if not batch:
             self.ended = self.ended or (exhausted and not self.active)
@@ -279,7 +279,7 @@ class Hand:
 
     def sent(self, act: Send, refused: Refusals, *, whole: bool, now: float) -> list[Taken]:
         """Account for a send, of which ``whole`` failed or none; return what the target has now."""
-        self._acts -= 1
+        self.acts -= 1
         self._sends -= 1
         self._sending_lanes -= len(act.batch)
         accepted: list[Taken] = []
@@ -294,7 +294,7 @@ class Hand:
 
     def settled(self, act: Settle, refused: Refusals, *, now: float) -> None:
         """Account for messages that the source let go, or did not."""
-        self._acts -= 1
+        self.acts -= 1
         self._settles -= 1
         again: list[Item] = []
         tries_max = TRIES_MAX if self.report.complaint is None else TRIES_AT_THE_END
@@ -319,7 +319,7 @@ class Hand:
 
     def kept(self, act: Keep, lost: set[str], *, asked_at: float) -> list[Taken]:
         """Account for a keep; return what waits behind a lost message, tails first, to be given back."""
-        self._acts -= 1
+        self.acts -= 1
         back: list[Taken] = []
         for item in act.items:
             if self._items.get(item.id) is not item:

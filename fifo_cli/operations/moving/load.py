@@ -208,7 +208,9 @@ def load(
     opened = open_checkpoint(lines.path) if lines.path else contextlib.nullcontext(NoCheckpoint())
     with opened as checkpoint, contextlib.closing(LineSource(lines, checkpoint)) as source:
         target = QueueTarget(messages, _packer(checkpoint.salt), strict=not same_group_batches)
-        options = MoveOptions(max_rate=max_rate, total=checked.new, takes=1)
+        options = MoveOptions(
+            max_rate=max_rate, total=checked.new, takes=1, throttles=lambda: messages.throttles
+        )
         report = move(source, target, options, listener=listener, stopped=stopped)
     return LoadResult(
         loaded=report.moved,

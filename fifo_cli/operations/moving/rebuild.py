@@ -354,7 +354,7 @@ class Rebuild:
         return move(
             source,
             target,
-            options,
+            replace(options, throttles=lambda: self.aws.throttles),
             listener=self.listener,
             stopped=stopped,
             clock=self.clock,

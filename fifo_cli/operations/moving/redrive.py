@@ -294,6 +294,7 @@ class Redrive:
                 leave=bystanders,
                 total=total,
                 before_sending=marker.confirm,
+                throttles=lambda: self.aws.throttles,
             ),
             on_sent=lambda taken: sought.discard(taken.message.message_id),
             listener=self.listener,

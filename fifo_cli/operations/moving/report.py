@@ -25,6 +25,7 @@ class MoveOptions:
     the others stay where they are. ``total`` is how many there seem to be, for the time left. ``takes``
     is how many takes at a time: 1 for a source that gives on of a group while some of it is in hand.
     ``before_sending`` is called once, while the first messages are taken; nothing is sent before it returns.
+    ``throttles`` is how often the service has asked to slow down so far.
     """
 
     count: int | None = None
@@ -35,6 +36,7 @@ class MoveOptions:
     workers: int = WORKERS
     takes: int = WORKERS
     before_sending: Callable[[], None] = lambda: None
+    throttles: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.errors import AwsError, BusyError, ExitCode, NotDeployedError
-from fifo_cli.events import Event, Progressed, Warned
+from fifo_cli.events import Event, Noted, Progressed, Warned
 from fifo_cli.model.message import Message
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.hand import FIRST_HAND_PER_WORKER, HAND_PER_WORKER
@@ -352,6 +352,42 @@ def test_what_forbids_to_send_ends_it_with_everything_given_back(workers: int) -
     assert (target.calls, source.messages) == ([], everything)
     assert len(set(source.given_back)) == source.most_hidden <= FIRST_HAND_PER_WORKER * workers
     assert len(source.take(10, wait=False)) == 10
+
+
+class Busy(Arrivals):
+    """A target that notes how many sends are under way at a time, and throttles when they are too many."""
+
+    def __init__(self, weather: Weather, *, bearable: int) -> None:
+        super().__init__(weather)
+        self.throttled = 0
+        self.most: list[int] = []
+        self._bearable = bearable
+        self._under_way = 0
+
+    def send(self, taken: Sequence[Taken]) -> list[Refusal]:
+        with self.weather.lock:
+            self._under_way += 1
+            self.most.append(self._under_way)
+            self.throttled += self._under_way > self._bearable
+        time.sleep(0.02)
+        with self.weather.lock:
+            self._under_way -= 1
+            return super().send(taken)
+
+
+def test_when_the_service_throttles_fewer_calls_are_made_at_a_time_and_that_is_said() -> None:
+    weather = Weather()
+    everything = messages([place % 200 for place in range(2000)])
+    source, target = Line(everything, weather), Busy(weather, bearable=4)
+    heard: list[Event] = []
+    options = MoveOptions(workers=12, throttles=lambda: target.throttled)
+    # Ten times as fast, so that a second of the crew's is a tenth.
+    report = move(source, target, options, listener=heard.append, clock=lambda: 10 * time.monotonic())
+    assert report.moved == 2000
+    in_order(everything, target)
+    assert max(target.most[:40]) > 4
+    assert max(target.most[-40:]) <= 6
+    assert Noted("AWS throttles: 6 calls at a time") in heard
 
 
 def test_progress_tells_how_many_how_fast_and_how_long() -> None:

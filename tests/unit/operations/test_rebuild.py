@@ -106,6 +106,8 @@ class Meta:
 
 
 class FakeAws:
+    throttles = 0
+
     def __init__(self, service: Service) -> None:
         self._service = service
         service.meta = Meta()  # type: ignore[attr-defined]

@@ -1,0 +1,35 @@
+"""How many calls of a move may be under way at a time: fewer when AWS throttles, more when it does not.
+
+The queues' quotas are shared with the enqueuer and the worker, which are not to suffer from a move (SQS
+Developer Guide, "FIFO queue quotas").
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+STEP_SECONDS: Final = 1.0
+# One that sends and one that settles: fewer would wait for themselves.
+SIZE_MIN: Final = 2
+
+
+class Crew:
+    """``size`` calls at a time: half after a second with throttles, one more after a second without."""
+
+    def __init__(self, most: int) -> None:
+        self.size = most
+        self._most = most
+        self._least = min(most, SIZE_MIN)
+        self._heard = 0  # throttles, at the last change
+        self._changed_at = -math.inf
+
+    def hear(self, throttles: int, now: float) -> bool:
+        """Hear how often AWS has throttled so far; return whether the crew has become smaller."""
+        if now - self._changed_at < STEP_SECONDS:
+            return False
+        before = self.size
+        self.size = max(self._least, before // 2) if throttles > self._heard else min(self._most, before + 1)
+        if throttles > self._heard or self.size > before:
+            self._heard, self._changed_at = throttles, now
+        return self.size < before
