@@ -23,10 +23,20 @@ class Size:
     groups: tuple[int, ...]
     many: tuple[int, ...]  # messages of the long runs, over the most groups; the budgets are for 5,000
     lean: tuple[int, ...]  # messages against the lean double
+    drained: int  # the most of these for drain, which takes some milliseconds for each
     records: int  # of a function's warm runs
 
 
-QUICK = Size(starts=3, runs=1, messages=(100,), groups=(1, 100), many=(), lean=(500, 2_000), records=100)
+QUICK = Size(
+    starts=3,
+    runs=1,
+    messages=(100,),
+    groups=(1, 100),
+    many=(),
+    lean=(500, 2_000),
+    drained=500,
+    records=100,
+)
 NORMAL = Size(
     starts=11,
     runs=7,
@@ -34,9 +44,10 @@ NORMAL = Size(
     groups=(1, 10, 500),
     many=(5_000,),
     lean=(1_000, 10_000, 100_000),
+    drained=10_000,
     records=500,
 )
-FULL = replace(NORMAL, messages=(1_000, 10_000))
+FULL = replace(NORMAL, messages=(1_000, 10_000), drained=100_000)
 
 
 @dataclass(frozen=True)

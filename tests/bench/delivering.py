@@ -13,7 +13,7 @@ from tests.bench.relay import relay
 from tests.bench.report import Section
 from tests.bench.service import receiver
 
-_CONCURRENCY = 8
+CONCURRENCY = 8
 
 
 def measure(bench: Bench) -> list[Section]:
@@ -22,9 +22,9 @@ def measure(bench: Bench) -> list[Section]:
     with bench.stack() as endpoint, relay(endpoint) as delayed, receiver() as url:
         delayed.delay(LATENCY)
         for messages, groups in itertools.product(bench.size.messages, bench.size.groups):
-            movers: dict[str, Mover] = {OURS: _ours(1), LOOP: partial(_loop, url)}
+            movers: dict[str, Mover] = {OURS: drain(1), LOOP: partial(_loop, url)}
             if groups > 1:
-                movers = {f"{OURS}, --concurrency {_CONCURRENCY}": _ours(_CONCURRENCY), **movers}
+                movers = {f"{OURS}, --concurrency {CONCURRENCY}": drain(CONCURRENCY), **movers}
             for service in (AS_IS, DELAYED):
                 count = messages if service == AS_IS else min(messages // 5, 1_000)
                 # One by one takes long, and takes as long for the first as for the last.
@@ -35,7 +35,7 @@ def measure(bench: Bench) -> list[Section]:
                         Field.create, bench.folder, endpoint, delayed if service == DELAYED else None, api=url
                     ),
                     lambda field, count: field.fill("main", count, groups),  # noqa: B023 - called before the next
-                    _delivered,
+                    delivered,
                     service=service,
                     groups=groups,
                     runs=1,
@@ -46,7 +46,8 @@ def measure(bench: Bench) -> list[Section]:
     return [Section("drain", note, HEAD, [one.row() for one in cells])]
 
 
-def _ours(concurrency: int) -> Mover:
+def drain(concurrency: int) -> Mover:
+    """Make a mover of our drain."""
     return lambda field: field.run("drain", "--all", "--concurrency", str(concurrency), "-o", "json")
 
 
@@ -54,6 +55,7 @@ def _loop(url: str, field: Field) -> Taken:
     return field.peer("deliver-by-loop", field.url("main"), f"{url}/orders")
 
 
-def _delivered(field: Field, count: int) -> None:
+def delivered(field: Field, count: int) -> None:
+    """Fail unless main is empty."""
     left = field.count("main")
     assert left == 0, f"{left} of {count} are left in main"

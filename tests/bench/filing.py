@@ -91,7 +91,7 @@ def write_lines(field: Field, count: int, groups: int) -> None:
             file.write(
                 f'{{"message_id": "{number}", "group": "g{number % groups}", "dedup_id": "d{number}",'
                 f' "sequence_number": "{number}", "queue": "dlq", "sent_at": "2026-01-02T03:04:05.678Z",'
-                f' "first_received_at": null, "receives": 0, "body": "{number}:{filling}",'
+                f' "first_received_at": null, "receives": 0, "body": "[{number},\\"{filling}\\"]",'
                 ' "attributes": {}}\n'
             )
 

@@ -247,11 +247,11 @@ class LeanSqs:
         return {"ApproximateNumberOfMessagesMoved": task.moved}
 
     def do_Fill(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Put in ``Count`` messages "0:…", "1:…", …, the groups taking turns."""
+        """Put in ``Count`` messages [0,"…"], [1,"…"], …, the groups taking turns."""
         queue, filling = self._queue(request), "x" * request.get("Bytes", 100)
         for number in range(request["Count"]):
             group = f"g{number % request['Groups']}"
-            entry = {"MessageBody": f"{number}:{filling}", "MessageGroupId": group}
+            entry = {"MessageBody": f'[{number},"{filling}"]', "MessageGroupId": group}
             self._send(queue, {**entry, "MessageDeduplicationId": f"fill-{number}"})
         return {}
 
@@ -259,7 +259,7 @@ class LeanSqs:
         """Say how many messages there are, how many different ones, and which groups are out of order."""
         queue = self._queue(request)
         numbers = {
-            name: [int(message.body.partition(":")[0]) for message in group.messages]
+            name: [int(message.body[1 : message.body.index(",")]) for message in group.messages]
             for name, group in queue.groups.items()
         }
         return {

@@ -21,7 +21,7 @@ from tests.bench.redriving import ours, peer
 from tests.bench.relay import relay
 from tests.bench.report import BEGIN, END, Budget, Section, text, write
 
-TINY = Size(starts=1, runs=1, messages=(20,), groups=(1,), many=(), lean=(50,), records=5)
+TINY = Size(starts=1, runs=1, messages=(20,), groups=(1,), many=(), lean=(50,), drained=50, records=5)
 BIG = "x = bytearray(60_000_000); x[::4096] = b'1' * len(x[::4096])"
 
 
