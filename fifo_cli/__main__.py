@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Final
 
@@ -13,6 +14,8 @@ _COLLECT_EVERY: Final = 30_000
 
 def main() -> int:
     """Run the command line and return its exit code."""
+    # Else pydantic reads what every installed package says of itself, for plugins: a thirtieth of the start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])
     try:
         from fifo_cli.cli.app import main as run  # noqa: PLC0415 - Ctrl-C while it loads prints no traceback
