@@ -35,6 +35,7 @@ DENIED: Final = frozenset(
 THROTTLED: Final = frozenset(
     {
         "RequestThrottled",
+        "KmsThrottled",
         "Throttling",
         "ThrottlingException",
         "ThrottledException",

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.errors import FifoError
+from fifo_cli.errors import BusyError, FifoError
 from fifo_cli.events import Event, Noted
 from fifo_cli.local.receiver import Receiver
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
@@ -680,6 +681,29 @@ def test_the_native_engine_has_sqs_move_everything_and_counts_it(lean: Lean) -> 
     assert (audit["Count"], audit["Disordered"]) == (60, [])
     assert audit["Calls"]["StartMessageMoveTask"] == 1
     assert "SendMessageBatch" not in audit["Calls"]
+
+
+def test_who_lost_the_marker_at_the_last_moment_starts_no_task(
+    lean: Lean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean.fill(60, 4)
+    claim = "park by eve@elsewhere since {0}T03:04:05.000Z until {0}T03:04:05.000Z as 0123.1.ff"
+
+    write = QueueTags.write
+
+    def write_and_lose(tags: QueueTags, tag: str, value: str) -> None:
+        write(tags, tag, value)
+        write(tags, tag, claim.format("2999-01-02"))
+
+    monkeypatch.setattr(QueueTags, "write", write_and_lose)
+    redrive = Redrive(
+        Aws(Target(endpoint_url=lean.endpoint, local=True)),
+        Names("big"),
+        RedriveOptions(engine=Engine.NATIVE),
+    )
+    with pytest.raises(BusyError, match="park by eve@elsewhere"):
+        redrive.perform()
+    assert "StartMessageMoveTask" not in lean.audit()["Calls"]
 
 
 def test_interrupted_the_native_engine_cancels_its_task(lean: Lean) -> None:

@@ -15,21 +15,27 @@ SIZE_MIN: Final = 2
 
 
 class Crew:
-    """``size`` calls at a time: half after a second with throttles, one more after a second without."""
+    """``size`` calls at a time: half at a throttle, once a second, and one more after a second without.
 
-    def __init__(self, most: int) -> None:
+    ``throttles`` are those before it began.
+    """
+
+    def __init__(self, most: int, *, throttles: int = 0) -> None:
         self.size = most
-        self._most = most
+        self._most = self._told = most
         self._least = min(most, SIZE_MIN)
-        self._heard = 0  # throttles, at the last change
+        self._heard = throttles  # at the last change
         self._changed_at = -math.inf
 
     def hear(self, throttles: int, now: float) -> bool:
-        """Hear how often AWS has throttled so far; return whether the crew has become smaller."""
+        """Hear how often AWS has throttled so far; return whether the crew is smaller than it ever was."""
         if now - self._changed_at < STEP_SECONDS:
             return False
         before = self.size
         self.size = max(self._least, before // 2) if throttles > self._heard else min(self._most, before + 1)
         if throttles > self._heard or self.size > before:
             self._heard, self._changed_at = throttles, now
-        return self.size < before
+        if self.size >= self._told:
+            return False
+        self._told = self.size
+        return True

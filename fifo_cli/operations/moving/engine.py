@@ -42,8 +42,9 @@ def move(
     """Move messages until the source is exhausted, the count is reached, or it is told to stop.
 
     Nothing is raised for what AWS refuses: the report tells, with the error that ended the move early as its
-    ``complaint``. What ``before_sending`` raises is raised, with nothing sent. ``on_sent`` hears of each
-    message once, when the target has it. With one worker, nothing but ``sleep`` waits.
+    ``complaint``. What ``before_sending`` raises is raised, with nothing sent, when what was taken until then
+    has been given back. ``on_sent`` hears of each message once, when the target has it. With one worker,
+    nothing but ``sleep`` waits.
     """
     engine = _Engine(
         source, target, options or MoveOptions(), on_sent=on_sent, listener=listener, stopped=stopped
@@ -71,7 +72,7 @@ class _Engine:
         self._listener = listener
         self._stopped = stopped
         self._hand = Hand(target, options, hidden_seconds=source.hidden_seconds)
-        self._crew = Crew(options.workers)
+        self._crew = Crew(options.workers, throttles=options.throttles())
         self._changed = threading.Condition()
         self._broken = False
         self._rounds = 0
@@ -144,9 +145,10 @@ class _Engine:
         now = self._clock()
         if self._crew.hear(self._options.throttles(), now):
             self._listener(Noted(f"AWS throttles: {self._crew.size} calls at a time"))
-        if now < self._resume_at or self._hand.acts >= self._crew.size:
+        if now < self._resume_at:
             return None
-        return self._hand.choose(now)
+        # What would be lost from our hands is kept whatever the crew: a thread for it is free.
+        return self._hand.choose(now, only_keep=self._hand.acts >= self._crew.size)
 
     def _perform(self, act: Act) -> None:
         match act:

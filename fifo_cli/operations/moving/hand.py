@@ -97,27 +97,31 @@ class Hand:
             return False
         return not self._unsettled if self.closing else self.ended and not self.active
 
-    def choose(self, now: float) -> Act | None:
+    def choose(self, now: float, *, only_keep: bool = False) -> Act | None:
         """Choose the most useful act and count it as under way; None if none is useful at the moment.
 
-        What is about to become visible first; then full calls, towards an empty hand; then more; and only
-        then calls that are not full.
+        What is about to become visible first, or ``only`` that; then full calls, towards an empty hand; then
+        more; and only then calls that are not full.
         """
         for lane in [lane for lane in self._pausing.values() if lane.not_before <= now]:
             del self._pausing[lane.group]
             self._ready[lane.group] = lane
         if self._doubts:
             self._stop_doubtful(now)
-        act = (
-            self._choose_keep(now)
-            or self._choose_settle(now, full=True)
+        act: Act | None = self._choose_keep(now)
+        if act is None and not only_keep:
+            act = self._choose_other(now)
+        self.acts += act is not None
+        return act
+
+    def _choose_other(self, now: float) -> Act | None:
+        return (
+            self._choose_settle(now, full=True)
             or self._choose_send(now, full=True)
             or self._choose_take(now)
             or self._choose_send(now, full=False)
             or self._choose_settle(now, full=False)
         )
-        self.acts += act is not None
-        return act
 
     def remaining(self) -> list[Taken]:
         """Return what is in hand still, tails first, as it is to be given back."""
@@ -230,7 +234,8 @@ class Hand:
 
     def _may_take(self) -> bool:
         coming = self._supply.coming + FULL
-        if self.active + coming > self._most():
+        in_hand = self.active if self.may_send else len(self._items)
+        if in_hand + coming > self._most():
             return False
         if self.active and self._bytes + coming * self._mean_bytes > HAND_BYTES_MAX:
             return False
@@ -245,9 +250,9 @@ class Hand:
         """Say whether all there is to do is to wait for settles, and for what they make free."""
         if not (self._settles and self._supply.dry and self._supply.pays_ahead):
             return False
-        if self._pending or self._sends or self._supply.takes or self._unsettled:
+        if self._pending or self._supply.takes or self._unsettled:
             return False
-        return now >= self._settling_at + AHEAD_AFTER
+        return self._took_at < self.wakes_at <= now  # and none was sent behind these already
 
     @property
     def wakes_at(self) -> float:

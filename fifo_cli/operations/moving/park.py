@@ -95,7 +95,6 @@ class Park:
                     count=self.count,
                     wanted=None if selection.everything else lambda taken: selection(taken.message),
                     workers=_WORKERS,
-                    throttles=lambda: self.aws.throttles,
                 ),
                 on_sent=lambda taken: parked.append(taken.message),
                 listener=self.listener,

@@ -85,7 +85,7 @@ class QueueSource:
                 self._ours.update(one.message.message_id for one in taken)
             else:
                 self._polls += wait
-                self.emptied = all_settled
+                self.emptied = all_settled and not self._ours
         return taken
 
     def exhausted(self) -> bool:

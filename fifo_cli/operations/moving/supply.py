@@ -15,7 +15,9 @@ from fifo_cli.operations.moving.ports import Taken
 from fifo_cli.operations.moving.report import MoveOptions
 
 # A take that is sent before what it asks for is free costs a request if it comes too early: it has to pay.
+# Each that gives something earns one, each other costs two; where they never pay, one in forty is tried.
 AHEAD_CREDIT: Final = 4
+_EARNED_BEHIND: Final = 1 / 20
 
 
 class Supply:
@@ -31,12 +33,12 @@ class Supply:
         self._ticks = itertools.count(1)
         self._free: dict[str, int] = {}  # groups of which we have let all go, and when
         self._groups_a_take = 1.0
-        self._credit = AHEAD_CREDIT
+        self._credit: float = AHEAD_CREDIT
 
     @property
     def pays_ahead(self) -> bool:
         """Whether takes that were sent ahead were worth it."""
-        return self._credit > 0
+        return self._credit >= 1
 
     def may_give(self, *, at_all: bool) -> bool:
         """Say whether another take would bring as many as they do; or anything, if nothing else is to do."""
@@ -61,8 +63,10 @@ class Supply:
     def gave(self, act: Take, batch: Sequence[Taken], held: Set[str]) -> None:
         """Learn from what a take gave; ``held`` are the groups of which we have some already."""
         self.failed(act)
-        if act.ahead:
-            self._credit = min(AHEAD_CREDIT, self._credit + (1 if batch else -2))
+        if batch:
+            self._credit = min(AHEAD_CREDIT, self._credit + (1 if act.ahead else _EARNED_BEHIND))
+        elif act.ahead:
+            self._credit -= 2
         if not batch:
             self._width = 1
             self.dry = True

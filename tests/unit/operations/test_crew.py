@@ -25,6 +25,18 @@ def test_each_second_without_one_adds_one_up_to_all() -> None:
     assert sizes == [2, 3, 3, 4, 4, 4, 4]
 
 
+def test_what_was_throttled_before_it_began_is_no_reason() -> None:
+    crew = Crew(12, throttles=7)
+    assert (crew.hear(7, 0.0), crew.size) == (False, 12)
+    assert (crew.hear(8, 0.1), crew.size) == (True, 6)
+
+
+def test_in_its_ups_and_downs_only_a_new_low_is_told() -> None:
+    crew = Crew(4)
+    told = [crew.hear(now // 4 + 1, float(now)) for now in range(20)]
+    assert (told.count(True), crew.size) == (1, 4)
+
+
 def test_one_worker_stays_one() -> None:
     crew = Crew(1)
     assert (crew.hear(1, 0.0), crew.size) == (False, 1)

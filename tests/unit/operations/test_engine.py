@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -336,22 +336,53 @@ def test_nothing_is_sent_before_it_may_be_though_workers_take_meanwhile(workers:
 
 
 @pytest.mark.parametrize("workers", [1, 12])
-def test_what_forbids_to_send_ends_it_with_everything_given_back(workers: int) -> None:
+@pytest.mark.parametrize("wanted", [None, lambda taken: False], ids=["all", "none"])
+def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
+    workers: int, wanted: Callable[[Taken], bool] | None
+) -> None:
     weather = Weather()
-    everything = messages([place % 50 for place in range(1000)])
+    everything = messages(list(range(1000)))
     source, target = Line(everything, weather), Arrivals(weather)
+    most = FIRST_HAND_PER_WORKER * workers
 
     def refuse() -> None:
         deadline = time.monotonic() + 10
-        while workers > 1 and not source.most_hidden and time.monotonic() < deadline:
+        while workers > 1 and source.most_hidden < most and time.monotonic() < deadline:
             time.sleep(0.01)
+        time.sleep(0.1)
         raise BusyError("another has it")
 
     with pytest.raises(BusyError):
-        move(source, target, MoveOptions(workers=workers, before_sending=refuse))
+        move(source, target, MoveOptions(workers=workers, wanted=wanted, before_sending=refuse))
     assert (target.calls, source.messages) == ([], everything)
-    assert len(set(source.given_back)) == source.most_hidden <= FIRST_HAND_PER_WORKER * workers
-    assert len(source.take(10, wait=False)) == 10
+    assert source.most_hidden == (0 if workers == 1 else most)
+    assert len(set(source.given_back)) == source.most_hidden
+    assert [one.message for one in source.take(10, wait=False)] == everything[:10]
+
+
+def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
+    class SlowToSettle(Line):
+        settling = False
+        ahead = 0
+
+        def settle(self, taken: Sequence[Taken]) -> list[Refusal]:
+            refused = super().settle(taken)
+            self.settling = True
+            time.sleep(0.05)
+            self.settling = False
+            return refused
+
+        def take(self, count: int, *, wait: bool) -> list[Taken]:
+            found = super().take(count, wait=wait)
+            self.ahead += bool(found) and self.settling
+            return found
+
+    weather = Weather()
+    everything = messages([0] * 50)
+    source, target = SlowToSettle(everything, weather), Arrivals(weather, strict=False)
+    assert move(source, target, MoveOptions(workers=12)).moved == 50
+    in_order(everything, target)
+    assert source.ahead == 4
 
 
 class Busy(Arrivals):
@@ -386,7 +417,7 @@ def test_when_the_service_throttles_fewer_calls_are_made_at_a_time_and_that_is_s
     assert report.moved == 2000
     in_order(everything, target)
     assert max(target.most[:40]) > 4
-    assert max(target.most[-40:]) <= 6
+    assert max(target.most[-40:]) <= 8
     assert Noted("AWS throttles: 6 calls at a time") in heard
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
-from fifo_cli.operations.moving.acts import Send, Settle, Take
+from fifo_cli.operations.moving.acts import Keep, Send, Settle, Take
 from fifo_cli.operations.moving.hand import AHEAD_AFTER, Hand
 from fifo_cli.operations.moving.ports import Taken
 from fifo_cli.operations.moving.report import MoveOptions
@@ -21,7 +22,7 @@ class Bench:
     def __init__(self) -> None:
         self.hand = Hand(Arrivals(Weather(), strict=False), MoveOptions(), hidden_seconds=30.0)
         self.hand.may_send = True
-        self.numbers = iter(range(1000))
+        self.numbers = itertools.count()
 
     def arrive(self, take: Take | None = None) -> None:
         """Take ten messages."""
@@ -66,6 +67,8 @@ def test_what_settles_make_free_is_asked_for_a_moment_behind_them_once() -> None
     ahead = bench.take(LATER)
     assert (ahead.ahead, ahead.wait) == (True, False)
     assert bench.hand.choose(LATER) is None
+    bench.miss(ahead)
+    assert bench.hand.choose(LATER + 1) is None
 
 
 def test_what_is_taken_before_the_settle_is_answered_is_sent_in_its_turn() -> None:
@@ -104,6 +107,31 @@ def test_a_service_with_which_it_does_not_pay_is_asked_afterwards_only() -> None
         bench.settled(settle)
         bench.arrive()
     assert asked_ahead == AHEAD_CREDIT / 2
+
+
+def test_where_it_did_not_pay_it_is_tried_again_after_a_while() -> None:
+    bench = Bench()
+    bench.arrive()
+    tries = []
+    for turn in range(100):
+        settle = bench.settle()
+        if (take := bench.hand.choose(LATER)) is not None:
+            assert isinstance(take, Take)
+            tries.append(turn)
+            bench.miss(take)
+        bench.settled(settle)
+        bench.arrive()
+    assert tries[:2] == [0, 1]
+    assert 4 <= len(tries) <= 5
+
+
+def test_what_is_in_hand_is_kept_even_if_nothing_else_may_be_done() -> None:
+    bench = Bench()
+    bench.arrive()
+    assert bench.hand.choose(NOW, only_keep=True) is None
+    keep = bench.hand.choose(NOW + 16, only_keep=True)
+    assert isinstance(keep, Keep)
+    assert len(keep.items) == 10
 
 
 def test_nothing_is_asked_for_ahead_while_there_is_something_to_send() -> None:

@@ -111,6 +111,15 @@ def test_if_as_many_are_settled_as_were_counted_and_none_is_counted_a_short_poll
     assert bench.source.emptied
 
 
+def test_it_is_not_emptied_while_we_hold_what_was_not_counted(bench: Bench) -> None:
+    bench.source = QueueSource(bench.messages, expected=1)  # type: ignore[arg-type]
+    bench.messages.arrivals = ["a", "b"]
+    one, _ = bench.source.take(10, wait=False)
+    bench.source.settle([one])
+    bench.source.take(10, wait=True)
+    assert not bench.source.emptied
+
+
 def test_counts_that_lag_are_not_waited_for_if_all_that_was_counted_at_the_start_has_been_seen(
     bench: Bench,
 ) -> None:
