@@ -119,14 +119,16 @@ def _budgets(cells: list[Cell]) -> list[Budget]:
         if who != OURS:
             continue
         if service == DELAYED and groups >= 100:
-            found.append(_least(f"redrive, {groups} groups: requests a message", 0.35, one.requests_each))
+            what = f"redrive, {messages:,} messages over {groups} groups: requests a message"
+            found.append(_least(what, 0.35, one.requests_each))
         if service == DELAYED and groups == 1:
-            found.append(_least("redrive, one group: requests a message", 1.25, one.requests_each))
+            what = f"redrive, {messages:,} messages of one group: requests a message"
+            found.append(_least(what, 1.25, one.requests_each))
         pool = by.get((POOL, service, groups, messages))
-        if pool is not None and groups == most and messages >= longest:
+        if pool is not None and groups == most and messages == longest:
             what = f"redrive, {messages:,} messages over {groups} groups, {service}"
             found.append(_most(f"{what}, beside {POOL}", 1.0, one.beside(pool)))
-        if service == AS_IS and messages >= 5_000:
+        if service == AS_IS and groups == most and messages == longest:
             found.append(_least(f"redrive, {messages:,} messages: ms of CPU a message", 0.9, one.cpu_ms))
     fast, plain = (next(one for one in cells if one.who == who) for who in (FAST, BATCHES))
     what = f"redrive, one group, --same-group-batches, {DELAYED}, beside {BATCHES}"

@@ -9,6 +9,7 @@ from typing import get_args, get_overloads, get_type_hints
 import pytest
 from botocore.loaders import Loader
 
+from fifo_cli import __version__
 from fifo_cli.aws import session
 from fifo_cli.aws.session import CONNECTIONS, SERVICES, Aws, Target
 from fifo_cli.cli.queues import register
@@ -57,6 +58,20 @@ def test_a_client_keeps_its_connections_alive_and_retries_as_all_sdks_do(keys):
     config = Aws(Target()).client("sqs").meta.config
     assert config.tcp_keepalive is True  # type: ignore[attr-defined]
     assert config.retries == {"mode": "standard", "total_max_attempts": session.ATTEMPTS}  # type: ignore[attr-defined]
+
+
+def test_every_request_says_which_program_makes_it_and_for_whom(keys, monkeypatch):
+    monkeypatch.setenv("AWS_SDK_UA_APP_ID", "ops-team")
+    with Receiver(answer=lambda _: Reply(200, b"{}")) as service:
+        aws = Aws(Target(endpoint_url=service.url))
+        aws.client("sqs").list_queues()
+        aws.client("dynamodb").list_tables()
+        agents = [request.headers["user-agent"] for request in service.requests]
+    assert len(agents) == 2
+    for agent in agents:
+        assert f"fifo-cli/{__version__}" in agent
+        assert "app/ops-team" in agent
+        assert "Botocore/" in agent
 
 
 def test_with_credentials_at_hand_nobody_asks_the_machine_for_any(keys, monkeypatch):
