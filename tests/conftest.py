@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 # Long enough for a poll of something in this process, too short to wait for a timeout.
 _LONGEST_SLEEP = 0.25
+# What nohup ignores, all that the tests start would ignore as well.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
