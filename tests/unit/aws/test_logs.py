@@ -13,7 +13,8 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 
 SINCE = datetime(2026, 1, 2, tzinfo=UTC)
-ASKED = {"logGroupName": "g", "startTime": 1_767_312_000_000}
+PAGE = 3_000
+ASKED = {"logGroupName": "g", "startTime": 1_767_312_000_000, "limit": PAGE}
 
 
 @pytest.fixture
@@ -59,29 +60,29 @@ def test_a_missing_group_is_told_apart_from_a_refusal(aws: Aws, stub: Stubber) -
 
 
 def test_a_time_before_the_epoch_is_the_epoch(aws: Aws, stub: Stubber) -> None:
-    stub.add_response("filter_log_events", {"events": []}, {"logGroupName": "g", "startTime": 0})
+    stub.add_response("filter_log_events", {"events": []}, {**ASKED, "startTime": 0})
 
     assert list(get_log_events(aws, "g", since=datetime(1900, 1, 1, tzinfo=UTC))) == []
 
 
 def test_behind_a_full_page_that_claims_to_be_the_last_one_is_looked(aws: Aws, stub: Stubber) -> None:
-    """As the embedded stack answers: ten thousand events, and no token."""
-    full = [{"eventId": str(n), "timestamp": n, "message": "m"} for n in range(1, 10_001)]
-    rest = [{"eventId": str(n), "timestamp": 10_000, "message": "m"} for n in (10_000, 10_001)]
-    stub.add_response("filter_log_events", {"events": full}, {"logGroupName": "g", "startTime": 0})
-    stub.add_response("filter_log_events", {"events": rest}, {"logGroupName": "g", "startTime": 10_000})
+    """As the embedded stack answers: as many as were asked for, and no token."""
+    full = [{"eventId": str(n), "timestamp": n, "message": "m"} for n in range(1, PAGE + 1)]
+    rest = [{"eventId": str(n), "timestamp": PAGE, "message": "m"} for n in (PAGE, PAGE + 1)]
+    stub.add_response("filter_log_events", {"events": full}, {**ASKED, "startTime": 0})
+    stub.add_response("filter_log_events", {"events": rest}, {**ASKED, "startTime": PAGE})
 
     found = list(get_log_events(aws, "g", since=datetime(1970, 1, 1, tzinfo=UTC)))
 
-    assert [event.id for event in found] == [str(n) for n in range(1, 10_002)]
+    assert [event.id for event in found] == [str(n) for n in range(1, PAGE + 2)]
 
 
 def test_a_full_page_of_one_moment_does_not_go_round_in_circles(aws: Aws, stub: Stubber) -> None:
-    full = [{"eventId": str(n), "timestamp": 7, "message": "m"} for n in range(10_000)]
+    full = [{"eventId": str(n), "timestamp": 7, "message": "m"} for n in range(PAGE)]
     for start in (0, 7):
-        stub.add_response("filter_log_events", {"events": full}, {"logGroupName": "g", "startTime": start})
+        stub.add_response("filter_log_events", {"events": full}, {**ASKED, "startTime": start})
 
-    assert len(list(get_log_events(aws, "g", since=datetime(1970, 1, 1, tzinfo=UTC)))) == 10_000
+    assert len(list(get_log_events(aws, "g", since=datetime(1970, 1, 1, tzinfo=UTC)))) == PAGE
 
 
 def test_an_event_tells_its_log_stream(aws: Aws, stub: Stubber) -> None:

@@ -37,7 +37,7 @@ def stub(aws: Aws) -> Iterator[Stubber]:
 
 def answer(stub: Stubber, function: str, *events: tuple[int, str], start: int = START) -> None:
     found = [{"eventId": f"{at}{text}", "timestamp": START + at, "message": text} for at, text in events]
-    asked = {"logGroupName": f"/aws/lambda/orders-{function}", "startTime": start}
+    asked = {"logGroupName": f"/aws/lambda/orders-{function}", "startTime": start, "limit": 3_000}
     stub.add_response("filter_log_events", {"events": found}, asked)
 
 
