@@ -11,6 +11,7 @@ from typing import Any
 from fifo_cli.handlers.journal import line
 from fifo_cli.model.names import FunctionRole
 from tests.bench.field import Field, Taken
+from tests.bench.peers import records
 from tests.bench.replaying import put
 
 # A PutLogEvents takes 10,000 lines, or 1 MiB.
@@ -53,19 +54,8 @@ def audited(field: Field, taken: Taken, count: int) -> None:
 
 def _facts(field: Field) -> Iterator[dict[str, Any]]:
     """Yield what a line about each record tells."""
-    streams = field.client("dynamodbstreams")
     table = field.client("dynamodb").describe_table(TableName=field.project.name)["Table"]
-    arn = table["LatestStreamArn"]
-    for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
-        iterator = streams.get_shard_iterator(
-            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-        while iterator:
-            read = streams.get_records(ShardIterator=iterator)
-            if not read["Records"]:
-                break
-            yield from map(_fact, read["Records"])
-            iterator = read.get("NextShardIterator")
+    return map(_fact, records(field.client("dynamodbstreams"), table["LatestStreamArn"]))
 
 
 def _fact(record: Any) -> dict[str, Any]:

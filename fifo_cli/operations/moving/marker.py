@@ -93,37 +93,18 @@ def maintenance(
     tags: QueueTags,
     what: str,
     *,
-    force: bool = False,
-    finishes_rebuild: bool = False,
-    listener: Listener = silent,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[None]:
-    """Hold the pipeline for ``what`` while the block runs, refreshing the marker from a thread of its own.
-
-    Raises BusyError if another holds it, or if an in-order rebuild is unfinished (but for
-    ``finishes_rebuild``); ``force`` goes on in spite of both. A marker of a process of this machine that has
-    died, or that was not refreshed for a minute, holds nobody up.
-    """
-    with claimed(
-        tags, what, force=force, finishes_rebuild=finishes_rebuild, listener=listener, sleep=sleep
-    ) as marker:
-        marker.confirm()
-        yield
-
-
-@contextmanager
-def claimed(
-    tags: QueueTags,
-    what: str,
-    *,
+    confirm: bool = True,
     force: bool = False,
     finishes_rebuild: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Marker]:
-    """Do as ``maintenance`` does, but without the wait for another that takes the marker at the same moment.
+    """Hold the pipeline for ``what`` while the block runs, refreshing the marker from a thread of its own.
 
-    The block has to ``confirm`` it before it changes anything for good.
+    Raises BusyError if another holds it, or if an in-order rebuild is unfinished (but for
+    ``finishes_rebuild``); ``force`` goes on in spite of both. A marker of a process of this machine that has
+    died, or that was not refreshed for a minute, holds nobody up. Without ``confirm`` it does not wait for
+    another that takes the marker at the same moment: the block has to, before it changes anything for good.
     """
     marker = Marker(tags, what, force=force, listener=listener, sleep=sleep)
     marker.claim(finishes_rebuild=finishes_rebuild)
@@ -131,6 +112,8 @@ def claimed(
     thread = threading.Thread(target=_keep_fresh, args=(marker, done), name="marker", daemon=True)
     thread.start()
     try:
+        if confirm:
+            marker.confirm()
         yield marker
     finally:
         done.set()

@@ -22,7 +22,7 @@ from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.marker import Marker, claimed, refuse_during_rebuild
+from fifo_cli.operations.moving.marker import Marker, maintenance, refuse_during_rebuild
 from fifo_cli.operations.moving.native import redrive_natively
 from fifo_cli.operations.moving.ports import Taken
 from fifo_cli.operations.moving.queue_source import QueueSource
@@ -193,7 +193,7 @@ class Redrive:
         tags = QueueTags(self.aws, self.main)
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
             counting = pool.submit(self._count)  # while the marker is claimed
-            with claimed(tags, "redrive", force=force, listener=self.listener) as marker:
+            with maintenance(tags, "redrive", confirm=False, force=force, listener=self.listener) as marker:
                 return self._move(counting.result(), marker, stopped)
 
     def _count(self) -> int:
