@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -46,6 +47,20 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)  # names in lower case
     body: bytes = field(repr=False)
     client_port: int
+    connection: socket.socket = field(repr=False)
+
+    @property
+    def is_orphan(self) -> bool:
+        """Say whether who made the request has hung up, as all connections of a dead process have.
+
+        What a killed run had on its way may be read when the next run goes on already, and is none of its.
+        """
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def json(self) -> Any:
         """Return the body's JSON."""
@@ -119,7 +134,7 @@ def forward_all(request: Request) -> Action:
 def on(action: str | None = None, *, do: Action, nth: int | None = None, queue: str | None = None) -> Rule:
     """Make a rule for one action (None: any), the ``nth`` time it comes (None: always), for one queue's name.
 
-    Counted from the moment the rule is made, among the requests it is for.
+    Counted from the moment the rule is made, among the requests it is for whose sender still listens.
     """
     lock = threading.Lock()
     seen = 0
@@ -131,6 +146,8 @@ def on(action: str | None = None, *, do: Action, nth: int | None = None, queue: 
         if queue is not None and not request.json().get("QueueUrl", "").endswith(f"/{queue}"):
             return Pass()
         with lock:
+            if request.is_orphan:
+                return Pass()
             seen += 1
             return do if nth in (None, seen) else Pass()
 
@@ -218,14 +235,14 @@ class Proxy:
 
     # For the server's threads.
 
-    def _record(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, client_port: int
-    ) -> Request:
+    def _record(self, handler: _Handler, headers: Mapping[str, str], body: bytes) -> Request:
+        method, path, connection = handler.command, handler.path, handler.connection
+        port = handler.client_address[1]
         service, action = _action(method, path, headers, body)
         with self._lock:
             self._counts[action] += 1
             number, nth = len(self._requests) + 1, self._counts[action]
-            request = Request(number, nth, service, action, method, path, headers, body, client_port)
+            request = Request(number, nth, service, action, method, path, headers, body, port, connection)
             self._requests.append(request)
         return request
 
@@ -286,7 +303,7 @@ class _Handler(LoopbackHandler):
         proxy = self.server.proxy
         body = self.read_body()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = proxy._record(self.command, self.path, headers, body, self.client_address[1])
+        request = proxy._record(self, headers, body)
         try:
             answer = self._answer(request, proxy.rule(request))
         except Exception as error:  # noqa: BLE001 - whatever it is, the test's thread hears of it

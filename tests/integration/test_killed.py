@@ -54,7 +54,7 @@ class KillEach:
         if not mutates(request):
             return Pass()
         with self._lock:
-            if self.is_dead:
+            if self.is_dead or request.is_orphan:
                 return Drop()
             call = _call(request)
             for seen, kill in ((self.before, Kill()), (self.after, Kill(after=True))):

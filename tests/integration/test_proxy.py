@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.local.ports import HOST
-from tests.bed import clean_environment, new_name
+from tests.bed import clean_environment, new_name, wait_until
 from tests.integration.proxy import (
     Action,
     AwsError,
@@ -325,6 +329,29 @@ def test_any_call_can_be_the_nth(proxy, once, queue):
     with pytest.raises(ConnectionClosedError):
         _send(once, queue)
     once.list_queues()
+
+
+def test_what_a_dead_client_had_on_its_way_does_not_count_for_the_next_one(proxy):
+    begun, gone = threading.Event(), threading.Event()
+    orphans = []
+
+    def held(request: Request) -> Action:
+        begun.set()
+        assert gone.wait(10)
+        orphans.append(request.is_orphan)
+        return first(request)
+
+    first = on("GET /", nth=1, do=Drop())
+    proxy.rule = held
+    address = urlsplit(proxy.endpoint)
+    with socket.create_connection((address.hostname, address.port)) as dying:
+        dying.sendall(f"GET / HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+        assert begun.wait(10)
+    gone.set()
+    wait_until(lambda: orphans == [True])
+    with pytest.raises(http.client.RemoteDisconnected):
+        urllib.request.urlopen(proxy.endpoint, timeout=5)
+    assert orphans == [True, False]
 
 
 def test_the_connection_is_kept_for_the_next_request(proxy, through, queue):
