@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from fifo_cli.model.json_text import to_json
 from fifo_cli.model.limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import QueueRole
@@ -44,7 +45,7 @@ class LineError(ValueError):
 
 def to_line(message: Message) -> bytes:
     """Write the contract's message document as a line of UTF-8, newline included."""
-    return json.dumps(message.document(), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return to_json(message.document()).encode() + b"\n"
 
 
 def from_line(line: bytes, *, queue: QueueRole, bytes_max: int = MESSAGE_BYTES_MAX) -> Message:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from fifo_cli.model.json_text import to_json
 
 
 def json_document(document: Mapping[str, Any]) -> str:
     """Write the document of ``-o json``."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json(document, indent=2) + "\n"
 
 
 def json_line(row: Mapping[str, Any]) -> str:
     """Write one line of ``-o jsonl``."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    return to_json(row) + "\n"

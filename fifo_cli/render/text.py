@@ -7,13 +7,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
+from fifo_cli.model.json_text import ACTING
+
 Style = Literal["bold", "dim", "red", "green", "yellow", "cyan"]
 _STYLES: Final[dict[Style, str]] = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36",
 }  # fmt: skip
-# Invisible characters that reorder the text around them (Unicode UAX #9): "trojan source".
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_ESCAPED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_ACTING: Final = re.compile(rf"[\x00-\x1f{ACTING}]")
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _GAP: Final = "  "
 _COLUMN_MIN: Final = 8
@@ -24,7 +24,7 @@ def printable(text: str, *, keep: str = "") -> str:
     """Escape what would move the cursor, colour or reorder the terminal: controls, surrogates, bidi marks."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char in keep or not _acts(char) else _escape(char) for char in text)
+    return _ACTING.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
 
 def paint(text: str, style: Style, *, color: bool) -> str:
@@ -152,10 +152,6 @@ def _shrink(widths: Sequence[int], total: int) -> list[int]:
         shrunk[widest] -= 1
         excess -= 1
     return shrunk
-
-
-def _acts(char: str) -> bool:
-    return unicodedata.category(char) in _ESCAPED_CATEGORIES or char in _BIDI
 
 
 def _escape(char: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +19,16 @@ def test_a_row_is_one_line_even_with_line_breaks_in_it() -> None:
 
     assert json_line(row).count("\n") == 1
     assert json.loads(json_line(row)) == row
+
+
+@pytest.mark.parametrize("write", [json_document, json_line])
+def test_what_acts_on_a_terminal_is_escaped_and_reads_the_same(write: Callable[[object], str]) -> None:
+    acting = "\x1b[2J \x7f \x9b31m \u202egnp.exe \u2028 \u061c \udcff"
+    written = write({"body": acting, "naïve 日本 🎉": 1})
+
+    assert json.loads(written) == {"body": acting, "naïve 日本 🎉": 1}
+    assert "naïve 日本 🎉" in written
+    assert not set(written) & set("\x1b\x7f\x9b\u202e\u2028\u061c\udcff")
 
 
 @pytest.mark.parametrize("write", [json_document, json_line])

@@ -1,0 +1,21 @@
+"""JSON that is safe to look at: what acts on a terminal is escaped as JSON has it, and reads the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+# For a regular expression: C1 controls and DEL, line ends, surrogates, and the invisible characters that
+# reorder the text around them (Unicode UAX #9), "trojan source". What is below a space, json escapes itself.
+ACTING: Final = r"\x7f-\x9f\u2028\u2029\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_ACTING: Final = re.compile(f"[{ACTING}]")
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Write readable JSON (RFC 8259): letters of all languages as they are, controls and bidi marks escaped.
+
+    Raises ValueError for what JSON does not have, NaN and infinity.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
