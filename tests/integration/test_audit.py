@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -342,16 +343,25 @@ def test_a_batch_that_lambda_gave_up_is_missing_and_what_is_in_hold_is_queued(li
     assert sqs.receive_message(QueueUrl=failures, WaitTimeSeconds=1)["Messages"]
 
 
-def test_interrupted_an_audit_gives_back_what_it_looked_at(line):
+def test_interrupted_a_look_gives_back_even_what_was_on_its_way(line, proxy: Proxy):
     flow = line()
     flow.put(*orders(3))
-    running = flow.project.start("audit")
-    wait_until(lambda: flow.main.counts().in_flight > 0, timeout=30)
-    running.interrupt()
-    ran = running.wait()
-    assert (ran.code, ran.out) == (130, "")
-    assert "Traceback" not in ran.err
-    assert flow.main.counts().visible == 3
+    for number, code, *args in (
+        (signal.SIGINT, 130, "peek"),
+        (signal.SIGTERM, 143, "peek"),
+        (signal.SIGINT, 130, "audit"),
+        (signal.SIGINT, 130, "trace", "o02"),
+    ):
+        proxy.clear()
+        proxy.rule = on("ReceiveMessage", nth=1, do=Delay(1))
+        running = flow.project.start(*args, endpoint=proxy.endpoint)
+        wait_until(lambda: proxy.counts["ReceiveMessage"] > 0, timeout=30)
+        running.interrupt(number)
+        ran = running.wait()
+        assert (ran.code, ran.out) == (code, ""), args
+        assert "Traceback" not in ran.err
+        assert proxy.counts["ChangeMessageVisibilityBatch"], args
+        assert flow.main.counts().visible == 3, args
 
 
 def test_a_long_line_of_one_group_is_known_to_be_queued_and_a_held_one_is_not(line):

@@ -18,6 +18,7 @@ from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.handlers.records import is_true
 from fifo_cli.model.limits import RECEIVE_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.operations.unbroken import unbroken
 
 # Long enough to page through a few hundred messages, short enough that a killed peek stops nobody for long.
 VISIBILITY_SECONDS: Final = 30
@@ -63,11 +64,10 @@ def peek(
     counts = queue.counts()
     _guard(queue, counts, force=force)
     wanted = _Matcher(group, expression)
-    held: list[ReceivedMessage] = []
-    try:
-        _look(queue, held, count=count, wanted=wanted, until=clock() + _LOOK_SECONDS, clock=clock)
-    finally:
-        queue.release(list(reversed(held)))
+    until = clock() + _LOOK_SECONDS
+    held = unbroken(
+        lambda stopped: _look(queue, count=count, wanted=wanted, ended=lambda: stopped() or clock() >= until)
+    )
     seen = sorted((received.message for received in held), key=lambda message: message.order)
     matching = [message for message in seen if wanted(message)]
     truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
@@ -85,22 +85,21 @@ def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
 
 
 def _look(
-    queue: Queue,
-    held: list[ReceivedMessage],
-    *,
-    count: int,
-    wanted: Callable[[Message], bool],
-    until: float,
-    clock: Callable[[], float],
-) -> None:
-    """Receive into ``held`` until enough match, nothing more comes, or the time is up."""
+    queue: Queue, *, count: int, wanted: Callable[[Message], bool], ended: Callable[[], bool]
+) -> list[ReceivedMessage]:
+    """Receive until enough match, nothing more comes, or it has ``ended``, and give all back, heads last."""
+    held: list[ReceivedMessage] = []
     matching = 0
-    while matching < count and clock() < until:
-        batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
-        if not batch:
-            return
-        held += batch
-        matching += sum(wanted(received.message) for received in batch)
+    try:
+        while matching < count and not ended():
+            batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
+            if not batch:
+                break
+            held += batch
+            matching += sum(wanted(received.message) for received in batch)
+    finally:
+        queue.release(list(reversed(held)))
+    return held
 
 
 class _Matcher:

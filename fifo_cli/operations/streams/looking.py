@@ -15,6 +15,7 @@ from fifo_cli.model.limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
 from fifo_cli.operations.delivering.peek import SAFE_RECEIVES, VISIBILITY_SECONDS
+from fifo_cli.operations.unbroken import unbroken
 
 _WAIT_SECONDS: Final = 1
 # Well within the time for which messages are hidden.
@@ -62,6 +63,15 @@ def look_through(
     Does not look where a look could move a message to the dead-letter queue. What AWS refuses is the look's
     ``failure``.
     """
+    until = clock() + _LOOK_SECONDS
+    return unbroken(
+        lambda stopped: _look_through(aws, queue, take, ended=lambda: stopped() or clock() >= until)
+    )
+
+
+def _look_through(
+    aws: Aws, queue: Queue, take: Callable[[Message], bool | None], *, ended: Callable[[], bool]
+) -> Look:
     messages = Messages(aws, queue)
     handles: list[str] = []
     try:
@@ -71,7 +81,7 @@ def look_through(
             return Look(queue.name, counts=counts, failure=reason)
         held = counts.in_flight
         try:
-            _receive(queue, take, handles, until=clock() + _LOOK_SECONDS, clock=clock)
+            _receive(queue, take, handles, ended=ended)
             counts = queue.counts()  # what was sent meanwhile counts, too
         finally:
             _release(messages, handles)
@@ -85,10 +95,9 @@ def _receive(
     take: Callable[[Message], bool | None],
     handles: list[str],
     *,
-    until: float,
-    clock: Callable[[], float],
+    ended: Callable[[], bool],
 ) -> None:
-    while len(handles) < MESSAGES_MAX and clock() < until:
+    while len(handles) < MESSAGES_MAX and not ended():
         batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
         if not batch:
             return

@@ -27,6 +27,7 @@ from fifo_cli.operations.streams.ledger import Logger
 from fifo_cli.operations.streams.looking import Look, look_through
 from fifo_cli.operations.streams.reader import RETENTION, Pace, Reader, Window
 from fifo_cli.operations.streams.shards import StreamRecord
+from fifo_cli.operations.unbroken import unbroken
 
 # In every line about one record or message, and in few others.
 ABOUT_A_RECORD: Final = "event_id"
@@ -233,23 +234,7 @@ class AwsWitnesses:
         """Look through the queue of failed batches; one that cannot be read is no evidence."""
         queue = StreamFailures(self._aws, self._names)
         table = self._table_streams[0].arn.partition("/stream/")[0]
-        found: list[GivenUp] = []
-        handles: list[str] = []
-        try:
-            if not sum(queue.counts()):
-                return ()
-            try:
-                while len(handles) < _FAILURES_MAX:
-                    batch = queue.receive(visibility=_FAILURES_HIDDEN_SECONDS, wait=1)
-                    if not batch:
-                        break
-                    handles += [one.receipt_handle for one in batch]
-                    found += [stretch for one in batch if (stretch := _stretch(one.body, table)) is not None]
-            finally:
-                queue.hide(handles, seconds=0)
-        except FifoError:
-            return tuple(found)
-        return tuple(found)
+        return unbroken(lambda stopped: _given_up(queue, table, stopped))
 
 
 def logger_of(role: FunctionRole, event: LogEvent) -> Logger:
@@ -260,6 +245,25 @@ def logger_of(role: FunctionRole, event: LogEvent) -> Logger:
 def _shard(arn: str, shard: str) -> str:
     """Name a shard so that none of another stream is named alike."""
     return f"{arn.rpartition('/stream/')[2]}/{shard}"
+
+
+def _given_up(queue: StreamFailures, table: str, stopped: Callable[[], bool]) -> tuple[GivenUp, ...]:
+    """Read the failure records that can be seen, and give them back."""
+    found: list[GivenUp] = []
+    handles: list[str] = []
+    with contextlib.suppress(FifoError):
+        if not sum(queue.counts()):
+            return ()
+        try:
+            while len(handles) < _FAILURES_MAX and not stopped():
+                batch = queue.receive(visibility=_FAILURES_HIDDEN_SECONDS, wait=1)
+                if not batch:
+                    break
+                handles += [one.receipt_handle for one in batch]
+                found += [stretch for one in batch if (stretch := _stretch(one.body, table)) is not None]
+        finally:
+            queue.hide(handles, seconds=0)
+    return tuple(found)
 
 
 def _stretch(body: str, table: str) -> GivenUp | None:
