@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from fifo_cli.aws.session import Aws
-from tests.bed import Project, clean_environment
+from tests.bed import Project, clean_environment, wait_until
 
 SECRET = "sk_live_51H8xYz"
 
@@ -32,30 +33,43 @@ class Terminal:
     def until(self, text: str, timeout: float = 30.0) -> None:
         """Read until the text was seen."""
         deadline = time.monotonic() + timeout
-        while text not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], 0.1)
-            if ready:
-                try:
-                    self.seen += os.read(self.master, 65536).decode()
-                except OSError:
-                    break
+        while text not in self.seen and self._read():
             assert time.monotonic() < deadline, f"{text!r} did not come: {self.seen!r}"
         assert text in self.seen, self.seen
 
     def type(self, text: str) -> None:
+        """Type as a person does: when the program waits for it.
+
+        A Ctrl-C between Python's last look for signals and the read after it would be seen at the next key.
+        """
+        wait_until(self._waits)
         os.write(self.master, text.encode())
 
-    def end(self) -> int:
+    def end(self, timeout: float = 30.0) -> int:
         """Read the rest and return the exit code."""
-        while True:
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            self.seen += data.decode()
-        return self.process.wait(30)
+        deadline = time.monotonic() + timeout
+        while self._read():
+            assert time.monotonic() < deadline, f"it did not end: {self.seen!r}"
+        return self.process.wait(timeout)
+
+    def _read(self) -> bool:
+        """Read what comes within a moment; False at the end."""
+        ready, _, _ = select.select([self.master], [], [], 0.1)
+        if not ready:
+            return True
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:  # what Linux says when the last one has closed the terminal
+            return False
+        self.seen += data.decode()
+        return bool(data)
+
+    def _waits(self) -> bool:
+        """Say whether the program sleeps, as far as the system tells (proc(5), /proc/pid/stat)."""
+        try:
+            return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+        except OSError:
+            return True
 
 
 @pytest.fixture
