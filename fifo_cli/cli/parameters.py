@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -24,8 +24,11 @@ Filter = Annotated[
         "--filter", metavar="JMESPATH", help="Only messages for which this is true; body is parsed."
     ),
 ]
+# More than any queue takes; without it `inf` would be a rate.
+_RATE_MAX: Final = 1_000_000
 MaxRate = Annotated[
-    float | None, typer.Option("--max-rate", min=0.001, metavar="R", help="At most R messages a second.")
+    float | None,
+    typer.Option("--max-rate", min=0.001, max=_RATE_MAX, metavar="R", help="At most R messages a second."),
 ]
 SameGroupBatches = Annotated[
     bool,

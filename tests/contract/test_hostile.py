@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fifo_cli.cli.app import main
+from fifo_cli.cli.app import app, main
+from fifo_cli.cli.command import About
 from tests.bed import clean_environment
 
 GOOD = '[pipeline]\nname = "orders"\nregion = "eu-west-1"\n[table]\nname = "orders"\n[api]\nurl = "https://api.example.com"\n'
@@ -200,6 +201,35 @@ def test_what_an_option_refuses_is_told_in_our_words(here: Path, capsys: pytest.
     assert "error: Invalid value for '--queue': 'bogus' is not one of" in capsys.readouterr().err
     assert main(["purge"]) == 2
     assert "error: Missing option '--queue'. Choose from: main, dlq, hold\n" in capsys.readouterr().err
+
+
+# Every command with --max-rate, each with what it needs beside it.
+PACED = {
+    "drain": ["--count", "1"],
+    "redrive": ["--yes"],
+    "dump": ["out.jsonl", "--move", "--yes"],
+    "load": ["in.jsonl", "--yes"],
+}
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["", "dry"])
+@pytest.mark.parametrize("rate", ["inf", "1e308", "nan", "0", "-inf"])
+@pytest.mark.parametrize("name", PACED)
+def test_a_rate_that_is_none_is_refused(
+    name: str, rate: str, dry: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    err = told([name, *PACED[name], f"--max-rate={rate}", *dry], capsys)
+
+    assert "error: Invalid value for '--max-rate': Input should be " in err
+    assert f"next: `fifo-cli {name} --help` shows what it takes" in err
+
+
+def test_every_command_with_a_rate_is_among_them() -> None:
+    commands = {name: entry for name, entry in app.entries.items() if isinstance(entry, About)}
+
+    assert {name for name in commands if any("--max-rate" in one.opts for one in app[name].params)} == set(
+        PACED
+    )
 
 
 @pytest.mark.parametrize(
