@@ -620,10 +620,16 @@ def test_where_sqs_has_no_move_tasks_the_native_engine_moves_nothing_and_says_so
     assert by_group(one.drained("dlq")) == in_turns(5, 1)
 
 
-def test_the_native_engine_refuses_what_a_move_task_cannot_do(one: Yard) -> None:
+def test_the_native_engine_refuses_what_only_the_client_engine_takes(one: Yard) -> None:
     done = one.run("redrive", "--engine", "native", "--group", "g", "--yes")
     assert (done.code, done.out) == (2, "")
-    assert "SQS's move task knows no --group" in done.err
+    assert done.err == (
+        "error: --engine native moves everything, as fast as SQS does; --group works with the client engine\n"
+        "next: use --engine client, or leave out --group\n"
+    )
+    both = one.run("redrive", "--engine", "native", "--count", "1", "--max-rate", "100", "--yes")
+    assert (both.code, both.out) == (2, "")
+    assert "--count and --max-rate work with the client engine" in both.err
 
 
 # --- SQS's own move task, on the lean service, which knows it.

@@ -66,7 +66,7 @@ class RedriveOptions:
 
     @property
     def only_client(self) -> list[str]:
-        """The options given that SQS's move task cannot do."""
+        """The options given that only our own engine takes."""
         given = {
             "--count": self.count is not None,
             "--id": bool(self.ids),
@@ -214,9 +214,11 @@ class Redrive:
     def _check_engine(self) -> None:
         """Raise UsageError if the engine asked for cannot do what is asked of it."""
         if self.options.engine is Engine.NATIVE and self.options.only_client:
+            given = self.options.only_client
             raise UsageError(
-                f"SQS's move task knows no {', '.join(self.options.only_client)}",
-                hint="use --engine client",
+                "--engine native moves everything, as fast as SQS does; "
+                f"{' and '.join(given)} {'works' if len(given) == 1 else 'work'} with the client engine",
+                hint=f"use --engine client, or leave out {' and '.join(given)}",
             )
 
     def _engine(self, total: int) -> Engine:
