@@ -20,6 +20,7 @@ HEAVY = (
     "jmespath",
     "ministack",
     "filelock",
+    "importlib.metadata",
 )
 CODE = """
 import sys
@@ -85,6 +86,22 @@ def test_help_and_version_load_nothing_heavy(words: list[str]) -> None:
 )
 def test_completion_loads_nothing_heavy(words: list[str]) -> None:
     assert loaded(words, {"FIFO_CLI_COMPLETE": "zsh"}) == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["completion", "bash"],
+        ["completion", "zsh"],
+        ["completion", "fish"],
+        ["-o", "json", "--no-color", "completion", "bash"],
+        ["manual"],
+    ],
+    ids=" ".join,
+)
+def test_what_prints_a_script_or_the_manual_loads_nothing_heavy(words: list[str]) -> None:
+    """README has `eval "$(fifo-cli completion bash)"` in the start file of a shell."""
+    assert loaded(words, {}) == "[]\n"
 
 
 def test_the_help_of_no_command_loads_anything_heavy() -> None:
