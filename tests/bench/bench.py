@@ -15,10 +15,11 @@ LATENCY = 0.010
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much to measure. ``runs`` is of the races that a budget is about."""
+    """How much to measure. ``runs`` is of the long races that a budget is about; ``matrix`` of all others."""
 
     starts: int
     runs: int
+    matrix: int | None  # None: three of short ones, one of long ones
     messages: tuple[int, ...]
     groups: tuple[int, ...]
     many: tuple[int, ...]  # messages of the long runs, over the most groups; the budgets are for 5,000
@@ -30,6 +31,7 @@ class Size:
 QUICK = Size(
     starts=3,
     runs=1,
+    matrix=1,
     messages=(100,),
     groups=(1, 100),
     many=(),
@@ -40,6 +42,7 @@ QUICK = Size(
 NORMAL = Size(
     starts=11,
     runs=7,
+    matrix=None,
     messages=(1_000,),
     groups=(1, 10, 500),
     many=(5_000,),

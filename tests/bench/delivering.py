@@ -1,4 +1,4 @@
-"""drain against a receiver on loopback, beside a plain loop that posts and deletes."""
+"""drain against a receiver on loopback, beside a plain loop and a pool that post and delete."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import itertools
 from functools import partial
 
 from tests.bench.bench import LATENCY, Bench
-from tests.bench.field import Field, Taken
-from tests.bench.moves import AS_IS, DELAYED, HEAD, Cell, Mover, race
-from tests.bench.redriving import LOOP, OURS
+from tests.bench.field import Field
+from tests.bench.moves import AS_IS, DELAYED, HEAD, LOOP, OURS, POOL, RUNS, Cell, Mover, race
 from tests.bench.relay import relay
 from tests.bench.report import Section
 from tests.bench.service import receiver
@@ -17,14 +16,15 @@ CONCURRENCY = 8
 
 
 def measure(bench: Bench) -> list[Section]:
-    """Race drain and the loop over few and many groups."""
+    """Race drain and its peers over few and many groups."""
     cells: list[Cell] = []
     with bench.stack() as endpoint, relay(endpoint) as delayed, receiver() as url:
         delayed.delay(LATENCY)
         for messages, groups in itertools.product(bench.size.messages, bench.size.groups):
-            movers: dict[str, Mover] = {OURS: drain(1), LOOP: partial(_loop, url)}
+            movers: dict[str, Mover] = {OURS: drain(1)}
             if groups > 1:
-                movers = {f"{OURS}, --concurrency {CONCURRENCY}": drain(CONCURRENCY), **movers}
+                movers[f"{OURS}, --concurrency {CONCURRENCY}"] = drain(CONCURRENCY)
+            movers |= {LOOP: peer("deliver-by-loop", url), POOL: peer("deliver-by-pool", url)}
             for service in (AS_IS, DELAYED):
                 count = messages if service == AS_IS else min(messages // 5, 1_000)
                 # One by one takes long, and takes as long for the first as for the last.
@@ -38,10 +38,11 @@ def measure(bench: Bench) -> list[Section]:
                     delivered,
                     service=service,
                     groups=groups,
-                    runs=1,
+                    runs=bench.size.matrix,
                 )
     note = (
-        "main to an API on loopback that answers at once; one run each; requests to the API are not counted"
+        f"main to an API on loopback that answers at once; {RUNS}; requests to the API are not counted;"
+        f" the peers stand beside `{OURS}` without --concurrency"
     )
     return [Section("drain", note, HEAD, [one.row() for one in cells])]
 
@@ -51,8 +52,9 @@ def drain(concurrency: int) -> Mover:
     return lambda field: field.run("drain", "--all", "--concurrency", str(concurrency), "-o", "json")
 
 
-def _loop(url: str, field: Field) -> Taken:
-    return field.peer("deliver-by-loop", field.url("main"), f"{url}/orders")
+def peer(what: str, url: str) -> Mover:
+    """Make a mover of one of the peers."""
+    return lambda field: field.peer(what, field.url("main"), f"{url}/orders")
 
 
 def delivered(field: Field, count: int) -> None:

@@ -1,4 +1,4 @@
-"""dump and load, beside plain loops."""
+"""dump and load, beside plain loops and pools of eight threads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from functools import partial
 
 from tests.bench.bench import LATENCY, Bench
 from tests.bench.field import Field, Taken
-from tests.bench.moves import AS_IS, DELAYED, HEAD, Cell, race
-from tests.bench.redriving import LOOP, OURS
+from tests.bench.moves import AS_IS, DELAYED, HEAD, LOOP, OURS, POOL, RUNS, Cell, Mover, race
 from tests.bench.relay import relay
 from tests.bench.report import Section
 
@@ -25,51 +24,51 @@ def measure(bench: Bench) -> list[Section]:
         for service in (AS_IS, DELAYED):
             make = partial(Field.create, bench.folder, endpoint, delayed if service == DELAYED else None)
             for messages, groups in itertools.product(size.messages, size.groups):
-                count = messages // (5 if service == DELAYED and groups == 1 else 1)
-                dumps += _dumps(make, service, count, groups)
-                loads += _loads(make, service, count, groups)
+                dumps += _dumps(make, service, messages, groups, size.matrix)
+                loads += _loads(make, service, messages, groups, size.matrix)
         for count in size.many[-1:]:
             make = partial(Field.create, bench.folder, endpoint, None)
-            dumps += _dumps(make, AS_IS, count, size.groups[-1])
-            loads += _loads(make, AS_IS, count, size.groups[-1])
+            dumps += _dumps(make, AS_IS, count, size.groups[-1], size.matrix)
+            loads += _loads(make, AS_IS, count, size.groups[-1], size.matrix)
     return [
-        Section("dump --move", "one run each, from the DLQ to a file", HEAD, [one.row() for one in dumps]),
+        Section("dump --move", f"from the DLQ to a file; {RUNS}", HEAD, [one.row() for one in dumps]),
         Section(
             "load",
-            "one run each, from a file to main; the loop may put two of a group into one call",
+            f"from a file to main; {RUNS}; the peers put two of a group into one call, and the pool keeps no"
+            " order at all",
             HEAD,
             [one.row() for one in loads],
         ),
     ]
 
 
-def _dumps(make: partial[Field], service: str, count: int, groups: int) -> list[Cell]:
+def _dumps(make: partial[Field], service: str, count: int, groups: int, runs: int | None) -> list[Cell]:
+    def peer(what: str) -> Mover:
+        return lambda field: field.peer(what, field.url("dlq"), _FILE)
+
     return race(
-        {
-            OURS: (count, dump),
-            LOOP: (count, lambda field: field.peer("dump-by-loop", field.url("dlq"), _FILE)),
-        },
+        {OURS: (count, dump), LOOP: (count, peer("dump-by-loop")), POOL: (count, peer("dump-by-pool"))},
         make,
         lambda field, count: field.fill("dlq", count, groups),
         dumped,
         service=service,
         groups=groups,
-        runs=1,
+        runs=runs,
     )
 
 
-def _loads(make: partial[Field], service: str, count: int, groups: int) -> list[Cell]:
+def _loads(make: partial[Field], service: str, count: int, groups: int, runs: int | None) -> list[Cell]:
+    def peer(what: str) -> Mover:
+        return lambda field: field.peer(what, _FILE, field.url("main"))
+
     return race(
-        {
-            OURS: (count, load),
-            LOOP: (count, lambda field: field.peer("load-by-loop", _FILE, field.url("main"))),
-        },
+        {OURS: (count, load), LOOP: (count, peer("load-by-loop")), POOL: (count, peer("load-by-pool"))},
         make,
         lambda field, count: write_lines(field, count, groups),
         loaded,
         service=service,
         groups=groups,
-        runs=1,
+        runs=runs,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,19 +34,32 @@ def run(
     """Run a command to its end; raises AssertionError, with what it said, if it fails."""
     with tempfile.TemporaryDirectory(prefix="said-") as place:
         out, err = Path(place, "out"), Path(place, "err")
-        spawned = subprocess.run(
-            [sys.executable, "-I", "-S", str(_SPAWN), str(out), str(err), *command],
-            cwd=folder,
-            env=dict(env),
-            capture_output=True,
-            check=True,
-        )
-        told = json.loads(spawned.stdout)
+        told = json.loads(_spawn([str(out), str(err), *command], env, folder))
         said, complained = out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
         if told["code"] not in codes:
             complaint = f"{said[-_TAIL:]}\n{complained[-_TAIL:]}"
             raise AssertionError(f"{' '.join(command)}: exit {told['code']}\n{complaint}")
     return Sample(told["seconds"], told["cpu"], told["peak_mib"], said, complained)
+
+
+def _spawn(arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> bytes:
+    """Run spawn.py, and end it with all it started if we are ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_SPAWN), *arguments],
+        cwd=folder,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    assert process.returncode == 0, f"{_SPAWN.name}: exit {process.returncode}"
+    return said
 
 
 def side_by_side(takers: Mapping[str, Callable[[], Sample]], times: int) -> dict[str, list[Sample]]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import boto3
 import urllib3
@@ -69,20 +70,34 @@ def move_by_pool(endpoint: str, source: str, target: str) -> None:
     """Eight threads, each of which receives ten, sends them in one call and deletes them in another."""
     sqs = client(endpoint)
 
-    def work(number: int) -> None:
+    def work() -> None:
         while messages := receive(sqs, source):
             send(sqs, target, messages)
             delete(sqs, source, messages)
 
+    _in_threads(work)
+
+
+def _in_threads(work: Callable[[], None]) -> None:
+    """Let eight threads take from a queue."""
     # A thread that finds every group in other hands ends; the last one goes on until there is nothing.
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(work, range(THREADS)))
-    work(0)
+        list(pool.map(lambda _: work(), range(THREADS)))
+    work()
 
 
 def deliver_by_loop(endpoint: str, source: str, url: str) -> None:
     """Receive ten, post and delete them one by one."""
-    sqs, http = client(endpoint), urllib3.PoolManager()
+    _deliver(client(endpoint), urllib3.PoolManager(), source, url)
+
+
+def deliver_by_pool(endpoint: str, source: str, url: str) -> None:
+    """Eight threads, each of which receives ten, posts and deletes them one by one."""
+    sqs, http = client(endpoint), urllib3.PoolManager(maxsize=THREADS)
+    _in_threads(lambda: _deliver(sqs, http, source, url))
+
+
+def _deliver(sqs: Any, http: urllib3.PoolManager, source: str, url: str) -> None:
     while messages := receive(sqs, source):
         for message in messages:
             http.request("POST", url, body=message["Body"], headers={"Content-Type": "application/json"})
@@ -92,44 +107,79 @@ def deliver_by_loop(endpoint: str, source: str, url: str) -> None:
 def dump_by_loop(endpoint: str, source: str, path: str) -> None:
     """Receive ten, write and delete them."""
     sqs = client(endpoint)
-    with Path(path).open("w", encoding="utf-8") as file:
-        while messages := receive(sqs, source):
-            for message in messages:
-                file.write(json.dumps(entry_of(message)) + "\n")
-            delete(sqs, source, messages)
+    with Path(path).open("wb") as file:
+        _dump(sqs, source, file)
+
+
+def dump_by_pool(endpoint: str, source: str, path: str) -> None:
+    """Eight threads, each of which receives ten, writes and deletes them."""
+    sqs = client(endpoint)
+    with Path(path).open("wb") as file:
+        _in_threads(lambda: _dump(sqs, source, file))
+
+
+def _dump(sqs: Any, source: str, file: IO[bytes]) -> None:
+    while messages := receive(sqs, source):
+        file.write("".join(json.dumps(entry_of(message)) + "\n" for message in messages).encode())
+        delete(sqs, source, messages)
 
 
 def load_by_loop(endpoint: str, path: str, target: str) -> None:
     """Send the lines of a dump, ten a call."""
-    sqs = client(endpoint)
+    _load(endpoint, path, target, threads=1)
+
+
+def load_by_pool(endpoint: str, path: str, target: str) -> None:
+    """Send the lines of a dump, ten a call, eight calls at a time."""
+    _load(endpoint, path, target, threads=THREADS)
+
+
+def _load(endpoint: str, path: str, target: str, *, threads: int) -> None:
     with Path(path).open(encoding="utf-8") as lines:
-        for batch in tens(map(json.loads, lines)):
-            entries = [
-                {
-                    "Id": str(n),
-                    "MessageBody": one["body"],
-                    "MessageGroupId": one["group"],
-                    "MessageDeduplicationId": uuid.uuid4().hex,
-                }
-                for n, one in enumerate(batch)
-            ]
-            sqs.send_message_batch(QueueUrl=target, Entries=entries)
+        messages = ((one["body"], one["group"]) for one in map(json.loads, lines))
+        _send_all(client(endpoint), target, messages, threads)
 
 
 def replay_by_loop(endpoint: str, stream: str, target: str) -> None:
     """Read a stream's shards to their ends and send each record, ten a call."""
-    sqs = client(endpoint)
-    for batch in tens(records(client(endpoint, "dynamodbstreams"), stream)):
-        entries = [
-            {
-                "Id": str(n),
-                "MessageBody": json.dumps(record["dynamodb"]["NewImage"]),
-                "MessageGroupId": record["dynamodb"]["NewImage"]["grp"]["S"],
-                "MessageDeduplicationId": uuid.uuid4().hex,
-            }
-            for n, record in enumerate(batch)
-        ]
-        sqs.send_message_batch(QueueUrl=target, Entries=entries)
+    _replay(endpoint, stream, target, threads=1)
+
+
+def replay_by_pool(endpoint: str, stream: str, target: str) -> None:
+    """Read a stream's shards to their ends and send each record, ten a call, eight calls at a time."""
+    _replay(endpoint, stream, target, threads=THREADS)
+
+
+def _replay(endpoint: str, stream: str, target: str, *, threads: int) -> None:
+    images = (one["dynamodb"]["NewImage"] for one in records(client(endpoint, "dynamodbstreams"), stream))
+    messages = ((json.dumps(image), image["grp"]["S"]) for image in images)
+    _send_all(client(endpoint), target, messages, threads)
+
+
+def _send_all(sqs: Any, target: str, messages: Iterable[tuple[str, str]], threads: int) -> None:
+    """Send bodies and their groups, ten a call, by so many threads that take turns to read them."""
+    batches, lock = tens(messages), threading.Lock()
+
+    def work(number: int) -> None:
+        while batch := _next(batches, lock):
+            entries = [
+                {
+                    "Id": str(n),
+                    "MessageBody": body,
+                    "MessageGroupId": group,
+                    "MessageDeduplicationId": uuid.uuid4().hex,
+                }
+                for n, (body, group) in enumerate(batch)
+            ]
+            sqs.send_message_batch(QueueUrl=target, Entries=entries)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
+
+
+def _next(batches: Iterator[list[Any]], lock: threading.Lock) -> list[Any]:
+    with lock:
+        return next(batches, [])
 
 
 def send_raw(endpoint: str, target: str, count: str) -> None:
@@ -182,9 +232,13 @@ WHAT: dict[str, Callable[..., None]] = {
     "move-by-batches": move_by_batches,
     "move-by-pool": move_by_pool,
     "deliver-by-loop": deliver_by_loop,
+    "deliver-by-pool": deliver_by_pool,
     "dump-by-loop": dump_by_loop,
+    "dump-by-pool": dump_by_pool,
     "load-by-loop": load_by_loop,
+    "load-by-pool": load_by_pool,
     "replay-by-loop": replay_by_loop,
+    "replay-by-pool": replay_by_pool,
     "send-raw": send_raw,
 }
 

@@ -9,11 +9,10 @@ from functools import partial
 
 from tests.bench.bench import LATENCY, Bench
 from tests.bench.field import Field, Taken
-from tests.bench.moves import AS_IS, DELAYED, HEAD, Cell, Mover, race
+from tests.bench.moves import AS_IS, DELAYED, FAST, HEAD, LOOP, OURS, POOL, RUNS, Cell, Mover, race
 from tests.bench.relay import Relay, relay
 from tests.bench.report import Budget, Section
 
-OURS, FAST, LOOP, POOL = "ours", "ours, --same-group-batches", "boto3 loop", "boto3, 8 threads"
 # sqsmover is a Go program and is not run here; this takes the same calls, one after the other.
 BATCHES = "boto3 batches, as sqsmover"
 
@@ -30,11 +29,11 @@ def measure(bench: Bench) -> list[Section]:
             # One by one takes long, and takes as long for the first as for the last.
             counts = {**dict.fromkeys(everyone, messages), LOOP: min(200, messages // 5)}
             for delayed in (False, True):
-                cells += yard.race(everyone, counts, groups, delayed=delayed, runs=1)
+                cells += yard.race(everyone, counts, groups, delayed=delayed, runs=size.matrix)
             if groups == 1:
                 batched = {FAST: ours("--same-group-batches"), BATCHES: peer("move-by-batches")}
                 cells += yard.race(
-                    batched, dict.fromkeys(batched, messages), 1, delayed=True, runs=min(3, size.runs)
+                    batched, dict.fromkeys(batched, messages), 1, delayed=True, runs=size.matrix
                 )
         batchers = {OURS: ours(), POOL: peer("move-by-pool")}
         for messages in size.many:
@@ -44,10 +43,8 @@ def measure(bench: Bench) -> list[Section]:
                 )
         ceiling = yard.ceiling(1_000)
     note = (
-        f"DLQ to main on the embedded stack; one run each; of those with {FAST.partition(' ')[2]}, medians of"
-        f" three, of 5,000 messages of {size.runs}, in turns."
-        f" {AS_IS}: straight to the stack. {DELAYED}: through a relay that counts, and adds as much to"
-        " every request."
+        f"DLQ to main on the embedded stack; {RUNS}. {AS_IS}: straight to the stack. {DELAYED}: through a"
+        " relay that counts, and adds as much to every request."
         f" One thread that only sends, ten a call, reaches {ceiling:,.0f} messages/s here"
     )
     return [Section("redrive", note, HEAD, [one.row() for one in cells], _budgets(cells))]
@@ -82,7 +79,7 @@ class Yard:
         groups: int,
         *,
         delayed: bool,
-        runs: int,
+        runs: int | None,
     ) -> list[Cell]:
         """Let each move its own number of messages."""
         return race(
@@ -130,9 +127,10 @@ def _budgets(cells: list[Cell]) -> list[Budget]:
             found.append(_most(f"{what}, beside {POOL}", 1.0, one.beside(pool)))
         if service == AS_IS and groups == most and messages == longest:
             found.append(_least(f"redrive, {messages:,} messages: ms of CPU a message", 0.9, one.cpu_ms))
-    fast, plain = (next(one for one in cells if one.who == who) for who in (FAST, BATCHES))
-    what = f"redrive, one group, --same-group-batches, {DELAYED}, beside {BATCHES}"
-    found.append(_most(what, 1.0, fast.beside(plain)))
+    for one in cells:
+        if one.who == BATCHES and one.ratio is not None:
+            what = f"redrive, {one.messages:,} messages of one group, --same-group-batches, {DELAYED}"
+            found.append(_most(f"{what}, beside {BATCHES}", 1.0, one.ratio))
     return found
 
 

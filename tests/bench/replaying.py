@@ -1,4 +1,4 @@
-"""replay, beside a plain loop over the stream."""
+"""replay, beside a plain loop over the stream, and a pool that sends what one thread reads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from tests.bench.bench import LATENCY, Bench
 from tests.bench.field import Field, Taken
-from tests.bench.moves import AS_IS, DELAYED, HEAD, Cell, race
-from tests.bench.redriving import LOOP, OURS
+from tests.bench.moves import AS_IS, DELAYED, HEAD, LOOP, OURS, POOL, RUNS, Cell, Mover, race
 from tests.bench.relay import relay
 from tests.bench.report import Section
 
@@ -24,17 +23,20 @@ def measure(bench: Bench) -> list[Section]:
         delayed.delay(LATENCY)
         for service in (AS_IS, DELAYED):
             for messages, groups in itertools.product(bench.size.messages, bench.size.groups):
-                count = messages // (5 if service == DELAYED and groups == 1 else 1)
+                movers = {OURS: replay, LOOP: peer("replay-by-loop"), POOL: peer("replay-by-pool")}
                 cells += race(
-                    {OURS: (count, replay), LOOP: (count, _loop)},
+                    {who: (messages, mover) for who, mover in movers.items()},
                     partial(Field.create, bench.folder, endpoint, delayed if service == DELAYED else None),
                     lambda field, count: put(field, count, groups),  # noqa: B023 - called before the next
                     replayed,
                     service=service,
                     groups=groups,
-                    runs=1,
+                    runs=bench.size.matrix,
                 )
-    note = "from a table's stream to main; one run each; the loop may put two of a group into one call"
+    note = (
+        f"from a table's stream to main; {RUNS}; the peers put two of a group into one call, and the pool"
+        " keeps no order at all"
+    )
     return [Section("replay", note, HEAD, [one.row() for one in cells])]
 
 
@@ -68,9 +70,14 @@ def replayed(field: Field, count: int) -> None:
     field.client("dynamodb").delete_table(TableName=field.project.name)
 
 
-def _loop(field: Field) -> Taken:
-    table = field.client("dynamodb").describe_table(TableName=field.project.name)["Table"]
-    return field.peer("replay-by-loop", table["LatestStreamArn"], field.url("main"))
+def peer(what: str) -> Mover:
+    """Make a mover of one of the peers."""
+
+    def measure(field: Field) -> Taken:
+        table = field.client("dynamodb").describe_table(TableName=field.project.name)["Table"]
+        return field.peer(what, table["LatestStreamArn"], field.url("main"))
+
+    return measure
 
 
 def _item(number: int, groups: int) -> dict[str, Any]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
+import subprocess
+import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 
 from fifo_cli import __version__
+from tests.bed import ROOT
 
 BEGIN = "<!-- measured: written by `python -m tests.bench --write` -->"
 END = "<!-- end of what was measured -->"
+_NOTE_WIDTH = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +42,50 @@ class Section:
     budgets: Sequence[Budget] = field(default_factory=tuple)
 
 
-def text(sections: Sequence[Section]) -> str:
+@dataclass(frozen=True)
+class Report:
+    """What was measured: how much ("quick", "normal", "full"), of which program, and the tables."""
+
+    mode: str
+    program: str
+    sections: list[Section]
+
+    @property
+    def budgets(self) -> list[Budget]:
+        return [one for section in self.sections for one in section.budgets]
+
+
+def text(report: Report) -> str:
     """Write all tables in columns."""
-    parts = [f"{versions()}\n"]
-    for section in sections:
+    parts = [f"{report.program}, {machine()}\n"]
+    for section in report.sections:
         table = [section.head, *section.rows]
         widths = [max(map(len, column)) for column in zip_longest(*table, fillvalue="")]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in table
         ]
-        parts.append("\n".join([f"{section.title}: {section.note}", *(line.rstrip() for line in lines), ""]))
+        note = textwrap.fill(f"{section.title}: {section.note}", _NOTE_WIDTH, break_on_hyphens=False)
+        parts.append("\n".join([note, *(line.rstrip() for line in lines), ""]))
     parts += [
         f"{'met ' if one.met else 'OVER'}  {one.what}: {one.found} (budget {one.allowed})"
-        for one in budgets(sections)
+        for one in report.budgets
     ]
+    if report.mode == "quick":
+        parts.append(
+            "--quick judges the budgets of start-up and memory only: the others are about longer runs"
+        )
     return "\n".join(parts) + "\n"
 
 
-def markdown(sections: Sequence[Section]) -> str:
+def markdown(report: Report) -> str:
     """Write all tables as Markdown, the budgets first."""
-    parts = [f"Measured on {date.today().isoformat()}: {versions()}.", ""]
-    found = budgets(sections)
-    if found:
+    amount = "" if report.mode == "normal" else f" with --{report.mode}"
+    parts = [f"Measured on {date.today().isoformat()}{amount}: {report.program}, {machine()}.", ""]
+    if report.budgets:
         parts += ["### The budgets", ""]
-        rows = [(one.what, one.allowed, one.found, "yes" if one.met else "**no**") for one in found]
+        rows = [(one.what, one.allowed, one.found, "yes" if one.met else "**no**") for one in report.budgets]
         parts += [_markdown(("what", "budget", "measured", "met"), rows), ""]
-    for section in sections:
+    for section in report.sections:
         parts += [
             f"### {section.title}",
             "",
@@ -76,46 +97,44 @@ def markdown(sections: Sequence[Section]) -> str:
     return "\n".join(parts)
 
 
-def write(path: Path, sections: Sequence[Section]) -> None:
+def is_writable(path: Path) -> bool:
+    """Say whether a document has the two marks that ``write`` needs."""
+    _, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    return bool(begin) and END in rest
+
+
+def write(path: Path, report: Report) -> None:
     """Put the tables into a document, between its two marks."""
-    document = path.read_text(encoding="utf-8")
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin, f"{path} lacks the line {BEGIN}"
-    assert end, f"{path} lacks the line {END}"
-    path.write_text(f"{before}{BEGIN}\n\n{markdown(sections)}\n{END}{after}", encoding="utf-8")
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.write_text(f"{before}{BEGIN}\n\n{markdown(report)}\n{END}{after}", encoding="utf-8")
 
 
-def save(path: Path, sections: Sequence[Section]) -> None:
-    """Keep tables in a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(one) for one in sections], indent=1), encoding="utf-8")
-
-
-def load(path: Path) -> list[Section]:
-    """Return the tables that ``save`` kept."""
-    return [
-        Section(
-            title=one["title"],
-            note=one["note"],
-            head=tuple(one["head"]),
-            rows=[tuple(row) for row in one["rows"]],
-            budgets=[Budget(**each) for each in one["budgets"]],
-        )
-        for one in json.loads(path.read_text(encoding="utf-8"))
-    ]
-
-
-def budgets(sections: Sequence[Section]) -> list[Budget]:
-    """Return the budgets of all sections."""
-    return [one for section in sections for one in section.budgets]
-
-
-def versions() -> str:
-    """Say what was measured on what."""
-    parts = [f"this program {__version__}", f"Python {platform.python_version()}"]
+def this_program() -> str:
+    """Say what is measured: versions, and the commit."""
+    parts = [f"this program {__version__} ({_commit()})", f"Python {platform.python_version()}"]
     parts += [f"{name} {version(name)}" for name in ("botocore", "typer", "pydantic", "httpx", "ministack")]
-    return ", ".join([*parts, f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.0f}"])
+    return ", ".join(parts)
+
+
+def machine() -> str:
+    """Say on what it is measured."""
+    return f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.0f}"
+
+
+def _commit() -> str:
+    """Name the commit, and say if the program or the bench differ from it."""
+    try:
+        commit = _git("rev-parse", "--short=10", "HEAD")
+        changed = _git("status", "--porcelain", "--", "fifo_cli", "tests")
+    except (OSError, subprocess.CalledProcessError):
+        return "no git checkout"
+    return f"commit {commit}{', changed' if changed else ''}"
+
+
+def _git(*words: str) -> str:
+    ran = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return ran.stdout.strip()
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

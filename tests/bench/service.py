@@ -28,6 +28,7 @@ def service(module: str, *arguments: str) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # a terminal's Ctrl-C is ours alone
     )
     assert process.stdout is not None
     with process:

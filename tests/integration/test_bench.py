@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
+import subprocess
 import sys
 import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fifo_cli.local.receiver import Receiver
-from tests.bed import Stack
+from tests.bed import ROOT, Project, Stack, clean_environment, wait_until
 from tests.bench.__main__ import DOCUMENT, PARTS
 from tests.bench.bench import Bench, Size
-from tests.bench.field import Field
-from tests.bench.measure import run
-from tests.bench.moves import HEAD, cell
+from tests.bench.field import Field, Taken
+from tests.bench.keeping import KeepError, Kept
+from tests.bench.measure import Sample, run
+from tests.bench.moves import AS_IS, HEAD, LOOP, OURS, Mover, cell, race
 from tests.bench.redriving import ours, peer
 from tests.bench.relay import relay
-from tests.bench.report import BEGIN, END, Budget, Section, text, write
+from tests.bench.report import BEGIN, END, Budget, Report, Section, text, write
 
-TINY = Size(starts=1, runs=1, messages=(20,), groups=(1,), many=(), lean=(50,), drained=50, records=5)
+TINY = Size(
+    starts=1, runs=1, matrix=1, messages=(20,), groups=(1,), many=(), lean=(50,), drained=50, records=5
+)
+BENCH = [sys.executable, "-m", "tests.bench"]
+SECTION = Section(
+    "redrive", "how it was measured", ("who", "rate"), [("fifo-cli", "755")],
+    [Budget("speed", "≥ 1 x", "0.50 x", met=False)],
+)  # fmt: skip
 BIG = "x = bytearray(60_000_000); x[::4096] = b'1' * len(x[::4096])"
 
 
@@ -75,6 +89,7 @@ def test_a_redrive_and_a_peer_are_measured_with_their_requests(stack: Stack, tmp
     row = cell("somebody", "as is", 20, 10, [taken]).row()
     assert len(row) == len(HEAD)
     assert "2 send batches" in row[-1]
+    assert sum(int(part.split()[0]) for part in row[-1].split(", ")) == taken.requests.total()
 
 
 def test_the_relay_counts_by_action_adds_its_delay_and_forgets_when_told():
@@ -111,16 +126,89 @@ def test_a_command_that_fails_is_no_sample(tmp_path: Path):
 def test_the_tables_are_written_between_the_marks_and_nothing_else_changes(tmp_path: Path):
     document = tmp_path / "performance.md"
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    budget = Budget("speed", "≥ 1 x", "0.50 x", met=False)
-    section = Section("redrive", "how it was measured", ("who", "rate"), [("fifo-cli", "755")], [budget])
-    write(document, [section])
+    report = Report("full", "this program 9", [SECTION])
+    write(document, report)
     written = document.read_text()
     assert written.startswith(f"before\n{BEGIN}\n")
     assert written.endswith(f"{END}\nafter\n")
+    assert "with --full: this program 9" in written
     assert "| fifo-cli | 755 |" in written
     assert "| speed | ≥ 1 x | 0.50 x | **no** |" in written
     assert "old" not in written
-    assert "OVER  speed: 0.50 x (budget ≥ 1 x)" in text([section])
+    assert "OVER  speed: 0.50 x (budget ≥ 1 x)" in text(report)
+
+
+def test_what_is_kept_is_found_by_the_same_program_and_amount_only(tmp_path: Path):
+    report = Report("full", "this program 9", [])
+    kept = Kept.open(tmp_path / "kept", report)
+    assert kept.load("redriving") is None
+    kept.save("redriving", [SECTION])
+    assert Kept.open(tmp_path / "kept", report).load("redriving") == [SECTION]
+    for other in (replace(report, mode="quick"), replace(report, program="this program 10")):
+        with pytest.raises(KeepError, match="name a new folder"):
+            Kept.open(tmp_path / "kept", other)
+
+
+@pytest.mark.parametrize("holds", ["file", "something else", "nonsense"])
+def test_a_folder_that_cannot_keep_is_refused_before_anything_is_measured(tmp_path: Path, holds: str):
+    folder = tmp_path / "kept"
+    if holds == "file":
+        folder.write_text("")
+    else:
+        folder.mkdir()
+        (folder / ("about.json" if holds == "nonsense" else "thesis.txt")).write_text("{")
+    with pytest.raises(KeepError, match="kept"):
+        Kept.open(folder, Report("full", "this program 9", []))
+
+
+@pytest.mark.parametrize("given", [("--write", "--quick"), ("--write", "--only", "startup")])
+def test_only_all_tables_may_be_written(given: Sequence[str]):
+    ran = subprocess.run([*BENCH, *given], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "not with --quick or --only" in ran.stderr
+
+
+def test_ended_by_a_signal_the_bench_leaves_nothing(tmp_path: Path):
+    env = {**clean_environment(), "TMPDIR": str(tmp_path)}
+    command = [*BENCH, "--quick", "--only", "redriving"]
+    bench = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
+    with bench:
+        wait_until(lambda: bool(_running(tmp_path, "redrive")), timeout=60)
+        bench.send_signal(signal.SIGTERM)
+        _, said = bench.communicate(timeout=30)
+    assert bench.returncode == 143
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+    wait_until(lambda: not _running(tmp_path, ""))
+
+
+def _running(folder: Path, word: str) -> list[str]:
+    """Return the command lines of processes at work in a folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(process / "cwd")).is_relative_to(folder):
+                found.append((process / "cmdline").read_text())
+    return [line for line in found if word in line]
+
+
+def test_what_stands_beside_a_peer_is_a_ratio_within_a_turn(tmp_path: Path):
+    def mover(seconds: list[float]) -> Mover:
+        return lambda field: Taken(Sample(seconds.pop(0), 0.1, 50.0), Counter())
+
+    ours_first = {OURS: (100, mover([1.0, 4.0, 1.0])), LOOP: (50, mover([1.0, 4.0, 2.0]))}
+    cells = race(
+        ours_first,
+        lambda: Field(Project(tmp_path, "t"), "", None),
+        lambda field, count: None,
+        lambda field, count: None,
+        service=AS_IS,
+        groups=1,
+        runs=3,
+    )
+    # A hundred beside fifty: 2, 2 and 4 times as fast.
+    assert [one.ratio for one in cells] == [None, 2.0]
+    assert "2.00 x" in cells[1].row()
 
 
 def test_the_document_has_the_marks_that_the_bench_writes_between():
