@@ -148,11 +148,12 @@ def _drain(
 ) -> ExitCode:
     """Deliver now what the worker would deliver: the same code, the same order.
 
-    Exits 1 if a message failed, was parked or stayed behind. Ctrl-C finishes the message in hand and
-    gives the rest back.
+    Exits 1 if a message failed, was parked, or stayed behind because of a failure. What is left because
+    another consumer holds it is no failure: stderr says how many, and what to do. Ctrl-C finishes the message
+    in hand and gives the rest back.
     """
     from fifo_cli.operations.delivering.drain import DrainOptions, preview
-    from fifo_cli.render.queues import drain_table
+    from fifo_cli.render.queues import drain_left, drain_table
 
     if (count is None) == (not all_):
         raise UsageError("say how much to drain: either --count N or --all", hint="fifo-cli drain --count 1")
@@ -165,11 +166,8 @@ def _drain(
     code = cli.conclude(
         result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)
     )
-    if not result.results and result.remaining:
-        cli.console.tell(
-            "the queue is not empty, but gave nothing out: another consumer holds the head of the line, or"
-            " one that was killed did; it is free when that run ends, or when the visibility timeout is over"
-        )
+    if result.ungiven:
+        cli.console.tell(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
     return code
 
 

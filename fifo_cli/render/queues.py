@@ -105,3 +105,17 @@ def drain_table(document: Mapping[str, Any], *, width: int | None, dry_run: bool
     said = [f"{document[word]} {word}" for word in ("delivered", "parked", "failed")]
     said += [f"{skipped} left for the next run"] if skipped else []
     return (shown if rows else "") + f"{', '.join(said)}; {remaining}\n"
+
+
+def drain_left(number: int, *, stayed: bool) -> str:
+    """Why a drain left messages that it was not given; ``stayed``: failed ones may be before them."""
+    left = (
+        f"{count(number, 'message')}{' more' if stayed else ''} left in the queue that SQS did not give out"
+    )
+    ours = "behind one that stayed in its group, or " if stayed else ""
+    return (
+        f"{left}: {ours}another consumer holds them or what is before them in their groups, or one that was"
+        " killed did, and they are hidden until its visibility timeout is over\n"
+        "next: run it again when the other consumer has ended, or in a minute; `fifo-cli depth` shows how"
+        " many are in flight (SQS's counts may lag by a minute)"
+    )

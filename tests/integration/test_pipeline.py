@@ -291,7 +291,28 @@ def test_drain_says_when_a_consumer_holds_the_line(line):
     flow.main.receive(count=1, visibility=60, wait=0)
     ran = flow.project.local("drain", "--all", "-o", "json").ok()
     assert (ran.json()["received"], ran.json()["remaining"]) == (0, 2)
-    assert "another consumer holds the head" in ran.err
+    assert "2 messages left in the queue that SQS did not give out: another consumer holds" in ran.err
+    assert "next: run it again when the other consumer has ended" in ran.err
+
+
+def test_drain_delivers_what_it_is_given_and_says_what_a_consumer_holds(line):
+    flow = line(message={"group": "grp"})
+    flow.put(*orders(9, "a", "b", "c"))
+    flow.main.receive(count=1, visibility=60, wait=0)
+    enough = flow.project.local("drain", "--count", "1", "-o", "json").ok()
+    assert "left in the queue" not in enough.err
+    flow.api.answer = lambda received: Reply(503) if b'"c"' in received.body else None
+    ran = flow.project.local("drain", "--all", "-o", "json")
+    assert ran.code == 1
+    report = ran.json()
+    stayed = report["received"] - report["delivered"]
+    assert (report["delivered"], report["remaining"] - stayed > 0) == (2, True)
+    assert f"{report['remaining'] - stayed} messages more left in the queue" in ran.err
+    assert "behind one that stayed in its group, or another consumer holds them" in ran.err
+    flow.api.answer = lambda received: None
+    rest = flow.project.local("drain", "--all", "-o", "json").ok()
+    assert (rest.json()["delivered"], rest.json()["remaining"]) == (3, 3)
+    assert "3 messages left in the queue that SQS did not give out: another consumer holds" in rest.err
 
 
 def test_two_drains_at_once_deliver_each_message_once_and_in_order(line):

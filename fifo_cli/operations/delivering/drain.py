@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -47,15 +47,25 @@ class DrainOptions:
 
 @dataclass(frozen=True)
 class DrainResult(WorkResult):
-    """What became of each message."""
+    """What became of each message.
+
+    ``ungiven`` is how many SQS counted at the end besides those that stayed behind here, though the drain
+    went on until it was given nothing more: another consumer's as a rule.
+    """
 
     results: tuple[Outcome, ...]
     remaining: int | None
+    ungiven: int = 0
 
     @property
     def needs_look(self) -> bool:
         """Whether a message failed, was parked, stayed behind, or is delivered but not deleted."""
         return any(outcome.error is not None for outcome in self.results)
+
+    @property
+    def stayed(self) -> bool:
+        """Whether a message that was received stayed behind, and with it what follows in its group."""
+        return any(outcome.status in ("failed", "skipped") for outcome in self.results)
 
     def count(self, status: Status) -> int:
         return sum(outcome.status == status for outcome in self.results)
@@ -125,7 +135,7 @@ def drain_here(
         _log_end(journal, report)
     courier.close()
     complaint = _explained(report.complaint, courier.redact)
-    return DrainResult(tuple(report.results), _remaining(main, complaint), complaint=complaint)
+    return _concluded(report.results, main, options, complaint, stopped=stopped())
 
 
 def _log_end(journal: Journal, report: Report) -> None:
@@ -168,7 +178,32 @@ def drain_by_function(
             )
         if complaint or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
-    return DrainResult(tuple(outcomes), _remaining(main, complaint), complaint=complaint)
+    return _concluded(outcomes, main, options, complaint, stopped=stopped())
+
+
+def _concluded(
+    outcomes: Sequence[Outcome],
+    main: Queue,
+    options: DrainOptions,
+    complaint: FifoError | None,
+    *,
+    stopped: bool,
+) -> DrainResult:
+    remaining = _remaining(main, complaint)
+    early = stopped or complaint is not None
+    reached = options.count is not None and len(outcomes) >= options.count
+    left = 0 if early or reached else ungiven(outcomes, remaining)
+    return DrainResult(tuple(outcomes), remaining, left, complaint=complaint)
+
+
+def ungiven(outcomes: Iterable[Outcome], remaining: int | None) -> int:
+    """Return how many of the ``remaining`` are not accounted for by what stayed behind."""
+    last = {outcome.message_id: outcome for outcome in outcomes}  # several invocations may see the same
+    ours = sum(
+        one.status in ("failed", "skipped") or (one.status == "delivered" and one.error is not None)
+        for one in last.values()
+    )
+    return max(0, (remaining or 0) - ours)
 
 
 def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
@@ -179,7 +214,7 @@ def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
     outcomes = tuple(
         Outcome(message.message_id, message.group, "skipped", None, 0, None) for message in seen.messages
     )
-    return DrainResult(outcomes, total)
+    return DrainResult(outcomes, total, 0 if outcomes else total)
 
 
 def _courier(aws: Aws, settings: Settings, code_folders: Iterable[str]) -> Courier:
