@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from fifo_cli.aws.messages import Messages
+from fifo_cli.aws.queues import Counts
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.limits import RECEIVE_MAX
@@ -114,17 +115,22 @@ class QueueSource:
         now = self._clock()
         if self._deadline is None:
             self._deadline = now + self._patience
-            self._listener(
-                Waiting(
-                    self._messages.queue.name,
-                    f"SQS counts {counts.visible} visible and {others} in flight that are not ours;"
-                    f" they are waited for, {self._patience:.0f} s at most",
-                )
-            )
+            self._listener(Waiting(self._messages.queue.name, self._awaited(counts, others, alone=not ours)))
         if now < self._deadline:
             return False
         self.given_up = waiting
         return True
+
+    def _awaited(self, counts: Counts, others: int, *, alone: bool) -> str:
+        """Say what is waited for; what is visible counts only while we hide nothing that it may be behind."""
+        held = " while those before them in their groups are held" if others else ""
+        parts = [
+            (others, "in flight with another consumer or a run that was killed"),
+            (counts.visible if alone else 0, f"visible that it does not give out{held}"),
+            (counts.delayed, "delayed"),
+        ]
+        told = ", and ".join(f"{number:,} {what}" for number, what in parts if number)
+        return f"SQS counts {told}; they are waited for, {self._patience:.0f} s at most"
 
     def count_hidden(self) -> int:
         """Return how many messages we hide."""

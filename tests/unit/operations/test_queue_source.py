@@ -146,7 +146,24 @@ def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Be
     assert bench.source.given_up == 3
     (said,) = bench.heard
     assert isinstance(said, Waiting)
-    assert said.reason.startswith("SQS counts 1 visible and 2 in flight that are not ours; ")
+    assert said.reason == (
+        "SQS counts 2 in flight with another consumer or a run that was killed, and 1 visible that it"
+        " does not give out while those before them in their groups are held; they are waited for, 35 s at most"
+    )
+
+
+def test_only_what_is_waited_for_is_said(bench: Bench) -> None:
+    bench.messages.arrivals = ["a", "b"]
+    bench.source.take(10, wait=False)
+    bench.counted(visible=720, in_flight=12)
+    bench.source.take(10, wait=True)
+    assert not bench.source.exhausted()
+    (said,) = bench.heard
+    assert isinstance(said, Waiting)
+    assert said.reason == (
+        "SQS counts 10 in flight with another consumer or a run that was killed; they are waited for,"
+        " 35 s at most"
+    )
 
 
 def test_what_we_hide_ourselves_and_what_is_behind_it_is_not_waited_for(bench: Bench) -> None:
