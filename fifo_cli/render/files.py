@@ -11,14 +11,19 @@ from fifo_cli.render.text import count, printable, table
 def dump_text(
     document: Mapping[str, Any], *, queue: str, to: str, moved: int | None, remaining: int | None
 ) -> str:
-    """The sum of a dump; ``moved`` is None if it only looked."""
+    """The sum of a dump; ``moved`` is None if it only looked.
+
+    More were deleted than written if a run that was killed had written them, and not deleted them yet.
+    """
     lines = f"{count(document['written'], 'message')} written to {printable(to)}"
     if not document["written"] and moved == 0 and remaining == 0:
         return f"nothing to move: {queue} is empty\n"
     if moved is None:
         return f"{lines}; nothing was taken out of {queue}\n"
     left = "unknown how many remain" if remaining is None else f"{count(remaining, 'message')} remain"
-    return f"{lines}, {moved:,} deleted from {queue}; {left}\n"
+    before = moved - document["written"]
+    known = f" ({before:,} had been written before)" if before > 0 else ""
+    return f"{lines}, {moved:,} deleted from {queue}{known}; {left}\n"
 
 
 def load_text(document: Mapping[str, Any], *, queue: str, left: int) -> str:

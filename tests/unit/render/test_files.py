@@ -24,7 +24,11 @@ def test_a_dump_tells_what_was_written_and_what_became_of_it():
         "1 message written to f.jsonl; nothing was taken out of q.fifo\n"
     )
     assert dump_text({"written": 1200}, queue="q.fifo", to="f", moved=1300, remaining=0) == (
-        "1,200 messages written to f, 1,300 deleted from q.fifo; 0 messages remain\n"
+        "1,200 messages written to f, 1,300 deleted from q.fifo (100 had been written before);"
+        " 0 messages remain\n"
+    )
+    assert dump_text({"written": 7}, queue="q.fifo", to="f", moved=7, remaining=0) == (
+        "7 messages written to f, 7 deleted from q.fifo; 0 messages remain\n"
     )
     assert dump_text({"written": 0}, queue="q", to="f", moved=0, remaining=None).endswith(
         "unknown how many remain\n"
