@@ -148,7 +148,8 @@ def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Be
     assert isinstance(said, Waiting)
     assert said.reason == (
         "SQS counts 2 in flight with another consumer or a run that was killed, and 1 visible that it"
-        " does not give out while those before them in their groups are held; they are waited for, 35 s at most"
+        " does not give out while those before them in their groups are held; they are waited for,"
+        " 35 s at most"
     )
 
 
