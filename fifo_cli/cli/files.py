@@ -172,9 +172,12 @@ def _load(
 ) -> ExitCode:
     """Send the lines of a file that `dump` wrote, in order within each group.
 
-    All lines are checked first. What was sent is noted in FILE.loaded: the same file loaded again, or after
-    a crash, makes no second copy; a line that was edited is new. stdin has no such note.
+    All lines are checked first. What was sent is noted in FILE.loaded: the same file loaded again makes no
+    second copy; after a crash, within five minutes, as later SQS no longer knows what was sent last. A line
+    that was edited is new. stdin has no such note.
     """
+    from datetime import UTC, datetime
+
     from fifo_cli.aws.messages import Messages
     from fifo_cli.aws.queues import Queue
     from fifo_cli.aws.whole_queue import max_message_bytes
@@ -194,6 +197,8 @@ def _load(
             cli.console.tell(
                 f"there twice, and sent as often: {again} equal to an earlier one of {lines.name}"
             )
+        if checked.may_repeat(datetime.now(UTC)):
+            cli.listener(Warned(_broken_off(checked, target)))
         if dry_run:
             return _preview_load(cli, checked, target)
         if not (checked.new or cli.options.yes):
@@ -214,6 +219,17 @@ def _load(
     left = checked.total - result.loaded - result.already_loaded - result.failed
     _tell(cli, result.concerns)
     return cli.conclude(result, lambda: load_text(result.document(), queue=target.name, left=left))
+
+
+def _broken_off(checked: Checked, target: Queue) -> str:
+    from fifo_cli.model.times import iso
+
+    assert checked.broken_off is not None
+    return (
+        f"an earlier load of this file broke off after {iso(checked.broken_off)}; what it sent in its last"
+        f" moment is not noted, and SQS no longer knows it: some of the next lines may be in {target.name}"
+        " already, and become second copies (`fifo-cli peek` shows what is there)"
+    )
 
 
 def _ask_load(cli: Cli, lines: Lines, checked: Checked, target: Queue) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import string
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -576,6 +578,29 @@ def test_interrupted_it_finishes_what_is_in_hand_and_a_second_run_the_rest(loade
     result = by_group(loaded.drained("main")) if name == "load" else in_file(loaded)
     assert result == SEVEN
     assert loaded.sqs.list_queue_tags(QueueUrl=loaded.urls["main"]).get("Tags", {}) == {}
+
+
+def test_a_load_goes_on_where_a_killed_one_was_and_warns_when_sqs_has_forgotten_that(loaded):
+    words = MOVES["load"]
+    checkpoint = loaded.project.folder / f"{words[1]}.loaded"
+
+    def aged() -> bool:
+        os.utime(checkpoint, (time.time() - 250, time.time() - 250))
+        return "broke off" in loaded.run(*words, "--dry-run").err
+
+    loaded.proxy.rule = on("SendMessageBatch", nth=2, do=Kill(after=True))
+    assert loaded.run(*words, "--yes").code == -9
+    loaded.proxy.rule = forward_all
+    assert "broke off" not in loaded.run(*words, "--dry-run").err
+    assert aged()
+    loaded.proxy.rule = on("SendMessageBatch", nth=1, do=Kill(number=signal.SIGINT, after=True))
+    assert loaded.run(*words, "--yes").code == 130
+    loaded.proxy.rule = forward_all
+    # This one came to its end: all that it sent is noted.
+    assert not aged()
+    loaded.run(*words, "--yes").ok()
+    assert by_group(loaded.drained("main")) == SEVEN
+    assert not aged()
 
 
 def test_a_purge_of_main_asks_with_a_warning(loaded):

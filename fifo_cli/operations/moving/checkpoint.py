@@ -7,6 +7,8 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,7 +24,8 @@ from fifo_cli.operations.moving.files import (
 
 SUFFIX: Final = ".loaded"
 _HEADER: Final = re.compile(r"fifo-cli load 1 ([0-9a-f]{16})")
-_ENTRY: Final = re.compile(r"[0-9a-f]{64}")
+_ENDED: Final = "ended"
+_LINE: Final = re.compile(rf"[0-9a-f]{{64}}|{_ENDED}")
 _SALT_BYTES: Final = 8
 _ENTRY_BYTES_MAX: Final = 128
 
@@ -34,17 +37,25 @@ class Checkpoint(Protocol):
     def salt(self) -> str:
         """A text that is the same for every run that continues the checkpoint."""
 
+    @property
+    def broken_off(self) -> datetime | None:
+        """When an earlier run noted something last, if it did not come to its end: it may have sent more."""
+
     def __contains__(self, digest: str) -> bool:
         """Say whether the line of this digest was sent by an earlier run."""
 
     def add(self, digests: Iterable[str]) -> None:
         """Remember lines for good; raises FileError if that fails."""
 
+    def end(self) -> None:
+        """Remember that every line that was sent is noted."""
+
 
 class NoCheckpoint:
     """For stdin, which no second run can read again."""
 
     salt: Final = ""
+    broken_off: Final = None
 
     def __contains__(self, digest: str) -> bool:
         return False
@@ -52,19 +63,29 @@ class NoCheckpoint:
     def add(self, digests: Iterable[str]) -> None:
         """Remember nothing."""
 
+    def end(self) -> None:
+        """Remember nothing."""
+
 
 class FileCheckpoint:
-    """A file with a line for each line that was sent: its digest. A crash tears the last one at most."""
+    """A file with a line for each line that was sent, its digest, and one for each run that came to its end.
 
-    def __init__(self, path: Path, descriptor: int, salt: str, earlier: DiskSet) -> None:
+    A crash tears the last one at most.
+    """
+
+    def __init__(self, path: Path, descriptor: int, notes: _Notes, earlier: DiskSet) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._salt = salt
+        self._notes = notes
         self._earlier = earlier
 
     @property
     def salt(self) -> str:
-        return self._salt
+        return self._notes.salt
+
+    @property
+    def broken_off(self) -> datetime | None:
+        return self._notes.broken_off
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._earlier
@@ -83,6 +104,19 @@ class FileCheckpoint:
                 hint="make room and run it again within five minutes: until then SQS suppresses the copies",
             ) from error
 
+    def end(self) -> None:
+        """Note the end; where that fails, the next run takes this one for broken off, which does no harm."""
+        with contextlib.suppress(OSError):
+            write_all(self._descriptor, f"{_ENDED}\n".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """What a checkpoint says besides its entries."""
+
+    salt: str
+    broken_off: datetime | None = None
+
 
 @contextlib.contextmanager
 def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
@@ -95,11 +129,11 @@ def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
     earlier = DiskSet()
     try:
         lock_file(descriptor, path)
-        salt = _read(path, descriptor, earlier)
-        if salt is None:
-            salt = secrets.token_hex(_SALT_BYTES)
-            _begin(path, descriptor, salt)
-        yield FileCheckpoint(path, descriptor, salt, earlier)
+        notes = _read(path, descriptor, earlier)
+        if notes is None:
+            notes = _Notes(secrets.token_hex(_SALT_BYTES))
+            _begin(path, descriptor, notes.salt)
+        yield FileCheckpoint(path, descriptor, notes, earlier)
     finally:
         earlier.close()
         os.close(descriptor)
@@ -120,33 +154,36 @@ def peek_checkpoint(file: Path) -> Iterator[Checkpoint]:
         return
     try:
         try:
-            salt = _read(path, descriptor, earlier, repair=False)
+            notes = _read(path, descriptor, earlier, repair=False)
         except OSError as error:
             raise _unreadable(path, error) from error
-        yield FileCheckpoint(path, descriptor, salt or "", earlier)
+        yield FileCheckpoint(path, descriptor, notes or _Notes(""), earlier)
     finally:
         earlier.close()
         os.close(descriptor)
 
 
-def _read(path: Path, descriptor: int, earlier: DiskSet, *, repair: bool = True) -> str | None:
-    """Read salt and entries, and cut off a torn end; None if nothing whole is in the file."""
-    salt, end = None, 0
+def _read(path: Path, descriptor: int, earlier: DiskSet, *, repair: bool = True) -> _Notes | None:
+    """Read notes and entries, and cut off a torn end; None if nothing whole is in the file."""
+    salt, end, ended = None, 0, False
+    written = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
     with os.fdopen(os.dup(descriptor), "rb") as lines:
         for number, line in enumerate(iter(lambda: lines.readline(_ENTRY_BYTES_MAX), b""), 1):
             text = line.decode("ascii", "replace").rstrip("\n")
-            known = (_HEADER if number == 1 else _ENTRY).fullmatch(text)
+            known = (_HEADER if number == 1 else _LINE).fullmatch(text)
             if known is None or not line.endswith(b"\n"):
                 _refuse_unless_torn(path, line, last=not lines.peek(1))
+                ended = False
                 break
             if number == 1:
                 salt = known[1]
-            else:
+            elif text != _ENDED:
                 earlier.add(text)
+            ended = text == _ENDED
             end += len(line)
     if repair and os.fstat(descriptor).st_size > end:
         os.ftruncate(descriptor, end)
-    return salt
+    return None if salt is None else _Notes(salt, None if ended else written)
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:

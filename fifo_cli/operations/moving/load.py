@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -33,6 +34,7 @@ from fifo_cli.operations.moving.checkpoint import (
 )
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.files import DiskSet, said
+from fifo_cli.operations.moving.hand import DOUBT_SECONDS_MAX
 from fifo_cli.operations.moving.ports import Refusal, Taken
 from fifo_cli.operations.moving.queue_target import Pack, QueueTarget
 from fifo_cli.operations.moving.report import MoveOptions, MoveReport
@@ -46,17 +48,26 @@ _SHOWN_MAX: Final = 20
 class Checked:
     """A file whose lines are all good: ``total``, of which ``already`` were loaded; ``shown``, the first.
 
-    ``repeated`` of them are equal to an earlier one: they are sent as well.
+    ``repeated`` of them are equal to an earlier one: they are sent as well. ``broken_off``: when an earlier
+    run that did not come to its end noted something last.
     """
 
     total: int
     already: int
     shown: tuple[Message, ...]
     repeated: int = 0
+    broken_off: datetime | None = None
 
     @property
     def new(self) -> int:
         return self.total - self.already
+
+    def may_repeat(self, now: datetime) -> bool:
+        """Say whether new lines may have been sent by the run that broke off, so long ago that SQS forgot."""
+        long_ago = self.broken_off is not None and now - self.broken_off > timedelta(
+            seconds=DOUBT_SECONDS_MAX
+        )
+        return bool(self.new) and long_ago
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,7 @@ def check(lines: Lines) -> Checked:
             problems,
             hint="mend these lines and run it again; a line is a message as `peek -o jsonl` prints it",
         )
-    return Checked(total, already, tuple(shown), keys.repeated)
+    return Checked(total, already, tuple(shown), keys.repeated, earlier.broken_off)
 
 
 def load(
@@ -212,6 +223,8 @@ def load(
             max_rate=max_rate, total=checked.new, takes=1, throttles=lambda: messages.throttles
         )
         report = move(source, target, options, listener=listener, stopped=stopped)
+        if report.complaint is None and not (report.failed or report.unsettled):
+            checkpoint.end()
     return LoadResult(
         loaded=report.moved,
         already_loaded=source.already,

@@ -174,6 +174,31 @@ def test_a_torn_last_entry_does_not_count_and_is_cut_off(path, cut):
     assert known(path) == [True, False, True]
 
 
+def test_a_run_that_did_not_come_to_its_end_is_known_and_when_it_noted_something_last(path):
+    beside = path.parent / "f.jsonl.loaded"
+
+    def broken_off() -> float | None:
+        with peek_checkpoint(path) as checkpoint:
+            return checkpoint.broken_off.timestamp() if checkpoint.broken_off else None
+
+    assert broken_off() is None
+    note(path, ONE)
+    os.utime(beside, (1_000, 1_000))
+    assert broken_off() == 1_000
+    with open_checkpoint(path) as checkpoint:
+        assert checkpoint.broken_off is not None
+        checkpoint.add([TWO])
+        checkpoint.end()
+    assert broken_off() is None
+    assert known(path) == [True, True, False]
+    note(path, THREE)
+    assert broken_off() is not None
+    assert known(path) == [True] * 3
+    os.truncate(beside, beside.stat().st_size - 1)
+    os.utime(beside, (2_000, 2_000))
+    assert broken_off() == 2_000
+
+
 def test_a_torn_header_is_as_good_as_none(path):
     (path.parent / "f.jsonl.loaded").write_bytes(b"fifo-cli lo")
     assert known(path) == [False] * 3
