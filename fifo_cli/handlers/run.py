@@ -72,7 +72,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a run may do. ``count`` None means until the line is empty; ``max_rate`` is messages a second.
+    """How much a run may do.
+
+    ``count`` is of messages that get their turn, None means until the line is empty; ``max_rate`` is messages
+    a second.
 
     ``time_left`` tells the seconds until the run must have ended; ``needs`` what one message may take;
     ``patience`` how long in all the run may wait because the API asked it to (Retry-After).
@@ -116,6 +119,7 @@ class Run:
         self._report = Report()
         self._lock = threading.Lock()
         self._closed: set[str] = set()  # groups in which a message stayed behind
+        self._behind = 0  # messages that had no turn because of that
         self._ended = threading.Event()
         self._next_slot = 0.0  # when --max-rate allows the next message
         self._resume_at = 0.0  # when the API wants to be called again (Retry-After)
@@ -139,17 +143,17 @@ class Run:
     def _pump(self, pool: ThreadPoolExecutor) -> None:
         """Keep the lanes busy: receive while one is free, wait while none is."""
         lanes: set[Future[None]] = set()
-        count = self._limits.count
         received = 0
         try:
-            while not self._over() and (count is None or received < count):
-                if len(lanes) >= self._limits.concurrency:
+            while not self._over():
+                wanted = self._wanted(received)
+                if not (wanted or lanes):
+                    return
+                if not wanted or len(lanes) >= self._limits.concurrency:
                     lanes = self._wait(lanes)
                     continue
                 self._inbox.keep()
-                batch = self._inbox.receive(
-                    _RECEIVE_MAX if count is None else min(_RECEIVE_MAX, count - received)
-                )
+                batch = self._inbox.receive(wanted)
                 # A closed group's message comes again only if its time ran out: it is held, not tried again.
                 fresh = [message for message in batch if message.group not in self._closed]
                 if not fresh and not lanes:
@@ -164,6 +168,13 @@ class Run:
         finally:
             while lanes:
                 lanes = self._wait(lanes)
+
+    def _wanted(self, received: int) -> int:
+        """Return how many messages to receive: what waits behind a failed one takes no other's turn."""
+        if self._limits.count is None:
+            return _RECEIVE_MAX
+        with self._lock:
+            return min(_RECEIVE_MAX, max(0, self._limits.count - received + self._behind))
 
     def _wait(self, lanes: set[Future[None]]) -> set[Future[None]]:
         """Wait up to a second for a lane to end; meanwhile what is held stays hidden."""
@@ -187,6 +198,8 @@ class Run:
         for message in lane:
             if message.group in self._closed:
                 self._settle(message, "skipped", error="behind a message of its group that was not delivered")
+                with self._lock:
+                    self._behind += 1
             elif self._over():
                 self._settle(message, "skipped", error="the run ended before its turn")
             else:

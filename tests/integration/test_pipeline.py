@@ -285,6 +285,17 @@ def test_interrupted_the_message_in_hand_is_finished_and_the_rest_given_back(lin
     assert (flow.ids(), flow.main.counts().visible) == (["o00"], 2)
 
 
+@pytest.mark.parametrize("via", ["local", "lambda"])
+def test_a_stuck_group_takes_one_turn_of_a_run_and_the_others_go_on(line, via):
+    flow = line(message={"group": "grp"})
+    flow.put(*orders(14, "stuck"), *({"id": f"free{n}", "grp": f"free{n}", "total": n} for n in range(3)))
+    flow.api.answer = lambda received: Reply(503) if b'"stuck"' in received.body else None
+    ran = flow.project.local("drain", "--count", "3", "--via", via, "-o", "json")
+    assert ran.code == 1
+    assert (ran.json()["failed"], ran.json()["delivered"], ran.json()["remaining"]) == (1, 2, 15)
+    assert flow.main.counts().visible == 15
+
+
 def test_drain_says_when_a_consumer_holds_the_line(line):
     flow = line()
     flow.put(*orders(2))

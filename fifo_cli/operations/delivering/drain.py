@@ -160,8 +160,8 @@ def drain_by_function(
     announce = _announcer(listener)
     outcomes: list[Outcome] = []
     complaint: FifoError | None = None
-    while not stopped() and (options.count is None or len(outcomes) < options.count):
-        left = None if options.count is None else options.count - len(outcomes)
+    while not stopped() and (options.count is None or _turns(outcomes) < options.count):
+        left = None if options.count is None else options.count - _turns(outcomes)
         try:
             answer = _invoke(aws, project, names, replace(options, count=left))
         except FifoError as error:
@@ -191,9 +191,14 @@ def _concluded(
 ) -> DrainResult:
     remaining = _remaining(main, complaint)
     early = stopped or complaint is not None
-    reached = options.count is not None and len(outcomes) >= options.count
+    reached = options.count is not None and _turns(outcomes) >= options.count
     left = 0 if early or reached else ungiven(outcomes, remaining)
     return DrainResult(tuple(outcomes), remaining, left, complaint=complaint)
+
+
+def _turns(outcomes: Iterable[Outcome]) -> int:
+    """Count the messages that were tried."""
+    return sum(outcome.status != "skipped" for outcome in outcomes)
 
 
 def ungiven(outcomes: Iterable[Outcome], remaining: int | None) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -129,6 +129,19 @@ def test_a_transient_failure_keeps_its_group_in_place_and_lets_others_pass(bench
     ]
     assert bench.visible() == ["a1", "a2"]
     assert bench.waiting("dlq") == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_what_waits_behind_a_failed_message_takes_no_other_groups_turn(bench, concurrency):
+    bench.put(*(f"a{n}" for n in range(30)), group="a")
+    for n in range(5):
+        bench.put(f"b{n}", group=f"b{n}")
+    bench.answer = failing({"a0": 503})
+    report = bench.run(count=4, concurrency=concurrency)
+    assert bench.delivered()[0] == "a0"
+    assert sorted(bench.delivered()[1:]) == ["b0", "b1", "b2"]
+    assert Counter(statuses(report)) == {"failed": 1, "delivered": 3, "skipped": len(report.results) - 4}
+    assert bench.visible() == [*(f"a{n}" for n in range(30)), "b3", "b4"]
 
 
 @pytest.mark.parametrize("status", [302, 408, 418, 425, 429, 500, 503])
