@@ -28,7 +28,7 @@ def measure(bench: Bench) -> list[Section]:
             for service in (AS_IS, DELAYED):
                 count = messages if service == AS_IS else min(messages // 5, 1_000)
                 # One by one takes long, and takes as long for the first as for the last.
-                counts = {**dict.fromkeys(movers, count), LOOP: min(count, 500)}
+                counts = {**dict.fromkeys(movers, count), LOOP: min(count, 500), POOL: min(count, 1_000)}
                 cells += race(
                     {who: (counts[who], mover) for who, mover in movers.items()},
                     partial(

@@ -28,7 +28,7 @@ HEAD = (
 AS_IS = "as is"
 DELAYED = f"+{LATENCY * 1000:.0f} ms"
 OURS, FAST, LOOP, POOL = "ours", "ours, --same-group-batches", "boto3 loop", "boto3, 8 threads"
-_TURNS, _SHORT_SECONDS = 3, 15.0
+_TURNS, _SHORT_SECONDS = 3, 8.0
 RUNS = "each row the median of its runs, which took turns with those that it stands beside"
 _SHORT = {
     "ReceiveMessage": "receive",
