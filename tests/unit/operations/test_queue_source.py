@@ -135,6 +135,13 @@ def test_counts_that_lag_are_not_waited_for_if_all_that_was_counted_at_the_start
     assert (bench.source.given_up, bench.source.emptied, bench.heard) == (0, False, [])
 
 
+def waited_for(bench: Bench) -> str:
+    """Return what was said, once, of what is waited for."""
+    (said,) = bench.heard
+    assert isinstance(said, Waiting)
+    return said.reason
+
+
 def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Bench) -> None:
     bench.counted(visible=1, in_flight=2)
     bench.source.take(10, wait=True)
@@ -144,9 +151,7 @@ def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Be
     bench.clock.sleep(2)
     assert bench.source.exhausted()
     assert bench.source.given_up == 3
-    (said,) = bench.heard
-    assert isinstance(said, Waiting)
-    assert said.reason == (
+    assert waited_for(bench) == (
         "SQS counts 2 in flight with another consumer or a run that was killed, and 1 visible that it"
         " does not give out while those before them in their groups are held; they are waited for,"
         " 35 s at most"
@@ -159,9 +164,7 @@ def test_only_what_is_waited_for_is_said(bench: Bench) -> None:
     bench.counted(visible=720, in_flight=12)
     bench.source.take(10, wait=True)
     assert not bench.source.exhausted()
-    (said,) = bench.heard
-    assert isinstance(said, Waiting)
-    assert said.reason == (
+    assert waited_for(bench) == (
         "SQS counts 10 in flight with another consumer or a run that was killed; they are waited for,"
         " 35 s at most"
     )
