@@ -11,6 +11,8 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from .failure import ConfigurationError
+
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
@@ -20,7 +22,7 @@ _HIDDEN: Final = "***"
 _REDACTED_MIN: Final = 4
 
 
-class KeysMissingError(Exception):
+class KeysMissingError(ConfigurationError):
     """Parameters that the API needs do not exist; the text names them."""
 
 
@@ -71,7 +73,7 @@ class Keys:
             found |= {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
         missing = [name for name in wanted if name not in found]
         if missing:
-            raise KeysMissingError(f"no such SSM parameter: {', '.join(missing)}")
+            raise KeysMissingError(f"[api] keys: {', '.join(missing)}", "no such SSM parameter")
         self._values = {name: found[parameter] for name, parameter in self._parameters.items()}
         self._seen |= {value for value in found.values() if len(value) >= _REDACTED_MIN}
         self._generation += 1

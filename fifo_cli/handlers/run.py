@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .delivery import Attempt, Courier, Verdict
+from .failure import ConfigurationError, described, owner_of
 from .inbox import Held, Inbox
 from .journal import Journal, Level
 from .parking import park
@@ -337,7 +338,11 @@ class Run:
         if self._report.complaint is None:
             self._report.complaint = error
             self._journal(
-                "error", "run failed", reason=self._courier.redact(f"{type(error).__name__}: {error}")
+                "error",
+                "run failed",
+                owner=owner_of(error),
+                what=error.what if isinstance(error, ConfigurationError) else None,
+                reason=self._courier.redact(described(error)),
             )
 
     def _release(self) -> None:

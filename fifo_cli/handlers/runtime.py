@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from .failure import ConfigurationError, described, is_interruption
+
 SETTINGS_FILE: Final = Path(__file__).with_name("settings.json")
 
 
-class UserCodeError(Exception):
+class UserCodeError(ConfigurationError):
     """The user's module or function cannot be loaded."""
 
 
@@ -88,8 +90,10 @@ def load_code(reference: str | None) -> Callable[..., Any] | None:
     module_name, _, function_name = reference.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (Exception, SystemExit) as error:  # whatever the user's module does when imported
-        raise UserCodeError(f"{reference} cannot be loaded: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # whatever the user's module does when imported
+        if is_interruption(error):
+            raise
+        raise UserCodeError(reference, f"cannot be loaded: {described(error)}") from error
     if not callable(function):
-        raise UserCodeError(f"{reference} is {type(function).__name__}, not a function")
+        raise UserCodeError(reference, f"is {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]

@@ -173,7 +173,7 @@ def test_a_key_still_refused_after_it_was_read_again_is_our_fault_and_transient(
 def test_missing_parameters_are_named_and_are_nobody_elses_fault():
     ssm = FakeSsm(there="value")
     made = courier(answering(200), keys=Keys(ssm, {"a": "/there", "b": "/gone", "c": "/lost"}))  # type: ignore[arg-type]
-    with pytest.raises(KeysMissingError, match="no such SSM parameter: /gone, /lost"):
+    with pytest.raises(KeysMissingError, match="/gone, /lost: no such SSM parameter"):
         made.attempt(held())
 
 

@@ -1,0 +1,150 @@
+"""Whose failure it is: each exception has exactly one owner, and the owner decides what happens.
+
+| owner         | what happens                                                                        |
+| ------------- | ----------------------------------------------------------------------------------- |
+| api           | the message stays at the head of its group, and the group waits                      |
+| message       | the message (in the enqueuer: the record) is parked with the reason                  |
+| configuration | nothing is parked; the run ends and names the key, variable, file or setting         |
+| aws           | nothing is parked; the run ends with what was done, the next one goes on             |
+| program       | the message stays and its group waits; others go on; it is reported as a defect      |
+
+``owner_of`` is complete: what nothing else claims is the program's. (design.md, *Whose failure it is*)
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+Owner = Literal["api", "message", "configuration", "aws", "program"]
+
+
+class ConfigurationError(Exception):
+    """A key, variable, file, module or setting is unusable; ``what`` names it, and no text holds a value."""
+
+    owner: Final = "configuration"
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class MessageError(Exception):
+    """This message or record can never be delivered as it is; the text says why."""
+
+    owner: Final = "message"
+
+
+class ApiUnavailableError(Exception):
+    """The API, or what the user's code calls to reach it, did not answer; the text says why."""
+
+    owner: Final = "api"
+
+
+# By name, so that no library is imported for it: module and class of what means "no network".
+_NETWORK_ERRORS: Final = frozenset(
+    {
+        ("aiohttp", "ClientConnectionError"),
+        ("aiohttp", "ClientPayloadError"),
+        ("botocore", "ConnectionError"),
+        ("botocore", "HTTPClientError"),
+        ("http", "BadStatusLine"),
+        ("http", "IncompleteRead"),
+        ("httpcore", "NetworkError"),
+        ("httpcore", "ProtocolError"),
+        ("httpcore", "TimeoutException"),
+        ("httpx", "TransportError"),
+        ("requests", "ChunkedEncodingError"),
+        ("requests", "ConnectionError"),
+        ("requests", "Timeout"),
+        ("ssl", "SSLError"),
+        ("urllib3", "MaxRetryError"),
+        ("urllib3", "NewConnectionError"),
+        ("urllib3", "ProtocolError"),
+        ("urllib3", "ProxyError"),
+        ("urllib3", "TimeoutError"),
+    }
+)
+_NETWORK_ERRNOS: Final = frozenset(
+    {
+        errno.EADDRNOTAVAIL,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+    }
+)
+
+
+def owner_of(error: BaseException) -> Owner:
+    """Say whose failure an exception is; what nothing claims is the program's."""
+    match error:
+        case ConfigurationError() | MessageError() | ApiUnavailableError():
+            return error.owner
+        case ClientError() | BotoCoreError():
+            return "aws"
+        case _:
+            return "program"
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether ``error`` is Ctrl-C or its like: these are raised in the main thread only."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def user_code_failure(name: str, error: BaseException, *, calls_network: bool) -> Exception:
+    """Return what an exception of the user's code means; raise the result ``from`` it.
+
+    With ``calls_network``, an error of the network is the API's: the code asks a token endpoint, say.
+    Anything else is the message's, and so is all of it without.
+    """
+    text = f"{name} raised {described(error)}"
+    if calls_network and is_network_error(error):
+        return ApiUnavailableError(text)
+    return MessageError(text)
+
+
+def described(error: BaseException) -> str:
+    """Return type and text of an exception on one line, even if its own ``__str__`` raises."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException as broken:  # noqa: BLE001 - the user's class may do anything
+        text = f"(its text cannot be had: {type(broken).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_network_error(error: BaseException) -> bool:
+    """Whether an exception, or what caused it, says that something on the network did not answer."""
+    return any(_is_network_error(link) for link in _chain(error, set()))
+
+
+def _is_network_error(error: BaseException) -> bool:
+    if isinstance(error, ConnectionError | TimeoutError | socket.gaierror | socket.herror):
+        return True
+    if isinstance(error, OSError) and error.errno in _NETWORK_ERRNOS:
+        return True
+    return any(
+        (kind.__module__.partition(".")[0], kind.__name__) in _NETWORK_ERRORS for kind in type(error).__mro__
+    )
+
+
+def _chain(error: BaseException, seen: set[int]) -> Iterator[BaseException]:
+    """Yield an exception and what a traceback would show with it: causes, contexts, members of a group."""
+    if id(error) in seen:
+        return
+    seen.add(id(error))
+    yield error
+    linked = [error.__cause__, None if error.__suppress_context__ else error.__context__]
+    # urllib wraps the socket's error without chaining it.
+    linked.append(getattr(error, "reason", None) if isinstance(error, OSError) else None)
+    linked += error.exceptions if isinstance(error, BaseExceptionGroup) else []
+    for link in linked:
+        if isinstance(link, BaseException):
+            yield from _chain(link, seen)
