@@ -1,0 +1,327 @@
+"""The user's code, held to its message: whatever it does, raising, hanging or ending the process.
+
+Before a message (or record) is handed to the user's code, a note of it is written to disk; it is removed
+when the code returns or raises. A note that is found when the same message comes again says that the
+process ended meanwhile: by ``os._exit``, for lack of memory, at Lambda's time limit. Such a message is
+then tried with no other beside it. If the process ends a second time, it was this message.
+
+A time limit ends code that does not return. Code that calls no network is to blame for that itself. For
+code that does, a message is to blame only if it reaches the limit twice and no other does in between:
+several in a row are an outage, such as a token endpoint that hangs.
+
+Where the notes lie: a function's in /tmp, which Lambda keeps when it starts the runtime again in the same
+execution environment after a crash or a timeout (Lambda Developer Guide, "Understanding the Lambda
+execution environment lifecycle", failures during the invoke phase). A new environment knows nothing of
+them: then the count begins again, and the message is parked a few invocations later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from .call_thread import CallThread, TimeUpError
+from .failure import ApiUnavailableError, ConfigurationError, MessageError, user_code_failure
+
+T = TypeVar("T")
+
+# A message is no longer in any queue then (SQS's longest retention is 14 days).
+_NOTE_AGE_MAX: Final = 15 * 86_400
+# A note is tiny; whatever is longer is not ours.
+_NOTE_BYTES_MAX: Final = 4_096
+# An end of the process may have had another reason, such as kill -9; two are enough.
+_ENDS_MAX: Final = 2
+_OVER_LIMIT_MAX: Final = 2
+_MEMORY_HEADROOM: Final = 1 << 30
+_THREAD_STACK: Final = 8 << 20
+_OURS: Final = (ConfigurationError, MessageError, ApiUnavailableError)
+
+
+@dataclass(slots=True)
+class Note:
+    """What is known of a message that did not end well.
+
+    ``ends`` counts the ends of the process while it was handled, ``ends_alone`` those with no other beside
+    it, ``over_limit`` the times that the code did not return for it alone. ``waited``: the last time it
+    did not return, be it in an outage.
+    """
+
+    running: bool = False
+    alone: bool = False
+    ends: int = 0
+    ends_alone: int = 0
+    over_limit: int = 0
+    waited: bool = False
+
+
+_RUNNING: Final = Note(running=True)
+_FIRST: Final = json.dumps(asdict(_RUNNING)).encode()
+
+
+class Notes:
+    """The notes on disk, a file each, readable by their owner only.
+
+    A folder that cannot be used, or a full disk, costs only the knowledge of what ended the process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._usable = _private_folder(folder)
+
+    def read(self, subject: str) -> Note | None:
+        if not self._usable:
+            return None
+        return _read(self._path(subject))
+
+    def write(self, subject: str, note: Note) -> None:
+        if self._usable:
+            with contextlib.suppress(OSError):
+                _write(self._path(subject), note)
+
+    def remove(self, subject: str) -> None:
+        if self._usable:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path(subject))
+
+    def over_limit(self) -> set[str]:
+        """Return the keys of the messages that reached the limit, and remove what is too old to matter."""
+        found: set[str] = set()
+        if not self._usable:
+            return found
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > _NOTE_AGE_MAX:
+                    os.unlink(entry.path)
+                elif (note := _read(entry.path)) and note.waited:
+                    found.add(entry.name)
+        return found
+
+    def _path(self, subject: str) -> str:
+        return f"{self._folder}/{key_of(subject)}"
+
+
+def key_of(subject: str) -> str:
+    """Return the name of a message's note."""
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _private_folder(folder: Path) -> bool:
+    """Make the folder, or check that it is this user's alone: others write into /tmp, too."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+def _read(path: str) -> Note | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return Note(**json.loads(os.read(handle, _NOTE_BYTES_MAX)))
+        finally:
+            os.close(handle)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):
+        # Cut off by a full disk or by the end of the process: that it is there says enough.
+        return Note(running=True)
+
+
+def _write(path: str, note: Note) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o600)
+    try:
+        os.write(handle, _FIRST if note == _RUNNING else json.dumps(asdict(note)).encode())
+    finally:
+        os.close(handle)
+
+
+def function_notes(*identity: str) -> Path:
+    """Return the folder for a function's notes, apart from every other function's and version's.
+
+    On AWS /tmp is the environment's own; the embedded stack's functions share this machine's.
+    """
+    text = "\n".join([*identity, os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")])
+    return Path(f"/tmp/fifo-cli-{os.getuid()}-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
+
+
+class _Turns:
+    """Many may run at a time, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._alone = False
+
+    @contextmanager
+    def taken(self, *, alone: bool) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            if alone:
+                self._alone = True
+                self._changed.wait_for(lambda: self._running == 0)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._alone = self._alone and not alone
+                self._changed.notify_all()
+
+
+class CodeGuard:
+    """Runs one function of the user's, for many messages and from many threads.
+
+    ``calls_network``: an error of the network that the code raises is the API's failure. ``stopped``: a
+    process that is asked to stop may end at any moment, and that is no message's fault.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        notes: Notes,
+        *,
+        limit: float,
+        calls_network: bool,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.name = name
+        self.limit = limit
+        self._notes = notes
+        self._calls_network = calls_network
+        self._stopped = stopped
+        self._turns = _Turns()
+        self._threads: dict[int, CallThread] = {}
+        self._lock = threading.Lock()
+        # The messages that reached the limit since the code last returned; of a group, that is its first.
+        self._in_a_row = notes.over_limit() if calls_network else set()
+
+    def run(self, subject: str, work: Callable[[], T], *, seconds: float = float("inf")) -> T:
+        """Do ``work``, which calls the user's code for the message or record ``subject``.
+
+        Raises MessageError or ApiUnavailableError if it fails, and lets our own exceptions pass. ``seconds``
+        is what is left of the run: what takes longer than that, but not than the limit, waits.
+        """
+        note = self._judged(subject)
+        with self._turns.taken(alone=note.alone):
+            note.running = True
+            self._notes.write(subject, note)
+            try:
+                result, error = self._timed(subject, note, work, min(self.limit, seconds))
+            except TimeUpError:
+                raise self._over_limit(subject, note, full=seconds >= self.limit) from None
+            except BaseException:  # Ctrl-C: no fault of the message's
+                self._notes.remove(subject)
+                raise
+        self._notes.remove(subject)
+        if error is None:
+            self._in_a_row.clear()
+            return result  # type: ignore[return-value]
+        if isinstance(error, _OURS):
+            raise error
+        failure = user_code_failure(self.name, error, calls_network=self._calls_network)
+        if isinstance(failure, MessageError):
+            self._in_a_row.clear()
+        raise failure from error
+
+    def close(self) -> None:
+        for thread in self._threads.values():
+            thread.close()
+
+    def _judged(self, subject: str) -> Note:
+        """Return the note for this try; raises MessageError if what is known of the message is enough."""
+        note = self._notes.read(subject)
+        if note is None:
+            return Note()
+        if note.running:
+            note.ends += 1
+            note.ends_alone += note.alone
+        note.running, note.alone = False, note.ends > 0
+        if note.ends >= _ENDS_MAX and note.ends_alone:
+            self._notes.write(subject, note)
+            raise MessageError(
+                f"the process ended {note.ends} times while {self.name} handled this one: "
+                "the code exits, crashes, or takes more memory than there is"
+            )
+        if note.over_limit and not self._calls_network:
+            raise MessageError(self._too_long())
+        return note
+
+    def _timed(
+        self, subject: str, note: Note, work: Callable[[], T], seconds: float
+    ) -> tuple[T | None, BaseException | None]:
+        """Return what ``work`` returns, or what it raises; a KeyboardInterrupt of its own is no Ctrl-C."""
+
+        def look() -> None:
+            if note.running and self._stopped():
+                note.running = False
+                self._notes.write(subject, note)
+
+        thread = self._threads.setdefault(threading.get_ident(), CallThread())
+        return thread.call(lambda: _outcome(work), seconds, stop=True, on_look=look)
+
+    def _over_limit(self, subject: str, note: Note, *, full: bool) -> Exception:
+        """Say what it means that the code did not return in time; ``full``: it had all of the limit."""
+        note.running, note.waited = False, True
+        with self._lock:
+            self._in_a_row.add(key_of(subject))
+            several = self._calls_network and len(self._in_a_row) > 1
+        note.over_limit += full and not several
+        self._notes.write(subject, note)
+        if note.over_limit >= (_OVER_LIMIT_MAX if self._calls_network else 1):
+            return MessageError(self._too_long())
+        if not full:
+            return ApiUnavailableError(f"{self.name} did not return before the run's time was over")
+        others = "; nor did it for the one before, so this is taken for an outage" if several else ""
+        return ApiUnavailableError(self._too_long() + others)
+
+    def _too_long(self) -> str:
+        return f"{self.name} did not return within {self.limit:g} s"
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return work(), None
+    except BaseException as error:  # noqa: BLE001 - its owner is found in the thread that waits
+        # What the code took is free again, however long the error is kept.
+        traceback.clear_frames(error.__traceback__)
+        return None, error
+
+
+@contextmanager
+def memory_bounded(mebibytes: int, *, threads: int) -> Iterator[None]:
+    """Let code that takes memory without end fail by MemoryError, where nothing else would stop it.
+
+    On AWS the function's own limit is lower and ends the process; on an operator's machine, or on the
+    embedded stack, there is none. The bound is far above what a function of ``mebibytes`` could ever use.
+    """
+    try:
+        import resource  # noqa: PLC0415 - not on every system
+
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+        before = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = used + max(_MEMORY_HEADROOM, 2 * mebibytes << 20) + threads * _THREAD_STACK
+        if before[0] == resource.RLIM_INFINITY or before[0] > wanted:
+            resource.setrlimit(resource.RLIMIT_DATA, (wanted, before[1]))
+    except (ImportError, OSError, ValueError, StopIteration, IndexError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)

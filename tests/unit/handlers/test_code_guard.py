@@ -1,0 +1,301 @@
+"""The user's code is held to its message: it may raise, hang, exit or take all memory there is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from fifo_cli.handlers.call_thread import CallThread, TimeUpError
+from fifo_cli.handlers.code_guard import CodeGuard, Notes, function_notes, memory_bounded
+from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError, MessageError
+
+LIMIT: Final = 0.05
+
+
+def guard(folder: Path, *, calls_network: bool = True, **options: Any) -> CodeGuard:
+    return CodeGuard("mine:code", Notes(folder), limit=LIMIT, calls_network=calls_network, **options)
+
+
+def loop() -> None:
+    while True:
+        pass
+
+
+def test_what_the_code_returns_is_returned_and_no_note_stays(tmp_path):
+    assert guard(tmp_path).run("m1", lambda: 7) == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_is_there_while_the_code_runs_and_only_its_owner_may_read_it(tmp_path):
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.extend(stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "notes").iterdir())
+
+    guard(tmp_path / "notes").run("m1", look)
+    assert seen == [0o600]
+    assert stat.S_IMODE((tmp_path / "notes").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("error", "owner"),
+    [
+        (ValueError("no"), MessageError),
+        (SystemExit(3), MessageError),
+        (GeneratorExit(), MessageError),
+        (KeyboardInterrupt(), MessageError),
+        (asyncio.CancelledError(), MessageError),
+        (MemoryError(), MessageError),
+        (ClientError({"Error": {"Code": "Denied"}}, "GetItem"), MessageError),
+        (type("Own", (BaseException,), {})(), MessageError),
+        (httpx.ConnectError("refused"), ApiUnavailableError),
+        (ConnectionResetError(), ApiUnavailableError),
+        (TimeoutError(), ApiUnavailableError),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_whatever_the_code_raises_has_an_owner(tmp_path, error, owner):
+    def fail() -> None:
+        raise error
+
+    made = guard(tmp_path)
+    with pytest.raises(owner, match=f"mine:code raised {type(error).__name__}"):
+        made.run("m1", fail)
+    assert made.run("m2", lambda: 1) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_own_exceptions_pass(tmp_path):
+    def fail() -> None:
+        raise ConfigurationError("key a", "unusable")
+
+    with pytest.raises(ConfigurationError):
+        guard(tmp_path).run("m1", fail)
+
+
+def test_a_loop_in_code_without_network_is_its_records_fault_and_stays_so(tmp_path):
+    made = guard(tmp_path, calls_network=False)
+    with pytest.raises(MessageError, match=r"mine:code did not return within 0\.05 s"):
+        made.run("e1", loop)
+    assert made.run("e2", lambda: 2) == 2
+    # A process that starts again does not run it again.
+    with pytest.raises(MessageError, match="did not return"):
+        guard(tmp_path, calls_network=False).run("e1", lambda: 1)
+
+
+def test_a_loop_of_one_message_parks_it_the_second_time(tmp_path):
+    made = guard(tmp_path)
+    with pytest.raises(ApiUnavailableError, match="did not return within"):
+        made.run("m1", loop)
+    assert made.run("m2", lambda: 2) == 2
+    with pytest.raises(MessageError, match="did not return within"):
+        guard(tmp_path).run("m1", loop)
+
+
+def test_several_groups_in_a_row_over_the_limit_are_an_outage_however_often(tmp_path):
+    for _ in range(5):
+        made = guard(tmp_path)
+        for number in range(3):
+            with pytest.raises(ApiUnavailableError):
+                made.run(f"m{number}", loop)
+    for number in range(3):
+        assert made.run(f"m{number}", lambda: 1) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_one_group_at_most_one_message_is_taken_for_the_cause_of_an_outage(tmp_path):
+    made = guard(tmp_path)
+    parked = []
+    for number in range(5):
+        for _ in range(3):
+            try:
+                made.run(f"m{number}", loop)
+            except MessageError:
+                parked.append(number)
+                break
+            except ApiUnavailableError:
+                continue
+    assert len(parked) == 1
+
+
+def test_what_is_left_of_the_run_limits_the_code_too_and_blames_nobody(tmp_path):
+    made = guard(tmp_path)
+    for _ in range(3):
+        with pytest.raises(ApiUnavailableError, match="before the run's time was over"):
+            made.run("m1", loop, seconds=0.01)
+
+
+def test_a_stopped_thread_ends_and_one_that_cannot_be_stopped_is_left_alone():
+    thread, ended = CallThread(), threading.Event()
+
+    def end() -> None:
+        try:
+            loop()
+        finally:
+            ended.set()
+
+    with pytest.raises(TimeUpError):
+        thread.call(end, LIMIT, stop=True)
+    assert ended.wait(5)
+    gate = threading.Event()
+    with pytest.raises(TimeUpError):
+        thread.call(gate.wait, LIMIT, stop=True)
+    assert thread.call(lambda: 3, 5) == 3
+    gate.set()
+    thread.close()
+
+
+DYING: Final = """
+import os, signal, sys
+from pathlib import Path
+from fifo_cli.handlers.code_guard import CodeGuard, Notes
+from fifo_cli.handlers.failure import MessageError
+import threading
+made = CodeGuard("mine:code", Notes(Path(sys.argv[1])), limit=30, calls_network=True)
+def handle(name):
+    try:
+        made.run(name, {code})
+    except MessageError as error:
+        os.write(1, f"parked {{name}} {{error}}\\n".encode())
+    else:
+        os.write(1, f"delivered {{name}}\\n".encode())
+{run}
+"""
+DEATHS: Final = {
+    "exit": "lambda: name == 'bad' and os._exit(3)",
+    "killed": "lambda: name == 'bad' and os.kill(os.getpid(), signal.SIGKILL)",
+    "segfault": "lambda: name == 'bad' and __import__('ctypes').string_at(0)",
+    "abort": "lambda: name == 'bad' and os.abort()",
+}
+ONE_BY_ONE: Final = "for name in sys.argv[2:]: handle(name)"
+AT_ONCE: Final = """
+gate = threading.Barrier(len(sys.argv[2:]))
+def start(name):
+    gate.wait()
+    handle(name)
+threads = [threading.Thread(target=start, args=(name,)) for name in sys.argv[2:]]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def died(folder: Path, code: str, run: str, names: list[str]) -> list[str]:
+    words = [sys.executable, "-c", DYING.format(code=code, run=run), str(folder), *names]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
+
+
+@pytest.mark.parametrize("run", [ONE_BY_ONE, AT_ONCE], ids=["one by one", "at once"])
+@pytest.mark.parametrize("kind", DEATHS)
+def test_code_that_ends_the_process_parks_its_message_and_no_other(tmp_path, kind, run):
+    waiting = ["a", "b", "bad", "c", "d"]
+    fates: dict[str, str] = {}
+    for _ in range(5):
+        for line in died(tmp_path, DEATHS[kind], run, waiting):
+            fate, name, *reason = line.split(" ", 2)
+            fates[name] = fate
+            if fate == "parked":
+                assert "the process ended 2 times while mine:code handled this one" in reason[0]
+        waiting = [name for name in waiting if name not in fates]
+    assert fates == {"a": "delivered", "b": "delivered", "bad": "parked", "c": "delivered", "d": "delivered"}
+
+
+def test_a_process_that_was_asked_to_stop_blames_no_message(tmp_path):
+    asked = threading.Event()
+    made = CodeGuard("mine:code", Notes(tmp_path), limit=5, calls_network=True, stopped=asked.is_set)
+    seen: list[bool] = []
+
+    def slow() -> None:
+        asked.set()
+        until = time.monotonic() + 3
+        while time.monotonic() < until and not seen:
+            (path,) = tmp_path.iterdir()
+            text = path.read_text()
+            if text and not json.loads(text)["running"]:
+                seen.append(True)
+
+    made.run("m1", slow)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"x": 1}', b"\xff", b"null"])
+def test_a_note_that_cannot_be_read_does_no_harm(tmp_path, content):
+    made = guard(tmp_path)
+    made.run("m1", lambda: [path.write_bytes(content) for path in tmp_path.iterdir()])
+    (tmp_path / "x").write_bytes(content)
+    assert guard(tmp_path).run("m1", lambda: 1) == 1
+
+
+def writable(folder: Path, mode: int) -> None:
+    folder.mkdir()
+    folder.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: folder.write_text("a file"),
+        lambda folder: folder.symlink_to(folder.parent),
+        lambda folder: writable(folder, 0o777),
+        lambda folder: writable(folder, 0o720),
+    ],
+    ids=["a file", "a link", "writable by all", "writable by its group"],
+)
+def test_a_folder_that_others_may_write_is_not_used(tmp_path, make):
+    folder = tmp_path / "notes"
+    make(folder)
+    seen: list[Path] = []
+    guard(folder).run("m1", lambda: seen.extend(folder.glob("*")))
+    assert [path for path in seen if path != folder / "notes"] == []
+
+
+def test_functions_and_versions_have_their_own_notes(monkeypatch):
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "1")
+    first = function_notes("worker", "http://127.0.0.1:1/q")
+    assert first == function_notes("worker", "http://127.0.0.1:1/q")
+    assert first != function_notes("worker", "http://127.0.0.1:2/q")
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "2")
+    assert first != function_notes("worker", "http://127.0.0.1:1/q")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the bound needs Linux")
+def test_memory_without_end_fails_where_the_machine_has_more(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from fifo_cli.handlers.code_guard import CodeGuard, Notes, memory_bounded
+from fifo_cli.handlers.failure import MessageError
+made = CodeGuard("mine:code", Notes(Path(sys.argv[1])), limit=60, calls_network=True)
+def take():
+    kept = []
+    while True:
+        kept.append(bytearray(50_000_000))
+with memory_bounded(256, threads=4):
+    try:
+        made.run("bad", take)
+    except MessageError as error:
+        print(error)
+    print(made.run("good", lambda: len(bytearray(200_000_000))))
+"""
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["mine:code raised MemoryError", "200000000"], done.stderr
+
+
+def test_the_bound_on_memory_ends_with_its_block():
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with memory_bounded(128, threads=1):
+        pass
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
