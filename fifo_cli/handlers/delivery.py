@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import email.utils
+import ipaddress
+import json
 import re
 import threading
-import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx
 
 from . import exact_json
+from .api_client import Answer, ApiClient
+from .code_guard import CodeGuard
+from .failure import ApiUnavailableError, ConfigurationError, MessageError, Owner, described
 from .inbox import Held
-from .keys import Keys
+from .keys import Keys, header_fault
 from .runtime import Api
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIALS: Final = frozenset({401, 403})
 _SNIPPET_MAX: Final = 300
-# Enough of an answer to keep the connection usable; a longer one is cut off with its connection.
-_ANSWER_BYTES_MAX: Final = 65_536
+_PORTS: Final = 65_536
+_HOST_MAX: Final = 253  # RFC 1035, 2.3.4
+_LABEL_MAX: Final = 63
+# What h11 sends: a token as name, and no NUL, line break or outer white space in a value.
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(rb"(?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?")
 
 RequestCode = Callable[[Any, dict[str, Any], dict[str, str]], httpx.Request]
 
@@ -39,25 +44,17 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The outcome of one attempt at all APIs; ``retry_after`` is in seconds, ``api`` the one that decided."""
+    """The outcome of one attempt at all APIs; ``retry_after`` is in seconds, ``api`` the one that decided.
+
+    ``owner`` is whose failure it is, None for a success.
+    """
 
     verdict: Verdict
     http_status: int | None = None
     error: str | None = None
     retry_after: float | None = None
     api: Api | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    text: str
-    retry_after: float | None
-    complete: bool
-
-
-class _PermanentError(Exception):
-    """The message itself cannot be made into a request."""
+    owner: Owner | None = None
 
 
 class Courier:
@@ -69,187 +66,242 @@ class Courier:
         keys: Keys,
         *,
         code: RequestCode | None = None,
-        code_name: str = "",
+        guard: CodeGuard | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        assert (code is None) == (guard is None), "code of the user's is run by its guard"
         self._apis = apis
         self._keys = keys
         self._code = code
-        self._code_name = code_name
+        self._guard = guard
         self._transport = transport
         # A client a thread: when one call's time is up its connections are closed, and no other's.
-        self._clients: dict[int, httpx.Client] = {}
+        self._clients: dict[int, ApiClient] = {}
+        self._headers: dict[tuple[int, int], dict[str, str]] = {}
+
+    @property
+    def code_limit(self) -> float:
+        """How long the user's code may take for one message, in seconds; 0 if there is none."""
+        return self._guard.limit if self._guard else 0.0
 
     def close(self) -> None:
         """Close every connection."""
         for client in self._clients.values():
             client.close()
+        if self._guard is not None:
+            self._guard.close()
 
     def redact(self, text: str) -> str:
         """Blot the keys' values out of a text."""
         return self._keys.redact(text)
 
-    def attempt(self, message: Held) -> Attempt:
+    def attempt(self, message: Held, *, seconds: float = float("inf")) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.
 
-        Raises what reading the keys raises: their lack is no fault of the message's.
+        ``seconds`` is what the user's code may take at most. Raises what is neither the message's failure
+        nor the API's: ConfigurationError, AWS's errors, and any defect.
         """
         outcome = Attempt(Verdict.SUCCESS)
         for api in self._apis:
-            outcome = self._attempt_one(api, message)
+            outcome = self._attempt_one(api, message, seconds)
             if outcome.verdict is not Verdict.SUCCESS:
                 return outcome
         return outcome
 
-    def _attempt_one(self, api: Api, message: Held) -> Attempt:
+    def _attempt_one(self, api: Api, message: Held, seconds: float) -> Attempt:
         """Call one API; on 401 and 403 once more with the keys read again, as they may have been rotated."""
-        generation, values = self._keys.current()
         try:
-            answer = self._call(api, self._request(api, message, values))
+            generation, _ = self._keys.current()
+            answer = self._call(api, message, seconds)
             if answer.status in _CREDENTIALS and not _matches(answer.status, api.success) and self._keys:
                 self._keys.renew(generation)
-                answer = self._call(api, self._request(api, message, self._keys.current()[1]))
-        except _PermanentError as error:
-            return Attempt(Verdict.PERMANENT, None, self.redact(str(error)), api=api)
-        except httpx.HTTPError as error:
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            return Attempt(Verdict.TRANSIENT, None, self.redact(reason), api=api)
+                answer = self._call(api, message, seconds)
+        except MessageError as error:
+            return Attempt(Verdict.PERMANENT, None, self.redact(str(error)), api=api, owner="message")
+        except ApiUnavailableError as error:
+            return Attempt(Verdict.TRANSIENT, None, self.redact(str(error)), api=api, owner="api")
         verdict = classify(answer.status, api)
-        if verdict is Verdict.SUCCESS and not answer.complete:
-            return Attempt(Verdict.TRANSIENT, answer.status, "the answer broke off", api=api)
-        said = (
-            None
-            if verdict is Verdict.SUCCESS
-            else f"HTTP {answer.status}: {self._snippet(answer.text)}".rstrip(": ")
-        )
-        return Attempt(verdict, answer.status, said, answer.retry_after, api)
+        if verdict is Verdict.SUCCESS:
+            return Attempt(verdict, answer.status, None, answer.retry_after, api)
+        owner: Owner = "message" if verdict is Verdict.PERMANENT else "api"
+        return Attempt(verdict, answer.status, self._said(answer), answer.retry_after, api, owner)
 
-    def _snippet(self, text: str) -> str:
-        """Return the beginning of an answer on one line, the keys blotted out before anything is cut off."""
-        line = " ".join(self.redact(text).split())
-        return self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
+    def _said(self, answer: Answer) -> str:
+        """Return status and beginning of an answer on one line; keys are blotted out before it is cut off.
 
-    def _request(self, api: Api, message: Held, keys: Mapping[str, str]) -> httpx.Request:
+        Of an answer that broke off nothing is quoted: a part of a key could be its end.
+        """
+        if answer.text is None:
+            return f"HTTP {answer.status}; the answer broke off"
+        line = " ".join(self.redact(answer.text).split())
+        text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
+        return f"HTTP {answer.status}: {text}".rstrip(": ")
+
+    def _call(self, api: Api, message: Held, seconds: float) -> Answer:
+        """Make the request and send it; whatever httpx then raises has an owner."""
+        generation, keys = self._keys.current()
+        if self._guard is None:
+            request = self._own_request(api, message, generation, keys)
+        else:
+            request = self._user_request(api, message, keys, seconds)
         try:
-            body = exact_json.loads(message.body)
-        except (ValueError, RecursionError) as error:
-            raise _PermanentError(f"the body is not JSON: {error}") from None
-        request = (
-            self._own_request(api, message, keys)
-            if self._code is None
-            else self._user_request(body, message, keys)
-        )
-        if "idempotency-key" not in request.headers:
-            request.headers["Idempotency-Key"] = _header_text(
-                message.attribute("event_id") or message.message_id
-            )
-        # httpx applies a client's timeout only to requests that the client built itself.
-        request.extensions = {**request.extensions, "timeout": httpx.Timeout(api.timeout).as_dict()}
-        return request
+            return self._client().send(request, timeout=api.timeout)
+        except Exception as error:
+            if self._guard is not None and type(error).__name__ == "LocalProtocolError":  # httpx's, and h11's
+                # It could not be sent as it is, such as a body of another length than its header says.
+                text = f"{self._guard.name} made a request that cannot be sent: {described(error)}"
+                raise MessageError(text) from error
+            if isinstance(error, httpx.TransportError):
+                raise ApiUnavailableError(described(error)) from error
+            raise
 
-    def _own_request(self, api: Api, message: Held, keys: Mapping[str, str]) -> httpx.Request:
+    def _client(self) -> ApiClient:
+        thread = threading.get_ident()
+        if thread not in self._clients:
+            self._clients[thread] = ApiClient(self._transport)
+        return self._clients[thread]
+
+    def _own_request(
+        self, api: Api, message: Held, generation: int, keys: Mapping[str, str]
+    ) -> httpx.Request:
+        body = _checked_body(message)
+        cached = (generation, id(api))
+        if cached not in self._headers:
+            if fault := url_fault(api.url):
+                raise ConfigurationError(f"[api] url {api.url}", fault)
+            self._headers[cached] = self._own_headers(api, keys)
+        # The body goes out as it came, so that no number or key order changes on the way.
+        request = httpx.Request(api.method, api.url, headers=self._headers[cached], content=body)
+        return _addressed(request, api, message)
+
+    def _own_headers(self, api: Api, keys: Mapping[str, str]) -> dict[str, str]:
+        """Put the keys into the headers; raises ConfigurationError for one that no header can hold."""
         headers = {"Content-Type": "application/json"}
         for name, template in api.headers.items():
-            headers = {kept: value for kept, value in headers.items() if kept.lower() != name.lower()}
-            headers[name] = _PLACEHOLDER.sub(lambda match: keys.get(match[1], match[0]), template)
-        try:
-            # The body goes out as it came, so that no number or key order changes on the way.
-            return httpx.Request(api.method, api.url, headers=headers, content=message.body.encode())
-        except (ValueError, TypeError, httpx.InvalidURL) as error:
-            raise _PermanentError(f"the request cannot be built: {type(error).__name__}: {error}") from None
+            for key in _PLACEHOLDER.findall(template):
+                if key in keys and (fault := header_fault(keys[key])):
+                    raise ConfigurationError(self._keys.label(key), fault)
+            value = _PLACEHOLDER.sub(lambda match: keys.get(match[1], match[0]), template)
+            if not (value.isascii() and _HEADER_VALUE.fullmatch(value.encode())):
+                raise ConfigurationError(f"[api] headers: {name}", "not a legal value of an HTTP header")
+            headers = {kept: text for kept, text in headers.items() if kept.lower() != name.lower()}
+            headers[name] = value
+        return headers
 
-    def _user_request(self, body: Any, message: Held, keys: Mapping[str, str]) -> httpx.Request:
-        assert self._code is not None
+    def _user_request(
+        self, api: Api, message: Held, keys: Mapping[str, str], seconds: float
+    ) -> httpx.Request:
+        guard, code = self._guard, self._code
+        assert guard is not None
+        assert code is not None
+        try:
+            body = exact_json.loads(message.body)
+        except Exception as error:  # whatever cannot be read is this message's
+            raise MessageError(f"the body is not JSON that can be read: {described(error)}") from error
         attributes = {
             name: value.get("StringValue", value.get("BinaryValue"))
             for name, value in message.attributes.items()
         }
-        try:
-            request = self._code(body, attributes, dict(keys))
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # the user's code: whatever it raises is the message's reason
-            raise _PermanentError(f"{self._code_name} raised {type(error).__name__}: {error}") from error
+
+        def make() -> httpx.Request:
+            try:
+                request = code(body, attributes, dict(keys))
+            except UnicodeEncodeError as error:  # httpx takes no such header
+                self._blame_a_key(str(error.object), keys)
+                raise
+            return _addressed(self._sendable(request, api, keys), api, message)
+
+        return guard.run(message.message_id, make, seconds=seconds)
+
+    def _sendable(self, request: object, api: Api, keys: Mapping[str, str]) -> httpx.Request:
+        """Check what the user's code made, and read its body: all of it is code of the user's."""
+        assert self._guard is not None
+        name = self._guard.name
         if not isinstance(request, httpx.Request):
-            raise _PermanentError(
-                f"{self._code_name} returned {type(request).__name__}, not an httpx.Request"
+            raise MessageError(f"{name} returned {type(request).__name__}, not an httpx.Request")
+        if not isinstance(request.stream, httpx.SyncByteStream):
+            raise MessageError(f"{name} returned a request with an asynchronous body")
+        request.read()
+        url = request.url
+        if fault := url_fault(url):
+            raise MessageError(f"{name} returned a request for {str(url)[:_SNIPPET_MAX]!r}, {fault}")
+        if url.userinfo and "Authorization" in request.headers:
+            raise MessageError(
+                f"{name} returned a request with both a user name in its URL and an Authorization header"
             )
+        for header, value in request.headers.raw:
+            if not (_TOKEN.fullmatch(header) and _HEADER_VALUE.fullmatch(value)):
+                self._blame_a_key(value.decode("utf-8", "replace"), keys)
+                raise MessageError(
+                    f"{name} made the header {header.decode('ascii', 'replace')!r},"
+                    " whose name or value HTTP does not allow (a line break, say)"
+                )
+        if url.scheme == "http" and not (api.insecure or is_this_machine(url.host)):
+            texts = [str(url), *(value.decode("utf-8", "replace") for _, value in request.headers.raw)]
+            if any(value and value in text for value in keys.values() for text in texts):
+                raise ConfigurationError(
+                    "[handlers] request",
+                    "it sends a key to an http:// URL; use https://, or [api] insecure = true",
+                )
         return request
 
-    def _call(self, api: Api, request: httpx.Request) -> _Answer:
-        """Send a request and read its answer within ``api.timeout`` seconds in all.
-
-        httpx's timeouts are for each read; an API that trickles its answer would never exceed them. So
-        the call runs in a thread of its own that is abandoned when the time is up: its connections are
-        closed, and it ends at its next read.
-        """
-        client, box = self._client(), _Box()
-        thread = threading.Thread(target=box.fill, args=(lambda: _exchange(client, request),), daemon=True)
-        thread.start()
-        thread.join(api.timeout)
-        if thread.is_alive():
-            del self._clients[threading.get_ident()]
-            client.close()
-            raise httpx.ReadTimeout(f"no complete answer within {api.timeout:g} s")
-        return box.result()
-
-    def _client(self) -> httpx.Client:
-        thread = threading.get_ident()
-        if thread not in self._clients:
-            self._clients[thread] = httpx.Client(transport=self._transport, follow_redirects=False)
-        return self._clients[thread]
+    def _blame_a_key(self, text: str, keys: Mapping[str, str]) -> None:
+        """Raise ConfigurationError if a header is illegal because of a key that it holds."""
+        for name, value in keys.items():
+            if value and value in text and (fault := header_fault(value)):
+                raise ConfigurationError(self._keys.label(name), fault)
 
 
-class _Box:
-    """Carries a result or an exception out of a thread."""
-
-    def __init__(self) -> None:
-        self._answer: _Answer | None = None
-        self._error: BaseException | None = None
-
-    def fill(self, work: Callable[[], _Answer]) -> None:
-        try:
-            self._answer = work()
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            self._error = error
-
-    def result(self) -> _Answer:
-        if self._error is not None:
-            if isinstance(self._error, httpx.HTTPError | _PermanentError):
-                raise self._error
-            # A closed client, a header that h11 refuses, an odd URL: no answer, so nothing is known.
-            raise httpx.RequestError(f"{type(self._error).__name__}: {self._error}") from self._error
-        assert self._answer is not None
-        return self._answer
+def _addressed(request: httpx.Request, api: Api, message: Held) -> httpx.Request:
+    """Add what every request has: the key that makes a second delivery harmless, and the time limit."""
+    if "idempotency-key" not in request.headers:
+        request.headers["Idempotency-Key"] = _header_text(message.attribute("event_id") or message.message_id)
+    # httpx applies a client's timeout only to requests that the client built itself.
+    request.extensions = {**request.extensions, "timeout": httpx.Timeout(api.timeout).as_dict()}
+    return request
 
 
-def _exchange(client: httpx.Client, request: httpx.Request) -> _Answer:
-    response = client.send(request, stream=True)
-    encoding = response.headers.get("Content-Encoding", "")
-    body, complete = b"", True
+def _checked_body(message: Held) -> bytes:
+    """Return the body's bytes if it is JSON; its numbers are read as texts, so none is too large."""
     try:
-        # Raw where it is compressed: a small answer may unpack to more than the function's memory holds.
-        for chunk in response.iter_raw() if encoding else response.iter_bytes():
-            body += chunk
-            if len(body) > _ANSWER_BYTES_MAX:
-                break
-    except httpx.HTTPError:
-        complete = False
-    finally:
-        response.close()
-    text = _unpacked(body, encoding).decode("utf-8", "replace")
-    return _Answer(response.status_code, text, retry_after(response.headers.get("Retry-After")), complete)
+        json.loads(message.body, parse_int=str, parse_float=str, parse_constant=_refuse)
+    except RecursionError:
+        pass  # nested too deep to look at here, and legal JSON all the same
+    except ValueError as error:
+        raise MessageError(f"the body is not JSON: {error}") from None
+    return message.body.encode("utf-8", "surrogatepass")
 
 
-def _unpacked(body: bytes, encoding: str) -> bytes:
-    """Return the beginning of a body, uncompressed if it was gzip or deflate, else as it is."""
-    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
-        return body
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def url_fault(url: str | httpx.URL) -> str | None:
+    """Say why a URL cannot be called, by what httpx and the resolver make of it; None if it can."""
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _ANSWER_BYTES_MAX)
-    except zlib.error:
-        return body
+        parsed = httpx.URL(url)
+        parsed.host  # noqa: B018 - decoding an internationalised name may fail
+        host = parsed.raw_host.decode("ascii")
+    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+        return f"which is not a URL: {described(error)}"
+    if parsed.scheme not in ("http", "https") or not host:
+        return "which is not an http:// or https:// URL with a host"
+    if parsed.port is not None and not 0 < parsed.port < _PORTS:
+        return "whose port is not from 1 to 65535"
+    labels = host.removesuffix(".").split(".")
+    if len(host) > _HOST_MAX or not all(0 < len(label) <= _LABEL_MAX for label in labels):
+        return "whose host has a part that is empty or longer than 63 characters"
+    return None
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a URL's host is this machine by its name or address alone."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def classify(status: int, api: Api) -> Verdict:
@@ -263,20 +315,8 @@ def _matches(status: int, patterns: tuple[str, ...]) -> bool:
     return str(status) in patterns or f"{status // 100}xx" in patterns
 
 
-def retry_after(value: str | None) -> float | None:
-    """Read a Retry-After header (RFC 9110, 10.2.3): seconds, or an HTTP date; None if it says nothing."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value.strip()[:9])
-    try:
-        instant = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return max(0.0, (instant - datetime.fromtimestamp(time.time(), UTC)).total_seconds())
-
-
 def _header_text(text: str) -> str:
     """Return ``text`` if a header can hold it, else its escaped form."""
-    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    if text.isascii() and text.isprintable() and text == text.strip():
+        return text
+    return text.encode("unicode_escape").decode("ascii").replace(" ", "\\x20") or "-"

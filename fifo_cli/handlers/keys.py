@@ -11,7 +11,9 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from .failure import ConfigurationError
+from botocore.exceptions import ClientError
+
+from .failure import ConfigurationError, described
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -20,6 +22,12 @@ _NAMES_PER_CALL: Final = 10  # API Reference, GetParameters
 _HIDDEN: Final = "***"
 # Shorter values would blot out ordinary words.
 _REDACTED_MIN: Final = 4
+
+
+# What SSM and KMS answer where this function may not, or cannot, read a parameter: no later run will either.
+_UNREADABLE: Final = frozenset(
+    {"AccessDeniedException", "InvalidKeyId", "ParameterVersionNotFound", "UnsupportedParameterType"}
+)
 
 
 class KeysMissingError(ConfigurationError):
@@ -53,6 +61,10 @@ class Keys:
             if generation == self._generation:
                 self._read()
 
+    def label(self, name: str) -> str:
+        """Name a key so that a person finds it."""
+        return f"key {name} (SSM parameter {self._parameters.get(name, '?')})"
+
     def redact(self, text: str) -> str:
         """Blot out every value ever read, as it is and as JSON, URLs, HTML, Python, base64 spell it."""
         with self._lock:
@@ -69,7 +81,12 @@ class Keys:
             assert self._ssm is not None, "there are parameters, so there is a client"
             names = wanted[start : start + _NAMES_PER_CALL]
             # Unknown names come back in InvalidParameters, without an error (API Reference, GetParameters).
-            answer = self._ssm.get_parameters(Names=names, WithDecryption=True)
+            try:
+                answer = self._ssm.get_parameters(Names=names, WithDecryption=True)
+            except ClientError as error:
+                if (code := error.response.get("Error", {}).get("Code", "")) in _UNREADABLE or "KMS" in code:
+                    raise ConfigurationError(f"[api] keys: {', '.join(names)}", described(error)) from error
+                raise
             found |= {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
         missing = [name for name in wanted if name not in found]
         if missing:
@@ -77,6 +94,23 @@ class Keys:
         self._values = {name: found[parameter] for name, parameter in self._parameters.items()}
         self._seen |= {value for value in found.values() if len(value) >= _REDACTED_MIN}
         self._generation += 1
+
+
+def header_fault(value: str) -> str | None:
+    """Say why a key's value cannot stand in an HTTP header, without quoting it; None if it can."""
+    if not value:
+        return "its value is empty"
+    if value[0] == "\ufeff":
+        return "its value begins with a byte order mark (U+FEFF)"
+    if value != value.strip():
+        where, edge = ("begins", value[0]) if value[0].isspace() else ("ends", value[-1])
+        what = "a line break" if edge in "\r\n" else "white space"
+        return f"its value {where} {'with' if where == 'begins' else 'in'} {what}"
+    for place, character in enumerate(value, 1):
+        if not (character.isascii() and (character.isprintable() or character == "\t")):
+            kind = "a control character" if character.isascii() else "not ASCII"
+            return f"character {place} of its value is {kind}, which an HTTP header cannot hold"
+    return None
 
 
 def _spellings(value: str) -> set[str]:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .delivery import Attempt, Courier, Verdict
-from .failure import ConfigurationError, described, owner_of
+from .failure import ConfigurationError, Owner, described, owner_of
 from .inbox import Held, Inbox
 from .journal import Journal, Level
 from .parking import park
@@ -71,6 +71,15 @@ class Report:
         }
 
 
+def ending(error: BaseException | None, redact: Callable[[str], str]) -> dict[str, str]:
+    """Return why a run ended early, as its log lines have it: owner, reason, and what is unusable."""
+    if error is None:
+        return {}
+    what = {"what": error.what} if isinstance(error, ConfigurationError) else {}
+    reason = error.reason if isinstance(error, ConfigurationError) else described(error)
+    return {"owner": owner_of(error), **what, "reason": redact(reason)}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much a run may do.
@@ -111,7 +120,7 @@ class Run:
         self._dlq_url = urls["dlq"]
         self._clock = clock
         self._sleep = sleep
-        self._inbox = Inbox(sqs, urls["main"], needs=limits.needs, clock=clock)
+        self._inbox = Inbox(sqs, urls["main"], needs=limits.needs + courier.code_limit, clock=clock)
         self._courier = courier
         self._limits = limits
         self._journal = journal
@@ -220,19 +229,34 @@ class Run:
                 if not self._inbox.holds(message):
                     self._settle(message, "skipped", error="its visibility timeout ended; it will come again")
                     return
-                attempt = self._courier.attempt(message)
+                attempt = self._courier.attempt(message, seconds=self._code_seconds())
                 if attempt.verdict is not Verdict.TRANSIENT or not attempt.retry_after:
                     break
                 self._resume_at = max(self._resume_at, self._clock() + attempt.retry_after)
-        except Exception as error:  # noqa: BLE001 - the keys cannot be read: not this message's fault
-            self._complain(error)
-            self._settle(message, "skipped", error=self._courier.redact(str(error)))
+        except BaseException as error:  # noqa: BLE001 - each has an owner, and no message stops another
+            self._attribute(message, error, elapsed_ms=round((self._clock() - started) * 1000))
             return
         elapsed_ms = round((self._clock() - started) * 1000)
         if attempt is None:
             self._settle(message, "skipped", error="the run ended before its turn")
         else:
             self._conclude(message, attempt, elapsed_ms)
+
+    def _code_seconds(self) -> float:
+        """Return what the user's code may take, so that the API still has its whole time in this run."""
+        return max(1.0, self._limits.time_left() - self._limits.needs)
+
+    def _attribute(self, message: Held, error: BaseException, *, elapsed_ms: int) -> None:
+        """Act on what was raised while a message was handled: only configuration and AWS end the run."""
+        owner = owner_of(error)
+        text = self._courier.redact(described(error))
+        if owner in ("configuration", "aws"):
+            self._complain(error)
+            self._settle(message, "skipped", error=text, owner=owner)
+        else:
+            if owner == "program":
+                text = f"internal error: {text}"
+            self._settle(message, "failed", error=text, owner=owner, elapsed_ms=elapsed_ms)
 
     def _await_turn(self, message: Held, *, first: bool) -> bool:
         """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
@@ -262,7 +286,7 @@ class Run:
             return
         reason = self._reason_to_park(message, attempt)
         if reason is None:
-            self._settle(message, "failed", error=attempt.error, **facts)
+            self._settle(message, "failed", error=attempt.error, owner=attempt.owner, **facts)
             return
         try:
             park(
@@ -274,9 +298,16 @@ class Run:
                 source=self._source,
             )
         except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
-            self._settle(message, "failed", error=f"{reason}; parking failed: {error}", **facts)
+            trouble = self._courier.redact(described(error))
+            self._settle(
+                message,
+                "failed",
+                error=f"{reason}; parking failed: {trouble}",
+                owner=owner_of(error),
+                **facts,
+            )
             return
-        self._delete(message, "parked", {**facts, "error": reason})
+        self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
 
     def _reason_to_park(self, message: Held, attempt: Attempt) -> str | None:
         """Return why the message leaves the line, or None if it stays (design, *Failure policy*)."""
@@ -309,6 +340,7 @@ class Run:
         http_status: int | None = None,
         elapsed_ms: int = 0,
         error: str | None = None,
+        owner: Owner | None = None,
         closes: bool = False,
     ) -> None:
         """Account for a message and log it; one that stays behind closes its group for this run."""
@@ -328,6 +360,7 @@ class Run:
             status=http_status,
             attempt=message.receives,
             elapsed_ms=elapsed_ms,
+            owner=owner,
             reason=error,
         )
         self._on_outcome(outcome)
@@ -337,13 +370,7 @@ class Run:
         self._ended.set()
         if self._report.complaint is None:
             self._report.complaint = error
-            self._journal(
-                "error",
-                "run failed",
-                owner=owner_of(error),
-                what=error.what if isinstance(error, ConfigurationError) else None,
-                reason=self._courier.redact(described(error)),
-            )
+            self._journal("error", "run failed", **ending(error, self._courier.redact))
 
     def _release(self) -> None:
         try:

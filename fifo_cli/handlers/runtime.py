@@ -31,6 +31,7 @@ class Api:
     permanent: tuple[str, ...]
     on_permanent: str
     give_up_after: float
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class Runtime:
     apis: tuple[Api, ...]
     message_code: str | None
     request_code: str | None
+    # How long the user's code may take for one message or record (seconds); the function's memory (MiB).
+    code_limit: float = 30.0
+    memory: int = 256
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -75,6 +79,8 @@ def from_document(document: Mapping[str, Any]) -> Runtime:
         ),
         message_code=code["message"],
         request_code=code["request"],
+        code_limit=code.get("limit", 30.0),
+        memory=code.get("memory", 256),
     )
 
 

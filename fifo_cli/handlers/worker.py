@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from . import clients, runtime
+from .code_guard import CodeGuard, Notes, function_notes, memory_bounded
 from .delivery import Courier
+from .failure import described
 from .journal import stdout_journal
 from .keys import Keys
-from .run import Limits, Run
+from .run import Limits, Run, ending
 
 INVOCATION_KEY = "fifo_cli"
 
@@ -31,15 +34,16 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         max_rate=options.get("max_rate"),
         time_left=lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    report = Run(sqs, urls, courier, limits, journal=stdout_journal).perform()
+    with memory_bounded(settings.memory, threads=3 * limits.concurrency):
+        report = Run(sqs, urls, courier, limits, journal=stdout_journal).perform()
     document = report.document()
-    stdout_journal(
-        "info", "run ended", **{name: value for name, value in document.items() if name != "results"}
-    )
+    counts = {name: value for name, value in document.items() if name != "results"}
+    early = ending(report.complaint, courier.redact)
+    stdout_journal("error" if early else "info", "run ended", **counts, **early)
     if report.complaint is not None and asked is None:
         raise report.complaint
-    complaint = report.complaint and courier.redact(f"{type(report.complaint).__name__}: {report.complaint}")
-    return {**document, "complaint": complaint}
+    complaint = report.complaint and courier.redact(described(report.complaint))
+    return {**document, "complaint": complaint, "owner": early.get("owner"), "what": early.get("what")}
 
 
 @cache
@@ -49,5 +53,17 @@ def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, Courier]:
     sqs = clients.sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
     keys = Keys(clients.ssm() if settings.parameters else None, settings.parameters)
+    return settings, urls, sqs, courier_of(settings, keys, function_notes("worker", urls["main"]))
+
+
+def courier_of(
+    settings: runtime.Runtime, keys: Keys, notes: Path, *, stopped: Callable[[], bool] = lambda: False
+) -> Courier:
+    """Build the courier with the user's code, if there is any; raises UserCodeError."""
     code = runtime.load_code(settings.request_code)
-    return settings, urls, sqs, Courier(settings.apis, keys, code=code, code_name=settings.request_code or "")
+    if code is None or settings.request_code is None:
+        return Courier(settings.apis, keys)
+    guard = CodeGuard(
+        settings.request_code, Notes(notes), limit=settings.code_limit, calls_network=True, stopped=stopped
+    )
+    return Courier(settings.apis, keys, code=code, guard=guard)

@@ -282,6 +282,9 @@ class Api(_Table):
     permanent: Statuses = ("400", "404", "409", "410", "413", "415", "422")
     on_permanent: Literal["park", "block"] = "park"
     give_up_after: Age = timedelta(0)
+    insecure: bool = Field(
+        default=False, description="true: keys may go to an http:// URL that is not on this machine"
+    )
 
 
 class Handlers(_Table):

@@ -30,6 +30,8 @@ def runtime_document(settings: Settings) -> dict[str, Any]:
         "code": {
             "message": settings.handlers.message if settings.handlers else None,
             "request": settings.handlers.request if settings.handlers else None,
+            "limit": settings.functions.timeout.total_seconds() / 2,
+            "memory": settings.functions.memory,
         },
     }
 
@@ -45,4 +47,5 @@ def _api(api: Api) -> dict[str, Any]:
         "permanent": list(api.permanent),
         "on_permanent": api.on_permanent,
         "give_up_after": api.give_up_after.total_seconds(),
+        "insecure": api.insecure,
     }

@@ -18,14 +18,16 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import runtime
+from fifo_cli.handlers.code_guard import memory_bounded
 from fifo_cli.handlers.delivery import Courier
+from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.journal import Journal
 from fifo_cli.handlers.keys import Keys, KeysMissingError
-from fifo_cli.handlers.run import Limits, Outcome, Report, Run
-from fifo_cli.handlers.worker import INVOCATION_KEY
+from fifo_cli.handlers.run import Limits, Outcome, Report, Run, ending
+from fifo_cli.handlers.worker import INVOCATION_KEY, courier_of
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
-from fifo_cli.model.settings import Project, Settings
+from fifo_cli.model.settings import Project
 from fifo_cli.operations.delivering.peek import peek
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.moving.marker import refuse_during_rebuild
@@ -34,6 +36,7 @@ from fifo_cli.operations.runtime_document import runtime_document
 Status = Literal["delivered", "parked", "failed", "skipped"]
 # An invocation answers when the function is done; the network may add a little.
 _INVOKE_GRACE_SECONDS: Final = 30
+_NOTHING_PARKED: Final = "nothing was parked; correct it and run the command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def drain_here(
     main, dlq = Queue(aws, names, "main"), Queue(aws, names, "dlq")
     refuse_during_rebuild(QueueTags(aws, main))
     urls = {"main": main.url, "dlq": dlq.url}
-    courier = _courier(aws, project.settings, code_folders)
+    facts = runtime.from_document(runtime_document(project.settings))
+    courier = _courier(aws, project, facts, code_folders, stopped)
     limits = Limits(
         count=options.count,
         needs=project.settings.run_needs.total_seconds(),
@@ -131,18 +135,20 @@ def drain_here(
             source="drain",
             on_outcome=_announcer(listener),
         )
-        report = run.perform()
-        _log_end(journal, report)
+        with memory_bounded(facts.memory, threads=3 * options.concurrency):
+            report = run.perform()
+        _log_end(journal, report, courier.redact)
     courier.close()
     complaint = _explained(report.complaint, courier.redact)
     return _concluded(report.results, main, options, complaint, stopped=stopped())
 
 
-def _log_end(journal: Journal, report: Report) -> None:
+def _log_end(journal: Journal, report: Report, redact: Callable[[str], str]) -> None:
     """Log the end of a run as the worker does; one that found nothing to do is not worth a line."""
     if report.results or report.complaint is not None:
         counts = {name: value for name, value in report.document().items() if name != "results"}
-        journal("info", "run ended", **counts)
+        early = ending(report.complaint, redact)
+        journal("error" if early else "info", "run ended", **counts, **early)
 
 
 def drain_by_function(
@@ -172,10 +178,7 @@ def drain_by_function(
         for outcome in news:
             announce(outcome)
         if answer.get("complaint"):
-            complaint = AwsError(
-                f"{names.function('worker')} ended early: {answer['complaint']}",
-                hint="`fifo-cli logs worker --since 15m` tells more",
-            )
+            complaint = _of_function(names.function("worker"), answer)
         if complaint or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
     return _concluded(outcomes, main, options, complaint, stopped=stopped())
@@ -222,15 +225,27 @@ def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
     return DrainResult(outcomes, total, 0 if outcomes else total)
 
 
-def _courier(aws: Aws, settings: Settings, code_folders: Iterable[str]) -> Courier:
-    facts = runtime.from_document(runtime_document(settings))
+def _courier(
+    aws: Aws,
+    project: Project,
+    facts: runtime.Runtime,
+    code_folders: Iterable[str],
+    stopped: Callable[[], bool],
+) -> Courier:
     sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
+    keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
     try:
-        code = runtime.load_code(facts.request_code)
+        return courier_of(facts, keys, project.folder / ".fifo" / "notes", stopped=stopped)
     except runtime.UserCodeError as error:
         raise UsageError(f"[handlers] request: {error}", hint="mend the code, or what it imports") from error
-    keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
-    return Courier(facts.apis, keys, code=code, code_name=facts.request_code or "")
+
+
+def _of_function(name: str, answer: Mapping[str, Any]) -> FifoError:
+    """Turn what ended the function's run into an error; a fault of configuration is named with its owner."""
+    message = f"{name} ended early: {answer['complaint']}"
+    if answer.get("owner") == "configuration":
+        return UsageError(message, hint=_NOTHING_PARKED)
+    return AwsError(message, hint="`fifo-cli logs worker --since 15m` shows more")
 
 
 def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> Mapping[str, Any]:
@@ -288,10 +303,12 @@ def _explained(error: BaseException | None, redact: Callable[[str], str]) -> Fif
         case ClientError() | BotoCoreError():
             return explain(error)
         case KeysMissingError():
-            return AwsError(
+            return UsageError(
                 f"{error}",
                 hint="`fifo-cli keys list` shows what is missing, `fifo-cli keys set NAME` sets it",
             )
+        case ConfigurationError():
+            return UsageError(redact(str(error)), hint=_NOTHING_PARKED)
         case _:
             return AwsError(
                 redact(f"the run ended early: {type(error).__name__}: {error}"),

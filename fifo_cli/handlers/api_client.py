@@ -1,0 +1,253 @@
+"""One HTTP call: a request goes out, and the status of its answer comes back, whatever else the answer holds.
+
+The status decides a message's fate. A header that cannot be read, a redirect that leads nowhere, a body
+that breaks off or is compressed in an odd way change nothing about it. httpx refuses some of these answers
+altogether; so what came over the wire is kept until the answer is understood, and the status is read there.
+
+An answer whose header broke off is none: nobody knows what was to follow (RFC 9112, section 8).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import os
+import re
+import ssl
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from .call_thread import CallThread, TimeUpError
+from .failure import ConfigurationError, described
+
+# Enough of an answer to keep the connection usable; a longer one is cut off with its connection.
+_ANSWER_BYTES_MAX: Final = 65_536
+# More than h11 takes for a header (100 KiB) and one read.
+_WIRE_BYTES_MAX: Final = 262_144
+_STATUS_LINE: Final = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)[^\n]*\n")
+_HEADER_END: Final = re.compile(rb"\n\r?\n")
+_SECONDS: Final = re.compile(r"[0-9]+(?:\s*,\s*[0-9]+)*")
+# Longer than any message lives, and small enough for every clock.
+_RETRY_AFTER_MAX: Final = 10_000_000.0
+_PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "all_proxy")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an API answered; ``text`` is None if its body did not come to an end."""
+
+    status: int
+    text: str | None
+    retry_after: float | None
+
+
+class ApiClient:
+    """The connections of one calling thread; it makes one call at a time."""
+
+    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+        self._transport = transport
+        self._client: httpx.Client | None = None
+        self._wire = _Wire()
+        self._thread = CallThread()
+
+    def send(self, request: httpx.Request, *, timeout: float) -> Answer:
+        """Send a request and read its answer within ``timeout`` seconds in all.
+
+        httpx's timeouts are for each read; an API that trickles its answer would never exceed them. So
+        the call runs in a thread of its own that is left alone when the time is up: its connections are
+        closed, and it ends at its next read. Raises ConfigurationError, or httpx's errors.
+        """
+        if self._client is None:
+            self._client, self._wire = _new_client(self._transport), _Wire()
+        client, wire = self._client, self._wire
+        try:
+            return self._thread.call(lambda: _exchange(client, request, wire), timeout)
+        except TimeUpError:
+            self._client = None
+            client.close()
+            if wire.answer is not None:
+                return wire.answer
+            raise httpx.ReadTimeout(f"no complete answer within {timeout:g} s") from None
+
+    def close(self) -> None:
+        self._thread.close()
+        if self._client is not None:
+            self._client.close()
+
+
+class _Wire:
+    """What was received in answer to the request at hand."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self._received = bytearray()
+        self._ended = False
+
+    def begin(self) -> None:
+        self.answer = None
+        self._received.clear()
+        self._ended = False
+
+    def trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """Follow httpcore's events (its extension "trace"): listen to each new connection."""
+        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._listen(info.get("return_value"))
+        elif name.endswith("send_request_headers.started"):
+            self.begin()  # what a proxy said before is not the answer
+
+    def status(self, *, broken_off: bool) -> int | None:
+        """Return the status received; None if the other side broke off before the end of its header."""
+        broken_off = broken_off or self._ended
+        start = 0
+        while match := _STATUS_LINE.match(self._received, start):
+            end = _HEADER_END.search(self._received, match.end() - 1)
+            if not match[1].startswith(b"1") or match[1] == b"101":
+                return int(match[1]) if end or not broken_off else None
+            if end is None:
+                return None
+            start = end.end()
+        return None
+
+    def _listen(self, stream: Any) -> None:
+        read = getattr(stream, "read", None)
+        if read is None:
+            return
+
+        def listening(max_bytes: int, timeout: float | None = None) -> bytes:
+            data: bytes = read(max_bytes, timeout)
+            if not data:
+                self._ended = True
+            elif len(self._received) < _WIRE_BYTES_MAX:
+                self._received += data
+            return data
+
+        with contextlib.suppress(AttributeError):
+            stream.read = listening
+
+
+def _exchange(client: httpx.Client, request: httpx.Request, wire: _Wire) -> Answer:
+    wire.begin()
+    request.extensions = {**request.extensions, "trace": wire.trace}
+    try:
+        response = client.send(request, stream=True)
+    except (httpx.TimeoutException, httpx.LocalProtocolError):
+        raise
+    except Exception as error:  # httpx does not accept the answer; its status may be plain nevertheless
+        status = wire.status(broken_off=isinstance(error, httpx.NetworkError))
+        if status is None:
+            raise
+        return Answer(status, None, None)
+    answer = wire.answer = Answer(response.status_code, None, _retry_after(response))
+    try:
+        answer = Answer(answer.status, _body(response), answer.retry_after)
+    except Exception:  # noqa: BLE001 - the status is known, and it decides
+        return answer
+    finally:
+        with contextlib.suppress(Exception):
+            response.close()
+    return answer
+
+
+def _body(response: httpx.Response) -> str:
+    """Read the beginning of a body; raw if it is packed: a small answer may unpack to a huge one."""
+    encoding = response.headers.get("Content-Encoding", "")
+    body = b""
+    for chunk in response.iter_raw() if encoding else response.iter_bytes():
+        body += chunk
+        if len(body) > _ANSWER_BYTES_MAX:
+            break
+    return _unpacked(body, encoding).decode("utf-8", "replace")
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """Return the beginning of a body, uncompressed if it was gzip or deflate, else as it is."""
+    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _ANSWER_BYTES_MAX)
+    except zlib.error:
+        return body
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Return the longest time that the Retry-After headers ask for."""
+    asked = [retry_after(value) for value in response.headers.get_list("Retry-After")]
+    return max((seconds for seconds in asked if seconds is not None), default=None)
+
+
+def retry_after(value: str) -> float | None:
+    """Read a Retry-After header (RFC 9110, 10.2.3): seconds, or an HTTP date; None if it says nothing."""
+    text = value.strip()
+    if _SECONDS.fullmatch(text):  # with a comma where a proxy joined two headers
+        return min(_RETRY_AFTER_MAX, max(float(part.strip()[:20]) for part in text.split(",")))
+    try:
+        instant = email.utils.parsedate_to_datetime(text)
+        instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        seconds = (instant - datetime.fromtimestamp(time.time(), UTC)).total_seconds()
+    except Exception:  # noqa: BLE001 - it is the API's text: whatever cannot be read as a date is not one
+        return None
+    return min(_RETRY_AFTER_MAX, max(0.0, seconds))
+
+
+def _new_client(transport: httpx.BaseTransport | None) -> httpx.Client:
+    """Make a client; raises ConfigurationError naming what in the environment is unusable."""
+    folder = os.environ.get("SSL_CERT_DIR")
+    try:
+        if folder and not os.environ.get("SSL_CERT_FILE") and not Path(folder).is_dir():
+            raise FileNotFoundError(folder)  # OpenSSL would ignore it, and then trust nobody
+        return httpx.Client(
+            transport=transport, follow_redirects=False, event_hooks={"response": [_keep_to_the_status]}
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the environment is its cause
+        raise _environment_fault(error) from None
+
+
+def _keep_to_the_status(response: httpx.Response) -> None:
+    """Take away what httpx would act upon: a place to be redirected to."""
+    response.headers.pop("Location", None)
+
+
+def _environment_fault(error: Exception) -> ConfigurationError:
+    """Find out which variable it was that httpx could not use. Proxy URLs may hold passwords: not quoted."""
+    for name, value in sorted(os.environ.items()):
+        if name.lower() in _PROXY_VARIABLES and value:
+            try:
+                url = value if "://" in value else f"http://{value}"
+                httpx.HTTPTransport(
+                    proxy=url, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False
+                )
+            except ImportError:
+                return ConfigurationError(_variable(name), "a SOCKS proxy needs the package socksio")
+            except Exception:  # noqa: BLE001 - whatever it is, this variable is the cause
+                return ConfigurationError(_variable(name), "not the URL of a proxy (http://HOST:PORT)")
+    for name, check in (
+        ("SSLKEYLOGFILE", _open_key_log),
+        ("SSL_CERT_FILE", lambda path: ssl.create_default_context(cafile=path)),
+        ("SSL_CERT_DIR", os.listdir),
+    ):
+        path = os.environ.get(name, "")
+        try:
+            if path:
+                check(path)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, this variable is the cause
+            reason = getattr(fault, "strerror", None) or type(fault).__name__
+            return ConfigurationError(f"{_variable(name)}, file {path}", str(reason))
+    for name in ("NO_PROXY", "no_proxy"):
+        if hosts := os.environ.get(name):
+            return ConfigurationError(_variable(name), f"{hosts}: {described(error)}")
+    return ConfigurationError("the environment for HTTP calls", described(error))
+
+
+def _variable(name: str) -> str:
+    return f"environment variable {name}"
+
+
+def _open_key_log(path: str) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path

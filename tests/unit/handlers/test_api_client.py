@@ -1,0 +1,545 @@
+"""The status of an answer decides, whatever bytes come with it; what cannot be sent has an owner."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fifo_cli.handlers.api_client import retry_after
+from fifo_cli.handlers.code_guard import CodeGuard, Notes
+from fifo_cli.handlers.delivery import Attempt, Courier, Verdict
+from fifo_cli.handlers.failure import ConfigurationError
+from fifo_cli.handlers.inbox import Held
+from fifo_cli.handlers.keys import Keys, header_fault
+from fifo_cli.handlers.runtime import Api
+from tests.unit import plain_api
+
+API = replace(plain_api.API, success=("2xx", "303"), permanent=("301", "404", "422"), timeout=5)
+
+
+class RawApi:
+    """An HTTP server that reads a request to its end and answers with bytes of one's own."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        self.requests: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self.courier = Courier((replace(API, url=self.url),), Keys(None, {}))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self.courier.close()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    self.requests.append(_request(connection))
+                    connection.sendall(self.answer)
+                except OSError:
+                    continue
+
+
+def _request(connection: socket.socket) -> bytes:
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += connection.recv(65536) or b"\r\n\r\n"
+    head, _, body = got.partition(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    missing = int(lengths[0].split(b":")[1]) - len(body) if lengths else 0
+    while missing > 0 and (data := connection.recv(missing)):
+        body, missing = body + data, missing - len(data)
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.fixture(scope="module")
+def raw() -> Iterator[RawApi]:
+    made = RawApi()
+    yield made
+    made.close()
+
+
+@contextmanager
+def courier(api: Api = API, **options: Any) -> Iterator[Courier]:
+    made = Courier((api,), options.pop("keys", Keys(None, {})), **options)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def held(body: str = '{"id": 1}') -> Held:
+    return Held("m1", "h1", body, "g", {}, {})
+
+
+def attempt(raw: RawApi, answer: bytes) -> Attempt:
+    raw.answer = answer
+    return raw.courier.attempt(held())
+
+
+def said(status: str, *lines: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([f"HTTP/1.1 {status}".encode(), *lines, b"", body])
+
+
+ODD = {
+    "retry-after with a superscript": (b"Retry-After: \xc2\xb2",),
+    "retry-after in latin-1": (b"Retry-After: \xb2",),
+    "retry-after in a far year": (b"Retry-After: Mon, 01 Jan 99999999999999999999 00:00:00 GMT",),
+    "retry-after with many digits": (b"Retry-After: " + b"9" * 5000,),
+    "retry-after with nothing": (b"Retry-After:",),
+    "retry-after in arabic digits": ("Retry-After: \u0665".encode(),),
+    "retry-after with an odd zone": (b"Retry-After: Mon, 01 Jan 2001 00:00:00 +9999999",),
+    "retry-after twice": (b"Retry-After: x", b"Retry-After: 7"),
+    "location of a name": (b"Location: urn:order:1",),
+    "location that is no URL": (b"Location: http://[::1/x",),
+    "location with a port of letters": (b"Location: http://x:port/",),
+    "location with raw bytes": (b"Location: \xff\xfe",),
+    "location empty": (b"Location:",),
+    "location to nowhere": (b"Location: //",),
+    "gzip that is not": (b"Content-Encoding: gzip",),
+    "an unknown encoding": (b"Content-Encoding: \xff, gzip",),
+    "a charset that nobody knows": (b"Content-Type: text/plain; charset=\xff",),
+    "a cookie of odd form": (b"Set-Cookie: \xff=;;; expires=never; max-age=x",),
+    "a line without a colon": (b"this is not a header",),
+    "a space in a name": (b"Bad Name: 1",),
+    "a NUL": (b"X-Nul: a\x00b",),
+    "no name": (b": value",),
+    "lengths that differ": (b"Content-Length: 3", b"Content-Length: 4"),
+    "a length of letters": (b"Content-Length: many",),
+    "a negative length": (b"Content-Length: -1",),
+    "an unknown transfer encoding": (b"Transfer-Encoding: morse",),
+    "chunks that are none": (b"Transfer-Encoding: chunked",),
+    "more header than fits": (b"X-Long: " + b"x" * 150_000,),
+    "a folded first line": (b" folded",),
+    "a body that breaks off": (b"Content-Length: 500",),
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("200 OK", Verdict.SUCCESS),
+        ("204 No Content", Verdict.SUCCESS),
+        ("303 See Other", Verdict.SUCCESS),
+        ("301 Moved Permanently", Verdict.PERMANENT),
+        ("404 Not Found", Verdict.PERMANENT),
+        ("422 \xff\xfe", Verdict.PERMANENT),
+        ("503 Busy", Verdict.TRANSIENT),
+    ],
+)
+@pytest.mark.parametrize("lines", ODD.values(), ids=ODD)
+def test_no_header_changes_what_a_status_means(raw, status, verdict, lines):
+    made = attempt(raw, said(status, *lines, body=b"zz"))
+    assert (made.verdict, made.http_status) == (verdict, int(status[:3]))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.1 200 \xff\x01",
+        b"HTTP/1.0 200 OK",
+        b"HTTP/2 200",
+        b"HTTP/1.1  200 O",
+    ],
+)
+def test_no_reason_phrase_and_no_version_changes_what_a_status_means(raw, line):
+    assert attempt(raw, line + b"\r\n\r\n").verdict is Verdict.SUCCESS
+
+
+def test_what_was_said_before_the_answer_is_not_the_answer(raw):
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    assert attempt(raw, early + said("422 No", b"bad line")).http_status == 422
+    assert attempt(raw, early).verdict is Verdict.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: 1\r\n"]
+)
+def test_a_header_that_broke_off_is_no_answer(raw, broken):
+    assert attempt(raw, broken).verdict is Verdict.TRANSIENT
+
+
+@given(
+    header=st.binary(max_size=200),
+    body=st.binary(max_size=50),
+    status=st.sampled_from([200, 201, 303, 404, 422, 500]),
+)
+@example(header=b"Content-Encoding: gzip\r\n", body=gzip.compress(b"x")[:-4], status=422)
+def test_any_bytes_after_the_status_line_leave_its_meaning(raw, header, body, status):
+    made = attempt(raw, f"HTTP/1.1 {status} x\r\n".encode() + header + b"\r\n\r\n" + body)
+    expected = {2: Verdict.SUCCESS, 3: Verdict.SUCCESS, 4: Verdict.PERMANENT, 5: Verdict.TRANSIENT}[
+        status // 100
+    ]
+    assert (made.http_status, made.verdict) == (status, expected)
+
+
+def test_a_body_that_never_ends_is_not_waited_for_beyond_the_timeout():
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            _request(connection)
+            connection.sendall(said("200 OK", b"Content-Length: 9", body=b"x"))
+            connection.recv(1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    with courier(replace(API, url=url, timeout=0.3)) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        (["5", "120"], 120.0),
+        (["120", "5"], 120.0),
+        (["soon", "5"], 5.0),
+        (["5, 120"], 120.0),
+        (["\xb2"], None),
+        (["\u0665"], None),
+        ([""], None),
+        (["1.5"], None),
+        (["-3"], None),
+        (["9" * 400], 10_000_000.0),
+        (["Mon, 01 Jan 99999999999999999999 00:00:00 GMT"], None),
+        (["Fri, 31 Dec 9999 23:59:59 GMT"], 10_000_000.0),
+    ],
+)
+def test_the_longest_retry_after_counts_and_an_unreadable_one_says_nothing(values, seconds):
+    headers = [("Retry-After", value.encode()) for value in values]
+    transport = httpx.MockTransport(lambda request: httpx.Response(503, headers=headers))
+    with courier(transport=transport) as made:
+        assert made.attempt(held()).retry_after == seconds
+
+
+@given(st.text(max_size=60))
+def test_any_retry_after_is_read_without_an_error(text):
+    seconds = retry_after(text)
+    assert seconds is None or 0 <= seconds <= 10_000_000
+
+
+# Keys
+
+
+class OneKey:
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> dict[str, Any]:
+        return {"Parameters": [{"Name": "/k", "Value": self.value}]}
+
+
+BAD_KEYS = {
+    "a byte order mark": "\ufeffsecret-value",
+    "an en dash": "secret\u2013value",
+    "a line break at the end": "secret-value\n",
+    "a carriage return": "secret-value\r\n",
+    "a line break within": "secret\nvalue",
+    "a space at the end": "secret-value ",
+    "a tab at the start": "\tsecret-value",
+    "latin-1": "sécret-value",
+    "a NUL": "secret\x00value",
+    "an escape": "secret\x1b[0mvalue",
+    "an emoji": "secret-🔑",
+    "a no-break space": "secret\xa0value",
+    "only white space": "   ",
+}
+
+
+def one_key(value: str) -> Keys:
+    return Keys(OneKey(value), {"api_key": "/k"})  # type: ignore[arg-type]
+
+
+def answering(status: int = 200) -> httpx.MockTransport:
+    return httpx.MockTransport(lambda request: httpx.Response(status))
+
+
+@pytest.mark.parametrize("value", BAD_KEYS.values(), ids=BAD_KEYS)
+def test_a_key_that_no_header_can_hold_is_named_and_parks_nothing(value):
+    api = replace(API, headers={"Authorization": "Bearer {api_key}"}, keys={"api_key": "/k"})
+    made_courier = courier(api, keys=one_key(value), transport=answering())
+    with made_courier as made, pytest.raises(ConfigurationError) as caught:
+        made.attempt(held())
+    assert caught.value.what == "key api_key (SSM parameter /k)"
+    assert value.strip() == "" or value.strip()[:6] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["k\ufeff", "secret\u2013value", "secret-value\n", "secret\nvalue", "sécret", "se\x00cret"]
+)
+def test_so_is_one_that_the_users_request_puts_into_a_header(tmp_path, value):
+    def code(body: Any, attributes: Any, keys: dict[str, str]) -> httpx.Request:
+        return httpx.Request("POST", "https://api.test/", headers={"X-Key": f"key {keys['api_key']}"})
+
+    made_courier = user_code(tmp_path, code, keys=one_key(value))
+    with made_courier as made, pytest.raises(ConfigurationError) as caught:
+        made.attempt(held())
+    assert caught.value.what == "key api_key (SSM parameter /k)"
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_any_key_is_either_sent_as_it_is_or_named(value):
+    got: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        got.append(request.headers["authorization"])
+        return httpx.Response(200)
+
+    api = replace(API, headers={"Authorization": "Bearer {api_key}"}, keys={"api_key": "/k"})
+    with courier(api, keys=one_key(value), transport=httpx.MockTransport(answer)) as made:
+        try:
+            made.attempt(held())
+        except ConfigurationError:
+            assert header_fault(value)
+            assert got == []
+        else:
+            assert got == [f"Bearer {value}"]
+
+
+def test_a_key_that_stands_in_no_header_may_hold_anything(tmp_path):
+    def code(body: Any, attributes: Any, keys: dict[str, str]) -> httpx.Request:
+        return httpx.Request("POST", "https://api.test/", content=keys["api_key"].encode())
+
+    with user_code(tmp_path, code, keys=one_key("-----BEGIN\nKEY\u2013\n")) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+
+
+# URLs and the environment
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:port/",
+        "http://[::1/x",
+        "http://xn--/",
+        "http://a..b/",
+        f"http://{'a' * 70}.test/",
+        "gopher://x/",
+        "http://",
+        "http://x:99999/",
+    ],
+)
+def test_a_url_that_cannot_be_called_is_named_and_parks_nothing(url):
+    with courier(replace(API, url=url)) as made, pytest.raises(ConfigurationError, match=r"\[api\] url"):
+        made.attempt(held())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NO_PROXY", "localhost,[::1]"),
+        ("no_proxy", "[::1]"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        ("all_proxy", "socks5h://127.0.0.1:1080"),
+        ("HTTPS_PROXY", "ftp://proxy:21"),
+        ("HTTP_PROXY", "http://user:hunter22@proxy:port"),
+        ("https_proxy", "http://[::1"),
+        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+        ("SSLKEYLOGFILE", "/nonexistent/keys"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named_and_parks_nothing(monkeypatch, variable, value):
+    for name in ("NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    with courier() as made, pytest.raises(ConfigurationError) as caught:
+        made.attempt(held())
+    assert variable in caught.value.what
+    assert "hunter22" not in str(caught.value)
+
+
+# What the user's request makes
+
+
+@contextmanager
+def user_code(folder: Path, code: Callable[..., Any], **options: Any) -> Iterator[Courier]:
+    guard = CodeGuard("m:f", Notes(folder), limit=5, calls_network=True)
+    options.setdefault("transport", answering())
+    with courier(options.pop("api", API), code=code, guard=guard, **options) as made:
+        yield made
+
+
+def request(
+    url: str = "https://api.test/", method: str = "POST", **options: Any
+) -> Callable[..., httpx.Request]:
+    return lambda body, attributes, keys: httpx.Request(method, url, **options)
+
+
+def failing(error: BaseException) -> Iterator[bytes]:
+    yield b"some"
+    raise error
+
+
+async def _later() -> Any:
+    yield b"x"
+
+
+MESSAGES: dict[str, Callable[..., Any]] = {
+    "a line break in a header": request(headers={"X-Id": "a\nb"}),
+    "a carriage return in a header": request(headers={"X-Id": "a\r\nEvil: 1"}),
+    "a header that is not ASCII": request(headers={"X-Id": "naïve"}),
+    "a header that ends in a space": request(headers={"X-Id": "a "}),
+    "a header without a name": request(headers={"": "a"}),
+    "a name with a space": request(headers={"X Id": "a"}),
+    "a NUL": request(headers={"X-Id": "a\x00b"}),
+    "a body generator that raises": lambda b, a, k: httpx.Request(
+        "POST", "https://x/", content=failing(KeyError("x"))
+    ),
+    "a body generator that exits": lambda b, a, k: httpx.Request(
+        "POST", "https://x/", content=failing(SystemExit())
+    ),
+    "a body of texts": lambda b, a, k: httpx.Request("POST", "https://x/", content=iter(["a"])),  # type: ignore[arg-type]
+    "an asynchronous body": lambda b, a, k: httpx.Request("POST", "https://x/", content=_later()),
+    "another scheme": request("ftp://x/"),
+    "no host": request("/path"),
+    "a port of letters": request("http://x:port/"),
+    "a user name and a header": request("https://me:pw@x/", headers={"Authorization": "Bearer x"}),
+    "not a request": lambda b, a, k: httpx.Response(200),
+    "a class": lambda b, a, k: httpx.Request,
+    "a coroutine": _later,
+    "nothing": lambda b, a, k: None,
+}
+
+
+@pytest.mark.parametrize("code", MESSAGES.values(), ids=MESSAGES)
+def test_a_request_that_cannot_be_sent_is_its_messages_fault(tmp_path, code):
+    with user_code(tmp_path, code) as made:
+        done = made.attempt(held())
+    assert (done.verdict, done.owner) == (Verdict.PERMANENT, "message")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"headers": {"Content-Length": "5"}, "content": b"abc"},
+        {"headers": {"Content-Length": "2"}, "content": b"abc"},
+        {"headers": {"Content-Length": "x"}, "content": b"abc"},
+        {"headers": [("Host", "a"), ("Host", "b")]},
+        {"method": "GE T"},
+        {"url": "http://a..b/"},
+    ],
+)
+def test_so_is_one_that_breaks_while_it_is_sent(tmp_path, raw, options):
+    raw.answer = said("200 OK", b"Content-Length: 0")
+    made_request = request(**{"url": raw.url, **options})
+    with user_code(tmp_path, made_request, transport=None) as made:
+        done = made.attempt(held())
+    assert (done.verdict, done.owner) == (Verdict.PERMANENT, "message")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        lambda b, a, k: httpx.Request("POST", "https://x/", content=failing(ConnectionResetError())),
+        lambda b, a, k: httpx.Request("POST", "https://x/", content=failing(httpx.ReadTimeout("slow"))),
+        lambda b, a, k: list(failing(TimeoutError())),
+    ],
+)
+def test_code_that_lacks_the_network_waits(tmp_path, code):
+    with user_code(tmp_path, code) as made:
+        done = made.attempt(held())
+    assert (done.verdict, done.owner) == (Verdict.TRANSIENT, "api")
+
+
+def test_a_body_that_a_generator_makes_is_sent(tmp_path, raw):
+    raw.answer = said("200 OK", b"Content-Length: 0")
+    with user_code(tmp_path, request(raw.url, content=b"abc"), transport=None) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+    with user_code(
+        tmp_path, lambda b, a, k: httpx.Request("POST", raw.url, content=iter([b"ab", b"c"])), transport=None
+    ) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert raw.requests[-2].endswith(b"\r\n\r\nabc")
+
+
+@pytest.mark.parametrize(
+    ("url", "goes"),
+    [
+        ("https://x.test/", True),
+        ("http://127.0.0.1/", True),
+        ("http://localhost/", True),
+        ("http://[::1]/", True),
+        ("http://x.test/", False),
+        ("http://127.0.0.1.x.test/", False),
+    ],
+)
+def test_a_key_goes_to_no_http_url_beyond_this_machine(tmp_path, url, goes):
+    def code(body: Any, attributes: Any, keys: dict[str, str]) -> httpx.Request:
+        return httpx.Request("POST", url, headers={"Authorization": f"Bearer {keys['api_key']}"})
+
+    with user_code(tmp_path, code, keys=one_key("secret-value")) as made:
+        if goes:
+            assert made.attempt(held()).verdict is Verdict.SUCCESS
+        else:
+            with pytest.raises(ConfigurationError, match="http://"):
+                made.attempt(held())
+    with user_code(tmp_path, code, keys=one_key("secret-value"), api=replace(API, insecure=True)) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a":1e9999999999999999999}',
+        "1" * 5000,
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":1,"a":2}',
+        "1e-99999999999",
+        '"\\ud800"',
+        " 7 ",
+    ],
+    ids=lambda body: body[:20],
+)
+def test_a_body_that_is_json_goes_out_as_it_came(body):
+    got: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        got.append(request.content)
+        return httpx.Response(200)
+
+    with courier(transport=httpx.MockTransport(answer)) as made:
+        assert made.attempt(held(body)).verdict is Verdict.SUCCESS
+    assert got == [body.encode()]
+
+
+@pytest.mark.parametrize("body", ["", "{", "NaN", "[Infinity]", "-Infinity", "{'a': 1}", "nul", "\ufeff{}"])
+def test_a_body_that_is_not_json_is_parked(body):
+    with courier(transport=answering()) as made:
+        done = made.attempt(held(body))
+    assert (done.verdict, done.owner) == (Verdict.PERMANENT, "message")
+
+
+@given(st.text(max_size=60))
+def test_any_body_ends_in_a_verdict(tmp_path_factory, body):
+    folder = tmp_path_factory.getbasetemp() / "notes"
+    with courier(transport=answering()) as made:
+        assert made.attempt(held(body)).verdict in (Verdict.SUCCESS, Verdict.PERMANENT)
+    with user_code(folder, request()) as made:
+        assert made.attempt(held(body)).verdict in (Verdict.SUCCESS, Verdict.PERMANENT)
