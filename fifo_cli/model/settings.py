@@ -32,6 +32,8 @@ from fifo_cli.model.expressions import fault_of
 from fifo_cli.model.problems import Problem, problems_of
 from fifo_cli.model.schedules import check_expression
 from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_duration
+from fifo_cli.model.urls import PATTERN as URL_PATTERN
+from fifo_cli.model.urls import check_url, host_of, is_this_machine
 from fifo_cli.model.user_code import code_problems
 
 CONFIG_FILE: Final = "fifo.toml"
@@ -94,14 +96,14 @@ def _matching(pattern: str, said: str) -> _Rule:
     return _Rule(check, {"type": "string", "pattern": f"^(?:{pattern})$", "description": said})
 
 
-def _checked(check: Callable[[str], object]) -> _Rule:
+def _checked(check: Callable[[str], object], schema: dict[str, Any] | None = None) -> _Rule:
     """A string that ``check`` accepts without raising ValueError."""
 
     def apply(value: str) -> str:
         check(value)
         return value
 
-    return _Rule(apply)
+    return _Rule(apply, schema)
 
 
 def _compile(expression: str) -> None:
@@ -178,7 +180,13 @@ LogRetention = Annotated[timedelta, _duration(timedelta(days=1), timedelta(days=
 PolicyArn = Annotated[str, _matching(r"arn:.+:policy/.+", "the ARN of an IAM policy")]
 TopicArn = Annotated[str, _matching(r"arn:[^:]+:sns:.+", "the ARN of an SNS topic")]
 Names = Annotated[tuple[str, ...], _LISTED]
-Url = Annotated[str, _matching(r"https?://[^\s/]+(/\S*)?", "an http:// or https:// URL")]
+Url = Annotated[
+    str,
+    _checked(
+        check_url,
+        {"type": "string", "pattern": URL_PATTERN, "description": "an http:// or https:// URL"},
+    ),
+]
 ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
 HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
 Placeholder = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores")]
@@ -518,6 +526,16 @@ def _api_combinations(api: Api, key: str) -> list[Problem]:
         ]
         if re.search(r"[^\t\x20-\x7e]", value):
             found.append(Problem(f"{key}.headers.{header}", repr(value), "printable ASCII"))
+    if api.url.startswith("http://") and not (api.insecure or is_this_machine(host_of(api.url))):
+        used = sorted({name for value in api.headers.values() for name in _PLACEHOLDER.findall(value)})
+        if used:
+            found.append(
+                Problem(
+                    f"{key}.url",
+                    f"{api.url!r} with keys ({', '.join(used)})",
+                    "https://, or insecure = true: anyone on the way can read a key sent over http://",
+                )
+            )
     both = sorted({str(status) for status in api.success} & {str(status) for status in api.permanent})
     if both:
         found.append(Problem(f"{key}.permanent", ", ".join(both), "statuses that are not in success as well"))

@@ -74,6 +74,7 @@ def test_a_small_file_gets_every_default(read):
                 "permanent": ("400", "404", "409", "410", "413", "415", "422"),
                 "on_permanent": "park",
                 "give_up_after": timedelta(0),
+                "insecure": False,
             },
         ),
         "handlers": None,
@@ -332,3 +333,40 @@ def test_the_schemas_patterns_accept_what_the_checks_accept():
     queue = json_schema()["$defs"]["Queue"]["properties"]
     assert re.search(queue["retention"]["pattern"], "14d")
     assert not re.search(queue["retention"]["pattern"], "14 days")
+
+
+@pytest.mark.parametrize(
+    ("url", "extra", "refused"),
+    [
+        ("http://api.example.com/", "", True),
+        ("http://10.0.0.8:8080/", "", True),
+        ("http://127.0.0.1.example.com/", "", True),
+        ("http://api.example.com/", "insecure = true", False),
+        ("http://127.0.0.1:8080/", "", False),
+        ("http://[::1]:8080/", "", False),
+        ("http://localhost/", "", False),
+        ("https://api.example.com/", "", False),
+    ],
+)
+def test_a_key_goes_over_http_only_to_this_machine_or_if_that_is_said(problems, read, url, extra, refused):
+    api = f'url = "{url}"\nheaders = {{ Authorization = "Bearer {{k}}" }}\nkeys = {{ k = "/k" }}\n{extra}\n'
+    text = '[pipeline]\nname = "o"\n[table]\nname = "ooo"\n[api]\n' + api
+    if refused:
+        (problem,) = problems(text)
+        assert problem.startswith("api.url: ")
+        assert "insecure = true" in problem
+    else:
+        read(text)
+
+
+def test_plain_http_without_keys_needs_no_permission(read):
+    read('[pipeline]\nname = "o"\n[table]\nname = "ooo"\n[api]\nurl = "http://api.example.com/"\n')
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:port/", "http://[::1/x", "http://xn--/", "https://me:pw@api.example.com/"]
+)
+def test_a_url_that_cannot_be_called_is_a_problem_of_the_file(problems, url):
+    (problem,) = problems(f'[pipeline]\nname = "o"\n[table]\nname = "ooo"\n[api]\nurl = "{url}"\n')
+    assert problem.startswith("api.url: ")
+    assert "must be a URL" in problem

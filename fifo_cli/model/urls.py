@@ -1,0 +1,104 @@
+"""Which URLs an API may have: those that the HTTP client, the resolver and this program's rules all take.
+
+The client itself is not asked about plain host names: importing it would cost every command more than
+all of its own checks. What is accepted here is accepted there; a test holds one against the other.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+URL_MAX: Final = 65_536  # httpx takes no longer one
+PORT_MAX: Final = 65_535
+HOST_MAX: Final = 253  # RFC 1035, 2.3.4
+LABEL_MAX: Final = 63
+_START: Final = re.compile(r"https?://[^/?#]+")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+# http and https URLs, as the JSON Schema shows them.
+PATTERN: Final = r"^https?://[^\s/?#@]+([/?]\S*)?$"
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError saying what is allowed, unless ``url`` is one that an API can be called at."""
+    if not _START.match(url):
+        raise ValueError("an http:// or https:// URL")
+    if len(url) > URL_MAX or not url.isprintable() or " " in url:
+        raise ValueError("a URL without spaces or control characters")
+    _, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        raise ValueError(
+            "a URL without a user name: use [api] headers and keys, so that no file holds a password"
+        )
+    if "#" in url:
+        raise ValueError("a URL without a fragment (#...), which no API ever gets")
+    host, port = _split(authority)
+    if port is not None and not (_PORT.fullmatch(port) and 0 < int(port) <= PORT_MAX):
+        raise ValueError("a URL whose port is a number from 1 to 65535")
+    if host.startswith("["):
+        _check_ipv6(host)
+    else:
+        _check_name(host, url)
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL that was checked, without the brackets of an address."""
+    return urlsplit(url).hostname or ""
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is this machine by its name or address alone."""
+    if host.removesuffix(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(authority: str) -> tuple[str, str | None]:
+    if authority.startswith("["):
+        host, bracket, rest = authority.partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError("a URL whose IPv6 address is in brackets, such as http://[::1]:8080/")
+        return host + bracket, rest[1:] if rest else None
+    host, colon, port = authority.partition(":")
+    return host, port if colon else None
+
+
+def _check_ipv6(host: str) -> None:
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        raise ValueError("a URL with a valid IPv6 address in its brackets") from None
+    if "%" in host:
+        raise ValueError("a URL with an IPv6 address without a zone")
+
+
+def _check_name(host: str, url: str) -> None:
+    labels = host.removesuffix(".").split(".")
+    plain = host.isascii() and not any(label.lower().startswith("xn--") for label in labels)
+    if plain and not (
+        len(host) <= HOST_MAX and all(len(label) <= LABEL_MAX and _LABEL.fullmatch(label) for label in labels)
+    ):
+        raise ValueError("a URL whose host is a name or an address")
+    if not plain:
+        _check_international(url)
+
+
+def _check_international(url: str) -> None:
+    """Names beyond ASCII are left to the client, which knows IDNA."""
+    import httpx  # noqa: PLC0415 - costs more than all the rest, and few need it
+
+    try:
+        parsed = httpx.URL(url)
+        parsed.host  # noqa: B018 - decodes the name
+        labels = parsed.raw_host.decode("ascii").removesuffix(".").split(".")
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        raise ValueError("a URL whose host is a valid internationalised name") from None
+    if not all(0 < len(label) <= LABEL_MAX for label in labels) or sum(map(len, labels)) > HOST_MAX:
+        raise ValueError("a URL whose host is a name or an address")
