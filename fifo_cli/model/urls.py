@@ -42,7 +42,7 @@ def check_url(url: str) -> None:
     if host.startswith("["):
         _check_ipv6(host)
     else:
-        _check_name(host, url)
+        _check_name(host)
 
 
 def host_of(url: str) -> str:
@@ -79,7 +79,7 @@ def _check_ipv6(host: str) -> None:
         raise ValueError("a URL with an IPv6 address without a zone")
 
 
-def _check_name(host: str, url: str) -> None:
+def _check_name(host: str) -> None:
     labels = host.removesuffix(".").split(".")
     plain = host.isascii() and not any(label.lower().startswith("xn--") for label in labels)
     if plain and not (
@@ -87,18 +87,17 @@ def _check_name(host: str, url: str) -> None:
     ):
         raise ValueError("a URL whose host is a name or an address")
     if not plain:
-        _check_international(url)
+        _check_international(host)
 
 
-def _check_international(url: str) -> None:
-    """Names beyond ASCII are left to the client, which knows IDNA."""
-    import httpx  # noqa: PLC0415 - costs more than all the rest, and few need it
+def _check_international(host: str) -> None:
+    """Names beyond ASCII are encoded and decoded as the client does it."""
+    import idna  # noqa: PLC0415 - its tables are large, and few need them
 
     try:
-        parsed = httpx.URL(url)
-        parsed.host  # noqa: B018 - decodes the name
-        labels = parsed.raw_host.decode("ascii").removesuffix(".").split(".")
-    except (httpx.InvalidURL, UnicodeError, ValueError):
+        encoded = host if host.isascii() else idna.encode(host.lower()).decode("ascii")
+        idna.decode(encoded)
+    except (idna.IDNAError, UnicodeError):
         raise ValueError("a URL whose host is a valid internationalised name") from None
-    if not all(0 < len(label) <= LABEL_MAX for label in labels) or sum(map(len, labels)) > HOST_MAX:
+    if len(encoded) > HOST_MAX:
         raise ValueError("a URL whose host is a name or an address")
