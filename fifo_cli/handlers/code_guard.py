@@ -227,7 +227,8 @@ class CodeGuard:
             except BaseException:  # Ctrl-C: no fault of the message's
                 self._notes.remove(subject)
                 raise
-        self._notes.remove(subject)
+            # Within its turn: what runs next may end the process, and that is not this one's fault.
+            self._notes.remove(subject)
         if error is None:
             self._in_a_row.clear()
             return result  # type: ignore[return-value]

@@ -24,6 +24,8 @@ from .runtime import Api
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIALS: Final = frozenset({401, 403})
 _SNIPPET_MAX: Final = 300
+# What it takes to park or release what a run holds.
+_SETTLE_SECONDS: Final = 2.0
 _PORTS: Final = 65_536
 _HOST_MAX: Final = 253  # RFC 1035, 2.3.4
 _LABEL_MAX: Final = 63
@@ -79,11 +81,6 @@ class Courier:
         self._clients: dict[int, ApiClient] = {}
         self._headers: dict[tuple[int, int], dict[str, str]] = {}
 
-    @property
-    def code_limit(self) -> float:
-        """How long the user's code may take for one message, in seconds; 0 if there is none."""
-        return self._guard.limit if self._guard else 0.0
-
     def close(self) -> None:
         """Close every connection."""
         for client in self._clients.values():
@@ -95,27 +92,27 @@ class Courier:
         """Blot the keys' values out of a text."""
         return self._keys.redact(text)
 
-    def attempt(self, message: Held, *, seconds: float = float("inf")) -> Attempt:
+    def attempt(self, message: Held, *, time_left: Callable[[], float] = lambda: float("inf")) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.
 
-        ``seconds`` is what the user's code may take at most. Raises what is neither the message's failure
-        nor the API's: ConfigurationError, AWS's errors, and any defect.
+        ``time_left`` says how many seconds the run still has: the user's code may take so many. Raises what
+        is neither the message's failure nor the API's: ConfigurationError, AWS's errors, and any defect.
         """
         outcome = Attempt(Verdict.SUCCESS)
         for api in self._apis:
-            outcome = self._attempt_one(api, message, seconds)
+            outcome = self._attempt_one(api, message, time_left)
             if outcome.verdict is not Verdict.SUCCESS:
                 return outcome
         return outcome
 
-    def _attempt_one(self, api: Api, message: Held, seconds: float) -> Attempt:
+    def _attempt_one(self, api: Api, message: Held, time_left: Callable[[], float]) -> Attempt:
         """Call one API; on 401 and 403 once more with the keys read again, as they may have been rotated."""
         try:
             generation, _ = self._keys.current()
-            answer = self._call(api, message, seconds)
+            answer = self._call(api, message, time_left)
             if answer.status in _CREDENTIALS and not _matches(answer.status, api.success) and self._keys:
                 self._keys.renew(generation)
-                answer = self._call(api, message, seconds)
+                answer = self._call(api, message, time_left)
         except MessageError as error:
             return Attempt(Verdict.PERMANENT, None, self.redact(str(error)), api=api, owner="message")
         except ApiUnavailableError as error:
@@ -137,13 +134,15 @@ class Courier:
         text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
         return f"HTTP {answer.status}: {text}".rstrip(": ")
 
-    def _call(self, api: Api, message: Held, seconds: float) -> Answer:
+    def _call(self, api: Api, message: Held, time_left: Callable[[], float]) -> Answer:
         """Make the request and send it; whatever httpx then raises has an owner."""
         generation, keys = self._keys.current()
         if self._guard is None:
             request = self._own_request(api, message, generation, keys)
         else:
-            request = self._user_request(api, message, keys, seconds)
+            request = self._user_request(api, message, keys, max(1.0, time_left() - _SETTLE_SECONDS))
+            if time_left() < api.timeout + _SETTLE_SECONDS:
+                raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
         try:
             return self._client().send(request, timeout=api.timeout)
         except Exception as error:

@@ -120,7 +120,7 @@ class Run:
         self._dlq_url = urls["dlq"]
         self._clock = clock
         self._sleep = sleep
-        self._inbox = Inbox(sqs, urls["main"], needs=limits.needs + courier.code_limit, clock=clock)
+        self._inbox = Inbox(sqs, urls["main"], needs=limits.needs, clock=clock)
         self._courier = courier
         self._limits = limits
         self._journal = journal
@@ -229,7 +229,7 @@ class Run:
                 if not self._inbox.holds(message):
                     self._settle(message, "skipped", error="its visibility timeout ended; it will come again")
                     return
-                attempt = self._courier.attempt(message, seconds=self._code_seconds())
+                attempt = self._courier.attempt(message, time_left=self._limits.time_left)
                 if attempt.verdict is not Verdict.TRANSIENT or not attempt.retry_after:
                     break
                 self._resume_at = max(self._resume_at, self._clock() + attempt.retry_after)
@@ -241,10 +241,6 @@ class Run:
             self._settle(message, "skipped", error="the run ended before its turn")
         else:
             self._conclude(message, attempt, elapsed_ms)
-
-    def _code_seconds(self) -> float:
-        """Return what the user's code may take, so that the API still has its whole time in this run."""
-        return max(1.0, self._limits.time_left() - self._limits.needs)
 
     def _attribute(self, message: Held, error: BaseException, *, elapsed_ms: int) -> None:
         """Act on what was raised while a message was handled: only configuration and AWS end the run."""

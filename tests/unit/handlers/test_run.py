@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import Courier
 from fifo_cli.handlers.journal import silent_journal
 from fifo_cli.handlers.keys import Keys
@@ -396,3 +399,233 @@ def test_whatever_fails_every_message_is_delivered_parked_or_still_in_its_place(
         int(body) for body in bench.delivered() if failures.get(int(body)) == 422
     )
     assert bench.visible() == bench.waiting()
+
+
+class Coded:
+    """Runs with code of the user's, for a queue with messages in groups of their own."""
+
+    def __init__(self, bench: Bench, folder: Path, **options: Any) -> None:
+        self.bench, self.folder, self.options = bench, folder, options
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def run(self, code: Callable[..., Any], **limits: Any) -> Any:
+        guard = CodeGuard("m:f", Notes(self.folder), limit=0.1, calls_network=True)
+        transport = httpx.MockTransport(self.bench._receive)
+        keys = self.options.get("keys", Keys(None, {}))
+        courier = Courier((self.bench.api,), keys, code=code, guard=guard, transport=transport)
+        run = Run(
+            self.bench.sqs,
+            URLS,
+            courier,
+            Limits(count=None, needs=15, **limits),
+            journal=lambda level, message, **facts: self.lines.append((level, message, facts)),
+            clock=self.bench.clock,
+            sleep=self.bench.clock.sleep,
+        )
+        try:
+            return run.perform()
+        finally:
+            courier.close()
+
+    def facts(self, word: str) -> list[dict[str, Any]]:
+        return [
+            {name: value for name, value in facts.items() if name in ("owner", "what", "reason") and value}
+            for _, message, facts in self.lines
+            if message == word
+        ]
+
+
+def plain_request(body: Any, attributes: Any, keys: Any) -> httpx.Request:
+    return httpx.Request("POST", API.url, json=body)
+
+
+def failing_for(bad: str, deed: Callable[[], Any]) -> Callable[..., Any]:
+    def code(body: Any, attributes: Any, keys: Any) -> Any:
+        return deed() if body == bad else plain_request(body, attributes, keys)
+
+    return code
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    def deed() -> Any:
+        raise error
+
+    return deed
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        MemoryError(),
+        RecursionError(),
+        OverflowError(),
+        ClientError({"Error": {"Code": "AccessDenied"}}, "GetItem"),
+        type("Own", (BaseException,), {})(),
+        StopIteration(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_code_raises_for_one_message_parks_it_and_no_other(bench, tmp_path, error, concurrency):
+    for number in range(6):
+        bench.put(str(number), group=f"g{number % 3}")
+    coded = Coded(bench, tmp_path)
+    coded.run(failing_for("3", raising(error)), concurrency=concurrency)
+    assert sorted(bench.delivered()) == ["0", "1", "2", "4", "5"]
+    assert (bench.waiting(), bench.waiting("dlq")) == ([], ["3"])
+    (facts,) = coded.facts("parked")
+    assert facts["owner"] == "message"
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("x"), ConnectionResetError(), TimeoutError()])
+def test_code_that_lacks_the_network_parks_nothing_however_long(bench, tmp_path, error):
+    for number in range(6):
+        bench.put(str(number), group=f"g{number % 3}")
+    for _ in range(20):
+        coded = Coded(bench, tmp_path)
+        coded.run(raising_code(error))
+        assert {facts["owner"] for facts in coded.facts("failed")} == {"api"}
+    assert (len(bench.visible()), bench.waiting("dlq")) == (6, [])
+    coded.run(plain_request)
+    assert sorted(bench.delivered()) == [str(number) for number in range(6)]
+
+
+def raising_code(error: BaseException) -> Callable[..., Any]:
+    def code(body: Any, attributes: Any, keys: Any) -> Any:
+        raise error
+
+    return code
+
+
+def test_an_error_that_nothing_claims_keeps_its_message_and_others_go_on(bench, tmp_path):
+    bench.put("a", "a2", group="a")
+    bench.put("b", group="b")
+
+    def broken(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content) == "a":
+            raise ZeroDivisionError("a defect")
+        return httpx.Response(200)
+
+    bench.answer = broken
+    report = bench.run()
+    assert [(one.status, one.error) for one in report.results] == [
+        ("failed", "internal error: ZeroDivisionError: a defect"),
+        ("skipped", "behind a message of its group that was not delivered"),
+        ("delivered", None),
+    ]
+    assert report.complaint is None
+    assert bench.visible() == ["a", "a2"]
+
+
+class OneKey:
+    """Parameter Store with one value, or an error."""
+
+    def __init__(self, value: str | Exception) -> None:
+        self.value = value
+
+    def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> dict[str, Any]:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return {"Parameters": [{"Name": "/k", "Value": self.value}]}
+
+
+@pytest.mark.parametrize(
+    ("value", "owner"),
+    [
+        ("\ufeffkey", "configuration"),
+        ("ke\u2013y", "configuration"),
+        ("key\n", "configuration"),
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParameters"), "configuration"),
+        (ClientError({"Error": {"Code": "InvalidKeyId"}}, "GetParameters"), "configuration"),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "GetParameters"), "aws"),
+        (EndpointConnectionError(endpoint_url="http://ssm"), "aws"),
+    ],
+)
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_key_that_cannot_be_used_parks_nothing_and_ends_the_run(bench, value, owner, concurrency):
+    for number in range(6):
+        bench.put(str(number), group=f"g{number % 3}")
+    api = replace(API, headers={"Authorization": "Bearer {api_key}"}, keys={"api_key": "/k"})
+    keys = Keys(OneKey(value), {"api_key": "/k"})  # type: ignore[arg-type]
+    courier = Courier((api,), keys, transport=httpx.MockTransport(bench._receive))
+    lines: list[tuple[str, dict[str, Any]]] = []
+    run = Run(
+        bench.sqs,
+        URLS,
+        courier,
+        Limits(count=None, needs=15, concurrency=concurrency),
+        journal=lambda level, message, **facts: lines.append((message, facts)),
+        clock=bench.clock,
+        sleep=bench.clock.sleep,
+    )
+    report = run.perform()
+    courier.close()
+    assert (bench.delivered(), bench.waiting("dlq")) == ([], [])
+    assert len(bench.visible()) == 6
+    (failed,) = [facts for message, facts in lines if message == "run failed"]
+    assert failed["owner"] == owner
+    assert report.complaint is not None
+    if owner == "configuration":
+        assert "/k" in failed["what"]
+
+
+DEEDS: list[Callable[[], Any]] = [
+    lambda: None,
+    lambda: 7,
+    lambda: httpx.Request("POST", "no url at all"),
+    lambda: httpx.Request("POST", API.url, headers={"X": "a\nb"}),
+    lambda: httpx.Request("POST", API.url, content=iter(["text"])),  # type: ignore[arg-type]
+    *(raising(error) for error in (ValueError(), SystemExit(), asyncio.CancelledError(), GeneratorExit())),
+]
+
+
+@given(data=st.data(), concurrency=st.integers(1, 4))
+def test_any_mix_of_bad_code_bad_bodies_and_bad_answers_stops_no_good_message(
+    tmp_path_factory, data, concurrency
+):
+    bench = Bench()
+    folder = tmp_path_factory.getbasetemp() / "mixed-notes"
+    count = data.draw(st.integers(1, 12))
+    kinds = data.draw(
+        st.lists(st.sampled_from(["good", "deed", "body", "status"]), min_size=count, max_size=count)
+    )
+    deeds = [data.draw(st.sampled_from(DEEDS)) for _ in range(count)]
+    groups = [data.draw(st.sampled_from("abc")) for _ in range(count)]
+    for number, (kind, group) in enumerate(zip(kinds, groups, strict=True)):
+        text = data.draw(st.text(max_size=20)) if kind == "body" else json.dumps(number)
+        bench.sqs.send_message(
+            QueueUrl="main",
+            MessageBody=text if kind != "body" or not _is_json(text) else "{",
+            MessageGroupId=group,
+            MessageDeduplicationId=str(number),
+            MessageAttributes={},
+        )
+
+    def code(body: Any, attributes: Any, keys: Any) -> Any:
+        return deeds[body]() if kinds[body] == "deed" else plain_request(body, attributes, keys)
+
+    headers = [(b"Retry-After", data.draw(st.binary(max_size=20)).replace(b"\r", b"").replace(b"\n", b""))]
+    bench.answer = lambda request: httpx.Response(
+        422 if kinds[json.loads(request.content)] == "status" else 200, headers=headers
+    )
+    Coded(bench, folder).run(code, concurrency=concurrency)
+    good = [number for number, kind in enumerate(kinds) if kind == "good"]
+    got = [int(body) for body, _ in bench.got if kinds[int(body)] == "good"]
+    assert sorted(got) == good
+    for group in "abc":
+        mine = [number for number in good if groups[number] == group]
+        assert [number for number in got if groups[number] == group] == mine
+    assert bench.sqs.bodies("main") == []
+    assert not {json.dumps(number) for number in good} & set(bench.sqs.bodies("dlq"))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""Code of the user's that exits, hangs or takes all memory costs its own message, and no other one."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from tests.bed import Project, wait_until
+from tests.integration.proxy import Proxy, hidden
+
+CODE: Final = """
+import os, time
+import httpx
+
+def to_request(body, attributes, keys):
+    if body["id"] == "o04":
+        {deed}
+    return httpx.Request("POST", URL, json=body)
+"""
+DEEDS: Final = {
+    "exits": "os._exit(3)",
+    "loops": "while True: pass",
+    "sleeps": "time.sleep(3600)",
+    "takes memory": "kept = []\n        while True: kept.append(bytearray(20_000_000))",
+    "raises SystemExit": "raise SystemExit(3)",
+    "is cancelled": "import asyncio; raise asyncio.CancelledError",
+}
+REASONS: Final = {
+    "exits": "the process ended 2 times while mine:to_request handled this one",
+    "loops": "mine:to_request did not return within 5 s",
+    "sleeps": "mine:to_request did not return within 5 s",
+    "takes memory": "mine:to_request raised MemoryError",
+    "raises SystemExit": "mine:to_request raised SystemExit: 3",
+    "is cancelled": "mine:to_request raised CancelledError",
+}
+
+
+class Flow:
+    """A pipeline with code of the user's, ten items in it, and its API."""
+
+    def __init__(self, project: Project, aws: Aws, api: Any) -> None:
+        self.project, self.api = project, api
+        self.main, self.dlq = Queue(aws, project.names, "main"), Queue(aws, project.names, "dlq")
+
+    def put(self, count: int) -> None:
+        items = [{"id": f"o{n:02}", "grp": f"g{n % 5}"} for n in range(count)]
+        self.project.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
+        wait_until(lambda: self.main.counts().total == count, timeout=30)
+
+    def ids(self) -> list[str]:
+        return [json.loads(one.body)["id"] for one in self.api.accepted]
+
+    def reasons(self) -> dict[str, str]:
+        parked = self.project.local("peek", "--queue", "dlq", "-o", "json").ok().json()["messages"]
+        return {json.loads(one["body"])["id"]: one["attributes"]["park_reason"]["value"] for one in parked}
+
+
+@pytest.fixture
+def flow(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Flow]:
+    def deploy(deed: str, **tables: Any) -> Flow:
+        made = project(
+            handlers={"source": "code/", "request": "mine:to_request"},
+            functions={"timeout": "10s"},
+            message={"group": "grp"},
+            **{"api": {"timeout": "1s"}, **tables},
+        )
+        (made.folder / "code").mkdir()
+        (made.folder / "code" / "mine.py").write_text(f"URL = {receiver.url!r}\n{CODE.format(deed=deed)}")
+        made.local("deploy", "--yes").ok()
+        return Flow(made, clients, receiver)
+
+    return deploy
+
+
+def invocations_until_done(flow: Flow, run: Callable[[], Any], most: int) -> int:
+    for number in range(1, most + 1):
+        wait_until(lambda: flow.main.counts().in_flight == 0, timeout=90, interval=0.2)
+        run()
+        if flow.main.counts().total == 0:
+            return number
+    notes = [path.read_text() for path in (flow.project.folder / ".fifo" / "notes").glob("*")]
+    raise AssertionError(f"{notes} after {most} runs {flow.main.counts()} {flow.reasons()}")
+
+
+def check_one_parked(flow: Flow, kind: str) -> None:
+    (parked,) = flow.reasons().items()
+    assert parked[0] == "o04"
+    assert parked[1].startswith(REASONS[kind])
+    ids = flow.ids()
+    assert sorted(set(ids)) == [f"o{n:02}" for n in range(10) if n != 4]
+    for group in range(5):
+        mine = [one for one in dict.fromkeys(ids) if int(one[1:]) % 5 == group]
+        assert mine == sorted(mine)
+
+
+@pytest.mark.parametrize(
+    ("kind", "concurrency"), [*((kind, 1) for kind in DEEDS), ("exits", 4), ("loops", 4)]
+)
+def test_one_of_ten_is_parked_by_drain_and_the_others_are_delivered(flow, proxy: Proxy, kind, concurrency):
+    made = flow(DEEDS[kind])
+    made.put(10)
+    proxy.edit = hidden(8)
+    words = ("drain", "--all", "--concurrency", str(concurrency))
+    invocations_until_done(made, lambda: made.project.at(proxy.endpoint, *words), 6)
+    check_one_parked(made, kind)
+    notes = made.project.folder / ".fifo" / "notes"
+    assert stat.S_IMODE(notes.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("kind", ["loops", "takes memory", "raises SystemExit"])
+def test_one_of_ten_is_parked_by_the_function_and_the_others_are_delivered(flow, kind):
+    made = flow(DEEDS[kind])
+    made.put(10)
+    drain = ("drain", "--all", "--via", "lambda")
+    invocations_until_done(made, lambda: made.project.local(*drain), 6)
+    check_one_parked(made, kind)
+
+
+@pytest.mark.big
+def test_code_that_ends_the_functions_process_is_parked_when_the_environment_starts_again(flow):
+    """Waits twice for the visibility timeout of what the dead process held."""
+    made = flow(DEEDS["exits"])
+    made.put(10)
+    drain = ("drain", "--all", "--via", "lambda")
+    assert invocations_until_done(made, lambda: made.project.local(*drain), 6) <= 4
+    check_one_parked(made, "exits")
