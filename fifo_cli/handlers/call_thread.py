@@ -17,8 +17,9 @@ T = TypeVar("T")
 
 # How often a waiting call looks up: for an interruption, and for a stop that was asked for.
 _LOOK_SECONDS: Final = 0.2
-# How long a stopped thread may take to end before it is left alone.
-_STOP_SECONDS: Final = 0.5
+# How often a thread is stopped, and how long it may take to end each time, before it is left alone.
+_STOPS_MAX: Final = 4
+_STOP_SECONDS: Final = 0.1
 
 
 class TimeUpError(Exception):
@@ -99,8 +100,12 @@ class CallThread:
         thread, self._thread = self._thread, None
         self._jobs = SimpleQueue()
         if stop and thread is not None and thread.ident is not None:
-            _raise_in(thread.ident)
-            job.done.acquire(timeout=_STOP_SECONDS)
+            for _ in range(_STOPS_MAX):  # the exception is lost if it arrives in a __del__, or is caught
+                if job.done.acquire(blocking=False):
+                    return
+                _raise_in(thread.ident)
+                if job.done.acquire(timeout=_STOP_SECONDS):
+                    return
 
 
 def _wait(job: _Job[Any], limit: float, on_look: Callable[[], None] | None) -> bool:

@@ -409,7 +409,7 @@ class Coded:
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
 
     def run(self, code: Callable[..., Any], **limits: Any) -> Any:
-        guard = CodeGuard("m:f", Notes(self.folder), limit=0.1, calls_network=True)
+        guard = CodeGuard("m:f", Notes(self.folder), limit=30, calls_network=True)
         transport = httpx.MockTransport(self.bench._receive)
         keys = self.options.get("keys", Keys(None, {}))
         courier = Courier((self.bench.api,), keys, code=code, guard=guard, transport=transport)
