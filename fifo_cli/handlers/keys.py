@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-import re
 import threading
-import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
 from .failure import ConfigurationError, described
+from .redaction import SECRET_MIN, Redactor
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 _NAMES_PER_CALL: Final = 10  # API Reference, GetParameters
-_HIDDEN: Final = "***"
-# Shorter values would blot out ordinary words.
-_REDACTED_MIN: Final = 4
-
-
 # What SSM and KMS answer where this function may not, or cannot, read a parameter: no later run will either.
 _UNREADABLE: Final = frozenset(
     {"AccessDeniedException", "InvalidKeyId", "ParameterVersionNotFound", "UnsupportedParameterType"}
@@ -42,7 +33,8 @@ class Keys:
         self._parameters = dict(parameters)
         self._lock = threading.Lock()
         self._values: dict[str, str] = {}
-        self._seen: set[str] = set()
+        self._redactor = Redactor()
+        self._too_short: frozenset[str] = frozenset()
         self._generation = 0
 
     def __bool__(self) -> bool:
@@ -66,12 +58,13 @@ class Keys:
         return f"key {name} (SSM parameter {self._parameters.get(name, '?')})"
 
     def redact(self, text: str) -> str:
-        """Blot out every value ever read, as it is and as JSON, URLs, HTML, Python, base64 spell it."""
-        with self._lock:
-            spellings = {form for value in self._seen for form in _spellings(value)}
-        for spelling in sorted(spellings, key=len, reverse=True):
-            text = re.sub(re.escape(spelling), _HIDDEN, text, flags=re.IGNORECASE)
-        return text
+        """Hide every value that was ever read, in whatever encoding; see :mod:`redaction`."""
+        return self._redactor(text)
+
+    @property
+    def too_short(self) -> tuple[str, ...]:
+        """The placeholders whose values are too short to be hidden in a text."""
+        return tuple(sorted(self._too_short))
 
     def _read(self) -> None:
         """Read all parameters; raises KeysMissingError, or botocore's errors."""
@@ -92,7 +85,9 @@ class Keys:
         if missing:
             raise KeysMissingError(f"[api] keys: {', '.join(missing)}", "no such SSM parameter")
         self._values = {name: found[parameter] for name, parameter in self._parameters.items()}
-        self._seen |= {value for value in found.values() if len(value) >= _REDACTED_MIN}
+        for value in found.values():
+            self._redactor.add(value)
+        self._too_short |= {name for name, value in self._values.items() if len(value) < SECRET_MIN}
         self._generation += 1
 
 
@@ -111,19 +106,3 @@ def header_fault(value: str) -> str | None:
             kind = "a control character" if character.isascii() else "not ASCII"
             return f"character {place} of its value is {kind}, which an HTTP header cannot hold"
     return None
-
-
-def _spellings(value: str) -> set[str]:
-    raw = value.encode()
-    return {
-        value,
-        html.escape(value),
-        repr(value)[1:-1],
-        base64.b64encode(raw).decode(),
-        base64.urlsafe_b64encode(raw).decode(),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        urllib.parse.quote(value),
-        urllib.parse.quote(value, safe=""),
-        urllib.parse.quote_plus(value),
-    }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fifo_cli.aws.parameters import Parameter, get_parameters, put_secret
 from fifo_cli.errors import UsageError
+from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.model.limits import PARAMETER_VALUE_BYTES_MAX
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.results import Document, Single
@@ -96,6 +97,12 @@ def check_value(settings: Settings, name: str, value: str) -> None:
             f"the value for {name} holds a line break or another character that no HTTP header can carry"
             f" (it goes into {', '.join(placed)}); nothing was set",
             hint="give the bare key, on one line; one line break at its end is taken off",
+        )
+    if len(value) < SECRET_MIN:
+        raise UsageError(
+            f"the value for {name} has fewer than {SECRET_MIN} characters: it could not be kept out of logs;"
+            " nothing was set",
+            hint="ask the API's owner for a longer key",
         )
 
 

@@ -61,17 +61,17 @@ def test_a_key_is_set_as_a_tagged_secure_string(aws: Aws) -> None:
 
 
 def test_a_key_may_be_named_by_its_parameter_and_set_again(aws: Aws) -> None:
-    set_key(aws, settings(), "api_key", "one")
+    set_key(aws, settings(), "api_key", "first")
 
-    [row] = set_key(aws, settings(), "/o/k", "two").rows()
+    [row] = set_key(aws, settings(), "/o/k", "second").rows()
 
-    assert (row["name"], row["version"], stored(aws)["Value"]) == ("api_key", 2, "two")
+    assert (row["name"], row["version"], stored(aws)["Value"]) == ("api_key", 2, "second")
 
 
 def test_an_overwrite_keeps_the_parameter_s_own_encryption_key(aws: Aws) -> None:
     aws.client("ssm").put_parameter(Name="/o/k", Value="one", Type="SecureString", KeyId="alias/own")
 
-    set_key(aws, settings(), "api_key", "two")
+    set_key(aws, settings(), "api_key", "second")
 
     [found] = aws.client("ssm").describe_parameters()["Parameters"]
     assert found["KeyId"] == "alias/own"
@@ -81,7 +81,7 @@ def test_a_plain_string_is_not_overwritten_with_a_secret(aws: Aws) -> None:
     aws.client("ssm").put_parameter(Name="/o/k", Value="one", Type="String")
 
     with pytest.raises(UsageError, match="exists as a String") as caught:
-        set_key(aws, settings(), "api_key", "two")
+        set_key(aws, settings(), "api_key", "second")
 
     assert "aws ssm delete-parameter --name /o/k" in caught.value.hint
     assert stored(aws)["Value"] == "one"
@@ -95,6 +95,7 @@ def test_a_plain_string_is_not_overwritten_with_a_secret(aws: Aws) -> None:
         ("a{{b}}", r"contains \{\{"),
         ("a\nb", "line break"),
         ("a\x00b", "line break or another character"),
+        ("abc", "fewer than 4 characters"),
         ("schlüssel", "that no HTTP header can carry"),
     ],
 )

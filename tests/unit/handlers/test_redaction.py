@@ -1,0 +1,198 @@
+"""No part of a secret is shown, in whatever encoding a text holds it; ordinary words are."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import logging
+import quopri
+import random
+import textwrap
+import urllib.parse
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fifo_cli.handlers.redaction import WITHHELD, Redactor, guard_library_logs
+
+SECRET = 's3cr3t/Key+with=Some&Odd "Parts"-\u00e9-9f8e7d'
+PART = 7
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _every_char_percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def _every_char_json(text: str) -> str:
+    return json.dumps("".join(f"{char}" for char in text)).replace("/", "\\/")
+
+
+def _u_escaped(text: str) -> str:
+    units = text.encode("utf-16-be")
+    return "".join(f"\\u{high:02x}{low:02X}" for high, low in zip(units[::2], units[1::2], strict=True))
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "plain": lambda text: text,
+    "base64": _b64,
+    "base64 without padding": lambda text: _b64(text).rstrip("="),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 of user:KEY": lambda text: _b64(f"user:{text}"),
+    "base64 of Bearer KEY": lambda text: _b64(f"Bearer {text}"),
+    "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode(),
+    "JSON": json.dumps,
+    "JSON with \\/": _every_char_json,
+    "JSON in JSON": lambda text: json.dumps(json.dumps({"key": text})),
+    "\\uXXXX": _u_escaped,
+    "repr": repr,
+    "percent": lambda text: urllib.parse.quote(text, safe=""),
+    "percent, every character": _every_char_percent,
+    "form": urllib.parse.quote_plus,
+    "hexadecimal": lambda text: text.encode().hex(),
+    "HEXADECIMAL": lambda text: text.encode().hex().upper(),
+    "hex dump": lambda text: text.encode().hex(":"),
+    "\\xXX": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "HTML": html.escape,
+    "HTML, every character": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "quoted-printable": lambda text: quopri.encodestring(text.encode(), quotetabs=True).decode(),
+    "in lines": lambda text: "\n".join(textwrap.wrap(text, 20, drop_whitespace=False)),
+    "UPPER": str.upper,
+}
+
+REVERSIBLE = [name for name in ENCODINGS if name != "UPPER"]
+
+
+def made(*values: str) -> Redactor:
+    redactor = Redactor()
+    for value in values:
+        redactor.add(value)
+    return redactor
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+def test_a_secret_is_hidden_in_every_encoding(encode: Callable[[str], str]) -> None:
+    shown = made(SECRET)(f"the API said: {encode(SECRET)} and no more")
+    assert shown == WITHHELD or ("***" in shown and "9f8e7d" not in shown)
+    assert encode(SECRET)[: PART + 6] not in shown
+
+
+def test_what_is_no_secret_is_shown_as_it_is() -> None:
+    text = 'HTTP 422: {"error": "no such order", "id": "3f2b8c1d-9a7e", "trace": "YWJjZGVmZ2hpamts"} 100 %'
+    assert made(SECRET)(text) == text
+    assert Redactor()(SECRET) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "shown"),
+    [
+        ("test", "a contest of test, retest", "a contest of ***, retest"),
+        ("test", "tested TEST (test)", "tested *** (***)"),
+        ("abcd123", "abcd1234 abcd123", "abcd1234 ***"),
+        ("abcd1234", "xxabcd1234xx", "xx***xx"),
+        ("abcd12345678", "cut off: abcd12345", "cut off: ***"),
+        ("abcd12345678", "the end is cd12345678", "the end is ***"),
+        ("abcd12345678", "abcd12345678abcd12345678", "******"),
+        ("abc", "abc is too short to hide", "abc is too short to hide"),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_only_the_secret_is_hidden(value: str, text: str, shown: str) -> None:
+    assert made(value)(text) == shown
+
+
+def test_a_short_secret_is_found_in_another_encoding() -> None:
+    assert made("pa55")(f"Basic {_b64('user:pa55')}") == WITHHELD
+
+
+def test_several_secrets_are_hidden_side_by_side() -> None:
+    assert made("old-value", "new-value")("old-value new-value") == "*** ***"
+
+
+def test_a_long_text_is_cut_off() -> None:
+    shown = made(SECRET)("x" * 10_000 + SECRET)
+    assert len(shown) < 4_100
+    assert shown.endswith("…")
+
+
+_ALPHABETS = [
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E),
+    st.sampled_from("0123456789abcdef"),
+    st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"),
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]),
+]
+_SECRETS = st.one_of([st.text(alphabet, min_size=8, max_size=200) for alphabet in _ALPHABETS])
+
+
+@settings(max_examples=400)
+@given(_SECRETS, st.sampled_from(REVERSIBLE), st.sampled_from(REVERSIBLE), st.data())
+@example("abcdefgh", "base64 of user:KEY", "base64 without padding", None)
+def test_no_seven_characters_of_a_secret_are_shown(
+    secret: str, inner: str, outer: str, data: st.DataObject | None
+) -> None:
+    text = text_of(secret, inner, outer)
+    start = data.draw(st.integers(0, len(text))) if data else 1
+    end = data.draw(st.integers(start, len(text))) if data else len(text)
+    shown = made(secret)(f"HTTP 500: {text[start:end]}")
+    assert shown.startswith("HTTP 500: ") or shown == WITHHELD
+    for part in _parts(secret):
+        for form in (part, ENCODINGS[inner](part), text_of(part, inner, outer)):
+            assert len(form) < PART or form not in shown
+    # A longer piece would hold seven characters of the secret, with what stands around it.
+    windows = (secret[at : at + PART] for at in range(len(secret) - PART + 1))
+    longest = max(len(text_of(part, inner, outer)) for part in windows) * 8 / PART + 16
+    assert end - start <= longest or text[start:end] not in shown
+
+
+def text_of(secret: str, inner: str, outer: str) -> str:
+    return ENCODINGS[outer](ENCODINGS[inner](secret))
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """Some of the parts of seven characters: all of a short secret."""
+    starts = range(len(secret) - PART + 1)
+    yield from (
+        secret[start : start + PART] for start in random.Random(0).sample(starts, min(len(starts), 20))
+    )
+
+
+LOGGERS = ("botocore", "botocore.parsers", "urllib3.connectionpool", "httpx", "httpcore.http11", "boto3")
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream, before = io.StringIO(), logging.getLogRecordFactory()
+    root = logging.getLogger()
+    handler, level = logging.StreamHandler(stream), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+    logging.setLogRecordFactory(before)
+
+
+def test_what_a_library_logs_holds_no_secret_whatever_user_code_switches_on(log: io.StringIO) -> None:
+    guard_library_logs(made(SECRET))
+    guard_library_logs(made(SECRET))
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger(name).debug("Response body: %s", {"Value": SECRET})
+        logging.getLogger(name).info("HTTP Request: GET https://example.com/?key=%s", SECRET)
+    logging.getLogger("orders").debug("my own: %s", "fine")
+    lines = log.getvalue().splitlines()
+    assert lines[0] == WITHHELD
+    assert "9f8e7d" not in log.getvalue()
+    assert lines[-1] == "my own: fine"
+    assert sum(line.startswith("HTTP Request: GET https://example.com/?key=") for line in lines) == len(
+        LOGGERS
+    )
+    assert all(first != second for first, second in pairwise(lines))
