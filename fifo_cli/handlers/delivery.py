@@ -89,8 +89,13 @@ class Courier:
             self._guard.close()
 
     def redact(self, text: str) -> str:
-        """Blot the keys' values out of a text."""
+        """Hide the keys' values in a text."""
         return self._keys.redact(text)
+
+    @property
+    def keys_too_short(self) -> tuple[str, ...]:
+        """The keys that were read and are too short to be hidden in a text."""
+        return self._keys.too_short
 
     def attempt(self, message: Held, *, time_left: Callable[[], float] = lambda: float("inf")) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.

@@ -63,8 +63,8 @@ class Keys:
 
     @property
     def too_short(self) -> tuple[str, ...]:
-        """The placeholders whose values are too short to be hidden in a text."""
-        return tuple(sorted(self._too_short))
+        """The labels of the keys whose values are too short to be hidden in a text."""
+        return tuple(self.label(name) for name in sorted(self._too_short))
 
     def _read(self) -> None:
         """Read all parameters; raises KeysMissingError, or botocore's errors."""

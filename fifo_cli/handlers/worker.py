@@ -13,6 +13,7 @@ from .delivery import Courier
 from .failure import described
 from .journal import stdout_journal
 from .keys import Keys
+from .redaction import guard_library_logs
 from .run import Limits, Run, ending
 
 INVOCATION_KEY = "fifo_cli"
@@ -40,9 +41,13 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     counts = {name: value for name, value in document.items() if name != "results"}
     early = ending(report.complaint, courier.redact)
     stdout_journal("error" if early else "info", "run ended", **counts, **early)
-    if report.complaint is not None and asked is None:
-        raise report.complaint
+    for key in courier.keys_too_short:
+        stdout_journal("warning", "key too short to hide in logs", what=key)
     complaint = report.complaint and courier.redact(described(report.complaint))
+    if report.complaint is not None and asked is None:
+        if complaint != described(report.complaint):  # Lambda logs what is raised
+            raise RuntimeError(complaint) from None
+        raise report.complaint
     return {**document, "complaint": complaint, "owner": early.get("owner"), "what": early.get("what")}
 
 
@@ -60,6 +65,7 @@ def courier_of(
     settings: runtime.Runtime, keys: Keys, notes: Path, *, stopped: Callable[[], bool] = lambda: False
 ) -> Courier:
     """Build the courier with the user's code, if there is any; raises UserCodeError."""
+    guard_library_logs(keys.redact)  # before the user's code, which may switch debug logs on
     code = runtime.load_code(settings.request_code)
     if code is None or settings.request_code is None:
         return Courier(settings.apis, keys)

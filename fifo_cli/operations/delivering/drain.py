@@ -16,13 +16,14 @@ from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import AwsError, FifoError, UsageError
-from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.handlers import runtime
 from fifo_cli.handlers.code_guard import memory_bounded
 from fifo_cli.handlers.delivery import Courier
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.journal import Journal
 from fifo_cli.handlers.keys import Keys, KeysMissingError
+from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.run import Limits, Outcome, Report, Run, ending
 from fifo_cli.handlers.worker import INVOCATION_KEY, courier_of
 from fifo_cli.model.names import LIVE_ALIAS, Names
@@ -139,6 +140,8 @@ def drain_here(
             report = run.perform()
         _log_end(journal, report, courier.redact)
     courier.close()
+    for key in courier.keys_too_short:
+        listener(Warned(f"{key} has fewer than {SECRET_MIN} characters: it cannot be hidden in logs"))
     complaint = _explained(report.complaint, courier.redact)
     return _concluded(report.results, main, options, complaint, stopped=stopped())
 

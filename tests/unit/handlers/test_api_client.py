@@ -34,6 +34,7 @@ class RawApi:
     def __init__(self) -> None:
         self.answer = b""
         self.requests: list[bytes] = []
+        self.is_closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
         self.courier = Courier((replace(API, url=self.url),), Keys(None, {}))
@@ -54,7 +55,8 @@ class RawApi:
                     self.requests.append(_request(connection))
                     connection.sendall(self.answer)
                 except OSError:
-                    continue
+                    pass
+            self.is_closed.set()
 
 
 def _request(connection: socket.socket) -> bytes:
@@ -91,7 +93,11 @@ def held(body: str = '{"id": 1}') -> Held:
 
 def attempt(raw: RawApi, answer: bytes) -> Attempt:
     raw.answer = answer
-    return raw.courier.attempt(held())
+    raw.is_closed.clear()
+    made = raw.courier.attempt(held())
+    # A connection that is about to close would be taken for the next request.
+    assert raw.is_closed.wait(5)
+    return made
 
 
 def said(status: str, *lines: bytes, body: bytes = b"") -> bytes:
