@@ -2,8 +2,10 @@
 
 EventBridge User Guide, "Creating a scheduled rule": rate takes a positive number and a unit that is
 singular for 1 only; cron has six fields of which exactly one of day-of-month and day-of-week is ``?``.
-Parsers of Unix cron (cronsim, croniter) read five fields, count weekdays from 0 and know no years, so the
-runs are worked out here too.
+The fields are read as Quartz reads them, whose form EventBridge took over: a range may run over the end
+(``20-2``, ``FRI-MON``), but not of years; a step is not longer than its field (``*/60`` minutes are refused);
+``L``, ``W``, ``#`` and ``?`` stand alone. Parsers of Unix cron (cronsim, croniter) read five fields, count
+weekdays from 0 and do not know years, so the runs are worked out here too.
 """
 
 from __future__ import annotations
@@ -17,14 +19,18 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
-_RATE = re.compile(r"rate\((\d+) (minute|minutes|hour|hours|day|days)\)")
+_RATE = re.compile(r"rate\(([0-9]{1,12}) (minute|minutes|hour|hours|day|days)\)")
+# AWS documents no longest rate. This one is beyond any use and within every calendar.
+_RATE_MAX: Final = timedelta(days=36_500)
 _CRON = re.compile(r"cron\(([^()]*)\)")
+_DIGITS: Final = re.compile(r"[0-9]{1,4}")
 _MONTHS: Final = {
     name: n
     for n, name in enumerate(
         ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), 1
     )
 }
+_UNITS: Final = {"minute": 60, "hour": 3_600, "day": 86_400}
 _WEEKDAYS: Final = {name: n for n, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), 1)}
 
 
@@ -96,6 +102,8 @@ def _check_rate(expression: str) -> None:
     if (value == 1) == unit.endswith("s"):
         right = unit.rstrip("s") if value == 1 else f"{unit}s"
         raise ValueError(f"rate({value} {right}): the unit of {value} is {right}")
+    if value * _UNITS[unit.rstrip("s")] > _RATE_MAX.total_seconds():
+        raise ValueError(f"a rate of {_RATE_MAX.days:,} days at most")
 
 
 def _check_cron(expression: str) -> None:
@@ -106,8 +114,13 @@ def _check_cron(expression: str) -> None:
             f"cron with six fields (minutes hours day-of-month month day-of-week year), not {len(values)}"
         )
     for field, value in zip(_FIELDS, values, strict=True):
-        for part in value.split(","):
+        parts = value.split(",")
+        for part in parts:
             _check_part(field, part)
+        if len(parts) > 1 and any(_stands_alone(field, part.upper()) for part in parts):
+            raise ValueError(
+                f"cron whose {field.name} hold ?, L, W or # alone, not in a list such as {value!r}"
+            )
     if (values[2] == "?") == (values[4] == "?"):
         raise ValueError("a cron expression in which exactly one of day-of-month and day-of-week is ?")
 
@@ -125,7 +138,9 @@ def _check_part(field: _Field, part: str) -> None:
         if _number(field, day) is not None and nth in ("1", "2", "3", "4", "5"):
             return
     base, slash, step = upper.partition("/")
-    if slash and ("/" not in field.wildcards or not step.isdigit() or int(step) < 1):
+    if slash and (
+        "/" not in field.wildcards or not _DIGITS.fullmatch(step) or not 0 < int(step) <= field.high
+    ):
         raise ValueError(f"cron whose {field.name} hold no step like {part!r}")
     if base == "*" and slash:
         return
@@ -135,8 +150,13 @@ def _check_part(field: _Field, part: str) -> None:
         raise ValueError(
             f"cron whose {field.name} lie within {field.low}-{field.high}{_hint(field)}, not {part!r}"
         )
-    if first > last:
-        raise ValueError(f"cron whose {field.name} run forwards, not {part!r}")
+    if first > last and field.name == "year":
+        raise ValueError(f"cron whose years run forwards, not {part!r}")
+
+
+def _stands_alone(field: _Field, part: str) -> bool:
+    """Whether a part is one that a list may not hold: ?, and days that depend on the month."""
+    return part == "?" or "#" in part or (part not in field.names and part.endswith(("L", "W")))
 
 
 def _is_last(field: _Field, value: str) -> bool:
@@ -147,7 +167,7 @@ def _is_last(field: _Field, value: str) -> bool:
 
 def _number(field: _Field, text: str) -> int | None:
     """Return a field's value as a number, or None if it is out of range or no value at all."""
-    value = field.names.get(text, int(text) if text.isascii() and text.isdigit() else -1)
+    value = field.names.get(text, int(text) if _DIGITS.fullmatch(text) else -1)
     return value if field.low <= value <= field.high else None
 
 
@@ -203,14 +223,16 @@ def _parse(expression: str) -> _Cron:
 
 @cache
 def _part_values(field: _Field, part: str) -> frozenset[int]:
-    """Return the values of ``*``, ``5``, ``1-5``, and each of them with a step."""
+    """Return the values of ``*``, ``5``, ``1-5``, ``20-2`` (over the end), and each of them with a step."""
     base, _, step = part.partition("/")
     low, dash, high = base.partition("-")
     first = field.low if base == "*" else _number(field, low)
     last = field.high if base == "*" or (step and not dash) else _number(field, high if dash else low)
     if first is None or last is None:
         raise ValueError(f"{part!r} is no {field.name}")
-    return frozenset(range(first, last + 1, int(step or 1)))
+    size = field.high - field.low + 1
+    values = range(first, last + 1 + size * (last < first), int(step or 1))
+    return frozenset((value - field.low) % size + field.low for value in values)
 
 
 def _is_month_day(part: str, day: date) -> bool:

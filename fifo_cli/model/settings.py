@@ -141,7 +141,7 @@ def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
 
 def _status_pattern(value: int | str) -> str:
     text = str(value).lower()
-    if re.fullmatch(r"[1-5](xx|\d\d)", text) is None:
+    if re.fullmatch(r"[1-5](xx|[0-9][0-9])", text) is None:
         raise ValueError('an HTTP status such as 204, or a class such as "2xx"')
     return text
 
@@ -158,7 +158,7 @@ PipelineName = Annotated[
         f"1 to {limits.PIPELINE_NAME_MAX} letters, digits, hyphens or underscores, a letter or digit first",
     ),
 ]
-Region = Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-\d", 'an AWS region, such as "us-west-2"')]
+Region = Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-[0-9]", 'an AWS region, such as "us-west-2"')]
 TableName = Annotated[
     str, _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, dots, hyphens or underscores")
 ]
@@ -174,7 +174,7 @@ Events = Annotated[tuple[Literal["INSERT", "MODIFY", "REMOVE"], ...], _LISTED, _
 Retention = Annotated[timedelta, _duration(limits.RETENTION_MIN, limits.RETENTION_MAX)]
 Schedules = Annotated[tuple[Annotated[str, _checked(check_expression)], ...], _LISTED, _Rule(_unique)]
 Timezone = Annotated[str, _checked(_known_timezone)]
-PythonRuntime = Annotated[str, _matching(r"python3\.(1[1-9]|[2-9]\d)", '"python3.11" or newer')]
+PythonRuntime = Annotated[str, _matching(r"python3\.(1[1-9]|[2-9][0-9])", '"python3.11" or newer')]
 FunctionTimeout = Annotated[timedelta, _duration(timedelta(seconds=10), limits.FUNCTION_TIMEOUT_MAX)]
 LogRetention = Annotated[timedelta, _duration(timedelta(days=1), timedelta(days=3653))]
 PolicyArn = Annotated[str, _matching(r"arn:.+:policy/.+", "the ARN of an IAM policy")]
