@@ -103,6 +103,6 @@ def header_fault(value: str) -> str | None:
         return f"its value {where} {'with' if where == 'begins' else 'in'} {what}"
     for place, character in enumerate(value, 1):
         if not (character.isascii() and (character.isprintable() or character == "\t")):
-            kind = "a control character" if character.isascii() else "not ASCII"
+            kind = "a line break or another control character" if character.isascii() else "not ASCII"
             return f"character {place} of its value is {kind}, which an HTTP header cannot hold"
     return None

@@ -194,6 +194,22 @@ class TestKeys:
             assert "Traceback" not in refused.err
         assert flow.main.counts().visible == 2
 
+    @pytest.mark.parametrize("value", ["\ufeffold-Sesame", "old\u2013Sesame", "old-Sesame\n"])
+    def test_a_value_that_cannot_be_a_header_parks_nothing_and_is_named(self, flow, value):
+        parameter = flow.project.local("keys", "list", "-o", "json").ok().json()["keys"][0]["parameter"]
+        ssm = flow.aws.client("ssm")
+        ssm.put_parameter(Name=parameter, Value=value, Type="SecureString", Overwrite=True)
+        flow.put(*orders(3, "a", "b"))
+        for via in ("local", "lambda"):
+            refused = flow.project.local("drain", "--all", "--via", via)
+            assert refused.code == 2
+            assert f"key api_key (SSM parameter {parameter})" in refused.err
+            assert "Sesame" not in refused.out + refused.err
+        assert (flow.main.counts().visible, flow.dlq.counts().total) == (3, 0)
+        flow.project.local("keys", "set", "api_key", input=self.OLD + "\n").ok()
+        flow.project.local("drain", "--all").ok()
+        assert flow.ids() == ["o00", "o02", "o01"] or flow.ids() == ["o00", "o01", "o02"]
+
     def test_the_value_appears_nowhere(self, flow, tmp_path):
         """Not in output, logs, zips, the functions' environment, .fifo/ or ps, though the API echoes it."""
         flow.api.answer = lambda received: Reply(422, received.headers["authorization"].encode())
@@ -429,6 +445,26 @@ def test_only_what_is_wanted_is_enqueued_and_shaped_as_asked(line):
     wait_until(lambda: flow.waiting() == 2, timeout=20)
     flow.project.local("drain", "--all").ok()
     assert flow.bodies() == [{"order": "o01", "number": 1}, {"order": "o02", "number": 2}]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NO_PROXY", "localhost,127.0.0.1,[::1]"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        ("SSL_CERT_FILE", "/nonexistent"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_parks_nothing_and_is_named(line, variable, value):
+    flow = line()
+    flow.put(*orders(3, "a", "b"))
+    refused = flow.project.local("drain", "--all", env={variable: value})
+    assert refused.code == 2
+    assert variable in refused.err
+    assert "Traceback" not in refused.err
+    assert (flow.main.counts().visible, flow.dlq.counts().total) == (3, 0)
+    flow.project.local("drain", "--all").ok()
+    assert len(flow.ids()) == 3
 
 
 class TestUserCode:

@@ -81,11 +81,11 @@ def flow(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callab
 def invocations_until_done(flow: Flow, run: Callable[[], Any], most: int) -> int:
     for number in range(1, most + 1):
         wait_until(lambda: flow.main.counts().in_flight == 0, timeout=90, interval=0.2)
-        run()
+        done = run()
         if flow.main.counts().total == 0:
             return number
     notes = [path.read_text() for path in (flow.project.folder / ".fifo" / "notes").glob("*")]
-    raise AssertionError(f"{notes} after {most} runs {flow.main.counts()} {flow.reasons()}")
+    raise AssertionError(f"{done} {notes} after {most} runs {flow.main.counts()} {flow.reasons()}")
 
 
 def check_one_parked(flow: Flow, kind: str) -> None:

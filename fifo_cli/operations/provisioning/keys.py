@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fifo_cli.aws.parameters import Parameter, get_parameters, put_secret
 from fifo_cli.errors import UsageError
+from fifo_cli.handlers.keys import header_fault
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.model.limits import PARAMETER_VALUE_BYTES_MAX
 from fifo_cli.model.names import PIPELINE_TAG
@@ -92,10 +92,9 @@ def check_value(settings: Settings, name: str, value: str) -> None:
             hint="ask the API's owner for another key",
         )
     placed = [header for api in settings.api for header, text in api.headers.items() if f"{{{name}}}" in text]
-    if placed and re.search(r"[^\t\x20-\x7e]", value):
+    if placed and (fault := header_fault(value)):
         raise UsageError(
-            f"the value for {name} holds a line break or another character that no HTTP header can carry"
-            f" (it goes into {', '.join(placed)}); nothing was set",
+            f"the value for {name} cannot go into the header {', '.join(placed)}: {fault}; nothing was set",
             hint="give the bare key, on one line; one line break at its end is taken off",
         )
     if len(value) < SECRET_MIN:

@@ -20,7 +20,8 @@ from fifo_cli.handlers.call_thread import CallThread, TimeUpError
 from fifo_cli.handlers.code_guard import CodeGuard, Notes, function_notes, memory_bounded
 from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError, MessageError
 
-LIMIT: Final = 0.05
+# Long enough for code that returns, on a busy machine too.
+LIMIT: Final = 0.3
 
 
 def guard(folder: Path, *, calls_network: bool = True, **options: Any) -> CodeGuard:
@@ -86,7 +87,7 @@ def test_our_own_exceptions_pass(tmp_path):
 
 def test_a_loop_in_code_without_network_is_its_records_fault_and_stays_so(tmp_path):
     made = guard(tmp_path, calls_network=False)
-    with pytest.raises(MessageError, match=r"mine:code did not return within 0\.05 s"):
+    with pytest.raises(MessageError, match=r"mine:code did not return within 0\.3 s"):
         made.run("e1", loop)
     assert made.run("e2", lambda: 2) == 2
     # A process that starts again does not run it again.
@@ -104,12 +105,12 @@ def test_a_loop_of_one_message_parks_it_the_second_time(tmp_path):
 
 
 def test_several_groups_in_a_row_over_the_limit_are_an_outage_however_often(tmp_path):
-    for _ in range(5):
+    for _ in range(3):
         made = guard(tmp_path)
-        for number in range(3):
+        for number in range(2):
             with pytest.raises(ApiUnavailableError):
                 made.run(f"m{number}", loop)
-    for number in range(3):
+    for number in range(2):
         assert made.run(f"m{number}", lambda: 1) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -117,7 +118,7 @@ def test_several_groups_in_a_row_over_the_limit_are_an_outage_however_often(tmp_
 def test_in_one_group_at_most_one_message_is_taken_for_the_cause_of_an_outage(tmp_path):
     made = guard(tmp_path)
     parked = []
-    for number in range(5):
+    for number in range(3):
         for _ in range(3):
             try:
                 made.run(f"m{number}", loop)
@@ -146,11 +147,11 @@ def test_a_stopped_thread_ends_and_one_that_cannot_be_stopped_is_left_alone():
             ended.set()
 
     with pytest.raises(TimeUpError):
-        thread.call(end, LIMIT, stop=True)
+        thread.call(end, 0.05, stop=True)
     assert ended.wait(5)
     gate = threading.Event()
     with pytest.raises(TimeUpError):
-        thread.call(gate.wait, LIMIT, stop=True)
+        thread.call(gate.wait, 0.05, stop=True)
     assert thread.call(lambda: 3, 5) == 3
     gate.set()
     thread.close()

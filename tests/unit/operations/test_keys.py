@@ -94,9 +94,12 @@ def test_a_plain_string_is_not_overwritten_with_a_secret(aws: Aws) -> None:
         ("é" * 2049, "has 4,098 bytes; a parameter holds 4,096"),
         ("a{{b}}", r"contains \{\{"),
         ("a\nb", "line break"),
-        ("a\x00b", "line break or another character"),
+        ("a\x00b", "line break or another control character"),
+        ("schlüssel", "which an HTTP header cannot hold"),
+        ("\ufeffsecret", "byte order mark"),
+        ("secret ", "ends in white space"),
+        ("secret\n\n", "ends in a line break"),
         ("abc", "fewer than 4 characters"),
-        ("schlüssel", "that no HTTP header can carry"),
     ],
 )
 def test_what_cannot_be_a_key_is_refused_unquoted_and_not_written(aws: Aws, value: str, said: str) -> None:
