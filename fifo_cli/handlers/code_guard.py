@@ -82,17 +82,24 @@ class Notes:
     def read(self, subject: str) -> Note | None:
         if not self._usable:
             return None
-        return _read(self._path(subject))
+        return _read(self._path(key_of(subject)))
 
     def write(self, subject: str, note: Note) -> None:
         if self._usable:
             with contextlib.suppress(OSError):
-                _write(self._path(subject), note)
+                _write(self._path(key_of(subject)), note)
 
     def remove(self, subject: str) -> None:
         if self._usable:
             with contextlib.suppress(OSError):
-                os.unlink(self._path(subject))
+                os.unlink(self._path(key_of(subject)))
+
+    def end_wait(self, key: str) -> None:
+        """Let a message that reached the limit count for no outage any more."""
+        if self._usable and (note := _read(self._path(key))):
+            note.waited = False
+            with contextlib.suppress(OSError):
+                _write(self._path(key), note)
 
     def over_limit(self) -> set[str]:
         """Return the keys of the messages that reached the limit, and remove what is too old to matter."""
@@ -107,8 +114,8 @@ class Notes:
                     found.add(entry.name)
         return found
 
-    def _path(self, subject: str) -> str:
-        return f"{self._folder}/{key_of(subject)}"
+    def _path(self, key: str) -> str:
+        return f"{self._folder}/{key}"
 
 
 def key_of(subject: str) -> str:
@@ -230,14 +237,23 @@ class CodeGuard:
             # Within its turn: what runs next may end the process, and that is not this one's fault.
             self._notes.remove(subject)
         if error is None:
-            self._in_a_row.clear()
+            self._end_row()
             return result  # type: ignore[return-value]
         if isinstance(error, _OURS):
             raise error
         failure = user_code_failure(self.name, error, calls_network=self._calls_network)
         if isinstance(failure, MessageError):
-            self._in_a_row.clear()
+            self._end_row()
         raise failure from error
+
+    def _end_row(self) -> None:
+        """The code returned: what did not return before is not an outage, for the next process either."""
+        if not self._in_a_row:
+            return
+        with self._lock:
+            keys, self._in_a_row = self._in_a_row, set()
+        for key in keys:
+            self._notes.end_wait(key)
 
     def close(self) -> None:
         for thread in self._threads.values():

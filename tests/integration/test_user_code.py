@@ -84,7 +84,9 @@ def invocations_until_done(flow: Flow, run: Callable[[], Any], most: int) -> int
         done = run()
         if flow.main.counts().total == 0:
             return number
-    notes = [path.read_text() for path in (flow.project.folder / ".fifo" / "notes").glob("*")]
+    notes = [
+        path.read_text() for path in (flow.project.folder / ".fifo" / "notes" / flow.project.name).glob("*")
+    ]
     raise AssertionError(f"{done} {notes} after {most} runs {flow.main.counts()} {flow.reasons()}")
 
 
@@ -109,7 +111,7 @@ def test_one_of_ten_is_parked_by_drain_and_the_others_are_delivered(flow, proxy:
     words = ("drain", "--all", "--concurrency", str(concurrency))
     invocations_until_done(made, lambda: made.project.at(proxy.endpoint, *words), 6)
     check_one_parked(made, kind)
-    notes = made.project.folder / ".fifo" / "notes"
+    notes = made.project.folder / ".fifo" / "notes" / made.project.name
     assert stat.S_IMODE(notes.stat().st_mode) == 0o700
 
 

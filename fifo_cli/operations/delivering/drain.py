@@ -238,7 +238,8 @@ def _courier(
     sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
     keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
     try:
-        return courier_of(facts, keys, project.folder / ".fifo" / "notes", stopped=stopped)
+        notes = project.folder / ".fifo" / "notes" / facts.pipeline
+        return courier_of(facts, keys, notes, stopped=stopped)
     except runtime.UserCodeError as error:
         raise UsageError(f"[handlers] request: {error}", hint="mend the code, or what it imports") from error
 

@@ -104,6 +104,18 @@ def test_a_loop_of_one_message_parks_it_the_second_time(tmp_path):
         guard(tmp_path).run("m1", loop)
 
 
+def test_an_outage_that_is_over_excuses_no_later_loop(tmp_path):
+    for number in range(2):
+        with pytest.raises(ApiUnavailableError):
+            guard(tmp_path).run(f"m{number}", loop)
+    assert guard(tmp_path).run("m2", lambda: 2) == 2
+    # Each in a process of its own, and nothing else is there that could return.
+    with pytest.raises(ApiUnavailableError):
+        guard(tmp_path).run("m3", loop)
+    with pytest.raises(MessageError):
+        guard(tmp_path).run("m3", loop)
+
+
 def test_several_groups_in_a_row_over_the_limit_are_an_outage_however_often(tmp_path):
     for _ in range(3):
         made = guard(tmp_path)
