@@ -14,7 +14,7 @@ from .failure import described
 from .journal import stdout_journal
 from .keys import Keys
 from .redaction import guard_library_logs
-from .run import Limits, Run, ending
+from .run import Limits, Report, Run, ending
 
 INVOCATION_KEY = "fifo_cli"
 
@@ -26,8 +26,12 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     unless that was asked for by ``drain``, which gets it as ``complaint`` beside what was done.
     """
     asked: Mapping[str, Any] | None = event.get(INVOCATION_KEY)
+    try:
+        settings, urls, sqs, courier = _environment()
+    except Exception as error:  # noqa: BLE001 - logged as any run that ended early
+        stdout_journal("error", "run failed", **ending(error, str))
+        return _ended(Report(complaint=error), str, asked)
     options = asked or {}
-    settings, urls, sqs, courier = _environment()
     limits = Limits(
         count=options.get("count", settings.messages_per_run),
         needs=settings.run_needs,
@@ -37,13 +41,18 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     )
     with memory_bounded(settings.memory, threads=3 * limits.concurrency):
         report = Run(sqs, urls, courier, limits, journal=stdout_journal).perform()
-    document = report.document()
-    counts = {name: value for name, value in document.items() if name != "results"}
-    early = ending(report.complaint, courier.redact)
-    stdout_journal("error" if early else "info", "run ended", **counts, **early)
     for key in courier.keys_too_short:
         stdout_journal("warning", "key too short to hide in logs", what=key)
-    complaint = report.complaint and courier.redact(described(report.complaint))
+    return _ended(report, courier.redact, asked)
+
+
+def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Log the end of a run, and return its report or raise what ended it."""
+    document = report.document()
+    counts = {name: value for name, value in document.items() if name != "results"}
+    early = ending(report.complaint, redact)
+    stdout_journal("error" if early else "info", "run ended", **counts, **early)
+    complaint = report.complaint and redact(described(report.complaint))
     if report.complaint is not None and asked is None:
         if complaint != described(report.complaint):  # Lambda logs what is raised
             raise RuntimeError(complaint) from None

@@ -124,6 +124,23 @@ def test_one_of_ten_is_parked_by_the_function_and_the_others_are_delivered(flow,
     check_one_parked(made, kind)
 
 
+def test_a_module_that_cannot_be_loaded_parks_nothing_and_is_named(flow):
+    made = flow("raise SystemExit(3)")
+    made.put(2)
+    code = made.project.folder / "code" / "mine.py"
+    code.write_text(
+        code.read_text() + "\nif 'AWS_LAMBDA_FUNCTION_NAME' in os.environ:\n    import not_there\n"
+    )
+    made.project.local("deploy", "--yes").ok()
+    refused = made.project.local("drain", "--all", "--via", "lambda")
+    assert refused.code == 2
+    assert "mine:to_request: cannot be loaded: ModuleNotFoundError" in refused.err
+    assert (made.main.counts().visible, made.dlq.counts().total) == (2, 0)
+    logs = made.project.local("logs", "worker", "--since", "5m", "-o", "jsonl").ok().jsonl()
+    (failed,) = [line for line in logs if line["message"] == "run failed"]
+    assert (failed["owner"], failed["what"]) == ("configuration", "mine:to_request")
+
+
 @pytest.mark.big
 def test_code_that_ends_the_functions_process_is_parked_when_the_environment_starts_again(flow):
     """Waits twice for the visibility timeout of what the dead process held."""
