@@ -4,11 +4,12 @@ FifoError
 ├── UsageError            2   the command line or fifo.toml is wrong; nothing was touched
 │   └── ConfigError           every problem found in fifo.toml, together
 ├── AwsError              3   AWS, or the embedded stack, refused or could not be reached
+│   ├── AbandonedError        it did not answer after a signal, and was not waited for
 │   ├── NotDeployedError      a resource of the pipeline does not exist
 │   └── StackError            the embedded stack is missing, stopped, or will not start
 ├── NeedsAttention        1   done, but something needs a look
 ├── BusyError            75   another maintenance operation holds this pipeline
-└── Interrupted     130/143   SIGINT or SIGTERM
+└── Interrupted 130/143/129   SIGINT, SIGTERM or SIGHUP
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class ExitCode(IntEnum):
     BUSY = 75
     INTERRUPTED = 130
     TERMINATED = 143
+    HUNG_UP = 129
 
 
 class FifoError(Exception):
@@ -63,6 +65,10 @@ class AwsError(FifoError):
     exit_code = ExitCode.AWS
 
 
+class AbandonedError(AwsError):
+    """AWS did not answer after a signal; the call was given up."""
+
+
 class NotDeployedError(AwsError):
     """A resource of this pipeline does not exist in this account and region."""
 
@@ -84,7 +90,7 @@ class BusyError(FifoError):
 
 
 class Interrupted(FifoError):
-    """SIGINT or SIGTERM arrived; what was in hand is finished or released."""
+    """SIGINT, SIGTERM or SIGHUP arrived; what was in hand is finished or released."""
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fifo_cli"
-OURS = {"errors", "events"}
+OURS = {"errors", "events", "interrupts"}
 ALLOWED = {
     "model": OURS | {"model"},
     "handlers": {"handlers"},

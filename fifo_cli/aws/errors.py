@@ -15,8 +15,9 @@ from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from fifo_cli.aws.abandoning import GivenUpError
 from fifo_cli.aws.answers import ForeignAnswerError
-from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
+from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
 
 MISSING: Final = frozenset(
     {
@@ -79,6 +80,8 @@ def is_missing(error: ClientError) -> bool:
 
 def explain(error: ClientError | BotoCoreError | ResponseParserError, resource: str = "") -> FifoError:
     """Turn a botocore error into ours; ``resource`` names what the call was about."""
+    if isinstance(error, GivenUpError):
+        return AbandonedError(str(error), hint="run the command again when AWS answers")
     if isinstance(error, ResponseParserError | ForeignAnswerError):
         about = f" (for {resource})" if resource else ""
         told = f"{error}" if isinstance(error, ForeignAnswerError) else "the answer is none of AWS's"

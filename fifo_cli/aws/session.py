@@ -15,6 +15,7 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
+from fifo_cli.aws.abandoning import watch_calls
 from fifo_cli.aws.answers import check_answers
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.throttles import Throttles
@@ -185,6 +186,7 @@ class Aws:
                     )
                 check_answers(self._clients[key])
                 self._throttles.watch(self._clients[key])
+                watch_calls(self._clients[key], may_last=read_timeout > READ_TIMEOUT)
             return self._clients[key]
 
 

@@ -25,6 +25,7 @@ _EXITS: Final[dict[ExitCode, str]] = {
     ExitCode.BUSY: "Another maintenance operation holds this pipeline.",
     ExitCode.INTERRUPTED: "Interrupted by SIGINT; what was in hand is finished or given back.",
     ExitCode.TERMINATED: "The same, by SIGTERM.",
+    ExitCode.HUNG_UP: "The same, by SIGHUP.",
 }
 _ENVIRONMENT: Final = {
     "FIFO_CONFIG": "The fifo.toml to use, unless --config names one.",

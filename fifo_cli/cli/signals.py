@@ -1,20 +1,38 @@
-"""SIGINT and SIGTERM: a command that asked for it finishes what it has in hand, any other is interrupted."""
+"""SIGINT, SIGTERM and SIGHUP, for every command, at every moment.
+
+A command that asked for it (``stopping``) finishes what it has in hand; any other is interrupted. Python runs
+a signal's handler in the main thread only, and only when that thread is not in a call of C, such as a name
+lookup. So a thread of its own hears of each signal from the system (``signal.set_wakeup_fd``): it says at
+once that the signal was heard, and ends the waiting for an AWS that does not answer (interrupts.py).
+"""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from fifo_cli.interrupts import AWS_CALLS
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A receive waits for a message for one second; what takes longer than this is not answered.
+_AWS_ANSWERS_WITHIN: Final = 1.25
+# When AWS does not answer, what has not ended by now is stuck where nothing can wake it.
+_ENDS_WITHIN: Final = 1.9
+_UNWINDS_WITHIN: Final = 0.5
+_TICK: Final = 0.05
+# A command that ends sooner has said so by then.
+_SAID_WITHIN: Final = 0.1
 
 
 class Stop(threading.Event):
-    """Set by the first signal; ``signal`` tells which one."""
+    """Set by the first signal; ``signal`` says which one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,15 +40,19 @@ class Stop(threading.Event):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived where nothing waited for it; handled as Ctrl-C is, with another exit code."""
+    """SIGTERM or SIGHUP arrived where nothing waited for it; handled as Ctrl-C is, with another exit code."""
 
 
 class Signals:
-    """What a signal does while a command runs; ``announce`` is called in the handler and takes no lock."""
+    """What a signal does while a command runs; ``announce`` writes a line to stderr and takes no lock."""
 
     def __init__(self, announce: Callable[[str], None]) -> None:
         self._announce = announce
         self._stop: Stop | None = None
+        self._number = int(signal.SIGINT)
+        self._heard_at = self._gave_up_at = 0.0
+        self._said = False
+        self._may_leave = True
         self.received: int | None = None
 
     @property
@@ -44,6 +66,10 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        outer = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, args=(reading,), name="signals", daemon=True).start()
         before = {}
         for number in _SIGNALS:
             # A shell starts background jobs with SIGINT ignored, and nohup means it: leave that so.
@@ -54,6 +80,8 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(outer)
+            os.close(writing)  # the thread ends when it sees this
 
     @contextmanager
     def stopping(self) -> Iterator[Stop]:
@@ -64,20 +92,77 @@ class Signals:
         finally:
             self._stop = outer
 
+    def received_elsewhere(self, number: int) -> None:
+        """Go on as after a signal that somebody else handled."""
+        self._hear(number)
+        self.received = number
+        threading.Thread(target=self._watch, args=(None,), name="signals", daemon=True).start()
+
     def ignore(self) -> None:
         """Let nothing interrupt any more: what follows is a short, bounded cleaning up."""
+        self._may_leave = False
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt the main thread, unless the command stops by itself."""
         if self.received is not None:
             # The second one means it: no cleanup that could hang.
             os._exit(128 + number)
         self.received = number
         if self._stop is None:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-        self._stop.signal = number
-        # Not here: this thread may be inside the event's own lock, as in `stop.wait(2)`.
-        threading.Thread(target=self._stop.set, name="stop", daemon=True).start()
-        self._announce("finishing what is in hand; a second signal exits at once")
+
+    def _listen(self, reading: int) -> None:
+        """Hear of the signals; ``reading`` gives the number of each as a byte."""
+        try:
+            while numbers := os.read(reading, 64):
+                for number in numbers:
+                    if number in _SIGNALS:
+                        self._hear(number)
+                        self._watch(reading)
+                        return
+        finally:
+            os.close(reading)
+
+    def _hear(self, number: int) -> None:
+        self._heard_at, self._number = time.monotonic(), number
+        if (stop := self._stop) is not None:
+            stop.signal = number
+            self._say("finishing what is in hand; a second signal exits at once")
+            stop.set()
+
+    def _watch(self, reading: int | None) -> None:
+        """See to it that the command ends, until it has."""
+        poll = select.poll()
+        if reading is not None:
+            poll.register(reading, select.POLLIN)
+        while True:
+            if poll.poll(_TICK * 1000) and reading is not None:
+                numbers = os.read(reading, 64)
+                if not numbers:
+                    return
+                if self._may_leave and (again := [one for one in numbers if one in _SIGNALS]):
+                    os._exit(128 + again[0])
+            self._tick(time.monotonic() - self._heard_at)
+
+    def _tick(self, elapsed: float) -> None:
+        stop = self._stop
+        if stop is not None and not stop.is_set():  # begun after the signal
+            stop.signal = self._number
+            stop.set()
+        if elapsed > _SAID_WITHIN and not self._said:
+            self._say("interrupted: ending what is in flight; a second signal exits at once")
+        if AWS_CALLS.given_up or AWS_CALLS.quiet_for(self._heard_at) > _AWS_ANSWERS_WITHIN:
+            if not AWS_CALLS.given_up:
+                self._gave_up_at = elapsed
+            AWS_CALLS.give_up()
+            ends = max(_ENDS_WITHIN, self._gave_up_at + _UNWINDS_WITHIN) + AWS_CALLS.allowance
+            if elapsed > ends and self._may_leave:
+                self._announce("interrupted: AWS does not answer, and not all could be ended in time")
+                os._exit(128 + self._number)
+
+    def _say(self, text: str) -> None:
+        self._said = True
+        self._announce(text)

@@ -133,6 +133,8 @@ class _Loop:
 
         with screen(color=self._cli.console.color) as on:
             self._draw_until_done(on, board)
+        if on.ended is not None:
+            self._cli.signals.received_elsewhere(on.ended)
         if self._thread is not None and self._busy:
             self._cli.console.tell("finishing what is in hand …")
             self._thread.join()
@@ -249,10 +251,11 @@ def _place(cli: Cli) -> str:
 
 
 def _exit_code(number: int) -> ExitCode:
-    """130 after Ctrl-C, 143 after any other signal that ends."""
+    """130 after Ctrl-C, 129 after SIGHUP, 143 after any other signal that ends."""
     import signal
 
-    return ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+    codes = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGHUP: ExitCode.HUNG_UP}
+    return codes.get(signal.Signals(number), ExitCode.TERMINATED)
 
 
 def _interval(text: str) -> float:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
+from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
 from fifo_cli.events import Listener, Noted, Progressed, Warned, silent
 from fifo_cli.operations.moving.acts import Act, Keep, Refusals, Send, Settle, Take
 from fifo_cli.operations.moving.crew import Crew
@@ -223,6 +223,10 @@ class _Engine:
             return
         if isinstance(error, NotDeployedError | UsageError):
             self._end(error)
+        if isinstance(error, AbandonedError):
+            self._broken = True
+            self._end(error)
+            return
         if now < self._resume_at:
             return  # another call of the same round
         self._rounds += 1

@@ -13,6 +13,7 @@ from fifo_cli.cli.app import main
 from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
 from fifo_cli.errors import (
+    AbandonedError,
     AwsError,
     BusyError,
     ConfigError,
@@ -49,6 +50,7 @@ ERRORS: list[tuple[FifoError, int]] = [
     (UsageError("m", hint="h"), 2),
     (ConfigError("m", ["a", "b"], hint="h"), 2),
     (AwsError("m", hint="h"), 3),
+    (AbandonedError("m", hint="h"), 3),
     (NotDeployedError("m", hint="h"), 3),
     (StackError("m", hint="h"), 3),
     (NeedsAttention("m", hint="h"), 1),
@@ -123,7 +125,9 @@ def test_vv_adds_the_traceback_below_the_message(
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_interrupts_a_command_that_does_not_wait_for_it(
     number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

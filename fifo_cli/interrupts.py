@@ -1,0 +1,68 @@
+"""After a signal: whether AWS still answers, and an end to waiting for it if it does not.
+
+A thread that waits for an answer on a socket hears no signal, and Python cannot wake it. So each call to AWS
+is noted here while it is in flight. Once a signal has arrived and no answer comes any more, ``give_up`` cuts
+the connections: every call in flight fails, every later one fails at once, and the command ends as usual.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Clock = Callable[[], float]
+
+
+class Calls:
+    """The calls to AWS that are in flight; safe to share between threads."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._begun: dict[int, float] = {}
+        self._answered_at = clock()
+        self._given_up = threading.Event()
+        # Cuts the connections; set by whoever opens them.
+        self.cut: Callable[[], None] = lambda: None
+        # What else a command may wait for after a signal, in seconds: a call to the user's API in flight.
+        self.allowance = 0.0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether AWS is not waited for any longer."""
+        return self._given_up.is_set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Note a call of this thread for as long as the block runs, its repetitions included."""
+        thread = threading.get_ident()
+        self._begun[thread] = self._clock()
+        try:
+            yield
+        finally:
+            self._begun.pop(thread, None)
+
+    def answered(self) -> None:
+        """Note that AWS has answered."""
+        self._answered_at = self._clock()
+
+    def quiet_for(self, since: float) -> float:
+        """Return for how many seconds after ``since`` a call has waited with no answer to any."""
+        begun = min(list(self._begun.values()), default=None)
+        if begun is None:
+            return 0.0
+        return max(0.0, self._clock() - max(since, begun, self._answered_at))
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two tries of a call; no longer than AWS is waited for."""
+        self._given_up.wait(seconds)
+
+    def give_up(self) -> None:
+        """Let every call in flight fail now, and every later one at once. May be called again."""
+        self._given_up.set()
+        self.cut()
+
+
+# One for the process, as its signals are.
+AWS_CALLS = Calls()
