@@ -164,23 +164,41 @@ def _queues(settings: Settings, names: Names, place: Place, tags: Mapping[str, s
     own: dict[str, dict[str, Any]] = {
         "main": {
             "retention": _seconds(settings.queue.retention),
-            "redrive": {"target": place.queue(names.dlq), "max_receives": settings.queue.max_receives},
+            "redrive": _redrive(names, place, settings.queue.max_receives),
         },
-        # A redrive policy of their own would take away what waits in these, look by look.
         "dlq": {
             "retention": longest,
+            # A policy of its own would take away what waits in it, look by look.
             "redrive": None,
-            "redrive_allow": {"permission": "byQueue", "sources": [place.queue(names.main)]},
+            "redrive_allow": {
+                "permission": "byQueue",
+                "sources": _dead_letter_sources(settings, names, place),
+            },
         },
-        "hold": {"retention": longest, "redrive": None},
+        # SQS starts a move task only from a queue that some queue's policy names. In hold a message is received
+        # a few times in all, so this policy never acts.
+        "hold": {"retention": longest, "redrive": _redrive(names, place, limits.MAX_RECEIVES_MAX)},
     }
-    needs: dict[str, tuple[Key, ...]] = {"main": (("queue", names.dlq),)}
+    # A queue may name the DLQ once the DLQ admits it; main gives up its policy once hold has one.
+    needs: dict[str, tuple[Key, ...]] = {
+        "hold": (("queue", names.dlq),),
+        "main": (("queue", names.dlq), ("queue", names.hold)),
+    }
     queues = [
         Resource("queue", names.queue(role), {**fifo, **own[role]}, tags, needs.get(role, ()))
         for role in QUEUE_ROLES
     ]
     failures = {**common, "fifo": False, "retention": longest}
     return [*queues, Resource("queue", names.stream_failures, failures, tags)]
+
+
+def _redrive(names: Names, place: Place, max_receives: int) -> dict[str, Any] | None:
+    return {"target": place.queue(names.dlq), "max_receives": max_receives} if max_receives else None
+
+
+def _dead_letter_sources(settings: Settings, names: Names, place: Place) -> list[str]:
+    main = [names.main] if settings.queue.max_receives else []
+    return sorted(place.queue(name) for name in (names.hold, *main))
 
 
 def _log_group(settings: Settings, names: Names, role: FunctionRole, tags: Mapping[str, str]) -> Resource:

@@ -251,7 +251,10 @@ class Queue(_Table):
     high_throughput: bool = False
     kms_key: str | None = Field(default=None, min_length=1)
     max_receives: int = Field(
-        default=limits.MAX_RECEIVES_MAX, ge=1, le=limits.MAX_RECEIVES_MAX, description="SQS's backstop only"
+        default=0,
+        ge=0,
+        le=limits.MAX_RECEIVES_MAX,
+        description="0: main has no redrive policy, so no outage is ever too long",
     )
 
 

@@ -305,7 +305,7 @@ CHANGES: Final = [
     ),
     main_queue("a queue's encryption", "KmsMasterKeyId", "alias/mine", ("encryption", "alias/mine", "sqs")),
     Change(
-        "the redrive policy's count",
+        "a redrive policy of main, as deploy made one before",
         lambda hand: hand.queue(
             hand.names.main,
             RedrivePolicy=json.dumps(
@@ -314,25 +314,25 @@ CHANGES: Final = [
         ),
         "queue",
         lambda hand: hand.names.main,
-        (("redrive.max_receives", 3, 1000),),
+        (("redrive", {"target": ANY, "max_receives": 3}, None),),
     ),
     Change(
         "the redrive policy's target",
         lambda hand: hand.queue(
-            hand.names.main,
+            hand.names.hold,
             RedrivePolicy=json.dumps(
-                {"deadLetterTargetArn": hand.arn("sqs", hand.names.hold), "maxReceiveCount": 1000}
+                {"deadLetterTargetArn": hand.arn("sqs", hand.names.main), "maxReceiveCount": 1000}
             ),
         ),
         "queue",
-        lambda hand: hand.names.main,
+        lambda hand: hand.names.hold,
         (("redrive.target", ANY, ANY),),
     ),
     Change(
-        "no redrive policy",
-        lambda hand: hand.queue(hand.names.main, RedrivePolicy=""),
+        "no redrive policy of hold",
+        lambda hand: hand.queue(hand.names.hold, RedrivePolicy=""),
         "queue",
-        lambda hand: hand.names.main,
+        lambda hand: hand.names.hold,
         (("redrive", None, ANY),),
     ),
     Change(

@@ -24,7 +24,7 @@ from fifo_cli.operations.unbroken import unbroken
 VISIBILITY_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 15
 _WAIT_SECONDS: Final = 1
-# Our own queues allow 1000 receives; with fewer than this, a few peeks could dead-letter a message.
+# Main has no limit unless one is asked for; with fewer than this, a few peeks could dead-letter a message.
 SAFE_RECEIVES: Final = 100
 
 
@@ -80,7 +80,7 @@ def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
         raise UsageError(
             f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
             " and a peek is a receive: looking could take messages out of line",
-            hint="deploy with max_receives = 1000, or look all the same with --force",
+            hint="deploy with max_receives = 0, or look all the same with --force",
         )
 
 

@@ -278,7 +278,7 @@ def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
         raise UsageError(
             f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
             " and a look is a receive: it could take messages out of line",
-            hint="use --move, deploy with max_receives = 1000, or look all the same with --force",
+            hint="use --move, deploy with max_receives = 0, or look all the same with --force",
         )
 
 

@@ -44,6 +44,26 @@ def test_a_queue_is_made_changed_and_deleted() -> None:
     live(QueueAdmin(sqs), wanted, Resource("queue", "orders.fifo", changed, {**TAGS, "team": "other"}))
 
 
+def test_a_redrive_policy_is_taken_away_and_the_dlq_has_hold_as_its_source() -> None:
+    sqs = client("sqs")
+    target = sqs.create_queue(QueueName="orders-dlq.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    redrive = {"target": "arn:aws:sqs:eu-west-1:123456789012:orders-dlq.fifo", "max_receives": 1000}
+    admin = QueueAdmin(sqs)
+    for name in ("orders.fifo", "orders-hold.fifo"):
+        admin.create(Resource("queue", name, {**FIFO, "redrive": redrive}, TAGS))
+
+    found = admin.read("orders.fifo")
+    assert found is not None
+    without = Resource("queue", "orders.fifo", {**FIFO, "redrive": None}, TAGS)
+    admin.update(without, found, frozenset({"redrive"}))
+
+    again = admin.read("orders.fifo")
+    assert again is not None
+    assert again.properties.get("redrive") is None
+    sources = sqs.list_dead_letter_source_queues(QueueUrl=target)["queueUrls"]
+    assert [url.rpartition("/")[2] for url in sources] == ["orders-hold.fifo"]
+
+
 def test_a_new_queue_carries_its_tags_and_our_version_from_the_start() -> None:
     sqs = client("sqs")
     QueueAdmin(sqs).create(Resource("queue", "orders.fifo", FIFO, TAGS))

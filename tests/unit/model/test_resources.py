@@ -80,7 +80,39 @@ def test_what_a_resource_needs_is_wanted_too(settings) -> None:
     assert [(one.key, need) for one in found.values() for need in one.needs if need not in found] == []
 
 
-def test_the_queues_are_strict_fifo_and_the_dlq_admits_main_only(settings) -> None:
+@pytest.mark.parametrize(
+    ("tables", "main", "admitted"),
+    [
+        ("", None, ["orders-hold.fifo"]),
+        ("[queue]\nmax_receives = 0", None, ["orders-hold.fifo"]),
+        ("[queue]\nmax_receives = 1", 1, ["orders-hold.fifo", "orders.fifo"]),
+        ("[queue]\nmax_receives = 1000", 1000, ["orders-hold.fifo", "orders.fifo"]),
+    ],
+)
+def test_main_has_a_redrive_policy_only_where_max_receives_asks_for_one(
+    settings, tables: str, main: int | None, admitted: list[str]
+) -> None:
+    found = wanted(settings(tables))
+    arn = "arn:aws:sqs:eu-west-1:123456789012:"
+    policies = {
+        name: found["queue", name].properties["redrive"] for name in ("orders.fifo", "orders-hold.fifo")
+    }
+
+    assert policies == {
+        "orders.fifo": main and {"target": f"{arn}orders-dlq.fifo", "max_receives": main},
+        "orders-hold.fifo": {"target": f"{arn}orders-dlq.fifo", "max_receives": 1000},
+    }
+    allowed = found["queue", "orders-dlq.fifo"].properties["redrive_allow"]
+    assert allowed == {"permission": "byQueue", "sources": [f"{arn}{name}" for name in admitted]}
+    # The DLQ admits a queue before that names it, and main gives up its policy after hold has one.
+    assert found["queue", "orders-hold.fifo"].needs == (("queue", "orders-dlq.fifo"),)
+    assert set(found["queue", "orders.fifo"].needs) == {
+        ("queue", "orders-dlq.fifo"),
+        ("queue", "orders-hold.fifo"),
+    }
+
+
+def test_the_queues_are_strict_fifo_and_the_dlq_admits_ours_only(settings) -> None:
     found = wanted(settings('[queue]\nretention = "2d"\nmax_receives = 7'))
     common = {
         "max_message_bytes": 1_048_576,
@@ -104,13 +136,16 @@ def test_the_queues_are_strict_fifo_and_the_dlq_admits_main_only(settings) -> No
         "redrive": None,
         "redrive_allow": {
             "permission": "byQueue",
-            "sources": ["arn:aws:sqs:eu-west-1:123456789012:orders.fifo"],
+            "sources": [
+                "arn:aws:sqs:eu-west-1:123456789012:orders-hold.fifo",
+                "arn:aws:sqs:eu-west-1:123456789012:orders.fifo",
+            ],
         },
     }
     assert found["queue", "orders-hold.fifo"].properties == {
         **common,
         "retention": 1_209_600,
-        "redrive": None,
+        "redrive": {"target": dlq, "max_receives": 1000},
     }
     failures = found["queue", "orders-stream-failures"].properties
     assert failures == {**dict(list(common.items())[:4]), "fifo": False, "retention": 1_209_600}

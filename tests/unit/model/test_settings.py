@@ -50,7 +50,7 @@ def test_a_small_file_gets_every_default(read):
             "retention": timedelta(days=14),
             "high_throughput": False,
             "kms_key": None,
-            "max_receives": 1000,
+            "max_receives": 0,
         },
         "schedule": {"expressions": ("rate(5 minutes)",), "timezone": None, "messages_per_run": 10},
         "functions": {
