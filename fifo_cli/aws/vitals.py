@@ -5,6 +5,7 @@ None of these calls changes anything, and none receives a message.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -60,13 +61,16 @@ def get_counts(aws: Aws, name: str) -> Counted:
                 "ApproximateNumberOfMessages",
                 "ApproximateNumberOfMessagesNotVisible",
                 "ApproximateNumberOfMessagesDelayed",
+                "RedrivePolicy",
             ],
         )["Attributes"]
+    policy = json.loads(found.get("RedrivePolicy") or "{}")
     return Counted(
         name,
         visible=int(found["ApproximateNumberOfMessages"]),
         in_flight=int(found["ApproximateNumberOfMessagesNotVisible"]),
         delayed=int(found["ApproximateNumberOfMessagesDelayed"]),
+        max_receives=int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None,
     )
 
 

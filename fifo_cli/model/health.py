@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from fifo_cli.model.times import format_duration, iso
 
 if TYPE_CHECKING:
+    from fifo_cli.errors import FifoError
     from fifo_cli.model.names import Names
     from fifo_cli.model.results import Document
     from fifo_cli.model.settings import Check
@@ -51,13 +52,17 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A queue's approximate counts; ``oldest_age`` is in seconds, None where CloudWatch knows none."""
+    """A queue's approximate counts; ``oldest_age`` is in seconds, None where CloudWatch knows none.
+
+    ``max_receives`` is after how many receives SQS moves a message to the DLQ; None without such a policy.
+    """
 
     name: str
     visible: int
     in_flight: int
     delayed: int
     oldest_age: int | None = None
+    max_receives: int | None = None
 
     @property
     def total(self) -> int:
@@ -221,15 +226,26 @@ def _markers(vitals: Vitals) -> Iterator[Problem]:
         yield Problem("warning", f"{held} left in the hold queue", "fifo-cli peek --queue hold")
 
 
-def waiting(group: str, reason: str | None, *, more: int) -> Problem:
-    """Return the problem of a group whose head could not be delivered, with so many ``more`` like it."""
+def unknown(what: str, failure: FifoError) -> Problem:
+    """Return the problem of something that AWS did not answer."""
+    return Problem("unknown", f"{what} is not known: {failure.message}", failure.hint)
+
+
+def waiting(
+    group: str, reason: str | None, *, more: int, state: State = "warning", age: timedelta | None = None
+) -> Problem:
+    """Return the problem of a group whose head could not be delivered, with so many ``more`` like it.
+
+    ``age`` is since when its failures are known, where that is long.
+    """
     others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
-    text = f"group {group} waits for its head: {reason or 'no reason logged'}{others}"
+    since = f" and has failed for {rough(age)}" if age is not None else ""
+    text = f"group {group} waits for its head{since}: {reason or 'no reason logged'}{others}"
     step = "fifo-cli drain --count 1 tries again"
     if not more:
         # Of several heads the API is the likelier cause, and setting messages aside the wrong thing to do.
         step += f"; if the API is well, fifo-cli park --group {shlex.quote(group)} sets that message aside"
-    return Problem("warning", text, step)
+    return Problem(state, text, step)
 
 
 def _iso(instant: datetime | None) -> str | None:

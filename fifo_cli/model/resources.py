@@ -175,8 +175,8 @@ def _queues(settings: Settings, names: Names, place: Place, tags: Mapping[str, s
                 "sources": _dead_letter_sources(settings, names, place),
             },
         },
-        # SQS starts a move task only from a queue that some queue's policy names. In hold a message is received
-        # a few times in all, so this policy never acts.
+        # SQS starts a move task only from a queue that some queue's policy names. In hold a message is
+        # received a few times in all, so this policy never acts.
         "hold": {"retention": longest, "redrive": _redrive(names, place, limits.MAX_RECEIVES_MAX)},
     }
     # A queue may name the DLQ once the DLQ admits it; main gives up its policy once hold has one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.cli.app import main
 from fifo_cli.local.receiver import Receiver
-from fifo_cli.model.names import QueueRole
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, QueueRole
 from tests.bed import Project, Ran, Stack, new_name
 
 
@@ -58,6 +59,25 @@ class Line:
                 }
             ],
         )
+
+    def logged(self, role: FunctionRole, *texts: str, ago: float = 0) -> None:
+        """Let a function's log have lines that it would have written ``ago`` seconds before now."""
+        logs, group = self.aws.client("logs"), self.project.names.log_group(role)
+        logs.create_log_stream(logGroupName=group, logStreamName=(stream := new_name()))
+        now = int((time.time() - ago) * 1000)
+        logs.put_log_events(
+            logGroupName=group,
+            logStreamName=stream,
+            logEvents=[{"timestamp": now + number, "message": text} for number, text in enumerate(texts)],
+        )
+
+    def forget_logs(self) -> None:
+        """Empty the logs of both functions, as if they had never run."""
+        logs = self.aws.client("logs")
+        for role in FUNCTION_ROLES:
+            group = self.project.names.log_group(role)
+            for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+                logs.delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
 
     def local(self, *words: str) -> Ran:
         """Run a command line with ``--local`` in this process, into pipes: the imports are there already."""

@@ -314,7 +314,7 @@ CHANGES: Final = [
         ),
         "queue",
         lambda hand: hand.names.main,
-        (("redrive", {"target": ANY, "max_receives": 3}, None),),
+        (("redrive", ANY, None),),
     ),
     Change(
         "the redrive policy's target",

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import FifoError
-from fifo_cli.model.health import Problem, State, Vitals, judge, worst
+from fifo_cli.model.health import Problem, State, Vitals, by_badness, judge, worst
+from fifo_cli.model.health import unknown as not_known
 from fifo_cli.model.names import Names
-from fifo_cli.operations.observing.vitals import read_vitals
+from fifo_cli.operations.observing.activity import (
+    ACTIVITY,
+    BATCHES,
+    RUNS,
+    activity_problems,
+    activity_questions,
+    lateness,
+)
+from fifo_cli.operations.observing.gathering import gather
+from fifo_cli.operations.observing.runs import Batch, Batches, Runs, WorkerRun
+from fifo_cli.operations.observing.vitals import vital_questions, vitals_of
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -28,6 +40,8 @@ class CheckResult:
     vitals: Vitals | None
     problems: tuple[Problem, ...]
     thresholds: dict[str, tuple[int, int]]
+    runs: tuple[WorkerRun, ...] = ()
+    batches: tuple[Batch, ...] = ()
 
     @property
     def state(self) -> State:
@@ -57,6 +71,8 @@ class CheckResult:
             },
             "queues": {kind: queue.document() for kind, queue in vitals.queues.items()},
             "thresholds": {name: list(values) for name, values in self.thresholds.items()},
+            "last_run": self.runs[0].document() if self.runs else None,
+            "last_batch": self.batches[0].document() if self.batches else None,
             "worker": vitals.worker,
             "enqueuer": vitals.enqueuer,
             "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
@@ -67,11 +83,26 @@ class CheckResult:
 def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIMEOUT_SECONDS) -> CheckResult:
     """Measure and judge; ends within ``limit`` seconds, and AWS's refusals are UNKNOWN with their reason."""
     names = Names(settings.pipeline.name)
+    now = datetime.now(UTC)
     try:
-        vitals = read_vitals(aws, settings, limit=limit)
+        aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
+        vital = vital_questions(aws, settings, names, now)
+        work = activity_questions(aws, thresholds, names, now=now)
+        gathered = gather({**work, **vital}, limit=limit)
+        vitals = vitals_of(gathered.only(vital), settings, names)
     except FifoError as error:
         return unknown(names.pipeline, error, thresholds)
-    return CheckResult(names.pipeline, vitals, judge(vitals, thresholds, names), _numbers(thresholds))
+    runs, batches = gathered.get(RUNS, Runs()), gathered.get(BATCHES, Batches())
+    problems = [
+        *judge(vitals, thresholds, names),
+        *activity_problems(
+            runs, batches, vitals, settings, thresholds, now=now, late=lateness(aws), patient=True
+        ),
+        *(not_known(what, gathered.failures[what]) for what in ACTIVITY if what in gathered.failures),
+    ]
+    return CheckResult(
+        names.pipeline, vitals, by_badness(problems), _numbers(thresholds), runs.runs, batches.batches
+    )
 
 
 def unknown(pipeline: str, error: FifoError, thresholds: Check | None = None) -> CheckResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +34,13 @@ class Gathered:
         if question in self.failures:
             raise self.failures[question]
         return self.answers[question]
+
+    def only(self, questions: Collection[str]) -> Gathered:
+        """Return what came of some of the questions."""
+        return Gathered(
+            {one: answer for one, answer in self.answers.items() if one in questions},
+            {one: failure for one, failure in self.failures.items() if one in questions},
+        )
 
     def get(self, question: str, default: Any = None) -> Any:
         """Return an answer, or ``default`` if there is none."""

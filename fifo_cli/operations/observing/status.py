@@ -12,15 +12,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import ExitCode, NotDeployedError
-from fifo_cli.model.health import STATES, Problem, State, Unseen, Vitals, judge, rough, waiting, worst
+from fifo_cli.model.health import Problem, State, Unseen, Vitals, by_badness, judge, unknown, worst
 from fifo_cli.model.names import Names
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single
-from fifo_cli.model.schedules import next_runs
-from fifo_cli.model.times import iso, parse_duration
+from fifo_cli.model.times import iso
+from fifo_cli.operations.observing.activity import (
+    ACTIVITY,
+    BATCHES,
+    LATE,
+    RUNS,
+    activity_problems,
+    activity_questions,
+    lateness,
+)
 from fifo_cli.operations.observing.drift import Drift, drift
 from fifo_cli.operations.observing.gathering import Gathered, gather
-from fifo_cli.operations.observing.runs import Runs, last_runs
+from fifo_cli.operations.observing.next_runs import NextRuns, reckon_next_runs
+from fifo_cli.operations.observing.runs import Batches, Runs
 from fifo_cli.operations.observing.vitals import queue_names, vital_questions, vitals_of
 from fifo_cli.operations.provisioning.keys import Keys, list_keys
 
@@ -30,25 +39,9 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Project, Settings
 
 LIMIT_SECONDS: Final = 60.0
-NEXT_RUNS: Final = 3
-# EventBridge fires within the minute, a cold start takes seconds, CloudWatch shows a line a little later.
-_LATE: Final = timedelta(minutes=5)
-_RUNS: Final = "the worker's last runs"
 _KEYS: Final = "which keys are set"
 _DRIFT: Final = "drift"
 _PLACE: Final = "the account"
-
-
-@dataclass(frozen=True, slots=True)
-class NextRuns:
-    """When the worker runs next; ``estimated`` if a rate's run was reckoned from the last one.
-
-    ``unknown`` are the rates that no run is known of: AWS alone knows when they fire.
-    """
-
-    times: tuple[datetime, ...] = ()
-    estimated: bool = False
-    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,20 +128,26 @@ def status(
         raise next(iter(vital.failures.values()))
     questions: dict[str, Callable[[], Any]] = {
         _PLACE: lambda: aws.place,
-        _RUNS: partial(last_runs, aws, names, now=asked),
+        **activity_questions(aws, settings.check, names, now=asked),
         _KEYS: partial(list_keys, aws, settings),
         _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
     }
     others = gather(questions, limit=LIMIT_SECONDS)
-    return _put_together(vital, others, settings, names, asked)
+    return _put_together(vital, others, settings, names, asked, late=lateness(aws))
 
 
 def _put_together(
-    vital: Gathered, others: Gathered, settings: Settings, names: Names, now: datetime
+    vital: Gathered,
+    others: Gathered,
+    settings: Settings,
+    names: Names,
+    now: datetime,
+    *,
+    late: timedelta = LATE,
 ) -> StatusResult:
     found = others.get(_DRIFT, Drift(()))
     vitals = _vitals(vital, settings, names, found)
-    runs = others.get(_RUNS, Runs())
+    runs, batches = others.get(RUNS, Runs()), others.get(BATCHES, Batches())
     if vitals.total("main") == 0:
         # What stayed behind in the last run is gone since: by drain, or by hand.
         runs = Runs(runs.runs)
@@ -162,8 +161,17 @@ def _put_together(
         *(Unseen(f"{one.kind} {one.name}", one.reason) for one in found.resources if one.state == "unknown"),
     )  # fmt: skip
     keys = others.get(_KEYS)
-    told = [*judge(vitals, settings.check, names), *_more_problems(found, keys, runs, vitals, settings, now)]
-    problems = tuple(sorted(told, key=lambda problem: -STATES.index(problem.state)))
+    problems = by_badness(
+        [
+            *judge(vitals, settings.check, names),
+            *_key_problems(keys),
+            *_drift_problems(found, vitals),
+            *activity_problems(
+                runs, batches, vitals, settings, settings.check, now=now, late=late, patient=False
+            ),
+            *(unknown(what, others.failures[what]) for what in ACTIVITY if what in others.failures),
+        ]
+    )
     return StatusResult(
         names, settings, others.get(_PLACE), vitals, runs, found, keys, coming, problems, unseen
     )
@@ -179,16 +187,11 @@ def _vitals(vital: Gathered, settings: Settings, names: Names, found: Drift) -> 
         return Vitals(missing=tuple(queue_names(names).values()))
 
 
-def _more_problems(
-    found: Drift, keys: Keys | None, runs: Runs, vitals: Vitals, settings: Settings, now: datetime
-) -> Iterator[Problem]:
+def _key_problems(keys: Keys | None) -> Iterator[Problem]:
     for key in keys.keys if keys else ():
         if not key.exists:
             text = f"key {key.name} is missing: parameter {key.parameter} does not exist"
             yield Problem("critical", text, f"fifo-cli keys set {key.name}")
-    yield from _drift_problems(found, vitals)
-    yield from _run_problems(runs)
-    yield from _silence(runs, vitals, settings, now)
 
 
 def _drift_problems(found: Drift, vitals: Vitals) -> Iterator[Problem]:
@@ -202,52 +205,6 @@ def _drift_problems(found: Drift, vitals: Vitals) -> Iterator[Problem]:
         yield Problem("critical", f"not this pipeline's: {_listed(foreign)}", "fifo-cli plan")
     if drifted := named("drift", "surplus"):
         yield Problem("warning", f"not as in fifo.toml: {_listed(drifted)}", "fifo-cli plan")
-
-
-def _run_problems(runs: Runs) -> Iterator[Problem]:
-    if runs.runs and runs.runs[0].error is not None:
-        said = runs.runs[0].error.splitlines()[0]
-        yield Problem("critical", f"the worker's last run failed: {said}", "fifo-cli logs worker")
-    for one in runs.stuck[:1]:
-        yield waiting(one.group, one.error, more=len(runs.stuck) - 1)
-
-
-def _silence(runs: Runs, vitals: Vitals, settings: Settings, now: datetime) -> Iterator[Problem]:
-    """Complain if the worker is to run and did not, though messages wait."""
-    if vitals.worker != "running" or not vitals.total("main") or not runs.runs:
-        return
-    last = runs.runs[0].time
-    due = reckon_next_runs(settings, last, now=last + timedelta(seconds=59), count=1).times
-    if due and due[0] + _LATE < now:
-        told = f"the worker has not run for {rough(now - last)}, though it should have"
-        yield Problem("critical", told, "fifo-cli logs worker; fifo-cli plan")
-
-
-def reckon_next_runs(
-    settings: Settings, last: datetime | None, *, now: datetime, count: int = NEXT_RUNS
-) -> NextRuns:
-    """Return the next runs: of cron as it says, of a rate reckoned from the ``last`` run, if any."""
-    expressions = settings.schedule.expressions
-    times = list(next_runs(expressions, settings.schedule.timezone, after=now, count=count))
-    estimated = False
-    unknown = []
-    for expression in expressions:
-        period = rate_of(expression)
-        if period is not None and last is None:
-            unknown.append(expression)
-        if period is not None and last is not None:
-            first = last + period * max(1, -(-(now - last) // period))
-            times += [first + period * number for number in range(count)]
-            estimated = True
-    return NextRuns(tuple(sorted(set(times))[:count]), estimated, tuple(unknown))
-
-
-def rate_of(expression: str) -> timedelta | None:
-    """Return the period of ``rate(...)``; None for cron."""
-    if not expression.startswith("rate("):
-        return None
-    number, _, unit = expression.removeprefix("rate(").removesuffix(")").partition(" ")
-    return parse_duration(f"{number}{unit[0]}")
 
 
 def _listed(names: list[str], most: int = 3) -> str:

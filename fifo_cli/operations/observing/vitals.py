@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,25 +22,12 @@ from fifo_cli.aws.vitals import (
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.health import Counted, Feed, QueueKind, Unseen, Vitals
 from fifo_cli.model.names import FUNCTION_ROLES, Names
-from fifo_cli.operations.observing.gathering import Gathered, gather
+from fifo_cli.operations.observing.gathering import Gathered
 from fifo_cli.operations.observing.markers import maintenance_of, rebuild_of
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Settings
-
-
-def read_vitals(
-    aws: Aws, settings: Settings, *, limit: float | None = None, now: datetime | None = None
-) -> Vitals:
-    """Measure a pipeline; what cannot be asked is in ``unseen``.
-
-    Raises NotDeployedError if none of its queues exists, and the first failure if nothing at all answered.
-    """
-    names = Names(settings.pipeline.name)
-    aws.client("sqs")  # a configuration that no client can be made with is no failure of AWS's
-    gathered = gather(vital_questions(aws, settings, names, now or datetime.now(UTC)), limit=limit)
-    return vitals_of(gathered, settings, names)
 
 
 def queue_names(names: Names) -> dict[QueueKind, str]:
@@ -86,7 +73,10 @@ def schedule_names(settings: Settings, names: Names) -> dict[str, str]:
 
 
 def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Vitals:
-    """Put the answers together; raise as :func:`read_vitals` does."""
+    """Put the answers together; what cannot be asked is in ``unseen``.
+
+    Raises NotDeployedError if no queue exists, and the first failure if nothing at all answered.
+    """
     found: dict[QueueKind, Counted] = {}
     missing: list[str] = []
     for kind, name in queue_names(names).items():

@@ -13,7 +13,7 @@ from fifo_cli.model.health import judge
 from fifo_cli.model.names import Names
 from fifo_cli.operations.observing.gathering import Gathered, gather
 from fifo_cli.operations.observing.logs import LogLine, Tail
-from fifo_cli.operations.observing.status import NextRuns, reckon_next_runs
+from fifo_cli.operations.observing.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.operations.observing.vitals import depth_questions, slow_questions, vitals_of
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ events = ["INSERT"]                  # INSERT, MODIFY, REMOVE
 retention = "14d"
 # high_throughput = true             # more than 300 calls a second, with many groups
 # kms_key = "alias/my-key"           # without it SQS's own encryption
-# max_receives = 0                   # 0: no outage is too long. n: SQS moves a message to the DLQ after n receives
+# max_receives = 0                   # 0: no outage is too long; n: SQS parks a message after n receives
 
 [schedule]
 expressions = ["rate(5 minutes)"]    # and cron(0 18 ? * MON-FRI *), several if need be

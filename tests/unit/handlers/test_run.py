@@ -49,8 +49,8 @@ class Bench:
             )
         self.sqs.calls.clear()
 
-    def run(self, *, count: int | None = None, **limits: Any):
-        courier = Courier((self.api,), Keys(None, {}), transport=httpx.MockTransport(self._receive))
+    def run(self, *, count: int | None = None, courier: Courier | None = None, **limits: Any):
+        courier = courier or self.courier()
         made = Limits(count=count, needs=15, **limits)
         run = Run(
             self.sqs,
@@ -62,6 +62,9 @@ class Bench:
             sleep=self.clock.sleep,
         )
         return run.perform()
+
+    def courier(self) -> Courier:
+        return Courier((self.api,), Keys(None, {}), transport=httpx.MockTransport(self._receive))
 
     def waiting(self, queue: str = "main") -> list[str]:
         return [json.loads(body) for body in self.sqs.bodies(queue)]
@@ -629,3 +632,30 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def test_an_outage_of_two_thousand_runs_parks_nothing_and_keeps_the_order():
+    bench = Bench()
+    for group in ("ada", "bob"):
+        bench.put(*(f"{group}{number}" for number in range(2)), group=group)
+    before = bench.waiting()
+    statuses = (503, 429, 500, 408)
+    bench.answer = lambda request: httpx.Response(statuses[len(bench.got) % len(statuses)])
+
+    courier = bench.courier()
+    for _ in range(2_000):
+        bench.run(count=10, courier=courier)
+        bench.clock.sleep(300)
+        bench.sqs.calls.clear()
+
+    assert (bench.waiting(), bench.waiting("dlq")) == (before, [])
+    heads = {json.loads(m.body): m.receives for m in bench.sqs.queues["main"].messages if m.body[4:5] == "0"}
+    assert len(heads) == 2
+    assert min(heads.values()) >= 2_000, "each run counts as a receive of the heads"
+
+    bench.got.clear()
+    bench.answer = lambda request: httpx.Response(200)
+    bench.run()
+    for group in ("ada", "bob"):
+        assert [one for one in bench.delivered() if one.startswith(group)] == [f"{group}0", f"{group}1"]
+    assert bench.waiting() == bench.waiting("dlq") == []

@@ -175,7 +175,8 @@ def hanging() -> Iterator[Aws]:
         gate.wait(20)
         raise RuntimeError("the test is over")  # else it would go on to AWS
 
-    for client in (aws.client("sqs"), aws.client("cloudwatch"), aws.client("events"), aws.client("lambda")):
+    for service in ("sqs", "cloudwatch", "events", "lambda", "logs"):
+        client = aws.client(service)
         client.meta.events.register("before-send", hang)
     yield aws
     gate.set()

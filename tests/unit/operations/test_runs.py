@@ -190,12 +190,15 @@ def stub(aws: Aws) -> Iterator[Stubber]:
         yield stubber
 
 
-def test_a_missing_log_group_is_no_failure_and_a_denied_one_is(aws: Aws, stub: Stubber) -> None:
-    for _ in range(12):
+def test_a_log_group_that_is_missing_or_denied_is_not_evidence_that_all_is_well(
+    aws: Aws, stub: Stubber
+) -> None:
+    for _ in range(5):
         stub.add_client_error("filter_log_events", "ResourceNotFoundException")
-    assert last_runs(aws, NAMES, now=NOW) == Runs()
+    with pytest.raises(AwsError, match="log group /aws/lambda/orders-worker does not exist"):
+        last_runs(aws, NAMES, now=NOW)
 
-    for _ in range(4):
+    for _ in range(5):
         stub.add_client_error("filter_log_events", "AccessDeniedException")
     with pytest.raises(AwsError, match="permission denied"):
         last_runs(aws, NAMES, now=NOW)

@@ -1,0 +1,212 @@
+"""status and check on pipelines that look well by their numbers, and are not; and on those that are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fifo_cli.handlers.journal import line as journal_line
+from tests.bed import Stack
+from tests.integration.line import Line, deployed
+from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+    with deployed(tmp_path_factory.mktemp("evidence"), stack) as line:
+        yield line
+
+
+@pytest.fixture
+def line(shared: Line) -> Line:
+    shared.reset()
+    shared.forget_logs()
+    return shared
+
+
+def run(**facts: Any) -> str:
+    counts: dict[str, Any] = {"received": 0, "delivered": 0, "parked": 0, "failed": 0}
+    return journal_line("info", "run ended", **{**counts, **facts})
+
+
+KEY: dict[str, Any] = {
+    "owner": "configuration",
+    "what": "key api_key (SSM parameter /k)",
+    "reason": "starts with a BOM",
+}
+RAISED = "[ERROR] ClientError: An error occurred (AccessDenied) when calling SendMessage"
+TIMED_OUT = "2026-01-02T11:59:00Z 8a6 Task timed out after 60.00 seconds"
+
+
+def verdicts(line: Line) -> tuple[int, int, list[str]]:
+    """Return the exit codes of check and status, and what status says."""
+    status = line.local("status", "-o", "json")
+    texts = [one["text"] for one in status.json()["verdict"]["problems"]]
+    return line.local("check").code, status.code, texts
+
+
+def test_a_new_pipeline_and_an_idle_one_are_ok(line: Line) -> None:
+    assert verdicts(line) == (0, 0, [])
+
+    line.logged("worker", run(), ago=90)
+    line.logged("worker", run(), ago=30)
+
+    assert verdicts(line) == (0, 0, [])
+
+
+def test_every_run_that_ends_for_a_fault_of_configuration_is_critical_until_one_ends_well(line: Line) -> None:
+    line.send(2)
+    for ago in (90, 60, 30):
+        line.logged("worker", run(received=2, **KEY), "[ERROR] ConfigurationError: no", ago=ago)
+
+    code, exit_code, texts = verdicts(line)
+    assert (code, exit_code) == (2, 1)
+    assert "key api_key (SSM parameter /k): starts with a BOM" in texts[0]
+    checked = line.local("check", "--format", "json").json()
+    assert checked["problems"][0]["next"].startswith("fifo-cli keys set api_key")
+    assert checked["last_run"]["owner"] == "configuration"
+
+    line.logged("worker", run(received=2, delivered=2))
+    assert verdicts(line)[:2] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("role", "texts", "code"),
+    [
+        ("worker", [TIMED_OUT], 1),
+        ("worker", [TIMED_OUT, TIMED_OUT + " again"], 2),
+        (
+            "worker",
+            ["[ERROR] Runtime.ImportModuleError: no module", "[ERROR] Runtime.ImportModuleError: x"],
+            2,
+        ),
+        ("enqueuer", [RAISED, RAISED + " again"], 2),
+        ("enqueuer", [journal_line("error", "batch failed", **KEY)], 2),
+        ("enqueuer", [RAISED, journal_line("info", "batch ended", enqueued=1, failed=0)], 0),
+    ],
+)
+def test_functions_that_fail_are_seen_though_the_numbers_are_well(
+    line: Line, role: Any, texts: list[str], code: int
+) -> None:
+    for number, text in enumerate(texts):
+        line.logged(role, text, ago=60 - 20 * number)
+
+    assert verdicts(line)[:2] == (code, min(code, 1))
+
+
+def test_a_group_that_starves_is_judged_by_how_long(line: Line) -> None:
+    line.send(1, group="ada")
+    failed = {"message_id": "m-ada", "group": "ada", "reason": "the API answered 503"}
+    at = datetime.now(UTC) - timedelta(seconds=60)
+    line.logged("worker", journal_line("error", "failed", at=at, attempt=1, **failed), ago=60)
+    line.logged("worker", run(received=2, delivered=1, failed=1), ago=59)
+
+    code, exit_code, texts = verdicts(line)
+    assert (code, exit_code) == (0, 1), "check waits for [check] age"
+    assert texts == ["group ada waits for its head: the API answered 503"]
+    assert line.local("check", "--age", "30s,1h").code == 1
+    assert line.local("check", "--age", "10s,30s").code == 2
+
+
+def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Line) -> None:
+    # The stack's own schedule would run it; that of fifo.toml is what it is held against.
+    config = line.project.config.with_name("hourly.toml")
+    text = line.project.config.read_text()
+    config.write_text(text.replace("rate(365 days)", "rate(30 minutes)"))
+    assert config.read_text() != text
+    line.send(1)
+    line.logged("worker", run(at=datetime.now(UTC) - timedelta(minutes=20)), ago=1200)
+    assert line.local("check", "--config", str(config)).code == 0, "its next run is to come"
+    line.forget_logs()
+    line.logged("worker", run(at=datetime.now(UTC) - timedelta(minutes=40)), ago=2400)
+
+    checked = line.local("check", "--config", str(config))
+
+    assert checked.code == 2
+    assert "the worker has not run for 40m" in checked.out
+    line.switch(enabled=False)
+    assert "has not run" not in line.local("check", "--config", str(config)).out
+
+
+def test_paused_on_purpose_it_is_not_silent(line: Line) -> None:
+    line.send(1)
+    line.logged("worker", run(at=datetime.now(UTC) - timedelta(hours=1)), ago=3600)
+    line.switch(enabled=False)
+
+    assert verdicts(line) == (1, 1, ["the worker is paused"])
+
+
+def test_without_a_right_to_the_logs_it_is_unknown_and_not_ok(line: Line, proxy: Proxy) -> None:
+    def denied(request: Request) -> Action:
+        return (
+            AwsError("AccessDeniedException", "you may not", 403) if "FilterLog" in request.action else Pass()
+        )
+
+    proxy.rule = denied
+
+    ran = line.at(proxy.endpoint, "check")
+    assert ran.code == 3
+    assert "the worker's last runs is not known: " in ran.out
+    status = line.at(proxy.endpoint, "status", "-o", "json")
+    assert status.code == 1
+    assert status.json()["verdict"]["state"] == "unknown"
+
+
+def test_a_policy_set_by_hand_warns_before_sqs_acts(line: Line) -> None:
+    sqs, url = line.aws.client("sqs"), line.url("main")
+    arns = sqs.get_queue_attributes(QueueUrl=line.url("dlq"), AttributeNames=["QueueArn"])["Attributes"]
+    policy = {"deadLetterTargetArn": arns["QueueArn"], "maxReceiveCount": 3}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": json.dumps(policy)})
+    line.send(1)
+    line.api.fail(503)
+    try:
+        line.local("drain", "--all", "--via", "lambda")
+        assert not any("SQS moves" in text for text in verdicts(line)[2])
+        line.local("drain", "--all", "--via", "lambda")
+
+        code, exit_code, texts = verdicts(line)
+
+        assert (code, exit_code) == (1, 1)
+        assert any("SQS moves a message to the DLQ after 3 receives" in text for text in texts)
+        assert any(text.startswith("not as in fifo.toml: queue") for text in texts)
+        dlq = sqs.get_queue_attributes(
+            QueueUrl=line.url("dlq"), AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        assert dlq["Attributes"]["ApproximateNumberOfMessages"] == "0"
+    finally:
+        line.local("deploy", "--yes").ok()
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
+    assert not found.get("RedrivePolicy")
+
+
+def test_a_pipeline_deployed_before_gives_up_main_s_policy_after_hold_has_one(line: Line) -> None:
+    sqs = line.aws.client("sqs")
+    arn = {
+        role: sqs.get_queue_attributes(QueueUrl=line.url(role), AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+        for role in ("main", "dlq")
+    }
+    allow = {"redrivePermission": "byQueue", "sourceQueueArns": [arn["main"]]}
+    policy = {"deadLetterTargetArn": arn["dlq"], "maxReceiveCount": 1000}
+    sqs.set_queue_attributes(QueueUrl=line.url("hold"), Attributes={"RedrivePolicy": ""})
+    sqs.set_queue_attributes(QueueUrl=line.url("dlq"), Attributes={"RedriveAllowPolicy": json.dumps(allow)})
+    sqs.set_queue_attributes(QueueUrl=line.url("main"), Attributes={"RedrivePolicy": json.dumps(policy)})
+
+    plan = line.local("plan", "--check", "-o", "json")
+    assert plan.code == 1
+    paths = {(one["name"], diff["path"]) for one in plan.json()["changes"] for diff in one["diff"]}
+    name = line.name
+    assert paths == {
+        (f"{name}-dlq.fifo", "redrive_allow.sources"),
+        (f"{name}-hold.fifo", "redrive"),
+        (f"{name}.fifo", "redrive"),
+    }
+
+    line.local("deploy", "--yes").ok()
+
+    assert line.local("plan", "--check").code == 0
