@@ -55,7 +55,8 @@ def test_counts_are_asked_for_by_name_and_nothing_is_received(
     sqs.add_response("get_queue_url", {"QueueUrl": URL}, {"QueueName": "orders.fifo"})
     names = [f"ApproximateNumberOfMessages{suffix}" for suffix in ("", "NotVisible", "Delayed")]
     answer = {"Attributes": dict(zip(names, ("3", "2", "1"), strict=True))}
-    sqs.add_response("get_queue_attributes", answer, {"QueueUrl": URL, "AttributeNames": names})
+    asked = {"QueueUrl": URL, "AttributeNames": [*names, "RedrivePolicy"]}
+    sqs.add_response("get_queue_attributes", answer, asked)
 
     assert get_counts(aws, "orders.fifo") == Counted("orders.fifo", 3, 2, 1)
 
