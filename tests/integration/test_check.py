@@ -18,7 +18,7 @@ from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
 REFUSED_PORT = "http://127.0.0.1:9"
 # What reads and receives nothing; a monitor has no more than this.
-READS = ("Get", "List", "Describe", "GET ", "QueryGet")
+READS = ("Get", "List", "Describe", "GET ", "QueryGet", "FilterLogEvents")
 
 
 @pytest.fixture(scope="module")
