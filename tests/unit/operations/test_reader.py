@@ -413,7 +413,8 @@ def test_memory_does_not_grow_with_the_stream():
         return most
 
     peak(3)
-    assert peak(60) < 1.5 * peak(10)
+    # Fifty pages more hold some 15 MB.
+    assert peak(60) < peak(10) + 1_000_000
 
 
 @st.composite
