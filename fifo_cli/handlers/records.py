@@ -7,12 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final, Literal
 
-import jmespath
-
-from . import exact_json
+from . import exact_jmespath, exact_json
+from .exact_jmespath import is_true
 from .identifiers import sqs_id
 from .runtime import Runtime
 
@@ -135,21 +133,11 @@ def _item(data: Mapping[str, Any], event: str) -> dict[str, Any]:
     return {name: plain(value) for name, value in data[image].items()}
 
 
-@lru_cache(maxsize=32)
-def _compiled(expression: str) -> Any:
-    return jmespath.compile(expression)
-
-
 def _evaluate(key: str, expression: str, item: Any) -> Any:
     try:
-        return _compiled(expression).search(item)
+        return exact_jmespath.compiled(expression).search(item)
     except Exception as error:
         raise _Unsendable(f"message.{key} failed: {type(error).__name__}: {error}") from error
-
-
-def is_true(value: Any) -> bool:
-    """Say whether JMESPath counts a value as true: 0 is, the empty string, list and object are not."""
-    return value is not None and value is not False and value not in ("", [], {})
 
 
 def _group(expression: str | None, item: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,14 +63,6 @@ class Message:
             "attributes": {name: attribute.document() for name, attribute in self.attributes.items()},
             **traced,
         }
-
-    def filtered_document(self) -> dict[str, Any]:
-        """Return what ``--filter`` sees: the document with its body parsed, if it is JSON."""
-        try:
-            body = json.loads(self.body)
-        except (ValueError, RecursionError):
-            body = self.body
-        return {**self.document(), "body": body}
 
     def text(self, attribute: str) -> str | None:
         """Return an attribute's text, or None if the message has no such."""

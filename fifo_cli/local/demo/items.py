@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 
 from fifo_cli.errors import UsageError
+from fifo_cli.handlers.exact_jmespath import compiled
 from fifo_cli.handlers.records import DEFAULT_GROUP
 from fifo_cli.operations.delivering.put import Entry, read_items
 
@@ -40,7 +40,7 @@ class DemoItems:
 
     def group_of(self, item: dict[str, Any]) -> str:
         """Return a name for the item's group; two items share one exactly if their messages share a group."""
-        value = jmespath.search(self.group, item) if self.group else None
+        value = compiled(self.group).search(item) if self.group else None
         return DEFAULT_GROUP if value is None else str(value)
 
 
@@ -71,11 +71,11 @@ def items_of_file(data: bytes, group: str | None) -> DemoItems:
 
 def _check_group(entries: Sequence[Entry], group: str) -> None:
     try:
-        expression = jmespath.compile(group)
+        expression = compiled(group)
         for entry in entries:
             expression.search(entry.item)
-    except JMESPathError as error:
-        reason = str(error).splitlines()[0].rstrip(":. ")
+    except (JMESPathError, TypeError, ValueError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":. ")
         raise UsageError(
             f"--group {group!r} cannot be evaluated: {reason}",
             hint="give a JMESPath expression, such as customer.id",

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import jmespath
-
 from fifo_cli.aws.queues import Counts, Queue
 from fifo_cli.errors import ExitCode, UsageError
-from fifo_cli.handlers.records import is_true
+from fifo_cli.handlers.exact_jmespath import Expression, is_true
 from fifo_cli.model.limits import RECEIVE_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.operations.moving.selection import filtered_document
 from fifo_cli.operations.unbroken import unbroken
 
 # Long enough to page through a few hundred messages, short enough that a killed peek stops nobody for long.
@@ -107,7 +106,7 @@ class _Matcher:
 
     def __init__(self, group: str | None, expression: str | None) -> None:
         self._group = group
-        self._compiled = jmespath.compile(expression) if expression else None
+        self._compiled = Expression(expression) if expression else None
         self.failures: dict[str, str] = {}
 
     def __call__(self, message: Message) -> bool:
@@ -116,7 +115,7 @@ class _Matcher:
         if self._compiled is None:
             return True
         try:
-            return is_true(self._compiled.search(message.filtered_document()))
+            return is_true(self._compiled.search(filtered_document(message)))
         except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
             self.failures[message.message_id] = str(error).splitlines()[0]
             return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
-import jmespath
-
-from fifo_cli.handlers.records import is_true
+from fifo_cli.handlers import exact_json
+from fifo_cli.handlers.exact_jmespath import Expression, is_true
 from fifo_cli.model.message import Message
 
 
@@ -38,12 +38,21 @@ class Selection:
         if self._expression is None:
             return True
         try:
-            return is_true(self._compiled.search(message.filtered_document()))
+            return is_true(self._compiled.search(filtered_document(message)))
         except Exception:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
             self.failures += 1
             return False
 
     @cached_property
-    def _compiled(self) -> jmespath.parser.ParsedResult:
+    def _compiled(self) -> Expression:
         assert self._expression is not None
-        return jmespath.compile(self._expression)
+        return Expression(self._expression)
+
+
+def filtered_document(message: Message) -> dict[str, Any]:
+    """Return what ``--filter`` sees: the message's document with its body parsed, if it is JSON."""
+    try:
+        body = exact_json.loads(message.body)
+    except ValueError:
+        body = message.body
+    return {**message.document(), "body": body}

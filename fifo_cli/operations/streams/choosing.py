@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-import jmespath
-
 from fifo_cli.aws.items import problems_of
 from fifo_cli.errors import UsageError
-from fifo_cli.handlers.records import is_true, plain
+from fifo_cli.handlers.exact_jmespath import Expression, is_true
+from fifo_cli.handlers.records import plain
 from fifo_cli.model.times import iso, parse_instant
 from fifo_cli.operations.streams.reader import Window
 from fifo_cli.operations.streams.shards import StreamRecord
@@ -45,7 +44,7 @@ class Choice:
     ) -> None:
         self._key = key
         self._events = events
-        self._compiled = jmespath.compile(expression) if expression else None
+        self._compiled = Expression(expression) if expression else None
         self._event_ids = event_ids
         self.failures = 0
         self.failure = ""

@@ -80,3 +80,32 @@ def test_nan_is_refused_when_written():
         exact_json.dumps({"a": float("nan")})
     with pytest.raises(ValueError, match="not JSON"):
         exact_json.dumps({"a": Decimal("NaN")})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1e9999999999999999999}',
+        "[-1.5E+99999999999999999999]",
+        "[1e-99999999999999999999]",
+        "[0e99999999999999999999]",
+        "[" + "7" * 5_000 + "]",
+        "[" + "7" * 100_000 + ".5]",
+        "-" + "1" * 700,
+    ],
+)
+def test_numbers_beyond_every_bound_come_back_as_they_were(text):
+    assert exact_json.dumps(exact_json.loads(text)) == text
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 50_000])
+def test_what_is_nested_too_deeply_is_not_json(text):
+    with pytest.raises(ValueError, match=r"nested|Expecting|Invalid"):
+        exact_json.loads(text)
+
+
+def test_an_object_that_holds_itself_is_not_json():
+    value: dict[str, object] = {"n": Decimal("1.999999999999999999")}
+    value["again"] = value
+    with pytest.raises(ValueError, match=r"nested|Circular"):
+        exact_json.dumps(value)

@@ -226,10 +226,23 @@ def test_code_that_is_there_is_accepted_however_it_is_bound(read, tmp_path, code
     assert read(GOOD + '[handlers]\nsource = "code"\nmessage = "orders:f"\n').handlers is not None
 
 
+_FUNCTION = "&... gives a function, not a value; only map(), max_by(), min_by(), sort_by() take one"
+
+
 @pytest.mark.parametrize(
     ("expression", "fault"),
     [
         ("foo(@)", "there is no function foo()"),
+        ("&account", _FUNCTION),
+        ("id || &account", _FUNCTION),
+        ("id | &account", _FUNCTION),
+        ("[id, &account]", _FUNCTION),
+        ("{a: &account}", _FUNCTION),
+        ("not_null(id, &account)", _FUNCTION),
+        ("to_array(&account)", _FUNCTION),
+        ("map(&(&account), rows)", _FUNCTION),
+        ("sort_by(rows, account)", "argument 2 of sort_by() is an expression with & before it, such as &id"),
+        ("(" * 5_000, "it is nested too deeply"),
         ("a[?sort(b, c)]", "sort() takes 1 argument, not 2"),
         ("{x: merge()}", "merge() takes at least 1 argument, not 0"),
         ("a ==", "Invalid jmespath expression: Incomplete expression"),
