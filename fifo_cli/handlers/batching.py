@@ -29,13 +29,15 @@ Lane = tuple[str, str]  # queue and group: within a lane, order is kept
 class SendReport:
     """What became of the messages; ``unsent`` holds those refused and those behind them, with the reason.
 
-    ``numbers`` are the sequence numbers that SQS gave, by message id.
+    ``numbers`` are the sequence numbers that SQS gave, by message id. ``skipped`` counts the records that
+    became no message.
     """
 
     sent: list[tuple[Outgoing, str]] = field(default_factory=list)
     numbers: dict[str, str] = field(default_factory=dict)
     unsent: list[tuple[Outgoing, str]] = field(default_factory=list)
     error: Exception | None = None
+    skipped: int = 0
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from .code_guard import CodeGuard
 from .failure import ApiUnavailableError, ConfigurationError, MessageError, Owner, described
 from .inbox import Held
 from .keys import Keys, header_fault
+from .parked_records import NOT_A_MESSAGE, is_parked_record
 from .runtime import Api
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -103,6 +104,8 @@ class Courier:
         ``time_left`` says how many seconds the run still has: the user's code may take so many. Raises what
         is neither the message's failure nor the API's: ConfigurationError, AWS's errors, and any defect.
         """
+        if is_parked_record(message.attribute("park_from")):  # moved to main by other means than ours
+            return Attempt(Verdict.PERMANENT, None, NOT_A_MESSAGE, owner="message")
         outcome = Attempt(Verdict.SUCCESS)
         for api in self._apis:
             outcome = self._attempt_one(api, message, time_left)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import clients, runtime
 from .batching import SendReport, send_strictly
+from .code_guard import CodeGuard, Notes, function_notes, memory_bounded
+from .failure import ConfigurationError, described, owner_of
 from .journal import Journal, stdout_journal
 from .records import Outgoing, Rules, Skipped, item_key, to_message
 
@@ -33,13 +36,15 @@ class Enqueuer:
     ) -> SendReport:
         """Send what the records become, strictly in order within each group, and log each one's fate."""
         messages: list[Outgoing] = []
+        skipped = 0
         for record in records:
             match to_message(record, self.rules):
                 case Skipped(stream_sequence, reason):
+                    skipped += 1
                     self.journal(
                         "info",
                         "skipped",
-                        event_id=record["eventID"],
+                        event_id=record.get("eventID"),
                         stream_sequence=stream_sequence,
                         item_key=item_key(record),
                         reason=reason,
@@ -47,6 +52,7 @@ class Enqueuer:
                 case Outgoing() as message:
                     messages.append(message)
         report = send_strictly(self.sqs, self.urls, messages, may_go_on=may_go_on)
+        report.skipped = skipped
         for message, message_id in report.sent:
             self._log(
                 "enqueued" if message.queue == "main" else "parked",
@@ -88,20 +94,54 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
     Guide, "Reporting batch item failures"). If nothing at all could be sent because SQS could not be
     called, raises that error instead: the same retry, but counted in the function's Errors metric.
     """
-    report = _enqueuer().enqueue(
-        event["Records"], may_go_on=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS
-    )
-    if report.error and not report.sent:
-        raise report.error
+    try:
+        enqueuer = _enqueuer()
+        with memory_bounded(enqueuer.rules.runtime.memory, threads=1):
+            report = enqueuer.enqueue(
+                event["Records"], may_go_on=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS
+            )
+        if report.error and not report.sent:
+            raise report.error
+    except Exception as error:
+        stdout_journal("error", "batch failed", **_ending(error))
+        raise
+    stdout_journal("warning" if report.unsent else "info", "batch ended", **_counts(report))
     return {"batchItemFailures": checkpoint(report)}
+
+
+def _counts(report: SendReport) -> dict[str, Any]:
+    """Return what an invocation did, and why it did not do all."""
+    parked = sum(message.queue == "dlq" for message, _ in report.sent)
+    ending = _ending(report.error) if report.error else {}
+    if report.unsent and not ending:
+        ending = {"owner": "aws", "reason": report.unsent[0][1]}
+    return {
+        "records": len(report.sent) + len(report.unsent) + report.skipped,
+        "enqueued": len(report.sent) - parked,
+        "parked": parked,
+        "skipped": report.skipped,
+        "failed": len(report.unsent),
+        **ending,
+    }
+
+
+def _ending(error: Exception) -> dict[str, Any]:
+    """Say whose failure ended an invocation, and what it was."""
+    if isinstance(error, ConfigurationError):
+        return {"owner": error.owner, "reason": error.reason, "what": error.what}
+    return {"owner": owner_of(error), "reason": described(error)}
 
 
 def checkpoint(report: SendReport) -> list[dict[str, str]]:
     """Return the one item from which Lambda has to retry, or nothing."""
     if not report.unsent:
         return []
-    lowest = min((message.stream_sequence for message, _ in report.unsent), key=int)
-    return [{"itemIdentifier": lowest}]
+    return [{"itemIdentifier": min((message.stream_sequence for message, _ in report.unsent), key=_place)}]
+
+
+def _place(sequence: str) -> int:
+    """Return a sequence number's place; a malformed record's is before all, so that all are tried again."""
+    return int(sequence) if sequence.isascii() and sequence.isdigit() else -1
 
 
 @cache
@@ -110,4 +150,19 @@ def _enqueuer() -> Enqueuer:
     settings = runtime.load()
     sqs = clients.sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
-    return Enqueuer(Rules(settings, runtime.load_code(settings.message_code)), sqs, urls)
+    return Enqueuer(rules_of(settings, function_notes("enqueuer", urls["main"])), sqs, urls)
+
+
+def rules_of(settings: runtime.Runtime, notes: Path, *, stopped: Callable[[], bool] = lambda: False) -> Rules:
+    """Return the rules with the user's code, if there is any, and its guard; raises UserCodeError."""
+    code = runtime.load_code(settings.message_code)
+    if code is None or settings.message_code is None:
+        return Rules(settings)
+    guard = CodeGuard(
+        settings.message_code,
+        Notes(notes),
+        limit=settings.code_limit,
+        calls_network=False,
+        stopped=stopped,
+    )
+    return Rules(settings, code, guard)

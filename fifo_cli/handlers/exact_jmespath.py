@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from copy import deepcopy
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from functools import lru_cache
 from typing import Any, ClassVar, Final
@@ -100,6 +101,10 @@ class _Parser(Parser):
 
 
 class _Interpreter(TreeInterpreter):
+    def visit_literal(self, node: Any, value: Any) -> Any:
+        """Return a literal; its own copy of one that the user's code could change for all that follow."""
+        return deepcopy(node["value"]) if isinstance(node["value"], dict | list) else node["value"]
+
     COMPARATOR_FUNC: ClassVar = {
         "eq": equal,
         "ne": lambda one, other: not equal(one, other),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .identifiers import sqs_id
 from .inbox import Held
+from .parked_records import PARK_FROM, is_parked_record
 from .records import MESSAGE_BYTES_MAX, legal_text
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def parked_attributes(message: Held, *, reason: str, status: int | None, source:
         "park_at": datetime.fromtimestamp(time.time(), UTC)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
-        "park_from": source,
+        # A record stays one, whoever parks it again: it is never to be sent as it is.
+        "park_from": PARK_FROM if is_parked_record(message.attribute("park_from")) else source,
     }
     for name, text in ours.items():
         if text is None or len(own) >= ATTRIBUTES_MAX:

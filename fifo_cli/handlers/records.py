@@ -7,11 +7,22 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 from . import exact_jmespath, exact_json
+from .code_guard import CodeGuard
 from .exact_jmespath import is_true
+from .failure import (
+    ApiUnavailableError,
+    ConfigurationError,
+    MessageError,
+    described,
+    is_interruption,
+    user_code_failure,
+)
 from .identifiers import sqs_id
+from .parked_records import PARK_FROM, record_body
 from .runtime import Runtime
 
 DEFAULT_GROUP: Final = "all"
@@ -55,43 +66,61 @@ class Skipped:
     reason: str
 
 
-class _Unsendable(Exception):
-    """The record can never become a message; the text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How records become messages: the settings and the user's ``message`` function."""
+    """How records become messages: the settings, and the user's ``message`` function with its guard."""
 
     runtime: Runtime
     code: Callable[[Any], Any] | None = None
+    guard: CodeGuard | None = None
 
 
 def to_message(record: Mapping[str, Any], rules: Rules) -> Outgoing | Skipped:
     """Turn one stream record into its message.
 
-    What raises, or exceeds SQS's limits, becomes a message for the DLQ: as much of the item as fits, else
-    its key. The record is as Lambda or GetRecords hands it out (``StreamRecord``, DynamoDB Streams API).
+    Whatever goes wrong is this record's: it becomes a message for the DLQ that holds the record. Only a fault
+    of configuration and an interruption are raised. The record is as Lambda or GetRecords hands it out
+    (``StreamRecord``, DynamoDB Streams API).
     """
+    try:
+        return _made(record, rules)
+    except _PartError as error:
+        return _for_dlq(record, error.group, error.reason)
+    except BaseException as error:
+        if is_interruption(error) or isinstance(error, ConfigurationError):
+            raise
+        return _for_dlq(record, DEFAULT_GROUP, f"the record cannot be read: {described(error)}")
+
+
+class _PartError(Exception):
+    """A record that cannot become a message; its ``group`` as far as it is known."""
+
+    def __init__(self, group: str, reason: str) -> None:
+        super().__init__(reason)
+        self.group = group
+        self.reason = reason
+
+
+def _made(record: Mapping[str, Any], rules: Rules) -> Outgoing | Skipped:
+    """Return what a record becomes; raises _PartError, or anything where the record is malformed."""
     data = record["dynamodb"]
     sequence, event = data["SequenceNumber"], record["eventName"]
     if event not in rules.runtime.events:
         return Skipped(sequence, f"{event} is not in message.events")
     group = DEFAULT_GROUP
-    item: Any = None
     try:
         item = _item(data, event)
         if rules.runtime.where and not is_true(_evaluate("where", rules.runtime.where, item)):
             return Skipped(sequence, "message.where is false")
         group = _group(rules.runtime.group, item)
-        body = _body(rules, item)
+        body = _body(rules, item, sequence)
         if body is None:
             return Skipped(sequence, f"{rules.runtime.message_code} returned None")
         message = Outgoing("main", group, sqs_id(record["eventID"]), body, _attributes(record), sequence)
         if message.size > MESSAGE_BYTES_MAX:
-            raise _Unsendable(f"the message has {message.size} bytes; SQS takes {MESSAGE_BYTES_MAX}")
-    except _Unsendable as problem:
-        return _for_dlq(record, group, item, str(problem)[:_REASON_MAX])
+            raise MessageError(f"the message has {message.size} bytes; SQS takes {MESSAGE_BYTES_MAX}")
+    except (MessageError, ApiUnavailableError) as problem:
+        raise _PartError(group, str(problem)) from problem
     return message
 
 
@@ -114,11 +143,11 @@ def plain(value: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - a return for each
         case "SS":
             return sorted(inner)
         case "NS":
-            return sorted(exact_json.number(member) for member in inner)
+            return [exact_json.number(member) for member in sorted(inner, key=Decimal)]
         case "BS":
             return sorted(_base64(member) for member in inner)
         case _:
-            raise _Unsendable(f"an attribute has the unknown type {kind!r}")
+            raise MessageError(f"an attribute has the unknown type {kind!r}")
 
 
 def _base64(value: str | bytes) -> str:
@@ -129,7 +158,7 @@ def _base64(value: str | bytes) -> str:
 def _item(data: Mapping[str, Any], event: str) -> dict[str, Any]:
     image = "OldImage" if event == "REMOVE" else "NewImage"
     if image not in data:
-        raise _Unsendable(f"the record has no {image}: the stream's view type does not hold it")
+        raise MessageError(f"the record has no {image}: the stream's view type does not hold it")
     return {name: plain(value) for name, value in data[image].items()}
 
 
@@ -137,14 +166,17 @@ def _evaluate(key: str, expression: str, item: Any) -> Any:
     try:
         return exact_jmespath.compiled(expression).search(item)
     except Exception as error:
-        raise _Unsendable(f"message.{key} failed: {type(error).__name__}: {error}") from error
+        raise MessageError(f"message.{key} failed: {described(error)}") from error
 
 
 def _group(expression: str | None, item: Any) -> str:
     value = _evaluate("group", expression, item) if expression else None
     if value is None:
         return DEFAULT_GROUP
-    return sqs_id(value if isinstance(value, str) else exact_json.dumps(_sorted(value)))
+    try:
+        return sqs_id(value if isinstance(value, str) else exact_json.dumps(_sorted(value)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageError(f"message.group cannot be written: {described(error)}") from error
 
 
 def _sorted(value: Any) -> Any:
@@ -154,22 +186,34 @@ def _sorted(value: Any) -> Any:
     return [_sorted(member) for member in value] if isinstance(value, list) else value
 
 
-def _body(rules: Rules, item: Any) -> str | None:
+def _body(rules: Rules, item: Any, sequence: str) -> str | None:
     """Build the body; None means that the user's code skips the item."""
     value = _evaluate("body", rules.runtime.body, item) if rules.runtime.body else item
-    if rules.code is not None:
-        try:
-            value = rules.code(value)
-        except (Exception, SystemExit) as error:  # whatever the user's code does, the shard must not stop
-            raise _Unsendable(
-                f"{rules.runtime.message_code} raised {type(error).__name__}: {error}"
-            ) from error
-        if value is None:
-            return None
+    code = rules.code
+    if code is None:
+        return _written(value)
+
+    def make() -> str | None:
+        made = code(value)
+        return None if made is None else _written(made)  # writing it may run the user's code as well
+
+    if rules.guard is not None:
+        return rules.guard.run(sequence, make)
+    try:
+        return make()
+    except MessageError:
+        raise
+    except BaseException as error:
+        if is_interruption(error):
+            raise
+        raise user_code_failure(str(rules.runtime.message_code), error, calls_network=False) from error
+
+
+def _written(value: Any) -> str:
     try:
         return exact_json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _Unsendable(f"the body is not JSON: {error}") from error
+        raise MessageError(f"the body is not JSON: {error}") from error
 
 
 def _attributes(record: Mapping[str, Any]) -> Attributes:
@@ -185,8 +229,11 @@ def _attributes(record: Mapping[str, Any]) -> Attributes:
 
 
 def item_key(record: Mapping[str, Any]) -> str:
-    """Return the JSON of a record's table key, as messages carry it."""
-    return _key(record["dynamodb"])
+    """Return the JSON of a record's table key, as messages carry it; that of a malformed one is empty."""
+    try:
+        return _key(record["dynamodb"])
+    except Exception:  # noqa: BLE001 - whatever is wrong with the record
+        return "{}"
 
 
 def _key(data: Mapping[str, Any]) -> str:
@@ -199,19 +246,37 @@ def _created(value: float | datetime | None) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _for_dlq(record: Mapping[str, Any], group: str, item: Any, reason: str) -> Outgoing:
-    sequence = record["dynamodb"]["SequenceNumber"]
+def _for_dlq(record: Mapping[str, Any], group: str, reason: str) -> Outgoing:
+    """Make the message that parks a record, exactly as the stream had it, whatever is wrong with it."""
+    reason = legal_text(reason[:_REASON_MAX])
     attributes = {
-        **_attributes(record),
-        "park_reason": legal_text(reason),
-        "park_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "park_from": "enqueuer",
+        **_attributes_of_any(record),
+        "park_reason": reason,
+        "park_at": _created(datetime.now(UTC)),
+        "park_from": PARK_FROM,
     }
-    only_key = f'{{"item_key":{attributes["item_key"]},"stream_sequence":"{sequence}"}}'
-    body = exact_json.dumps(item) if item is not None else only_key
-    if message_size(body, attributes) > MESSAGE_BYTES_MAX:
-        body = only_key
-    return Outgoing("dlq", group, sqs_id(f"park-{record['eventID']}"), body, attributes, sequence, reason)
+    room = MESSAGE_BYTES_MAX - message_size("", attributes)
+    dedup_id = sqs_id(f"park-{attributes['event_id']}")
+    body = record_body(record, bytes_max=room)
+    return Outgoing("dlq", group, dedup_id, body, attributes, attributes["stream_sequence"], reason)
+
+
+def _attributes_of_any(record: Mapping[str, Any]) -> Attributes:
+    """Return the attributes of a record that may be malformed, each a legal one."""
+    data = record.get("dynamodb")
+    data = data if isinstance(data, Mapping) else {}
+    try:
+        created = _created(data.get("ApproximateCreationDateTime"))
+    except (TypeError, ValueError, OverflowError, OSError):
+        created = "-"
+    facts = {
+        "event_id": str(record.get("eventID")),
+        "stream_sequence": str(data.get("SequenceNumber")),
+        "event_name": str(record.get("eventName")),
+        "item_key": item_key(record),
+        "created_at": created,
+    }
+    return {name: legal_text(text) for name, text in facts.items()}
 
 
 def legal_text(text: str) -> str:

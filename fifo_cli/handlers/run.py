@@ -308,7 +308,8 @@ class Run:
     def _reason_to_park(self, message: Held, attempt: Attempt) -> str | None:
         """Return why the message leaves the line, or None if it stays (design, *Failure policy*)."""
         api = attempt.api
-        assert api is not None, "every failed attempt names its API"
+        if api is None:  # not for any API
+            return attempt.error
         if attempt.verdict is Verdict.PERMANENT:
             return attempt.error if api.on_permanent == "park" else None
         age = time.time() - message.sent_at

@@ -428,3 +428,12 @@ def test_an_endless_answer_is_cut_off():
 
     with raw_server(pour) as url:
         assert real(url, timeout=5).verdict is Verdict.SUCCESS
+
+
+def test_a_record_that_the_enqueuer_parked_is_never_sent():
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise AssertionError("nothing is to be sent")
+
+    attempt = courier(answer).attempt(held(park_from="enqueuer"))
+    assert (attempt.verdict, attempt.owner, attempt.api) == (Verdict.PERMANENT, "message", None)
+    assert "redrive" in str(attempt.error)

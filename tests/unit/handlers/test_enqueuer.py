@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fifo_cli.handlers import enqueuer
+from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.enqueuer import Enqueuer, handler
+from fifo_cli.handlers.journal import silent_journal
+from fifo_cli.handlers.runtime import UserCodeError
 from tests.fakes import Clock, FakeSqs, client_error
 from tests.unit.handlers.test_records import record, rules
 
@@ -38,6 +46,7 @@ def invoke(sqs, log, monkeypatch):
     def call(records: list[dict[str, Any]], context: Context | None = None, **options: Any) -> dict[str, Any]:
         made = Enqueuer(rules(**options), sqs, {"main": "main", "dlq": "dlq"}, journal)
         monkeypatch.setattr(enqueuer, "_enqueuer", lambda: made)
+        monkeypatch.setattr(enqueuer, "stdout_journal", journal)
         return handler({"Records": records}, context or Context())
 
     return call
@@ -109,13 +118,14 @@ def test_a_record_that_can_never_be_sent_is_parked_and_does_not_hold_up_the_shar
         ("info", "enqueued"),
         ("info", "enqueued"),
         ("warning", "parked"),
+        ("info", "batch ended"),
     ]
 
 
 def test_the_log_tells_every_records_fate_and_no_body(invoke, log):
     invoke([item(1, secret={"S": "classified"}), {**item(2), "eventName": "MODIFY"}], group="g")
     assert "classified" not in str(log)
-    assert log == [
+    assert log[:-1] == [
         {
             "level": "info",
             "message": "skipped",
@@ -136,3 +146,104 @@ def test_the_log_tells_every_records_fate_and_no_body(invoke, log):
             "reason": None,
         },
     ]
+
+
+def ends(log: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the line that every invocation ends with."""
+    return next(line for line in log if line["message"] in ("batch ended", "batch failed"))
+
+
+def test_an_invocation_ends_with_its_counts(invoke, log):
+    batch = [item(1), item(2, total={"N": "x"}), {**item(3), "eventName": "MODIFY"}]
+    invoke(batch)
+    counts = {"records": 3, "enqueued": 1, "parked": 1, "skipped": 1, "failed": 0}
+    assert ends(log) == {"level": "info", "message": "batch ended", **counts}
+
+
+def test_an_invocation_that_could_not_send_all_says_why(invoke, sqs, log):
+    sqs.refuse = lambda entry: {"Code": "InternalError", "SenderFault": False}
+    invoke([item(1), item(2)])
+    assert ends(log) == {
+        "level": "warning",
+        "message": "batch ended",
+        "records": 2,
+        "enqueued": 0,
+        "parked": 0,
+        "skipped": 0,
+        "failed": 2,
+        "owner": "aws",
+        "reason": ends(log)["reason"],
+    }
+    assert "InternalError" in ends(log)["reason"]
+
+
+def test_a_fault_of_configuration_parks_nothing_and_is_named(sqs, log, monkeypatch):
+    def broken() -> Enqueuer:
+        raise UserCodeError("orders:to_message", "cannot be loaded: ModuleNotFoundError: no module x")
+
+    monkeypatch.setattr(enqueuer, "_enqueuer", broken)
+    monkeypatch.setattr(
+        enqueuer, "stdout_journal", lambda level, message, **facts: log.append({"message": message, **facts})
+    )
+    with pytest.raises(UserCodeError):
+        handler({"Records": [item(1)]}, Context())
+    assert log == [
+        {
+            "message": "batch failed",
+            "owner": "configuration",
+            "what": "orders:to_message",
+            "reason": "cannot be loaded: ModuleNotFoundError: no module x",
+        }
+    ]
+    assert not sqs.queues["dlq"].messages
+
+
+def test_one_record_that_cannot_be_read_stops_no_other(invoke, sqs):
+    broken = {**item(2), "dynamodb": None}
+    assert invoke([item(1), broken, item(3)]) == {"batchItemFailures": []}
+    assert [m.dedup_id for m in sqs.queues["main"].messages] == ["e1", "e3"]
+    (parked,) = sqs.queues["dlq"].messages
+    assert parked.dedup_id == "park-e2"
+
+
+CODE = st.sampled_from(
+    [
+        lambda item: _raise(SystemExit(1)),
+        lambda item: _raise(GeneratorExit()),
+        lambda item: _raise(KeyboardInterrupt()),
+        lambda item: _raise(asyncio.CancelledError()),
+        lambda item: _raise(OSError(5, "x")),
+        lambda item: item.update(at=object()) or item,
+        lambda item: iter(()),
+        lambda item: {"n": float("nan")},
+    ]
+)
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), CODE), min_size=1, max_size=12))
+def test_whatever_code_does_with_some_records_all_others_are_enqueued_in_order(kinds):
+    queues = FakeSqs(Clock(), "main", "dlq")
+
+    def code(value: Any) -> Any:
+        bad = kinds[int(value["id"][1:])]
+        return value if bad is None else bad(value)
+
+    guard = CodeGuard("orders:to_message", Notes(Path("/nonexistent")), limit=30, calls_network=False)
+    made = Enqueuer(
+        replace(rules(code=code, group="g"), guard=guard),
+        queues,  # type: ignore[arg-type]
+        {"main": "main", "dlq": "dlq"},
+        silent_journal,
+    )
+    report = made.enqueue([item(number) for number in range(len(kinds))])
+    guard.close()
+    assert not report.unsent
+    good = [f"e{number}" for number, bad in enumerate(kinds) if bad is None]
+    assert [m.dedup_id for m in queues.queues["main"].messages] == good
+    bad = [f"park-e{number}" for number, bad in enumerate(kinds) if bad is not None]
+    assert [m.dedup_id for m in queues.queues["dlq"].messages] == bad

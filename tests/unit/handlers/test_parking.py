@@ -62,3 +62,8 @@ def test_a_message_at_the_size_limit_is_parked_without_additions():
 def test_a_long_reason_is_cut_and_an_illegal_one_cleaned():
     stored = parked(held(), reason="\x00" + "x" * 5000)
     assert stored.attributes["park_reason"]["StringValue"] == "?" + "x" * 499
+
+
+def test_a_record_of_the_enqueuer_s_stays_one_whoever_parks_it():
+    stored = parked(held(attributes={"park_from": text("enqueuer")}), source="operator")
+    assert stored.attributes["park_from"] == text("enqueuer")
