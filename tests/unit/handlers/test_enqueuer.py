@@ -233,7 +233,7 @@ def test_whatever_code_does_with_some_records_all_others_are_enqueued_in_order(k
         bad = kinds[int(value["id"][1:])]
         return value if bad is None else bad(value)
 
-    guard = CodeGuard("orders:to_message", Notes(Path("/nonexistent")), limit=30, calls_network=False)
+    guard = CodeGuard("orders:to_message", Notes(Path("/dev/null/notes")), limit=30, calls_network=False)
     made = Enqueuer(
         replace(rules(code=code, group="g"), guard=guard),
         queues,  # type: ignore[arg-type]
