@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from .call_thread import CallThread, TimeUpError
-from .failure import ApiUnavailableError, ConfigurationError, MessageError, user_code_failure
+from .failure import ApiUnavailableError, ConfigurationError, MessageError, OutOfTimeError, user_code_failure
 
 T = TypeVar("T")
 
@@ -221,7 +221,8 @@ class CodeGuard:
         """Do ``work``, which calls the user's code for the message or record ``subject``.
 
         Raises MessageError or ApiUnavailableError if it fails, and lets our own exceptions pass. ``seconds``
-        is what is left of the run: what takes longer than that, but not than the limit, waits.
+        is what is left of the run: what takes longer than that, but not than the limit, is tried again
+        (ApiUnavailableError, or OutOfTimeError if the code calls no network).
         """
         note = self._judged(subject)
         with self._turns.taken(alone=note.alone):
@@ -302,7 +303,8 @@ class CodeGuard:
         if note.over_limit >= (_OVER_LIMIT_MAX if self._calls_network else 1):
             return MessageError(self._too_long())
         if not full:
-            return ApiUnavailableError(f"{self.name} did not return before the run's time was over")
+            text = f"{self.name} did not return before the run's time was over"
+            return ApiUnavailableError(text) if self._calls_network else OutOfTimeError(text)
         others = "; nor did it for the one before, so this is taken for an outage" if several else ""
         return ApiUnavailableError(self._too_long() + others)
 

@@ -47,6 +47,12 @@ class ApiUnavailableError(Exception):
     owner: Final = "api"
 
 
+class OutOfTimeError(Exception):
+    """The run's time was over before the user's code returned for this message; it is tried again."""
+
+    owner: Final = "message"
+
+
 # By name, so that no library is imported for it: module and class of what means "no network".
 _NETWORK_ERRORS: Final = frozenset(
     {
@@ -86,7 +92,7 @@ _NETWORK_ERRNOS: Final = frozenset(
 def owner_of(error: BaseException) -> Owner:
     """Say whose failure an exception is; what nothing claims is the program's."""
     match error:
-        case ConfigurationError() | MessageError() | ApiUnavailableError():
+        case ConfigurationError() | MessageError() | ApiUnavailableError() | OutOfTimeError():
             return error.owner
         case ClientError() | BotoCoreError():
             return "aws"

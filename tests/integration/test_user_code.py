@@ -124,6 +124,44 @@ def test_one_of_ten_is_parked_by_the_function_and_the_others_are_delivered(flow,
     check_one_parked(made, kind)
 
 
+RECORD_CODE: Final = """
+import os, time
+
+def to_message(item):
+    if item["id"] == "o04":
+        {deed}
+    return item
+"""
+
+
+@pytest.mark.parametrize("kind", ["exits", "loops", "takes memory", "is cancelled"])
+def test_one_record_of_ten_is_parked_by_the_enqueuer_and_the_others_are_sent(
+    project, clients, receiver, kind
+):
+    made = project(
+        handlers={"source": "code/", "message": "mine:to_message"},
+        functions={"timeout": "10s"},
+        message={"group": "grp"},
+        api={"timeout": "1s"},
+    )
+    (made.folder / "code").mkdir()
+    (made.folder / "code" / "mine.py").write_text(RECORD_CODE.format(deed=DEEDS[kind]))
+    made.local("deploy", "--yes").ok()
+    flow = Flow(made, clients, receiver)
+    items = [{"id": f"o{n:02}", "grp": f"g{n % 5}"} for n in range(10)]
+    made.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
+    wait_until(lambda: (flow.main.counts().total, flow.dlq.counts().total) == (9, 1), timeout=90)
+    (parked,) = made.local("peek", "--queue", "dlq", "-o", "json").ok().json()["messages"]
+    assert json.loads(parked["attributes"]["item_key"]["value"]) == {"id": "o04"}
+    assert parked["attributes"]["park_reason"]["value"].startswith(
+        REASONS[kind].replace("to_request", "to_message")
+    )
+    made.local("drain", "--all").ok()
+    ids = flow.ids()
+    assert sorted(ids) == [f"o{n:02}" for n in range(10) if n != 4]
+    assert ids.index("o00") < ids.index("o05")
+
+
 def test_a_module_that_cannot_be_loaded_parks_nothing_and_is_named(flow):
     made = flow("raise SystemExit(3)")
     made.put(2)
