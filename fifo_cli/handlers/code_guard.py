@@ -208,6 +208,7 @@ class CodeGuard:
     ) -> None:
         self.name = name
         self.limit = limit
+        self.times_over = 0  # how often code did not return in time
         self._notes = notes
         self._calls_network = calls_network
         self._stopped = stopped
@@ -296,6 +297,7 @@ class CodeGuard:
         """Say what it means that the code did not return in time; ``full``: it had all of the limit."""
         note.running, note.waited = False, True
         with self._lock:
+            self.times_over += 1
             self._in_a_row.add(key_of(subject))
             several = self._calls_network and len(self._in_a_row) > 1
         note.over_limit += full and not several

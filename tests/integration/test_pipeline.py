@@ -452,7 +452,7 @@ def test_only_what_is_wanted_is_enqueued_and_shaped_as_asked(line):
     [
         ("NO_PROXY", "localhost,127.0.0.1,[::1]"),
         ("ALL_PROXY", "socks5://127.0.0.1:1080"),
-        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_FILE", "/dev/null/ca.pem"),
     ],
 )
 def test_a_variable_that_cannot_be_used_parks_nothing_and_is_named(line, variable, value):

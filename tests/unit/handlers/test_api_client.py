@@ -362,10 +362,10 @@ def test_a_url_that_cannot_be_called_is_named_and_parks_nothing(url):
         ("HTTPS_PROXY", "ftp://proxy:21"),
         ("HTTP_PROXY", "http://user:hunter22@proxy:port"),
         ("https_proxy", "http://[::1"),
-        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_FILE", "/dev/null/ca.pem"),
         ("SSL_CERT_FILE", "/dev/null"),
-        ("SSL_CERT_DIR", "/nonexistent"),
-        ("SSLKEYLOGFILE", "/nonexistent/keys"),
+        ("SSL_CERT_DIR", "/dev/null/certs"),
+        ("SSLKEYLOGFILE", "/dev/null/keys"),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_named_and_parks_nothing(monkeypatch, variable, value):
