@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from . import clients, runtime
 from .batching import SendReport, send_strictly
 from .code_guard import CodeGuard, Notes, function_notes, memory_bounded
-from .failure import ConfigurationError, described, owner_of
+from .failure import ConfigurationError, OutOfTimeError, described, owner_of
 from .journal import Journal, stdout_journal
 from .records import Outgoing, Rules, Skipped, item_key, to_message
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # What a call to SQS, with botocore's retries, may still take when the function's time ends.
 TIME_RESERVE_MS: Final = 5_000
+# What the user's code leaves of the time, and gets at least.
+_CODE_RESERVE_SECONDS: Final = 2.0
+_CODE_SECONDS_MIN: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,21 @@ class Enqueuer:
     journal: Journal = stdout_journal
 
     def enqueue(
-        self, records: Iterable[Mapping[str, Any]], *, may_go_on: Callable[[], bool] = lambda: True
+        self,
+        records: Iterable[Mapping[str, Any]],
+        *,
+        may_go_on: Callable[[], bool] = lambda: True,
+        time_left: Callable[[], float] = lambda: float("inf"),
     ) -> SendReport:
-        """Send what the records become, strictly in order within each group, and log each one's fate."""
+        """Send what the records become, strictly in order within each group, and log each one's fate.
+
+        ``time_left`` is in seconds. Raises OutOfTimeError, with nothing sent, if the user's code needs more:
+        what is known by then of records whose code hangs is kept, so that a repeat gets further.
+        """
         messages: list[Outgoing] = []
         skipped = 0
         for record in records:
-            match to_message(record, self.rules):
+            match to_message(record, self.rules, seconds=time_left()):
                 case Skipped(stream_sequence, reason):
                     skipped += 1
                     self.journal(
@@ -92,16 +103,28 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
 
     Answers with the lowest sequence number that was not sent, from which Lambda retries (Lambda Developer
     Guide, "Reporting batch item failures"). If nothing at all could be sent because SQS could not be
-    called, raises that error instead: the same retry, but counted in the function's Errors metric.
+    called, or because code that hangs took the time, raises that error instead: the same retry, but counted
+    in the function's Errors metric.
     """
+
+    def left_ms() -> int:
+        return int(context.get_remaining_time_in_millis())
+
     try:
         enqueuer = _enqueuer()
+        guard = enqueuer.rules.guard
+        times_over = guard.times_over if guard else 0
         with memory_bounded(enqueuer.rules.runtime.memory, threads=1):
             report = enqueuer.enqueue(
-                event["Records"], may_go_on=lambda: context.get_remaining_time_in_millis() > TIME_RESERVE_MS
+                event["Records"],
+                may_go_on=lambda: left_ms() > TIME_RESERVE_MS,
+                # Code that hangs may use up the time for sending: what is then known of it is kept.
+                time_left=lambda: max(_CODE_SECONDS_MIN, left_ms() / 1000 - _CODE_RESERVE_SECONDS),
             )
         if report.error and not report.sent:
             raise report.error
+        if guard and guard.times_over > times_over and report.unsent and not report.sent:
+            raise OutOfTimeError("the time was over before anything could be sent; it is tried again")
     except Exception as error:
         stdout_journal("error", "batch failed", **_ending(error))
         raise

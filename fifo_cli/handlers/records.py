@@ -17,6 +17,7 @@ from .failure import (
     ApiUnavailableError,
     ConfigurationError,
     MessageError,
+    OutOfTimeError,
     described,
     is_interruption,
     user_code_failure,
@@ -75,19 +76,22 @@ class Rules:
     guard: CodeGuard | None = None
 
 
-def to_message(record: Mapping[str, Any], rules: Rules) -> Outgoing | Skipped:
+def to_message(
+    record: Mapping[str, Any], rules: Rules, *, seconds: float = float("inf")
+) -> Outgoing | Skipped:
     """Turn one stream record into its message.
 
     Whatever goes wrong is this record's: it becomes a message for the DLQ that holds the record. Only a fault
-    of configuration and an interruption are raised. The record is as Lambda or GetRecords hands it out
+    of configuration and an interruption are raised, and OutOfTimeError, where ``seconds`` is less than the
+    limit of the user's code and too little. The record is as Lambda or GetRecords hands it out
     (``StreamRecord``, DynamoDB Streams API).
     """
     try:
-        return _made(record, rules)
+        return _made(record, rules, seconds)
     except _PartError as error:
         return _for_dlq(record, error.group, error.reason)
     except BaseException as error:
-        if is_interruption(error) or isinstance(error, ConfigurationError):
+        if is_interruption(error) or isinstance(error, ConfigurationError | OutOfTimeError):
             raise
         return _for_dlq(record, DEFAULT_GROUP, f"the record cannot be read: {described(error)}")
 
@@ -101,7 +105,7 @@ class _PartError(Exception):
         self.reason = reason
 
 
-def _made(record: Mapping[str, Any], rules: Rules) -> Outgoing | Skipped:
+def _made(record: Mapping[str, Any], rules: Rules, seconds: float) -> Outgoing | Skipped:
     """Return what a record becomes; raises _PartError, or anything where the record is malformed."""
     data = record["dynamodb"]
     sequence, event = data["SequenceNumber"], record["eventName"]
@@ -113,7 +117,7 @@ def _made(record: Mapping[str, Any], rules: Rules) -> Outgoing | Skipped:
         if rules.runtime.where and not is_true(_evaluate("where", rules.runtime.where, item)):
             return Skipped(sequence, "message.where is false")
         group = _group(rules.runtime.group, item)
-        body = _body(rules, item, sequence)
+        body = _body(rules, item, sequence, seconds)
         if body is None:
             return Skipped(sequence, f"{rules.runtime.message_code} returned None")
         message = Outgoing("main", group, sqs_id(record["eventID"]), body, _attributes(record), sequence)
@@ -186,7 +190,7 @@ def _sorted(value: Any) -> Any:
     return [_sorted(member) for member in value] if isinstance(value, list) else value
 
 
-def _body(rules: Rules, item: Any, sequence: str) -> str | None:
+def _body(rules: Rules, item: Any, sequence: str, seconds: float) -> str | None:
     """Build the body; None means that the user's code skips the item."""
     value = _evaluate("body", rules.runtime.body, item) if rules.runtime.body else item
     code = rules.code
@@ -198,7 +202,7 @@ def _body(rules: Rules, item: Any, sequence: str) -> str | None:
         return None if made is None else _written(made)  # writing it may run the user's code as well
 
     if rules.guard is not None:
-        return rules.guard.run(sequence, make)
+        return rules.guard.run(sequence, make, seconds=seconds)
     try:
         return make()
     except MessageError:
