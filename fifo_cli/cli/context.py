@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fifo_cli.cli.console import Console
     from fifo_cli.cli.signals import Signals, Stop
     from fifo_cli.events import Listener
+    from fifo_cli.handlers.records import Rules
     from fifo_cli.model.names import Names
     from fifo_cli.model.results import Document, Result, WorkResult
     from fifo_cli.model.settings import Project, Settings
@@ -113,6 +114,18 @@ class Cli:
         write = json_line if self.options.output is Output.JSONL else json_document
         self.console.result([write(document)], data=True)
         return ExitCode.OK
+
+    def code_folders(self) -> list[str]:
+        """Return where the user's own code is imported from."""
+        from fifo_cli.operations.provisioning.vendoring import vendored
+
+        return [str(folder) for folder in (self.project.source, vendored(self.project, here=True)) if folder]
+
+    def load_rules(self, stopped: Callable[[], bool]) -> Rules:
+        """Return the enqueuer's rules, with the user's code; see ``message_rules``."""
+        from fifo_cli.operations.streams.rules import message_rules
+
+        return message_rules(self.settings, self.code_folders(), stopped=stopped)
 
     def _where(self) -> Iterator[tuple[str, str]]:
         place = self.aws.place

@@ -99,7 +99,7 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     from fifo_cli.operations.moving.redrive import Redrive
     from fifo_cli.render.moving import redrive_preview, redrive_text
 
-    redrive = Redrive(cli.aws, cli.names, options, paced(cli.console))
+    redrive = Redrive(cli.aws, cli.names, options, paced(cli.console), cli.load_rules)
     if dry_run:
         preview = redrive.preview(force=force)
         return cli.emit(preview, lambda: redrive_preview(preview.document(), width=cli.console.width))

@@ -173,16 +173,19 @@ def _drain(
 
 def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
     from fifo_cli.operations.delivering.drain import drain_by_function, drain_here
-    from fifo_cli.operations.provisioning.vendoring import vendored
 
     with cli.stopping() as stop:
         if via is Via.LAMBDA:
             return drain_by_function(
                 cli.aws, cli.project, options, stopped=stop.is_set, listener=cli.listener
             )
-        folders = [str(folder) for folder in (cli.project.source, vendored(cli.project, here=True)) if folder]
         return drain_here(
-            cli.aws, cli.project, options, code_folders=folders, stopped=stop.is_set, listener=cli.listener
+            cli.aws,
+            cli.project,
+            options,
+            code_folders=cli.code_folders(),
+            stopped=stop.is_set,
+            listener=cli.listener,
         )
 
 

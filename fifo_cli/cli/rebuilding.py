@@ -21,7 +21,7 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
     from fifo_cli.render.text import printable
 
     flow = PipelineFlow(cli.aws, cli.settings, cli.listener)
-    rebuild = Rebuild(cli.aws, cli.names, flow, paced(cli.console))
+    rebuild = Rebuild(cli.aws, cli.names, flow, paced(cli.console), cli.load_rules)
     if dry_run:
         preview = rebuild.preview(force=force)
         return cli.emit(preview, lambda: rebuild_preview(preview.document(), width=cli.console.width))

@@ -70,7 +70,7 @@ def _trace(
             wanted,
             since=start,
             now=now,
-            code_folders=_code_folders(cli),
+            code_folders=cli.code_folders(),
             listener=_listener(cli),
         )
     clock = Clock(now, whole=_whole(cli))
@@ -100,7 +100,7 @@ def _audit(cli: Cli, *, since: Since = "24h") -> ExitCode:
                     cli.project,
                     since=start,
                     now=now,
-                    code_folders=_code_folders(cli),
+                    code_folders=cli.code_folders(),
                     listener=_listener(cli),
                 )
             )
@@ -127,13 +127,6 @@ def _listener(cli: Cli) -> Listener:
 def _whole(cli: Cli) -> bool:
     """Say whether times are to be written whole: in a pipe, or with --verbose."""
     return cli.console.width is None or cli.options.verbose > 0
-
-
-def _code_folders(cli: Cli) -> list[str]:
-    """Return where the user's own code is imported from."""
-    from fifo_cli.operations.provisioning.vendoring import vendored
-
-    return [str(folder) for folder in (cli.project.source, vendored(cli.project, here=True)) if folder]
 
 
 def _past(since: str, now: datetime) -> datetime:

@@ -373,7 +373,13 @@ class Hand:
     def _sent(self, lane: Lane, items: Sequence[Item], refused: Refusals, now: float) -> list[Taken]:
         """Account for what the target took of one group, and put what it refused back at the head."""
         accepted = [item for item in items if item.id not in refused]
-        back = [item for item in items if item.id in refused]
+        back = [item for item in items if item.id in refused and not refused[item.id].aside]
+        for item in items:
+            if item.id in refused and refused[item.id].aside:
+                self._doubts.pop(item.id, None)
+                self._pending -= 1
+                self.report.left += 1
+                self._hold(item)
         for item in accepted:
             item.sent_at, item.tries = now, 0
             self._doubts.pop(item.id, None)

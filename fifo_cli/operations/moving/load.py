@@ -32,6 +32,7 @@ from fifo_cli.operations.moving.checkpoint import (
     open_checkpoint,
     peek_checkpoint,
 )
+from fifo_cli.operations.moving.converting import is_record
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.files import DiskSet, said
 from fifo_cli.operations.moving.hand import DOUBT_SECONDS_MAX
@@ -42,6 +43,10 @@ from fifo_cli.operations.moving.report import MoveOptions, MoveReport
 _PROBLEMS_TOLD: Final = 50
 _SPOOL_IN_MEMORY: Final = 1024 * 1024
 _SHOWN_MAX: Final = 20
+_A_RECORD: Final = (
+    "it is a record that the enqueuer parked, not a message: load it into the DLQ (--queue dlq), from where"
+    " `fifo-cli redrive` makes a message of it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,10 @@ class Lines:
         """Read one line; raises LineError."""
         if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
             raise LineError(f"it is longer than {LINE_BYTES_MAX:,} bytes")
-        return from_line(line, queue=self.queue, bytes_max=self.bytes_max)
+        message = from_line(line, queue=self.queue, bytes_max=self.bytes_max)
+        if self.queue == "main" and is_record(message):
+            raise LineError(_A_RECORD)
+        return message
 
 
 @contextlib.contextmanager

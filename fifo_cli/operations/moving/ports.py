@@ -27,11 +27,15 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one message was not sent, kept or settled. ``retry``: a later try may help."""
+    """Why one message was not sent, kept or settled. ``retry``: a later try may help.
+
+    ``aside``: it stays where it is, and its group goes on without it.
+    """
 
     taken: Taken
     reason: str
     retry: bool = True
+    aside: bool = False
 
 
 class Source(Protocol):

@@ -33,12 +33,13 @@ from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
 from fifo_cli.operations.delivering.peek import peek
+from fifo_cli.operations.moving.converting import Converter, ConvertingTarget, LoadRules, no_rules
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.labels import Origin, label, merge_id, unlabel
 from fifo_cli.operations.moving.marker import REBUILD_TAG, maintenance
 from fifo_cli.operations.moving.ports import Refusal, Source, Taken, Target
 from fifo_cli.operations.moving.queue_source import HIDDEN_SECONDS, QueueSource
-from fifo_cli.operations.moving.queue_target import Pack, QueueTarget, size_of
+from fifo_cli.operations.moving.queue_target import Pack, QueueTarget, as_it_is, size_of
 from fifo_cli.operations.moving.redrive import describe
 from fifo_cli.operations.moving.report import WORKERS, MoveOptions, MoveReport
 from fifo_cli.operations.moving.spool import Spool, SpoolSource, SpoolTarget
@@ -85,13 +86,18 @@ class RebuildResult(Single):
     notes: tuple[str, ...] = ()
     unfinished: bool = False
     held: int | None = None
+    failed: int = 0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.ATTENTION if self.failed else ExitCode.OK
 
     def document(self) -> Document:
         return {
             "engine": "client",
             "moved": self.moved,
             "skipped": self.skipped,
-            "failed": 0,
+            "failed": self.failed,
             "remaining": self.remaining,
             **({"unfinished": True, "held": self.held} if self.unfinished else {}),
         }
@@ -166,6 +172,7 @@ class Rebuild:
     names: Names
     flow: Flow
     listener: Listener = silent
+    load_rules: LoadRules = no_rules
     workers: int = WORKERS
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -238,13 +245,19 @@ class Rebuild:
             # Inside: if its answer is lost, nobody knows whether the tag is there.
             tags.write(REBUILD_TAG, state.text())
             self.flow.pause()
-            gathered = {role: self._gather(role, stopped) for role in _GATHERED}
+            converter = Converter(self.load_rules, stopped)
+            gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
             tags.write(REBUILD_TAG, replace(state, phase="merge").text())
             with self._collected(stopped) as spool:
                 self._merge(spool, stopped)
                 self._empty_hold(spool, stopped)
-                moved = spool.from_dlq if resumed else gathered["dlq"].moved
-                result = RebuildResult(moved, len(spool), gathered["dlq"].left)
+                moved = spool.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
+                result = RebuildResult(
+                    moved,
+                    len(spool),
+                    gathered["dlq"].left - (converter.failed - converter.parked_again),
+                    failed=converter.failed,
+                )
             for role in (role for role in _ROLES if role in state.running):
                 self.flow.resume(role)
             tags.remove(REBUILD_TAG)
@@ -254,7 +267,9 @@ class Rebuild:
             raise UnfinishedError(
                 f"the rebuild of {self.main.name} is unfinished: {error.message}", exit_code=error.exit_code
             ) from error
-        return replace(result, remaining=_remaining(self.dlq), notes=_notes(result, state))
+        foreign = result.skipped - converter.skipped
+        notes = (*_notes(result, state, foreign), *converter.notes(), *converter.concerns())
+        return replace(result, remaining=_remaining(self.dlq), notes=notes)
 
     def _check_room(self, *, force: bool) -> None:
         """Refuse what cannot be done, before anything is touched."""
@@ -272,8 +287,11 @@ class Rebuild:
                 " --force puts them into main, too",
             )
 
-    def _gather(self, role: QueueRole, stopped: Callable[[], bool]) -> MoveReport:
-        """Move a queue to hold, each message into a group of its own."""
+    def _gather(self, role: QueueRole, converter: Converter, stopped: Callable[[], bool]) -> MoveReport:
+        """Move a queue to hold, each message into a group of its own; records as the messages they become.
+
+        A record in main was moved there by other means: it goes back as it is, and the worker parks it.
+        """
         queue = self._queue(role)
         self.listener(Started("gather", "queue", queue.name))
         source = QueueSource(Messages(self.aws, queue), listener=self.listener, clock=self.clock)
@@ -284,7 +302,9 @@ class Rebuild:
             workers=self.workers,
         )
         # Not strict: in hold a message's place does not matter.
-        target = QueueTarget(Messages(self.aws, self.hold), _labelled, strict=False)
+        hold = QueueTarget(Messages(self.aws, self.hold), _labelled, strict=False)
+        dlq = QueueTarget(Messages(self.aws, self.dlq), as_it_is("park"))
+        target = hold if role == "main" else ConvertingTarget(hold, dlq, converter)
         report = self._move(source, target, options, stopped)
         _demand(report, f"{queue.name} could not be gathered in {self.hold.name}")
         if source.given_up:
@@ -482,10 +502,10 @@ def _demand(report: MoveReport, what: str) -> None:
         raise UnfinishedError("\n  ".join([f"{what}:", *concerns]))
 
 
-def _notes(result: RebuildResult, state: State) -> tuple[str, ...]:
+def _notes(result: RebuildResult, state: State, foreign: int) -> tuple[str, ...]:
     notes = [f"{result.merged} messages in main, each group in stream order"]
-    if result.skipped:
-        notes.append(f"left alone: {result.skipped} that another queue dead-lettered")
+    if foreign:
+        notes.append(f"left alone: {foreign} that another queue dead-lettered")
     notes += [f"the {role} did not run before, nor now" for role in _ROLES if role not in state.running]
     return tuple(notes)
 

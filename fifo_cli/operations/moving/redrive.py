@@ -21,6 +21,7 @@ from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.delivering.peek import peek
+from fifo_cli.operations.moving.converting import Converter, ConvertingTarget, LoadRules, is_record, no_rules
 from fifo_cli.operations.moving.engine import move
 from fifo_cli.operations.moving.marker import Marker, maintenance, refuse_during_rebuild
 from fifo_cli.operations.moving.native import redrive_natively
@@ -36,6 +37,8 @@ NATIVE_FROM: Final = 50_000
 _NO_TASKS: Final = "this service knows no message move tasks"
 _OURS: Final = "moving by our own engine instead"
 _PREVIEW_MAX: Final = 10_000
+# So many are looked at for records that the enqueuer parked, before SQS moves all of them.
+_LOOK_MAX: Final = 200
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
 
@@ -139,6 +142,7 @@ class Redrive:
     names: Names
     options: RedriveOptions
     listener: Listener = silent
+    load_rules: LoadRules = no_rules
 
     @cached_property
     def main(self) -> Queue:
@@ -244,7 +248,7 @@ class Redrive:
             self.listener(Noted(f"{error.message}; {_OURS}"))
             return Engine.CLIENT
         if sources == [self.main.name]:
-            return Engine.NATIVE
+            return self._native_unless_records()
         if options.engine is Engine.AUTO:
             return Engine.CLIENT
         raise UsageError(
@@ -252,6 +256,30 @@ class Redrive:
             f" task would take everything in it to {self.main.name}",
             hint="use --engine client, which moves only what came from this pipeline",
         )
+
+    def _native_unless_records(self) -> Engine:
+        """Choose SQS's move task unless it would put records that the enqueuer parked into main as they are.
+
+        Raises UsageError if it was asked for by name, and there are any. Not all can be seen of a large DLQ:
+        then our own engine is chosen, unless asked otherwise.
+        """
+        seen = peek(self.dlq, count=_LOOK_MAX, force=True)
+        records = sum(map(is_record, seen.messages))
+        if self.options.engine is Engine.NATIVE:
+            if records:
+                raise UsageError(
+                    f"{self.dlq.name} holds records that the enqueuer parked ({records} seen), which are no"
+                    " messages yet; SQS's move task would put them into main as they are; nothing was moved",
+                    hint="use --engine client, or auto: it makes messages of them",
+                )
+            return Engine.NATIVE
+        if not records and not seen.truncated:
+            return Engine.NATIVE
+        what = (
+            "there are records that the enqueuer parked" if records else "not all messages can be looked at"
+        )
+        self.listener(Noted(f"{what}: {_OURS}"))
+        return Engine.CLIENT
 
     def _fall_back(self) -> None:
         """Go on with our own engine; raises AwsError if SQS's was asked for by name."""
@@ -284,11 +312,13 @@ class Redrive:
             count = len(options.ids) if count is None else min(count, len(options.ids))
         sought = set(options.ids)
         source = QueueSource(Messages(self.aws, self.dlq), expected=total, listener=self.listener)
+        converter = Converter(self.load_rules, stopped)
+        target = QueueTarget(
+            Messages(self.aws, self.main), as_it_is("redrive"), strict=not options.same_group_batches
+        )
         report = move(
             source,
-            QueueTarget(
-                Messages(self.aws, self.main), as_it_is("redrive"), strict=not options.same_group_batches
-            ),
+            ConvertingTarget(target, QueueTarget(Messages(self.aws, self.dlq), as_it_is("park")), converter),
             MoveOptions(
                 count=count,
                 max_rate=options.max_rate,
@@ -304,17 +334,19 @@ class Redrive:
         )
         remaining = 0 if source.emptied else _remaining(self.dlq)
         reached = count is not None and report.moved >= count
-        concerns = describe(report)
+        concerns = [*describe(report), *converter.concerns()]
         if not (reached or report.stopped or report.complaint):
-            counted = min(total - report.moved - bystanders.foreign, (remaining or 0) - report.left)
+            counted = min(
+                total - report.moved - bystanders.foreign - converter.stayed, (remaining or 0) - report.left
+            )
             concerns += _unfinished(source, report, counted, selection, sought)
         return RedriveResult(
             engine="client",
-            moved=report.moved,
-            skipped=report.skipped + report.left,
-            failed=report.failed,
+            moved=report.moved - converter.parked_again,
+            skipped=report.skipped + report.left - (converter.failed - converter.parked_again),
+            failed=report.failed + converter.failed,
             remaining=remaining,
-            notes=tuple(bystanders.notes()),
+            notes=(*bystanders.notes(), *converter.notes()),
             concerns=tuple(concerns),
             complaint=report.complaint,
         )

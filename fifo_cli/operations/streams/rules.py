@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fifo_cli.errors import UsageError
 from fifo_cli.handlers import runtime
+from fifo_cli.handlers.code_guard import function_notes
+from fifo_cli.handlers.enqueuer import rules_of
 from fifo_cli.handlers.records import Rules
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.runtime_document import runtime_document
 
 
-def message_rules(settings: Settings, code_folders: Iterable[str] = ()) -> Rules:
+def message_rules(
+    settings: Settings, code_folders: Iterable[str] = (), *, stopped: Callable[[], bool] = lambda: False
+) -> Rules:
     """Return the rules of fifo.toml; the user's code is imported from ``code_folders``.
 
-    Raises UsageError if that code cannot be loaded.
+    ``stopped`` is asked while that code runs; what it raises ends the wait for it. Raises UsageError if that
+    code cannot be loaded.
     """
     facts = runtime.from_document(runtime_document(settings))
     sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
     try:
-        code = runtime.load_code(facts.message_code)
+        return rules_of(facts, function_notes("operator", facts.pipeline), stopped=stopped)
     except runtime.UserCodeError as error:
         raise UsageError(f"[handlers] message: {error}", hint="mend the code, or what it imports") from error
-    return Rules(facts, code)

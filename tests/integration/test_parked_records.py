@@ -1,0 +1,163 @@
+"""What the enqueuer parks comes back as what the code makes of it now, never as it lies in the DLQ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from tests.bed import Project, wait_until
+
+CARD: Final = "4111111111111111"
+BROKEN: Final = """
+def to_message(item):
+    item.pop("card_number")
+    if item["id"] == "o1":
+        raise ValueError("no such product")
+    return item
+"""
+FIXED: Final = """
+def to_message(item):
+    item.pop("card_number")
+    return item if item["id"] != "o9" else None
+"""
+STILL_BROKEN: Final = """
+def to_message(item):
+    raise LookupError("another fault")
+"""
+SKIPS: Final = """
+def to_message(item):
+    return None
+"""
+
+
+class Story:
+    """A pipeline whose code fails on o1 of three items, which the enqueuer has parked."""
+
+    def __init__(self, project: Project, aws: Aws, api: Any) -> None:
+        self.project, self.api = project, api
+        self.main, self.dlq = Queue(aws, project.names, "main"), Queue(aws, project.names, "dlq")
+
+    def code(self, text: str) -> None:
+        (self.project.folder / "code" / "mine.py").write_text(text)
+        self.project.local("deploy", "--yes").ok()
+
+    def put(self, *items: dict[str, Any]) -> None:
+        before = self.main.counts().total + self.dlq.counts().total
+        self.project.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
+        wait_until(
+            lambda: self.main.counts().total + self.dlq.counts().total == before + len(items), timeout=30
+        )
+
+    def parked(self) -> list[dict[str, Any]]:
+        shown: list[dict[str, Any]] = (
+            self.project.local("peek", "--queue", "dlq", "-o", "json").ok().json()["messages"]
+        )
+        return shown
+
+    def sent(self) -> list[Any]:
+        return [json.loads(one.body) for one in self.api.accepted]
+
+
+@pytest.fixture
+def story(project: Callable[..., Project], clients: Aws, receiver: Any) -> Story:
+    made = project(handlers={"source": "code/", "message": "mine:to_message"}, message={"group": "grp"})
+    (made.folder / "code").mkdir()
+    story = Story(made, clients, receiver)
+    story.code(BROKEN)
+    story.put(*({"id": f"o{n}", "grp": "a", "card_number": CARD} for n in range(3)))
+    return story
+
+
+@pytest.mark.parametrize("way", [["redrive"], ["redrive", "--in-order"], ["redrive", "--count", "1"]])
+def test_a_parked_record_is_delivered_as_the_fixed_code_makes_it(story, way):
+    (parked,) = story.parked()
+    body = json.loads(parked["body"])
+    assert body["new_image"]["card_number"] == {"S": CARD}
+    assert (body["event_name"], body["keys"], body["old_image"]) == ("INSERT", {"id": {"S": "o1"}}, None)
+    story.code(FIXED)
+    done = story.project.local(*way, "--yes", "-o", "json").ok().json()
+    assert (done["moved"], done["skipped"], done["failed"], done["remaining"]) == (1, 0, 0, 0)
+    story.project.local("drain", "--all").ok()
+    assert CARD not in "".join(one.body.decode() for one in story.api.accepted)
+    expected = ["o0", "o1", "o2"] if "--in-order" in way else ["o0", "o2", "o1"]
+    assert [one["id"] for one in story.sent()] == expected
+    audit = story.project.local("audit", "-o", "json")
+    assert (audit.json()["missing"], audit.json()["delivered"]) == ([], 3)
+
+
+def test_what_still_fails_stays_with_the_new_reason_and_what_is_left_out_now_is_skipped(story):
+    story.code(STILL_BROKEN)
+    failed = story.project.local("redrive", "--yes", "-o", "json")
+    assert failed.code == 1
+    assert (failed.json()["moved"], failed.json()["failed"], failed.json()["remaining"]) == (0, 1, 1)
+    assert "LookupError: another fault" in failed.err
+    (parked,) = story.parked()
+    assert parked["attributes"]["park_reason"]["value"].endswith("LookupError: another fault")
+    assert parked["attributes"]["park_from"]["value"] == "enqueuer"
+    in_order = story.project.local("redrive", "--in-order", "--yes", "-o", "json")
+    assert (in_order.code, in_order.json()["failed"], in_order.json()["remaining"]) == (1, 1, 1)
+    story.code(SKIPS)
+    skipped = story.project.local("redrive", "--yes", "-o", "json").ok().json()
+    assert (skipped["moved"], skipped["skipped"], skipped["remaining"]) == (0, 1, 1)
+    story.code("raise ImportError('gone')\n\nto_message = print\n")
+    broken = story.project.local("redrive", "--yes")
+    assert broken.code == 2
+    assert "mine:to_message" in broken.err
+    assert len(story.parked()) == 1
+
+
+def test_a_record_in_main_is_parked_again_and_load_refuses_it(story, tmp_path):
+    saved = tmp_path / "dlq.jsonl"
+    story.project.local("dump", str(saved), "--yes").ok()
+    refused = story.project.local("load", str(saved), "--queue", "main", "--yes")
+    assert (refused.code, story.main.counts().total) == (2, 2)
+    assert "redrive" in refused.err
+    line = json.loads(saved.read_text())
+    story.project.local("purge", "--queue", "dlq", "--no-backup", "--yes").ok()
+    story.main.aws.client("sqs").send_message(
+        QueueUrl=story.main.url,
+        MessageBody=line["body"],
+        MessageGroupId="b",
+        MessageDeduplicationId="by-other-means",
+        MessageAttributes={
+            name: {"DataType": each["type"], "StringValue": each["value"]}
+            for name, each in line["attributes"].items()
+        },
+    )
+    assert story.project.local("drain", "--all").code == 1
+    assert [one["id"] for one in story.sent()] == ["o0", "o2"]
+    (again,) = story.parked()
+    assert again["body"] == line["body"]
+    assert again["attributes"]["park_from"]["value"] == "enqueuer"
+
+
+def test_a_message_of_an_older_form_stays_with_a_hint(story):
+    sqs = story.dlq.aws.client("sqs")
+    story.project.local("purge", "--queue", "dlq", "--no-backup", "--yes").ok()
+    attributes = {
+        "park_from": "enqueuer",
+        "park_reason": "too large",
+        "event_id": "e1",
+        "stream_sequence": "7",
+    }
+    for number, body in enumerate(
+        ['{"id":"o1","card_number":"4111"}', '{"event_name":"INSERT","keys":{"id":{"S":"o1"}}}']
+    ):
+        sqs.send_message(
+            QueueUrl=story.dlq.url,
+            MessageBody=body,
+            MessageGroupId="all",
+            MessageDeduplicationId=f"old-{number}",
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": f"{text}{number}" if name == "event_id" else text}
+                for name, text in attributes.items()
+            },
+        )
+    done = story.project.local("redrive", "--yes", "-o", "json")
+    assert (done.code, done.json()["moved"], done.json()["failed"], done.json()["remaining"]) == (1, 0, 2, 2)
+    assert done.err.count("fifo-cli replay") == 2
