@@ -39,7 +39,7 @@ class Story:
     """A pipeline whose code fails on o1 of three items, which the enqueuer has parked."""
 
     def __init__(self, project: Project, aws: Aws, api: Any) -> None:
-        self.project, self.api = project, api
+        self.project, self.api, self.sqs = project, api, aws.client("sqs")
         self.main, self.dlq = Queue(aws, project.names, "main"), Queue(aws, project.names, "dlq")
 
     def code(self, text: str) -> None:
@@ -119,7 +119,7 @@ def test_a_record_in_main_is_parked_again_and_load_refuses_it(story, tmp_path):
     assert "redrive" in refused.err
     line = json.loads(saved.read_text())
     story.project.local("purge", "--queue", "dlq", "--no-backup", "--yes").ok()
-    story.main.aws.client("sqs").send_message(
+    story.sqs.send_message(
         QueueUrl=story.main.url,
         MessageBody=line["body"],
         MessageGroupId="b",
@@ -137,7 +137,6 @@ def test_a_record_in_main_is_parked_again_and_load_refuses_it(story, tmp_path):
 
 
 def test_a_message_of_an_older_form_stays_with_a_hint(story):
-    sqs = story.dlq.aws.client("sqs")
     story.project.local("purge", "--queue", "dlq", "--no-backup", "--yes").ok()
     attributes = {
         "park_from": "enqueuer",
@@ -148,7 +147,7 @@ def test_a_message_of_an_older_form_stays_with_a_hint(story):
     for number, body in enumerate(
         ['{"id":"o1","card_number":"4111"}', '{"event_name":"INSERT","keys":{"id":{"S":"o1"}}}']
     ):
-        sqs.send_message(
+        story.sqs.send_message(
             QueueUrl=story.dlq.url,
             MessageBody=body,
             MessageGroupId="all",
