@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +107,8 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
         return cli.emit(preview, lambda: redrive_preview(preview.document(), width=cli.console.width))
     result = None if cli.options.yes else _ask_redrive(cli, redrive, force=force)
     if result is None:
-        with cli.stopping() as stop:
+        # The user's code may print; stdout is the result's.
+        with cli.stopping() as stop, contextlib.redirect_stdout(sys.stderr):
             result = redrive.perform(force=force, stopped=stop.is_set)
     _tell_concerns(cli, result)
     return cli.conclude(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 from fifo_cli.cli.context import Cli
@@ -50,7 +52,8 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
 def _ask_and_perform(cli: Cli, rebuild: Rebuild, *, force: bool) -> RebuildResult:
     if not cli.options.yes:
         _ask(cli, rebuild)
-    with cli.stopping() as stop:
+    # The user's code may print; stdout is the result's.
+    with cli.stopping() as stop, contextlib.redirect_stdout(sys.stderr):
         return rebuild.perform(force=force, stopped=stop.is_set)
 
 

@@ -738,6 +738,27 @@ def test_a_dlq_of_several_queues_is_not_for_the_native_engine(lean: Lean) -> Non
     assert lean.audit()["Count"] == 0
 
 
+def test_records_that_the_enqueuer_parked_are_not_for_the_native_engine(
+    lean: Lean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean.fill(5, 1)
+    lean.sqs.send_message(
+        QueueUrl=lean.sqs.get_queue_url(QueueName="big-dlq.fifo")["QueueUrl"],
+        MessageBody='{"event_name":"INSERT","keys":{"id":{"S":"i1"}}}',
+        MessageGroupId="other",
+        MessageDeduplicationId="a record",
+        MessageAttributes={"park_from": {"DataType": "String", "StringValue": "enqueuer"}},
+    )
+    done = lean.start("redrive", "--engine", "native", "--yes").wait()
+    assert (done.code, done.out) == (2, "")
+    assert "big-dlq.fifo holds records that the enqueuer parked (1 seen)" in done.err
+    assert "StartMessageMoveTask" not in lean.audit()["Calls"]
+    monkeypatch.setattr("fifo_cli.operations.moving.redrive.NATIVE_FROM", 5)
+    aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
+    result = Redrive(aws, Names("big"), RedriveOptions()).perform()
+    assert (result.engine, result.moved, result.failed) == ("client", 5, 1)
+
+
 def test_auto_leaves_only_the_whole_of_a_very_long_queue_to_sqs(lean: Lean) -> None:
     aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
     for options, total, engine in [

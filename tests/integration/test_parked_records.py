@@ -15,6 +15,7 @@ from tests.bed import Project, wait_until
 CARD: Final = "4111111111111111"
 BROKEN: Final = """
 def to_message(item):
+    print("noise on stdout")
     item.pop("card_number")
     if item["id"] == "o1":
         raise ValueError("no such product")
@@ -22,6 +23,7 @@ def to_message(item):
 """
 FIXED: Final = """
 def to_message(item):
+    print("noise on stdout")
     item.pop("card_number")
     return item if item["id"] != "o9" else None
 """

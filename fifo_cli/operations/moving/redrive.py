@@ -247,7 +247,7 @@ class Redrive:
             # Whoever may not look at move tasks may still receive, send and delete.
             self.listener(Noted(f"{error.message}; {_OURS}"))
             return Engine.CLIENT
-        if sources == [self.main.name]:
+        if sources and set(sources) <= {self.main.name, self.names.hold}:
             return self._native_unless_records()
         if options.engine is Engine.AUTO:
             return Engine.CLIENT
