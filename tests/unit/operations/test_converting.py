@@ -11,6 +11,7 @@ import pytest
 
 from fifo_cli.aws.messages import Parcel, Trouble
 from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.records import Rules, to_message
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.operations.moving.converting import Converter, ConvertingTarget, StoppedError, no_rules
@@ -148,3 +149,18 @@ def test_a_stop_while_code_runs_parks_nothing():
     with pytest.raises(StoppedError):
         bed.send(parked(1))
     assert bed.dlq.calls == []
+
+
+def test_code_that_does_not_return_is_left_when_the_program_is_to_end(tmp_path):
+    def loop(item: Any) -> Any:
+        while True:
+            pass
+
+    def load(look: Callable[[], bool]) -> Rules:
+        notes = Notes(tmp_path / "notes")
+        guard = CodeGuard("orders:to_message", notes, limit=60, calls_network=False, stopped=look)
+        return replace(rules(code=loop), guard=guard)
+
+    with pytest.raises(StoppedError):
+        Converter(load, lambda: True).convert(parked(1))
+    assert list((tmp_path / "notes").iterdir()) == []  # and it is not blamed for that
