@@ -27,7 +27,10 @@ LoadRules = Callable[[Stopped], Rules]
 
 def no_rules(stopped: Stopped) -> Rules:
     """Refuse, where nobody has said what the rules are."""
-    raise UsageError("what the enqueuer's records become is not known here")
+    raise UsageError(
+        "what the enqueuer's records become is not known here",
+        hint="run `fifo-cli redrive` with the fifo.toml",
+    )
 
 
 class StoppedError(FifoError):
@@ -85,7 +88,7 @@ class Converter:
                 self._failed[event_id] = str(error)
                 return Stays(str(error), skipped=False)
             if isinstance(made, Outgoing) and made.queue == "dlq" and self._stopped():
-                raise StoppedError(_STOPPED)
+                raise StoppedError(_STOPPED, hint="run the command again")
             if isinstance(made, Skipped):
                 self._skipped[event_id] = made.reason
                 return Stays(made.reason, skipped=True)
@@ -122,7 +125,7 @@ class Converter:
     def _look(self) -> bool:
         """Called while the user's code runs; raises StoppedError when the program is to end."""
         if self._stopped():
-            raise StoppedError(_STOPPED)
+            raise StoppedError(_STOPPED, hint="run the command again")
         return False
 
 
