@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Force
 from fifo_cli.cli.progress import paced
+from fifo_cli.cli.tracing import Settle, settle_time
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def _replay(
     missing: Annotated[
         bool, typer.Option("--missing", help="What `audit` finds missing; looks back 24 hours.")
     ] = False,
+    settle: Settle = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="New deduplication ids; the API may see repeats.")
     ] = False,
@@ -108,6 +111,7 @@ def _replay(
         failed=failed,
         missing=missing,
         fresh=fresh,
+        settle=settle_time(cli, settle),
     )
     replay = _replay_of(cli, given, restart=restart)
     if dry_run:
@@ -144,6 +148,7 @@ class Given:
     failed: bool
     missing: bool
     fresh: bool
+    settle: timedelta
 
     @property
     def choosing(self) -> dict[str, str]:
@@ -204,6 +209,7 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
         expression=given.filter,
         failed=given.failed,
         missing=given.missing,
+        settle=given.settle,
         fresh=given.fresh,
         restart=restart,
         asked=given.asked,

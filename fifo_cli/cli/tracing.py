@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,8 +17,20 @@ from fifo_cli.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from fifo_cli.events import Listener
 
+# CloudWatch may show what a function logged 5 to 10 minutes late (Lambda Developer Guide, monitoring).
+_SETTLE: Final = timedelta(minutes=15)
 Since = Annotated[
     str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
+]
+
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        "--settle",
+        metavar="D",
+        help="Younger log lines may not be readable yet (15m; 0 with --local).",
+        show_default=False,
+    ),
 ]
 
 
@@ -80,7 +92,7 @@ def _trace(
     )
 
 
-def _audit(cli: Cli, *, since: Since = "24h") -> ExitCode:
+def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
     """Prove that every matching stream record was delivered once and in order, or list which were not.
 
     Joins the stream, the logs and the queues (looked at as by peek). What cannot be known is counted as
@@ -100,6 +112,7 @@ def _audit(cli: Cli, *, since: Since = "24h") -> ExitCode:
                     cli.project,
                     since=start,
                     now=now,
+                    settle=settle_time(cli, settle),
                     code_folders=cli.code_folders(),
                     listener=_listener(cli),
                 )
@@ -127,6 +140,20 @@ def _listener(cli: Cli) -> Listener:
 def _whole(cli: Cli) -> bool:
     """Say whether times are to be written whole: in a pipe, or with --verbose."""
     return cli.console.width is None or cli.options.verbose > 0
+
+
+def settle_time(cli: Cli, text: str | None) -> timedelta:
+    """Read ``--settle``; raises UsageError for what is not a duration."""
+    from fifo_cli.model.times import parse_duration
+
+    if text is None:
+        return timedelta() if cli.options.local else _SETTLE
+    if text.strip() == "0":
+        return timedelta()
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--settle: {error}", hint="such as --settle 15m") from None
 
 
 def _past(since: str, now: datetime) -> datetime:

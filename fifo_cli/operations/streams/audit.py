@@ -3,6 +3,12 @@
 By the rules of fifo.toml as they are now, every record of the window is one of: delivered (a log says so),
 queued or parked (seen in a queue), waiting (its turn in the stream has not come), missing, or unknown: what
 the evidence does not reach is never taken for fine.
+
+Evidence may be late: a log line can take minutes to be readable. So nothing is called missing because of a
+line that may only be late. With ``settle``, a message that is gone from the queues is missing only if it was
+gone longer ago than that, and only order can prove it: a later message of its group was delivered before
+then. A record without an enqueuer's line is missing only if a later one of its shard has a line that old.
+A short ``settle`` is waited out between two looks instead: what the first did not see has been logged then.
 """
 
 from __future__ import annotations
@@ -47,6 +53,8 @@ T = TypeVar("T")
 _SLACK: Final = timedelta(seconds=60)
 # Longer than a record waits for an enqueuer that keeps up: batches, retries, a deploy.
 _LATE: Final = timedelta(minutes=5)
+# So long a settle time is waited out; a longer one is not.
+_WAITED_OUT: Final = timedelta(seconds=60)
 _CHUNK: Final = 500
 _NAMED_MAX: Final = 5
 # A first deploy makes stream and log groups within so long of each other.
@@ -171,6 +179,7 @@ def missing_event_ids(
     *,
     since: datetime,
     now: datetime,
+    settle: timedelta,
     code_folders: Iterable[str] = (),
     listener: Listener = silent,
 ) -> Iterator[MissingIds]:
@@ -179,7 +188,9 @@ def missing_event_ids(
     What sends them again must log it in the enqueuer's log group (``log_shipping``): of a record that waits
     deep in main, another audit knows nothing else.
     """
-    with audit(aws, project, since=since, now=now, code_folders=code_folders, listener=listener) as result:
+    with audit(
+        aws, project, since=since, now=now, settle=settle, code_folders=code_folders, listener=listener
+    ) as result:
         yield MissingIds(result)
 
 
@@ -190,16 +201,21 @@ def audit(
     *,
     since: datetime,
     now: datetime,
+    settle: timedelta,
     code_folders: Iterable[str] = (),
     listener: Listener = silent,
 ) -> Iterator[AuditResult]:
     """Audit what was written from ``since`` to ``now``; the result can be read as long as the block runs.
 
+    Log lines younger than ``settle`` may not be readable yet.
+
     The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
     or AwsError if stream or logs cannot be read.
     """
     rules = message_rules(project.settings, code_folders)
-    with examined(AwsWitnesses(aws, project), rules, since=since, now=now, listener=listener) as result:
+    with examined(
+        AwsWitnesses(aws, project), rules, since=since, now=now, settle=settle, listener=listener
+    ) as result:
         yield result
 
 
@@ -210,13 +226,14 @@ def examined(
     *,
     since: datetime,
     now: datetime,
+    settle: timedelta = timedelta(),
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[AuditResult]:
     """Examine witnesses, whoever they are."""
     ledger = Ledger()
     try:
-        yield _Examination(witnesses, rules, ledger, since, now, listener, sleep).result()
+        yield _Examination(witnesses, rules, ledger, since, now, settle, listener, sleep).result()
     finally:
         ledger.close()
 
@@ -234,6 +251,7 @@ class _Examination:
         ledger: Ledger,
         since: datetime,
         now: datetime,
+        settle: timedelta,
         listener: Listener,
         sleep: Callable[[float], None],
     ) -> None:
@@ -242,6 +260,11 @@ class _Examination:
         self._ledger = ledger
         self._since = since
         self._now = now
+        self._settle = settle
+        # What happened up to here has been logged readably; None: all of it.
+        self._settled = now - settle if settle else None
+        # What was sent up to here and is in no queue has been gone for longer than the settle time.
+        self._gone_since: datetime | None = None
         self._listener = listener
         self._sleep = sleep
         self._expired: datetime | None = None
@@ -350,16 +373,27 @@ class _Examination:
         It may have moved from a queue that we had not looked through yet into one that we had, or its
         delivery may have been logged too late to be seen.
         """
-        self._sleep(self._witnesses.log_lag)
+        waited_out = timedelta() < self._settle <= _WAITED_OUT
+        whole = all(look.complete and not look.failure for look in self._looks)
+        self._sleep(max(self._witnesses.log_lag, self._settle.total_seconds() if waited_out else 0))
         before = self._ledger.changes
         self._read_logs(self._now - 2 * _SLACK)
-        if self._ledger.changes != before or self._ledger.verdicts()["missing"]:
+        if waited_out and whole:
+            self._settled = self._gone_since = self._now
+        if self._gone_since or self._ledger.changes != before or self._ledger.verdicts()["missing"]:
             self._look_and_judge()
 
     def _judge(self) -> None:
+        settled = None if self._settled is None else _milliseconds(self._settled)
+        if settled is not None:
+            self._ledger.close_passed(settled)
         judge = _Judge(
             feed=self._witnesses.feed(),
             handled=self._ledger.handled(),
+            settled_handled=self._ledger.handled(until=settled),
+            settled=settled,
+            gone_since=None if self._gone_since is None else _milliseconds(self._gone_since),
+            is_passed=self._ledger.is_passed,
             related=self._witnesses.related,
             logs=self._witnesses.logs_since(self._now),
             looks=self._looks,
@@ -406,7 +440,12 @@ class _Judge:
     logs: Mapping[FunctionRole, datetime | None]
     looks: tuple[Look, ...]
     open_runs: tuple[OpenRun, ...] = ()
-    known: dict[str, int] = field(default_factory=dict)
+    # In epoch milliseconds: up to when all log lines can be read (None: all can), and up to when what was
+    # sent and is in no queue has been gone that long.
+    settled: int | None = None
+    gone_since: int | None = None
+    settled_handled: Mapping[str, int] = field(default_factory=dict)
+    is_passed: Callable[[str], bool] = lambda _: False
 
     def __call__(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         sent = [step for (logger, word), step in said.items() if logger == "worker" or word in _SENT]
@@ -421,6 +460,8 @@ class _Judge:
         """It was in a queue once."""
         if reason := self._unseen or self._unlogged(entry) or self._taken(last.time):
             return "unknown", reason
+        if not self._left_early(entry, last):
+            return "unknown", self._late("a delivery")
         what = f"{last.word} by the {last.logger} at {iso(from_epoch_ms(last.time))}"
         return "missing", f"{what}; now in no queue, and no log tells of a delivery"
 
@@ -428,35 +469,65 @@ class _Judge:
         """The enqueuer's log does not reach back to it, so it may have been in a queue once."""
         if reason := self._unseen or self._unlogged(entry) or self._taken(entry.created * 1000):
             return "unknown", reason
+        if self.settled is not None and not self._is_gone(entry.created * 1000):
+            return "unknown", self._late("a delivery")
         return "missing", "in no queue, and no log tells of a delivery"
 
     def _not_sent(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         """The enqueuer's log is complete, and does not say that it was sent."""
         if self._unseen and any(run.logger == "replay" for run in self.open_runs):
             return "unknown", f"a replay has not logged its end, and may have sent it: {self._unseen}"
+        passed = self._passed(entry.shard, self.handled) > entry.sequence
+        missing = self._reason_missing(entry, said, passed=passed)
+        if missing is None:
+            return "waiting", "its turn in the stream has not come"
+        skipped = said.get(("enqueuer", "skipped"))
+        if self.settled is None or (skipped is not None and skipped.time <= self.settled):
+            return "missing", missing
+        if self._passed(entry.shard, self.settled_handled) > entry.sequence:
+            return "missing", missing
+        return "unknown", f"{missing}; {self._late('that it was sent')}"
+
+    def _reason_missing(
+        self, entry: Entry, said: Mapping[tuple[Logger, str], Step], *, passed: bool
+    ) -> str | None:
+        """Say why a record that was not sent will not be; None if its turn is still to come."""
         skipped = said.get(("enqueuer", "skipped"))
         if skipped is not None:
             when = iso(from_epoch_ms(skipped.time))
-            return (
-                "missing",
-                f"skipped by the enqueuer at {when}, by rules other than those now: {skipped.reason}",
-            )
+            return f"skipped by the enqueuer at {when}, by rules other than those now: {skipped.reason}"
         if any(
             one.shard == entry.shard and one.first <= entry.sequence <= one.last for one in self.feed.given_up
         ):
-            return "missing", "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
-        if self._passed(entry.shard) > entry.sequence:
-            return "missing", "never enqueued, though later records of its shard were"
-        if not self.feed.running:
-            return "missing", f"{_RESTING}{self.feed.reason}"
-        return "waiting", "its turn in the stream has not come"
+            return "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
+        if passed:
+            return "never enqueued, though later records of its shard were"
+        return None if self.feed.running else f"{_RESTING}{self.feed.reason}"
 
-    def _passed(self, shard: str) -> int:
+    def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
         """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
-        if shard not in self.known:
-            ahead = [number for other, number in self.handled.items() if self.related(other, shard)]
-            self.known[shard] = max(ahead, default=-1)
-        return self.known[shard]
+        return max((number for other, number in handled.items() if self.related(other, shard)), default=-1)
+
+    def _left_early(self, entry: Entry, last: Step) -> bool:
+        """Say whether what was sent left the queues so long ago that a delivery would be readable.
+
+        A later message of its group that was delivered before then came after it. What was parked may have
+        been moved back at any time since.
+        """
+        if self.settled is None or self._is_gone(last.time):
+            return True
+        return last.word != "parked" and last.time <= self.settled and self.is_passed(entry.event_id)
+
+    def _is_gone(self, sent: int) -> bool:
+        return self.gone_since is not None and sent <= self.gone_since
+
+    def _late(self, what: str) -> str:
+        """Say that evidence may be late, and how to be certain."""
+        at = iso(from_epoch_ms(self.settled or 0))
+        return (
+            f"a log line later than {at} may not be readable yet, so {what} may not be seen; to be certain,"
+            " `fifo-cli pause --wait`, wait for the settle time, then use --settle 0"
+        )
 
     @property
     def _unseen(self) -> str:

@@ -45,6 +45,7 @@ _TABLES: Final = """
     ) WITHOUT ROWID;
     CREATE TABLE line (look INTEGER, grp TEXT, number TEXT, PRIMARY KEY (look, grp, number)) WITHOUT ROWID;
     CREATE TABLE fronts (look INTEGER, grp TEXT, number TEXT, PRIMARY KEY (look, grp)) WITHOUT ROWID;
+    CREATE TABLE passed (grp TEXT PRIMARY KEY, number TEXT) WITHOUT ROWID;
     CREATE TABLE verdicts (event_id TEXT PRIMARY KEY, verdict TEXT, reason TEXT) WITHOUT ROWID;
 """
 _WANTED: Final = "grp IS NOT NULL"
@@ -274,11 +275,39 @@ class Ledger:
             self._one("SELECT count(*) FROM verdicts WHERE event_id = ? AND verdict = ?", event_id, verdict)
         )
 
-    def handled(self) -> dict[str, int]:
-        """Return for each shard the highest sequence number that the enqueuer function has dealt with."""
+    def close_passed(self, until: int) -> None:
+        """Note for each group how far deliveries logged up to ``until`` (epoch milliseconds) have come.
+
+        One that was sent twice is left out: nobody knows which of its messages was delivered.
+        """
+        self._write(
+            "INSERT OR REPLACE INTO passed SELECT grp, max(number) FROM (SELECT event_id, grp,"
+            " max(number) AS number FROM numbers GROUP BY event_id HAVING count(*) = 1) WHERE event_id IN"
+            " (SELECT event_id FROM deliveries WHERE time <= ?) GROUP BY grp",
+            [(until,)],
+        )
+
+    def is_passed(self, event_id: str) -> bool:
+        """Say whether a later message of its group is among those; then this one had left main by then."""
+        return bool(
+            self._one(
+                "SELECT count(*) > 0 AND max(numbers.number) < min(passed.number)"
+                " FROM numbers JOIN passed USING (grp) WHERE event_id = ?",
+                event_id,
+            )
+        )
+
+    def handled(self, *, until: int | None = None) -> dict[str, int]:
+        """Return for each shard the highest sequence number that the enqueuer function has dealt with.
+
+        With ``until`` (epoch milliseconds), by its lines up to then.
+        """
         rows = self._rows(
             "SELECT shard, max(sequence) FROM records JOIN steps USING (event_id)"
-            " WHERE logger = 'enqueuer' AND word <> 'not enqueued' GROUP BY shard"
+            " WHERE logger = 'enqueuer' AND word <> 'not enqueued' AND (? IS NULL OR time <= ?)"
+            " GROUP BY shard",
+            until,
+            until,
         )
         return {shard: int(sequence) for shard, sequence in rows}
 

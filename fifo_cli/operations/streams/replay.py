@@ -62,6 +62,7 @@ class ReplayOptions:
     expression: str | None = None
     failed: bool = False
     missing: bool = False
+    settle: timedelta = timedelta()
     fresh: bool = False
     restart: bool = False
     asked: tuple[str, ...] = ()
@@ -231,6 +232,7 @@ class Replay:
             self.project,
             since=since,
             now=self.now,
+            settle=self.options.settle,
             code_folders=self.code_folders,
             listener=self.listener,
         )

@@ -455,3 +455,77 @@ def test_lines_that_others_print_into_the_logs_do_no_harm(world):
     journal("info", "delivered", event_id="e0", attempt="first", message_id=None)
     journal("info", "event_id")
     assert verdict(world) == (settled(records=1, delivered=1), 0)
+
+
+@pytest.mark.parametrize(
+    ("waited", "settle", "words"),
+    [
+        (0, 900, {"delivered": 1, "unknown": 1}),
+        (600, 900, {"delivered": 1, "unknown": 1}),
+        (1000, 900, {"delivered": 1, "missing": 1}),  # e1 was delivered behind it, longer ago than that
+        (10, 30, {"delivered": 1, "missing": 1}),  # waited out between two looks
+        (0, 0, {"delivered": 1, "missing": 1}),
+    ],
+)
+def test_a_delivery_whose_line_may_be_late_is_unknown_and_not_missing(world, waited, settle, words):
+    """e0 and e1 of one group were delivered; the line about e0 cannot be read."""
+    for n in range(2):
+        world.write(n, "a", 1)
+    world.enqueue()
+    world.work(2, fine)
+    world.lines = [one for one in world.lines if one.logger != "worker" or "e0" not in str(one.line.facts)]
+    world.clock.sleep(waited)
+    assert outcome(world, settle) == words
+
+
+@pytest.mark.parametrize("waited", [0, 10_000])
+def test_a_quiet_group_proves_no_absence(world, waited):
+    """Written long ago, and nothing behind it: it may have been delivered a minute ago."""
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.purge("main")
+    world.clock.sleep(waited)
+    assert outcome(world, 900) == {"unknown": 1}
+    assert outcome(world, 0) == {"missing": 1}
+
+
+def test_what_was_parked_may_have_been_moved_back_a_minute_ago(world):
+    for n in range(2):
+        world.write(n, "a", 1)
+    world.enqueue()
+    world.work(2, lambda event_id: 422 if event_id == "e0" else 200)
+    world.purge("dlq")
+    world.clock.sleep(10_000)
+    assert outcome(world, 900) == {"delivered": 1, "unknown": 1}
+
+
+def test_an_enqueuer_whose_line_may_be_late_makes_unknown_and_not_missing(world):
+    world.write(1, "a", 1)
+    world.give_up()
+    world.write(2, "b", 1)
+    world.enqueue()
+    assert outcome(world, 900) == {"queued": 1, "unknown": 1}
+    world.clock.sleep(1000)
+    assert outcome(world, 900) == {"queued": 1, "missing": 1}
+
+
+def test_evidence_is_proof_at_once_however_young(world):
+    world.write(1, "a", 1)
+    world.write(2, "a", 1)
+    world.enqueue()
+    world.work(1, fine)
+    assert outcome(world, 900) == {"delivered": 1, "queued": 1}
+
+
+def outcome(world: World, settle: float) -> dict[str, int]:
+    """Return how many records an audit with that settle time finds in each state."""
+    words = ("delivered", "queued", "parked", "waiting", "missing", "unknown")
+    with examined(
+        world,
+        world.rules,
+        since=START,
+        now=world.now,
+        settle=timedelta(seconds=settle),
+        sleep=lambda _: None,
+    ) as result:
+        return {word: result.counts[word] for word in words if result.counts[word]}
