@@ -82,6 +82,7 @@ def _trace(
             wanted,
             since=start,
             now=now,
+            settle=settle_time(cli, None),
             code_folders=cli.code_folders(),
             listener=_listener(cli),
         )

@@ -21,7 +21,9 @@ _MEANINGS: Final = {
     "parked": "in the DLQ: `fifo-cli peek --queue dlq` tells why",
     "waiting": "in the stream: the enqueuer has not come to them yet",
     "missing": "neither delivered nor in a queue; see below",
+    "moved": "moved away by an operator",
     "unknown": "the evidence does not reach that far; see above",
+    "possibly_twice": "of the delivered: an earlier attempt was not answered; -o jsonl lists them",
 }
 
 
@@ -117,7 +119,7 @@ def _sums(summary: Mapping[str, Any], *, width: int | None) -> str:
     rows = [
         (f"{summary[word]:,}", word, meaning)
         for word, meaning in _MEANINGS.items()
-        if summary[word] or word == "delivered"
+        if summary.get(word) or word == "delivered"
     ]
     return table(rows, right=(0,), width=width) if summary["records"] else ""
 

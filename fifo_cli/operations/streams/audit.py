@@ -67,6 +67,8 @@ _LAST_WORK: Final = timedelta(minutes=5)
 # A message that SQS suppressed had been sent before.
 _SENT: Final = frozenset({"enqueued", "suppressed", "parked"})
 _ENQUEUER_WORDS: Final = frozenset({"enqueued", "suppressed", "skipped", "parked", "not enqueued"})
+# Errors that come before the request is sent (httpx).
+_NOT_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 _WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
 
 
@@ -93,6 +95,7 @@ class AuditResult:
             **self._sums(),
             "missing": list(self.missing()),
             "duplicated": list(self.duplicated()),
+            "possibly_twice": list(self.possibly_twice()),
             "reordered": list(self.reordered()),
             "unknown_records": list(self.unknown()),
             **self._circumstances(),
@@ -103,6 +106,7 @@ class AuditResult:
         lists = {
             "missing": self.missing,
             "duplicated": self.duplicated,
+            "possibly_twice": self.possibly_twice,
             "reordered": self.reordered,
             "unknown": self.unknown,
         }
@@ -112,7 +116,7 @@ class AuditResult:
 
     def summary(self) -> Document:
         """Return the document with numbers instead of lists."""
-        lists = {word: self.counts[word] for word in ("missing", "duplicated", "reordered")}
+        lists = {word: self.counts[word] for word in ("missing", "duplicated", "possibly_twice", "reordered")}
         return {**self._sums(), **lists, **self._circumstances()}
 
     def missing(self) -> Iterator[Document]:
@@ -128,13 +132,18 @@ class AuditResult:
         for entry, times in self.ledger.duplicated():
             yield {**_described(entry), "deliveries": [iso(from_epoch_ms(one)) for one in times]}
 
+    def possibly_twice(self) -> Iterator[Document]:
+        """Yield the delivered records that the API may have taken at an earlier attempt, unanswered, too."""
+        for entry, times in self.ledger.possibly_twice():
+            yield {**_described(entry), "unanswered": [iso(from_epoch_ms(one)) for one in times]}
+
     def reordered(self) -> Iterator[Document]:
         """Yield the records that were delivered after a later one of their group, ``after``."""
         for entry, delivered, after in self.ledger.reordered(self.related):
             yield {**_described(entry), "delivered_at": iso(from_epoch_ms(delivered)), "after": after}
 
     def _sums(self) -> Document:
-        words = ("records", "delivered", "queued", "parked", "waiting", "unknown", "filtered")
+        words = ("records", "delivered", "queued", "parked", "waiting", "moved", "unknown", "filtered")
         return {word: self.counts[word] for word in words}
 
     def _circumstances(self) -> Document:
@@ -326,6 +335,7 @@ class _Examination:
         for facts in _chunks(self._witnesses.log(since)):
             self._ledger.add_records(filter(None, map(self._logged_record, facts)))
             self._ledger.add_deliveries(filter(None, map(_delivery, facts)))
+            self._ledger.add_unanswered(filter(None, map(_unanswered, facts)))
             self._ledger.add_steps(filter(None, map(_step, facts)))
             self._ledger.add_numbers(filter(None, map(_numbered, facts)))
             read += len(facts)
@@ -408,7 +418,10 @@ class _Examination:
             "filtered": self._ledger.filtered,
             **{str(word): number for word, number in self._ledger.places().items()},
             **{str(word): number for word, number in self._ledger.verdicts().items()},
+            # What an operator moves away is not logged: it is missing or unknown.
+            "moved": 0,
             "duplicated": sum(1 for _ in self._ledger.duplicated()),
+            "possibly_twice": sum(1 for _ in self._ledger.possibly_twice()),
             "reordered": sum(1 for _ in self._ledger.reordered(self._witnesses.related)),
         }
 
@@ -594,6 +607,17 @@ def _delivery(fact: LogFact) -> Delivery | None:
         _text(line.facts, "message_id"),
         attempt if isinstance(attempt, int) else 0,
     )
+
+
+def _unanswered(fact: LogFact) -> tuple[str, int] | None:
+    """Return the attempt that a line tells of, if the API may have taken the message, but did not answer."""
+    facts = fact.line.facts
+    event_id, reason = _text(facts, "event_id"), _text(facts, "reason")
+    if fact.logger != "worker" or fact.line.message != "failed" or not event_id or not reason:
+        return None
+    if facts.get("status") is not None or facts.get("owner", "api") != "api" or reason.startswith(_NOT_SENT):
+        return None
+    return event_id, _milliseconds(fact.line.time)
 
 
 def _numbered(fact: LogFact) -> Numbered | None:

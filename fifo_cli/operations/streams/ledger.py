@@ -39,6 +39,7 @@ _TABLES: Final = """
     CREATE TABLE steps (
         event_id TEXT, logger TEXT, word TEXT, time INTEGER, reason TEXT, PRIMARY KEY (event_id, logger, word)
     ) WITHOUT ROWID;
+    CREATE TABLE unanswered (event_id TEXT, time INTEGER, PRIMARY KEY (event_id, time)) WITHOUT ROWID;
     CREATE TABLE seen (event_id TEXT, queue TEXT, PRIMARY KEY (event_id, queue)) WITHOUT ROWID;
     CREATE TABLE numbers (
         event_id TEXT, grp TEXT, number TEXT, PRIMARY KEY (event_id, grp, number)
@@ -144,6 +145,10 @@ class Ledger:
     def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
         rows = ((one.event_id, one.time, one.message_id, one.attempt) for one in deliveries)
         self._write("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", rows)
+
+    def add_unanswered(self, attempts: Iterable[tuple[str, int]]) -> None:
+        """Note attempts that the API did not answer: event id, and time in epoch milliseconds."""
+        self._write("INSERT OR IGNORE INTO unanswered VALUES (?, ?)", attempts)
 
     def add_steps(self, steps: Iterable[Step]) -> None:
         """Add what logs say; of the same words about a record the latest is kept."""
@@ -322,6 +327,22 @@ class Ledger:
             entry = _entry(row)
             times = self._database.execute(
                 "SELECT time FROM deliveries WHERE event_id = ? ORDER BY time", (entry.event_id,)
+            )
+            yield entry, [one[0] for one in times]
+
+    def possibly_twice(self) -> Iterator[tuple[Entry, list[int]]]:
+        """Yield the records delivered after an attempt without an answer, and when those attempts ended."""
+        rows = self._rows(
+            f"SELECT {_COLUMNS}, last FROM records JOIN"
+            " (SELECT event_id, max(time) AS last FROM deliveries GROUP BY event_id) USING (event_id)"
+            f" WHERE {_WANTED} AND EXISTS (SELECT 1 FROM unanswered WHERE"
+            " unanswered.event_id = records.event_id AND unanswered.time < last) ORDER BY last, sequence"
+        )
+        for row in rows:
+            entry = _entry(row)
+            times = self._database.execute(
+                "SELECT time FROM unanswered WHERE event_id = ? AND time < ? ORDER BY time",
+                (entry.event_id, row[8]),
             )
             yield entry, [one[0] for one in times]
 

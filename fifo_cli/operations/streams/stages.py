@@ -81,8 +81,9 @@ class Surroundings:
 
     ``hidden``: queues that could not be seen through; ``unlogged``: the worker's log does not reach back;
     ``unread``: nor does the enqueuer's;
-    ``resting``: the enqueuer is not fed; ``given_up`` and ``overtaken`` are event ids: of failed batches, and
-    of records behind which later ones were enqueued.
+    ``late``: log lines that may still come; ``resting``: the enqueuer is not fed;
+    ``given_up`` and ``overtaken`` are event ids: of failed batches, and of records behind which later ones
+    were enqueued.
     """
 
     hidden: str = ""
@@ -91,6 +92,7 @@ class Surroundings:
     resting: str = ""
     given_up: frozenset[str] = frozenset()
     overtaken: frozenset[str] = frozenset()
+    late: str = ""
 
 
 def stage_of(life: Life, around: Surroundings) -> tuple[Stage, str]:
@@ -144,6 +146,8 @@ def _vanished(last: LogEntry, around: Surroundings) -> tuple[Stage, str]:
         return "queued", f"further back than can be seen, or in flight: {around.hidden}"
     if around.unlogged:
         return "unclear", around.unlogged
+    if around.late:
+        return "unclear", f"in no queue; {around.late}"
     what = f"{last.word} by the {last.logger} at {iso(last.line.time)}"
     return "lost", f"{what}; now in no queue, and no log tells of a delivery"
 
@@ -154,6 +158,8 @@ def _never_seen(around: Surroundings) -> tuple[Stage, str]:
         return "unclear", f"{around.unread}; it may be further back than can be seen: {around.hidden}"
     if around.unlogged:
         return "unclear", f"{around.unread}; {around.unlogged}"
+    if around.late:
+        return "unclear", f"in no queue; {around.late}"
     return "lost", "in no queue, and no log tells of a delivery"
 
 

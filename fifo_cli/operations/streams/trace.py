@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -138,16 +138,18 @@ def trace(
     *,
     since: datetime,
     now: datetime,
+    settle: timedelta = timedelta(),
     code_folders: Iterable[str] = (),
     listener: Listener = silent,
 ) -> TraceResult:
     """Follow the items with a key through table, stream, logs and queues, from ``since`` to ``now``.
 
+    Log lines younger than ``settle`` may not be readable yet: without one, nothing is called lost.
     The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
     or AwsError if table, stream or logs cannot be read.
     """
     rules = message_rules(project.settings, code_folders)
-    return _Trace(aws, project, dict(key), rules, since, now, listener).result()
+    return _Trace(aws, project, dict(key), rules, since, now, settle, listener).result()
 
 
 class _Trace:
@@ -161,6 +163,7 @@ class _Trace:
         rules: Rules,
         since: datetime,
         now: datetime,
+        settle: timedelta,
         listener: Listener,
     ) -> None:
         self._aws = aws
@@ -171,6 +174,13 @@ class _Trace:
         self._rules = rules
         self._since = since
         self._now = now
+        self._settled = now - settle
+        self._late = (
+            f"a log line later than {iso(self._settled)} may not be readable yet, so a delivery may not be"
+            " seen"
+            if settle
+            else ""
+        )
         self._listener = listener
         self._lives: dict[str, Life] = {}
         self._later: dict[str, set[str]] = {}  # event ids of some records behind each of ours in its shard
@@ -310,6 +320,7 @@ class _Trace:
             hidden=_hidden(self._looks),
             unlogged=unlogged,
             unread=enqueuer,
+            late=self._late,
             resting="" if feed.running else f"not enqueued: {feed.reason}",
             given_up=frozenset(
                 life.event_id
@@ -329,6 +340,8 @@ class _Trace:
         since = min(life.created for life in pending if life.created)
         for fact in self._witnesses.log(since):
             event_id = str(fact.line.facts.get("event_id"))
+            if fact.line.time > self._settled and self._late:
+                continue
             if fact.logger == "enqueuer" and fact.line.message != "not enqueued" and event_id in wanted:
                 found |= {life.event_id for life in pending if event_id in self._later[life.event_id]}
             if len(found) == len(pending):

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fifo_cli.operations.observing.logs import LogLine
 from fifo_cli.operations.streams.audit import _Judge, examined
 from fifo_cli.operations.streams.ledger import Entry
-from fifo_cli.operations.streams.witnesses import Feed, OpenRun
+from fifo_cli.operations.streams.witnesses import Feed, LogFact, OpenRun
 from tests.unit.operations.pipeline_world import START, World
 
 WRITES = st.tuples(
@@ -529,3 +530,27 @@ def outcome(world: World, settle: float) -> dict[str, int]:
         sleep=lambda _: None,
     ) as result:
         return {word: result.counts[word] for word in words if result.counts[word]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "listed"),
+    [
+        ({"reason": "ReadTimeout: The read operation timed out"}, ["e0"]),
+        ({"reason": "RemoteProtocolError: Server disconnected", "owner": "api"}, ["e0"]),
+        ({"reason": "ReadTimeout", "owner": "message"}, []),
+        ({"reason": "HTTP 503", "status": 503}, []),
+        ({"reason": "ConnectError: [Errno 111] Connection refused", "owner": "api"}, []),
+    ],
+)
+def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, facts, listed):
+    world.write(1, "a", 1)
+    world.enqueue()
+    line = LogLine(world.now, "worker", "error", "failed", {"event_id": "e0", **facts})
+    world.lines.append(LogFact("worker", line))
+    with examined(world, world.rules, since=START, now=world.now) as result:
+        assert list(result.possibly_twice()) == []  # not delivered yet
+    world.clock.sleep(1)
+    world.work(1, fine)
+    with examined(world, world.rules, since=START, now=world.now) as result:
+        assert [row["event_id"] for row in result.possibly_twice()] == listed
+        assert (result.summary()["possibly_twice"], result.exit_code) == (len(listed), 0)

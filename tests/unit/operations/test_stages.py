@@ -197,3 +197,12 @@ def test_an_item_is_where_its_worst_record_is() -> None:
     assert worst(["delivered"]) == "delivered"
     assert worst([]) is None
     assert len(set(PRECEDENCE)) == 8
+
+
+@pytest.mark.parametrize("steps", [(), (ENQUEUED,), (("worker", "parked"),)])
+def test_what_a_late_log_line_may_still_show_is_not_called_lost(steps):
+    unread = "" if steps else "U"
+    late = Surroundings(unread=unread, late="L")
+    assert stage_of(life(*steps), late)[0] == "unclear"
+    assert stage_of(life(*steps), Surroundings(unread=unread))[0] == "lost"
+    assert stage_of(life(*steps, ("worker", "delivered")), late)[0] == "delivered"
