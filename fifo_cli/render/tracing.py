@@ -88,6 +88,10 @@ def audit_text(
         ),
         _block("unknown", summary["unknown"], unknown, start, first),
     ]
+    if tips := summary.get("unproven_tips"):
+        parts.append(
+            f"{count(len(tips), 'open shard')} read until empty answers: what is behind is not in this audit"
+        )
     head = "".join(f"{part}\n" for part in parts)
     return head + _sums(summary, width=width) + "".join(block(width) for block in blocks)
 

@@ -83,6 +83,7 @@ class AuditResult:
     complete: bool
     related: Callable[[str, str], bool]
     counts: Mapping[str, int] = field(default_factory=dict)
+    tips: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -147,7 +148,13 @@ class AuditResult:
         return {word: self.counts[word] for word in words}
 
     def _circumstances(self) -> Document:
-        return {"since": iso(self.since), "until": iso(self.until), "notes": list(self.notes)}
+        tips = [{"shard": shard, "read_to": last} for shard, last in sorted(self.tips.items())]
+        return {
+            "since": iso(self.since),
+            "until": iso(self.until),
+            "notes": list(self.notes),
+            "unproven_tips": tips,
+        }
 
 
 class MissingIds:
@@ -293,7 +300,14 @@ class _Examination:
                 self._look_again()
         notes = tuple(self._notes())
         return AuditResult(
-            self._ledger, self._since, self._now, notes, not notes, self._witnesses.related, self._counts()
+            self._ledger,
+            self._since,
+            self._now,
+            notes,
+            not notes,
+            self._witnesses.related,
+            self._counts(),
+            self._witnesses.tips(),
         )
 
     def _read_stream(self) -> datetime | None:

@@ -36,7 +36,8 @@ RETENTION: Final = timedelta(hours=24)
 # The enqueuer's mapping reads four times a second; a shard gives some five reads a second to all its readers.
 READ_PAUSE: Final = 0.2
 FOLLOW_PAUSE_MAX: Final = 2.0
-# An empty page does not mean the end, and nothing tells the tip of an open shard: so many in a row are it.
+# An empty page does not mean the end, and AWS names no sign for the tip of an open shard. So many in a row
+# end the reading, but prove nothing: ``Reader.tips`` has the shards that were left so.
 # Twice as many as long as the shard gave no record: its first ones may be far from where the reading begins.
 EMPTY_READS: Final = 8
 # ApproximateCreationDateTime is rounded down to the second and approximate; read on for that long.
@@ -132,11 +133,22 @@ class Reader:
         self._pages: queue.Queue[Read | BaseException | None] = queue.Queue(_PAGES_WAITING)
         self._schedule = Schedule()
         self._times_known = True
+        self._reached: set[str] = set()
+        self._tips: dict[str, str | None] = {}
 
     @property
     def lineage(self) -> Lineage:
         """What is known of the shards' descent so far."""
         return self._schedule.lineage
+
+    @property
+    def tips(self) -> dict[str, str | None]:
+        """The open shards left after empty pages, each with the number of the last record read, if any.
+
+        Records behind that may be unread. A shard that gave a record created at the end of the window or
+        later was read to there, and is not among them.
+        """
+        return dict(self._tips)
 
     def read(self) -> Generator[Read]:
         """Yield the pages; raises AwsError if the stream goes away, or AWS throttles without end.
@@ -249,11 +261,15 @@ class Reader:
             self._pages.put(Read(place.shard.id, wanted))
         place.iterator = page.next_iterator
         place.empty = 0 if fresh else place.empty + 1
+        if until := self._window.until:
+            self._reached |= {one.shard for one in fresh if one.created and one.created >= until}
         if page.next_iterator is None:
             self._ended(place)
         elif not self._window.follow and (self._at_tip(place) or (fresh and self._window.is_past(fresh[-1]))):
             if place.missed is not None:
                 self._tell_gap(place, None)
+            if self._at_tip(place) and place.shard.id not in self._reached:
+                self._tips[place.shard.id] = place.last
             self._schedule.leave(place)
         else:
             self._again(place, self._pause(place.empty))

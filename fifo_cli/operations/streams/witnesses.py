@@ -96,6 +96,9 @@ class Witnesses(Protocol):
     def sightings(self, since: datetime, until: datetime) -> Iterator[Sighting]:
         """Read the stream; raises AwsError if it cannot be read."""
 
+    def tips(self) -> Mapping[str, str | None]:
+        """Return the open shards whose end nothing proved, each with the number of the last record read."""
+
     def expired_before(self, since: datetime, now: datetime) -> datetime | None:
         """Return until when the stream has expired, if the window begins before that."""
 
@@ -137,6 +140,7 @@ class AwsWitnesses:
         self._answers: dict[tuple[str, str], bool] = {}
         self._streams: list[Stream] | None = None
         self._runs: dict[str, OpenRun] = {}
+        self._tips: dict[str, str | None] = {}
 
     @property
     def _table_streams(self) -> list[Stream]:
@@ -152,6 +156,10 @@ class AwsWitnesses:
                 if read.records or read.gap:
                     yield Sighting(_shard(stream.arn, read.shard), read.records, read.gap)
             self._related[stream.label] = reader.lineage.related
+            self._tips |= {_shard(stream.arn, shard): last for shard, last in reader.tips.items()}
+
+    def tips(self) -> Mapping[str, str | None]:
+        return self._tips
 
     def expired_before(self, since: datetime, now: datetime) -> datetime | None:
         horizon = now - RETENTION

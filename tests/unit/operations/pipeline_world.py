@@ -166,6 +166,9 @@ class World:
         found = tuple(record for record in records if record in window)
         yield Sighting(SHARD, found, gap=self.trimmed > 0)
 
+    def tips(self) -> Mapping[str, str | None]:
+        return {SHARD: None}
+
     def expired_before(self, since: datetime, now: datetime) -> datetime | None:
         return None
 

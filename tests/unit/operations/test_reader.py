@@ -4,7 +4,7 @@ import random
 import threading
 import tracemalloc
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -456,3 +456,18 @@ def test_whatever_the_tree_and_the_troubles_every_record_comes_once_in_order(sha
         assert own == sorted(own)
         if shard.parent and own and expected[shard.parent]:
             assert place[expected[shard.parent][-1]] < own[0]
+
+
+@pytest.mark.parametrize(
+    ("until", "closed", "tips"),
+    [(-1, False, {}), (0, False, {}), (1, False, {"a": "1"}), (None, False, {"a": "1"}), (1, True, {})],
+)
+def test_empty_pages_prove_no_tip_and_a_record_of_the_end_of_the_window_does(until, closed, tips):
+    """The window ends so many seconds after the only record was created."""
+    stream = SimulatedStream([chain("a", [1], closed=closed)])
+    ((one,),) = [page.records for page in read(stream) if page.records]
+    assert one.created is not None
+    end = None if until is None else one.created + timedelta(seconds=until)
+    reading = reader(SimulatedStream([chain("a", [1], closed=closed)]), Window(until=end))
+    list(reading.read())
+    assert {name: str(int(last or 0)) for name, last in reading.tips.items()} == tips
