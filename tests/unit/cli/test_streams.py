@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ PLAIN: dict[str, Any] = {
     "failed": False,
     "missing": False,
     "fresh": False,
+    "settle": timedelta(),
 }
 
 
