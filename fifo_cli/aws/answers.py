@@ -6,6 +6,8 @@ botocore parses whatever comes with status 200, finds nothing, and its callers w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError
@@ -37,3 +39,11 @@ def _check(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> 
     if page or (json and text and not text.startswith(b"{")):
         shown = " ".join(text[:60].decode("utf-8", "replace").split())
         raise ForeignAnswerError(operation=operation_model.name, answer=shown or "an empty page")
+
+
+def served_at(metadata: Any) -> datetime:
+    """Return the time of an answer's Date header, whole seconds; this machine's if it has none."""
+    try:
+        return parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)

@@ -11,12 +11,17 @@ from botocore.exceptions import ClientError
 from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
 from fifo_cli.aws.gateway import AlreadyExists, Patience, Pending
 from fifo_cli.errors import AwsError
+from fifo_cli.model.names import START_VARIABLE
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_lambda.literals import ArchitectureType, RuntimeType
-    from mypy_boto3_lambda.type_defs import FunctionConfigurationTypeDef, VpcConfigTypeDef
+    from mypy_boto3_lambda.type_defs import (
+        EnvironmentTypeDef,
+        FunctionConfigurationTypeDef,
+        VpcConfigTypeDef,
+    )
 
 # A new role is known to Lambda after seconds as a rule; AWS Support has quoted minutes.
 ROLE_LIMIT: Final = 300.0
@@ -70,6 +75,7 @@ class FunctionAdmin:
                 Timeout=properties["timeout"],
                 Role=properties["role"],
                 VpcConfig=_network(properties),
+                Environment=_environment(properties),
                 Code={"ZipFile": self.zips[name]},
                 Tags=stamped(wanted.tags),
             )
@@ -134,7 +140,7 @@ class FunctionAdmin:
             "Role": properties["role"],
         }
         if "environment" in changed:
-            changes["Environment"] = {"Variables": {}}
+            changes["Environment"] = _environment(properties)
         if "layers" in changed:
             changes["Layers"] = []
         if "logging" in changed:
@@ -155,8 +161,15 @@ class FunctionAdmin:
             self.client.put_function_concurrency(FunctionName=wanted.name, ReservedConcurrentExecutions=count)
 
 
+def _environment(properties: Properties) -> EnvironmentTypeDef:
+    return {"Variables": dict(text.split("=", 1) for text in properties["environment"])}
+
+
 def version_properties(configuration: FunctionConfigurationTypeDef) -> dict[str, Any]:
-    """Return what a version is made of. Of environment variables only the names: a value may be a secret."""
+    """Return what a version is made of.
+
+    Of environment variables only the names, but for our own: a value may be a secret.
+    """
     network, logging = configuration.get("VpcConfig", {}), configuration.get("LoggingConfig", {})
     return {
         "code_sha256": configuration.get("CodeSha256"),
@@ -168,7 +181,10 @@ def version_properties(configuration: FunctionConfigurationTypeDef) -> dict[str,
         "role": configuration.get("Role"),
         "subnets": sorted(network.get("SubnetIds", [])),
         "security_groups": sorted(network.get("SecurityGroupIds", [])),
-        "environment": sorted(configuration.get("Environment", {}).get("Variables", {})),
+        "environment": sorted(
+            f"{name}={value}" if name == START_VARIABLE else name
+            for name, value in configuration.get("Environment", {}).get("Variables", {}).items()
+        ),
         "layers": [one["Arn"] for one in configuration.get("Layers", [])],
         "logging": {
             "group": logging.get("LogGroup") or f"/aws/lambda/{configuration.get('FunctionName')}",

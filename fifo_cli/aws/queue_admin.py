@@ -137,6 +137,11 @@ class QueueAdmin:
                 self.patience.until(attempt, name=wanted.name, limit=NEW_LIMIT)
             self.sqs.tag_queue(QueueUrl=url, Tags=stamped(wanted.tags))
 
+    def untag(self, found: Found, tag: str) -> None:
+        """Take one tag away."""
+        with calling(f"queue {found.name}"):
+            self.sqs.untag_queue(QueueUrl=found.facts["url"], TagKeys=[tag])
+
     def delete(self, found: Found) -> None:
         """Delete a queue with all it holds."""
         try:

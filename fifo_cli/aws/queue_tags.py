@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from fifo_cli.aws.answers import served_at
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import ResponseMetadataTypeDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class QueueTags:
         """Return all tags."""
         with calling(self.queue.name):
             answer = self._sqs.list_queue_tags(QueueUrl=self.queue.url)
-        return Seen(answer.get("Tags") or {}, _served_at(answer["ResponseMetadata"]))
+        return Seen(answer.get("Tags") or {}, served_at(answer["ResponseMetadata"]))
 
     def write(self, tag: str, value: str) -> None:
         """Set one tag."""
@@ -51,11 +50,3 @@ class QueueTags:
         """Take one tag away, if it is there."""
         with calling(self.queue.name):
             self._sqs.untag_queue(QueueUrl=self.queue.url, TagKeys=[tag])
-
-
-def _served_at(metadata: ResponseMetadataTypeDef) -> datetime:
-    """Return the time of an answer's Date header, whole seconds; this machine's if it has none."""
-    try:
-        return parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC)

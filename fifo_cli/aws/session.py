@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
@@ -16,7 +17,7 @@ from botocore.session import Session
 
 from fifo_cli import __version__
 from fifo_cli.aws.abandoning import watch_calls
-from fifo_cli.aws.answers import check_answers
+from fifo_cli.aws.answers import check_answers, served_at
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.throttles import Throttles
 from fifo_cli.errors import AwsError, UsageError
@@ -77,6 +78,7 @@ class Aws:
         self._clients: dict[tuple[str, float, int], Any] = {}
         self._lock = threading.Lock()
         self._throttles = Throttles()
+        self._called_at = datetime.now(UTC)
         with calling("the AWS configuration"):
             self._session = _local_session(target) if target.local else _session(target)
 
@@ -95,6 +97,7 @@ class Aws:
         """Account, region and partition, asked of STS once."""
         with calling("the caller's identity"):
             identity = self.client("sts").get_caller_identity()
+        self._called_at = served_at(identity["ResponseMetadata"])
         parts = identity["Arn"].split(":")
         if len(parts) < 6:
             raise AwsError(
@@ -102,6 +105,12 @@ class Aws:
                 hint="look at --endpoint-url and $AWS_ENDPOINT_URL: what answers there is not AWS",
             )
         return Place(account=identity["Account"], region=self.region, partition=parts[1])
+
+    @property
+    def called_at(self) -> datetime:
+        """When the caller's identity was asked for, by AWS's clock, in whole seconds."""
+        _ = self.place
+        return self._called_at
 
     @cached_property
     def _attempts(self) -> int:

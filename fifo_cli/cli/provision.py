@@ -120,7 +120,8 @@ def _register_deploy(app: Commands) -> None:
         def confirm(plan: Plan) -> None:
             cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n")
             if plan.losses:
-                cli.confirm("lose for good what these changes cost:\n\n" + "\n".join(plan.losses) + "\n")
+                losses = "\n".join(plan.losses)
+                cli.confirm(f"accept what cannot be undone afterwards:\n\n{losses}\n")
 
         result = deploy(
             cli.aws,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -173,7 +174,9 @@ def _enqueuer() -> Enqueuer:
     settings = runtime.load()
     sqs = clients.sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
-    return Enqueuer(rules_of(settings, function_notes("enqueuer", urls["main"])), sqs, urls)
+    rules = rules_of(settings, function_notes("enqueuer", urls["main"]))
+    start = runtime.pipeline_start(os.environ.get(runtime.START_VARIABLE))
+    return Enqueuer(replace(rules, start=start), sqs, urls)
 
 
 def rules_of(settings: runtime.Runtime, notes: Path, *, stopped: Callable[[], bool] = lambda: False) -> Rules:

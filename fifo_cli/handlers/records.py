@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,11 +70,15 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How records become messages: the settings, and the user's ``message`` function with its guard."""
+    """How records become messages: the settings, and the user's ``message`` function with its guard.
+
+    What was written before ``start`` (seconds since 1970) becomes none.
+    """
 
     runtime: Runtime
     code: Callable[[Any], Any] | None = None
     guard: CodeGuard | None = None
+    start: float | None = None
 
 
 def to_message(
@@ -109,6 +114,8 @@ def _made(record: Mapping[str, Any], rules: Rules, seconds: float) -> Outgoing |
     """Return what a record becomes; raises _PartError, or anything where the record is malformed."""
     data = record["dynamodb"]
     sequence, event = data["SequenceNumber"], record["eventName"]
+    if _is_before(rules.start, data):
+        return Skipped(sequence, "it was written before this pipeline began ([table] start)")
     if event not in rules.runtime.events:
         return Skipped(sequence, f"{event} is not in message.events")
     group = DEFAULT_GROUP
@@ -126,6 +133,19 @@ def _made(record: Mapping[str, Any], rules: Rules, seconds: float) -> Outgoing |
     except (MessageError, ApiUnavailableError) as problem:
         raise _PartError(group, str(problem)) from problem
     return message
+
+
+def _is_before(start: float | None, data: Mapping[str, Any]) -> bool:
+    """Say whether a record was written before the pipeline began.
+
+    DynamoDB rounds the time of a record down to the second, and so is the start: what was written within
+    that second counts as written after it. Lambda hands the time over as a number, GetRecords as a datetime.
+    """
+    written = data.get("ApproximateCreationDateTime")
+    if start is None or written is None:
+        return False
+    seconds = written.timestamp() if isinstance(written, datetime) else float(written)
+    return math.floor(seconds) < math.floor(start)
 
 
 def plain(value: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - a return for each of DynamoDB's types

@@ -6,11 +6,14 @@ import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from .failure import ConfigurationError, described, is_interruption
 
+# When the pipeline began: in the environment, as it belongs to no version of code and settings.
+START_VARIABLE: Final = "FIFO_CLI_START"
 SETTINGS_FILE: Final = Path(__file__).with_name("settings.json")
 
 
@@ -87,6 +90,11 @@ def from_document(document: Mapping[str, Any]) -> Runtime:
 def load() -> Runtime:
     """Read the settings that were packed beside this module."""
     return from_document(json.loads(SETTINGS_FILE.read_text(encoding="utf-8")))
+
+
+def pipeline_start(text: str | None) -> float | None:
+    """Read the start of a pipeline (ISO 8601) as seconds since 1970; None if it has none."""
+    return datetime.fromisoformat(text).timestamp() if text else None
 
 
 def load_code(reference: str | None) -> Callable[..., Any] | None:

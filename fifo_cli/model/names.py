@@ -11,6 +11,10 @@ VERSION_TAG: Final = "fifo-cli:version"
 REGION_TAG: Final = "fifo-cli:region"
 # On what was there before and was taken over with `deploy --adopt`.
 ADOPTED_TAG: Final = "fifo-cli:adopted"
+# On the queues: when the pipeline's first deploy began. What was written to the table before is left out.
+START_TAG: Final = "fifo-cli:start"
+# The enqueuer knows it by its environment.
+START_VARIABLE: Final = "FIFO_CLI_START"
 LIVE_ALIAS: Final = "live"
 
 QueueRole = Literal["main", "dlq", "hold"]

@@ -199,7 +199,13 @@ def _deployer(arns: _Arns) -> list[Statement]:
     statements = [
         allow(
             "MakeQueues",
-            ["sqs:CreateQueue", "sqs:DeleteQueue", "sqs:SetQueueAttributes", "sqs:TagQueue"],
+            [
+                "sqs:CreateQueue",
+                "sqs:DeleteQueue",
+                "sqs:SetQueueAttributes",
+                "sqs:TagQueue",
+                "sqs:UntagQueue",
+            ],
             *arns.queues,
         ),
         allow(

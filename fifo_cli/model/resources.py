@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -18,6 +18,8 @@ from fifo_cli.model.names import (
     PIPELINE_TAG,
     QUEUE_ROLES,
     REGION_TAG,
+    START_TAG,
+    START_VARIABLE,
     VERSION_TAG,
     FunctionRole,
     Names,
@@ -129,6 +131,31 @@ def wanted_resources(
     )
 
 
+def with_start(wanted: Iterable[Resource], start: str | None) -> tuple[Resource, ...]:
+    """Return the resources of a pipeline that leaves out what was written before ``start`` (ISO 8601).
+
+    The moment is on every queue, as one of them is the first thing that a deploy makes, and in the enqueuer's
+    environment, as it belongs to no version of code and settings.
+    """
+    return tuple(_started(one, start) for one in wanted) if start else tuple(wanted)
+
+
+def _started(resource: Resource, start: str) -> Resource:
+    if resource.kind == "queue":
+        return replace(resource, tags={**resource.tags, START_TAG: start})
+    if resource.properties.get("handler") == HANDLERS["enqueuer"]:
+        return replace(
+            resource, properties={**resource.properties, "environment": [f"{START_VARIABLE}={start}"]}
+        )
+    return resource
+
+
+def recorded_start(found: Iterable[Found], pipeline: str) -> str | None:
+    """Return the start that the first deploy of a pipeline recorded; None if none did."""
+    ours = [one for one in found if one.kind == "queue" and one.tags.get(PIPELINE_TAG) == pipeline]
+    return min((one.tags[START_TAG] for one in ours if START_TAG in one.tags), default=None)
+
+
 def alias_name(function: str) -> str:
     """Return the name of a function's ``live`` alias as a resource."""
     return f"{function}:{LIVE_ALIAS}"
@@ -137,11 +164,13 @@ def alias_name(function: str) -> str:
 def _table(settings: Settings, tags: Mapping[str, str]) -> Resource:
     table = settings.table
     properties: dict[str, Any] = {"keys": [list(key) for key in table.keys], "stream": STREAM_VIEW}
+    # A queue first: it carries the start of the pipeline, and a new stream holds what is written after it.
+    needs: tuple[Key, ...] = (("queue", Names(settings.pipeline.name).dlq),)
     if table.create:
-        return Resource("table", table.name, {**properties, "billing": "PAY_PER_REQUEST"}, tags)
+        return Resource("table", table.name, {**properties, "billing": "PAY_PER_REQUEST"}, tags, needs)
     # Only a removal needs the old image.
     views = () if "REMOVE" in settings.message.events else ("NEW_IMAGE",)
-    return Resource("table", table.name, properties, accepts={"stream": views}, managed=False)
+    return Resource("table", table.name, properties, {}, needs, {"stream": views}, managed=False)
 
 
 def _queues(settings: Settings, names: Names, place: Place, tags: Mapping[str, str]) -> list[Resource]:

@@ -227,6 +227,11 @@ class Table(_Table):
     create: bool = Field(default=True, description="false: the table exists; only its stream is switched on")
     partition_key: KeyAttribute = "id"
     sort_key: KeyAttribute | None = None
+    start: Literal["now", "oldest"] = Field(
+        default="now",
+        description="a table that was there before: what is written from the first deploy on (now), or the 24"
+        " hours its stream holds, too (oldest)",
+    )
 
     @property
     def keys(self) -> tuple[tuple[str, str], ...]:

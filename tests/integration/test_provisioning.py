@@ -186,7 +186,7 @@ def test_what_costs_data_is_asked_about_by_a_second_question_and_told_once(
         screen.until("Go ahead? [y/N]")
         assert screen.text.count("retention goes down") == 1
         screen.type("y\n")
-        screen.until("lose for good what these changes cost")
+        screen.until("accept what cannot be undone afterwards")
         screen.type("n\n")
         assert screen.end() == 2
         assert "nothing was touched" in screen.text

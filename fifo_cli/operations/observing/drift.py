@@ -15,7 +15,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.model.health import Unseen
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
 from fifo_cli.model.planning import Difference, differences, ownership_refusal
-from fifo_cli.model.resources import Found, Key, Resource, wanted_resources
+from fifo_cli.model.resources import Found, Key, Resource, recorded_start, wanted_resources, with_start
 from fifo_cli.model.results import Document
 from fifo_cli.operations.observing.gathering import Gathered, gather
 from fifo_cli.operations.provisioning.inventory import Gateways, gateways
@@ -81,6 +81,8 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     if codes is None:
         wanted = tuple(_without_code(one) for one in wanted)
     surplus = _surplus(gates, gathered, {one.key for one in wanted}, limit)
+    queues = [found for found in gathered.answers.values() if isinstance(found, Found)]
+    wanted = with_start(wanted, recorded_start(queues, name))
     states = [_state(one, gathered, name) for one in wanted]
     states += [
         ResourceState(found.kind, found.name, "surplus")

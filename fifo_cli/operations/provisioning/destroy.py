@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fifo_cli.aws.gateway import Patience
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Noted, Warned, silent
-from fifo_cli.model.names import FUNCTION_ROLES
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, START_TAG
 from fifo_cli.model.planning import Plan, held, make_destroy_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resources
 from fifo_cli.operations.provisioning.applying import Work, one_at_a_time, sleep_unless
@@ -68,6 +68,9 @@ def destroy(
         data = [text for change in plan.changes if (text := held(found[change.key]))]
         confirm(plan, [rebuild, *data] if rebuild and data else data)
         work.carry_out(order, lambda change: gates.by_kind[change.kind].delete(found[change.key]))
+        for kept in found.values() if "queue" in keep else ():
+            if START_TAG in kept.tags and kept.tags.get(PIPELINE_TAG) == name:
+                gates.queues.untag(kept, START_TAG)  # the next deploy begins again
     return plan
 
 

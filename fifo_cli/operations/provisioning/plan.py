@@ -12,7 +12,16 @@ from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.names import PIPELINE_TAG, Names
 from fifo_cli.model.planning import Plan, make_plan
-from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resources
+from fifo_cli.model.resources import (
+    Found,
+    Key,
+    Kind,
+    Resource,
+    recorded_start,
+    wanted_resources,
+    with_start,
+)
+from fifo_cli.model.times import iso
 from fifo_cli.operations.moving.marker import FINISHES, REBUILD_TAG, unfinished
 from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.provisioning.keys import list_keys
@@ -60,15 +69,48 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, patience: Patience) -> P
         if not reserve.result() and not _reserved(found):
             resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
         warnings = [*missing.result(), *_unwatched(settings, resources)]
+    start = recorded_start(found.values(), settings.pipeline.name)
+    began = _Beginning(start) if start else _beginning(aws, settings, found)
+    resources = with_start(resources, began.start)
+    warnings += began.warnings
     rebuild = unfinished_rebuild(found, settings)
     if rebuild:
         warnings.append(f"{rebuild}; what deploy makes anew does not run before that")
     wanted = _resting(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
-    made = replace(made, warnings=(*made.warnings, *warnings))
+    made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
         patience.listener(Warned(text))
     return Prepared(made, wanted, found, gates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """From when on a pipeline reads its table (ISO 8601); ``losses`` is what has to be asked about."""
+
+    start: str | None
+    warnings: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+
+
+def _beginning(aws: Aws, settings: Settings, found: Mapping[Key, Found]) -> _Beginning:
+    """Return where a pipeline without a recorded start begins; one that is deployed already has none."""
+    if ("function", Names(settings.pipeline.name).function("enqueuer")) in found:
+        return _Beginning(None)
+    name = settings.table.name
+    table = found.get(("table", name))
+    streams = table is not None and table.properties.get("stream") is not None
+    if settings.table.start == "oldest":
+        if not streams:
+            return _Beginning(None)
+        text = (
+            f'{name}: [table] start = "oldest": the changes of the last 24 hours that its stream holds'
+            " are sent to the API"
+        )
+        return _Beginning(None, (text,), (text,))
+    start = iso(aws.called_at.replace(microsecond=0))
+    text = f'{name}: [table] start = "now": what was written before {start} does not become messages'
+    return _Beginning(start, (text,) if streams else ())
 
 
 def _missing_keys(aws: Aws, settings: Settings) -> list[str]:

@@ -25,7 +25,7 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FunctionRole, QueueRole
+from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.streams.keys import read_key, shown_key
@@ -39,7 +39,7 @@ from fifo_cli.operations.streams.ledger import (
     Verdict,
 )
 from fifo_cli.operations.streams.looking import ROLES, Look
-from fifo_cli.operations.streams.rules import message_rules
+from fifo_cli.operations.streams.rules import message_rules, start_of
 from fifo_cli.operations.streams.shards import StreamRecord
 from fifo_cli.operations.streams.witnesses import AwsWitnesses, Feed, LogFact, OpenRun, Witnesses
 
@@ -228,7 +228,8 @@ def audit(
     The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
     or AwsError if stream or logs cannot be read.
     """
-    rules = message_rules(project.settings, code_folders)
+    start = start_of(aws, Names(project.settings.pipeline.name))
+    rules = message_rules(project.settings, code_folders, start=start)
     with examined(
         AwsWitnesses(aws, project), rules, since=since, now=now, settle=settle, listener=listener
     ) as result:

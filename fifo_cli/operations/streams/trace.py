@@ -25,7 +25,7 @@ from fifo_cli.operations.moving.labels import unlabel
 from fifo_cli.operations.streams.choosing import Keys, key_of, parse_key
 from fifo_cli.operations.streams.keys import read_key, shown_key
 from fifo_cli.operations.streams.looking import ROLES, Look
-from fifo_cli.operations.streams.rules import message_rules
+from fifo_cli.operations.streams.rules import message_rules, start_of
 from fifo_cli.operations.streams.shards import StreamRecord
 from fifo_cli.operations.streams.stages import (
     Found,
@@ -148,7 +148,8 @@ def trace(
     The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
     or AwsError if table, stream or logs cannot be read.
     """
-    rules = message_rules(project.settings, code_folders)
+    start = start_of(aws, Names(project.settings.pipeline.name))
+    rules = message_rules(project.settings, code_folders, start=start)
     return _Trace(aws, project, dict(key), rules, since, now, settle, listener).result()
 
 

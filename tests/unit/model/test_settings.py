@@ -44,7 +44,7 @@ def test_a_small_file_gets_every_default(read):
     settings = read(GOOD)
     assert settings.model_dump() == {
         "pipeline": {"name": "orders", "region": None},
-        "table": {"name": "orders", "create": True, "partition_key": "id", "sort_key": None},
+        "table": {"name": "orders", "create": True, "partition_key": "id", "sort_key": None, "start": "now"},
         "message": {"events": ("INSERT",), "where": None, "body": None, "group": None},
         "queue": {
             "retention": timedelta(days=14),
