@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UNPUBLISHED: Final = "$LATEST"
 # What differs between the two functions of one deploy.
-_OWN: Final = frozenset({"handler", "role", "logging"})
+_OWN: Final = frozenset({"handler", "role", "logging", "environment"})
 
 
 @dataclass(frozen=True, slots=True)

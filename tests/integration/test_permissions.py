@@ -302,8 +302,8 @@ def test_an_outsider_is_told_the_call_the_resource_and_what_to_ask_for(
     worker = at.project.names.function("worker")
     assert f"create function {worker}: CreateFunction on function {worker}: permission denied" in told
     assert "lambda:CreateFunction" in told
-    assert "9 of 20 changes were made: create table" not in told.splitlines()[0]
-    assert "changes were made: create table" in told
+    assert "changes were made: create queue" not in told.splitlines()[0]
+    assert "changes were made: create queue" in told
     assert "`fifo-cli policy deployer` prints" in told
 
 
