@@ -20,6 +20,7 @@ FUNCTION_MEMORY_MIN: Final = 128
 FUNCTION_MEMORY_MAX: Final = 10_240
 FUNCTION_TIMEOUT_MAX: Final = timedelta(minutes=15)
 ZIP_BYTES_MAX: Final = 52_428_800
+UNZIPPED_BYTES_MAX: Final = 262_144_000
 
 # The longest name derived from the pipeline's is a function's and its role's: NAME-enqueuer.
 PIPELINE_NAME_MAX: Final = FUNCTION_NAME_MAX - len("-enqueuer")

@@ -195,6 +195,10 @@ StatusPattern = Annotated[int | str, _Rule(_status_pattern, _STATUS_SCHEMA)]
 Statuses = Annotated[tuple[StatusPattern, ...], _LISTED]
 SomeStatuses = Annotated[Statuses, _Rule(_some)]
 CodeReference = Annotated[str, _matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", '"module:function"')]
+IncludedFile = Annotated[
+    str, _matching(r"(?!/)(?!(.*/)?\.\.?(/|$))[^\\]+", "a path below handlers.source, with / and without ..")
+]
+IncludedFiles = Annotated[tuple[IncludedFile, ...], _LISTED]
 Age = Annotated[timedelta, _duration(timedelta(0), limits.RETENTION_MAX)]
 Count = Annotated[int, Field(ge=0)]
 Counts = Annotated[tuple[Count, Count], _LISTED, _Rule(_ascending)]
@@ -309,6 +313,8 @@ class Handlers(_Table):
     source: str = Field(min_length=1)
     message: CodeReference | None = None
     request: CodeReference | None = None
+    include: IncludedFiles = ()
+    allow_builds: bool = False
 
 
 class Check(_Table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -10,20 +11,81 @@ from typing import Final
 from fifo_cli.model.problems import Problem
 
 REQUIREMENTS: Final = "requirements.txt"
+# Lambda's own, which it imports before the function's code, or which the handlers import from Lambda.
+_LAMBDA: Final = frozenset(
+    (
+        *("awslambdaric", "awslambdaricmain", "bootstrap", "boto3", "botocore", "dateutil", "s3transfer"),
+        *("six", "snapshot_restore_py", "urllib3"),
+    )
+)
+_BUNDLED: Final = frozenset(
+    (
+        *("anyio", "certifi", "fifo_cli", "h11", "httpcore", "httpx", "idna", "jmespath", "sniffio"),
+        "typing_extensions",
+    )
+)
+# Modules of Python 3.14, which the running Python may not know.
+_NEWER: Final = frozenset(("annotationlib", "compression"))
+_STANDARD: Final = sys.stdlib_module_names | _NEWER
 
 
 def code_problems(source: Path, references: Mapping[str, str | None]) -> list[Problem]:
     """Check the folder and each ``module:function``; a module may come from requirements.txt too."""
     if not source.is_dir():
         return [Problem("handlers.source", repr(str(source)), "an existing folder")]
+    shadowing = list(_shadowing(source))
+    if shadowing:
+        return shadowing
     found = ((key, source, reference) for key, reference in references.items() if reference)
     return [
         problem for key, folder, reference in found for problem in _reference_problems(key, folder, reference)
     ]
 
 
+def _shadowing(source: Path) -> Iterator[Problem]:
+    """Refuse modules named like ones of Python or Lambda: each would be imported in place of the other."""
+    try:
+        entries = sorted(source.iterdir())
+    except OSError:  # whoever reads the files says so
+        return
+    for entry in entries:
+        owner = _owner(_imported_as(entry))
+        if owner in ("Python", "Lambda"):
+            yield Problem(
+                "handlers.source",
+                repr(str(entry)),
+                f"named otherwise: {owner} has a module {_imported_as(entry)}, and only one of the two can be"
+                f" imported; rename yours, such as my_{_imported_as(entry)}, also where it is imported",
+            )
+
+
+def _imported_as(entry: Path) -> str:
+    """Return the name that a file or a package is imported by; empty for what is not."""
+    if entry.suffix in (".py", ".so") or (entry / "__init__.py").is_file():
+        return entry.name.partition(".")[0]
+    return ""
+
+
+def _owner(name: str) -> str | None:
+    """Say whose module has this name already: Python's, Lambda's or ours."""
+    if name in _STANDARD:
+        return "Python"
+    if name in _LAMBDA:
+        return "Lambda"
+    return "fifo-cli" if name in _BUNDLED else None
+
+
 def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Problem]:
     module, _, function = reference.partition(":")
+    top = module.partition(".")[0]
+    if owner := _owner(top):
+        yield Problem(
+            f"handlers.{key}",
+            repr(reference),
+            f"in a module of your own: {top} is one of {owner}'s, which is imported in its place;"
+            f" rename yours, such as my_{top}:{function}",
+        )
+        return
     path = source.joinpath(*module.split("."))
     file = next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
     if file is None:

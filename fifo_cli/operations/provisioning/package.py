@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import io
 import json
 import os
-import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +21,7 @@ from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.provisioning.bundling import built_in_files, bundled_files
+from fifo_cli.operations.provisioning.user_files import Files, read_tree, source_files
 from fifo_cli.operations.provisioning.vendoring import FOLDER, REQUIREMENTS, ensure_folder, vendored
 from fifo_cli.operations.runtime_document import runtime_document
 
@@ -33,8 +32,6 @@ _MODE: Final = 0o100644
 # What deflate makes of a file differs between zlib and zlib-ng, hence between Python builds; small zips are
 # therefore stored, and the hash depends on nothing but their files.
 _STORED_MAX: Final = 8 * 1024 * 1024
-
-Files = dict[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +115,11 @@ def _collected(project: Project, *, here: bool, listener: Listener) -> Files:
     document = json.dumps(runtime_document(settings), sort_keys=True, separators=(",", ":"))
     ours = {**built_in_files(), SETTINGS_FILE: document.encode()}
     bundle = bundled_files(settings.functions.runtime)
+    handlers = settings.handlers
     if project.source is None:
         return {**ours, **bundle.files}
     taken = {_top(name) for name in (*ours, *bundle.files)}
-    theirs = _source_files(project.source)
+    theirs = source_files(project.source, handlers.include if handlers else ())
     clashes = sorted({_top(name) for name in theirs} & taken)
     if clashes:
         raise ConfigError(
@@ -130,7 +128,7 @@ def _collected(project: Project, *, here: bool, listener: Listener) -> Files:
         )
     folder = vendored(project, here=here, constraints=bundle.versions, listener=listener)
     # What is required both by the user and by us is the same version (pip is told ours), so ours serves.
-    required = {} if folder is None else {k: v for k, v in _read_tree(folder).items() if _top(k) not in taken}
+    required = {} if folder is None else {k: v for k, v in read_tree(folder).items() if _top(k) not in taken}
     clashes = sorted({_top(name) for name in theirs} & {_top(name) for name in required})
     if clashes:
         where = project.source / REQUIREMENTS
@@ -145,61 +143,6 @@ def _top(name: str) -> str:
     """Return the name by which a file's package or module is imported."""
     top = name.partition("/")[0]
     return top.partition(".")[0] if top.endswith((".py", ".so")) else top
-
-
-def _source_files(source: Path) -> Files:
-    """Read the user's files; hidden ones and bytecode stay behind."""
-    files = _read_tree(source)
-    for name in files:
-        _check_name(source, name)
-    if not files:
-        raise ConfigError(f"{source} holds no files", hint="[handlers] source names the folder of your code")
-    return files
-
-
-def _check_name(source: Path, name: str) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        told = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        raise ConfigError(
-            f"{source} holds a file whose name is not UTF-8: {told}", hint="rename it, or take it away"
-        ) from None
-
-
-def _read_tree(folder: Path) -> Files:
-    try:
-        return {path.relative_to(folder).as_posix(): _read(path) for path in _walk(folder)}
-    except OSError as error:
-        raise ConfigError(
-            f"{error.filename or folder} cannot be read: {error.strerror}",
-            hint="mend its permissions, or [handlers] source",
-        ) from None
-
-
-def _read(path: Path) -> bytes:
-    """Read a file; a pipe or a device, which may have no end, is refused."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no file (a pipe, a socket or a device)", str(path))
-    return path.read_bytes()
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    """Yield the files below a folder, through symbolic links, each folder once."""
-    seen: set[Path] = set()
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for name, folders, files in os.walk(folder, followlinks=True, onerror=fail):
-        here = Path(name)
-        folders[:] = sorted(one for one in folders if not _hidden(one) and (here / one).resolve() not in seen)
-        seen.update((here / one).resolve() for one in folders)
-        yield from (here / one for one in sorted(files) if not _hidden(one) and not one.endswith(".pyc"))
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__pycache__"
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

@@ -204,7 +204,7 @@ def test_handlers_without_a_function_do_nothing(problems):
         (None, "orders:f", "'orders:f'; must be in a module that is in HERE/code: no orders is there"),
         ("", "orders:f", "'orders:f'; must be a function of HERE/code/orders.py: it defines no f"),
         ("def f(:", "orders:f", "'orders:f'; must be in a module that is Python: HERE/code/orders.py:"),
-        ("import os", "os:system", "'os:system'; must be in a module that is in HERE/code: no os is there"),
+        ("import os", "os:system", "'os:system'; must be in a module of your own: os is one of Python's"),
     ],
 )
 def test_code_that_is_not_there_is_found_before_anything_is_deployed(

@@ -130,13 +130,12 @@ def test_the_users_files_lie_at_the_root_without_hidden_ones_and_bytecode(tmp_pa
     cache.mkdir()
     (cache / "orders.cpython-311.pyc").write_bytes(b"")
     (tmp_path / "code" / "stray.pyc").write_bytes(b"")
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "common.py").write_text("C")
-    (tmp_path / "code" / "linked").symlink_to(tmp_path / "shared")
+    (tmp_path / "code" / "linked").symlink_to("lib")
+    (tmp_path / "code" / "alias.py").symlink_to("lib/a.py")
     (tmp_path / "code" / "lib" / "loop").symlink_to(tmp_path / "code")
     ours = set(contents(project(tmp_path / "plain")))
     theirs = {name for name in contents(made) if name not in ours}
-    assert theirs >= {"orders.py", "lib/a.py", "data.json", "linked/common.py"}
+    assert theirs == {"orders.py", "lib/a.py", "data.json", "alias.py", "linked/a.py"}
     assert [name for name in theirs if ".env" in name or ".hidden" in name or name.endswith(".pyc")] == []
 
 
@@ -184,10 +183,106 @@ def test_a_file_whose_name_is_no_text_and_one_without_an_end_are_refused(tmp_pat
     source = tmp_path / "code"
     pipe = source / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ConfigError, match="pipe cannot be read: it is no file"):
+    with pytest.raises(ConfigError, match="pipe cannot be read: it is not a file"):
         build_zips(made, here=True)
     pipe.unlink()
     with open(os.fsencode(source) + b"/b\xffd.py", "wb"):
         pass
     with pytest.raises(ConfigError, match=r"holds a file whose name is not UTF-8: b\\xffd\.py"):
+        build_zips(made, here=True)
+
+
+LINKS: dict[str, str] = {
+    "file": "/etc/hostname",
+    "folder": "/etc",
+    "up.py": "../outside/common.py",
+    "shared": "../outside",
+    "chain": "second",
+    "lib/deep": "../../outside",
+    "parent": "..",
+    "gone-later": "../outside/../outside/common.py",
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_link_that_leaves_the_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": NAMED, "lib/a.py": "A"})
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "common.py").write_text("C")
+    link = tmp_path / "code" / name
+    link.symlink_to(LINKS[name])
+    if name == "chain":
+        (tmp_path / "code" / "second").symlink_to(tmp_path / "outside" / "common.py")
+    with pytest.raises(ConfigError, match="symbolic links lead out of") as refused:
+        build_zips(made, here=True)
+    assert str(link) in str(refused.value)
+    link.unlink()
+    (tmp_path / "code" / "second").unlink(missing_ok=True)
+    assert "orders.py" in contents(made)
+
+
+PEM = "-----BEGIN {} KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END {} KEY-----\n"
+SECRETS = {
+    "secrets.json": "{}",
+    "key.pem": "x",
+    "credentials": "[default]",
+    "lib/credentials.json": "{}",
+    "id_rsa": "",
+    "store.p12": "",
+    "Store.PFX": "",
+    "server.key": "",
+    "prod.env": "A=1",
+    "service-account.json": "{}",
+    "orders-service_account-prod.json": "{}",
+    "client_secret_1.json": "{}",
+    "terraform.tfstate": "{}",
+    "notes.txt": PEM.format("PRIVATE", "PRIVATE"),
+    "config.py": f"KEY = {PEM.format('RSA PRIVATE', 'RSA PRIVATE')!r}",
+    "pair.pem": "-----BEGIN CERTIFICATE-----\nMIIB\n" + PEM.format("EC PRIVATE", "EC PRIVATE"),
+    "settings.ini": "aws_access_key_id = AKIA" + "Z7Q2M5KX" * 2,
+    "session.txt": "ASIA" + "Z7Q2M5KX" * 2,
+    "token.yaml": "x: 1",
+    "hooks.py": "T = 'ghp_" + "a1" * 18 + "'",
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_what_looks_like_a_secret_is_refused_unless_it_is_meant(tmp_path: Path, name: str) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": NAMED, name: SECRETS[name]})
+    with pytest.raises(ConfigError, match="holds what looks like secrets") as refused:
+        build_zips(made, here=True)
+    assert f"{name}: it" in str(refused.value)
+    assert SECRETS[name][-30:] not in str(refused.value) or len(SECRETS[name]) < 20
+    meant = project(tmp_path, CODE + f'include = ["{name}"]\n')
+    assert contents(meant)[name] == SECRETS[name].encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"),
+        ("credentials.py", "def read(): ..."),
+        ("doc.md", "such as AKIAIOSFODNN7EXAMPLE"),
+        ("keys.json", "{}"),
+        ("check.py", "if text.startswith('-----BEGIN PRIVATE KEY-----'): raise ValueError"),
+        ("tokens.py", "TOKENS = 1"),
+        ("monkey.txt", "AKIA"),
+    ],
+)
+def test_what_only_resembles_a_secret_goes_into_the_zip(tmp_path: Path, name: str, text: str) -> None:
+    assert name in contents(project(tmp_path, CODE, **{"orders.py": NAMED, name: text}))
+
+
+def test_include_takes_hidden_files_and_names_what_is_not_there(tmp_path: Path) -> None:
+    made = project(tmp_path, CODE + 'include = [".env"]\n', **{"orders.py": NAMED, ".env": "A=1"})
+    assert contents(made)[".env"] == b"A=1"
+    with pytest.raises(ConfigError, match=r"include names what is not a file of .*: lib/x\.key$"):
+        build_zips(project(tmp_path, CODE + 'include = ["lib/x.key"]\n'), here=True)
+
+
+def test_a_folder_that_is_larger_than_lambda_takes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": NAMED})
+    with open(tmp_path / "code" / "big.bin", "wb") as file:
+        file.truncate(limits.UNZIPPED_BYTES_MAX + 1)
+    with pytest.raises(ConfigError, match=r"more than the 262,144,000 bytes .* \(reached at big.bin\)"):
         build_zips(made, here=True)

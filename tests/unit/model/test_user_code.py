@@ -1,0 +1,52 @@
+"""Modules of the user's whose names are taken are refused, with the reason and another name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fifo_cli.model.user_code import code_problems
+
+
+def problems(folder: Path, name: str, reference: str | None = None) -> list[str]:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("def f(item): return item\n")
+    return [str(one) for one in code_problems(folder, {"message": reference})]
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        *((f"{one}.py", "Python") for one in ("html", "json", "queue", "types", "secrets", "email", "token")),
+        ("logging/__init__.py", "Python"),
+        ("http/__init__.py", "Python"),
+        ("compression.py", "Python"),
+        ("select.cpython-313-aarch64-linux-gnu.so", "Python"),
+        ("boto3.py", "Lambda"),
+        ("urllib3/__init__.py", "Lambda"),
+        ("bootstrap.py", "Lambda"),
+    ],
+)
+def test_a_module_named_like_one_of_python_or_lambda_is_refused(
+    tmp_path: Path, name: str, owner: str
+) -> None:
+    top = name.replace("/", ".").partition(".")[0]
+    (found,) = problems(tmp_path, name, f"{top}:f")
+    assert found.startswith(f"handlers.source: '{tmp_path / top}")
+    assert f"{owner} has a module {top}" in found
+    assert f"my_{top}" in found
+
+
+@pytest.mark.parametrize("reference", ["html:f", "json.decoder:f", "httpx:f", "fifo_cli.errors:f", "boto3:f"])
+def test_a_reference_to_a_module_of_others_is_refused(tmp_path: Path, reference: str) -> None:
+    (tmp_path / "requirements.txt").write_text("requests\n")
+    (found,) = problems(tmp_path, "orders.py", reference)
+    assert found.startswith(f"handlers.message: '{reference}'; must be in a module of your own")
+
+
+@pytest.mark.parametrize("name", ["calendar/days.json", "lib/html.py", "html5.py", "HTML.txt", "json.toml"])
+def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / "orders.py").write_text("def f(item): return item\n")
+    assert problems(tmp_path, name, "orders:f") == []
