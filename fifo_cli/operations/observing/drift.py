@@ -97,7 +97,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
 def _codes(aws: Aws, project: Project) -> tuple[Mapping[FunctionRole, str] | None, tuple[Unseen, ...]]:
     """Return the hash of each function's code; None, and why, if it cannot be built here."""
     try:
-        zips = build_zips(project, here=aws.target.local)
+        zips = build_zips(project, here=aws.target.local, build=False)
     except FifoError as error:
         return None, (Unseen("whether the functions' code is the one here", error.message),)
     return {one.role: one.code_sha256 for one in zips}, ()

@@ -46,7 +46,7 @@ def deploy(
     listener = one_at_a_time(listener)
     work = Work("deploy", listener, threading.Event())
     patience = Patience(listener, sleep_unless(work.halt, sleep), clock)
-    prepared = prepare(aws, project, adopt=adopt, patience=patience)
+    prepared = prepare(aws, project, adopt=adopt, build=not dry_run, patience=patience)
     found = prepared.found
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)

@@ -70,15 +70,18 @@ class PackageResult(Single):
         }
 
 
-def build_zips(project: Project, *, here: bool, listener: Listener = silent) -> tuple[Zip, ...]:
+def build_zips(
+    project: Project, *, here: bool, build: bool = True, listener: Listener = silent
+) -> tuple[Zip, ...]:
     """Build the zip of each function; ``here`` vendors for the running interpreter, not for Lambda's.
 
     Both are the same: which function it is, Lambda knows from the handler. Raises ConfigError if the user's
-    files clash with ours or the zip is too large, UsageError if a requirement cannot be had.
+    files clash with ours or the zip is too large, UsageError if a requirement cannot be had, and, without
+    ``build``, NotBuiltError if requirements may have to be built from source.
     """
     name = project.settings.pipeline.name
     listener(Started("build", "zip", name))
-    data = _zipped(_collected(project, here=here, listener=listener))
+    data = _zipped(_collected(project, here=here, build=build, listener=listener))
     if len(data) > limits.ZIP_BYTES_MAX:
         raise ConfigError(
             f"the functions' zip has {len(data):,} bytes; Lambda takes {limits.ZIP_BYTES_MAX:,} at most",
@@ -110,7 +113,7 @@ def package(
         ) from None
 
 
-def _collected(project: Project, *, here: bool, listener: Listener) -> Files:
+def _collected(project: Project, *, here: bool, build: bool, listener: Listener) -> Files:
     settings = project.settings
     document = json.dumps(runtime_document(settings), sort_keys=True, separators=(",", ":"))
     ours = {**built_in_files(), SETTINGS_FILE: document.encode()}
@@ -126,7 +129,7 @@ def _collected(project: Project, *, here: bool, listener: Listener) -> Files:
             f"{project.source} holds names that are taken in the zip: {', '.join(clashes)}",
             hint="rename them: the built-in handlers and their libraries lie beside your files",
         )
-    folder = vendored(project, here=here, constraints=bundle.versions, listener=listener)
+    folder = vendored(project, here=here, constraints=bundle.versions, build=build, listener=listener)
     # What is required both by the user and by us is the same version (pip is told ours), so ours serves.
     required = {} if folder is None else {k: v for k, v in read_tree(folder).items() if _top(k) not in taken}
     clashes = sorted({_top(name) for name in theirs} & {_top(name) for name in required})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from fifo_cli.aws.gateway import Patience
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Warned, silent
-from fifo_cli.model.names import PIPELINE_TAG, Names
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.planning import Plan, make_plan
 from fifo_cli.model.resources import (
     Found,
@@ -25,7 +25,8 @@ from fifo_cli.model.times import iso
 from fifo_cli.operations.moving.marker import FINISHES, REBUILD_TAG, unfinished
 from fifo_cli.operations.provisioning.inventory import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.provisioning.keys import list_keys
-from fifo_cli.operations.provisioning.package import build_zips
+from fifo_cli.operations.provisioning.package import Zip, build_zips
+from fifo_cli.operations.provisioning.vendoring import NotBuiltError
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -51,16 +52,18 @@ def plan(
 
     Raises UsageError if deploy would refuse.
     """
-    prepared = prepare(aws, project, adopt=adopt, patience=Patience(listener))
+    prepared = prepare(aws, project, adopt=adopt, build=False, patience=Patience(listener))
     return replace(prepared.plan, check=check)
 
 
-def prepare(aws: Aws, project: Project, *, adopt: bool, patience: Patience) -> Prepared:
-    """Build the zips, read what AWS holds, and compare; warnings go to the listener."""
+def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, patience: Patience) -> Prepared:
+    """Build the zips, read what AWS holds, and compare; warnings go to the listener.
+
+    Without ``build`` no requirement is built from source; code that would need it counts as changed.
+    """
     settings = project.settings
-    zips = build_zips(project, here=aws.target.local, listener=patience.listener)
+    zips, codes = _zips(aws, project, build=build, listener=patience.listener)
     gates = gateways(aws, settings, zips={one.function: one.data for one in zips}, patience=patience)
-    codes = {one.role: one.code_sha256 for one in zips}
     resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=True)
     with ThreadPoolExecutor(2) as pool:
         reserve = pool.submit(gates.functions.can_reserve)
@@ -111,6 +114,18 @@ def _beginning(aws: Aws, settings: Settings, found: Mapping[Key, Found]) -> _Beg
     start = iso(aws.called_at.replace(microsecond=0))
     text = f'{name}: [table] start = "now": what was written before {start} does not become messages'
     return _Beginning(start, (text,) if streams else ())
+
+
+def _zips(
+    aws: Aws, project: Project, *, build: bool, listener: Listener
+) -> tuple[tuple[Zip, ...], Mapping[FunctionRole, str]]:
+    """Return the zips and the hash of each; in place of a hash that only a build gives, the inputs'."""
+    try:
+        zips = build_zips(project, here=aws.target.local, build=build, listener=listener)
+    except NotBuiltError as error:
+        listener(Warned(f"whether the functions' code changes is not known: {error.message}"))
+        return (), dict.fromkeys(FUNCTION_ROLES, error.message)
+    return zips, {one.role: one.code_sha256 for one in zips}
 
 
 def _missing_keys(aws: Aws, settings: Settings) -> list[str]:

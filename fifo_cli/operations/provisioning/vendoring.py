@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +17,8 @@ from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Finished, Listener, Started, silent
 from fifo_cli.model.settings import Functions, Project
 from fifo_cli.operations.provisioning.bundling import bundled_files
+from fifo_cli.operations.provisioning.pip_run import NOTHING_IS_BUILT, run_pip
+from fifo_cli.operations.provisioning.requirement_inputs import RequirementInputs, read_inputs
 
 FOLDER: Final = ".fifo"
 REQUIREMENTS: Final = "requirements.txt"
@@ -26,6 +28,15 @@ _MACHINES: Final = {"arm64": "aarch64", "x86_64": "x86_64"}
 _SHOWN_LINES: Final = 8
 # Of a library's metadata only what it may ask for while running; the rest names this machine's paths.
 _METADATA_KEPT: Final = ("METADATA", "entry_points.txt", "top_level.txt")
+_BUILT_HERE: Final = re.compile(r"^Tag: \S+-(linux|macosx|win)_?\S*$", re.MULTILINE)
+_ALLOW: Final = (
+    "require wheels (a folder can be built into one: pip wheel FOLDER), or set allow_builds = true in"
+    " [handlers], which runs the requirements' own code on this machine"
+)
+
+
+class NotBuiltError(UsageError):
+    """The requirements may have to be built from source, which only package, deploy and drain do."""
 
 
 def vendored(
@@ -33,13 +44,16 @@ def vendored(
     *,
     here: bool,
     constraints: Mapping[str, str] | None = None,
+    build: bool = True,
     listener: Listener = silent,
 ) -> Path | None:
     """Return the folder with the user's requirements installed, or None if there are none.
 
     ``here`` installs for the running interpreter (the embedded stack, ``drain --via local``), else for
     Lambda's. ``constraints`` are versions that are settled, by default those of the libraries in the zip.
-    Raises UsageError if pip is missing or fails, ConfigError if requirements.txt cannot be read.
+    Without ``build`` nothing is built from source: raises NotBuiltError where that may be needed. Raises
+    UsageError if pip is missing or fails, ConfigError if requirements.txt cannot be read, or needs a build
+    that [handlers] does not allow.
     """
     requirements = (project.source / REQUIREMENTS).resolve() if project.source else None
     if requirements is None or not requirements.is_file():
@@ -47,16 +61,30 @@ def vendored(
     settled = (
         bundled_files(project.settings.functions.runtime).versions if constraints is None else constraints
     )
+    allowed = project.settings.handlers is not None and project.settings.handlers.allow_builds
     options = [] if here else _lambda_options(project.settings.functions)
-    folder = project.folder.resolve() / FOLDER / "vendor" / _digest(requirements, options, settled, here=here)
+    if not (here and allowed):  # for another platform pip takes nothing but wheels and what is named
+        options.append("--only-binary=:all:")
+    inputs = read_inputs(requirements)
+    if inputs.builds and not allowed:
+        raise ConfigError(f"{requirements} needs a build from source:", inputs.builds, hint=_ALLOW)
+    digest = _digest(inputs, options, settled, here=here, allowed=allowed)
+    folder = project.folder.resolve() / FOLDER / "vendor" / digest
     if folder.is_dir():
         return folder
+    if allowed and not build:
+        raise NotBuiltError(
+            f"the requirements are built by deploy, from inputs {digest[:8]}",
+            hint="`fifo-cli package` builds them now, without a change in AWS",
+        )
     listener(Started("install", "requirements", str(requirements)))
     try:
         ensure_folder(project.folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
-            _install(requirements, Path(temporary), options, settled)
+            _install(requirements, Path(temporary), options, settled, allowed=allowed)
+            if not here:
+                _refuse_built_for_here(Path(temporary) / "site")
             _keep(Path(temporary) / "site", folder)
     except OSError as error:
         raise UsageError(
@@ -86,72 +114,62 @@ def _lambda_options(functions: Functions) -> list[str]:
         f"--platform=manylinux2014_{machine}",
         f"--python-version={version}",
         "--implementation=cp",
-        "--only-binary=:all:",
     ]
 
 
-def _digest(requirements: Path, options: list[str], settled: Mapping[str, str], *, here: bool) -> str:
-    """Hash what decides about the result; requirements may name other lists and wheels of the folder."""
-    paths = [
-        path
-        for path in sorted(requirements.parent.rglob("*"))
-        if path.suffix in (".txt", ".whl") and path.is_file()
-    ]
-    try:
-        texts = {str(path.relative_to(requirements.parent)): path.read_bytes() for path in paths}
-    except OSError as error:
-        raise ConfigError(
-            f"{error.filename} cannot be read: {error.strerror}", hint="requirements.txt names it"
-        ) from None
+def _digest(
+    inputs: RequirementInputs,
+    options: list[str],
+    settled: Mapping[str, str],
+    *,
+    here: bool,
+    allowed: bool,
+) -> str:
+    """Hash what decides about the result."""
     target = [sys.implementation.cache_tag, sys.platform, platform.machine()] if here else options
-    hashed = hashlib.sha256(json.dumps([target, sorted(settled.items())]).encode())
-    for name, text in texts.items():
-        hashed.update(f"\0{name}\0{len(text)}\0".encode() + text)
-    return hashed.hexdigest()[:32]
+    decides = [target, allowed, sorted(settled.items()), sorted(inputs.hashes.items())]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:32]
 
 
-def _install(requirements: Path, temporary: Path, options: list[str], settled: Mapping[str, str]) -> None:
+def _install(
+    requirements: Path, temporary: Path, options: list[str], settled: Mapping[str, str], *, allowed: bool
+) -> None:
     constraints = temporary / "constraints.txt"
     constraints.write_text(
         "".join(f"{name}=={version}\n" for name, version in sorted(settled.items())), "utf-8"
     )
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--no-compile",
-            "--no-input",
-            "--disable-pip-version-check",
-        ),
-        *("--quiet", "--target", str(temporary / "site"), *options),
+    arguments = [
+        *("install", "--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off"),
+        *("--target", str(temporary / "site"), *options),
         *("--constraint", str(constraints), "--requirement", str(requirements)),
     ]
     # Paths in requirements.txt are meant from where it lies; pip takes them from where it runs.
-    ran = subprocess.run(
-        command,
-        cwd=requirements.parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    ran = run_pip(arguments, folder=requirements.parent, allow_builds=allowed)
     if ran.returncode == 0:
         return
-    said = [line for line in (ran.stderr or ran.stdout).splitlines() if line.strip()][-_SHOWN_LINES:]
-    if any("No module named pip" in line for line in said):
-        raise UsageError(
-            f"{requirements} cannot be installed: {sys.executable} has no pip",
-            hint=f"install it: {sys.executable} -m ensurepip",
-        )
+    if NOTHING_IS_BUILT in ran.stderr:
+        steps = [
+            line.strip() for line in ran.stdout.splitlines() if line.startswith(("Collecting", "Processing"))
+        ]
+        raise ConfigError(f"{requirements} needs a build from source:", steps[-1:], hint=_ALLOW)
+    lines = [line for line in (ran.stderr or ran.stdout).splitlines() if line.strip()][-_SHOWN_LINES:]
     raise UsageError(
-        "\n".join([f"pip could not install {requirements}:", *(f"  {line}" for line in said)]),
+        "\n".join([f"pip could not install {requirements}:", *(f"  {line}" for line in lines)]),
         hint="every requirement needs a wheel for Lambda's platform that agrees with the built-in libraries"
-        if options
+        if "--only-binary=:all:" in options
         else "correct it and run the command again",
     )
+
+
+def _refuse_built_for_here(site: Path) -> None:
+    """Refuse compiled code that was built on this machine: Lambda's platform is another."""
+    for path in site.glob("*.dist-info/WHEEL"):
+        if _BUILT_HERE.search(path.read_text("utf-8", errors="replace")):
+            raise ConfigError(
+                f"{path.parent.name.removesuffix('.dist-info')} was built into compiled code for this"
+                " machine, which does not run in Lambda",
+                hint="require a wheel for Lambda's platform in its place",
+            )
 
 
 def _keep(site: Path, folder: Path) -> None:

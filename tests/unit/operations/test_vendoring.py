@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from fifo_cli.errors import UsageError
+from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Event, Started
 from fifo_cli.model.settings import Project, load
 from fifo_cli.operations.provisioning.package import build_zips
-from fifo_cli.operations.provisioning.vendoring import vendored
+from fifo_cli.operations.provisioning.vendoring import NotBuiltError, vendored
 
 CONFIG = """
 [pipeline]
@@ -140,3 +142,164 @@ def test_vendored_modules_lie_in_the_zip_beside_the_users(tmp_path: Path) -> Non
     path.write_bytes(build_zips(made, here=True)[0].data)
     names = zipfile.ZipFile(path).namelist()
     assert {"pinned.py", "orders.py", "pinned-1.0.dist-info/METADATA"} <= set(names)
+
+
+SETUP = """
+import json, os, pathlib
+pathlib.Path({ran!r}).write_text(json.dumps(dict(os.environ)))
+from setuptools import setup
+setup(name="mylib", version="1.0", py_modules=["mylib"])
+"""
+
+
+def local_library(folder: Path) -> Path:
+    """Write a library that is built by its setup.py, and return the file that shows that it ran."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ran = folder.parent / "ran.json"
+    (folder / "setup.py").write_text(SETUP.format(ran=str(ran)))
+    (folder / "mylib.py").write_text("NAME = 'first'\n")
+    return ran
+
+
+ALLOW = "allow_builds = true\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "../libs/mylib",
+        "mylib @ file://HERE/libs/mylib",
+        "-e ../libs/mylib",
+        "--editable=../libs/mylib",
+        "-r ../more.txt",
+        "../mylib-1.0.tar.gz",
+        "mylib @ https://127.0.0.1:1/mylib-1.0.tar.gz",
+        "git+https://127.0.0.1:1/mylib.git",
+        "mylib @ git+https://127.0.0.1:1/mylib.git@main",
+        "--no-binary mylib\nmylib",
+        "--no-index --no-binary=mylib\nmylib",
+        "./wheels/outer-1.0-py3-none-any.whl",
+    ],
+)
+@pytest.mark.parametrize("here", [True, False])
+def test_nothing_is_built_from_source_unless_it_is_allowed(tmp_path: Path, line: str, here: bool) -> None:
+    ran = local_library(tmp_path / "libs" / "mylib")
+    (tmp_path / "more.txt").write_text("../libs/mylib\n")
+    with tarfile.open(tmp_path / "mylib-1.0.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "libs" / "mylib", "mylib-1.0")
+    requires = f"Requires-Dist: mylib @ file://{tmp_path}/libs/mylib\n"
+    wheel(tmp_path / "code" / "wheels", "outer", requires=requires)
+    made = project(tmp_path, line.replace("HERE", str(tmp_path)) + "\n")
+    with pytest.raises(ConfigError, match="needs a build from source") as refused:
+        vendored(made, here=here)
+    assert "allow_builds = true" in refused.value.hint
+    assert "mylib" in str(refused.value)
+    assert not ran.exists()
+
+
+def test_a_build_that_is_allowed_has_no_aws_credentials_and_plan_starts_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "1")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
+    ran = local_library(tmp_path / "libs" / "mylib")
+    made = project(tmp_path, "../libs/mylib\n", "")
+    made = project(tmp_path, "../libs/mylib\n", ALLOW)
+    with pytest.raises(NotBuiltError, match=r"are built by deploy, from inputs [0-9a-f]{8}$"):
+        vendored(made, here=False, build=False)
+    assert not ran.exists()
+    folder = vendored(made, here=False)
+    assert folder is not None
+    assert (folder / "mylib.py").read_text() == "NAME = 'first'\n"
+    assert [name for name in json.loads(ran.read_text()) if name.startswith("AWS_")] == []
+    assert vendored(made, here=False, build=False) == folder
+    (tmp_path / "libs" / "mylib" / "mylib.py").write_text("NAME = 'second'\n")
+    with pytest.raises(NotBuiltError):
+        vendored(made, here=False, build=False)
+
+
+def test_what_requirements_name_outside_the_folder_changes_the_result(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        wheel(tmp_path / "wheels", name)
+    (tmp_path / "limits.txt").write_text("")
+    (tmp_path / "common.txt").write_text("-r deeper/more.txt\n-c limits.txt\n")
+    (tmp_path / "deeper").mkdir()
+    more = tmp_path / "deeper" / "more.txt"
+    more.write_text("--find-links ../wheels\nfirst\n")
+    made = project(tmp_path, "-r ../common.txt\n")
+    folders = [vendored(made, here=True)]
+    more.write_text("--find-links ../wheels\nfirst\nsecond\n")
+    folders.append(vendored(made, here=True))
+    (tmp_path / "limits.txt").write_text("second<2\n")
+    folders.append(vendored(made, here=True))
+    wheel(tmp_path / "wheels", "second", requires="Summary: other\n")
+    folders.append(vendored(made, here=True))
+    assert len({one.name for one in folders if one}) == 4
+    assert folders[1] is not None
+    assert (folders[1] / "second.py").is_file()
+
+
+HOW = {
+    "user": "1",
+    "prefix": "ELSEWHERE",
+    "target": "ELSEWHERE",
+    "root": "ELSEWHERE",
+    "require-virtualenv": "1",
+    "dry-run": "1",
+    "no-deps": "1",
+    "quiet": "3",
+    "no-binary": ":all:",
+    "editable": "ELSEWHERE",
+    "requirement": "ELSEWHERE/none.txt",
+    "report": "ELSEWHERE/report.json",
+}
+
+
+@pytest.mark.parametrize("where", ["variable", "global", "install"])
+def test_settings_of_where_and_how_to_install_do_not_reach_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    settings = {name: value.replace("ELSEWHERE", str(elsewhere)) for name, value in HOW.items()}
+    if where == "variable":
+        for name, value in settings.items():
+            monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
+    else:
+        lines = [f"{name} = {value}\n" for name, value in settings.items()]
+        (tmp_path / "pip.conf").write_text("".join([f"[{where}]\n", *lines]))
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    wheel(tmp_path / "code" / "wheels", "inner")
+    name = wheel(tmp_path / "code" / "wheels", "pinned", requires="Requires-Dist: inner\n")
+    folder = vendored(project(tmp_path, f"-f wheels\n./wheels/{name}\n"), here=True)
+    assert folder is not None
+    assert (folder / "pinned.py").is_file()
+    assert (folder / "inner.py").is_file()
+    assert not elsewhere.exists()
+
+
+@pytest.mark.parametrize("where", ["variable", "global", "install"])
+def test_settings_of_indexes_stay_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    wheel(tmp_path / "private", "pinned")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    if where == "variable":
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "private"))
+    else:
+        text = f"[{where}]\nfind-links =\n    {tmp_path}/nothing\n    {tmp_path}/private\nquiet = 3\n"
+        (tmp_path / "pip.conf").write_text(text)
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    folder = vendored(project(tmp_path, "pinned\n"), here=True)
+    assert folder is not None
+    assert (folder / "pinned.py").is_file()
+
+
+def test_a_module_of_the_users_is_not_pips(tmp_path: Path) -> None:
+    name = wheel(tmp_path / "code" / "wheels", "pinned")
+    made = project(tmp_path, f"./wheels/{name}\n")
+    for taken in ("pip", "optparse"):
+        (tmp_path / "code" / f"{taken}.py").write_text("raise SystemExit('not me')\n")
+    assert vendored(made, here=True) is not None
