@@ -6,8 +6,11 @@ modelled names in ``QueryErrorCode`` and answers with legacy ones in ``Code``.
 
 from __future__ import annotations
 
+import configparser
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -61,10 +64,39 @@ _SKEWED: Final = frozenset({"RequestTimeTooSkewed", "InvalidSignatureException",
 _UNKNOWN_KEY: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
 
 _LOGIN = "check `aws sts get-caller-identity`; sign in with `aws sso login`, or name a profile with --profile"
+_SETTINGS = "look at the AWS_… variables of the environment, and at the profile in {files}"
 _POLICIES = (
     "`fifo-cli policy deployer` prints all that deploy takes, and `policy operator` and `policy monitor` what"
     " the other commands do"
 )
+
+
+class CredentialsError(BotoCoreError):
+    """Credentials could not be found or refreshed, for whatever reason; ``error`` is what was raised."""
+
+    fmt = "the AWS credentials ({source}) are not usable: {error}"
+
+    def __init__(self, *, profile: str | None, method: str, error: Exception) -> None:
+        super().__init__(source=f"profile {profile}" if profile else method, error=error)
+        self.profile = profile
+        self.method = method
+        self.error = error
+
+
+class CredentialProcessError(BotoCoreError):
+    """A ``credential_process`` failed (``passing``: it may work the next time) or is of no use."""
+
+    fmt = "credential_process {program!r}: {reason}"
+
+    def __init__(self, *, program: str, reason: str, passing: bool) -> None:
+        super().__init__(program=program, reason=reason)
+        self.passing = passing
+
+
+class MfaError(BotoCoreError):
+    """The code of an MFA device is needed, and cannot be had."""
+
+    fmt = "{reason}"
 
 
 def error_codes(error: ClientError) -> frozenset[str]:
@@ -82,6 +114,8 @@ def explain(error: ClientError | BotoCoreError | ResponseParserError, resource: 
     """Turn a botocore error into ours; ``resource`` names what the call was about."""
     if isinstance(error, GivenUpError):
         return AbandonedError(str(error), hint="run the command again when AWS answers")
+    if isinstance(error, CredentialsError):
+        return _explain_credentials(error)
     if isinstance(error, ResponseParserError | ForeignAnswerError):
         about = f" (for {resource})" if resource else ""
         told = f"{error}" if isinstance(error, ForeignAnswerError) else "the answer is none of AWS's"
@@ -101,7 +135,8 @@ def is_passing(error: BaseException) -> bool:
 
     What AWS refused for good (credentials, permissions, a resource that does not exist) is not.
     """
-    match error.__cause__:
+    cause = error.__cause__
+    match cause.error if isinstance(cause, CredentialsError) else cause:
         case ClientError() as answer:
             status = answer.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             return bool(error_codes(answer) & THROTTLED) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -120,6 +155,49 @@ def calling(resource: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError, ResponseParserError) as error:
         raise explain(error, resource) from error
+
+
+@contextmanager
+def configuring(resource: str) -> Iterator[None]:
+    """Turn all that is raised while a session or a client is made into one of ours.
+
+    No call to AWS is made there: what botocore, Python or the system raises is a fault of a variable, a file
+    or the installation.
+    """
+    try:
+        with calling(resource):
+            yield
+    except FifoError:
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise UsageError(
+            f"the AWS configuration is not usable (for {resource}): {reason}", hint=_settings_hint(reason)
+        ) from error
+
+
+def config_files() -> str:
+    """Name the files in which AWS's profiles are, and say which of them cannot be read."""
+    places = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+    return " and ".join(_state_of(os.environ.get(name, place)) for name, place in places.items())
+
+
+def _state_of(path: str) -> str:
+    found = os.path.expanduser(os.path.expandvars(path))
+    if not os.path.exists(found):
+        return f"{found} (does not exist)"
+    if not os.path.isfile(found):
+        return f"{found} (not a file)"
+    return found if os.access(found, os.R_OK) else f"{found} (cannot be read: permission denied)"
+
+
+def _settings_hint(reason: str) -> str:
+    """Name the variables whose values a reason quotes; where there are none, say where all are."""
+    settings = {
+        name: value for name, value in os.environ.items() if name.startswith("AWS_") and len(value) > 2
+    }
+    quoted = ", ".join(f"${name}" for name, value in settings.items() if value in reason)
+    return f"look at {quoted}" if quoted else _SETTINGS.format(files=config_files())
 
 
 def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
@@ -170,36 +248,274 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     )
 
 
-def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
-    about = f" (for {resource})" if resource else ""
-    match error:
-        case boto.ProfileNotFound():
-            return UsageError(f"{error}", hint="list profiles with `aws configure list-profiles`")
-        case boto.InvalidRegionError():
-            return UsageError(
-                f"{error}", hint="check --region, region in [pipeline], and $AWS_DEFAULT_REGION"
-            )
-        case boto.NoRegionError():
-            return UsageError(
-                "no AWS region is set", hint="set region in [pipeline], $AWS_DEFAULT_REGION or --region"
-            )
-        case boto.NoCredentialsError() | boto.PartialCredentialsError() | boto.CredentialRetrievalError():
-            return AwsError(f"no usable AWS credentials: {error}", hint=_LOGIN)
-        case boto.TokenRetrievalError() | boto.SSOError() | boto.LoginError() | boto.NoAuthTokenError():
-            return AwsError(f"the AWS sign-in is not usable: {error}", hint=_LOGIN)
-        case boto.ConnectionError() | boto.ReadTimeoutError() | boto.HTTPClientError():
-            return AwsError(
-                f"AWS could not be reached{about}: {error}",
-                hint="check the network, --region and --endpoint-url, and `fifo-cli local status`",
-            )
-        case (
-            boto.ParamValidationError() | boto.InvalidEndpointConfigurationError() | boto.InvalidConfigError()
-        ):
-            return UsageError(
-                f"AWS's own checks refused the call{about}: {error}",
-                hint="mend what it names, in fifo.toml or on the command line",
-            )
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How an error of botocore's reads: its class, the words before botocore's, and the next step.
+
+    In ``words`` and ``hint``, ``{about}`` is what the call was about and ``{files}`` are the profiles' files.
+    """
+
+    kind: type[FifoError]
+    words: str
+    hint: str
+
+
+_PROFILE: Final = _Rule(
+    UsageError, "{error}; looked in {files}", "list profiles with `aws configure list-profiles`"
+)
+_REGION: Final = _Rule(
+    UsageError, "{error}", "check --region, region in [pipeline], $AWS_REGION and $AWS_DEFAULT_REGION"
+)
+_NO_REGION: Final = _Rule(
+    UsageError, "no AWS region is set", "set region in [pipeline], $AWS_DEFAULT_REGION or --region"
+)
+_FILE: Final = _Rule(UsageError, "{error}", "correct the file; the AWS CLI's guide has its format")
+_PROFILE_KEY: Final = _Rule(
+    UsageError,
+    "the AWS profile is not usable: {error}",
+    "correct it in {files}, or name another by --profile",
+)
+_SETTING: Final = _Rule(UsageError, "the AWS configuration is not usable{about}: {error}", "{settings}")
+_INSTALLATION: Final = _Rule(
+    UsageError,
+    "botocore cannot do this as it is installed{about}: {error}",
+    "install it again with `pip install --upgrade boto3`; look at $AWS_DATA_PATH",
+)
+_CREDENTIALS: Final = _Rule(AwsError, "no usable AWS credentials: {error}", _LOGIN)
+_MFA: Final = _Rule(
+    UsageError,
+    "{error}",
+    "run it in a terminal, or sign in with `aws sts get-caller-identity` first: what that keeps is used here",
+)
+_SIGN_IN: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", _LOGIN)
+_LOGIN_SESSION: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "sign in with `aws login`")
+_NETWORK: Final = _Rule(
+    AwsError,
+    "AWS could not be reached{about}: {error}",
+    "check the network, --region and --endpoint-url, and `fifo-cli local status`",
+)
+_BUSY: Final = _Rule(AwsError, "the call to AWS failed{about}: {error}", "wait a minute and run it again")
+_REFUSED: Final = _Rule(
+    UsageError,
+    "AWS's own checks refused the call{about}: {error}",
+    "correct what it names, in fifo.toml or on the command line",
+)
+_OTHER: Final = _Rule(
+    AwsError, "the call to AWS failed{about}: {error}", "run it again with -vv, which shows where"
+)
+# By name, since not every version of botocore has all of them. The nearest class in an error's ancestry wins.
+_RULES: Final[dict[str, _Rule]] = {
+    **dict.fromkeys(("ProfileNotFound",), _PROFILE),
+    **dict.fromkeys(("NoRegionError",), _NO_REGION),
+    **dict.fromkeys(
+        (
+            "InvalidRegionError",
+            "UnknownRegionError",
+            "ServiceNotInRegionError",
+            "BaseEndpointResolverError",
+            "EndpointProviderError",
+            "InvalidHostLabelError",
+        ),
+        _REGION,
+    ),
+    **dict.fromkeys(("ConfigParseError", "ConfigNotFound"), _FILE),
+    **dict.fromkeys(
+        ("InvalidConfigError", "PartialCredentialsError", "CredentialProcessError"), _PROFILE_KEY
+    ),
+    **dict.fromkeys(
+        (
+            "InvalidRetryConfigurationError",
+            "InvalidSTSRegionalEndpointsConfigError",
+            "InvalidS3UsEast1RegionalEndpointConfigError",
+            "InvalidDefaultsMode",
+            "InvalidIMDSEndpointError",
+            "InvalidIMDSEndpointModeError",
+            "InvalidProxiesConfigError",
+            "InvalidEndpointDiscoveryConfigurationError",
+            "InvalidChecksumConfigError",
+            "InvalidEndpointConfigurationError",
+        ),
+        _SETTING,
+    ),
+    **dict.fromkeys(
+        (
+            "DataNotFoundError",
+            "ApiVersionNotFoundError",
+            "MissingDependencyException",
+            "UnknownSignatureVersionError",
+            "UnsupportedSignatureVersionError",
+            "UnsupportedServiceProtocolsError",
+            "UnknownServiceStyle",
+            "MD5UnavailableError",
+        ),
+        _INSTALLATION,
+    ),
+    **dict.fromkeys(
+        (
+            "NoCredentialsError",
+            "CredentialRetrievalError",
+            "MetadataRetrievalError",
+            "UnknownCredentialError",
+            "RefreshWithMFAUnsupportedError",
+        ),
+        _CREDENTIALS,
+    ),
+    **dict.fromkeys(("MfaError",), _MFA),
+    **dict.fromkeys(
+        ("TokenRetrievalError", "UnknownTokenProviderError", "SSOError", "NoAuthTokenError"), _SIGN_IN
+    ),
+    **dict.fromkeys(("LoginError",), _LOGIN_SESSION),
+    **dict.fromkeys(
+        (
+            "ConnectionError",
+            "HTTPClientError",
+            "IncompleteReadError",
+            "ChecksumError",
+            "FlexibleChecksumError",
+        ),
+        _NETWORK,
+    ),
+    **dict.fromkeys(("CapacityNotAvailableError",), _BUSY),
+    **dict.fromkeys(
+        ("ParamValidationError", "ValidationError", "MissingParametersError", "UnseekableStreamError"),
+        _REFUSED,
+    ),
+    # What nothing here calls: waiters, paginators without a model, event streams, S3, stubs.
+    **dict.fromkeys(
+        (
+            "PaginationError",
+            "OperationNotPageableError",
+            "WaiterError",
+            "WaiterConfigError",
+            "InvalidExpressionError",
+            "UnknownClientMethodError",
+            "AwsChunkedWrapperError",
+            "InvalidDNSNameError",
+            "InvalidS3AddressingStyleError",
+            "UnsupportedS3ArnError",
+            "UnsupportedS3ControlArnError",
+            "UnsupportedS3ConfigurationError",
+            "UnsupportedS3AccesspointConfigurationError",
+            "UnsupportedS3ControlConfigurationError",
+            "UnsupportedOutpostResourceError",
+            "StubResponseError",
+        ),
+        _OTHER,
+    ),
+}
+
+
+# Where botocore's providers of credentials have theirs from; of the others it is the profile.
+_WHERE: Final = {
+    "env": "$AWS_ACCESS_KEY_ID, $AWS_SECRET_ACCESS_KEY, $AWS_SESSION_TOKEN and $AWS_CREDENTIAL_EXPIRATION",
+    "container-role": "$AWS_CONTAINER_CREDENTIALS_FULL_URI, $AWS_CONTAINER_CREDENTIALS_RELATIVE_URI,"
+    " $AWS_CONTAINER_AUTHORIZATION_TOKEN and the file of $AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "iam-role": "$AWS_EC2_METADATA_SERVICE_ENDPOINT, and what answers there",
+    "ec2-credentials-file": "the file of $AWS_CREDENTIAL_FILE",
+    "boto-config": "$BOTO_CONFIG, ~/.boto and /etc/boto.cfg",
+}
+
+
+def rule_of(kind: type[BaseException]) -> _Rule | None:
+    """Return how errors of a class read; None for one that no rule names."""
+    return next((_RULES[base.__name__] for base in kind.__mro__ if base.__name__ in _RULES), None)
+
+
+def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:
+    rule = rule_of(type(error)) or _OTHER
+    if isinstance(error, CredentialProcessError) and error.passing:
+        rule = _CREDENTIALS
+    said = {
+        "error": _parse_failure(error) if isinstance(error, boto.ConfigParseError) else f"{error}",
+        "about": f" (for {resource})" if resource else "",
+        "files": config_files(),
+        "settings": _settings_hint(f"{error}"),
+    }
+    return rule.kind(rule.words.format(**said), hint=rule.hint.format(**said))
+
+
+def _parse_failure(error: boto.ConfigParseError) -> str:
+    """Say where a profiles' file is wrong, and nothing of what it holds: that may be a key."""
+    found = getattr(error, "kwargs", {})
+    path, cause = found.get("path"), found.get("error")
+    match cause:
+        case UnicodeDecodeError():
+            reason = f"it is not {cause.encoding.upper()} text (byte {cause.start + 1})"
+        case configparser.DuplicateSectionError():
+            reason = f"line {cause.lineno}: a second section [{cause.section}]"
+        case configparser.DuplicateOptionError():
+            reason = f"line {cause.lineno}: a second {cause.option} in [{cause.section}]"
+        case configparser.MissingSectionHeaderError():
+            reason = f"line {cause.lineno}: no [section] before it"
+            if cause.line.startswith("\ufeff"):
+                reason = "it begins with a byte order mark; save it as UTF-8 without one"
+        case configparser.ParsingError():
+            numbers = ", ".join(str(number) for number, _ in cause.errors)
+            reason = f"not `name = value`: line {numbers}"
         case _:
-            return AwsError(
-                f"the call to AWS failed{about}: {error}", hint="run it again with -vv, which shows where"
-            )
+            reason = "an indented block is not lines of `name = value`"
+    return f"the AWS configuration file {path} cannot be read: {reason}"
+
+
+def _explain_credentials(error: CredentialsError) -> FifoError:
+    """Say whose credentials they are, why they are not usable, and what to do."""
+    profile, cause = error.profile or "default", error.error
+    whose = (
+        f"the credentials of the AWS profile {profile}" if error.method != "env" else "the AWS credentials"
+    )
+    if isinstance(cause, ClientError):
+        return _explain_exchange(cause, whose, profile)
+    if isinstance(cause, boto.ParamValidationError):
+        return UsageError(f"{whose}: {cause}", hint=f"correct the profile {profile} in {config_files()}")
+    # What is neither AWS's nor botocore's comes from the file in which the sign-in is kept.
+    if isinstance(cause, boto.SSOError | boto.TokenRetrievalError) or (
+        error.method == "sso" and not isinstance(cause, BotoCoreError)
+    ):
+        return AwsError(f"{whose}: {cause}", hint=f"sign in with `aws sso login --profile {profile}`")
+    if rule_of(type(cause)) is _LOGIN_SESSION:
+        return AwsError(f"{whose}: {cause}", hint=f"sign in with `aws login --profile {profile}`")
+    if isinstance(cause, BotoCoreError):
+        told = _explain_failure(cause, "")
+        return type(told)(f"{whose}: {told.message}", hint=told.hint)
+    return _explain_system(error, whose, profile)
+
+
+def _explain_exchange(error: ClientError, whose: str, profile: str) -> FifoError:
+    """Explain what STS or IAM Identity Center refused when it was asked for credentials."""
+    said = str(error.response.get("Error", {}).get("Message") or "no reason given").rstrip(".")
+    message = f"{whose}: {error.operation_name} was refused: {said}"
+    codes = error_codes(error)
+    if "MultiFactorAuthentication" in said:
+        return AwsError(message, hint="run it again with the code that the device shows now")
+    if codes & _EXPIRED:
+        return AwsError(message, hint=_LOGIN)
+    if codes & _SKEWED:
+        return AwsError(message, hint="check this machine's clock and the secret key")
+    if "Role" in error.operation_name:
+        return AwsError(
+            message,
+            hint=f"check role_arn and what the profile {profile} starts from, whether account and role"
+            " still exist, and whom the role trusts",
+        )
+    return AwsError(message, hint=f"check the profile {profile} in {config_files()}; {_LOGIN}")
+
+
+def _explain_system(error: CredentialsError, whose: str, profile: str) -> FifoError:
+    """Explain what neither AWS nor botocore raised: a missing file, a text that is not as AWS has it."""
+    cause = error.error
+    if isinstance(cause, OSError) and cause.filename is not None:
+        variables = [name for name, value in os.environ.items() if name.startswith("AWS_") and value]
+        naming = [f"${name}" for name in variables if os.environ[name] == str(cause.filename)]
+        told = f"{cause.filename}: {cause.strerror}"
+        return UsageError(
+            f"{whose}: {told}",
+            hint=f"look at {naming[0] if naming else f'the profile {profile} in {config_files()}'}"
+            " and at the file that it names",
+        )
+    if isinstance(cause, RuntimeError):
+        return AwsError(f"{whose}: {cause}", hint=_LOGIN)
+    reason = str(cause) or type(cause).__name__
+    if isinstance(cause, LookupError | TypeError | AttributeError):
+        reason = "the answer is not what AWS's documents describe"
+    where = _WHERE.get(error.method, f"the profile {profile} in {config_files()}")
+    return UsageError(f"{whose} are not usable: {reason}", hint=f"look at {where}")

@@ -111,7 +111,7 @@ class Queue:
             )
         except (ClientError, BotoCoreError):
             return None
-        points = sorted(answer["Datapoints"], key=lambda point: point["Timestamp"])
+        points = sorted(answer.get("Datapoints", []), key=lambda point: point["Timestamp"])
         return int(points[-1]["Maximum"]) if points else None
 
     def receive(self, *, count: int, visibility: int, wait: int) -> list[ReceivedMessage]:

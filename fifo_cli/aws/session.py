@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,15 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import botocore
 from botocore.config import Config
+from botocore.exceptions import DataNotFoundError, InvalidRegionError
 from botocore.loaders import Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
 from fifo_cli.aws.abandoning import watch_calls
 from fifo_cli.aws.answers import check_answers, served_at
-from fifo_cli.aws.errors import calling
+from fifo_cli.aws.credentials import use_every_source
+from fifo_cli.aws.errors import calling, configuring
+from fifo_cli.aws.surroundings import check_endpoint, check_way, naming_settings
 from fifo_cli.aws.throttles import Throttles
-from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.names import Place
 
 if TYPE_CHECKING:
@@ -44,6 +49,10 @@ ATTEMPTS: Final = 4
 LOCAL_REGION: Final = "us-east-1"
 # As many as the most threads a command has (drain --concurrency); a connection is made when it is needed.
 CONNECTIONS: Final = 64
+# botocore's own check lets a line break at the end through, which would end a header.
+_REGION: Final = re.compile("[A-Za-z0-9-]+")
+# As botocore does it: what RFC 9110 (5.6.2) does not have in a token would end the header.
+_NOT_IN_A_TOKEN: Final = re.compile(r"[^A-Za-z0-9!$%&'*+\-.^_`|~]")
 SERVICES: Final = (
     "cloudwatch",
     "dynamodb",
@@ -79,7 +88,9 @@ class Aws:
         self._lock = threading.Lock()
         self._throttles = Throttles()
         self._called_at = datetime.now(UTC)
-        with calling("the AWS configuration"):
+        self._signed_in = target.local
+        self._failure: FifoError | None = None
+        with configuring("the session"):
             self._session = _local_session(target) if target.local else _session(target)
 
     @property
@@ -113,27 +124,15 @@ class Aws:
         return self._called_at
 
     @cached_property
-    def _attempts(self) -> int:
-        try:
-            attempts = int(self._session.get_config_variable("max_attempts") or ATTEMPTS)
-        except ValueError:
-            attempts = 0
-        if attempts < 1:
-            raise UsageError(
-                "$AWS_MAX_ATTEMPTS or the profile's max_attempts is no whole number from 1",
-                hint=f"set one, or leave it out: {ATTEMPTS} attempts then",
-            )
-        return attempts
-
-    @cached_property
     def _for_many_requests(self) -> Config:
         """What makes each of SQS's requests, of which a move makes thousands, cost a tenth less of our CPU.
 
-        botocore would put its user agent together anew for each, and check each for what SQS checks, too.
+        botocore would put its user agent together for each, and check each for what SQS checks, too. What is
+        lost: the names of features in the user agent, and botocore's words for a parameter of a wrong type.
         """
         parts = [f"Botocore/{botocore.__version__} Python/{'.'.join(map(str, sys.version_info[:3]))}"]
         if app_id := self._session.get_config_variable("user_agent_appid"):
-            parts.append(f"app/{app_id}")
+            parts.append(f"app/{_NOT_IN_A_TOKEN.sub('-', app_id)}")
         return Config(user_agent=" ".join(parts), parameter_validation=False)
 
     # fmt: off
@@ -171,40 +170,84 @@ class Aws:
         otherwise invoke it a second time when the answer is slow. Without ``attempts``, $AWS_MAX_ATTEMPTS
         and the profile's ``max_attempts`` hold.
         """
-        attempts = attempts or self._attempts
         with self._lock:
             key = (service, read_timeout, attempts)
             if key not in self._clients:
-                config = Config(
-                    connect_timeout=CONNECT_TIMEOUT,
-                    read_timeout=read_timeout,
-                    retries={"mode": "standard", "total_max_attempts": attempts},
-                    max_pool_connections=self._connections,
-                    tcp_keepalive=True,
-                    # The embedded stack is on loopback, where no proxy of the environment's can reach it.
-                    proxies={} if self.target.local else None,
-                    user_agent_extra=f"fifo-cli/{__version__}",
-                )
-                if service == "sqs":
-                    config = config.merge(self._for_many_requests)
-                with calling(service):
-                    self._clients[key] = self._session.create_client(
-                        service,
-                        endpoint_url=self.target.endpoint_url,
-                        config=config,
-                    )
-                check_answers(self._clients[key])
-                self._throttles.watch(self._clients[key])
-                watch_calls(self._clients[key], may_last=read_timeout > READ_TIMEOUT)
+                self._sign_in()
+                self._clients[key] = self._made(service, read_timeout, attempts)
             return self._clients[key]
+
+    def _sign_in(self) -> None:
+        """Get the credentials before the first call, so that a prompt and a fault come before any work.
+
+        A failure holds for this run: whoever reads many things side by side must not ask for a code for each.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._signed_in:
+            return
+        try:
+            with configuring("the credentials"), naming_settings(self._session):
+                credentials = self._session.get_credentials()
+                if credentials is not None:
+                    credentials.get_frozen_credentials()
+        except FifoError as failure:
+            self._failure = failure
+            raise
+        self._signed_in = True
+
+    def _made(self, service: str, read_timeout: float, attempts: int) -> Any:
+        config = Config(read_timeout=read_timeout, max_pool_connections=self._connections)
+        if self.target.local:
+            # The embedded stack is on loopback, where no proxy of the environment's can reach it.
+            config = config.merge(Config(proxies={}))
+        if attempts:
+            config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": attempts}))
+        if service == "sqs":
+            config = config.merge(self._for_many_requests)
+        endpoint = self.target.endpoint_url
+        if endpoint is not None:
+            check_endpoint(self._session, endpoint, given=endpoint)
+        with configuring(service), naming_settings(self._session):
+            client = self._session.create_client(service, endpoint_url=endpoint, config=config)
+            if not _REGION.fullmatch(client.meta.region_name):
+                raise InvalidRegionError(region_name=client.meta.region_name)
+            if not self.target.local:
+                check_endpoint(self._session, client.meta.endpoint_url, given=endpoint)
+                check_way(self._session, client.meta.endpoint_url)
+        check_answers(client)
+        self._throttles.watch(client)
+        watch_calls(client, may_last=read_timeout > READ_TIMEOUT)
+        return client
 
 
 class _Loader(Loader):
-    """Reads botocore's service models, and knows our services without a look into 400 folders."""
+    """Reads botocore's service models; to know whether there is a service takes no look into 400 folders."""
 
-    def list_available_services(self, type_name: str) -> list[str]:
-        """Return the services that ``load_service_model`` will load."""
-        return list(SERVICES)
+    def list_available_services(self, type_name: str) -> Any:
+        """Return the services that ``load_service_model`` will load, all of them."""
+        return _Services(self, super().list_available_services, type_name)
+
+
+class _Services(Sequence[str]):
+    """The services that a loader has a model of; they are listed only when somebody goes through them."""
+
+    def __init__(self, loader: Loader, listed: Callable[[str], list[str]], type_name: str) -> None:
+        self._loader = loader
+        self._listed = listed
+        self._type_name = type_name
+
+    def __contains__(self, service: object) -> bool:
+        try:
+            return bool(self._loader.list_api_versions(str(service), self._type_name))
+        except DataNotFoundError:
+            return False
+
+    def __len__(self) -> int:
+        return len(self._listed(self._type_name))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._listed(self._type_name)[index]
 
 
 def _session(target: Target) -> Session:
@@ -214,23 +257,50 @@ def _session(target: Target) -> Session:
     region = target.region or os.environ.get("AWS_REGION")
     if region:
         session.set_config_variable("region", region)
+    # For the clients that fetch credentials, too.
+    with naming_settings(session):
+        session.set_default_client_config(_bounded(session))
+        use_every_source(session)
     return session
 
 
 def _local_session(target: Target) -> Session:
-    """Build a session that reads neither the user's profiles nor credentials and so cannot reach AWS."""
-    session = _trimmed(
-        Session(
-            session_vars={
-                "profile": (None, None, None, None),
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
-    )
+    """Build a session that reads nothing of the user's, neither profiles, credentials nor variables."""
+    variables = {
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in Session.SESSION_VARIABLES.items()
+    }
+    nothing = (None, None, os.devnull, None)
+    variables |= {"config_file": nothing, "credentials_file": nothing}
+    session = _trimmed(Session(session_vars=variables))
     session.set_credentials("test", "test")
     session.set_config_variable("region", target.region or LOCAL_REGION)
+    session.set_default_client_config(_bounded(session))
     return session
+
+
+def _bounded(session: Session) -> Config:
+    """What every client has: bounds on its waiting, and as many tries as the user wants."""
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        retries={"mode": "standard", "total_max_attempts": _attempts(session)},
+        tcp_keepalive=True,
+        user_agent_extra=f"fifo-cli/{__version__}",
+    )
+
+
+def _attempts(session: Session) -> int:
+    try:
+        attempts = int(session.get_config_variable("max_attempts") or ATTEMPTS)
+    except ValueError:
+        attempts = 0
+    if attempts < 1:
+        raise UsageError(
+            "$AWS_MAX_ATTEMPTS or the profile's max_attempts is not a whole number from 1",
+            hint=f"set one, or leave it out: {ATTEMPTS} attempts then",
+        )
+    return attempts
 
 
 def _trimmed(session: Session) -> Session:

@@ -146,7 +146,7 @@ def test_an_input_that_cannot_be_is_told(words: list[str], capsys: pytest.Captur
         (["plan", "--config", "deep.toml"], {}, 2),
         ([b"plan", b"--config", b"\xff"], {}, 2),
         ([b"put", b'{"id": "\xff"}'], {}, 2),
-        (["plan"], {"AWS_CONFIG_FILE": "binary.toml"}, 3),
+        (["plan"], {"AWS_CONFIG_FILE": "binary.toml"}, 2),
         (["plan"], {"AWS_PROFILE": "nobody"}, 2),
         (
             ["keys", "list"],

@@ -9,7 +9,7 @@ import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fifo_cli.aws.errors import calling, explain, is_passing
+from fifo_cli.aws.errors import CredentialsError, calling, configuring, explain, is_passing, rule_of
 from fifo_cli.errors import AwsError, FifoError, NotDeployedError, UsageError
 
 RESOURCE = "queue orders.fifo"
@@ -121,6 +121,66 @@ def test_every_exception_of_botocore_becomes_one_of_ours_with_a_next_step(kind: 
 
     assert isinstance(explained, AwsError | UsageError)
     assert explained.hint
+
+
+def test_every_exception_of_botocore_has_a_rule_of_its_own_kind() -> None:
+    """A class that a later botocore adds fails here, until somebody has said what it means for a user."""
+    kinds = [one for one in every_boto_error() if one is not BotoCoreError]
+    assert [kind.__name__ for kind in kinds if rule_of(kind) is None] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("odd"),
+        KeyError("odd"),
+        TypeError("odd"),
+        OSError(13, "odd", "/x"),
+        AttributeError("odd"),
+        RuntimeError("odd"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd"),
+    ],
+    ids=repr,
+)
+def test_whatever_is_raised_while_a_client_is_made_is_a_fault_of_the_configuration(error: Exception) -> None:
+    with pytest.raises(UsageError, match="odd") as raised, configuring("sqs"):
+        raise error
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told", "hint"),
+    [
+        (answered("AccessDenied", "no trust"), AwsError, "profile dev: GetQueueAttributes", "profile dev"),
+        (answered("ExpiredToken"), AwsError, "said AWS", "aws sso login"),
+        (answered("SignatureDoesNotMatch"), AwsError, "said AWS", "clock"),
+        (boto.SSOTokenLoadError(error_msg="old"), AwsError, "old", "`aws sso login --profile dev`"),
+        (boto.RefreshWithMFAUnsupportedError(), AwsError, "MFA token required", "aws sts"),
+        (boto.InvalidConfigError(error_msg="both"), UsageError, "both", "correct it in"),
+        (boto.ConnectTimeoutError(endpoint_url="http://x"), AwsError, "could not be reached", "network"),
+        (FileNotFoundError(2, "No such file", "/x"), UsageError, "/x: No such file", "profile dev"),
+        (KeyError("AccessKeyId"), UsageError, "not what AWS's documents describe", "profile dev"),
+        (RuntimeError("still expired"), AwsError, "still expired", "aws sso login"),
+    ],
+    ids=repr,
+)
+def test_credentials_that_cannot_be_had_say_whose_they_are_and_what_to_do(
+    error: Exception, kind: type[FifoError], told: str, hint: str
+) -> None:
+    explained = explain(CredentialsError(profile="dev", method="assume-role", error=error), RESOURCE)
+
+    assert type(explained) is kind
+    assert "profile dev" in explained.message
+    assert told in explained.message
+    assert hint in explained.hint
+
+
+def test_a_sign_in_service_that_is_unreachable_passes_and_a_refusal_does_not() -> None:
+    unreachable = boto.EndpointConnectionError(endpoint_url="http://x")
+    for error, passing in ((unreachable, True), (answered("AccessDenied"), False)):
+        with pytest.raises(FifoError) as told, calling(RESOURCE):
+            raise CredentialsError(profile="dev", method="sso", error=error) from error
+        assert is_passing(told.value) is passing
 
 
 def test_the_error_of_a_call_names_what_it_was_about_and_keeps_its_cause() -> None:

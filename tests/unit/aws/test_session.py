@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import get_args, get_overloads, get_type_hints
+from typing import Any, get_args, get_overloads, get_type_hints
 
 import pytest
+from botocore.exceptions import UnknownServiceError
 from botocore.loaders import Loader
+from botocore.session import Session
 
 from fifo_cli import __version__
 from fifo_cli.aws import session
@@ -25,7 +27,42 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_every_service_that_has_a_client_is_one_the_loader_knows():
+def test_the_loader_knows_every_service_that_botocore_has_and_no_other(keys):
+    ours, whole = Aws(Target())._session.get_component("data_loader"), Loader()
+    listed = ours.list_available_services("service-2")
+    assert list(listed) == whole.list_available_services("service-2")
+    assert all(name in listed for name in ("sso", "sso-oidc", "sts", "signin", "s3") if name in list(listed))
+    for name in ("nonsense", "", "sqs2"):
+        assert name not in whole.list_available_services("service-2")
+        with pytest.raises(UnknownServiceError, match="sqs"):
+            ours.load_service_model(name or "none", "service-2")
+
+
+def test_to_make_a_client_the_folders_of_400_services_are_not_read(keys, monkeypatch):
+    def refuse(loader: Loader, type_name: str) -> list[str]:
+        raise AssertionError(type_name)
+
+    monkeypatch.setattr(Loader, "list_available_services", refuse)
+    assert Aws(Target()).client("sqs")
+
+
+def test_what_is_left_out_for_speed_changes_nothing_that_sqs_is_sent(keys):
+    """SQS's client checks no parameters and has a user agent of its own; all else is as botocore has it."""
+    with Receiver(answer=lambda _: Reply(200, b"{}")) as service:
+        Aws(Target(endpoint_url=service.url)).client("sqs").send_message(
+            QueueUrl=f"{service.url}/1/q.fifo", MessageBody="b", MessageGroupId="g"
+        )
+        plain_client: Any = Session().create_client("sqs", endpoint_url=service.url)
+        plain_client.send_message(QueueUrl=f"{service.url}/1/q.fifo", MessageBody="b", MessageGroupId="g")
+        ours, plain = service.requests
+    changing = {"user-agent", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "x-amz-date"}
+    assert (ours.method, ours.path, ours.body) == (plain.method, plain.path, plain.body)
+    assert {name: ours.headers[name] for name in ours.headers.keys() - changing} == {
+        name: plain.headers[name] for name in plain.headers.keys() - changing
+    }
+
+
+def test_every_service_that_has_a_client_is_one_of_the_list():
     said = {
         name
         for overload in get_overloads(Aws.client)
