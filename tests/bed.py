@@ -17,13 +17,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.local.process import FOLDER
+from fifo_cli.local.process import FOLDER, Files
 from fifo_cli.model.names import Names
 
 ROOT = Path(__file__).resolve().parent.parent
 _KEPT = ("PATH", "HOME", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR", "COVERAGE_PROCESS_START")
 _DUMMY = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 _NOWHERE = "http://127.0.0.1:9"
+
+
+def give_known_key(folder: Path) -> None:
+    """Give a folder's stack the key test/test, which clients of the tests use; before its first start."""
+    files = Files.of(folder)
+    files.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.credentials.touch(mode=0o600)
+    files.credentials.write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test\n")
 
 
 def new_name() -> str:

@@ -19,7 +19,7 @@ import pytest
 
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
-from tests.bed import Project, Stack, new_name
+from tests.bed import Project, Stack, give_known_key, new_name
 
 _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
@@ -106,6 +106,7 @@ def no_sleep(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, one for all tests of a worker."""
     folder = tmp_path_factory.mktemp("stack")
+    give_known_key(folder)
     status = embedded.up(folder, port=0)
     assert status.endpoint is not None
     try:

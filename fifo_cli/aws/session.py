@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
@@ -70,12 +70,13 @@ SERVICES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which AWS to talk to. ``endpoint_url`` with ``local`` is the embedded stack's."""
+    """Which AWS to talk to; with ``local`` the embedded stack, by its URL and ``key`` (id, secret)."""
 
     profile: str | None = None
     region: str | None = None
     endpoint_url: str | None = None
     local: bool = False
+    key: tuple[str, str] = field(default=("test", "test"), repr=False)
 
 
 class Aws:
@@ -273,7 +274,7 @@ def _local_session(target: Target) -> Session:
     nothing = (None, None, os.devnull, None)
     variables |= {"config_file": nothing, "credentials_file": nothing}
     session = _trimmed(Session(session_vars=variables))
-    session.set_credentials("test", "test")
+    session.set_credentials(*target.key)
     session.set_config_variable("region", target.region or LOCAL_REGION)
     session.set_default_client_config(_bounded(session))
     return session

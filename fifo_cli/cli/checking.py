@@ -187,6 +187,10 @@ def write_whole(path: Path, text: str) -> None:
     """
     import tempfile
 
+    from fifo_cli.own_files import check_folder, check_own
+
+    check_folder(path.parent)
+    check_own(path)
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

@@ -8,6 +8,7 @@ line for each value, its help after a tab; or ``:files`` or ``:folders``, which 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ import typer
 
 from fifo_cli.cli.command import Command, Commands, Group, Impact, command, common_parameters, short_help
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.options import COMMON, FILES, Completes, Options
+from fifo_cli.cli.options import COMMON, FILES, FOLDERS, Completes, Options
 from fifo_cli.errors import ExitCode
 
 SHELL_VARIABLE: Final = "FIFO_CLI_COMPLETE"
+# Names come from files that may be anybody's, such as the fifo.toml of a foreign folder, and bash puts them
+# on the line as they are. What means something to a shell, or looks like an option, is not offered.
+_INERT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@/+-]*")
 
 
 class Shell(StrEnum):
@@ -288,7 +292,8 @@ class _Walk:
 def _values(walk: _Walk, parameter: Any, current: str) -> list[_Value]:
     annotation, marker = _declared(walk.command, parameter.name)
     if marker is not None:
-        return [_Value(text) for text in marker.values(walk.options()) if text.startswith((current, ":"))]
+        found = (text for text in marker.values(walk.options()) if text.startswith((current, ":")))
+        return [_Value(text) for text in found if text in (FILES, FOLDERS) or _INERT.fullmatch(text)]
     if annotation is Path:
         return [_Value(FILES)]
     return [_Value(text) for text in _choices(annotation) if text.startswith(current)]

@@ -141,9 +141,12 @@ class Cli:
         if not options.local:
             return Target(profile=options.profile, region=region, endpoint_url=options.endpoint_url)
         self.check_local_options()
-        from fifo_cli.local.stack import endpoint_of
+        from fifo_cli.local.stack import endpoint_of, key_of
 
-        return Target(region=region or LOCAL_REGION, endpoint_url=endpoint_of(self.folder), local=True)
+        endpoint = endpoint_of(self.folder)
+        return Target(
+            region=region or LOCAL_REGION, endpoint_url=endpoint, local=True, key=key_of(self.folder)
+        )
 
     def check_local_options(self) -> None:
         """Raise UsageError if ``--local`` comes with an option that means AWS."""

@@ -8,8 +8,10 @@ import socket
 import socketserver
 import sys
 import threading
+from http import HTTPStatus
 from typing import Any, Final
 
+from fifo_cli.local.access import refusal
 from fifo_cli.local.ports import HOST
 
 _SHUTDOWN_POLL: Final = 0.02
@@ -73,9 +75,20 @@ class LoopbackServer(http.server.ThreadingHTTPServer):
 class LoopbackHandler(http.server.BaseHTTPRequestHandler):
     """Reads requests and writes answers of known length, each in one packet."""
 
+    server: LoopbackServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
+
+    def parse_request(self) -> bool:
+        """Refuse what a page in a browser sends (access.py), before anything is done for it."""
+        if not super().parse_request():
+            return False
+        if why := refusal(self.command, self.headers.items(), self.server.server_port):
+            self.close_connection = True
+            self.send_answer(HTTPStatus.FORBIDDEN, {"Content-Type": "text/plain"}, why.encode())
+            return False
+        return True
 
     def read_body(self) -> bytes:
         """Read the request's body, of a given length or chunked (RFC 9112, section 7.1)."""

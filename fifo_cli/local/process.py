@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import errno
 import fcntl
 import http.client
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from fifo_cli.errors import StackError
 from fifo_cli.local.ports import HOST
+from fifo_cli.own_files import check_own_folder
 
 Sleep = Callable[[float], None]
 Clock = Callable[[], float]
@@ -33,6 +37,7 @@ _POLL: Final = 0.05
 _LOG_TAIL: Final = 15
 _MIB: Final = 1024 * 1024
 _HEALTH_TIMEOUT: Final = 5.0
+_NEW_KEY: Final = "stop the stack, delete that file, and start again: `fifo-cli local up` makes a new key"
 # What a process needs to find its programs, libraries and certificates; nothing that leads to the user's AWS.
 _INHERITED: Final = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "VIRTUAL_ENV", "PYTHONHOME",
@@ -75,16 +80,52 @@ class Files:
         """The stack's own temporary files, unpacked functions among them."""
         return self.root / "tmp"
 
+    @property
+    def credentials(self) -> Path:
+        """The stack's key, as the aws CLI and the SDKs read it ($AWS_SHARED_CREDENTIALS_FILE)."""
+        return self.root / "credentials"
+
     def prepare(self) -> None:
         """Make the folders, private to the user and ignored by git; raises StackError if it cannot."""
         try:
             for folder in (self.root, self.state, self.tmp):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                check_own_folder(folder)
             ignore = self.root / ".gitignore"
             with contextlib.suppress(FileExistsError), ignore.open("x", encoding="utf-8") as file:
                 file.write("*\n")
+            self._make_key()
         except OSError as error:
             raise unusable(self.root, error) from error
+
+    def _make_key(self) -> None:
+        """Write a new key, whole or not at all, unless there is one."""
+        key = secrets.token_hex(20).upper()
+        text = f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secrets.token_hex(20)}\n"
+        descriptor, name = tempfile.mkstemp(dir=self.root, prefix=".credentials.")  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            with contextlib.suppress(FileExistsError):
+                os.link(name, self.credentials)
+        finally:
+            os.unlink(name)
+
+    def key(self) -> Key:
+        """Read the stack's key; raises StackError if it is missing, or others could have written it."""
+        try:
+            with os.fdopen(os.open(self.credentials, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as file:
+                found = os.fstat(file.fileno())
+                if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                    raise StackError(
+                        f"{self.credentials} is another user's, or open to others", hint=_NEW_KEY
+                    )
+                parser = configparser.RawConfigParser()
+                parser.read_file(file)
+                values = parser["default"]
+                return Key(values["aws_access_key_id"], values["aws_secret_access_key"])
+        except (OSError, KeyError, ValueError, configparser.Error) as error:
+            raise StackError(f"{self.credentials} does not hold the stack's key", hint=_NEW_KEY) from error
 
     def log_tail(self) -> str:
         """Return the last lines of the log, indented; "" when there are none."""
@@ -93,6 +134,14 @@ class Files:
         except OSError:
             return ""
         return "".join(f"\n  {line}" for line in lines[-_LOG_TAIL:])
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The access key without which a stack answers nobody."""
+
+    id: str = field(repr=False)
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +252,7 @@ def spawn(files: Files, port: int, token: str, *, sleep: Sleep = time.sleep) -> 
                     str(descriptor),
                     json.dumps({"port": port, "token": token}),
                 ],
-                env=environment(files, port, token, dict(os.environ)),
+                env=environment(files, port, token, dict(os.environ)) | {"AWS_SESSION_TOKEN": files.key().id},
                 cwd=files.root,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -220,7 +269,7 @@ def spawn(files: Files, port: int, token: str, *, sleep: Sleep = time.sleep) -> 
 
 
 def environment(files: Files, port: int, token: str, base: dict[str, str]) -> dict[str, str]:
-    """Build the stack's environment from scratch: its functions inherit it, so no credential may be in it."""
+    """Build the stack's environment from scratch: its functions inherit it, so no key of the user's."""
     kept = {name: base[name] for name in _INHERITED if base.get(name)}
     # Relative entries would mean other folders in the stack's working directory.
     paths = [os.path.abspath(path) for path in base.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -247,11 +296,12 @@ def environment(files: Files, port: int, token: str, base: dict[str, str]) -> di
     }
 
 
-def answers(running: Running) -> bool:
+def answers(files: Files, running: Running) -> bool:
     """Say whether the stack itself, and no other server, answers on its port."""
     connection = http.client.HTTPConnection(HOST, running.port, timeout=_HEALTH_TIMEOUT)
     try:
-        connection.request("GET", "/_ministack/health")
+        key = files.key().id
+        connection.request("GET", "/_ministack/health", headers={"X-Amz-Security-Token": key})
         document = json.loads(connection.getresponse().read())
     except (OSError, http.client.HTTPException, ValueError):
         return False
@@ -267,7 +317,7 @@ def wait_until_ready(files: Files, *, sleep: Sleep, clock: Clock) -> Running | N
         running = find(files)
         if running is None:
             return None
-        if answers(running):
+        if answers(files, running):
             return running
         sleep(_POLL)
     raise StackError(

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -29,8 +30,13 @@ def main() -> None:
     # The state holds the values of SecureString parameters.
     os.umask(0o077)
     keep_streams(importlib.import_module("ministack.services.dynamodb"))
+    ministack: Any = importlib.import_module("ministack.app")
+    # This file runs as a script, with -P; its neighbours are found once the package's folder is known.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    access: Any = importlib.import_module("fifo_cli.local.access")
+    ministack.app = access.guarded(ministack.app, port=record["port"], key=os.environ["AWS_SESSION_TOKEN"])
     sys.argv = ["ministack"]
-    importlib.import_module("ministack.app").main()
+    ministack.main()
 
 
 def keep_streams(dynamodb: Any) -> None:

@@ -39,9 +39,15 @@ class StackStatus(Single):
     endpoint: str | None = None
     pid: int | None = None
     running: bool = False
+    credentials: str | None = None  # the file with the key that other tools need
 
     def document(self) -> Document:
-        return {"endpoint": self.endpoint, "pid": self.pid, "running": self.running}
+        return {
+            "endpoint": self.endpoint,
+            "pid": self.pid,
+            "running": self.running,
+            "credentials": self.credentials,
+        }
 
 
 def up(
@@ -72,9 +78,10 @@ def up(
             )
         # Found running, it may still be starting: another `up` was interrupted before the stack answered.
         return _status(
+            files,
             _start(files, port, listener, sleep, clock)
             if running is None
-            else _await_ready(files, running, sleep, clock)
+            else _await_ready(files, running, sleep, clock),
         )
 
 
@@ -99,7 +106,8 @@ def down(
 
 def status(folder: Path) -> StackStatus:
     """Say whether the folder's stack runs, and where; writes nothing."""
-    return _status(process.find(Files.of(folder)))
+    files = Files.of(folder)
+    return _status(files, process.find(files))
 
 
 def reset(
@@ -121,7 +129,7 @@ def reset(
         if running is None:
             return StackStatus()
         files.prepare()
-        return _status(_start(files, running.port, listener, sleep, clock))
+        return _status(files, _start(files, running.port, listener, sleep, clock))
 
 
 def endpoint_of(folder: Path) -> str:
@@ -135,8 +143,16 @@ def endpoint_of(folder: Path) -> str:
     return running.endpoint
 
 
-def _status(running: Running | None) -> StackStatus:
-    return StackStatus() if running is None else StackStatus(running.endpoint, running.pid, running=True)
+def key_of(folder: Path) -> tuple[str, str]:
+    """Return the access key of the folder's stack, id and secret; raises StackError if it cannot be read."""
+    key = Files.of(folder).key()
+    return key.id, key.secret
+
+
+def _status(files: Files, running: Running | None) -> StackStatus:
+    if running is None:
+        return StackStatus()
+    return StackStatus(running.endpoint, running.pid, running=True, credentials=str(files.credentials))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,12 @@ def stack_table(document: Mapping[str, Any]) -> str:
     """Write the state of the embedded stack."""
     if not document["running"]:
         return "The embedded stack is not running.\n"
-    return fields([("endpoint", document["endpoint"]), ("pid", document["pid"])])
+    # Other tools need the stack's key; it is named here, not shown.
+    use = (
+        f"AWS_SHARED_CREDENTIALS_FILE={shlex.quote(document['credentials'])} AWS_PROFILE=default"
+        f" AWS_ENDPOINT_URL={document['endpoint']} AWS_DEFAULT_REGION=us-east-1 aws sqs list-queues"
+    )
+    return fields([("endpoint", document["endpoint"]), ("pid", document["pid"]), ("other tools", use)])
 
 
 def _schedule(one: Mapping[str, Any]) -> str:

@@ -344,16 +344,20 @@ class _Handler(LoopbackHandler):
         return None
 
     def _forward(self, request: Request, body: bytes) -> _Answer:
-        # The Host header goes along: queue URLs in the answer then lead to the proxy.
-        headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
-        self.upstream.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
+        headers = {
+            name: value for name, value in request.headers.items() if name not in {*_HOP_BY_HOP, "host"}
+        }
+        # The stack wants its own host and port in the Host header.
+        self.upstream.putrequest(request.method, request.path, skip_accept_encoding=True)
         for name, value in headers.items():
             self.upstream.putheader(name, value)
         self.upstream.putheader("Content-Length", str(len(body)))
         self.upstream.endheaders(body)
         response = self.upstream.getresponse()
         kept = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
-        return _Answer(response.status, kept, response.read())
+        # Queue URLs in the answer lead to the proxy.
+        theirs, ours = (f"{HOST}:{port}".encode() for port in (self.upstream.port, self.server.server_port))
+        return _Answer(response.status, kept, response.read().replace(theirs, ours))
 
     def _forward_some(self, request: Request, refuse: RefuseEntries) -> _Answer:
         document = request.json()

@@ -52,7 +52,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def _aws(status: StackStatus) -> Aws:
-    return Aws(Target(endpoint_url=status.endpoint, local=True))
+    assert status.credentials is not None
+    key = Files(Path(status.credentials).parent).key()
+    return Aws(Target(endpoint_url=status.endpoint, local=True, key=(key.id, key.secret)))
 
 
 def _processes(folder: Path) -> list[str]:
@@ -143,7 +145,12 @@ def _read(status: StackStatus) -> Any:
 
 
 def test_it_starts_answers_and_stops_without_leaving_a_process(folder):
-    assert _read(stack.status(folder)) == {"endpoint": None, "pid": None, "running": False}
+    assert _read(stack.status(folder)) == {
+        "endpoint": None,
+        "pid": None,
+        "running": False,
+        "credentials": None,
+    }
     events: list[Event] = []
     started = stack.up(folder, port=0, listener=events.append)
     assert started.running

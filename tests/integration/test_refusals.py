@@ -32,6 +32,8 @@ def run(zygote: Zygote, proxy: Proxy) -> Run:
 
     def ran(made: Project, *args: str, account: str = "test", region: str = "us-east-1") -> Ran:
         keys = {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": region}
+        if account != "test":
+            keys["AWS_SESSION_TOKEN"] = "test"  # the stack's key all the same
         return zygote.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], keys)
 
     return ran

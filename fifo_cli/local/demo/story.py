@@ -98,7 +98,8 @@ def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None]
         teller.step("Start the embedded AWS and an HTTP API to deliver to", "fifo-cli local up")
         with _stack(folder, before_cleanup) as endpoint:
             teller.say(f"AWS at {endpoint}, the API at {api.receiver.url}")
-            aws = Aws(Target(region=LOCAL_REGION, endpoint_url=endpoint, local=True))
+            key = stack.key_of(folder)
+            aws = Aws(Target(region=LOCAL_REGION, endpoint_url=endpoint, local=True, key=key))
             try:
                 return _Story(aws, load(path), items, api, teller).tell()
             except FifoError:

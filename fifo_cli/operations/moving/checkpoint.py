@@ -21,6 +21,7 @@ from fifo_cli.operations.moving.files import (
     sync_folder,
     write_all,
 )
+from fifo_cli.own_files import NotOwnError, open_own
 
 SUFFIX: Final = ".loaded"
 _HEADER: Final = re.compile(r"fifo-cli load 1 ([0-9a-f]{16})")
@@ -145,7 +146,10 @@ def peek_checkpoint(file: Path) -> Iterator[Checkpoint]:
     path = file.with_name(file.name + SUFFIX)
     earlier = DiskSet()
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_own(path, os.O_RDONLY)
+    except NotOwnError:
+        earlier.close()
+        raise
     except OSError as error:
         earlier.close()
         if not isinstance(error, FileNotFoundError):

@@ -23,8 +23,8 @@ from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.lines import LINE_BYTES_MAX, LineError, from_line, identity, to_line
 from fifo_cli.model.message import Message
 from fifo_cli.operations.moving.ports import Refusal, Taken
+from fifo_cli.own_files import check_folder, open_own
 
-_OWNER_ONLY: Final = 0o600
 # A send is one write and one fsync; ten messages of the largest size, at most.
 _BATCH_MAX: Final = 100
 _BATCH_BYTES_MAX: Final = LINE_BYTES_MAX
@@ -206,6 +206,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     Raises UsageError if ``path`` exists, now or at the end.
     """
     refuse_existing(path)
+    check_folder(path.parent)
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}.", suffix=".part")
     except OSError as error:
@@ -287,13 +288,14 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def open_for_append(path: Path) -> tuple[int, bool]:
-    """Open a file to read and append, made with mode 0600 if need be; say whether it is new."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    """Open a file of the user's own to read and append, made if need be; say whether it is new."""
+    flags = os.O_RDWR | os.O_APPEND
+    check_folder(path.parent)
     try:
         try:
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), True
+            return open_own(path, flags | os.O_CREAT | os.O_EXCL), True
         except FileExistsError:
-            return os.open(path, flags), False
+            return open_own(path, flags), False
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}; nothing was touched",

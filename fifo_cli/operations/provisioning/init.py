@@ -13,6 +13,7 @@ from fifo_cli.errors import UsageError
 from fifo_cli.model.limits import PIPELINE_NAME_MAX
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.settings import CONFIG_FILE, PipelineName
+from fifo_cli.own_files import check_folder
 
 _TABLE_NAME_MIN: Final = 3
 _TEMPLATE: Final = """\
@@ -106,6 +107,7 @@ def init(folder: Path, *, name: str | None = None) -> InitResult:
     path = folder / CONFIG_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError:

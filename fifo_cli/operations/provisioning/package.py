@@ -24,6 +24,7 @@ from fifo_cli.operations.provisioning.bundling import built_in_files, bundled_fi
 from fifo_cli.operations.provisioning.user_files import Files, read_tree, source_files
 from fifo_cli.operations.provisioning.vendoring import FOLDER, REQUIREMENTS, ensure_folder, vendored
 from fifo_cli.operations.runtime_document import runtime_document
+from fifo_cli.own_files import check_folder, check_own
 
 SETTINGS_FILE: Final = "fifo_cli/handlers/settings.json"
 # The first date a zip can hold; every file has it, and one mode.
@@ -106,6 +107,7 @@ def package(
         if out is None:
             ensure_folder(project.folder)
         folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
         return PackageResult(tuple(_written(one, folder / f"{one.function}.zip") for one in zips))
     except OSError as error:
         raise UsageError(
@@ -163,6 +165,7 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 
 def _written(one: Zip, path: Path) -> Packed:
     """Write a zip so that a reader finds the old or the new one, never half of it."""
+    check_own(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

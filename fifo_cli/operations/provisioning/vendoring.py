@@ -19,6 +19,7 @@ from fifo_cli.model.settings import Functions, Project
 from fifo_cli.operations.provisioning.bundling import bundled_files
 from fifo_cli.operations.provisioning.pip_run import NOTHING_IS_BUILT, run_pip
 from fifo_cli.operations.provisioning.requirement_inputs import RequirementInputs, read_inputs
+from fifo_cli.own_files import check_own_folder
 
 FOLDER: Final = ".fifo"
 REQUIREMENTS: Final = "requirements.txt"
@@ -99,6 +100,7 @@ def ensure_folder(project_folder: Path) -> None:
     """Make ``.fifo`` beside fifo.toml, kept out of the user's repository by a .gitignore of its own."""
     folder = project_folder / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
+    check_own_folder(folder)
     ignore = folder / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")

@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 from fifo_cli.errors import BusyError, FifoError, UsageError
 from fifo_cli.model.times import iso, parse_instant
 from fifo_cli.operations.moving.files import lock_file
+from fifo_cli.own_files import check_own_folder, open_own
 
 FOLDER: Final = "replay"
 # What an interrupted replay with a time such as "2h" is asked for is another thing later on.
@@ -305,7 +306,9 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         with contextlib.suppress(FileExistsError), ignore.open("x", encoding="utf-8") as file:
             file.write("*\n")
         path = folder / f"{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        check_own_folder(folder.parent)
+        check_own_folder(folder)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise _unusable(folder, error) from error
     try:
@@ -333,7 +336,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """Open the database: what is committed survives the end of the process, a power cut spoils nothing."""
     try:
         # Made here, as SQLite would make it readable to others.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT))
         database = sqlite3.connect(path, check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")

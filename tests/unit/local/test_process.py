@@ -23,6 +23,12 @@ from fifo_cli.local.process import Files, Running, check_room, unusable
 from fifo_cli.local.receiver import Receiver, Reply
 
 
+def _keyed(folder: Path) -> Files:
+    files = Files.of(folder)
+    files.prepare()
+    return files
+
+
 @contextmanager
 def _held(files: Files, text: str) -> Iterator[None]:
     files.prepare()
@@ -73,7 +79,7 @@ def test_the_folder_is_private_and_ignored_by_git(tmp_path):
     files.prepare()
     assert stat.S_IMODE(files.root.stat().st_mode) == 0o700
     assert (files.root / ".gitignore").read_text() == "*\n"
-    assert sorted(path.name for path in files.root.iterdir()) == [".gitignore", "state", "tmp"]
+    assert sorted(path.name for path in files.root.iterdir()) == [".gitignore", "credentials", "state", "tmp"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
@@ -124,15 +130,15 @@ def test_a_running_stack_that_left_no_record_is_an_error_and_not_a_traceback(tmp
         (b"[]", False),
     ],
 )
-def test_only_the_stack_that_was_started_is_taken_for_it(body, same):
+def test_only_the_stack_that_was_started_is_taken_for_it(body, same, tmp_path):
     with Receiver(answer=lambda received: Reply(200, body)) as other:
-        assert process.answers(Running(1, other.port, "mine")) is same
+        assert process.answers(_keyed(tmp_path), Running(1, other.port, "mine")) is same
 
 
 def test_a_port_where_nobody_answers_is_not_the_stack(tmp_path):
     with Receiver() as gone:
         port = gone.port
-    assert not process.answers(Running(1, port, "mine"))
+    assert not process.answers(_keyed(tmp_path), Running(1, port, "mine"))
 
 
 def test_waiting_for_a_stack_that_never_answers_ends_with_its_log(tmp_path):

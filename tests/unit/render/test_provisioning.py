@@ -58,7 +58,11 @@ def test_outputs_are_a_line_each() -> None:
 
 
 def test_the_stack_shows_where_it_listens_or_that_it_does_not() -> None:
-    running = {"endpoint": "http://127.0.0.1:1", "pid": 2, "running": True}
+    running = {"endpoint": "http://127.0.0.1:1", "pid": 2, "running": True, "credentials": "/a b/credentials"}
 
-    assert stack_table(running) == "endpoint:  http://127.0.0.1:1\npid:       2\n"
+    assert stack_table(running) == (
+        "endpoint:     http://127.0.0.1:1\npid:          2\n"
+        "other tools:  AWS_SHARED_CREDENTIALS_FILE='/a b/credentials' AWS_PROFILE=default"
+        " AWS_ENDPOINT_URL=http://127.0.0.1:1 AWS_DEFAULT_REGION=us-east-1 aws sqs list-queues\n"
+    )
     assert stack_table({"running": False}) == "The embedded stack is not running.\n"

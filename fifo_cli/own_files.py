@@ -1,0 +1,100 @@
+"""Files and folders that are the user's own: what others could change, or make lead elsewhere, is refused.
+
+A message leaves its queue once its line is in such a file. In a folder that several people use, another user
+may have put a file of the same name there before, or a link in its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from fifo_cli.errors import UsageError
+
+OWNER_ONLY: Final = 0o600
+_HINT: Final = "name a file of your own, in a folder that only you can write to"
+
+
+class NotOwnError(UsageError):
+    """A file or folder is another user's, or others can change it."""
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file; raises NotOwnError unless it is the user's own, and OSError as ``os.open`` does.
+
+    A file that is made gets mode 0600. Whether it is a regular file is for the caller to see.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, OWNER_ONLY)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK) and path.is_symlink():
+            raise _refused(path, "it is a symbolic link") from None
+        raise
+    try:
+        if why := _not_own(os.fstat(descriptor)):
+            raise _refused(path, why)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_own(path: Path) -> None:
+    """Raise NotOwnError if a file that is about to be replaced is there and not the user's own."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return  # whoever opens it says why that cannot be done
+    why = "it is a symbolic link" if stat.S_ISLNK(found.st_mode) else _not_own(found)
+    if not why and not stat.S_ISREG(found.st_mode):
+        why = "it is not a regular file"
+    if why:
+        raise _refused(path, why)
+
+
+def check_folder(path: Path) -> None:
+    """Raise NotOwnError if every user could replace a file in the folder.
+
+    A sticky folder, as /tmp is, protects what is in it (unlink(2), EPERM).
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise _refused(path, "every user can replace the files in it", hint=f"chmod o-w {path}, or {_HINT}")
+
+
+def check_own_folder(path: Path) -> None:
+    """Raise NotOwnError if a folder that is there already is another user's, or others can write to it."""
+    for found in _stats(path):
+        if found.st_uid != os.geteuid():
+            raise _refused(path, "it is another user's")
+        if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o022:
+            raise _refused(path, "others can write to it", hint=f"chmod go-w {path}, or {_HINT}")
+
+
+def _stats(path: Path) -> list[os.stat_result]:
+    """Return what a link is and what it leads to; one of the two where it is no link."""
+    try:
+        return [path.lstat(), path.stat()]
+    except OSError:
+        return []
+
+
+def _not_own(found: os.stat_result) -> str:
+    if found.st_uid != os.geteuid():
+        # A terminal, /dev/null or a pipe is nobody's file.
+        return "it is another user's" if stat.S_ISREG(found.st_mode) else ""
+    if not stat.S_ISREG(found.st_mode):
+        return ""
+    if found.st_mode & 0o022:
+        return "others can write to it (chmod go-w)"
+    return "it has a second name (a hard link)" if found.st_nlink > 1 else ""
+
+
+def _refused(path: Path, why: str, *, hint: str = _HINT) -> NotOwnError:
+    return NotOwnError(f"{path} is not used: {why}; nothing was touched", hint=hint)

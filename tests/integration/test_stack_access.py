@@ -1,0 +1,271 @@
+"""The embedded stack is its user's alone: not a page's, not another user's."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import StackError
+from fifo_cli.local import process, stack
+from fifo_cli.local.process import Files
+from fifo_cli.local.receiver import Receiver
+from tests.bed import clean_environment
+
+QUEUE = {"QueueName": "made-by-a-stranger"}
+TARGET = "AmazonSQS.CreateQueue"
+
+
+class Own:
+    """A stack with a key of its own, as users have it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = Files.of(folder)
+        status = stack.up(folder, port=0)
+        assert status.endpoint is not None
+        self.endpoint = status.endpoint
+        self.port = int(self.endpoint.rpartition(":")[2])
+        self.key = stack.key_of(folder)
+
+    def queues(self) -> list[str]:
+        aws = Aws(Target(endpoint_url=self.endpoint, local=True, key=self.key))
+        found = aws.client("sqs").list_queues().get("QueueUrls", [])
+        return [url.rpartition("/")[2] for url in found]
+
+    def request(self, method: str = "POST", path: str = "/", **headers: str) -> tuple[int, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        body = json.dumps(QUEUE).encode()
+        given = {"X-Amz-Target": TARGET, "Content-Type": "application/x-amz-json-1.0"}
+        for name, value in {**given, **headers, "Content-Length": str(len(body))}.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    folder = tmp_path_factory.mktemp("own")
+    made = Own(folder)
+    yield made
+    running = process.find(made.files)
+    if running is not None:
+        process.kill(made.files, running, sleep=time.sleep, clock=time.monotonic)
+
+
+def test_two_stacks_have_two_keys_and_a_restart_keeps_it(own: Own, tmp_path: Path) -> None:
+    Files.of(tmp_path).prepare()
+    other = stack.key_of(tmp_path)
+    assert other[0] != own.key[0]
+    assert len(other[0]) == 40
+    Files.of(tmp_path).prepare()
+    assert stack.key_of(tmp_path) == other
+
+
+def test_what_the_stack_keeps_is_the_users_alone(own: Own) -> None:
+    own.queues()
+    found = [path for path in own.files.root.rglob("*") if path.name != ".gitignore"]
+    for path in [own.files.root, *found]:
+        assert not stat.S_IMODE(path.lstat().st_mode) & 0o077 or path.is_symlink(), path
+
+
+def test_nobody_is_let_in_without_the_key(own: Own) -> None:
+    signed = (
+        "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=0"
+    )
+    for headers in (
+        {},
+        {"Authorization": signed.format("test")},
+        {"Authorization": signed.format("000000000000")},
+        {"Authorization": signed.format(own.key[0][:-1])},
+        {"X-Amz-Security-Token": "guess"},
+        {"Authorization": signed.format(own.key[0]), "Host": f"evil.example:{own.port}"},
+        {"Authorization": signed.format(own.key[0]), "Host": "127.0.0.1"},
+        {"Authorization": signed.format(own.key[0]), "Origin": "http://127.0.0.1:1"},
+        {"Authorization": signed.format(own.key[0]), "Origin": "null"},
+    ):
+        status, answered = own.request(**headers)
+        assert status == 403, headers
+        assert not any(name.startswith("access-control") for name in answered)
+    assert "made-by-a-stranger" not in own.queues()
+
+
+@pytest.mark.parametrize(
+    "path", ["/_ministack/health", "/_ministack/reset", "/_localstack/health", "/health"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_the_stacks_own_pages_are_closed_too(own: Own, method: str, path: str) -> None:
+    assert own.request(method, path)[0] == 403
+
+
+def test_boto3_is_told_that_the_key_is_not_the_stacks(own: Own) -> None:
+    make: Any = boto3.client
+    sqs = make(
+        "sqs", endpoint_url=own.endpoint, region_name="us-east-1",
+        aws_access_key_id="test", aws_secret_access_key="test",
+    )  # fmt: skip
+    with pytest.raises(sqs.exceptions.ClientError, match="InvalidClientTokenId"):
+        sqs.list_queues()
+
+
+def test_other_tools_get_the_key_as_local_status_says(own: Own) -> None:
+    """The line that `local status` shows, with boto3 in the place of the aws CLI."""
+    env = clean_environment()
+    shown = subprocess.run(
+        [sys.executable, "-m", "fifo_cli", "local", "status"],
+        cwd=own.folder, env=env, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert own.key[0] not in shown
+    line = shown.partition("other tools:")[2].partition("aws sqs")[0].split()
+    given = dict(one.split("=", 1) for one in line)
+    code = "import boto3; print(boto3.client('sqs').list_queues()['ResponseMetadata']['HTTPStatusCode'])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={**env, **given}, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == "200\n", ran.stderr
+
+
+def test_a_key_that_others_could_have_written_is_refused(tmp_path: Path) -> None:
+    files = Files.of(tmp_path)
+    files.prepare()
+    files.credentials.chmod(0o644)
+    with pytest.raises(StackError, match="open to others"):
+        files.key()
+    files.credentials.rename(tmp_path / "elsewhere")
+    files.credentials.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StackError):
+        files.key()
+
+
+PAGE = """<!doctype html><title>x</title><img src="{url}/?Action=CreateQueue&QueueName=image">
+<form id="f" method="post" action="{url}/" enctype="text/plain" target="i">
+<input name='{{"QueueName":"form","x":"' value='"}}'></form>
+<iframe name="i"></iframe>
+<script>
+const url = "{url}/";
+const tries = [
+  ["text", {{method: "POST", body: '{{"QueueName": "text"}}', headers: {{"Content-Type": "text/plain"}}}}],
+  ["nocors", {{method: "POST", mode: "no-cors", body: "Action=CreateQueue&QueueName=nocors",
+              headers: {{"Content-Type": "application/x-www-form-urlencoded"}}}}],
+  ["json", {{method: "POST", body: '{{"QueueName": "json"}}',
+            headers: {{"Content-Type": "application/x-amz-json-1.0",
+                      "X-Amz-Target": "AmazonSQS.CreateQueue"}}}}],
+  ["put", {{method: "PUT", body: "x"}}],
+];
+(async () => {{
+  const seen = [];
+  for (const [name, options] of tries) {{
+    try {{ const got = await fetch(url, options); seen.push(name + ":" + got.type + got.status); }}
+    catch (error) {{ seen.push(name + ":refused"); }}
+  }}
+  document.getElementById("f").submit();
+  await new Promise(done => setTimeout(done, 500));
+  await fetch("/done", {{method: "POST", body: seen.join(" ")}});
+}})();
+</script>"""
+
+
+class Site:
+    """A page of another origin; ``told`` is what its script says of its tries."""
+
+    def __init__(self, target: str) -> None:
+        self.told = ""
+        self.done = threading.Event()
+        site = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(PAGE.format(url=target).encode())
+
+            def do_POST(self) -> None:
+                site.told = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                self.send_response(200)
+                self.end_headers()
+                site.done.set()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/"
+
+
+def visit(site: Site, folder: Path) -> None:
+    """Let a headless Chromium open a page and wait until its script is done."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    ran = subprocess.Popen(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--disable-dev-shm-usage", f"--user-data-dir={folder}", "--remote-debugging-port=0", site.url,
+        ],
+        env={**os.environ, "HOME": str(folder)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert site.done.wait(60), "the page's script did not end"
+    finally:
+        os.killpg(ran.pid, 9)
+        ran.wait()
+        site.server.shutdown()
+        site.server.server_close()
+
+
+def test_a_page_in_a_real_browser_gets_nothing_done(own: Own, tmp_path: Path) -> None:
+    site = Site(own.endpoint)
+    before = own.queues()
+
+    visit(site, tmp_path)
+
+    assert site.told == "text:refused nocors:opaque0 json:refused put:refused"
+    assert own.queues() == before
+
+
+def test_a_page_in_a_real_browser_cannot_call_the_receiver(tmp_path: Path) -> None:
+    with Receiver() as api:
+        visit(Site(api.url), tmp_path)
+        assert api.requests == []
+
+
+def test_the_receiver_refuses_what_a_page_sends() -> None:
+    with Receiver() as api:
+        for headers in (
+            {"Origin": "http://evil.example"},
+            {"Host": "evil.example"},
+            {"Sec-Fetch-Site": "cross-site"},
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=5)
+            connection.request("POST", "/orders", body=b"{}", headers=headers)
+            answer = connection.getresponse()
+            assert answer.status == 403
+            assert answer.getheader("Access-Control-Allow-Origin") is None
+            connection.close()
+        assert api.requests == []

@@ -1,0 +1,160 @@
+"""A file that others could change, or make lead elsewhere, is refused, and nothing is done to it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fifo_cli.cli.checking import write_whole
+from fifo_cli.errors import UsageError
+from fifo_cli.local.process import Files
+from fifo_cli.operations.moving.checkpoint import peek_checkpoint
+from fifo_cli.operations.moving.files import new_file, open_dump
+from fifo_cli.operations.provisioning.init import init
+from fifo_cli.own_files import NotOwnError, check_own_folder, open_own
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+
+
+def _symlink(path: Path) -> None:
+    path.with_name("elsewhere").touch(mode=0o600)
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to(path.with_name("not-there"))
+
+
+def _others_may_write(path: Path) -> None:
+    path.touch()
+    path.chmod(0o646)
+
+
+def _group_may_write(path: Path) -> None:
+    path.touch()
+    path.chmod(0o664)
+
+
+def _anothers(path: Path) -> None:
+    path.touch()
+    os.chown(path, 12345, -1)
+
+
+def _second_name(path: Path) -> None:
+    path.touch()
+    os.link(path, path.with_name("second"))
+
+
+TRAPS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a symbolic link": (_symlink, "symbolic link"),
+    "a link that leads nowhere": (_dangling, "symbolic link"),
+    "writable by others": (_others_may_write, "others can write"),
+    "writable by the group": (_group_may_write, "others can write"),
+    "another's": (_anothers, "another user's"),
+    "a hard link": (_second_name, "second name"),
+}
+
+
+def _dump(path: Path) -> None:
+    with open_dump(path):
+        pass
+
+
+def _load_note(path: Path) -> None:
+    with peek_checkpoint(path.with_name(path.name.removesuffix(".loaded"))):
+        pass
+
+
+USES: dict[str, Callable[[Path], None]] = {
+    "dump --move, purge --backup": _dump,
+    "load's note": _load_note,
+    "check --textfile": lambda path: write_whole(path, "text\n"),
+    "open_own": lambda path: os.close(open_own(path, os.O_RDWR)),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_trap_is_refused_with_the_reason_and_left_as_it_was(tmp_path: Path, use: str, trap: str) -> None:
+    if trap == "another's" and os.geteuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    path = tmp_path / "file.jsonl.loaded"
+    set_up, reason = TRAPS[trap]
+    set_up(path)
+    before = sorted((one.name, one.lstat().st_mode, one.lstat().st_size) for one in tmp_path.iterdir())
+
+    with pytest.raises(NotOwnError, match=reason) as caught:
+        USES[use](path)
+
+    assert caught.value.hint
+    assert caught.value.exit_code == 2
+    assert "nothing was touched" in caught.value.message
+    assert (
+        sorted((one.name, one.lstat().st_mode, one.lstat().st_size) for one in tmp_path.iterdir()) == before
+    )
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o640, 0o400 | 0o200])
+def test_a_file_of_ones_own_is_continued(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.touch()
+    path.chmod(mode)
+    _dump(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_is_the_users_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        _dump(tmp_path / "dump.jsonl")
+        with new_file(tmp_path / "copy.jsonl") as file:
+            file.write(b"x")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder: _dump(folder / "d.jsonl"),
+        lambda folder: write_whole(folder / "a.prom", ""),
+        lambda folder: init(folder, name="orders"),
+        lambda folder: new_file(folder / "c.jsonl").__enter__(),
+    ],
+    ids=["dump", "textfile", "init", "dump without --move"],
+)
+def test_a_folder_where_everybody_may_replace_files_is_refused(
+    tmp_path: Path, use: Callable[[Path], None]
+) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(UsageError, match="every user can replace"):
+        use(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o1777)  # as /tmp is
+    use(tmp_path)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("kind", ["another's", "writable by others", "a link to another's"])
+def test_the_folder_of_the_stack_is_the_users_own(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / ".fifo"
+    real = tmp_path / "real" if kind == "a link to another's" else folder
+    real.mkdir()
+    if kind == "writable by others":
+        real.chmod(0o777)
+    else:
+        os.chown(real, 12345, -1)
+    if real != folder:
+        folder.symlink_to(real)
+
+    with pytest.raises(NotOwnError):
+        check_own_folder(folder)
+    with pytest.raises(NotOwnError):
+        Files.of(tmp_path).prepare()
+
+    assert list(real.iterdir()) == []
