@@ -512,7 +512,9 @@ class _Judge:
         skipped = said.get(("enqueuer", "skipped"))
         if self.settled is None or (skipped is not None and skipped.time <= self.settled):
             return "missing", missing
-        if self._passed(entry.shard, self.settled_handled) > entry.sequence:
+        # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
+        waited_out = not passed and self._is_gone(entry.created * 1000)
+        if waited_out or self._passed(entry.shard, self.settled_handled) > entry.sequence:
             return "missing", missing
         return "unknown", f"{missing}; {self._late('that it was sent')}"
 

@@ -510,6 +510,16 @@ def test_an_enqueuer_whose_line_may_be_late_makes_unknown_and_not_missing(world)
     assert outcome(world, 900) == {"queued": 1, "missing": 1}
 
 
+@pytest.mark.parametrize(
+    ("settle", "words"), [(0, {"missing": 1}), (30, {"missing": 1}), (900, {"unknown": 1})]
+)
+def test_behind_a_paused_enqueuer_a_short_settle_time_is_waited_out(world, settle, words):
+    """With a long one it may have been enqueued, and delivered, just before the pause."""
+    world.paused = True
+    world.write(1, "a", 1)
+    assert outcome(world, settle) == words
+
+
 def test_evidence_is_proof_at_once_however_young(world):
     world.write(1, "a", 1)
     world.write(2, "a", 1)
