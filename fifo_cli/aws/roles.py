@@ -64,6 +64,11 @@ class RoleAdmin:
     def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Set what differs."""
         name, properties = wanted.name, wanted.properties
+        boundary = properties["permissions_boundary"]
+        # The boundary first: a deployer that is held to it may change only roles that have it.
+        with calling(f"role {name}"):
+            if "permissions_boundary" in changed and boundary:
+                self.iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
         if "policy" in changed:
             self._put_policy(wanted)
         with calling(f"role {name}"):
@@ -71,10 +76,7 @@ class RoleAdmin:
                 self.iam.update_assume_role_policy(
                     RoleName=name, PolicyDocument=json.dumps(properties["trust"])
                 )
-            if "permissions_boundary" in changed and properties["permissions_boundary"]:
-                boundary = properties["permissions_boundary"]
-                self.iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
-            elif "permissions_boundary" in changed:
+            if "permissions_boundary" in changed and not boundary:
                 self.iam.delete_role_permissions_boundary(RoleName=name)
             if "other_policies" in changed:
                 self._take_off(name, keep={POLICY_NAME})

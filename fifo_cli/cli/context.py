@@ -107,7 +107,7 @@ class Cli:
             raise result.complaint
         return code
 
-    def emit_document(self, document: Document) -> ExitCode:
+    def emit_document(self, document: Document | list[Document]) -> ExitCode:
         """Write a result that is a document whatever the format: a schema, a policy."""
         from fifo_cli.render.documents import json_document, json_line
 

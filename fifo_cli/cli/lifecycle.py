@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -23,6 +23,13 @@ class Part(StrEnum):
     ENQUEUER = "enqueuer"
     WORKER = "worker"
     ALL = "all"
+
+
+_UNBOUNDED: Final = (
+    "without a permissions boundary, whoever holds this policy can do all that can be done in the account: it"
+    " may write any policy for the two roles and run any code with them. Set [functions] permissions_boundary"
+    " in fifo.toml before you give it to anybody who is not an administrator"
+)
 
 
 class Audience(StrEnum):
@@ -185,6 +192,10 @@ def _register_policy(app: Commands) -> None:
         reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,
         rollback, keys set.
         """
-        from fifo_cli.model.people_policies import people_policy
+        from fifo_cli.events import Warned
+        from fifo_cli.model.people_policies import people_policies
 
-        return cli.emit_document(people_policy(cli.settings, cli.aws.place, audience.value))
+        if audience is Audience.DEPLOYER and not cli.settings.functions.permissions_boundary:
+            cli.listener(Warned(_UNBOUNDED))
+        documents = people_policies(cli.settings, cli.aws.place, audience.value)
+        return cli.emit_document(documents if len(documents) > 1 else documents[0])

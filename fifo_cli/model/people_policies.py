@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
 
 Audience = Literal["operator", "monitor", "deployer"]
+# IAM User Guide, "IAM and AWS STS quotas"; white space is not counted.
+MANAGED_POLICY_SIZE: Final = 6144
 
 # None of these takes a resource; DescribeAlarms and DescribeLogGroups AWS allows for all or none.
 _LOOK_ANYWHERE: Final = [
@@ -50,17 +52,47 @@ def people_policy(settings: Settings, place: Place, audience: Audience) -> dict[
     if audience == "operator":
         statements += _operator(settings, arns)
     elif audience == "deployer":
-        statements += _deployer(arns)
+        statements += _deployer(settings, arns)
     if settings.queue.kms_key and audience != "monitor":
         statements.append(use_key(place, settings.queue.kms_key))
-    return {"Version": POLICY_VERSION, "Statement": _merged(statements)}
+    return _document(_merged(statements))
+
+
+def people_policies(settings: Settings, place: Place, audience: Audience) -> list[dict[str, Any]]:
+    """Return the same as one document or several, each of which IAM takes as a managed policy."""
+    statements = people_policy(settings, place, audience)["Statement"]
+    documents: list[list[Statement]] = [[]]
+    for one in (part for statement in statements for part in _parts(statement)):
+        if documents[-1] and _size([*documents[-1], one]) > MANAGED_POLICY_SIZE:
+            documents.append([])
+        documents[-1].append(one)
+    return [_document(each) for each in documents]
+
+
+def _parts(statement: Statement) -> list[Statement]:
+    """Split a statement that does not fit alone (the parameters of many APIs) by its resources."""
+    resources = statement["Resource"]
+    if len(resources) == 1 or _size([statement]) <= MANAGED_POLICY_SIZE:
+        return [statement]
+    middle = len(resources) // 2
+    halves = (("A", resources[:middle]), ("B", resources[middle:]))
+    return [
+        part
+        for letter, some in halves
+        for part in _parts({**statement, "Sid": statement["Sid"] + letter, "Resource": some})
+    ]
+
+
+def _document(statements: list[Statement]) -> dict[str, Any]:
+    return {"Version": POLICY_VERSION, "Statement": statements}
+
+
+def _size(statements: list[Statement]) -> int:
+    return len(json.dumps(_document(statements), separators=(",", ":")))
 
 
 def _merged(statements: list[Statement]) -> list[Statement]:
-    """Put together what is about the same resources, under the later name.
-
-    IAM takes 6,144 characters in a managed policy (IAM User Guide, "IAM and AWS STS quotas").
-    """
+    """Put together what is about the same resources, under the later name."""
     merged: dict[str, Statement] = {}
     for one in statements:
         about = json.dumps([one["Resource"], one.get("Condition")])
@@ -195,7 +227,7 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
     return statements
 
 
-def _deployer(arns: _Arns) -> list[Statement]:
+def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
     statements = [
         allow(
             "MakeQueues",
@@ -254,22 +286,7 @@ def _deployer(arns: _Arns) -> list[Statement]:
             "Condition": {"ArnLike": {"lambda:FunctionArn": [*arns.functions, *arns.qualified]}},
         },
         allow("TagMapping", ["lambda:TagResource"], arns.mappings),
-        allow(
-            "MakeRoles",
-            [
-                "iam:CreateRole",
-                "iam:DeleteRole",
-                "iam:DeleteRolePermissionsBoundary",
-                "iam:DeleteRolePolicy",
-                "iam:DetachRolePolicy",
-                "iam:PutRolePermissionsBoundary",
-                "iam:PutRolePolicy",
-                "iam:TagRole",
-                "iam:UpdateAssumeRolePolicy",
-            ],
-            *arns.roles,
-        ),
-        _pass("PassRoles", arns.roles, "lambda.amazonaws.com", "scheduler.amazonaws.com"),
+        *_make_roles(settings, arns),
         allow(
             "MakeRules",
             [
@@ -303,7 +320,43 @@ def _deployer(arns: _Arns) -> list[Statement]:
             allow("SetKeys", ["ssm:AddTagsToResource", "ssm:PutParameter"], *arns.parameters),
             {**encrypt, "Condition": arns.by_way_of_ssm},
         ]
+    if settings.functions.subnets:
+        # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC".
+        network = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"]
+        statements.append(allow("LookAtNetwork", network, "*"))
     return statements
+
+
+def _make_roles(settings: Settings, arns: _Arns) -> list[Statement]:
+    """Allow to make the two roles; with a permissions boundary, only roles that have it.
+
+    Who could put any policy on a role and run code in it could do anything. Which actions know
+    ``iam:PermissionsBoundary`` is in the Service Authorization Reference; UpdateAssumeRolePolicy does not,
+    and DeleteRolePermissionsBoundary would end it: with a boundary, neither is allowed.
+    """
+    bounded = [
+        "iam:CreateRole",
+        "iam:DeleteRolePolicy",
+        "iam:DetachRolePolicy",
+        "iam:PutRolePermissionsBoundary",
+        "iam:PutRolePolicy",
+    ]
+    plain = ["iam:DeleteRole", "iam:TagRole"]
+    boundary = settings.functions.permissions_boundary
+    enqueuer, worker = arns.roles
+    passing = [
+        _pass("PassEnqueuerRole", [enqueuer], "lambda.amazonaws.com"),
+        _pass("PassWorkerRole", [worker], "lambda.amazonaws.com", "scheduler.amazonaws.com"),
+    ]
+    if not boundary:
+        unbounded = ["iam:DeleteRolePermissionsBoundary", "iam:UpdateAssumeRolePolicy"]
+        return [allow("MakeRoles", sorted([*bounded, *plain, *unbounded]), *arns.roles), *passing]
+    condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+    return [
+        {**allow("MakeBoundedRoles", bounded, *arns.roles), "Condition": condition},
+        allow("MakeRoles", plain, *arns.roles),
+        *passing,
+    ]
 
 
 def _pass(sid: str, roles: list[str], *services: str) -> Statement:

@@ -65,3 +65,16 @@ def test_a_policy_that_went_with_a_call_whose_answer_was_lost_does_not_keep_the_
     stub.add_response("delete_role", {}, {"RoleName": "orders-worker"})
     RoleAdmin(iam).delete(Found("role", "orders-worker", {}))
     stub.assert_no_pending_responses()
+
+
+def test_the_boundary_is_set_before_the_policy_that_a_deployer_may_write_only_within_it() -> None:
+    iam, stub = stubbed("iam")
+    boundary = "arn:aws:iam::123456789012:policy/pipelines"
+    properties = {"policy": {}, "trust": {}, "permissions_boundary": boundary}
+    wanted = Resource("role", "orders-worker", properties, TAGS)
+    stub.add_response("put_role_permissions_boundary", {})
+    stub.add_response("put_role_policy", {})
+    stub.add_response("tag_role", {})
+    changed = frozenset({"policy", "permissions_boundary"})
+    RoleAdmin(iam).update(wanted, Found("role", "orders-worker", {}), changed)
+    stub.assert_no_pending_responses()

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, QUEUE_ROLES, Names, Place
-from fifo_cli.model.people_policies import Audience, people_policy
+from fifo_cli.model.people_policies import Audience, people_policies, people_policy
 from fifo_cli.model.settings import load
 
 PLACE = Place("123456789012", "eu-central-1")
@@ -107,3 +107,95 @@ def test_a_policy_fits_into_one_managed_policy_of_iam(policy, audience) -> None:
     """IAM User Guide, "IAM and STS quotas": 6,144 characters, white space not counted."""
     text = json.dumps(policy(audience), separators=(",", ":")).replace("orders", "orders-production")
     assert len(text) <= 6144
+
+
+BOUNDARY = "arn:aws:iam::123456789012:policy/pipelines"
+LONGEST = "o" * 55
+EVERYTHING = f"""
+[pipeline]
+name = "{LONGEST}"
+[table]
+name = "{LONGEST}"
+[queue]
+kms_key = "alias/{LONGEST}"
+[functions]
+permissions_boundary = "{BOUNDARY}"
+subnets = ["subnet-1"]
+security_groups = ["sg-1"]
+[alarms]
+sns_topic = "arn:aws:sns:eu-central-1:123456789012:oncall"
+[schedule]
+expressions = ["rate(5 minutes)"]
+timezone = "Europe/Berlin"
+"""
+
+
+def _api(number: int, keys: int) -> str:
+    named = ", ".join(f'key_{number}_{key} = "/{LONGEST}/api-{number}/key-{key}"' for key in range(keys))
+    used = ", ".join(f'X-Key-{key} = "{{key_{number}_{key}}}"' for key in range(keys))
+    return (
+        f'[[api]]\nurl = "https://api.example.com/{number}"\nkeys = {{ {named} }}\nheaders = {{ {used} }}\n'
+    )
+
+
+@pytest.mark.parametrize("audience", AUDIENCES)
+@pytest.mark.parametrize("keys", [1, 5, 20])
+def test_every_document_fits_with_every_option_on_and_together_they_allow_the_same(
+    tmp_path, audience, keys
+) -> None:
+    (tmp_path / "fifo.toml").write_text(EVERYTHING + "".join(_api(number, keys) for number in range(5)))
+    settings = load(tmp_path / "fifo.toml").settings
+    documents = people_policies(settings, PLACE, audience)
+    assert all(len(json.dumps(one, separators=(",", ":"))) <= 6144 for one in documents)
+    for document in documents:
+        sids = [one["Sid"] for one in document["Statement"]]
+        assert len(sids) == len(set(sids))
+    assert _granted(*documents) == _granted(people_policy(settings, PLACE, audience))
+
+
+def _granted(*documents: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {
+        (action, resource, json.dumps(one.get("Condition")))
+        for document in documents
+        for one in document["Statement"]
+        for action in one["Action"]
+        for resource in one["Resource"]
+    }
+
+
+def _iam(policy: dict[str, Any]) -> dict[str, Any]:
+    """Return each action on roles with its condition."""
+    return {
+        action: one.get("Condition")
+        for one in policy["Statement"]
+        for action in one["Action"]
+        if action.startswith("iam:") and not action.startswith(("iam:Get", "iam:List"))
+    }
+
+
+def test_with_a_boundary_a_deployer_makes_and_changes_only_roles_that_have_it(tmp_path) -> None:
+    (tmp_path / "fifo.toml").write_text(TOML + f'[functions]\npermissions_boundary = "{BOUNDARY}"\n')
+    granted = _iam(people_policy(load(tmp_path / "fifo.toml").settings, PLACE, "deployer"))
+    bounded = {"StringEquals": {"iam:PermissionsBoundary": BOUNDARY}}
+    assert {action for action, condition in granted.items() if condition == bounded} == {
+        "iam:CreateRole",
+        "iam:DeleteRolePolicy",
+        "iam:DetachRolePolicy",
+        "iam:PutRolePermissionsBoundary",
+        "iam:PutRolePolicy",
+    }
+    assert granted.keys() - {a for a, c in granted.items() if c == bounded} == {
+        "iam:DeleteRole",
+        "iam:PassRole",
+        "iam:TagRole",
+    }
+    assert "iam:PassedToService" in granted["iam:PassRole"]["StringEquals"]
+
+
+def test_with_subnets_a_deployer_looks_at_the_network(tmp_path) -> None:
+    network = '[functions]\nsubnets = ["subnet-1"]\nsecurity_groups = ["sg-1"]\n'
+    for text, looks in ((TOML, False), (TOML + network, True)):
+        (tmp_path / "fifo.toml").write_text(text)
+        policy = people_policy(load(tmp_path / "fifo.toml").settings, PLACE, "deployer")
+        actions = {action for one in policy["Statement"] for action in one["Action"]}
+        assert ({"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"} <= actions) is looks
