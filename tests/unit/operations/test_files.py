@@ -98,11 +98,12 @@ def test_two_runs_do_not_write_one_file(path):
         pass
 
 
-def test_a_link_to_a_file_is_followed(path, tmp_path):
+def test_a_link_to_a_file_is_refused(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
     path.touch()
-    write(tmp_path / "link", taken("1"))
-    assert bodies(path) == ["1"]
+    with pytest.raises(UsageError, match="symbolic link"):
+        write(tmp_path / "link", taken("1"))
+    assert path.read_bytes() == b""
 
 
 def test_what_keeps_nothing_is_refused(tmp_path):
