@@ -26,6 +26,7 @@ from fifo_cli.handlers.keys import Keys, KeysMissingError
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.run import Limits, Outcome, Report, Run, ending
 from fifo_cli.handlers.worker import INVOCATION_KEY, courier_of
+from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
 from fifo_cli.model.settings import Project
@@ -136,6 +137,8 @@ def drain_here(
             source="drain",
             on_outcome=_announcer(listener),
         )
+        # A call to the API that is in flight at a signal is awaited.
+        AWS_CALLS.allowance = sum(api.timeout for api in facts.apis)
         with memory_bounded(facts.memory, threads=3 * options.concurrency):
             report = run.perform()
         _log_end(journal, report, courier.redact)
