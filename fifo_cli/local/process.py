@@ -151,6 +151,7 @@ class Running:
     pid: int
     port: int
     token: str
+    guarded: bool = True  # False for the stack of an older version, which asks for no key
 
     @property
     def endpoint(self) -> str:
@@ -184,6 +185,15 @@ def look_into(files: Files) -> str:
     return f"its log is {files.log}; `fifo-cli local reset` begins with an empty state"
 
 
+def require_guarded(running: Running) -> None:
+    """Raise StackError if a stack is an older version's: every page and every user can use it."""
+    if not running.guarded:
+        raise StackError(
+            f"the embedded stack on port {running.port} was started by an older version: it asks for no key",
+            hint="restart it: `fifo-cli local down`, then `fifo-cli local up`; what it holds stays",
+        )
+
+
 def find(files: Files) -> Running | None:
     """Return the stack that lives in a folder, or None; raises StackError if it does not say who it is."""
     for _ in range(20):
@@ -193,7 +203,12 @@ def find(files: Files) -> Running | None:
         # A stack that just starts holds the lock some milliseconds before it is written who it is.
         with contextlib.suppress(ValueError, KeyError, TypeError):
             record = json.loads(text)
-            return Running(pid=int(record["pid"]), port=int(record["port"]), token=str(record["token"]))
+            return Running(
+                pid=int(record["pid"]),
+                port=int(record["port"]),
+                token=str(record["token"]),
+                guarded=record.get("guarded") is True,
+            )
         time.sleep(_POLL)
     raise StackError(
         f"an embedded stack runs, but {files.record} does not say which process it is",
@@ -250,7 +265,7 @@ def spawn(files: Files, port: int, token: str, *, sleep: Sleep = time.sleep) -> 
                     "-P",
                     str(server),
                     str(descriptor),
-                    json.dumps({"port": port, "token": token}),
+                    json.dumps({"port": port, "token": token, "guarded": True}),
                 ],
                 env=environment(files, port, token, dict(os.environ)) | {"AWS_SESSION_TOKEN": files.key().id},
                 cwd=files.root,

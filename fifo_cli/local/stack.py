@@ -76,6 +76,8 @@ def up(
                 f"the embedded stack of {folder} runs already, on port {running.port}, not {port}",
                 hint="use it there, or stop it first with `fifo-cli local down`",
             )
+        if running is not None:
+            process.require_guarded(running)
         # Found running, it may still be starting: another `up` was interrupted before the stack answered.
         return _status(
             files,
@@ -140,6 +142,7 @@ def endpoint_of(folder: Path) -> str:
             f"the embedded stack of {folder.absolute()} is not running",
             hint="start it with `fifo-cli local up`",
         )
+    process.require_guarded(running)
     return running.endpoint
 
 

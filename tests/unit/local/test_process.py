@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.errors import StackError
-from fifo_cli.local import process
+from fifo_cli.local import process, stack
 from fifo_cli.local.process import Files, Running, check_room, unusable
 from fifo_cli.local.receiver import Receiver, Reply
 
@@ -104,7 +104,7 @@ def test_a_record_left_by_a_process_that_is_gone_means_nothing(tmp_path):
 
 def test_a_held_record_is_a_running_stack(tmp_path):
     files = Files.of(tmp_path)
-    with _held(files, '{"pid": 12, "port": 4570, "token": "t"}'):
+    with _held(files, '{"pid": 12, "port": 4570, "token": "t", "guarded": true}'):
         assert process.find(files) == Running(12, 4570, "t")
         assert process.find(files) == Running(12, 4570, "t")
     assert process.find(files) is None
@@ -192,3 +192,12 @@ def test_a_stack_that_has_no_process_group_yet_is_killed_all_the_same(tmp_path: 
         running = Running(pid=child.pid, port=1, token="t")
         process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
         assert child.wait(10) == -signal.SIGKILL
+
+
+def test_a_stack_of_an_older_version_is_to_be_restarted(tmp_path: Path) -> None:
+    with _held(Files.of(tmp_path), '{"pid": 12, "port": 4570, "token": "t"}'):
+        for use in (stack.up, stack.endpoint_of):
+            with pytest.raises(StackError, match="asks for no key") as caught:
+                use(tmp_path)
+            assert "fifo-cli local down" in caught.value.hint
+        assert stack.status(tmp_path).running
