@@ -28,7 +28,7 @@ _PART: Final = 7
 _WORD_MAX: Final = 7
 # A reason has a few hundred characters. More is not searched, so more is not shown.
 _TEXT_MAX: Final = 4_000
-_LAYERS: Final = 3
+_LAYERS: Final = 5
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
@@ -171,7 +171,7 @@ def _windows(value: Any) -> Iterator[Any]:
 
 
 def _layers(text: bytes) -> set[bytes]:
-    """Return ``text`` and all that comes out when it is decoded, up to three times."""
+    """Return ``text`` and all that comes out when it is decoded, layer by layer."""
     found, newest = {text}, {text}
     for _ in range(_LAYERS):
         # An encoded text may be wrapped in the middle of an escape.
