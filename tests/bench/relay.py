@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 import urllib.request
 from collections import Counter
@@ -83,13 +84,18 @@ class _Server:
                         await asyncio.sleep(self.seconds)
                     if there is None:
                         there = await asyncio.open_connection(*self.upstream, limit=_HEAD_MAX)
-                    there[1].write(head + body)
+                    there[1].write(self._addressed(head) + body)
                     answer = await there[0].readuntil(_HEAD_END)
                     writer.write(answer + await there[0].readexactly(_length(answer)))
             finally:
                 writer.close()
                 if there is not None:
                     there[1].close()
+
+    def _addressed(self, head: bytes) -> bytes:
+        """Name the upstream as the host: the embedded stack answers to no other name."""
+        host = "{}:{}".format(*self.upstream).encode()
+        return re.sub(rb"(?i)\r\nhost:[^\r]*", b"\r\nHost: " + host, head, count=1)
 
     def _obey(self, order: dict[str, float | None]) -> bytes:
         if order.get("delay") is not None:

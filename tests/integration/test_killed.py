@@ -66,8 +66,12 @@ class KillEach:
 
 
 def _call(request: Request) -> str:
-    """Tell one call from another; a client token is made anew for each."""
-    body = re.sub(r'"ClientToken": ?"[^"]*"', "", request.body.decode("utf-8", "replace"))
+    """Tell one call from another; a client token is new for each, and the start until a queue carries it."""
+    body = re.sub(
+        r'"(ClientToken|fifo-cli:start|FIFO_CLI_START)": ?"[^"]*"',
+        "",
+        request.body.decode("utf-8", "replace"),
+    )
     return f"{request.action} {request.path} {body}"
 
 
