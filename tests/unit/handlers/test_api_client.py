@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.api_client import retry_after
@@ -184,6 +184,7 @@ def test_a_header_that_broke_off_is_no_answer(raw, broken):
     assert attempt(raw, broken).verdict is Verdict.TRANSIENT
 
 
+@settings(deadline=None)  # threads and sockets of a busy machine
 @given(
     header=st.binary(max_size=200),
     body=st.binary(max_size=50),
@@ -239,6 +240,7 @@ def test_the_longest_retry_after_counts_and_an_unreadable_one_says_nothing(value
         assert made.attempt(held()).retry_after == seconds
 
 
+@settings(deadline=None)  # threads and sockets of a busy machine
 @given(st.text(max_size=60))
 def test_any_retry_after_is_read_without_an_error(text):
     seconds = retry_after(text)
@@ -304,6 +306,7 @@ def test_so_is_one_that_the_users_request_puts_into_a_header(tmp_path, value):
     assert caught.value.what == "key api_key (SSM parameter /k)"
 
 
+@settings(deadline=None)  # threads and sockets of a busy machine
 @given(st.text(min_size=1, max_size=30))
 def test_any_key_is_either_sent_as_it_is_or_named(value):
     got: list[str] = []
@@ -542,6 +545,7 @@ def test_a_body_that_is_not_json_is_parked(body):
     assert (done.verdict, done.owner) == (Verdict.PERMANENT, "message")
 
 
+@settings(deadline=None)  # threads and sockets of a busy machine
 @given(st.text(max_size=60))
 def test_any_body_ends_in_a_verdict(tmp_path_factory, body):
     folder = tmp_path_factory.getbasetemp() / "notes"

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
@@ -586,6 +586,7 @@ DEEDS: list[Callable[[], Any]] = [
 ]
 
 
+@settings(deadline=None)  # threads of a busy machine
 @given(data=st.data(), concurrency=st.integers(1, 4))
 def test_any_mix_of_bad_code_bad_bodies_and_bad_answers_stops_no_good_message(
     tmp_path_factory, data, concurrency
