@@ -93,7 +93,8 @@ class Signals:
             self._stop = outer
 
     def received_elsewhere(self, number: int) -> None:
-        """Go on as after a signal that somebody else handled."""
+        """Go on as after a signal that somebody else handled; any other one counts as SIGTERM."""
+        number = number if number in _SIGNALS else signal.SIGTERM
         self._hear(number)
         self.received = number
         threading.Thread(target=self._watch, args=(None,), name="signals", daemon=True).start()

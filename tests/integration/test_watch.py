@@ -144,7 +144,7 @@ def test_a_failing_api_shows_what_waits_and_why(line: Line) -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGQUIT, 143)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 143)],
 )
 def test_signals_end_it_with_the_terminal_given_back(line: Line, number: signal.Signals, code: int) -> None:
     with shown("watch", "--local", folder=line.project.folder) as screen:
