@@ -49,7 +49,7 @@ def check_own(path: Path) -> None:
     except OSError:
         return  # whoever opens it says why that cannot be done
     why = "it is a symbolic link" if stat.S_ISLNK(found.st_mode) else _not_own(found)
-    if not why and not stat.S_ISREG(found.st_mode):
+    if not why and not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         why = "it is not a regular file"
     if why:
         raise _refused(path, why)

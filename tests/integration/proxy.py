@@ -175,11 +175,13 @@ def hidden(seconds: int) -> Callable[[Request], bytes]:
 class Proxy:
     """The proxy; ``rule`` and ``edit`` may be replaced at any time, ``counts`` holds requests by action."""
 
-    def __init__(self, upstream: str, rule: Rule = forward_all) -> None:
+    def __init__(self, upstream: str, rule: Rule = forward_all, *, keep_host: bool = False) -> None:
+        """``keep_host`` is for a stack that checks signatures, of which the Host header is a part."""
         address = urlsplit(upstream)
         assert address.hostname is not None
         assert address.port is not None
         self.upstream = (address.hostname, address.port)
+        self.keep_host = keep_host
         self.rule = rule
         self.edit: Callable[[Request], bytes] = lambda request: request.body
         self.killed: list[int] = []
@@ -344,11 +346,12 @@ class _Handler(LoopbackHandler):
         return None
 
     def _forward(self, request: Request, body: bytes) -> _Answer:
-        headers = {
-            name: value for name, value in request.headers.items() if name not in {*_HOP_BY_HOP, "host"}
-        }
-        # The stack wants its own host and port in the Host header.
-        self.upstream.putrequest(request.method, request.path, skip_accept_encoding=True)
+        keep_host = self.server.proxy.keep_host
+        headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
+        if not keep_host:
+            headers.pop("host", None)
+        # The embedded stack wants its own host and port in the Host header.
+        self.upstream.putrequest(request.method, request.path, skip_host=keep_host, skip_accept_encoding=True)
         for name, value in headers.items():
             self.upstream.putheader(name, value)
         self.upstream.putheader("Content-Length", str(len(body)))

@@ -62,7 +62,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 @pytest.fixture
 def gate(guarded: Guarded) -> Iterator[Proxy]:
-    with Proxy(guarded.endpoint) as between:
+    with Proxy(guarded.endpoint, keep_host=True) as between:
         yield between
 
 

@@ -40,7 +40,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_the_file_is_told_and_kept(tmp_path: Path) -> None:
     (tmp_path / "orders.prom").mkdir()
 
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(UsageError, match="Is a directory"):
         write_whole(tmp_path / "orders.prom", "x")
 
     assert os.listdir(tmp_path) == ["orders.prom"]
