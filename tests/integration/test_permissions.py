@@ -154,6 +154,7 @@ def test_a_deployer_may_do_what_deploy_rollback_keys_and_destroy_take_and_nothin
     at.run("depth")
     at.run("status")
     at.run("logs")
+    at.run("destroy", "--keep-queues")
     at.run("destroy")
     made = permissions(at.gate.requests)
     assert allowed(policy) - made == set()
