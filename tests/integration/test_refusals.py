@@ -123,7 +123,8 @@ def test_what_was_done_until_a_refusal_is_exactly_what_is_there(
     )
     ended = run(made, "deploy", "--yes", "-q")
     assert ended.code == 3
-    assert "14 of 15 changes were made: create table " in ended.err
+    assert "14 of 15 changes were made: create queue " in ended.err
+    assert f"create table {made.name}" in ended.err
     left = plan(clients, load(made.config)).changes
     assert [(one.action, one.kind) for one in left] == [("update", "rule")]
 
