@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,12 +59,19 @@ def stack_table(document: Mapping[str, Any]) -> str:
     """Write the state of the embedded stack."""
     if not document["running"]:
         return "The embedded stack is not running.\n"
-    # Other tools need the stack's key; it is named here, not shown.
-    use = (
-        f"AWS_SHARED_CREDENTIALS_FILE={shlex.quote(document['credentials'])} AWS_PROFILE=default"
-        f" AWS_ENDPOINT_URL={document['endpoint']} AWS_DEFAULT_REGION=us-east-1 aws sqs list-queues"
+    # Other tools need the stack's key; its file is named, the key is not shown.
+    return fields(
+        [
+            ("endpoint", document["endpoint"]),
+            ("pid", document["pid"]),
+            ("key file", document["credentials"]),
+            (
+                "other tools",
+                "set AWS_SHARED_CREDENTIALS_FILE to the key file, AWS_PROFILE=default,"
+                f" AWS_ENDPOINT_URL={document['endpoint']}, AWS_DEFAULT_REGION=us-east-1",
+            ),
+        ]
     )
-    return fields([("endpoint", document["endpoint"]), ("pid", document["pid"]), ("other tools", use)])
 
 
 def _schedule(one: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import http.client
 import http.server
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -127,15 +128,17 @@ def test_boto3_is_told_that_the_key_is_not_the_stacks(own: Own) -> None:
 
 
 def test_other_tools_get_the_key_as_local_status_says(own: Own) -> None:
-    """The line that `local status` shows, with boto3 in the place of the aws CLI."""
+    """What `local status` says to set, with boto3 in the place of the aws CLI."""
     env = clean_environment()
     shown = subprocess.run(
         [sys.executable, "-m", "fifo_cli", "local", "status"],
         cwd=own.folder, env=env, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert own.key[0] not in shown
-    line = shown.partition("other tools:")[2].partition("aws sqs")[0].split()
-    given = dict(one.split("=", 1) for one in line)
+    key_file = shown.partition("key file:")[2].splitlines()[0].strip()
+    assert "set AWS_SHARED_CREDENTIALS_FILE to the key file" in shown
+    given = {"AWS_SHARED_CREDENTIALS_FILE": key_file, **dict(re.findall(r"(AWS_\w+)=([^\s,]+)", shown))}
+    assert set(given) >= {"AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"}
     code = "import boto3; print(boto3.client('sqs').list_queues()['ResponseMetadata']['HTTPStatusCode'])"
     ran = subprocess.run(
         [sys.executable, "-c", code], env={**env, **given}, capture_output=True, text=True, check=False

@@ -62,7 +62,8 @@ def test_the_stack_shows_where_it_listens_or_that_it_does_not() -> None:
 
     assert stack_table(running) == (
         "endpoint:     http://127.0.0.1:1\npid:          2\n"
-        "other tools:  AWS_SHARED_CREDENTIALS_FILE='/a b/credentials' AWS_PROFILE=default"
-        " AWS_ENDPOINT_URL=http://127.0.0.1:1 AWS_DEFAULT_REGION=us-east-1 aws sqs list-queues\n"
+        "key file:     /a b/credentials\n"
+        "other tools:  set AWS_SHARED_CREDENTIALS_FILE to the key file, AWS_PROFILE=default,"
+        " AWS_ENDPOINT_URL=http://127.0.0.1:1, AWS_DEFAULT_REGION=us-east-1\n"
     )
     assert stack_table({"running": False}) == "The embedded stack is not running.\n"
