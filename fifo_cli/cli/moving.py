@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fifo_cli.cli.command import Commands, Impact, command
+from fifo_cli.cli.console import stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
 from fifo_cli.cli.progress import paced
@@ -108,7 +107,7 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     result = None if cli.options.yes else _ask_redrive(cli, redrive, force=force)
     if result is None:
         # The user's code may print; stdout is the result's.
-        with cli.stopping() as stop, contextlib.redirect_stdout(sys.stderr):
+        with cli.stopping() as stop, stdout_to_stderr():
             result = redrive.perform(force=force, stopped=stop.is_set)
     _tell_concerns(cli, result)
     return cli.conclude(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fifo_cli.cli.command import Commands, Impact, command
+from fifo_cli.cli.console import stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption
@@ -161,7 +159,7 @@ def _drain(
     if dry_run:
         result = preview(cli.aws, cli.project, options)
     else:
-        with _stdout_to_stderr():
+        with stdout_to_stderr():
             result = _perform(cli, options, via)
     code = cli.conclude(
         result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)
@@ -187,10 +185,3 @@ def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
             stopped=stop.is_set,
             listener=cli.listener,
         )
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Keep what the user's own code prints out of the result."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield

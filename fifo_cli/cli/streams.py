@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fifo_cli.cli.command import Commands, Impact, command
-from fifo_cli.cli.console import stdin_is_terminal
+from fifo_cli.cli.console import stdin_is_terminal, stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Force
@@ -118,7 +116,7 @@ def _replay(
         return _preview(cli, replay)
     # Without anybody to ask, what would be replayed is only counted, for the refusal.
     asking = cli.options.yes or stdin_is_terminal()
-    with _stdout_to_stderr(), replay.gathered(dry_run=not asking) as work:
+    with stdout_to_stderr(), replay.gathered(dry_run=not asking) as work:
         if not asking:
             _ask(cli, replay, work)
         result = _perform(cli, replay, work, force=force)
@@ -248,7 +246,7 @@ def _check_combination(given: Given, events: Sequence[str]) -> None:
 def _preview(cli: Cli, replay: Replay) -> ExitCode:
     from fifo_cli.render.streams import replay_preview
 
-    with _stdout_to_stderr(), replay.gathered(dry_run=True) as work:
+    with stdout_to_stderr(), replay.gathered(dry_run=True) as work:
         result = replay.preview(work)
     return cli.emit(
         result, lambda: replay_preview(result.document(), main=replay.main.name, width=cli.console.width)
@@ -290,10 +288,3 @@ def _is_duration(text: str | None) -> bool:
         return text is not None and bool(parse_duration(text))
     except ValueError:
         return False
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Keep what the user's own code prints out of the result."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield

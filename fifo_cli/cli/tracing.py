@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from fifo_cli.cli.command import Commands, Impact, command
+from fifo_cli.cli.console import stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
@@ -75,7 +75,7 @@ def _trace(
     now = datetime.now(UTC)
     start = _past(since, now)
     wanted = trace_key(key, cli.settings.table.keys)
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_to_stderr():
         result = trace(
             cli.aws,
             cli.project,
@@ -106,7 +106,7 @@ def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode
     start = _past(since, now)
     with contextlib.ExitStack() as stack:
         # What the user's own code prints is no part of the result.
-        with contextlib.redirect_stdout(sys.stderr):
+        with stdout_to_stderr():
             result = stack.enter_context(
                 audit(
                     cli.aws,

@@ -82,3 +82,24 @@ def test_a_key_that_is_too_short_to_hide_is_warned_of(flow, receiver):
     assert "key api_key (SSM parameter /t/debug-key) has fewer than 4 characters" in here.err
     made.local("drain", "--count", "1", "--via", "lambda").ok()
     assert "key too short to hide in logs" in made.local("logs", "worker", "--since", "1h").ok().out
+
+
+SHOUTS: Final = """
+import os, subprocess
+import httpx
+
+def to_request(body, attributes, keys):
+    print("printed")
+    os.write(1, b"by descriptor\\n")
+    subprocess.run(["echo", "by a child"], check=True)
+    return httpx.Request("POST", URL, json=body, headers={"Authorization": "Bearer " + keys["api_key"]})
+"""
+
+
+def test_what_user_code_writes_to_stdout_is_not_in_the_result(flow, receiver):
+    made = flow(KEY)
+    (made.folder / "code" / "mine.py").write_text(f"URL = {receiver.url!r}\n{SHOUTS}")
+    ran = made.local("drain", "--all", "-o", "json").ok()
+    assert ran.json()["delivered"] == 2
+    for text in ("printed", "by descriptor", "by a child"):
+        assert text in ran.err
