@@ -627,7 +627,7 @@ def _delivery(fact: LogFact) -> Delivery | None:
 
 
 def _unanswered(fact: LogFact) -> tuple[str, int] | None:
-    """Return the attempt that a line tells of, if the API may have taken the message, but did not answer."""
+    """Return the attempt of a log line, if the API may have taken the message, but did not answer."""
     facts = fact.line.facts
     event_id, reason = _text(facts, "event_id"), _text(facts, "reason")
     if fact.logger != "worker" or fact.line.message != "failed" or not event_id or not reason:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from fifo_cli import __version__
+from fifo_cli.handlers import runtime
+from fifo_cli.model import names
 from fifo_cli.model.names import FUNCTION_ROLES, Names, Place
 from fifo_cli.model.resources import KINDS, Resource, normalised, stamped, wanted_resources
 from fifo_cli.model.role_policies import role_policy, role_trust
@@ -312,3 +314,7 @@ def test_a_statement_does_not_hide_another_of_the_same_name() -> None:
             "s3:*",
             "x",
         ]
+
+
+def test_the_enqueuer_reads_its_start_where_deploy_writes_it():
+    assert names.START_VARIABLE == runtime.START_VARIABLE
