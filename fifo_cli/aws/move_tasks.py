@@ -1,4 +1,8 @@
-"""SQS's own message move tasks (Developer Guide, "Configuring a dead-letter queue redrive")."""
+"""SQS's own message move tasks (Developer Guide, "Configuring a dead-letter queue redrive").
+
+SQS shows a task's handle only while it runs (API reference, ListMessageMoveTasks: "only populated for tasks
+that are in RUNNING status"). After that its time of start identifies it: one task of a queue runs at a time.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,9 @@ _UNKNOWN: Final = frozenset(
     }
 )
 
+# "The upper limit is 10" (API reference, ListMessageMoveTasks); there are no further pages.
+_LISTED_AT_MOST: Final = 10
+
 
 class UnknownCallError(Exception):
     """The service knows no message move tasks."""
@@ -41,6 +48,11 @@ class MoveTask:
     started_ms: int
     failure: str
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it is still moving messages."""
+        return self.status in ("RUNNING", "CANCELLING")
+
 
 class MoveTasks:
     """The move tasks of one dead-letter queue."""
@@ -57,11 +69,12 @@ class MoveTasks:
     def start(self, target_arn: str) -> str:
         """Start moving everything to a queue and return the task's handle.
 
+        It is asked once: where an answer is lost, a second call might start a second task.
         Raises UnknownCallError if the service has no such call.
         """
         with calling(self._name):
             try:
-                answer = self._sqs.start_message_move_task(
+                answer = self._aws.client("sqs", attempts=1).start_message_move_task(
                     SourceArn=self._source_arn, DestinationArn=target_arn
                 )
             except ClientError as error:
@@ -69,25 +82,29 @@ class MoveTasks:
                 raise
         return answer["TaskHandle"]
 
-    def latest(self) -> MoveTask | None:
-        """Return the task started last; raises UnknownCallError if the service has no such call."""
+    def recent(self) -> list[MoveTask]:
+        """Return the tasks started last, the newest first; raises UnknownCallError where there are none."""
         with calling(self._name):
             try:
-                answer = self._sqs.list_message_move_tasks(SourceArn=self._source_arn, MaxResults=1)
+                answer = self._sqs.list_message_move_tasks(
+                    SourceArn=self._source_arn, MaxResults=_LISTED_AT_MOST
+                )
             except ClientError as error:
                 _raise_if_unknown(error)
                 raise
-        for found in answer.get("Results", []):
-            return MoveTask(
-                status=found.get("Status", "RUNNING"),
-                moved=found.get("ApproximateNumberOfMessagesMoved", 0),
-                total=found.get("ApproximateNumberOfMessagesToMove"),
-                handle=found.get("TaskHandle"),
-                target_arn=found.get("DestinationArn"),
-                started_ms=found.get("StartedTimestamp", 0),
-                failure=found.get("FailureReason", ""),
+        found = [
+            MoveTask(
+                status=task.get("Status", "RUNNING"),
+                moved=task.get("ApproximateNumberOfMessagesMoved", 0),
+                total=task.get("ApproximateNumberOfMessagesToMove"),
+                handle=task.get("TaskHandle"),
+                target_arn=task.get("DestinationArn"),
+                started_ms=task.get("StartedTimestamp", 0),
+                failure=task.get("FailureReason", ""),
             )
-        return None
+            for task in answer.get("Results", [])
+        ]
+        return sorted(found, key=lambda task: task.started_ms, reverse=True)
 
     def cancel(self, handle: str) -> None:
         """Cancel a running task; what it has moved stays moved, and a few more may follow."""

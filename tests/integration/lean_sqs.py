@@ -74,8 +74,12 @@ class MoveTask:
     moved: int = 0
     status: str = "RUNNING"
 
+    @property
+    def handle(self) -> str:
+        return f"task-{self.source.tasks.index(self)}-{self.source.name}"
+
     def shown(self) -> dict[str, Any]:
-        running = {"TaskHandle": f"task-{self.source.name}"} if self.status == "RUNNING" else {}
+        running = {"TaskHandle": self.handle} if self.status == "RUNNING" else {}
         return {
             "Status": self.status,
             "SourceArn": _arn(self.source),
@@ -100,7 +104,7 @@ class LeanQueue:
     dedup: dict[str, tuple[float, str, int]] = field(default_factory=dict)
     attempts: dict[str, list[Message]] = field(default_factory=dict)
     count: int = 0
-    task: MoveTask | None = None
+    tasks: list[MoveTask] = field(default_factory=list)
 
     def expire(self, now: float) -> None:
         """Make visible what was hidden for long enough."""
@@ -221,13 +225,19 @@ class LeanSqs:
 
     def do_StartMessageMoveTask(self, request: dict[str, Any]) -> dict[str, Any]:
         source, target = (self._queue({"QueueUrl": request[key].replace(":", "/")}) for key in _TASK_ENDS)
-        source.task = MoveTask(source, target, time.time(), source.count)
-        return {"TaskHandle": source.task.shown()["TaskHandle"]}
+        if source.tasks and source.tasks[-1].status == "RUNNING":
+            raise Refused("InvalidParameterValue", "There is already a task running.")
+        task = MoveTask(source, target, time.time(), source.count)
+        source.tasks.append(task)
+        return {"TaskHandle": task.handle}
 
     def do_ListMessageMoveTasks(self, request: dict[str, Any]) -> dict[str, Any]:
-        task = self._queue({"QueueUrl": request["SourceArn"].replace(":", "/")}).task
-        if task is None:
-            return {"Results": []}
+        tasks = self._queue({"QueueUrl": request["SourceArn"].replace(":", "/")}).tasks
+        for task in tasks:
+            self._go_on(task)
+        return {"Results": [task.shown() for task in reversed(tasks)][: request.get("MaxResults", 1)]}
+
+    def _go_on(self, task: MoveTask) -> None:
         while task.status == "RUNNING" and task.moved < (time.time() - task.started) * TASK_RATE:
             given = self._give(task.source, {"MaxNumberOfMessages": 1}, time.time())
             for message in given:
@@ -237,22 +247,21 @@ class LeanSqs:
             task.moved += len(given)
             if not given:
                 task.status = "COMPLETED"
-        return {"Results": [task.shown()]}
 
     def do_CancelMessageMoveTask(self, request: dict[str, Any]) -> dict[str, Any]:
-        task = self._queue({"QueueUrl": f"/{request['TaskHandle'].removeprefix('task-')}"}).task
-        if task is None or task.status != "RUNNING":
+        tasks = self._queue({"QueueUrl": f"/{request['TaskHandle'].split('-', 2)[2]}"}).tasks
+        if not tasks or tasks[-1].handle != request["TaskHandle"] or tasks[-1].status != "RUNNING":
             raise Refused("ResourceNotFoundException", "There is no such task running.")
-        task.status = "CANCELLED"
-        return {"ApproximateNumberOfMessagesMoved": task.moved}
+        tasks[-1].status = "CANCELLED"
+        return {"ApproximateNumberOfMessagesMoved": tasks[-1].moved}
 
     def do_Fill(self, request: dict[str, Any]) -> dict[str, Any]:
         """Put in ``Count`` messages [0,"…"], [1,"…"], …, the groups taking turns."""
-        queue, filling = self._queue(request), "x" * request.get("Bytes", 100)
+        queue, filling, now = self._queue(request), "x" * request.get("Bytes", 100), time.time_ns()
         for number in range(request["Count"]):
             group = f"g{number % request['Groups']}"
             entry = {"MessageBody": f'[{number},"{filling}"]', "MessageGroupId": group}
-            self._send(queue, {**entry, "MessageDeduplicationId": f"fill-{number}"})
+            self._send(queue, {**entry, "MessageDeduplicationId": f"fill-{now}-{number}"})
         return {}
 
     def do_Audit(self, request: dict[str, Any]) -> dict[str, Any]:

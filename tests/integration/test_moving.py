@@ -27,6 +27,7 @@ from tests.integration.lean_sqs import ask, lean_sqs
 from tests.integration.proxy import (
     AwsError,
     Delay,
+    DropAnswer,
     Pass,
     Proxy,
     RefuseEntries,
@@ -687,6 +688,37 @@ def test_the_native_engine_has_sqs_move_everything_and_counts_it(lean: Lean) -> 
     assert (audit["Count"], audit["Disordered"]) == (60, [])
     assert audit["Calls"]["StartMessageMoveTask"] == 1
     assert "SendMessageBatch" not in audit["Calls"]
+
+
+def test_each_native_redrive_reports_its_own_task(lean: Lean) -> None:
+    for count in (60, 5):
+        lean.fill(count, 4)
+        done = lean.start("redrive", "--engine", "native", "--yes", "-o", "json").wait().ok()
+        assert done.json()["moved"] == count
+
+
+def test_a_task_whose_start_got_no_answer_is_followed_and_started_once(lean: Lean) -> None:
+    lean.fill(60, 4)
+    heard: list[Event] = []
+    with Proxy(lean.endpoint, on("StartMessageMoveTask", do=DropAnswer())) as proxy:
+        aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
+        options = RedriveOptions(engine=Engine.NATIVE)
+        result = Redrive(aws, Names("big"), options, heard.append).perform()
+    assert (result.moved, result.exit_code) == (60, 0)
+    assert lean.audit()["Calls"]["StartMessageMoveTask"] == 1
+
+
+def test_a_native_redrive_that_is_killed_is_followed_by_the_next(lean: Lean) -> None:
+    lean.fill(300, 4)
+    running = lean.start("redrive", "--engine", "native", "--yes")
+    while not lean.audit()["Count"]:
+        time.sleep(0.05)
+    running.send(signal.SIGKILL)
+    running.wait()
+    done = lean.start("redrive", "--engine", "native", "--yes", "--force", "-o", "json").wait().ok()
+    assert done.json()["moved"] == 300
+    assert "is running; following it" in done.err
+    assert lean.audit()["Calls"]["StartMessageMoveTask"] == 1
 
 
 def test_who_lost_the_marker_at_the_last_moment_starts_no_task(

@@ -236,7 +236,7 @@ class Redrive:
         if options.only_client or (options.engine is Engine.AUTO and total < NATIVE_FROM):
             return Engine.CLIENT
         try:
-            self._tasks.latest()
+            self._tasks.recent()
             sources = self.dlq.dead_letter_sources()
         except UnknownCallError:
             self._fall_back()
