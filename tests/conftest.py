@@ -19,7 +19,7 @@ import pytest
 
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
-from tests.bed import Project, Stack, give_known_key, new_name
+from tests.cli_harness import Project, Stack, give_known_key, new_name
 
 _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}

@@ -21,8 +21,8 @@ from botocore.credentials import CredentialResolver, create_credential_resolver
 from botocore.session import Session
 from botocore.utils import JSONFileCache, parse_timestamp
 
-from fifo_cli.aws.abandoning import GivenUpError
 from fifo_cli.aws.errors import CredentialProcessError, CredentialsError, MfaError
+from fifo_cli.aws.interruptible_calls import GivenUpError
 
 # What AWS's SDK for Go allows, too; botocore itself would wait for ever.
 PROCESS_SECONDS: Final = 60.0

@@ -18,8 +18,8 @@ from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from fifo_cli.aws.abandoning import GivenUpError
-from fifo_cli.aws.answers import ForeignAnswerError
+from fifo_cli.aws.foreign_responses import ForeignAnswerError
+from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
 
 MISSING: Final = frozenset(

@@ -53,7 +53,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutgoingMessage:
     """A message to send."""
 
     body: str
@@ -143,7 +143,7 @@ class Messages:
             answer.get("Failed"), {entry["Id"] for entry in answer.get("Successful", [])}, handles
         )
 
-    def send(self, parcels: Sequence[Parcel]) -> list[Trouble]:
+    def send(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
         """Send messages in one call, in the order given; return those refused or not confirmed byte for byte.
 
         A call that SQS refuses because of a message in it is repeated message by message, up to the first
@@ -159,7 +159,7 @@ class Messages:
                     return [Trouble(0, _said(error), final=True)]
         return self.send_singly(parcels)
 
-    def send_singly(self, parcels: Sequence[Parcel]) -> list[Trouble]:
+    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
         """Send messages one call each, in order; behind a refused one of its group, none is sent."""
         troubles: list[Trouble] = []
         stopped: set[str] = set()
@@ -183,7 +183,7 @@ class Messages:
                 stopped.add(parcel.group)
         return troubles
 
-    def _send_batch(self, parcels: Sequence[Parcel]) -> list[Trouble]:
+    def _send_batch(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(n), **_entry(parcel)}  # type: ignore[typeddict-item]
             for n, parcel in enumerate(parcels)
@@ -197,7 +197,7 @@ class Messages:
         return _troubles(answer.get("Failed"), accepted, parcels)
 
 
-def _entry(parcel: Parcel) -> dict[str, Any]:
+def _entry(parcel: OutgoingMessage) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "MessageBody": parcel.body,
         "MessageGroupId": parcel.group,

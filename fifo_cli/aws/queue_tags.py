@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from fifo_cli.aws.answers import served_at
 from fifo_cli.aws.errors import calling
+from fifo_cli.aws.foreign_responses import served_at
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 

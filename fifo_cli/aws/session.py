@@ -19,11 +19,11 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
-from fifo_cli.aws.abandoning import watch_calls
-from fifo_cli.aws.answers import check_answers, served_at
 from fifo_cli.aws.credentials import use_every_source
+from fifo_cli.aws.environment import check_endpoint, check_way, naming_settings
 from fifo_cli.aws.errors import calling, configuring
-from fifo_cli.aws.surroundings import check_endpoint, check_way, naming_settings
+from fifo_cli.aws.foreign_responses import check_answers, served_at
+from fifo_cli.aws.interruptible_calls import watch_calls
 from fifo_cli.aws.throttles import Throttles
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.names import Place

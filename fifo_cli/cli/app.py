@@ -13,25 +13,18 @@ from typing import Any
 
 from typer import TyperException
 
-from fifo_cli.cli import (
-    checking,
-    completion,
-    demo,
-    files,
-    items,
-    lifecycle,
-    local,
-    manual,
-    moving,
-    observe,
-    provision,
-    queues,
-    streams,
-    tracing,
-    watching,
-)
-from fifo_cli.cli.command import Command, Commands, Run
+from fifo_cli.cli import completion, manual
+from fifo_cli.cli.commands import check as checking
+from fifo_cli.cli.commands import demo, files, lifecycle, local, queues
+from fifo_cli.cli.commands import deploy as provision
+from fifo_cli.cli.commands import monitor as observe
+from fifo_cli.cli.commands import replay as streams
+from fifo_cli.cli.commands import table as items
+from fifo_cli.cli.commands import trace as tracing
+from fifo_cli.cli.commands import transfer as moving
+from fifo_cli.cli.commands import watch as watching
 from fifo_cli.cli.console import Console, announce
+from fifo_cli.cli.framework import Command, Commands, Run
 from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import typer
 
-from fifo_cli.cli.command import Command, Commands, Group, Impact, command, common_parameters, short_help
 from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Command, Commands, Group, Impact, command, common_parameters, short_help
 from fifo_cli.cli.options import COMMON, FILES, FOLDERS, Completes, Options
 from fifo_cli.errors import ExitCode
 

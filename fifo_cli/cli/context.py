@@ -117,13 +117,13 @@ class Cli:
 
     def code_folders(self) -> list[str]:
         """Return where the user's own code is imported from."""
-        from fifo_cli.operations.provisioning.vendoring import vendored
+        from fifo_cli.operations.deploy.user_requirements import vendored
 
         return [str(folder) for folder in (self.project.source, vendored(self.project, here=True)) if folder]
 
     def load_rules(self, stopped: Callable[[], bool]) -> Rules:
         """Return the enqueuer's rules, with the user's code; see ``message_rules``."""
-        from fifo_cli.operations.streams.rules import message_rules
+        from fifo_cli.operations.stream.message_rules import message_rules
 
         return message_rules(self.settings, self.code_folders(), stopped=stopped)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from fifo_cli import __version__
-from fifo_cli.cli.command import About, Commands, Impact, command, common_parameters
 from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import About, Commands, Impact, command, common_parameters
 from fifo_cli.cli.options import COMMON_NAMES, PROGRAM
 from fifo_cli.errors import ExitCode
 

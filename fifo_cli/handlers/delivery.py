@@ -15,12 +15,12 @@ import httpx
 
 from . import exact_json
 from .api_client import Answer, ApiClient
+from .api_keys import Keys, header_fault
 from .code_guard import CodeGuard
 from .failure import ApiUnavailableError, ConfigurationError, MessageError, Owner, described
-from .inbox import Held
-from .keys import Keys, header_fault
 from .parked_records import NOT_A_MESSAGE, is_parked_record
 from .runtime import Api
+from .visibility import Held
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIALS: Final = frozenset({401, 403})
@@ -60,7 +60,7 @@ class Attempt:
     owner: Owner | None = None
 
 
-class Courier:
+class ApiDelivery:
     """Delivers messages to the APIs, in their order; safe to share between threads."""
 
     def __init__(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import clients, runtime
-from .batching import SendReport, send_strictly
 from .code_guard import CodeGuard, Notes, function_notes, memory_bounded
 from .failure import ConfigurationError, OutOfTimeError, described, owner_of
-from .journal import Journal, stdout_journal
+from .json_log import Journal, stdout_journal
+from .ordered_send import SendReport, send_strictly
 from .records import Outgoing, Rules, Skipped, item_key, to_message
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from .identifiers import sqs_id
-from .inbox import Held
 from .parked_records import PARK_FROM, is_parked_record
 from .records import MESSAGE_BYTES_MAX, legal_text
+from .visibility import Held
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

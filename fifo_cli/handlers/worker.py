@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from . import clients, runtime
+from .api_keys import Keys
 from .code_guard import CodeGuard, Notes, function_notes, memory_bounded
-from .delivery import Courier
+from .delivery import ApiDelivery
 from .failure import described
-from .journal import stdout_journal
-from .keys import Keys
+from .json_log import stdout_journal
 from .redaction import guard_library_logs
-from .run import Limits, Report, Run, ending
+from .worker_run import Limits, Report, Run, ending
 
 INVOCATION_KEY = "fifo_cli"
 
@@ -27,7 +27,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """
     asked: Mapping[str, Any] | None = event.get(INVOCATION_KEY)
     try:
-        settings, urls, sqs, courier = _environment()
+        settings, urls, sqs, delivery = _environment()
     except Exception as error:  # noqa: BLE001 - logged as any run that ended early
         stdout_journal("error", "run failed", **ending(error, str))
         return _ended(Report(complaint=error), str, asked)
@@ -40,10 +40,10 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         time_left=lambda: context.get_remaining_time_in_millis() / 1000,
     )
     with memory_bounded(settings.memory, threads=3 * limits.concurrency):
-        report = Run(sqs, urls, courier, limits, journal=stdout_journal).perform()
-    for key in courier.keys_too_short:
+        report = Run(sqs, urls, delivery, limits, journal=stdout_journal).perform()
+    for key in delivery.keys_too_short:
         stdout_journal("warning", "key too short to hide in logs", what=key)
-    return _ended(report, courier.redact, asked)
+    return _ended(report, delivery.redact, asked)
 
 
 def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -61,24 +61,24 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
 
 
 @cache
-def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, Courier]:
+def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
     """Build what lasts for the execution environment; the keys are read when a message first needs them."""
     settings = runtime.load()
     sqs = clients.sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
     keys = Keys(clients.ssm() if settings.parameters else None, settings.parameters)
-    return settings, urls, sqs, courier_of(settings, keys, function_notes("worker", urls["main"]))
+    return settings, urls, sqs, delivery_of(settings, keys, function_notes("worker", urls["main"]))
 
 
-def courier_of(
+def delivery_of(
     settings: runtime.Runtime, keys: Keys, notes: Path, *, stopped: Callable[[], bool] = lambda: False
-) -> Courier:
+) -> ApiDelivery:
     """Build the courier with the user's code, if there is any; raises UserCodeError."""
     guard_library_logs(keys.redact)  # before the user's code, which may switch debug logs on
     code = runtime.load_code(settings.request_code)
     if code is None or settings.request_code is None:
-        return Courier(settings.apis, keys)
+        return ApiDelivery(settings.apis, keys)
     guard = CodeGuard(
         settings.request_code, Notes(notes), limit=settings.code_limit, calls_network=True, stopped=stopped
     )
-    return Courier(settings.apis, keys, code=code, guard=guard)
+    return ApiDelivery(settings.apis, keys, code=code, guard=guard)

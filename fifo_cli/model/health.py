@@ -40,7 +40,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class Unavailable:
     """Something that AWS did not tell, and why."""
 
     what: str
@@ -117,7 +117,7 @@ class UnfinishedRebuild:
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class Measurements:
     """What was measured at one moment; what is None, ``unseen`` gives the reason for, or nobody knows it.
 
     A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds.
@@ -130,7 +130,7 @@ class Vitals:
     enqueuer: Feed | None = None
     maintenance: Maintenance | None = None
     rebuild: UnfinishedRebuild | None = None
-    unseen: tuple[Unseen, ...] = ()
+    unseen: tuple[Unavailable, ...] = ()
 
     def total(self, kind: QueueKind) -> int | None:
         """Return how many messages a queue holds; None if that is not known."""
@@ -153,19 +153,19 @@ def by_badness(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: -STATES.index(problem.state)))
 
 
-def judge(vitals: Vitals, check: Check, names: Names) -> tuple[Problem, ...]:
+def judge(vitals: Measurements, check: Check, names: Names) -> tuple[Problem, ...]:
     """Return the problems, the worst first; a number is one from its threshold on, as for the alarms."""
     problems = [*_missing(vitals), *_numbers(vitals, check, names), *_stopped(vitals), *_markers(vitals)]
     problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in vitals.unseen]
     return by_badness(problems)
 
 
-def _missing(vitals: Vitals) -> Iterator[Problem]:
+def _missing(vitals: Measurements) -> Iterator[Problem]:
     for name in vitals.missing:
         yield Problem("critical", f"queue {name} does not exist", "fifo-cli plan")
 
 
-def _numbers(vitals: Vitals, check: Check, names: Names) -> Iterator[Problem]:
+def _numbers(vitals: Measurements, check: Check, names: Names) -> Iterator[Problem]:
     ages = tuple(int(age.total_seconds()) for age in check.age)
     age = (ages[0], ages[-1])
     measured: list[tuple[int | None, tuple[int, int], Callable[[int], str], str]] = [
@@ -190,7 +190,7 @@ def _numbers(vitals: Vitals, check: Check, names: Names) -> Iterator[Problem]:
             yield Problem("critical" if value >= critical else "warning", told(value), step)
 
 
-def _stopped(vitals: Vitals) -> Iterator[Problem]:
+def _stopped(vitals: Measurements) -> Iterator[Problem]:
     for role, feed in (("worker", vitals.worker), ("enqueuer", vitals.enqueuer)):
         what = "schedule" if role == "worker" else "event source mapping"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
@@ -208,7 +208,7 @@ def _stopped(vitals: Vitals) -> Iterator[Problem]:
             yield Problem("critical", f"the {role} has no {what}: nothing starts it{late}", "fifo-cli plan")
 
 
-def _markers(vitals: Vitals) -> Iterator[Problem]:
+def _markers(vitals: Measurements) -> Iterator[Problem]:
     if vitals.rebuild is not None and vitals.maintenance is None:
         yield Problem(
             "critical",

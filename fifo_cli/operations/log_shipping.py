@@ -20,7 +20,7 @@ from fifo_cli.aws.log_streams import MESSAGE_BYTES_MAX, LogStream, Stamped
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Warned, silent
-from fifo_cli.handlers.journal import Journal, Level, line
+from fifo_cli.handlers.json_log import Journal, Level, line
 from fifo_cli.model.names import FunctionRole, Names
 
 # CloudWatch Logs, PutLogEvents: no colon and no asterisk in a stream's name.

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from tests.bed import ROOT
 from tests.bench.bench import FULL, NORMAL, QUICK, Bench
 from tests.bench.keeping import KeepError, Kept
 from tests.bench.report import Report, Section, is_writable, text, this_program, write
+from tests.cli_harness import ROOT
 
 PARTS = ("startup", "functions", "redriving", "delivering", "filing", "replaying", "memory")
 DOCUMENT = ROOT / "docs" / "performance.md"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fifo_cli.handlers.journal import line
+from fifo_cli.handlers.json_log import line
 from fifo_cli.model.names import FunctionRole
 from tests.bench.field import Field, Taken
 from tests.bench.peers import records

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.model.names import QUEUE_ROLES, QueueRole
-from tests.bed import Project, clean_environment, new_name
 from tests.bench.measure import Sample, run
 from tests.bench.relay import Relay
+from tests.cli_harness import Project, clean_environment, new_name
 from tests.integration.lean_sqs import ask
 
 CREDENTIALS = {

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import boto3
 
-from tests.bed import clean_environment
 from tests.bench.bench import LATENCY, Bench
 from tests.bench.field import Field
 from tests.bench.measure import run
@@ -18,6 +17,7 @@ from tests.bench.moves import AS_IS, DELAYED
 from tests.bench.relay import relay
 from tests.bench.report import Section
 from tests.bench.service import receiver
+from tests.cli_harness import clean_environment
 
 _HEAD = (
     "function",

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from fifo_cli import __version__
-from tests.bed import ROOT
+from tests.cli_harness import ROOT
 
 BEGIN = "<!-- measured: written by `python -m tests.bench --write` -->"
 END = "<!-- end of what was measured -->"

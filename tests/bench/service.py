@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fifo_cli.local.ports import HOST, free_port
-from tests.bed import ROOT, clean_environment
+from tests.cli_harness import ROOT, clean_environment
 
 __all__ = ["HOST", "embedded_stack", "receiver", "service"]
 _READY_WITHIN = 60.0

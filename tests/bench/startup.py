@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from fifo_cli.cli.completion import SHELL_VARIABLE
-from tests.bed import clean_environment
 from tests.bench.bench import Bench
 from tests.bench.field import CREDENTIALS, Field
 from tests.bench.measure import Sample, middle, run, side_by_side
 from tests.bench.report import Budget, Section
+from tests.cli_harness import clean_environment
 
 _HEAD = ("command", "beside it", "ours, s", "aws, s", "ratio", "CPU ratio", "ours, MiB", "aws, MiB")
 Take = Callable[[], Sample]

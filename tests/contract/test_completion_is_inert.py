@@ -15,7 +15,7 @@ import pytest
 
 from fifo_cli.cli.app import app
 from fifo_cli.cli.completion import Shell, complete
-from tests.bed import ROOT, clean_environment
+from tests.cli_harness import ROOT, clean_environment
 
 SCRIPTS = {"bash": "fifo-cli.bash", "zsh": "_fifo-cli", "fish": "fifo-cli.fish"}
 # Each would make the file "ran" if a shell took it for more than text.

@@ -16,7 +16,7 @@ import pytest
 
 from fifo_cli.cli.app import main
 from fifo_cli.cli.completion import SCRIPTS, Shell
-from tests.bed import ROOT, clean_environment
+from tests.cli_harness import ROOT, clean_environment
 
 FILES = {Shell.BASH: "fifo-cli.bash", Shell.ZSH: "_fifo-cli", Shell.FISH: "fifo-cli.fish"}
 

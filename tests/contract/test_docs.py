@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from fifo_cli.cli.app import app
-from fifo_cli.cli.command import Commands
-from tests.bed import ROOT
+from fifo_cli.cli.framework import Commands
+from tests.cli_harness import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.svg"))

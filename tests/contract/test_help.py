@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.cli.app import app, main
-from fifo_cli.cli.command import About, Commands, Impact
+from fifo_cli.cli.framework import About, Commands, Impact
 from fifo_cli.cli.options import COMMON_NAMES
 
 WIDTH_MAX = 100

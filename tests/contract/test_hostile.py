@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.cli.app import app, main
-from fifo_cli.cli.command import About
-from tests.bed import clean_environment
+from fifo_cli.cli.framework import About
+from tests.cli_harness import clean_environment
 
 GOOD = '[pipeline]\nname = "orders"\nregion = "eu-west-1"\n[table]\nname = "orders"\n[api]\nurl = "https://api.example.com"\n'
 BAD = """

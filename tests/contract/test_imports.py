@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.bed import clean_environment
+from tests.cli_harness import clean_environment
 
 HEAVY = (
     "boto3",

@@ -10,11 +10,11 @@ import tomllib
 import pytest
 
 from fifo_cli.cli.app import app, main
-from fifo_cli.cli.command import Commands
+from fifo_cli.cli.framework import Commands
 from fifo_cli.cli.manual import page
 from fifo_cli.cli.options import COMMON_NAMES
 from fifo_cli.errors import ExitCode
-from tests.bed import ROOT
+from tests.cli_harness import ROOT
 
 PAGE = ROOT / "man" / "fifo-cli.1"
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from fifo_cli import errors
-from tests.bed import ROOT
+from tests.cli_harness import ROOT
 
 KINDS = {
     name

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.errors import ExitCode
-from tests.bed import ROOT
+from tests.cli_harness import ROOT
 
 _BLOCK = re.compile(r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

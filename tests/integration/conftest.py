@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.session import Aws
-from tests.bed import ROOT, Stack
+from tests.cli_harness import ROOT, Stack
+from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
-from tests.integration.yard import Make, Yard, yard
-from tests.integration.zygote import Zygote
+from tests.integration.queue_pipeline import Make, Yard, yard
 
 _WEBHOOKS = ROOT.parent / "shared" / "data" / "webhooks.jsonl"
 
@@ -32,15 +32,15 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def zygote(request: pytest.FixtureRequest) -> Iterator[Zygote]:
+def zygote(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
     """A process that forks the program; a module may name what it imports before, in ``PRELOADED``."""
-    made = Zygote(*getattr(request.module, "PRELOADED", ()))
+    made = ForkServer(*getattr(request.module, "PRELOADED", ()))
     yield made
     made.close()
 
 
 @pytest.fixture
-def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
+def make(stack: Stack, clients: Aws, zygote: ForkServer, tmp_path: Path) -> Make:
     """Makes the queues of a pipeline, behind a proxy of their own."""
     return lambda **options: yard(tmp_path, stack.endpoint, clients, zygote, **options)
 

@@ -19,8 +19,8 @@ import pexpect
 import pyte
 from pexpect import fdpexpect
 
-from tests.bed import clean_environment
-from tests.integration.zygote import Running, Zygote
+from tests.cli_harness import clean_environment
+from tests.integration.fork_server import ForkServer, Running
 
 # What leaves the alternate screen (xterm's private mode 1049), and what shows the cursor again.
 LEAVE = b"\x1b[?1049l"
@@ -174,9 +174,11 @@ def _started(words: Sequence[str], folder: Path, env: Mapping[str, str], size: t
 
 
 @cache
-def forker() -> Zygote:
+def forker() -> ForkServer:
     """Return the process that forks the runs, started when the first is wanted."""
-    zygote = Zygote("fifo_cli.cli.watching", "fifo_cli.cli.screen", "fifo_cli.render.dashboard", "rich.live")
+    zygote = ForkServer(
+        "fifo_cli.cli.commands.watch", "fifo_cli.cli.screen", "fifo_cli.render.watch", "rich.live"
+    )
     atexit.register(zygote.close)
     return zygote
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.session import Aws
-from tests.bed import new_name
+from tests.cli_harness import new_name
 from tests.integration.proxy import Proxy, RefuseEntries, on, position
 
 Queues = Callable[..., str]

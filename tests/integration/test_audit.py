@@ -15,19 +15,19 @@ import pytest
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.local.receiver import Reply
-from fifo_cli.operations.moving.labels import label
-from tests.bed import Project, Ran, wait_until
+from fifo_cli.operations.queues.order_labels import label
+from tests.cli_harness import Project, Ran, wait_until
+from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import AwsError, Delay, Kill, Proxy, forward_all, on
 from tests.integration.screens import shown
 from tests.integration.test_pipeline import REPOSITORY, Line, by_group, orders, repository
-from tests.integration.zygote import Zygote
 
 
 @dataclass(frozen=True)
 class Forking(Project):
     """A project folder whose runs are forked from a process that has imported the program."""
 
-    zygote: Zygote | None = None
+    zygote: ForkServer | None = None
 
     def run(
         self,
@@ -43,11 +43,11 @@ class Forking(Project):
         return self.zygote.run(self.folder, args, env or {}, timeout=timeout)
 
 
-PRELOADED = ("tests.integration.brisk",)
+PRELOADED = ("tests.integration.short_waits",)
 
 
 @pytest.fixture
-def folder(project: Callable[..., Project], zygote: Zygote) -> Callable[..., Project]:
+def folder(project: Callable[..., Project], zygote: ForkServer) -> Callable[..., Project]:
     def make(**tables: Any) -> Project:
         made = project(**tables)
         return Forking(made.folder, made.name, made.background, zygote)

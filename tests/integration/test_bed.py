@@ -13,7 +13,7 @@ import pytest
 
 from fifo_cli.local import stack as embedded
 from fifo_cli.model.settings import load
-from tests.bed import Project, clean_environment, to_toml
+from tests.cli_harness import Project, clean_environment, to_toml
 
 pytest_plugins = ["pytester"]
 

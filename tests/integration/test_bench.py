@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.local.receiver import Receiver
-from tests.bed import ROOT, Project, Stack, clean_environment, wait_until
 from tests.bench.__main__ import DOCUMENT, PARTS
 from tests.bench.bench import Bench, Size
 from tests.bench.field import Field, Taken
@@ -27,6 +26,7 @@ from tests.bench.moves import AS_IS, HEAD, LOOP, OURS, Mover, cell, race
 from tests.bench.redriving import ours, peer
 from tests.bench.relay import relay
 from tests.bench.report import BEGIN, END, Budget, Report, Section, text, write
+from tests.cli_harness import ROOT, Project, Stack, clean_environment, wait_until
 
 TINY = Size(
     starts=1, runs=1, matrix=1, messages=(20,), groups=(1,), many=(), lean=(50,), drained=50, records=5

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.bed import Project, Stack
-from tests.integration.line import Line, deployed
+from tests.cli_harness import Project, Stack
+from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
 REFUSED_PORT = "http://127.0.0.1:9"

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.bed import ROOT, Stack
-from tests.integration.line import Line, deployed
+from tests.cli_harness import ROOT, Stack
+from tests.integration.deployed_pipeline import Line, deployed
 
 COMMANDS = (
     ("check",),

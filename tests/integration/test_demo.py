@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed import clean_environment, wait_until
+from tests.cli_harness import clean_environment, wait_until
 
 
 def start(folder: Path, *args: str) -> subprocess.Popen[str]:

@@ -16,9 +16,9 @@ from fifo_cli.events import Event, Warned
 from fifo_cli.model import settings as model
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import Change, DeployResult, Plan
-from fifo_cli.operations.provisioning.deploy import deploy
-from fifo_cli.operations.provisioning.plan import plan
-from tests.bed import Project, Stack, wait_until
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.plan import plan
+from tests.cli_harness import Project, Stack, wait_until
 from tests.integration import proxy as faults
 from tests.integration.proxy import Proxy
 

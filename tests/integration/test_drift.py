@@ -18,11 +18,11 @@ from fifo_cli.model.names import PIPELINE_TAG, Names
 from fifo_cli.model.planning import Plan
 from fifo_cli.model.settings import Project as Loaded
 from fifo_cli.model.settings import load
-from fifo_cli.operations.provisioning.deploy import deploy
-from fifo_cli.operations.provisioning.destroy import destroy
-from fifo_cli.operations.provisioning.plan import plan
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.destroy import destroy
+from fifo_cli.operations.deploy.plan import plan
 from fifo_cli.render.plan import plan_table
-from tests.bed import Project, Stack, new_name
+from tests.cli_harness import Project, Stack, new_name
 from tests.integration.test_killed import made_of
 
 ACCOUNT: Final = "000000000000"

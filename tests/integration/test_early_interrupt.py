@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.bed import clean_environment
+from tests.cli_harness import clean_environment
 
 # Prints a byte when our first line is reached; before that the interpreter is on its own.
 _SCRIPT = """

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.handlers.journal import line as journal_line
-from tests.bed import Stack
-from tests.integration.line import Line, deployed
+from fifo_cli.handlers.json_log import line as journal_line
+from tests.cli_harness import Stack
+from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
 

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.session import Aws, Target
-from tests.bed import new_name
+from tests.cli_harness import new_name
 from tests.fakes import Clock, FakeSqs
 from tests.integration.lean_sqs import lean_sqs
 

@@ -19,13 +19,21 @@ from typing import Any
 import pytest
 
 from fifo_cli.model.names import QueueRole
-from fifo_cli.operations.moving.marker import REBUILD_TAG
-from tests.bed import ROOT, clean_environment, wait_until
+from fifo_cli.operations.maintenance_lock import REBUILD_TAG
+from tests.cli_harness import ROOT, clean_environment, wait_until
 from tests.integration.proxy import Kill, forward_all, hidden, on
+from tests.integration.queue_pipeline import (
+    ENV,
+    Yard,
+    by_group,
+    changes_sqs,
+    crash_everywhere,
+    to_sqs,
+    weather,
+)
 from tests.integration.screens import Screen
-from tests.integration.yard import ENV, Yard, by_group, changes_sqs, crash_everywhere, to_sqs, weather
 
-PRELOADED = ("tests.integration.swift",)
+PRELOADED = ("tests.integration.short_pauses",)
 ATTRIBUTES = {
     "event_id": {"DataType": "String", "StringValue": "e ✓"},
     "size": {"DataType": "Number.int", "StringValue": "12"},

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import pytest
 
 from fifo_cli.cli.app import app
-from fifo_cli.cli.command import About, Commands, Impact
+from fifo_cli.cli.framework import About, Commands, Impact
 from fifo_cli.render.text import display_width
-from tests.bed import Project, Stack
-from tests.integration.line import Line, deployed
+from tests.cli_harness import Project, Stack
+from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.screens import forker, shown
 
 # How a command is run so that it ends and breaks nothing; "" is just its name. A new command must be added.

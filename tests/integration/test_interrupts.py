@@ -19,20 +19,20 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.cli.app import app
-from fifo_cli.cli.command import Commands
-from tests.bed import Project, new_name, wait_until
-from tests.integration.zygote import Zygote
+from fifo_cli.cli.framework import Commands
+from tests.cli_harness import Project, new_name, wait_until
+from tests.integration.fork_server import ForkServer
 
 PRELOADED = (
-    "fifo_cli.operations.delivering.drain",
-    "fifo_cli.operations.observing.watch",
-    "fifo_cli.operations.observing.status",
-    "fifo_cli.operations.provisioning.deploy",
-    "fifo_cli.operations.provisioning.destroy",
-    "fifo_cli.operations.provisioning.rollback",
-    "fifo_cli.operations.streams.audit",
-    "fifo_cli.operations.streams.replay",
-    "fifo_cli.operations.streams.trace",
+    "fifo_cli.operations.queues.drain",
+    "fifo_cli.operations.monitor.watch",
+    "fifo_cli.operations.monitor.status",
+    "fifo_cli.operations.deploy.deploy",
+    "fifo_cli.operations.deploy.destroy",
+    "fifo_cli.operations.deploy.rollback",
+    "fifo_cli.operations.stream.audit",
+    "fifo_cli.operations.stream.replay",
+    "fifo_cli.operations.stream.trace",
     "rich.live",
 )
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -173,7 +173,7 @@ class Place:
     """A project, an AWS that does not answer, and a folder for temporary files."""
 
     project: Project
-    zygote: Zygote
+    zygote: ForkServer
     tmp: Path
 
     def interrupted(self, line: list[str], number: signal.Signals) -> str:
@@ -234,7 +234,7 @@ class Place:
             hole.close()
 
     def _left(self, run: object, terminal: Terminal | None) -> tuple[int, str, str]:
-        from tests.integration.zygote import Running
+        from tests.integration.fork_server import Running
 
         assert isinstance(run, Running)
         if terminal is not None:
@@ -245,7 +245,7 @@ class Place:
 
 
 @pytest.fixture
-def place(zygote: Zygote, tmp_path: Path) -> Place:
+def place(zygote: ForkServer, tmp_path: Path) -> Place:
     tables = {"api": {"keys": {"api_key": "/k"}, "headers": {"X": "{api_key}"}}}
     made = Project.create(tmp_path / "project", new_name(), "http://127.0.0.1:9", None, tables)
     tmp = tmp_path / "tmp"

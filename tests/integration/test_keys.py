@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fifo_cli.aws.session import Aws
-from tests.bed import Project
+from tests.cli_harness import Project
 
 SECRET = "sk_live_51H8xYz"
 

@@ -14,11 +14,11 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.settings import load
-from fifo_cli.operations.provisioning.deploy import deploy
-from fifo_cli.operations.provisioning.plan import plan
-from tests.bed import Project, Stack
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.plan import plan
+from tests.cli_harness import Project, Stack
+from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Action, Drop, Kill, Pass, Proxy, Request
-from tests.integration.zygote import Zygote
 
 Make = Callable[..., Project]
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -75,7 +75,7 @@ def _call(request: Request) -> str:
     return f"{request.action} {request.path} {body}"
 
 
-def killed_at_every_change(zygote: Zygote, proxy: Proxy, folder: Path, *args: str) -> KillEach:
+def killed_at_every_change(zygote: ForkServer, proxy: Proxy, folder: Path, *args: str) -> KillEach:
     """Run a command again and again, killed each time at a change not met before, until it ends well."""
     rule = KillEach()
     proxy.rule = rule
@@ -149,7 +149,7 @@ def _lines(made: Project, *changes: tuple[str, str]) -> None:
 
 
 def test_a_deploy_killed_at_every_change_is_completed_by_the_next(
-    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws, neighbour: Project
+    project: Make, proxy: Proxy, zygote: ForkServer, clients: Aws, neighbour: Project
 ) -> None:
     made = project(alarms=ALARMS)
     rule = killed_at_every_change(zygote, proxy, made.folder, "deploy")
@@ -158,7 +158,7 @@ def test_a_deploy_killed_at_every_change_is_completed_by_the_next(
 
 
 def test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next(
-    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws, stack: Stack, neighbour: Project
+    project: Make, proxy: Proxy, zygote: ForkServer, clients: Aws, stack: Stack, neighbour: Project
 ) -> None:
     """New code and memory, rules become schedules, alarms go: creates, updates and deletes together."""
     made = project(
@@ -183,7 +183,7 @@ def test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next(
 
 
 def test_a_destroy_killed_at_every_change_leaves_nothing_behind(
-    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws, stack: Stack, neighbour: Project
+    project: Make, proxy: Proxy, zygote: ForkServer, clients: Aws, stack: Stack, neighbour: Project
 ) -> None:
     made = project(alarms=ALARMS)
     deploy(clients, load(made.config))
@@ -196,7 +196,7 @@ def test_a_destroy_killed_at_every_change_leaves_nothing_behind(
 
 
 def test_a_rollback_killed_at_either_move_is_completed_by_the_next(
-    project: Make, proxy: Proxy, zygote: Zygote, clients: Aws
+    project: Make, proxy: Proxy, zygote: ForkServer, clients: Aws
 ) -> None:
     made = project()
     for count in (10, 7, 5):

@@ -10,11 +10,11 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import BusyError
 from fifo_cli.model.settings import load
-from fifo_cli.operations.moving.marker import REBUILD_TAG
-from fifo_cli.operations.provisioning.deploy import deploy
-from fifo_cli.operations.provisioning.destroy import destroy
-from fifo_cli.operations.provisioning.flow import FlowState, flow_state, pause, resume
-from tests.bed import Project, wait_until
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.destroy import destroy
+from fifo_cli.operations.deploy.pause import FlowState, flow_state, pause, resume
+from fifo_cli.operations.maintenance_lock import REBUILD_TAG
+from tests.cli_harness import Project, wait_until
 
 
 @pytest.fixture

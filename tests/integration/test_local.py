@@ -27,7 +27,7 @@ from fifo_cli.events import Event, Finished, Started, Warned
 from fifo_cli.local import process, stack
 from fifo_cli.local.process import Files
 from fifo_cli.local.stack import StackStatus
-from tests.bed import clean_environment, wait_until
+from tests.cli_harness import clean_environment, wait_until
 
 FUNCTION = """
 import json, os, time, boto3

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from fifo_cli.aws.session import Aws
-from tests.bed import Project, wait_until
+from tests.cli_harness import Project, wait_until
 from tests.integration.proxy import AwsError, Drop, Proxy, forward_all
 
 

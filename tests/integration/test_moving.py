@@ -21,8 +21,9 @@ from fifo_cli.events import Event, Noted
 from fifo_cli.local.receiver import Receiver
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.names import Names, QueueRole
-from fifo_cli.operations.moving.marker import MAINTENANCE_TAG, REBUILD_TAG
-from fifo_cli.operations.moving.redrive import NATIVE_FROM, Engine, Redrive, RedriveOptions
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG
+from fifo_cli.operations.queues.redrive import NATIVE_FROM, Engine, Redrive, RedriveOptions
+from tests.integration.fork_server import ForkServer, Running
 from tests.integration.lean_sqs import ask, lean_sqs
 from tests.integration.proxy import (
     AwsError,
@@ -36,7 +37,7 @@ from tests.integration.proxy import (
     hidden,
     on,
 )
-from tests.integration.yard import (
+from tests.integration.queue_pipeline import (
     ENV,
     Found,
     ImpatientAws,
@@ -48,7 +49,6 @@ from tests.integration.yard import (
     to_sqs,
     weather,
 )
-from tests.integration.zygote import Running, Zygote
 
 # Every character that a message group may have (SQS API Reference, SendMessage).
 LEGAL = "".join(map(chr, range(0x21, 0x7F)))
@@ -642,7 +642,7 @@ class Lean:
 
     endpoint: str
     folder: Path
-    zygote: Zygote
+    zygote: ForkServer
 
     @property
     def sqs(self) -> Any:
@@ -659,7 +659,7 @@ class Lean:
 
 
 @contextlib.contextmanager
-def lean_pipeline(folder: Path, zygote: Zygote) -> Iterator[Lean]:
+def lean_pipeline(folder: Path, zygote: ForkServer) -> Iterator[Lean]:
     """Make the queues of a pipeline on a lean service of its own."""
     (folder / "fifo.toml").write_text(
         '[pipeline]\nname = "big"\n[table]\nname = "big"\n[[api]]\nurl = "http://127.0.0.1:9"\n'
@@ -675,7 +675,7 @@ def lean_pipeline(folder: Path, zygote: Zygote) -> Iterator[Lean]:
 
 
 @pytest.fixture
-def lean(zygote: Zygote, tmp_path: Path) -> Iterator[Lean]:
+def lean(zygote: ForkServer, tmp_path: Path) -> Iterator[Lean]:
     with lean_pipeline(tmp_path, zygote) as made:
         yield made
 
@@ -785,7 +785,7 @@ def test_records_that_the_enqueuer_parked_are_not_for_the_native_engine(
     assert (done.code, done.out) == (2, "")
     assert "big-dlq.fifo holds records that the enqueuer parked (1 seen)" in done.err
     assert "StartMessageMoveTask" not in lean.audit()["Calls"]
-    monkeypatch.setattr("fifo_cli.operations.moving.redrive.NATIVE_FROM", 5)
+    monkeypatch.setattr("fifo_cli.operations.queues.redrive.NATIVE_FROM", 5)
     aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
     result = Redrive(aws, Names("big"), RedriveOptions()).perform()
     assert (result.engine, result.moved, result.failed) == ("client", 5, 1)
@@ -807,7 +807,7 @@ def test_auto_leaves_only_the_whole_of_a_very_long_queue_to_sqs(lean: Lean) -> N
 def test_where_sqs_has_no_move_tasks_auto_moves_them_by_our_own_engine_and_says_so(
     lean: Lean, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fifo_cli.operations.moving.redrive.NATIVE_FROM", 5)
+    monkeypatch.setattr("fifo_cli.operations.queues.redrive.NATIVE_FROM", 5)
     lean.fill(5, 1)
     heard: list[Event] = []
     with Proxy(lean.endpoint, on(call, do=AwsError("InvalidAction"))) as proxy:
@@ -836,7 +836,7 @@ def test_who_may_not_look_at_move_tasks_gets_our_own_engine_unless_asked_otherwi
 # --- Size.
 
 
-def _redrive(folder: Path, zygote: Zygote, count: int) -> tuple[int, int]:
+def _redrive(folder: Path, zygote: ForkServer, count: int) -> tuple[int, int]:
     """Redrive so many messages of 1 KB; return the requests it took, and the most memory in KiB."""
     with lean_pipeline(folder, zygote) as lean:
         lean.fill(count, 100, 1000)
@@ -848,7 +848,9 @@ def _redrive(folder: Path, zygote: Zygote, count: int) -> tuple[int, int]:
         return sum(audit["Calls"].values()) - before, done.peak_kib
 
 
-def test_memory_stays_flat_and_requests_grow_with_the_messages_only(zygote: Zygote, tmp_path: Path) -> None:
+def test_memory_stays_flat_and_requests_grow_with_the_messages_only(
+    zygote: ForkServer, tmp_path: Path
+) -> None:
     few, small = _redrive(tmp_path, zygote, 1_000)
     many, large = _redrive(tmp_path, zygote, 5_000)
     assert many <= 5_000 * 0.35
@@ -859,7 +861,7 @@ def test_memory_stays_flat_and_requests_grow_with_the_messages_only(zygote: Zygo
 
 @pytest.mark.big
 def test_a_hundred_thousand_take_no_more_memory_and_no_more_requests_each(
-    zygote: Zygote, tmp_path: Path
+    zygote: ForkServer, tmp_path: Path
 ) -> None:
     few, small = _redrive(tmp_path, zygote, 1_000)
     many, large = _redrive(tmp_path, zygote, 100_000)

@@ -10,7 +10,7 @@ import pytest
 
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from tests.bed import Project, wait_until
+from tests.cli_harness import Project, wait_until
 
 CARD: Final = "4111111111111111"
 BROKEN: Final = """

@@ -21,13 +21,13 @@ import pytest
 from fifo_cli.cli.app import main
 from fifo_cli.local.receiver import Received, Receiver, Reply
 from fifo_cli.model.names import Names, Place
-from fifo_cli.model.people_policies import people_policy
+from fifo_cli.model.operator_policies import people_policy
 from fifo_cli.model.role_policies import role_policy
 from fifo_cli.model.settings import load
-from fifo_cli.operations.provisioning.package import build_zips
-from tests.bed import Project, clean_environment, new_name, wait_until
-from tests.integration.guarded import REGION, ROOT_KEYS, Guarded, guarded_stack
+from fifo_cli.operations.deploy.package import build_zips
+from tests.cli_harness import Project, clean_environment, new_name, wait_until
 from tests.integration.iam_calls import permissions, refused
+from tests.integration.iam_stack import REGION, ROOT_KEYS, Guarded, guarded_stack
 from tests.integration.proxy import Proxy
 
 PLACE = Place("000000000000", REGION)

@@ -10,11 +10,11 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import FUNCTION_ROLES
 from fifo_cli.model.settings import load
-from fifo_cli.operations.provisioning.deploy import deploy
-from fifo_cli.operations.provisioning.destroy import destroy
-from fifo_cli.operations.provisioning.plan import plan
-from fifo_cli.operations.provisioning.rollback import rollback
-from tests.bed import Project, Stack, new_name, to_toml
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.destroy import destroy
+from fifo_cli.operations.deploy.plan import plan
+from fifo_cli.operations.deploy.rollback import rollback
+from tests.cli_harness import Project, Stack, new_name, to_toml
 from tests.integration.screens import shown
 from tests.integration.test_deploy import settings_of
 from tests.integration.test_killed import made_of

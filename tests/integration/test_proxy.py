@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.local.ports import HOST
-from tests.bed import clean_environment, new_name, wait_until
+from tests.cli_harness import clean_environment, new_name, wait_until
 from tests.integration.proxy import (
     Action,
     AwsError,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.session import Aws
-from tests.bed import Project, wait_until
+from tests.cli_harness import Project, wait_until
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ import pytest
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.model.names import FunctionRole
-from fifo_cli.operations.moving.marker import REBUILD_TAG
-from fifo_cli.operations.moving.rebuild import Rebuild, UnfinishedError
-from tests.bed import Project, Stack, new_name
+from fifo_cli.operations.maintenance_lock import REBUILD_TAG
+from fifo_cli.operations.queues.restore_order import Rebuild, UnfinishedError
+from tests.cli_harness import Project, Stack, new_name
+from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Kill, Proxy, Request, forward_all, hidden, on
-from tests.integration.yard import (
+from tests.integration.queue_pipeline import (
     ImpatientAws,
     Yard,
     by_group,
@@ -29,9 +30,8 @@ from tests.integration.yard import (
     to_sqs,
     weather,
 )
-from tests.integration.zygote import Zygote
 
-PRELOADED = ("tests.integration.swift",)
+PRELOADED = ("tests.integration.short_pauses",)
 
 
 def streamed(one: Yard, role: Any, sequence: int, group: str = "g", **more: Any) -> str:
@@ -245,7 +245,7 @@ def _is(request: Request, change: str, seen: Counter[str]) -> bool:
     return change == (name if seen[name] == 1 else f"{name} again")
 
 
-def _deployed(stack: Stack, clients: Aws, zygote: Zygote, folder: Path, proxy: Proxy) -> Yard:
+def _deployed(stack: Stack, clients: Aws, zygote: ForkServer, folder: Path, proxy: Proxy) -> Yard:
     name = new_name()
     project = Project.create(folder / name, name, "http://127.0.0.1:9", None, {})
     made = Yard(clients, project, proxy, zygote)

@@ -11,12 +11,12 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.settings import load
-from fifo_cli.operations.provisioning.deploy import deploy
-from fifo_cli.operations.provisioning.plan import plan
-from tests.bed import Project, Ran, Stack, wait_until
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.plan import plan
+from tests.cli_harness import Project, Ran, Stack, wait_until
+from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Action, AwsError, Delay, DropAnswer, Pass, Proxy, Request, on
 from tests.integration.test_killed import made_of, mutates
-from tests.integration.zygote import Zygote
 
 Make = Callable[..., Project]
 Run = Callable[..., Ran]
@@ -27,7 +27,7 @@ PRELOADED = ("tests.integration.warm",)
 
 
 @pytest.fixture
-def run(zygote: Zygote, proxy: Proxy) -> Run:
+def run(zygote: ForkServer, proxy: Proxy) -> Run:
     """Run a command line through the proxy, as a process; a key of twelve digits is another account's."""
 
     def ran(made: Project, *args: str, account: str = "test", region: str = "us-east-1") -> Ran:

@@ -15,14 +15,15 @@ import pytest
 
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.operations.moving.marker import MAINTENANCE_TAG, Claim
-from fifo_cli.operations.streams import looking, reader
-from tests.bed import Ran, Stack, wait_until
-from tests.integration.line import Line, deployed
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
+from fifo_cli.operations.queues import browse as looking
+from fifo_cli.operations.stream import reader
+from tests.cli_harness import Ran, Stack, wait_until
+from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import AwsError, Kill, RefuseEntries, forward_all, on, position
+from tests.integration.queue_pipeline import ENV, Yard, by_group, yard
 from tests.integration.screens import shown
-from tests.integration.yard import ENV, Yard, by_group, yard
-from tests.integration.zygote import Zygote
 
 Make = Callable[[], AbstractContextManager["Brook"]]
 
@@ -107,11 +108,11 @@ def expected(count: int, groups: int = 3) -> list[str]:
     return [f"i{n:03}" for group in range(groups) for n in range(group, count, groups)]
 
 
-PRELOADED = ("tests.integration.brisk",)
+PRELOADED = ("tests.integration.short_waits",)
 
 
 @pytest.fixture
-def make(stack: Stack, clients: Aws, zygote: Zygote, tmp_path: Path) -> Make:
+def make(stack: Stack, clients: Aws, zygote: ForkServer, tmp_path: Path) -> Make:
     @contextmanager
     def made() -> Iterator[Brook]:
         with yard(tmp_path, stack.endpoint, clients, zygote) as one:
@@ -242,7 +243,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_touched(brook):
 def test_another_maintenance_operation_is_minded(brook):
     brook.put(2)
     now = datetime.now(UTC)
-    claim = Claim("redrive", "somebody", now, now.replace(year=now.year + 1), "0" * 12, 1, "00")
+    claim = Lease("redrive", "somebody", now, now.replace(year=now.year + 1), "0" * 12, 1, "00")
     brook.yard.sqs.tag_queue(QueueUrl=brook.yard.urls["main"], Tags={MAINTENANCE_TAG: claim.text()})
     refused = brook.run("--yes")
     assert refused.code == 75

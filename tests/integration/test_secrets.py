@@ -12,7 +12,7 @@ import pytest
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.local.receiver import Reply
-from tests.bed import Project, wait_until
+from tests.cli_harness import Project, wait_until
 
 KEY: Final = "s3cr3t-Sesame-9417-8260"
 CODE: Final = """

@@ -18,7 +18,7 @@ import pexpect
 import pytest
 
 from fifo_cli.cli.app import main
-from tests.bed import clean_environment
+from tests.cli_harness import clean_environment
 from tests.integration.sign_in import SignIn
 
 ROLE = "arn:aws:iam::123456789012:role/ops"

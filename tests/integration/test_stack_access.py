@@ -25,7 +25,7 @@ from fifo_cli.errors import StackError
 from fifo_cli.local import process, stack
 from fifo_cli.local.process import Files
 from fifo_cli.local.receiver import Receiver
-from tests.bed import clean_environment
+from tests.cli_harness import clean_environment
 
 QUEUE = {"QueueName": "made-by-a-stranger"}
 TARGET = "AmazonSQS.CreateQueue"

@@ -13,10 +13,10 @@ from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
 from fifo_cli.model.names import Names
 from fifo_cli.model.times import iso
-from fifo_cli.operations.moving.marker import maintenance
-from fifo_cli.operations.moving.rebuild import State
-from tests.bed import Project, Stack, wait_until
-from tests.integration.line import Line, deployed
+from fifo_cli.operations.maintenance_lock import maintenance
+from fifo_cli.operations.queues.restore_order import State
+from tests.cli_harness import Project, Stack, wait_until
+from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
 

@@ -12,7 +12,7 @@ import pytest
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import START_TAG
-from tests.bed import Project, wait_until
+from tests.cli_harness import Project, wait_until
 
 
 @pytest.fixture

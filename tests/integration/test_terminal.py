@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.aws.session import Aws
-from tests.bed import Project, clean_environment, wait_until
+from tests.cli_harness import Project, clean_environment, wait_until
 
 SECRET = "sk_live_51H8xYz"
 

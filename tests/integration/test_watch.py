@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
-from tests.bed import Project, Stack, wait_until
-from tests.integration.line import Line, deployed
+from tests.cli_harness import Project, Stack, wait_until
+from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.proxy import Action, AwsError, Drop, Pass, Proxy, Request, forward_all
 from tests.integration.screens import ENTER, LEAVE, SHOW_CURSOR, Screen, shown
 

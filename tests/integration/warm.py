@@ -8,10 +8,6 @@ from typing import Any
 
 from botocore.loaders import JSONFileLoader
 
-import fifo_cli.operations.provisioning.deploy
-import fifo_cli.operations.provisioning.destroy
-import fifo_cli.render.plan
-import fifo_cli.render.provisioning  # noqa: F401
 from fifo_cli.aws.session import SERVICES, Aws, Target
 
 _load = JSONFileLoader.load_file

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fifo_cli.cli.checking import write_whole
+from fifo_cli.cli.commands.check import write_whole
 from fifo_cli.errors import UsageError
 from fifo_cli.local.process import Files
-from fifo_cli.operations.moving.checkpoint import peek_checkpoint
-from fifo_cli.operations.moving.files import new_file, open_dump
-from fifo_cli.operations.provisioning.init import init
+from fifo_cli.operations.deploy.init import init
+from fifo_cli.operations.queues.load_progress import peek_checkpoint
+from fifo_cli.operations.transfer.message_files import new_file, open_dump
 from fifo_cli.own_files import NotOwnError, check_own_folder, open_own
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")

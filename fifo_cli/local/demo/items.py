@@ -14,7 +14,7 @@ from jmespath.exceptions import JMESPathError
 from fifo_cli.errors import UsageError
 from fifo_cli.handlers.exact_jmespath import compiled
 from fifo_cli.handlers.records import DEFAULT_GROUP
-from fifo_cli.operations.delivering.put import Entry, read_items
+from fifo_cli.operations.table.put import Entry, read_items
 
 ORDERS_GROUP: Final = "customer"
 _SEED: Final = 20

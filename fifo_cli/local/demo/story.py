@@ -24,12 +24,12 @@ from fifo_cli.local.receiver import Answer, Received, Receiver, Reply
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names
 from fifo_cli.model.settings import CONFIG_FILE, Project, load
-from fifo_cli.operations.delivering.depth import DepthResult, depth
-from fifo_cli.operations.delivering.drain import DrainOptions, DrainResult, drain_by_function, drain_here
-from fifo_cli.operations.delivering.peek import peek
-from fifo_cli.operations.delivering.put import put
-from fifo_cli.operations.provisioning.deploy import deploy
-from fifo_cli.operations.provisioning.keys import set_key
+from fifo_cli.operations.deploy.api_keys import set_key
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.queues.depth import DepthResult, depth
+from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, drain_by_function, drain_here
+from fifo_cli.operations.queues.peek import peek
+from fifo_cli.operations.table.put import put
 
 NAME: Final = "demo"
 # Seen: 9 MiB, for the zips and what the functions unpack of them.

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 from botocore.stub import Stubber
 
-from fifo_cli.aws.gateway import Patience
+from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.events import Event, Waiting
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:orders-worker"
@@ -38,7 +38,7 @@ class Bench:
         self.stub.activate()
         self.events: list[Event] = []
         self.now = 0.0
-        self.patience = Patience(self.events.append, self.sleep, lambda: self.now)
+        self.waiter = Waiter(self.events.append, self.sleep, lambda: self.now)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

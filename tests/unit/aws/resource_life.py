@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.gateway import AlreadyExists
+from fifo_cli.aws.resources.gateway import AlreadyExists
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import differences
 from fifo_cli.model.resources import Resource

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.messages import Messages, Parcel, Trouble
+from fifo_cli.aws.messages import Messages, OutgoingMessage, Trouble
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, NotDeployedError
@@ -49,8 +49,8 @@ def accepted(n: int, body: str) -> dict[str, Any]:
     return {"Id": str(n), "MessageId": f"m{n}", "MD5OfMessageBody": md5(body)}
 
 
-def parcel(body: str, group: str = "g", **more: Any) -> Parcel:
-    return Parcel(body=body, group=group, dedup_id=f"redrive-{body}", **more)
+def parcel(body: str, group: str = "g", **more: Any) -> OutgoingMessage:
+    return OutgoingMessage(body=body, group=group, dedup_id=f"redrive-{body}", **more)
 
 
 def test_a_receive_asks_for_everything_of_a_message_and_can_be_repeated(bench: Bench) -> None:

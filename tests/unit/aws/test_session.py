@@ -14,7 +14,7 @@ from botocore.session import Session
 from fifo_cli import __version__
 from fifo_cli.aws import session
 from fifo_cli.aws.session import CONNECTIONS, SERVICES, Aws, Target
-from fifo_cli.cli.queues import register
+from fifo_cli.cli.commands.queues import register
 from fifo_cli.errors import UsageError
 from fifo_cli.local.receiver import Receiver, Reply
 
@@ -199,7 +199,7 @@ def ask_there(monkeypatch: pytest.MonkeyPatch, metadata: Receiver) -> None:
 
 def most_threads_of_drain() -> int:
     """Return the upper bound of ``drain --concurrency``."""
-    from fifo_cli.cli.command import Commands
+    from fifo_cli.cli.framework import Commands
 
     commands = Commands("test", "")
     register(commands)

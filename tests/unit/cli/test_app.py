@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
 
 from fifo_cli.cli.app import main
-from fifo_cli.cli.command import Commands, Impact, command
 from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.errors import (
     AbandonedError,
     AwsError,

@@ -17,12 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.api_client import retry_after
+from fifo_cli.handlers.api_keys import Keys, header_fault
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
-from fifo_cli.handlers.delivery import Attempt, Courier, Verdict
+from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict
 from fifo_cli.handlers.failure import ConfigurationError
-from fifo_cli.handlers.inbox import Held
-from fifo_cli.handlers.keys import Keys, header_fault
 from fifo_cli.handlers.runtime import Api
+from fifo_cli.handlers.visibility import Held
 from tests.unit import plain_api
 
 API = replace(plain_api.API, success=("2xx", "303"), permanent=("301", "404", "422"), timeout=5)
@@ -37,11 +37,11 @@ class RawApi:
         self.is_closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
-        self.courier = Courier((replace(API, url=self.url),), Keys(None, {}))
+        self.delivery = ApiDelivery((replace(API, url=self.url),), Keys(None, {}))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        self.courier.close()
+        self.delivery.close()
         self._listener.close()
 
     def _serve(self) -> None:
@@ -79,8 +79,8 @@ def raw() -> Iterator[RawApi]:
 
 
 @contextmanager
-def courier(api: Api = API, **options: Any) -> Iterator[Courier]:
-    made = Courier((api,), options.pop("keys", Keys(None, {})), **options)
+def delivery(api: Api = API, **options: Any) -> Iterator[ApiDelivery]:
+    made = ApiDelivery((api,), options.pop("keys", Keys(None, {})), **options)
     try:
         yield made
     finally:
@@ -94,7 +94,7 @@ def held(body: str = '{"id": 1}') -> Held:
 def attempt(raw: RawApi, answer: bytes) -> Attempt:
     raw.answer = answer
     raw.is_closed.clear()
-    made = raw.courier.attempt(held())
+    made = raw.delivery.attempt(held())
     # A connection that is about to close would be taken for the next request.
     assert raw.is_closed.wait(5)
     return made
@@ -211,7 +211,7 @@ def test_a_body_that_never_ends_is_not_waited_for_beyond_the_timeout():
 
     threading.Thread(target=serve, daemon=True).start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    with courier(replace(API, url=url, timeout=0.3)) as made:
+    with delivery(replace(API, url=url, timeout=0.3)) as made:
         assert made.attempt(held()).verdict is Verdict.SUCCESS
     listener.close()
 
@@ -236,7 +236,7 @@ def test_a_body_that_never_ends_is_not_waited_for_beyond_the_timeout():
 def test_the_longest_retry_after_counts_and_an_unreadable_one_says_nothing(values, seconds):
     headers = [("Retry-After", value.encode()) for value in values]
     transport = httpx.MockTransport(lambda request: httpx.Response(503, headers=headers))
-    with courier(transport=transport) as made:
+    with delivery(transport=transport) as made:
         assert made.attempt(held()).retry_after == seconds
 
 
@@ -286,7 +286,7 @@ def answering(status: int = 200) -> httpx.MockTransport:
 @pytest.mark.parametrize("value", BAD_KEYS.values(), ids=BAD_KEYS)
 def test_a_key_that_no_header_can_hold_is_named_and_parks_nothing(value):
     api = replace(API, headers={"Authorization": "Bearer {api_key}"}, keys={"api_key": "/k"})
-    made_courier = courier(api, keys=one_key(value), transport=answering())
+    made_courier = delivery(api, keys=one_key(value), transport=answering())
     with made_courier as made, pytest.raises(ConfigurationError) as caught:
         made.attempt(held())
     assert caught.value.what == "key api_key (SSM parameter /k)"
@@ -316,7 +316,7 @@ def test_any_key_is_either_sent_as_it_is_or_named(value):
         return httpx.Response(200)
 
     api = replace(API, headers={"Authorization": "Bearer {api_key}"}, keys={"api_key": "/k"})
-    with courier(api, keys=one_key(value), transport=httpx.MockTransport(answer)) as made:
+    with delivery(api, keys=one_key(value), transport=httpx.MockTransport(answer)) as made:
         try:
             made.attempt(held())
         except ConfigurationError:
@@ -351,7 +351,7 @@ def test_a_key_that_stands_in_no_header_may_hold_anything(tmp_path):
     ],
 )
 def test_a_url_that_cannot_be_called_is_named_and_parks_nothing(url):
-    with courier(replace(API, url=url)) as made, pytest.raises(ConfigurationError, match=r"\[api\] url"):
+    with delivery(replace(API, url=url)) as made, pytest.raises(ConfigurationError, match=r"\[api\] url"):
         made.attempt(held())
 
 
@@ -375,7 +375,7 @@ def test_a_variable_that_cannot_be_used_is_named_and_parks_nothing(monkeypatch, 
     for name in ("NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
-    with courier() as made, pytest.raises(ConfigurationError) as caught:
+    with delivery() as made, pytest.raises(ConfigurationError) as caught:
         made.attempt(held())
     assert variable in caught.value.what
     assert "hunter22" not in str(caught.value)
@@ -385,10 +385,10 @@ def test_a_variable_that_cannot_be_used_is_named_and_parks_nothing(monkeypatch, 
 
 
 @contextmanager
-def user_code(folder: Path, code: Callable[..., Any], **options: Any) -> Iterator[Courier]:
+def user_code(folder: Path, code: Callable[..., Any], **options: Any) -> Iterator[ApiDelivery]:
     guard = CodeGuard("m:f", Notes(folder), limit=5, calls_network=True)
     options.setdefault("transport", answering())
-    with courier(options.pop("api", API), code=code, guard=guard, **options) as made:
+    with delivery(options.pop("api", API), code=code, guard=guard, **options) as made:
         yield made
 
 
@@ -533,14 +533,14 @@ def test_a_body_that_is_json_goes_out_as_it_came(body):
         got.append(request.content)
         return httpx.Response(200)
 
-    with courier(transport=httpx.MockTransport(answer)) as made:
+    with delivery(transport=httpx.MockTransport(answer)) as made:
         assert made.attempt(held(body)).verdict is Verdict.SUCCESS
     assert got == [body.encode()]
 
 
 @pytest.mark.parametrize("body", ["", "{", "NaN", "[Infinity]", "-Infinity", "{'a': 1}", "nul", "\ufeff{}"])
 def test_a_body_that_is_not_json_is_parked(body):
-    with courier(transport=answering()) as made:
+    with delivery(transport=answering()) as made:
         done = made.attempt(held(body))
     assert (done.verdict, done.owner) == (Verdict.PERMANENT, "message")
 
@@ -549,7 +549,7 @@ def test_a_body_that_is_not_json_is_parked(body):
 @given(st.text(max_size=60))
 def test_any_body_ends_in_a_verdict(tmp_path_factory, body):
     folder = tmp_path_factory.getbasetemp() / "notes"
-    with courier(transport=answering()) as made:
+    with delivery(transport=answering()) as made:
         assert made.attempt(held(body)).verdict in (Verdict.SUCCESS, Verdict.PERMANENT)
     with user_code(folder, request()) as made:
         assert made.attempt(held(body)).verdict in (Verdict.SUCCESS, Verdict.PERMANENT)

@@ -21,11 +21,11 @@ import httpx
 import pytest
 
 from fifo_cli.handlers.api_client import retry_after
+from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
-from fifo_cli.handlers.delivery import Attempt, Courier, Verdict, classify
-from fifo_cli.handlers.inbox import Held
-from fifo_cli.handlers.keys import Keys, KeysMissingError
+from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict, classify
 from fifo_cli.handlers.runtime import Api
+from fifo_cli.handlers.visibility import Held
 from tests.unit import plain_api
 
 API = replace(plain_api.API, permanent=("400", "422"))
@@ -56,13 +56,13 @@ def keys(ssm: FakeSsm) -> Keys:
     return Keys(ssm, {name.lstrip("/"): name for name in ssm.values})  # type: ignore[arg-type]
 
 
-def courier(answer: Callable[[httpx.Request], httpx.Response], *apis: Api, **options: Any) -> Courier:
+def delivery(answer: Callable[[httpx.Request], httpx.Response], *apis: Api, **options: Any) -> ApiDelivery:
     options.setdefault("keys", Keys(None, {}))
     if "code" in options:
         name = options.pop("code_name", "m:f")
         notes = Notes(Path(tempfile.mkdtemp(prefix="fifo-cli-notes-")))
         options["guard"] = CodeGuard(name, notes, limit=options.pop("limit", 5), calls_network=True)
-    return Courier(apis or (API,), options.pop("keys"), transport=httpx.MockTransport(answer), **options)
+    return ApiDelivery(apis or (API,), options.pop("keys"), transport=httpx.MockTransport(answer), **options)
 
 
 def answering(status: int, text: str = "") -> Callable[[httpx.Request], httpx.Response]:
@@ -96,7 +96,7 @@ def test_the_body_goes_out_as_it_came_with_the_event_id_as_idempotency_key():
         return httpx.Response(200)
 
     body = '{"n":0.1234567890123456789,"b":1,"a":"é"}'
-    assert courier(answer).attempt(held(body, event_id="e7")) == Attempt(
+    assert delivery(answer).attempt(held(body, event_id="e7")) == Attempt(
         Verdict.SUCCESS, 200, None, None, API
     )
     (request,) = seen
@@ -113,8 +113,8 @@ def test_a_foreign_message_is_identified_by_its_message_id():
         seen.append(request.headers["idempotency-key"])
         return httpx.Response(200)
 
-    courier(answer).attempt(held())
-    courier(answer).attempt(held(event_id="naïve\nid"))
+    delivery(answer).attempt(held())
+    delivery(answer).attempt(held(event_id="naïve\nid"))
     assert seen == ["m1", "na\\xefve\\nid"]
 
 
@@ -134,7 +134,7 @@ def test_placeholders_in_headers_become_keys_and_a_header_of_ones_own_replaces_o
         },
         keys={"one": "/one", "two": "/two"},
     )
-    courier(answer, api, keys=keys(FakeSsm(one="1111", two="2222"))).attempt(held())
+    delivery(answer, api, keys=keys(FakeSsm(one="1111", two="2222"))).attempt(held())
     assert seen[0]["authorization"] == "Bearer 1111-2222"
     assert seen[0].get_list("content-type") == ["application/x"]
     assert seen[0]["x-json"] == '{"a": 1}'
@@ -142,7 +142,7 @@ def test_placeholders_in_headers_become_keys_and_a_header_of_ones_own_replaces_o
 
 def test_keys_are_read_when_first_needed_and_once():
     ssm = FakeSsm(key="k" * 8)
-    made = courier(answering(200), keys=keys(ssm))
+    made = delivery(answering(200), keys=keys(ssm))
     assert ssm.calls == 0
     made.attempt(held())
     made.attempt(held())
@@ -158,7 +158,7 @@ def test_a_rotated_key_heals_itself(status):
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200 if request.headers["authorization"] == valid else status)
 
-    made = courier(answer, api, keys=keys(ssm))
+    made = delivery(answer, api, keys=keys(ssm))
     assert made.attempt(held()).verdict is Verdict.SUCCESS
     valid = ssm.values["/key"] = "new-key"
     assert made.attempt(held()).verdict is Verdict.SUCCESS
@@ -174,13 +174,13 @@ def test_a_key_still_refused_after_it_was_read_again_is_our_fault_and_transient(
         calls += 1
         return httpx.Response(401)
 
-    attempt = courier(answer, keys=keys(ssm)).attempt(held())
+    attempt = delivery(answer, keys=keys(ssm)).attempt(held())
     assert (attempt.verdict, attempt.http_status, calls, ssm.calls) == (Verdict.TRANSIENT, 401, 2, 2)
 
 
 def test_missing_parameters_are_named_and_are_nobody_elses_fault():
     ssm = FakeSsm(there="value")
-    made = courier(answering(200), keys=Keys(ssm, {"a": "/there", "b": "/gone", "c": "/lost"}))  # type: ignore[arg-type]
+    made = delivery(answering(200), keys=Keys(ssm, {"a": "/there", "b": "/gone", "c": "/lost"}))  # type: ignore[arg-type]
     with pytest.raises(KeysMissingError, match="/gone, /lost: no such SSM parameter"):
         made.attempt(held())
 
@@ -202,14 +202,14 @@ def test_more_than_ten_parameters_take_several_calls():
     ],
 )
 def test_a_key_that_the_api_echoes_in_any_spelling_is_blotted_out(echo):
-    attempt = courier(answering(422, f"bad token {echo}!"), keys=keys(FakeSsm(key=SECRET))).attempt(held())
+    attempt = delivery(answering(422, f"bad token {echo}!"), keys=keys(FakeSsm(key=SECRET))).attempt(held())
     assert attempt.error == "HTTP 422: bad token ***!"
 
 
 @pytest.mark.parametrize("padding", range(240, 320, 7))
 def test_a_key_that_stands_where_the_text_is_cut_off_is_blotted_out_whole(padding):
     answer = answering(422, "e" * padding + f"Bearer {SECRET}")
-    error = courier(answer, keys=keys(FakeSsm(key=SECRET))).attempt(held()).error
+    error = delivery(answer, keys=keys(FakeSsm(key=SECRET))).attempt(held()).error
     assert error is not None
     assert SECRET[:4] not in error
 
@@ -219,7 +219,9 @@ def test_a_key_that_stands_where_the_text_is_cut_off_is_blotted_out_whole(paddin
 )
 def test_a_key_is_blotted_out_as_html_python_and_base64_would_spell_it(spelling):
     error = (
-        courier(answering(422, f"[{spelling(SECRET)}]"), keys=keys(FakeSsm(key=SECRET))).attempt(held()).error
+        delivery(answering(422, f"[{spelling(SECRET)}]"), keys=keys(FakeSsm(key=SECRET)))
+        .attempt(held())
+        .error
     )
     assert error is not None
     assert "***" in error
@@ -229,7 +231,7 @@ def test_a_key_is_blotted_out_as_html_python_and_base64_would_spell_it(spelling)
 def test_a_compressed_answer_is_read_without_unpacking_all_of_it():
     bomb = gzip.compress(b"no" + b"\0" * 50_000_000)
     headers = {"Content-Encoding": "gzip"}
-    made = courier(lambda request: httpx.Response(422, headers=headers, stream=httpx.ByteStream(bomb)))
+    made = delivery(lambda request: httpx.Response(422, headers=headers, stream=httpx.ByteStream(bomb)))
     tracemalloc.start()
     error = made.attempt(held()).error
     peak = tracemalloc.get_traced_memory()[1]
@@ -251,7 +253,7 @@ def test_a_key_in_the_error_of_the_users_code_is_blotted_out_too():
     def leak(body: Any, attributes: Any, secrets: dict[str, str]) -> httpx.Request:
         raise ValueError(secrets["key"])
 
-    made = courier(answering(200), keys=keys(FakeSsm(key=SECRET)), code=leak, code_name="mine:leak")
+    made = delivery(answering(200), keys=keys(FakeSsm(key=SECRET)), code=leak, code_name="mine:leak")
     assert made.attempt(held()).error == "mine:leak raised ValueError: ***"
 
 
@@ -265,7 +267,7 @@ def test_an_old_key_is_blotted_out_after_its_rotation():
 
 
 def test_the_reason_is_one_short_printable_line():
-    attempt = courier(answering(422, "a\n\tb\x1b[31m" + "x" * 1000)).attempt(held())
+    attempt = delivery(answering(422, "a\n\tb\x1b[31m" + "x" * 1000)).attempt(held())
     assert attempt.error is not None
     assert attempt.error.startswith("HTTP 422: a b?[31mxxx")
     assert len(attempt.error) < 350
@@ -275,13 +277,13 @@ def test_a_network_error_is_transient():
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    assert courier(answer).attempt(held()) == Attempt(
+    assert delivery(answer).attempt(held()) == Attempt(
         Verdict.TRANSIENT, None, "ConnectError: refused", None, API, "api"
     )
 
 
 def test_redirects_are_not_followed():
-    made = courier(lambda request: httpx.Response(307, headers={"Location": "https://elsewhere.test/"}))
+    made = delivery(lambda request: httpx.Response(307, headers={"Location": "https://elsewhere.test/"}))
     assert made.attempt(held()).http_status == 307
 
 
@@ -293,7 +295,7 @@ def test_several_apis_are_called_in_order_and_the_first_failure_decides():
         return httpx.Response(503 if request.url.host == "two" else 200)
 
     apis = [replace(API, url=f"https://{name}/") for name in ("one", "two", "three")]
-    attempt = courier(answer, *apis).attempt(held())
+    attempt = delivery(answer, *apis).attempt(held())
     assert (called, attempt.http_status, attempt.api) == (["one", "two"], 503, apis[1])
 
 
@@ -310,7 +312,7 @@ class TestUserCode:
             seen.append(request)
             return httpx.Response(204)
 
-        made = courier(answer, keys=keys(FakeSsm(key="kkkk")), code=code, code_name="m:f")
+        made = delivery(answer, keys=keys(FakeSsm(key="kkkk")), code=code, code_name="m:f")
         assert made.attempt(held(event_id="e1")).verdict is Verdict.SUCCESS
         assert (seen[0].method, str(seen[0].url), seen[0].headers["k"]) == ("PUT", "https://x/1", "kkkk")
         assert seen[0].headers["idempotency-key"] == "e1"
@@ -324,7 +326,7 @@ class TestUserCode:
         ],
     )
     def test_that_fails_makes_the_message_permanent(self, code, reason):
-        attempt = courier(answering(200), code=code, code_name="m:f").attempt(held())
+        attempt = delivery(answering(200), code=code, code_name="m:f").attempt(held())
         assert (attempt.verdict, attempt.error) == (Verdict.PERMANENT, reason)
 
     def test_gets_numbers_that_a_double_cannot_hold_exactly(self):
@@ -334,7 +336,7 @@ class TestUserCode:
             seen.append(str(body["n"]))
             return httpx.Request("POST", "https://x/")
 
-        courier(answering(200), code=code).attempt(held('{"n": 0.1234567890123456789}'))
+        delivery(answering(200), code=code).attempt(held('{"n": 0.1234567890123456789}'))
         assert seen == ["0.1234567890123456789"]
 
 
@@ -382,7 +384,7 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def real(url: str, timeout: float = 1) -> Attempt:
-    made = Courier((replace(API, url=url, timeout=timeout),), Keys(None, {}))
+    made = ApiDelivery((replace(API, url=url, timeout=timeout),), Keys(None, {}))
     try:
         return made.attempt(held())
     finally:
@@ -434,6 +436,6 @@ def test_a_record_that_the_enqueuer_parked_is_never_sent():
     def answer(request: httpx.Request) -> httpx.Response:
         raise AssertionError("nothing is to be sent")
 
-    attempt = courier(answer).attempt(held(park_from="enqueuer"))
+    attempt = delivery(answer).attempt(held(park_from="enqueuer"))
     assert (attempt.verdict, attempt.owner, attempt.api) == (Verdict.PERMANENT, "message", None)
     assert "redrive" in str(attempt.error)

@@ -16,6 +16,7 @@ import httpcore
 import httpx
 import pytest
 
+from fifo_cli.handlers.api_keys import KeysMissingError
 from fifo_cli.handlers.failure import (
     ApiUnavailableError,
     ConfigurationError,
@@ -27,7 +28,6 @@ from fifo_cli.handlers.failure import (
     owner_of,
     user_code_failure,
 )
-from fifo_cli.handlers.keys import KeysMissingError
 from fifo_cli.handlers.runtime import UserCodeError
 
 

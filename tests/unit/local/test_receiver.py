@@ -18,7 +18,7 @@ import pytest
 
 from fifo_cli.local import receiver as module
 from fifo_cli.local.receiver import Drip, Drop, Received, Receiver, Reply
-from tests.bed import clean_environment
+from tests.cli_harness import clean_environment
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from fifo_cli.model.health import (
     Counted,
     Maintenance,
+    Measurements,
     QueueKind,
+    Unavailable,
     UnfinishedRebuild,
-    Unseen,
-    Vitals,
     judge,
     rough,
     waiting,
@@ -25,7 +25,7 @@ from fifo_cli.model.settings import Check
 
 NAMES = Names("orders")
 CHECK = Check(depth=(10, 100), age=(timedelta(minutes=15), timedelta(hours=1)), dlq=(1, 5))
-WELL = Vitals(worker="running", enqueuer="running")
+WELL = Measurements(worker="running", enqueuer="running")
 
 
 def queues(age: int | None = None, **totals: int) -> dict[QueueKind, Counted]:
@@ -73,7 +73,7 @@ def test_ages_count_for_the_oldest_message_and_for_the_stream(age: int, state: s
 
 
 def test_an_age_that_is_said_of_an_empty_queue_is_none() -> None:
-    assert Vitals(queues=queues(age=999_999)).age == 0
+    assert Measurements(queues=queues(age=999_999)).age == 0
     assert judged(queues=queues(age=999_999)) == []
 
 
@@ -138,7 +138,7 @@ def test_a_rebuild_is_critical_only_when_nobody_works_on_it() -> None:
 
 
 def test_what_a_rebuild_paused_is_not_to_be_resumed_before_that_is_finished() -> None:
-    vitals = Vitals(worker="paused", enqueuer="paused", rebuild=UnfinishedRebuild("merge"))
+    vitals = Measurements(worker="paused", enqueuer="paused", rebuild=UnfinishedRebuild("merge"))
 
     assert {problem.next.removesuffix(" finishes it") for problem in judge(vitals, CHECK, NAMES)} == {
         "fifo-cli redrive --in-order"
@@ -155,7 +155,7 @@ def test_messages_on_hold_are_no_problem_while_maintenance_goes_on() -> None:
 
 def test_what_is_known_to_be_wrong_comes_before_what_is_not_known() -> None:
     found = judged(
-        queues=queues(dlq=9, main=10), missing=("orders.fifo",), unseen=(Unseen("the age", "denied"),)
+        queues=queues(dlq=9, main=10), missing=("orders.fifo",), unseen=(Unavailable("the age", "denied"),)
     )
 
     assert [state for state, _ in found] == ["critical", "critical", "warning", "unknown"]
@@ -163,7 +163,7 @@ def test_what_is_known_to_be_wrong_comes_before_what_is_not_known() -> None:
 
 
 def test_every_problem_but_what_is_not_known_says_what_to_do_next() -> None:
-    vitals = Vitals(
+    vitals = Measurements(
         queues=queues(dlq=9, main=999, hold=1, stream_failures=1, age=9999),
         missing=("x",),
         iterator_age=9999,

@@ -14,20 +14,20 @@ import httpx
 
 from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.queues import Counts
-from fifo_cli.handlers.delivery import Courier
+from fifo_cli.handlers.api_keys import Keys
+from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.enqueuer import Enqueuer
-from fifo_cli.handlers.journal import Journal, line
-from fifo_cli.handlers.keys import Keys
+from fifo_cli.handlers.json_log import Journal, line
 from fifo_cli.handlers.records import Rules
-from fifo_cli.handlers.run import Limits, Run
+from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.model.message import Message, from_sqs
 from fifo_cli.model.names import FunctionRole, QueueRole
-from fifo_cli.operations.observing.logs import parse_line
-from fifo_cli.operations.streams.ledger import Logger
-from fifo_cli.operations.streams.looking import Look
-from fifo_cli.operations.streams.reader import Window
-from fifo_cli.operations.streams.shards import record_of
-from fifo_cli.operations.streams.witnesses import Feed, GivenUp, LogFact, OpenRun, Sighting
+from fifo_cli.operations.monitor.logs import parse_line
+from fifo_cli.operations.queues.browse import BrowseResult
+from fifo_cli.operations.stream.audit_store import Logger
+from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogFact, OpenRun, StreamPage
+from fifo_cli.operations.stream.reader import Window
+from fifo_cli.operations.stream.shards import record_of
 from tests.fakes import Clock, FakeSqs
 from tests.unit.handlers.test_records import rules
 from tests.unit.plain_api import API, URLS
@@ -119,11 +119,11 @@ class World:
                 self.accepted.append((event_id, self.clock()))
             return httpx.Response(code)
 
-        courier = Courier((API,), Keys(None, {}), transport=httpx.MockTransport(answer))
+        delivery = ApiDelivery((API,), Keys(None, {}), transport=httpx.MockTransport(answer))
         Run(
             self.sqs,
             URLS,
-            courier,
+            delivery,
             Limits(count=count, needs=1),
             journal=self._journal("worker"),
             clock=self.clock,
@@ -160,11 +160,11 @@ class World:
 
     # What an audit sees
 
-    def sightings(self, since: datetime, until: datetime) -> Iterator[Sighting]:
+    def sightings(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
         window = Window(since=since, until=until)
         records = [record_of(SHARD, raw) for raw in self.stream[self.trimmed :]]
         found = tuple(record for record in records if record in window)
-        yield Sighting(SHARD, found, gap=self.trimmed > 0)
+        yield StreamPage(SHARD, found, gap=self.trimmed > 0)
 
     def tips(self) -> Mapping[str, str | None]:
         return {SHARD: None}
@@ -189,7 +189,7 @@ class World:
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
         return tuple(self.open)
 
-    def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> Look:
+    def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         """Receive until nothing comes, as SQS has it: a group's messages behind hidden ones stay unseen."""
         handles = []
         self.shown -= {one.message_id for one in self.sqs.queues[role].messages}
@@ -208,7 +208,7 @@ class World:
             QueueUrl=role,
             Entries=[{"Id": handle, "ReceiptHandle": handle, "VisibilityTimeout": 0} for handle in handles],
         )
-        return Look(role, len(handles), Counts(total, 0, 0, None), held=held)
+        return BrowseResult(role, len(handles), Counts(total, 0, 0, None), held=held)
 
     def feed(self) -> Feed:
         return Feed(not self.paused, "the enqueuer is paused" if self.paused else "", tuple(self.given_up))

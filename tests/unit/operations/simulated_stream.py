@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fifo_cli.aws.streams import (
+from fifo_cli.aws.dynamodb_streams import (
     ExpiredIteratorError,
     IteratorType,
     Page,

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.model.health import Counted, Feed, Problem, State, Vitals, worst
+from fifo_cli.model.health import Counted, Feed, Measurements, Problem, State, worst
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.settings import Settings
-from fifo_cli.operations.observing.activity import LATE, activity_problems
-from fifo_cli.operations.observing.logs import LogLine, parse_line
-from fifo_cli.operations.observing.runs import (
+from fifo_cli.operations.monitor.activity import LATE, activity_problems
+from fifo_cli.operations.monitor.logs import LogLine, parse_line
+from fifo_cli.operations.monitor.worker_runs import (
     Batches,
     Runs,
     Stuck,
@@ -49,7 +49,7 @@ def settings(*expressions: str, max_receives: int = 0) -> Settings:
 
 
 def vitals(visible: int = 0, *, worker: Feed = "running", age: int | None = None, limit: int | None = None):
-    return Vitals({"main": Counted("orders.fifo", visible, 0, 0, age, limit)}, worker=worker)
+    return Measurements({"main": Counted("orders.fifo", visible, 0, 0, age, limit)}, worker=worker)
 
 
 def logged(role: FunctionRole, minutes: float, message: str, **facts: Any) -> LogLine:
@@ -84,7 +84,7 @@ def batches(*lines: LogLine, moved: bool = False) -> Batches:
 def problems(
     runs: Runs = Runs(),  # noqa: B008 - frozen
     found: Batches = Batches(),  # noqa: B008 - frozen
-    measured: Vitals | None = None,
+    measured: Measurements | None = None,
     given: Settings | None = None,
     *,
     late: timedelta = LATE,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fifo_cli.operations.observing.logs import LogLine
-from fifo_cli.operations.streams.audit import _Judge, examined
-from fifo_cli.operations.streams.ledger import Entry
-from fifo_cli.operations.streams.witnesses import Feed, LogFact, OpenRun
+from fifo_cli.operations.monitor.logs import LogLine
+from fifo_cli.operations.stream.audit import _Judge, examined
+from fifo_cli.operations.stream.audit_store import Entry
+from fifo_cli.operations.stream.evidence import Feed, LogFact, OpenRun
 from tests.unit.operations.pipeline_world import START, World
 
 WRITES = st.tuples(

@@ -14,13 +14,13 @@ import pytest
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
-from fifo_cli.model.health import Counted, Problem, State, Vitals
+from fifo_cli.model.health import Counted, Measurements, Problem, State
 from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
-from fifo_cli.operations.moving.marker import Claim
-from fifo_cli.operations.observing.check import CODES, CheckResult, check, unknown
-from fifo_cli.operations.observing.gathering import gather
-from fifo_cli.operations.observing.vitals import vital_questions, vitals_of
+from fifo_cli.operations.maintenance_lock import Lease
+from fifo_cli.operations.monitor.check import CODES, CheckResult, check, unknown
+from fifo_cli.operations.monitor.measure import vital_questions, vitals_of
+from fifo_cli.operations.parallel import read_all
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 NAMES = Names("orders")
@@ -43,7 +43,7 @@ SETTINGS = Settings.model_validate(
 def test_the_exit_code_is_that_of_the_worst_problem(states: list[State], code: int) -> None:
     problems = tuple(Problem(state, state) for state in states)
 
-    assert CheckResult("orders", Vitals(), problems, {}).code == code
+    assert CheckResult("orders", Measurements(), problems, {}).code == code
 
 
 def test_every_state_has_a_code_of_the_plugins() -> None:
@@ -60,7 +60,7 @@ def test_a_check_that_could_not_ask_has_no_numbers_and_says_why() -> None:
     assert set(document["values"].values()) == {None}
 
 
-def answers(**changes: Any) -> Vitals:
+def answers(**changes: Any) -> Measurements:
     """Put together what a pipeline answers that is well, but for some answers or failures by question."""
     aws = Aws(Target(local=True))
     questions = vital_questions(aws, SETTINGS, NAMES, None)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def answers(**changes: Any) -> Vitals:
         return found
 
     given = {**usual, **changes}
-    return vitals_of(gather({name: partial(ask, found) for name, found in given.items()}), SETTINGS, NAMES)
+    return vitals_of(read_all({name: partial(ask, found) for name, found in given.items()}), SETTINGS, NAMES)
 
 
 def test_the_vital_signs_are_put_together_from_the_answers() -> None:
@@ -124,13 +124,13 @@ def test_what_may_not_be_asked_is_unseen_with_the_reason() -> None:
     assert vitals.age is None
 
 
-def marked(**tags: str) -> Vitals:
+def marked(**tags: str) -> Measurements:
     seen = Seen({f"fifo-cli:{name}": value for name, value in tags.items()}, NOW)
     return answers(**{"whether maintenance holds orders.fifo": seen})
 
 
-def claim(until: timedelta) -> Claim:
-    return Claim("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + until, "0" * 12, 1, "ab")
+def claim(until: timedelta) -> Lease:
+    return Lease("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + until, "0" * 12, 1, "ab")
 
 
 def test_markers_come_from_the_tags_of_main() -> None:

@@ -7,16 +7,16 @@ from typing import Any, get_args
 
 import pytest
 
-from fifo_cli.aws.gateway import AlreadyExists
+from fifo_cli.aws.resources.gateway import AlreadyExists
 from fifo_cli.errors import AwsError, Interrupted
 from fifo_cli.events import Event, Finished, Started
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import Change, make_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource
-from fifo_cli.operations.provisioning.applying import Work
-from fifo_cli.operations.provisioning.deploy import apply, levels
-from fifo_cli.operations.provisioning.inventory import Gateways
-from fifo_cli.operations.provisioning.plan import Prepared
+from fifo_cli.operations.deploy.apply import Work
+from fifo_cli.operations.deploy.deploy import apply, levels
+from fifo_cli.operations.deploy.plan import Prepared
+from fifo_cli.operations.deploy.remote_state import Gateways
 
 TAGS = {PIPELINE_TAG: "orders"}
 

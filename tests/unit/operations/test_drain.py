@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fifo_cli.handlers.run import Outcome
-from fifo_cli.operations.delivering.drain import DrainResult, ungiven
+from fifo_cli.handlers.worker_run import Outcome
+from fifo_cli.operations.queues.drain import DrainResult, ungiven
 
 
 def outcome(name: str, status: str, error: str | None = None) -> Outcome:

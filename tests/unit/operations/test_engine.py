@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from fifo_cli.errors import AwsError, BusyError, ExitCode, NotDeployedError
 from fifo_cli.events import Event, Noted, Progressed, Warned
 from fifo_cli.model.message import Message
-from fifo_cli.operations.moving.engine import move
-from fifo_cli.operations.moving.hand import FIRST_HAND_PER_WORKER, HAND_PER_WORKER
-from fifo_cli.operations.moving.ports import Refusal, Taken
-from fifo_cli.operations.moving.report import Failure, MoveOptions, MoveReport, Overtaking
-from tests.unit.operations.lines import Arrivals, Line, Weather, message
+from fifo_cli.operations.transfer.engine import move
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.result import Failure, MoveOptions, MoveReport, Overtaking
+from fifo_cli.operations.transfer.scheduler import FIRST_IN_FLIGHT_PER_WORKER, IN_FLIGHT_PER_WORKER
+from tests.unit.operations.fault_model import Arrivals, FaultModel, Line, message
 
 
 def messages(groups: list[int]) -> list[Message]:
@@ -57,7 +57,7 @@ def prefixes(expected: list[Message], target: Arrivals) -> None:
 def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_run_at_the_latest(
     groups: list[int], seed: int, lost_requests: float, lost_answers: float, refusals: float, slowest: float
 ) -> None:
-    weather = Weather(lost_requests, lost_answers, refusals, slowest, random.Random(seed))
+    weather = FaultModel(lost_requests, lost_answers, refusals, slowest, random.Random(seed))
     everything = messages(groups)
     source, target = Line(everything, weather), Arrivals(weather)
     report = run(source, target)
@@ -82,7 +82,7 @@ def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_ru
 def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None:
     dice = random.Random(seed)
     everything = messages([dice.randrange(9) for _ in range(400)])
-    weather = Weather(refusals=0.02, dice=random.Random(seed))
+    weather = FaultModel(refusals=0.02, dice=random.Random(seed))
     source, target = Line(everything, weather), Arrivals(weather)
     report = move(source, target, MoveOptions(workers=12))
     assert (report.moved, report.failed, report.complaint) == (400, 0, None)
@@ -91,7 +91,7 @@ def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None
 
 
 def test_groups_share_sends_and_both_sends_and_settles_are_full() -> None:
-    weather = Weather()
+    weather = FaultModel()
     # A take gives ten of one group.
     everything = messages([place // 10 for place in range(400)])
     source, target = Line(everything, weather), Arrivals(weather)
@@ -102,10 +102,12 @@ def test_groups_share_sends_and_both_sends_and_settles_are_full() -> None:
 
 
 def test_of_a_refused_message_the_group_waits_and_the_others_go_on() -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([0, 1, 0, 1, 0, 1])
     source, target = Line(everything, weather), Arrivals(weather)
-    target.refuse = lambda taken: Refusal(taken, "KmsDisabled") if taken.message.message_id == "m2" else None
+    target.refuse = lambda taken: (
+        Rejection(taken, "KmsDisabled") if taken.message.message_id == "m2" else None
+    )
     report = run(source, target)
     assert (report.moved, report.failed) == (4, 2)
     assert report.failures == [
@@ -118,24 +120,24 @@ def test_of_a_refused_message_the_group_waits_and_the_others_go_on() -> None:
 
 
 def test_a_refusal_that_no_try_mends_is_not_tried_again() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([0]), weather), Arrivals(weather)
-    target.refuse = lambda taken: Refusal(taken, "too long", retry=False)
+    target.refuse = lambda taken: Rejection(taken, "too long", retry=False)
     report = run(source, target)
     assert (report.failed, len(target.calls)) == (1, 1)
 
 
 def test_without_strictness_a_partial_refusal_is_reported_with_who_overtook_whom() -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([0] * 4)
     source, target = Line(everything, weather), Arrivals(weather, strict=False)
     refused: list[str] = []
 
-    def refuse_once(taken: Taken) -> Refusal | None:
+    def refuse_once(taken: ReceivedMessage) -> Rejection | None:
         if taken.message.message_id != "m1" or refused:
             return None
         refused.append(taken.message.message_id)
-        return Refusal(taken, "InternalError")
+        return Rejection(taken, "InternalError")
 
     target.refuse = refuse_once
     report = run(source, target)
@@ -145,16 +147,16 @@ def test_without_strictness_a_partial_refusal_is_reported_with_who_overtook_whom
 
 
 def test_a_message_that_cannot_be_settled_is_counted_and_not_sent_again() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([0, 1]), weather), Arrivals(weather)
-    source.weather = Weather(refusals=1.0, clock=weather.clock)
+    source.weather = FaultModel(refusals=1.0, clock=weather.clock)
     report = run(source, target)
     assert (report.moved, report.unsettled, len(source.messages)) == (2, 2, 2)
     assert len(target.bodies) == 2
 
 
 def test_a_service_that_is_down_ends_the_move_after_three_rounds_with_its_error() -> None:
-    weather = Weather(lost_requests=1.0)
+    weather = FaultModel(lost_requests=1.0)
     source, target = Line(messages([0]), weather), Arrivals(weather)
     heard: list[Event] = []
     clock = weather.clock
@@ -167,11 +169,11 @@ def test_a_service_that_is_down_ends_the_move_after_three_rounds_with_its_error(
 
 
 def test_a_queue_that_does_not_exist_ends_the_move_at_once() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([0, 1]), weather), Arrivals(weather)
     missing = NotDeployedError("orders.fifo does not exist")
 
-    def refuse(taken: Taken) -> Refusal | None:
+    def refuse(taken: ReceivedMessage) -> Rejection | None:
         raise missing
 
     target.refuse = refuse
@@ -181,14 +183,14 @@ def test_a_queue_that_does_not_exist_ends_the_move_at_once() -> None:
 
 
 def test_a_send_that_may_have_arrived_is_not_repeated_when_sqs_may_have_forgotten_it() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source = Line(messages([0, *([1] * 9)]), weather)
     source.hidden_seconds = 3600
 
     class Deaf(Arrivals):
         """Takes m0 and never says so."""
 
-        def send(self, taken: Sequence[Taken]) -> list[Refusal]:
+        def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
             refusals = super().send(taken)
             if any(one.message.message_id == "m0" for one in taken):
                 weather.clock.sleep(70)
@@ -205,10 +207,10 @@ def test_a_send_that_may_have_arrived_is_not_repeated_when_sqs_may_have_forgotte
 
 
 def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([0, 1]), weather), Arrivals(weather)
 
-    def fail(taken: Taken) -> Refusal | None:
+    def fail(taken: ReceivedMessage) -> Rejection | None:
         raise ZeroDivisionError("oops")
 
     target.refuse = fail
@@ -219,10 +221,10 @@ def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> Non
 
 
 def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([0, 1, 0, 1, 0, 1]), weather), Arrivals(weather)
 
-    def wanted(taken: Taken) -> bool:
+    def wanted(taken: ReceivedMessage) -> bool:
         if taken.message.message_id == "m2":
             raise TypeError("no such comparison")
         return True
@@ -234,7 +236,7 @@ def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back(
 
 
 def test_told_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([0] * 8)
     source, target = Line(everything, weather), Arrivals(weather)
     clock = weather.clock
@@ -254,7 +256,7 @@ def test_told_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -
 @settings(max_examples=50, deadline=None)
 @given(groups=st.lists(st.integers(0, 4), max_size=50), count=st.integers(1, 30))
 def test_a_count_moves_as_many_from_the_heads_of_groups_and_no_more(groups: list[int], count: int) -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages(groups)
     source, target = Line(everything, weather), Arrivals(weather)
     report = run(source, target, count=count)
@@ -264,7 +266,7 @@ def test_a_count_moves_as_many_from_the_heads_of_groups_and_no_more(groups: list
 
 
 def test_what_is_not_wanted_stays_and_is_given_back_tails_first() -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([0, 0, 0, 1])
     source, target = Line(everything, weather), Arrivals(weather)
     report = run(source, target, wanted=lambda taken: taken.message.message_id in ("m1", "m3"))
@@ -274,14 +276,14 @@ def test_what_is_not_wanted_stays_and_is_given_back_tails_first() -> None:
 
 
 def test_what_is_to_be_left_alone_is_neither_moved_nor_counted_as_skipped() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([0, 1]), weather), Arrivals(weather)
     report = run(source, target, leave=lambda taken: taken.message.group == "g1")
     assert (report.moved, report.left, report.skipped) == (1, 1, 0)
 
 
 def test_a_rate_is_kept_to() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([place % 20 for place in range(60)]), weather), Arrivals(weather)
     began = weather.clock()
     report = run(source, target, max_rate=4.0)
@@ -291,7 +293,7 @@ def test_a_rate_is_kept_to() -> None:
 
 
 def test_what_waits_for_long_is_kept_ours() -> None:
-    weather = Weather()
+    weather = FaultModel()
     source, target = Line(messages([0] * 10), weather), Arrivals(weather)
     report = run(source, target, max_rate=0.1)
     assert report.moved == 10
@@ -300,7 +302,7 @@ def test_what_waits_for_long_is_kept_ours() -> None:
 
 
 def test_a_call_never_holds_more_bytes_than_the_target_takes() -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = [message(f"m{n}", f"g{n}", "x" * 400) for n in range(12)]
     source, target = Line(everything, weather), Arrivals(weather, bytes_max=1000)
     report = run(source, target)
@@ -309,16 +311,16 @@ def test_a_call_never_holds_more_bytes_than_the_target_takes() -> None:
 
 
 def test_the_hand_does_not_grow_with_the_queue() -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([place % 50 for place in range(1000)])
     source, target = Line(everything, weather), Arrivals(weather)
     run(source, target)
-    assert source.most_hidden <= HAND_PER_WORKER
+    assert source.most_hidden <= IN_FLIGHT_PER_WORKER
 
 
 @pytest.mark.parametrize("workers", [1, 12])
 def test_nothing_is_sent_before_it_may_be_though_workers_take_meanwhile(workers: int) -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([place % 50 for place in range(1000)])
     source, target = Line(everything, weather), Arrivals(weather)
     seen: list[tuple[int, int]] = []
@@ -338,12 +340,12 @@ def test_nothing_is_sent_before_it_may_be_though_workers_take_meanwhile(workers:
 @pytest.mark.parametrize("workers", [1, 12])
 @pytest.mark.parametrize("wanted", [None, lambda taken: False], ids=["all", "none"])
 def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
-    workers: int, wanted: Callable[[Taken], bool] | None
+    workers: int, wanted: Callable[[ReceivedMessage], bool] | None
 ) -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages(list(range(1000)))
     source, target = Line(everything, weather), Arrivals(weather)
-    most = FIRST_HAND_PER_WORKER * workers
+    most = FIRST_IN_FLIGHT_PER_WORKER * workers
 
     def refuse() -> None:
         deadline = time.monotonic() + 10
@@ -365,19 +367,19 @@ def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
         settling = False
         ahead = 0
 
-        def settle(self, taken: Sequence[Taken]) -> list[Refusal]:
+        def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
             refused = super().settle(taken)
             self.settling = True
             time.sleep(0.05)
             self.settling = False
             return refused
 
-        def take(self, count: int, *, wait: bool) -> list[Taken]:
+        def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
             found = super().take(count, wait=wait)
             self.ahead += bool(found) and self.settling
             return found
 
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([0] * 50)
     source, target = SlowToSettle(everything, weather), Arrivals(weather, strict=False)
     assert move(source, target, MoveOptions(workers=12)).moved == 50
@@ -388,14 +390,14 @@ def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
 class Busy(Arrivals):
     """A target that notes how many sends are under way at a time, and throttles when they are too many."""
 
-    def __init__(self, weather: Weather, *, bearable: int) -> None:
+    def __init__(self, weather: FaultModel, *, bearable: int) -> None:
         super().__init__(weather)
         self.throttled = 0
         self.most: list[int] = []
         self._bearable = bearable
         self._under_way = 0
 
-    def send(self, taken: Sequence[Taken]) -> list[Refusal]:
+    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
         with self.weather.lock:
             self._under_way += 1
             self.most.append(self._under_way)
@@ -407,7 +409,7 @@ class Busy(Arrivals):
 
 
 def test_when_the_service_throttles_fewer_calls_are_made_at_a_time_and_that_is_said() -> None:
-    weather = Weather()
+    weather = FaultModel()
     everything = messages([place % 200 for place in range(2000)])
     source, target = Line(everything, weather), Busy(weather, bearable=4)
     heard: list[Event] = []
@@ -422,7 +424,7 @@ def test_when_the_service_throttles_fewer_calls_are_made_at_a_time_and_that_is_s
 
 
 def test_progress_tells_how_many_how_fast_and_how_long() -> None:
-    weather = Weather(slowest=1.0, dice=random.Random(1))
+    weather = FaultModel(slowest=1.0, dice=random.Random(1))
     source, target = Line(messages([place % 30 for place in range(90)]), weather), Arrivals(weather)
     heard: list[Event] = []
     clock = weather.clock

@@ -9,7 +9,7 @@ import pytest
 
 from fifo_cli.errors import UsageError
 from fifo_cli.model import settings
-from fifo_cli.operations.provisioning.init import config_text, init
+from fifo_cli.operations.deploy.init import config_text, init
 
 
 @pytest.mark.parametrize("name", ["orders", "ab", "x" * 55])

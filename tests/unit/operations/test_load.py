@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.errors import ConfigError, UsageError
-from fifo_cli.model.lines import LINE_BYTES_MAX
-from fifo_cli.operations.moving.checkpoint import NoCheckpoint, open_checkpoint
-from fifo_cli.operations.moving.load import Lines, LineSource, check, open_lines
+from fifo_cli.model.message_json import LINE_BYTES_MAX
+from fifo_cli.operations.queues.load import Lines, LineSource, check, open_lines
+from fifo_cli.operations.queues.load_progress import NoCheckpoint, open_checkpoint
 
 ARN = "arn:aws:sqs:us-east-1:1:orders.fifo"
 

@@ -16,7 +16,7 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.names import Names
-from fifo_cli.operations.observing.logs import follow, logs, parse_line
+from fifo_cli.operations.monitor.logs import follow, logs, parse_line
 
 NAMES = Names("orders")
 SINCE = datetime(2026, 1, 2, tzinfo=UTC)

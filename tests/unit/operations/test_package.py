@@ -18,8 +18,8 @@ import pytest
 from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.model import limits
 from fifo_cli.model.settings import Project, load
-from fifo_cli.operations.provisioning.package import build_zips, package
-from fifo_cli.operations.runtime_document import runtime_document
+from fifo_cli.operations.deploy.package import build_zips, package
+from fifo_cli.operations.runtime_settings import runtime_settings
 
 CONFIG = """
 [pipeline]
@@ -65,7 +65,7 @@ def test_a_zip_holds_handlers_settings_and_their_libraries_and_no_more(tmp_path:
     } == set()
     ours = {name for name in files if name.startswith("fifo_cli/") and "/handlers/" not in name}
     assert ours == {"fifo_cli/__init__.py"}
-    assert json.loads(files["fifo_cli/handlers/settings.json"]) == runtime_document(made.settings)
+    assert json.loads(files["fifo_cli/handlers/settings.json"]) == runtime_settings(made.settings)
     assert [
         name for name in files if "__pycache__" in name or ".dist-info" in name or name.endswith(".pyc")
     ] == []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fifo_cli.operations.delivering.peek import _Matcher
-from tests.unit.operations.lines import message
+from fifo_cli.operations.queues.peek import _Matcher
+from tests.unit.operations.fault_model import message
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Event, Waiting
 from fifo_cli.model.names import Names
-from fifo_cli.operations.moving.purge import PURGE_SECONDS, purge_for_good, refuse_if_shared
+from fifo_cli.operations.queues.purge import PURGE_SECONDS, purge_for_good, refuse_if_shared
 from tests.fakes import Clock
 
 NAMES = Names("orders")

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import ExitCode, NotDeployedError, UsageError
-from fifo_cli.operations.delivering.put import Entry, put, read_items
+from fifo_cli.operations.table.put import Entry, put, read_items
 
 KEYS = (("id", "S"),)
 

@@ -12,10 +12,10 @@ from fifo_cli.aws.queues import Counts
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Waiting
 from fifo_cli.model.message import ReceivedMessage
-from fifo_cli.operations.moving.ports import Refusal, Taken
-from fifo_cli.operations.moving.queue_source import HIDDEN_SECONDS, QueueSource
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from tests.fakes import Clock
-from tests.unit.operations.lines import message
+from tests.unit.operations.fault_model import message
 
 
 class Counted:
@@ -196,23 +196,23 @@ def test_a_message_that_comes_makes_it_wait_anew(bench: Bench) -> None:
 
 
 def test_a_handle_that_is_over_is_no_more_ours_and_another_refusal_is_tried_again(bench: Bench) -> None:
-    one, two = Taken(message("a"), "h-a"), Taken(message("b"), "h-b")
+    one, two = ReceivedMessage(message("a"), "h-a"), ReceivedMessage(message("b"), "h-b")
     bench.messages.troubles = [Trouble(0, "expired", gone=True), Trouble(1, "InternalError")]
     assert bench.source.settle([one, two]) == [
-        Refusal(one, "expired", retry=False),
-        Refusal(two, "InternalError", retry=True),
+        Rejection(one, "expired", retry=False),
+        Rejection(two, "InternalError", retry=True),
     ]
-    assert bench.source.keep([one, two], seconds=30.0) == [Refusal(one, "expired", retry=False)]
+    assert bench.source.keep([one, two], seconds=30.0) == [Rejection(one, "expired", retry=False)]
 
 
 def test_messages_are_released_ten_a_call_each_group_in_the_order_given(bench: Bench) -> None:
-    taken = [Taken(message(f"m{n}", "g"), f"h-{n}") for n in reversed(range(12))]
+    taken = [ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in reversed(range(12))]
     bench.source.give_back(taken)
     assert bench.messages.hidden == [([f"h-{n}" for n in range(11, 1, -1)], 0), (["h-1", "h-0"], 0)]
 
 
 def test_a_release_that_fails_is_left_to_the_visibility_timeout(bench: Bench) -> None:
     bench.messages.down = True
-    bench.source.give_back([Taken(message(f"m{n}", "g"), f"h-{n}") for n in range(12)])
+    bench.source.give_back([ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in range(12)])
     # What is behind is not released before its head.
     assert len(bench.messages.hidden) == 1

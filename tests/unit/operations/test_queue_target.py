@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from fifo_cli.aws.messages import Parcel, Trouble
+from fifo_cli.aws.messages import OutgoingMessage, Trouble
 from fifo_cli.errors import AwsError
 from fifo_cli.model.message import Attribute
-from fifo_cli.operations.moving.ports import Refusal, Taken
-from fifo_cli.operations.moving.queue_target import QueueTarget, as_it_is, size_of
-from tests.unit.operations.lines import message
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is, size_of
+from tests.unit.operations.fault_model import message
 
 
 class Sent:
@@ -24,13 +24,13 @@ class Sent:
         self.refused: set[str] = set()
         self.down_at = 0
 
-    def send(self, parcels: Sequence[Parcel]) -> list[Trouble]:
+    def send(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
         return self._noted("batch", parcels)
 
-    def send_singly(self, parcels: Sequence[Parcel]) -> list[Trouble]:
+    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
         return self._noted("single", parcels)
 
-    def _noted(self, how: str, parcels: Sequence[Parcel]) -> list[Trouble]:
+    def _noted(self, how: str, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
         self.calls.append((how, [one.body for one in parcels]))
         if self.down_at and len(self.calls) >= self.down_at:
             raise AwsError("down")
@@ -41,14 +41,14 @@ def target(sent: Sent) -> QueueTarget:
     return QueueTarget(sent, as_it_is("redrive"))  # type: ignore[arg-type]
 
 
-def taken(body: str, group: str, trace: str | None = None) -> Taken:
-    return Taken(replace(message(body, group), trace_header=trace), f"t-{body}")
+def taken(body: str, group: str, trace: str | None = None) -> ReceivedMessage:
+    return ReceivedMessage(replace(message(body, group), trace_header=trace), f"t-{body}")
 
 
 def test_a_message_goes_as_it_is_under_a_deduplication_id_of_its_own() -> None:
     attributes = {"event_id": Attribute("String", "e"), "park_reason": Attribute("String", "410")}
-    one = Taken(replace(message("m1", "g"), attributes=attributes, trace_header="Root=1"), "t")
-    assert as_it_is("redrive")(one) == Parcel("m1", "g", "redrive-m1", attributes, "Root=1")
+    one = ReceivedMessage(replace(message("m1", "g"), attributes=attributes, trace_header="Root=1"), "t")
+    assert as_it_is("redrive")(one) == OutgoingMessage("m1", "g", "redrive-m1", attributes, "Root=1")
     assert as_it_is("redrive")(one).dedup_id != one.message.dedup_id
 
 
@@ -70,8 +70,8 @@ def test_behind_a_refused_message_no_later_call_sends_of_its_group() -> None:
     sent.refused = {"b"}
     first, second, third, other = taken("a", "g"), taken("b", "g", "Root=1"), taken("c", "g"), taken("d", "h")
     assert target(sent).send([first, second, third, other]) == [
-        Refusal(second, "no", retry=False),
-        Refusal(third, "behind a message of its group that was refused"),
+        Rejection(second, "no", retry=False),
+        Rejection(third, "behind a message of its group that was refused"),
     ]
     assert sent.calls[-1] == ("batch", ["d"])
 
@@ -80,7 +80,7 @@ def test_a_later_call_that_fails_refuses_only_its_own_messages() -> None:
     sent = Sent(keeps_traces=False)
     sent.down_at = 2
     first, second = taken("a", "g"), taken("b", "h", "Root=1")
-    assert target(sent).send([first, second]) == [Refusal(second, "down")]
+    assert target(sent).send([first, second]) == [Rejection(second, "down")]
     sent = Sent()
     sent.down_at = 1
     with pytest.raises(AwsError, match="down"):

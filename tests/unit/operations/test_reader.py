@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fifo_cli.aws.streams import StreamGoneError, ThrottledError
+from fifo_cli.aws.dynamodb_streams import StreamGoneError, ThrottledError
 from fifo_cli.errors import AwsError
-from fifo_cli.operations.streams.reader import EMPTY_READS, Pace, Read, Reader, Window
+from fifo_cli.operations.stream.reader import EMPTY_READS, Pace, Read, Reader, Window
 from tests.unit.operations.simulated_stream import (
     START,
     FastClock,

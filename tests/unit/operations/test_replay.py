@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.aws.dynamodb_streams import Stream
 from fifo_cli.aws.logs import LogEvent, MissingLogGroup
-from fifo_cli.aws.streams import Stream
 from fifo_cli.errors import AwsError, ExitCode
 from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.names import Place
 from fifo_cli.model.settings import Project, load
-from fifo_cli.operations.streams import gathering, replay
-from fifo_cli.operations.streams.checkpoint import Sums
-from fifo_cli.operations.streams.failed import Kept
-from fifo_cli.operations.streams.reader import Pace, Window
-from fifo_cli.operations.streams.replay import Replay, ReplayOptions, ReplayResult
+from fifo_cli.operations.stream import replay
+from fifo_cli.operations.stream import replay_records as gathering
+from fifo_cli.operations.stream.failed_batches import Kept
+from fifo_cli.operations.stream.reader import Pace, Window
+from fifo_cli.operations.stream.replay import Replay, ReplayOptions, ReplayResult
+from fifo_cli.operations.stream.replay_store import Sums
 from tests.unit.operations.simulated_stream import START, FastClock, SimulatedStream, chain
 
 NOW = datetime.fromtimestamp(START + 600, UTC)

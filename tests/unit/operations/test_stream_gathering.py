@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fifo_cli.aws.streams import Stream
+from fifo_cli.aws.dynamodb_streams import Stream
 from fifo_cli.events import Event, Warned
-from fifo_cli.operations.streams import gathering
-from fifo_cli.operations.streams.checkpoint import passing_checkpoint
-from fifo_cli.operations.streams.choosing import Choice
-from fifo_cli.operations.streams.gathering import Gathered, Lineup, gather
-from fifo_cli.operations.streams.reader import Pace, Window
-from fifo_cli.operations.streams.shards import record_of
+from fifo_cli.operations.stream import replay_records as gathering
+from fifo_cli.operations.stream.reader import Pace, Window
+from fifo_cli.operations.stream.record_filter import Choice
+from fifo_cli.operations.stream.replay_records import Gathered, Lineup, gather
+from fifo_cli.operations.stream.replay_store import passing_checkpoint
+from fifo_cli.operations.stream.shards import record_of
 from tests.unit.operations.simulated_stream import (
     START,
     FastClock,

@@ -10,9 +10,9 @@ import pytest
 from fifo_cli.aws.logs import LogEvent
 from fifo_cli.errors import UsageError
 from fifo_cli.handlers import exact_json
-from fifo_cli.operations.streams.keys import read_key, shown_key
-from fifo_cli.operations.streams.trace import _fragment, trace_key
-from fifo_cli.operations.streams.witnesses import logger_of
+from fifo_cli.operations.stream.evidence import logger_of
+from fifo_cli.operations.stream.item_keys import read_key, shown_key
+from fifo_cli.operations.stream.trace import _fragment, trace_key
 
 PLAIN = (("id", "S"),)
 NUMBER = (("id", "N"),)

@@ -13,10 +13,10 @@ import pytest
 from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
-from fifo_cli.model.board import Happening, Lost, Sample
 from fifo_cli.model.settings import Settings
-from fifo_cli.operations.observing.logs import parse_line
-from fifo_cli.operations.observing.watch import LONGEST_PAUSE, Sampler, happenings_of, keep_sampling
+from fifo_cli.model.watch_state import Lost, Sample, WatchEvent
+from fifo_cli.operations.monitor.logs import parse_line
+from fifo_cli.operations.monitor.watch import LONGEST_PAUSE, Sampler, happenings_of, keep_sampling
 
 START = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SETTINGS = Settings.model_validate(
@@ -162,8 +162,8 @@ def test_only_lines_that_tell_of_messages_and_runs_happen() -> None:
     )
 
     assert found == (
-        Happening(START, "failed", "g", "m", "", None, 2, None, "no"),
-        Happening(START, "enqueued", item_key="{}"),
+        WatchEvent(START, "failed", "g", "m", "", None, 2, None, "no"),
+        WatchEvent(START, "enqueued", item_key="{}"),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.model.settings import load
-from fifo_cli.operations.provisioning.package import build_zips
+from fifo_cli.operations.deploy.package import build_zips
 
 # What Lambda's Python runtimes bring along: boto3 and what it needs.
 RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "six", "urllib3")

@@ -1,0 +1,289 @@
+"""The event source mapping from the table's stream to the enqueuer as a resource."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.resources.function import patiently
+from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter
+from fifo_cli.errors import AwsError
+from fifo_cli.model.names import LIVE_ALIAS
+from fifo_cli.model.resources import Found, Properties, Resource, stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
+
+# Creating and switching take up to a few minutes (Lambda Developer Guide, "Event source mappings").
+SETTLED_LIMIT: Final = 600.0
+_SETTLED: Final = frozenset({"Enabled", "Disabled"})
+
+
+@dataclass(frozen=True, slots=True)
+class MappingAdmin:
+    """The mapping of a function (by its name) and one table; a function has one and no other.
+
+    One that somebody has pointed at ``sibling`` counts as the function's: nothing feeds the worker a stream.
+    """
+
+    client: LambdaClient
+    dynamodb: DynamoDBClient
+    table: str
+    waiter: Waiter = field(default_factory=Waiter)
+    sibling: str = ""
+
+    def read(self, name: str) -> Found | None:
+        """Return the mapping; of several the one from the table's present stream to the alias, if there is.
+
+        The further ones are its ``others``.
+        """
+        with calling(f"event source mapping of {name}"):
+            stream = self._stream()
+            mappings = self._list(name, stream)
+            if not mappings:
+                return None
+            mappings.sort(key=lambda one: _strangeness(one, name, stream))
+            first, *others = mappings
+            arn = first.get("EventSourceMappingArn")
+            try:
+                tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
+            except ClientError as error:
+                if is_missing(error):  # deleted by somebody else since it was listed
+                    return None
+                raise
+        source = first.get("EventSourceArn", "")
+        properties = {
+            **_properties(first),
+            "table": self.table if source == stream else source,
+            "others": [one["UUID"] for one in others],
+        }
+        facts = {
+            "uuid": first["UUID"],
+            "arn": arn,
+            "stream_arn": source,
+            "state": first.get("State"),
+            "enabled": first.get("State") in ("Enabled", "Enabling", "Creating", "Updating"),
+        }
+        return Found("event-source-mapping", name, properties, tags, facts)
+
+    def create(self, wanted: Resource) -> None:
+        """Create the mapping from the stream's beginning and wait until it runs (or rests, if disabled)."""
+        with calling(f"event source mapping of {wanted.name}"):
+            self._create(wanted, enabled=wanted.enabled)
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Set what differs; one on another stream is deleted and made anew, running or resting as before."""
+        with calling(f"event source mapping of {wanted.name}"):
+            for other in found.properties["others"]:
+                self._delete(other, wanted.name)
+            if "table" in changed:
+                self._delete(found.facts["uuid"], wanted.name)
+                self._create(wanted, enabled=found.facts["enabled"])
+                return
+            if changed - {"others", "tags"}:
+                self._update(wanted, found.facts["uuid"])
+            self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
+
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Let the mapping read the stream, or rest where it is; returns before that is in effect."""
+        uuid = found.facts["uuid"]
+
+        def attempt() -> Pending | None:
+            self.client.update_event_source_mapping(UUID=uuid, Enabled=enabled)
+            return None
+
+        with calling(f"event source mapping of {found.name}"):
+            self._wait_settled(uuid, found.name)
+            self.waiter.until(patiently(attempt), name=found.name, limit=SETTLED_LIMIT)
+
+    def wait_settled(self, found: Found) -> None:
+        """Wait until the mapping has done what it was told: it runs, or rests."""
+        with calling(f"event source mapping of {found.name}"):
+            self._wait_settled(found.facts["uuid"], found.name)
+
+    def delete(self, found: Found) -> None:
+        """Delete the mapping and its likes, and wait until they are gone."""
+        with calling(f"event source mapping of {found.name}"):
+            for uuid in (found.facts["uuid"], *found.properties["others"]):
+                self._delete(uuid, found.name)
+
+    def _create(self, wanted: Resource, *, enabled: bool) -> None:
+        stream = self._stream()
+        if stream is None:
+            raise AwsError(f"table {self.table} has no stream", hint="run `fifo-cli deploy` again")
+        arguments = _arguments(wanted.properties)
+        made: list[str] = []
+
+        def attempt() -> Pending | None:
+            mapping = self.client.create_event_source_mapping(
+                EventSourceArn=stream,
+                StartingPosition="TRIM_HORIZON",
+                Enabled=enabled,
+                Tags=stamped(wanted.tags),
+                **arguments,
+            )
+            made.append(mapping["UUID"])
+            return None
+
+        try:
+            self.waiter.until(patiently(attempt), name=wanted.name, limit=SETTLED_LIMIT)
+        except ClientError as error:
+            if "ResourceConflictException" in error_codes(error):
+                raise AlreadyExists(f"the event source mapping of {wanted.name} exists already") from error
+            raise
+        self._wait_settled(made[-1], wanted.name)
+        self._leave_one(wanted.name, stream)
+
+    def _leave_one(self, name: str, stream: str) -> None:
+        """Delete the further mappings that a deploy beside this one has made: both leave the same one."""
+        listed = self._answers([{"EventSourceArn": stream}], [name])
+        alike = [one for one in listed if not any(_strangeness(one, name, stream)[:3])]
+        for uuid in sorted(one["UUID"] for one in alike)[1:]:
+            self._delete(uuid, name)
+
+    def _update(self, wanted: Resource, uuid: str) -> None:
+        self._wait_settled(uuid, wanted.name)
+
+        def attempt() -> Pending | None:
+            self.client.update_event_source_mapping(UUID=uuid, **_arguments(wanted.properties))
+            return None
+
+        self.waiter.until(patiently(attempt), name=wanted.name, limit=SETTLED_LIMIT)
+        self._wait_settled(uuid, wanted.name)
+
+    def _delete(self, uuid: str, name: str) -> None:
+        def attempt() -> Pending | None:
+            try:
+                self.client.delete_event_source_mapping(UUID=uuid)
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+            return None
+
+        def gone() -> Pending | None:
+            state = self._state(uuid)
+            return Pending("being deleted") if state else None
+
+        self.waiter.until(patiently(attempt), name=name, limit=SETTLED_LIMIT)
+        self.waiter.until(gone, name=name, limit=SETTLED_LIMIT)
+
+    def _wait_settled(self, uuid: str, name: str) -> None:
+        def attempt() -> Pending | None:
+            state = self._state(uuid)
+            return None if state is None or state in _SETTLED else Pending(state.lower())
+
+        self.waiter.until(attempt, name=name, limit=SETTLED_LIMIT)
+
+    def _state(self, uuid: str) -> str | None:
+        try:
+            return self.client.get_event_source_mapping(UUID=uuid).get("State")
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def _stream(self) -> str | None:
+        """Return the ARN of the table's stream that is switched on."""
+        try:
+            table = self.dynamodb.describe_table(TableName=self.table)["Table"]
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+        stream = table.get("StreamSpecification")
+        return table.get("LatestStreamArn") if stream and stream.get("StreamEnabled") else None
+
+    def _list(self, function: str, stream: str | None) -> list[EventSourceMappingConfigurationTypeDef]:
+        """Return the function's mappings that are not going away.
+
+        Lambda lists a function's by exactly the name or alias they were made with, and those of a deleted
+        function only by their stream.
+        """
+        functions = [one for one in (function, self.sibling) if one]
+        queries: list[dict[str, Any]] = [
+            {"FunctionName": f"{one}{qualifier}"} for one in functions for qualifier in ("", f":{LIVE_ALIAS}")
+        ]
+        queries += [{"EventSourceArn": stream}] if stream else []
+        return self._answers(queries, functions)
+
+    def _answers(
+        self, queries: Iterable[dict[str, Any]], functions: Collection[str]
+    ) -> list[EventSourceMappingConfigurationTypeDef]:
+        found: dict[str, EventSourceMappingConfigurationTypeDef] = {}
+        for query in queries:
+            try:
+                for page in self.client.get_paginator("list_event_source_mappings").paginate(**query):
+                    found |= {one["UUID"]: one for one in page["EventSourceMappings"]}
+            except ClientError as error:
+                if not is_missing(error):
+                    raise
+        return [
+            one
+            for one in found.values()
+            if one.get("State") != "Deleting" and _function(one.get("FunctionArn", "")) in functions
+        ]
+
+
+def _strangeness(
+    mapping: EventSourceMappingConfigurationTypeDef, name: str, stream: str | None
+) -> tuple[bool, bool, bool, str]:
+    arn = mapping.get("FunctionArn", "")
+    elsewhere, aliased = mapping.get("EventSourceArn") != stream, arn.endswith(f":{LIVE_ALIAS}")
+    return _function(arn) != name, elsewhere, not aliased, mapping.get("UUID", "")
+
+
+def _function(arn: str) -> str:
+    """Return the function's name in ``arn:aws:lambda:region:account:function:NAME[:QUALIFIER]``."""
+    return (arn.split(":") + [""] * 7)[6]
+
+
+def _properties(mapping: EventSourceMappingConfigurationTypeDef) -> dict[str, Any]:
+    filters = mapping.get("FilterCriteria", {}).get("Filters", [])
+    return {
+        "function": mapping.get("FunctionArn"),
+        "filters": [_filter(one.get("Pattern", "{}")) for one in filters],
+        "batch_size": mapping.get("BatchSize"),
+        "batching_window": mapping.get("MaximumBatchingWindowInSeconds", 0),
+        "response_types": list(mapping.get("FunctionResponseTypes", [])),
+        "bisect": mapping.get("BisectBatchOnFunctionError", False),
+        "retries": mapping.get("MaximumRetryAttempts", -1),
+        "record_age": mapping.get("MaximumRecordAgeInSeconds", -1),
+        "parallelization": mapping.get("ParallelizationFactor", 1),
+        "on_failure": mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
+    }
+
+
+def _filter(text: str) -> Any:
+    """Return a pattern with its event names in order, or as it is if it is none that we would write."""
+    try:
+        pattern = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(pattern, dict) and isinstance(names := pattern.get("eventName"), list):
+        return {**pattern, "eventName": sorted(names, key=str)}
+    return pattern
+
+
+def _arguments(properties: Properties) -> dict[str, Any]:
+    """Return the settings as both CreateEventSourceMapping and UpdateEventSourceMapping take them."""
+    patterns = [{"Pattern": json.dumps(one, separators=(",", ":"))} for one in properties["filters"]]
+    return {
+        "FunctionName": properties["function"],
+        "FilterCriteria": {"Filters": patterns},
+        "BatchSize": properties["batch_size"],
+        "MaximumBatchingWindowInSeconds": properties["batching_window"],
+        "FunctionResponseTypes": properties["response_types"],
+        "BisectBatchOnFunctionError": properties["bisect"],
+        "MaximumRetryAttempts": properties["retries"],
+        "MaximumRecordAgeInSeconds": properties["record_age"],
+        "ParallelizationFactor": properties["parallelization"],
+        "DestinationConfig": {"OnFailure": {"Destination": properties["on_failure"]}},
+    }

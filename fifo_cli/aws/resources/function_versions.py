@@ -1,0 +1,82 @@
+"""The published versions of a function, and which of them its ``live`` alias points to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.resources.function import version_properties
+from fifo_cli.errors import NotDeployedError
+from fifo_cli.model.names import LIVE_ALIAS
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+UNPUBLISHED: Final = "$LATEST"
+# What differs between the two functions of one deploy.
+_OWN: Final = frozenset({"handler", "role", "logging", "environment"})
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One published version; ``content`` is its code and configuration, its role apart."""
+
+    number: int
+    content: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionAdmin:
+    """Versions by the function's name."""
+
+    client: LambdaClient
+
+    def list(self, function: str) -> tuple[Version, ...]:
+        """Return the published versions, the oldest first; raises NotDeployedError without a function."""
+        with calling(f"function {function}"):
+            pages = self.client.get_paginator("list_versions_by_function").paginate(FunctionName=function)
+            found = [one for page in pages for one in page["Versions"] if one["Version"] != UNPUBLISHED]
+        versions = (Version(int(one["Version"]), _content(version_properties(one))) for one in found)
+        return tuple(sorted(versions, key=lambda one: one.number))
+
+    def live(self, function: str) -> int:
+        """Return the version that ``live`` points to; raises NotDeployedError if there is no such alias."""
+        with calling(f"alias {function}:{LIVE_ALIAS}"):
+            version = self.client.get_alias(FunctionName=function, Name=LIVE_ALIAS)["FunctionVersion"]
+        if not version.isdigit():
+            raise NotDeployedError(
+                f"alias {function}:{LIVE_ALIAS} points to {version}, which is no version",
+                hint="put it right with `fifo-cli deploy`",
+            )
+        return int(version)
+
+    def point(self, function: str, number: int) -> None:
+        """Point ``live`` to a version, all of it."""
+        with calling(f"alias {function}:{LIVE_ALIAS}"):
+            self.client.update_alias(
+                FunctionName=function,
+                Name=LIVE_ALIAS,
+                FunctionVersion=str(number),
+                RoutingConfig={"AdditionalVersionWeights": {}},
+            )
+
+    def delete(self, function: str, number: int) -> None:
+        """Delete a version, unless it is gone or another alias points to it."""
+        try:
+            self.client.delete_function(FunctionName=function, Qualifier=str(number))
+        except ClientError as error:
+            if not is_missing(error) and "ResourceConflictException" not in error_codes(error):
+                raise explain(error, f"version {number} of {function}") from error
+
+
+def _content(properties: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return what the versions of both functions that were published together have in common."""
+    return tuple((name, _plain(value)) for name, value in sorted(properties.items()) if name not in _OWN)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

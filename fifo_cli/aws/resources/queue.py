@@ -1,0 +1,205 @@
+"""SQS queues as resources: their attributes and tags. Messages are another module's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter
+from fifo_cli.model.resources import Found, Properties, Resource, stamped
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+# A deleted queue's name is free after 60 s (SQS API Reference, DeleteQueue); a new one is known soon.
+_HIDDEN: Final = ("NotVisible", "Delayed")
+DELETED_LIMIT: Final = 90.0
+NEW_LIMIT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Attribute:
+    """How one property is written as an SQS attribute, and read from it."""
+
+    name: str
+    write: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+def _true(text: str) -> bool:
+    return text == "true"
+
+
+def _boolean(value: Any) -> str:
+    return "true" if value else "false"
+
+
+def _write_redrive(value: Any) -> str:
+    if value is None:
+        return ""  # takes a policy away
+    return json.dumps({"deadLetterTargetArn": value["target"], "maxReceiveCount": value["max_receives"]})
+
+
+def _read_redrive(text: str) -> Any:
+    policy = json.loads(text)
+    return {
+        "target": policy.get("deadLetterTargetArn"),
+        "max_receives": int(policy.get("maxReceiveCount", 0)),
+    }
+
+
+def _write_allow(value: Any) -> str:
+    return json.dumps({"redrivePermission": value["permission"], "sourceQueueArns": value["sources"]})
+
+
+def _read_allow(text: str) -> Any:
+    policy = json.loads(text)
+    return {
+        "permission": policy.get("redrivePermission"),
+        "sources": sorted(policy.get("sourceQueueArns", [])),
+    }
+
+
+_ATTRIBUTES: Final[dict[str, _Attribute]] = {
+    "fifo": _Attribute("FifoQueue", _boolean, _true),
+    "content_based_deduplication": _Attribute("ContentBasedDeduplication", _boolean, _true),
+    "deduplication_scope": _Attribute("DeduplicationScope", str, str),
+    "throughput_limit": _Attribute("FifoThroughputLimit", str, str),
+    "max_message_bytes": _Attribute("MaximumMessageSize", str, int),
+    "retention": _Attribute("MessageRetentionPeriod", str, int),
+    "visibility_timeout": _Attribute("VisibilityTimeout", str, int),
+    "delay": _Attribute("DelaySeconds", str, int),
+    "redrive": _Attribute("RedrivePolicy", _write_redrive, _read_redrive),
+    "redrive_allow": _Attribute("RedriveAllowPolicy", _write_allow, _read_allow),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAdmin:
+    """Queues by name."""
+
+    sqs: SQSClient
+    waiter: Waiter = field(default_factory=Waiter)
+
+    def read(self, name: str) -> Found | None:
+        """Return a queue; its URL, its ARN, and about how many messages it ``holds`` are facts."""
+        try:
+            url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            tags = self.sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise explain(error, f"queue {name}") from error
+        facts = {"url": url, "arn": attributes.get("QueueArn", ""), "holds": _messages(attributes)}
+        return Found("queue", name, _properties(attributes), tags, facts)
+
+    def create(self, wanted: Resource) -> None:
+        """Create a queue; SQS gives back an equal one, and QueueNameExists for one that differs."""
+        attributes = _to_attributes(wanted.properties)
+        if not wanted.properties.get("fifo"):
+            attributes.pop("FifoQueue", None)  # SQS takes true or nothing.
+        # What is empty takes away, and a new queue has nothing to be taken away.
+        attributes = {name: value for name, value in attributes.items() if value}
+
+        def attempt() -> Pending | None:
+            try:
+                self.sqs.create_queue(QueueName=wanted.name, Attributes=attributes, tags=stamped(wanted.tags))
+            except ClientError as error:
+                return self._not_yet(error, wanted.name)
+            return None
+
+        with calling(f"queue {wanted.name}"):
+            self.waiter.until(attempt, name=wanted.name, limit=DELETED_LIMIT)
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Set the attributes that differ, all in one call, since SQS takes some only together."""
+        url = found.facts["url"]
+        attributes = _to_attributes(
+            {name: value for name, value in wanted.properties.items() if name in changed}
+        )
+
+        def attempt() -> Pending | None:
+            try:
+                self.sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+            except ClientError as error:
+                return self._not_yet(error, wanted.name)
+            return None
+
+        with calling(f"queue {wanted.name}"):
+            if attributes:
+                self.waiter.until(attempt, name=wanted.name, limit=NEW_LIMIT)
+            self.sqs.tag_queue(QueueUrl=url, Tags=stamped(wanted.tags))
+
+    def untag(self, found: Found, tag: str) -> None:
+        """Take one tag away."""
+        with calling(f"queue {found.name}"):
+            self.sqs.untag_queue(QueueUrl=found.facts["url"], TagKeys=[tag])
+
+    def delete(self, found: Found) -> None:
+        """Delete a queue with all it holds."""
+        try:
+            self.sqs.delete_queue(QueueUrl=found.facts["url"])
+        except ClientError as error:
+            if not is_missing(error):
+                raise explain(error, f"queue {found.name}") from error
+
+    def in_flight(self, name: str) -> int:
+        """Return about how many messages of a queue a consumer has in hand."""
+        attribute: QueueAttributeNameType = "ApproximateNumberOfMessagesNotVisible"
+        with calling(f"queue {name}"):
+            url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
+        return int(found["Attributes"].get(attribute, 0))
+
+    def _not_yet(self, error: ClientError, name: str) -> Pending:
+        """Say what SQS has to be waited for; raise what waiting does not mend."""
+        codes = error_codes(error)
+        if "QueueNameExists" in codes or "QueueAlreadyExists" in codes:
+            raise AlreadyExists(f"queue {name} exists already") from error
+        if any("QueueDeletedRecently" in code for code in codes):
+            return Pending("not free: a queue of this name was deleted within the last minute")
+        said = str(error.response.get("Error", {}).get("Message", "")).lower()
+        if "dead letter target" in said and "exist" in said:
+            return Pending("waiting for its dead-letter queue to be known")
+        raise error
+
+
+def _messages(attributes: Mapping[Any, str]) -> int:
+    counts = ("ApproximateNumberOfMessages", *(f"ApproximateNumberOfMessages{one}" for one in _HIDDEN))
+    return sum(int(attributes.get(name, 0)) for name in counts)
+
+
+def _to_attributes(properties: Properties) -> dict[QueueAttributeNameType, str]:
+    attributes = {
+        (known := _ATTRIBUTES[name]).name: known.write(value)
+        for name, value in properties.items()
+        if name in _ATTRIBUTES
+    }
+    match properties.get("encryption"):
+        case None:
+            pass
+        case "sqs":
+            # An empty key takes an earlier one away; SQS knows one encryption at a time.
+            attributes |= {"SqsManagedSseEnabled": "true", "KmsMasterKeyId": ""}
+        case key:
+            attributes["KmsMasterKeyId"] = str(key)
+    return cast("dict[QueueAttributeNameType, str]", attributes)
+
+
+def _properties(attributes: Mapping[Any, str]) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        name: known.read(attributes[known.name])
+        for name, known in _ATTRIBUTES.items()
+        if attributes.get(known.name)
+    }
+    properties.setdefault("fifo", False)
+    managed = "sqs" if _true(attributes.get("SqsManagedSseEnabled", "")) else None
+    properties["encryption"] = attributes.get("KmsMasterKeyId") or managed
+    return properties

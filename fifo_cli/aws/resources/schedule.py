@@ -1,0 +1,325 @@
+"""What starts the worker as resources: EventBridge rules, or EventBridge Scheduler's schedules."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import MISSING, calling, error_codes, explain, is_missing
+from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter, tag_list, tag_map
+from fifo_cli.errors import AwsError
+from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
+from fifo_cli.model.resources import Found, Properties, Resource, stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.literals import RuleStateType
+    from mypy_boto3_events.type_defs import RetryPolicyTypeDef, TagTypeDef
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_scheduler.literals import ScheduleStateType
+
+TARGET_ID: Final = "worker"
+# Scheduler's one group that is always there.
+GROUP: Final = "default"
+ROLE_LIMIT: Final = 300.0
+# What UpdateSchedule resets unless it is sent.
+_KEPT: Final = (
+    "Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target",
+    "Description", "StartDate", "EndDate", "KmsKeyArn", "ActionAfterCompletion",
+)  # fmt: skip
+_OWNER: Final = re.compile(rf"{PIPELINE_TAG}=(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleAdmin:
+    """Rules by name, with their target and the permission that ``worker``'s alias gives them."""
+
+    events: EventBridgeClient
+    client: LambdaClient
+    worker: str
+
+    def names(self, pipeline: str) -> tuple[str, ...]:
+        """Return the rules that are named like this pipeline's, whoever's they are."""
+        pages = self.events.get_paginator("list_rules").paginate(NamePrefix=f"{pipeline}-")
+        with calling(f"rules of {pipeline}"):
+            return _numbered(pipeline, (one["Name"] for page in pages for one in page["Rules"]))
+
+    def read(self, name: str) -> Found | None:
+        """Return a rule; its ARN and whether it is enabled are facts."""
+        try:
+            rule = self.events.describe_rule(Name=name)
+            targets = self.events.list_targets_by_rule(Rule=name)["Targets"]
+            tags = tag_map(self.events.list_tags_for_resource(ResourceARN=rule["Arn"]).get("Tags"))
+            statement = self._statement(name)
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise explain(error, f"rule {name}") from error
+        properties = {
+            "expression": rule.get("ScheduleExpression"),
+            # With one, a rule fires on events besides.
+            "pattern": rule.get("EventPattern") or None,
+            "targets": [_target(cast("dict[str, Any]", one)) for one in targets],
+            "permission": statement is not None and _permits(statement, rule["Arn"]),
+        }
+        facts = {
+            "arn": rule["Arn"],
+            "enabled": rule.get("State") != "DISABLED",
+            "target_ids": [one["Id"] for one in targets],
+            "has_statement": statement is not None,
+        }
+        return Found("rule", name, properties, tags, facts)
+
+    def create(self, wanted: Resource) -> None:
+        """Create a rule, let it invoke the worker, and point it there."""
+        with calling(f"rule {wanted.name}"):
+            arn = self._put(wanted, enabled=wanted.enabled)
+            self._permit(wanted.name, arn)
+            self._put_target(wanted)
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Set what differs; a disabled rule stays so, since State is always sent."""
+        name, arn = wanted.name, found.facts["arn"]
+        with calling(f"rule {name}"):
+            if changed & {"expression", "pattern"}:
+                self._put(wanted, enabled=found.facts["enabled"])
+            if "permission" in changed:
+                if found.facts["has_statement"]:
+                    self._forbid(name)
+                self._permit(name, arn)
+            if "targets" in changed:
+                self._put_target(wanted)
+                self._remove_targets(name, [one for one in found.facts["target_ids"] if one != TARGET_ID])
+            self.events.tag_resource(ResourceARN=arn, Tags=_tags(wanted))
+
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Let a rule fire, or rest; running invocations go on."""
+        with calling(f"rule {found.name}"):
+            change = self.events.enable_rule if enabled else self.events.disable_rule
+            change(Name=found.name)
+
+    def delete(self, found: Found) -> None:
+        """Delete a rule: its targets first, as EventBridge demands.
+
+        Its permission goes before all: once the rule is gone, nobody would look for it any more.
+        """
+        name = found.name
+        try:
+            self._forbid(name)
+            self._remove_targets(name, found.facts["target_ids"])
+            self.events.delete_rule(Name=name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise explain(error, f"rule {name}") from error
+
+    def _put(self, wanted: Resource, *, enabled: bool) -> str:
+        """Write the rule; PutRule forgets what is left out, and ignores the tags of an existing rule."""
+        state: RuleStateType = "ENABLED" if enabled else "DISABLED"
+        return self.events.put_rule(
+            Name=wanted.name,
+            ScheduleExpression=wanted.properties["expression"],
+            State=state,
+            Description=f"Starts {self.worker}",
+            Tags=_tags(wanted),
+        )["RuleArn"]
+
+    def _put_target(self, wanted: Resource) -> None:
+        target = wanted.properties["targets"][0]
+        policy: RetryPolicyTypeDef = {
+            "MaximumRetryAttempts": target["retries"],
+            "MaximumEventAgeInSeconds": target["age"],
+        }
+        answer = self.events.put_targets(
+            Rule=wanted.name, Targets=[{"Id": TARGET_ID, "Arn": target["arn"], "RetryPolicy": policy}]
+        )
+        _all_taken(wanted.name, cast("dict[str, Any]", answer))
+
+    def _remove_targets(self, name: str, ids: list[str]) -> None:
+        if not ids:
+            return
+        answer = self.events.remove_targets(Rule=name, Ids=ids)
+        # One that is gone already may have been removed by this very call, whose first answer was lost.
+        entries = [one for one in answer.get("FailedEntries", []) if one.get("ErrorCode") not in MISSING]
+        _all_taken(name, {"FailedEntryCount": len(entries), "FailedEntries": entries})
+
+    def _permit(self, name: str, arn: str) -> None:
+        """Let the rule invoke the alias; no SourceAccount, which EventBridge's calls do not carry."""
+        try:
+            self.client.add_permission(
+                FunctionName=self.worker,
+                Qualifier=LIVE_ALIAS,
+                StatementId=name,
+                Action="lambda:InvokeFunction",
+                Principal="events.amazonaws.com",
+                SourceArn=arn,
+            )
+        except ClientError as error:
+            if "ResourceConflictException" not in error_codes(error):
+                raise
+
+    def _forbid(self, name: str) -> None:
+        try:
+            self.client.remove_permission(FunctionName=self.worker, Qualifier=LIVE_ALIAS, StatementId=name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+
+    def _statement(self, name: str) -> dict[str, Any] | None:
+        try:
+            policy = self.client.get_policy(FunctionName=self.worker, Qualifier=LIVE_ALIAS)["Policy"]
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+        statements: list[dict[str, Any]] = json.loads(policy)["Statement"]
+        return next((one for one in statements if one.get("Sid") == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleAdmin:
+    """Schedules by name, in Scheduler's default group."""
+
+    scheduler: EventBridgeSchedulerClient
+    waiter: Waiter = field(default_factory=Waiter)
+
+    def names(self, pipeline: str) -> tuple[str, ...]:
+        """Return the schedules that are named like this pipeline's, whoever's they are."""
+        pages = self.scheduler.get_paginator("list_schedules").paginate(
+            GroupName=GROUP, NamePrefix=f"{pipeline}-"
+        )
+        with calling(f"schedules of {pipeline}"):
+            return _numbered(pipeline, (one["Name"] for page in pages for one in page["Schedules"]))
+
+    def read(self, name: str) -> Found | None:
+        """Return a schedule; its ARN and whether it is enabled are facts, its owner is in its description."""
+        try:
+            schedule = self.scheduler.get_schedule(Name=name, GroupName=GROUP)
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise explain(error, f"schedule {name}") from error
+        target = cast("dict[str, Any]", schedule["Target"])
+        properties = {
+            "expression": schedule["ScheduleExpression"],
+            "timezone": schedule.get("ScheduleExpressionTimezone", "UTC"),
+            "target": _target(target),
+            "role": target.get("RoleArn"),
+            "flexible_window": schedule["FlexibleTimeWindow"]["Mode"],
+            # Outside of these it does not fire.
+            "dates": [schedule[one].isoformat() for one in ("StartDate", "EndDate") if schedule.get(one)],
+        }
+        owner = _OWNER.search(schedule.get("Description", ""))
+        tags = {PIPELINE_TAG: owner[1]} if owner else {}
+        kept = {name: schedule[name] for name in _KEPT if name in schedule}
+        facts = {"arn": schedule["Arn"], "enabled": schedule.get("State") != "DISABLED", "schedule": kept}
+        return Found("schedule", name, properties, tags, facts)
+
+    def create(self, wanted: Resource) -> None:
+        """Create a schedule; a role that Scheduler cannot assume yet is waited for."""
+        self._patiently(
+            wanted, lambda: self.scheduler.create_schedule(**_schedule(wanted, enabled=wanted.enabled))
+        )
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Write the whole schedule, as Scheduler resets what is left out; a disabled one stays so."""
+        enabled = found.facts["enabled"]
+        self._patiently(wanted, lambda: self.scheduler.update_schedule(**_schedule(wanted, enabled=enabled)))
+
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Let a schedule fire, or rest; all else is written back as it was read."""
+        state: ScheduleStateType = "ENABLED" if enabled else "DISABLED"
+        with calling(f"schedule {found.name}"):
+            self.scheduler.update_schedule(**{**found.facts["schedule"], "State": state})
+
+    def delete(self, found: Found) -> None:
+        """Delete a schedule."""
+        try:
+            self.scheduler.delete_schedule(Name=found.name, GroupName=GROUP)
+        except ClientError as error:
+            if not is_missing(error):
+                raise explain(error, f"schedule {found.name}") from error
+
+    def _patiently(self, wanted: Resource, call: Callable[[], object]) -> None:
+        def attempt() -> Pending | None:
+            try:
+                call()
+            except ClientError as error:
+                said = str(error.response.get("Error", {}).get("Message", ""))
+                if "ValidationException" in error_codes(error) and "assume the role" in said:
+                    return Pending("waiting for its role to be known to Scheduler")
+                if "ConflictException" in error_codes(error):
+                    raise AlreadyExists(f"schedule {wanted.name} exists already") from error
+                raise
+            return None
+
+        with calling(f"schedule {wanted.name}"):
+            self.waiter.until(attempt, name=wanted.name, limit=ROLE_LIMIT)
+
+
+def _numbered(pipeline: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Pick the names that a pipeline's schedules have, in the order of their numbers."""
+    numbered = [name for name in names if re.fullmatch(rf"{re.escape(pipeline)}-\d+", name)]
+    return tuple(sorted(numbered, key=lambda name: int(name.rpartition("-")[2])))
+
+
+def _target(target: dict[str, Any]) -> dict[str, Any]:
+    """Return a target of a rule or a schedule; without a policy AWS tries 185 times over a day."""
+    policy = target.get("RetryPolicy", {})
+    return {
+        "arn": target.get("Arn"),
+        "retries": policy.get("MaximumRetryAttempts", 185),
+        "age": policy.get("MaximumEventAgeInSeconds", 86400),
+        **{name: target[name] for name in ("Input", "InputPath", "InputTransformer") if target.get(name)},
+    }
+
+
+def _permits(statement: dict[str, Any], arn: str) -> bool:
+    condition = statement.get("Condition", {})
+    source = condition.get("ArnLike", {}).get("AWS:SourceArn")
+    principal = statement.get("Principal")
+    service = principal.get("Service") if isinstance(principal, dict) else None
+    return source == arn and service == "events.amazonaws.com" and list(condition) == ["ArnLike"]
+
+
+def _schedule(wanted: Resource, *, enabled: bool) -> dict[str, Any]:
+    properties: Properties = wanted.properties
+    target = properties["target"]
+    return {
+        "Name": wanted.name,
+        "GroupName": GROUP,
+        "ScheduleExpression": properties["expression"],
+        "ScheduleExpressionTimezone": properties["timezone"],
+        "FlexibleTimeWindow": {"Mode": properties["flexible_window"]},
+        "State": "ENABLED" if enabled else "DISABLED",
+        "Description": f"{PIPELINE_TAG}={wanted.tags[PIPELINE_TAG]}",
+        "Target": {
+            "Arn": target["arn"],
+            "RoleArn": properties["role"],
+            "RetryPolicy": {
+                "MaximumRetryAttempts": target["retries"],
+                "MaximumEventAgeInSeconds": target["age"],
+            },
+        },
+    }
+
+
+def _all_taken(name: str, answer: dict[str, Any]) -> None:
+    """Raise AwsError if EventBridge took only some of the targets, which is no error of the call."""
+    if answer.get("FailedEntryCount"):
+        entries = answer.get("FailedEntries", [])
+        said = "; ".join(str(one.get("ErrorMessage") or one.get("ErrorCode")) for one in entries)
+        raise AwsError(
+            f"rule {name}: EventBridge refused its target: {said or 'no reason given'}",
+            hint="run it again; what was done already stays done",
+        )
+
+
+def _tags(wanted: Resource) -> list[TagTypeDef]:
+    return cast("list[TagTypeDef]", tag_list(stamped(wanted.tags)))

@@ -1,0 +1,192 @@
+"""DynamoDB tables as resources: keys, billing, stream and tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter, tag_list, tag_map
+from fifo_cli.model.names import ADOPTED_TAG, PIPELINE_TAG
+from fifo_cli.model.resources import Found, Resource, stamped
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeDefinitionTypeDef,
+        KeySchemaElementTypeDef,
+        StreamSpecificationTypeDef,
+        TableDescriptionTypeDef,
+        TagTypeDef,
+    )
+
+# A table is ready after seconds as a rule; a change of billing may take some minutes.
+ACTIVE_LIMIT: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TableAdmin:
+    """Tables by name."""
+
+    dynamodb: DynamoDBClient
+    waiter: Waiter = field(default_factory=Waiter)
+
+    def read(self, name: str) -> Found | None:
+        """Return a table; its ARN, its stream's, and how many items it ``holds`` are facts.
+
+        The count is up to six hours old (DynamoDB API Reference, TableDescription). A table that is being
+        deleted is none.
+        """
+        try:
+            table = self.dynamodb.describe_table(TableName=name)["Table"]
+            if table.get("TableStatus") == "DELETING":
+                return None
+            tags = self._tags(table["TableArn"])
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise explain(error, f"table {name}") from error
+        facts = {
+            "arn": table["TableArn"],
+            "stream_arn": _stream_arn(table),
+            "holds": table.get("ItemCount", 0),
+        }
+        return Found("table", name, _properties(table), tags, facts)
+
+    def create(self, wanted: Resource) -> None:
+        """Create a table with on-demand billing and its stream, and wait until it is active."""
+        keys: list[list[str]] = wanted.properties["keys"]
+        schema = [
+            {"AttributeName": one[0], "KeyType": kind}
+            for one, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        ]
+        definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in keys]
+
+        def attempt() -> Pending | None:
+            try:
+                self.dynamodb.create_table(
+                    TableName=wanted.name,
+                    KeySchema=cast("list[KeySchemaElementTypeDef]", schema),
+                    AttributeDefinitions=cast("list[AttributeDefinitionTypeDef]", definitions),
+                    BillingMode="PAY_PER_REQUEST",
+                    StreamSpecification=_stream(wanted),
+                    Tags=cast("list[TagTypeDef]", tag_list(stamped(wanted.tags))),
+                )
+            except ClientError as error:
+                if "ResourceInUseException" not in error_codes(error):
+                    raise
+                if self._status(wanted.name) == "DELETING":
+                    return Pending("being deleted")
+                raise AlreadyExists(f"table {wanted.name} exists already") from error
+            return None
+
+        with calling(f"table {wanted.name}"):
+            self.waiter.until(attempt, name=wanted.name, limit=ACTIVE_LIMIT)
+            self._wait_active(wanted.name)
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Switch billing and the stream, one after the other: DynamoDB changes one thing at a time."""
+        with calling(f"table {wanted.name}"):
+            self._wait_active(wanted.name)
+            if "billing" in changed:
+                self.dynamodb.update_table(TableName=wanted.name, BillingMode="PAY_PER_REQUEST")
+                self._wait_active(wanted.name)
+            if "stream" in changed:
+                if found.properties.get("stream") is not None:
+                    # "You cannot edit a StreamViewType": DynamoDB Developer Guide, "Enabling a stream".
+                    self._switch_stream(wanted.name, {"StreamEnabled": False})
+                self._switch_stream(wanted.name, _stream(wanted))
+            if wanted.tags:
+                adopted = {} if PIPELINE_TAG in found.tags else {ADOPTED_TAG: "true"}
+                tags = cast("list[TagTypeDef]", tag_list({**stamped(wanted.tags), **adopted}))
+                self.dynamodb.tag_resource(ResourceArn=found.facts["arn"], Tags=tags)
+
+    def _switch_stream(self, name: str, specification: StreamSpecificationTypeDef) -> None:
+        """Switch a stream, unless it is so already: by an earlier try of this call, whose answer was lost."""
+        wanted = specification.get("StreamViewType")
+
+        def attempt() -> Pending | None:
+            try:
+                self.dynamodb.update_table(TableName=name, StreamSpecification=specification)
+            except ClientError as error:
+                codes = error_codes(error)
+                if "ResourceInUseException" in codes:
+                    return Pending("busy with another change")
+                if "ValidationException" not in codes or self._view(name) != wanted:
+                    raise
+            return None
+
+        self.waiter.until(attempt, name=name, limit=ACTIVE_LIMIT)
+        self._wait_active(name)
+
+    def holds_items(self, name: str) -> bool:
+        """Say whether a table holds anything at this moment, by reading one item's key."""
+        with calling(f"table {name}"):
+            return self.dynamodb.scan(TableName=name, Limit=1, Select="COUNT")["Count"] > 0
+
+    def delete(self, found: Found) -> None:
+        """Delete a table with all its items, and wait until it is gone."""
+        try:
+            self.dynamodb.delete_table(TableName=found.name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise explain(error, f"table {found.name}") from error
+
+        def attempt() -> Pending | None:
+            return Pending("being deleted") if self._status(found.name) else None
+
+        with calling(f"table {found.name}"):
+            self.waiter.until(attempt, name=found.name, limit=ACTIVE_LIMIT)
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        tags: dict[str, str] = {}
+        for page in self.dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn):
+            tags |= tag_map(page.get("Tags"))
+        return tags
+
+    def _status(self, name: str) -> str | None:
+        try:
+            return self.dynamodb.describe_table(TableName=name)["Table"].get("TableStatus")
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def _view(self, name: str) -> str | None:
+        return _view(self.dynamodb.describe_table(TableName=name)["Table"])
+
+    def _wait_active(self, name: str) -> None:
+        def attempt() -> Pending | None:
+            status = self._status(name)
+            return None if status == "ACTIVE" else Pending(f"not ready: {status or 'not known yet'}")
+
+        self.waiter.until(attempt, name=name, limit=ACTIVE_LIMIT)
+
+
+def _properties(table: TableDescriptionTypeDef) -> dict[str, Any]:
+    types = {one["AttributeName"]: one["AttributeType"] for one in table.get("AttributeDefinitions", [])}
+    schema = sorted(table.get("KeySchema", []), key=lambda one: one["KeyType"])
+    return {
+        "keys": [[one["AttributeName"], types.get(one["AttributeName"], "?")] for one in schema],
+        "stream": _view(table),
+        # A table that was never on demand has no summary.
+        "billing": table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
+    }
+
+
+def _view(table: TableDescriptionTypeDef) -> str | None:
+    """Return what the stream shows of an item; None if it is off."""
+    stream = table.get("StreamSpecification")
+    return stream.get("StreamViewType") if stream and stream.get("StreamEnabled") else None
+
+
+def _stream(wanted: Resource) -> StreamSpecificationTypeDef:
+    return {"StreamEnabled": True, "StreamViewType": wanted.properties["stream"]}
+
+
+def _stream_arn(table: TableDescriptionTypeDef) -> str | None:
+    """Return the ARN of the stream that is switched on; a switched-off one stays named for a day."""
+    stream = table.get("StreamSpecification")
+    return table.get("LatestStreamArn") if stream and stream.get("StreamEnabled") else None

@@ -1,0 +1,209 @@
+"""``check``: the command of monitoring systems, whose exit codes and output are the plugins' convention."""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, assert_never
+
+import typer
+
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.options import COMPLETES_FILES, Output
+from fifo_cli.errors import ExitCode, FifoError, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.model.results import Document
+    from fifo_cli.model.settings import Check
+    from fifo_cli.operations.monitor.check import CheckResult
+
+# Whatever is wrong with the command itself, the pipeline's state is not known.
+_UNKNOWN = ExitCode.AWS
+
+
+class Format(StrEnum):
+    """What monitoring systems read."""
+
+    NAGIOS = "nagios"
+    JSON = "json"
+    PROMETHEUS = "prometheus"
+
+
+def register(app: Commands) -> None:
+    """Add the command."""
+    command(
+        app,
+        "check",
+        impact=Impact.READS,
+        usage_code=_UNKNOWN,
+        examples=[
+            "fifo-cli check --env prod",
+            "fifo-cli check --depth 500,5000 --age 10m,30m --dlq 1,10",
+            "fifo-cli check --format json",
+            "fifo-cli check -q --textfile /var/lib/node_exporter/textfile/orders.prom",
+        ],
+    )(_check)
+
+
+def _check(
+    cli: Cli,
+    *,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="nagios (the default), json or prometheus.",
+            show_default=False,
+        ),
+    ] = None,
+    depth: Annotated[
+        str | None, typer.Option("--depth", metavar="W,C", help="Messages in main.", show_default=False)
+    ] = None,
+    age: Annotated[
+        str | None,
+        typer.Option("--age", metavar="W,C", help="Age of the oldest, such as 15m,1h.", show_default=False),
+    ] = None,
+    dlq: Annotated[
+        str | None, typer.Option("--dlq", metavar="W,C", help="Messages in the DLQ.", show_default=False)
+    ] = None,
+    textfile: Annotated[
+        Path | None,
+        typer.Option(
+            "--textfile",
+            metavar="PATH",
+            help="Also write Prometheus text there, in one step.",
+            show_default=False,
+        ),
+        COMPLETES_FILES,
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="DURATION", help="UNKNOWN if AWS takes longer.")
+    ] = "30s",
+) -> ExitCode:
+    """Say whether the pipeline is well, in the words of monitoring systems.
+
+    Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A number is a problem from its threshold on; without
+    flags the thresholds are those of [check] in fifo.toml. A paused function warns, too. Nothing is
+    received and nothing is changed.
+    """
+    from fifo_cli.render.check import prometheus_text
+
+    if format_ is None:
+        format_ = Format.NAGIOS if cli.options.output is Output.TABLE else Format.JSON
+    result = _measure(cli, depth, age, dlq, timeout)
+    document = result.document()
+    code = result.code
+    try:
+        if textfile is not None:
+            write_whole(textfile, prometheus_text(document, time=time.time()))
+        if textfile is None or not cli.options.quiet:
+            text = _text(format_, document, a_line=cli.options.output is Output.JSONL)
+            cli.console.result([text], data=format_ is not Format.NAGIOS)
+    except FifoError as error:
+        cli.console.tell(f"error: {error.message}" + (f"\nnext: {error.hint}" if error.hint else ""))
+        return _UNKNOWN
+    # The plugin's codes 0 to 3 have other names among ours, and the same numbers.
+    return ExitCode(code)
+
+
+def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, timeout: str) -> CheckResult:
+    """Measure, and turn whatever keeps us from it into UNKNOWN."""
+    from fifo_cli.operations.monitor.check import check, unknown
+
+    pipeline = ""
+    try:
+        limit = _seconds(timeout)
+        settings = cli.settings
+        pipeline = settings.pipeline.name
+        return check(cli.aws, settings, _thresholds(settings.check, depth, age, dlq), limit=limit)
+    except FifoError as error:
+        return unknown(pipeline, error)
+
+
+def _text(format_: Format, document: Document, *, a_line: bool) -> str:
+    from fifo_cli.render.check import nagios_line, prometheus_text
+    from fifo_cli.render.documents import json_document, json_line
+
+    match format_:
+        case Format.NAGIOS:
+            return nagios_line(document)
+        case Format.JSON:
+            return json_line(document) if a_line else json_document(document)
+        case Format.PROMETHEUS:
+            return prometheus_text(document, time=time.time())
+        case _:
+            assert_never(format_)
+
+
+def _thresholds(configured: Check, depth: str | None, age: str | None, dlq: str | None) -> Check:
+    """Lay the flags over [check]; raise UsageError for what is no pair of thresholds."""
+    from pydantic import ValidationError
+
+    from fifo_cli.model.settings import Check
+
+    pairs: dict[str, object] = {}
+    for name, text in (("depth", depth), ("age", age), ("dlq", dlq)):
+        if text is None:
+            pairs[name] = getattr(configured, name)
+            continue
+        parts = [part.strip() for part in text.split(",")]
+        numbers = name != "age"
+        wrong = len(parts) != 2 or (numbers and not all(part.isascii() and part.isdigit() for part in parts))
+        if not wrong:
+            try:
+                pairs[name] = [int(part) for part in parts] if numbers else parts
+                Check.model_validate({name: pairs[name]})
+            except (ValidationError, ValueError):
+                wrong = True
+        if wrong:
+            example = "1000,10000" if numbers else "15m,1h"
+            raise UsageError(
+                f"--{name} {text!r}: not warning,critical with warning not above critical",
+                hint=f"such as --{name} {example}",
+            )
+    return Check.model_validate(pairs)
+
+
+def _seconds(text: str) -> float:
+    from fifo_cli.model.times import parse_duration
+
+    try:
+        seconds = parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--timeout: {error}", hint="such as --timeout 20s") from None
+    if seconds < 1:
+        raise UsageError(f"--timeout {text}: at least 1s", hint="such as --timeout 20s")
+    return seconds
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old or the new one, never half; raises UsageError.
+
+    Half-written files have another name than ``*.prom``, so node_exporter's collector does not read them.
+    """
+    import tempfile
+
+    from fifo_cli.own_files import check_folder, check_own
+
+    check_folder(path.parent)
+    check_own(path)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # For node_exporter, which runs as another user.
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except (OSError, ValueError) as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        hint = "make room, or name a file in a folder that this user may write in"
+        raise UsageError(f"{path} cannot be written: {reason}", hint=hint) from None

@@ -1,0 +1,143 @@
+"""The command that shows it all: demo."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fifo_cli.cli.console import Console
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.options import Completes, Output
+from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.render.text import count, paint, printable
+
+if TYPE_CHECKING:
+    from fifo_cli.local.demo.items import DemoItems
+    from fifo_cli.local.demo.verdict import Verdict
+    from fifo_cli.model.message import Message
+    from fifo_cli.operations.queues.depth import DepthResult
+
+_INDENT = "   "
+_PROBLEMS_SHOWN = 20
+_BAR = 40
+
+
+def register(app: Commands) -> None:
+    """Add the command."""
+
+    @command(
+        app,
+        "demo",
+        impact=Impact.READS,
+        examples=["fifo-cli demo", "fifo-cli demo --items orders.jsonl --group customer.id"],
+    )
+    def demo(
+        cli: Cli,
+        *,
+        items: Annotated[
+            Path | None,
+            typer.Option(
+                "--items", metavar="FILE", help="JSON lines, each with an id, instead of made-up orders."
+            ),
+            Completes(lambda options: [":files"]),
+        ] = None,
+        group: Annotated[
+            str | None,
+            typer.Option("--group", metavar="JMESPATH", help="What makes an item's message group."),
+        ] = None,
+    ) -> ExitCode:
+        """Show the whole story on an embedded stack of its own, and check it at the end.
+
+        Needs nothing but Python, touches no AWS and no project, and leaves nothing behind. Exits 1 if an item
+        was lost, delivered twice, changed, or out of order.
+        """
+        from fifo_cli.local.demo.story import tell
+
+        if cli.options.output is not Output.TABLE:
+            raise UsageError("demo shows a story, for which there is no JSON", hint="leave -o out")
+        chosen = _items(items, group)
+        teller = _Teller(cli.console)
+        return _conclude(teller, tell(chosen, teller, before_cleanup=cli.signals.ignore))
+
+
+def _items(path: Path | None, group: str | None) -> DemoItems:
+    from fifo_cli.cli.expressions import check_expression
+    from fifo_cli.local.demo.items import items_of_file, made_up_orders
+
+    check_expression("--group", group)
+    if path is None:
+        return made_up_orders(group)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="give a file of JSON lines"
+        ) from None
+    return items_of_file(data, group)
+
+
+def _conclude(teller: _Teller, verdict: Verdict) -> ExitCode:
+    for problem in verdict.problems[:_PROBLEMS_SHOWN]:
+        teller.say(f"WRONG  {problem}")
+    if verdict.problems:
+        teller.say(f"The check found {count(len(verdict.problems), 'problem')}.")
+        return ExitCode.ATTENTION
+    put = f"{count(verdict.items, 'item')} in {count(verdict.groups, 'group')}"
+    teller.say(f"OK: {put}, {verdict.delivered} delivered once and {verdict.parked} parked,")
+    teller.say("each unchanged to the last digit, every group in the order it was put.")
+    return ExitCode.OK
+
+
+class _Teller:
+    """Writes the story to stdout, and how far the messages are to a live line on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._number = 0
+
+    def step(self, title: str, command: str = "") -> None:
+        self._number += 1
+        self._write("\n" + paint(f"{self._number}. {title}", "bold", color=self._console.color))
+        if command:
+            self._write(_INDENT + paint(f"$ {command}", "cyan", color=self._console.color))
+
+    def say(self, text: str) -> None:
+        self._write(_INDENT + printable(text))
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        filled = _BAR * done // total
+        bar = "#" * filled + "." * (_BAR - filled)
+        self._console.live(f"{_INDENT}[{bar}] {done} of {total} {what}")
+
+    def depth(self, result: DepthResult) -> None:
+        from fifo_cli.render.queues import depth_table
+
+        self._block(depth_table(result.document(), width=self._width))
+
+    def messages(self, queue: str, messages: tuple[Message, ...]) -> None:
+        from fifo_cli.render.queues import peek_table
+
+        shown = peek_table(
+            messages,
+            truncated=False,
+            queue=queue,
+            width=self._width,
+            color=self._console.color,
+            now=datetime.now(UTC),
+        )
+        self._block(shown)
+
+    @property
+    def _width(self) -> int:
+        return (self._console.width or 80) - len(_INDENT)
+
+    def _block(self, text: str) -> None:
+        for line in text.splitlines():
+            self._write(_INDENT + line if line else "")
+
+    def _write(self, line: str) -> None:
+        self._console.result([line + "\n"], data=False)

@@ -1,0 +1,147 @@
+"""Commands that watch a pipeline at work: status, watch, logs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Final
+
+import typer
+
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.options import Output
+from fifo_cli.errors import ExitCode, UsageError
+
+# How soon `logs --follow | head` ends once head has.
+_LOOK_SECONDS: Final = 0.5
+
+
+class Function(StrEnum):
+    """The functions, as named on the command line."""
+
+    ENQUEUER = "enqueuer"
+    WORKER = "worker"
+
+
+def register(app: Commands) -> None:
+    """Add the commands."""
+    command(
+        app,
+        "status",
+        impact=Impact.READS,
+        examples=["fifo-cli status", "fifo-cli status --env prod -v", "fifo-cli status -o json"],
+    )(_status)
+
+    @command(
+        app,
+        "logs",
+        impact=Impact.READS,
+        examples=[
+            "fifo-cli logs --since 15m",
+            "fifo-cli logs worker --filter parked -o jsonl",
+            "fifo-cli logs --follow",
+        ],
+    )
+    def logs(
+        cli: Cli,
+        *,
+        function: Annotated[
+            Function | None,
+            typer.Argument(metavar="enqueuer|worker", help="Only this one's.", show_default=False),
+        ] = None,
+        since: Annotated[
+            str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
+        ] = "1h",
+        text: Annotated[
+            str,
+            typer.Option(
+                "--filter", metavar="TEXT", help="Only lines that contain this.", show_default=False
+            ),
+        ] = "",
+        follow: Annotated[
+            bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")
+        ] = False,
+    ) -> ExitCode:
+        """Show the functions' logs, merged in order of time."""
+        from fifo_cli.model.names import FUNCTION_ROLES
+        from fifo_cli.model.times import parse_instant
+        from fifo_cli.operations.monitor import logs as operation
+
+        if follow and cli.options.output is Output.JSON:
+            raise UsageError("--follow has no end, and -o json is one document", hint="use -o jsonl")
+        try:
+            start = parse_instant(since, now=datetime.now(UTC))
+        except ValueError as error:
+            raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
+        functions = [role for role in FUNCTION_ROLES if function is None or role == function.value]
+        if not follow:
+            result = operation.logs(
+                cli.aws, cli.names, functions=functions, since=start, text=text, listener=cli.listener
+            )
+            return _emit(cli, result)
+        with cli.stopping() as stop:
+            result = operation.follow(
+                cli.aws,
+                cli.names,
+                functions=functions,
+                since=start,
+                text=text,
+                stop=stop,
+                wait=partial(_wait, cli, stop),
+                listener=cli.listener,
+            )
+            return _emit(cli, result)
+
+
+def _status(cli: Cli) -> ExitCode:
+    """Show on one screen whether the pipeline is healthy, and if not, where it is stuck.
+
+    The verdict first, with the next command to type; then depths, drift, pause, keys, the last runs, what
+    waits and why, and the next runs in local time. Exits 1 if anything needs a look. Receives and changes
+    nothing; what the credentials may not see is listed. With -v, times are told in full, too.
+    """
+    from fifo_cli.operations.monitor.status import status
+    from fifo_cli.render.status import status_screen
+
+    result = status(cli.aws, cli.project)
+    return cli.emit(
+        result,
+        lambda: status_screen(
+            result.document(),
+            width=cli.console.width,
+            color=cli.console.color,
+            now=datetime.now(UTC),
+            absolute=cli.options.verbose > 0,
+        ),
+    )
+
+
+def _wait(cli: Cli, stop: threading.Event, seconds: float) -> None:
+    """Wait so long, and end sooner, and everything, if whoever read the lines has gone (``| head``)."""
+    end = time.monotonic() + seconds
+    while not stop.is_set():
+        if cli.console.unread:
+            stop.set()
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        stop.wait(min(left, _LOOK_SECONDS))
+
+
+def _emit(cli: Cli, result: object) -> ExitCode:
+    from fifo_cli.operations.monitor.logs import LogsResult
+    from fifo_cli.render.logs import log_line
+
+    assert isinstance(result, LogsResult)
+    if cli.options.output is not Output.TABLE:
+        return cli.emit(result, lambda: "")
+    color, platform = cli.console.color, cli.options.verbose > 0
+    # Into a pipe, and with -v, ids go whole, to be searched for.
+    short = cli.console.width is not None and not platform
+    rows = (row for row in result.rows() if platform or row["level"] != "platform")
+    cli.console.result((log_line(row, color=color, short=short) for row in rows), data=False)
+    return result.exit_code

@@ -1,0 +1,187 @@
+"""The commands that look at the queues and deliver from them: depth, peek, drain."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fifo_cli.cli.console import stdout_to_stderr
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.options import Output
+from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption
+from fifo_cli.errors import ExitCode, FifoError, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.queues.drain import DrainOptions, DrainResult
+
+_WATCH_SECONDS = 2.0
+
+
+class Via(StrEnum):
+    """Where a drain runs."""
+
+    LOCAL = "local"
+    LAMBDA = "lambda"
+
+
+def register(app: Commands) -> None:
+    """Add the commands to the program."""
+    command(
+        app, "depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json --env prod"]
+    )(_depth)
+    command(
+        app,
+        "peek",
+        impact=Impact.READS,
+        examples=[
+            "fifo-cli peek --count 3",
+            "fifo-cli peek --queue dlq --filter 'body.total > `100`' -o jsonl",
+        ],
+    )(_peek)
+    command(
+        app,
+        "drain",
+        impact=Impact.WRITES,
+        examples=["fifo-cli drain --count 1", "fifo-cli drain --all --concurrency 8 --max-rate 20"],
+    )(_drain)
+
+
+def _depth(
+    cli: Cli,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
+) -> ExitCode:
+    """Show how many messages wait in each queue, and for how long.
+
+    Only reads; the numbers are SQS's approximate counts, and the oldest message's age is CloudWatch's.
+    """
+    from fifo_cli.cli.commands.watch import watch as live
+    from fifo_cli.cli.screen import is_screen
+    from fifo_cli.operations.monitor.poll_backoff import PollBackoff
+    from fifo_cli.operations.queues.depth import depth
+    from fifo_cli.render.queues import depth_table
+
+    def show() -> ExitCode:
+        result = depth(cli.aws, cli.names)
+        return cli.emit(result, lambda: depth_table(result.document(), width=cli.console.width))
+
+    if not watch:
+        return show()
+    if cli.options.output is Output.TABLE and is_screen():
+        return live(cli, _WATCH_SECONDS, logs=False)
+    if cli.options.output is Output.JSON:
+        raise UsageError("--watch prints again and again, and -o json is one document", hint="use -o jsonl")
+    patience = PollBackoff(timedelta(seconds=_WATCH_SECONDS), cli.listener)
+    with cli.stopping() as stop:
+        while not stop.is_set() and not cli.console.unread:
+            try:
+                show()
+            except FifoError as error:
+                stop.wait(patience.failed(error))
+            else:
+                patience.answered()
+                stop.wait(_WATCH_SECONDS)
+    return ExitCode.OK
+
+
+def _peek(
+    cli: Cli,
+    *,
+    queue: QueueOption = QueueName.MAIN,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = 10,
+    group: Group = None,
+    filter_: Filter = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Look even if it could dead-letter a message.")
+    ] = False,
+) -> ExitCode:
+    """Show messages in the order of the line, without consuming them.
+
+    SQS counts a look as a receive and gives out at most the first ten messages of a group.
+    """
+    from fifo_cli.aws.queues import Queue
+    from fifo_cli.cli.expressions import check_expression
+    from fifo_cli.operations.queues.peek import peek
+    from fifo_cli.render.queues import peek_table
+    from fifo_cli.render.text import printable
+
+    check_expression("--filter", filter_)
+    target = Queue(cli.aws, cli.names, queue.value)
+    result = peek(target, count=count, group=group, expression=filter_, force=force)
+    if result.note:
+        cli.console.tell(printable(result.note))
+    return cli.emit(
+        result,
+        lambda: peek_table(
+            result.messages,
+            truncated=result.truncated,
+            queue=target.name,
+            width=cli.console.width,
+            color=cli.console.color,
+            now=datetime.now(UTC),
+        ),
+    )
+
+
+def _drain(
+    cli: Cli,
+    *,
+    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Deliver so many.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Deliver until the line is empty.")] = False,
+    via: Annotated[
+        Via,
+        typer.Option(
+            "--via", metavar="WHERE", help="local: in this process; lambda: by the worker function."
+        ),
+    ] = Via.LOCAL,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, max=64, metavar="C", help="So many groups at a time.")
+    ] = 1,
+    max_rate: MaxRate = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be delivered.")] = False,
+) -> ExitCode:
+    """Deliver now what the worker would deliver: the same code, the same order.
+
+    Exits 1 if a message failed, was parked, or stayed behind because of a failure. What is left because
+    another consumer holds it is no failure: stderr says how many, and what to do. Ctrl-C finishes the message
+    in hand and gives the rest back.
+    """
+    from fifo_cli.operations.queues.drain import DrainOptions, preview
+    from fifo_cli.render.queues import drain_left, drain_table
+
+    if (count is None) == (not all_):
+        raise UsageError("say how much to drain: either --count N or --all", hint="fifo-cli drain --count 1")
+    options = DrainOptions(count, concurrency, max_rate)
+    if dry_run:
+        result = preview(cli.aws, cli.project, options)
+    else:
+        with stdout_to_stderr():
+            result = _perform(cli, options, via)
+    code = cli.conclude(
+        result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)
+    )
+    if result.ungiven:
+        cli.console.tell(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
+    return code
+
+
+def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
+    from fifo_cli.operations.queues.drain import drain_by_function, drain_here
+
+    with cli.stopping() as stop:
+        if via is Via.LAMBDA:
+            return drain_by_function(
+                cli.aws, cli.project, options, stopped=stop.is_set, listener=cli.listener
+            )
+        return drain_here(
+            cli.aws,
+            cli.project,
+            options,
+            code_folders=cli.code_folders(),
+            stopped=stop.is_set,
+            listener=cli.listener,
+        )

@@ -1,0 +1,290 @@
+"""The command that sends records of the stream again: replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fifo_cli.cli.commands.trace import Settle, settle_time
+from fifo_cli.cli.console import stdin_is_terminal, stdout_to_stderr
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.options import Output
+from fifo_cli.cli.parameters import Force
+from fifo_cli.cli.progress import paced
+from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.stream.replay import Replay, ReplayResult, Work
+
+
+class EventName(StrEnum):
+    """What happened to an item."""
+
+    INSERT = "INSERT"
+    MODIFY = "MODIFY"
+    REMOVE = "REMOVE"
+
+
+def register(app: Commands) -> None:
+    """Add the command to the program."""
+    command(
+        app,
+        "replay",
+        impact=Impact.MOVES,
+        examples=[
+            "fifo-cli replay --since 2h --dry-run",
+            "fifo-cli replay --missing --since 24h",
+            "fifo-cli replay --failed --yes",
+            """fifo-cli replay --key '{"id": "4711"}' --fresh""",
+        ],
+    )(_replay)
+
+
+def _replay(
+    cli: Cli,
+    *,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="T", help="Records written at T or later.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="T", help="Records written at T or before; default now.")
+    ] = None,
+    from_sequence: Annotated[
+        str | None,
+        typer.Option(
+            "--from-sequence", metavar="S", help="Records with this sequence number or a higher one."
+        ),
+    ] = None,
+    to_sequence: Annotated[
+        str | None,
+        typer.Option("--to-sequence", metavar="S", help="Records with this sequence number or a lower one."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="JSON", help="Records of the item with this key.")
+    ] = None,
+    events: Annotated[
+        list[EventName] | None,
+        typer.Option("--event", metavar="EVENT", help="INSERT, MODIFY or REMOVE; may be repeated."),
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="JMESPATH", help="Records for whose item this is true."),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="The batches on the queue of stream failures.")
+    ] = False,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="What `audit` finds missing; looks back 24 hours.")
+    ] = False,
+    settle: Settle = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="New deduplication ids; the API may see repeats.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Do not go on with an interrupted replay; begin anew.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be enqueued.")] = False,
+    force: Force = False,
+) -> ExitCode:
+    """Send records of the table's stream through the enqueuer's code again.
+
+    They go to the end of main, in the order in which they were written. What was sent within the last five
+    minutes SQS suppresses, but for --fresh. Interrupted anywhere, run it again: it goes on. Exits 1 if a
+    record failed, was parked or has expired.
+    """
+    given = Given(
+        since=since,
+        until=until,
+        from_sequence=from_sequence,
+        to_sequence=to_sequence,
+        key=key,
+        events=tuple(sorted({event.value for event in events or ()})),
+        filter=filter_,
+        failed=failed,
+        missing=missing,
+        fresh=fresh,
+        settle=settle_time(cli, settle),
+    )
+    replay = _replay_of(cli, given, restart=restart)
+    if dry_run:
+        return _preview(cli, replay)
+    # Without anybody to ask, what would be replayed is only counted, for the refusal.
+    asking = cli.options.yes or stdin_is_terminal()
+    with stdout_to_stderr(), replay.gathered(dry_run=not asking) as work:
+        if not asking:
+            _ask(cli, replay, work)
+        result = _perform(cli, replay, work, force=force)
+    return _emit(cli, replay, result)
+
+
+def _perform(cli: Cli, replay: Replay, work: Work, *, force: bool) -> ReplayResult:
+    if not (work.checkpoint.sums().waiting or replay.options.failed):
+        return replay.untouched(work)
+    if not cli.options.yes:
+        _ask(cli, replay, work)
+    with cli.stopping() as stop:
+        return replay.perform(work, force=force, stopped=stop.is_set)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options that say what to replay, as they were given."""
+
+    since: str | None
+    until: str | None
+    from_sequence: str | None
+    to_sequence: str | None
+    key: str | None
+    events: tuple[str, ...]
+    filter: str | None
+    failed: bool
+    missing: bool
+    fresh: bool
+    settle: timedelta
+
+    @property
+    def choosing(self) -> dict[str, str]:
+        """Those that choose records, by their names."""
+        texts = {
+            "--since": self.since,
+            "--until": self.until,
+            "--from-sequence": self.from_sequence,
+            "--to-sequence": self.to_sequence,
+            "--key": self.key,
+            "--event": ",".join(self.events) or None,
+            "--filter": self.filter,
+        }
+        return {name: text for name, text in texts.items() if text is not None}
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What makes two command lines the same replay."""
+        flags = {"--failed": self.failed, "--missing": self.missing, "--fresh": self.fresh}
+        return (
+            *(f"{name}={text}" for name, text in self.choosing.items()),
+            *(name for name, given in flags.items() if given),
+        )
+
+    @property
+    def relative(self) -> bool:
+        """Whether the same command line means other records an hour later."""
+        if self.failed:
+            return False
+        return self.missing or self.until is None or any(map(_is_duration, (self.since, self.until)))
+
+
+def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
+    """Check the options and make what replays; raises UsageError."""
+    from datetime import UTC, datetime
+
+    from fifo_cli.cli.expressions import check_expression
+    from fifo_cli.local.process import FOLDER
+    from fifo_cli.operations.deploy.user_requirements import vendored
+    from fifo_cli.operations.stream.record_filter import parse_key, parse_window
+    from fifo_cli.operations.stream.replay import Replay, ReplayOptions
+
+    check_expression("--filter", given.filter)
+    now = datetime.now(UTC)
+    window = parse_window(
+        since=given.since,
+        until=given.until,
+        from_sequence=given.from_sequence,
+        to_sequence=given.to_sequence,
+        now=now,
+    )
+    settings = cli.settings
+    _check_combination(given, settings.message.events)
+    options = ReplayOptions(
+        window=window,
+        key=None if given.key is None else parse_key(given.key, settings.table.keys),
+        events=frozenset(given.events),
+        expression=given.filter,
+        failed=given.failed,
+        missing=given.missing,
+        settle=given.settle,
+        fresh=given.fresh,
+        restart=restart,
+        asked=given.asked,
+        relative=given.relative,
+    )
+    folders = (cli.project.source, vendored(cli.project, here=True))
+    return Replay(
+        cli.aws,
+        cli.project,
+        options,
+        cli.folder / FOLDER,
+        tuple(str(folder) for folder in folders if folder),
+        paced(cli.console),
+        now,
+    )
+
+
+def _check_combination(given: Given, events: Sequence[str]) -> None:
+    if given.failed and given.missing:
+        raise UsageError(
+            "--failed and --missing are two ways to find the records", hint="run one, then the other"
+        )
+    if given.failed and given.choosing:
+        raise UsageError(
+            f"--failed replays whole batches, so {', '.join(given.choosing)} cannot be combined with it",
+            hint="leave out one or the other",
+        )
+    useless = [event for event in given.events if event not in events]
+    if useless:
+        raise UsageError(
+            f"--event {', '.join(useless)}: this pipeline makes messages of {', '.join(events)} only",
+            hint="[message] events in fifo.toml says which events become messages",
+        )
+
+
+def _preview(cli: Cli, replay: Replay) -> ExitCode:
+    from fifo_cli.render.replay import replay_preview
+
+    with stdout_to_stderr(), replay.gathered(dry_run=True) as work:
+        result = replay.preview(work)
+    return cli.emit(
+        result, lambda: replay_preview(result.document(), main=replay.main.name, width=cli.console.width)
+    )
+
+
+def _ask(cli: Cli, replay: Replay, work: Work) -> None:
+    from fifo_cli.render.replay import replay_question
+
+    waiting = sum(replay.failures.counts()) if replay.options.failed else work.checkpoint.sums().waiting
+    question = replay_question(
+        waiting,
+        work.checkpoint.bounds(),
+        failures=replay.failures.name if replay.options.failed else None,
+        main=replay.main.name,
+        behind=replay.behind(),
+        fresh=replay.options.fresh,
+        missing=replay.options.missing,
+    )
+    # A refusal says how much it is, and no more.
+    cli.confirm(question if stdin_is_terminal() else question.partition("\n")[0])
+
+
+def _emit(cli: Cli, replay: Replay, result: ReplayResult) -> ExitCode:
+    from fifo_cli.render.replay import replay_concerns, replay_text
+    from fifo_cli.render.text import printable
+
+    document = result.document()
+    if cli.options.output is not Output.TABLE:
+        for line in replay_concerns(document):
+            cli.console.tell(printable(line))
+    return cli.conclude(result, lambda: replay_text(document, main=replay.main.name))
+
+
+def _is_duration(text: str | None) -> bool:
+    from fifo_cli.model.times import parse_duration
+
+    try:
+        return text is not None and bool(parse_duration(text))
+    except ValueError:
+        return False

@@ -1,0 +1,173 @@
+"""The commands that prove what happened: trace, audit."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from fifo_cli.cli.console import stdout_to_stderr
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.progress import paced
+from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.events import Listener
+
+# CloudWatch may show what a function logged 5 to 10 minutes late (Lambda Developer Guide, monitoring).
+_SETTLE: Final = timedelta(minutes=15)
+Since = Annotated[
+    str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
+]
+
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        "--settle",
+        metavar="D",
+        help="Younger log lines may not be readable yet (15m; 0 with --local).",
+        show_default=False,
+    ),
+]
+
+
+def register(app: Commands) -> None:
+    """Add the commands to the program."""
+    command(
+        app,
+        "trace",
+        impact=Impact.READS,
+        examples=[
+            "fifo-cli trace 4711",
+            """fifo-cli trace '{"id": "4711", "created": 1767225600}' -o json""",
+        ],
+    )(_trace)
+    command(
+        app,
+        "audit",
+        impact=Impact.READS,
+        examples=["fifo-cli audit", "fifo-cli audit --since 90m -o json", "fifo-cli audit -o jsonl"],
+    )(_audit)
+
+
+def _trace(
+    cli: Cli,
+    *,
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY", help="The table key as JSON, or the partition key.", show_default=False
+        ),
+    ],
+    since: Since = "24h",
+) -> ExitCode:
+    """Show where one item is now and how it came there: table, stream, queue, DLQ, delivered.
+
+    Each step with its time and its evidence. Exits 1 if the item is parked, stuck or lost, or if nothing is
+    known of it.
+    """
+    from fifo_cli.operations.stream.trace import trace, trace_key
+    from fifo_cli.render.trace import Clock, trace_text
+
+    now = datetime.now(UTC)
+    start = _past(since, now)
+    wanted = trace_key(key, cli.settings.table.keys)
+    with stdout_to_stderr():
+        result = trace(
+            cli.aws,
+            cli.project,
+            wanted,
+            since=start,
+            now=now,
+            settle=settle_time(cli, None),
+            code_folders=cli.code_folders(),
+            listener=_listener(cli),
+        )
+    clock = Clock(now, whole=_whole(cli))
+    return cli.emit(
+        result,
+        lambda: trace_text(result.document(), clock=clock, width=cli.console.width, color=cli.console.color),
+    )
+
+
+def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
+    """Prove that every matching stream record was delivered once and in order, or list which were not.
+
+    Joins the stream, the logs and the queues (looked at as by peek). What cannot be known is counted as
+    unknown and said. Exits 1 if anything is missing, was delivered twice or out of order, or is unknown.
+    """
+    from fifo_cli.operations.stream.audit import audit
+    from fifo_cli.render.trace import Clock, audit_text
+
+    now = datetime.now(UTC)
+    start = _past(since, now)
+    with contextlib.ExitStack() as stack:
+        # What the user's own code prints is no part of the result.
+        with stdout_to_stderr():
+            result = stack.enter_context(
+                audit(
+                    cli.aws,
+                    cli.project,
+                    since=start,
+                    now=now,
+                    settle=settle_time(cli, settle),
+                    code_folders=cli.code_folders(),
+                    listener=_listener(cli),
+                )
+            )
+        return cli.emit(
+            result,
+            lambda: audit_text(
+                result.summary(),
+                missing=result.missing(),
+                duplicated=result.duplicated(),
+                reordered=result.reordered(),
+                unknown=result.unknown(),
+                clock=Clock(now, whole=_whole(cli)),
+                width=cli.console.width,
+                color=cli.console.color,
+            ),
+        )
+
+
+def _listener(cli: Cli) -> Listener:
+    """Return who hears how far it is: a live line on a terminal; elsewhere nobody, unless --verbose."""
+    return paced(cli.console) if cli.options.verbose else cli.listener
+
+
+def _whole(cli: Cli) -> bool:
+    """Say whether times are to be written whole: in a pipe, or with --verbose."""
+    return cli.console.width is None or cli.options.verbose > 0
+
+
+def settle_time(cli: Cli, text: str | None) -> timedelta:
+    """Read ``--settle``; raises UsageError for what is not a duration."""
+    from fifo_cli.model.times import parse_duration
+
+    if text is None:
+        return timedelta() if cli.options.local else _SETTLE
+    if text.strip() == "0":
+        return timedelta()
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--settle: {error}", hint="such as --settle 15m") from None
+
+
+def _past(since: str, now: datetime) -> datetime:
+    """Read ``--since``; raises UsageError for what is no time, or in the future."""
+    from fifo_cli.model.times import iso, parse_instant
+    from fifo_cli.operations.stream.record_filter import BEGINNING
+
+    try:
+        start = parse_instant(since, now=now)
+    except ValueError as error:
+        raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
+    if start > now:
+        raise UsageError(
+            f"--since {since} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
+        )
+    return max(start, BEGINNING)

@@ -1,0 +1,228 @@
+"""The commands that move messages between the queues: redrive, park."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fifo_cli.cli.console import stdout_to_stderr
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
+from fifo_cli.cli.progress import paced
+from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.model.results import WorkResult
+    from fifo_cli.operations.queues.park import Park, ParkResult
+    from fifo_cli.operations.queues.redrive import Redrive, RedriveOptions, RedriveResult
+
+
+class EngineName(StrEnum):
+    """Who moves the messages."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    CLIENT = "client"
+
+
+def register(app: Commands) -> None:
+    """Add the commands to the program."""
+    command(
+        app,
+        "redrive",
+        impact=Impact.MOVES,
+        examples=[
+            "fifo-cli redrive --dry-run",
+            "fifo-cli redrive --filter 'receives > `3`' --max-rate 10",
+            "fifo-cli redrive --in-order",
+        ],
+    )(_redrive)
+    command(
+        app,
+        "park",
+        impact=Impact.MOVES,
+        examples=["fifo-cli park --dry-run", "fifo-cli park --group customer-7 --reason 'see ticket 123'"],
+    )(_park)
+
+
+def _redrive(
+    cli: Cli,
+    *,
+    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this message; may be repeated.")
+    ] = None,
+    group: Group = None,
+    filter_: Filter = None,
+    in_order: Annotated[
+        bool,
+        typer.Option("--in-order", help="Everything, each message back in its old place; pauses the flow."),
+    ] = False,
+    same_group_batches: SameGroupBatches = False,
+    engine: Annotated[
+        EngineName,
+        typer.Option("--engine", metavar="auto|native|client", help="SQS's own move task, or this program."),
+    ] = EngineName.AUTO,
+    max_rate: MaxRate = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
+    force: Force = False,
+) -> ExitCode:
+    """Move messages from the DLQ back to main.
+
+    They go to the end of main, behind newer messages of their groups; --in-order puts each back in its old
+    place. Nothing is lost if it is interrupted anywhere: run it again. Exits 1 if a message stayed behind.
+    """
+    from fifo_cli.cli.expressions import check_expression
+    from fifo_cli.operations.queues.redrive import Engine, RedriveOptions
+
+    check_expression("--filter", filter_)
+    _refuse_empty("--group", group)
+    for one in ids or ():
+        _refuse_empty("--id", one)
+    options = RedriveOptions(
+        count=count,
+        ids=frozenset(ids or ()),
+        group=group,
+        expression=filter_,
+        same_group_batches=same_group_batches,
+        engine=Engine(engine.value),
+        max_rate=max_rate,
+    )
+    if in_order:
+        return _redrive_in_order(cli, options, dry_run=dry_run, force=force)
+    return _redrive_to_the_end(cli, options, dry_run=dry_run, force=force)
+
+
+def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
+    from fifo_cli.operations.queues.redrive import Redrive
+    from fifo_cli.render.transfer import redrive_preview, redrive_text
+
+    redrive = Redrive(cli.aws, cli.names, options, paced(cli.console), cli.load_rules)
+    if dry_run:
+        preview = redrive.preview(force=force)
+        return cli.emit(preview, lambda: redrive_preview(preview.document(), width=cli.console.width))
+    result = None if cli.options.yes else _ask_redrive(cli, redrive, force=force)
+    if result is None:
+        # The user's code may print; stdout is the result's.
+        with cli.stopping() as stop, stdout_to_stderr():
+            result = redrive.perform(force=force, stopped=stop.is_set)
+    _tell_concerns(cli, result)
+    return cli.conclude(
+        result,
+        lambda: redrive_text(
+            result.document(),
+            notes=result.notes,
+            concerns=result.concerns,
+            source=redrive.dlq.name,
+            target=redrive.main.name,
+        ),
+    )
+
+
+def _ask_redrive(cli: Cli, redrive: Redrive, *, force: bool) -> RedriveResult | None:
+    """Ask; return what it comes to if there is nothing to ask about."""
+    from fifo_cli.render.text import count
+    from fifo_cli.render.transfer import order_note
+
+    total, behind = redrive.waiting()
+    if not total:
+        return redrive.nothing(force=force)
+    which = "" if redrive.options.selection.everything else "those selected of "
+    most = "" if redrive.options.count is None else f"at most {redrive.options.count} of "
+    cli.confirm(
+        f"move {most}{which}{count(total, 'message')} from {redrive.dlq.name} to {redrive.main.name}\n"
+        f"{order_note(redrive.main.name, behind)}"
+    )
+    return None
+
+
+def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
+    from fifo_cli.cli.commands.restore_order import redrive_in_order
+
+    if options.only_client:
+        raise UsageError(
+            f"--in-order is about everything in the DLQ and main, so {', '.join(options.only_client)} cannot"
+            " be combined with it",
+            hint="leave out one or the other",
+        )
+    return redrive_in_order(cli, dry_run=dry_run, force=force)
+
+
+def _park(
+    cli: Cli,
+    *,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Park so many.")] = 1,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="ID", help="The head of this message group.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the message.")
+    ] = "parked by hand",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be parked.")] = False,
+    force: Force = False,
+) -> ExitCode:
+    """Move the head of the line to the DLQ by hand.
+
+    The group goes on without it. Exits 1 if there were fewer messages than asked for, but not for an empty
+    main.
+    """
+    from fifo_cli.operations.queues.park import Park
+    from fifo_cli.render.transfer import park_text
+
+    _refuse_empty("--group", group)
+    _refuse_empty("--reason", reason)
+    park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
+    result = park.preview(force=force) if dry_run else _perform_park(cli, park, force=force)
+    _tell_concerns(cli, result)
+    return cli.conclude(
+        result,
+        lambda: park_text(
+            result.document(),
+            notes=result.notes,
+            concerns=result.concerns,
+            dry_run=dry_run,
+            width=cli.console.width,
+        ),
+    )
+
+
+def _perform_park(cli: Cli, park: Park, *, force: bool) -> ParkResult:
+    """Ask and park, unless there is nothing to ask about."""
+    if not cli.options.yes:
+        total = park.main.counts().total
+        if not total:
+            return park.nothing(force=force)
+        _ask_park(cli, park, total)
+    with cli.stopping() as stop:
+        return park.perform(force=force, stopped=stop.is_set)
+
+
+def _ask_park(cli: Cli, park: Park, total: int) -> None:
+    from fifo_cli.render.text import count
+
+    whose = f"group {park.group} in " if park.group is not None else ""
+    first = "the first message" if park.count == 1 else f"the first {count(park.count, 'message')}"
+    cli.confirm(
+        f"move {first} of {whose}{park.main.name}"
+        f" ({count(total, 'message')}) to {park.dlq.name}\n"
+        "Order: the rest of each group goes on without them."
+    )
+
+
+def _refuse_empty(option: str, value: str | None) -> None:
+    """Raise UsageError for an option whose value is empty: a script's variable was not set."""
+    if value is not None and not value.strip():
+        raise UsageError(f"{option} is empty", hint="give it a value, or leave it out")
+
+
+def _tell_concerns(cli: Cli, result: WorkResult) -> None:
+    """Say on stderr what the JSON has no place for; the table has it already."""
+    from fifo_cli.cli.options import Output
+    from fifo_cli.render.text import printable
+
+    if cli.options.output is not Output.TABLE:
+        for one in (*result.notes, *result.concerns):
+            cli.console.tell(printable(one))

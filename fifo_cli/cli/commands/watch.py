@@ -1,0 +1,270 @@
+"""``watch``: samples come from a thread, keys from the terminal, and the board is drawn here."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.errors import ExitCode, FifoError, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.cli.screen import Screen
+    from fifo_cli.model.watch_state import Lost, Sample, WatchState
+    from fifo_cli.operations.monitor.watch import Sampler
+
+# Often enough for keys and resizes to feel immediate.
+_TICK_SECONDS: Final = 0.25
+# What came of a key is old news after that.
+_NOTICE_SECONDS: Final = 20.0
+
+
+def register(app: Commands) -> None:
+    """Add the command."""
+    command(
+        app,
+        "watch",
+        impact=Impact.WRITES,
+        examples=["fifo-cli watch", "fifo-cli watch --interval 5s --env prod"],
+    )(_watch)
+
+
+def _watch(
+    cli: Cli,
+    *,
+    interval: Annotated[
+        str, typer.Option("--interval", metavar="DURATION", help="Time between two looks, 1s to 1h.")
+    ] = "2s",
+) -> ExitCode:
+    """Show the pipeline live: depths and rates over time, deliveries as they happen, what waits and why.
+
+    Keys: q quits, p pauses or resumes the worker, d lets the worker function deliver one message; p and d
+    ask first. Nothing is received by looking. On a terminal that cannot be drawn on (TERM=dumb) it prints a
+    line each time; into a pipe, use `fifo-cli depth --watch -o jsonl`.
+    """
+    from fifo_cli.cli.screen import is_dumb, is_screen
+
+    seconds = _interval(interval)
+    if not is_screen() and not is_dumb():
+        raise UsageError(
+            "watch needs a terminal to draw on", hint="in a pipe, `fifo-cli depth --watch -o jsonl` does it"
+        )
+    return watch(cli, seconds)
+
+
+def watch(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
+    """Show the board until q or a signal; without ``logs``, depths only."""
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.cli.screen import is_dumb
+    from fifo_cli.model.watch_state import WatchState
+    from fifo_cli.operations.monitor.watch import LOOKED_BACK, Sampler, keep_sampling
+
+    since = datetime.now(UTC) - LOOKED_BACK
+    board = WatchState(cli.names.pipeline, interval=seconds, since=since, place=_place(cli))
+    target = cli.aws.target
+    sampler = Sampler(lambda: Aws(target), cli.settings, with_logs=logs)
+    news: queue.SimpleQueue[Sample | Lost] = queue.SimpleQueue()
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=keep_sampling,
+        args=(sampler, news.put),
+        kwargs={"interval": seconds, "stop": stop},
+        name="sampler",
+        daemon=True,  # it may be in a call that takes its time
+    )
+    thread.start()
+    try:
+        if is_dumb():
+            return _print(cli, board, news)
+        return _Loop(cli, sampler, news, logs=logs).run(board)
+    finally:
+        stop.set()
+
+
+def _print(cli: Cli, board: WatchState, news: queue.SimpleQueue[Sample | Lost]) -> ExitCode:
+    """Write a line for each sample, until a signal."""
+    from fifo_cli.render.watch import one_line
+
+    with cli.stopping() as stop:
+        while not stop.is_set() and not cli.console.unread:
+            try:
+                board = _take(board, news.get(timeout=_TICK_SECONDS))
+            except queue.Empty:
+                continue
+            cli.console.result([one_line(board, now=datetime.now(UTC))], data=False)
+    return ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    """Something to do once the user said yes."""
+
+    question: str
+    doing: str
+    act: Callable[[], str]
+
+
+class _Loop:
+    """Draws the board and minds the keys; deeds are done in a thread of their own, one at a time."""
+
+    def __init__(
+        self, cli: Cli, sampler: Sampler, news: queue.SimpleQueue[Sample | Lost], *, logs: bool
+    ) -> None:
+        self._cli = cli
+        self._sampler = sampler
+        self._news = news
+        self._logs = logs
+        self._asked: _Deed | None = None
+        self._thread: threading.Thread | None = None
+        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._noticed = 0.0
+
+    def run(self, board: WatchState) -> ExitCode:
+        """Return 0 after q, or the signal's code; what is being done then is waited for."""
+        from fifo_cli.cli.screen import screen
+
+        with screen(color=self._cli.console.color) as on:
+            self._draw_until_done(on, board)
+        if on.ended is not None:
+            self._cli.signals.received_elsewhere(on.ended)
+        if self._thread is not None and self._busy:
+            self._cli.console.tell("finishing what is in hand …")
+            self._thread.join()
+            self._cli.console.tell(self._told.get())
+        return ExitCode.OK if on.ended is None else _exit_code(on.ended)
+
+    def _draw_until_done(self, on: Screen, board: WatchState) -> None:
+        from fifo_cli.render.watch import as_text, frame
+
+        while on.ended is None:
+            while not self._news.empty():
+                board = _take(board, self._news.get())
+            while not self._told.empty():
+                board = self._notice(board, self._told.get())
+            if board.notice and not self._busy and time.monotonic() - self._noticed > _NOTICE_SECONDS:
+                board = replace(board, notice="")
+            board = replace(board, question=self._asked.question if self._asked else "")
+            width, height = on.size
+            lines = frame(
+                board, width=width, height=height, now=datetime.now(UTC), plain=on.plain, logs=self._logs
+            )
+            try:
+                on.draw(as_text(lines))
+            except OSError:
+                return  # the terminal is gone
+            key = on.key(_TICK_SECONDS)
+            if key is None or (key in ("q", "Q") and self._asked is None):
+                return
+            if key:
+                board = self._press(key, board)
+
+    def _press(self, key: str, board: WatchState) -> WatchState:
+        if self._asked is not None:
+            deed, self._asked = self._asked, None
+            return self._start(deed, board) if key in ("y", "Y") else self._notice(board, "not done")
+        if self._busy:
+            return board
+        if key in ("p", "P") and self._logs:
+            self._asked = self._pause_or_resume(board)
+        elif key in ("d", "D") and self._logs:
+            name = self._cli.names.function("worker")
+            self._asked = _Deed(
+                f"Let {name} deliver one message now?", "delivering one message", self._deliver
+            )
+        return board
+
+    def _start(self, deed: _Deed, board: WatchState) -> WatchState:
+        def act() -> None:
+            try:
+                told = deed.act()
+            except FifoError as error:
+                told = f"{deed.doing} failed: {error.message}"
+            except Exception as error:  # noqa: BLE001 - told on the screen, which goes on
+                told = f"{deed.doing} failed: {type(error).__name__}: {error}"
+            self._sampler.refresh()
+            self._told.put(told)
+
+        # Not a daemon: a delivery in hand is finished, whatever key is pressed next.
+        self._thread = threading.Thread(target=act, name="deed")
+        self._thread.start()
+        return self._notice(board, f"{deed.doing} …")
+
+    def _notice(self, board: WatchState, text: str) -> WatchState:
+        self._noticed = time.monotonic()
+        return replace(board, notice=text)
+
+    @property
+    def _busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _pause_or_resume(self, board: WatchState) -> _Deed:
+        paused = board.sample is not None and board.sample.vitals.worker == "paused"
+        pipeline = self._cli.names.pipeline
+        if paused:
+            return _Deed(
+                f"Resume the worker of {pipeline}?", "resuming the worker", lambda: self._switch(True)
+            )
+        question = f"Pause the worker of {pipeline}? Messages wait, nothing is lost."
+        return _Deed(question, "pausing the worker", lambda: self._switch(False))
+
+    def _switch(self, on: bool) -> str:
+        from fifo_cli.operations.deploy.pause import pause, resume
+
+        state = (resume if on else pause)(self._cli.aws, self._cli.settings, "worker")
+        return f"the worker is {state.worker}"
+
+    def _deliver(self) -> str:
+        from fifo_cli.operations.queues.drain import DrainOptions, drain_by_function
+
+        result = drain_by_function(self._cli.aws, self._cli.project, DrainOptions(1))
+        if result.complaint is not None:
+            raise result.complaint
+        if not result.results:
+            return "nothing to deliver"
+        one = result.results[0]
+        why = f": {one.error}" if one.error else ""
+        return f"{one.status}: message {one.message_id} of group {one.group}{why}"
+
+
+def _take(board: WatchState, news: Sample | Lost) -> WatchState:
+    from fifo_cli.model.watch_state import Sample, lost, seen
+
+    return seen(board, news) if isinstance(news, Sample) else lost(board, news)
+
+
+def _place(cli: Cli) -> str:
+    """Return where this is; without the account if AWS cannot be asked just now."""
+    try:
+        return f"{cli.aws.place.account} {cli.aws.place.region}"
+    except UsageError:
+        raise
+    except FifoError:
+        return cli.aws.region
+
+
+def _exit_code(number: int) -> ExitCode:
+    """130 after Ctrl-C, 129 after SIGHUP, 143 after any other signal that ends."""
+    import signal
+
+    codes = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGHUP: ExitCode.HUNG_UP}
+    return codes.get(signal.Signals(number), ExitCode.TERMINATED)
+
+
+def _interval(text: str) -> float:
+    from fifo_cli.model.times import parse_duration
+
+    try:
+        seconds = parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--interval: {error}", hint="such as --interval 5s") from None
+    if not 1 <= seconds <= 3600:
+        raise UsageError(f"--interval {text}: from 1s to 1h", hint="such as --interval 5s")
+    return seconds

@@ -1,0 +1,139 @@
+"""Strict sending: no call to SQS ever holds two messages of one group.
+
+SendMessageBatch may refuse one entry and accept the next; with two of one group in a call, that would
+put the second before the first. So a call takes at most one message of each group, and a refusal stops
+that group while the others go on.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from .records import Outgoing
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+BATCH_ENTRIES_MAX: Final = 10
+BATCH_BYTES_MAX: Final = 1_048_576  # the sum over a call's entries; API Reference, SendMessageBatch
+
+GroupQueue = tuple[str, str]  # queue and group: within a lane, order is kept
+
+
+@dataclass(slots=True)
+class SendReport:
+    """What became of the messages; ``unsent`` holds those refused and those behind them, with the reason.
+
+    ``numbers`` are the sequence numbers that SQS gave, by message id. ``skipped`` counts the records that
+    became no message.
+    """
+
+    sent: list[tuple[Outgoing, str]] = field(default_factory=list)
+    numbers: dict[str, str] = field(default_factory=dict)
+    unsent: list[tuple[Outgoing, str]] = field(default_factory=list)
+    error: Exception | None = None
+    skipped: int = 0
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """The messages still to send, by lane; the longest lane goes first, as that needs the fewest calls."""
+
+    waiting: dict[GroupQueue, deque[Outgoing]]
+    heap: list[tuple[int, int, GroupQueue]]
+
+    @classmethod
+    def of(cls, messages: Iterable[Outgoing]) -> _Lanes:
+        waiting: dict[GroupQueue, deque[Outgoing]] = {}
+        for message in messages:
+            waiting.setdefault((message.queue, message.group), deque()).append(message)
+        heap = [(-len(lane), index, key) for index, (key, lane) in enumerate(waiting.items())]
+        heapq.heapify(heap)
+        return cls(waiting, heap)
+
+    def take_batch(self) -> list[tuple[int, GroupQueue]]:
+        """Choose the lanes whose heads go into the next call: one queue, ten entries, the size limit."""
+        chosen: list[tuple[int, GroupQueue]] = []
+        left: list[tuple[int, int, GroupQueue]] = []
+        size = 0
+        while self.heap and len(chosen) < BATCH_ENTRIES_MAX:
+            entry = heapq.heappop(self.heap)
+            _, index, lane = entry
+            head = self.waiting[lane][0]
+            if (chosen and lane[0] != chosen[0][1][0]) or size + head.size > BATCH_BYTES_MAX:
+                left.append(entry)
+                continue
+            chosen.append((index, lane))
+            size += head.size
+        for entry in left:
+            heapq.heappush(self.heap, entry)
+        return chosen
+
+    def put_back(self, index: int, lane: GroupQueue) -> None:
+        """Make a lane eligible again after its head was sent."""
+        if self.waiting[lane]:
+            heapq.heappush(self.heap, (-len(self.waiting[lane]), index, lane))
+
+
+def send_strictly(
+    sqs: SQSClient,
+    urls: Mapping[str, str],
+    messages: Iterable[Outgoing],
+    *,
+    may_go_on: Callable[[], bool] = lambda: True,
+) -> SendReport:
+    """Send ``messages``, each to ``urls[its queue]``, in order within each group.
+
+    A call that fails as a whole ends the sending: its error is in the report, with nothing raised, so that
+    the caller knows what was sent. ``may_go_on`` is asked before every call (the time budget).
+    """
+    report = SendReport()
+    lanes = _Lanes.of(messages)
+    while may_go_on() and (chosen := lanes.take_batch()):
+        heads = [lanes.waiting[lane][0] for _, lane in chosen]
+        try:
+            answer = sqs.send_message_batch(
+                QueueUrl=urls[heads[0].queue], Entries=[_entry(n, head) for n, head in enumerate(heads)]
+            )
+        except Exception as error:  # noqa: BLE001 - told to the caller with what was sent until then
+            report.error = error
+            break
+        accepted = {int(entry["Id"]): entry["MessageId"] for entry in answer.get("Successful", [])}
+        report.numbers |= {
+            entry["MessageId"]: entry["SequenceNumber"]
+            for entry in answer.get("Successful", [])
+            if "SequenceNumber" in entry
+        }
+        refused = {int(entry["Id"]): entry for entry in answer.get("Failed", [])}
+        for number, (index, lane) in enumerate(chosen):
+            if number in accepted:
+                report.sent.append((lanes.waiting[lane].popleft(), accepted[number]))
+                lanes.put_back(index, lane)
+            else:
+                entry = refused.get(number)
+                why = (
+                    f"{entry['Code']}: {entry.get('Message', '')}"
+                    if entry
+                    else "SQS's answer does not name it"
+                )
+                report.unsent += [(message, why) for message in lanes.waiting.pop(lane)]
+    why = f"{type(report.error).__name__}: {report.error}" if report.error else "the time is up"
+    report.unsent += [(message, why) for lane in lanes.waiting.values() for message in lane]
+    return report
+
+
+def _entry(number: int, message: Outgoing) -> SendMessageBatchRequestEntryTypeDef:
+    return {
+        "Id": str(number),
+        "MessageBody": message.body,
+        "MessageGroupId": message.group,
+        "MessageDeduplicationId": message.dedup_id,
+        "MessageAttributes": {
+            name: {"DataType": "String", "StringValue": value} for name, value in message.attributes.items()
+        },
+    }

@@ -1,0 +1,155 @@
+"""The messages that a run holds: received, kept hidden while needed, deleted, or given back in order.
+
+FIFO rules that this rests on (SQS Developer Guide, "Amazon SQS visibility timeout"; API Reference,
+DeleteMessage): a delete after the visibility timeout is an error and the message comes again; while a
+message of a group is hidden, no later one of it is given out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+_BATCH_ENTRIES_MAX: Final = 10
+# A short poll may miss messages; a long one asks every server (Developer Guide, "Short and long polling").
+_POLL_SECONDS: Final = 1
+# What calls around the API's may take.
+_MARGIN_SECONDS: Final = 5
+_VISIBILITY_MIN: Final = 30
+_VISIBILITY_MAX: Final = 43_200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A received message. ``attributes`` and ``system`` are as SQS gave them."""
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    group: str
+    attributes: Mapping[str, Any]
+    system: Mapping[str, str]
+
+    @property
+    def receives(self) -> int:
+        return int(self.system.get("ApproximateReceiveCount", "1"))
+
+    @property
+    def sent_at(self) -> float:
+        """When SQS took the message, in epoch seconds."""
+        return int(self.system.get("SentTimestamp", "0")) / 1000
+
+    def attribute(self, name: str) -> str | None:
+        value = self.attributes.get(name, {}).get("StringValue")
+        return value if isinstance(value, str) else None
+
+
+class ReceivedMessages:
+    """One run's view of the main queue. ``needs`` is the longest a message may take, in seconds."""
+
+    def __init__(
+        self, sqs: SQSClient, url: str, *, needs: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sqs = sqs
+        self._url = url
+        self._clock = clock
+        self._needs = needs + _MARGIN_SECONDS
+        self._visibility = min(_VISIBILITY_MAX, max(_VISIBILITY_MIN, int(self._needs) + _VISIBILITY_MIN))
+        self._expiry: dict[Held, float] = {}  # in the order of receipt
+        self._lock = threading.RLock()
+
+    def receive(self, count: int) -> list[Held]:
+        """Receive up to ``count`` (at most ten) messages, hidden long enough for one delivery."""
+        asked_at = self._clock()
+        answer = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=min(count, _BATCH_ENTRIES_MAX),
+            VisibilityTimeout=self._visibility,
+            WaitTimeSeconds=_POLL_SECONDS,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+        )
+        messages = [_held(message) for message in answer.get("Messages", [])]
+        with self._lock:
+            for message in messages:
+                self._expiry[message] = asked_at + self._visibility
+        return messages
+
+    def holds(self, message: Held, *, extra: float = 0) -> bool:
+        """Make sure that ``message`` stays hidden while it is delivered (and ``extra`` seconds more).
+
+        If its time is too short, everything held is extended, heads before tails. False means that the
+        time was over already: the message is someone else's now.
+        """
+        with self._lock:
+            if message not in self._expiry:
+                return False
+            if self._expiry[message] - self._clock() < self._needs + extra:
+                self._extend(list(self._expiry), seconds=self._visibility + int(extra))
+            return message in self._expiry
+
+    def keep(self) -> None:
+        """Extend what is held if its time is short, so that a waiting group stays closed."""
+        with self._lock:
+            if any(expiry - self._clock() < self._needs for expiry in self._expiry.values()):
+                self._extend(list(self._expiry), seconds=self._visibility)
+
+    def delete(self, message: Held) -> None:
+        """Delete a message that was delivered or is safe elsewhere; raises botocore's ClientError."""
+        with self._lock:
+            self._expiry.pop(message, None)
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt_handle)
+
+    def release(self) -> list[str]:
+        """Give back everything held, tails first and heads last; return what SQS said of those it refused."""
+        with self._lock:
+            messages = list(reversed(self._expiry))
+            self._expiry.clear()
+        return [reason for _, reason in self._change(messages, seconds=0)]
+
+    def _extend(self, messages: list[Held], *, seconds: int) -> None:
+        seconds = min(seconds, _VISIBILITY_MAX)
+        asked_at = self._clock()
+        lost = {message for message, _ in self._change(messages, seconds=seconds)}
+        for message in messages:
+            if message in lost:
+                self._expiry.pop(message, None)
+            elif message in self._expiry:
+                self._expiry[message] = asked_at + seconds
+
+    def _change(self, messages: list[Held], *, seconds: int) -> Iterable[tuple[Held, str]]:
+        """Set the visibility timeout of messages, in this order; return those refused."""
+        refused: list[tuple[Held, str]] = []
+        for start in range(0, len(messages), _BATCH_ENTRIES_MAX):
+            part = messages[start : start + _BATCH_ENTRIES_MAX]
+            answer = self._sqs.change_message_visibility_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(n), "ReceiptHandle": message.receipt_handle, "VisibilityTimeout": seconds}
+                    for n, message in enumerate(part)
+                ],
+            )
+            refused += [
+                (part[int(entry["Id"])], f"{entry['Code']}: {entry.get('Message', '')}")
+                for entry in answer.get("Failed", [])
+            ]
+        return refused
+
+
+def _held(message: MessageTypeDef) -> Held:
+    system: dict[str, str] = dict(message.get("Attributes", {}))  # type: ignore[arg-type]
+    return Held(
+        message_id=message["MessageId"],
+        receipt_handle=message["ReceiptHandle"],
+        body=message["Body"],
+        group=system.get("MessageGroupId", ""),
+        attributes=message.get("MessageAttributes", {}),
+        system=system,
+    )

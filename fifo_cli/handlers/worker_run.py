@@ -1,0 +1,378 @@
+"""A run: the oldest messages go to the API, in order within each group, and each one's fate is accounted for.
+
+The worker function runs this on its schedule and ``drain`` in the operator's process.
+
+A failed message keeps its group closed until the run ends (it stays hidden, and so does what is behind
+it); then everything not delivered is released, tails first, so that the next run sees it at once and in
+order. What happens if the process dies: before the delete, the message comes again with the same
+Idempotency-Key; between parking and delete, the copy in the DLQ has a deduplication id that suppresses
+a second one for five minutes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from .delivery import ApiDelivery, Attempt, Verdict
+from .failure import ConfigurationError, Owner, described, owner_of
+from .json_log import Journal, Level
+from .parking import park
+from .visibility import Held, ReceivedMessages
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+Status = Literal["delivered", "parked", "failed", "skipped"]
+_RECEIVE_MAX: Final = 10
+_NAP_SECONDS: Final = 0.2
+_LEVELS: Final[dict[Status, Level]] = {
+    "delivered": "info",
+    "skipped": "info",
+    "parked": "warning",
+    "failed": "error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one received message."""
+
+    message_id: str
+    group: str
+    status: Status
+    http_status: int | None
+    elapsed_ms: int
+    error: str | None
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did. ``complaint`` is why it ended early, if it did; nothing is lost then either."""
+
+    results: list[Outcome] = field(default_factory=list)
+    complaint: BaseException | None = None
+
+    def count(self, status: Status) -> int:
+        return sum(outcome.status == status for outcome in self.results)
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as the contract's JSON, without ``remaining``."""
+        return {
+            "received": len(self.results),
+            "delivered": self.count("delivered"),
+            "parked": self.count("parked"),
+            "failed": self.count("failed"),
+            "results": [asdict(outcome) for outcome in self.results],
+        }
+
+
+def ending(error: BaseException | None, redact: Callable[[str], str]) -> dict[str, str]:
+    """Return why a run ended early, as its log lines have it: owner, reason, and what is unusable."""
+    if error is None:
+        return {}
+    what = {"what": error.what} if isinstance(error, ConfigurationError) else {}
+    reason = error.reason if isinstance(error, ConfigurationError) else described(error)
+    return {"owner": owner_of(error), **what, "reason": redact(reason)}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a run may do.
+
+    ``count`` is of messages that get their turn, None means until the line is empty; ``max_rate`` is messages
+    a second.
+
+    ``time_left`` tells the seconds until the run must have ended; ``needs`` what one message may take;
+    ``patience`` how long in all the run may wait because the API asked it to (Retry-After).
+    """
+
+    count: int | None
+    needs: float
+    concurrency: int = 1
+    max_rate: float | None = None
+    time_left: Callable[[], float] = lambda: float("inf")
+    patience: float = float("inf")
+    stopped: Callable[[], bool] = lambda: False
+
+
+class Run:
+    """One run over the main queue; ``perform`` may be called once."""
+
+    def __init__(  # noqa: PLR0913 - its edges: a queue, an API, a log, an observer, a clock
+        self,
+        sqs: SQSClient,
+        urls: Mapping[str, str],
+        delivery: ApiDelivery,
+        limits: Limits,
+        *,
+        journal: Journal,
+        source: str = "worker",
+        on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._sqs = sqs
+        self._dlq_url = urls["dlq"]
+        self._clock = clock
+        self._sleep = sleep
+        self._inbox = ReceivedMessages(sqs, urls["main"], needs=limits.needs, clock=clock)
+        self._courier = delivery
+        self._limits = limits
+        self._journal = journal
+        self._source = source
+        self._on_outcome = on_outcome
+        self._report = Report()
+        self._lock = threading.Lock()
+        self._closed: set[str] = set()  # groups in which a message stayed behind
+        self._behind = 0  # messages that had no turn because of that
+        self._ended = threading.Event()
+        self._next_slot = 0.0  # when --max-rate allows the next message
+        self._resume_at = 0.0  # when the API wants to be called again (Retry-After)
+        self._patience = limits.patience
+
+    def perform(self) -> Report:
+        """Deliver until the count is reached, the line is empty, the time is up, or it is told to stop.
+
+        What is still held then is released, whatever happened. An error of AWS's ends the run and is the
+        report's ``complaint``.
+        """
+        try:
+            with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="lane") as pool:
+                self._pump(pool)
+        except Exception as error:  # noqa: BLE001 - reported with what was done until then
+            self._complain(error)
+        finally:
+            self._release()
+        return self._report
+
+    def _pump(self, pool: ThreadPoolExecutor) -> None:
+        """Keep the lanes busy: receive while one is free, wait while none is."""
+        lanes: set[Future[None]] = set()
+        received = 0
+        try:
+            while not self._over():
+                wanted = self._wanted(received)
+                if not (wanted or lanes):
+                    return
+                if not wanted or len(lanes) >= self._limits.concurrency:
+                    lanes = self._wait(lanes)
+                    continue
+                self._inbox.keep()
+                batch = self._inbox.receive(wanted)
+                # A closed group's message comes again only if its time ran out: it is held, not tried again.
+                fresh = [message for message in batch if message.group not in self._closed]
+                if not fresh and not lanes:
+                    return
+                if not fresh:  # the groups in hand may have more behind them
+                    lanes = self._wait(lanes)
+                received += len(fresh)
+                lanes |= {pool.submit(self._work, lane) for lane in self._split(fresh)}
+        except Exception:
+            self._ended.set()
+            raise
+        finally:
+            while lanes:
+                lanes = self._wait(lanes)
+
+    def _wanted(self, received: int) -> int:
+        """Return how many messages to receive: what waits behind a failed one takes no other's turn."""
+        if self._limits.count is None:
+            return _RECEIVE_MAX
+        with self._lock:
+            return min(_RECEIVE_MAX, max(0, self._limits.count - received + self._behind))
+
+    def _wait(self, lanes: set[Future[None]]) -> set[Future[None]]:
+        """Wait up to a second for a lane to end; meanwhile what is held stays hidden."""
+        done, going = wait(lanes, timeout=1, return_when=FIRST_COMPLETED)
+        for lane in done:
+            if (error := lane.exception()) is not None:
+                self._complain(error)
+        self._inbox.keep()
+        return going
+
+    def _split(self, batch: list[Held]) -> list[list[Held]]:
+        """One lane a group; with one worker a single lane, so that the oldest message goes first."""
+        if self._limits.concurrency == 1:
+            return [batch] if batch else []
+        lanes: dict[str, list[Held]] = {}
+        for message in batch:
+            lanes.setdefault(message.group, []).append(message)
+        return list(lanes.values())
+
+    def _work(self, lane: list[Held]) -> None:
+        for message in lane:
+            if message.group in self._closed:
+                self._settle(message, "skipped", error="behind a message of its group that was not delivered")
+                with self._lock:
+                    self._behind += 1
+            elif self._over():
+                self._settle(message, "skipped", error="the run ended before its turn")
+            else:
+                self._deliver(message)
+
+    def _over(self) -> bool:
+        return (
+            self._ended.is_set() or self._limits.stopped() or self._limits.time_left() <= self._limits.needs
+        )
+
+    def _deliver(self, message: Held) -> None:
+        """Attempt one message, again as often as the API asks for a later time that is within the budget."""
+        started = self._clock()
+        attempt: Attempt | None = None
+        try:
+            while self._await_turn(message, first=attempt is None):
+                if not self._inbox.holds(message):
+                    self._settle(message, "skipped", error="its visibility timeout ended; it will come again")
+                    return
+                attempt = self._courier.attempt(message, time_left=self._limits.time_left)
+                if attempt.verdict is not Verdict.TRANSIENT or not attempt.retry_after:
+                    break
+                self._resume_at = max(self._resume_at, self._clock() + attempt.retry_after)
+        except BaseException as error:  # noqa: BLE001 - each has an owner, and no message stops another
+            self._attribute(message, error, elapsed_ms=round((self._clock() - started) * 1000))
+            return
+        elapsed_ms = round((self._clock() - started) * 1000)
+        if attempt is None:
+            self._settle(message, "skipped", error="the run ended before its turn")
+        else:
+            self._conclude(message, attempt, elapsed_ms)
+
+    def _attribute(self, message: Held, error: BaseException, *, elapsed_ms: int) -> None:
+        """Act on what was raised while a message was handled: only configuration and AWS end the run."""
+        owner = owner_of(error)
+        text = self._courier.redact(described(error))
+        if owner in ("configuration", "aws"):
+            self._complain(error)
+            self._settle(message, "skipped", error=text, owner=owner)
+        else:
+            if owner == "program":
+                text = f"internal error: {text}"
+            self._settle(message, "failed", error=text, owner=owner, elapsed_ms=elapsed_ms)
+
+    def _await_turn(self, message: Held, *, first: bool) -> bool:
+        """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
+        with self._lock:
+            now = self._clock()
+            slot = max(self._next_slot, now) if first and self._limits.max_rate else now
+            asked = max(0.0, self._resume_at - now)
+            pause = max(slot - now, asked)
+            fits = pause + self._limits.needs < self._limits.time_left() and asked <= self._patience
+            if not fits:
+                self._ended.set()
+                return False
+            self._patience -= asked
+            if first and self._limits.max_rate:
+                self._next_slot = slot + 1 / self._limits.max_rate
+        if pause and self._inbox.holds(message, extra=pause):
+            until = now + pause
+            while (left := until - self._clock()) > 0 and not self._limits.stopped():
+                self._sleep(min(left, _NAP_SECONDS))
+        return not (pause and self._limits.stopped())
+
+    def _conclude(self, message: Held, attempt: Attempt, elapsed_ms: int) -> None:
+        """Act on the attempt: delete, park and delete, or leave the message at the head of its group."""
+        facts: dict[str, Any] = {"http_status": attempt.http_status, "elapsed_ms": elapsed_ms}
+        if attempt.verdict is Verdict.SUCCESS:
+            self._delete(message, "delivered", facts)
+            return
+        reason = self._reason_to_park(message, attempt)
+        if reason is None:
+            self._settle(message, "failed", error=attempt.error, owner=attempt.owner, **facts)
+            return
+        try:
+            park(
+                self._sqs,
+                self._dlq_url,
+                message,
+                reason=reason,
+                status=attempt.http_status,
+                source=self._source,
+            )
+        except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
+            trouble = self._courier.redact(described(error))
+            self._settle(
+                message,
+                "failed",
+                error=f"{reason}; parking failed: {trouble}",
+                owner=owner_of(error),
+                **facts,
+            )
+            return
+        self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
+
+    def _reason_to_park(self, message: Held, attempt: Attempt) -> str | None:
+        """Return why the message leaves the line, or None if it stays (design, *Failure policy*)."""
+        api = attempt.api
+        if api is None:  # not for any API
+            return attempt.error
+        if attempt.verdict is Verdict.PERMANENT:
+            return attempt.error if api.on_permanent == "park" else None
+        age = time.time() - message.sent_at
+        if 0 < api.give_up_after < age:
+            return f"gave up after {age:.0f} s in the queue: {attempt.error}"
+        return None
+
+    def _delete(self, message: Held, status: Status, facts: dict[str, Any]) -> None:
+        try:
+            self._inbox.delete(message)
+        except Exception as error:  # noqa: BLE001 - said in the result; the message comes again
+            said = facts.pop("error", None)
+            trouble = f"{status}, but not deleted from the queue, so it may come again: {error}"
+            self._settle(
+                message, status, error=f"{said}; {trouble}" if said else trouble, closes=True, **facts
+            )
+        else:
+            self._settle(message, status, **facts)
+
+    def _settle(
+        self,
+        message: Held,
+        status: Status,
+        *,
+        http_status: int | None = None,
+        elapsed_ms: int = 0,
+        error: str | None = None,
+        owner: Owner | None = None,
+        closes: bool = False,
+    ) -> None:
+        """Account for a message and log it; one that stays behind closes its group for this run."""
+        outcome = Outcome(message.message_id, message.group, status, http_status, elapsed_ms, error)
+        with self._lock:
+            if closes or status in ("failed", "skipped"):
+                self._closed.add(message.group)
+            self._report.results.append(outcome)
+        self._journal(
+            _LEVELS[status],
+            status,
+            message_id=message.message_id,
+            group=message.group,
+            event_id=message.attribute("event_id"),
+            stream_sequence=message.attribute("stream_sequence"),
+            item_key=message.attribute("item_key"),
+            status=http_status,
+            attempt=message.receives,
+            elapsed_ms=elapsed_ms,
+            owner=owner,
+            reason=error,
+        )
+        self._on_outcome(outcome)
+
+    def _complain(self, error: BaseException) -> None:
+        """End the run because of ``error``; the first one is reported."""
+        self._ended.set()
+        if self._report.complaint is None:
+            self._report.complaint = error
+            self._journal("error", "run failed", **ending(error, self._courier.redact))
+
+    def _release(self) -> None:
+        try:
+            refused = self._inbox.release()
+        except Exception as error:  # noqa: BLE001 - they become visible by themselves when their time is over
+            refused = [str(error)]
+        for reason in refused:
+            self._journal("warning", "not released", reason=reason)

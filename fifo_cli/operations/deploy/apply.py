@@ -1,0 +1,108 @@
+"""Carrying out changes: level after level, what is in one level side by side, and telling how far it came."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from fifo_cli.errors import AwsError, FifoError, Interrupted
+from fifo_cli.events import Event, Finished, Listener, Noted, Started
+from fifo_cli.model.planning import Change
+from fifo_cli.operations.deploy.remote_state import THREADS
+
+Failures = list[tuple[Change, FifoError]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Changes being made by ``command``; ``halt`` is set on an interrupt.
+
+    What only waits then gives up, any other call is finished, and nothing new is begun.
+    """
+
+    command: str
+    listener: Listener
+    halt: threading.Event
+    done: list[Change] = field(default_factory=list)
+
+    def carry_out(self, levels: Sequence[Sequence[Change]], make: Callable[[Change], None]) -> None:
+        """Make the changes; after a failure finish what is in the same level, then raise AwsError."""
+        planned = sum(map(len, levels))
+        try:
+            for level in levels:
+                failures = self._level(level, make)
+                if failures:
+                    raise self._failed(failures, planned)
+        except (Interrupted, KeyboardInterrupt):
+            self.listener(Noted(f"interrupted: {self._made(planned)}"))
+            raise
+
+    def _level(self, level: Sequence[Change], make: Callable[[Change], None]) -> Failures:
+        pool = ThreadPoolExecutor(THREADS)
+        failures: Failures = []
+        futures: list[tuple[Change, Future[None]]] = []
+        try:
+            futures = [(change, pool.submit(self._make, change, make)) for change in level]
+            for change, future in futures:
+                try:
+                    future.result()
+                except Interrupted:
+                    raise
+                except FifoError as error:
+                    failures.append((change, error))
+        except BaseException:
+            self.halt.set()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self.done.extend(change for change, future in futures if _succeeded(future))
+        return failures
+
+    def _make(self, change: Change, make: Callable[[Change], None]) -> None:
+        self.listener(Started(change.action, change.kind, change.name))
+        make(change)
+        self.listener(Finished(change.action, change.kind, change.name))
+
+    def _failed(self, failures: Failures, planned: int) -> AwsError:
+        lines = [
+            f"{change.action} {change.kind} {change.name}: {error.message}" for change, error in failures
+        ]
+        hints = [error.hint for _, error in failures if error.hint]
+        again = f"run `fifo-cli {self.command}` again; it continues where this one stopped"
+        return AwsError(
+            "\n".join([*lines, self._made(planned)]), hint="; ".join(dict.fromkeys([*hints, again]))
+        )
+
+    def _made(self, planned: int) -> str:
+        made = f"{len(self.done)} of {planned} changes were made"
+        if self.done:
+            made += ": " + ", ".join(f"{change.action} {change.kind} {change.name}" for change in self.done)
+        return made
+
+
+def one_at_a_time(listener: Listener) -> Listener:
+    """Tell a listener of one thing after the other, though the work is done side by side."""
+    lock = threading.Lock()
+
+    def locked(event: Event) -> None:
+        with lock:
+            listener(event)
+
+    return locked
+
+
+def sleep_unless(halt: threading.Event, sleep: Callable[[float], None]) -> Callable[[float], None]:
+    """Let what waits for AWS in a thread end soon after an interrupt, which only the main thread sees."""
+
+    def sleeping(seconds: float) -> None:
+        if halt.is_set():
+            raise Interrupted
+        sleep(seconds)
+
+    return sleeping
+
+
+def _succeeded(future: Future[None]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -1,0 +1,155 @@
+"""deploy: make AWS match fifo.toml. Each step may be repeated, so a run that was cut off is run again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Waiter
+from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.events import Listener, silent
+from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
+from fifo_cli.model.planning import Change, DeployResult, differences, ownership_refusal
+from fifo_cli.model.resources import Found, Key, Resource, alias_name
+from fifo_cli.model.schedules import next_runs
+from fifo_cli.model.times import iso
+from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
+from fifo_cli.operations.deploy.plan import Prepared, prepare
+from fifo_cli.operations.deploy.remote_state import observe
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.planning import Plan
+    from fifo_cli.model.settings import Project, Settings
+
+
+def deploy(
+    aws: Aws,
+    project: Project,
+    *,
+    adopt: bool = False,
+    confirm: Callable[[Plan], None] = lambda plan: None,
+    dry_run: bool = False,
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> DeployResult:
+    """Make AWS match fifo.toml and return what was changed, and where things are.
+
+    ``confirm`` gets the plan before anything is changed, and raises to stop; it is not asked when there is
+    nothing to change. Raises UsageError, nothing touched, if a resource may not be changed; AwsError,
+    saying what was done, if a change failed.
+    """
+    listener = one_at_a_time(listener)
+    work = Work("deploy", listener, threading.Event())
+    waiter = Waiter(listener, sleep_unless(work.halt, sleep), clock)
+    prepared = prepare(aws, project, adopt=adopt, build=not dry_run, waiter=waiter)
+    found = prepared.found
+    if prepared.plan.changes and not dry_run:
+        confirm(prepared.plan)
+        apply(prepared, project.settings.pipeline.name, adopt=adopt, work=work)
+        found = observe(prepared.gates, [one.key for one in prepared.wanted])
+    return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
+
+
+def depths(wanted: Iterable[Resource]) -> dict[Key, int]:
+    """Return how many steps each resource comes after those that need nothing, counted from 1."""
+    resources = {one.key: one for one in wanted}
+    depth: dict[Key, int] = {}
+
+    def measure(key: Key) -> int:
+        if key not in depth:
+            needs = [need for need in resources[key].needs if need in resources]
+            depth[key] = 1 + max(map(measure, needs), default=0)
+        return depth[key]
+
+    for key in resources:
+        measure(key)
+    return depth
+
+
+def levels(changes: Sequence[Change], wanted: Iterable[Resource]) -> list[list[Change]]:
+    """Order changes so that what a resource needs comes before it, and deletes come last.
+
+    What is in one level does not depend on one another.
+    """
+    depth = depths(wanted)
+    last = 1 + max(depth.values(), default=0)
+    ordered: dict[int, list[Change]] = {}
+    for change in changes:
+        ordered.setdefault(last if change.action == "delete" else depth[change.key], []).append(change)
+    return [ordered[level] for level in sorted(ordered)]
+
+
+def apply(prepared: Prepared, pipeline: str, *, adopt: bool, work: Work) -> None:
+    """Carry out a plan; raises AwsError, saying what was done, if a change failed."""
+    wanted = {one.key: one for one in prepared.wanted}
+
+    def make(change: Change) -> None:
+        gate, resource = prepared.gates.by_kind[change.kind], wanted.get(change.key)
+        if resource is None:
+            gate.delete(prepared.found[change.key])
+        elif change.action == "update":
+            gate.update(resource, prepared.found[change.key], change.changed)
+        else:
+            try:
+                gate.create(resource)
+            except AlreadyExists:
+                _converge(resource, gate, pipeline, adopt=adopt)
+
+    work.carry_out(levels(prepared.plan.changes, prepared.wanted), make)
+
+
+def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) -> None:
+    """Bring what turned up meanwhile to what is wanted, if it is ours.
+
+    It may be the work of this very call, whose first answer was lost, or of a deploy beside this one.
+    """
+    found = gate.read(wanted.name)
+    if found is None:
+        raise AwsError(
+            f"{wanted.kind} {wanted.name} is there and not there at once",
+            hint="run deploy again in a minute",
+        )
+    reasons = ownership_refusal(wanted, found, pipeline, adopt=adopt)
+    if reasons:
+        raise UsageError(
+            "; ".join(reasons),
+            hint="somebody made it meanwhile: look with `fifo-cli plan`, and deploy again",
+        )
+    diff = differences(wanted, found)
+    if diff:
+        gate.update(wanted, found, Change("update", wanted.kind, wanted.name, diff).changed)
+
+
+def outputs(aws: Aws, settings: Settings, found: Mapping[Key, Found], *, now: datetime) -> dict[str, Any]:
+    """Return where the pipeline's resources are, and the next runs; null for what does not exist (yet)."""
+    names = Names(settings.pipeline.name)
+
+    def fact(key: Key, name: str) -> Any:
+        return found[key].facts.get(name) if key in found else None
+
+    queues = {role: fact(("queue", names.queue(role)), "url") for role in QUEUE_ROLES}
+    aliases = {role: alias_name(names.function(role)) for role in FUNCTION_ROLES}
+    return {
+        "account": aws.place.account,
+        "region": aws.place.region,
+        "queues": {**queues, "stream-failures": fact(("queue", names.stream_failures), "url")},
+        "functions": {role: fact(("alias", name), "arn") for role, name in aliases.items()},
+        "versions": {role: fact(("alias", name), "version") for role, name in aliases.items()},
+        "table": settings.table.name,
+        "stream": fact(("table", settings.table.name), "stream_arn"),
+        "log_groups": {role: names.log_group(role) for role in FUNCTION_ROLES},
+        "schedules": [_schedule(one, now) for one in found.values() if one.kind in ("rule", "schedule")],
+    }
+
+
+def _schedule(found: Found, now: datetime) -> dict[str, Any]:
+    """Return a schedule with its next run; that of a rate only AWS knows, and a paused one has none."""
+    expression, enabled = found.properties["expression"], found.facts["enabled"]
+    runs = next_runs([expression], found.properties.get("timezone"), after=now, count=1) if enabled else ()
+    next_run = iso(runs[0]) if runs else None
+    return {"name": found.name, "expression": expression, "enabled": enabled, "next_run": next_run}

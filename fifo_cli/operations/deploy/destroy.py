@@ -1,0 +1,101 @@
+"""destroy: delete what deploy made, in an order in which nothing is left in the air, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from fifo_cli.aws.resources.gateway import Waiter
+from fifo_cli.errors import AwsError
+from fifo_cli.events import Listener, Noted, Warned, silent
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, START_TAG
+from fifo_cli.model.planning import Plan, held, make_destroy_plan
+from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resources
+from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
+from fifo_cli.operations.deploy.deploy import depths
+from fifo_cli.operations.deploy.plan import unfinished_rebuild
+from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.planning import Change
+    from fifo_cli.model.settings import Settings
+
+_DATA: Final[tuple[Kind, ...]] = ("queue", "table")
+
+
+def destroy(
+    aws: Aws,
+    settings: Settings,
+    *,
+    keep: frozenset[Kind] = frozenset(),
+    confirm: Callable[[Plan, Sequence[str]], None] = lambda plan, data: None,
+    dry_run: bool = False,
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Plan:
+    """Delete a pipeline's resources but for the kinds to ``keep``, and return what was deleted.
+
+    ``confirm`` gets the plan and what data goes with it, a line each, and raises to stop.
+    What is not this pipeline's stays and is warned of. Raises AwsError, saying what was done, if a delete
+    failed; the next run completes the work.
+    """
+    listener = one_at_a_time(listener)
+    work = Work("destroy", listener, threading.Event())
+    gates = gateways(aws, settings, waiter=Waiter(listener, sleep_unless(work.halt, sleep), clock))
+    # Only names, tags and the order are of use here, so no code is built.
+    wanted = wanted_resources(
+        settings, aws.place, dict.fromkeys(FUNCTION_ROLES, ""), reserve_concurrency=False
+    )
+    name = settings.pipeline.name
+    found = observe_pipeline(gates, name, [one.key for one in wanted])
+    found = _with_items(gates, found, [] if "table" in keep else [settings.table.name])
+    plan = make_destroy_plan(wanted, found, pipeline=name, keep=keep)
+    order = removal_levels(plan.changes, wanted)
+    plan = replace(plan, changes=tuple(change for level in order for change in level))
+    rebuild = unfinished_rebuild(found, settings)
+    plan = replace(plan, warnings=(*plan.warnings, *([rebuild] if rebuild and plan.changes else [])))
+    for warning in plan.warnings:
+        listener(Warned(warning))
+    if not plan.changes:
+        place = f"account {aws.place.account}, region {aws.place.region}"
+        listener(Noted(f"there is nothing of {name} to delete in {place}"))
+    elif not dry_run:
+        data = [text for change in plan.changes if (text := held(found[change.key]))]
+        confirm(plan, [rebuild, *data] if rebuild and data else data)
+        work.carry_out(order, lambda change: gates.by_kind[change.kind].delete(found[change.key]))
+        for kept in found.values() if "queue" in keep else ():
+            if START_TAG in kept.tags and kept.tags.get(PIPELINE_TAG) == name:
+                gates.queues.untag(kept, START_TAG)  # the next deploy begins again
+    return plan
+
+
+def removal_levels(changes: Sequence[Change], wanted: Sequence[Resource]) -> list[list[Change]]:
+    """Order deletes so that what needs a resource goes before it: the schedules first, the data last."""
+    depth = depths(wanted)
+    # A schedule or an alarm that is not wanted any more hangs on all the rest, as its likes do.
+    last = 1 + max(depth.values(), default=0)
+    ordered: dict[int, list[Change]] = {}
+    for change in changes:
+        level = 0 if change.kind in _DATA else depth.get(change.key, last)
+        ordered.setdefault(level, []).append(change)
+    return [ordered[level] for level in sorted(ordered, reverse=True)]
+
+
+def _with_items(gates: Gateways, found: Mapping[Key, Found], tables: Sequence[str]) -> dict[Key, Found]:
+    """Look whether a table that counts no items has some: DynamoDB's count is hours old."""
+    looked = dict(found)
+    for name in tables:
+        table = looked.get(("table", name))
+        if table is not None and not table.facts["holds"]:
+            try:
+                holds = gates.tables.holds_items(name)
+            except AwsError:
+                continue  # what may not be looked at is asked about with the plan all the same
+            facts = {**table.facts, "holds": "some" if holds else 0}
+            looked[table.key] = replace(table, facts=facts)
+    return looked

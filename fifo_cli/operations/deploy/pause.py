@@ -1,0 +1,229 @@
+"""pause and resume: stop and restart what flows through a pipeline; nothing is lost meanwhile.
+
+The worker rests when its schedules are disabled, the enqueuer when its event source mapping is; both go on
+where they stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.resources.gateway import Pending, TimedOut, Waiter
+from fifo_cli.errors import ExitCode, NotDeployedError
+from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
+from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found, Key
+from fifo_cli.model.results import Document, Single
+from fifo_cli.model.times import format_duration, iso
+from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe, telling_place
+from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Settings
+
+Flow = Literal["running", "paused"]
+Part = Literal["enqueuer", "worker", "all"]
+# SQS's counts are approximate: one look that finds nothing in flight does not prove it.
+_QUIET_LOOKS: Final = 2
+# Disabling a rule takes a short while, and a tick that Lambda has queued may start within a minute.
+_LAST_TICK: Final = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState(Single):
+    """Whether each function is fed; ``settled`` is false if what was in flight did not end in time."""
+
+    enqueuer: Flow
+    worker: Flow
+    settled: bool = True
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.OK if self.settled else ExitCode.ATTENTION
+
+    def document(self) -> Document:
+        return {"enqueuer": self.enqueuer, "worker": self.worker}
+
+
+@dataclass(frozen=True, slots=True)
+class _Feeds:
+    """What feeds the functions: the mapping the enqueuer, rules or schedules the worker."""
+
+    mapping: Found
+    schedules: tuple[Found, ...]
+
+    @property
+    def enqueuer(self) -> Flow:
+        return "running" if self.mapping.facts["enabled"] else "paused"
+
+    @property
+    def worker(self) -> Flow:
+        return "running" if any(one.facts["enabled"] for one in self.schedules) else "paused"
+
+
+# Said of every pause; whoever resumes a moment later by itself may leave it out.
+STREAM_FORGETS: Final = "the stream keeps a record for 24 hours only"
+
+
+def pause(
+    aws: Aws,
+    settings: Settings,
+    part: Part = "all",
+    *,
+    wait: bool = False,
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> FlowState:
+    """Stop feeding a function, or both; with ``wait``, return when what was in hand is done.
+
+    The wait has a bound, past which the result is not ``settled``. Raises NotDeployedError if there is
+    nothing to pause.
+    """
+    waiter = Waiter(listener, sleep, clock)
+    gates = gateways(aws, settings, waiter=waiter)
+    with telling_place(aws):
+        state = _switch(gates, settings, part, listener, enabled=False)
+    _warn(settings, part, listener, now())
+    return replace(state, settled=_wait(gates, settings, part, waiter)) if wait else state
+
+
+def resume(
+    aws: Aws,
+    settings: Settings,
+    part: Part = "all",
+    *,
+    finishes_rebuild: bool = False,
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> FlowState:
+    """Feed a function, or both, again.
+
+    Raises NotDeployedError if there is nothing to resume, and BusyError while an in-order rebuild is
+    unfinished (but for ``finishes_rebuild``): main lacks the heads of its groups, and what the enqueuer
+    added would come before them.
+    """
+    gates = gateways(aws, settings, waiter=Waiter(listener, sleep, clock))
+    with telling_place(aws):
+        if not finishes_rebuild:
+            refuse_during_rebuild(QueueTags(aws, Queue(aws, Names(settings.pipeline.name), "main")))
+        return _switch(gates, settings, part, listener, enabled=True)
+
+
+def flow_state(aws: Aws, settings: Settings) -> FlowState:
+    """Return whether each function is fed; raises NotDeployedError if there is nothing that feeds them."""
+    feeds = _feeds(gateways(aws, settings, waiter=Waiter()), settings)
+    return FlowState(feeds.enqueuer, feeds.worker)
+
+
+def _roles(part: Part) -> Sequence[FunctionRole]:
+    return FUNCTION_ROLES if part == "all" else (part,)
+
+
+def _feeds(gates: Gateways, settings: Settings) -> _Feeds:
+    """Read what feeds the functions; schedules of others that are named alike are left out."""
+    name = settings.pipeline.name
+    mapping = gates.mappings.read(Names(name).function("enqueuer"))
+    if mapping is None or mapping.tags.get(PIPELINE_TAG) != name:
+        raise _not_deployed(f"the enqueuer of {name} has no event source mapping")
+    keys: list[Key] = [("rule", one) for one in gates.rules.names(name)]
+    keys += [("schedule", one) for one in gates.schedules.names(name)]
+    ours = [one for one in observe(gates, keys).values() if one.tags.get(PIPELINE_TAG) == name]
+    if not ours:
+        raise _not_deployed(f"the worker of {name} has no schedule")
+    return _Feeds(mapping, tuple(ours))
+
+
+def _not_deployed(what: str) -> NotDeployedError:
+    return NotDeployedError(
+        f"{what} in this account and region",
+        hint="deploy the pipeline with `fifo-cli deploy`, or check --env, --profile and --region",
+    )
+
+
+def _switch(
+    gates: Gateways, settings: Settings, part: Part, listener: Listener, *, enabled: bool
+) -> FlowState:
+    """Switch what feeds a function, and return how both are then.
+
+    The enqueuer is paused first and resumed last: meanwhile the line is served rather than fed.
+    """
+    feeds = _feeds(gates, settings)
+    verb, state = ("resume", "running") if enabled else ("pause", "paused")
+    flows: dict[str, Any] = {"enqueuer": feeds.enqueuer, "worker": feeds.worker}
+    for role in (role for role in FUNCTION_ROLES[:: -1 if enabled else 1] if role in _roles(part)):
+        changing = [one for one in _feeding(feeds, role) if one.facts["enabled"] != enabled]
+        for found in changing:
+            listener(Started(verb, found.kind, found.name))
+            _gate(gates, found).switch(found, enabled=enabled)
+            listener(Finished(verb, found.kind, found.name))
+        if not changing:
+            listener(Noted(f"the {role} is {state} already"))
+        flows[role] = state
+    if enabled and part != "worker":
+        gates.mappings.wait_settled(feeds.mapping)
+    return FlowState(**flows)
+
+
+def _feeding(feeds: _Feeds, role: FunctionRole) -> tuple[Found, ...]:
+    return (feeds.mapping,) if role == "enqueuer" else feeds.schedules
+
+
+def _gate(gates: Gateways, found: Found) -> Any:
+    switches: dict[str, Any] = {
+        "event-source-mapping": gates.mappings, "rule": gates.rules, "schedule": gates.schedules,
+    }  # fmt: skip
+    return switches[found.kind]
+
+
+def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> None:
+    if "enqueuer" in _roles(part):
+        until = iso(now + STREAM_RETENTION)
+        listener(
+            Warned(f"{STREAM_FORGETS}: resume the enqueuer before {until}, or what was written first is lost")
+        )
+    if "worker" in _roles(part):
+        kept = format_duration(settings.queue.retention)
+        listener(Noted(f"messages wait in {Names(settings.pipeline.name).main} for {kept} at most"))
+
+
+def _wait(gates: Gateways, settings: Settings, part: Part, waiter: Waiter) -> bool:
+    """Wait until the mapping rests and nothing of main is in flight; False if it takes too long."""
+    names = Names(settings.pipeline.name)
+    if "enqueuer" in _roles(part):
+        gates.mappings.wait_settled(_feeds(gates, settings).mapping)
+    if "worker" not in _roles(part):
+        return True
+    quiet = 0
+
+    def attempt() -> Pending | None:
+        nonlocal quiet
+        in_flight = gates.queues.in_flight(names.main)
+        quiet = 0 if in_flight else quiet + 1
+        if quiet >= _QUIET_LOOKS:
+            return None
+        return Pending(
+            "delivering what it has in hand"
+            if in_flight
+            else "looked at once more, as SQS counts are approximate"
+        )
+
+    # A run may take its whole timeout; what a killed one held stays hidden for as long again.
+    hidden = settings.run_needs + timedelta(seconds=VISIBILITY_MARGIN)
+    limit = (settings.functions.timeout + hidden + _LAST_TICK).total_seconds()
+    try:
+        waiter.until(attempt, name=names.function("worker"), limit=limit)
+    except TimedOut:
+        told = f"{names.main} still has messages in flight after {limit:.0f} s; look with `fifo-cli depth`"
+        waiter.listener(Warned(told))
+        return False
+    return True

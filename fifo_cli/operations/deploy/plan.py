@@ -1,0 +1,183 @@
+"""plan: what deploy would change. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from fifo_cli.aws.resources.gateway import Waiter
+from fifo_cli.errors import FifoError
+from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
+from fifo_cli.model.planning import Plan, make_plan
+from fifo_cli.model.resources import (
+    Found,
+    Key,
+    Kind,
+    Resource,
+    recorded_start,
+    wanted_resources,
+    with_start,
+)
+from fifo_cli.model.times import iso
+from fifo_cli.operations.deploy.api_keys import list_keys
+from fifo_cli.operations.deploy.package import Zip, build_zips
+from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
+from fifo_cli.operations.deploy.user_requirements import NotBuiltError
+from fifo_cli.operations.maintenance_lock import FINISHES, REBUILD_TAG, unfinished
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Project, Settings
+
+_SCHEDULES: Final[tuple[Kind, ...]] = ("rule", "schedule")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan and all it takes to carry it out."""
+
+    plan: Plan
+    wanted: tuple[Resource, ...]
+    found: Mapping[Key, Found]
+    gates: Gateways
+
+
+def plan(
+    aws: Aws, project: Project, *, adopt: bool = False, check: bool = False, listener: Listener = silent
+) -> Plan:
+    """Return what deploy would change; with ``check``, any change makes the exit code 1.
+
+    Raises UsageError if deploy would refuse.
+    """
+    prepared = prepare(aws, project, adopt=adopt, build=False, waiter=Waiter(listener))
+    return replace(prepared.plan, check=check)
+
+
+def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Waiter) -> Prepared:
+    """Build the zips, read what AWS holds, and compare; warnings go to the listener.
+
+    Without ``build`` no requirement is built from source; code that would need it counts as changed.
+    """
+    settings = project.settings
+    zips, codes = _zips(aws, project, build=build, listener=waiter.listener)
+    gates = gateways(aws, settings, zips={one.function: one.data for one in zips}, waiter=waiter)
+    resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=True)
+    with ThreadPoolExecutor(2) as pool:
+        reserve = pool.submit(gates.functions.can_reserve)
+        missing = pool.submit(_missing_keys, aws, settings)
+        found = observe_pipeline(gates, settings.pipeline.name, [one.key for one in resources])
+        if not reserve.result() and not _reserved(found):
+            resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
+        warnings = [*missing.result(), *_unwatched(settings, resources)]
+    start = recorded_start(found.values(), settings.pipeline.name)
+    began = _Beginning(start) if start else _beginning(aws, settings, found)
+    resources = with_start(resources, began.start)
+    warnings += began.warnings
+    rebuild = unfinished_rebuild(found, settings)
+    if rebuild:
+        warnings.append(f"{rebuild}; what deploy makes anew does not run before that")
+    wanted = _resting(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
+    made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
+    made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
+    for text in made.warnings:
+        waiter.listener(Warned(text))
+    return Prepared(made, wanted, found, gates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """From when on a pipeline reads its table (ISO 8601); ``losses`` is what has to be asked about."""
+
+    start: str | None
+    warnings: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+
+
+def _beginning(aws: Aws, settings: Settings, found: Mapping[Key, Found]) -> _Beginning:
+    """Return where a pipeline without a recorded start begins; one that is deployed already has none."""
+    if ("function", Names(settings.pipeline.name).function("enqueuer")) in found:
+        return _Beginning(None)
+    name = settings.table.name
+    table = found.get(("table", name))
+    streams = table is not None and table.properties.get("stream") is not None
+    if settings.table.start == "oldest":
+        if not streams:
+            return _Beginning(None)
+        text = (
+            f'{name}: [table] start = "oldest": the changes of the last 24 hours that its stream holds'
+            " are sent to the API"
+        )
+        return _Beginning(None, (text,), (text,))
+    start = iso(aws.called_at.replace(microsecond=0))
+    text = f'{name}: [table] start = "now": what was written before {start} does not become messages'
+    return _Beginning(start, (text,) if streams else ())
+
+
+def _zips(
+    aws: Aws, project: Project, *, build: bool, listener: Listener
+) -> tuple[tuple[Zip, ...], Mapping[FunctionRole, str]]:
+    """Return the zips and the hash of each; in place of a hash that only a build gives, the inputs'."""
+    try:
+        zips = build_zips(project, here=aws.target.local, build=build, listener=listener)
+    except NotBuiltError as error:
+        listener(Warned(f"whether the functions' code changes is not known: {error.message}"))
+        return (), dict.fromkeys(FUNCTION_ROLES, error.message)
+    return zips, {one.role: one.code_sha256 for one in zips}
+
+
+def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
+    """Say which parameters the worker will look for in vain; that they cannot be asked for stops nothing."""
+    try:
+        keys = list_keys(aws, settings).keys
+    except FifoError as error:
+        return [f"whether the keys in [api] exist is not known: {error.message}"]
+    return [
+        f"key {key.name}: parameter {key.parameter} does not exist, so the worker cannot deliver;"
+        f" set it with `fifo-cli keys set {key.name}`"
+        for key in keys
+        if not key.exists
+    ]
+
+
+def _unwatched(settings: Settings, wanted: Iterable[Resource]) -> list[str]:
+    name = Names(settings.pipeline.name).alarm("worker-silent")
+    if settings.alarms is None or any(one.name == name for one in wanted):
+        return []
+    return [
+        f"there is no alarm {name}: the schedule may rest for longer than the seven days that an alarm"
+        " can look back"
+    ]
+
+
+def _reserved(found: Mapping[Key, Found]) -> bool:
+    return any(one.properties.get("reserved_concurrency") is not None for one in found.values())
+
+
+def unfinished_rebuild(found: Mapping[Key, Found], settings: Settings) -> str | None:
+    """Say that an in-order rebuild is unfinished, and who finishes it; None if none is."""
+    main = found.get(("queue", Names(settings.pipeline.name).main))
+    text = main.tags.get(REBUILD_TAG) if main else None
+    return None if main is None or text is None else f"{unfinished(main.name, text)}; {FINISHES}"
+
+
+def _rests(found: Mapping[Key, Found], pipeline: str) -> bool:
+    """Say whether the worker is paused: it has schedules, and every one is disabled."""
+    states = [
+        one.facts["enabled"]
+        for one in found.values()
+        if one.kind in _SCHEDULES and one.tags.get(PIPELINE_TAG) == pipeline
+    ]
+    return bool(states) and not any(states)
+
+
+def _resting(
+    wanted: tuple[Resource, ...], found: Mapping[Key, Found], pipeline: str, *, rebuild: bool
+) -> tuple[Resource, ...]:
+    """Let new schedules of a paused worker start disabled, and in a rebuild all: a deploy wakes nobody."""
+    resting: tuple[Kind, ...] = _SCHEDULES if rebuild or _rests(found, pipeline) else ()
+    if rebuild:
+        resting = (*resting, "event-source-mapping")
+    return tuple(replace(one, enabled=False) if one.kind in resting else one for one in wanted)

@@ -1,0 +1,115 @@
+"""What AWS holds of a pipeline: a gateway for every kind, and all of them read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from fifo_cli.aws.resources.alarm import AlarmAdmin
+from fifo_cli.aws.resources.alias import AliasAdmin
+from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
+from fifo_cli.aws.resources.function import FunctionAdmin
+from fifo_cli.aws.resources.gateway import Gateway, Waiter
+from fifo_cli.aws.resources.log_group import LogGroupAdmin
+from fifo_cli.aws.resources.queue import QueueAdmin
+from fifo_cli.aws.resources.role import RoleAdmin
+from fifo_cli.aws.resources.schedule import RuleAdmin, ScheduleAdmin
+from fifo_cli.aws.resources.table import TableAdmin
+from fifo_cli.aws.retries import announce_retries
+from fifo_cli.errors import NotDeployedError
+from fifo_cli.model.names import ALARM_ROLES, Names
+from fifo_cli.model.resources import Found, Key, Kind
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Settings
+
+_NO_CODE: Final[Mapping[str, bytes]] = {}
+# Below the connections of a client's pool; IAM and Lambda's control plane take some 15 requests a second.
+THREADS: Final = 8
+
+
+@contextmanager
+def telling_place(aws: Aws) -> Iterator[None]:
+    """Name account and region where something is not deployed: as a rule they are not the ones meant."""
+    try:
+        yield
+    except NotDeployedError as error:
+        place = f"account {aws.place.account}, region {aws.place.region}"
+        message = error.message.replace("this account and region", place)
+        raise NotDeployedError(message, hint=error.hint) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """One gateway a kind, and the typed ones for what only they can tell."""
+
+    by_kind: Mapping[Kind, Gateway]
+    tables: TableAdmin
+    queues: QueueAdmin
+    functions: FunctionAdmin
+    mappings: MappingAdmin
+    rules: RuleAdmin
+    schedules: ScheduleAdmin
+    alarms: AlarmAdmin
+
+
+def gateways(
+    aws: Aws, settings: Settings, *, waiter: Waiter, zips: Mapping[str, bytes] = _NO_CODE
+) -> Gateways:
+    """Make the gateways of a pipeline; ``zips`` is the code by function name, empty to write none."""
+    client, dynamodb, iam = aws.client("lambda"), aws.client("dynamodb"), aws.client("iam")
+    sqs, logs, events = aws.client("sqs"), aws.client("logs"), aws.client("events")
+    scheduler, cloudwatch = aws.client("scheduler"), aws.client("cloudwatch")
+    for one in (client, dynamodb, iam, sqs, logs, events, scheduler, cloudwatch):
+        announce_retries(one, waiter.listener)
+    worker = Names(settings.pipeline.name).function("worker")
+    tables = TableAdmin(dynamodb, waiter)
+    queues = QueueAdmin(sqs, waiter)
+    functions = FunctionAdmin(client, zips, waiter)
+    mappings = MappingAdmin(client, dynamodb, settings.table.name, waiter, worker)
+    rules = RuleAdmin(events, client, worker)
+    schedules = ScheduleAdmin(scheduler, waiter)
+    alarms = AlarmAdmin(cloudwatch)
+    by_kind: dict[Kind, Gateway] = {
+        "table": tables,
+        "queue": queues,
+        "log-group": LogGroupAdmin(logs),
+        "role": RoleAdmin(iam),
+        "function": functions,
+        "alias": AliasAdmin(client, waiter),
+        "event-source-mapping": mappings,
+        "rule": rules,
+        "schedule": schedules,
+        "alarm": alarms,
+    }
+    return Gateways(by_kind, tables, queues, functions, mappings, rules, schedules, alarms)
+
+
+def observe(gates: Gateways, keys: Iterable[Key]) -> dict[Key, Found]:
+    """Read resources side by side and return those that exist, in the order of ``keys``."""
+    ordered = list(dict.fromkeys(keys))
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda key: gates.by_kind[key[0]].read(key[1]), ordered)
+        return {key: one for key, one in zip(ordered, found, strict=True) if one is not None}
+
+
+def observe_pipeline(gates: Gateways, pipeline: str, keys: Iterable[Key]) -> dict[Key, Found]:
+    """Return what exists of ``keys``, and of schedules and alarms that are named like this pipeline's.
+
+    What is beyond the wanted ones is found by its name; whose it is, its tag tells.
+    """
+    candidates = [Names(pipeline).alarm(role) for role in ALARM_ROLES]
+    asked: dict[Kind, Callable[[], tuple[str, ...]]] = {
+        "rule": partial(gates.rules.names, pipeline),
+        "schedule": partial(gates.schedules.names, pipeline),
+        "alarm": partial(gates.alarms.names, candidates),
+    }
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = {kind: pool.submit(ask) for kind, ask in asked.items()}
+        surplus = [(kind, name) for kind, answer in answers.items() for name in answer.result()]
+    return observe(gates, [*keys, *surplus])

@@ -1,0 +1,156 @@
+"""rollback: point both functions' ``live`` alias at an earlier version, both or neither.
+
+A deploy publishes a version of each function, of the same code (settings included) and configuration. The
+two are a *release*. As a rule they have the same number; should they not, because a version was published
+by hand, a release is known by its content, and goes by the worker's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fifo_cli.aws.resources.function_versions import VersionAdmin
+from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.events import Finished, Listener, Started, Warned, silent
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
+from fifo_cli.model.results import Document, Single
+from fifo_cli.operations.deploy.remote_state import telling_place
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.resources.function_versions import Version
+    from fifo_cli.aws.session import Aws
+
+Numbers = dict[FunctionRole, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A function whose ``live`` goes from one version to another."""
+
+    name: str
+    source: int
+    target: int
+
+    def document(self) -> Document:
+        return {"name": self.name, "from": str(self.source), "to": str(self.target)}
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackResult(Single):
+    """Where ``live`` was and is, of each function."""
+
+    functions: tuple[Move, ...]
+
+    def document(self) -> Document:
+        return {"functions": [move.document() for move in self.functions]}
+
+    def rows(self) -> Iterable[Document]:
+        return [move.document() for move in self.functions]
+
+
+def rollback(
+    aws: Aws,
+    names: Names,
+    *,
+    to: int | None = None,
+    confirm: Callable[[RollbackResult], None] = lambda result: None,
+    dry_run: bool = False,
+    listener: Listener = silent,
+) -> RollbackResult:
+    """Point both aliases at release ``to``, by default the one before, and return the moves.
+
+    ``confirm`` gets the moves before they are made, and raises to stop. If the second move fails, the first
+    is taken back. Raises UsageError if there is no such release, NotDeployedError without functions.
+    """
+    admin = VersionAdmin(aws.client("lambda"))
+    functions = {role: names.function(role) for role in FUNCTION_ROLES}
+    with telling_place(aws), ThreadPoolExecutor(len(functions)) as pool:
+        versions = dict(zip(functions, pool.map(admin.list, functions.values()), strict=True))
+        live = dict(zip(functions, pool.map(admin.live, functions.values()), strict=True))
+    releases = releases_of(versions)
+    target = _release(releases, to) if to is not None else previous_release(releases, live)
+    result = RollbackResult(tuple(Move(functions[one], live[one], target[one]) for one in FUNCTION_ROLES))
+    moves = [move for move in result.functions if move.source != move.target]
+    if moves and not dry_run:
+        confirm(result)
+        _make(admin, moves, listener)
+    return result
+
+
+def releases_of(versions: dict[FunctionRole, tuple[Version, ...]]) -> list[Numbers]:
+    """Return the releases, the oldest first: each worker's version and the enqueuer's of the same content.
+
+    Of several such, the one of the same number is taken, else the newest.
+    """
+    releases: list[Numbers] = []
+    for worker in versions["worker"]:
+        partners = [one.number for one in versions["enqueuer"] if one.content == worker.content]
+        if partners:
+            number = worker.number if worker.number in partners else max(partners)
+            releases.append({"enqueuer": number, "worker": worker.number})
+    return releases
+
+
+def previous_release(releases: Sequence[Numbers], live: Numbers) -> Numbers:
+    """Return the release before the live one.
+
+    Where the two functions are of different releases, because a deploy or a rollback was cut off, that is
+    the older of the two. Raises UsageError if there is none.
+    """
+    if live in releases:
+        older = releases[: releases.index(live)][-1:]
+    else:
+        older = [one for one in releases if any(one[role] == live[role] for role in live)][:1]
+    if not older:
+        told = ", ".join(f"{role} {number}" for role, number in live.items())
+        raise UsageError(
+            f"there is no version before the live one ({told}); nothing was changed", hint=_known(releases)
+        )
+    return older[0]
+
+
+def _release(releases: Sequence[Numbers], number: int) -> Numbers:
+    found = next((one for one in releases if one["worker"] == number), None)
+    if found is None:
+        raise UsageError(
+            f"there is no version {number} that both functions have; nothing was changed",
+            hint=_known(releases),
+        )
+    return found
+
+
+def _known(releases: Sequence[Numbers]) -> str:
+    told = ", ".join(str(one["worker"]) for one in releases) or "none"
+    return f"versions that both functions have: {told}; older ones than the last ten are removed by deploy"
+
+
+def _make(admin: VersionAdmin, moves: Sequence[Move], listener: Listener) -> None:
+    """Move the aliases one after the other; on a failure or an interrupt take back what was moved."""
+    begun: list[Move] = []
+    try:
+        for move in moves:
+            listener(Started("move", "alias", f"{move.name}:live"))
+            begun.append(move)
+            admin.point(move.name, move.target)
+            listener(Finished("move", "alias", f"{move.name}:live", f"{move.source} -> {move.target}"))
+    except BaseException:
+        # The last one too: its answer may have been lost after it took effect.
+        for move in reversed(begun):
+            _take_back(admin, move, listener)
+        raise
+
+
+def _take_back(admin: VersionAdmin, move: Move, listener: Listener) -> None:
+    try:
+        admin.point(move.name, move.source)
+    except FifoError as error:
+        listener(
+            Warned(
+                f"{move.name}: live could not be moved back to {move.source}: {error.message}; run it again"
+            )
+        )
+    else:
+        listener(Warned(f"{move.name}: live is at {move.source} again, since not both could be moved"))

@@ -1,0 +1,269 @@
+"""The maintenance marker: one moving command at a time for a pipeline, said in a tag of its main queue.
+
+SQS has no lock. A tag written and read again after a moment is as good as one here: of two that write at
+nearly the same time both read the last one's, and only that one goes on.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.errors import BusyError, FifoError
+from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.model.times import iso, parse_instant
+
+MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
+# Set while an in-order rebuild is unfinished; it has no expiry (rebuild.py).
+REBUILD_TAG: Final = "fifo-cli:rebuild"
+LIFETIME: Final = timedelta(seconds=60)
+REFRESH_SECONDS: Final = 20.0
+# Longer than another's way from its read to its write: one call, in which botocore may repeat it once.
+SETTLE_SECONDS: Final = 0.3
+_WHO_MAX: Final = 60
+# Tags hold letters, digits, spaces and these (SQS API Reference, TagQueue).
+_ILLEGAL: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]")
+_CLAIM: Final = re.compile(
+    r"(?P<what>\S+) by (?P<who>\S+) since (?P<since>\S+) until (?P<until>\S+)"
+    r" as (?P<machine>[0-9a-f]+)\.(?P<pid>[0-9]+)\.(?P<token>[0-9a-f]+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds the pipeline for what; written in characters that a tag takes."""
+
+    what: str
+    who: str
+    since: datetime
+    until: datetime
+    machine: str
+    pid: int
+    token: str
+
+    def text(self) -> str:
+        """Return the tag's value."""
+        return (
+            f"{self.what} by {self.who} since {iso(self.since)} until {iso(self.until)}"
+            f" as {self.machine}.{self.pid}.{self.token}"
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Lease | None:
+        """Read a tag's value; None if it is none of ours."""
+        match = _CLAIM.fullmatch(text)
+        if match is None:
+            return None
+        try:
+            since, until = (parse_instant(match[name], now=datetime.now(UTC)) for name in ("since", "until"))
+        except ValueError:
+            return None
+        return cls(
+            match["what"], match["who"], since, until, match["machine"], int(match["pid"]), match["token"]
+        )
+
+    @property
+    def died(self) -> bool:
+        """Whether it was made by a process of this machine that is no more."""
+        if self.machine != _machine():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except (PermissionError, OverflowError):
+            return False
+        return False
+
+
+@contextmanager
+def maintenance(
+    tags: QueueTags,
+    what: str,
+    *,
+    confirm: bool = True,
+    force: bool = False,
+    finishes_rebuild: bool = False,
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Marker]:
+    """Hold the pipeline for ``what`` while the block runs, refreshing the marker from a thread of its own.
+
+    Raises BusyError if another holds it, or if an in-order rebuild is unfinished (but for
+    ``finishes_rebuild``); ``force`` goes on in spite of both. A marker of a process of this machine that has
+    died, or that was not refreshed for a minute, holds nobody up. Without ``confirm`` it does not wait for
+    another that takes the marker at the same moment: the block has to, before it changes anything for good.
+    """
+    marker = Marker(tags, what, force=force, listener=listener, sleep=sleep)
+    marker.claim(finishes_rebuild=finishes_rebuild)
+    done = threading.Event()
+    thread = threading.Thread(target=_keep_fresh, args=(marker, done), name="marker", daemon=True)
+    thread.start()
+    try:
+        if confirm:
+            marker.confirm()
+        yield marker
+    finally:
+        done.set()
+        thread.join()
+        marker.release()
+
+
+def refuse_during_rebuild(tags: QueueTags) -> None:
+    """Raise BusyError if an in-order rebuild is unfinished: main does not hold the heads of its groups then.
+
+    For what delivers: it goes on beside another's move, but not beside this.
+    """
+    text = tags.read().tags.get(REBUILD_TAG)
+    if text is not None:
+        raise BusyError(unfinished(tags.queue.name, text), hint=FINISHES)
+
+
+class Marker:
+    """This process's marker on one pipeline; ``force`` takes it in spite of another's."""
+
+    def __init__(
+        self,
+        tags: QueueTags,
+        what: str,
+        *,
+        force: bool = False,
+        listener: Listener = silent,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._tags = tags
+        self._force = force
+        self._listener = listener
+        self._sleep = sleep
+        self._lost = self._confirmed = False
+        never = datetime.fromtimestamp(0, UTC)
+        self._claim = Lease(
+            _ILLEGAL.sub("-", what), _who(), never, never, _machine(), os.getpid(), secrets.token_hex(8)
+        )
+
+    @property
+    def since(self) -> datetime:
+        """When it was claimed, by the service's clock."""
+        return self._claim.since
+
+    def claim(self, *, finishes_rebuild: bool = False) -> None:
+        """Write the marker; raises BusyError if another has it."""
+        seen = self._tags.read()
+        if REBUILD_TAG in seen.tags and not finishes_rebuild:
+            hint = f"{FINISHES}; --force goes on all the same"
+            self._refuse(unfinished(self._tags.queue.name, seen.tags[REBUILD_TAG]), hint=hint)
+        if (text := seen.tags.get(MAINTENANCE_TAG)) is not None:
+            self._check(text, seen.at)
+        self._write(seen.at, since=seen.at)
+
+    def confirm(self) -> None:
+        """Wait until another that wrote at the same moment would show; raises BusyError if it does."""
+        if self._confirmed:
+            return
+        self._sleep(SETTLE_SECONDS)
+        text = self._tags.read().tags.get(MAINTENANCE_TAG, "")
+        if not self._is_ours(text):
+            self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
+        self._confirmed = True
+
+    def refresh(self) -> None:
+        """Push the expiry on; another's marker, taken by force, is left as it is."""
+        try:
+            seen = self._tags.read()
+            if self._is_ours(seen.tags.get(MAINTENANCE_TAG, "")):
+                self._write(seen.at, since=self._claim.since)
+            elif not self._lost:
+                self._lost = True
+                self._listener(Warned(f"the maintenance marker of {self._tags.queue.name} is another's now"))
+        except FifoError as error:
+            self._listener(Warned(f"the maintenance marker could not be refreshed: {error.message}"))
+
+    def release(self) -> None:
+        """Remove the marker if it is ours still."""
+        try:
+            if self._is_ours(self._tags.read().tags.get(MAINTENANCE_TAG, "")):
+                self._tags.remove(MAINTENANCE_TAG)
+        except FifoError as error:
+            self._listener(
+                Warned(f"the maintenance marker stays for {LIFETIME.seconds} s at most: {error.message}")
+            )
+
+    def _check(self, text: str, now: datetime) -> None:
+        claim = Lease.parse(text)
+        if claim is not None and (claim.until < now or claim.died):
+            return
+        self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
+
+    def _refuse(self, message: str, *, hint: str) -> None:
+        if not self._force:
+            raise BusyError(message, hint=hint)
+        self._listener(Warned(f"{message}; going on because of --force"))
+
+    def _write(self, now: datetime, *, since: datetime) -> None:
+        self._claim = replace(self._claim, since=since, until=now + LIFETIME)
+        self._tags.write(MAINTENANCE_TAG, self._claim.text())
+
+    def _is_ours(self, text: str) -> bool:
+        claim = Lease.parse(text)
+        return claim is not None and claim.token == self._claim.token
+
+
+_LATER: Final = (
+    "wait until it is done; if it was killed on another machine, its marker expires within a minute;"
+    " --force goes on all the same"
+)
+
+
+FINISHES: Final = "`fifo-cli redrive --in-order` finishes it"
+
+
+def unfinished(name: str, text: str) -> str:
+    """Say that the rebuild of a queue is unfinished; ``text`` is its tag's value."""
+    return f"{name}: an in-order redrive is unfinished ({text})"
+
+
+def _held(name: str, text: str) -> str:
+    claim = Lease.parse(text)
+    told = f"{claim.what} by {claim.who} since {iso(claim.since)}" if claim else text or "another command"
+    return f"another maintenance operation holds {name}: {told}"
+
+
+def _keep_fresh(marker: Marker, done: threading.Event) -> None:
+    while not done.wait(REFRESH_SECONDS):
+        marker.refresh()
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # no such user in the password database, as in some containers
+        user = str(os.getuid())
+    return _ILLEGAL.sub("-", f"{user}@{socket.gethostname()}")[:_WHO_MAX]
+
+
+def _machine() -> str:
+    """Return what tells apart the machines, boots and containers within which process ids are unique."""
+    parts = [socket.gethostname()]
+    for path, read in (("/proc/sys/kernel/random/boot_id", _text), ("/proc/self/ns/pid", os.readlink)):
+        try:
+            parts.append(read(path))
+        except OSError:
+            continue
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()

@@ -1,0 +1,193 @@
+"""What the functions' logs show of their work, judged: the last runs and invocations, the heads that wait.
+
+A number in a queue does not show that anything moves. OK rests on the last evidence there is; where nothing
+was due, there is none, and that is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.model.health import Problem, State, rough, waiting
+from fifo_cli.operations.monitor.next_runs import reckon_next_runs
+from fifo_cli.operations.monitor.worker_runs import (
+    Batch,
+    Batches,
+    Runs,
+    Stuck,
+    WorkerRun,
+    last_batches,
+    last_runs,
+)
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.health import Measurements
+    from fifo_cli.model.names import Names
+    from fifo_cli.model.settings import Check, Settings
+
+RUNS: Final = "the worker's last runs"
+BATCHES: Final = "the enqueuer's last invocations"
+ACTIVITY: Final = (RUNS, BATCHES)
+# A line can be read 5 to 10 minutes after it was logged (Lambda Developer Guide, "Sending Lambda function
+# logs to CloudWatch Logs"). EventBridge fires within the minute, and a cold start takes seconds.
+LATE: Final = timedelta(minutes=15)
+# The embedded stack shows a line at once.
+_LATE_LOCALLY: Final = timedelta(minutes=2)
+# Lambda tries a stream's batch again at once, then less and less often.
+_RETRIED_WITHIN: Final = timedelta(minutes=1)
+_SEVERAL: Final = 2
+_UNDELIVERED: Final = 3
+
+
+def lateness(aws: Aws) -> timedelta:
+    """Return how late a line of the log may be readable, with what a run takes to start."""
+    return _LATE_LOCALLY if aws.target.local else LATE
+
+
+def activity_questions(
+    aws: Aws, check: Check, names: Names, *, now: datetime
+) -> dict[str, Callable[[], Any]]:
+    """Return what is to be asked, each under the words by which a failure is reported."""
+    return {
+        RUNS: partial(last_runs, aws, names, now=now, ages=max(check.age)),
+        BATCHES: partial(last_batches, aws, names, now=now),
+    }
+
+
+def activity_problems(
+    runs: Runs,
+    batches: Batches,
+    vitals: Measurements,
+    settings: Settings,
+    check: Check,
+    *,
+    now: datetime,
+    late: timedelta = LATE,
+    patient: bool,
+) -> Iterator[Problem]:
+    """Yield what is wrong; who is ``patient`` hears of a head only when it has waited for ``[check] age``."""
+    yield from _failed_runs(runs.runs)
+    yield from _failed_batches(batches, now)
+    yield from _silence(runs, batches, vitals, settings, now, late)
+    if vitals.total("main") != 0:
+        yield from _heads(runs.stuck, check, now, patient=patient)
+        yield from _nothing_delivered(runs.runs)
+        yield from _dead_lettering(runs.most_received, vitals, settings)
+
+
+def _failed_runs(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
+    failed = list(takewhile(lambda run: run.error is not None, runs))
+    if not failed:
+        return
+    newest = failed[0]
+    if newest.owner == "configuration":
+        yield _unusable("the worker's last run ended early", newest)
+        return
+    state: State = "critical" if len(failed) >= _SEVERAL else "warning"
+    which = "run" if len(failed) == 1 else f"{len(failed)} runs"
+    yield Problem(
+        state, f"the worker's last {which} failed: {_first_line(newest.error)}", "fifo-cli logs worker"
+    )
+
+
+def _failed_batches(found: Batches, now: datetime) -> Iterator[Problem]:
+    failed = list(takewhile(lambda batch: batch.error is not None, found.batches))
+    if not failed:
+        return
+    newest = failed[0]
+    if newest.owner == "configuration" and not found.moved:
+        yield _unusable("the enqueuer's last invocation failed", newest)
+        return
+    stands = newest.raised and not found.moved
+    lasting = len(failed) >= _SEVERAL or now - newest.time >= _RETRIED_WITHIN
+    which = "invocation" if len(failed) == 1 else f"{len(failed)} invocations"
+    late = "; nothing was enqueued since, and the stream forgets a record after 24 h" if stands else ""
+    if found.moved and newest.raised:
+        return
+    yield Problem(
+        "critical" if stands and lasting else "warning",
+        f"the enqueuer's last {which} failed: {_first_line(newest.error)}{late}",
+        "fifo-cli logs enqueuer",
+    )
+
+
+def _unusable(told: str, one: WorkerRun | Batch) -> Problem:
+    kind, name, *_ = [*(one.what or "").split()[:2], "", ""]
+    step = "correct it in fifo.toml or where it is set, then fifo-cli deploy; nothing was parked"
+    if kind == "key":
+        step = f"fifo-cli keys set {name}; nothing was parked"
+    elif (kind, name) == ("[api]", "keys:"):
+        step = "fifo-cli keys list, then fifo-cli keys set NAME; nothing was parked"
+    return Problem("critical", f"{told}: {_first_line(one.error)}", step)
+
+
+def _silence(
+    runs: Runs, batches: Batches, vitals: Measurements, settings: Settings, now: datetime, late: timedelta
+) -> Iterator[Problem]:
+    """Complain if the worker is to run and did not, though messages wait."""
+    main = vitals.queues.get("main")
+    if vitals.worker != "running" or main is None or not main.visible:
+        return
+    last = runs.runs[0].time if runs.runs else _waiting_since(batches, vitals, now)
+    if last is None:
+        return
+    due = reckon_next_runs(settings, last, now=last + timedelta(seconds=59), count=1).times
+    if due and due[0] + late < now:
+        since = "" if runs.runs else " since its messages came"
+        told = f"the worker has not run for {rough(now - last)}{since}, though it should have"
+        yield Problem("critical", told, "fifo-cli logs worker; fifo-cli plan")
+
+
+def _waiting_since(batches: Batches, vitals: Measurements, now: datetime) -> datetime | None:
+    """Return since when something waits, for a worker of which no run is known."""
+    if vitals.age:
+        return now - timedelta(seconds=vitals.age)
+    return min((batch.time for batch in batches.batches if batch.enqueued), default=None)
+
+
+def _heads(stuck: Sequence[Stuck], check: Check, now: datetime, *, patient: bool) -> Iterator[Problem]:
+    if not stuck:
+        return
+    oldest = min(stuck, key=lambda one: one.since or one.time)
+    age = now - (oldest.since or oldest.time)
+    warning, critical = check.age
+    more = len(stuck) - 1
+    if age >= warning:
+        state: State = "critical" if age >= critical else "warning"
+        yield waiting(oldest.group, oldest.error, more=more, state=state, age=age)
+    elif not patient:
+        yield waiting(stuck[0].group, stuck[0].error, more=more)
+
+
+def _nothing_delivered(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
+    last = runs[:_UNDELIVERED]
+    if len(last) == _UNDELIVERED and all(
+        run.error is None and run.received and not run.delivered and not run.parked for run in last
+    ):
+        step = "fifo-cli logs worker; if the API is down, wait: the messages keep their order"
+        yield Problem("warning", f"the worker's last {len(last)} runs delivered nothing", step)
+
+
+def _dead_lettering(most: Stuck | None, vitals: Measurements, settings: Settings) -> Iterator[Problem]:
+    """Warn before SQS moves a message to the DLQ by itself, out of order and without a reason."""
+    main = vitals.queues.get("main")
+    if main is None or not main.max_receives or most is None or 2 * (most.receives or 0) < main.max_receives:
+        return
+    step = "fifo-cli deploy takes this policy away"
+    if settings.queue.max_receives:
+        step = "set [queue] max_receives = 0, then fifo-cli deploy"
+    yield Problem(
+        "warning",
+        f"SQS moves a message to the DLQ after {main.max_receives} receives, and one of group {most.group}"
+        f" has had {most.receives}",
+        step,
+    )
+
+
+def _first_line(text: str | None) -> str:
+    return next(iter((text or "").splitlines()), "") or "no reason logged"

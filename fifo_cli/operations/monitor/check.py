@@ -1,0 +1,117 @@
+"""check: the pipeline's numbers against their thresholds, for a monitoring system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.errors import FifoError
+from fifo_cli.model.health import Measurements, Problem, State, by_badness, judge, worst
+from fifo_cli.model.health import unknown as not_known
+from fifo_cli.model.names import Names
+from fifo_cli.operations.monitor.activity import (
+    ACTIVITY,
+    BATCHES,
+    RUNS,
+    activity_problems,
+    activity_questions,
+    lateness,
+)
+from fifo_cli.operations.monitor.measure import vital_questions, vitals_of
+from fifo_cli.operations.monitor.worker_runs import Batch, Batches, Runs, WorkerRun
+from fifo_cli.operations.parallel import read_all
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Check, Settings
+
+# Monitoring systems give a plugin 10 to 60 seconds; an answer that says UNKNOWN beats being killed.
+TIMEOUT_SECONDS: Final = 30
+# Monitoring Plugins Development Guidelines, "Plugin return codes".
+CODES: Final[dict[State, int]] = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What was measured and what is thought of it; ``vitals`` is None if AWS could not be asked."""
+
+    pipeline: str
+    vitals: Measurements | None
+    problems: tuple[Problem, ...]
+    thresholds: dict[str, tuple[int, int]]
+    runs: tuple[WorkerRun, ...] = ()
+    batches: tuple[Batch, ...] = ()
+
+    @property
+    def state(self) -> State:
+        return worst(problem.state for problem in self.problems)
+
+    @property
+    def code(self) -> int:
+        """The plugin's exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
+        return CODES[self.state]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON; numbers that are not known are null."""
+        vitals = self.vitals or Measurements()
+        return {
+            "pipeline": self.pipeline,
+            "state": self.state.upper(),
+            "code": self.code,
+            "problems": [problem.document() for problem in self.problems],
+            "reached": self.vitals is not None,
+            "values": {
+                "depth": vitals.total("main"),
+                "age_seconds": vitals.age,
+                "dlq": vitals.total("dlq"),
+                "hold": vitals.total("hold"),
+                "stream_failures": vitals.total("stream_failures"),
+                "iterator_age_seconds": vitals.iterator_age,
+            },
+            "queues": {kind: queue.document() for kind, queue in vitals.queues.items()},
+            "thresholds": {name: list(values) for name, values in self.thresholds.items()},
+            "last_run": self.runs[0].document() if self.runs else None,
+            "last_batch": self.batches[0].document() if self.batches else None,
+            "worker": vitals.worker,
+            "enqueuer": vitals.enqueuer,
+            "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
+            "rebuild": vitals.rebuild.document() if vitals.rebuild else None,
+        }
+
+
+def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIMEOUT_SECONDS) -> CheckResult:
+    """Measure and judge; ends within ``limit`` seconds, and AWS's refusals are UNKNOWN with their reason."""
+    names = Names(settings.pipeline.name)
+    now = datetime.now(UTC)
+    try:
+        aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
+        vital = vital_questions(aws, settings, names, now)
+        work = activity_questions(aws, thresholds, names, now=now)
+        gathered = read_all({**work, **vital}, limit=limit)
+        vitals = vitals_of(gathered.only(vital), settings, names)
+    except FifoError as error:
+        return unknown(names.pipeline, error, thresholds)
+    runs, batches = gathered.get(RUNS, Runs()), gathered.get(BATCHES, Batches())
+    problems = [
+        *judge(vitals, thresholds, names),
+        *activity_problems(
+            runs, batches, vitals, settings, thresholds, now=now, late=lateness(aws), patient=True
+        ),
+        *(not_known(what, gathered.failures[what]) for what in ACTIVITY if what in gathered.failures),
+    ]
+    return CheckResult(
+        names.pipeline, vitals, by_badness(problems), _numbers(thresholds), runs.runs, batches.batches
+    )
+
+
+def unknown(pipeline: str, error: FifoError, thresholds: Check | None = None) -> CheckResult:
+    """Return the result of a check that could not ask AWS."""
+    problem = Problem("unknown", error.message, error.hint)
+    return CheckResult(pipeline, None, (problem,), _numbers(thresholds) if thresholds else {})
+
+
+def _numbers(check: Check) -> dict[str, tuple[int, int]]:
+    """Return the thresholds as plain numbers, ages in seconds."""
+    warning, critical = (int(age.total_seconds()) for age in check.age)
+    return {"depth": check.depth, "age": (warning, critical), "dlq": check.dlq}

@@ -1,0 +1,139 @@
+"""How each resource of a pipeline is, compared with fifo.toml: as far as it may be seen, one by one.
+
+``plan`` compares all or nothing, as deploy needs it; a monitor sees less, and still wants to know the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from fifo_cli.aws.resources.gateway import Waiter
+from fifo_cli.errors import FifoError
+from fifo_cli.model.health import Unavailable
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
+from fifo_cli.model.planning import Difference, differences, ownership_refusal
+from fifo_cli.model.resources import Found, Key, Resource, recorded_start, wanted_resources, with_start
+from fifo_cli.model.results import Document
+from fifo_cli.operations.deploy.package import build_zips
+from fifo_cli.operations.deploy.remote_state import Gateways, gateways
+from fifo_cli.operations.parallel import Gathered, read_all
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.names import Place
+    from fifo_cli.model.settings import Project
+
+Condition = Literal["ok", "drift", "missing", "surplus", "foreign", "unknown"]
+_CODE: Final = "code_sha256"
+_RULES: Final = "the rules"
+_SCHEDULES: Final = "the schedules"
+_RESERVE: Final = "the account's concurrency"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceState:
+    """One resource: as wanted, or how not; ``reason`` is why it is foreign or unknown."""
+
+    kind: str
+    name: str
+    state: Condition
+    diff: tuple[Difference, ...] = ()
+    reason: str = ""
+    version: str | None = None
+
+    def document(self) -> Document:
+        return {
+            "type": self.kind,
+            "name": self.name,
+            "state": self.state,
+            "diff": [{"path": one.path, "old": one.old, "new": one.new} for one in self.diff],
+            "reason": self.reason or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """All resources, wanted and surplus, and what could not be compared."""
+
+    resources: tuple[ResourceState, ...]
+    unseen: tuple[Unavailable, ...] = ()
+
+
+def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = None) -> Drift:
+    """Compare every resource with what fifo.toml wants; failures are kept beside, none is raised."""
+    settings = project.settings
+    codes, unseen = _codes(aws, project)
+    gates = gateways(aws, settings, waiter=Waiter())
+    wanted = wanted_resources(settings, place, codes or _no_codes(), reserve_concurrency=True)
+    name = settings.pipeline.name
+    questions: dict[str, Callable[[], Any]] = {
+        **{_told(one.key): partial(gates.by_kind[one.kind].read, one.name) for one in wanted},
+        _RULES: partial(gates.rules.names, name),
+        _SCHEDULES: partial(gates.schedules.names, name),
+        _RESERVE: gates.functions.can_reserve,
+    }
+    gathered = read_all(questions, limit=limit)
+    if not gathered.get(_RESERVE, True):
+        wanted = wanted_resources(settings, place, codes or _no_codes(), reserve_concurrency=False)
+    if codes is None:
+        wanted = tuple(_without_code(one) for one in wanted)
+    surplus = _surplus(gates, gathered, {one.key for one in wanted}, limit)
+    queues = [found for found in gathered.answers.values() if isinstance(found, Found)]
+    wanted = with_start(wanted, recorded_start(queues, name))
+    states = [_state(one, gathered, name) for one in wanted]
+    states += [
+        ResourceState(found.kind, found.name, "surplus")
+        for found in surplus
+        if found.tags.get(PIPELINE_TAG) == name
+    ]
+    hidden = [Unavailable(what, gathered.failures[what].message) for what in (_RULES, _SCHEDULES)
+              if what in gathered.failures]  # fmt: skip
+    return Drift(tuple(states), (*unseen, *hidden))
+
+
+def _codes(aws: Aws, project: Project) -> tuple[Mapping[FunctionRole, str] | None, tuple[Unavailable, ...]]:
+    """Return the hash of each function's code; None, and why, if it cannot be built here."""
+    try:
+        zips = build_zips(project, here=aws.target.local, build=False)
+    except FifoError as error:
+        return None, (Unavailable("whether the functions' code is the one here", error.message),)
+    return {one.role: one.code_sha256 for one in zips}, ()
+
+
+def _no_codes() -> Mapping[FunctionRole, str]:
+    return dict.fromkeys(FUNCTION_ROLES, "")
+
+
+def _without_code(resource: Resource) -> Resource:
+    kept = {name: value for name, value in resource.properties.items() if name != _CODE}
+    return replace(resource, properties=kept)
+
+
+def _surplus(gates: Gateways, gathered: Gathered, wanted: set[Key], limit: float | None) -> Iterable[Found]:
+    """Read the schedules that are named like this pipeline's, and not wanted."""
+    keys: list[Key] = [("rule", name) for name in gathered.get(_RULES, ())]
+    keys += [("schedule", name) for name in gathered.get(_SCHEDULES, ())]
+    extra = [key for key in keys if key not in wanted]
+    found = read_all({_told(key): partial(gates.by_kind[key[0]].read, key[1]) for key in extra}, limit=limit)
+    return [one for one in found.answers.values() if one is not None]
+
+
+def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState:
+    failure = gathered.failures.get(_told(wanted.key))
+    if failure is not None:
+        return ResourceState(wanted.kind, wanted.name, "unknown", reason=failure.message)
+    found: Found | None = gathered[_told(wanted.key)]
+    if found is None:
+        return ResourceState(wanted.kind, wanted.name, "missing")
+    version = found.facts.get("version")
+    if reasons := ownership_refusal(wanted, found, pipeline, adopt=False):
+        return ResourceState(wanted.kind, wanted.name, "foreign", reason="; ".join(reasons))
+    diff = differences(wanted, found)
+    return ResourceState(wanted.kind, wanted.name, "drift" if diff else "ok", diff, version=version)
+
+
+def _told(key: Key) -> str:
+    return f"{key[0]} {key[1]}"

@@ -1,0 +1,38 @@
+"""What the tags of main say of maintenance, in words for a person (moving/marker.py, moving/rebuild.py)."""
+
+from __future__ import annotations
+
+from fifo_cli.aws.queue_tags import Seen
+from fifo_cli.model.health import Maintenance, UnfinishedRebuild
+from fifo_cli.model.times import parse_instant
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG, Lease
+from fifo_cli.operations.queues.restore_order import State
+
+
+def maintenance_of(seen: Seen) -> Maintenance | None:
+    """Return who holds the pipeline; None if nobody does, or one whose marker is over.
+
+    A marker that none of our commands wrote holds the pipeline too, whatever it says.
+    """
+    text = seen.tags.get(MAINTENANCE_TAG)
+    if text is None:
+        return None
+    claim = Lease.parse(text)
+    if claim is None:
+        return Maintenance(text or "a command that left no name")
+    if claim.until < seen.at or claim.died:
+        return None
+    return Maintenance(claim.what, claim.who, claim.since, claim.until, seen.at)
+
+
+def rebuild_of(seen: Seen) -> UnfinishedRebuild | None:
+    """Return the in-order rebuild that is not finished, if there is one."""
+    text = seen.tags.get(REBUILD_TAG)
+    if text is None:
+        return None
+    state = State.parse(text)
+    try:
+        since = parse_instant(state.since, now=seen.at)
+    except ValueError:
+        return UnfinishedRebuild(text)
+    return UnfinishedRebuild(state.phase, tuple(sorted(state.running)), since, seen.at)

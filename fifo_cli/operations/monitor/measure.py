@@ -1,0 +1,172 @@
+"""The vital signs of a pipeline, measured at once: what ``check``, ``status`` and ``watch`` judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fifo_cli.aws.cloudwatch import (
+    Metric,
+    get_counts,
+    get_latest,
+    get_mapping,
+    get_reserved_concurrency,
+    is_rule_enabled,
+    is_schedule_enabled,
+)
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.errors import NotDeployedError
+from fifo_cli.model.health import Counted, Feed, Measurements, QueueKind, Unavailable
+from fifo_cli.model.names import FUNCTION_ROLES, Names
+from fifo_cli.operations.monitor.maintenance import maintenance_of, rebuild_of
+from fifo_cli.operations.parallel import Gathered
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Settings
+
+
+def queue_names(names: Names) -> dict[QueueKind, str]:
+    """Return the name in AWS of each queue, the standard one too."""
+    return {
+        "main": names.main,
+        "dlq": names.dlq,
+        "hold": names.hold,
+        "stream_failures": names.stream_failures,
+    }
+
+
+def vital_questions(
+    aws: Aws, settings: Settings, names: Names, now: datetime
+) -> dict[str, Callable[[], Any]]:
+    """Return what is to be asked, each under the words by which a failure is told."""
+    return {**depth_questions(aws, names), **slow_questions(aws, settings, names, now)}
+
+
+def depth_questions(aws: Aws, names: Names) -> dict[str, Callable[[], Any]]:
+    """Return what changes from one second to the next."""
+    return {_queue(name): partial(get_counts, aws, name) for name in queue_names(names).values()}
+
+
+def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) -> dict[str, Callable[[], Any]]:
+    """Return what is to be asked once a minute at most: metrics are no newer, and cost."""
+    is_enabled = is_schedule_enabled if settings.schedule.timezone else is_rule_enabled
+    return {
+        _metrics(): partial(get_latest, aws, _metric_names(names), now=now),
+        _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
+        **{_schedule(name): partial(is_enabled, aws, name) for name in schedule_names(settings, names)},
+        _mapping(names): partial(get_mapping, aws, names.function("enqueuer")),
+        **{
+            _concurrency(names.function(role)): partial(get_reserved_concurrency, aws, names.function(role))
+            for role in FUNCTION_ROLES
+        },
+    }
+
+
+def schedule_names(settings: Settings, names: Names) -> dict[str, str]:
+    """Return the names of what starts the worker, with their expressions."""
+    return {names.schedule(number): one for number, one in enumerate(settings.schedule.expressions, 1)}
+
+
+def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Measurements:
+    """Put the answers together; what cannot be asked is in ``unseen``.
+
+    Raises NotDeployedError if no queue exists, and the first failure if nothing at all answered.
+    """
+    found: dict[QueueKind, Counted] = {}
+    missing: list[str] = []
+    for kind, name in queue_names(names).items():
+        failure = gathered.failures.get(_queue(name))
+        if isinstance(failure, NotDeployedError):
+            missing.append(name)
+        elif failure is None:
+            found[kind] = gathered[_queue(name)]
+    first = gathered.failures.get(_queue(names.main))
+    if len(missing) == len(queue_names(names)) or not gathered.answers:
+        assert first is not None, "every queue failed"
+        raise first
+    metrics: Mapping[str, float] = gathered.get(_metrics(), {})
+    ages = {"main": metrics.get("main_age"), "dlq": metrics.get("dlq_age")}
+    tags = gathered.get(_tags(names))
+    iterator = metrics.get("iterator_age")
+    return Measurements(
+        queues={
+            # CloudWatch's word is minutes old: an empty queue has no oldest message, whatever it says.
+            kind: replace(one, oldest_age=_whole(ages.get(kind)) if one.total else None)
+            for kind, one in found.items()
+        },
+        missing=tuple(missing),
+        iterator_age=None if iterator is None else int(iterator / 1000),
+        worker=_worker(gathered, settings, names),
+        enqueuer=_enqueuer(gathered, names),
+        maintenance=maintenance_of(tags) if tags else None,
+        rebuild=rebuild_of(tags) if tags else None,
+        unseen=tuple(
+            Unavailable(what, failure.message)
+            for what, failure in gathered.failures.items()
+            if not (isinstance(failure, NotDeployedError) and what in {_tags(names), *map(_queue, missing)})
+        ),
+    )
+
+
+def _worker(gathered: Gathered, settings: Settings, names: Names) -> Feed | None:
+    if gathered.get(_concurrency(names.function("worker"))) == 0:
+        return "stopped"
+    questions = [_schedule(name) for name in schedule_names(settings, names)]
+    states = [gathered.get(question) for question in questions if question in gathered.answers]
+    if any(states):
+        return "running"
+    if len(states) < len(questions):
+        return None
+    return "missing" if all(state is None for state in states) else "paused"
+
+
+def _enqueuer(gathered: Gathered, names: Names) -> Feed | None:
+    if gathered.get(_concurrency(names.function("enqueuer"))) == 0:
+        return "stopped"
+    if _mapping(names) not in gathered.answers:
+        return None
+    mapping = gathered[_mapping(names)]
+    return "missing" if mapping is None else "running" if mapping.enabled else "paused"
+
+
+def _metric_names(names: Names) -> dict[str, Metric]:
+    age = "ApproximateAgeOfOldestMessage"
+    enqueuer = {"FunctionName": names.function("enqueuer")}
+    return {
+        "main_age": Metric("AWS/SQS", age, {"QueueName": names.main}),
+        "dlq_age": Metric("AWS/SQS", age, {"QueueName": names.dlq}),
+        "iterator_age": Metric("AWS/Lambda", "IteratorAge", enqueuer),
+    }
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _queue(name: str) -> str:
+    return f"the depth of {name}"
+
+
+def _metrics() -> str:
+    return "the age of messages and stream records"
+
+
+def _tags(names: Names) -> str:
+    return f"whether maintenance holds {names.main}"
+
+
+def _schedule(name: str) -> str:
+    return f"whether schedule {name} is on"
+
+
+def _mapping(names: Names) -> str:
+    return f"whether {names.function('enqueuer')} reads the stream"
+
+
+def _concurrency(function: str) -> str:
+    return f"the reserved concurrency of {function}"

@@ -1,0 +1,216 @@
+"""status: the whole pipeline at once; is it healthy, and if not, where is it stuck.
+
+Nothing is changed and no message is received. What may not be seen is said, and the rest is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.errors import ExitCode, NotDeployedError
+from fifo_cli.model.health import Measurements, Problem, State, Unavailable, by_badness, judge, unknown, worst
+from fifo_cli.model.names import Names
+from fifo_cli.model.resources import alias_name
+from fifo_cli.model.results import Document, Single
+from fifo_cli.model.times import iso
+from fifo_cli.operations.deploy.api_keys import Keys, list_keys
+from fifo_cli.operations.monitor.activity import (
+    ACTIVITY,
+    BATCHES,
+    LATE,
+    RUNS,
+    activity_problems,
+    activity_questions,
+    lateness,
+)
+from fifo_cli.operations.monitor.drift import Drift, drift
+from fifo_cli.operations.monitor.measure import queue_names, vital_questions, vitals_of
+from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
+from fifo_cli.operations.monitor.worker_runs import Batches, Runs
+from fifo_cli.operations.parallel import Gathered, read_all
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.names import Place
+    from fifo_cli.model.settings import Project, Settings
+
+LIMIT_SECONDS: Final = 60.0
+_KEYS: Final = "which keys are set"
+_DRIFT: Final = "drift"
+_PLACE: Final = "the account"
+
+
+@dataclass(frozen=True)
+class StatusResult(Single):
+    """All there is to know at a glance."""
+
+    names: Names
+    settings: Settings
+    place: Place | None
+    vitals: Measurements
+    runs: Runs
+    drift: Drift
+    keys: Keys | None
+    next_runs: NextRuns
+    problems: tuple[Problem, ...]
+    unseen: tuple[Unavailable, ...] = field(default=())
+
+    @property
+    def state(self) -> State:
+        return worst(problem.state for problem in self.problems)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if anything needs a look."""
+        return ExitCode.OK if self.state == "ok" else ExitCode.ATTENTION
+
+    def document(self) -> Document:
+        vitals, runs = self.vitals, self.runs
+        versions = {one.name: one.version for one in self.drift.resources if one.kind == "alias"}
+        enqueuer, worker = (self.names.function(role) for role in ("enqueuer", "worker"))
+        return {
+            "pipeline": self.names.pipeline,
+            "account": self.place.account if self.place else None,
+            "region": self.place.region if self.place else None,
+            "verdict": {
+                "state": self.state,
+                "problems": [problem.document() for problem in self.problems],
+            },
+            "resources": [one.document() for one in self.drift.resources],
+            "queues": {
+                kind: vitals.queues[kind].document() if kind in vitals.queues else _nameless(name)
+                for kind, name in queue_names(self.names).items()
+            },
+            "schedule": {
+                "enabled": None if vitals.worker is None else vitals.worker == "running",
+                "expressions": list(self.settings.schedule.expressions),
+                "timezone": self.settings.schedule.timezone,
+                "next_runs": [iso(run) for run in self.next_runs.times],
+                "estimated": self.next_runs.estimated,
+                "unknown": list(self.next_runs.unknown),
+            },
+            "enqueuer": {
+                "state": vitals.enqueuer,
+                "version": versions.get(alias_name(enqueuer)),
+                "iterator_age_seconds": vitals.iterator_age,
+            },
+            "worker": {
+                "state": vitals.worker,
+                "version": versions.get(alias_name(worker)),
+                "last_runs": [run.document() for run in runs.runs],
+                "stuck": [one.document() for one in runs.stuck],
+            },
+            "keys": self.keys.document()["keys"] if self.keys else None,
+            "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
+            "rebuild": vitals.rebuild.document() if vitals.rebuild else None,
+            "unseen": [one.document() for one in self.unseen],
+        }
+
+
+def status(
+    aws: Aws, project: Project, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> StatusResult:
+    """Ask AWS for everything at once, and judge it.
+
+    Raises NotDeployedError if nothing of the pipeline exists, and the first failure if nothing answers.
+    """
+    settings = project.settings
+    names = Names(settings.pipeline.name)
+    aws.client("sqs")  # a configuration that no client can be made with is no failure of AWS's
+    asked = now()
+    vital = read_all(vital_questions(aws, settings, names, asked), limit=LIMIT_SECONDS)
+    if not vital.answers:
+        # Each further question would wait as long for nothing.
+        raise next(iter(vital.failures.values()))
+    questions: dict[str, Callable[[], Any]] = {
+        _PLACE: lambda: aws.place,
+        **activity_questions(aws, settings.check, names, now=asked),
+        _KEYS: partial(list_keys, aws, settings),
+        _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
+    }
+    others = read_all(questions, limit=LIMIT_SECONDS)
+    return _put_together(vital, others, settings, names, asked, late=lateness(aws))
+
+
+def _put_together(
+    vital: Gathered,
+    others: Gathered,
+    settings: Settings,
+    names: Names,
+    now: datetime,
+    *,
+    late: timedelta = LATE,
+) -> StatusResult:
+    found = others.get(_DRIFT, Drift(()))
+    vitals = _vitals(vital, settings, names, found)
+    runs, batches = others.get(RUNS, Runs()), others.get(BATCHES, Batches())
+    if vitals.total("main") == 0:
+        # What stayed behind in the last run is gone since: by drain, or by hand.
+        runs = Runs(runs.runs)
+    coming = NextRuns()
+    if vitals.worker == "running":
+        coming = reckon_next_runs(settings, runs.runs[0].time if runs.runs else None, now=now)
+    unseen = (
+        *vitals.unseen,
+        *(Unavailable(what, failure.message) for what, failure in others.failures.items()),
+        *found.unseen,
+        *(Unavailable(f"{one.kind} {one.name}", one.reason) for one in found.resources if one.state == "unknown"),
+    )  # fmt: skip
+    keys = others.get(_KEYS)
+    problems = by_badness(
+        [
+            *judge(vitals, settings.check, names),
+            *_key_problems(keys),
+            *_drift_problems(found, vitals),
+            *activity_problems(
+                runs, batches, vitals, settings, settings.check, now=now, late=late, patient=False
+            ),
+            *(unknown(what, others.failures[what]) for what in ACTIVITY if what in others.failures),
+        ]
+    )
+    return StatusResult(
+        names, settings, others.get(_PLACE), vitals, runs, found, keys, coming, problems, unseen
+    )
+
+
+def _vitals(vital: Gathered, settings: Settings, names: Names, found: Drift) -> Measurements:
+    """Return the vital signs; where no queue exists, but other parts do, they are drift and told as such."""
+    try:
+        return vitals_of(vital, settings, names)
+    except NotDeployedError:
+        if not any(one.state in ("ok", "drift") for one in found.resources):
+            raise
+        return Measurements(missing=tuple(queue_names(names).values()))
+
+
+def _key_problems(keys: Keys | None) -> Iterator[Problem]:
+    for key in keys.keys if keys else ():
+        if not key.exists:
+            text = f"key {key.name} is missing: parameter {key.parameter} does not exist"
+            yield Problem("critical", text, f"fifo-cli keys set {key.name}")
+
+
+def _drift_problems(found: Drift, vitals: Measurements) -> Iterator[Problem]:
+    def named(*states: str) -> list[str]:
+        return [f"{one.kind} {one.name}" for one in found.resources
+                if one.state in states and one.name not in vitals.missing]  # fmt: skip
+
+    if missing := named("missing"):
+        yield Problem("critical", f"missing: {_listed(missing)}", "fifo-cli deploy")
+    if foreign := named("foreign"):
+        yield Problem("critical", f"not this pipeline's: {_listed(foreign)}", "fifo-cli plan")
+    if drifted := named("drift", "surplus"):
+        yield Problem("warning", f"not as in fifo.toml: {_listed(drifted)}", "fifo-cli plan")
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _nameless(name: str) -> Document:
+    return {"name": name, "visible": None, "in_flight": None, "delayed": None, "oldest_age_seconds": None}

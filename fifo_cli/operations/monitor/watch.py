@@ -1,0 +1,162 @@
+"""watch: sample a pipeline again and again, through lost connections and expired credentials."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.errors import FifoError
+from fifo_cli.model.health import judge
+from fifo_cli.model.names import Names
+from fifo_cli.model.watch_state import Fate, Lost, Sample, WatchEvent
+from fifo_cli.operations.monitor.logs import LogLine, Tail
+from fifo_cli.operations.monitor.measure import depth_questions, slow_questions, vitals_of
+from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
+from fifo_cli.operations.parallel import Gathered, read_all
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Settings
+
+# Metrics are a minute old anyway, and CloudWatch charges for each that is asked for.
+SLOW_PERIOD: Final = timedelta(seconds=30)
+LOOKED_BACK: Final = timedelta(minutes=15)
+LONGEST_PAUSE: Final = 30.0
+_LIMIT_SECONDS: Final = 20.0
+_FATES: Final[dict[str, Fate]] = {
+    "enqueued": "enqueued",
+    "delivered": "delivered",
+    "parked": "parked",
+    "failed": "failed",
+    "run ended": "run ended",
+}
+
+
+class Sampler:
+    """Takes samples; ``connect`` makes new clients, with whatever credentials there are by then."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Aws],
+        settings: Settings,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        with_logs: bool = True,
+    ) -> None:
+        self._connect = connect
+        self._settings = settings
+        self._names = Names(settings.pipeline.name)
+        self._now = now
+        self._with_logs = with_logs
+        self._logged = now() - LOOKED_BACK
+        self._aws: Aws | None = None
+        self._tail: Tail | None = None
+        self._slow = Gathered()
+        self._slow_at: datetime | None = None
+        self._last_run: datetime | None = None
+
+    def sample(self) -> Sample:
+        """Take one sample; raises what AWS answered if it tells no depth at all, and forgets the clients."""
+        try:
+            return self._sample()
+        except BaseException:
+            # A profile's or the environment's credentials may be new by the next time.
+            self._aws = self._tail = None
+            self._slow_at = None
+            raise
+
+    def _sample(self) -> Sample:
+        aws = self._aws = self._aws or self._connect()
+        now = self._now()
+        fast = read_all(depth_questions(aws, self._names), limit=_LIMIT_SECONDS)
+        if not fast.answers:
+            raise next(iter(fast.failures.values()))
+        if self._slow_at is None or now - self._slow_at >= SLOW_PERIOD:
+            self._slow = read_all(slow_questions(aws, self._settings, self._names, now), limit=_LIMIT_SECONDS)
+            self._slow_at = now
+        both = Gathered({**self._slow.answers, **fast.answers}, {**self._slow.failures, **fast.failures})
+        vitals = vitals_of(both, self._settings, self._names)
+        happenings, unseen = self._happenings(aws)
+        runs = NextRuns()
+        if vitals.worker == "running":
+            runs = reckon_next_runs(self._settings, self._last_run, now=now, count=1)
+        return Sample(
+            at=now,
+            vitals=vitals,
+            problems=judge(vitals, self._settings.check, self._names),
+            happenings=happenings,
+            next_run=runs.times[0] if runs.times and not runs.unknown else None,
+            estimated=runs.estimated,
+            logs_unseen=unseen,
+        )
+
+    def refresh(self) -> None:
+        """Ask for everything at the next sample, as something was just switched."""
+        self._slow_at = None
+
+    def _happenings(self, aws: Aws) -> tuple[tuple[WatchEvent, ...], str]:
+        """Return what was logged since the last time; why not, if the log may not be read."""
+        if not self._with_logs:
+            return (), ""
+        if self._tail is None:
+            self._tail = Tail(aws, self._names, since=self._logged)
+        try:
+            found = list(self._tail.poll())
+        except FifoError as error:
+            return (), error.message
+        if found:
+            self._logged = max(self._logged, max(line.time for line in found) + timedelta(milliseconds=1))
+        ended = [line.time for line in found if line.message == "run ended"]
+        self._last_run = max([*ended, *([self._last_run] if self._last_run else [])], default=None)
+        return happenings_of(found), ""
+
+
+def happenings_of(lines: Iterable[LogLine]) -> tuple[WatchEvent, ...]:
+    """Return what the lines tell of messages and runs."""
+    return tuple(_happening(line) for line in lines if line.facts and line.message in _FATES)
+
+
+def _happening(line: LogLine) -> WatchEvent:
+    facts: dict[str, Any] = dict(line.facts)
+    return WatchEvent(
+        time=line.time,
+        fate=_FATES[line.message],
+        group=str(facts.get("group") or ""),
+        message_id=str(facts.get("message_id") or ""),
+        item_key=str(facts.get("item_key") or ""),
+        http_status=_number(facts.get("status")),
+        receives=_number(facts.get("attempt")),
+        elapsed_ms=_number(facts.get("elapsed_ms")),
+        reason=str(facts.get("reason") or ""),
+    )
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def keep_sampling(
+    sampler: Sampler,
+    put: Callable[[Sample | Lost], None],
+    *,
+    interval: float,
+    stop: threading.Event,
+    wait: Callable[[float], object] | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
+    """Sample until ``stop`` is set; after a failure wait longer and longer, half a minute at most."""
+    failures = 0
+    pause = wait or stop.wait
+    while not stop.is_set():
+        try:
+            put(sampler.sample())
+        except FifoError as error:
+            failures += 1
+            seconds = min(interval * 2**failures, LONGEST_PAUSE)
+            put(Lost(now(), now() + timedelta(seconds=seconds), error.message, error.hint))
+            pause(seconds)
+        else:
+            failures = 0
+            pause(interval)

@@ -1,0 +1,333 @@
+"""``drain``: deliver now what the worker would deliver, by the same code and in the same order."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fifo_cli.aws.errors import calling, explain
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import AwsError, FifoError, UsageError
+from fifo_cli.events import Listener, Progressed, Warned, silent
+from fifo_cli.handlers import runtime
+from fifo_cli.handlers.api_keys import Keys, KeysMissingError
+from fifo_cli.handlers.code_guard import memory_bounded
+from fifo_cli.handlers.delivery import ApiDelivery
+from fifo_cli.handlers.failure import ConfigurationError
+from fifo_cli.handlers.json_log import Journal
+from fifo_cli.handlers.redaction import SECRET_MIN
+from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
+from fifo_cli.handlers.worker_run import Limits, Outcome, Report, Run, ending
+from fifo_cli.interrupts import AWS_CALLS
+from fifo_cli.model.names import LIVE_ALIAS, Names
+from fifo_cli.model.results import WorkResult
+from fifo_cli.model.settings import Project
+from fifo_cli.operations.log_shipping import shipped_journal
+from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
+from fifo_cli.operations.queues.peek import peek
+from fifo_cli.operations.runtime_settings import runtime_settings
+
+Status = Literal["delivered", "parked", "failed", "skipped"]
+# An invocation answers when the function is done; the network may add a little.
+_INVOKE_GRACE_SECONDS: Final = 30
+_NOTHING_PARKED: Final = "nothing was parked; correct it and run the command again"
+
+
+@dataclass(frozen=True, slots=True)
+class DrainOptions:
+    """What to drain: ``count`` messages, or all that wait if it is None."""
+
+    count: int | None
+    concurrency: int = 1
+    max_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class DrainResult(WorkResult):
+    """What became of each message.
+
+    ``ungiven`` is how many SQS counted at the end besides those that stayed behind here, though the drain
+    went on until it was given nothing more: another consumer's as a rule.
+    """
+
+    results: tuple[Outcome, ...]
+    remaining: int | None
+    ungiven: int = 0
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether a message failed, was parked, stayed behind, or is delivered but not deleted."""
+        return any(outcome.error is not None for outcome in self.results)
+
+    @property
+    def stayed(self) -> bool:
+        """Whether a message that was received stayed behind, and with it what follows in its group."""
+        return any(outcome.status in ("failed", "skipped") for outcome in self.results)
+
+    def count(self, status: Status) -> int:
+        return sum(outcome.status == status for outcome in self.results)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "received": len(self.results),
+            "delivered": self.count("delivered"),
+            "parked": self.count("parked"),
+            "failed": self.count("failed"),
+            "results": list(self.rows()),
+            "remaining": self.remaining,
+        }
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        return [_row(outcome) for outcome in self.results]
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "message_id": outcome.message_id,
+        "group": outcome.group,
+        "status": outcome.status,
+        "http_status": outcome.http_status,
+        "elapsed_ms": outcome.elapsed_ms,
+        "error": outcome.error,
+    }
+
+
+def drain_here(
+    aws: Aws,
+    project: Project,
+    options: DrainOptions,
+    *,
+    code_folders: Iterable[str] = (),
+    stopped: Callable[[], bool] = lambda: False,
+    listener: Listener = silent,
+) -> DrainResult:
+    """Run the worker's own code in this process; the user's code is imported from ``code_folders``.
+
+    What it does is logged where the worker logs, as far as CloudWatch takes it.
+    """
+    names = Names(project.settings.pipeline.name)
+    main, dlq = Queue(aws, names, "main"), Queue(aws, names, "dlq")
+    refuse_during_rebuild(QueueTags(aws, main))
+    urls = {"main": main.url, "dlq": dlq.url}
+    facts = runtime.from_document(runtime_settings(project.settings))
+    delivery = _courier(aws, project, facts, code_folders, stopped)
+    limits = Limits(
+        count=options.count,
+        needs=project.settings.run_needs.total_seconds(),
+        concurrency=options.concurrency,
+        max_rate=options.max_rate,
+        patience=project.settings.functions.timeout.total_seconds(),
+        stopped=stopped,
+    )
+    with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
+        run = Run(
+            aws.client("sqs"),
+            urls,
+            delivery,
+            limits,
+            journal=journal,
+            source="drain",
+            on_outcome=_announcer(listener),
+        )
+        # A call to the API that is in flight at a signal is awaited.
+        AWS_CALLS.allowance = sum(api.timeout for api in facts.apis)
+        with memory_bounded(facts.memory, threads=3 * options.concurrency):
+            report = run.perform()
+        _log_end(journal, report, delivery.redact)
+    delivery.close()
+    for key in delivery.keys_too_short:
+        listener(Warned(f"{key} has fewer than {SECRET_MIN} characters: it cannot be hidden in logs"))
+    complaint = _explained(report.complaint, delivery.redact)
+    return _concluded(report.results, main, options, complaint, stopped=stopped())
+
+
+def _log_end(journal: Journal, report: Report, redact: Callable[[str], str]) -> None:
+    """Log the end of a run as the worker does; one that found nothing to do is not worth a line."""
+    if report.results or report.complaint is not None:
+        counts = {name: value for name, value in report.document().items() if name != "results"}
+        early = ending(report.complaint, redact)
+        journal("error" if early else "info", "run ended", **counts, **early)
+
+
+def drain_by_function(
+    aws: Aws,
+    project: Project,
+    options: DrainOptions,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    listener: Listener = silent,
+) -> DrainResult:
+    """Invoke the worker, again and again until the count is reached or a run delivers nothing more."""
+    names = Names(project.settings.pipeline.name)
+    main = Queue(aws, names, "main")
+    refuse_during_rebuild(QueueTags(aws, main))
+    announce = _announcer(listener)
+    outcomes: list[Outcome] = []
+    complaint: FifoError | None = None
+    while not stopped() and (options.count is None or _turns(outcomes) < options.count):
+        left = None if options.count is None else options.count - _turns(outcomes)
+        try:
+            answer = _invoke(aws, project, names, replace(options, count=left))
+        except FifoError as error:
+            complaint = error
+            break
+        news = [Outcome(**row) for row in answer["results"]]
+        outcomes += news
+        for outcome in news:
+            announce(outcome)
+        if answer.get("complaint"):
+            complaint = _of_function(names.function("worker"), answer)
+        if complaint or not any(outcome.status in ("delivered", "parked") for outcome in news):
+            break
+    return _concluded(outcomes, main, options, complaint, stopped=stopped())
+
+
+def _concluded(
+    outcomes: Sequence[Outcome],
+    main: Queue,
+    options: DrainOptions,
+    complaint: FifoError | None,
+    *,
+    stopped: bool,
+) -> DrainResult:
+    remaining = _remaining(main, complaint)
+    early = stopped or complaint is not None
+    reached = options.count is not None and _turns(outcomes) >= options.count
+    left = 0 if early or reached else ungiven(outcomes, remaining)
+    return DrainResult(tuple(outcomes), remaining, left, complaint=complaint)
+
+
+def _turns(outcomes: Iterable[Outcome]) -> int:
+    """Count the messages that were tried."""
+    return sum(outcome.status != "skipped" for outcome in outcomes)
+
+
+def ungiven(outcomes: Iterable[Outcome], remaining: int | None) -> int:
+    """Return how many of the ``remaining`` are not accounted for by what stayed behind."""
+    last = {outcome.message_id: outcome for outcome in outcomes}  # several invocations may see the same
+    ours = sum(
+        one.status in ("failed", "skipped") or (one.status == "delivered" and one.error is not None)
+        for one in last.values()
+    )
+    return max(0, (remaining or 0) - ours)
+
+
+def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
+    """Say what a drain would take, as far as it can be seen, without delivering anything."""
+    main = Queue(aws, Names(project.settings.pipeline.name), "main")
+    total = main.counts().total
+    seen = peek(main, count=options.count if options.count is not None else max(total, 1))
+    outcomes = tuple(
+        Outcome(message.message_id, message.group, "skipped", None, 0, None) for message in seen.messages
+    )
+    return DrainResult(outcomes, total, 0 if outcomes else total)
+
+
+def _courier(
+    aws: Aws,
+    project: Project,
+    facts: runtime.Runtime,
+    code_folders: Iterable[str],
+    stopped: Callable[[], bool],
+) -> ApiDelivery:
+    sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
+    keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
+    try:
+        notes = project.folder / ".fifo" / "notes" / facts.pipeline
+        return delivery_of(facts, keys, notes, stopped=stopped)
+    except runtime.UserCodeError as error:
+        raise UsageError(f"[handlers] request: {error}", hint="mend the code, or what it imports") from error
+
+
+def _of_function(name: str, answer: Mapping[str, Any]) -> FifoError:
+    """Turn what ended the function's run into an error; a fault of configuration is named with its owner."""
+    message = f"{name} ended early: {answer['complaint']}"
+    if answer.get("owner") == "configuration":
+        return UsageError(message, hint=_NOTHING_PARKED)
+    return AwsError(message, hint="`fifo-cli logs worker --since 15m` shows more")
+
+
+def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> Mapping[str, Any]:
+    """Invoke the worker once and return its report; raises AwsError if it failed.
+
+    Never twice: botocore must not repeat the call because the answer is slow.
+    """
+    name = names.function("worker")
+    timeout = project.settings.functions.timeout.total_seconds() + _INVOKE_GRACE_SECONDS
+    asked = {"count": options.count, "concurrency": options.concurrency, "max_rate": options.max_rate}
+    client = aws.client("lambda", read_timeout=timeout, attempts=1)
+    try:
+        with calling(name):
+            answer = client.invoke(
+                FunctionName=name, Qualifier=LIVE_ALIAS, Payload=json.dumps({INVOCATION_KEY: asked}).encode()
+            )
+            payload = answer["Payload"].read()
+    except AwsError as error:
+        if isinstance(error.__cause__, client.exceptions.TooManyRequestsException):
+            raise AwsError(
+                f"{name} is running already, and only one run at a time is allowed",
+                hint="run the command again in a minute, or with --via local",
+            ) from error
+        raise
+    try:
+        report: Any = json.loads(payload)
+    except ValueError:
+        raise AwsError(
+            f"{name} answered {payload[:200]!r}, which is no report",
+            hint="`fifo-cli plan` tells whether its code is what is here",
+        ) from None
+    if answer.get("FunctionError") or not isinstance(report, dict) or "results" not in report:
+        said = report.get("errorMessage", report) if isinstance(report, dict) else report
+        raise AwsError(f"{name} failed: {said}", hint="`fifo-cli logs worker --since 15m` tells more")
+    return report
+
+
+def _announcer(listener: Listener) -> Callable[[Outcome], None]:
+    counts: Counter[str] = Counter()
+
+    def announce(outcome: Outcome) -> None:
+        counts[outcome.status] += 1
+        listener(Progressed(", ".join(f"{number} {status}" for status, number in counts.items())))
+
+    return announce
+
+
+def _explained(error: BaseException | None, redact: Callable[[str], str]) -> FifoError | None:
+    """Turn what ended a run into words; nothing a key could hide in is passed on."""
+    match error:
+        case None:
+            return None
+        case FifoError():
+            return error
+        case ClientError() | BotoCoreError():
+            return explain(error)
+        case KeysMissingError():
+            return UsageError(
+                f"{error}",
+                hint="`fifo-cli keys list` shows what is missing, `fifo-cli keys set NAME` sets it",
+            )
+        case ConfigurationError():
+            return UsageError(redact(str(error)), hint=_NOTHING_PARKED)
+        case _:
+            return AwsError(
+                redact(f"the run ended early: {type(error).__name__}: {error}"),
+                hint="nothing is lost: look with `fifo-cli status`, and drain again",
+            )
+
+
+def _remaining(main: Queue, complaint: FifoError | None) -> int | None:
+    """Ask how many wait still; None if AWS cannot be asked, which the complaint then says."""
+    try:
+        return main.counts().total
+    except FifoError:
+        if complaint is None:
+            raise
+        return None

@@ -1,0 +1,305 @@
+"""``dump``: a queue's messages as lines of a file; with ``--move``, there and no longer in the queue."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+import uuid
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, BinaryIO, Final, Protocol
+
+from fifo_cli.aws.messages import Messages
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Counts, Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
+from fifo_cli.model.message import Message
+from fifo_cli.model.message_json import to_line
+from fifo_cli.model.results import Document, Single, WorkResult
+from fifo_cli.operations.queues.peek import SAFE_RECEIVES, VISIBILITY_SECONDS, peek
+from fifo_cli.operations.queues.redrive import describe
+from fifo_cli.operations.transfer.engine import move
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Target
+from fifo_cli.operations.transfer.message_files import (
+    DiskSet,
+    DumpStream,
+    FileError,
+    new_file,
+    open_dump,
+    said,
+)
+from fifo_cli.operations.transfer.queue_source import QueueSource
+from fifo_cli.operations.transfer.result import MoveOptions
+
+# A receive brings ten at most; on AWS, from anywhere, this many a second come at the least.
+_LOOK_RATE_MIN: Final = 100
+_PREVIEW_MAX: Final = 100
+_EMPTY_RECEIVES: Final = 2
+_LONG_POLL_SECONDS: Final = 1
+# The Date header has whole seconds: what was sent within the second of the start counts as before it.
+_DATE_RESOLUTION: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class DumpResult(WorkResult):
+    """What a dump did: lines ``written`` by this run, ``remaining`` in the queue (None: unknown)."""
+
+    written: int
+    moved: int = 0
+    remaining: int | None = None
+
+    def document(self) -> Document:
+        return {"written": self.written}
+
+
+@dataclass(frozen=True, slots=True)
+class DumpPreview(Single):
+    """The messages that can be seen of those that would be written; ``remaining`` is SQS's count of all."""
+
+    messages: tuple[Message, ...]
+    remaining: int
+    truncated: bool
+
+    def document(self) -> Document:
+        return {
+            "dry_run": True,
+            "written": 0,
+            "remaining": self.remaining,
+            "truncated": self.truncated,
+            "messages": [message.document() for message in self.messages],
+        }
+
+
+def preview(queue: Queue, *, force: bool = False) -> DumpPreview:
+    """Look at the queue, without touching anything."""
+    total = queue.counts().total
+    seen = peek(queue, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
+    return DumpPreview(seen.messages, total, seen.truncated)
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A dump of one queue. ``path`` None is ``stdout``, flushed before a message leaves the queue.
+
+    What another queue than ``owner_arn`` dead-lettered here is left alone, if that is given.
+    """
+
+    aws: Aws
+    queue: Queue
+    path: Path | None
+    stdout: BinaryIO | None = None
+    owner_arn: str = ""
+    listener: Listener = silent
+
+    def look(
+        self,
+        *,
+        force: bool = False,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> DumpResult:
+        """Write the messages that can be seen, and leave them where they are.
+
+        Raises UsageError if the file exists, or if looking could push a message into a DLQ, unless ``force``.
+        """
+        counts = self.queue.counts()
+        _guard(self.queue, counts, force=force)
+        with self._new_output() as output, _Look(Messages(self.aws, self.queue), counts.total) as look:
+            written = 0
+            while not stopped() and (batch := look.receive()):
+                _write(output, self.path, batch)
+                written += len(batch)
+                self.listener(Progressed(f"{written:,} of {max(counts.total, written):,} written"))
+        return DumpResult(written, remaining=counts.total, concerns=_unseen(self.queue, counts, written))
+
+    def move(
+        self, *, max_rate: float | None = None, stopped: Callable[[], bool] = lambda: False
+    ) -> DumpResult:
+        """Write every message that is in the queue now, and delete it once its line is on disk.
+
+        The caller holds the maintenance marker. Raises UsageError or BusyError, with nothing touched, if the
+        file cannot be used.
+        """
+        if self.path is None:
+            assert self.stdout is not None
+            with contextlib.closing(DumpStream(self.stdout)) as stream:
+                return self._move_to(stream, max_rate, stopped)
+        with open_dump(self.path, listener=self.listener) as file:
+            return self._move_to(file, max_rate, stopped)
+
+    def _move_to(self, target: _Counting, max_rate: float | None, stopped: Callable[[], bool]) -> DumpResult:
+        began = QueueTags(self.aws, self.queue).read().at + _DATE_RESOLUTION
+        source = QueueSource(Messages(self.aws, self.queue), listener=self.listener)
+        bystanders = _Bystanders(began, self.owner_arn)
+        options = MoveOptions(
+            max_rate=max_rate,
+            leave=bystanders,
+            total=self.queue.counts().total,
+            throttles=lambda: self.aws.throttles,
+        )
+        report = move(source, target, options, listener=self.listener, stopped=stopped)
+        concerns = describe(report)
+        if source.given_up and not report.complaint:
+            concerns.append(
+                f"{source.given_up} stay in a consumer's hands, or will be visible later; run it again"
+            )
+        return DumpResult(
+            target.written,
+            moved=report.moved,
+            remaining=_remaining(self.queue),
+            concerns=tuple(concerns),
+            notes=tuple(bystanders.notes()),
+            complaint=report.complaint,
+        )
+
+    @contextlib.contextmanager
+    def _new_output(self) -> Iterator[IO[bytes]]:
+        if self.path is None:
+            assert self.stdout is not None
+            yield self.stdout
+            return
+        with new_file(self.path) as file:
+            yield file
+
+
+class _Counting(Target, Protocol):
+    """A target that counts the lines it wrote."""
+
+    written: int
+
+
+class _Bystanders:
+    """Messages that are none of a dump's business: those that came after it began, and another queue's."""
+
+    def __init__(self, began: datetime, owner_arn: str) -> None:
+        self._began = began
+        self._owner_arn = owner_arn
+        self._late = 0
+        self._foreign = 0
+
+    def __call__(self, taken: ReceivedMessage) -> bool:
+        foreign = bool(self._owner_arn) and taken.dead_letter_source not in ("", self._owner_arn)
+        late = not foreign and datetime.fromisoformat(taken.message.sent_at) > self._began
+        self._foreign += foreign
+        self._late += late
+        return foreign or late
+
+    def notes(self) -> Iterator[str]:
+        """Say what was left alone."""
+        if self._foreign:
+            yield f"left alone: {self._foreign} that another queue dead-lettered"
+        if self._late:
+            yield f"left alone: {self._late} that came after the command began"
+
+
+class _Look:
+    """Receives each message once, and gives all back at the end, tails first."""
+
+    def __init__(self, messages: Messages, expected: int) -> None:
+        self._messages = messages
+        # As long as it takes to see them all, so that what was seen first does not come again before that.
+        self._visibility = VISIBILITY_SECONDS + expected // _LOOK_RATE_MIN
+        self._seen = DiskSet()
+        self._handles = _Pile()
+
+    def receive(self) -> list[Message]:
+        """Return the next messages; none when nothing more comes, or only what came before."""
+        for attempt in range(_EMPTY_RECEIVES):
+            arrivals = self._messages.receive(
+                count=RECEIVE_MAX,
+                visibility=self._visibility,
+                wait=_LONG_POLL_SECONDS if attempt else 0,
+                attempt=uuid.uuid4().hex,
+            )
+            news = []
+            for one in arrivals:
+                self._handles.push(one.received.receipt_handle)
+                digest = hashlib.sha256(one.received.message.message_id.encode()).hexdigest()
+                if self._seen.add(digest) == 1:
+                    news.append(one.received.message)
+            if news:
+                return news
+        return []
+
+    def __enter__(self) -> _Look:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release everything; what SQS refuses is visible again when its time is over."""
+        try:
+            for handles in self._handles.batches():
+                self._messages.hide(handles, seconds=0)
+        except FifoError:
+            return
+        finally:
+            self._handles.close()
+            self._seen.close()
+
+
+class _Pile:
+    """Receipt handles on disk, last in first out, so that memory does not grow with the queue."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._ends = array("Q", [0])
+
+    def push(self, handle: str) -> None:
+        self._file.write(handle.encode())
+        self._ends.append(self._ends[-1] + len(handle.encode()))
+
+    def batches(self) -> Iterator[list[str]]:
+        """Yield them in tens, the last one first."""
+        while len(self._ends) > 1:
+            batch: list[str] = []
+            while len(self._ends) > 1 and len(batch) < BATCH_ENTRIES_MAX:
+                end = self._ends.pop()
+                self._file.seek(self._ends[-1])
+                batch.append(self._file.read(end - self._ends[-1]).decode())
+            yield batch
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> None:
+    try:
+        output.write(b"".join(map(to_line, batch)))
+        output.flush()
+    except (OSError, ValueError) as error:
+        if path is not None:
+            raise
+        raise FileError(
+            f"stdout cannot be written: {said(error)}; every message is still in the queue",
+            hint="make room, or name a file in place of `-`",
+        ) from error
+
+
+def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
+    if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES and not force:
+        raise UsageError(
+            f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
+            " and a look is a receive: it could take messages out of line",
+            hint="use --move, deploy with max_receives = 0, or look all the same with --force",
+        )
+
+
+def _unseen(queue: Queue, counts: Counts, written: int) -> tuple[str, ...]:
+    if counts.total <= written:
+        return ()
+    return (
+        f"{queue.name} counts {counts.total} messages, and {written} could be seen: SQS gives out ten of a"
+        " group at most, and none that a consumer holds; `dump --move` takes all",
+    )
+
+
+def _remaining(queue: Queue) -> int | None:
+    try:
+        return queue.counts().total
+    except FifoError:
+        return None

@@ -1,0 +1,266 @@
+"""The messages of hold on this machine's disk, to be put in order; SQS keeps the durable copy of each.
+
+A temporary database, so that memory does not grow with the queue; it is gone with the process.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import math
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from fifo_cli.errors import FifoError
+from fifo_cli.model.message import Attribute, Message
+from fifo_cli.operations.queues.order_labels import Origin, unlabel
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.queue_target import size_of
+
+_BATCH_MAX: Final = 100
+_BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
+_TABLES: Final = """
+    PRAGMA journal_mode = OFF;
+    PRAGMA synchronous = OFF;
+    CREATE TABLE spool (
+        key TEXT PRIMARY KEY, origin TEXT, grp TEXT, sequence TEXT, exact TEXT, place TEXT, message TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE handles (id TEXT PRIMARY KEY, handle TEXT) WITHOUT ROWID;
+    CREATE TABLE line (id INTEGER PRIMARY KEY, key TEXT);
+"""
+# Stream messages go by stream sequence. Each has a place in time, too, for the foreign ones to go between:
+# when it was sent to main, but never later than one behind it in the stream (it was sent again later, then),
+# nor earlier than one before it. So sequence rules over time.
+#
+# The line is read across groups, those first that have the most behind them: that fills the sends best.
+_ORDER: Final = """
+    INSERT INTO line (key)
+    WITH bounded AS (
+        SELECT key, grp, sequence, place, min(exact) OVER (
+            PARTITION BY grp ORDER BY sequence, place, key
+            ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+        ) AS latest
+        FROM spool WHERE sequence <> ''
+    ), placed AS (
+        SELECT key, grp, sequence, max(min(place, coalesce(latest, place))) OVER (
+            PARTITION BY grp ORDER BY sequence, place, key
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS place, place AS own
+        FROM bounded
+        UNION ALL
+        SELECT key, grp, sequence, place, place FROM spool WHERE sequence = ''
+    ), lined AS (
+        SELECT key, grp, row_number() OVER (
+            PARTITION BY grp ORDER BY place DESC, sequence DESC, own DESC, key DESC
+        ) AS behind
+        FROM placed
+    )
+    SELECT key FROM lined ORDER BY behind DESC, grp
+"""
+
+
+class OrderStore:
+    """Messages by origin; each is in it once, however often hold gave it. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        with _disk():
+            self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+            self._database.executescript(_TABLES)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __len__(self) -> int:
+        return int(self._one("SELECT count(*) FROM spool"))
+
+    def __contains__(self, origin: Origin) -> bool:
+        return bool(self._one("SELECT count(*) FROM spool WHERE key = ?", origin.key))
+
+    @property
+    def from_dlq(self) -> int:
+        """How many came from the DLQ."""
+        return int(self._one("SELECT count(*) FROM spool WHERE origin LIKE 'd%'"))
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Add messages as hold gave them; raises FifoError if the disk is full."""
+        rows = [_row(message) for message in messages]
+        with self._lock, _disk():
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT OR IGNORE INTO spool VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._database.execute("COMMIT")
+
+    @property
+    def handles(self) -> int:
+        """How many of hold's messages are in our hands."""
+        return int(self._one("SELECT count(*) FROM handles"))
+
+    def known(self, message_ids: Sequence[str]) -> set[str]:
+        """Return those of hold's messages whose handles were remembered."""
+        marks = ",".join("?" * len(message_ids))
+        with self._lock:
+            rows = self._database.execute(f"SELECT id FROM handles WHERE id IN ({marks})", list(message_ids))
+            return {row[0] for row in rows}
+
+    def add_handles(self, handles: Sequence[tuple[str, str]]) -> None:
+        """Remember receipt handles by hold's message id, the newest of each, until they are used."""
+        with self._lock, _disk():
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT OR REPLACE INTO handles VALUES (?, ?)", handles)
+            self._database.execute("COMMIT")
+
+    def take_handles(self, count: int) -> list[str]:
+        """Return handles and forget them."""
+        with self._lock:
+            rows = self._database.execute("SELECT id, handle FROM handles LIMIT ?", (count,)).fetchall()
+            self._database.executemany("DELETE FROM handles WHERE id = ?", [(row[0],) for row in rows])
+        return [row[1] for row in rows]
+
+    def put_in_order(self) -> None:
+        """Make the line that ``read`` gives; raises FifoError if the disk is full."""
+        with self._lock, _disk():
+            self._database.execute("DELETE FROM line")
+            self._database.execute(_ORDER)
+
+    def read(self, *, after: int, count: int) -> list[tuple[int, Origin, Message]]:
+        """Return the next messages of the line, those of each group in order, as they were before hold."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT line.id, origin, grp, message FROM line JOIN spool USING (key)"
+                " WHERE line.id > ? ORDER BY line.id LIMIT ?",
+                (after, count),
+            ).fetchall()
+        return [_read(*row) for row in rows]
+
+    def _one(self, query: str, *values: str) -> Any:
+        with self._lock:
+            return self._database.execute(query, values).fetchone()[0]
+
+
+class OrderStoreTarget:
+    """A spool as a target of the engine."""
+
+    batch_max: Final = _BATCH_MAX
+    bytes_max: Final = _BATCH_BYTES_MAX
+    strict: Final = False
+
+    def __init__(self, spool: OrderStore) -> None:
+        self._spool = spool
+
+    def size(self, message: Message) -> int:
+        return size_of(message)
+
+    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        self._spool.add([one.message for one in taken])
+        return []
+
+
+class OrderStoreSource:
+    """A spool's line as a source of the engine; a message's ticket is its origin."""
+
+    hidden_seconds: Final = math.inf
+
+    def __init__(self, spool: OrderStore) -> None:
+        self._spool = spool
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+        with self._lock:
+            rows = self._spool.read(after=self._last, count=count)
+            if rows:
+                self._last = rows[-1][0]
+        return [ReceivedMessage(message, origin.text()) for _, origin, message in rows]
+
+    def exhausted(self) -> bool:
+        return True  # asked only after take gave nothing
+
+    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+        return []
+
+    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Nothing to do: hold is emptied when all of it is in main."""
+        return []
+
+    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
+        """Nothing to do: they are in hold."""
+
+
+def _row(message: Message) -> tuple[str | None, ...]:
+    origin, group = unlabel(message)
+    sequence = _stream_key(message.text("stream_sequence"))
+    sent = _place(origin.sent_ms, origin.sequence)
+    exact = sent if origin.kind == "m" else None
+    created = None if exact else _created_ms(message.text("created_at"))
+    place = sent if created is None or not sequence else min(sent, _place(created, 0))
+    document = {
+        "id": message.message_id,
+        "body": message.body,
+        "attributes": {
+            name: [each.type, each.value]
+            if isinstance(each.value, str)
+            else [each.type, None, base64.b64encode(each.value).decode()]
+            for name, each in message.attributes.items()
+        },
+        "trace": message.trace_header,
+    }
+    return origin.key, origin.text(), group, sequence, exact, place, json.dumps(document)
+
+
+def _read(number: int, text: str, group: str, stored: str) -> tuple[int, Origin, Message]:
+    origin = Origin.parse(text)
+    assert origin is not None, text
+    document = json.loads(stored)
+    message = Message(
+        message_id=document["id"],
+        group=group,
+        dedup_id="",
+        sequence_number="",
+        queue="hold",
+        sent_at="",
+        first_received_at=None,
+        receives=0,
+        body=document["body"],
+        attributes={
+            name: Attribute(value[0], value[1] if len(value) == 2 else base64.b64decode(value[2]))
+            for name, value in document["attributes"].items()
+        },
+        trace_header=document["trace"],
+    )
+    return number, origin, message
+
+
+def _stream_key(sequence: str | None) -> str:
+    """Return a stream sequence so that text compares as the integer does; "" if it is none."""
+    if sequence is None or not (sequence.isascii() and sequence.isdigit()):
+        return ""
+    digits = sequence.lstrip("0") or "0"
+    return f"{len(digits):06}{digits}"
+
+
+def _place(sent_ms: int, sequence: int) -> str:
+    """Return a place in time; of two messages of one millisecond, SQS's own sequence tells the first."""
+    return f"{sent_ms:015}.{sequence:025}"
+
+
+def _created_ms(text: str | None) -> int | None:
+    try:
+        created = round(datetime.fromisoformat(text or "").timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+    return created if created > 0 else None
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise FifoError(
+            f"the temporary file for the messages cannot be written: {error}; they are all still in SQS",
+            hint="make room in $TMPDIR and run `fifo-cli redrive --in-order` again",
+        ) from error

@@ -1,0 +1,149 @@
+"""``park``: the head of the line goes to the DLQ by hand, as the worker does with a poison message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from fifo_cli.aws.messages import Messages, OutgoingMessage
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.events import Listener, silent
+from fifo_cli.handlers.identifiers import sqs_id
+from fifo_cli.handlers.parking import parked_attributes
+from fifo_cli.handlers.visibility import Held
+from fifo_cli.model.message import Attribute, Message
+from fifo_cli.model.names import Names
+from fifo_cli.model.results import WorkResult
+from fifo_cli.operations.maintenance_lock import maintenance, refuse_during_rebuild
+from fifo_cli.operations.queues.peek import peek
+from fifo_cli.operations.queues.redrive import describe
+from fifo_cli.operations.transfer.engine import move
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage
+from fifo_cli.operations.transfer.message_filter import MessageFilter
+from fifo_cli.operations.transfer.queue_source import QueueSource
+from fifo_cli.operations.transfer.queue_target import QueueTarget
+from fifo_cli.operations.transfer.result import MoveOptions
+
+DEFAULT_REASON: Final = "parked by hand"
+_OPERATOR: Final = "operator"
+# Parking begins at the head: more hands would only hide more of the line from the worker meanwhile.
+_WORKERS: Final = 2
+
+
+@dataclass(frozen=True)
+class ParkResult(WorkResult):
+    """The messages that were parked, as they were in main."""
+
+    messages: tuple[Message, ...]
+
+    def document(self) -> dict[str, Any]:
+        return {"parked": list(self.rows())}
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        return [message.document() for message in self.messages]
+
+
+@dataclass(frozen=True)
+class Park:
+    """Parking the first ``count`` messages of main, or of one group there."""
+
+    aws: Aws
+    names: Names
+    count: int = 1
+    group: str | None = None
+    reason: str = DEFAULT_REASON
+    listener: Listener = silent
+
+    @cached_property
+    def main(self) -> Queue:
+        return Queue(self.aws, self.names, "main")
+
+    @cached_property
+    def dlq(self) -> Queue:
+        return Queue(self.aws, self.names, "dlq")
+
+    def preview(self, *, force: bool = False) -> ParkResult:
+        """Return what would be parked, by looking at main (see peek)."""
+        seen = peek(self.main, count=self.count, group=self.group, force=force)
+        notes, _ = self._shortfall(len(seen.messages))
+        return ParkResult(seen.messages, notes=(seen.note,) if seen.note else notes)
+
+    def nothing(self, *, force: bool = False) -> ParkResult:
+        """Return what parking from an empty main comes to.
+
+        Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
+        """
+        if not force:
+            refuse_during_rebuild(QueueTags(self.aws, self.main))
+        notes, concerns = self._shortfall(0)
+        return ParkResult((), notes=notes, concerns=concerns)
+
+    def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> ParkResult:
+        """Park; raises BusyError if another maintenance operation holds the pipeline."""
+        with maintenance(QueueTags(self.aws, self.main), "park", force=force, listener=self.listener):
+            parked: list[Message] = []
+            selection = MessageFilter(group=self.group)
+            source = QueueSource(Messages(self.aws, self.main), listener=self.listener)
+            report = move(
+                source,
+                QueueTarget(Messages(self.aws, self.dlq), self._pack),
+                MoveOptions(
+                    count=self.count,
+                    wanted=None if selection.everything else lambda taken: selection(taken.message),
+                    workers=_WORKERS,
+                ),
+                on_sent=lambda taken: parked.append(taken.message),
+                listener=self.listener,
+                stopped=stopped,
+            )
+        if report.stopped or report.complaint or report.failed:
+            return ParkResult(tuple(parked), concerns=tuple(describe(report)), complaint=report.complaint)
+        notes, concerns = self._shortfall(len(parked), source.given_up)
+        return ParkResult(tuple(parked), notes=notes, concerns=(*describe(report), *concerns))
+
+    def _shortfall(self, found: int, given_up: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return notes and concerns on fewer messages than asked for; that main is empty is no concern."""
+        if found >= self.count:
+            return (), ()
+        if not (found or given_up or self.group is not None):
+            return (f"nothing to park: {self.main.name} is empty",), ()
+        where = f"group {self.group}" if self.group is not None else self.main.name
+        held = f"; {given_up} in another's hands or not visible" if given_up else ""
+        return (), (f"asked for {self.count}, found {found} in {where}{held}",)
+
+    def _pack(self, taken: ReceivedMessage) -> OutgoingMessage:
+        message = taken.message
+        attributes = parked_attributes(_held(taken), reason=self.reason, status=None, source=_OPERATOR)
+        return OutgoingMessage(
+            body=message.body,
+            group=message.group,
+            dedup_id=sqs_id(f"park-{message.message_id}"),
+            attributes={
+                name: Attribute(value["DataType"], value.get("StringValue", value.get("BinaryValue", "")))
+                for name, value in attributes.items()
+            },
+            trace_header=message.trace_header,
+        )
+
+
+def _held(taken: ReceivedMessage) -> Held:
+    """Return the message as the worker's code takes it."""
+    message = taken.message
+    return Held(
+        message_id=message.message_id,
+        receipt_handle=taken.ticket,
+        body=message.body,
+        group=message.group,
+        attributes={
+            name: {
+                "DataType": each.type,
+                "BinaryValue" if isinstance(each.value, bytes) else "StringValue": each.value,
+            }
+            for name, each in message.attributes.items()
+        },
+        system={},
+    )

@@ -1,0 +1,146 @@
+"""``peek``: look at messages in order without consuming them.
+
+SQS has no way to look: a receive hides a message and counts. So we hide for a short time, give everything
+back, heads last, and refuse where the count could push a message into the DLQ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fifo_cli.aws.queues import Counts, Queue
+from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.handlers.exact_jmespath import Expression, is_true
+from fifo_cli.model.limits import RECEIVE_MAX
+from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.operations.transfer.message_filter import filtered_document
+from fifo_cli.operations.uninterrupted import run_uninterrupted
+
+# Long enough to page through a few hundred messages, short enough that a killed peek stops nobody for long.
+VISIBILITY_SECONDS: Final = 30
+_LOOK_SECONDS: Final = 15
+_WAIT_SECONDS: Final = 1
+# Main has no limit unless one is asked for; with fewer than this, a few peeks could dead-letter a message.
+SAFE_RECEIVES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PeekResult:
+    """Messages in the order of the line; ``note`` says what the list alone does not."""
+
+    messages: tuple[Message, ...]
+    truncated: bool
+    note: str = ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.OK
+
+    def document(self) -> dict[str, Any]:
+        return {"messages": list(self.rows()), "truncated": self.truncated}
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        return [message.document() for message in self.messages]
+
+
+def peek(
+    queue: Queue,
+    *,
+    count: int = 10,
+    group: str | None = None,
+    expression: str | None = None,
+    force: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> PeekResult:
+    """Return up to ``count`` messages, of ``group`` and matching the JMESPath ``expression`` if given.
+
+    SQS gives out at most the first ten of a group while none of them is deleted, so no more can be seen.
+    Raises UsageError where looking could move a message to the DLQ, unless ``force``.
+    """
+    counts = queue.counts()
+    _guard(queue, counts, force=force)
+    wanted = _Matcher(group, expression)
+    until = clock() + _LOOK_SECONDS
+    held = run_uninterrupted(
+        lambda stopped: _look(queue, count=count, wanted=wanted, ended=lambda: stopped() or clock() >= until)
+    )
+    seen = sorted((received.message for received in held), key=lambda message: message.order)
+    matching = [message for message in seen if wanted(message)]
+    truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
+    note = _note(queue, counts, seen) or (_unseen(counts, seen, wanted) if len(matching) < count else "")
+    return PeekResult(tuple(matching[:count]), truncated, note)
+
+
+def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
+    if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES and not force:
+        raise UsageError(
+            f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
+            " and a peek is a receive: looking could take messages out of line",
+            hint="deploy with max_receives = 0, or look all the same with --force",
+        )
+
+
+def _look(
+    queue: Queue, *, count: int, wanted: Callable[[Message], bool], ended: Callable[[], bool]
+) -> list[ReceivedMessage]:
+    """Receive until enough match, nothing more comes, or it has ``ended``, and give all back, heads last."""
+    held: list[ReceivedMessage] = []
+    matching = 0
+    try:
+        while matching < count and not ended():
+            batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
+            if not batch:
+                break
+            held += batch
+            matching += sum(wanted(received.message) for received in batch)
+    finally:
+        queue.release(list(reversed(held)))
+    return held
+
+
+class _Matcher:
+    """Says which messages are asked for; one of another shape than the expression expects is not."""
+
+    def __init__(self, group: str | None, expression: str | None) -> None:
+        self._group = group
+        self._compiled = Expression(expression) if expression else None
+        self.failures: dict[str, str] = {}
+
+    def __call__(self, message: Message) -> bool:
+        if self._group is not None and message.group != self._group:
+            return False
+        if self._compiled is None:
+            return True
+        try:
+            return is_true(self._compiled.search(filtered_document(message)))
+        except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
+            self.failures[message.message_id] = str(error).splitlines()[0]
+            return False
+
+
+def _unseen(counts: Counts, seen: list[Message], wanted: _Matcher) -> str:
+    """Say what the list leaves open: failures of the filter, and messages behind those that could be seen."""
+    notes = []
+    if wanted.failures:
+        reason = next(iter(wanted.failures.values()))
+        notes.append(f"the filter failed on {len(wanted.failures)} of {len(seen)} messages: {reason}")
+    if counts.total > len(seen):
+        notes.append(
+            f"{len(seen)} of {counts.total} messages could be seen: while the first of a group (ten at most)"
+            " are looked at, SQS gives out none behind them"
+        )
+    return "; ".join(notes)
+
+
+def _note(queue: Queue, counts: Counts, seen: list[Message]) -> str:
+    if seen or not counts.total:
+        return ""
+    if counts.in_flight:
+        return (
+            f"{queue.name} is not empty, but nothing can be seen: {counts.in_flight} in flight, so a consumer"
+            f" holds the head of the line ({counts.visible} more wait behind it); look again when it is done"
+        )
+    return f"{queue.name} counts {counts.total} waiting, but gave out none; look again"

@@ -1,0 +1,104 @@
+"""``purge``: empty a queue, after saving what is in it; or, without a backup, by SQS's own PurgeQueue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.aws.whole_queue import purge_queue
+from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.events import Listener, Waiting, silent
+from fifo_cli.model.results import Document, Single, WorkResult
+from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
+
+# PurgeQueue takes so long, and may be called again only then (SQS API Reference, PurgeQueue).
+PURGE_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class PurgeResult(WorkResult):
+    """What a purge did; ``purged`` is SQS's approximate count if there is no ``backup``."""
+
+    purged: int
+    backup: str | None
+    remaining: int | None = None
+
+    def document(self) -> Document:
+        return {"purged": self.purged, "backup": self.backup}
+
+
+@dataclass(frozen=True, slots=True)
+class PurgePreview(Single):
+    """What a purge would delete, and where it would save it; see DumpPreview."""
+
+    seen: DumpPreview
+    backup: str | None
+
+    def document(self) -> Document:
+        document = self.seen.document()
+        del document["written"]
+        return {**document, "purged": 0, "backup": self.backup}
+
+
+def backed_up(dumped: DumpResult, backup: Path) -> PurgeResult:
+    """Return a dump that moved everything to ``backup`` as the result of a purge."""
+    return PurgeResult(
+        dumped.moved,
+        str(backup),
+        dumped.remaining,
+        notes=dumped.notes,
+        concerns=dumped.concerns,
+        complaint=dumped.complaint,
+    )
+
+
+def refuse_if_shared(queue: Queue, owner: str, *, force: bool = False) -> None:
+    """Raise UsageError if another queue than ``owner`` dead-letters into this one: PurgeQueue takes all."""
+    others = [name for name in queue.dead_letter_sources() if name != owner]
+    if others and not force:
+        raise UsageError(
+            f"{queue.name} is the dead-letter queue of {', '.join(others)}, too, and their messages would go;"
+            " nothing was touched",
+            hint="leave out --no-backup, which takes only what is this pipeline's, or purge all with --force",
+        )
+
+
+def purge_for_good(
+    aws: Aws,
+    queue: Queue,
+    *,
+    listener: Listener = silent,
+    stopped: Callable[[], bool] = lambda: False,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> PurgeResult:
+    """Delete every message of a queue, and wait until SQS has done it: what is sent meanwhile may go too.
+
+    The embedded stack has done it at once. Raises AwsError if the queue cannot be purged within two minutes.
+    """
+
+    def wait(seconds: float, reason: str) -> None:
+        listener(Waiting(queue.name, reason))
+        until = clock() + seconds
+        while clock() < until and not stopped():
+            sleep(_POLL_SECONDS)
+
+    purged = queue.counts().total
+    if not purge_queue(aws, queue):
+        wait(PURGE_SECONDS, "it was purged within the last minute, and SQS allows it once a minute")
+        if stopped():
+            return PurgeResult(0, None, purged)
+        if not purge_queue(aws, queue):
+            raise AwsError(
+                f"{queue.name} is being purged by somebody else; nothing was purged by this command",
+                hint="look with `fifo-cli depth`, and run the command again in a minute",
+            )
+    if not aws.target.local:
+        wait(PURGE_SECONDS, "SQS takes a minute to purge it, and may delete what is sent meanwhile")
+    return PurgeResult(purged, None, queue.counts().total)

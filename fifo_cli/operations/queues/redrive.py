@@ -1,0 +1,442 @@
+"""``redrive``: the DLQ's messages back to main, by our own engine or by SQS's move task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final
+
+from fifo_cli.aws.messages import Messages
+from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import AwsError, FifoError, UsageError
+from fifo_cli.events import Listener, Noted, silent
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import Names
+from fifo_cli.model.results import Single, WorkResult
+from fifo_cli.operations.maintenance_lock import Marker, maintenance, refuse_during_rebuild
+from fifo_cli.operations.queues.native_redrive import redrive_natively
+from fifo_cli.operations.queues.peek import peek
+from fifo_cli.operations.transfer.engine import move
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage
+from fifo_cli.operations.transfer.message_filter import MessageFilter
+from fifo_cli.operations.transfer.queue_source import QueueSource
+from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is
+from fifo_cli.operations.transfer.record_conversion import (
+    Converter,
+    ConvertingTarget,
+    LoadRules,
+    is_record,
+    no_rules,
+)
+from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
+
+# Below this our own engine needs some two minutes at most, keeps an exact account, and a Ctrl-C ends it
+# exactly; above it, the service moves them without this machine and its network (docs/moving.md).
+NATIVE_FROM: Final = 50_000
+_NO_TASKS: Final = "this service knows no message move tasks"
+_OURS: Final = "moving by our own engine instead"
+_PREVIEW_MAX: Final = 10_000
+# So many are looked at for records that the enqueuer parked, before SQS moves all of them.
+_LOOK_MAX: Final = 200
+# The Date header has whole seconds: what was sent within the second of the start counts as before it.
+_DATE_RESOLUTION: Final = timedelta(seconds=1)
+
+
+class Engine(StrEnum):
+    """Who moves the messages."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveOptions:
+    """What to redrive, and how; ``count`` None is all that match."""
+
+    count: int | None = None
+    ids: frozenset[str] = frozenset()
+    group: str | None = None
+    expression: str | None = None
+    same_group_batches: bool = False
+    engine: Engine = Engine.AUTO
+    max_rate: float | None = None
+
+    @property
+    def selection(self) -> MessageFilter:
+        return MessageFilter(ids=self.ids, group=self.group, expression=self.expression)
+
+    @property
+    def only_client(self) -> list[str]:
+        """The options given that only our own engine takes."""
+        given = {
+            "--count": self.count is not None,
+            "--id": bool(self.ids),
+            "--group": self.group is not None,
+            "--filter": self.expression is not None,
+            "--max-rate": self.max_rate is not None,
+            "--same-group-batches": self.same_group_batches,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
+
+@dataclass(frozen=True)
+class RedriveResult(WorkResult):
+    """What a redrive did; ``remaining`` in the DLQ is None if unknown."""
+
+    engine: str
+    moved: int
+    skipped: int
+    failed: int
+    remaining: int | None
+
+    @property
+    def needs_look(self) -> bool:
+        return bool(self.failed or self.concerns)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "engine": self.engine,
+            "moved": self.moved,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "remaining": self.remaining,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RedrivePreview(Single):
+    """What a redrive would move, as far as it can be seen, and behind how many messages."""
+
+    engine: str
+    source: str
+    target: str
+    messages: tuple[Message, ...]
+    skipped: int
+    remaining: int
+    behind: int
+    truncated: bool
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "engine": self.engine,
+            "dry_run": True,
+            "moved": 0,
+            "skipped": self.skipped,
+            "failed": 0,
+            "remaining": self.remaining,
+            "from": self.source,
+            "to": self.target,
+            "behind": self.behind,
+            "truncated": self.truncated,
+            "messages": [message.document() for message in self.messages],
+        }
+
+
+@dataclass(frozen=True)
+class Redrive:
+    """A redrive of one pipeline: how much there is, what it would move, and the move itself."""
+
+    aws: Aws
+    names: Names
+    options: RedriveOptions
+    listener: Listener = silent
+    load_rules: LoadRules = no_rules
+
+    @cached_property
+    def main(self) -> Queue:
+        return Queue(self.aws, self.names, "main")
+
+    @cached_property
+    def dlq(self) -> Queue:
+        return Queue(self.aws, self.names, "dlq")
+
+    @cached_property
+    def _tasks(self) -> MoveTasks:
+        return MoveTasks(self.aws, name=self.dlq.name, source_arn=self.dlq.arn)
+
+    def waiting(self) -> tuple[int, int]:
+        """Return SQS's counts of what is in the DLQ and of what waits in main, where it goes to the end."""
+        return self.dlq.counts().total, self.main.counts().total
+
+    def preview(self, *, force: bool = False) -> RedrivePreview:
+        """Say what would be moved, by looking at the DLQ (see peek), without moving anything."""
+        self._check_engine()
+        total, behind = self.waiting()
+        selection = self.options.selection
+        seen = peek(self.dlq, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
+        matching = [message for message in seen.messages if selection(message)]
+        engine = self._engine(total)
+        return RedrivePreview(
+            engine=engine,
+            source=self.dlq.name,
+            target=self.main.name,
+            messages=tuple(matching[: self.options.count]),
+            skipped=len(seen.messages) - len(matching),
+            remaining=total,
+            behind=behind,
+            truncated=seen.truncated and (self.options.count is None or len(matching) < self.options.count),
+        )
+
+    def nothing(self, *, force: bool = False) -> RedriveResult:
+        """Return what a redrive of an empty DLQ comes to.
+
+        Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
+        """
+        if not force:
+            refuse_during_rebuild(QueueTags(self.aws, self.main))
+        return RedriveResult("client", 0, 0, 0, 0, concerns=tuple(_not_found(self.options.ids)))
+
+    def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> RedriveResult:
+        """Move the messages; raises BusyError if another maintenance operation holds the pipeline.
+
+        What AWS refuses on the way is in the result, with what was moved until then.
+        """
+        self._check_engine()
+        tags = QueueTags(self.aws, self.main)
+        with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
+            counting = pool.submit(self._count)  # while the marker is claimed
+            with maintenance(tags, "redrive", confirm=False, force=force, listener=self.listener) as marker:
+                return self._move(counting.result(), marker, stopped)
+
+    def _count(self) -> int:
+        """Count the DLQ, and look up what the move will need."""
+        total = self.dlq.counts().total
+        _ = self.main.arn
+        return total
+
+    def _move(self, total: int, marker: Marker, stopped: Callable[[], bool]) -> RedriveResult:
+        if self._engine(total) is Engine.NATIVE:
+            marker.confirm()
+            try:
+                return self._natively(stopped)
+            except UnknownCallError:
+                self._fall_back()
+        return self._by_client(total, marker, stopped)
+
+    def _check_engine(self) -> None:
+        """Raise UsageError if the engine asked for cannot do what is asked of it."""
+        if self.options.engine is Engine.NATIVE and self.options.only_client:
+            given = self.options.only_client
+            raise UsageError(
+                "--engine native moves everything, as fast as SQS does; "
+                f"{' and '.join(given)} {'works' if len(given) == 1 else 'work'} with the client engine",
+                hint=f"use --engine client, or leave out {' and '.join(given)}",
+            )
+
+    def _engine(self, total: int) -> Engine:
+        """Choose the engine; raises UsageError for what the one asked for cannot do.
+
+        Where SQS is not AWS's, the call may be unknown: then ours moves them, unless asked otherwise.
+        """
+        options = self.options
+        if options.engine is Engine.CLIENT:
+            return Engine.CLIENT
+        if options.only_client or (options.engine is Engine.AUTO and total < NATIVE_FROM):
+            return Engine.CLIENT
+        try:
+            self._tasks.recent()
+            sources = self.dlq.dead_letter_sources()
+        except UnknownCallError:
+            self._fall_back()
+            return Engine.CLIENT
+        except FifoError as error:
+            if options.engine is Engine.NATIVE:
+                raise
+            # Whoever may not look at move tasks may still receive, send and delete.
+            self.listener(Noted(f"{error.message}; {_OURS}"))
+            return Engine.CLIENT
+        if sources and set(sources) <= {self.main.name, self.names.hold}:
+            return self._native_unless_records()
+        if options.engine is Engine.AUTO:
+            return Engine.CLIENT
+        raise UsageError(
+            f"{self.dlq.name} is the dead-letter queue of {', '.join(sources) or 'no queue'}, and SQS's move"
+            f" task would take everything in it to {self.main.name}",
+            hint="use --engine client, which moves only what came from this pipeline",
+        )
+
+    def _native_unless_records(self) -> Engine:
+        """Choose SQS's move task unless it would put records that the enqueuer parked into main as they are.
+
+        Raises UsageError if it was asked for by name, and there are any. Not all can be seen of a large DLQ:
+        then our own engine is chosen, unless asked otherwise.
+        """
+        seen = peek(self.dlq, count=_LOOK_MAX, force=True)
+        records = sum(map(is_record, seen.messages))
+        if self.options.engine is Engine.NATIVE:
+            if records:
+                raise UsageError(
+                    f"{self.dlq.name} holds records that the enqueuer parked ({records} seen), which are no"
+                    " messages yet; SQS's move task would put them into main as they are; nothing was moved",
+                    hint="use --engine client, or auto: it makes messages of them",
+                )
+            return Engine.NATIVE
+        if not records and not seen.truncated:
+            return Engine.NATIVE
+        what = (
+            "there are records that the enqueuer parked" if records else "not all messages can be looked at"
+        )
+        self.listener(Noted(f"{what}: {_OURS}"))
+        return Engine.CLIENT
+
+    def _fall_back(self) -> None:
+        """Go on with our own engine; raises AwsError if SQS's was asked for by name."""
+        if self.options.engine is Engine.NATIVE:
+            raise AwsError(
+                f"{_NO_TASKS}; nothing was moved",
+                hint="use --engine client, or auto, which finds out by itself",
+            )
+        self.listener(Noted(f"{_NO_TASKS}: {_OURS}"))
+
+    def _natively(self, stopped: Callable[[], bool]) -> RedriveResult:
+        outcome = redrive_natively(self._tasks, self.main.arn, listener=self.listener, stopped=stopped)
+        notes = () if outcome.status == "COMPLETED" else (f"the move task ended {outcome.status}",)
+        return RedriveResult(
+            engine="native",
+            moved=outcome.moved,
+            skipped=0,
+            failed=0,
+            remaining=_remaining(self.dlq),
+            notes=notes,
+            complaint=outcome.complaint,
+        )
+
+    def _by_client(self, total: int, marker: Marker, stopped: Callable[[], bool]) -> RedriveResult:
+        options = self.options
+        selection = options.selection
+        bystanders = _Bystanders(self.main.arn, marker.since + _DATE_RESOLUTION)
+        count = options.count
+        if options.ids:
+            count = len(options.ids) if count is None else min(count, len(options.ids))
+        sought = set(options.ids)
+        source = QueueSource(Messages(self.aws, self.dlq), expected=total, listener=self.listener)
+        converter = Converter(self.load_rules, stopped)
+        target = QueueTarget(
+            Messages(self.aws, self.main), as_it_is("redrive"), strict=not options.same_group_batches
+        )
+        report = move(
+            source,
+            ConvertingTarget(target, QueueTarget(Messages(self.aws, self.dlq), as_it_is("park")), converter),
+            MoveOptions(
+                count=count,
+                max_rate=options.max_rate,
+                wanted=None if selection.everything else lambda taken: selection(taken.message),
+                leave=bystanders,
+                total=total,
+                before_sending=marker.confirm,
+                throttles=lambda: self.aws.throttles,
+            ),
+            on_sent=lambda taken: sought.discard(taken.message.message_id),
+            listener=self.listener,
+            stopped=stopped,
+        )
+        remaining = 0 if source.emptied else _remaining(self.dlq)
+        reached = count is not None and report.moved >= count
+        concerns = [*describe(report), *converter.concerns()]
+        if not (reached or report.stopped or report.complaint):
+            counted = min(
+                total - report.moved - bystanders.foreign - converter.stayed, (remaining or 0) - report.left
+            )
+            concerns += _unfinished(source, report, counted, selection, sought)
+        return RedriveResult(
+            engine="client",
+            moved=report.moved - converter.parked_again,
+            skipped=report.skipped + report.left - (converter.failed - converter.parked_again),
+            failed=report.failed + converter.failed,
+            remaining=remaining,
+            notes=(*bystanders.notes(), *converter.notes()),
+            concerns=tuple(concerns),
+            complaint=report.complaint,
+        )
+
+
+class _Bystanders:
+    """Messages that a redrive leaves alone: those of another queue, and those that came after it began.
+
+    A poison message that is parked again at once would otherwise be redriven for ever.
+    """
+
+    def __init__(self, main_arn: str, began: datetime) -> None:
+        self._main_arn = main_arn
+        self._began = began.astimezone(UTC)
+        self.foreign = 0
+        self.late = 0
+
+    def __call__(self, taken: ReceivedMessage) -> bool:
+        if taken.dead_letter_source not in ("", self._main_arn):
+            self.foreign += 1
+            return True
+        late = datetime.fromisoformat(taken.message.sent_at) > self._began
+        self.late += late
+        return late
+
+    def notes(self) -> list[str]:
+        """Say what was left alone."""
+        notes = []
+        if self.foreign:
+            notes.append(f"left alone: {self.foreign} that another queue dead-lettered")
+        if self.late:
+            notes.append(f"left alone: {self.late} that came after the redrive began")
+        return notes
+
+
+def describe(report: MoveReport) -> list[str]:
+    """Say what of a move needs a look, message by message."""
+    concerns = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
+    if report.failed > len(report.failures):
+        concerns.append(f"and {report.failed - len(report.failures)} more that failed")
+    if report.unsettled:
+        concerns.append(
+            f"{report.unsettled} moved, but not deleted from the source: they may come again; running the"
+            " command again within five minutes makes no second copy of them"
+        )
+    concerns += [
+        f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
+        for one in report.overtakings
+    ]
+    return concerns
+
+
+def _unfinished(
+    source: QueueSource, report: MoveReport, counted: int, selection: MessageFilter, sought: set[str]
+) -> list[str]:
+    """Say what a redrive that ran to its end could not reach.
+
+    ``counted`` is what must be there still by SQS's counts at the start and at the end, the lower of both:
+    counts lag behind.
+    """
+    concerns = _not_found(sought)
+    if selection.failures:
+        concerns.append(f"the filter failed on {selection.failures} messages, which stay")
+    stay = report.skipped + report.failed + report.unsettled
+    unseen = max(0, counted - stay)
+    if source.given_up:
+        concerns.append(
+            f"{source.given_up} stay in another consumer's hands, or will be visible later; run the command"
+            " again"
+        )
+    elif unseen and stay:
+        concerns.append(
+            f"{unseen} could not be seen: SQS gives out ten of a group at most while those stay in it"
+        )
+    return concerns
+
+
+def _not_found(ids: Iterable[str]) -> list[str]:
+    missing = ", ".join(sorted(ids))
+    return [f"not found: {missing}"] if missing else []
+
+
+def _remaining(queue: Queue) -> int | None:
+    try:
+        return queue.counts().total
+    except FifoError:
+        return None

@@ -1,0 +1,519 @@
+"""``redrive --in-order``: every group of main in stream order, the DLQ's messages in their old places.
+
+SQS can only append, so main is built anew, through the queue hold:
+
+1. pause worker and enqueuer, and wait until nothing of main is in flight;
+2. gather: main → hold, DLQ → hold, each message labelled with its group and origin (labels.py);
+3. merge: read all of hold into a temporary file (spool.py), and send it to main in order;
+4. empty hold of what main has, resume what ran before.
+
+A message is deleted only when the next queue has it. A tag on main says that a rebuild is unfinished, and
+what ran before; run again, it gathers again, also what a killed merge had sent to main, and merges anew.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Protocol
+
+from fifo_cli.aws.messages import Messages, OutgoingMessage
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
+from fifo_cli.events import Finished, Listener, Noted, Started, silent
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import FunctionRole, Names, QueueRole
+from fifo_cli.model.results import Document, Single
+from fifo_cli.model.times import iso
+from fifo_cli.operations.maintenance_lock import REBUILD_TAG, maintenance
+from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
+from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource, OrderStoreTarget
+from fifo_cli.operations.queues.peek import peek
+from fifo_cli.operations.queues.redrive import describe
+from fifo_cli.operations.transfer.engine import move
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection, Source, Target
+from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
+from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, size_of
+from fifo_cli.operations.transfer.record_conversion import Converter, ConvertingTarget, LoadRules, no_rules
+from fifo_cli.operations.transfer.result import WORKERS, MoveOptions, MoveReport
+
+# SQS Developer Guide, "Amazon SQS FIFO queue quotas": so many may be in flight, and all of hold must be.
+IN_FLIGHT_MAX: Final = 120_000
+# Hold is read at this rate at least; what was read first must not come again before the last one is read.
+_READ_RATE_MIN: Final = 200
+_MARGIN_SECONDS: Final = 5
+_THREADS: Final = 8
+_TEN: Final = 10
+_PREVIEW_MAX: Final = 1_000
+
+AGAIN: Final = (
+    "run `fifo-cli redrive --in-order` again: it finishes this, and resumes what ran before; until then"
+    " worker and enqueuer stay paused, and the stream keeps new records for 24 hours"
+)
+
+
+class Flow(Protocol):
+    """What feeds and empties main."""
+
+    def running(self) -> frozenset[FunctionRole]:
+        """Return which functions are fed at the moment."""
+
+    def pause(self) -> None:
+        """Stop feeding both; return when what was in flight is done, or was waited for long enough."""
+
+    def resume(self, role: FunctionRole) -> None:
+        """Feed a function again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildResult(Single):
+    """What a rebuild did: ``moved`` from the DLQ to their places among ``merged`` in main.
+
+    An ``unfinished`` one has put nothing in place yet; ``held`` messages are in hold (None: unknown).
+    """
+
+    moved: int
+    merged: int
+    skipped: int = 0
+    remaining: int | None = None
+    notes: tuple[str, ...] = ()
+    unfinished: bool = False
+    held: int | None = None
+    failed: int = 0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.ATTENTION if self.failed else ExitCode.OK
+
+    def document(self) -> Document:
+        return {
+            "engine": "client",
+            "moved": self.moved,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "remaining": self.remaining,
+            **({"unfinished": True, "held": self.held} if self.unfinished else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildPreview(Single):
+    """What a rebuild would put in order: SQS's counts, and the DLQ's messages that can be seen."""
+
+    source: str
+    target: str
+    remaining: int
+    among: int
+    running: frozenset[FunctionRole]
+    messages: tuple[Message, ...]
+    truncated: bool
+
+    def document(self) -> Document:
+        return {
+            "engine": "client",
+            "dry_run": True,
+            "moved": 0,
+            "skipped": 0,
+            "failed": 0,
+            "remaining": self.remaining,
+            "from": self.source,
+            "to": self.target,
+            "among": self.among,
+            "pauses": sorted(self.running),
+            "truncated": self.truncated,
+            "messages": [message.document() for message in self.messages],
+        }
+
+
+class UnfinishedError(NeedsAttention):
+    """A rebuild stopped halfway; nothing is lost, and another run finishes it."""
+
+    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.ATTENTION) -> None:
+        super().__init__(message, hint=AGAIN)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An unfinished rebuild, as the tag on main tells it."""
+
+    phase: str
+    running: frozenset[FunctionRole]
+    since: str
+
+    def text(self) -> str:
+        """Return the tag's value, in characters that a tag takes."""
+        flows = (f"{role}={'running' if role in self.running else 'paused'}" for role in _ROLES)
+        return f"{self.phase} {' '.join(flows)} since {self.since}"
+
+    @classmethod
+    def parse(cls, text: str) -> State:
+        """Read a tag's value; of one that somebody changed, nothing is known to have run."""
+        words = text.split()
+        running = frozenset(role for role in _ROLES if f"{role}=running" in words)
+        return cls(words[0] if words else "", running, words[-1] if words else "")
+
+
+_ROLES: Final[tuple[FunctionRole, ...]] = ("worker", "enqueuer")
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """A rebuild of one pipeline's main queue."""
+
+    aws: Aws
+    names: Names
+    flow: Flow
+    listener: Listener = silent
+    load_rules: LoadRules = no_rules
+    workers: int = WORKERS
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    @cached_property
+    def main(self) -> Queue:
+        return self._queue("main")
+
+    @cached_property
+    def dlq(self) -> Queue:
+        return self._queue("dlq")
+
+    @cached_property
+    def hold(self) -> Queue:
+        return self._queue("hold")
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return SQS's counts of main, DLQ and hold."""
+        return self.main.counts().total, self.dlq.counts().total, self.hold.counts().total
+
+    def preview(self, *, force: bool = False) -> RebuildPreview:
+        """Say what would be put in order, without touching anything."""
+        among, total, _ = self.counts()
+        seen = peek(self.dlq, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
+        return RebuildPreview(
+            self.dlq.name, self.main.name, total, among, self.flow.running(), seen.messages, seen.truncated
+        )
+
+    def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> RebuildResult:
+        """Rebuild main, or finish an earlier run's rebuild.
+
+        Raises BusyError or UsageError with nothing touched, and UnfinishedError if it stopped halfway.
+        """
+        tags = QueueTags(self.aws, self.main)
+        with maintenance(
+            tags,
+            "redrive-in-order",
+            force=force,
+            finishes_rebuild=True,
+            listener=self.listener,
+            sleep=self.sleep,
+        ):
+            seen = tags.read()
+            unfinished = seen.tags.get(REBUILD_TAG)
+            if unfinished is None:
+                self._check_room(force=force)
+                state = State("gather", self.flow.running(), iso(seen.at))
+            else:
+                self.listener(Noted(f"finishing an earlier rebuild of {self.main.name} ({unfinished})"))
+                state = replace(State.parse(unfinished), phase="gather")
+            return self._perform(tags, state, stopped, resumed=unfinished is not None)
+
+    def nothing(self) -> RebuildResult | None:
+        """Return what a rebuild comes to if nothing is there to put in order; None if there may be."""
+        if any(self.counts()) or REBUILD_TAG in QueueTags(self.aws, self.main).read().tags:
+            return None
+        told = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
+        return RebuildResult(0, 0, remaining=0, notes=(told,))
+
+    def unfinished(self) -> RebuildResult:
+        """Say where the messages are after an UnfinishedError."""
+        return RebuildResult(
+            0, 0, remaining=_remaining(self.dlq), unfinished=True, held=_remaining(self.hold)
+        )
+
+    def _perform(
+        self, tags: QueueTags, state: State, stopped: Callable[[], bool], *, resumed: bool
+    ) -> RebuildResult:
+        try:
+            # Inside: if its answer is lost, nobody knows whether the tag is there.
+            tags.write(REBUILD_TAG, state.text())
+            self.flow.pause()
+            converter = Converter(self.load_rules, stopped)
+            gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
+            tags.write(REBUILD_TAG, replace(state, phase="merge").text())
+            with self._collected(stopped) as spool:
+                self._merge(spool, stopped)
+                self._empty_hold(spool, stopped)
+                moved = spool.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
+                result = RebuildResult(
+                    moved,
+                    len(spool),
+                    gathered["dlq"].left - (converter.failed - converter.parked_again),
+                    failed=converter.failed,
+                )
+            for role in (role for role in _ROLES if role in state.running):
+                self.flow.resume(role)
+            tags.remove(REBUILD_TAG)
+        except UnfinishedError:
+            raise
+        except FifoError as error:
+            raise UnfinishedError(
+                f"the rebuild of {self.main.name} is unfinished: {error.message}", exit_code=error.exit_code
+            ) from error
+        foreign = result.skipped - converter.skipped
+        notes = (*_notes(result, state, foreign), *converter.notes(), *converter.concerns())
+        return replace(result, remaining=_remaining(self.dlq), notes=notes)
+
+    def _check_room(self, *, force: bool) -> None:
+        """Refuse what cannot be done, before anything is touched."""
+        main, dlq, hold = self.counts()
+        if main + dlq + hold > IN_FLIGHT_MAX:
+            raise UsageError(
+                f"{self.main.name} and {self.dlq.name} hold {main + dlq:,} messages, and SQS lets at most"
+                f" {IN_FLIGHT_MAX:,} be in hand at a time; nothing was touched",
+                hint="deliver some with `fifo-cli drain` first, or redrive without --in-order",
+            )
+        if hold and not force and peek(self.hold, count=1, force=True).messages:
+            raise UsageError(
+                f"{self.hold.name} has {hold} messages, though no rebuild is unfinished; nothing was touched",
+                hint="look with `fifo-cli peek --queue hold`; `dump --queue hold --move` takes them away, and"
+                " --force puts them into main, too",
+            )
+
+    def _gather(self, role: QueueRole, converter: Converter, stopped: Callable[[], bool]) -> MoveReport:
+        """Move a queue to hold, each message into a group of its own; records as the messages they become.
+
+        A record in main was moved there by other means: it goes back as it is, and the worker parks it.
+        """
+        queue = self._queue(role)
+        self.listener(Started("gather", "queue", queue.name))
+        source = QueueSource(Messages(self.aws, queue), listener=self.listener, clock=self.clock)
+        ours = "" if role == "main" else self.main.arn
+        options = MoveOptions(
+            leave=lambda taken: bool(ours) and taken.dead_letter_source not in ("", ours),
+            total=queue.counts().total,
+            workers=self.workers,
+        )
+        # Not strict: in hold a message's place does not matter.
+        hold = QueueTarget(Messages(self.aws, self.hold), _labelled, strict=False)
+        dlq = QueueTarget(Messages(self.aws, self.dlq), as_it_is("park"))
+        target = hold if role == "main" else ConvertingTarget(hold, dlq, converter)
+        report = self._move(source, target, options, stopped)
+        _demand(report, f"{queue.name} could not be gathered in {self.hold.name}")
+        if source.given_up:
+            raise UnfinishedError(
+                f"{source.given_up} messages of {queue.name} are in a consumer's hands; stop the consumer"
+            )
+        self.listener(Finished("gather", "queue", queue.name, f"{report.moved} moved"))
+        return report
+
+    @contextmanager
+    def _collected(self, stopped: Callable[[], bool]) -> Iterator[OrderStore]:
+        """Read all of hold; what is not deleted inside is released, so that another run need not wait."""
+        spool = OrderStore()
+        messages = Messages(self.aws, self.hold)
+        self.listener(Started("read", "queue", self.hold.name))
+        try:
+            source = self._reader(spool)
+            report = self._move(source, OrderStoreTarget(spool), MoveOptions(workers=self.workers), stopped)
+            _demand(report, f"{self.hold.name} could not be read")
+            if source.given_up:
+                raise UnfinishedError(f"{source.given_up} messages of {self.hold.name} could not be read")
+            self.listener(Finished("read", "queue", self.hold.name, f"{len(spool)} messages"))
+            yield spool
+        finally:
+            _in_tens(spool, lambda handles: messages.hide(handles, seconds=0))
+            spool.close()
+
+    def _reader(self, spool: OrderStore) -> _Reader:
+        visibility = HIDDEN_SECONDS + self.hold.counts().total // _READ_RATE_MIN
+        return _Reader(
+            Messages(self.aws, self.hold),
+            spool,
+            hidden_seconds=visibility,
+            patience=visibility + _MARGIN_SECONDS,
+            listener=self.listener,
+            clock=self.clock,
+        )
+
+    def _merge(self, spool: OrderStore, stopped: Callable[[], bool]) -> None:
+        """Send the spool to main, each group in order."""
+        self.listener(Started("merge", "queue", self.main.name))
+        spool.put_in_order()
+        target = QueueTarget(Messages(self.aws, self.main), _merged(secrets.token_hex(4)))
+        options = MoveOptions(total=len(spool), takes=1, workers=self.workers)
+        report = self._move(OrderStoreSource(spool), target, options, stopped)
+        _demand(report, f"not everything could be put back into {self.main.name}")
+        if report.moved != len(spool):
+            raise UnfinishedError(f"{report.moved} of {len(spool)} messages were put back")
+        self.listener(Finished("merge", "queue", self.main.name, f"{report.moved} in order"))
+
+    def _empty_hold(self, spool: OrderStore, stopped: Callable[[], bool]) -> None:
+        """Delete from hold what main has: by the handles of the reading, then whatever comes again."""
+        messages = Messages(self.aws, self.hold)
+        _in_tens(spool, messages.delete)
+        visibility = HIDDEN_SECONDS + len(spool) // _READ_RATE_MIN
+        source = QueueSource(
+            messages, patience=visibility + _MARGIN_SECONDS, listener=self.listener, clock=self.clock
+        )
+        report = self._move(source, _Merged(spool), MoveOptions(workers=self.workers), stopped)
+        _demand(report, f"{self.hold.name} could not be emptied")
+        if source.given_up:
+            raise UnfinishedError(f"{source.given_up} messages of {self.hold.name} could not be deleted")
+
+    def _move(
+        self, source: Source, target: Target, options: MoveOptions, stopped: Callable[[], bool]
+    ) -> MoveReport:
+        return move(
+            source,
+            target,
+            replace(options, throttles=lambda: self.aws.throttles),
+            listener=self.listener,
+            stopped=stopped,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
+
+    def _queue(self, role: QueueRole) -> Queue:
+        return Queue(self.aws, self.names, role)
+
+
+_GATHERED: Final[tuple[QueueRole, ...]] = ("main", "dlq")
+
+
+class _Reader(QueueSource):
+    """Hold as a source that is only read: what was taken stays in flight, its handle kept for later.
+
+    If reading takes longer than that, messages come again: they are not taken twice, and it is over when as
+    many are known as SQS counts, or all came twice again and nothing new. What is behind another copy of
+    itself in its group, or was left out by a wrong count, is found when hold is emptied.
+    """
+
+    def __init__(
+        self,
+        messages: Messages,
+        spool: OrderStore,
+        *,
+        hidden_seconds: int,
+        patience: float,
+        listener: Listener,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(
+            messages, hidden_seconds=hidden_seconds, patience=patience, listener=listener, clock=clock
+        )
+        self._spool = spool
+        self._hold = messages.queue
+        self._again = 0  # how many known ones came since the last new one
+
+    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+        taken = super().take(count, wait=wait)
+        known = self._spool.known([one.message.message_id for one in taken])
+        self._spool.add_handles(
+            [(one.message.message_id, one.ticket) for one in taken if one.message.message_id in known]
+        )
+        news = [one for one in taken if one.message.message_id not in known]
+        self._forget([one for one in taken if one.message.message_id in known])
+        self._again = 0 if news else self._again + len(taken)
+        return news
+
+    def exhausted(self) -> bool:
+        handles = self._spool.handles
+        if self._again and (self._again >= 2 * handles or handles >= self._hold.counts().total):
+            return True
+        return super().exhausted()
+
+    def count_hidden(self) -> int:
+        return super().count_hidden() + self._spool.handles
+
+    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        self._spool.add_handles([(one.message.message_id, one.ticket) for one in taken])
+        self._forget(taken)  # they are counted in the spool, where memory does not grow
+        return []
+
+
+class _Merged:
+    """What main has, as a target: it takes a message of hold that was merged, and refuses any other."""
+
+    batch_max: Final = _TEN
+    bytes_max: Final = 8 * 1024 * 1024
+    strict: Final = False
+
+    def __init__(self, spool: OrderStore) -> None:
+        self._spool = spool
+
+    def size(self, message: Message) -> int:
+        return size_of(message)
+
+    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        return [
+            Rejection(one, "it came to hold after the others were merged", retry=False)
+            for one in taken
+            if unlabel(one.message)[0] not in self._spool
+        ]
+
+
+def _labelled(taken: ReceivedMessage) -> OutgoingMessage:
+    message = taken.message
+    labels = label(message)
+    return OutgoingMessage(
+        message.body, labels.group, labels.dedup_id, message.attributes, message.trace_header
+    )
+
+
+def _merged(token: str) -> Pack:
+    def pack(taken: ReceivedMessage) -> OutgoingMessage:
+        message, origin = taken.message, Origin.parse(taken.ticket)
+        assert origin is not None, taken.ticket
+        return OutgoingMessage(
+            message.body, message.group, merge_id(origin, token), message.attributes, message.trace_header
+        )
+
+    return pack
+
+
+def _in_tens(spool: OrderStore, call: Callable[[list[str]], object]) -> None:
+    """Use up the spool's handles, ten a call; what is refused is visible again when its time is over."""
+
+    def work() -> None:
+        while handles := spool.take_handles(_TEN):
+            call(handles)
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="hold") as pool:
+        for done in [pool.submit(work) for _ in range(_THREADS)]:
+            try:
+                done.result()
+            except FifoError:
+                continue
+
+
+def _demand(report: MoveReport, what: str) -> None:
+    """Raise UnfinishedError unless every message was moved."""
+    if report.complaint is not None:
+        raise UnfinishedError(f"{what}: {report.complaint.message}", exit_code=report.complaint.exit_code)
+    if report.stopped:
+        raise UnfinishedError(f"{what}: interrupted")
+    if concerns := describe(report):
+        raise UnfinishedError("\n  ".join([f"{what}:", *concerns]))
+
+
+def _notes(result: RebuildResult, state: State, foreign: int) -> tuple[str, ...]:
+    notes = [f"{result.merged} messages in main, each group in stream order"]
+    if foreign:
+        notes.append(f"left alone: {foreign} that another queue dead-lettered")
+    notes += [f"the {role} did not run before, nor now" for role in _ROLES if role not in state.running]
+    return tuple(notes)
+
+
+def _remaining(queue: Queue) -> int | None:
+    try:
+        return queue.counts().total
+    except FifoError:
+        return None

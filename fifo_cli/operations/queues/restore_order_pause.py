@@ -1,0 +1,66 @@
+"""The flow of a pipeline as a rebuild sees it: pause and resume, by the provisioning's own code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fifo_cli.aws.resources.gateway import Waiter
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import NotDeployedError
+from fifo_cli.events import Event, Listener, Warned, silent
+from fifo_cli.model.names import FunctionRole, Names
+from fifo_cli.model.settings import Settings
+from fifo_cli.operations.deploy.pause import STREAM_FORGETS, flow_state, pause, resume
+from fifo_cli.operations.deploy.remote_state import gateways
+
+
+@dataclass(frozen=True)
+class PipelineFlow:
+    """Enqueuer and worker. Queues without either are taken as they are, with a warning."""
+
+    aws: Aws
+    settings: Settings
+    listener: Listener = silent
+
+    def running(self) -> frozenset[FunctionRole]:
+        """Return which functions are fed; raises NotDeployedError if only one of them can be paused."""
+        try:
+            state = flow_state(self.aws, self.settings)
+        except NotDeployedError:
+            if self._is_fed():
+                raise
+            self.listener(
+                Warned(
+                    "there is no enqueuer and no worker to pause: see to it that nobody else uses the queues"
+                )
+            )
+            return frozenset()
+        flows: dict[FunctionRole, str] = {"enqueuer": state.enqueuer, "worker": state.worker}
+        return frozenset(role for role, flow in flows.items() if flow == "running")
+
+    def pause(self) -> None:
+        """Pause both, and wait until nothing is in flight, or until that takes too long."""
+        try:
+            pause(self.aws, self.settings, "all", wait=True, listener=self._tell)
+        except NotDeployedError:
+            if self._is_fed():
+                raise
+
+    def _tell(self, event: Event) -> None:
+        """Pass on all but the word of what becomes of a long pause: the rebuild resumes by itself."""
+        if not (isinstance(event, Warned) and event.text.startswith(STREAM_FORGETS)):
+            self.listener(event)
+
+    def resume(self, role: FunctionRole) -> None:
+        """Feed a function again."""
+        resume(self.aws, self.settings, role, finishes_rebuild=True, listener=self.listener)
+
+    def _is_fed(self) -> bool:
+        """Say whether there is anything that feeds a function of this pipeline."""
+        name = self.settings.pipeline.name
+        gates = gateways(self.aws, self.settings, waiter=Waiter())
+        return bool(
+            gates.mappings.read(Names(name).function("enqueuer"))
+            or gates.rules.names(name)
+            or gates.schedules.names(name)
+        )

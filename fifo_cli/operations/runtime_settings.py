@@ -1,0 +1,51 @@
+"""Settings → what the functions need of them, as the JSON document that travels in their zip.
+
+The same document drives ``drain --via local``, so both run on the same facts. Its reader is
+``handlers/runtime.py``; no value of a key is ever in it, only the parameters' names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fifo_cli.model.names import Names
+from fifo_cli.model.settings import Api, Settings
+
+
+def runtime_settings(settings: Settings) -> dict[str, Any]:
+    """Return the functions' settings; durations are in seconds."""
+    names = Names(settings.pipeline.name)
+    return {
+        "pipeline": settings.pipeline.name,
+        "queues": {"main": names.main, "dlq": names.dlq},
+        "message": {
+            "events": list(settings.message.events),
+            "where": settings.message.where,
+            "body": settings.message.body,
+            "group": settings.message.group,
+        },
+        "messages_per_run": settings.schedule.messages_per_run,
+        "run_needs": settings.run_needs.total_seconds(),
+        "apis": [_api(api) for api in settings.api],
+        "code": {
+            "message": settings.handlers.message if settings.handlers else None,
+            "request": settings.handlers.request if settings.handlers else None,
+            "limit": settings.functions.timeout.total_seconds() / 2,
+            "memory": settings.functions.memory,
+        },
+    }
+
+
+def _api(api: Api) -> dict[str, Any]:
+    return {
+        "url": api.url,
+        "method": api.method,
+        "timeout": api.timeout.total_seconds(),
+        "headers": dict(api.headers),
+        "keys": dict(api.keys),
+        "success": list(api.success),
+        "permanent": list(api.permanent),
+        "on_permanent": api.on_permanent,
+        "give_up_after": api.give_up_after.total_seconds(),
+        "insecure": api.insecure,
+    }

@@ -1,0 +1,672 @@
+"""audit: whether every record of the stream that should be a message was delivered once and in order.
+
+By the rules of fifo.toml as they are now, every record of the window is one of: delivered (a log says so),
+queued or parked (seen in a queue), waiting (its turn in the stream has not come), missing, or unknown: what
+the evidence does not reach is never taken for fine.
+
+Evidence may be late: a log line can take minutes to be readable. So nothing is called missing because of a
+line that may only be late. With ``settle``, a message that is gone from the queues is missing only if it was
+gone longer ago than that, and only order can prove it: a later message of its group was delivered before
+then. A record without an enqueuer's line is missing only if a later one of its shard has a line that old.
+A short ``settle`` is waited out between two looks instead: what the first did not see has been logged then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from fifo_cli.errors import ExitCode
+from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import FunctionRole, Names, QueueRole
+from fifo_cli.model.results import Document
+from fifo_cli.model.times import from_epoch_ms, iso
+from fifo_cli.operations.queues.browse import ROLES, BrowseResult
+from fifo_cli.operations.stream.audit_store import (
+    AuditStore,
+    Delivery,
+    Entry,
+    Logger,
+    Numbered,
+    Step,
+    Verdict,
+)
+from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, Feed, LogFact, OpenRun
+from fifo_cli.operations.stream.item_keys import read_key, shown_key
+from fifo_cli.operations.stream.message_rules import message_rules, start_of
+from fifo_cli.operations.stream.shards import StreamRecord
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Project
+
+T = TypeVar("T")
+
+# A record's time is rounded down to the second, and two machines' clocks differ a little.
+_SLACK: Final = timedelta(seconds=60)
+# Longer than a record waits for an enqueuer that keeps up: batches, retries, a deploy.
+_LATE: Final = timedelta(minutes=5)
+# So long a settle time is waited out; a longer one is not.
+_WAITED_OUT: Final = timedelta(seconds=60)
+_CHUNK: Final = 500
+_NAMED_MAX: Final = 5
+# A first deploy makes stream and log groups within so long of each other.
+_DEPLOYED: Final = timedelta(minutes=2)
+_RESTING: Final = "not enqueued: "
+# How long after its last line that was logged a process that was killed may have delivered something: its
+# lines go out three times a second, but a slow API lets none come for a while.
+_LAST_WORK: Final = timedelta(minutes=5)
+# The enqueuer's and the worker's words for what became of a record (handlers/enqueuer.py, handlers/run.py).
+# A message that SQS suppressed had been sent before.
+_SENT: Final = frozenset({"enqueued", "suppressed", "parked"})
+_ENQUEUER_WORDS: Final = frozenset({"enqueued", "suppressed", "skipped", "parked", "not enqueued"})
+# Errors that come before the request is sent (httpx).
+_NOT_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
+_WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit found out, as long as its ledger is open; the lists are read when they are asked for."""
+
+    ledger: AuditStore
+    since: datetime
+    until: datetime
+    notes: tuple[str, ...]
+    complete: bool
+    related: Callable[[str, str], bool]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    tips: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if anything is missing, was delivered twice or out of order, or cannot be known."""
+        gap = any(self.counts[word] for word in ("missing", "duplicated", "reordered", "unknown"))
+        return ExitCode.ATTENTION if gap or not self.complete else ExitCode.OK
+
+    def document(self) -> Document:
+        return {
+            **self._sums(),
+            "missing": list(self.missing()),
+            "duplicated": list(self.duplicated()),
+            "possibly_twice": list(self.possibly_twice()),
+            "reordered": list(self.reordered()),
+            "unknown_records": list(self.unknown()),
+            **self._circumstances(),
+        }
+
+    def rows(self) -> Iterator[Document]:
+        """Yield a line for each finding, and the sums last."""
+        lists = {
+            "missing": self.missing,
+            "duplicated": self.duplicated,
+            "possibly_twice": self.possibly_twice,
+            "reordered": self.reordered,
+            "unknown": self.unknown,
+        }
+        for word, rows in lists.items():
+            yield from ({"finding": word, **row} for row in rows())
+        yield {"finding": "summary", **self.summary()}
+
+    def summary(self) -> Document:
+        """Return the document with numbers instead of lists."""
+        lists = {word: self.counts[word] for word in ("missing", "duplicated", "possibly_twice", "reordered")}
+        return {**self._sums(), **lists, **self._circumstances()}
+
+    def missing(self) -> Iterator[Document]:
+        for entry, reason in self.ledger.judged("missing"):
+            yield {**_described(entry), "reason": reason}
+
+    def unknown(self) -> Iterator[Document]:
+        """Yield the records that may be fine, with what the evidence does not tell."""
+        for entry, reason in self.ledger.judged("unknown"):
+            yield {**_described(entry), "reason": reason}
+
+    def duplicated(self) -> Iterator[Document]:
+        for entry, times in self.ledger.duplicated():
+            yield {**_described(entry), "deliveries": [iso(from_epoch_ms(one)) for one in times]}
+
+    def possibly_twice(self) -> Iterator[Document]:
+        """Yield the delivered records that the API may have taken at an earlier attempt, unanswered, too."""
+        for entry, times in self.ledger.possibly_twice():
+            yield {**_described(entry), "unanswered": [iso(from_epoch_ms(one)) for one in times]}
+
+    def reordered(self) -> Iterator[Document]:
+        """Yield the records that were delivered after a later one of their group, ``after``."""
+        for entry, delivered, after in self.ledger.reordered(self.related):
+            yield {**_described(entry), "delivered_at": iso(from_epoch_ms(delivered)), "after": after}
+
+    def _sums(self) -> Document:
+        words = ("records", "delivered", "queued", "parked", "waiting", "moved", "unknown", "filtered")
+        return {word: self.counts[word] for word in words}
+
+    def _circumstances(self) -> Document:
+        tips = [{"shard": shard, "read_to": last} for shard, last in sorted(self.tips.items())]
+        return {
+            "since": iso(self.since),
+            "until": iso(self.until),
+            "notes": list(self.notes),
+            "unproven_tips": tips,
+        }
+
+
+class MissingIds:
+    """The event ids that an audit finds missing; on disk, not in memory.
+
+    ``notes`` say what it cannot know, and of which records; ``resting`` is why the enqueuer has not come to
+    some that it will send when it goes on, "" if there are none.
+    """
+
+    def __init__(self, result: AuditResult) -> None:
+        self._ledger = result.ledger
+        self._count = result.counts["missing"]
+        self.notes = (*result.notes, *_doubtful(result))
+        reasons = [reason for reason, _ in self._ledger.reasons("missing")]
+        self.resting = next((one for one in reasons if one.startswith(_RESTING)), "")
+
+    def __contains__(self, event_id: object) -> bool:
+        return isinstance(event_id, str) and self._ledger.is_judged(event_id, "missing")
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def _doubtful(result: AuditResult) -> Iterator[str]:
+    """Name the first of those that may be safe or not."""
+    rows = list(islice(result.ledger.judged("unknown"), _NAMED_MAX))
+    if not rows:
+        return
+    more = result.counts["unknown"] - len(rows)
+    keys = ", ".join(entry.key for entry, _ in rows) + (f" and {more:,} more" if more else "")
+    yield f"not known to be safe, and not replayed: {keys} (`fifo-cli audit` tells more)"
+
+
+@contextmanager
+def missing_event_ids(
+    aws: Aws,
+    project: Project,
+    *,
+    since: datetime,
+    now: datetime,
+    settle: timedelta,
+    code_folders: Iterable[str] = (),
+    listener: Listener = silent,
+) -> Iterator[MissingIds]:
+    """Audit the window and give the event ids of what is missing, as long as the block runs.
+
+    What sends them again must log it in the enqueuer's log group (``log_shipping``): of a record that waits
+    deep in main, another audit knows nothing else.
+    """
+    with audit(
+        aws, project, since=since, now=now, settle=settle, code_folders=code_folders, listener=listener
+    ) as result:
+        yield MissingIds(result)
+
+
+@contextmanager
+def audit(
+    aws: Aws,
+    project: Project,
+    *,
+    since: datetime,
+    now: datetime,
+    settle: timedelta,
+    code_folders: Iterable[str] = (),
+    listener: Listener = silent,
+) -> Iterator[AuditResult]:
+    """Audit what was written from ``since`` to ``now``; the result can be read as long as the block runs.
+
+    Log lines younger than ``settle`` may not be readable yet.
+
+    The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
+    or AwsError if stream or logs cannot be read.
+    """
+    start = start_of(aws, Names(project.settings.pipeline.name))
+    rules = message_rules(project.settings, code_folders, start=start)
+    with examined(
+        AwsEvidence(aws, project), rules, since=since, now=now, settle=settle, listener=listener
+    ) as result:
+        yield result
+
+
+@contextmanager
+def examined(
+    witnesses: Evidence,
+    rules: Rules,
+    *,
+    since: datetime,
+    now: datetime,
+    settle: timedelta = timedelta(),
+    listener: Listener = silent,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[AuditResult]:
+    """Examine witnesses, whoever they are."""
+    ledger = AuditStore()
+    try:
+        yield _Examination(witnesses, rules, ledger, since, now, settle, listener, sleep).result()
+    finally:
+        ledger.close()
+
+
+class _Examination:
+    """One audit. The evidence is taken in the direction in which messages go, the logs last.
+
+    What moved on meanwhile is then seen in one place at least.
+    """
+
+    def __init__(
+        self,
+        witnesses: Evidence,
+        rules: Rules,
+        ledger: AuditStore,
+        since: datetime,
+        now: datetime,
+        settle: timedelta,
+        listener: Listener,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._witnesses = witnesses
+        self._rules = rules
+        self._ledger = ledger
+        self._since = since
+        self._now = now
+        self._settle = settle
+        # What happened up to here has been logged readably; None: all of it.
+        self._settled = now - settle if settle else None
+        # What was sent up to here and is in no queue has been gone for longer than the settle time.
+        self._gone_since: datetime | None = None
+        self._listener = listener
+        self._sleep = sleep
+        self._expired: datetime | None = None
+        self._begins: datetime | None = None
+        self._looks: tuple[BrowseResult, ...] = ()
+        self._looked = 0
+
+    def result(self) -> AuditResult:
+        self._expired = self._read_stream()
+        self._begins = self._witnesses.stream_begins()
+        if self._begins is not None and self._is_renewed(self._begins):
+            self._expired = max(self._expired or self._begins, self._begins)
+        self._read_logs(self._since - _SLACK)
+        if self._ledger.has_unplaced():
+            self._look_and_judge()
+            if self._ledger.verdicts() != {"missing": 0, "waiting": 0, "unknown": 0}:
+                self._look_again()
+        notes = tuple(self._notes())
+        return AuditResult(
+            self._ledger,
+            self._since,
+            self._now,
+            notes,
+            not notes,
+            self._witnesses.related,
+            self._counts(),
+            self._witnesses.tips(),
+        )
+
+    def _read_stream(self) -> datetime | None:
+        """Put the window's records into the ledger; return until when some have expired, if any have."""
+        gap = False
+        read = 0
+        for sighting in self._witnesses.sightings(self._since, self._now):
+            self._ledger.add_records(self._entry(sighting.shard, record) for record in sighting.records)
+            gap = gap or sighting.gap
+            read += len(sighting.records)
+            self._listener(Progressed(f"{read:,} stream records read"))
+        expired = self._witnesses.expired_before(self._since, self._now)
+        if not gap:
+            return expired
+        oldest = self._ledger.oldest
+        return max(
+            expired or self._since, self._now if oldest is None else datetime.fromtimestamp(oldest, UTC)
+        )
+
+    def _is_renewed(self, begins: datetime) -> bool:
+        """Say whether the pipeline is older than its stream: what was written before is in no stream."""
+        logs = [since for since in self._witnesses.logs_since(self._now).values() if since is not None]
+        return begins > self._since and any(since < begins - _DEPLOYED for since in logs)
+
+    def _entry(self, shard: str, record: StreamRecord) -> Entry:
+        message = to_message(record.raw, self._rules)
+        return Entry(
+            record.event_id,
+            shard,
+            record.spelling,
+            str(record.raw["eventName"]),
+            item_key(record.raw),
+            int(record.created.timestamp()) if record.created else 0,
+            message.group if isinstance(message, Outgoing) else None,
+        )
+
+    def _read_logs(self, since: datetime) -> None:
+        read = 0
+        for facts in _chunks(self._witnesses.log(since)):
+            self._ledger.add_records(filter(None, map(self._logged_record, facts)))
+            self._ledger.add_deliveries(filter(None, map(_delivery, facts)))
+            self._ledger.add_unanswered(filter(None, map(_unanswered, facts)))
+            self._ledger.add_steps(filter(None, map(_step, facts)))
+            self._ledger.add_numbers(filter(None, map(_numbered, facts)))
+            read += len(facts)
+            self._listener(Progressed(f"{read:,} log lines read"))
+
+    def _logged_record(self, fact: LogFact) -> Entry | None:
+        """Return the record that an enqueuer's line tells of, if the stream can no longer tell."""
+        line = fact.line
+        if fact.logger == "worker" or line.message not in _SENT or line.time < self._since:
+            return None
+        if self._begins is not None and line.time < self._begins:
+            # There was another stream then, which can no longer be read.
+            self._expired = max(self._expired or self._begins, self._begins)
+        if self._expired is None or line.time >= self._expired:
+            return None
+        event_id, spelled = _text(line.facts, "event_id"), _text(line.facts, "stream_sequence")
+        key, group = _text(line.facts, "item_key"), _text(line.facts, "group")
+        if not event_id or not spelled.isdecimal() or not group:
+            return None
+        return Entry(event_id, "", spelled, "", key, int(line.time.timestamp()), group)
+
+    def _look_and_judge(self) -> None:
+        """Look through the queues; what was seen in an earlier look was there, wherever it is now."""
+        self._looks = tuple(self._look(role) for role in ROLES)
+        self._ledger.clear_verdicts()
+        self._judge()
+
+    def _look(self, role: QueueRole) -> BrowseResult:
+        number = self._looked = self._looked + 1
+
+        def take(message: Message) -> None:
+            event_id = message.text("event_id")
+            if event_id is not None:
+                self._ledger.add_seen(role, [event_id])
+            if role == "main" and message.sequence_number:
+                self._ledger.add_in_line(number, [(message.group, int(message.sequence_number))])
+
+        self._listener(Progressed(f"looking through {role}"))
+        look = self._witnesses.look(role, take)
+        return replace(look, known=self._ledger.close_line(number)) if role == "main" else look
+
+    def _look_again(self) -> None:
+        """Ask once more before saying that something is missing.
+
+        It may have moved from a queue that we had not looked through yet into one that we had, or its
+        delivery may have been logged too late to be seen.
+        """
+        waited_out = timedelta() < self._settle <= _WAITED_OUT
+        whole = all(look.complete and not look.failure for look in self._looks)
+        self._sleep(max(self._witnesses.log_lag, self._settle.total_seconds() if waited_out else 0))
+        before = self._ledger.changes
+        self._read_logs(self._now - 2 * _SLACK)
+        if waited_out and whole:
+            self._settled = self._gone_since = self._now
+        if self._gone_since or self._ledger.changes != before or self._ledger.verdicts()["missing"]:
+            self._look_and_judge()
+
+    def _judge(self) -> None:
+        settled = None if self._settled is None else _milliseconds(self._settled)
+        if settled is not None:
+            self._ledger.close_passed(settled)
+        judge = _Judge(
+            feed=self._witnesses.feed(),
+            handled=self._ledger.handled(),
+            settled_handled=self._ledger.handled(until=settled),
+            settled=settled,
+            gone_since=None if self._gone_since is None else _milliseconds(self._gone_since),
+            is_passed=self._ledger.is_passed,
+            related=self._witnesses.related,
+            logs=self._witnesses.logs_since(self._now),
+            looks=self._looks,
+            open_runs=self._witnesses.open_runs(self._since - _SLACK),
+        )
+        for chunk in _chunks(self._ledger.unplaced()):
+            self._ledger.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "records": len(self._ledger),
+            "filtered": self._ledger.filtered,
+            **{str(word): number for word, number in self._ledger.places().items()},
+            **{str(word): number for word, number in self._ledger.verdicts().items()},
+            # What an operator moves away is not logged: it is missing or unknown.
+            "moved": 0,
+            "duplicated": sum(1 for _ in self._ledger.duplicated()),
+            "possibly_twice": sum(1 for _ in self._ledger.possibly_twice()),
+            "reordered": sum(1 for _ in self._ledger.reordered(self._witnesses.related)),
+        }
+
+    def _notes(self) -> Iterator[str]:
+        """Say what makes the proof incomplete."""
+        if self._expired is not None:
+            yield (
+                f"the stream has expired up to {iso(self._expired)}, or begins only then: of what was written"
+                " before, only what the enqueuer logged is known, and the order of that was not checked"
+            )
+        for reason, number in self._ledger.reasons("unknown"):
+            yield f"{number} unknown: {reason}"
+        late = self._now - _LATE
+        behind = sum(entry.created < late.timestamp() for entry, _ in self._ledger.judged("waiting"))
+        if behind:
+            yield (
+                f"{behind} wait in the stream for more than {_LATE.seconds // 60} minutes: the enqueuer is"
+                " behind (`fifo-cli status` tells its iterator age, `fifo-cli logs enqueuer` why)"
+            )
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Says what is to be thought of a record that is delivered nowhere and seen in no queue."""
+
+    feed: Feed
+    handled: Mapping[str, int]
+    related: Callable[[str, str], bool]
+    logs: Mapping[FunctionRole, datetime | None]
+    looks: tuple[BrowseResult, ...]
+    open_runs: tuple[OpenRun, ...] = ()
+    # In epoch milliseconds: up to when all log lines can be read (None: all can), and up to when what was
+    # sent and is in no queue has been gone that long.
+    settled: int | None = None
+    gone_since: int | None = None
+    settled_handled: Mapping[str, int] = field(default_factory=dict)
+    is_passed: Callable[[str], bool] = lambda _: False
+
+    def __call__(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
+        sent = [step for (logger, word), step in said.items() if logger == "worker" or word in _SENT]
+        if sent:
+            # The line that tells when it came into a queue says more than one about a copy that did not.
+            return self._sent(entry, max(sent, key=lambda step: (step.word != "suppressed", step.time)))
+        if not self._covers("enqueuer", entry):
+            return self._never_seen(entry)
+        return self._not_sent(entry, said)
+
+    def _sent(self, entry: Entry, last: Step) -> tuple[Verdict, str]:
+        """It was in a queue once."""
+        if reason := self._unseen or self._unlogged(entry) or self._taken(last.time):
+            return "unknown", reason
+        if not self._left_early(entry, last):
+            return "unknown", self._late("a delivery")
+        what = f"{last.word} by the {last.logger} at {iso(from_epoch_ms(last.time))}"
+        return "missing", f"{what}; now in no queue, and no log tells of a delivery"
+
+    def _never_seen(self, entry: Entry) -> tuple[Verdict, str]:
+        """The enqueuer's log does not reach back to it, so it may have been in a queue once."""
+        if reason := self._unseen or self._unlogged(entry) or self._taken(entry.created * 1000):
+            return "unknown", reason
+        if self.settled is not None and not self._is_gone(entry.created * 1000):
+            return "unknown", self._late("a delivery")
+        return "missing", "in no queue, and no log tells of a delivery"
+
+    def _not_sent(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
+        """The enqueuer's log is complete, and does not say that it was sent."""
+        if self._unseen and any(run.logger == "replay" for run in self.open_runs):
+            return "unknown", f"a replay has not logged its end, and may have sent it: {self._unseen}"
+        passed = self._passed(entry.shard, self.handled) > entry.sequence
+        missing = self._reason_missing(entry, said, passed=passed)
+        if missing is None:
+            return "waiting", "its turn in the stream has not come"
+        skipped = said.get(("enqueuer", "skipped"))
+        if self.settled is None or (skipped is not None and skipped.time <= self.settled):
+            return "missing", missing
+        # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
+        waited_out = not passed and self._is_gone(entry.created * 1000)
+        if waited_out or self._passed(entry.shard, self.settled_handled) > entry.sequence:
+            return "missing", missing
+        return "unknown", f"{missing}; {self._late('that it was sent')}"
+
+    def _reason_missing(
+        self, entry: Entry, said: Mapping[tuple[Logger, str], Step], *, passed: bool
+    ) -> str | None:
+        """Say why a record that was not sent will not be; None if its turn is still to come."""
+        skipped = said.get(("enqueuer", "skipped"))
+        if skipped is not None:
+            when = iso(from_epoch_ms(skipped.time))
+            return f"skipped by the enqueuer at {when}, by rules other than those now: {skipped.reason}"
+        if any(
+            one.shard == entry.shard and one.first <= entry.sequence <= one.last for one in self.feed.given_up
+        ):
+            return "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
+        if passed:
+            return "never enqueued, though later records of its shard were"
+        return None if self.feed.running else f"{_RESTING}{self.feed.reason}"
+
+    def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
+        """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
+        return max((number for other, number in handled.items() if self.related(other, shard)), default=-1)
+
+    def _left_early(self, entry: Entry, last: Step) -> bool:
+        """Say whether what was sent left the queues so long ago that a delivery would be readable.
+
+        A later message of its group that was delivered before then came after it. What was parked may have
+        been moved back at any time since.
+        """
+        if self.settled is None or self._is_gone(last.time):
+            return True
+        return last.word != "parked" and last.time <= self.settled and self.is_passed(entry.event_id)
+
+    def _is_gone(self, sent: int) -> bool:
+        return self.gone_since is not None and sent <= self.gone_since
+
+    def _late(self, what: str) -> str:
+        """Say that evidence may be late, and how to be certain."""
+        at = iso(from_epoch_ms(self.settled or 0))
+        return (
+            f"a log line later than {at} may not be readable yet, so {what} may not be seen; to be certain,"
+            " `fifo-cli pause --wait`, wait for the settle time, then use --settle 0"
+        )
+
+    @property
+    def _unseen(self) -> str:
+        """Say why it may be in a queue all the same."""
+        for look in self.looks:
+            if look.failure:
+                return f"{look.queue} could not be looked through: {look.failure}"
+        hidden = [look for look in self.looks if not look.complete]
+        if not hidden:
+            return ""
+        places = " and ".join(f"{one.queue} ({one.seen + one.known} of {one.total} known)" for one in hidden)
+        held = sum(look.held for look in hidden)
+        advice = (
+            f": {held} held by a consumer, behind which nothing is shown; audit again when it is done, or"
+            " after `fifo-cli pause worker --wait`"
+            if held
+            else ""
+        )
+        return f"sent, and perhaps deeper than can be seen, or in flight, in {places}{advice}"
+
+    def _taken(self, sent: int) -> str:
+        """Say which drain may have delivered what was in a queue at ``sent``, in epoch milliseconds."""
+        for run in self.open_runs:
+            if run.logger == "worker" and sent <= _milliseconds(run.last + _LAST_WORK):
+                return (
+                    f"a drain begun about {iso(run.begun)} has not logged its end (it was killed, or is at"
+                    " work still), so it may have delivered it"
+                )
+        return ""
+
+    def _unlogged(self, entry: Entry) -> str:
+        if self._covers("worker", entry):
+            return ""
+        since = self.logs["worker"]
+        reach = "is gone" if since is None else f"reaches back to {iso(since)} only"
+        return f"the worker's log {reach}, so a delivery before may not be seen"
+
+    def _covers(self, role: FunctionRole, entry: Entry) -> bool:
+        since = self.logs[role]
+        return since is not None and entry.created >= int(since.timestamp())
+
+
+def _described(entry: Entry) -> Document:
+    return {
+        "event_id": entry.event_id,
+        "event_name": entry.event or None,
+        "key": shown_key(read_key(entry.key)),
+        "group": entry.group,
+        "stream_sequence": entry.spelled,
+        "created_at": iso(datetime.fromtimestamp(entry.created, UTC)),
+    }
+
+
+def _delivery(fact: LogFact) -> Delivery | None:
+    """Return the delivery that a line tells of."""
+    line = fact.line
+    event_id = _text(line.facts, "event_id")
+    if fact.logger != "worker" or line.message != "delivered" or not event_id:
+        return None
+    attempt = line.facts.get("attempt")
+    return Delivery(
+        event_id,
+        _milliseconds(line.time),
+        _text(line.facts, "message_id"),
+        attempt if isinstance(attempt, int) else 0,
+    )
+
+
+def _unanswered(fact: LogFact) -> tuple[str, int] | None:
+    """Return the attempt of a log line, if the API may have taken the message, but did not answer."""
+    facts = fact.line.facts
+    event_id, reason = _text(facts, "event_id"), _text(facts, "reason")
+    if fact.logger != "worker" or fact.line.message != "failed" or not event_id or not reason:
+        return None
+    if facts.get("status") is not None or facts.get("owner", "api") != "api" or reason.startswith(_NOT_SENT):
+        return None
+    return event_id, _milliseconds(fact.line.time)
+
+
+def _numbered(fact: LogFact) -> Numbered | None:
+    """Return the number that SQS gave a message, if a line tells it."""
+    line = fact.line
+    number = _text(line.facts, "sequence_number")
+    in_main = fact.logger != "worker" and line.message in ("enqueued", "suppressed")
+    if not in_main or not (number.isascii() and number.isdigit()):
+        return None
+    return Numbered(_text(line.facts, "event_id"), _text(line.facts, "group"), int(number))
+
+
+def _step(fact: LogFact) -> Step | None:
+    """Return what a line says of a record, if it is in one of our words."""
+    line = fact.line
+    words = _WORKER_WORDS if fact.logger == "worker" else _ENQUEUER_WORDS
+    event_id = _text(line.facts, "event_id")
+    if line.message not in words or not event_id:
+        return None
+    return Step(event_id, fact.logger, line.message, _milliseconds(line.time), _text(line.facts, "reason"))
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    value = facts.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _milliseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+def _chunks(source: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(source)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk

@@ -1,0 +1,410 @@
+"""What an audit has found out, on disk: memory does not grow with the window.
+
+A temporary database of the process. Every fact may be added twice and counts once; the order in which facts
+come does not matter.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from fifo_cli.errors import FifoError
+from fifo_cli.model.names import QueueRole
+
+# Sequence numbers have up to 40 digits (API Reference, StreamRecord): padded, their text sorts as they do.
+_DIGITS: Final = 40
+_CHUNK: Final = 500
+# So many messages of a group SQS gives out at most while none of them is deleted: who has that many before
+# it cannot have been received, and so not deleted either (Developer Guide, "FIFO queue delivery logic").
+_FRONT: Final = 10
+Logger = Literal["enqueuer", "replay", "worker"]
+Place = Literal["delivered", "queued", "parked"]
+Verdict = Literal["missing", "waiting", "unknown"]
+
+_TABLES: Final = """
+    PRAGMA journal_mode = OFF;
+    PRAGMA synchronous = OFF;
+    CREATE TABLE records (
+        event_id TEXT PRIMARY KEY, shard TEXT, sequence TEXT, spelled TEXT, event TEXT, key TEXT,
+        created INTEGER, grp TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE deliveries (
+        event_id TEXT, time INTEGER, message_id TEXT, attempt INTEGER,
+        PRIMARY KEY (event_id, time, message_id, attempt)
+    ) WITHOUT ROWID;
+    CREATE TABLE steps (
+        event_id TEXT, logger TEXT, word TEXT, time INTEGER, reason TEXT, PRIMARY KEY (event_id, logger, word)
+    ) WITHOUT ROWID;
+    CREATE TABLE unanswered (event_id TEXT, time INTEGER, PRIMARY KEY (event_id, time)) WITHOUT ROWID;
+    CREATE TABLE seen (event_id TEXT, queue TEXT, PRIMARY KEY (event_id, queue)) WITHOUT ROWID;
+    CREATE TABLE numbers (
+        event_id TEXT, grp TEXT, number TEXT, PRIMARY KEY (event_id, grp, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE line (look INTEGER, grp TEXT, number TEXT, PRIMARY KEY (look, grp, number)) WITHOUT ROWID;
+    CREATE TABLE fronts (look INTEGER, grp TEXT, number TEXT, PRIMARY KEY (look, grp)) WITHOUT ROWID;
+    CREATE TABLE passed (grp TEXT PRIMARY KEY, number TEXT) WITHOUT ROWID;
+    CREATE TABLE verdicts (event_id TEXT PRIMARY KEY, verdict TEXT, reason TEXT) WITHOUT ROWID;
+"""
+_WANTED: Final = "grp IS NOT NULL"
+_COLUMNS: Final = "event_id, shard, sequence, spelled, event, key, created, grp"
+_PLACED: Final = f"""
+    SELECT records.event_id AS event_id, CASE
+        WHEN EXISTS (SELECT 1 FROM deliveries WHERE event_id = records.event_id) THEN 'delivered'
+        WHEN EXISTS (SELECT 1 FROM seen WHERE event_id = records.event_id AND queue <> 'dlq') THEN 'queued'
+        WHEN EXISTS (SELECT 1 FROM numbers JOIN fronts USING (grp)
+            WHERE event_id = records.event_id AND numbers.number > fronts.number) THEN 'queued'
+        WHEN EXISTS (SELECT 1 FROM seen WHERE event_id = records.event_id) THEN 'parked'
+        END AS place
+    FROM records WHERE {_WANTED}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record of the stream; ``spelled`` is its sequence number as the stream writes it.
+
+    ``created`` is in epoch seconds. Without a ``group`` no message is made of it. One that only a log knows
+    of has no ``shard``.
+    """
+
+    event_id: str
+    shard: str
+    spelled: str
+    event: str
+    key: str
+    created: int
+    group: str | None
+
+    @property
+    def sequence(self) -> int:
+        return int(self.spelled)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a log says of a record last, in one of its words; ``time`` is in epoch milliseconds."""
+
+    event_id: str
+    logger: Logger
+    word: str
+    time: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """The number that SQS gave a message of a record when it was sent to main; they grow within a group."""
+
+    event_id: str
+    group: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery that a log tells of; ``time`` is in epoch milliseconds."""
+
+    event_id: str
+    time: int
+    message_id: str
+    attempt: int
+
+
+class AuditStore:
+    """Records, and what is known of them."""
+
+    def __init__(self) -> None:
+        with _disk():
+            self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            self._database.executescript(_TABLES)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def add_records(self, entries: Iterable[Entry]) -> None:
+        """Add records; one that is there already stays as it is."""
+        rows = (
+            (
+                one.event_id,
+                one.shard,
+                _padded(one.sequence),
+                one.spelled,
+                one.event,
+                one.key,
+                one.created,
+                one.group,
+            )
+            for one in entries
+        )
+        self._write("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
+        rows = ((one.event_id, one.time, one.message_id, one.attempt) for one in deliveries)
+        self._write("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", rows)
+
+    def add_unanswered(self, attempts: Iterable[tuple[str, int]]) -> None:
+        """Note attempts that the API did not answer: event id, and time in epoch milliseconds."""
+        self._write("INSERT OR IGNORE INTO unanswered VALUES (?, ?)", attempts)
+
+    def add_steps(self, steps: Iterable[Step]) -> None:
+        """Add what logs say; of the same words about a record the latest is kept."""
+        rows = ((one.event_id, one.logger, one.word, one.time, one.reason) for one in steps)
+        self._write(
+            "INSERT INTO steps VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET time = excluded.time, reason = excluded.reason WHERE excluded.time > steps.time",
+            rows,
+        )
+
+    def add_seen(self, queue: QueueRole, event_ids: Iterable[str]) -> None:
+        """Note that messages of records were seen in a queue."""
+        self._write("INSERT OR IGNORE INTO seen VALUES (?, ?)", ((one, queue) for one in event_ids))
+
+    def add_numbers(self, numbers: Iterable[Numbered]) -> None:
+        """Note the numbers that records' messages got in main."""
+        rows = ((one.event_id, one.group, _padded(one.number)) for one in numbers)
+        self._write("INSERT OR IGNORE INTO numbers VALUES (?, ?, ?)", rows)
+
+    def add_in_line(self, look: int, messages: Iterable[tuple[str, int]]) -> None:
+        """Note groups and numbers of messages that were seen in main, in the ``look``-th look at it."""
+        self._write(
+            "INSERT OR IGNORE INTO line VALUES (?, ?, ?)",
+            ((look, group, _padded(number)) for group, number in messages),
+        )
+
+    def close_line(self, look: int) -> int:
+        """Note which message is the tenth of its group; return how many behind such are known, but unseen.
+
+        What was sent behind it is in main, whether it can be seen or not.
+        """
+        self._write(
+            "INSERT OR REPLACE INTO fronts SELECT look, grp, number FROM"
+            " (SELECT *, row_number() OVER (PARTITION BY grp ORDER BY number) AS place FROM line"
+            f" WHERE look = ?) WHERE place = {_FRONT}",
+            [(look,)],
+        )
+        return int(
+            self._one(
+                "SELECT count(*) FROM numbers JOIN fronts USING (grp) WHERE look = ?"
+                " AND numbers.number > fronts.number AND NOT EXISTS (SELECT 1 FROM line WHERE"
+                " line.look = fronts.look AND line.grp = numbers.grp AND line.number = numbers.number)",
+                look,
+            )
+        )
+
+    def judge(self, verdicts: Iterable[tuple[str, Verdict, str]]) -> None:
+        """Note what is to be thought of records, by event id, and why."""
+        self._write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)", verdicts)
+
+    def clear_verdicts(self) -> None:
+        """Forget what was judged."""
+        with _disk():
+            self._database.execute("DELETE FROM verdicts")
+
+    @property
+    def changes(self) -> int:
+        """A number that grows when something is added that was not known."""
+        return self._database.total_changes
+
+    def knows(self, event_id: str) -> bool:
+        """Say whether a record is in the ledger."""
+        return bool(self._one("SELECT count(*) FROM records WHERE event_id = ?", event_id))
+
+    def __len__(self) -> int:
+        """Count the records that should be messages."""
+        return int(self._one(f"SELECT count(*) FROM records WHERE {_WANTED}"))
+
+    @property
+    def filtered(self) -> int:
+        """How many records should be no message."""
+        return int(self._one(f"SELECT count(*) FROM records WHERE NOT {_WANTED}"))
+
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest record was created, in epoch seconds."""
+        found = self._one("SELECT min(created) FROM records")
+        return None if found is None else int(found)
+
+    def places(self) -> dict[Place, int]:
+        """Count the records that are found, by where."""
+        rows = self._rows(f"SELECT place, count(*) FROM ({_PLACED}) WHERE place IS NOT NULL GROUP BY place")
+        return {"delivered": 0, "queued": 0, "parked": 0, **dict(rows)}
+
+    def unplaced(self) -> Iterator[tuple[Entry, Mapping[tuple[Logger, str], Step]]]:
+        """Yield the records that are delivered nowhere and in no queue, with all that logs say of each."""
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM records JOIN ({_PLACED}) USING (event_id) WHERE place IS NULL"
+            " ORDER BY shard, sequence"
+        )
+        for row in rows:
+            entry = _entry(row)
+            said = self._database.execute(
+                "SELECT logger, word, time, reason FROM steps WHERE event_id = ?", (entry.event_id,)
+            ).fetchall()
+            yield (
+                entry,
+                {(one[0], one[1]): Step(entry.event_id, one[0], one[1], one[2], one[3]) for one in said},
+            )
+
+    def has_unplaced(self) -> bool:
+        """Say whether there is a record that is delivered nowhere and in no queue."""
+        return bool(self._one(f"SELECT EXISTS (SELECT 1 FROM ({_PLACED}) WHERE place IS NULL)"))
+
+    def verdicts(self) -> dict[Verdict, int]:
+        """Count the records that are not found, by what is thought of them."""
+        rows = self._rows("SELECT verdict, count(*) FROM verdicts GROUP BY verdict")
+        return {"missing": 0, "waiting": 0, "unknown": 0, **dict(rows)}
+
+    def reasons(self, verdict: Verdict) -> list[tuple[str, int]]:
+        """Return why records are judged so, and how many for each reason, the most frequent first."""
+        return self._database.execute(
+            "SELECT reason, count(*) AS number FROM verdicts WHERE verdict = ? GROUP BY reason"
+            " ORDER BY number DESC, reason",
+            (verdict,),
+        ).fetchall()
+
+    def judged(self, verdict: Verdict) -> Iterator[tuple[Entry, str]]:
+        """Yield the records judged so, in order of the stream, and why."""
+        rows = self._rows(
+            f"SELECT {_COLUMNS}, reason FROM records JOIN verdicts USING (event_id) WHERE verdict = ?"
+            " ORDER BY shard, sequence",
+            verdict,
+        )
+        return ((_entry(row), row[8]) for row in rows)
+
+    def is_judged(self, event_id: str, verdict: Verdict) -> bool:
+        return bool(
+            self._one("SELECT count(*) FROM verdicts WHERE event_id = ? AND verdict = ?", event_id, verdict)
+        )
+
+    def close_passed(self, until: int) -> None:
+        """Note for each group how far deliveries logged up to ``until`` (epoch milliseconds) have come.
+
+        One that was sent twice is left out: nobody knows which of its messages was delivered.
+        """
+        self._write(
+            "INSERT OR REPLACE INTO passed SELECT grp, max(number) FROM (SELECT event_id, grp,"
+            " max(number) AS number FROM numbers GROUP BY event_id HAVING count(*) = 1) WHERE event_id IN"
+            " (SELECT event_id FROM deliveries WHERE time <= ?) GROUP BY grp",
+            [(until,)],
+        )
+
+    def is_passed(self, event_id: str) -> bool:
+        """Say whether a later message of its group is among those; then this one had left main by then."""
+        return bool(
+            self._one(
+                "SELECT count(*) > 0 AND max(numbers.number) < min(passed.number)"
+                " FROM numbers JOIN passed USING (grp) WHERE event_id = ?",
+                event_id,
+            )
+        )
+
+    def handled(self, *, until: int | None = None) -> dict[str, int]:
+        """Return for each shard the highest sequence number that the enqueuer function has dealt with.
+
+        With ``until`` (epoch milliseconds), by its lines up to then.
+        """
+        rows = self._rows(
+            "SELECT shard, max(sequence) FROM records JOIN steps USING (event_id)"
+            " WHERE logger = 'enqueuer' AND word <> 'not enqueued' AND (? IS NULL OR time <= ?)"
+            " GROUP BY shard",
+            until,
+            until,
+        )
+        return {shard: int(sequence) for shard, sequence in rows}
+
+    def duplicated(self) -> Iterator[tuple[Entry, list[int]]]:
+        """Yield the records that were delivered more than once, and when, in order of the first time."""
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM records JOIN"
+            " (SELECT event_id, min(time) AS first FROM deliveries GROUP BY event_id HAVING count(*) > 1)"
+            f" USING (event_id) WHERE {_WANTED} ORDER BY first, sequence"
+        )
+        for row in rows:
+            entry = _entry(row)
+            times = self._database.execute(
+                "SELECT time FROM deliveries WHERE event_id = ? ORDER BY time", (entry.event_id,)
+            )
+            yield entry, [one[0] for one in times]
+
+    def possibly_twice(self) -> Iterator[tuple[Entry, list[int]]]:
+        """Yield the records delivered after an attempt without an answer, and when those attempts ended."""
+        rows = self._rows(
+            f"SELECT {_COLUMNS}, last FROM records JOIN"
+            " (SELECT event_id, max(time) AS last FROM deliveries GROUP BY event_id) USING (event_id)"
+            f" WHERE {_WANTED} AND EXISTS (SELECT 1 FROM unanswered WHERE"
+            " unanswered.event_id = records.event_id AND unanswered.time < last) ORDER BY last, sequence"
+        )
+        for row in rows:
+            entry = _entry(row)
+            times = self._database.execute(
+                "SELECT time FROM unanswered WHERE event_id = ? AND time < ? ORDER BY time",
+                (entry.event_id, row[8]),
+            )
+            yield entry, [one[0] for one in times]
+
+    def reordered(self, related: Callable[[str, str], bool]) -> Iterator[tuple[Entry, int, str]]:
+        """Yield the records first delivered after a later one of their group: when, and that one's event id.
+
+        ``related`` says of two shards whether their sequence numbers compare. Two deliveries of the same
+        millisecond are in order.
+        """
+        rows = self._rows(
+            f"SELECT {_COLUMNS}, first FROM records JOIN"
+            " (SELECT event_id, min(time) AS first FROM deliveries GROUP BY event_id) USING (event_id)"
+            f" WHERE {_WANTED} AND shard <> '' ORDER BY grp, first, sequence"
+        )
+        group: str | None = None
+        furthest: dict[str, tuple[int, str]] = {}
+        for row in rows:
+            entry, time = _entry(row), row[8]
+            if entry.group != group:
+                group, furthest = entry.group, {}
+            ahead = max(
+                (found for shard, found in furthest.items() if related(shard, entry.shard)), default=None
+            )
+            if ahead is not None and ahead[0] > entry.sequence:
+                yield entry, time, ahead[1]
+            known = furthest.get(entry.shard)
+            if known is None or known[0] < entry.sequence:
+                furthest[entry.shard] = (entry.sequence, entry.event_id)
+
+    def _write(self, query: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with _disk():
+            self._database.execute("BEGIN")
+            self._database.executemany(query, rows)
+            self._database.execute("COMMIT")
+
+    def _one(self, query: str, *values: Any) -> Any:
+        return self._database.execute(query, values).fetchone()[0]
+
+    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """Read rows a few at a time, with a cursor of their own."""
+        with _disk():
+            cursor = self._database.execute(query, values)
+            while rows := cursor.fetchmany(_CHUNK):
+                yield from rows
+
+
+def _padded(number: int) -> str:
+    return f"{number:0{_DIGITS}}"
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    event_id, shard, _, spelled, event, key, created, group = row[:8]
+    return Entry(event_id, shard, spelled, event, key, created, group)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Say that the disk is full, if it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise FifoError(
+            f"what the audit found out cannot be kept on this machine's disk: {error}",
+            hint="make room in the temporary folder, or set $TMPDIR or $SQLITE_TMPDIR to one that has some",
+        ) from error

@@ -1,0 +1,282 @@
+"""Where an audit's evidence comes from: the stream, the logs, the queues, and what feeds the enqueuer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from fifo_cli.aws.dynamodb_streams import Stream, StreamSource, table_streams
+from fifo_cli.aws.log_streams import holds_since
+from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
+from fifo_cli.aws.resources.gateway import Waiter
+from fifo_cli.aws.session import Aws
+from fifo_cli.aws.stream_failures import StreamFailures
+from fifo_cli.errors import FifoError
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import FunctionRole, Names, QueueRole
+from fifo_cli.model.settings import Project
+from fifo_cli.operations.monitor.logs import LogLine, parse_line
+from fifo_cli.operations.queues.browse import BrowseResult, browse
+from fifo_cli.operations.stream.audit_store import Logger
+from fifo_cli.operations.stream.failed_batches import NotAFailureRecordError, parse_failure
+from fifo_cli.operations.stream.reader import RETENTION, Pace, Reader, Window
+from fifo_cli.operations.stream.shards import StreamRecord
+from fifo_cli.operations.uninterrupted import run_uninterrupted
+
+# In every line about one record or message, and in few others.
+ABOUT_A_RECORD: Final = "event_id"
+# A log stream that a replay writes, beside those of the enqueuer function (log_shipping.py).
+_REPLAYS: Final = "replay/"
+_RUNS: Final = ("drain/", _REPLAYS)
+RUN_ENDED: Final = "run ended"
+_AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+# "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
+_LOG_LAG_SECONDS: Final = 10.0
+_FAILURES_HIDDEN_SECONDS: Final = 30
+_FAILURES_MAX: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPage:
+    """Records of one shard (named with its stream); ``gap`` says that some before them have expired."""
+
+    shard: str
+    records: tuple[StreamRecord, ...]
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogFact:
+    """A line about a record, whose log it was in, and the name of log group and stream."""
+
+    logger: Logger
+    line: LogLine
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A stretch of a shard that the enqueuer failed on for good; the numbers are inclusive."""
+
+    shard: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Whether the enqueuer is fed from the stream, and if not, why; what it gave up."""
+
+    running: bool
+    reason: str = ""
+    given_up: tuple[GivenUp, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A drain or replay in an operator's process that has not logged its end: killed, or still at work.
+
+    ``last`` is the time of its last line. What it did after that, or is doing now, nobody knows.
+    """
+
+    logger: Logger
+    begun: datetime
+    last: datetime
+
+
+class Evidence(Protocol):
+    """The evidence of one pipeline."""
+
+    def sightings(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
+        """Read the stream; raises AwsError if it cannot be read."""
+
+    def tips(self) -> Mapping[str, str | None]:
+        """Return the open shards whose end nothing proved, each with the number of the last record read."""
+
+    def expired_before(self, since: datetime, now: datetime) -> datetime | None:
+        """Return until when the stream has expired, if the window begins before that."""
+
+    def stream_begins(self) -> datetime | None:
+        """Return when the oldest stream that can be read was switched on, if that is known."""
+
+    def related(self, one: str, other: str) -> bool:
+        """Say whether the sequence numbers of two shards that were read compare."""
+
+    def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
+        """Read what the logs say about records, from a moment on, in lines that contain ``text``."""
+
+    def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        """Return the runs whose lines were read and that have not logged their end."""
+
+    def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
+        """Return since when each function's log holds everything; None if it has none."""
+
+    def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
+        """Look through a queue."""
+
+    def feed(self) -> Feed:
+        """Ask how the enqueuer is fed."""
+
+    @property
+    def log_lag(self) -> float:
+        """After how many seconds what was logged can be read for sure."""
+
+
+class AwsEvidence:
+    """The evidence that AWS has."""
+
+    def __init__(self, aws: Aws, project: Project, *, pace: Pace | None = None) -> None:
+        self._aws = aws
+        self._settings = project.settings
+        self._names = Names(project.settings.pipeline.name)
+        self._pace = pace
+        self._related: dict[str, Callable[[str, str], bool]] = {}
+        self._answers: dict[tuple[str, str], bool] = {}
+        self._streams: list[Stream] | None = None
+        self._runs: dict[str, OpenRun] = {}
+        self._tips: dict[str, str | None] = {}
+
+    @property
+    def _table_streams(self) -> list[Stream]:
+        if self._streams is None:
+            self._streams = table_streams(self._aws, self._settings.table.name)
+        return self._streams
+
+    def sightings(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
+        window = Window(since=since, until=until)
+        for stream in self._table_streams:
+            reader = Reader(StreamSource(self._aws, stream.arn), stream.arn, window, pace=self._pace)
+            for read in reader.read():
+                if read.records or read.gap:
+                    yield StreamPage(_shard(stream.arn, read.shard), read.records, read.gap)
+            self._related[stream.label] = reader.lineage.related
+            self._tips |= {_shard(stream.arn, shard): last for shard, last in reader.tips.items()}
+
+    def tips(self) -> Mapping[str, str | None]:
+        return self._tips
+
+    def expired_before(self, since: datetime, now: datetime) -> datetime | None:
+        horizon = now - RETENTION
+        oldest = self._table_streams[0].created
+        # A stream that is younger than that has lost nothing yet.
+        return horizon if since < horizon and (oldest is None or oldest < horizon) else None
+
+    def stream_begins(self) -> datetime | None:
+        return self._table_streams[0].created
+
+    def related(self, one: str, other: str) -> bool:
+        if one == other:
+            return True
+        pair = (one, other)
+        if pair not in self._answers:
+            stream, _, shard = one.partition("/")
+            another, _, child = other.partition("/")
+            known = self._related.get(stream)
+            self._answers[pair] = stream == another and known is not None and known(shard, child)
+        return self._answers[pair]
+
+    def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
+        roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
+        for role in roles:
+            group = self._names.log_group(role)
+            try:
+                for event in get_log_events(self._aws, group, since=since, text=text or ABOUT_A_RECORD):
+                    place = f"log {group} {event.stream}".rstrip()
+                    fact = LogFact(logger_of(role, event), parse_line(role, event), place)
+                    if event.stream.startswith(_RUNS):
+                        self._note_run(event.stream, fact)
+                    yield fact
+            except MissingLogGroup:
+                continue
+
+    def _note_run(self, stream: str, fact: LogFact) -> None:
+        at = fact.line.time
+        known = self._runs.get(stream, OpenRun(fact.logger, at, at))
+        self._runs[stream] = OpenRun(fact.logger, min(known.begun, at), max(known.last, at))
+
+    def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
+        ended: set[str] = set()
+        for role in roles if self._runs else ():
+            with contextlib.suppress(MissingLogGroup):
+                group = self._names.log_group(role)
+                ended |= {one.stream for one in get_log_events(self._aws, group, since=since, text=RUN_ENDED)}
+        return tuple(run for stream, run in self._runs.items() if stream not in ended)
+
+    def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
+        roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
+        return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in roles}
+
+    def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
+        return browse(self._aws, Queue(self._aws, self._names, role), take)
+
+    def feed(self) -> Feed:
+        name = self._names.function("enqueuer")
+        admin = MappingAdmin(
+            self._aws.client("lambda"), self._aws.client("dynamodb"), self._settings.table.name, Waiter()
+        )
+        found = admin.read(name)
+        given_up = self._given_up()
+        if found is None:
+            return Feed(False, f"{name} has no event source mapping", given_up)
+        if not found.facts["enabled"]:
+            return Feed(False, "the enqueuer is paused (`fifo-cli resume enqueuer`)", given_up)
+        if found.properties["table"] != self._settings.table.name:
+            reason = "the enqueuer reads another stream than the table's present one (`fifo-cli deploy`)"
+            return Feed(False, reason, given_up)
+        return Feed(True, "", given_up)
+
+    @property
+    def log_lag(self) -> float:
+        """Emulators log at once."""
+        host = urlsplit(self._aws.client("logs").meta.endpoint_url).hostname or ""
+        return _LOG_LAG_SECONDS if host.endswith(_AWS_DOMAINS) else 0.0
+
+    def _given_up(self) -> tuple[GivenUp, ...]:
+        """Look through the queue of failed batches; one that cannot be read is no evidence."""
+        queue = StreamFailures(self._aws, self._names)
+        table = self._table_streams[0].arn.partition("/stream/")[0]
+        return run_uninterrupted(lambda stopped: _given_up(queue, table, stopped))
+
+
+def logger_of(role: FunctionRole, event: LogEvent) -> Logger:
+    """Tell a replay's lines from those of the enqueuer function."""
+    return "replay" if role == "enqueuer" and event.stream.startswith(_REPLAYS) else role
+
+
+def _shard(arn: str, shard: str) -> str:
+    """Name a shard so that none of another stream is named alike."""
+    return f"{arn.rpartition('/stream/')[2]}/{shard}"
+
+
+def _given_up(queue: StreamFailures, table: str, stopped: Callable[[], bool]) -> tuple[GivenUp, ...]:
+    """Read the failure records that can be seen, and give them back."""
+    found: list[GivenUp] = []
+    handles: list[str] = []
+    with contextlib.suppress(FifoError):
+        if not sum(queue.counts()):
+            return ()
+        try:
+            while len(handles) < _FAILURES_MAX and not stopped():
+                batch = queue.receive(visibility=_FAILURES_HIDDEN_SECONDS, wait=1)
+                if not batch:
+                    break
+                handles += [one.receipt_handle for one in batch]
+                found += [stretch for one in batch if (stretch := _stretch(one.body, table)) is not None]
+        finally:
+            queue.hide(handles, seconds=0)
+    return tuple(found)
+
+
+def _stretch(body: str, table: str) -> GivenUp | None:
+    try:
+        batch = parse_failure(body, table_arn=table)
+    except NotAFailureRecordError:
+        return None
+    return GivenUp(_shard(batch.stream, batch.shard), int(batch.first), int(batch.last))

@@ -1,0 +1,303 @@
+"""``replay --failed``: the batches that Lambda gave up, and their records as long as the stream has them.
+
+The failure record is Lambda's (Developer Guide, "Retain discarded records for a DynamoDB event source"): it
+names shard and first and last sequence number; only one that was made for S3 holds the records themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from fifo_cli.aws.dynamodb_streams import Page, Shard, ShardSource, StreamGoneError, StreamSource
+from fifo_cli.aws.session import Aws
+from fifo_cli.aws.stream_failures import FailureMessage
+from fifo_cli.errors import FifoError
+from fifo_cli.events import Listener, Progressed, Waiting, Warned, silent
+from fifo_cli.operations.stream.reader import Pace, Reader, Window
+from fifo_cli.operations.stream.record_filter import SEQUENCE
+from fifo_cli.operations.stream.replay_records import Lineup
+from fifo_cli.operations.stream.replay_store import Entry, ReplayStore
+from fifo_cli.operations.stream.shards import StreamRecord, record_of
+
+# Short, so that what a killed replay holds soon comes back; a thread pushes it on.
+VISIBILITY_SECONDS: Final = 30
+_REFRESH_SECONDS: Final = 10.0
+_WAIT_SECONDS: Final = 1
+# What is kept in memory of each is some hundred bytes.
+_BATCHES_MAX: Final = 10_000
+_EMPTY_RECEIVES: Final = 2
+_EVENTS: Final = ("INSERT", "MODIFY", "REMOVE")
+
+
+class FailureQueue(Protocol):
+    """What is asked of the queue of failed batches (aws/stream_failures.py)."""
+
+    @property
+    def name(self) -> str: ...
+
+    def counts(self) -> tuple[int, int]: ...
+
+    def receive(self, *, visibility: int, wait: int) -> list[FailureMessage]: ...
+
+    def hide(self, handles: Sequence[str], *, seconds: int) -> None: ...
+
+    def delete(self, handles: Sequence[str]) -> int: ...
+
+
+class NotAFailureRecordError(ValueError):
+    """A message is no failure record of this pipeline; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBatch:
+    """What a failure record tells; ``records`` only if it holds them."""
+
+    stream: str
+    shard: str
+    first: str
+    last: str
+    size: int
+    records: tuple[Mapping[str, Any], ...] | None = None
+
+    @property
+    def order(self) -> tuple[str, str, int]:
+        """Stream, shard, place: the label at the end of a stream's ARN sorts by time."""
+        return self.stream.rpartition("/stream/")[2], self.shard, int(self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A failure record that stays in its queue, and why."""
+
+    message_id: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Held:
+    """The failure records that are in hand; ``expired`` counts records that the stream no longer has.
+
+    ``gathered`` are the ids of those whose records are in the checkpoint, as far as there are any;
+    ``partial``: of one batch, the stream has a part.
+    """
+
+    batches: dict[str, FailedBatch] = field(default_factory=dict)
+    handles: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    gathered: set[str] = field(default_factory=set)
+    expired: int = 0
+    read: int = 0
+    partial: bool = False
+
+
+def parse_failure(body: str, *, table_arn: str) -> FailedBatch:
+    """Read a failure record; raises NotAFailureRecordError."""
+    try:
+        document = json.loads(body)
+        info = document["DDBStreamBatchInfo"]
+        batch = FailedBatch(
+            stream=str(info["streamArn"]),
+            shard=str(info["shardId"]),
+            first=_number(info["startSequenceNumber"]),
+            last=_number(info["endSequenceNumber"]),
+            size=int(info.get("batchSize", 0)),
+            records=_payload(document.get("payload")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise NotAFailureRecordError(f"it is no failure record of a stream: {_complaint(error)}") from None
+    if int(batch.first) > int(batch.last):
+        raise NotAFailureRecordError(
+            f"it is no failure record of a stream: it begins at {batch.first}, after its end {batch.last}"
+        )
+    if not batch.stream.startswith(f"{table_arn}/stream/"):
+        raise NotAFailureRecordError(f"it is about {batch.stream}, no stream of this pipeline's table")
+    return batch
+
+
+def _complaint(error: Exception) -> str:
+    """Say what is wrong with a failure record, not what Python could not do with it."""
+    match error:
+        case json.JSONDecodeError():
+            return "it is no JSON"
+        case KeyError():
+            return f"it has no {error.args[0]}"
+        case ValueError():
+            return str(error)
+        case _:
+            return "its parts are not what Lambda documents"
+
+
+def _number(value: Any) -> str:
+    """Return a sequence number as it is spelled; raises ValueError if it is none."""
+    if not isinstance(value, str) or SEQUENCE.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no sequence number")
+    return value
+
+
+def _payload(value: Any) -> tuple[Mapping[str, Any], ...] | None:
+    """Return the records that an S3-style failure record holds, as an event in a string or as it is."""
+    if value is None:
+        return None
+    event = json.loads(value) if isinstance(value, str) else value
+    records = tuple(event["Records"])
+    for record in records:
+        if not isinstance(record["eventID"], str) or record["eventName"] not in _EVENTS:
+            raise ValueError("its payload holds no stream records")
+        _number(record["dynamodb"]["SequenceNumber"])
+    return records
+
+
+@contextlib.contextmanager
+def held(
+    queue: FailureQueue,
+    *,
+    table_arn: str,
+    listener: Listener = silent,
+    stopped: Callable[[], bool] = lambda: False,
+    wait: int = _WAIT_SECONDS,
+) -> Iterator[Held]:
+    """Take every failure record there is, and keep them hidden; at the end give back those not deleted.
+
+    What another run holds, or one that was killed, is waited for as long as it can be hidden.
+    """
+    hand = Held()
+    done = threading.Event()
+    thread = threading.Thread(
+        target=_keep_hidden, args=(queue, hand, done, listener), name="hide", daemon=True
+    )
+    thread.start()
+    try:
+        _take_all(queue, hand, table_arn, listener=listener, stopped=stopped, wait=wait)
+        yield hand
+    finally:
+        done.set()
+        thread.join()
+        queue.hide(list(hand.handles.values()), seconds=0)
+
+
+def _take_all(
+    queue: FailureQueue,
+    hand: Held,
+    table_arn: str,
+    *,
+    listener: Listener,
+    stopped: Callable[[], bool],
+    wait: int,
+) -> None:
+    empty, polls = 0, 0
+    while len(hand.handles) < _BATCHES_MAX and not stopped():
+        messages = queue.receive(visibility=VISIBILITY_SECONDS, wait=wait)
+        new = sum([_take(hand, message, table_arn) for message in messages])
+        empty = 0 if new else empty + 1
+        if empty >= _EMPTY_RECEIVES:
+            visible, in_flight = queue.counts()
+            elsewhere = visible + in_flight - len(hand.handles)
+            polls += 1
+            if elsewhere <= 0 or polls * max(wait, 1) > VISIBILITY_SECONDS:
+                return
+            listener(Waiting(queue.name, f"{elsewhere} more in another's hands"))
+
+
+def _take(hand: Held, message: FailureMessage, table_arn: str) -> bool:
+    """Take a message in hand; say whether it is new there, and not given out a second time."""
+    known = message.message_id in hand.handles
+    hand.handles[message.message_id] = message.receipt_handle
+    if not known:
+        try:
+            hand.batches[message.message_id] = parse_failure(message.body, table_arn=table_arn)
+        except NotAFailureRecordError as error:
+            hand.kept[message.message_id] = str(error)
+    return not known
+
+
+def _keep_hidden(queue: FailureQueue, hand: Held, done: threading.Event, listener: Listener) -> None:
+    while not done.wait(_REFRESH_SECONDS):
+        try:
+            queue.hide(list(hand.handles.values()), seconds=VISIBILITY_SECONDS)
+        except FifoError as error:
+            listener(Warned(f"the failure records in hand may come again: {error.message}"))
+
+
+def read_failed(
+    aws: Aws,
+    hand: Held,
+    checkpoint: ReplayStore,
+    events: tuple[str, ...],
+    *,
+    pace: Pace | None = None,
+    listener: Listener = silent,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Write the records of all failed batches into the checkpoint, oldest first.
+
+    A batch whose records have expired, all or some, is noted as kept: the rest of it is replayed nonetheless.
+    """
+    lineup = Lineup()
+    for message_id, batch in sorted(hand.batches.items(), key=lambda item: item[1].order):
+        if stopped():
+            return
+        found = 0
+        for records in _records(aws, batch, pace):
+            hand.read += len(records)
+            found += sum(record.raw["eventName"] in events for record in records)
+            entries = [
+                Entry(record.event_id, record.spelling, lineup.place(record, parent=None), record.raw)
+                for record in records
+            ]
+            checkpoint.add(entries, batch=message_id)
+        hand.gathered.add(message_id)
+        # Records that the mapping filtered out lie in the range too, but are not in the batch's size.
+        if found < batch.size:
+            hand.expired += batch.size - found
+            hand.partial = hand.partial or found > 0
+            hand.kept[message_id] = f"{batch.size - found} of its {batch.size} records have expired"
+        listener(Progressed(f"{hand.read:,} records of failed batches read"))
+
+
+def _records(aws: Aws, batch: FailedBatch, pace: Pace | None) -> Iterator[tuple[StreamRecord, ...]]:
+    if batch.records is not None:
+        yield tuple(record_of(batch.shard, raw) for raw in batch.records)
+        return
+    window = Window(from_sequence=batch.first, to_sequence=batch.last)
+    source = OneShard(StreamSource(aws, batch.stream), batch.shard)
+    for page in Reader(source, batch.stream, window, pace=pace).read():
+        yield page.records
+
+
+@dataclass(frozen=True, slots=True)
+class OneShard:
+    """A stream of which only one shard is seen; if the stream is gone, it has none."""
+
+    source: ShardSource
+    shard: str
+
+    def shards(self) -> list[Shard]:
+        try:
+            listed = self.source.shards()
+        except StreamGoneError:
+            return []
+        return [Shard(one.id, None, one.starting, one.ending) for one in listed if one.id == self.shard]
+
+    def iterator(self, shard: str, kind: Any, **more: Any) -> str:
+        return self.source.iterator(shard, kind, **more)
+
+    def records(self, iterator: str) -> Page:
+        return self.source.records(iterator)
+
+
+def delete_done(queue: FailureQueue, hand: Held, checkpoint: ReplayStore) -> int:
+    """Delete the failure records whose records are all enqueued; return how many could not be deleted."""
+    done = [
+        message_id
+        for message_id in hand.gathered
+        if message_id not in hand.kept and checkpoint.is_worked_off(message_id)
+    ]
+    refused = queue.delete([hand.handles[message_id] for message_id in done])
+    for message_id in done:
+        del hand.handles[message_id]
+    return refused

@@ -1,0 +1,48 @@
+"""The enqueuer's rules in this process: which records become messages, and which."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import NotDeployedError, UsageError
+from fifo_cli.handlers import runtime
+from fifo_cli.handlers.code_guard import function_notes
+from fifo_cli.handlers.enqueuer import rules_of
+from fifo_cli.handlers.records import Rules
+from fifo_cli.model.names import START_TAG, Names
+from fifo_cli.model.settings import Settings
+from fifo_cli.operations.runtime_settings import runtime_settings
+
+
+def message_rules(
+    settings: Settings,
+    code_folders: Iterable[str] = (),
+    *,
+    start: str | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Rules:
+    """Return the rules of fifo.toml; the user's code is imported from ``code_folders``.
+
+    What was written before ``start`` (ISO 8601) is left out. ``stopped`` is asked while that code runs; what
+    it raises ends the wait for it. Raises UsageError if that code cannot be loaded.
+    """
+    facts = runtime.from_document(runtime_settings(settings))
+    sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
+    try:
+        rules = rules_of(facts, function_notes("operator", facts.pipeline), stopped=stopped)
+    except runtime.UserCodeError as error:
+        raise UsageError(f"[handlers] message: {error}", hint="mend the code, or what it imports") from error
+    return replace(rules, start=runtime.pipeline_start(start))
+
+
+def start_of(aws: Aws, names: Names) -> str | None:
+    """Return when the pipeline began, as its first deploy recorded it; None if it has no start."""
+    try:
+        return QueueTags(aws, Queue(aws, names, "main")).read().tags.get(START_TAG)
+    except NotDeployedError:
+        return None

@@ -1,0 +1,352 @@
+"""The stream reader: every record of the window once, an item's records in the order they were written.
+
+DynamoDB Developer Guide, "Change data capture for DynamoDB Streams": an item's records are in one shard at a
+time, and a shard must be read after its parent. So a few threads visit the shards in turn, one page a visit,
+a shard in one thread's hands at a time, a child after its parent. The pages go through one bounded queue:
+memory does not grow with the stream, and a parent's last page is handed on before its child's first.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Generator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from fifo_cli.aws.dynamodb_streams import (
+    ExpiredIteratorError,
+    Page,
+    Shard,
+    ShardSource,
+    StreamGoneError,
+    ThrottledError,
+    TrimmedError,
+    UnknownTimestampError,
+    gone,
+)
+from fifo_cli.errors import AwsError
+from fifo_cli.operations.stream.shards import Lineage, Place, Schedule, StreamRecord, record_of
+
+# DynamoDB Streams keeps records for 24 hours (Developer Guide).
+RETENTION: Final = timedelta(hours=24)
+# The enqueuer's mapping reads four times a second; a shard gives some five reads a second to all its readers.
+READ_PAUSE: Final = 0.2
+FOLLOW_PAUSE_MAX: Final = 2.0
+# An empty page does not mean the end, and AWS names no sign for the tip of an open shard. So many in a row
+# end the reading, but prove nothing: ``Reader.tips`` has the shards that were left so.
+# Twice as many as long as the shard gave no record: its first ones may be far from where the reading begins.
+EMPTY_READS: Final = 8
+# ApproximateCreationDateTime is rounded down to the second and approximate; read on for that long.
+TIME_SLACK: Final = timedelta(seconds=60)
+_WORKERS: Final = 4
+_PAGES_WAITING: Final = 2
+_TRIES_MAX: Final = 10
+_BACKOFF_MAX: Final = 10.0
+_NAP: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A shard's page. ``gap``: records before it have expired; ``ended``: the shard is read to its end."""
+
+    shard: str
+    records: tuple[StreamRecord, ...] = ()
+    gap: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which records: times and numbers inclusive, None for no bound.
+
+    ``follow`` goes on with what comes, without a lower bound from the moment on at which it begins.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    from_sequence: str | None = None
+    to_sequence: str | None = None
+    follow: bool = False
+
+    def __contains__(self, record: StreamRecord) -> bool:
+        if self.from_sequence is not None and record.sequence < int(self.from_sequence):
+            return False
+        if self.to_sequence is not None and record.sequence > int(self.to_sequence):
+            return False
+        if record.created is None:
+            return True
+        # A record of the second in which the window begins may be of its first moment.
+        since = self.since.replace(microsecond=0) if self.since else None
+        return (since is None or record.created >= since) and (
+            self.until is None or record.created <= self.until
+        )
+
+    @property
+    def from_tip(self) -> bool:
+        """Whether only what is written from now on is wanted."""
+        return self.follow and self.since is None and self.from_sequence is None
+
+    def is_past(self, record: StreamRecord) -> bool:
+        """Say whether nothing of the window can come after ``record`` in its shard."""
+        if self.to_sequence is not None and record.sequence >= int(self.to_sequence):
+            return True
+        return (
+            self.until is not None and record.created is not None and record.created > self.until + TIME_SLACK
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a shard is read, and by how many threads; ``clock`` is in seconds."""
+
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    workers: int = _WORKERS
+    empty_reads: int = EMPTY_READS
+
+
+class Reader:
+    """One reading of one stream; ``arn`` is for messages."""
+
+    def __init__(
+        self,
+        source: ShardSource,
+        arn: str,
+        window: Window,
+        *,
+        resume: Mapping[str, str] | None = None,
+        done: Collection[str] = (),
+        pace: Pace | None = None,
+    ) -> None:
+        """``resume`` tells for shards the number after which to go on; ``done`` are those that are read."""
+        self._source = source
+        self._arn = arn
+        self._window = window
+        self._resume = dict(resume or {})
+        self._done = frozenset(done)
+        self._pace = pace or Pace()
+        self._stopped = threading.Event()
+        self._pages: queue.Queue[Read | BaseException | None] = queue.Queue(_PAGES_WAITING)
+        self._schedule = Schedule()
+        self._times_known = True
+        self._reached: set[str] = set()
+        self._tips: dict[str, str | None] = {}
+
+    @property
+    def lineage(self) -> Lineage:
+        """What is known of the shards' descent so far."""
+        return self._schedule.lineage
+
+    @property
+    def tips(self) -> dict[str, str | None]:
+        """The open shards left after empty pages, each with the number of the last record read, if any.
+
+        Records behind that may be unread. A shard that gave a record created at the end of the window or
+        later was read to there, and is not among them.
+        """
+        return dict(self._tips)
+
+    def read(self) -> Generator[Read]:
+        """Yield the pages; raises AwsError if the stream goes away, or AWS throttles without end.
+
+        To leave early, close the iterator: the threads end with it.
+        """
+        self._discover(from_tip=self._window.from_tip)
+        threads = [
+            threading.Thread(target=self._work, name=f"shards-{number}", daemon=True)
+            for number in range(self._pace.workers)
+        ]
+        for thread in threads:
+            thread.start()
+        running = len(threads)
+        try:
+            while running:
+                read = self._pages.get()
+                if read is None:
+                    running -= 1
+                elif isinstance(read, BaseException):
+                    raise read
+                else:
+                    yield read
+        finally:
+            self._stopped.set()
+            while running:  # they may wait for room in the queue
+                running -= self._pages.get() is None
+            for thread in threads:
+                thread.join()
+
+    def _discover(self, *, from_tip: bool = False) -> None:
+        """List the shards, and plan those that may hold something of the window."""
+        places = [
+            Place(
+                shard,
+                last=self._resume.get(shard.id),
+                from_tip=from_tip,
+                skipped=shard.id in self._done
+                or self._is_outside(shard)
+                or (from_tip and shard.ending is not None),
+            )
+            for shard in self._listed()
+        ]
+        self._schedule.add(places, now=self._pace.clock())
+
+    def _listed(self) -> list[Shard]:
+        for _ in range(_TRIES_MAX):
+            try:
+                return self._source.shards()
+            except ThrottledError:
+                self._pace.sleep(random.uniform(0.1, 1.0))
+            except StreamGoneError as error:
+                raise gone(self._arn) from error
+        raise self._throttled()
+
+    def _is_outside(self, shard: Shard) -> bool:
+        window = self._window
+        if shard.ending is not None and window.from_sequence is not None:
+            return shard.ending < int(window.from_sequence)
+        if shard.starting is not None and window.to_sequence is not None:
+            return shard.starting > int(window.to_sequence)
+        return False
+
+    def _work(self) -> None:
+        """Visit shards until all are read; whatever goes wrong is said through the queue."""
+        try:
+            while not self._stopped.is_set() and not self._schedule.finished:
+                place, pause = self._schedule.take(self._pace.clock())
+                if place is not None:
+                    self._visit(place)
+                elif pause:
+                    self._pace.sleep(min(pause, _NAP))
+        except BaseException as error:  # noqa: BLE001 - raised again where the pages are read
+            self._stopped.set()
+            self._pages.put(error)
+        finally:
+            self._pages.put(None)
+
+    def _visit(self, place: Place) -> None:
+        """Read one page of a shard, and plan its next visit, or its children's."""
+        try:
+            if place.iterator is None:
+                place.iterator = self._begin(place)
+            page = self._source.records(place.iterator)
+        except ThrottledError:
+            place.stumbles += 1
+            if place.stumbles >= _TRIES_MAX:
+                raise self._throttled() from None
+            self._again(place, min(_BACKOFF_MAX, 0.25 * 2**place.stumbles) * random.uniform(0.5, 1.0))
+        except ExpiredIteratorError:
+            if place.from_tip and place.last is None:
+                self._pages.put(Read(place.shard.id, gap=True))  # The new tip may be further on.
+            self._once_more(place)
+        except TrimmedError:
+            place.to_horizon(self._window.from_sequence)
+            self._once_more(place)
+        except StreamGoneError:
+            self._vanished(place)
+        else:
+            place.stumbles = 0
+            self._take_in(place, page)
+
+    def _take_in(self, place: Place, page: Page) -> None:
+        """Hand on what is new and in the window, and decide what comes next."""
+        if place.missed is not None and page.records:
+            self._tell_gap(place, page)
+        fresh = [record for raw in page.records if (record := place.take(raw)) is not None]
+        wanted = tuple(record for record in fresh if record in self._window)
+        if wanted:
+            self._pages.put(Read(place.shard.id, wanted))
+        place.iterator = page.next_iterator
+        place.empty = 0 if fresh else place.empty + 1
+        if until := self._window.until:
+            self._reached |= {one.shard for one in fresh if one.created and one.created >= until}
+        if page.next_iterator is None:
+            self._ended(place)
+        elif not self._window.follow and (self._at_tip(place) or (fresh and self._window.is_past(fresh[-1]))):
+            if place.missed is not None:
+                self._tell_gap(place, None)
+            if self._at_tip(place) and place.shard.id not in self._reached:
+                self._tips[place.shard.id] = place.last
+            self._schedule.leave(place)
+        else:
+            self._again(place, self._pause(place.empty))
+
+    def _at_tip(self, place: Place) -> bool:
+        """A closed shard is read until it says so; of an open one, empty pages in a row are the end."""
+        enough = self._pace.empty_reads * (1 if place.highest >= 0 else 2)
+        return place.shard.ending is None and place.empty >= enough
+
+    def _pause(self, empty: int) -> float:
+        return min(FOLLOW_PAUSE_MAX, READ_PAUSE * 2 ** min(empty, 8)) if self._window.follow else READ_PAUSE
+
+    def _tell_gap(self, place: Place, page: Page | None) -> None:
+        """Say that records are gone, unless the oldest one that is left shows that none are.
+
+        What is between the place and that record is gone: never skipped in silence.
+        """
+        missed, place.missed = place.missed or 0, None
+        if page is not None:
+            oldest, since = record_of(place.shard.id, page.records[0]), self._window.since
+            is_older = since is not None and oldest.created is not None and oldest.created < since
+            if oldest.sequence <= missed or is_older:
+                return
+        self._pages.put(Read(place.shard.id, gap=True))
+
+    def _ended(self, place: Place) -> None:
+        """The shard is closed and read: its children are next, which are new if it was open till now."""
+        if place.missed is not None:
+            self._tell_gap(place, None)
+        self._pages.put(Read(place.shard.id, ended=True))
+        if place.shard.ending is None:
+            self._discover()
+        self._schedule.end(place, now=self._pace.clock())
+
+    def _vanished(self, place: Place) -> None:
+        """A shard whose records have all expired is listed no more; a stream that is gone lists nothing."""
+        if any(shard.id == place.shard.id for shard in self._listed()):
+            self._once_more(place)
+            return
+        self._pages.put(Read(place.shard.id, gap=True))
+        self._ended(place)
+
+    def _again(self, place: Place, pause: float) -> None:
+        self._schedule.put(place, self._pace.clock() + pause)
+
+    def _once_more(self, place: Place) -> None:
+        """Plan another visit, with a new iterator."""
+        place.iterator = None
+        place.stumbles += 1
+        if place.stumbles >= _TRIES_MAX:
+            raise AwsError(
+                f"the shard {place.shard.id} of {self._arn} cannot be read: every new iterator is refused",
+                hint="run the command again",
+            )
+        self._again(place, READ_PAUSE if place.stumbles > 1 else 0.0)
+
+    def _begin(self, place: Place) -> str:
+        """Return an iterator at the place: after the last record read, else where the window begins."""
+        shard, window = place.shard.id, self._window
+        if place.last is not None:
+            return self._source.iterator(shard, "AFTER_SEQUENCE_NUMBER", sequence=place.last)
+        if place.from_tip:
+            return self._source.iterator(shard, "LATEST")
+        if not place.at_horizon:
+            start, starting = window.from_sequence, place.shard.starting
+            if start is not None and starting is not None and starting <= int(start):
+                return self._source.iterator(shard, "AT_SEQUENCE_NUMBER", sequence=start)
+            if window.since is not None and self._times_known:
+                try:
+                    return self._source.iterator(shard, "AT_TIMESTAMP", time=window.since - TIME_SLACK)
+                except UnknownTimestampError:
+                    self._times_known = False
+        return self._source.iterator(shard, "TRIM_HORIZON")
+
+    def _throttled(self) -> AwsError:
+        return AwsError(
+            f"{self._arn}: AWS throttled the reading again and again: a shard gives its records to two"
+            " readers at most, and the enqueuer's mapping is one",
+            hint="wait until other readers are done, and run the command again",
+        )

@@ -1,0 +1,189 @@
+"""Which stream records a replay is asked for, and whether that can be at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Container, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from fifo_cli.aws.dynamodb import problems_of
+from fifo_cli.errors import UsageError
+from fifo_cli.handlers.exact_jmespath import Expression, is_true
+from fifo_cli.handlers.records import plain
+from fifo_cli.model.times import iso, parse_instant
+from fifo_cli.operations.stream.reader import Window
+from fifo_cli.operations.stream.shards import StreamRecord
+
+# Long before every stream and log, and still a time from which minutes can be taken.
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# 21 to 40 digits in AWS (API Reference, StreamRecord); the embedded stack's are shorter.
+SEQUENCE: Final = re.compile("[0-9]{1,40}")
+# What no plain key begins with, but an object does.
+_OBJECT: Final = re.compile(r"""\s*\{\s*(["'}]|$)""")
+
+Keys = tuple[tuple[str, str], ...]
+
+
+class Choice:
+    """Says of a record whether it is asked for.
+
+    ``failures`` counts those on which the expression failed, ``failure`` says why on the first. ``found``
+    counts those that are among ``event_ids``.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: Mapping[str, Any] | None = None,
+        events: frozenset[str] = frozenset(),
+        expression: str | None = None,
+        event_ids: Container[str] | None = None,
+    ) -> None:
+        self._key = key
+        self._events = events
+        self._compiled = Expression(expression) if expression else None
+        self._event_ids = event_ids
+        self.failures = 0
+        self.failure = ""
+        self.found = 0
+
+    def __call__(self, record: StreamRecord) -> bool:
+        raw = record.raw
+        if self._event_ids is not None:
+            if record.event_id not in self._event_ids:
+                return False
+            self.found += 1
+        return (
+            (not self._events or raw["eventName"] in self._events)
+            and (self._key is None or self._has_key(raw, self._key))
+            and (self._compiled is None or self._is_true(raw))
+        )
+
+    def _has_key(self, raw: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
+        """Compare keys; raises UsageError if the table's key has other attributes than fifo.toml says."""
+        found = key_of(raw)
+        if found.keys() != key.keys():
+            raise UsageError(
+                f"the key of the table is {', '.join(found)}, as its stream shows; [table] in fifo.toml says"
+                f" {', '.join(key)}",
+                hint="mend partition_key and sort_key in fifo.toml; nothing was touched",
+            )
+        return found == key
+
+    def _is_true(self, raw: Mapping[str, Any]) -> bool:
+        """Evaluate the expression over the item, as ``where`` in fifo.toml is."""
+        assert self._compiled is not None
+        try:
+            return is_true(self._compiled.search(item_of(raw)))
+        except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
+            self.failures += 1
+            self.failure = self.failure or (str(error).splitlines() or [type(error).__name__])[0]
+            return False
+
+
+def item_of(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the item of a record, plain: the new image, for REMOVE the old one; the key if it has none."""
+    data = raw["dynamodb"]
+    image = data.get("OldImage" if raw["eventName"] == "REMOVE" else "NewImage", data.get("Keys", {}))
+    return {name: plain(value) for name, value in image.items()}
+
+
+def key_of(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table key of a record, plain; equal numbers are equal however they are spelled."""
+    return {name: plain(value) for name, value in raw["dynamodb"].get("Keys", {}).items()}
+
+
+def parse_key(text: str, keys: Keys) -> dict[str, Any]:
+    """Read a table key: JSON, or for a table without sort key the plain partition key.
+
+    Binary key attributes are given as base64. Raises UsageError, saying what the table's key is, if it is
+    none.
+    """
+    names = _named(keys)
+    value = _parsed(text, keys)
+    if not isinstance(value, dict):
+        raise UsageError(
+            f"the key {text!r} is not enough: the table's key is {names}", hint=f"write {_example(keys)}"
+        )
+    problems = list(problems_of(value, keys))
+    problems += [f"{name!r} is no key attribute" for name in value if name not in dict(keys)]
+    if problems:
+        raise UsageError(
+            f"the key {text} is none of this table's, whose key is {names}: {'; '.join(problems)}",
+            hint=f"write {_example(keys)}",
+        )
+    return {name: _comparable(value[name]) for name, _ in keys}
+
+
+def parse_window(
+    *, since: str | None, until: str | None, from_sequence: str | None, to_sequence: str | None, now: datetime
+) -> Window:
+    """Read the bounds; ``until`` is now if not given. Raises UsageError for what can hold no record."""
+    begin = _instant("--since", since, now=now)
+    end = _instant("--until", until, now=now)
+    first, last = _sequence("--from-sequence", from_sequence), _sequence("--to-sequence", to_sequence)
+    if begin is not None and end is not None and begin > end:
+        raise UsageError(f"--since {iso(begin)} is later than --until {iso(end)}", hint="exchange the two")
+    if first is not None and last is not None and int(first) > int(last):
+        raise UsageError(
+            f"--from-sequence {first} is greater than --to-sequence {last}", hint="exchange the two"
+        )
+    return Window(begin and max(begin, BEGINNING), end or now, first, last)
+
+
+def _instant(option: str, text: str | None, *, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = parse_instant(text, now=now)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint=f"such as {option} 2h") from None
+    if instant > now:
+        raise UsageError(
+            f"{option} {text} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
+        )
+    return instant
+
+
+def _sequence(option: str, text: str | None) -> str | None:
+    if text is None or SEQUENCE.fullmatch(text):
+        return text
+    raise UsageError(
+        f"{option} {text!r} is no sequence number: that is one to forty digits",
+        hint="a message's attribute stream_sequence is one, and so is stream_sequence in the logs",
+    )
+
+
+def _parsed(text: str, keys: Keys) -> Any:
+    (name, kind), *more = keys
+    try:
+        value = json.loads(text, parse_int=Decimal, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        if _OBJECT.match(text):
+            raise UsageError(
+                f"the key {text!r} begins like JSON but is none: the table's key is {_named(keys)}",
+                hint=f"write {_example(keys)}",
+            ) from None
+        value = text
+    if isinstance(value, dict) or more:
+        return value
+    # The plain partition key: the text itself, but for a number, or for a string in JSON's quotes.
+    if kind == "N":
+        return {name: value} if isinstance(value, Decimal) else {name: text}
+    return {name: value if isinstance(value, str) else text}
+
+
+def _comparable(value: Any) -> Any:
+    """Return a key attribute as ``plain`` has it."""
+    return plain({"N": str(value)}) if isinstance(value, Decimal) else value
+
+
+def _named(keys: Keys) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in keys)
+
+
+def _example(keys: Keys) -> str:
+    return "'" + json.dumps({name: 42 if kind == "N" else "..." for name, kind in keys}) + "'"

@@ -1,0 +1,454 @@
+"""``replay``: records of the table's stream through the enqueuer's own code again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from fifo_cli.aws.logs import MissingLogGroup, get_log_events
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws
+from fifo_cli.aws.stream_failures import StreamFailures
+from fifo_cli.errors import FifoError
+from fifo_cli.events import Listener, Noted, Warned, silent
+from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key, to_message
+from fifo_cli.model.names import Names
+from fifo_cli.model.results import Document, WorkResult
+from fifo_cli.model.settings import Project
+from fifo_cli.model.times import from_epoch_ms, iso
+from fifo_cli.operations.log_shipping import shipped_journal
+from fifo_cli.operations.maintenance_lock import maintenance
+from fifo_cli.operations.stream.audit import MissingIds, missing_event_ids
+from fifo_cli.operations.stream.evidence import RUN_ENDED
+from fifo_cli.operations.stream.failed_batches import Held, Kept, delete_done, held, read_failed
+from fifo_cli.operations.stream.message_rules import message_rules
+from fifo_cli.operations.stream.reader import RETENTION, Pace, Window
+from fifo_cli.operations.stream.record_filter import Choice
+from fifo_cli.operations.stream.replay_records import gather
+from fifo_cli.operations.stream.replay_sending import Sender, Sending, Unsent, WatchedSqs
+from fifo_cli.operations.stream.replay_store import (
+    FOLDER,
+    ReplayStore,
+    Sums,
+    begin,
+    identity,
+    is_stale,
+    open_checkpoint,
+    passing_checkpoint,
+)
+
+# SQS's deduplication interval, and a little for clocks.
+_RECENT: Final = timedelta(minutes=6)
+DEDUPLICATION: Final = timedelta(minutes=5)
+_RECENT_MAX: Final = 200_000
+SHOWN_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What to replay. ``asked`` is the command line as it was given, ``relative`` if a time of it is."""
+
+    window: Window
+    key: Mapping[str, Any] | None = None
+    events: frozenset[str] = frozenset()
+    expression: str | None = None
+    failed: bool = False
+    missing: bool = False
+    settle: timedelta = timedelta()
+    fresh: bool = False
+    restart: bool = False
+    asked: tuple[str, ...] = ()
+    relative: bool = True
+
+    @property
+    def takes_all_missing(self) -> bool:
+        """Whether nothing but the time at which they begin chooses among what is missing."""
+        chosen = (self.key, self.expression, self.window.from_sequence, self.window.to_sequence)
+        return not any(chosen) and not self.events and not any("--until" in one for one in self.asked)
+
+
+@dataclass(frozen=True)
+class ReplayResult(WorkResult):
+    """What became of the records, those of an interrupted replay that was gone on with included.
+
+    ``expired`` counts records that are known to be gone from the stream; None if some are, and nobody knows
+    how many. ``kept`` are failure records that stay in their queue, ``notes`` say what else needs a look.
+    """
+
+    read: int
+    sums: Sums
+    bounds: tuple[str | None, str | None]
+    expired: int | None
+    failures: tuple[Unsent, ...] = ()
+    kept: tuple[Kept, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of it waits for another run."""
+        return self.complaint is None and not self.sums.failed and not self.sums.waiting
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether a record failed, was parked or has expired, or there are doubts."""
+        return bool(self.sums.failed or self.sums.parked or self.expired != 0 or self.kept or self.notes)
+
+    def document(self) -> Document:
+        first, last = self.bounds
+        return {
+            "read": self.read,
+            "matched": self.sums.matched,
+            "enqueued": self.sums.enqueued,
+            "suppressed": self.sums.suppressed,
+            "skipped": self.sums.skipped,
+            "parked": self.sums.parked,
+            "failed": self.sums.failed,
+            "waiting": self.sums.waiting,
+            "first_sequence": first,
+            "last_sequence": last,
+            "expired": self.expired,
+            "failures": [
+                {"event_id": one.event_id, "group": one.group, "reason": one.reason} for one in self.failures
+            ],
+            "kept": [{"message_id": one.message_id, "reason": one.reason} for one in self.kept],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class ReplayPreview(ReplayResult):
+    """What a replay would do: the first hundred records, and what each would become."""
+
+    records: tuple[Document, ...] = ()
+
+    @property
+    def needs_look(self) -> bool:
+        return bool(self.expired != 0 or self.kept or self.notes)
+
+    def document(self) -> Document:
+        return {**super().document(), "records": list(self.records)}
+
+
+@dataclass
+class Work:
+    """What one run of replay works on: its checkpoint, and what the reading found out."""
+
+    checkpoint: ReplayStore
+    read: int = 0
+    expired: int | None = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One replay; ``folder`` keeps what an interrupted one has still to send."""
+
+    aws: Aws
+    project: Project
+    options: ReplayOptions
+    folder: Path
+    code_folders: tuple[str, ...] = ()
+    listener: Listener = silent
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    pace: Pace = field(default_factory=Pace)
+    sleep: Callable[[float], None] = time.sleep
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.project.settings.pipeline.name)
+
+    @cached_property
+    def main(self) -> Queue:
+        return Queue(self.aws, self.names, "main")
+
+    @cached_property
+    def failures(self) -> StreamFailures:
+        return StreamFailures(self.aws, self.names)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The enqueuer's rules; raises UsageError if the user's code cannot be loaded."""
+        return message_rules(self.project.settings, self.code_folders)
+
+    # What is to be replayed.
+
+    @contextlib.contextmanager
+    def gathered(self, *, dry_run: bool = False) -> Iterator[Work]:
+        """Give the records to replay, read from the stream, or left by an interrupted run of the same.
+
+        Those of ``--failed`` are not among them: they are read while their failure records are in hand.
+        """
+        _ = self.rules, self.main.url  # What is wrong with these is said before anything is read.
+        if dry_run:
+            opened = passing_checkpoint()
+        else:
+            name = identity(self.aws.place.queue(self.names.main), self.options.asked)
+            opened = open_checkpoint(self.folder / FOLDER, name, anew=self.options.restart)
+        with opened as checkpoint:
+            work = self._earlier(checkpoint)
+            if work is None:
+                begin(checkpoint, now=self.now)
+                work = Work(checkpoint)
+                if not self.options.failed:
+                    self._gather(work)
+                checkpoint.note(
+                    read=str(work.read), expired=json.dumps(work.expired), notes=json.dumps(work.notes)
+                )
+            yield work
+
+    def _earlier(self, checkpoint: ReplayStore) -> Work | None:
+        """Return the work of an interrupted run, if there is any to go on with."""
+        if is_stale(checkpoint, now=self.now, relative=self.options.relative):
+            return None
+        sums, begun = checkpoint.sums(), checkpoint.fact("begun") or ""
+        checkpoint.retry_failed()
+        self.listener(
+            Noted(
+                f"going on with the same replay, begun {begun} and interrupted: {sums.settled:,} of"
+                f" {sums.matched:,} records were done by then; --restart would begin anew"
+            )
+        )
+        return Work(
+            checkpoint,
+            read=int(checkpoint.fact("read") or 0),
+            expired=json.loads(checkpoint.fact("expired") or "0"),
+            notes=json.loads(checkpoint.fact("notes") or "[]"),
+        )
+
+    def _gather(self, work: Work) -> None:
+        if not self.options.missing:
+            self._read_stream(work, self.options.window, None)
+            return
+        since = self.options.window.since or self.now - RETENTION
+        audited = missing_event_ids(
+            self.aws,
+            self.project,
+            since=since,
+            now=self.now,
+            settle=self.options.settle,
+            code_folders=self.code_folders,
+            listener=self.listener,
+        )
+        with audited as ids:
+            work.notes += ids.notes
+            if ids.resting:
+                self.listener(
+                    Warned(
+                        f"some are {ids.resting}; when it goes on it sends them as well, and later than five"
+                        " minutes after this replay that is a second copy: one or the other"
+                    )
+                )
+            if not len(ids):
+                return
+            window = replace(self.options.window, since=since)
+            choice = self._read_stream(work, window, ids)
+            if self.options.takes_all_missing and choice.found < len(ids):
+                work.expired = len(ids) - choice.found
+
+    def _read_stream(self, work: Work, window: Window, ids: MissingIds | None) -> Choice:
+        options = self.options
+        choice = Choice(key=options.key, events=options.events, expression=options.expression, event_ids=ids)
+        found = gather(
+            self.aws,
+            self.project.settings.table.name,
+            window,
+            choice,
+            work.checkpoint,
+            now=self.now,
+            pace=self.pace,
+            listener=self.listener,
+        )
+        work.read, work.expired = found.read, None if found.gap else 0
+        if choice.failures:
+            work.notes.append(
+                f"--filter failed on {choice.failures:,} records, which are not replayed; on the first:"
+                f" {choice.failure}"
+            )
+        if found.gap:
+            work.notes.append(
+                "a part of what was asked for has expired: a stream keeps its records for 24 hours"
+            )
+        return choice
+
+    # What happens with it.
+
+    def behind(self) -> int:
+        """Return how many messages are in main, behind which the records would come."""
+        return self.main.counts().total
+
+    def untouched(self, work: Work) -> ReplayResult:
+        """Return the result when there is nothing to send, or nothing more."""
+        work.checkpoint.note(done="yes")
+        return self._result(work, Sending(), None)
+
+    def preview(self, work: Work) -> ReplayPreview:
+        """Say what would be sent, without sending anything."""
+        if not self.options.failed:
+            return self._previewed(work, None)
+        with held(self.failures, table_arn=self._table_arn, listener=self.listener) as hand:
+            self._gather_failed(work, hand, lambda: False)
+        return self._previewed(work, hand)
+
+    def _previewed(self, work: Work, hand: Held | None) -> ReplayPreview:
+        rows: list[Document] = []
+        for chunk in work.checkpoint.chunks():
+            rows += [_row(record, self.rules) for record in chunk[: SHOWN_MAX - len(rows)]]
+            if len(rows) >= SHOWN_MAX:
+                break
+        result = self._result(work, Sending(), hand)
+        return ReplayPreview(**{**vars(result), "records": tuple(rows)})
+
+    def perform(
+        self, work: Work, *, force: bool = False, stopped: Callable[[], bool] = lambda: False
+    ) -> ReplayResult:
+        """Send what is to be sent. Raises BusyError if another maintenance operation holds the pipeline."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(
+                maintenance(QueueTags(self.aws, self.main), "replay", force=force, listener=self.listener)
+            )
+            hand = None
+            if self.options.failed:
+                hand = stack.enter_context(
+                    held(self.failures, table_arn=self._table_arn, listener=self.listener, stopped=stopped)
+                )
+                self._gather_failed(work, hand, stopped)
+            sending = self._send(work, stopped)
+            result = self._result(work, sending, hand)
+            left = 0
+            if hand is not None and not stopped():
+                left = delete_done(self.failures, hand, work.checkpoint)
+                if left:
+                    note = f"{left} failure records are done, but could not be deleted: run it again"
+                    result = replace(result, notes=(*result.notes, note))
+            # Else another run is to know what was sent: as long as a stream has records at all.
+            if result.is_whole and not left and not (hand and hand.partial):
+                work.checkpoint.note(done="yes")
+        return result
+
+    @property
+    def _table_arn(self) -> str:
+        return self.aws.place.table(self.project.settings.table.name)
+
+    def _gather_failed(self, work: Work, hand: Held, stopped: Callable[[], bool]) -> None:
+        read_failed(
+            self.aws,
+            hand,
+            work.checkpoint,
+            self.project.settings.message.events,
+            pace=self.pace,
+            listener=self.listener,
+            stopped=stopped,
+        )
+        work.read, work.expired = hand.read, hand.expired
+
+    def _send(self, work: Work, stopped: Callable[[], bool]) -> Sending:
+        if not work.checkpoint.sums().waiting or stopped():
+            return Sending(stopped=stopped())
+        work.checkpoint.note(sending="begun")
+        fresh = f"replay-{work.checkpoint.label}" if self.options.fresh else ""
+        urls = {"main": self.main.url, "dlq": Queue(self.aws, self.names, "dlq").url}
+        sqs = WatchedSqs(
+            self.aws.client("sqs"),
+            urls["main"],
+            work.checkpoint,
+            fresh=fresh,
+            known=self._recent_messages(),
+        )
+        with shipped_journal(self.aws, self.names, "enqueuer", "replay", listener=self.listener) as journal:
+            sending = Sender(
+                sqs,
+                self.rules,
+                urls,
+                work.checkpoint,
+                journal=journal,
+                listener=self.listener,
+                stopped=stopped,
+                sleep=self.sleep,
+            ).send()
+            sums = work.checkpoint.sums()
+            journal("info", RUN_ENDED, enqueued=sums.enqueued, failed=sums.failed, waiting=sums.waiting)
+        if self.options.missing and sums.suppressed:
+            work.notes.append(_still_missing(sums.suppressed, sqs.sent_before))
+        return sending
+
+    def _recent_messages(self) -> dict[str, int]:
+        """Return the ids and times of the messages that were logged within SQS's deduplication interval.
+
+        Without the logs, or the permission to read them, fewer of the suppressed ones are known as such.
+        """
+        found: dict[str, int] = {}
+        group = self.names.log_group("enqueuer")
+        try:
+            for event in get_log_events(self.aws, group, since=datetime.now(UTC) - _RECENT, text="enqueued"):
+                message_id = _message_id(event.text)
+                if message_id:
+                    found[message_id] = event.time
+                if len(found) >= _RECENT_MAX:
+                    break
+        except (MissingLogGroup, FifoError) as error:
+            why = error.message if isinstance(error, FifoError) else f"{group} does not exist"
+            self.listener(Warned(f"suppressed messages are counted as enqueued: {why}"))
+        return found
+
+    def _result(self, work: Work, sending: Sending, hand: Held | None) -> ReplayResult:
+        kept = () if hand is None else tuple(Kept(*one) for one in sorted(hand.kept.items()))
+        return ReplayResult(
+            read=work.read,
+            sums=work.checkpoint.sums(),
+            bounds=work.checkpoint.bounds(),
+            expired=work.expired,
+            failures=tuple(sending.failures),
+            kept=kept,
+            notes=tuple(work.notes),
+            complaint=sending.complaint,
+        )
+
+
+def _still_missing(number: int, sent_before: int) -> str:
+    """Say that what SQS suppressed did not come back by that; ``sent_before`` is in epoch milliseconds."""
+    since = from_epoch_ms(sent_before) if sent_before else datetime.now(UTC)
+    return (
+        f"{number} still missing: SQS took them within the last five minutes and drops a second copy; run it"
+        f" again after {iso(since + DEDUPLICATION)}, or with --fresh"
+    )
+
+
+def _message_id(text: str) -> str | None:
+    try:
+        line: Any = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(line, dict) or line.get("message") != "enqueued":
+        return None
+    found = line.get("message_id")
+    return found if isinstance(found, str) else None
+
+
+def _row(record: Mapping[str, Any], rules: Rules) -> Document:
+    """Tell a record, and what the enqueuer's code makes of it."""
+    data = record["dynamodb"]
+    message = to_message(record, rules)
+    group: str | None = None
+    match message:
+        case Skipped(reason=reason):
+            becomes = "skipped"
+        case Outgoing(queue=queue, group=group, reason=reason):
+            becomes = "enqueued" if queue == "main" else "parked"
+    created = data.get("ApproximateCreationDateTime")
+    return {
+        "event_id": record["eventID"],
+        "stream_sequence": data["SequenceNumber"],
+        "event_name": record["eventName"],
+        "item_key": item_key(record),
+        "created_at": iso(datetime.fromtimestamp(created, UTC)) if created else None,
+        "becomes": becomes,
+        "group": group,
+        "reason": reason or None,
+    }

@@ -1,0 +1,121 @@
+"""Reading the records of a replay from the table's streams into its checkpoint, in the order to send them.
+
+DynamoDB orders the records of an item, not those of different items, and a message group may hold many
+items, whose records come from several shards. So they are lined up by the time they were written, as the
+enqueuer met them; within a shard, and from a shard to those that came out of it, their order is the stream's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from fifo_cli.aws.dynamodb_streams import Stream, StreamSource, table_streams
+from fifo_cli.aws.session import Aws
+from fifo_cli.events import Listener, Progressed, Warned, silent
+from fifo_cli.model.times import iso
+from fifo_cli.operations.stream.reader import RETENTION, Pace, Read, Reader, Window
+from fifo_cli.operations.stream.record_filter import Choice
+from fifo_cli.operations.stream.replay_store import Entry, ReplayStore
+from fifo_cli.operations.stream.shards import StreamRecord
+
+_TELL_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """``read`` records were in the window; ``gap``: others have expired, and nobody knows how many."""
+
+    read: int
+    gap: bool
+
+
+class Lineup:
+    """Gives every record its place in line: the second it was written, never before its shard's last one."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, int] = {}
+        self._floor = 0
+
+    def place(self, record: StreamRecord, *, parent: str | None) -> int:
+        """Return the place of the next record of a shard."""
+        before = self._latest.get(record.shard, self._latest.get(parent or "", self._floor))
+        written = int(record.created.timestamp()) if record.created else before
+        self._latest[record.shard] = max(written, before)
+        return self._latest[record.shard]
+
+    def next_stream(self) -> None:
+        """Put everything of the next stream behind everything so far: it replaced the one before."""
+        self._floor = max(self._latest.values(), default=self._floor)
+        self._latest = {}
+
+
+def gather(
+    aws: Aws,
+    table: str,
+    window: Window,
+    choice: Choice,
+    checkpoint: ReplayStore,
+    *,
+    now: datetime,
+    pace: Pace | None = None,
+    listener: Listener = silent,
+) -> Gathered:
+    """Write the chosen records of all the table's streams into the checkpoint.
+
+    A stream that was switched off, or replaced by a new one, is read as long as AWS keeps it. Raises
+    NotDeployedError if there is none, AwsError if one goes away meanwhile.
+    """
+    streams = table_streams(aws, table, listener=listener)
+    read, gap = 0, _begins_too_early(window, streams, now=now)
+    lineup, teller = Lineup(), _Teller(listener)
+    for stream in streams:
+        if not stream.enabled:
+            listener(
+                Warned(f"the stream {stream.label} of table {table} is switched off; it is read all the same")
+            )
+        reader = Reader(StreamSource(aws, stream.arn), stream.arn, window, pace=pace)
+        for page in reader.read():
+            checkpoint.add(_entries(page, choice, lineup, reader))
+            read += len(page.records)
+            gap = gap or page.gap
+            teller.tell(read, page.records)
+        lineup.next_stream()
+    return Gathered(read, gap)
+
+
+def _entries(page: Read, choice: Choice, lineup: Lineup, reader: Reader) -> Iterable[Entry]:
+    parent = reader.lineage.parent(page.shard) if page.records else None
+    for record in page.records:
+        place = lineup.place(record, parent=parent)
+        if choice(record):
+            yield Entry(record.event_id, record.spelling, place, record.raw)
+
+
+def _begins_too_early(window: Window, streams: list[Stream], *, now: datetime) -> bool:
+    """Say whether the window begins where the stream has expired; a young stream has lost nothing yet."""
+    horizon = now - RETENTION
+    if window.since is None or window.since >= horizon:
+        return False
+    created = streams[0].created
+    return created is None or created < horizon
+
+
+class _Teller:
+    """Tells how far the reading is, now and then."""
+
+    def __init__(self, listener: Listener, clock: Callable[[], float] = time.monotonic) -> None:
+        self._listener = listener
+        self._clock = clock
+        self._told_at = clock()
+
+    def tell(self, read: int, records: tuple[StreamRecord, ...]) -> None:
+        if not records or self._clock() - self._told_at < _TELL_SECONDS:
+            return
+        self._told_at = self._clock()
+        last = records[-1]
+        at = f", written {iso(last.created)}" if last.created else ""
+        self._listener(Progressed(f"{read:,} records read; at sequence number {last.spelling}{at}"))

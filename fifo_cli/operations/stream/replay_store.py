@@ -1,0 +1,354 @@
+"""The records of one replay, on disk: which there are, in what order, and which are in the queue already.
+
+All of them are read before the first is sent: then it is known how many are affected, they can be sent in
+the order in which they were written although they come from several shards, and a replay that is
+interrupted goes on from this file, even with records that have expired in the stream meanwhile. Memory does
+not grow with their number.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from fifo_cli.errors import BusyError, FifoError, UsageError
+from fifo_cli.model.times import iso, parse_instant
+from fifo_cli.operations.transfer.message_files import lock_file
+from fifo_cli.own_files import check_own_folder, open_own
+
+FOLDER: Final = "replay"
+# What an interrupted replay with a time such as "2h" is asked for is another thing later on.
+RELATIVE_LIFETIME: Final = timedelta(hours=1)
+LIFETIME: Final = timedelta(hours=24)
+_CHUNK_RECORDS: Final = 500
+_CHUNK_CHARACTERS: Final = 4 * 1024 * 1024
+_LABEL_BYTES: Final = 4
+_PRIVATE: Final = 0o700
+_SCHEMA: Final = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE records (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT UNIQUE, time INTEGER, sequence TEXT,
+    state TEXT DEFAULT 'waiting', record TEXT
+);
+CREATE INDEX line ON records (state, time, number);
+CREATE TABLE batches (
+    message_id TEXT, event_id TEXT, PRIMARY KEY (message_id, event_id)
+) WITHOUT ROWID;
+"""
+
+State = Literal["waiting", "enqueued", "suppressed", "parked", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record to replay; ``time`` is its place in line, in whole seconds of the epoch."""
+
+    event_id: str
+    sequence: str
+    time: int
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How many records are in which state."""
+
+    waiting: int = 0
+    enqueued: int = 0
+    suppressed: int = 0
+    parked: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    @property
+    def matched(self) -> int:
+        return self.waiting + self.enqueued + self.suppressed + self.parked + self.skipped + self.failed
+
+    @property
+    def settled(self) -> int:
+        """How many need nothing more."""
+        return self.enqueued + self.suppressed + self.parked + self.skipped
+
+
+class ReplayStore:
+    """The file of one replay; safe to share between threads."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path | None) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self.path = path
+        with self._using():
+            found = self._database.execute("SELECT name FROM sqlite_master WHERE name = 'facts'").fetchone()
+            if not found:
+                self._database.executescript(_SCHEMA)
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        """Give the database to one thread, for a transaction that is done or not at all."""
+        try:
+            with self._lock, self._database:
+                yield
+        except sqlite3.DatabaseError as error:
+            raise FifoError(
+                f"{self.path or 'the temporary folder'} cannot be used: {error}; what was sent is sent",
+                hint="make room and run the command again, or begin anew with --restart",
+            ) from error
+
+    # What is known of the replay as a whole.
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact that an earlier run, or this one, wrote down."""
+        with self._using():
+            row = self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def note(self, **facts: str) -> None:
+        """Write facts down, all or none."""
+        with self._using():
+            self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+
+    @property
+    def label(self) -> str:
+        """Eight hexadecimal digits that are this replay's own, in every run that continues it."""
+        label = self.fact("label")
+        if label is None:
+            label = secrets.token_hex(_LABEL_BYTES)
+            self.note(label=label)
+        return label
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._using():
+            for table in ("facts", "records", "batches"):
+                self._database.execute(f"DELETE FROM {table}")
+
+    # The records.
+
+    def add(self, entries: Iterable[Entry], *, batch: str | None = None) -> int:
+        """Add records that are not there yet, all or none; return how many were new.
+
+        ``batch`` is the id of the failure record that they are in.
+        """
+        with self._using():
+            new = 0
+            for entry in entries:
+                new += self._database.execute(
+                    "INSERT OR IGNORE INTO records (event_id, time, sequence, record) VALUES (?, ?, ?, ?)",
+                    (entry.event_id, entry.time, entry.sequence, _packed(entry.record)),
+                ).rowcount
+                if batch is not None:
+                    self._database.execute(
+                        "INSERT OR IGNORE INTO batches VALUES (?, ?)", (batch, entry.event_id)
+                    )
+        return new
+
+    def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
+        """Yield the waiting records in their order, some at a time, as the enqueuer function gets them."""
+        after = (-1, -1)
+        while True:
+            chunk: list[Mapping[str, Any]] = []
+            characters = 0
+            with self._using():
+                rows = self._database.execute(
+                    "SELECT time, number, record FROM records"
+                    " WHERE state = 'waiting' AND (time, number) > (?, ?) ORDER BY time, number LIMIT ?",
+                    (*after, _CHUNK_RECORDS),
+                )
+                for second, number, record in rows:
+                    chunk.append(json.loads(record))
+                    characters += len(record)
+                    after = (second, number)
+                    if characters > _CHUNK_CHARACTERS:
+                        break
+            if not chunk:
+                return
+            yield chunk
+
+    def settle(self, states: Mapping[str, State]) -> None:
+        """Note what became of records, by event id; it survives the end of this process, however it ends."""
+        with self._using():
+            self._database.executemany(
+                "UPDATE records SET state = ? WHERE event_id = ?",
+                [(state, event_id) for event_id, state in states.items()],
+            )
+
+    def retry_failed(self) -> None:
+        """Let those wait again that an earlier run could not send."""
+        with self._using():
+            self._database.execute("UPDATE records SET state = 'waiting' WHERE state = 'failed'")
+
+    def sums(self) -> Sums:
+        """Count the records by state."""
+        with self._using():
+            rows = self._database.execute("SELECT state, COUNT(*) FROM records GROUP BY state")
+            return Sums(**dict(rows))
+
+    def bounds(self) -> tuple[str | None, str | None]:
+        """Return the sequence numbers of the first and the last record in line, as the stream spells them."""
+        ends = []
+        for order in ("ASC", "DESC"):
+            with self._using():
+                row = self._database.execute(
+                    f"SELECT sequence FROM records ORDER BY time {order}, number {order} LIMIT 1"
+                ).fetchone()
+            ends.append(None if row is None else str(row[0]))
+        return ends[0], ends[1]
+
+    def is_worked_off(self, batch: str) -> bool:
+        """Say whether nothing more is to be done for the records of a failure record."""
+        with self._using():
+            row = self._database.execute(
+                "SELECT 1 FROM batches JOIN records USING (event_id)"
+                " WHERE message_id = ? AND state IN ('waiting', 'failed') LIMIT 1",
+                (batch,),
+            ).fetchone()
+        return row is None
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def identity(*parts: object) -> str:
+    """Return the name of the checkpoint of what is asked for: the same for the same command line."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def open_checkpoint(folder: Path, name: str, *, anew: bool = False) -> Iterator[ReplayStore]:
+    """Open or make the file ``name`` in ``folder``, mode 0600 and locked; it goes away when all is done.
+
+    It stays if sending had begun and is not noted as ``done``. ``anew`` removes an older one. Raises
+    BusyError if another run has it open, UsageError if it cannot be written.
+    """
+    path = folder / f"{name}.db"
+    with _locked(folder, name):
+        _sweep(folder)
+        if anew:
+            _remove(path)
+        checkpoint = ReplayStore(_connect(path), path)
+        try:
+            yield checkpoint
+        finally:
+            unfinished = checkpoint.fact("sending") and not checkpoint.fact("done")
+            checkpoint.close()
+            if not unfinished:
+                _remove(path)
+
+
+@contextlib.contextmanager
+def passing_checkpoint() -> Iterator[ReplayStore]:
+    """Give a checkpoint that no later run will find, in a file of SQLite's own."""
+    checkpoint = ReplayStore(sqlite3.connect("", check_same_thread=False), None)
+    try:
+        yield checkpoint
+    finally:
+        checkpoint.close()
+
+
+def is_stale(checkpoint: ReplayStore, *, now: datetime, relative: bool) -> bool:
+    """Say whether what an interrupted replay left is too old to go on with, or not whole."""
+    begun = checkpoint.fact("begun")
+    if checkpoint.fact("read") is None or begun is None:
+        return True
+    return now - parse_instant(begun, now=now) > (RELATIVE_LIFETIME if relative else LIFETIME)
+
+
+def begin(checkpoint: ReplayStore, *, now: datetime) -> None:
+    """Forget what was there, and note the time."""
+    checkpoint.clear()
+    checkpoint.note(begun=iso(now))
+
+
+def _packed(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), default=_as_lambda_has_it)
+
+
+def _as_lambda_has_it(value: object) -> Any:
+    """GetRecords hands over datetimes and bytes; Lambda's events have epoch seconds and base64."""
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"a stream record holds a {type(value).__name__}")
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what interrupted replays left that nobody went on with: it holds items."""
+    for path in folder.glob("*.db"):
+        with contextlib.suppress(OSError, BusyError):
+            if time.time() - path.stat().st_mtime > LIFETIME.total_seconds():
+                with _locked(folder, path.stem):
+                    _remove(path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    try:
+        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        ignore = folder.parent / ".gitignore"
+        with contextlib.suppress(FileExistsError), ignore.open("x", encoding="utf-8") as file:
+            file.write("*\n")
+        path = folder / f"{name}.lock"
+        check_own_folder(folder.parent)
+        check_own_folder(folder)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    try:
+        _lock(descriptor, path)
+        try:
+            yield
+        finally:
+            if not path.with_suffix(".db").exists():
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        lock_file(descriptor, path)
+    except BusyError as error:
+        raise BusyError(
+            "another run is working on the same replay",
+            hint="wait until it is done; what it does not get done, the next run of this command does",
+        ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the database: what is committed survives the end of the process, a power cut spoils nothing."""
+    try:
+        # Made here, as SQLite would make it readable to others.
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+        database = sqlite3.connect(path, check_same_thread=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        return database
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> UsageError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UsageError(
+        f"{path} cannot be written: {reason}; nothing was replayed",
+        hint="a replay keeps there what it still has to send: make room, let yourself write there, or begin"
+        " anew with --restart",
+    )

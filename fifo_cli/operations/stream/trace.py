@@ -1,0 +1,445 @@
+"""trace: one item's life as a timeline, each step with its time and its evidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.aws.dynamodb import typed
+from fifo_cli.aws.item_lookup import keys_in_table
+from fifo_cli.errors import ExitCode
+from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.handlers import exact_json
+from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
+from fifo_cli.model.message import Message
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
+from fifo_cli.model.results import Document, Single
+from fifo_cli.model.times import iso
+from fifo_cli.operations.queues.browse import ROLES, BrowseResult
+from fifo_cli.operations.queues.order_labels import unlabel
+from fifo_cli.operations.stream.evidence import AwsEvidence, LogFact
+from fifo_cli.operations.stream.item_keys import read_key, shown_key
+from fifo_cli.operations.stream.message_rules import message_rules, start_of
+from fifo_cli.operations.stream.record_filter import Keys, key_of, parse_key
+from fifo_cli.operations.stream.record_state import (
+    Found,
+    LogEntry,
+    RecordHistory,
+    Stage,
+    Surroundings,
+    stage_of,
+    worst,
+)
+from fifo_cli.operations.stream.shards import StreamRecord
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.settings import Project
+
+# Which later records of its shard are asked for in the log, to know whether the enqueuer has passed a record.
+_LATER_MAX: Final = 50
+_PHRASE: Final = re.compile(r"[A-Za-z0-9_.:/@ -]+")
+_FACTS: Final = ("group", "message_id", "status", "attempt", "elapsed_ms", "reason")
+_NEEDS_LOOK: Final = frozenset({"lost", "stuck", "parked", "unclear", "unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a life; ``evidence`` is where it is written."""
+
+    time: datetime
+    step: str
+    evidence: str
+    event_id: str | None = None
+    facts: Document = field(default_factory=dict)
+
+    def document(self) -> Document:
+        return {
+            "time": iso(self.time),
+            "step": self.step,
+            "event_id": self.event_id,
+            **self.facts,
+            "evidence": self.evidence,
+        }
+
+
+@dataclass(frozen=True)
+class Event:
+    """One record of the item, and where it is now."""
+
+    life: RecordHistory
+    stage: Stage
+    detail: str
+
+    def document(self) -> Document:
+        life = self.life
+        return {
+            "event_id": life.event_id,
+            "event_name": life.event or None,
+            "key": shown_key(read_key(life.key)),
+            "stream_sequence": life.spelled or None,
+            "created_at": iso(life.created) if life.created else None,
+            "group": life.group or None,
+            "stage": self.stage,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True)
+class TraceResult(Single):
+    """Where an item is, and how it came there.
+
+    ``stage`` is that of the record that needs a look most, or "table", "deleted" or "unknown" if no record of
+    the window says more.
+    """
+
+    key: Document
+    stage: str
+    detail: str
+    events: tuple[Event, ...]
+    history: tuple[Step, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.ATTENTION if self.stage in _NEEDS_LOOK else ExitCode.OK
+
+    def document(self) -> Document:
+        return {
+            "key": shown_key(self.key),
+            "stage": self.stage,
+            "detail": self.detail,
+            "events": [event.document() for event in self.events],
+            "history": [step.document() for step in self.history],
+            "notes": list(self.notes),
+        }
+
+
+def trace_key(text: str, keys: Keys) -> dict[str, Any]:
+    """Read KEY: the table key as JSON, or the plain partition key, which may mean several items.
+
+    Raises UsageError, saying what the table's key is.
+    """
+    value = _json(text)
+    given = set(value) if isinstance(value, dict) else {keys[0][0]}
+    return parse_key(text, keys[:1] if given == {keys[0][0]} else keys)
+
+
+def trace(
+    aws: Aws,
+    project: Project,
+    key: Mapping[str, Any],
+    *,
+    since: datetime,
+    now: datetime,
+    settle: timedelta = timedelta(),
+    code_folders: Iterable[str] = (),
+    listener: Listener = silent,
+) -> TraceResult:
+    """Follow the items with a key through table, stream, logs and queues, from ``since`` to ``now``.
+
+    Log lines younger than ``settle`` may not be readable yet: without one, nothing is called lost.
+    The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
+    or AwsError if table, stream or logs cannot be read.
+    """
+    start = start_of(aws, Names(project.settings.pipeline.name))
+    rules = message_rules(project.settings, code_folders, start=start)
+    return _Trace(aws, project, dict(key), rules, since, now, settle, listener).result()
+
+
+class _Trace:
+    """One trace. As in an audit, the evidence is taken in the direction in which messages go."""
+
+    def __init__(
+        self,
+        aws: Aws,
+        project: Project,
+        key: dict[str, Any],
+        rules: Rules,
+        since: datetime,
+        now: datetime,
+        settle: timedelta,
+        listener: Listener,
+    ) -> None:
+        self._aws = aws
+        self._table = project.settings.table
+        self._names = Names(project.settings.pipeline.name)
+        self._witnesses = AwsEvidence(aws, project)
+        self._key = key
+        self._rules = rules
+        self._since = since
+        self._now = now
+        self._settled = now - settle
+        self._late = (
+            f"a log line later than {iso(self._settled)} may not be readable yet, so a delivery may not be"
+            " seen"
+            if settle
+            else ""
+        )
+        self._listener = listener
+        self._lives: dict[str, RecordHistory] = {}
+        self._later: dict[str, set[str]] = {}  # event ids of some records behind each of ours in its shard
+        self._expired: datetime | None = None
+        self._looks: tuple[BrowseResult, ...] = ()
+
+    def result(self) -> TraceResult:
+        items = self._items()
+        self._read_stream()
+        self._read_logs()
+        if any(self._is_open(life) for life in self._lives.values()) or not self._lives:
+            self._look()
+            self._read_logs()  # what was delivered while we looked
+        around = self._surroundings()
+        lives = sorted(
+            self._lives.values(), key=lambda life: (life.created or self._since, int(life.spelled or 0))
+        )
+        events = tuple(Event(life, *stage_of(life, around)) for life in lives)
+        stage, detail = self._verdict(events, items)
+        history = sorted(
+            [step for event in events for step in self._steps(event.life)], key=lambda step: step.time
+        )
+        history.append(self._table_step(items))
+        return TraceResult(self._key, stage, detail, events, tuple(history), tuple(self._notes()))
+
+    def _items(self) -> list[dict[str, Any]]:
+        keys = tuple(pair for pair in self._table.keys if pair[0] in self._key)
+        values = {
+            name: Decimal(str(self._key[name])) if kind == "N" else self._key[name] for name, kind in keys
+        }
+        names = [name for name, _ in self._table.keys]
+        found = keys_in_table(self._aws, self._table.name, typed(values, keys), names)
+        return [{name: plain(value) for name, value in item.items()} for item in found]
+
+    def _read_stream(self) -> None:
+        read = 0
+        for sighting in self._witnesses.sightings(self._since, self._now):
+            for record in sighting.records:
+                self._take_record(sighting.shard, record)
+            if sighting.gap:
+                self._expired = self._now if self._expired is None else self._expired
+            read += len(sighting.records)
+            self._listener(Progressed(f"{read:,} stream records read"))
+        self._expired = self._witnesses.expired_before(self._since, self._now) or self._expired
+
+    def _take_record(self, shard: str, record: StreamRecord) -> None:
+        for event_id, later in self._later.items():
+            if len(later) < _LATER_MAX and self._lives[event_id].shard == shard:
+                later.add(record.event_id)
+        if not self._is_ours(key_of(record.raw)):
+            return
+        message = to_message(record.raw, self._rules)
+        wanted = isinstance(message, Outgoing)
+        self._lives[record.event_id] = RecordHistory(
+            record.event_id,
+            str(record.raw["eventName"]),
+            record.spelling,
+            item_key(record.raw),
+            shard,
+            record.created,
+            unwanted="" if isinstance(message, Outgoing) else message.reason,
+            group=message.group if isinstance(message, Outgoing) else "",
+        )
+        if wanted:
+            self._later[record.event_id] = set()
+
+    def _read_logs(self) -> None:
+        """Take in the lines about the item; what is known already is left as it is."""
+        for fact in self._witnesses.log(self._since, text=_fragment(self._key)):
+            line = fact.line
+            event_id = line.facts.get("event_id")
+            key = line.facts.get("item_key")
+            if isinstance(event_id, str) and isinstance(key, str) and self._is_ours(read_key(key)):
+                self._take_line(event_id, key, fact)
+
+    def _take_line(self, event_id: str, key: str, fact: LogFact) -> None:
+        line = fact.line
+        life = self._lives.get(event_id)
+        if life is None:
+            life = self._lives[event_id] = RecordHistory(event_id, key=key)
+            # A record that no message was made of, and that the stream no longer has.
+            life.unwanted = str(line.facts.get("reason", "")) if line.message == "skipped" else ""
+        life.spelled = life.spelled or str(line.facts.get("stream_sequence") or "")
+        life.group = life.group or str(line.facts.get("group") or "")
+        entry = LogEntry(fact.logger, line, fact.evidence)
+        if entry not in life.log:
+            life.log.append(entry)
+
+    def _is_ours(self, key: Any) -> bool:
+        return isinstance(key, dict) and all(
+            name in key and key[name] == value for name, value in self._key.items()
+        )
+
+    def _is_open(self, life: RecordHistory) -> bool:
+        return not life.unwanted and life.last("delivered", logger="worker") is None
+
+    def _look(self) -> None:
+        """Look through the queues until every record that may be in one is found; for others, through all."""
+        known = bool(self._lives)
+        for role in ROLES:
+            self._looks = (*self._looks, self._look_through(role, known=known))
+            if known and self._all_found():
+                return
+
+    def _all_found(self) -> bool:
+        return all(life.found for life in self._lives.values() if self._is_open(life))
+
+    def _look_through(self, role: QueueRole, *, known: bool) -> BrowseResult:
+        places: Counter[str] = Counter()
+
+        def take(message: Message) -> bool:
+            group = unlabel(message)[1] if role == "hold" else message.group
+            places[group] += 1
+            event_id, key = message.text("event_id"), message.text("item_key")
+            if event_id is None or key is None or not self._is_ours(read_key(key)):
+                return False
+            life = self._lives.setdefault(event_id, RecordHistory(event_id, key=key, group=group))
+            life.event = life.event or message.text("event_name") or ""
+            life.spelled = life.spelled or message.text("stream_sequence") or ""
+            life.found.append(Found(message, group, places[group]))
+            return known and self._all_found()
+
+        self._listener(Progressed(f"looking through {role}"))
+        return self._witnesses.look(role, take)
+
+    def _surroundings(self) -> Surroundings:
+        """Ask for what the stages of open records depend on; nothing, if there are none."""
+        pending = [life for life in self._lives.values() if self._is_open(life) and not life.found]
+        if not pending:
+            return Surroundings()
+        feed = self._witnesses.feed()
+        since = self._witnesses.logs_since(self._now)
+        earliest = min((life.created for life in pending if life.created), default=self._since)
+        worker, enqueuer = (_reach(role, since[role], earliest) for role in FUNCTION_ROLES[::-1])
+        unlogged = f"in no queue, and {worker}, so a delivery before may not be seen" if worker else ""
+        return Surroundings(
+            hidden=_hidden(self._looks),
+            unlogged=unlogged,
+            unread=enqueuer,
+            late=self._late,
+            resting="" if feed.running else f"not enqueued: {feed.reason}",
+            given_up=frozenset(
+                life.event_id
+                for life in pending
+                for one in feed.given_up
+                if life.shard == one.shard and one.first <= int(life.spelled or 0) <= one.last
+            ),
+            overtaken=self._overtaken([life for life in pending if life.sent is None and life.created]),
+        )
+
+    def _overtaken(self, pending: list[RecordHistory]) -> frozenset[str]:
+        """Return those of which the enqueuer has dealt with a later record of the same shard."""
+        wanted = {later: life.event_id for life in pending for later in self._later.get(life.event_id, ())}
+        found: set[str] = set()
+        if not wanted:
+            return frozenset()
+        since = min(life.created for life in pending if life.created)
+        for fact in self._witnesses.log(since):
+            event_id = str(fact.line.facts.get("event_id"))
+            if fact.line.time > self._settled and self._late:
+                continue
+            if fact.logger == "enqueuer" and fact.line.message != "not enqueued" and event_id in wanted:
+                found |= {life.event_id for life in pending if event_id in self._later[life.event_id]}
+            if len(found) == len(pending):
+                break
+        return frozenset(found)
+
+    def _verdict(self, events: tuple[Event, ...], items: list[dict[str, Any]]) -> tuple[str, str]:
+        stage = worst([event.stage for event in events if event.stage != "filtered"])
+        if stage is not None:
+            last = [event for event in events if event.stage == stage][-1]
+            return stage, last.detail
+        if events and items:
+            return "filtered", events[-1].detail
+        if items:
+            return "table", f"in the table; no record of it since {iso(self._since)} in the stream or a log"
+        if events:
+            return "deleted", f"no longer in the table; its record {events[0].detail}"
+        return "unknown", f"not in the table, and nothing about it since {iso(self._since)}"
+
+    def _steps(self, life: RecordHistory) -> Iterator[Step]:
+        if life.created is not None:
+            facts: Document = {"event_name": life.event, "stream_sequence": life.spelled}
+            if life.unwanted:
+                facts["filtered"] = life.unwanted
+            yield Step(life.created, "written", f"stream {life.shard}", life.event_id, facts)
+        for entry in life.log:
+            line = entry.line
+            facts = {name: line.facts[name] for name in _FACTS if line.facts.get(name) is not None}
+            yield Step(line.time, f"{line.message} ({entry.logger})", entry.evidence, life.event_id, facts)
+        for found in life.found:
+            yield self._sighting(life, found)
+
+    def _sighting(self, life: RecordHistory, found: Found) -> Step:
+        message = found.message
+        facts: Document = {
+            "queue": message.queue,
+            "group": found.group,
+            "place": found.place,
+            "message_id": message.message_id,
+            "sent_at": message.sent_at,
+            "receives": message.receives,
+        }
+        for name in ("park_reason", "park_status", "park_at", "park_from"):
+            if (value := message.text(name)) is not None:
+                facts[name] = value
+        word = {"main": "in line", "hold": "in hold", "dlq": "parked"}[message.queue]
+        return Step(self._now, f"{word} now", self._names.queue(message.queue), life.event_id, facts)
+
+    def _table_step(self, items: list[dict[str, Any]]) -> Step:
+        facts: Document = {"items": len(items)} if len(items) != 1 else {}
+        word = "in the table now" if items else "not in the table now"
+        return Step(self._now, word, f"table {self._table.name}", None, facts)
+
+    def _notes(self) -> Iterator[str]:
+        if self._expired is not None:
+            yield (
+                f"the stream has expired up to {iso(self._expired)}: of what was written before, only what"
+                " was logged is known"
+            )
+        for look in self._looks:
+            if look.failure:
+                yield f"{look.queue} could not be looked through: {look.failure}"
+
+
+def _reach(role: FunctionRole, since: datetime | None, earliest: datetime) -> str:
+    """Say how far a function's log reaches back, if it is not far enough."""
+    if since is None:
+        return f"the {role}'s log is gone"
+    return (
+        f"the {role}'s log reaches back to {iso(since)} only"
+        if earliest < since.replace(microsecond=0)
+        else ""
+    )
+
+
+def _hidden(looks: Iterable[BrowseResult]) -> str:
+    return " and ".join(
+        f"{look.queue} could not be looked through"
+        if look.failure
+        else f"{look.seen} of {look.total} messages of {look.queue} seen"
+        for look in looks
+        if not look.complete
+    )
+
+
+def _fragment(key: Mapping[str, Any]) -> str:
+    """Return the longest stretch of the key's values that stands in a log line as it is, unescaped."""
+    stretches = [
+        stretch.strip()
+        for value in key.values()
+        for stretch in _PHRASE.findall(value if isinstance(value, str) else exact_json.dumps(value))
+    ]
+    return max(stretches, key=len, default="")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,248 @@
+"""put: items into the table, in the order given, so that the stream has them in that order."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.aws.dynamodb import key_of, kind_of, problems_of, put_item, typed
+from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.model.results import Document, Single
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+
+_PROBLEMS_SHOWN: Final = 50
+_KEY_SHOWN: Final = 60
+_NO_MODIFY: Final = 'only with "MODIFY" in [message] events would it be delivered'
+_RESUME: Final = (
+    "run the command again to write the rest: an item that is written as it was makes no new stream record"
+)
+# Written again, an item that a later one wrote over would take its place for a moment, and be delivered.
+_RESUME_REST: Final = "take these off the input and run the command again with the rest"
+
+Keys = tuple[tuple[str, str], ...]
+# Where in the input, and what: they are found in several passes and told in one order.
+Problem = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item of the input; ``where`` and ``number`` are its place: ("line", 3), ("item", 2), ("", 0)."""
+
+    where: str
+    number: int
+    item: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        return f"{self.where} {self.number}" if self.where else ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult(Single):
+    """How many items were written, and what stopped it before ``total``, if anything did."""
+
+    written: int
+    total: int
+    failure: FifoError | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return self.failure.exit_code if self.failure else ExitCode.OK
+
+    def document(self) -> Document:
+        return {"written": self.written}
+
+
+def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[Entry]:
+    """Read a JSON object, an array of them, or JSON lines, numbers as Decimals, and check every item.
+
+    A key that comes twice is a problem but for ``rewrites``: the second item is written over the first, which
+    the stream tells as MODIFY, and a pipeline of INSERT alone would never deliver. Raises UsageError with all
+    problems of the whole input together.
+    """
+    problems: list[Problem] = []
+    entries = list(_parse(_decode(data), problems))
+    first: dict[str, str] = {}
+    for entry in entries:
+        found = list(problems_of(entry.item, keys))
+        if not found and not rewrites:
+            key = _shown_key(entry.item, keys, limit=None)
+            if key in first:
+                found = [f"has the same key as {first[key]}: {_shown_key(entry.item, keys)}; {_NO_MODIFY}"]
+            first.setdefault(key, entry.place)
+        problems += [
+            (entry.number, f"{entry.place}: {problem}" if entry.where else problem) for problem in found
+        ]
+    if problems:
+        raise _refusal(problems)
+    if not entries:
+        raise UsageError(
+            "there is no item in the input; nothing was written",
+            hint="give a JSON object, an array of them, or JSON lines; put @FILE reads a file, put - stdin",
+        )
+    return entries
+
+
+def put(aws: Aws, table: str, keys: Keys, entries: list[Entry], *, stop: threading.Event) -> PutResult:
+    """Write the items one after the other, until ``stop`` is set or AWS refuses.
+
+    Not with BatchWriteItem: it promises no order, and the order of the stream is the order of delivery.
+    """
+    resume = _RESUME_REST if _repeats(entries, keys) else _RESUME
+    for written, entry in enumerate(entries):
+        if stop.is_set():
+            return PutResult(written, len(entries), _unfinished(written, len(entries), "interrupted", resume))
+        try:
+            put_item(aws, table, typed(entry.item, keys))
+        except FifoError as error:
+            if not written:
+                raise
+            at = f"{entry.place or 'the item'} ({_shown_key(entry.item, keys)})"
+            hint = "; ".join(filter(None, (error.hint, resume)))
+            failure = _unfinished(written, len(entries), f"{error.message}; it was at {at}", hint)
+            failure.exit_code = error.exit_code
+            return PutResult(written, len(entries), failure)
+    return PutResult(len(entries), len(entries))
+
+
+def _repeats(entries: list[Entry], keys: Keys) -> bool:
+    """Say whether a key comes more than once."""
+    return len({_shown_key(entry.item, keys, limit=None) for entry in entries}) < len(entries)
+
+
+def _unfinished(written: int, total: int, reason: str, hint: str) -> FifoError:
+    """Say how far it came; the exit code of an interruption is the signal's, which the command line knows."""
+    return FifoError(
+        f"{reason}\n{written} of {total} items are written, the first ones of the input, in its order",
+        hint=hint,
+    )
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"the input is not UTF-8 (line {line}, byte {error.start}); nothing was written",
+            hint="turn it into UTF-8, with iconv for example",
+        ) from None
+
+
+def _parse(text: str, problems: list[Problem]) -> Iterator[Entry]:
+    """Find the items; what is none goes to ``problems``."""
+    if not text.strip():
+        return
+    whole, reason = _load(text)
+    if reason is None:
+        yield from _document(whole, problems)
+        return
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    loaded = [(number, *_load(line)) for number, line in lines]
+    # A broken line among sound ones means JSON lines; of one document over several lines none is an object.
+    if text.lstrip().startswith("[") or not any(isinstance(value, dict) for _, value, _ in loaded):
+        problems.append((0, reason))
+        return
+    for number, value, wrong in loaded:
+        if wrong is not None:
+            problems.append((number, f"line {number}: {wrong.removeprefix('line 1, ')}"))
+        elif isinstance(value, dict):
+            yield Entry("line", number, value)
+        else:
+            problems.append((number, f"line {number}: {_no_object(value)}"))
+
+
+def _document(whole: Any, problems: list[Problem]) -> Iterator[Entry]:
+    if isinstance(whole, dict):
+        yield Entry("", 0, whole)
+        return
+    if not isinstance(whole, list):
+        problems.append((0, _no_object(whole)))
+        return
+    for number, value in enumerate(whole, 1):
+        if isinstance(value, dict):
+            yield Entry("item", number, value)
+        else:
+            problems.append((number, f"item {number}: {_no_object(value)}"))
+
+
+class _Refused(ValueError):
+    """JSON that Python would take and that is none, or means two things."""
+
+
+def _load(text: str) -> tuple[Any, str | None]:
+    """Parse JSON, every number exact; return the value and None, or None and what is wrong."""
+    try:
+        value = json.loads(
+            text, parse_float=_number, parse_int=_number, parse_constant=_constant, object_pairs_hook=_object
+        )
+    except json.JSONDecodeError as error:
+        return None, f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+    except _Refused as error:
+        return None, str(error)
+    except RecursionError:
+        return None, "nested too deeply"
+    return value, None
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise _Refused(f"the number {text[:_KEY_SHOWN]} is out of range") from None
+
+
+def _constant(name: str) -> Any:
+    raise _Refused(f"{name} is no JSON number, and DynamoDB has none such")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Refused(f"the attribute {twice!r} is there twice in one object")
+    return found
+
+
+def _no_object(value: Any) -> str:
+    return f"an item is a JSON object, not {kind_of(value)}"
+
+
+def _shown_key(item: dict[str, Any], keys: Keys, *, limit: int | None = _KEY_SHOWN) -> str:
+    """Write an item's key as JSON; equal numbers look equal: 1, 1.0 and 1e0 are one key."""
+    shown = json.dumps(
+        {name: _plain(value) for name, value in key_of(item, keys).items()}, ensure_ascii=False
+    )
+    return shown if limit is None or len(shown) <= limit else f"{shown[:limit]}…"
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, Decimal):
+        return value
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    stripped = text.rstrip("0")
+    if not stripped:
+        return 0
+    power = int(exponent) + len(text) - len(stripped)
+    if 0 <= power <= _KEY_SHOWN:
+        return int(stripped + "0" * power) * (-1 if sign else 1)
+    return f"{'-' if sign else ''}{stripped}E{power}"
+
+
+def _refusal(problems: list[Problem]) -> UsageError:
+    shown = [text for _, text in sorted(problems, key=lambda problem: problem[0])][:_PROBLEMS_SHOWN]
+    more = len(problems) - len(shown)
+    lines = [
+        f"the input has {len(problems)} problem{'' if len(problems) == 1 else 's'}; nothing was written:",
+        *(f"  {problem}" for problem in shown),
+        *([f"  and {more} more"] if more else []),
+    ]
+    return UsageError("\n".join(lines), hint="mend them and run the command again")

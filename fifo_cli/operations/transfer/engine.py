@@ -1,0 +1,260 @@
+"""The moving engine: take → send → see the answer → settle, for every move between queues and files.
+
+Worker threads share one hand of messages (hand.py) under a lock; each does what is most useful now.
+Whatever happens, a message is settled only after the target has confirmed it, and what is not finished is
+given back, tails first.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
+from fifo_cli.events import Listener, Noted, Progressed, Warned, silent
+from fifo_cli.operations.transfer.concurrency import AdaptiveConcurrency
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection, Source, Target
+from fifo_cli.operations.transfer.result import MoveOptions, MoveReport, Pace
+from fifo_cli.operations.transfer.scheduler import InFlightMessages
+from fifo_cli.operations.transfer.steps import Action, Delete, ExtendVisibility, Receive, Rejections, Send
+
+# Calls that fail as a whole were repeated by botocore already; so many rounds without any progress end it.
+ROUNDS_MAX: Final = 3
+ROUND_PAUSE: Final = 1.0
+_NAP: Final = 0.1
+_PROGRESS_EVERY: Final = 0.2
+
+
+def move(
+    source: Source,
+    target: Target,
+    options: MoveOptions | None = None,
+    *,
+    on_sent: Callable[[ReceivedMessage], None] = lambda taken: None,
+    listener: Listener = silent,
+    stopped: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> MoveReport:
+    """Move messages until the source is exhausted, the count is reached, or it is told to stop.
+
+    Nothing is raised for what AWS refuses: the report tells, with the error that ended the move early as its
+    ``complaint``. What ``before_sending`` raises is raised, with nothing sent, when what was taken until then
+    has been given back. ``on_sent`` hears of each message once, when the target has it. With one worker,
+    nothing but ``sleep`` waits.
+    """
+    engine = _Engine(
+        source, target, options or MoveOptions(), on_sent=on_sent, listener=listener, stopped=stopped
+    )
+    return engine.perform(clock, sleep)
+
+
+class _Engine:
+    """One move; ``perform`` may be called once."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: Target,
+        options: MoveOptions,
+        *,
+        on_sent: Callable[[ReceivedMessage], None],
+        listener: Listener,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._options = options
+        self._on_sent = on_sent
+        self._listener = listener
+        self._stopped = stopped
+        self._hand = InFlightMessages(target, options, hidden_seconds=source.hidden_seconds)
+        self._crew = AdaptiveConcurrency(options.workers, throttles=options.throttles())
+        self._changed = threading.Condition()
+        self._broken = False
+        self._rounds = 0
+        self._resume_at = -math.inf
+        self._told_at = -math.inf
+        self._spilled: list[ReceivedMessage] = []  # taken, but not in hand because of a defect; tails first
+
+    def perform(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> MoveReport:
+        """Run the workers, then give back what is left."""
+        self._clock, self._sleep = clock, sleep
+        self._pace = Pace(clock())
+        threads = [
+            threading.Thread(target=self._work, name=f"move-{number}", daemon=True)
+            for number in range(1, self._options.workers)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._options.before_sending()
+            with self._changed:
+                self._hand.may_send = True
+                self._changed.notify_all()
+            self._work()
+        finally:
+            self._broken = True
+            for thread in threads:
+                thread.join()
+            left = self._hand.remaining()
+            in_hand = {one.message.message_id for one in left}
+            spilled = [one for one in self._spilled if one.message.message_id not in in_hand]
+            if spilled or left:
+                self._source.give_back([*spilled, *left])
+        return self._hand.report
+
+    def _work(self) -> None:
+        try:
+            while (act := self._await_act()) is not None:
+                self._perform(act)
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the other workers waiting
+            with self._changed:
+                self._broken = True
+                self._end(AwsError(f"internal error while moving: {type(error).__name__}: {error}"))
+                self._changed.notify_all()
+
+    def _await_act(self) -> Action | None:
+        """Return what to do next, waiting for something to do; None when it is over."""
+        while True:
+            with self._changed:
+                act = None if self._is_over() else self._choose()
+                if act is not None:
+                    # One more worker may find something; if it does, it calls the next. Calling all of them
+                    # each time would cost more than the work.
+                    self._changed.notify()
+                    return act
+                if self._is_over():
+                    self._changed.notify_all()
+                    return None
+                if self._options.workers > 1:
+                    self._changed.wait(min(_NAP, max(0.0, self._hand.wakes_at - self._clock()) or _NAP))
+                    continue
+            self._sleep(_NAP)
+
+    def _is_over(self) -> bool:
+        return self._broken or self._hand.over
+
+    def _choose(self) -> Action | None:
+        if not self._hand.closing and self._stopped():
+            self._hand.report.stopped = True
+            self._hand.closing = True
+        now = self._clock()
+        if self._crew.hear(self._options.throttles(), now):
+            self._listener(Noted(f"AWS throttles: {self._crew.size} calls at a time"))
+        if now < self._resume_at:
+            return None
+        # What would be lost from our hands is kept whatever the crew: a thread for it is free.
+        return self._hand.choose(now, only_keep=self._hand.acts >= self._crew.size)
+
+    def _perform(self, act: Action) -> None:
+        match act:
+            case Receive():
+                self._take(act)
+            case Send():
+                self._send(act)
+            case Delete():
+                self._settle(act)
+            case ExtendVisibility():
+                self._keep(act)
+            case _:
+                assert_never(act)
+
+    def _take(self, act: Receive) -> None:
+        asked_at = self._clock()
+        exhausted = False
+        try:
+            batch = self._source.take(act.count, wait=act.wait)
+            if not batch and act.wait:
+                exhausted = self._source.exhausted()
+        except FifoError as error:
+            self._failed(act, error)
+            return
+        with self._changed:
+            self._rounds = 0
+            try:
+                self._hand.taken(act, batch, asked_at=asked_at, exhausted=exhausted)
+            except Exception:
+                self._spilled = [*reversed(batch), *self._spilled]
+                raise
+
+    def _send(self, act: Send) -> None:
+        taken = [item.taken for item in act.items]
+        refused, error = _refusals(self._target.send, taken)
+        with self._changed:
+            self._note(error)
+            for one in self._hand.sent(act, refused, whole=error is not None, now=self._clock()):
+                self._on_sent(one)
+
+    def _settle(self, act: Delete) -> None:
+        taken = [item.taken for item in act.items]
+        refused, error = _refusals(self._source.settle, taken)
+        with self._changed:
+            self._note(error)
+            self._hand.settled(act, refused, now=self._clock())
+            self._tell_progress()
+
+    def _keep(self, act: ExtendVisibility) -> None:
+        asked_at = self._clock()
+        try:
+            refused = self._source.keep([item.taken for item in act.items], seconds=act.seconds)
+        except FifoError as error:
+            self._failed(act, error)
+            return
+        lost = {one.taken.message.message_id for one in refused if not one.retry}
+        with self._changed:
+            back = self._hand.kept(act, lost, asked_at=asked_at)
+        if back:
+            self._source.give_back(back)
+
+    def _failed(self, act: Action, error: FifoError) -> None:
+        with self._changed:
+            self._hand.failed_act(act)
+            self._note(error)
+
+    def _note(self, error: FifoError | None) -> None:
+        """Pause after a call that failed as a whole; end the move if nothing else gets through either."""
+        now = self._clock()
+        if error is None:
+            self._rounds = 0
+            return
+        if isinstance(error, NotDeployedError | UsageError):
+            self._end(error)
+        if isinstance(error, AbandonedError):
+            self._broken = True
+            self._end(error)
+            return
+        if now < self._resume_at:
+            return  # another call of the same round
+        self._rounds += 1
+        self._resume_at = now + ROUND_PAUSE
+        if self._rounds >= ROUNDS_MAX:
+            self._end(error)
+        elif not self._hand.closing:
+            self._listener(Warned(f"{error.message}; trying again"))
+
+    def _end(self, error: FifoError) -> None:
+        self._hand.closing = True
+        if self._hand.report.complaint is None:
+            self._hand.report.complaint = error
+
+    def _tell_progress(self) -> None:
+        now = self._clock()
+        if now - self._told_at < _PROGRESS_EVERY:
+            return
+        self._told_at = now
+        total = self._options.total if self._options.count is None else self._options.count
+        self._listener(Progressed(self._pace.tell(now, self._hand.report.moved, total)))
+
+
+def _refusals(
+    call: Callable[[list[ReceivedMessage]], list[Rejection]], taken: list[ReceivedMessage]
+) -> tuple[Rejections, FifoError | None]:
+    """Return what was refused by message id: each message, if the call failed as a whole, and its error."""
+    try:
+        return {one.taken.message.message_id: one for one in call(taken)}, None
+    except FifoError as error:
+        return {one.message.message_id: Rejection(one, error.message) for one in taken}, error

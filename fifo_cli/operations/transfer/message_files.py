@@ -1,0 +1,327 @@
+"""Files that messages move to: a line is on disk before the message leaves its queue.
+
+A file is continued where an earlier run stopped: what is in it already is not written twice, and a last
+line that a crash or a full disk tore is cut off, as its message is still in the queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from fifo_cli.errors import BusyError, FifoError, UsageError
+from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.model.message import Message
+from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity, to_line
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.own_files import check_folder, open_own
+
+# A send is one write and one fsync; ten messages of the largest size, at most.
+_BATCH_MAX: Final = 100
+_BATCH_BYTES_MAX: Final = LINE_BYTES_MAX
+
+
+class FileError(FifoError):
+    """A file of ours cannot be written: the disk is full, or gone. Waiting does not mend it."""
+
+
+class DiskSet:
+    """A set of digests on disk, so that memory does not grow with them; gone when it is closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID")
+
+    def add(self, digest: str) -> int:
+        """Add a digest (hexadecimal); return how many times it was added by now."""
+        with self._lock:
+            row = self._database.execute(
+                "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times",
+                (bytes.fromhex(digest),),
+            ).fetchone()
+        return int(row[0])
+
+    def __contains__(self, digest: str) -> bool:
+        with self._lock:
+            found = self._database.execute("SELECT 1 FROM seen WHERE digest = ?", (bytes.fromhex(digest),))
+            return found.fetchone() is not None
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class _Dump(ABC):
+    """Where messages are moved to as lines, each once."""
+
+    batch_max: Final = _BATCH_MAX
+    bytes_max: Final = _BATCH_BYTES_MAX
+    strict: Final = False
+
+    def __init__(self) -> None:
+        self.written = 0
+        self._lock = threading.Lock()
+        self._seen = DiskSet()
+
+    def size(self, message: Message) -> int:
+        return len(message.body) + 1
+
+    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Write what was not written before, and wait for it; raises FileError."""
+        with self._lock:
+            news = {identity(one.message): to_line(one.message) for one in taken}
+            news = {digest: line for digest, line in news.items() if digest not in self._seen}
+            if news:
+                self._append(b"".join(news.values()))
+            for digest in news:
+                self._seen.add(digest)
+            self.written += len(news)
+        return []
+
+    def close(self) -> None:
+        self._seen.close()
+
+    @abstractmethod
+    def _append(self, data: bytes) -> None:
+        """Write lines; when it returns they are kept. Raises FileError."""
+
+
+class DumpFile(_Dump):
+    """A file that messages are moved to: what ``send`` has returned from is on disk, or none of it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        super().__init__()
+        self.path = path
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+    def _append(self, data: bytes) -> None:
+        start = os.lseek(self._descriptor, 0, os.SEEK_END)
+        try:
+            write_all(self._descriptor, data)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, start)
+            raise _unwritable(self.path, error) from error
+
+    def continue_after(self, listener: Listener) -> None:
+        """Read what is in the file, and cut off a torn last line. Raises UsageError if it is no dump."""
+        end = 0
+        with os.fdopen(os.dup(self._descriptor), "rb") as lines:
+            for number, line in enumerate(iter(lambda: lines.readline(LINE_BYTES_MAX), b""), 1):
+                message = self._earlier(line, number, last=not lines.peek(1))
+                if message is None:
+                    break
+                self._seen.add(identity(message))
+                end += len(line)
+                if not line.endswith(b"\n"):
+                    write_all(self._descriptor, b"\n")
+                    end += 1
+            torn = os.fstat(self._descriptor).st_size - end
+        if torn:
+            os.ftruncate(self._descriptor, end)
+            listener(Warned(f"{self.path}: cut off a last line that an earlier run left unfinished"))
+
+    def _earlier(self, line: bytes, number: int, *, last: bool) -> Message | None:
+        """Read a line of an earlier run; None if it is the last one, and a crash tore it."""
+        try:
+            return from_line(line, queue="dlq", bytes_max=LINE_BYTES_MAX)
+        except LineError as error:
+            if last and _is_torn(line):
+                return None
+            raise UsageError(
+                f"{self.path}, line {number}: no line of a dump ({error.problems[0]}); nothing was touched",
+                hint="name a file that is not there yet, or one that `dump` wrote",
+            ) from None
+
+
+class DumpStream(_Dump):
+    """A stream that messages are moved to: in the file, or in the pipe, before a message leaves its queue.
+
+    See ``keeps_what_it_gets``.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str = "stdout") -> None:
+        super().__init__()
+        self._stream = stream
+        self._name = name
+        self._is_file = keeps_what_it_gets(stream)
+
+    def _append(self, data: bytes) -> None:
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+            if self._is_file:
+                os.fsync(self._stream.fileno())
+        except (OSError, ValueError) as error:
+            raise FileError(
+                f"{self._name} cannot be written: {said(error)}; what was not written is still in the queue",
+                hint="make room, and run the command again with a file's name: it continues the file",
+            ) from error
+
+
+@contextlib.contextmanager
+def open_dump(path: Path, *, listener: Listener = silent) -> Iterator[DumpFile]:
+    """Open the file that messages are moved to, new (mode 0600) or continued; locked while it is open.
+
+    Raises UsageError if it is something else than a dump or no regular file, BusyError if another run writes
+    it.
+    """
+    descriptor, created = open_for_append(path)
+    file = DumpFile(path, descriptor)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UsageError(
+                f"{path} is no regular file, and would not keep the messages; nothing was touched",
+                hint="name a file; `-` writes to stdout",
+            )
+        lock_file(descriptor, path)
+        file.continue_after(listener)
+        if created:
+            sync_folder(path)
+        yield file
+    finally:
+        file.close()
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write that becomes ``path`` at the end, whole or not at all; never over an existing one.
+
+    Raises UsageError if ``path`` exists, now or at the end.
+    """
+    refuse_existing(path)
+    check_folder(path.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}.", suffix=".part")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}; nothing was touched",
+            hint="name a file in a folder that exists and that you may write",
+        ) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise _unwritable(path, error) from error
+        _publish(Path(name), path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise UsageError if ``path`` exists."""
+    if path.exists() or path.is_symlink():
+        raise UsageError(
+            f"{path} exists already, and nothing is written over it; nothing was touched",
+            hint="name another file; only `dump --move` continues an existing one",
+        )
+
+
+def keeps_what_it_gets(stream: BinaryIO) -> bool:
+    """Say whether stdout is a regular file, which keeps what is written; a pipe's reader may or may not.
+
+    Raises UsageError for what surely keeps nothing: a terminal, or another device.
+    """
+    mode = os.fstat(stream.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return True
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return False
+    raise UsageError(
+        "stdout is a terminal or a device, and would not keep the messages; nothing was touched",
+        hint="name a file instead of `-`, or send stdout to one",
+    )
+
+
+def said(error: Exception) -> str:
+    """Return the reason of an error of the operating system, without its number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def lock_file(descriptor: int, path: Path) -> None:
+    """Lock an open file for as long as it is open; raise BusyError if another process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BusyError(
+            f"another run is working with {path}", hint="wait until it is done, or name another file"
+        ) from None
+
+
+def sync_folder(path: Path) -> None:
+    """Make the name of a new file durable, not only its contents."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``; os.write may take only a part of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def open_for_append(path: Path) -> tuple[int, bool]:
+    """Open a file of the user's own to read and append, made if need be; say whether it is new."""
+    flags = os.O_RDWR | os.O_APPEND
+    check_folder(path.parent)
+    try:
+        try:
+            return open_own(path, flags | os.O_CREAT | os.O_EXCL), True
+        except FileExistsError:
+            return open_own(path, flags), False
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}; nothing was touched",
+            hint="name a file in a folder that exists and that you may write",
+        ) from error
+
+
+def _publish(part: Path, path: Path) -> None:
+    try:
+        os.link(part, path)  # Unlike a rename, it fails if the name is taken.
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    except OSError:
+        refuse_existing(path)  # a file system without hard links
+        part.rename(path)
+    sync_folder(path)
+
+
+def _is_torn(line: bytes) -> bool:
+    """Say whether a line that cannot be read is the unfinished end of one; a power cut leaves zeros, too."""
+    return b"\0" in line or (not line.endswith(b"\n") and line.startswith(b"{"))
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"{path} cannot be written: {error.strerror}; every message that is not in it is still in the queue",
+        hint="make room, or mend the disk, and run the command again; it continues the file",
+    )

@@ -1,0 +1,182 @@
+"""A queue as a source of the moving engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from fifo_cli.aws.messages import Messages
+from fifo_cli.aws.queues import Counts
+from fifo_cli.errors import FifoError
+from fifo_cli.events import Listener, Waiting, silent
+from fifo_cli.model.limits import RECEIVE_MAX
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+
+# Short, so that what a killed run held is seen again soon; the engine keeps what takes longer.
+HIDDEN_SECONDS: Final = 30
+# What waits in somebody's hands comes back after its visibility timeout, or a little later.
+_MARGIN_SECONDS: Final = 5
+_LONG_POLL_SECONDS: Final = 1
+# So many in a row without a message are believed, if all that was counted at the start has been seen.
+_POLLS_BELIEVED: Final = 2
+_RELEASING_THREADS: Final = 8
+
+
+class QueueSource:
+    """Messages of one queue; those in others' hands are waited for ``patience`` seconds.
+
+    ``expected`` is how many SQS counted at the start, if that is known. ``given_up`` is how many it still
+    counted when the patience was over; ``emptied``: it counted none, and then gave none.
+    """
+
+    def __init__(
+        self,
+        messages: Messages,
+        *,
+        hidden_seconds: int = HIDDEN_SECONDS,
+        patience: float = HIDDEN_SECONDS + _MARGIN_SECONDS,
+        expected: int | None = None,
+        listener: Listener = silent,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._messages = messages
+        self._hidden_seconds = hidden_seconds
+        self._patience = patience
+        self._expected = expected
+        self._settled = 0
+        self._listener = listener
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ours: set[str] = set()  # the ids of the messages that we hide
+        self._polls = 0  # long polls in a row that gave nothing
+        self._deadline: float | None = None
+        self._asked_for_visible = False  # a long poll has asked for what was counted as visible before it
+        self.given_up = 0
+        self.emptied = False
+
+    @property
+    def hidden_seconds(self) -> float:
+        return self._hidden_seconds
+
+    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+        """Receive up to ten messages.
+
+        If as many are settled as were counted at the start, and none is counted now, a short poll will do
+        in place of the long one that asks all of SQS's servers.
+        """
+        all_settled = wait and self._all_settled()
+        arrivals = self._messages.receive(
+            count=min(count, RECEIVE_MAX),
+            visibility=self._hidden_seconds,
+            wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
+            attempt=uuid.uuid4().hex,
+        )
+        taken = [
+            ReceivedMessage(one.received.message, one.received.receipt_handle, one.dead_letter_source)
+            for one in arrivals
+        ]
+        with self._lock:
+            if taken:
+                self._polls, self._deadline, self._asked_for_visible = 0, None, False
+                self.emptied = False
+                self._ours.update(one.message.message_id for one in taken)
+            else:
+                self._polls += wait
+                self.emptied = all_settled and not self._ours
+        return taken
+
+    def exhausted(self) -> bool:
+        """Say whether a long poll gave nothing and SQS counts nothing that may still come.
+
+        SQS's counts lag behind, by a minute at worst (API Reference, GetQueueAttributes): what they tell is
+        waited for until ``patience`` is over, unless we have seen all that was counted at the start. While we
+        hide messages ourselves, what is visible is behind ours in their groups, and cannot be had; unless it
+        became visible after the poll, so another one asks for it.
+        """
+        with self._lock:
+            polls, ours = self._polls, self.count_hidden()
+            all_seen = self._expected is not None and self._settled + ours >= self._expected
+        if not polls:
+            return False
+        if all_seen and (polls >= _POLLS_BELIEVED or self.emptied):
+            return True
+        counts = self._messages.queue.counts()
+        others = max(0, counts.in_flight - ours)
+        waiting = others + counts.delayed + (0 if ours else counts.visible)
+        if not waiting:
+            asked, self._asked_for_visible = self._asked_for_visible, True
+            return asked or not counts.visible
+        if all_seen:
+            return False
+        now = self._clock()
+        if self._deadline is None:
+            self._deadline = now + self._patience
+            self._listener(Waiting(self._messages.queue.name, self._awaited(counts, others, alone=not ours)))
+        if now < self._deadline:
+            return False
+        self.given_up = waiting
+        return True
+
+    def _awaited(self, counts: Counts, others: int, *, alone: bool) -> str:
+        """Say what is waited for; what is visible counts only while we hide nothing that it may be behind."""
+        held = " while those before them in their groups are held" if others else ""
+        parts = [
+            (others, "in flight with another consumer or a run that was killed"),
+            (counts.visible if alone else 0, f"visible that it does not give out{held}"),
+            (counts.delayed, "delayed"),
+        ]
+        told = ", and ".join(f"{number:,} {what}" for number, what in parts if number)
+        return f"SQS counts {told}; they are waited for, {self._patience:.0f} s at most"
+
+    def count_hidden(self) -> int:
+        """Return how many messages we hide."""
+        return len(self._ours)
+
+    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+        """Extend the visibility timeout; a message that is not ours any more is a refusal without retry."""
+        troubles = self._messages.hide([one.ticket for one in taken], seconds=int(seconds))
+        lost = [Rejection(taken[one.index], one.reason, retry=False) for one in troubles if one.gone]
+        self._forget([one.taken for one in lost])
+        return lost
+
+    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Delete messages."""
+        troubles = self._messages.delete([one.ticket for one in taken])
+        refused = {one.index: Rejection(taken[one.index], one.reason, retry=not one.gone) for one in troubles}
+        self._forget(
+            [one for index, one in enumerate(taken) if index not in refused or not refused[index].retry]
+        )
+        with self._lock:
+            self._settled += len(taken) - len(refused)
+        return list(refused.values())
+
+    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
+        """Release messages; a group's in the order given, several groups at a time."""
+        lanes: list[list[ReceivedMessage]] = [[] for _ in range(_RELEASING_THREADS)]
+        for one in taken:
+            lanes[hash(one.message.group) % _RELEASING_THREADS].append(one)
+        with ThreadPoolExecutor(_RELEASING_THREADS, thread_name_prefix="release") as pool:
+            list(pool.map(self._release, lanes))
+        self._forget(taken)
+
+    def _all_settled(self) -> bool:
+        with self._lock:
+            if self._expected is None or self._settled < self._expected:
+                return False
+        return self._messages.queue.counts().total == 0
+
+    def _release(self, lane: Sequence[ReceivedMessage]) -> None:
+        for start in range(0, len(lane), RECEIVE_MAX):
+            part = lane[start : start + RECEIVE_MAX]
+            try:
+                self._messages.hide([one.ticket for one in part], seconds=0)
+            except FifoError:
+                return  # they are visible again by themselves when their time is over
+
+    def _forget(self, taken: Sequence[ReceivedMessage]) -> None:
+        with self._lock:
+            self._ours.difference_update(one.message.message_id for one in taken)

@@ -1,0 +1,115 @@
+"""A queue as a target of the moving engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fifo_cli.aws.messages import Messages, OutgoingMessage
+from fifo_cli.errors import FifoError
+from fifo_cli.handlers.identifiers import sqs_id
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
+from fifo_cli.model.message import Message
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+
+Pack = Callable[[ReceivedMessage], OutgoingMessage]
+# The sum over a call's entries has the limit of a single message (API Reference, SendMessageBatch).
+_BATCH_BYTES_MAX: Final = MESSAGE_BYTES_MAX
+
+
+def as_it_is(operation: str) -> Pack:
+    """Pack messages unchanged; the deduplication id is made of the source's message id and ``operation``.
+
+    Never the original one: if it was used in the target within five minutes, SQS would swallow the copy, and
+    the delete that follows would lose the message.
+    """
+
+    def pack(taken: ReceivedMessage) -> OutgoingMessage:
+        message = taken.message
+        return OutgoingMessage(
+            body=message.body,
+            group=message.group,
+            dedup_id=sqs_id(f"{operation}-{message.message_id}"),
+            attributes=message.attributes,
+            trace_header=message.trace_header,
+        )
+
+    return pack
+
+
+def size_of(message: Message) -> int:
+    """Return the bytes that SQS counts: the body, and each attribute's name, type and value."""
+    return len(message.body.encode()) + sum(
+        len(name.encode()) + len(each.type.encode()) + _length(each.value)
+        for name, each in message.attributes.items()
+    )
+
+
+class QueueTarget:
+    """A queue. ``pack`` makes of a message in hand what is sent; ``strict``: one of a group in a call."""
+
+    def __init__(self, messages: Messages, pack: Pack, *, strict: bool = True) -> None:
+        self._messages = messages
+        self._pack = pack
+        self._strict = strict
+
+    @property
+    def batch_max(self) -> int:
+        return BATCH_ENTRIES_MAX
+
+    @property
+    def bytes_max(self) -> int:
+        return _BATCH_BYTES_MAX
+
+    @property
+    def strict(self) -> bool:
+        return self._strict
+
+    def size(self, message: Message) -> int:
+        return size_of(message)
+
+    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Send messages in as few calls as keep everything of them (trace headers: see ``_calls``)."""
+        refusals: list[Rejection] = []
+        stopped: set[str] = set()
+        for number, call in enumerate(self._calls(taken)):
+            free = [one for one in call if one.message.group not in stopped]
+            behind = [one for one in call if one.message.group in stopped]
+            refusals += [Rejection(one, "behind a message of its group that was refused") for one in behind]
+            if not free:
+                continue
+            try:
+                refused = self._send(free)
+            except FifoError as error:
+                if number == 0:
+                    raise
+                refused = [Rejection(one, error.message) for one in free]
+            refusals += refused
+            stopped |= {one.taken.message.group for one in refused}
+        return refusals
+
+    def _send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        parcels = [self._pack(one) for one in taken]
+        alone = (
+            len(taken) == 1
+            and taken[0].message.trace_header
+            and not self._messages.batches_keep_trace_headers
+        )
+        troubles = self._messages.send_singly(parcels) if alone else self._messages.send(parcels)
+        return [Rejection(taken[one.index], one.reason, retry=not one.final) for one in troubles]
+
+    def _calls(self, taken: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
+        """Split into calls: a message with a trace header goes alone where batches drop it."""
+        if self._messages.batches_keep_trace_headers or not any(one.message.trace_header for one in taken):
+            return [list(taken)]
+        calls: list[list[ReceivedMessage]] = [[]]
+        for one in taken:
+            if one.message.trace_header:
+                calls += [[one], []]
+            else:
+                calls[-1].append(one)
+        return [call for call in calls if call]
+
+
+def _length(value: str | bytes) -> int:
+    return len(value if isinstance(value, bytes) else value.encode())

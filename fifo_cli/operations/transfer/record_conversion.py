@@ -1,0 +1,226 @@
+"""Records that the enqueuer parked, on their way to main: each becomes a message, by the code as it is now.
+
+Such a record is never sent as it lies in the DLQ (contract, *A message*). What still fails goes to the end of
+the DLQ with the new reason; what is left out now, and what does not hold the record, stays where it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.handlers.parked_records import NoRecordError, is_parked_record, record_of
+from fifo_cli.handlers.records import Outgoing, Rules, Skipped, to_message
+from fifo_cli.model.message import Attribute, Message
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.queue_target import QueueTarget
+
+_TOLD: Final = 100
+_STOPPED: Final = "stopped while the user's code ran"
+
+Stopped = Callable[[], bool]
+LoadRules = Callable[[Stopped], Rules]
+
+
+def no_rules(stopped: Stopped) -> Rules:
+    """Refuse, where nobody has said what the rules are."""
+    raise UsageError(
+        "what the enqueuer's records become is not known here",
+        hint="run `fifo-cli redrive` with the fifo.toml",
+    )
+
+
+class StoppedError(FifoError):
+    """The user's code was left alone, as the program is to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """A record that stays where it is, and why; ``skipped``: the code and fifo.toml leave it out now."""
+
+    reason: str
+    skipped: bool
+
+
+class Converter:
+    """Makes messages of records; safe to share between threads, of which one runs the user's code at a time.
+
+    The rules are loaded when the first record comes. ``stopped`` ends code that does not return.
+    """
+
+    def __init__(self, load: LoadRules, stopped: Stopped) -> None:
+        self._load = load
+        self._stopped = stopped
+        self._rules: Rules | None = None
+        self._lock = threading.Lock()
+        self._skipped: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+        self.parked_again = 0
+
+    @property
+    def skipped(self) -> int:
+        """How many records are left out now."""
+        return len(self._skipped)
+
+    @property
+    def failed(self) -> int:
+        """How many records could not become messages."""
+        return len(self._failed)
+
+    @property
+    def stayed(self) -> int:
+        """How many of these are where they were."""
+        return self.skipped + self.failed - self.parked_again
+
+    def convert(self, message: Message) -> Message | Stays:
+        """Return the message that a record becomes, with queue "dlq" if it is to be parked again."""
+        texts = {name: text for name in message.attributes if (text := message.text(name)) is not None}
+        event_id = texts.get("event_id", message.message_id)
+        with self._lock:
+            if event_id in self._failed:
+                return Stays(self._failed[event_id], skipped=False)
+            try:
+                made = to_message(record_of(message.body, texts), self._loaded())
+            except NoRecordError as error:
+                self._failed[event_id] = str(error)
+                return Stays(str(error), skipped=False)
+            if isinstance(made, Outgoing) and made.queue == "dlq" and self._stopped():
+                raise StoppedError(_STOPPED, hint="run the command again")
+            if isinstance(made, Skipped):
+                self._skipped[event_id] = made.reason
+                return Stays(made.reason, skipped=True)
+            return _with(message, made)
+
+    def park_again(self, messages: Sequence[Message]) -> None:
+        """Note records that are in the DLQ again, with the new reason."""
+        with self._lock:
+            for message in messages:
+                event_id = message.text("event_id") or message.message_id
+                self.parked_again += event_id not in self._failed
+                self._failed[event_id] = message.text("park_reason") or ""
+
+    def concerns(self) -> list[str]:
+        """Say which records could not become messages, and why."""
+        told = [
+            f"the record {event_id} stays in the DLQ: {reason}"
+            for event_id, reason in list(self._failed.items())[:_TOLD]
+        ]
+        return told + ([f"and {self.failed - _TOLD} more records that stay"] if self.failed > _TOLD else [])
+
+    def notes(self) -> list[str]:
+        """Say how many records are left out now."""
+        if not self._skipped:
+            return []
+        reason = next(iter(self._skipped.values()))
+        return [f"records that are left out now, and stay in the DLQ: {self.skipped} ({reason})"]
+
+    def _loaded(self) -> Rules:
+        if self._rules is None:
+            self._rules = self._load(self._look)
+        return self._rules
+
+    def _look(self) -> bool:
+        """Called while the user's code runs; raises StoppedError when the program is to end."""
+        if self._stopped():
+            raise StoppedError(_STOPPED, hint="run the command again")
+        return False
+
+
+def is_record(message: Message) -> bool:
+    """Say whether a message is a record that the enqueuer parked."""
+    return is_parked_record(message.text("park_from"))
+
+
+def _with(message: Message, made: Outgoing) -> Message:
+    attributes: Mapping[str, Attribute] = {
+        name: Attribute("String", text) for name, text in made.attributes.items()
+    }
+    queue = message.queue if made.queue == "main" else "dlq"
+    return replace(message, body=made.body, group=made.group, attributes=attributes, queue=queue)
+
+
+class ConvertingTarget:
+    """A target that takes messages as they are, and records as the messages that they become.
+
+    ``dlq`` takes the records that fail again.
+    """
+
+    def __init__(self, target: QueueTarget, dlq: QueueTarget, converter: Converter) -> None:
+        self._target = target
+        self._dlq = dlq
+        self._converter = converter
+
+    @property
+    def batch_max(self) -> int:
+        return self._target.batch_max
+
+    @property
+    def bytes_max(self) -> int:
+        return self._target.bytes_max
+
+    @property
+    def strict(self) -> bool:
+        return self._target.strict
+
+    def size(self, message: Message) -> int:
+        return self._target.size(message)
+
+    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Send messages, and what records become; refuse the records that stay, without stopping a group."""
+        if not any(is_record(one.message) for one in taken):
+            return self._target.send(taken)
+        refusals: list[Rejection] = []
+        ready: list[ReceivedMessage] = []
+        again: list[ReceivedMessage] = []
+        for one in taken:
+            made = self._converter.convert(one.message) if is_record(one.message) else one.message
+            if isinstance(made, Stays):
+                refusals.append(Rejection(one, made.reason, retry=False, aside=True))
+            else:
+                # What is still a record failed again.
+                (again if is_record(made) else ready).append(replace(one, message=made))
+        groups = {one.message.message_id: one.message.group for one in taken}
+        refused = self._send_all(self._target, ready, groups)
+        failed = self._send_all(self._dlq, again, groups)
+        left = {one.taken.message.message_id for one in failed}
+        self._converter.park_again([one.message for one in again if one.message.message_id not in left])
+        return [*refusals, *refused, *failed]
+
+    def _send_all(
+        self, target: QueueTarget, taken: Sequence[ReceivedMessage], groups: Mapping[str, str]
+    ) -> list[Rejection]:
+        """Send in calls that hold one of a group; behind a refused one, none of its groups, old or new."""
+        refusals: list[Rejection] = []
+        stopped: set[str] = set()
+        for call in self._calls(taken):
+            free = [one for one in call if not {one.message.group, groups[one.message.message_id]} & stopped]
+            behind = [one for one in call if one not in free]
+            refusals += [Rejection(one, "behind a message of its group that was refused") for one in behind]
+            if not free:
+                continue
+            try:
+                refused = target.send(free)
+            except FifoError as error:
+                refused = [Rejection(one, error.message) for one in free]
+            refusals += refused
+            for one in refused:
+                stopped |= {one.taken.message.group, groups[one.taken.message.message_id]}
+        return refusals
+
+    def _calls(self, taken: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
+        """Split into calls within the limits, as what records become may share a group, or be larger."""
+        calls: list[list[ReceivedMessage]] = []
+        size = 0
+        for one in taken:
+            bytes_ = self._target.size(one.message)
+            last = calls[-1] if calls else []
+            shares = any(each.message.group == one.message.group for each in last)
+            if not last or shares or size + bytes_ > self.bytes_max:
+                calls.append([])
+                size = 0
+            calls[-1].append(one)
+            size += bytes_
+        return calls

@@ -1,0 +1,112 @@
+"""What a move is asked for, and what it did."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from fifo_cli.errors import FifoError
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage
+
+WORKERS: Final = 12
+FAILURES_TOLD: Final = 100
+_PACE_SECONDS: Final = 10.0
+_PACE_SECONDS_MIN: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOptions:
+    """How much to move, and how fast. ``count`` None is all; ``max_rate`` is messages a second.
+
+    ``wanted``, if given, says which messages are moved, and ``leave`` which are none of this move's business;
+    the others stay where they are. ``total`` is how many there seem to be, for the time left. ``takes``
+    is how many takes at a time: 1 for a source that gives on of a group while some of it is in hand.
+    ``before_sending`` is called once, while the first messages are taken; nothing is sent before it returns.
+    ``throttles`` is how often the service has asked to slow down so far.
+    """
+
+    count: int | None = None
+    max_rate: float | None = None
+    wanted: Callable[[ReceivedMessage], bool] | None = None
+    leave: Callable[[ReceivedMessage], bool] = lambda taken: False
+    total: int | None = None
+    workers: int = WORKERS
+    takes: int = WORKERS
+    before_sending: Callable[[], None] = lambda: None
+    throttles: Callable[[], int] = lambda: 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A message that stayed behind, and why."""
+
+    message_id: str
+    group: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaking:
+    """A message that was refused at first, and those of its group that the target has before it."""
+
+    message_id: str
+    group: str
+    overtaken_by: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class MoveReport:
+    """What a move did, each message counted once.
+
+    ``moved`` are in the target; of these, ``unsettled`` could not be removed from the source and may come
+    again. ``skipped`` were not wanted, ``left`` were to be left alone, ``failed`` stayed behind because of a
+    refusal (the first hundred in ``failures``). ``complaint`` is why it ended early, if it did.
+    """
+
+    moved: int = 0
+    skipped: int = 0
+    left: int = 0
+    failed: int = 0
+    unsettled: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    overtakings: list[Overtaking] = field(default_factory=list)
+    complaint: FifoError | None = None
+    stopped: bool = False
+
+    def failed_with(self, failure: Failure) -> None:
+        """Count a message that stays behind."""
+        self.failed += 1
+        if len(self.failures) < FAILURES_TOLD:
+            self.failures.append(failure)
+
+
+class Pace:
+    """How fast a move goes at the moment: its rate over the last ten seconds."""
+
+    def __init__(self, began: float) -> None:
+        self._marks: deque[tuple[float, int]] = deque([(began, 0)])
+
+    def tell(self, now: float, moved: int, total: int | None) -> str:
+        """Return how far it is: "1,200 of 5,000 moved, 310/s, 13 s left".
+
+        There is no rate, and no time left, until it is known, and after a wait in which nothing flowed.
+        """
+        while self._marks and now - self._marks[0][0] > _PACE_SECONDS:
+            self._marks.popleft()
+        self._marks.append((now, moved))
+        begun, before = self._marks[0]
+        text = f"{moved:,}" + (f" of {total:,}" if total and total >= moved else "") + " moved"
+        if now - begun < _PACE_SECONDS_MIN or moved == before:
+            return text
+        rate = (moved - before) / (now - begun)
+        text += f", {rate:,.0f}/s" if rate >= 1 else f", {rate * 60:,.0f} a minute"
+        return f"{text}, {time_left((total - moved) / rate)} left" if total and total > moved else text
+
+
+def time_left(seconds: float) -> str:
+    """Return seconds as progress tells them: "2 min 5 s"."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

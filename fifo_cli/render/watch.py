@@ -1,0 +1,269 @@
+"""The board of ``watch`` as lines of a screen of any size; and as one line, where there is no screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from rich.text import Text
+
+from fifo_cli.model.health import rough, worst
+from fifo_cli.model.watch_state import WatchEvent, WatchState
+from fifo_cli.render.text import count, display_width, fit, printable, shorten
+
+Span = tuple[str, str]
+Line = list[Span]
+
+KEYS: Final = "q quit   p pause/resume   d deliver one"
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_ASCII_BARS: Final = "_.-=+*%#"
+_STYLES: Final = {"ok": "green", "warning": "yellow", "critical": "bold red", "unknown": "cyan"}
+_FATES: Final = {"delivered": "green", "parked": "yellow", "failed": "red"}
+_LABEL: Final = 9
+_NUMBER: Final = 9
+_STUCK_SHOWN: Final = 3
+# A sample takes a moment, and its log lines another.
+_LATE: Final = timedelta(seconds=5)
+
+
+def frame(
+    board: WatchState, *, width: int, height: int, now: datetime, plain: bool = False, logs: bool = True
+) -> list[Line]:
+    """Return at most ``height`` lines of at most ``width`` columns; ``plain`` keeps to ASCII.
+
+    On a low screen the deliveries go first, then what is above them; the keys stay.
+    """
+    head = [*_head(board, now), *_measured(board, width, plain, logs)]
+    body = [*_flow(board, now), *_stuck(board, now)]
+    foot = [*_answer(board), [(KEYS if logs else "q quit", "dim")]]
+    used = len(head) + len(body) + len(foot)
+    room = height - used - 1
+    recent = list(_recent(board, room - 1)) if logs and room > 1 else []
+    lines = [*head, *body, *([[]] if room > 0 else []), *recent]
+    lines = lines[: max(0, height - len(foot))]
+    lines += [[] for _ in range(height - len(foot) - len(lines))]
+    return [_fit(line, width, plain) for line in [*lines, *foot][-height:]]
+
+
+def as_text(lines: Iterable[Line]) -> Text:
+    """Return the lines as one rich Text, never as markup: what is in a message stays text."""
+    text = Text(no_wrap=True, overflow="crop", end="")
+    for number, line in enumerate(lines):
+        text.append("\n" if number else "")
+        for part, style in line:
+            text.append(part, style=style or None)
+    return text
+
+
+def one_line(board: WatchState, *, now: datetime) -> str:
+    """Return the board as one line, for a terminal that is none, or for a log."""
+    clock = f"{now.astimezone():%H:%M:%S}"
+    if board.lost is not None:
+        return f"{clock} {printable(board.pipeline)} LOST: {printable(board.lost.reason)}\n"
+    if board.sample is None:
+        return f"{clock} {printable(board.pipeline)} waiting for AWS\n"
+    vitals = board.sample.vitals
+    state = worst(problem.state for problem in board.problems)
+    told = [f"main {_or_unknown(vitals.total('main'))}", f"dlq {_or_unknown(vitals.total('dlq'))}"]
+    told += [f"in {_rate(board, 'entered')}", f"out {_rate(board, 'left')}"]
+    why = "; ".join(printable(problem.text) for problem in board.problems[:2])
+    return f"{clock} {state.upper():<8} {'  '.join(told)}" + (f"  {why}" if why else "") + "\n"
+
+
+def sparkline(values: Sequence[float | None], width: int, *, plain: bool = False) -> str:
+    """Draw the last ``width`` values as bars of the highest one's height; a gap where one is None."""
+    bars = _ASCII_BARS if plain else _BARS
+    shown = list(values)[-width:] if width > 0 else []
+    top = max((value for value in shown if value is not None), default=0)
+    drawn = []
+    for value in shown:
+        if value is None:
+            drawn.append(" ")
+        elif not top or value <= 0:
+            drawn.append(bars[0])
+        else:
+            drawn.append(bars[max(1, round(value / top * (len(bars) - 1)))])
+    return "".join(drawn)
+
+
+def _head(board: WatchState, now: datetime) -> Iterator[Line]:
+    place = f"  {board.place}" if board.place else ""
+    yield [
+        (printable(board.pipeline), "bold"),
+        (f"{place}  {now.astimezone():%H:%M:%S}, every {board.interval:g} s", "dim"),
+    ]
+    if board.lost is not None:
+        again = max(0, round((board.lost.again - now).total_seconds()))
+        ago = rough(now - board.lost.since)
+        yield [
+            ("LOST ", "bold red"),
+            (f"for {ago}, again in {again} s: {_flat(board.lost.reason)}", "red"),
+        ]
+        if board.lost.hint:
+            yield [(f"     {_flat(board.lost.hint)}", "")]
+    elif board.sample is None:
+        yield [("waiting for AWS", "dim")]
+    else:
+        yield from _verdict(board)
+        late = now - board.sample.at - timedelta(seconds=board.interval)
+        if late > _LATE:
+            yield [
+                (f"no answer from AWS for {rough(now - board.sample.at)}; the numbers are so old", "yellow")
+            ]
+
+
+def _verdict(board: WatchState) -> Iterator[Line]:
+    problems = board.problems
+    state = worst(problem.state for problem in problems)
+    if not problems:
+        yield [("OK", "green")]
+        return
+    yield [(state.upper(), _STYLES[state]), (f"  {_flat(problems[0].text)}", "")]
+    more = f"{len(problems) - 1} more: fifo-cli status" if len(problems) > 1 else ""
+    told = "; ".join(filter(None, (problems[0].next and f"next: {_flat(problems[0].next)}", more)))
+    if told:
+        yield [(f"{' ' * len(state)}  {told}", "dim")]
+
+
+def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterator[Line]:
+    """Yield the depths and the rates, each with its history."""
+    vitals = board.sample.vitals if board.sample else None
+    main = vitals.queues.get("main") if vitals else None
+    age = vitals.age if vitals else None
+    details = [f"{main.in_flight} in flight"] if main and main.in_flight else []
+    details += [f"oldest {rough(timedelta(seconds=age))}"] if age else []
+    rows: list[tuple[str, str, list[float | None], str]] = [
+        (
+            "main",
+            _or_unknown(vitals.total("main") if vitals else None),
+            [point.main for point in board.points],
+            ", ".join(details),
+        ),
+        (
+            "dlq",
+            _or_unknown(vitals.total("dlq") if vitals else None),
+            [point.dlq for point in board.points],
+            "",
+        ),
+    ]
+    if logs:
+        rows.append(("in", _rate(board, "entered"), [point.entered for point in board.points], ""))
+        rows.append(("out", _rate(board, "left"), [point.left for point in board.points], ""))
+    yield []
+    faded = "dim" if board.lost else ""
+    for label, number, values, detail in rows:
+        note = f"  {detail}" if detail else ""
+        room = width - _LABEL - _NUMBER - 2 - display_width(note)
+        yield [
+            (f"{label:<{_LABEL}}", "dim"),
+            (f"{number:>{_NUMBER}}  ", faded or "bold"),
+            (sparkline(values, room, plain=plain), faded or "cyan"),
+            (note, faded),
+        ]
+    if vitals and vitals.total("hold"):
+        yield [(f"{'hold':<{_LABEL}}", "dim"), (f"{vitals.total('hold'):>{_NUMBER}}", "yellow")]
+
+
+def _flow(board: WatchState, now: datetime) -> Iterator[Line]:
+    """Yield what the API answers, and when the worker runs next."""
+    yield []
+    if board.statuses:
+        answers = [
+            (f"{status}: {number}   ", _answer_style(status)) for status, number in board.statuses.items()
+        ]
+        since = f"since {board.since.astimezone():%H:%M}" if board.since else ""
+        yield [(f"{'API':<{_LABEL}}", "dim"), *answers, (since, "dim")]
+    sample = board.sample
+    if sample is None:
+        return
+    vitals = sample.vitals
+    told = f"{vitals.worker or 'not known'}"
+    if sample.next_run is not None:
+        about = "about " if sample.estimated else ""
+        told += f", next run {about}in {rough(sample.next_run - now)}"
+    yield [
+        (f"{'worker':<{_LABEL}}", "dim"),
+        (told, "" if vitals.worker == "running" else "yellow"),
+        ("   enqueuer ", "dim"),
+        (vitals.enqueuer or "not known", "" if vitals.enqueuer == "running" else "yellow"),
+    ]
+    if sample.logs_unseen:
+        yield [(f"{'log':<{_LABEL}}", "dim"), (f"not seen: {_flat(sample.logs_unseen)}", "cyan")]
+
+
+def _stuck(board: WatchState, now: datetime) -> Iterator[Line]:
+    heads = sorted(board.stuck.values(), key=lambda one: one.time)
+    for number, one in enumerate(heads[:_STUCK_SHOWN]):
+        times = f", received {count(one.receives, 'time')}" if one.receives else ""
+        ago = rough(now - one.time)
+        yield [
+            (f"{'waiting' if not number else '':<{_LABEL}}", "dim"),
+            (f"{shorten(printable(one.group), 24)}", "bold"),
+            (f"{times}, tried {ago} ago: {_flat(one.reason) or 'no reason logged'}", "red"),
+        ]
+    if len(heads) > _STUCK_SHOWN:
+        yield [(" " * _LABEL, ""), (f"and {count(len(heads) - _STUCK_SHOWN, 'more group')}", "")]
+
+
+def _recent(board: WatchState, room: int) -> Iterator[Line]:
+    """Yield the last deliveries, the newest at the top."""
+    if not board.recent:
+        yield [("no deliveries yet", "dim")]
+        return
+    for one in reversed(board.recent[-room:] if room > 0 else ()):
+        yield _delivery(one)
+
+
+def _delivery(one: WatchEvent) -> Line:
+    status = str(one.http_status) if one.http_status else "-"
+    elapsed = f"{one.elapsed_ms} ms" if one.elapsed_ms is not None else ""
+    what = one.item_key or one.message_id
+    return [
+        (f"{one.time.astimezone():%H:%M:%S} ", "dim"),
+        (f"{one.fate:<10}", _FATES.get(one.fate, "")),
+        (f"{status:>4} {elapsed:>9}  ", ""),
+        (f"{shorten(printable(one.group), 20):<20} ", ""),
+        (shorten(printable(what), 40), "dim"),
+        (f"  {_flat(one.reason)}" if one.reason else "", ""),
+    ]
+
+
+def _answer(board: WatchState) -> Iterator[Line]:
+    """Yield the line above the keys: a question, or what came of the last one."""
+    if board.question:
+        yield [(f"{board.question} [y/N]", "bold")]
+    elif board.notice:
+        yield [(_flat(board.notice), "")]
+
+
+def _answer_style(status: str) -> str:
+    return "green" if status.startswith("2") else "red" if status[0] in "5n" else "yellow"
+
+
+def _rate(board: WatchState, what: Literal["entered", "left"]) -> str:
+    rate = board.rate(what)
+    return "-" if rate is None else f"{rate:.1f}/s"
+
+
+def _or_unknown(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def _flat(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _fit(line: Line, width: int, plain: bool) -> Line:
+    """Cut a line at the screen's edge."""
+    fitted: Line = []
+    room = width
+    for part, style in line:
+        if room <= 0:
+            break
+        # Before it is measured: a character without a width is replaced by one that has one.
+        text = part.replace("…", "~").encode("ascii", "replace").decode("ascii") if plain else part
+        shown = fit(text, room).replace("…", "~" if plain else "…")
+        fitted.append((shown, style))
+        room -= display_width(shown)
+    return fitted

@@ -1,0 +1,221 @@
+"""Runs of the program that start in milliseconds: a process that has imported it all forks one for each.
+
+A run is a process of its own, with its own pid, to be killed and waited for as any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cli_harness import Ran, clean_environment
+
+_IMPORTS = (
+    "fifo_cli.cli.app",
+    "fifo_cli.aws.session",
+    "fifo_cli.model.settings",
+    "fifo_cli.operations.queues.redrive",
+    "fifo_cli.operations.queues.park",
+    "fifo_cli.operations.queues.dump",
+    "fifo_cli.operations.queues.load",
+    "fifo_cli.operations.queues.purge",
+    "fifo_cli.operations.queues.restore_order",
+    "fifo_cli.operations.queues.restore_order_pause",
+    "fifo_cli.render.files",
+    "fifo_cli.render.transfer",
+    "fifo_cli.render.documents",
+)
+
+
+@dataclass(frozen=True)
+class Forked(Ran):
+    """What a forked run left, and the most memory it took."""
+
+    peak_kib: int = 0
+
+    def ok(self) -> Forked:
+        super().ok()
+        return self
+
+
+class Running:
+    """A forked run that goes on; ``pid`` is there once it has begun."""
+
+    def __init__(self, args: Sequence[str], out: Path, err: Path) -> None:
+        self._args = tuple(args)
+        self._out, self._err = out, err
+        self._begun, self._ended = threading.Event(), threading.Event()
+        self._pid = self._code = self._peak_kib = 0
+
+    @property
+    def pid(self) -> int:
+        assert self._begun.wait(10)
+        return self._pid
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def finish(self, timeout: float = 60.0) -> None:
+        """Wait until the run ends."""
+        if not self._ended.wait(timeout):
+            raise AssertionError(f"{' '.join(self._args)} did not end; so far: {self._err.read_text()}")
+
+    def wait(self, timeout: float = 60.0) -> Forked:
+        """Return what the run left, once it ends; the code of a killed one is minus the signal."""
+        self.finish(timeout)
+        ran = Forked(self._args, self._code, self._out.read_text(), self._err.read_text(), self._peak_kib)
+        self._out.unlink()
+        self._err.unlink()
+        return ran
+
+    @property
+    def over(self) -> bool:
+        return self._ended.is_set()
+
+    def code(self, timeout: float = 60.0) -> int:
+        """Return the exit code of a run on a terminal, once it ends; of a killed one minus the signal."""
+        assert self._ended.wait(timeout), f"{' '.join(self._args)} did not end"
+        return self._code
+
+    def begun(self, pid: int) -> None:
+        self._pid = pid
+        self._begun.set()
+
+    def ended(self, code: int, peak_kib: int) -> None:
+        self._code, self._peak_kib = code, peak_kib
+        self._ended.set()
+
+
+class ForkServer:
+    """The process that forks; safe to use from several threads."""
+
+    def __init__(self, *imports: str) -> None:
+        """Start the process; it imports these modules as well."""
+        self._lock = threading.Lock()
+        self._runs: dict[int, Running] = {}
+        self._number = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.fork_server", *imports],
+            env=clean_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def start(
+        self, folder: Path, args: Sequence[str], env: Mapping[str, str], *, terminal: str = ""
+    ) -> Running:
+        """Run a command line in a folder, in the background; with a terminal's path on that, in a session."""
+        with self._lock:
+            self._number += 1
+            number = self._number
+            out, err = (folder / f".run-{number}.{name}" for name in ("out", "err"))
+            running = self._runs[number] = Running(args, out, err)
+            order = {
+                "number": number,
+                "folder": str(folder),
+                "args": list(args),
+                "env": clean_environment(env),
+                "out": str(out),
+                "err": str(err),
+                "terminal": terminal,
+            }
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+        return running
+
+    def run(
+        self, folder: Path, args: Sequence[str], env: Mapping[str, str], *, timeout: float = 60.0
+    ) -> Forked:
+        """Run a command line in a folder and wait for it."""
+        return self.start(folder, args, env).wait(timeout)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            number, pid, code, peak_kib = json.loads(line)
+            if code is None:
+                self._runs[number].begun(pid)
+            else:
+                self._runs.pop(number).ended(code, peak_kib)
+
+
+def _serve() -> None:
+    """Read orders from stdin; a thread waits for each child."""
+    import importlib
+
+    for name in (*_IMPORTS, *sys.argv[1:]):
+        importlib.import_module(name)
+    lock = threading.Lock()
+    # Not the main thread's stdin and stdout: a child must not read or flush what is the parent's.
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become(order)
+        _tell(lock, order["number"], pid, None, 0)
+        threading.Thread(target=_report, args=(lock, order["number"], pid)).start()
+
+
+def _report(lock: threading.Lock, number: int, pid: int) -> None:
+    _, status, used = os.wait4(pid, 0)
+    _tell(lock, number, pid, os.waitstatus_to_exitcode(status), used.ru_maxrss)
+
+
+def _tell(lock: threading.Lock, *document: int | None) -> None:
+    with lock:
+        os.write(1, (json.dumps(document) + "\n").encode())
+
+
+def _become(order: dict[str, Any]) -> None:
+    code = 70
+    try:
+        os.chdir(order["folder"])
+        os.environ.clear()
+        os.environ.update(order["env"])
+        if order["terminal"]:
+            os.setsid()  # the terminal that is opened next becomes this session's
+        write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        for descriptor, path, flags in (
+            (0, order["terminal"] or os.devnull, os.O_RDWR if order["terminal"] else os.O_RDONLY),
+            (1, order["terminal"] or order["out"], os.O_RDWR if order["terminal"] else write),
+            (2, order["terminal"] or order["err"], os.O_RDWR if order["terminal"] else write),
+        ):
+            opened = os.open(path, flags, 0o600)
+            os.dup2(opened, descriptor)
+            if opened > 2:
+                os.close(opened)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
+        from fifo_cli.cli.app import main
+
+        code = main(order["args"])
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve()

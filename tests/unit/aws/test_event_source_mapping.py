@@ -1,0 +1,161 @@
+"""The event source mapping as a resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.stub import ANY
+
+from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
+from fifo_cli.model.resources import Found, Resource
+from tests.unit.aws.bench import Bench
+
+U0, U1, U2, U9 = (f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "0129")
+
+
+class Table:
+    """A table with a stream, as far as a mapping looks."""
+
+    arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/items/stream/2026"
+
+    def describe_table(self, **_: Any) -> dict[str, Any]:
+        return {"Table": {"StreamSpecification": {"StreamEnabled": True}, "LatestStreamArn": self.arn}}
+
+
+MAPPING = Resource(
+    "event-source-mapping",
+    "orders-enqueuer",
+    {
+        "table": "items",
+        "function": "arn:aws:lambda:eu-west-1:123456789012:function:orders-enqueuer:live",
+        "filters": [{"eventName": ["INSERT"]}],
+        "batch_size": 100,
+        "batching_window": 0,
+        "response_types": ["ReportBatchItemFailures"],
+        "bisect": True,
+        "retries": 10_000,
+        "record_age": 75_600,
+        "parallelization": 1,
+        "on_failure": "arn:aws:sqs:eu-west-1:123456789012:orders-stream-failures",
+        "others": [],
+    },
+    {"fifo-cli:pipeline": "orders"},
+)
+
+
+def mappings(bench: Bench) -> MappingAdmin:
+    table: Any = Table()
+    return MappingAdmin(bench.client, table, "items", bench.waiter)
+
+
+def test_a_mapping_waits_for_its_roles_permissions_and_until_it_runs(bench: Bench) -> None:
+    said = (
+        "Cannot access stream arn. Please ensure the role can perform the GetRecords, GetShardIterator,"
+        " DescribeStream, and ListStreams Actions on your stream in IAM."
+    )
+    bench.refuse("create_event_source_mapping", "InvalidParameterValueException", said)
+    bench.answer("create_event_source_mapping", {"UUID": U1, "State": "Creating"})
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Creating"})
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabling"})
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabled"})
+    alone = [listed(U1, Table.arn, "orders-enqueuer:live"), listed(U0, Table.arn, "another-function:live")]
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": alone}, {"EventSourceArn": Table.arn})
+    mappings(bench).create(MAPPING)
+    bench.check("waiting for its role's permissions to be in effect", "creating", "enabling")
+
+
+def test_of_two_mappings_that_two_deploys_made_at_once_each_leaves_the_same(bench: Bench) -> None:
+    live = "orders-enqueuer:live"
+    for ours, both in ((U1, (U2, U1)), (U2, (U1, U2))):
+        bench.answer("create_event_source_mapping", {"UUID": ours, "State": "Enabled"})
+        bench.answer("get_event_source_mapping", {"UUID": ours, "State": "Enabled"})
+        mappings_seen = [listed(one, Table.arn, live) for one in both]
+        bench.answer("list_event_source_mappings", {"EventSourceMappings": mappings_seen})
+        bench.answer("delete_event_source_mapping", {"UUID": U2}, {"UUID": U2})
+        bench.refuse("get_event_source_mapping", "ResourceNotFoundException", "gone")
+        mappings(bench).create(MAPPING)
+    bench.check()
+
+
+def test_a_mapping_that_is_deleted_while_it_is_read_is_none(bench: Bench) -> None:
+    found = {"EventSourceMappings": [listed(U1, Table.arn, "orders-enqueuer:live")]}
+    for _ in range(3):
+        bench.answer("list_event_source_mappings", found)
+    bench.refuse("list_tags", "ResourceNotFoundException", "gone")
+    assert mappings(bench).read("orders-enqueuer") is None
+    bench.check()
+
+
+def test_a_busy_mapping_is_updated_when_it_has_settled(bench: Bench) -> None:
+    found = Found(
+        "event-source-mapping",
+        "orders-enqueuer",
+        {"others": []},
+        facts={"uuid": U1, "arn": _arn(U1), "enabled": True},
+    )
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Updating"})
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Disabled"})
+    bench.refuse("update_event_source_mapping", "ResourceInUseException", "in use")
+    bench.answer("update_event_source_mapping", {"UUID": U1, "State": "Updating"})
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Disabled"})
+    bench.answer("tag_resource", expected={"Resource": _arn(U1), "Tags": ANY})
+    mappings(bench).update(MAPPING, found, frozenset({"bisect"}))
+    bench.check("updating", "busy with another update")
+
+
+def _arn(uuid: str) -> str:
+    return f"arn:aws:lambda:eu-west-1:123456789012:event-source-mapping:{uuid}"
+
+
+def listed(uuid: str, stream: str, function: str, state: str = "Enabled") -> dict[str, Any]:
+    arn = f"arn:aws:lambda:eu-west-1:123456789012:function:{function}"
+    return {
+        "UUID": uuid,
+        "EventSourceArn": stream,
+        "FunctionArn": arn,
+        "State": state,
+        "EventSourceMappingArn": _arn(uuid),
+        "FilterCriteria": {"Filters": [{"Pattern": '{"eventName":["REMOVE","INSERT"]}'}]},
+    }
+
+
+def test_the_mapping_of_the_present_stream_is_read_and_further_ones_are_named(bench: Bench) -> None:
+    live = "orders-enqueuer:live"
+    bench.answer(
+        "list_event_source_mappings", {"EventSourceMappings": [listed(U0, "arn:old", "orders-enqueuer")]}
+    )
+    bench.answer(
+        "list_event_source_mappings",
+        {"EventSourceMappings": [listed(U9, Table.arn, live), listed(U1, Table.arn, live, "Deleting")]},
+    )
+    others = [listed(U9, Table.arn, live), listed(U2, Table.arn, "another-function")]
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": others}, {"EventSourceArn": Table.arn})
+    bench.answer("list_tags", {"Tags": {"a": "b"}}, {"Resource": _arn(U9)})
+    found = mappings(bench).read("orders-enqueuer")
+    assert found is not None
+    assert (found.facts["uuid"], found.properties["others"], found.tags) == (U9, [U0], {"a": "b"})
+    assert (found.properties["table"], found.properties["filters"]) == (
+        "items",
+        [{"eventName": ["INSERT", "REMOVE"]}],
+    )
+    assert (found.properties["retries"], found.properties["record_age"]) == (-1, -1)
+
+
+def test_a_mapping_of_another_stream_is_read_with_that_streams_arn(bench: Bench) -> None:
+    bench.answer(
+        "list_event_source_mappings",
+        {"EventSourceMappings": [listed(U0, "arn:old", "orders-enqueuer:live")]},
+    )
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": []})
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": []})
+    bench.answer("list_tags", {"Tags": {}})
+    found = mappings(bench).read("orders-enqueuer")
+    assert found is not None
+    assert found.properties["table"] == "arn:old"
+
+
+def test_a_function_that_does_not_exist_has_no_mapping(bench: Bench) -> None:
+    for _ in range(2):
+        bench.refuse("list_event_source_mappings", "ResourceNotFoundException", "Function not found")
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": []})
+    assert mappings(bench).read("orders-enqueuer") is None

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fifo_cli.handlers.enqueuer import checkpoint
+from fifo_cli.handlers.ordered_send import BATCH_BYTES_MAX, send_strictly
+from fifo_cli.handlers.records import Outgoing
+from tests.fakes import Clock, FakeSqs, client_error
+
+URLS = {"main": "main", "dlq": "dlq"}
+
+
+def message(number: int, group: str, *, queue: Any = "main", size: int = 0) -> Outgoing:
+    return Outgoing(queue, group, f"d{number}", f"{number}".ljust(size, " "), {}, str(1000 + number))
+
+
+def fake() -> Any:
+    return FakeSqs(Clock(), "main", "dlq")
+
+
+def send(sqs: Any, messages: list[Outgoing], **options: Any):
+    return send_strictly(cast(Any, sqs), URLS, messages, **options)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcde"), st.sampled_from(["main", "main", "dlq"]), st.integers(0, 400_000)
+        ),
+        max_size=40,
+    )
+)
+def test_no_call_holds_two_of_a_group_nor_exceeds_sqs_and_order_is_kept(kinds):
+    sqs = fake()
+    messages = [message(n, group, queue=queue, size=size) for n, (group, queue, size) in enumerate(kinds)]
+    report = send(sqs, messages)
+    for _, request in sqs.calls:
+        groups = [entry["MessageGroupId"] for entry in request["Entries"]]
+        assert len(set(groups)) == len(groups) <= 10
+        assert sum(len(entry["MessageBody"]) for entry in request["Entries"]) <= BATCH_BYTES_MAX
+    assert len(report.sent) == len(messages)
+    assert not report.unsent
+    for queue in URLS:
+        for group in "abcde":
+            arrived = [m.body for m in sqs.queues[queue].messages if m.group == group]
+            assert arrived == [m.body for m in messages if (m.queue, m.group) == (queue, group)]
+
+
+def test_different_groups_share_calls():
+    sqs = fake()
+    send(sqs, [message(n, f"g{n % 10}") for n in range(100)])
+    assert len(sqs.calls) == 10
+
+
+def test_one_long_group_beside_short_ones_needs_no_more_calls_than_its_length():
+    sqs = fake()
+    send(sqs, [message(n, f"g{n}") for n in range(45)] + [message(n, "long") for n in range(100, 105)])
+    assert len(sqs.calls) == 5
+
+
+@given(st.sets(st.integers(0, 19), max_size=5), st.booleans())
+def test_a_refusal_stops_its_group_and_no_other(refused, sender_fault):
+    sqs = fake()
+    bodies = {str(number) for number in refused}
+    sqs.refuse = lambda entry: (
+        {"Code": "InternalError", "SenderFault": sender_fault} if entry["MessageBody"] in bodies else None
+    )
+    messages = [message(n, f"g{n % 4}") for n in range(20)]
+    report = send(sqs, messages)
+    for remainder in range(4):
+        group = list(range(remainder, 20, 4))
+        first = next((index for index, n in enumerate(group) if n in refused), len(group))
+        arrived = [int(m.body) for m in sqs.queues["main"].messages if m.group == f"g{remainder}"]
+        assert arrived == group[:first]
+        assert sorted(int(m.body) for m, _ in report.unsent if m.group == f"g{remainder}") == group[first:]
+    lowest = min((m.stream_sequence for m, _ in report.unsent), key=int, default=None)
+    assert checkpoint(report) == ([{"itemIdentifier": lowest}] if lowest else [])
+
+
+def test_the_checkpoint_is_the_lowest_number_not_the_first_text():
+    sqs = fake()
+    sqs.refuse = lambda entry: {"Code": "InternalError", "SenderFault": False}
+    unsent = [Outgoing("main", g, g, "b", {}, sequence) for g, sequence in (("a", "1000"), ("b", "999"))]
+    assert checkpoint(send(sqs, unsent)) == [{"itemIdentifier": "999"}]
+
+
+def test_an_entry_that_sqs_does_not_mention_counts_as_unsent():
+    class Forgetful(FakeSqs):
+        def send_message_batch(self, **request: Any) -> dict[str, Any]:
+            answer = super().send_message_batch(**request)
+            return {"Successful": answer["Successful"][:1]}
+
+    report = send(Forgetful(Clock(), "main", "dlq"), [message(1, "a"), message(2, "b")])
+    assert (len(report.sent), len(report.unsent)) == (1, 1)
+
+
+def test_a_call_that_fails_ends_the_sending_and_says_what_was_sent():
+    sqs = fake()
+
+    def fail_the_second(action: str, request: dict[str, Any]) -> None:
+        if len(sqs.calls) == 2:
+            raise client_error(action, "RequestThrottled", "slow down")
+
+    sqs.before = fail_the_second
+    report = send(sqs, [message(n, "a") for n in range(4)])
+    assert [m.body for m, _ in report.sent] == ["0"]
+    assert [m.body for m, _ in report.unsent] == ["1", "2", "3"]
+    assert "slow down" in str(report.error)
+
+
+def test_nothing_more_is_sent_when_the_time_is_up():
+    sqs = fake()
+    report = send(sqs, [message(n, "a") for n in range(4)], may_go_on=lambda: len(sqs.calls) < 2)
+    assert [m.body for m, _ in report.sent] == ["0", "1"]
+    assert [(m.body, why) for m, why in report.unsent] == [("2", "the time is up"), ("3", "the time is up")]

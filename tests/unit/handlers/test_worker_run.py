@@ -1,0 +1,662 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fifo_cli.handlers.api_keys import Keys
+from fifo_cli.handlers.code_guard import CodeGuard, Notes
+from fifo_cli.handlers.delivery import ApiDelivery
+from fifo_cli.handlers.json_log import silent_journal
+from fifo_cli.handlers.worker_run import Limits, Run
+from tests.fakes import Clock, FakeSqs, client_error
+from tests.unit.plain_api import API, URLS
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Bench:
+    """A queue with messages, an API that answers as told, and runs between them."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.sqs: Any = FakeSqs(self.clock, "main", "dlq")
+        self.got: list[tuple[str, str]] = []
+        self.lock = threading.Lock()
+        self.api = API
+        self.answer: Answer = lambda request: httpx.Response(200)
+        self.log: list[tuple[str, str]] = []
+
+    def put(self, *bodies: str, group: str = "g") -> None:
+        for body in bodies:
+            self.sqs.send_message(
+                QueueUrl="main",
+                MessageBody=json.dumps(body),
+                MessageGroupId=group,
+                MessageDeduplicationId=f"put-{body}",
+                MessageAttributes={"event_id": {"DataType": "String", "StringValue": f"event-{body}"}},
+            )
+        self.sqs.calls.clear()
+
+    def run(self, *, count: int | None = None, delivery: ApiDelivery | None = None, **limits: Any):
+        delivery = delivery or self.delivery()
+        made = Limits(count=count, needs=15, **limits)
+        run = Run(
+            self.sqs,
+            URLS,
+            delivery,
+            made,
+            journal=lambda level, message, **facts: self.log.append((level, message)),
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        )
+        return run.perform()
+
+    def delivery(self) -> ApiDelivery:
+        return ApiDelivery((self.api,), Keys(None, {}), transport=httpx.MockTransport(self._receive))
+
+    def waiting(self, queue: str = "main") -> list[str]:
+        return [json.loads(body) for body in self.sqs.bodies(queue)]
+
+    def visible(self) -> list[str]:
+        return [json.loads(m.body) for m in self.sqs.queues["main"].messages if m.visible_at <= self.clock()]
+
+    def delivered(self) -> list[str]:
+        return [body for body, _ in self.got]
+
+    def actions(self) -> list[str]:
+        return [action for action, _ in self.sqs.calls]
+
+    def _receive(self, request: httpx.Request) -> httpx.Response:
+        with self.lock:
+            answer = self.answer(request)
+            self.got.append((json.loads(request.content), request.headers["idempotency-key"]))
+        return answer
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def statuses(report) -> list[str]:
+    return [outcome.status for outcome in report.results]
+
+
+def failing(bodies: dict[str, int], **headers: str) -> Answer:
+    return lambda request: httpx.Response(
+        bodies.get(json.loads(request.content), 200), headers=headers, text="no"
+    )
+
+
+def test_messages_are_delivered_in_order_and_deleted_one_by_one(bench):
+    bench.put("1", "2", "3")
+    report = bench.run()
+    assert bench.got == [("1", "event-1"), ("2", "event-2"), ("3", "event-3")]
+    assert statuses(report) == ["delivered"] * 3
+    assert bench.waiting() == []
+    assert bench.actions() == ["ReceiveMessage", *["DeleteMessage"] * 3, "ReceiveMessage"]
+
+
+def test_count_takes_no_more_than_asked_from_the_queue(bench):
+    bench.put("1", "2", "3")
+    assert len(bench.run(count=1).results) == 1
+    assert bench.sqs.calls[0][1]["MaxNumberOfMessages"] == 1
+    assert bench.visible() == ["2", "3"]
+
+
+def test_a_count_over_ten_is_received_in_several_calls(bench):
+    bench.put(*(str(n) for n in range(25)))
+    assert len(bench.run(count=23).results) == 23
+    assert bench.waiting() == ["23", "24"]
+
+
+def test_a_transient_failure_keeps_its_group_in_place_and_lets_others_pass(bench):
+    bench.put("a1", "a2", group="a")
+    bench.put("b1", group="b")
+    bench.answer = failing({"a1": 503})
+    report = bench.run()
+    assert bench.delivered() == ["a1", "b1"]
+    assert [(o.status, o.http_status) for o in report.results] == [
+        ("failed", 503),
+        ("skipped", None),
+        ("delivered", 200),
+    ]
+    assert bench.visible() == ["a1", "a2"]
+    assert bench.waiting("dlq") == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_what_waits_behind_a_failed_message_takes_no_other_groups_turn(bench, concurrency):
+    bench.put(*(f"a{n}" for n in range(30)), group="a")
+    for n in range(5):
+        bench.put(f"b{n}", group=f"b{n}")
+    bench.answer = failing({"a0": 503})
+    report = bench.run(count=4, concurrency=concurrency)
+    assert bench.delivered()[0] == "a0"
+    assert sorted(bench.delivered()[1:]) == ["b0", "b1", "b2"]
+    assert Counter(statuses(report)) == {"failed": 1, "delivered": 3, "skipped": len(report.results) - 4}
+    assert bench.visible() == [*(f"a{n}" for n in range(30)), "b3", "b4"]
+
+
+@pytest.mark.parametrize("status", [302, 408, 418, 425, 429, 500, 503])
+def test_what_is_not_listed_as_permanent_is_transient(bench, status):
+    bench.put("1")
+    bench.answer = failing({"1": status})
+    assert statuses(bench.run()) == ["failed"]
+    assert bench.visible() == ["1"]
+
+
+def test_everything_undelivered_is_released_tail_first(bench):
+    bench.put("1", "2", "3")
+    bench.answer = failing({"1": 503})
+    bench.run()
+    (entries,) = [r["Entries"] for a, r in bench.sqs.calls if a == "ChangeMessageVisibilityBatch"]
+    assert [entry["ReceiptHandle"].split("#")[0] for entry in entries] == ["m3", "m2", "m1"]
+    assert {entry["VisibilityTimeout"] for entry in entries} == {0}
+
+
+def test_a_permanent_failure_is_parked_with_its_reason_and_its_group_goes_on(bench):
+    bench.put("bad", "good")
+    bench.answer = failing({"bad": 422})
+    report = bench.run()
+    assert bench.delivered() == ["bad", "good"]
+    assert statuses(report) == ["parked", "delivered"]
+    (parked,) = bench.sqs.queues["dlq"].messages
+    texts = {name: value["StringValue"] for name, value in parked.attributes.items()}
+    assert texts.pop("park_at").endswith("Z")
+    assert texts == {
+        "event_id": "event-bad",
+        "park_reason": "HTTP 422: no",
+        "park_status": "422",
+        "park_from": "worker",
+    }
+    assert (parked.group, parked.dedup_id) == ("g", "park-m1")
+    assert bench.waiting() == []
+
+
+def test_a_copy_is_in_the_dlq_before_the_message_leaves_main(bench):
+    bench.put("bad")
+    bench.answer = failing({"bad": 422})
+    bench.run()
+    assert bench.actions()[:3] == ["ReceiveMessage", "SendMessage", "DeleteMessage"]
+
+
+def test_a_message_that_cannot_be_parked_stays_where_it_is(bench):
+    bench.put("bad", "next")
+    bench.answer = failing({"bad": 422})
+
+    def refuse(action: str, request: dict[str, Any]) -> None:
+        if action == "SendMessage":
+            raise client_error(action, "InternalError", "not now")
+
+    bench.sqs.before = refuse
+    report = bench.run()
+    assert statuses(report) == ["failed", "skipped"]
+    assert "not now" in report.results[0].error
+    assert bench.visible() == ["bad", "next"]
+
+
+def test_block_keeps_a_permanent_failure_at_the_head(bench):
+    bench.put("bad", "next")
+    bench.api = replace(API, on_permanent="block")
+    bench.answer = failing({"bad": 422})
+    assert statuses(bench.run()) == ["failed", "skipped"]
+    assert (bench.visible(), bench.waiting("dlq")) == (["bad", "next"], [])
+
+
+def test_a_body_that_is_no_json_is_permanent(bench):
+    bench.sqs.send_message(QueueUrl="main", MessageBody="{", MessageGroupId="g", MessageDeduplicationId="x")
+    report = bench.run()
+    assert (statuses(report), bench.got) == (["parked"], [])
+    assert "not JSON" in report.results[0].error
+
+
+def test_give_up_after_parks_an_old_message_that_still_fails_and_no_young_one(bench):
+    bench.api = replace(API, give_up_after=60)
+    bench.put("old")  # the fake's clock stands in 1970
+    bench.answer = failing({"old": 503, "young": 503})
+    assert statuses(bench.run()) == ["parked"]
+    (parked,) = bench.sqs.queues["dlq"].messages
+    assert "gave up after" in parked.attributes["park_reason"]["StringValue"]
+    bench.clock.now = __import__("time").time()
+    bench.put("young")
+    assert statuses(bench.run()) == ["failed"]
+
+
+def test_retry_after_is_obeyed_within_the_budget(bench):
+    bench.put("1")
+    replies = iter([httpx.Response(429, headers={"Retry-After": "7"}), httpx.Response(200)])
+    bench.answer = lambda request: next(replies)
+    before = bench.clock.now
+    assert statuses(bench.run(patience=60)) == ["delivered"]
+    assert bench.clock.now - before == pytest.approx(7)
+    assert bench.delivered() == ["1", "1"]
+
+
+def test_a_retry_after_beyond_the_budget_ends_the_run_without_another_call(bench):
+    bench.put("a1", group="a")
+    bench.put("b1", group="b")
+    bench.answer = failing({"a1": 503, "b1": 503}, **{"Retry-After": "3600"})
+    report = bench.run(patience=60)
+    assert (statuses(report), bench.delivered()) == (["failed", "skipped"], ["a1"])
+    assert bench.visible() == ["a1", "b1"]
+
+
+def test_max_rate_spaces_the_messages(bench):
+    bench.put("1", "2", "3", "4", "5")
+    before = bench.clock.now
+    bench.run(max_rate=0.5)
+    assert bench.clock.now - before == pytest.approx(8)
+
+
+def test_nothing_is_started_that_could_not_be_finished_in_time(bench):
+    bench.put("1", "2", "3")
+    end = bench.clock.now + 34
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        bench.clock.sleep(10)
+        return httpx.Response(200)
+
+    bench.answer = slow
+    report = bench.run(time_left=lambda: end - bench.clock())
+    assert statuses(report) == ["delivered", "delivered", "skipped"]
+    assert bench.visible() == ["3"]
+
+
+def test_a_stop_finishes_the_message_in_hand_and_releases_the_rest(bench):
+    bench.put("1", "2", "3")
+    report = bench.run(stopped=lambda: len(bench.got) >= 1)
+    assert statuses(report) == ["delivered", "skipped", "skipped"]
+    assert bench.visible() == ["2", "3"]
+
+
+def test_the_whole_batch_is_extended_heads_first_before_its_time_runs_short(bench):
+    bench.put(*(str(n) for n in range(10)))
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        bench.clock.sleep(9)
+        return httpx.Response(200)
+
+    bench.answer = slow
+    report = bench.run()
+    assert statuses(report) == ["delivered"] * 10
+    extensions = [r["Entries"] for a, r in bench.sqs.calls if a == "ChangeMessageVisibilityBatch"]
+    assert extensions
+    for entries in extensions:
+        numbers = [int(entry["ReceiptHandle"].split("#")[0][1:]) for entry in entries]
+        assert numbers == sorted(numbers)
+        assert all(entry["VisibilityTimeout"] > 15 for entry in entries)
+
+
+def test_a_message_whose_time_ran_out_is_not_delivered_by_us_any_more(bench):
+    bench.put("1", "2")
+
+    def stall(request: httpx.Request) -> httpx.Response:
+        bench.clock.sleep(500)
+        return httpx.Response(200)
+
+    bench.answer = stall
+    report = bench.run(count=2)
+    assert bench.delivered() == ["1"]
+    assert report.results[0].status == "delivered"
+    assert "not deleted" in report.results[0].error
+    assert statuses(report)[1:] == ["skipped"]
+    assert bench.waiting() == ["1", "2"]
+
+
+def test_a_delete_that_fails_is_told_and_closes_the_group(bench):
+    bench.put("1", "2")
+
+    def refuse(action: str, request: dict[str, Any]) -> None:
+        if action == "DeleteMessage":
+            raise client_error(action, "InternalError", "not now")
+
+    bench.sqs.before = refuse
+    report = bench.run(count=2)
+    assert [(o.status, bool(o.error)) for o in report.results] == [("delivered", True), ("skipped", True)]
+    assert bench.delivered() == ["1"]
+
+
+def test_when_sqs_cannot_be_reached_the_run_says_so_and_keeps_what_it_did(bench):
+    bench.put(*(str(n) for n in range(11)))
+
+    def fail_the_second_receive(action: str, request: dict[str, Any]) -> None:
+        if bench.actions().count("ReceiveMessage") == 2:
+            raise EndpointConnectionError(endpoint_url="http://sqs")
+
+    bench.sqs.before = fail_the_second_receive
+    report = bench.run()
+    assert statuses(report) == ["delivered"] * 10
+    assert isinstance(report.complaint, EndpointConnectionError)
+    assert ("error", "run failed") in bench.log
+
+
+def test_concurrent_groups_keep_their_order_and_are_never_worked_on_twice_at_once(bench):
+    for number in range(12):
+        for group in "abcdef":
+            bench.put(f"{group}{number}", group=group)
+    busy: set[str] = set()
+    clashes: list[str] = []
+    guard = threading.Lock()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        group = json.loads(request.content)[0]
+        with guard:
+            if group in busy:
+                clashes.append(group)
+            busy.add(group)
+        threading.Event().wait(0.001)
+        with guard:
+            busy.discard(group)
+        return httpx.Response(200)
+
+    delivery = ApiDelivery((API,), Keys(None, {}), transport=httpx.MockTransport(answer))
+    order: dict[str, list[str]] = defaultdict(list)
+    Run(
+        bench.sqs,
+        URLS,
+        delivery,
+        Limits(count=None, needs=15, concurrency=4),
+        journal=silent_journal,
+        on_outcome=lambda outcome: order[outcome.group].append(outcome.message_id),
+    ).perform()
+    assert not clashes
+    assert bench.waiting() == []
+    assert all(ids == sorted(ids, key=lambda text: int(text[1:])) for ids in order.values())
+    assert {group: len(ids) for group, ids in order.items()} == dict.fromkeys("abcdef", 12)
+
+
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=20),
+    st.dictionaries(st.integers(0, 19), st.sampled_from([503, 422]), max_size=6),
+    st.integers(1, 3),
+)
+def test_whatever_fails_every_message_is_delivered_parked_or_still_in_its_place(
+    groups, failures, concurrency
+):
+    bench = Bench()
+    for number, group in enumerate(groups):
+        bench.put(f"{number:02}", group=group)
+    bench.answer = failing({f"{number:02}": status for number, status in failures.items()})
+    bench.run(concurrency=concurrency)
+    for group in "abc":
+        numbers = [n for n, g in enumerate(groups) if g == group]
+        stuck = next((i for i, n in enumerate(numbers) if failures.get(n) == 503), len(numbers))
+        tried = [int(body) for body in bench.delivered() if groups[int(body)] == group]
+        assert tried == numbers[: stuck + 1]
+        waiting = [int(body) for body in bench.waiting() if groups[int(body)] == group]
+        assert waiting == numbers[stuck:]
+    assert sorted(int(body) for body in bench.waiting("dlq")) == sorted(
+        int(body) for body in bench.delivered() if failures.get(int(body)) == 422
+    )
+    assert bench.visible() == bench.waiting()
+
+
+class Coded:
+    """Runs with code of the user's, for a queue with messages in groups of their own."""
+
+    def __init__(self, bench: Bench, folder: Path, **options: Any) -> None:
+        self.bench, self.folder, self.options = bench, folder, options
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def run(self, code: Callable[..., Any], **limits: Any) -> Any:
+        guard = CodeGuard("m:f", Notes(self.folder), limit=30, calls_network=True)
+        transport = httpx.MockTransport(self.bench._receive)
+        keys = self.options.get("keys", Keys(None, {}))
+        delivery = ApiDelivery((self.bench.api,), keys, code=code, guard=guard, transport=transport)
+        run = Run(
+            self.bench.sqs,
+            URLS,
+            delivery,
+            Limits(count=None, needs=15, **limits),
+            journal=lambda level, message, **facts: self.lines.append((level, message, facts)),
+            clock=self.bench.clock,
+            sleep=self.bench.clock.sleep,
+        )
+        try:
+            return run.perform()
+        finally:
+            delivery.close()
+
+    def facts(self, word: str) -> list[dict[str, Any]]:
+        return [
+            {name: value for name, value in facts.items() if name in ("owner", "what", "reason") and value}
+            for _, message, facts in self.lines
+            if message == word
+        ]
+
+
+def plain_request(body: Any, attributes: Any, keys: Any) -> httpx.Request:
+    return httpx.Request("POST", API.url, json=body)
+
+
+def failing_for(bad: str, deed: Callable[[], Any]) -> Callable[..., Any]:
+    def code(body: Any, attributes: Any, keys: Any) -> Any:
+        return deed() if body == bad else plain_request(body, attributes, keys)
+
+    return code
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    def deed() -> Any:
+        raise error
+
+    return deed
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        MemoryError(),
+        RecursionError(),
+        OverflowError(),
+        ClientError({"Error": {"Code": "AccessDenied"}}, "GetItem"),
+        type("Own", (BaseException,), {})(),
+        StopIteration(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_code_raises_for_one_message_parks_it_and_no_other(bench, tmp_path, error, concurrency):
+    for number in range(6):
+        bench.put(str(number), group=f"g{number % 3}")
+    coded = Coded(bench, tmp_path)
+    coded.run(failing_for("3", raising(error)), concurrency=concurrency)
+    assert sorted(bench.delivered()) == ["0", "1", "2", "4", "5"]
+    assert (bench.waiting(), bench.waiting("dlq")) == ([], ["3"])
+    (facts,) = coded.facts("parked")
+    assert facts["owner"] == "message"
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("x"), ConnectionResetError(), TimeoutError()])
+def test_code_that_lacks_the_network_parks_nothing_however_long(bench, tmp_path, error):
+    for number in range(6):
+        bench.put(str(number), group=f"g{number % 3}")
+    for _ in range(20):
+        coded = Coded(bench, tmp_path)
+        coded.run(raising_code(error))
+        assert {facts["owner"] for facts in coded.facts("failed")} == {"api"}
+    assert (len(bench.visible()), bench.waiting("dlq")) == (6, [])
+    coded.run(plain_request)
+    assert sorted(bench.delivered()) == [str(number) for number in range(6)]
+
+
+def raising_code(error: BaseException) -> Callable[..., Any]:
+    def code(body: Any, attributes: Any, keys: Any) -> Any:
+        raise error
+
+    return code
+
+
+def test_an_error_that_nothing_claims_keeps_its_message_and_others_go_on(bench, tmp_path):
+    bench.put("a", "a2", group="a")
+    bench.put("b", group="b")
+
+    def broken(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content) == "a":
+            raise ZeroDivisionError("a defect")
+        return httpx.Response(200)
+
+    bench.answer = broken
+    report = bench.run()
+    assert [(one.status, one.error) for one in report.results] == [
+        ("failed", "internal error: ZeroDivisionError: a defect"),
+        ("skipped", "behind a message of its group that was not delivered"),
+        ("delivered", None),
+    ]
+    assert report.complaint is None
+    assert bench.visible() == ["a", "a2"]
+
+
+class OneKey:
+    """Parameter Store with one value, or an error."""
+
+    def __init__(self, value: str | Exception) -> None:
+        self.value = value
+
+    def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> dict[str, Any]:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return {"Parameters": [{"Name": "/k", "Value": self.value}]}
+
+
+@pytest.mark.parametrize(
+    ("value", "owner"),
+    [
+        ("\ufeffkey", "configuration"),
+        ("ke\u2013y", "configuration"),
+        ("key\n", "configuration"),
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParameters"), "configuration"),
+        (ClientError({"Error": {"Code": "InvalidKeyId"}}, "GetParameters"), "configuration"),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "GetParameters"), "aws"),
+        (EndpointConnectionError(endpoint_url="http://ssm"), "aws"),
+    ],
+)
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_key_that_cannot_be_used_parks_nothing_and_ends_the_run(bench, value, owner, concurrency):
+    for number in range(6):
+        bench.put(str(number), group=f"g{number % 3}")
+    api = replace(API, headers={"Authorization": "Bearer {api_key}"}, keys={"api_key": "/k"})
+    keys = Keys(OneKey(value), {"api_key": "/k"})  # type: ignore[arg-type]
+    delivery = ApiDelivery((api,), keys, transport=httpx.MockTransport(bench._receive))
+    lines: list[tuple[str, dict[str, Any]]] = []
+    run = Run(
+        bench.sqs,
+        URLS,
+        delivery,
+        Limits(count=None, needs=15, concurrency=concurrency),
+        journal=lambda level, message, **facts: lines.append((message, facts)),
+        clock=bench.clock,
+        sleep=bench.clock.sleep,
+    )
+    report = run.perform()
+    delivery.close()
+    assert (bench.delivered(), bench.waiting("dlq")) == ([], [])
+    assert len(bench.visible()) == 6
+    (failed,) = [facts for message, facts in lines if message == "run failed"]
+    assert failed["owner"] == owner
+    assert report.complaint is not None
+    if owner == "configuration":
+        assert "/k" in failed["what"]
+
+
+DEEDS: list[Callable[[], Any]] = [
+    lambda: None,
+    lambda: 7,
+    lambda: httpx.Request("POST", "no url at all"),
+    lambda: httpx.Request("POST", API.url, headers={"X": "a\nb"}),
+    lambda: httpx.Request("POST", API.url, content=iter(["text"])),  # type: ignore[arg-type]
+    *(raising(error) for error in (ValueError(), SystemExit(), asyncio.CancelledError(), GeneratorExit())),
+]
+
+
+@settings(deadline=None)  # threads of a busy machine
+@given(data=st.data(), concurrency=st.integers(1, 4))
+def test_any_mix_of_bad_code_bad_bodies_and_bad_answers_stops_no_good_message(
+    tmp_path_factory, data, concurrency
+):
+    bench = Bench()
+    folder = tmp_path_factory.getbasetemp() / "mixed-notes"
+    count = data.draw(st.integers(1, 12))
+    kinds = data.draw(
+        st.lists(st.sampled_from(["good", "deed", "body", "status"]), min_size=count, max_size=count)
+    )
+    deeds = [data.draw(st.sampled_from(DEEDS)) for _ in range(count)]
+    groups = [data.draw(st.sampled_from("abc")) for _ in range(count)]
+    for number, (kind, group) in enumerate(zip(kinds, groups, strict=True)):
+        text = data.draw(st.text(max_size=20)) if kind == "body" else json.dumps(number)
+        bench.sqs.send_message(
+            QueueUrl="main",
+            MessageBody=text if kind != "body" or not _is_json(text) else "{",
+            MessageGroupId=group,
+            MessageDeduplicationId=str(number),
+            MessageAttributes={},
+        )
+
+    def code(body: Any, attributes: Any, keys: Any) -> Any:
+        return deeds[body]() if kinds[body] == "deed" else plain_request(body, attributes, keys)
+
+    headers = [(b"Retry-After", data.draw(st.binary(max_size=20)).replace(b"\r", b"").replace(b"\n", b""))]
+    bench.answer = lambda request: httpx.Response(
+        422 if kinds[json.loads(request.content)] == "status" else 200, headers=headers
+    )
+    Coded(bench, folder).run(code, concurrency=concurrency)
+    good = [number for number, kind in enumerate(kinds) if kind == "good"]
+    got = [int(body) for body, _ in bench.got if kinds[int(body)] == "good"]
+    assert sorted(got) == good
+    for group in "abc":
+        mine = [number for number in good if groups[number] == group]
+        assert [number for number in got if groups[number] == group] == mine
+    assert bench.sqs.bodies("main") == []
+    assert not {json.dumps(number) for number in good} & set(bench.sqs.bodies("dlq"))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_an_outage_of_two_thousand_runs_parks_nothing_and_keeps_the_order():
+    bench = Bench()
+    for group in ("ada", "bob"):
+        bench.put(*(f"{group}{number}" for number in range(2)), group=group)
+    before = bench.waiting()
+    statuses = (503, 429, 500, 408)
+    bench.answer = lambda request: httpx.Response(statuses[len(bench.got) % len(statuses)])
+
+    delivery = bench.delivery()
+    for _ in range(2_000):
+        bench.run(count=10, delivery=delivery)
+        bench.clock.sleep(300)
+        bench.sqs.calls.clear()
+
+    assert (bench.waiting(), bench.waiting("dlq")) == (before, [])
+    heads = {json.loads(m.body): m.receives for m in bench.sqs.queues["main"].messages if m.body[4:5] == "0"}
+    assert len(heads) == 2
+    assert min(heads.values()) >= 2_000, "each run counts as a receive of the heads"
+
+    bench.got.clear()
+    bench.answer = lambda request: httpx.Response(200)
+    bench.run()
+    for group in ("ada", "bob"):
+        assert [one for one in bench.delivered() if one.startswith(group)] == [f"{group}0", f"{group}1"]
+    assert bench.waiting() == bench.waiting("dlq") == []

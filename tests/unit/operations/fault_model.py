@@ -1,0 +1,210 @@
+"""A source and a target of the moving engine in memory, with weather, for its unit tests.
+
+As a service does, they do one thing at a time, however many threads call them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from fifo_cli.errors import AwsError
+from fifo_cli.model.message import Message
+from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from tests.fakes import Clock
+
+DEDUP_SECONDS = 300.0
+HIDDEN_SECONDS = 30.0
+
+_Call = TypeVar("_Call", bound=Callable[..., Any])
+
+
+def message(message_id: str, group: str = "g", body: str = "") -> Message:
+    """Make a message; its id is its body if none is given."""
+    return Message(
+        message_id=message_id,
+        group=group,
+        dedup_id=f"d-{message_id}",
+        sequence_number="",
+        queue="dlq",
+        sent_at="2026-01-02T03:04:05.678Z",
+        first_received_at=None,
+        receives=1,
+        body=body or message_id,
+        attributes={},
+    )
+
+
+@dataclass
+class FaultModel:
+    """How often, of one, a call fails before and after its effect or refuses an entry, and how slow it is."""
+
+    lost_requests: float = 0.0
+    lost_answers: float = 0.0
+    refusals: float = 0.0
+    slowest: float = 0.0
+    dice: random.Random = field(default_factory=lambda: random.Random(0))
+    clock: Clock = field(default_factory=Clock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def before(self) -> None:
+        self.clock.sleep(self.dice.random() * self.slowest)
+        if self.dice.random() < self.lost_requests:
+            raise AwsError("the request was lost")
+
+    def after(self) -> None:
+        if self.dice.random() < self.lost_answers:
+            raise AwsError("the answer was lost")
+
+    def refused(self, taken: ReceivedMessage) -> Rejection | None:
+        return Rejection(taken, "InternalError") if self.dice.random() < self.refusals else None
+
+
+def _alone(call: _Call) -> _Call:
+    @functools.wraps(call)
+    def alone(self: Any, *given: Any, **named: Any) -> Any:
+        with self.weather.lock:
+            return call(self, *given, **named)
+
+    return cast("_Call", alone)
+
+
+class Line:
+    """A FIFO queue as a source: ten of a group at most, hidden for a time, tickets that run out."""
+
+    def __init__(self, messages: Sequence[Message], weather: FaultModel) -> None:
+        self.messages = list(messages)
+        self.weather = weather
+        self.given_back: list[str] = []
+        self.kept: list[tuple[str, float]] = []
+        self.most_hidden = 0
+        self.settles = 0
+        self.hidden_seconds = HIDDEN_SECONDS
+        self._hidden: dict[str, tuple[str, float]] = {}  # message id: ticket, until
+        self._lost: set[str] = set()
+        self._numbers = itertools.count()
+
+    @_alone
+    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+        self.weather.before()
+        if wait and not self._available(count):
+            self.weather.clock.sleep(1)
+        taken = []
+        for one in self._available(count):
+            ticket = f"{one.message_id}#{next(self._numbers)}"
+            self._hidden[one.message_id] = (ticket, self.weather.clock() + self.hidden_seconds)
+            taken.append(ReceivedMessage(one, ticket))
+        ids = {one.message.message_id for one in taken}
+        self._lost |= ids
+        self.weather.after()
+        self._lost -= ids
+        self.most_hidden = max(self.most_hidden, len(self._hidden))
+        return taken
+
+    @_alone
+    def exhausted(self) -> bool:
+        self._expire()
+        return not self._available(1) and not self._lost & self._hidden.keys()
+
+    @_alone
+    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+        self.weather.before()
+        lost = [Rejection(one, "expired", retry=False) for one in taken if not self._is_ours(one)]
+        for one in taken:
+            if self._is_ours(one):
+                self._hidden[one.message.message_id] = (one.ticket, self.weather.clock() + seconds)
+                self.kept.append((one.message.message_id, seconds))
+        self.weather.after()
+        return lost
+
+    @_alone
+    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        self.settles += 1
+        self.weather.before()
+        refusals = []
+        for one in taken:
+            if not self._is_ours(one):
+                refusals.append(Rejection(one, "ReceiptHandleIsInvalid", retry=False))
+            elif refusal := self.weather.refused(one):
+                refusals.append(refusal)
+            else:
+                self.messages.remove(one.message)
+                del self._hidden[one.message.message_id]
+        self.weather.after()
+        return refusals
+
+    @_alone
+    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
+        self.given_back += [one.message.message_id for one in taken]
+        for one in taken:
+            if self._is_ours(one):
+                del self._hidden[one.message.message_id]
+
+    def _available(self, count: int) -> list[Message]:
+        self._expire()
+        locked = {one.group for one in self.messages if one.message_id in self._hidden}
+        return list(itertools.islice((one for one in self.messages if one.group not in locked), count))
+
+    def _expire(self) -> None:
+        now = self.weather.clock()
+        self._hidden = {one: (ticket, until) for one, (ticket, until) in self._hidden.items() if until > now}
+
+    def _is_ours(self, taken: ReceivedMessage) -> bool:
+        self._expire()
+        return self._hidden.get(taken.message.message_id, ("", 0.0))[0] == taken.ticket
+
+
+class Arrivals:
+    """A FIFO queue as a target: it suppresses what it has seen within five minutes, and notes each call."""
+
+    def __init__(self, weather: FaultModel, *, strict: bool = True, bytes_max: int = 1_000_000) -> None:
+        self.weather = weather
+        self.strict = strict
+        self.bytes_max = bytes_max
+        self.batch_max = 10
+        self.bodies: list[tuple[str, str]] = []  # group, body
+        self.doubles: list[str] = []  # second copies, which SQS takes after five minutes
+        self.calls: list[list[str]] = []
+        self.sent_at: list[float] = []
+        self.refuse: Callable[[ReceivedMessage], Rejection | None] = weather.refused
+        self._seen: dict[str, float] = {}
+
+    def size(self, message: Message) -> int:
+        return len(message.body)
+
+    @_alone
+    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+        groups = [one.message.group for one in taken]
+        assert not self.strict or len(set(groups)) == len(groups), "two of a group in one call"
+        assert len(taken) <= self.batch_max
+        assert len(taken) == 1 or sum(len(one.message.body) for one in taken) <= self.bytes_max
+        self.calls.append([one.message.message_id for one in taken])
+        self.sent_at.append(self.weather.clock())
+        self.weather.before()
+        refusals = []
+        for one in taken:
+            if refusal := self.refuse(one):
+                refusals.append(refusal)
+            else:
+                self._accept(one.message)
+        self.weather.after()
+        return refusals
+
+    def of(self, group: str) -> list[str]:
+        return [body for name, body in self.bodies if name == group]
+
+    def _accept(self, message: Message) -> None:
+        now = self.weather.clock()
+        seen_at = self._seen.get(message.message_id)
+        if seen_at is None:
+            self.bodies.append((message.group, message.body))
+        elif now - seen_at >= DEDUP_SECONDS:
+            self.doubles.append(message.message_id)
+        else:
+            return
+        self._seen[message.message_id] = now

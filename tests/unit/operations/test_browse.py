@@ -1,0 +1,134 @@
+"""Looking through a queue: everything that can be seen, nothing kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.model.names import Names
+from fifo_cli.operations.queues.browse import browse
+from tests.fakes import Clock, FakeSqs, client_error
+
+
+class CountingSqs(FakeSqs):
+    """The fake queue with its names and counts."""
+
+    policy = ""
+
+    def get_queue_url(self, *, QueueName: str) -> dict[str, Any]:
+        return {"QueueUrl": QueueName}
+
+    def get_queue_attributes(self, **request: Any) -> dict[str, Any]:
+        self._called("GetQueueAttributes", request)
+        messages = self.queues[request["QueueUrl"]].messages
+        hidden = sum(message.visible_at > self.clock() for message in messages)
+        counts = {"": len(messages) - hidden, "NotVisible": hidden, "Delayed": 0}
+        found = {f"ApproximateNumberOfMessages{kind}": str(count) for kind, count in counts.items()}
+        return {"Attributes": {**found, "RedrivePolicy": self.policy}}
+
+
+class FakeAws(Aws):
+    def __init__(self, sqs: CountingSqs) -> None:
+        super().__init__(Target(local=True))
+        self.sqs = sqs
+
+    def client(self, service: Any, **options: Any) -> Any:
+        return self.sqs
+
+
+@pytest.fixture
+def sqs() -> CountingSqs:
+    return CountingSqs(Clock(), "p.fifo")
+
+
+def fill(sqs: CountingSqs, count: int, groups: int) -> None:
+    for number in range(count):
+        sqs.send_message(
+            QueueUrl="p.fifo",
+            MessageBody=str(number),
+            MessageGroupId=f"g{number % groups}",
+            MessageDeduplicationId=str(number),
+        )
+
+
+def look(sqs: CountingSqs, stop_at: str = "") -> tuple[Any, list[str]]:
+    seen: list[str] = []
+
+    def take(message: Any) -> bool:
+        seen.append(message.body)
+        return bool(message.body == stop_at)
+
+    aws = FakeAws(sqs)
+    return browse(aws, Queue(aws, Names("p"), "main"), take, clock=sqs.clock), seen
+
+
+def test_all_is_seen_and_given_back_in_order(sqs: CountingSqs) -> None:
+    fill(sqs, 25, 25)
+    found, seen = look(sqs)
+    assert (len(seen), found.seen, found.total, found.complete) == (25, 25, 25, True)
+    assert all(message.visible_at <= sqs.clock() for message in sqs.queues["p.fifo"].messages)
+    again = look(sqs)[1]
+    assert again == seen
+
+
+def test_heads_are_given_back_last(sqs: CountingSqs) -> None:
+    fill(sqs, 12, 2)
+    look(sqs)
+    released = [
+        entry["ReceiptHandle"].partition("#")[0]
+        for action, request in sqs.calls
+        if action == "ChangeMessageVisibilityBatch"
+        for entry in request["Entries"]
+    ]
+    assert released == [f"m{number}" for number in range(10, 0, -1)]
+
+
+def test_what_is_behind_the_first_ten_of_a_group_is_counted_as_unseen(sqs: CountingSqs) -> None:
+    fill(sqs, 13, 1)
+    found, seen = look(sqs)
+    assert (len(seen), found.total, found.complete) == (10, 13, False)
+
+
+def test_it_ends_early_when_the_one_looked_for_is_found(sqs: CountingSqs) -> None:
+    fill(sqs, 25, 25)
+    assert len(look(sqs, stop_at="3")[1]) == 10
+
+
+def test_where_a_look_could_dead_letter_nothing_is_received(sqs: CountingSqs) -> None:
+    fill(sqs, 1, 1)
+    sqs.policy = '{"maxReceiveCount": 3}'
+    found, seen = look(sqs)
+    assert (seen, found.complete) == ([], False)
+    assert found.failure == "its messages are dead-lettered after 3 receives, and a look is one"
+    assert not any(action == "ReceiveMessage" for action, _ in sqs.calls)
+
+
+def test_a_refusal_is_the_looks_failure(sqs: CountingSqs) -> None:
+    def refuse(action: str, request: dict[str, Any]) -> None:
+        if action == "ReceiveMessage":
+            raise client_error(action, "AccessDenied", "no")
+
+    fill(sqs, 1, 1)
+    sqs.before = refuse
+    found, _ = look(sqs)
+    assert not found.complete
+    assert found.failure.startswith("ReceiveMessage on p.fifo: permission denied (no")
+
+
+def test_a_failure_midway_gives_back_what_is_hidden(sqs: CountingSqs) -> None:
+    calls = []
+
+    def refuse_the_second(action: str, request: dict[str, Any]) -> None:
+        if action == "ReceiveMessage":
+            calls.append(action)
+            if len(calls) == 2:
+                raise client_error(action, "InternalError", "no")
+
+    fill(sqs, 25, 25)
+    sqs.before = refuse_the_second
+    found, _ = look(sqs)
+    assert not found.complete
+    assert all(message.visible_at <= sqs.clock() for message in sqs.queues["p.fifo"].messages)

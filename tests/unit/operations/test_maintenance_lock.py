@@ -1,0 +1,224 @@
+"""One maintenance operation at a time: the marker in the main queue's tags."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fifo_cli.errors import AwsError, BusyError, ExitCode
+from fifo_cli.events import Event, Warned
+from fifo_cli.operations.maintenance_lock import (
+    LIFETIME,
+    MAINTENANCE_TAG,
+    REBUILD_TAG,
+    SETTLE_SECONDS,
+    Lease,
+    Marker,
+    maintenance,
+    refuse_during_rebuild,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+OTHERS = Lease("load", "eve@ops-1", NOW, NOW + LIFETIME, "0123abcd", 4711, "ff00")
+
+
+class Seen:
+    def __init__(self, tags: dict[str, str], at: datetime) -> None:
+        self.tags = tags
+        self.at = at
+
+
+class NamedQueue:
+    name = "orders.fifo"
+
+
+class Tags:
+    """The tags of a queue in memory; ``now`` is the service's clock."""
+
+    queue = NamedQueue()
+
+    def __init__(self, **tags: str) -> None:
+        self.tags = tags
+        self.now = NOW
+        self.down = False
+
+    def read(self) -> Seen:
+        if self.down:
+            raise AwsError("orders.fifo cannot be reached")
+        return Seen(dict(self.tags), self.now)
+
+    def write(self, tag: str, value: str) -> None:
+        self.tags[tag] = value
+
+    def remove(self, tag: str) -> None:
+        del self.tags[tag]
+
+
+class Bench:
+    """Tags, what was heard, and somebody else who may act while we wait for the marker to settle."""
+
+    def __init__(self) -> None:
+        self.tags = Tags()
+        self.heard: list[Event] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.meanwhile()
+
+    def marker(self, what: str = "redrive", *, force: bool = False) -> Marker:
+        tags: Any = self.tags
+        return Marker(tags, what, force=force, listener=self.heard.append, sleep=self.sleep)
+
+    def take(self, what: str = "redrive", *, force: bool = False, finishes_rebuild: bool = False) -> Marker:
+        marker = self.marker(what, force=force)
+        marker.claim(finishes_rebuild=finishes_rebuild)
+        marker.confirm()
+        return marker
+
+    @property
+    def claim(self) -> Lease | None:
+        return Lease.parse(self.tags.tags.get(MAINTENANCE_TAG, ""))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_marker_says_who_what_since_when_and_until_when_and_goes_at_the_end(bench: Bench) -> None:
+    marker = bench.take("redrive --in-order")
+    assert bench.claim is not None
+    assert (bench.claim.what, bench.claim.pid) == ("redrive---in-order", os.getpid())
+    assert (bench.claim.since, bench.claim.until) == (NOW, NOW + LIFETIME)
+    assert bench.slept == [SETTLE_SECONDS]
+    marker.release()
+    assert bench.tags.tags == {}
+
+
+def test_a_marker_s_text_is_legal_in_a_tag_and_reads_back() -> None:
+    text = OTHERS.text()
+    assert Lease.parse(text) == OTHERS
+    assert len(text) <= 256
+    assert all(letter.isalnum() or letter in " _.:/=+@-" for letter in text)
+
+
+def test_a_second_operation_is_refused_with_75_and_told_who_holds_the_pipeline(bench: Bench) -> None:
+    bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
+    with pytest.raises(BusyError) as refused:
+        bench.take()
+    assert refused.value.exit_code is ExitCode.BUSY
+    assert refused.value.message == (
+        "another maintenance operation holds orders.fifo: load by eve@ops-1 since 2026-01-02T03:04:05.000Z"
+    )
+    assert bench.claim == OTHERS
+
+
+def test_with_force_it_goes_on_and_says_so(bench: Bench) -> None:
+    bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
+    bench.take(force=True)
+    assert bench.claim is not None
+    assert bench.claim.pid == os.getpid()
+    (warning,) = bench.heard
+    assert isinstance(warning, Warned)
+    assert warning.text.endswith("; going on because of --force")
+
+
+def test_a_marker_that_was_not_refreshed_for_a_minute_of_the_service_s_time_holds_nobody(
+    bench: Bench,
+) -> None:
+    bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
+    bench.tags.now = OTHERS.until
+    with pytest.raises(BusyError):
+        bench.take()
+    bench.tags.now = OTHERS.until + timedelta(seconds=1)
+    bench.take()
+
+
+def test_a_marker_of_a_process_of_this_machine_that_died_holds_nobody(bench: Bench) -> None:
+    bench.take()
+    mine = bench.claim
+    assert mine is not None
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    bench.tags.tags[MAINTENANCE_TAG] = mine.text()
+    with pytest.raises(BusyError):
+        bench.take()
+    bench.tags.tags[MAINTENANCE_TAG] = replace(mine, pid=ended.pid).text()
+    bench.take()
+    # On another machine the same number says nothing.
+    bench.tags.tags[MAINTENANCE_TAG] = replace(mine, pid=ended.pid, machine="0123abcd").text()
+    with pytest.raises(BusyError):
+        bench.take()
+
+
+def test_of_two_that_take_it_at_once_only_the_last_to_write_goes_on(bench: Bench) -> None:
+    other = bench.marker("load")
+    bench.meanwhile = lambda: other._write(NOW, since=NOW)
+    with pytest.raises(BusyError, match="load by"):
+        bench.take()
+
+
+def test_a_tag_that_is_not_ours_is_respected(bench: Bench) -> None:
+    bench.tags.tags[MAINTENANCE_TAG] = "hands off, Bob"
+    with pytest.raises(BusyError, match="hands off, Bob"):
+        bench.take()
+
+
+def test_a_refresh_pushes_the_expiry_on_but_not_another_s(bench: Bench) -> None:
+    marker = bench.take()
+    bench.tags.now = NOW + timedelta(seconds=20)
+    marker.refresh()
+    assert bench.claim is not None
+    assert (bench.claim.since, bench.claim.until) == (NOW, bench.tags.now + LIFETIME)
+    bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
+    marker.refresh()
+    marker.refresh()
+    assert bench.claim == OTHERS
+    assert bench.heard == [Warned("the maintenance marker of orders.fifo is another's now")]
+    marker.release()
+    assert bench.claim == OTHERS
+
+
+def test_a_service_that_is_down_neither_stops_the_work_nor_its_end(bench: Bench) -> None:
+    marker = bench.take()
+    bench.tags.down = True
+    marker.refresh()
+    marker.release()
+    assert [type(event) for event in bench.heard] == [Warned, Warned]
+
+
+def test_an_unfinished_rebuild_stops_every_other_operation_but_the_one_that_finishes_it(bench: Bench) -> None:
+    bench.tags.tags[REBUILD_TAG] = "merge since 2026-01-02T03:00:00.000Z"
+    with pytest.raises(BusyError, match="in-order redrive is unfinished") as refused:
+        bench.take()
+    assert "redrive --in-order" in refused.value.hint
+    with pytest.raises(BusyError):
+        refuse_during_rebuild(bench.tags)  # type: ignore[arg-type]
+    assert MAINTENANCE_TAG not in bench.tags.tags
+    bench.take(finishes_rebuild=True)
+    assert bench.claim is not None
+
+
+def test_without_a_rebuild_nothing_is_refused_because_of_one(bench: Bench) -> None:
+    bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
+    refuse_during_rebuild(bench.tags)  # type: ignore[arg-type]
+
+
+def test_a_block_that_raises_gives_the_marker_back(bench: Bench) -> None:
+    def fail() -> None:
+        with maintenance(bench.tags, "redrive", sleep=bench.sleep):  # type: ignore[arg-type]
+            assert bench.claim is not None
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert bench.tags.tags == {}

@@ -1,0 +1,208 @@
+"""Where a record is, from what is known of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fifo_cli.model.message import Attribute, Message
+from fifo_cli.model.names import QueueRole
+from fifo_cli.operations.monitor.logs import LogLine
+from fifo_cli.operations.stream.audit_store import Logger
+from fifo_cli.operations.stream.record_state import (
+    PRECEDENCE,
+    Found,
+    LogEntry,
+    RecordHistory,
+    Stage,
+    Surroundings,
+    stage_of,
+    worst,
+)
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ENQUEUED: tuple[Logger, str] = ("enqueuer", "enqueued")
+
+
+def entry(logger: Logger, word: str, second: int, **facts: Any) -> LogEntry:
+    line = LogLine(
+        START + timedelta(seconds=second),
+        "worker" if logger == "worker" else "enqueuer",
+        "info",
+        word,
+        facts,
+    )
+    return LogEntry(logger, line, "log")
+
+
+@pytest.mark.parametrize(
+    ("around", "stage", "detail"),
+    [
+        (
+            Surroundings(unread="U", unlogged="L", overtaken=frozenset({"e1"})),
+            "unclear",
+            "U; L",
+        ),
+        (Surroundings(unread="U", hidden="H"), "unclear", "U; it may be further back than can be seen: H"),
+        (Surroundings(unread="U"), "lost", "in no queue, and no log tells of a delivery"),
+    ],
+)
+def test_without_the_enqueuers_log_it_is_not_said_to_be_in_the_stream_still(around, stage, detail):
+    assert stage_of(life(), around) == (stage, detail)
+    assert stage_of(life(unwanted="where is false"), around)[0] == "filtered"
+
+
+def test_what_sqs_suppressed_is_told_by_when_it_came_into_the_queue():
+    one = life(ENQUEUED, ("replay", "suppressed"))
+    assert one.sent is not None
+    assert one.sent.word == "enqueued"
+    assert stage_of(life(("replay", "suppressed")), Surroundings())[0] == "lost"
+
+
+def life(*lines: tuple[Any, ...], found: list[Found] | None = None, unwanted: str = "") -> RecordHistory:
+    log = [
+        entry(line[0], line[1], second, **(line[2] if len(line) > 2 else {}))
+        for second, line in enumerate(lines)
+    ]
+    return RecordHistory("e1", "INSERT", "100", created=START, unwanted=unwanted, log=log, found=found or [])
+
+
+def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
+    message = Message(
+        message_id="m1",
+        group="g",
+        dedup_id="d",
+        sequence_number="1",
+        queue=queue,
+        sent_at="2026-01-02T03:04:06.000Z",
+        first_received_at=None,
+        receives=0,
+        body="{}",
+        attributes={name: Attribute("String", value) for name, value in attributes.items()},
+    )
+    return Found(message, "g", place)
+
+
+@pytest.mark.parametrize(
+    ("record", "around", "stage", "detail"),
+    [
+        (
+            life(ENQUEUED, ("worker", "delivered", {"status": 201})),
+            Surroundings(),
+            "delivered",
+            "at 2026-01-02T03:04:06.000Z with HTTP 201",
+        ),
+        (
+            life(ENQUEUED, ("worker", "delivered"), ("worker", "delivered"), found=[found("main")]),
+            Surroundings(),
+            "delivered",
+            "at 2026-01-02T03:04:07.000Z, 2 times in all",
+        ),
+        (life(ENQUEUED, found=[found("main", 3)]), Surroundings(), "queued", "number 3 in its group g"),
+        (
+            life(found=[found("hold"), found("dlq")]),
+            Surroundings(),
+            "queued",
+            "in hold, while an in-order redrive is unfinished",
+        ),
+        (
+            life(ENQUEUED, ("worker", "failed", {"reason": "HTTP 503"}), found=[found("main")]),
+            Surroundings(),
+            "stuck",
+            "number 1 in its group g; the last attempt, at 2026-01-02T03:04:06.000Z, failed: HTTP 503",
+        ),
+        (
+            life(
+                ("worker", "failed", {"reason": "HTTP 503"}), ("worker", "parked"), found=[found("main", 2)]
+            ),
+            Surroundings(),
+            "queued",
+            "number 2 in its group g",
+        ),
+        (
+            life(
+                found=[
+                    found("dlq", park_reason="no stock", park_status="422", park_at="T", park_from="worker")
+                ]
+            ),
+            Surroundings(),
+            "parked",
+            "at T by worker (HTTP 422): no stock",
+        ),
+        (
+            life(found=[found("dlq")]),
+            Surroundings(),
+            "parked",
+            "at 2026-01-02T03:04:06.000Z: moved to the DLQ by SQS: no reason is kept",
+        ),
+        (
+            life(ENQUEUED),
+            Surroundings(hidden="10 of 12 messages of p.fifo seen", unlogged="gone"),
+            "queued",
+            "further back than can be seen, or in flight: 10 of 12 messages of p.fifo seen",
+        ),
+        (life(ENQUEUED), Surroundings(unlogged="the log is gone"), "unclear", "the log is gone"),
+        (
+            life(ENQUEUED, ("worker", "failed")),
+            Surroundings(),
+            "lost",
+            "failed by the worker at 2026-01-02T03:04:06.000Z; now in no queue, and no log tells of a"
+            " delivery",
+        ),
+        (
+            life(unwanted="message.where is false"),
+            Surroundings(),
+            "filtered",
+            "becomes no message: message.where is false",
+        ),
+        (
+            life(("enqueuer", "skipped", {"reason": "message.where is false"})),
+            Surroundings(),
+            "lost",
+            "skipped by the enqueuer at 2026-01-02T03:04:05.000Z, by rules other than those now:"
+            " message.where is false",
+        ),
+        (
+            life(),
+            Surroundings(given_up=frozenset({"e1"})),
+            "lost",
+            "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it",
+        ),
+        (
+            life(),
+            Surroundings(overtaken=frozenset({"e1"})),
+            "lost",
+            "never enqueued, though later records of its shard were",
+        ),
+        (
+            life(("enqueuer", "not enqueued", {"reason": "Throttled"})),
+            Surroundings(),
+            "stream",
+            "refused by SQS at 2026-01-02T03:04:05.000Z: Throttled",
+        ),
+        (life(), Surroundings(resting="not enqueued: paused"), "stream", "not enqueued: paused"),
+        (life(), Surroundings(), "stream", "its turn in the stream has not come"),
+    ],
+)
+def test_a_record_is_where_the_evidence_says(
+    record: RecordHistory, around: Surroundings, stage: Stage, detail: str
+) -> None:
+    assert stage_of(record, around) == (stage, detail)
+
+
+def test_an_item_is_where_its_worst_record_is() -> None:
+    assert worst(["delivered", "queued", "parked"]) == "parked"
+    assert worst(["delivered"]) == "delivered"
+    assert worst([]) is None
+    assert len(set(PRECEDENCE)) == 8
+
+
+@pytest.mark.parametrize("steps", [(), (ENQUEUED,), (("worker", "parked"),)])
+def test_what_a_late_log_line_may_still_show_is_not_called_lost(steps):
+    unread = "" if steps else "U"
+    late = Surroundings(unread=unread, late="L")
+    assert stage_of(life(*steps), late)[0] == "unclear"
+    assert stage_of(life(*steps), Surroundings(unread=unread))[0] == "lost"
+    assert stage_of(life(*steps, ("worker", "delivered")), late)[0] == "delivered"

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from fifo_cli.errors import AwsError
+from fifo_cli.events import Event, Progressed
+from fifo_cli.operations.stream.replay_sending import Sender, Sending, WatchedSqs
+from fifo_cli.operations.stream.replay_store import Entry, ReplayStore, Sums, passing_checkpoint
+from tests.fakes import Clock, FakeSqs, client_error
+from tests.unit.handlers.test_records import rules
+from tests.unit.operations.simulated_stream import record
+
+URLS = {"main": "main", "dlq": "dlq"}
+
+
+class Replaying:
+    """A checkpoint, an SQS in memory, and runs of sending between them."""
+
+    def __init__(self, checkpoint: ReplayStore) -> None:
+        self.checkpoint = checkpoint
+        self.sqs = FakeSqs(Clock(), "main", "dlq")
+        self.slept: list[float] = []
+        self.events: list[Event] = []
+        self.journal: list[str] = []
+        self.stop_after: int | None = None
+
+    def add(self, count: int, groups: int = 2, *, start: int = 0, **more: Any) -> None:
+        self.checkpoint.add(
+            Entry(f"e{n}", f"{n:030}", n, record(n, f"i{n}", grp={"S": f"g{n % groups}"}, **more))
+            for n in range(start, start + count)
+        )
+
+    def send(self, *, fresh: str = "", known: dict[str, int] | None = None, **options: Any) -> Sending:
+        sender = Sender(
+            WatchedSqs(self.sqs, "main", self.checkpoint, fresh=fresh, known=known),  # type: ignore[arg-type]
+            rules(group="grp", **options),
+            URLS,
+            self.checkpoint,
+            journal=lambda level, message, **facts: self.journal.append(message),
+            listener=self.events.append,
+            stopped=lambda: self.stop_after is not None and len(self.sqs.calls) >= self.stop_after,
+            sleep=self.slept.append,
+            jitter=lambda: 1.0,
+        )
+        return sender.send()
+
+    def ids(self, group: str) -> list[str]:
+        return [
+            one.attributes["event_id"]["StringValue"]
+            for one in self.sqs.queues["main"].messages
+            if one.group == group
+        ]
+
+    def refuse(self, *ids: str) -> None:
+        self.sqs.refuse = lambda entry: (
+            {"Code": "InternalError", "SenderFault": False, "Message": "no"}
+            if entry["MessageAttributes"]["event_id"]["StringValue"] in ids
+            else None
+        )
+
+
+@pytest.fixture
+def replaying() -> Iterator[Replaying]:
+    with passing_checkpoint() as checkpoint:
+        yield Replaying(checkpoint)
+
+
+def test_all_is_sent_in_order_and_noted(replaying):
+    replaying.add(7)
+    assert replaying.send() == Sending()
+    assert (replaying.ids("g0"), replaying.ids("g1")) == (["e0", "e2", "e4", "e6"], ["e1", "e3", "e5"])
+    assert replaying.checkpoint.sums() == Sums(enqueued=7)
+    assert replaying.journal == ["enqueued"] * 7
+    assert isinstance(replaying.events[-1], Progressed)
+
+
+def test_each_message_is_noted_before_the_next_call(replaying):
+    replaying.add(4, 1)
+    noted: list[int] = []
+    replaying.sqs.before = lambda action, request: noted.append(replaying.checkpoint.sums().enqueued)
+    replaying.send()
+    assert noted == [0, 1, 2, 3]
+
+
+def test_what_the_rules_leave_out_is_skipped_and_what_cannot_be_sent_is_parked(replaying):
+    replaying.add(2, keep={"BOOL": True})
+    replaying.add(1, start=2, keep={"BOOL": False})
+    replaying.add(1, start=3, keep={"BOOL": True}, huge={"S": "x" * 1_100_000})
+    replaying.send(where="keep")
+    assert replaying.checkpoint.sums() == Sums(enqueued=2, skipped=1, parked=1)
+    assert len(replaying.sqs.queues["dlq"].messages) == 1
+
+
+def test_a_refused_message_is_tried_again_and_nothing_of_its_group_overtakes_it(replaying):
+    replaying.add(6)
+    replaying.refuse("e2")
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            replaying.refuse()
+
+    replaying.slept = type("Slept", (), {"append": staticmethod(sleep)})()
+    assert replaying.send().failures == []
+    assert (replaying.ids("g0"), replaying.ids("g1")) == (["e0", "e2", "e4"], ["e1", "e3", "e5"])
+    assert pauses == [0.5, 1.0]
+
+
+def test_a_group_that_is_refused_for_good_is_left_and_the_others_go_on(replaying):
+    replaying.add(1200)
+    replaying.refuse("e2")
+    done = replaying.send()
+    assert replaying.ids("g0") == ["e0"]
+    assert replaying.ids("g1") == [f"e{n}" for n in range(1, 1200, 2)]
+    assert replaying.checkpoint.sums() == Sums(enqueued=601, failed=599)
+    assert [one.event_id for one in done.failures[:2]] == ["e2", "e4"]
+    assert done.failures[0].reason == "InternalError: no"
+    assert len(done.failures) == 100
+    # The group is given up once, not in every chunk anew.
+    assert len(replaying.slept) == 5
+
+
+def test_a_later_run_sends_what_was_refused_in_its_place(replaying):
+    replaying.add(6)
+    replaying.refuse("e2")
+    replaying.send()
+    replaying.refuse()
+    replaying.checkpoint.retry_failed()
+    replaying.send()
+    assert replaying.ids("g0") == ["e0", "e2", "e4"]
+    assert replaying.checkpoint.sums() == Sums(enqueued=6)
+
+
+def test_a_throttled_call_is_made_again(replaying):
+    replaying.add(4)
+    troubles = [client_error("SendMessageBatch", "ThrottlingException", "slow down")] * 3
+
+    def throttle(action: str, request: dict[str, Any]) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    replaying.sqs.before = throttle
+    assert replaying.send().complaint is None
+    assert replaying.checkpoint.sums() == Sums(enqueued=4)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (client_error("SendMessageBatch", "AccessDenied", "no"), 1),
+        (EndpointConnectionError(endpoint_url="http://x"), 6),
+        (RuntimeError("a defect"), 1),
+    ],
+)
+def test_a_call_that_fails_for_good_ends_the_run_and_the_rest_waits(replaying, error, tries):
+    replaying.add(4, 1)
+
+    def fail(action: str, request: dict[str, Any]) -> None:
+        if len(replaying.sqs.calls) > 2:
+            raise error
+
+    replaying.sqs.before = fail
+    done = replaying.send()
+    assert isinstance(done.complaint, AwsError)
+    assert replaying.checkpoint.sums() == Sums(waiting=2, enqueued=2)
+    assert len(replaying.sqs.calls) == 2 + tries
+
+
+def test_it_stops_between_two_calls(replaying):
+    replaying.add(4, 1)
+    replaying.stop_after = 2
+    done = replaying.send()
+    assert (done.stopped, done.complaint, done.failures) == (True, None, [])
+    assert replaying.checkpoint.sums() == Sums(waiting=2, enqueued=2)
+
+
+def test_the_deduplication_id_is_the_event_id_and_sqs_suppresses_what_it_knows(replaying):
+    replaying.add(3)
+    replaying.send()
+    first = {one.message_id for one in replaying.sqs.queues["main"].messages}
+    replaying.checkpoint.settle({f"e{n}": "waiting" for n in range(3)})
+    replaying.journal.clear()
+    replaying.send(known=dict.fromkeys(first, 7))
+    assert replaying.checkpoint.sums() == Sums(suppressed=3)
+    assert replaying.journal == ["suppressed"] * 3
+    assert len(replaying.sqs.queues["main"].messages) == 3
+
+
+def test_an_answer_with_an_older_number_of_its_group_is_a_suppressed_message(replaying):
+    replaying.add(4, 1)
+    answers = iter(["100", "101", "7", "102"])
+    real = replaying.sqs.send_message_batch
+
+    def numbered(**request: Any) -> Any:
+        answer = real(**request)
+        for one in answer["Successful"]:
+            one["SequenceNumber"] = next(answers)
+        return answer
+
+    replaying.sqs.send_message_batch = numbered
+    replaying.send()
+    assert replaying.checkpoint.sums() == Sums(enqueued=3, suppressed=1)
+
+
+def test_an_answer_without_a_number_is_no_evidence(replaying):
+    replaying.add(2, 1)
+    real = replaying.sqs.send_message_batch
+
+    def bare(**request: Any) -> Any:
+        answer = real(**request)
+        for one in answer["Successful"]:
+            one.pop("SequenceNumber", None)
+        return answer
+
+    replaying.sqs.send_message_batch = bare
+    replaying.send()
+    assert replaying.checkpoint.sums() == Sums(enqueued=2)
+
+
+def test_fresh_ids_are_this_replays_own_and_the_same_when_it_is_run_again(replaying):
+    replaying.add(2)
+    replaying.send()
+    for _ in range(2):
+        replaying.checkpoint.settle({f"e{n}": "waiting" for n in range(2)})
+        replaying.send(fresh="replay-0a1b2c3d")
+    messages = replaying.sqs.queues["main"].messages
+    assert [one.dedup_id for one in messages] == ["e0", "e1", "replay-0a1b2c3d-e0", "replay-0a1b2c3d-e1"]
+    assert [one.attributes["event_id"]["StringValue"] for one in messages] == ["e0", "e1", "e0", "e1"]
+
+
+def test_a_full_disk_ends_the_run_with_what_it_is(replaying):
+    replaying.add(2, 1)
+
+    def full(states: object) -> None:
+        raise AwsError("x.db cannot be used: disk full")
+
+    replaying.checkpoint.settle = full
+    with pytest.raises(AwsError, match="disk full"):
+        raise replaying.send().complaint or AssertionError

@@ -1,0 +1,417 @@
+"""In-order rebuilds of random lines on queues in memory, undisturbed and interrupted anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.queues import Queue
+from fifo_cli.errors import BusyError, ExitCode, FifoError, UsageError
+from fifo_cli.model.names import FunctionRole, Names
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG, maintenance
+from fifo_cli.operations.queues.restore_order import Rebuild, State, UnfinishedError
+from tests.fakes import Clock, FakeQueue, FakeSqs, client_error
+
+NAMES = Names("orders")
+ROLES = ("main", "dlq", "hold")
+
+
+class Service(FakeSqs):
+    """The fake queues with all calls that a rebuild makes, one at a time; a dead network refuses them."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock, NAMES.main, NAMES.dlq, NAMES.hold)
+        self.tags: dict[str, str] = {}
+        self.lives = -1  # calls until the network dies; -1: it does not
+        self.late = 0  # of these, whether the last one still takes effect
+        self._lock = threading.RLock()
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return partial(self._one_at_a_time, found) if name in _CALLS else found
+
+    def get_queue_url(self, *, QueueName: str) -> Any:
+        return {"QueueUrl": QueueName}
+
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> Any:
+        messages, now = self.queues[QueueUrl].messages, self.clock()
+        hidden = sum(message.visible_at > now for message in messages)
+        counts = {"": len(messages) - hidden, "NotVisible": hidden, "Delayed": 0}
+        found = {f"ApproximateNumberOfMessages{kind}": str(count) for kind, count in counts.items()}
+        return {"Attributes": {**found, "QueueArn": f"arn:aws:sqs:us-east-1:1:{QueueUrl}"}}
+
+    def receive_message(self, **request: Any) -> Any:
+        answer = super().receive_message(**request)
+        if not answer:
+            self.clock.sleep(request["WaitTimeSeconds"])
+        return answer
+
+    def delete_message_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Any:
+        queue = self.queues[QueueUrl]
+        answer: dict[str, list[Any]] = {"Successful": [], "Failed": []}
+        for entry in Entries:
+            message = self._held(queue, entry["ReceiptHandle"])
+            if message is None:
+                failure = {"Id": entry["Id"], "Code": "ReceiptHandleIsInvalid", "SenderFault": True}
+                answer["Failed"].append(failure)
+            else:
+                queue.messages.remove(message)
+                answer["Successful"].append({"Id": entry["Id"]})
+        return answer
+
+    def list_queue_tags(self, *, QueueUrl: str) -> Any:
+        return {"Tags": dict(self.tags), "ResponseMetadata": {"HTTPHeaders": {}}}
+
+    def tag_queue(self, *, QueueUrl: str, Tags: dict[str, str]) -> Any:
+        self.tags.update(Tags)
+
+    def untag_queue(self, *, QueueUrl: str, TagKeys: Sequence[str]) -> Any:
+        for tag in TagKeys:
+            self.tags.pop(tag, None)
+
+    def _one_at_a_time(self, call: Any, **request: Any) -> Any:
+        with self._lock:
+            if self.lives == 0:
+                raise client_error("Any", "ServiceUnavailable", "no network")
+            self.lives -= self.lives > 0
+            answer = call(**request)
+            if self.lives == 0 and self.late:
+                raise client_error("Any", "ServiceUnavailable", "the answer was lost")
+            return answer
+
+    def _send(self, queue: FakeQueue, entry: dict[str, Any]) -> dict[str, Any]:
+        digest = hashlib.md5(entry["MessageBody"].encode()).hexdigest()
+        return {**super()._send(queue, entry), "MD5OfMessageBody": digest}
+
+
+_CALLS = {
+    "send_message", "send_message_batch", "receive_message", "delete_message_batch",
+    "change_message_visibility_batch", "get_queue_attributes", "list_queue_tags", "tag_queue", "untag_queue",
+}  # fmt: skip
+
+
+class Meta:
+    endpoint_url = "https://sqs.us-east-1.amazonaws.com"
+
+
+class FakeAws:
+    throttles = 0
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        service.meta = Meta()  # type: ignore[attr-defined]
+
+    def client(self, name: str) -> Service:
+        assert name == "sqs"
+        return self._service
+
+
+class FakeFlow:
+    """Says what was done, and what was done while the rebuild's tag told of it."""
+
+    def __init__(self, service: Service, *running: FunctionRole) -> None:
+        self.fed = set(running)
+        self._service = service
+
+    def running(self) -> frozenset[FunctionRole]:
+        return frozenset(self.fed)
+
+    def pause(self) -> None:
+        assert REBUILD_TAG in self._service.tags
+        self.fed.clear()
+
+    def resume(self, role: FunctionRole) -> None:
+        assert REBUILD_TAG in self._service.tags
+        self.fed.add(role)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A pipeline in memory and a rebuild of it."""
+
+    clock: Clock
+    service: Service
+    flow: FakeFlow
+
+    @classmethod
+    def make(cls, *running: FunctionRole) -> Bench:
+        clock = Clock()
+        service = Service(clock)
+        return cls(clock, service, FakeFlow(service, *running))
+
+    def rebuild(self, workers: int = 1) -> Rebuild:
+        aws: Any = FakeAws(self.service)
+        return Rebuild(aws, NAMES, self.flow, workers=workers, clock=self.clock, sleep=self.clock.sleep)
+
+    def send(self, role: Any, body: str, group: str, sequence: int | None = None, **more: str) -> str:
+        self.clock.now += 0.001
+        attributes = dict(more) if sequence is None else {"stream_sequence": str(sequence), **more}
+        return str(
+            self.service.send_message(
+                QueueUrl=NAMES.queue(role),
+                MessageBody=body,
+                MessageGroupId=group,
+                MessageDeduplicationId=f"{role}-{body}-{self.clock.now}",
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                },
+            )["MessageId"]
+        )
+
+    def park(self, body: str) -> None:
+        """Move a message of main to the DLQ, as the worker does."""
+        main = self.service.queues[NAMES.main].messages
+        parked = next(message for message in main if message.body == body)
+        main.remove(parked)
+        kept = {name: value["StringValue"] for name, value in parked.attributes.items()}
+        self.send("dlq", body, parked.group, **kept)
+
+    def line(self) -> dict[str, list[str]]:
+        groups: dict[str, list[str]] = defaultdict(list)
+        for message in self.service.queues[NAMES.main].messages:
+            groups[message.group].append(message.body)
+        return dict(groups)
+
+    def left(self) -> list[int]:
+        return [len(self.service.queues[NAMES.queue(role)].messages) for role in ("dlq", "hold")]
+
+
+Step = tuple[Literal["stream", "foreign", "park", "deliver"], int, int]
+GROUPS = ["g", "a#1", "x" * 128, "%~m1.2.3#"]
+HISTORIES = st.lists(
+    st.tuples(
+        st.sampled_from(["stream", "stream", "stream", "foreign", "park", "park", "deliver"]),
+        st.integers(0, len(GROUPS) - 1),
+        st.integers(0, 30),
+    ),
+    max_size=40,
+)
+
+
+@dataclass
+class Lived:
+    """A pipeline that lived through a history: what was sent, and which messages stayed in main all along."""
+
+    bench: Bench
+    sent: dict[str, str]
+    undisturbed: list[str]
+
+
+def live(history: Sequence[Step]) -> Lived:
+    bench = Bench.make("worker", "enqueuer")
+    sent: dict[str, str] = {}
+    parked: set[str] = set()
+    numbers = itertools.count(98)  # across a change of digits: 98, 99, 100 …
+    for kind, group, place in history:
+        name = GROUPS[group]
+        waiting = bench.line().get(name, [])
+        if kind in ("stream", "foreign"):
+            number = next(numbers)
+            body = f"{kind[0]}{number}"
+            bench.send("main", body, name, number if kind == "stream" else None)
+            sent[body] = name
+        elif waiting:
+            body = waiting[place % len(waiting)] if kind == "park" else waiting[0]
+            if kind == "park":
+                bench.park(body)
+                parked.add(body)
+            else:
+                queue = bench.service.queues[NAMES.main].messages
+                queue.remove(next(message for message in queue if message.body == body))
+                del sent[body]
+    return Lived(bench, sent, [body for body in sent if body not in parked])
+
+
+def check_in_order(lived: Lived) -> None:
+    """Each message is there once; the stream's are in its order, and nobody else's place has changed."""
+    line = lived.bench.line()
+    assert sorted(body for bodies in line.values() for body in bodies) == sorted(lived.sent)
+    for group, bodies in line.items():
+        assert {lived.sent[body] for body in bodies} == {group}
+        streamed = [int(body[1:]) for body in bodies if body[0] == "s"]
+        assert streamed == sorted(streamed)
+        stayed = [body for body in bodies if body in lived.undisturbed]
+        assert stayed == [body for body in lived.undisturbed if lived.sent[body] == group]
+    assert lived.bench.left() == [0, 0]
+    assert lived.bench.service.tags == {}
+    assert lived.bench.flow.fed == {"worker", "enqueuer"}
+
+
+@settings(max_examples=150, deadline=None)
+@given(history=HISTORIES)
+def test_after_any_history_each_group_is_in_stream_order_and_foreign_messages_keep_their_places(history):
+    lived = live(history)
+    lived.bench.rebuild().perform()
+    check_in_order(lived)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    history=HISTORIES,
+    deaths=st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.sampled_from([0, 31, 400])), max_size=3),
+)
+def test_a_network_that_dies_anywhere_and_again_costs_neither_a_message_nor_order(history, deaths):
+    lived = live(history)
+    service = lived.bench.service
+    for lives, late, pause in deaths:
+        service.lives, service.late = lives, late
+        failures: list[FifoError] = []
+        try:
+            lived.bench.rebuild().perform()
+        except FifoError as error:
+            failures.append(error)
+        assert {error.exit_code for error in failures} <= {ExitCode.AWS}
+        service.lives = -1
+        lived.bench.clock.now += pause
+        service.tags.pop(MAINTENANCE_TAG, None)  # this process still lives, so its marker would hold
+    lived.bench.rebuild().perform()
+    check_in_order(lived)
+
+
+def test_many_workers_keep_order_as_one_does():
+    lived = live([("stream", n % 4, 0) for n in range(300)] + [("park", n % 4, n) for n in range(120)])
+    lived.bench.rebuild(workers=12).perform()
+    check_in_order(lived)
+
+
+# --- What else holds.
+
+
+def broken() -> Bench:
+    bench = Bench.make("worker")
+    for n in (1, 3):
+        bench.send("main", str(n), "g", n)
+    bench.send("dlq", "2", "g", 2)
+    return bench
+
+
+def test_what_ran_before_runs_again_and_what_was_paused_stays_so():
+    bench = broken()
+    result = bench.rebuild().perform()
+    assert bench.flow.fed == {"worker"}
+    assert (result.moved, result.merged, result.remaining) == (1, 3, 0)
+    assert result.notes == (
+        "3 messages in main, each group in stream order",
+        "the enqueuer did not run before, nor now",
+    )
+
+
+def test_a_run_that_finishes_anothers_rebuild_resumes_what_ran_before_that_one():
+    bench = broken()
+    bench.service.lives = 25
+    with pytest.raises(UnfinishedError):
+        bench.rebuild().perform()
+    assert bench.flow.fed == set()
+    assert bench.service.tags.keys() == {REBUILD_TAG, MAINTENANCE_TAG}
+    bench.service.lives = -1
+    del bench.service.tags[MAINTENANCE_TAG]
+    bench.clock.now += 31
+    bench.rebuild().perform()
+    assert bench.flow.fed == {"worker"}
+    assert bench.line() == {"g": ["1", "2", "3"]}
+
+
+def test_while_a_rebuild_is_unfinished_other_moves_are_refused_and_told_how_to_finish_it():
+    bench = broken()
+    bench.service.lives = 25
+    with pytest.raises(UnfinishedError):
+        bench.rebuild().perform()
+    bench.service.lives = -1
+    del bench.service.tags[MAINTENANCE_TAG]
+    aws: Any = FakeAws(bench.service)
+    tags = QueueTags(aws, Queue(aws, NAMES, "main"))
+    with (
+        pytest.raises(BusyError) as caught,
+        maintenance(tags, "dump", sleep=bench.clock.sleep),
+    ):
+        pass
+    assert "redrive --in-order` finishes it" in caught.value.hint
+
+
+@pytest.mark.parametrize("running", [set(), {"worker"}, {"worker", "enqueuer"}])
+def test_the_tag_tells_the_phase_and_what_ran_before(running):
+    state = State("merge", frozenset(running), "2026-01-02T03:04:05.000Z")
+    assert State.parse(state.text()) == state
+    assert set(state.text()) <= set("abcdefghijklmnopqrstuvwxyz0123456789TZ _.:/=+-@")
+
+
+def test_a_tag_that_somebody_spoilt_resumes_nothing():
+    assert State.parse("").running == frozenset()
+    assert State.parse("done").running == frozenset()
+
+
+def test_stopped_it_is_unfinished_and_nothing_is_lost():
+    bench = broken()
+    with pytest.raises(UnfinishedError, match="interrupted") as caught:
+        bench.rebuild().perform(stopped=lambda: True)
+    assert "run `fifo-cli redrive --in-order` again" in caught.value.hint
+    bench.rebuild().perform()
+    assert bench.line() == {"g": ["1", "2", "3"]}
+
+
+def test_what_another_queue_dead_lettered_stays_in_the_dlq():
+    bench = broken()
+    foreign = {"StringValue": "arn:aws:sqs:us-east-1:1:other.fifo"}
+    bench.send("dlq", "theirs", "g", 1)
+    bench.service.queues[NAMES.dlq].messages[-1].system["DeadLetterQueueSourceArn"] = foreign
+    result = bench.rebuild().perform()
+    assert (result.moved, result.skipped, result.remaining) == (1, 1, 1)
+    assert bench.line() == {"g": ["1", "2", "3"]}
+    assert bench.service.bodies(NAMES.dlq) == ["theirs"]
+
+
+def test_more_than_sqs_lets_be_in_hand_is_refused_before_anything_is_touched():
+    bench = broken()
+    queue = bench.service.queues[NAMES.dlq]
+    queue.messages = queue.messages * 120_000
+    with pytest.raises(UsageError, match="at most 120,000") as caught:
+        bench.rebuild().perform()
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert bench.service.tags == {}
+    assert bench.flow.fed == {"worker"}
+
+
+def test_what_is_in_hold_though_nothing_is_unfinished_is_asked_about():
+    bench = broken()
+    bench.send("hold", "strange", "s")
+    with pytest.raises(UsageError, match="though no rebuild is unfinished"):
+        bench.rebuild().perform()
+    assert bench.service.bodies(NAMES.hold) == ["strange"]
+    bench.rebuild().perform(force=True)
+    assert bench.line() == {"g": ["1", "2", "3"], "s": ["strange"]}
+
+
+def test_a_copy_that_is_hidden_behind_another_of_itself_in_hold_goes_with_it():
+    """Two runs that were killed more than five minutes apart leave such."""
+    bench = broken()
+    for _ in range(2):
+        bench.service.lives = 12
+        with pytest.raises(UnfinishedError):
+            bench.rebuild().perform()
+        bench.service.lives = -1
+        bench.service.tags.pop(MAINTENANCE_TAG, None)
+        bench.clock.now += 400
+    bench.rebuild().perform()
+    assert bench.line() == {"g": ["1", "2", "3"]}
+    assert bench.left() == [0, 0]
+
+
+def test_a_preview_touches_nothing_and_says_what_would_be_paused():
+    bench = broken()
+    preview = bench.rebuild().preview()
+    assert preview.document()["pauses"] == ["worker"]
+    assert [message["body"] for message in preview.document()["messages"]] == ["2"]
+    assert (preview.remaining, preview.among) == (1, 2)
+    assert bench.service.tags == {}
+    assert bench.line() == {"g": ["1", "3"]}

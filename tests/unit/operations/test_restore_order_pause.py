@@ -1,0 +1,27 @@
+"""The flow of a pipeline as a rebuild sees it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.events import Event, Noted, Warned
+from fifo_cli.model.settings import Api, Pipeline, Settings, Table
+from fifo_cli.operations.deploy.pause import _warn
+from fifo_cli.operations.queues.restore_order_pause import PipelineFlow
+
+
+def test_a_rebuild_that_resumes_by_itself_passes_on_no_warning_of_what_a_long_pause_loses() -> None:
+    settings = Settings(
+        pipeline=Pipeline(name="orders"),
+        table=Table(name="orders"),
+        api=(Api(url="https://api.example.com"),),
+    )
+    heard: list[Event] = []
+    flow = PipelineFlow(Aws(Target(local=True)), settings, heard.append)
+
+    _warn(settings, "all", flow._tell, datetime.now(UTC))
+    flow._tell(Warned("nothing of it has settled"))
+
+    assert [type(event) for event in heard] == [Noted, Warned]
+    assert heard[-1] == Warned("nothing of it has settled")

@@ -1,0 +1,204 @@
+"""The worker's last runs and the heads of the line, from the log alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from fifo_cli.aws.logs import LogEvent
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import AwsError
+from fifo_cli.model.names import Names
+from fifo_cli.operations.monitor.logs import LogLine, parse_line
+from fifo_cli.operations.monitor.worker_runs import Runs, WorkerRun, last_runs, run_of, stuck_of
+
+NAMES = Names("orders")
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def line(minutes_ago: float, message: str, **facts: Any) -> LogLine:
+    at = NOW - timedelta(minutes=minutes_ago)
+    text = json.dumps({"time": at.isoformat(), "level": "info", "message": message, **facts})
+    return parse_line("worker", LogEvent(text, int(at.timestamp() * 1000), text))
+
+
+def ended(minutes_ago: float, **counts: int) -> LogLine:
+    return line(
+        minutes_ago, "run ended", **{"received": 0, "delivered": 0, "parked": 0, "failed": 0, **counts}
+    )
+
+
+def failed(minutes_ago: float, message: str, group: str = "g", **facts: Any) -> LogLine:
+    return line(minutes_ago, "failed", message_id=message, group=group, **facts)
+
+
+def runs(*lines: LogLine) -> list[WorkerRun]:
+    found = [run for one in lines if (run := run_of(one)) is not None]
+    return sorted(found, key=lambda run: run.time, reverse=True)
+
+
+def test_a_run_that_ended_has_its_counts() -> None:
+    assert run_of(ended(3, received=4, delivered=2, parked=1, failed=1)) == WorkerRun(
+        NOW - timedelta(minutes=3), 4, 2, 1, 1
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-02T12:00:00Z 8a6 Task timed out after 60.00 seconds\n",
+        "[ERROR] Runtime.ImportModuleError: no module named orders",
+        "RequestId: 1 Error: Runtime exited with error: signal: killed",
+    ],
+)
+def test_a_run_that_did_not_live_to_tell_is_told_by_the_platform(text: str) -> None:
+    run = run_of(parse_line("worker", LogEvent("1", int(NOW.timestamp() * 1000), text)))
+
+    assert run == WorkerRun(NOW, error=text.strip())
+
+
+def test_lines_about_messages_are_no_runs() -> None:
+    assert run_of(failed(1, "m")) is None
+    assert run_of(line(1, "run failed", reason="x")) is None
+
+
+def test_what_failed_in_the_newest_run_is_stuck_and_what_failed_before_is_not() -> None:
+    lines = [
+        failed(20, "old", "moved-on"),
+        ended(19, received=1, failed=1),
+        failed(10, "m1", "ada", status=503, attempt=3, reason="the API answered 503"),
+        failed(10, "m9", "bob"),
+        ended(9, received=2, failed=2),
+    ]
+
+    stuck = stuck_of(lines, runs(*lines))
+
+    assert [(one.group, one.message_id) for one in stuck] == [("ada", "m1"), ("bob", "m9")]
+    assert (stuck[0].http_status, stuck[0].receives, stuck[0].error) == (503, 3, "the API answered 503")
+
+
+def test_of_one_group_the_last_that_failed_is_the_head() -> None:
+    """Within a run a failure closes its group, so nothing behind a head fails."""
+    lines = [
+        failed(10, "head", attempt=1),
+        failed(9, "head", attempt=2),
+        failed(8, "next", attempt=1),
+        ended(7),
+    ]
+
+    assert [(one.message_id, one.receives) for one in stuck_of(lines, runs(*lines))] == [("next", 1)]
+
+
+@pytest.fixture
+def aws() -> Aws:
+    return Aws(Target(local=True))
+
+
+class Log:
+    """A log group that answers FilterLogEvents with what was written since the start it is asked for."""
+
+    def __init__(self, *lines: tuple[timedelta, str]) -> None:
+        self.lines = lines
+        self.starts: set[int] = set()
+
+    def install(self, aws: Aws) -> None:
+        def answer(params: dict[str, Any], **_: Any) -> Any:
+            self.starts.add(params["startTime"])
+            phrase = params["filterPattern"].strip('"')
+            found = [
+                {"eventId": text, "timestamp": int((NOW - ago).timestamp() * 1000), "message": text}
+                for ago, text in self.lines
+                if phrase in text and (NOW - ago).timestamp() * 1000 >= params["startTime"]
+            ]
+            return answered(found)
+
+        aws.client("logs").meta.events.register(
+            "before-call.cloudwatch-logs.FilterLogEvents", _unwrap(answer)
+        )
+
+
+def answered(events: list[dict[str, Any]]) -> Any:
+    class Http:
+        status_code = 200
+
+    return Http(), {"events": events}
+
+
+def _unwrap(answer: Any) -> Any:
+    def before_call(params: dict[str, Any], **kwargs: Any) -> Any:
+        return answer(json.loads(params["body"]), **kwargs)
+
+    return before_call
+
+
+RUN = json.dumps(
+    {"level": "info", "message": "run ended", "received": 1, "delivered": 1, "parked": 0, "failed": 0}
+)
+
+
+@pytest.mark.parametrize(("ago", "looks"), [(0.5, 1), (3, 2), (20, 3)])
+def test_the_log_is_read_back_only_as_far_as_the_last_run(aws: Aws, ago: float, looks: int) -> None:
+    log = Log((timedelta(hours=ago), RUN), (timedelta(hours=24), "an old failed thing"))
+    log.install(aws)
+
+    found = last_runs(aws, NAMES, now=NOW)
+
+    assert [(run.received, run.delivered) for run in found.runs] == [(1, 1)]
+    assert len(log.starts) == looks
+
+
+def test_a_head_that_was_delivered_since_is_not_stuck(aws: Aws) -> None:
+    """By drain, say, whose lines tell of no run."""
+
+    def told(word: str, message: str) -> str:
+        return json.dumps({"level": "info", "message": word, "message_id": message, "group": message})
+
+    log = Log(
+        (timedelta(minutes=9), told("failed", "m1")),
+        (timedelta(minutes=9), told("failed", "m2")),
+        (timedelta(minutes=8), RUN),
+        (timedelta(minutes=5), told("delivered", "m1")),
+    )
+    log.install(aws)
+
+    assert [one.message_id for one in last_runs(aws, NAMES, now=NOW).stuck] == ["m2"]
+
+
+def test_a_worker_that_never_ran_has_no_runs(aws: Aws) -> None:
+    log = Log()
+    log.install(aws)
+
+    assert last_runs(aws, NAMES, now=NOW) == Runs()
+
+
+def test_the_newest_runs_come_first_and_no_more_than_asked_for(aws: Aws) -> None:
+    log = Log(*((timedelta(minutes=number), RUN.replace('"received": 1', f'"received": {number}'))
+                for number in range(1, 9)))  # fmt: skip
+    log.install(aws)
+
+    assert [run.received for run in last_runs(aws, NAMES, now=NOW, count=3).runs] == [1, 2, 3]
+
+
+@pytest.fixture
+def stub(aws: Aws) -> Iterator[Stubber]:
+    with Stubber(aws.client("logs")) as stubber:
+        yield stubber
+
+
+def test_a_log_group_that_is_missing_or_denied_is_not_evidence_that_all_is_well(
+    aws: Aws, stub: Stubber
+) -> None:
+    for _ in range(5):
+        stub.add_client_error("filter_log_events", "ResourceNotFoundException")
+    with pytest.raises(AwsError, match="log group /aws/lambda/orders-worker does not exist"):
+        last_runs(aws, NAMES, now=NOW)
+
+    for _ in range(5):
+        stub.add_client_error("filter_log_events", "AccessDeniedException")
+    with pytest.raises(AwsError, match="permission denied"):
+        last_runs(aws, NAMES, now=NOW)

@@ -1,0 +1,236 @@
+"""Audits and traces as text, whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fifo_cli.render.trace import Clock, audit_text, key_text, trace_text
+
+NOW = datetime(2026, 1, 2, 13, tzinfo=UTC)
+WHOLE = Clock(NOW)
+
+SUMMARY: dict[str, Any] = {
+    "records": 5,
+    "delivered": 5,
+    "queued": 0,
+    "parked": 0,
+    "waiting": 0,
+    "unknown": 0,
+    "filtered": 0,
+    "missing": 0,
+    "duplicated": 0,
+    "reordered": 0,
+    "since": "2026-01-01T00:00:00.000Z",
+    "until": "2026-01-02T00:00:00.000Z",
+    "notes": [],
+}
+
+
+def row(name: str, **facts: Any) -> dict[str, Any]:
+    return {
+        "event_id": f"e-{name}",
+        "event_name": "INSERT",
+        "key": {"id": name},
+        "group": "g",
+        "stream_sequence": "100",
+        "created_at": "2026-01-01T01:00:00.000Z",
+        **facts,
+    }
+
+
+def text(
+    summary: dict[str, Any],
+    *,
+    clock: Clock = WHOLE,
+    width: int | None = None,
+    **lists: list[dict[str, Any]],
+) -> str:
+    empty: dict[str, Any] = {"missing": [], "duplicated": [], "reordered": [], "unknown": []}
+    return audit_text({**SUMMARY, **summary}, **{**empty, **lists}, clock=clock, width=width, color=False)
+
+
+def test_a_proven_window_is_three_lines():
+    assert text({}) == (
+        "proven: what was delivered was delivered once and in order\n"
+        "written 2026-01-01T00:00:00.000Z to 2026-01-02T00:00:00.000Z: 5 records\n"
+        "5  delivered  the API took them\n"
+    )
+
+
+def test_the_sums_say_what_each_number_means_and_none_that_is_nought():
+    numbers = {"delivered": 0, "queued": 1200, "parked": 3, "waiting": 1, "missing": 2, "unknown": 4}
+    assert text({"records": 1210, **numbers}).splitlines()[2:8] == [
+        "    0  delivered  the API took them",
+        "1,200  queued     in line for the worker",
+        "    3  parked     in the DLQ: `fifo-cli peek --queue dlq` tells why",
+        "    1  waiting    in the stream: the enqueuer has not come to them yet",
+        "    2  missing    neither delivered nor in a queue; see below",
+        "    4  unknown    the evidence does not reach that far; see above",
+    ]
+
+
+def test_no_time_is_cut_on_a_terminal_of_80_columns():
+    at = "2026-01-02T12:42:10.000Z"
+    shown = text(
+        {"missing": 1, "duplicated": 1, "reordered": 1, "since": "2026-01-01T13:00:00.000Z", "until": at},
+        clock=Clock(NOW, whole=False),
+        width=80,
+        missing=[row("a" * 30, reason="never enqueued, " * 9, created_at=at)],
+        duplicated=[row("b" * 30, deliveries=[at, "2026-01-02T12:43:11.987Z"])],
+        reordered=[row("c" * 30, delivered_at=at, after="e" * 40)],
+    )
+    lines = shown.splitlines()
+    assert lines[1] == "written 01-01 13:00:00Z to 12:42:10Z: 5 records"
+    assert all(len(line) <= 80 for line in lines)
+    assert "  12:42:10Z 12:43:11Z" in shown
+    assert shown.count("12:42:10Z") == 4
+    assert shown.count("01-01 01:00:00Z") == 2
+
+
+@pytest.mark.parametrize(
+    ("summary", "verdict"),
+    [
+        ({"records": 0}, "no record in this time should have become a message"),
+        (
+            {"queued": 2, "parked": 1},
+            "proven: what was delivered was delivered once and in order; 3 still on the way or parked",
+        ),
+        ({"unknown": 2, "notes": ["x"]}, "not proven: 2 unknown"),
+        ({"notes": ["expired"]}, "not proven: the evidence is incomplete"),
+        (
+            {"missing": 1000, "duplicated": 1, "reordered": 2},
+            "not proven: 1,000 missing, 1 delivered more than once, 2 delivered out of order",
+        ),
+    ],
+)
+def test_the_verdict_comes_first(summary, verdict):
+    assert text(summary).splitlines()[0] == verdict
+
+
+def test_findings_are_tables_with_their_keys():
+    shown = text(
+        {
+            "records": 3,
+            "delivered": 2,
+            "missing": 1,
+            "duplicated": 1,
+            "reordered": 1,
+            "filtered": 4,
+            "notes": ["n"],
+        },
+        missing=[row("a", reason="never enqueued")],
+        duplicated=[row("b", deliveries=["t1", "t2"])],
+        unknown=[],
+        reordered=[row("c", delivered_at="t3", after="e-b")],
+    )
+    assert shown.splitlines()[1:] == [
+        "written 2026-01-01T00:00:00.000Z to 2026-01-02T00:00:00.000Z: 3 records (4 more are no messages)",
+        "look: n",
+        "2  delivered  the API took them",
+        "1  missing    neither delivered nor in a queue; see below",
+        "",
+        "1 missing:",
+        "ITEM  GROUP  WRITTEN                   WHY",
+        "a     g      2026-01-01T01:00:00.000Z  never enqueued",
+        "",
+        "1 delivered twice or more:",
+        "ITEM  GROUP  WRITTEN                   DELIVERED",
+        "b     g      2026-01-01T01:00:00.000Z  t1 t2",
+        "",
+        "1 delivered after a later record of their group:",
+        "ITEM  GROUP  WRITTEN                   DELIVERED  AFTER EVENT",
+        "c     g      2026-01-01T01:00:00.000Z  t3         e-b",
+    ]
+
+
+def test_of_many_findings_the_first_twenty_are_shown():
+    shown = text({"missing": 1020}, missing=[row(f"i{n}", reason="why") for n in range(1020)])
+    assert "i19 " in shown
+    assert "i20" not in shown
+    assert shown.endswith("... and 1,000 more: -o jsonl lists them all\n")
+
+
+def test_a_trace_is_where_it_is_and_its_timeline():
+    event = {"event_name": "INSERT", "created_at": "t0", "stage": "delivered", "detail": "at t1"}
+    document = {
+        "key": {"id": "4711"},
+        "stage": "stuck",
+        "detail": "number 1",
+        "events": [event, {**event, "event_name": "MODIFY", "stage": "stuck", "detail": "number 1"}],
+        "history": [
+            {
+                "time": "t0",
+                "step": "written",
+                "event_id": "e",
+                "event_name": "INSERT",
+                "evidence": "stream s",
+            },
+            {"time": "t1", "step": "delivered (worker)", "event_id": "e", "status": 200, "evidence": "log l"},
+        ],
+        "notes": ["the stream has expired"],
+    }
+    assert trace_text(document, clock=WHOLE, width=None, color=False) == (
+        "4711  stuck: number 1\n"
+        "  INSERT of t0: delivered: at t1\n"
+        "  MODIFY of t0: stuck: number 1\n"
+        "look: the stream has expired\n"
+        "\n"
+        "t0  written             event_name=INSERT\n"
+        "    stream s\n"
+        "t1  delivered (worker)  status=200\n"
+        "    log l\n"
+    )
+
+
+def test_a_timeline_fits_80_columns_with_its_times_whole():
+    step = {
+        "time": "2026-01-02T12:42:10.123Z",
+        "step": "delivered (worker)",
+        "event_id": "e",
+        "group": "g" * 60,
+        "sent_at": "2026-01-01T12:42:10.123Z",
+        "evidence": "log l",
+    }
+    event = {
+        "event_name": "INSERT",
+        "created_at": "2026-01-02T12:42:09.000Z",
+        "stage": "queued",
+        "detail": "d",
+    }
+    document = {
+        "key": {"id": "4711"},
+        "stage": "queued",
+        "detail": "d",
+        "events": [event, {**event, "created_at": None}],
+        "history": [step, {**step, "group": "g"}],
+        "notes": [],
+    }
+    shown = trace_text(document, clock=Clock(NOW, whole=False), width=80, color=False)
+    assert shown.splitlines()[1:3] == ["  INSERT of 12:42:09Z: queued: d", "  INSERT of before: queued: d"]
+    assert shown.count("\n12:42:10Z  delivered (worker)  group=g") == 2
+    assert "sent_at=01-01 12:42:10Z" in shown
+
+
+def test_what_items_hold_cannot_act_on_the_terminal():
+    document = {
+        "key": {"id": "\x1b[31mred"},
+        "stage": "stuck",
+        "detail": "failed: \x1b]0;title\x07",
+        "events": [],
+        "history": [{"time": "t", "step": "s", "event_id": None, "reason": "\x1b[2J", "evidence": "\x9b1m"}],
+        "notes": ["\x1b[1m"],
+    }
+    assert not {"\x1b", "\x07", "\x9b"} & set(trace_text(document, clock=WHOLE, width=80, color=False))
+    shown = text({"missing": 1, "notes": ["\x1b[1m"]}, missing=[row("\x1b[31m", reason="\x1b[2J")])
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [({"id": "a"}, "a"), ({"id": 1}, "1"), ({"id": "a", "n": 2}, '{"id": "a", "n": 2}'), (None, "null")],
+)
+def test_a_key_is_shown_as_it_is_typed(key, shown):
+    assert key_text(key) == shown

@@ -1,0 +1,194 @@
+"""The screen of watch, whatever its size and whatever has happened."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fifo_cli.model.health import Counted, Measurements, Problem
+from fifo_cli.model.watch_state import Lost, Sample, WatchEvent, WatchState, lost, seen
+from fifo_cli.render.text import display_width
+from fifo_cli.render.watch import KEYS, as_text, frame, one_line, sparkline
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def vitals(main: int = 5, dlq: int = 0, **changes: Any) -> Measurements:
+    queues: Any = {"main": Counted("m", main, 0, 0, 65), "dlq": Counted("d", dlq, 0, 0)}
+    return Measurements(**{"queues": queues, "worker": "running", "enqueuer": "running", **changes})
+
+
+def board(reason: str = "the API answered 503", group: str = "ada") -> WatchState:
+    happenings = (
+        WatchEvent(
+            NOW,
+            "delivered",
+            group="bob",
+            message_id="m1",
+            item_key='{"id":"1"}',
+            http_status=200,
+            elapsed_ms=12,
+        ),
+        WatchEvent(NOW, "failed", group=group, message_id="m2", http_status=503, receives=3, reason=reason),
+    )
+    problems = (Problem("warning", "the worker is paused", "x"), Problem("unknown", "y"))
+    first = seen(
+        WatchState("orders", place="123456789012 eu-west-1", since=NOW),
+        Sample(NOW - timedelta(seconds=2), vitals(3)),
+    )
+    return seen(first, Sample(NOW, vitals(5, 1), problems, happenings, next_run=NOW + timedelta(seconds=90)))
+
+
+def text(shown: WatchState, width: int = 80, height: int = 24, **options: Any) -> list[str]:
+    lines = frame(shown, width=width, height=height, now=NOW, **options)
+    return ["".join(part for part, _ in line).rstrip() for line in lines]
+
+
+def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
+    lines = text(board())
+
+    assert len(lines) == 24
+    assert lines[:17] == [
+        "orders  123456789012 eu-west-1  12:00:00, every 2 s",
+        "WARNING  the worker is paused",
+        "         next: x; 2 more: fifo-cli status",
+        "",
+        "main             5  ▅█  oldest 1m 5s",
+        "dlq              1  ▁█",
+        "in           0.0/s  ▁▁",
+        "out          0.5/s  ▁█",
+        "",
+        "API      200: 1   503: 1   since 12:00",
+        "worker   running, next run in 1m 30s   enqueuer running",
+        "waiting  ada, received 3 times, tried 0s ago: the API answered 503",
+        "",
+        "12:00:00 failed     503            ada                  m2  the API answered 503",
+        '12:00:00 delivered  200     12 ms  bob                  {"id":"1"}',
+        "",
+        "",
+    ]
+    assert lines[-1] == KEYS
+
+
+def test_a_question_stands_above_the_keys_and_a_notice_gives_way_to_it() -> None:
+    from dataclasses import replace
+
+    told = replace(board(), notice="the worker is paused")
+
+    assert text(told)[-2:] == ["the worker is paused", KEYS]
+    assert text(replace(told, question="Pause it?"))[-2:] == ["Pause it? [y/N]", KEYS]
+
+
+def test_a_lost_connection_is_told_with_the_reason_and_the_last_numbers_stay() -> None:
+    gone = lost(
+        board(),
+        Lost(
+            NOW - timedelta(seconds=9), NOW + timedelta(seconds=4), "the credentials have expired", "sign in"
+        ),
+    )
+
+    lines = text(gone)
+
+    assert lines[1:3] == ["LOST for 9s, again in 4 s: the credentials have expired", "     sign in"]
+    assert lines[4].startswith("main             5")
+
+
+def test_numbers_that_are_old_are_told_to_be_while_an_answer_is_waited_for() -> None:
+    shown = board()
+    assert not any("no answer" in line for line in text(shown))
+
+    late = frame(shown, width=80, height=24, now=NOW + timedelta(seconds=12))
+
+    assert "".join(part for part, _ in late[3]) == "no answer from AWS for 12s; the numbers are so old"
+
+
+def test_before_the_first_answer_it_says_that_it_waits() -> None:
+    lines = text(WatchState("orders"))
+
+    assert lines[1] == "waiting for AWS"
+    assert lines[3].split() == ["main", "?"]
+
+
+def test_a_log_that_may_not_be_read_is_told() -> None:
+    unseen = seen(WatchState("orders"), Sample(NOW, vitals(), logs_unseen="FilterLogEvents: denied"))
+
+    assert "log      not seen: FilterLogEvents: denied" in text(unseen)
+
+
+def test_without_logs_there_are_depths_and_nothing_to_press_but_q() -> None:
+    lines = text(board(), logs=False)
+
+    assert lines[-1] == "q quit"
+    assert [line.split()[0] for line in lines[4:6]] == ["main", "dlq"]
+    assert not any(line.startswith(("in ", "out ", "no deliveries")) for line in lines)
+
+
+@given(
+    width=st.integers(20, 250),
+    height=st.integers(5, 70),
+    reason=st.text(max_size=80),
+    group=st.text(max_size=40),
+    plain=st.booleans(),
+)
+def test_it_never_leaves_the_screen_nor_lets_a_message_act_on_it(
+    width: int, height: int, reason: str, group: str, plain: bool
+) -> None:
+    lines = text(board(reason, group), width, height, plain=plain)
+
+    assert len(lines) == height
+    assert max(map(display_width, lines)) <= width
+    assert lines[-1] == KEYS[:width] or lines[-1].endswith(("…", "~"))
+    assert lines[0].startswith("orders")
+    assert not set("".join(lines)) & set("\x1b\x07\r\n\x08\u202e")
+    assert not plain or "".join(lines).isascii()
+
+
+def test_markup_in_a_message_is_text() -> None:
+    shown = as_text(frame(board("[bold]no[/bold]"), width=100, height=24, now=NOW))
+
+    assert "[bold]no[/bold]" in shown.plain
+
+
+def test_every_state_and_fate_is_a_word_too() -> None:
+    """Without colours, the plain text is all there is."""
+    plain = "\n".join(text(board()))
+
+    for word in ("WARNING", "delivered", "failed", "503", "running"):
+        assert word in plain
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "drawn"),
+    [
+        ([], 5, ""),
+        ([0, 0], 5, "▁▁"),
+        ([1, 2, 4, 8], 10, "▂▃▅█"),
+        ([1, 2, 4, 8], 2, "▅█"),
+        ([1000, 1], 5, "█▂"),
+        ([None, 3], 5, " █"),
+        ([3], 0, ""),
+    ],
+)
+def test_sparklines_are_as_high_as_the_highest_and_something_is_never_nothing(
+    values: list[float | None], width: int, drawn: str
+) -> None:
+    assert sparkline(values, width) == drawn
+
+
+def test_sparklines_in_ascii() -> None:
+    assert sparkline([0, 1, 8], 5, plain=True) == "_.#"
+
+
+def test_where_there_is_no_screen_a_line_says_it() -> None:
+    assert one_line(board(), now=NOW) == (
+        "12:00:00 WARNING  main 5  dlq 1  in 0.0/s  out 0.5/s  the worker is paused;"
+        " group ada waits for its head: the API answered 503\n"
+    )
+    assert one_line(WatchState("orders"), now=NOW) == "12:00:00 orders waiting for AWS\n"
+    assert one_line(lost(WatchState("orders"), Lost(NOW, NOW, "no\nway")), now=NOW) == (
+        "12:00:00 orders LOST: no\\nway\n"
+    )
