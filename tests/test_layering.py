@@ -82,5 +82,5 @@ def test_a_forbidden_import_would_be_noticed(tmp_path):
     source = PACKAGE / "handlers" / "worker.py"
     assert ("fifo_cli.handlers.clients", False) in set(imports(source))
     assert ("mypy_boto3_sqs.SQSClient", True) in set(imports(PACKAGE / "handlers" / "clients.py"))
-    nested = {name for name, _ in imports(PACKAGE / "cli" / "queues.py")}
+    nested = {name for name, _ in imports(PACKAGE / "cli" / "commands" / "queues.py")}
     assert "fifo_cli.operations.queues.peek.peek" in nested

@@ -45,14 +45,6 @@ _AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A message, and the ARN of the queue whose redrive policy moved it here, if one did."""
-
-    received: ReceivedMessage
-    dead_letter_source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class OutgoingMessage:
     """A message to send."""
 
@@ -64,7 +56,7 @@ class OutgoingMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class RejectedEntry:
     """Why the entry at ``index`` was refused. ``gone``: its handle is over; ``final``: no try helps."""
 
     index: int
@@ -95,7 +87,7 @@ class Messages:
         host = urlsplit(self._sqs.meta.endpoint_url).hostname or ""
         return host.endswith(_AWS_DOMAINS)
 
-    def receive(self, *, count: int, visibility: int, wait: int, attempt: str) -> list[Arrival]:
+    def receive(self, *, count: int, visibility: int, wait: int, attempt: str) -> list[ReceivedMessage]:
         """Receive up to ten messages, hidden for ``visibility`` seconds.
 
         ``attempt`` names this receive, so that botocore's retry of a lost answer gets the same messages (API
@@ -111,14 +103,9 @@ class Messages:
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["All"],
             )
-        arrivals = []
-        for raw in answer.get("Messages", []):
-            system: dict[str, str] = dict(raw.get("Attributes", {}))  # type: ignore[arg-type]
-            source = system.get("DeadLetterQueueSourceArn", "")
-            arrivals.append(Arrival(from_sqs(raw, self.queue.role), source))
-        return arrivals
+        return [from_sqs(raw, self.queue.role) for raw in answer.get("Messages", [])]
 
-    def hide(self, handles: Sequence[str], *, seconds: int) -> list[Trouble]:
+    def hide(self, handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
         """Hide messages for ``seconds`` from now (0: release), in the order given; return those refused."""
         with calling(self.queue.name):
             answer = self._sqs.change_message_visibility_batch(
@@ -128,22 +115,22 @@ class Messages:
                     for n, handle in enumerate(handles)
                 ],
             )
-        return _troubles(
+        return _rejected(
             answer.get("Failed"), {entry["Id"] for entry in answer.get("Successful", [])}, handles
         )
 
-    def delete(self, handles: Sequence[str]) -> list[Trouble]:
+    def delete(self, handles: Sequence[str]) -> list[RejectedEntry]:
         """Delete messages; return those refused."""
         with calling(self.queue.name):
             answer = self._sqs.delete_message_batch(
                 QueueUrl=self.queue.url,
                 Entries=[{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)],
             )
-        return _troubles(
+        return _rejected(
             answer.get("Failed"), {entry["Id"] for entry in answer.get("Successful", [])}, handles
         )
 
-    def send(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
+    def send(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         """Send messages in one call, in the order given; return those refused or not confirmed byte for byte.
 
         A call that SQS refuses because of a message in it is repeated message by message, up to the first
@@ -156,34 +143,34 @@ class Messages:
                 if not error_codes(error) & _MESSAGE_FAULTS or error_codes(error) & THROTTLED:
                     raise
                 if len(parcels) == 1:
-                    return [Trouble(0, _said(error), final=True)]
+                    return [RejectedEntry(0, _said(error), final=True)]
         return self.send_singly(parcels)
 
-    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
+    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         """Send messages one call each, in order; behind a refused one of its group, none is sent."""
-        troubles: list[Trouble] = []
+        rejected: list[RejectedEntry] = []
         stopped: set[str] = set()
         for index, parcel in enumerate(parcels):
             if parcel.group in stopped:
-                troubles.append(Trouble(index, "behind a message of its group that was refused"))
+                rejected.append(RejectedEntry(index, "behind a message of its group that was refused"))
                 continue
             try:
                 answer = self._sqs.send_message(QueueUrl=self.queue.url, **_entry(parcel))
             except ClientError as error:
                 codes = error_codes(error)
                 final = bool(codes & _MESSAGE_FAULTS) and not codes & THROTTLED
-                if not final and not troubles and index == 0:
+                if not final and not rejected and index == 0:
                     with calling(self.queue.name):
                         raise
-                troubles.append(Trouble(index, _said(error), final=final))
+                rejected.append(RejectedEntry(index, _said(error), final=final))
                 stopped.add(parcel.group)
                 continue
             if answer["MD5OfMessageBody"] != _md5(parcel.body):
-                troubles.append(Trouble(index, "SQS's answer tells of another body than was sent"))
+                rejected.append(RejectedEntry(index, "SQS's answer tells of another body than was sent"))
                 stopped.add(parcel.group)
-        return troubles
+        return rejected
 
-    def _send_batch(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
+    def _send_batch(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(n), **_entry(parcel)}  # type: ignore[typeddict-item]
             for n, parcel in enumerate(parcels)
@@ -194,7 +181,7 @@ class Messages:
             for entry in answer.get("Successful", [])
             if entry["MD5OfMessageBody"] == _md5(parcels[int(entry["Id"])].body)
         }
-        return _troubles(answer.get("Failed"), accepted, parcels)
+        return _rejected(answer.get("Failed"), accepted, parcels)
 
 
 def _entry(parcel: OutgoingMessage) -> dict[str, Any]:
@@ -221,24 +208,24 @@ def _md5(body: str) -> str:
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
-def _troubles(
+def _rejected(
     failed: Sequence[BatchResultErrorEntryTypeDef] | None, accepted: set[str], sent: Sequence[object]
-) -> list[Trouble]:
+) -> list[RejectedEntry]:
     """Return what became of the entries that SQS's answer does not confirm."""
     refused = {entry["Id"]: entry for entry in failed or []}
-    troubles = []
+    rejected = []
     for index in range(len(sent)):
         if str(index) in accepted and str(index) not in refused:
             continue
         entry = refused.get(str(index))
         if entry is None:
-            troubles.append(Trouble(index, "SQS's answer does not confirm it"))
+            rejected.append(RejectedEntry(index, "SQS's answer does not confirm it"))
             continue
         code, words = entry["Code"], entry.get("Message", "")
         gone = code in _HANDLE_CODES or _HANDLE_WORDS in words.lower()
         final = not gone and code in _MESSAGE_FAULTS
-        troubles.append(Trouble(index, f"{code}: {words}" if words else code, gone=gone, final=final))
-    return troubles
+        rejected.append(RejectedEntry(index, f"{code}: {words}" if words else code, gone=gone, final=final))
+    return rejected
 
 
 def _said(error: ClientError) -> str:

@@ -14,15 +14,21 @@ from typing import Any
 from typer import TyperException
 
 from fifo_cli.cli import completion, manual
-from fifo_cli.cli.commands import check as checking
-from fifo_cli.cli.commands import demo, files, lifecycle, local, queues
-from fifo_cli.cli.commands import deploy as provision
-from fifo_cli.cli.commands import monitor as observe
-from fifo_cli.cli.commands import replay as streams
-from fifo_cli.cli.commands import table as items
-from fifo_cli.cli.commands import trace as tracing
-from fifo_cli.cli.commands import transfer as moving
-from fifo_cli.cli.commands import watch as watching
+from fifo_cli.cli.commands import (
+    check,
+    demo,
+    deploy,
+    files,
+    lifecycle,
+    local,
+    monitor,
+    queues,
+    replay,
+    table,
+    trace,
+    transfer,
+    watch,
+)
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.framework import Command, Commands, Run
 from fifo_cli.cli.options import PROGRAM
@@ -32,17 +38,17 @@ from fifo_cli.render.text import printable
 
 app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.")
 # The order of these lines is the order of the commands in the help.
-provision.register(app)
+deploy.register(app)
 lifecycle.register(app)
 queues.register(app)
-moving.register(app)
+transfer.register(app)
 files.register(app)
-streams.register(app)
-items.register(app)
-observe.register(app)
-tracing.register(app)
-checking.register(app)
-watching.register(app)
+replay.register(app)
+table.register(app)
+monitor.register(app)
+trace.register(app)
+check.register(app)
+watch.register(app)
 local.register(app)
 demo.register(app)
 completion.register(app)

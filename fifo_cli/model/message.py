@@ -72,10 +72,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A message and the handle of the receive that gave it, which is never stored or printed."""
+    """A message, and how its source knows it: a receipt handle, or the digest of a file's line.
+
+    ``receipt_handle`` is never stored or printed. ``dead_letter_source`` is the ARN of the queue whose
+    redrive policy moved the message here, "" if none did.
+    """
 
     message: Message
     receipt_handle: str
+    dead_letter_source: str = ""
 
 
 def from_sqs(raw: MessageTypeDef, queue: QueueRole) -> ReceivedMessage:
@@ -99,4 +104,4 @@ def from_sqs(raw: MessageTypeDef, queue: QueueRole) -> ReceivedMessage:
         },
         trace_header=system.get("AWSTraceHeader"),
     )
-    return ReceivedMessage(message, raw["ReceiptHandle"])
+    return ReceivedMessage(message, raw["ReceiptHandle"], system.get("DeadLetterQueueSourceArn", ""))

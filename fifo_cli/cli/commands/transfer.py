@@ -44,7 +44,10 @@ def register(app: Commands) -> None:
         app,
         "park",
         impact=Impact.MOVES,
-        examples=["fifo-cli park --dry-run", "fifo-cli park --group customer-7 --reason 'see ticket 123'"],
+        examples=[
+            "fifo-cli park --dry-run",
+            "fifo-cli park --group customer-7 --reason 'see ticket 123'",
+        ],
     )(_park)
 
 

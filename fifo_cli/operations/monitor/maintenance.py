@@ -1,4 +1,4 @@
-"""What the tags of main say of maintenance, in words for a person (moving/marker.py, moving/rebuild.py)."""
+"""What the tags of main say of maintenance, in words for a person."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def _put_together(
         *vitals.unseen,
         *(Unavailable(what, failure.message) for what, failure in others.failures.items()),
         *found.unseen,
-        *(Unavailable(f"{one.kind} {one.name}", one.reason) for one in found.resources if one.state == "unknown"),
+        *(Unavailable(f"{r.kind} {r.name}", r.reason) for r in found.resources if r.state == "unknown"),
     )  # fmt: skip
     keys = others.get(_KEYS)
     problems = by_badness(

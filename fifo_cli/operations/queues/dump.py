@@ -20,13 +20,13 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import to_line
 from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.operations.queues.peek import SAFE_RECEIVES, VISIBILITY_SECONDS, peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Target
+from fifo_cli.operations.transfer.interfaces import Target
 from fifo_cli.operations.transfer.message_files import (
     DiskSet,
     DumpStream,
@@ -219,10 +219,10 @@ class _Look:
             )
             news = []
             for one in arrivals:
-                self._handles.push(one.received.receipt_handle)
-                digest = hashlib.sha256(one.received.message.message_id.encode()).hexdigest()
+                self._handles.push(one.receipt_handle)
+                digest = hashlib.sha256(one.message.message_id.encode()).hexdigest()
                 if self._seen.add(digest) == 1:
-                    news.append(one.received.message)
+                    news.append(one.message)
             if news:
                 return news
         return []

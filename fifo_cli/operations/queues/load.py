@@ -22,7 +22,7 @@ from typing import IO, BinaryIO, Final
 from fifo_cli.aws.messages import Messages, OutgoingMessage
 from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Listener, silent
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity
 from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import Document, Single, WorkResult
@@ -33,7 +33,7 @@ from fifo_cli.operations.queues.load_progress import (
     peek_checkpoint,
 )
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.message_files import DiskSet, said
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget
 from fifo_cli.operations.transfer.record_conversion import is_record
@@ -283,7 +283,7 @@ class LineSource:
     def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Note them in the checkpoint; raises FileError."""
         with self._lock:
-            self._checkpoint.add([one.ticket for one in taken])
+            self._checkpoint.add([one.receipt_handle for one in taken])
         return []
 
     def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
@@ -347,7 +347,7 @@ def _packer(salt: str) -> Pack:
 
     def pack(taken: ReceivedMessage) -> OutgoingMessage:
         message = taken.message
-        digest = hashlib.sha256(f"{salt} {taken.ticket}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{salt} {taken.receipt_handle}".encode()).hexdigest()
         return OutgoingMessage(
             message.body, message.group, f"load-{digest}", message.attributes, message.trace_header or ""
         )

@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from fifo_cli.errors import FifoError
-from fifo_cli.model.message import Attribute, Message
+from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.queues.order_labels import Origin, unlabel
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_target import size_of
 
 _BATCH_MAX: Final = 100
@@ -160,7 +160,7 @@ class OrderStoreTarget:
 
 
 class OrderStoreSource:
-    """A spool's line as a source of the engine; a message's ticket is its origin."""
+    """A spool's line as a source of the engine; a message's receipt handle is its origin."""
 
     hidden_seconds: Final = math.inf
 

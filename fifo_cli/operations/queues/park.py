@@ -15,14 +15,13 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.parking import parked_attributes
 from fifo_cli.handlers.visibility import Held
-from fifo_cli.model.message import Attribute, Message
+from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import WorkResult
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_during_rebuild
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget
@@ -135,7 +134,7 @@ def _held(taken: ReceivedMessage) -> Held:
     message = taken.message
     return Held(
         message_id=message.message_id,
-        receipt_handle=taken.ticket,
+        receipt_handle=taken.receipt_handle,
         body=message.body,
         group=message.group,
         attributes={

@@ -17,14 +17,13 @@ from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Noted, silent
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.maintenance_lock import Marker, maintenance, refuse_during_rebuild
 from fifo_cli.operations.queues.native_redrive import redrive_natively
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is

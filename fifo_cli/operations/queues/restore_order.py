@@ -28,7 +28,7 @@ from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
@@ -38,7 +38,7 @@ from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource,
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection, Source, Target
+from fifo_cli.operations.transfer.interfaces import Rejection, Source, Target
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, size_of
 from fifo_cli.operations.transfer.record_conversion import Converter, ConvertingTarget, LoadRules, no_rules
@@ -417,7 +417,7 @@ class _Reader(QueueSource):
         taken = super().take(count, wait=wait)
         known = self._spool.known([one.message.message_id for one in taken])
         self._spool.add_handles(
-            [(one.message.message_id, one.ticket) for one in taken if one.message.message_id in known]
+            [(one.message.message_id, one.receipt_handle) for one in taken if one.message.message_id in known]
         )
         news = [one for one in taken if one.message.message_id not in known]
         self._forget([one for one in taken if one.message.message_id in known])
@@ -434,7 +434,7 @@ class _Reader(QueueSource):
         return super().count_hidden() + self._spool.handles
 
     def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        self._spool.add_handles([(one.message.message_id, one.ticket) for one in taken])
+        self._spool.add_handles([(one.message.message_id, one.receipt_handle) for one in taken])
         self._forget(taken)  # they are counted in the spool, where memory does not grow
         return []
 
@@ -470,8 +470,8 @@ def _labelled(taken: ReceivedMessage) -> OutgoingMessage:
 
 def _merged(token: str) -> Pack:
     def pack(taken: ReceivedMessage) -> OutgoingMessage:
-        message, origin = taken.message, Origin.parse(taken.ticket)
-        assert origin is not None, taken.ticket
+        message, origin = taken.message, Origin.parse(taken.receipt_handle)
+        assert origin is not None, taken.receipt_handle
         return OutgoingMessage(
             message.body, message.group, merge_id(origin, token), message.attributes, message.trace_header
         )

@@ -15,8 +15,9 @@ from typing import Final, assert_never
 
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
 from fifo_cli.events import Listener, Noted, Progressed, Warned, silent
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.transfer.concurrency import AdaptiveConcurrency
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection, Source, Target
+from fifo_cli.operations.transfer.interfaces import Rejection, Source, Target
 from fifo_cli.operations.transfer.result import MoveOptions, MoveReport, Pace
 from fifo_cli.operations.transfer.scheduler import InFlightMessages
 from fifo_cli.operations.transfer.steps import Action, Delete, ExtendVisibility, Receive, Rejections, Send

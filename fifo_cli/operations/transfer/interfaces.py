@@ -10,19 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fifo_cli.model.message import Message
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedMessage:
-    """A message in hand. ``ticket`` is the source's: a receipt handle, or a line's digest; never printed.
-
-    ``dead_letter_source`` is the ARN of the queue whose redrive policy moved it here, "" if none did.
-    """
-
-    message: Message
-    ticket: str
-    dead_letter_source: str = ""
+from fifo_cli.model.message import Message, ReceivedMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from typing import BinaryIO, Final
 
 from fifo_cli.errors import BusyError, FifoError, UsageError
 from fifo_cli.events import Listener, Warned, silent
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity, to_line
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.own_files import check_folder, open_own
 
 # A send is one write and one fsync; ten messages of the largest size, at most.

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence, Set
 from typing import Final
 
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.transfer.steps import Receive
 

@@ -14,7 +14,8 @@ from fifo_cli.aws.queues import Counts
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.limits import RECEIVE_MAX
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import Rejection
 
 # Short, so that what a killed run held is seen again soon; the engine keeps what takes longer.
 HIDDEN_SECONDS: Final = 30
@@ -69,16 +70,12 @@ class QueueSource:
         in place of the long one that asks all of SQS's servers.
         """
         all_settled = wait and self._all_settled()
-        arrivals = self._messages.receive(
+        taken = self._messages.receive(
             count=min(count, RECEIVE_MAX),
             visibility=self._hidden_seconds,
             wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
             attempt=uuid.uuid4().hex,
         )
-        taken = [
-            ReceivedMessage(one.received.message, one.received.receipt_handle, one.dead_letter_source)
-            for one in arrivals
-        ]
         with self._lock:
             if taken:
                 self._polls, self._deadline, self._asked_for_visible = 0, None, False
@@ -138,15 +135,15 @@ class QueueSource:
 
     def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         """Extend the visibility timeout; a message that is not ours any more is a refusal without retry."""
-        troubles = self._messages.hide([one.ticket for one in taken], seconds=int(seconds))
-        lost = [Rejection(taken[one.index], one.reason, retry=False) for one in troubles if one.gone]
+        rejected = self._messages.hide([one.receipt_handle for one in taken], seconds=int(seconds))
+        lost = [Rejection(taken[one.index], one.reason, retry=False) for one in rejected if one.gone]
         self._forget([one.taken for one in lost])
         return lost
 
     def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Delete messages."""
-        troubles = self._messages.delete([one.ticket for one in taken])
-        refused = {one.index: Rejection(taken[one.index], one.reason, retry=not one.gone) for one in troubles}
+        rejected = self._messages.delete([one.receipt_handle for one in taken])
+        refused = {one.index: Rejection(taken[one.index], one.reason, retry=not one.gone) for one in rejected}
         self._forget(
             [one for index, one in enumerate(taken) if index not in refused or not refused[index].retry]
         )
@@ -173,7 +170,7 @@ class QueueSource:
         for start in range(0, len(lane), RECEIVE_MAX):
             part = lane[start : start + RECEIVE_MAX]
             try:
-                self._messages.hide([one.ticket for one in part], seconds=0)
+                self._messages.hide([one.receipt_handle for one in part], seconds=0)
             except FifoError:
                 return  # they are visible again by themselves when their time is over
 

@@ -9,8 +9,8 @@ from fifo_cli.aws.messages import Messages, OutgoingMessage
 from fifo_cli.errors import FifoError
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
-from fifo_cli.model.message import Message
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import Rejection
 
 Pack = Callable[[ReceivedMessage], OutgoingMessage]
 # The sum over a call's entries has the limit of a single message (API Reference, SendMessageBatch).
@@ -95,8 +95,8 @@ class QueueTarget:
             and taken[0].message.trace_header
             and not self._messages.batches_keep_trace_headers
         )
-        troubles = self._messages.send_singly(parcels) if alone else self._messages.send(parcels)
-        return [Rejection(taken[one.index], one.reason, retry=not one.final) for one in troubles]
+        rejected = self._messages.send_singly(parcels) if alone else self._messages.send(parcels)
+        return [Rejection(taken[one.index], one.reason, retry=not one.final) for one in rejected]
 
     def _calls(self, taken: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
         """Split into calls: a message with a trace header goes alone where batches drop it."""

@@ -14,8 +14,8 @@ from typing import Final
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.handlers.parked_records import NoRecordError, is_parked_record, record_of
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, to_message
-from fifo_cli.model.message import Attribute, Message
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.model.message import Attribute, Message, ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_target import QueueTarget
 
 _TOLD: Final = 100

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fifo_cli.errors import FifoError
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
+from fifo_cli.model.message import ReceivedMessage
 
 WORKERS: Final = 12
 FAILURES_TOLD: Final = 100

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Target
+from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import Target
 from fifo_cli.operations.transfer.prefetcher import Prefetcher
 from fifo_cli.operations.transfer.result import Failure, MoveOptions, MoveReport, Overtaking
 from fifo_cli.operations.transfer.steps import (
@@ -352,7 +353,7 @@ class InFlightMessages:
         known = self._items.get(taken.message.message_id)
         if known is not None:
             # Its time ran out while we had it: the newest handle is the one that counts.
-            known.taken = replace(known.taken, ticket=taken.ticket)
+            known.taken = replace(known.taken, receipt_handle=taken.receipt_handle)
             self._expect(known, asked_at + seconds, seconds)
             return
         item = InFlightMessage(taken, next(self._numbers), self._target.size(taken.message), 0.0, seconds)

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fifo_cli.model.message import Message
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import Rejection
 
 
 @dataclass(slots=True, eq=False)

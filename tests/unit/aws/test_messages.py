@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.messages import Messages, OutgoingMessage, Trouble
+from fifo_cli.aws.messages import Messages, OutgoingMessage, RejectedEntry
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, NotDeployedError
@@ -84,10 +84,10 @@ def test_a_receive_asks_for_everything_of_a_message_and_can_be_repeated(bench: B
         },
     )
     (arrival,) = bench.messages.receive(count=10, visibility=30, wait=1, attempt="a1")
-    message = arrival.received.message
+    message = arrival.message
     assert (message.body, message.trace_header, message.receives) == ("b", "Root=1-2-3", 1)
     assert message.attributes == {"blob": Attribute("Binary", b"\x00")}
-    assert arrival.received.receipt_handle == "h1"
+    assert arrival.receipt_handle == "h1"
     assert arrival.dead_letter_source.endswith(":other.fifo")
 
 
@@ -123,9 +123,9 @@ def test_only_what_the_answer_confirms_byte_for_byte_counts_as_sent(bench: Bench
         {"Successful": [accepted(0, "a"), accepted(2, "not c")], "Failed": [failed]},
     )
     assert bench.messages.send([parcel(body) for body in "abcd"]) == [
-        Trouble(1, "InternalError: sorry"),
-        Trouble(2, "SQS's answer does not confirm it"),
-        Trouble(3, "SQS's answer does not confirm it"),
+        RejectedEntry(1, "InternalError: sorry"),
+        RejectedEntry(2, "SQS's answer does not confirm it"),
+        RejectedEntry(3, "SQS's answer does not confirm it"),
     ]
 
 
@@ -136,8 +136,8 @@ def test_a_call_refused_for_one_of_its_messages_is_repeated_message_by_message(b
     bench.answer("send_message", {"MessageId": "m", "MD5OfMessageBody": md5("d")})
     sent = [parcel("a", "g1"), parcel("b", "g2"), parcel("c", "g2"), parcel("d", "g3")]
     assert bench.messages.send(sent) == [
-        Trouble(1, "InvalidMessageContents: because", final=True),
-        Trouble(2, "behind a message of its group that was refused"),
+        RejectedEntry(1, "InvalidMessageContents: because", final=True),
+        RejectedEntry(2, "behind a message of its group that was refused"),
     ]
     bench.stub.assert_no_pending_responses()
 
@@ -145,7 +145,7 @@ def test_a_call_refused_for_one_of_its_messages_is_repeated_message_by_message(b
 def test_a_message_that_is_refused_alone_is_refused_for_good(bench: Bench) -> None:
     bench.refuse("send_message_batch", "InvalidParameterValue", "longer than 1048576 bytes")
     assert bench.messages.send([parcel("a")]) == [
-        Trouble(0, "InvalidParameterValue: longer than 1048576 bytes", final=True)
+        RejectedEntry(0, "InvalidParameterValue: longer than 1048576 bytes", final=True)
     ]
 
 

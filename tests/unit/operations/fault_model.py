@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from fifo_cli.errors import AwsError
-from fifo_cli.model.message import Message
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import Rejection
 from tests.fakes import Clock
 
 DEDUP_SECONDS = 300.0
@@ -75,7 +75,7 @@ def _alone(call: _Call) -> _Call:
 
 
 class Line:
-    """A FIFO queue as a source: ten of a group at most, hidden for a time, tickets that run out."""
+    """A FIFO queue as a source: ten of a group at most, hidden for a time, receipt_handles that run out."""
 
     def __init__(self, messages: Sequence[Message], weather: FaultModel) -> None:
         self.messages = list(messages)
@@ -85,7 +85,7 @@ class Line:
         self.most_hidden = 0
         self.settles = 0
         self.hidden_seconds = HIDDEN_SECONDS
-        self._hidden: dict[str, tuple[str, float]] = {}  # message id: ticket, until
+        self._hidden: dict[str, tuple[str, float]] = {}  # message id: receipt_handle, until
         self._lost: set[str] = set()
         self._numbers = itertools.count()
 
@@ -96,9 +96,9 @@ class Line:
             self.weather.clock.sleep(1)
         taken = []
         for one in self._available(count):
-            ticket = f"{one.message_id}#{next(self._numbers)}"
-            self._hidden[one.message_id] = (ticket, self.weather.clock() + self.hidden_seconds)
-            taken.append(ReceivedMessage(one, ticket))
+            receipt_handle = f"{one.message_id}#{next(self._numbers)}"
+            self._hidden[one.message_id] = (receipt_handle, self.weather.clock() + self.hidden_seconds)
+            taken.append(ReceivedMessage(one, receipt_handle))
         ids = {one.message.message_id for one in taken}
         self._lost |= ids
         self.weather.after()
@@ -117,7 +117,7 @@ class Line:
         lost = [Rejection(one, "expired", retry=False) for one in taken if not self._is_ours(one)]
         for one in taken:
             if self._is_ours(one):
-                self._hidden[one.message.message_id] = (one.ticket, self.weather.clock() + seconds)
+                self._hidden[one.message.message_id] = (one.receipt_handle, self.weather.clock() + seconds)
                 self.kept.append((one.message.message_id, seconds))
         self.weather.after()
         return lost
@@ -152,11 +152,11 @@ class Line:
 
     def _expire(self) -> None:
         now = self.weather.clock()
-        self._hidden = {one: (ticket, until) for one, (ticket, until) in self._hidden.items() if until > now}
+        self._hidden = {one: hidden for one, hidden in self._hidden.items() if hidden[1] > now}
 
     def _is_ours(self, taken: ReceivedMessage) -> bool:
         self._expire()
-        return self._hidden.get(taken.message.message_id, ("", 0.0))[0] == taken.ticket
+        return self._hidden.get(taken.message.message_id, ("", 0.0))[0] == taken.receipt_handle
 
 
 class Arrivals:

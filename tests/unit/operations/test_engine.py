@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from fifo_cli.errors import AwsError, BusyError, ExitCode, NotDeployedError
 from fifo_cli.events import Event, Noted, Progressed, Warned
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.result import Failure, MoveOptions, MoveReport, Overtaking
 from fifo_cli.operations.transfer.scheduler import FIRST_IN_FLIGHT_PER_WORKER, IN_FLIGHT_PER_WORKER
 from tests.unit.operations.fault_model import Arrivals, FaultModel, Line, message

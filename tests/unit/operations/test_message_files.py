@@ -9,10 +9,9 @@ import pytest
 
 from fifo_cli.errors import BusyError, UsageError
 from fifo_cli.events import Event, Warned
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import from_line, to_line
 from fifo_cli.operations.queues.load_progress import open_checkpoint, peek_checkpoint
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
 from fifo_cli.operations.transfer.message_files import FileError, new_file, open_dump
 
 

@@ -7,10 +7,9 @@ import itertools
 
 import pytest
 
-from fifo_cli.model.message import Attribute, Message
+from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.queues.order_labels import label
 from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource, OrderStoreTarget
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
 
 numbers = itertools.count(1)
 

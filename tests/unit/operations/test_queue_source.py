@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.messages import Arrival, Trouble
+from fifo_cli.aws.messages import RejectedEntry
 from fifo_cli.aws.queues import Counts
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Waiting
 from fifo_cli.model.message import ReceivedMessage
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from tests.fakes import Clock
 from tests.unit.operations.fault_model import message
@@ -36,22 +36,22 @@ class Messages:
         self.arrivals: list[str] = []
         self.asked: list[dict[str, Any]] = []
         self.hidden: list[tuple[list[str], int]] = []
-        self.troubles: list[Trouble] = []
+        self.rejected: list[RejectedEntry] = []
         self.down = False
 
-    def receive(self, **asked: Any) -> list[Arrival]:
+    def receive(self, **asked: Any) -> list[ReceivedMessage]:
         self.asked.append(asked)
         given, self.arrivals = self.arrivals[:10], self.arrivals[10:]
-        return [Arrival(ReceivedMessage(message(one), f"h-{one}"), "arn") for one in given]
+        return [ReceivedMessage(message(one), f"h-{one}", "arn") for one in given]
 
-    def hide(self, handles: Sequence[str], *, seconds: int) -> list[Trouble]:
+    def hide(self, handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
         self.hidden.append((list(handles), seconds))
         if self.down:
             raise AwsError("down")
-        return self.troubles
+        return self.rejected
 
-    def delete(self, handles: Sequence[str]) -> list[Trouble]:
-        return self.troubles
+    def delete(self, handles: Sequence[str]) -> list[RejectedEntry]:
+        return self.rejected
 
 
 class Bench:
@@ -77,7 +77,7 @@ def bench() -> Bench:
 def test_a_take_names_itself_and_polls_long_only_if_nothing_else_is_to_do(bench: Bench) -> None:
     bench.messages.arrivals = ["a"]
     (taken,) = bench.source.take(10, wait=False)
-    assert (taken.message.message_id, taken.ticket, taken.dead_letter_source) == ("a", "h-a", "arn")
+    assert (taken.message.message_id, taken.receipt_handle, taken.dead_letter_source) == ("a", "h-a", "arn")
     bench.source.take(10, wait=True)
     first, second = bench.messages.asked
     assert (first["wait"], second["wait"]) == (0, 1)
@@ -197,7 +197,7 @@ def test_a_message_that_comes_makes_it_wait_anew(bench: Bench) -> None:
 
 def test_a_handle_that_is_over_is_no_more_ours_and_another_refusal_is_tried_again(bench: Bench) -> None:
     one, two = ReceivedMessage(message("a"), "h-a"), ReceivedMessage(message("b"), "h-b")
-    bench.messages.troubles = [Trouble(0, "expired", gone=True), Trouble(1, "InternalError")]
+    bench.messages.rejected = [RejectedEntry(0, "expired", gone=True), RejectedEntry(1, "InternalError")]
     assert bench.source.settle([one, two]) == [
         Rejection(one, "expired", retry=False),
         Rejection(two, "InternalError", retry=True),

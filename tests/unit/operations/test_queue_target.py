@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from fifo_cli.aws.messages import OutgoingMessage, Trouble
+from fifo_cli.aws.messages import OutgoingMessage, RejectedEntry
 from fifo_cli.errors import AwsError
-from fifo_cli.model.message import Attribute
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage, Rejection
+from fifo_cli.model.message import Attribute, ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is, size_of
 from tests.unit.operations.fault_model import message
 
@@ -24,17 +24,19 @@ class Sent:
         self.refused: set[str] = set()
         self.down_at = 0
 
-    def send(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
+    def send(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         return self._noted("batch", parcels)
 
-    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
+    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         return self._noted("single", parcels)
 
-    def _noted(self, how: str, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
+    def _noted(self, how: str, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         self.calls.append((how, [one.body for one in parcels]))
         if self.down_at and len(self.calls) >= self.down_at:
             raise AwsError("down")
-        return [Trouble(n, "no", final=True) for n, one in enumerate(parcels) if one.body in self.refused]
+        return [
+            RejectedEntry(n, "no", final=True) for n, one in enumerate(parcels) if one.body in self.refused
+        ]
 
 
 def target(sent: Sent) -> QueueTarget:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.messages import OutgoingMessage, Trouble
+from fifo_cli.aws.messages import OutgoingMessage, RejectedEntry
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.records import Rules, to_message
-from fifo_cli.model.message import Attribute, Message
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
+from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is
 from fifo_cli.operations.transfer.record_conversion import Converter, ConvertingTarget, StoppedError, no_rules
 from tests.unit.handlers.test_records import record, rules
@@ -31,11 +30,13 @@ class Sent:
         self.refused: set[str] = set()
         self.down = False
 
-    def send(self, parcels: Sequence[OutgoingMessage]) -> list[Trouble]:
+    def send(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         self.calls.append(list(parcels))
         if self.down:
             raise AwsError("down")
-        return [Trouble(n, "no", final=True) for n, one in enumerate(parcels) if one.group in self.refused]
+        return [
+            RejectedEntry(n, "no", final=True) for n, one in enumerate(parcels) if one.group in self.refused
+        ]
 
 
 class Bed:

@@ -138,11 +138,11 @@ def test_a_later_run_sends_what_was_refused_in_its_place(replaying):
 
 def test_a_throttled_call_is_made_again(replaying):
     replaying.add(4)
-    troubles = [client_error("SendMessageBatch", "ThrottlingException", "slow down")] * 3
+    rejected = [client_error("SendMessageBatch", "ThrottlingException", "slow down")] * 3
 
     def throttle(action: str, request: dict[str, Any]) -> None:
-        if troubles:
-            raise troubles.pop()
+        if rejected:
+            raise rejected.pop()
 
     replaying.sqs.before = throttle
     assert replaying.send().complaint is None

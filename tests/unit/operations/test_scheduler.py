@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from fifo_cli.operations.transfer.interfaces import ReceivedMessage
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.transfer.prefetcher import AHEAD_CREDIT
 from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.transfer.scheduler import AHEAD_AFTER, InFlightMessages
@@ -26,7 +26,7 @@ class Bench:
 
     def arrive(self, take: Receive | None = None) -> None:
         """Take ten messages."""
-        ten = [ReceivedMessage(message(f"m{next(self.numbers)}"), "ticket") for _ in range(10)]
+        ten = [ReceivedMessage(message(f"m{next(self.numbers)}"), "receipt_handle") for _ in range(10)]
         self.hand.taken(take or self.take(), ten, asked_at=NOW, exhausted=False)
 
     def settle(self) -> Delete:
