@@ -15,7 +15,7 @@ from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran, Stack, wait_until
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import Action, AwsError, Delay, DropAnswer, Pass, Proxy, Request, on
+from tests.integration.proxy import Action, AwsError, Delay, Drop, DropAnswer, Pass, Proxy, Request, on
 from tests.integration.test_killed import made_of, mutates
 
 Make = Callable[..., Project]
@@ -30,8 +30,15 @@ PRELOADED = ("tests.integration.warm",)
 def run(zygote: ForkServer, proxy: Proxy) -> Run:
     """Run a command line through the proxy, as a process; a key of twelve digits is another account's."""
 
-    def ran(made: Project, *args: str, account: str = "test", region: str = "us-east-1") -> Ran:
-        keys = {"AWS_ACCESS_KEY_ID": account, "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": region}
+    def ran(
+        made: Project, *args: str, account: str = "test", region: str = "us-east-1", **variables: str
+    ) -> Ran:
+        keys = {
+            **variables,
+            "AWS_ACCESS_KEY_ID": account,
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": region,
+        }
         if account != "test":
             keys["AWS_SESSION_TOKEN"] = "test"  # the stack's key all the same
         return zygote.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], keys)
@@ -262,6 +269,80 @@ def test_what_takes_aws_a_moment_is_waited_for_and_said_aloud(
     assert "waiting for its role's permissions to be in effect" in ended.err
     assert "not free: a queue of this name was deleted within the last minute" in ended.err
     assert plan(clients, load(made.config)).changes == ()
+
+
+class CutFrom:
+    """A rule that cuts connections from the nth request on, counted from the first that changes something."""
+
+    def __init__(self, nth: int, do: Action) -> None:
+        self.nth, self.do, self.seen = nth, do, 0
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request) -> Action:
+        with self._lock:
+            self.seen += bool(self.seen or mutates(request))
+            return self.do if self.seen >= self.nth else Pass()
+
+
+ONCE = {"AWS_MAX_ATTEMPTS": "1"}
+
+
+@pytest.mark.parametrize("do", [Drop(), DropAnswer()], ids=["Drop", "DropAnswer"])
+@pytest.mark.parametrize("nth", [1, 4, 12, 24, 36, 44, 70])
+def test_a_deploy_whose_connection_breaks_says_how_many_changes_were_made(
+    project: Make, proxy: Proxy, run: Run, nth: int, do: Action
+) -> None:
+    made = project()
+    proxy.rule = CutFrom(nth, do)
+    ended = run(made, "deploy", "--yes", "-q", **ONCE)
+    assert (ended.code, ended.out) == (3, "")
+    (counted,) = re.findall(r"(\d+) of 15 changes were made", ended.err)
+    assert (int(counted) == 15) == (nth >= 44)  # by then deploy reads what it has made
+    assert "run `fifo-cli deploy` again; it continues where this one stopped" in ended.err
+    assert "Traceback" not in ended.err
+    proxy.rule = on("nothing", do=Pass())
+    assert run(made, "deploy", "--yes", "-q").code == 0
+
+
+def test_a_destroy_whose_connection_breaks_says_how_many_changes_were_made(
+    project: Make, proxy: Proxy, run: Run, clients: Aws, stack: Stack
+) -> None:
+    made = project()
+    deploy(clients, load(made.config))
+    proxy.rule = CutFrom(9, Drop())
+    ended = run(made, "destroy", "--yes", "-q", **ONCE)
+    assert (ended.code, ended.out) == (3, "")
+    assert re.search(r"[1-9]\d* of 15 changes were made: delete ", ended.err)
+    assert "run `fifo-cli destroy` again" in ended.err
+    proxy.rule = on("nothing", do=Pass())
+    run(made, "destroy", "--yes").ok()
+    assert made_of(stack, made.name) == []
+
+
+@pytest.mark.parametrize(
+    ("nth", "do", "said"),
+    [
+        (1, Drop(), "0 of 2 changes were made"),  # and nothing can be taken back
+        (2, Drop(), "1 of 2 changes were made\n{name}-enqueuer: live is at 1"),
+        (2, DropAnswer(), "whether live is at 1 is not known"),
+    ],
+)
+def test_a_rollback_whose_connection_breaks_says_how_many_changes_were_made(
+    project: Make, proxy: Proxy, run: Run, clients: Aws, nth: int, do: Action, said: str
+) -> None:
+    made = project()
+    deploy(clients, load(made.config))
+    made.config.write_text(
+        made.config.read_text().replace('"messages_per_run" = 10', '"messages_per_run" = 7')
+    )
+    deploy(clients, load(made.config))
+    proxy.rule = CutFrom(nth, do)
+    ended = run(made, "rollback", "--yes", "-q", **ONCE)
+    assert (ended.code, ended.out) == (3, "")
+    assert said.format(name=made.name) in ended.err
+    assert "run `fifo-cli rollback --to 1` again" in ended.err
+    proxy.rule = on("nothing", do=Pass())
+    run(made, "rollback", "--to", "1", "--yes", "-q").ok()
 
 
 def test_a_lost_answer_to_every_delete_does_no_harm(

@@ -1,4 +1,4 @@
-"""Carrying out changes: level after level, what is in one level side by side, and telling how far it came."""
+"""Carrying out changes: level after level, what is in one level side by side, and saying how far it came."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from fifo_cli.aws.errors import calling
 from fifo_cli.errors import AwsError, FifoError, Interrupted
 from fifo_cli.events import Event, Finished, Listener, Noted, Started
 from fifo_cli.model.planning import Change
 from fifo_cli.operations.deploy.remote_state import THREADS
 
 Failures = list[tuple[Change, FifoError]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,24 @@ class Work:
         except (Interrupted, KeyboardInterrupt):
             self.listener(Noted(f"interrupted: {self._made(planned)}"))
             raise
+        except Exception as error:
+            # Not AWS's failure, and not the connection's: a defect. What was made is said all the same.
+            if not isinstance(error, FifoError):
+                self.listener(Noted(f"stopped: {self._made(planned)}"))
+            raise
+
+    def afterwards(self, step: Callable[[], T]) -> T:
+        """Do what follows the changes; if it fails, say that all of them were made."""
+        try:
+            with calling("what was made"):
+                return step()
+        except Interrupted:
+            raise
+        except FifoError as error:
+            planned = len(self.done)
+            raise AwsError(
+                f"{error.message}\n{self._made(planned)}", hint="; ".join(self._hints([error]))
+            ) from error
 
     def _level(self, level: Sequence[Change], make: Callable[[Change], None]) -> Failures:
         pool = ThreadPoolExecutor(THREADS)
@@ -62,18 +83,21 @@ class Work:
 
     def _make(self, change: Change, make: Callable[[Change], None]) -> None:
         self.listener(Started(change.action, change.kind, change.name))
-        make(change)
+        # A gateway names what AWS refuses; a connection that breaks may come out of it as botocore's error.
+        with calling(f"{change.kind} {change.name}"):
+            make(change)
         self.listener(Finished(change.action, change.kind, change.name))
 
     def _failed(self, failures: Failures, planned: int) -> AwsError:
         lines = [
             f"{change.action} {change.kind} {change.name}: {error.message}" for change, error in failures
         ]
-        hints = [error.hint for _, error in failures if error.hint]
+        hints = self._hints([error for _, error in failures])
+        return AwsError("\n".join([*lines, self._made(planned)]), hint="; ".join(hints))
+
+    def _hints(self, errors: Sequence[FifoError]) -> list[str]:
         again = f"run `fifo-cli {self.command}` again; it continues where this one stopped"
-        return AwsError(
-            "\n".join([*lines, self._made(planned)]), hint="; ".join(dict.fromkeys([*hints, again]))
-        )
+        return list(dict.fromkeys([*(error.hint for error in errors if error.hint), again]))
 
     def _made(self, planned: int) -> str:
         made = f"{len(self.done)} of {planned} changes were made"

@@ -51,7 +51,7 @@ def deploy(
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
         apply(prepared, project.settings.pipeline.name, adopt=adopt, work=work)
-        found = observe(prepared.gates, [one.key for one in prepared.wanted])
+        found = work.afterwards(lambda: observe(prepared.gates, [one.key for one in prepared.wanted]))
     return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
 
 

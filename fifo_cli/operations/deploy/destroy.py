@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -68,10 +68,16 @@ def destroy(
         data = [text for change in plan.changes if (text := held(found[change.key]))]
         confirm(plan, [rebuild, *data] if rebuild and data else data)
         work.carry_out(order, lambda change: gates.by_kind[change.kind].delete(found[change.key]))
-        for kept in found.values() if "queue" in keep else ():
-            if START_TAG in kept.tags and kept.tags.get(PIPELINE_TAG) == name:
-                gates.queues.untag(kept, START_TAG)  # the next deploy begins again
+        if "queue" in keep:
+            work.afterwards(lambda: _forget_start(gates, found.values(), name))
     return plan
+
+
+def _forget_start(gates: Gateways, found: Iterable[Found], pipeline: str) -> None:
+    """Let the next deploy begin again: the queues that stay do not carry this pipeline's start any more."""
+    for kept in found:
+        if START_TAG in kept.tags and kept.tags.get(PIPELINE_TAG) == pipeline:
+            gates.queues.untag(kept, START_TAG)
 
 
 def removal_levels(changes: Sequence[Change], wanted: Sequence[Resource]) -> list[list[Change]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.aws.errors import calling
 from fifo_cli.aws.resources.alarm import AlarmAdmin
 from fifo_cli.aws.resources.alias import AliasAdmin
 from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
@@ -94,8 +95,14 @@ def observe(gates: Gateways, keys: Iterable[Key]) -> dict[Key, Found]:
     """Read resources side by side and return those that exist, in the order of ``keys``."""
     ordered = list(dict.fromkeys(keys))
     with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda key: gates.by_kind[key[0]].read(key[1]), ordered)
+        found = pool.map(partial(_read, gates), ordered)
         return {key: one for key, one in zip(ordered, found, strict=True) if one is not None}
+
+
+def _read(gates: Gateways, key: Key) -> Found | None:
+    kind, name = key
+    with calling(f"{kind} {name}"):
+        return gates.by_kind[kind].read(name)
 
 
 def observe_pipeline(gates: Gateways, pipeline: str, keys: Iterable[Key]) -> dict[Key, Found]:

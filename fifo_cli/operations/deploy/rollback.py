@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fifo_cli.aws.resources.function_versions import VersionAdmin
-from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document, Single
@@ -136,14 +136,15 @@ def _make(admin: VersionAdmin, moves: Sequence[Move], listener: Listener) -> Non
             begun.append(move)
             admin.point(move.name, move.target)
             listener(Finished("move", "alias", f"{move.name}:live", f"{move.source} -> {move.target}"))
-    except BaseException:
+    except BaseException as error:
         # The last one too: its answer may have been lost after it took effect.
-        for move in reversed(begun):
-            _take_back(admin, move, listener)
+        stay = [move for move in reversed(begun) if not _take_back(admin, move, listener)]
+        if isinstance(error, FifoError) and not isinstance(error, Interrupted):
+            raise _failed(error, moves, begun, stay) from error
         raise
 
 
-def _take_back(admin: VersionAdmin, move: Move, listener: Listener) -> None:
+def _take_back(admin: VersionAdmin, move: Move, listener: Listener) -> bool:
     try:
         admin.point(move.name, move.source)
     except FifoError as error:
@@ -152,5 +153,18 @@ def _take_back(admin: VersionAdmin, move: Move, listener: Listener) -> None:
                 f"{move.name}: live could not be moved back to {move.source}: {error.message}; run it again"
             )
         )
-    else:
-        listener(Warned(f"{move.name}: live is at {move.source} again, since not both could be moved"))
+        return False
+    listener(Warned(f"{move.name}: live is at {move.source} again, since not both could be moved"))
+    return True
+
+
+def _failed(error: FifoError, moves: Sequence[Move], begun: Sequence[Move], stay: Sequence[Move]) -> AwsError:
+    """Say how many aliases were moved, and stay moved; of the last one begun AWS gave no answer."""
+    made = [move for move in stay if move is not begun[-1]]
+    lines = [error.message, f"{len(made)} of {len(moves)} changes were made"]
+    lines += [f"{move.name}: live is at {move.target}" for move in made]
+    if begun[-1] in stay:
+        lines.append(f"{begun[-1].name}: whether live is at {begun[-1].target} is not known")
+    worker = next((move.target for move in moves if move.name.endswith("-worker")), None)
+    again = "run `fifo-cli rollback" + (f" --to {worker}" if worker is not None else "") + "` again"
+    return AwsError("\n".join(lines), hint="; ".join([*([error.hint] if error.hint else []), again]))

@@ -6,10 +6,13 @@ import threading
 from typing import Any, get_args
 
 import pytest
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
+from fifo_cli.aws.foreign_responses import ForeignAnswerError
 from fifo_cli.aws.resources.gateway import AlreadyExists
-from fifo_cli.errors import AwsError, Interrupted
-from fifo_cli.events import Event, Finished, Started
+from fifo_cli.errors import AwsError, Interrupted, UsageError
+from fifo_cli.events import Event, Finished, Noted, Started
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import Change, make_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource
@@ -65,9 +68,15 @@ class World:
         self._do("delete", found.name)
         self.there.pop(found.name, None)
 
-    def run(self, *resources: Resource, seen: tuple[Found, ...] = (), adopt: bool = False) -> list[Event]:
+    def run(
+        self,
+        *resources: Resource,
+        seen: tuple[Found, ...] = (),
+        adopt: bool = False,
+        events: list[Event] | None = None,
+    ) -> list[Event]:
         """Plan from what was ``seen``, which may be less than there is, and apply."""
-        events: list[Event] = []
+        events = [] if events is None else events
         found = {one.key: one for one in seen}
         plan = make_plan(resources, found, pipeline="orders", adopt=adopt)
         unused: Any = None
@@ -119,6 +128,58 @@ def test_after_a_failure_the_level_is_finished_nothing_further_is_begun_and_all_
         "1 of 5 changes were made: create table items",
     ]
     assert failed.value.hint == "ask for it; run `fifo-cli deploy` again; it continues where this one stopped"
+
+
+URL = {"endpoint_url": "https://sqs.us-east-1.amazonaws.com/"}
+BROKEN: list[Exception] = [
+    boto.EndpointConnectionError(**URL, error="refused"),
+    boto.ConnectionClosedError(**URL),
+    boto.ReadTimeoutError(**URL),
+    boto.ConnectTimeoutError(**URL),
+    boto.ProxyConnectionError(proxy_url="http://proxy:3128"),
+    boto.SSLError(**URL, error=OSError("certificate")),
+    boto.HTTPClientError(error="IncompleteRead(7 bytes read, 3 more expected)"),
+    boto.IncompleteReadError(actual_bytes=7, expected_bytes=10),
+    boto.NoCredentialsError(),
+    boto.ClientError({"Error": {"Code": "InternalFailure"}}, "CreateQueue"),
+    ResponseParserError("no JSON"),
+    ForeignAnswerError(operation="CreateQueue", answer="<html>"),
+]
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+def test_however_the_connection_breaks_it_says_how_many_changes_were_made(error: Exception) -> None:
+    world = World()
+    world.failing["main"] = error
+    with pytest.raises(AwsError) as failed:
+        world.run(DLQ, MAIN, TABLE, RULE)
+    assert failed.value.exit_code == 3
+    first, last = failed.value.message.splitlines()
+    assert first.startswith("create queue main: ")
+    assert last == "2 of 4 changes were made: create queue dlq, create table items"
+    assert failed.value.hint.endswith("run `fifo-cli deploy` again; it continues where this one stopped")
+
+
+@pytest.mark.parametrize("error", [*BROKEN, AwsError("no"), UsageError("not yours")], ids=repr)
+def test_what_follows_the_changes_and_fails_says_that_they_were_made(error: Exception) -> None:
+    def step() -> None:
+        raise error
+
+    work = Work("destroy", lambda event: None, threading.Event(), [Change("delete", "queue", "main")])
+    with pytest.raises(AwsError) as failed:
+        work.afterwards(step)
+    assert failed.value.exit_code == 3
+    assert failed.value.message.endswith("\n1 of 1 changes were made: delete queue main")
+    assert "run `fifo-cli destroy` again" in failed.value.hint
+
+
+def test_a_defect_says_how_many_changes_were_made_too() -> None:
+    world = World()
+    world.failing["main"] = KeyError("Attributes")
+    events: list[Event] = []
+    with pytest.raises(KeyError):
+        world.run(DLQ, MAIN, TABLE, RULE, events=events)
+    assert events[-1] == Noted("stopped: 2 of 4 changes were made: create queue dlq, create table items")
 
 
 def test_what_turned_up_meanwhile_with_our_tag_is_brought_to_what_is_wanted() -> None:
