@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fifo_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    from fifo_cli.cli.options import Options
 
 CONFIG_FILE: Final = "fifo.toml"
 
 
-def find_config(options: Options) -> Path | None:
-    """Return ``--config``, else ``$FIFO_CONFIG``, else fifo.toml here or in the nearest parent, if any."""
-    if options.config is not None:
-        return options.config
+def find_config(given: Path | None) -> Path | None:
+    """Return what ``--config`` gave, else ``$FIFO_CONFIG``, else fifo.toml here or in the nearest parent."""
+    if given is not None:
+        return given
     if os.environ.get("FIFO_CONFIG"):
         return Path(os.environ["FIFO_CONFIG"])
     try:
@@ -27,9 +24,9 @@ def find_config(options: Options) -> Path | None:
     return next((path for folder in (here, *here.parents) if (path := folder / CONFIG_FILE).is_file()), None)
 
 
-def config_path(options: Options) -> Path:
+def config_path(given: Path | None) -> Path:
     """Return the fifo.toml to read; raise UsageError if there is none to be found."""
-    path = find_config(options)
+    path = find_config(given)
     if path is None:
         raise UsageError(
             f"there is no {CONFIG_FILE} in this folder or above it",
@@ -38,12 +35,12 @@ def config_path(options: Options) -> Path:
     return path.absolute()
 
 
-def raw_config(options: Options) -> dict[str, Any]:
+def raw_config(given: Path | None) -> dict[str, Any]:
     """Return fifo.toml as parsed and not checked; empty if it cannot be read: completion must never fail."""
     import tomllib
 
     try:
-        path = find_config(options)
+        path = find_config(given)
         return tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError, UsageError, RecursionError):
         return {}

@@ -42,7 +42,7 @@ class Cli:
         """The fifo.toml that is meant, read and checked; raises ConfigError with every problem."""
         from fifo_cli.model.settings import load
 
-        return load(config_path(self.options), env=self.options.env)
+        return load(config_path(self.options.config), env=self.options.env)
 
     @property
     def settings(self) -> Settings:
@@ -64,7 +64,7 @@ class Cli:
     @cached_property
     def folder(self) -> Path:
         """The folder whose ``.fifo/`` holds the embedded stack: fifo.toml's, or this one if there is none."""
-        path = find_config(self.options)
+        path = find_config(self.options.config)
         return path.absolute().parent if path else Path.cwd()
 
     @property

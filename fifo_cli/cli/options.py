@@ -69,7 +69,7 @@ def environment_names(options: Options) -> list[str]:
     """Return the names of the ``[env.NAME]`` tables in fifo.toml; none if it cannot be read."""
     from fifo_cli.cli.config import raw_config
 
-    environments = raw_config(options).get("env")
+    environments = raw_config(options.config).get("env")
     return sorted(environments) if isinstance(environments, dict) else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,19 @@ class Problem:
         return f"{self.key}: {self.found}; must be {self.allowed}"
 
 
-def problems_of(error: ValidationError, *, prefix: tuple[str, ...]) -> list[Problem]:
-    """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or"."""
+def problems_of(
+    error: ValidationError, *, prefix: tuple[str, ...], known_keys: Sequence[str]
+) -> list[Problem]:
+    """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or".
+
+    ``prefix`` is where the table is, and ``known_keys`` are its keys, for what an unknown key may have meant.
+    """
     found: dict[str, Problem] = {}
     details = error.errors(include_url=False)
     for detail in details:
         if detail["type"] == "too_short" and detail["input"]:
             continue  # its values are the problem, each reported by itself
-        problem = _problem(detail, prefix)
+        problem = _problem(detail, prefix, known_keys)
         before = found.get(problem.key)
         if before and before.allowed != problem.allowed:
             problem = Problem(problem.key, problem.found, f"{before.allowed} or {problem.allowed}")
@@ -49,13 +55,13 @@ def problems_of(error: ValidationError, *, prefix: tuple[str, ...]) -> list[Prob
     return list(found.values())
 
 
-def _problem(detail: ErrorDetails, prefix: tuple[str, ...]) -> Problem:
+def _problem(detail: ErrorDetails, prefix: tuple[str, ...], known_keys: Sequence[str]) -> Problem:
     key = _key((*prefix, *detail["loc"]))
     kind = detail["type"]
     if kind == "missing":
         return Problem(key, "missing", "given")
     if kind == "extra_forbidden":
-        return Problem(key, "unknown key", f"left out{_suggestion(str(detail['loc'][-1]), prefix)}")
+        return Problem(key, "unknown key", f"left out{_suggestion(str(detail['loc'][-1]), known_keys)}")
     return Problem(key, f"found {_show(detail['input'])}", _allowed(detail))
 
 
@@ -97,10 +103,6 @@ def _show(value: Any) -> str:
     return text if len(text) <= _FOUND_MAX else text[: _FOUND_MAX - 1] + "…"
 
 
-def _suggestion(name: str, prefix: tuple[str, ...]) -> str:
-    from fifo_cli.model import settings  # noqa: PLC0415 - the tables' own keys; imported late as they import this
-
-    table = getattr(settings, prefix[0].capitalize(), None)
-    known = list(getattr(table, "model_fields", ()))
+def _suggestion(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})" if known else ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -448,6 +448,14 @@ def _overlay(base: Any, top: Any) -> Any:
     return merged
 
 
+def _known_keys(annotation: Any) -> list[str]:
+    """Return the keys of the table, or of the tables in a list, that a field holds."""
+    for one in (annotation, *get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return list(one.model_fields)
+    return []
+
+
 def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem], Handlers | None]:
     """Check table by table, so that rules over several tables run on those that are sound.
 
@@ -469,7 +477,7 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem],
         try:
             sound[name] = adapter.validate_python(document[name])
         except ValidationError as error:
-            problems += problems_of(error, prefix=(name,))
+            problems += problems_of(error, prefix=(name,), known_keys=_known_keys(field.annotation))
     problems += [
         Problem(key, "unknown table", f"one of {', '.join(Settings.model_fields)}, env")
         for key in document

@@ -177,7 +177,7 @@ def _started(words: Sequence[str], folder: Path, env: Mapping[str, str], size: t
 def forker() -> ForkServer:
     """Return the process that forks the runs, started when the first is wanted."""
     zygote = ForkServer(
-        "fifo_cli.cli.commands.watch", "fifo_cli.cli.screen", "fifo_cli.render.watch", "rich.live"
+        "fifo_cli.cli.commands.watch", "fifo_cli.cli.screen", "fifo_cli.render.watch_screen", "rich.live"
     )
     atexit.register(zygote.close)
     return zygote

@@ -12,8 +12,8 @@ import fifo_cli.operations.monitor.logs
 import fifo_cli.operations.queues.drain
 import fifo_cli.operations.stream.trace
 import fifo_cli.operations.table.put
-import fifo_cli.render.replay
-import fifo_cli.render.trace  # noqa: F401
+import fifo_cli.render.replay_text
+import fifo_cli.render.timeline  # noqa: F401
 import tests.integration.warm  # noqa: F401
 from fifo_cli.operations.queues import browse as looking
 from fifo_cli.operations.stream import reader

@@ -90,7 +90,7 @@ def _check(
     flags the thresholds are those of [check] in fifo.toml. A paused function warns, too. Nothing is
     received and nothing is changed.
     """
-    from fifo_cli.render.check import prometheus_text
+    from fifo_cli.render.check_output import prometheus_text
 
     if format_ is None:
         format_ = Format.NAGIOS if cli.options.output is Output.TABLE else Format.JSON
@@ -125,7 +125,7 @@ def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, time
 
 
 def _text(format_: Format, document: Document, *, a_line: bool) -> str:
-    from fifo_cli.render.check import nagios_line, prometheus_text
+    from fifo_cli.render.check_output import nagios_line, prometheus_text
     from fifo_cli.render.documents import json_document, json_line
 
     match format_:

@@ -114,12 +114,12 @@ class _Teller:
         self._console.live(f"{_INDENT}[{bar}] {done} of {total} {what}")
 
     def depth(self, result: DepthResult) -> None:
-        from fifo_cli.render.queues import depth_table
+        from fifo_cli.render.queue_tables import depth_table
 
         self._block(depth_table(result.document(), width=self._width))
 
     def messages(self, queue: str, messages: tuple[Message, ...]) -> None:
-        from fifo_cli.render.queues import peek_table
+        from fifo_cli.render.queue_tables import peek_table
 
         shown = peek_table(
             messages,

@@ -88,7 +88,7 @@ def _register_package(app: Commands) -> None:
     ) -> ExitCode:
         """Build both handler zips, byte-identical for identical input."""
         from fifo_cli.operations.deploy.package import package
-        from fifo_cli.render.deploy import zips_table
+        from fifo_cli.render.deploy_tables import zips_table
 
         result = package(cli.project, out=out, here=cli.options.local, listener=cli.listener)
         return cli.emit(result, lambda: zips_table(result.document(), width=cli.console.width))
@@ -114,7 +114,7 @@ def _register_deploy(app: Commands) -> None:
         What would cost data (a shorter retention, a new stream) is asked about once more.
         """
         from fifo_cli.operations.deploy.deploy import deploy
-        from fifo_cli.render.deploy import outputs_table
+        from fifo_cli.render.deploy_tables import outputs_table
         from fifo_cli.render.plan import plan_table
 
         def confirm(plan: Plan) -> None:
@@ -157,7 +157,7 @@ def _register_keys(app: Commands) -> None:
     def list_command(cli: Cli) -> ExitCode:
         """Show which keys exist, never their values."""
         from fifo_cli.operations.deploy.api_keys import list_keys
-        from fifo_cli.render.deploy import keys_table
+        from fifo_cli.render.deploy_tables import keys_table
 
         result = list_keys(cli.aws, cli.settings)
         return cli.emit(result, lambda: keys_table(result.document(), width=cli.console.width))
@@ -181,7 +181,7 @@ def _register_keys(app: Commands) -> None:
     ) -> ExitCode:
         """Set a key to the value read from stdin, or asked for without echo."""
         from fifo_cli.operations.deploy.api_keys import resolve_key, set_key
-        from fifo_cli.render.deploy import keys_table
+        from fifo_cli.render.deploy_tables import keys_table
 
         resolve_key(cli.settings, name)
         result = set_key(cli.aws, cli.settings, name, _read_secret(name))
@@ -213,7 +213,7 @@ def _key_names(options: Options) -> list[str]:
     """Return the placeholders in fifo.toml, for completion."""
     from fifo_cli.cli.config import raw_config
 
-    apis = raw_config(options).get("api", [])
+    apis = raw_config(options.config).get("api", [])
     tables = apis if isinstance(apis, list) else [apis]
     keys = [table.get("keys", {}) for table in tables if isinstance(table, dict)]
     return sorted({name for found in keys if isinstance(found, dict) for name in found})

@@ -82,7 +82,7 @@ def _register_rollback(app: Commands) -> None:
         they are; `plan` then shows what differs from fifo.toml, and `deploy` goes forward again.
         """
         from fifo_cli.operations.deploy.rollback import rollback
-        from fifo_cli.render.deploy import moves_table
+        from fifo_cli.render.deploy_tables import moves_table
 
         def confirm(result: RollbackResult) -> None:
             cli.confirm(f"move live of both functions:\n\n{moves_table(result.document())}")
@@ -110,7 +110,7 @@ def _register_pause(app: Commands) -> None:
         where they stopped. The stream keeps records for 24 hours, so the enqueuer must not rest for longer.
         """
         from fifo_cli.operations.deploy.pause import pause
-        from fifo_cli.render.deploy import flow_table
+        from fifo_cli.render.deploy_tables import flow_table
 
         result = pause(cli.aws, cli.settings, part.value, wait=wait, listener=cli.listener)
         return cli.emit(result, lambda: flow_table(result.document()))
@@ -123,7 +123,7 @@ def _register_resume(app: Commands) -> None:
     def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
         """Restart the flow where it was paused."""
         from fifo_cli.operations.deploy.pause import resume
-        from fifo_cli.render.deploy import flow_table
+        from fifo_cli.render.deploy_tables import flow_table
 
         result = resume(cli.aws, cli.settings, part.value, listener=cli.listener)
         return cli.emit(result, lambda: flow_table(result.document()))

@@ -61,6 +61,6 @@ def register(app: Commands) -> None:
 
 
 def _emit(cli: Cli, status: StackStatus) -> ExitCode:
-    from fifo_cli.render.deploy import stack_table
+    from fifo_cli.render.deploy_tables import stack_table
 
     return cli.emit(status, lambda: stack_table(status.document()))

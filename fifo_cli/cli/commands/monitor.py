@@ -134,7 +134,7 @@ def _wait(cli: Cli, stop: threading.Event, seconds: float) -> None:
 
 def _emit(cli: Cli, result: object) -> ExitCode:
     from fifo_cli.operations.monitor.logs import LogsResult
-    from fifo_cli.render.logs import log_line
+    from fifo_cli.render.log_line import log_line
 
     assert isinstance(result, LogsResult)
     if cli.options.output is not Output.TABLE:

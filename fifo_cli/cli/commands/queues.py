@@ -63,7 +63,7 @@ def _depth(
     from fifo_cli.cli.screen import is_screen
     from fifo_cli.operations.monitor.poll_backoff import PollBackoff
     from fifo_cli.operations.queues.depth import depth
-    from fifo_cli.render.queues import depth_table
+    from fifo_cli.render.queue_tables import depth_table
 
     def show() -> ExitCode:
         result = depth(cli.aws, cli.names)
@@ -106,7 +106,7 @@ def _peek(
     from fifo_cli.aws.queues import Queue
     from fifo_cli.cli.expressions import check_expression
     from fifo_cli.operations.queues.peek import peek
-    from fifo_cli.render.queues import peek_table
+    from fifo_cli.render.queue_tables import peek_table
     from fifo_cli.render.text import printable
 
     check_expression("--filter", filter_)
@@ -151,7 +151,7 @@ def _drain(
     in hand and gives the rest back.
     """
     from fifo_cli.operations.queues.drain import DrainOptions, preview
-    from fifo_cli.render.queues import drain_left, drain_table
+    from fifo_cli.render.queue_tables import drain_left, drain_table
 
     if (count is None) == (not all_):
         raise UsageError("say how much to drain: either --count N or --all", hint="fifo-cli drain --count 1")

@@ -244,7 +244,7 @@ def _check_combination(given: Given, events: Sequence[str]) -> None:
 
 
 def _preview(cli: Cli, replay: Replay) -> ExitCode:
-    from fifo_cli.render.replay import replay_preview
+    from fifo_cli.render.replay_text import replay_preview
 
     with stdout_to_stderr(), replay.gathered(dry_run=True) as work:
         result = replay.preview(work)
@@ -254,7 +254,7 @@ def _preview(cli: Cli, replay: Replay) -> ExitCode:
 
 
 def _ask(cli: Cli, replay: Replay, work: Work) -> None:
-    from fifo_cli.render.replay import replay_question
+    from fifo_cli.render.replay_text import replay_question
 
     waiting = sum(replay.failures.counts()) if replay.options.failed else work.checkpoint.sums().waiting
     question = replay_question(
@@ -271,7 +271,7 @@ def _ask(cli: Cli, replay: Replay, work: Work) -> None:
 
 
 def _emit(cli: Cli, replay: Replay, result: ReplayResult) -> ExitCode:
-    from fifo_cli.render.replay import replay_concerns, replay_text
+    from fifo_cli.render.replay_text import replay_concerns, replay_text
     from fifo_cli.render.text import printable
 
     document = result.document()

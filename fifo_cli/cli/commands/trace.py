@@ -70,7 +70,7 @@ def _trace(
     known of it.
     """
     from fifo_cli.operations.stream.trace import trace, trace_key
-    from fifo_cli.render.trace import Clock, trace_text
+    from fifo_cli.render.timeline import Clock, trace_text
 
     now = datetime.now(UTC)
     start = _past(since, now)
@@ -100,7 +100,7 @@ def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode
     unknown and said. Exits 1 if anything is missing, was delivered twice or out of order, or is unknown.
     """
     from fifo_cli.operations.stream.audit import audit
-    from fifo_cli.render.trace import Clock, audit_text
+    from fifo_cli.render.timeline import Clock, audit_text
 
     now = datetime.now(UTC)
     start = _past(since, now)

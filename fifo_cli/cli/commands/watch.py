@@ -91,7 +91,7 @@ def watch(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
 
 def _print(cli: Cli, board: WatchState, news: queue.SimpleQueue[Sample | Lost]) -> ExitCode:
     """Write a line for each sample, until a signal."""
-    from fifo_cli.render.watch import one_line
+    from fifo_cli.render.watch_screen import one_line
 
     with cli.stopping() as stop:
         while not stop.is_set() and not cli.console.unread:
@@ -142,7 +142,7 @@ class _Loop:
         return ExitCode.OK if on.ended is None else _exit_code(on.ended)
 
     def _draw_until_done(self, on: Screen, board: WatchState) -> None:
-        from fifo_cli.render.watch import as_text, frame
+        from fifo_cli.render.watch_screen import as_text, frame
 
         while on.ended is None:
             while not self._news.empty():

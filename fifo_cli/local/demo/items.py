@@ -14,7 +14,7 @@ from jmespath.exceptions import JMESPathError
 from fifo_cli.errors import UsageError
 from fifo_cli.handlers.exact_jmespath import compiled
 from fifo_cli.handlers.records import DEFAULT_GROUP
-from fifo_cli.operations.table.put import Entry, read_items
+from fifo_cli.operations.table.put import NewItem, read_items
 
 ORDERS_GROUP: Final = "customer"
 _SEED: Final = 20
@@ -29,7 +29,7 @@ _GOODS: Final = ("ticket", "vinyl", "poster", "t-shirt")
 class DemoItems:
     """What goes into the table, in this order; ``group`` is the JMESPath expression of the message group."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[NewItem, ...]
     group: str | None
     key_type: str
 
@@ -56,7 +56,7 @@ def made_up_orders(group: str | None) -> DemoItems:
         }
         for number in range(1, _ORDERS + 1)
     ]
-    entries = tuple(Entry("order", number, order) for number, order in enumerate(orders, 1))
+    entries = tuple(NewItem("order", number, order) for number, order in enumerate(orders, 1))
     return DemoItems(entries, group or ORDERS_GROUP, "S")
 
 
@@ -69,7 +69,7 @@ def items_of_file(data: bytes, group: str | None) -> DemoItems:
     return DemoItems(tuple(entries), group, key_type)
 
 
-def _check_group(entries: Sequence[Entry], group: str) -> None:
+def _check_group(entries: Sequence[NewItem], group: str) -> None:
     try:
         expression = compiled(group)
         for entry in entries:

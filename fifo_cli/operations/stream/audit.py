@@ -30,9 +30,9 @@ from fifo_cli.model.results import Document
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.stream.audit_store import (
+    AuditedRecord,
     AuditStore,
     Delivery,
-    Entry,
     Logger,
     Numbered,
     Step,
@@ -333,9 +333,9 @@ class _Examination:
         logs = [since for since in self._witnesses.logs_since(self._now).values() if since is not None]
         return begins > self._since and any(since < begins - _DEPLOYED for since in logs)
 
-    def _entry(self, shard: str, record: StreamRecord) -> Entry:
+    def _entry(self, shard: str, record: StreamRecord) -> AuditedRecord:
         message = to_message(record.raw, self._rules)
-        return Entry(
+        return AuditedRecord(
             record.event_id,
             shard,
             record.spelling,
@@ -356,7 +356,7 @@ class _Examination:
             read += len(facts)
             self._listener(Progressed(f"{read:,} log lines read"))
 
-    def _logged_record(self, fact: LogFact) -> Entry | None:
+    def _logged_record(self, fact: LogFact) -> AuditedRecord | None:
         """Return the record that an enqueuer's line tells of, if the stream can no longer tell."""
         line = fact.line
         if fact.logger == "worker" or line.message not in _SENT or line.time < self._since:
@@ -370,7 +370,7 @@ class _Examination:
         key, group = _text(line.facts, "item_key"), _text(line.facts, "group")
         if not event_id or not spelled.isdecimal() or not group:
             return None
-        return Entry(event_id, "", spelled, "", key, int(line.time.timestamp()), group)
+        return AuditedRecord(event_id, "", spelled, "", key, int(line.time.timestamp()), group)
 
     def _look_and_judge(self) -> None:
         """Look through the queues; what was seen in an earlier look was there, wherever it is now."""
@@ -475,7 +475,7 @@ class _Judge:
     settled_handled: Mapping[str, int] = field(default_factory=dict)
     is_passed: Callable[[str], bool] = lambda _: False
 
-    def __call__(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
+    def __call__(self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         sent = [step for (logger, word), step in said.items() if logger == "worker" or word in _SENT]
         if sent:
             # The line that tells when it came into a queue says more than one about a copy that did not.
@@ -484,7 +484,7 @@ class _Judge:
             return self._never_seen(entry)
         return self._not_sent(entry, said)
 
-    def _sent(self, entry: Entry, last: Step) -> tuple[Verdict, str]:
+    def _sent(self, entry: AuditedRecord, last: Step) -> tuple[Verdict, str]:
         """It was in a queue once."""
         if reason := self._unseen or self._unlogged(entry) or self._taken(last.time):
             return "unknown", reason
@@ -493,7 +493,7 @@ class _Judge:
         what = f"{last.word} by the {last.logger} at {iso(from_epoch_ms(last.time))}"
         return "missing", f"{what}; now in no queue, and no log tells of a delivery"
 
-    def _never_seen(self, entry: Entry) -> tuple[Verdict, str]:
+    def _never_seen(self, entry: AuditedRecord) -> tuple[Verdict, str]:
         """The enqueuer's log does not reach back to it, so it may have been in a queue once."""
         if reason := self._unseen or self._unlogged(entry) or self._taken(entry.created * 1000):
             return "unknown", reason
@@ -501,7 +501,7 @@ class _Judge:
             return "unknown", self._late("a delivery")
         return "missing", "in no queue, and no log tells of a delivery"
 
-    def _not_sent(self, entry: Entry, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
+    def _not_sent(self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         """The enqueuer's log is complete, and does not say that it was sent."""
         if self._unseen and any(run.logger == "replay" for run in self.open_runs):
             return "unknown", f"a replay has not logged its end, and may have sent it: {self._unseen}"
@@ -519,7 +519,7 @@ class _Judge:
         return "unknown", f"{missing}; {self._late('that it was sent')}"
 
     def _reason_missing(
-        self, entry: Entry, said: Mapping[tuple[Logger, str], Step], *, passed: bool
+        self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step], *, passed: bool
     ) -> str | None:
         """Say why a record that was not sent will not be; None if its turn is still to come."""
         skipped = said.get(("enqueuer", "skipped"))
@@ -538,7 +538,7 @@ class _Judge:
         """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
         return max((number for other, number in handled.items() if self.related(other, shard)), default=-1)
 
-    def _left_early(self, entry: Entry, last: Step) -> bool:
+    def _left_early(self, entry: AuditedRecord, last: Step) -> bool:
         """Say whether what was sent left the queues so long ago that a delivery would be readable.
 
         A later message of its group that was delivered before then came after it. What was parked may have
@@ -588,19 +588,19 @@ class _Judge:
                 )
         return ""
 
-    def _unlogged(self, entry: Entry) -> str:
+    def _unlogged(self, entry: AuditedRecord) -> str:
         if self._covers("worker", entry):
             return ""
         since = self.logs["worker"]
         reach = "is gone" if since is None else f"reaches back to {iso(since)} only"
         return f"the worker's log {reach}, so a delivery before may not be seen"
 
-    def _covers(self, role: FunctionRole, entry: Entry) -> bool:
+    def _covers(self, role: FunctionRole, entry: AuditedRecord) -> bool:
         since = self.logs[role]
         return since is not None and entry.created >= int(since.timestamp())
 
 
-def _described(entry: Entry) -> Document:
+def _described(entry: AuditedRecord) -> Document:
     return {
         "event_id": entry.event_id,
         "event_name": entry.event or None,

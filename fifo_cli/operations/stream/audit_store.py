@@ -64,7 +64,7 @@ _PLACED: Final = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditedRecord:
     """A record of the stream; ``spelled`` is its sequence number as the stream writes it.
 
     ``created`` is in epoch seconds. Without a ``group`` no message is made of it. One that only a log knows
@@ -125,7 +125,7 @@ class AuditStore:
     def close(self) -> None:
         self._database.close()
 
-    def add_records(self, entries: Iterable[Entry]) -> None:
+    def add_records(self, entries: Iterable[AuditedRecord]) -> None:
         """Add records; one that is there already stays as it is."""
         rows = (
             (
@@ -233,7 +233,7 @@ class AuditStore:
         rows = self._rows(f"SELECT place, count(*) FROM ({_PLACED}) WHERE place IS NOT NULL GROUP BY place")
         return {"delivered": 0, "queued": 0, "parked": 0, **dict(rows)}
 
-    def unplaced(self) -> Iterator[tuple[Entry, Mapping[tuple[Logger, str], Step]]]:
+    def unplaced(self) -> Iterator[tuple[AuditedRecord, Mapping[tuple[Logger, str], Step]]]:
         """Yield the records that are delivered nowhere and in no queue, with all that logs say of each."""
         rows = self._rows(
             f"SELECT {_COLUMNS} FROM records JOIN ({_PLACED}) USING (event_id) WHERE place IS NULL"
@@ -266,7 +266,7 @@ class AuditStore:
             (verdict,),
         ).fetchall()
 
-    def judged(self, verdict: Verdict) -> Iterator[tuple[Entry, str]]:
+    def judged(self, verdict: Verdict) -> Iterator[tuple[AuditedRecord, str]]:
         """Yield the records judged so, in order of the stream, and why."""
         rows = self._rows(
             f"SELECT {_COLUMNS}, reason FROM records JOIN verdicts USING (event_id) WHERE verdict = ?"
@@ -316,7 +316,7 @@ class AuditStore:
         )
         return {shard: int(sequence) for shard, sequence in rows}
 
-    def duplicated(self) -> Iterator[tuple[Entry, list[int]]]:
+    def duplicated(self) -> Iterator[tuple[AuditedRecord, list[int]]]:
         """Yield the records that were delivered more than once, and when, in order of the first time."""
         rows = self._rows(
             f"SELECT {_COLUMNS} FROM records JOIN"
@@ -330,7 +330,7 @@ class AuditStore:
             )
             yield entry, [one[0] for one in times]
 
-    def possibly_twice(self) -> Iterator[tuple[Entry, list[int]]]:
+    def possibly_twice(self) -> Iterator[tuple[AuditedRecord, list[int]]]:
         """Yield the records delivered after an attempt without an answer, and when those attempts ended."""
         rows = self._rows(
             f"SELECT {_COLUMNS}, last FROM records JOIN"
@@ -346,7 +346,7 @@ class AuditStore:
             )
             yield entry, [one[0] for one in times]
 
-    def reordered(self, related: Callable[[str, str], bool]) -> Iterator[tuple[Entry, int, str]]:
+    def reordered(self, related: Callable[[str, str], bool]) -> Iterator[tuple[AuditedRecord, int, str]]:
         """Yield the records first delivered after a later one of their group: when, and that one's event id.
 
         ``related`` says of two shards whether their sequence numbers compare. Two deliveries of the same
@@ -393,9 +393,9 @@ def _padded(number: int) -> str:
     return f"{number:0{_DIGITS}}"
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> AuditedRecord:
     event_id, shard, _, spelled, event, key, created, group = row[:8]
-    return Entry(event_id, shard, spelled, event, key, created, group)
+    return AuditedRecord(event_id, shard, spelled, event, key, created, group)
 
 
 @contextmanager

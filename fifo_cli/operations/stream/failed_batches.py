@@ -21,7 +21,7 @@ from fifo_cli.events import Listener, Progressed, Waiting, Warned, silent
 from fifo_cli.operations.stream.reader import Pace, Reader, Window
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.replay_records import Lineup
-from fifo_cli.operations.stream.replay_store import Entry, ReplayStore
+from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
 from fifo_cli.operations.stream.shards import StreamRecord, record_of
 
 # Short, so that what a killed replay holds soon comes back; a thread pushes it on.
@@ -246,7 +246,7 @@ def read_failed(
             hand.read += len(records)
             found += sum(record.raw["eventName"] in events for record in records)
             entries = [
-                Entry(record.event_id, record.spelling, lineup.place(record, parent=None), record.raw)
+                ReplayRecord(record.event_id, record.spelling, lineup.place(record, parent=None), record.raw)
                 for record in records
             ]
             checkpoint.add(entries, batch=message_id)

@@ -19,7 +19,7 @@ from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.model.times import iso
 from fifo_cli.operations.stream.reader import RETENTION, Pace, Read, Reader, Window
 from fifo_cli.operations.stream.record_filter import Choice
-from fifo_cli.operations.stream.replay_store import Entry, ReplayStore
+from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
 from fifo_cli.operations.stream.shards import StreamRecord
 
 _TELL_SECONDS: Final = 0.5
@@ -87,12 +87,12 @@ def gather(
     return Gathered(read, gap)
 
 
-def _entries(page: Read, choice: Choice, lineup: Lineup, reader: Reader) -> Iterable[Entry]:
+def _entries(page: Read, choice: Choice, lineup: Lineup, reader: Reader) -> Iterable[ReplayRecord]:
     parent = reader.lineage.parent(page.shard) if page.records else None
     for record in page.records:
         place = lineup.place(record, parent=parent)
         if choice(record):
-            yield Entry(record.event_id, record.spelling, place, record.raw)
+            yield ReplayRecord(record.event_id, record.spelling, place, record.raw)
 
 
 def _begins_too_early(window: Window, streams: list[Stream], *, now: datetime) -> bool:

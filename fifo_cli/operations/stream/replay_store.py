@@ -52,7 +52,7 @@ State = Literal["waiting", "enqueued", "suppressed", "parked", "skipped", "faile
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ReplayRecord:
     """A record to replay; ``time`` is its place in line, in whole seconds of the epoch."""
 
     event_id: str
@@ -136,7 +136,7 @@ class ReplayStore:
 
     # The records.
 
-    def add(self, entries: Iterable[Entry], *, batch: str | None = None) -> int:
+    def add(self, entries: Iterable[ReplayRecord], *, batch: str | None = None) -> int:
         """Add records that are not there yet, all or none; return how many were new.
 
         ``batch`` is the id of the failure record that they are in.

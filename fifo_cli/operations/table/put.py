@@ -31,7 +31,7 @@ Problem = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NewItem:
     """One item of the input; ``where`` and ``number`` are its place: ("line", 3), ("item", 2), ("", 0)."""
 
     where: str
@@ -59,7 +59,7 @@ class PutResult(Single):
         return {"written": self.written}
 
 
-def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[Entry]:
+def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewItem]:
     """Read a JSON object, an array of them, or JSON lines, numbers as Decimals, and check every item.
 
     A key that comes twice is a problem but for ``rewrites``: the second item is written over the first, which
@@ -89,7 +89,7 @@ def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[Entry
     return entries
 
 
-def put(aws: Aws, table: str, keys: Keys, entries: list[Entry], *, stop: threading.Event) -> PutResult:
+def put(aws: Aws, table: str, keys: Keys, entries: list[NewItem], *, stop: threading.Event) -> PutResult:
     """Write the items one after the other, until ``stop`` is set or AWS refuses.
 
     Not with BatchWriteItem: it promises no order, and the order of the stream is the order of delivery.
@@ -111,7 +111,7 @@ def put(aws: Aws, table: str, keys: Keys, entries: list[Entry], *, stop: threadi
     return PutResult(len(entries), len(entries))
 
 
-def _repeats(entries: list[Entry], keys: Keys) -> bool:
+def _repeats(entries: list[NewItem], keys: Keys) -> bool:
     """Say whether a key comes more than once."""
     return len({_shown_key(entry.item, keys, limit=None) for entry in entries}) < len(entries)
 
@@ -135,7 +135,7 @@ def _decode(data: bytes) -> str:
         ) from None
 
 
-def _parse(text: str, problems: list[Problem]) -> Iterator[Entry]:
+def _parse(text: str, problems: list[Problem]) -> Iterator[NewItem]:
     """Find the items; what is none goes to ``problems``."""
     if not text.strip():
         return
@@ -153,21 +153,21 @@ def _parse(text: str, problems: list[Problem]) -> Iterator[Entry]:
         if wrong is not None:
             problems.append((number, f"line {number}: {wrong.removeprefix('line 1, ')}"))
         elif isinstance(value, dict):
-            yield Entry("line", number, value)
+            yield NewItem("line", number, value)
         else:
             problems.append((number, f"line {number}: {_no_object(value)}"))
 
 
-def _document(whole: Any, problems: list[Problem]) -> Iterator[Entry]:
+def _document(whole: Any, problems: list[Problem]) -> Iterator[NewItem]:
     if isinstance(whole, dict):
-        yield Entry("", 0, whole)
+        yield NewItem("", 0, whole)
         return
     if not isinstance(whole, list):
         problems.append((0, _no_object(whole)))
         return
     for number, value in enumerate(whole, 1):
         if isinstance(value, dict):
-            yield Entry("item", number, value)
+            yield NewItem("item", number, value)
         else:
             problems.append((number, f"item {number}: {_no_object(value)}"))
 

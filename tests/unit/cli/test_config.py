@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.cli.config import config_path, find_config, raw_config
-from fifo_cli.cli.options import Options
 from fifo_cli.errors import UsageError
 
 
@@ -24,28 +23,28 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_option_comes_first_then_the_variable_then_the_nearest_parent(
     folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert find_config(Options()) == folders / "fifo.toml"
+    assert find_config(None) == folders / "fifo.toml"
     monkeypatch.setenv("FIFO_CONFIG", "from-variable.toml")
-    assert find_config(Options()) == Path("from-variable.toml")
-    assert find_config(Options(config=Path("from-option.toml"))) == Path("from-option.toml")
+    assert find_config(None) == Path("from-variable.toml")
+    assert find_config(Path("from-option.toml")) == Path("from-option.toml")
 
 
 def test_an_empty_variable_is_none(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIFO_CONFIG", "")
-    assert find_config(Options()) == folders / "fifo.toml"
+    assert find_config(None) == folders / "fifo.toml"
 
 
 def test_a_nearer_one_wins_and_a_folder_of_that_name_is_none(folders: Path) -> None:
     (folders / "deep" / "er" / "fifo.toml").mkdir()
-    assert config_path(Options()) == folders / "fifo.toml"
+    assert config_path(None) == folders / "fifo.toml"
     (folders / "deep" / "fifo.toml").touch()
-    assert config_path(Options()) == folders / "deep" / "fifo.toml"
+    assert config_path(None) == folders / "deep" / "fifo.toml"
 
 
 def test_none_anywhere_is_told_with_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"no fifo\.toml in this folder or above") as caught:
-        config_path(Options())
+        config_path(None)
     assert "fifo-cli init" in caught.value.hint
 
 
@@ -55,11 +54,11 @@ def test_a_folder_that_has_gone_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(gone)
     gone.rmdir()
     with pytest.raises(UsageError, match="does not exist any more"):
-        find_config(Options())
+        find_config(None)
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"= =", b"a=" + b"[" * 100_000])
 def test_for_completion_a_broken_file_is_an_empty_one(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.toml").write_bytes(data)
-    assert raw_config(Options(config=tmp_path / "x.toml")) == {}
-    assert raw_config(Options(config=tmp_path)) == {}
+    assert raw_config(tmp_path / "x.toml") == {}
+    assert raw_config(tmp_path) == {}

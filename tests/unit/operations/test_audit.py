@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit import _Judge, examined
-from fifo_cli.operations.stream.audit_store import Entry
+from fifo_cli.operations.stream.audit_store import AuditedRecord
 from fifo_cli.operations.stream.evidence import Feed, LogFact, OpenRun
 from tests.unit.operations.pipeline_world import START, World
 
@@ -403,7 +403,7 @@ def test_a_record_is_passed_by_when_a_later_one_of_its_shard_or_of_a_child_was_h
         logs={"enqueuer": START, "worker": START},
         looks=(),
     )
-    entry = Entry("e", "s/shard-1", "100", "INSERT", "{}", int(START.timestamp()) + 1, "a")
+    entry = AuditedRecord("e", "s/shard-1", "100", "INSERT", "{}", int(START.timestamp()) + 1, "a")
     assert judge(entry, {})[0] == word
 
 

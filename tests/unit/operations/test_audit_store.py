@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fifo_cli.errors import FifoError
-from fifo_cli.operations.stream.audit_store import AuditStore, Delivery, Entry, Step
+from fifo_cli.operations.stream.audit_store import AuditedRecord, AuditStore, Delivery, Step
 
 NUMBERS = {"short": "9" * 21, "long": "1" * 40}
 
@@ -20,8 +20,8 @@ def ledger() -> Iterator[AuditStore]:
     made.close()
 
 
-def entry(number: int, shard: str = "s", group: str | None = "g") -> Entry:
-    return Entry(f"e{number}", shard, f"{number:021}", "INSERT", f'{{"id":{number}}}', 1000, group)
+def entry(number: int, shard: str = "s", group: str | None = "g") -> AuditedRecord:
+    return AuditedRecord(f"e{number}", shard, f"{number:021}", "INSERT", f'{{"id":{number}}}', 1000, group)
 
 
 def deliver(ledger: AuditStore, *numbers: int) -> None:
@@ -71,7 +71,7 @@ def test_adding_what_is_known_is_no_change(ledger: AuditStore):
 
 def test_sequence_numbers_are_compared_as_integers(ledger: AuditStore):
     """As text, "9…" with 21 digits comes after "1…" with 40; a number is as it was spelled."""
-    short, long = (Entry(name, "s", number, "INSERT", "", 1, "g") for name, number in NUMBERS.items())
+    short, long = (AuditedRecord(name, "s", number, "INSERT", "", 1, "g") for name, number in NUMBERS.items())
     ledger.add_records([short, long])
     ledger.add_deliveries([Delivery("short", 1, "m1", 1), Delivery("long", 2, "m2", 1)])
     assert reordered(ledger) == []

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import ExitCode, NotDeployedError, UsageError
-from fifo_cli.operations.table.put import Entry, put, read_items
+from fifo_cli.operations.table.put import NewItem, put, read_items
 
 KEYS = (("id", "S"),)
 
@@ -165,8 +165,8 @@ def stub(aws: Aws) -> Iterator[Stubber]:
         stubber.assert_no_pending_responses()
 
 
-def entries(*ids: str) -> list[Entry]:
-    return [Entry("line", number, {"id": name}) for number, name in enumerate(ids, 1)]
+def entries(*ids: str) -> list[NewItem]:
+    return [NewItem("line", number, {"id": name}) for number, name in enumerate(ids, 1)]
 
 
 def test_items_are_written_one_by_one_in_the_order_of_the_input(aws: Aws, stub: Stubber) -> None:

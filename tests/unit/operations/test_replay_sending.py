@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Progressed
 from fifo_cli.operations.stream.replay_sending import Sender, Sending, WatchedSqs
-from fifo_cli.operations.stream.replay_store import Entry, ReplayStore, Sums, passing_checkpoint
+from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore, Sums, passing_checkpoint
 from tests.fakes import Clock, FakeSqs, client_error
 from tests.unit.handlers.test_records import rules
 from tests.unit.operations.simulated_stream import record
@@ -30,7 +30,7 @@ class Replaying:
 
     def add(self, count: int, groups: int = 2, *, start: int = 0, **more: Any) -> None:
         self.checkpoint.add(
-            Entry(f"e{n}", f"{n:030}", n, record(n, f"i{n}", grp={"S": f"g{n % groups}"}, **more))
+            ReplayRecord(f"e{n}", f"{n:030}", n, record(n, f"i{n}", grp={"S": f"g{n % groups}"}, **more))
             for n in range(start, start + count)
         )
 

@@ -12,7 +12,7 @@ import pytest
 
 from fifo_cli.errors import BusyError, FifoError, UsageError
 from fifo_cli.operations.stream.replay_store import (
-    Entry,
+    ReplayRecord,
     ReplayStore,
     Sums,
     begin,
@@ -26,8 +26,8 @@ from tests.unit.operations.simulated_stream import record
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-def entry(number: int, *, time: int = 0) -> Entry:
-    return Entry(f"e{number}", f"{number:030}", time or number, record(number))
+def entry(number: int, *, time: int = 0) -> ReplayRecord:
+    return ReplayRecord(f"e{number}", f"{number:030}", time or number, record(number))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_record_that_comes_twice_is_there_once(checkpoint):
 
 def test_records_come_as_lambda_hands_them_out(checkpoint):
     raw = record(1, data={"B": b"\xff\x00"}, many={"BS": [b"a"]})
-    checkpoint.add([Entry("e1", "1", 1, raw)])
+    checkpoint.add([ReplayRecord("e1", "1", 1, raw)])
     ((found,),) = checkpoint.chunks()
     assert found["dynamodb"]["NewImage"] == {
         "id": {"S": "i"},
@@ -88,7 +88,7 @@ def test_what_is_settled_while_chunks_are_given_is_not_given_again(checkpoint):
 
 def test_large_records_come_a_few_at_a_time(checkpoint):
     large: Any = {"padding": {"S": "x" * 400_000}}
-    checkpoint.add(Entry(f"e{n}", str(n), n, record(n, **large)) for n in range(40))
+    checkpoint.add(ReplayRecord(f"e{n}", str(n), n, record(n, **large)) for n in range(40))
     assert max(len(chunk) for chunk in checkpoint.chunks()) < 15
     assert len(waiting(checkpoint)) == 40
 

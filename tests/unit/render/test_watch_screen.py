@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fifo_cli.model.health import Counted, Measurements, Problem
 from fifo_cli.model.watch_state import Lost, Sample, WatchEvent, WatchState, lost, seen
 from fifo_cli.render.text import display_width
-from fifo_cli.render.watch import KEYS, as_text, frame, one_line, sparkline
+from fifo_cli.render.watch_screen import KEYS, as_text, frame, one_line, sparkline
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 

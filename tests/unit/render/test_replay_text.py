@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fifo_cli.render.replay import replay_preview, replay_question, replay_text
+from fifo_cli.render.replay_text import replay_preview, replay_question, replay_text
 
 NOTHING: dict[str, Any] = {
     "read": 0,

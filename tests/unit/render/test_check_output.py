@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from fifo_cli.render.check import nagios_line, prometheus_text
+from fifo_cli.render.check_output import nagios_line, prometheus_text
 
 COUNTS = {"name": "x", "visible": 3, "in_flight": 2, "delayed": 0, "oldest_age_seconds": 5}
 DOCUMENT: dict[str, Any] = {

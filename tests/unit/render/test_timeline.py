@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.render.trace import Clock, audit_text, key_text, trace_text
+from fifo_cli.render.timeline import Clock, audit_text, key_text, trace_text
 
 NOW = datetime(2026, 1, 2, 13, tzinfo=UTC)
 WHOLE = Clock(NOW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fifo_cli.render.logs import log_line
+from fifo_cli.render.log_line import log_line
 
 ROW = {"time": "2026-01-02T03:04:05.678Z", "function": "worker", "level": "warning", "message": "parked"}
 

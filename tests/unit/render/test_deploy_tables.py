@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fifo_cli.render.deploy import keys_table, outputs_table, stack_table, zips_table
+from fifo_cli.render.deploy_tables import keys_table, outputs_table, stack_table, zips_table
 
 
 def test_keys_show_what_is_set_and_what_is_missing() -> None:

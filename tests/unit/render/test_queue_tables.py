@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fifo_cli.render.queues import drain_left
+from fifo_cli.render.queue_tables import drain_left
 
 
 def test_what_a_drain_was_not_given_is_said_with_why_and_what_to_do() -> None:
