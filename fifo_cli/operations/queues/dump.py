@@ -183,9 +183,9 @@ class _Bystanders:
         self._late = 0
         self._foreign = 0
 
-    def __call__(self, taken: ReceivedMessage) -> bool:
-        foreign = bool(self._owner_arn) and taken.dead_letter_source not in ("", self._owner_arn)
-        late = not foreign and datetime.fromisoformat(taken.message.sent_at) > self._began
+    def __call__(self, received: ReceivedMessage) -> bool:
+        foreign = bool(self._owner_arn) and received.dead_letter_source not in ("", self._owner_arn)
+        late = not foreign and datetime.fromisoformat(received.message.sent_at) > self._began
         self._foreign += foreign
         self._late += late
         return foreign or late

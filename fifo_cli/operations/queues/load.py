@@ -228,10 +228,10 @@ def load(
     with opened as checkpoint, contextlib.closing(LineSource(lines, checkpoint)) as source:
         target = QueueTarget(messages, _packer(checkpoint.salt), strict=not same_group_batches)
         options = MoveOptions(
-            max_rate=max_rate, total=checked.new, takes=1, throttles=lambda: messages.throttles
+            max_rate=max_rate, total=checked.new, receives=1, throttles=lambda: messages.throttles
         )
         report = move(source, target, options, listener=listener, stopped=stopped)
-        if report.complaint is None and not (report.failed or report.unsettled):
+        if report.complaint is None and not (report.failed or report.not_deleted):
             checkpoint.end()
     return LoadResult(
         loaded=report.moved,
@@ -256,11 +256,11 @@ class LineSource:
         self._over = False
         self._lock = threading.Lock()
 
-    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         """Read up to ``count`` lines; raises UsageError if one is no longer as it was checked."""
-        taken: list[ReceivedMessage] = []
+        received: list[ReceivedMessage] = []
         with self._lock:
-            while len(taken) < count and not self._over:
+            while len(received) < count and not self._over:
                 number, line = next(self._rest, (0, b""))
                 if not line:
                     self._over = True
@@ -271,22 +271,22 @@ class LineSource:
                     self.already += 1
                     continue
                 message = replace(message, message_id=f"line {number}")
-                taken.append(ReceivedMessage(message, key))
-        return taken
+                received.append(ReceivedMessage(message, key))
+        return received
 
     def exhausted(self) -> bool:
         return self._over
 
-    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         return []
 
-    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Note them in the checkpoint; raises FileError."""
         with self._lock:
-            self._checkpoint.add([one.receipt_handle for one in taken])
+            self._checkpoint.add([one.receipt_handle for one in received])
         return []
 
-    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
+    def release(self, received: Sequence[ReceivedMessage]) -> None:
         """Nothing to do: they are in the file."""
 
     def close(self) -> None:
@@ -311,9 +311,9 @@ def _concerns(report: MoveReport, lines: Lines) -> list[str]:
         f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
         for one in report.overtakings
     ]
-    if report.unsettled:
+    if report.not_deleted:
         concerns.append(
-            f"{report.unsettled} of {lines.name} were sent, but not noted as loaded: loaded again after"
+            f"{report.not_deleted} of {lines.name} were sent, but not noted as loaded: loaded again after"
             " more than five minutes, they are sent a second time"
         )
     return concerns
@@ -345,9 +345,9 @@ def _packer(salt: str) -> Pack:
     load it once more.
     """
 
-    def pack(taken: ReceivedMessage) -> OutgoingMessage:
-        message = taken.message
-        digest = hashlib.sha256(f"{salt} {taken.receipt_handle}".encode()).hexdigest()
+    def pack(received: ReceivedMessage) -> OutgoingMessage:
+        message = received.message
+        digest = hashlib.sha256(f"{salt} {received.receipt_handle}".encode()).hexdigest()
         return OutgoingMessage(
             message.body, message.group, f"load-{digest}", message.attributes, message.trace_header or ""
         )

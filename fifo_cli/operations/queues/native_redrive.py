@@ -85,7 +85,7 @@ class _Redrive:
         running = next((task for task in listed if task.is_active), None)
         own = _OwnTask(frozenset(task.started_ms for task in listed))
         if running is not None:
-            self._take(own, running)
+            self._receive(own, running)
             return own
         for pause in (*_START_PAUSES, None):
             try:
@@ -112,11 +112,11 @@ class _Redrive:
                 ) from error
         running = next((task for task in new if task.is_active), None)
         if running is not None:
-            self._take(own, running)
+            self._receive(own, running)
             return True
         return is_passing(error) and bool(new)
 
-    def _take(self, own: _OwnTask, running: MoveTask) -> None:
+    def _receive(self, own: _OwnTask, running: MoveTask) -> None:
         """Follow a running task; raises AwsError if it moves to another queue."""
         if running.target_arn not in (None, self.target_arn):
             raise AwsError(

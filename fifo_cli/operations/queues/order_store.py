@@ -154,8 +154,8 @@ class OrderStoreTarget:
     def size(self, message: Message) -> int:
         return size_of(message)
 
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        self._spool.add([one.message for one in taken])
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        self._spool.add([one.message for one in received])
         return []
 
 
@@ -169,7 +169,7 @@ class OrderStoreSource:
         self._last = 0
         self._lock = threading.Lock()
 
-    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         with self._lock:
             rows = self._spool.read(after=self._last, count=count)
             if rows:
@@ -179,14 +179,14 @@ class OrderStoreSource:
     def exhausted(self) -> bool:
         return True  # asked only after take gave nothing
 
-    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         return []
 
-    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Nothing to do: hold is emptied when all of it is in main."""
         return []
 
-    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
+    def release(self, received: Sequence[ReceivedMessage]) -> None:
         """Nothing to do: they are in hold."""
 
 

@@ -92,10 +92,10 @@ class Park:
                 QueueTarget(Messages(self.aws, self.dlq), self._pack),
                 MoveOptions(
                     count=self.count,
-                    wanted=None if selection.everything else lambda taken: selection(taken.message),
+                    wanted=None if selection.everything else lambda received: selection(received.message),
                     workers=_WORKERS,
                 ),
-                on_sent=lambda taken: parked.append(taken.message),
+                on_sent=lambda received: parked.append(received.message),
                 listener=self.listener,
                 stopped=stopped,
             )
@@ -114,9 +114,9 @@ class Park:
         held = f"; {given_up} in another's hands or not visible" if given_up else ""
         return (), (f"asked for {self.count}, found {found} in {where}{held}",)
 
-    def _pack(self, taken: ReceivedMessage) -> OutgoingMessage:
-        message = taken.message
-        attributes = parked_attributes(_held(taken), reason=self.reason, status=None, source=_OPERATOR)
+    def _pack(self, received: ReceivedMessage) -> OutgoingMessage:
+        message = received.message
+        attributes = parked_attributes(_held(received), reason=self.reason, status=None, source=_OPERATOR)
         return OutgoingMessage(
             body=message.body,
             group=message.group,
@@ -129,12 +129,12 @@ class Park:
         )
 
 
-def _held(taken: ReceivedMessage) -> Held:
+def _held(received: ReceivedMessage) -> Held:
     """Return the message as the worker's code takes it."""
-    message = taken.message
+    message = received.message
     return Held(
         message_id=message.message_id,
-        receipt_handle=taken.receipt_handle,
+        receipt_handle=received.receipt_handle,
         body=message.body,
         group=message.group,
         attributes={

@@ -327,13 +327,13 @@ class Redrive:
             MoveOptions(
                 count=count,
                 max_rate=options.max_rate,
-                wanted=None if selection.everything else lambda taken: selection(taken.message),
+                wanted=None if selection.everything else lambda received: selection(received.message),
                 leave=bystanders,
                 total=total,
                 before_sending=marker.confirm,
                 throttles=lambda: self.aws.throttles,
             ),
-            on_sent=lambda taken: sought.discard(taken.message.message_id),
+            on_sent=lambda received: sought.discard(received.message.message_id),
             listener=self.listener,
             stopped=stopped,
         )
@@ -369,11 +369,11 @@ class _Bystanders:
         self.foreign = 0
         self.late = 0
 
-    def __call__(self, taken: ReceivedMessage) -> bool:
-        if taken.dead_letter_source not in ("", self._main_arn):
+    def __call__(self, received: ReceivedMessage) -> bool:
+        if received.dead_letter_source not in ("", self._main_arn):
             self.foreign += 1
             return True
-        late = datetime.fromisoformat(taken.message.sent_at) > self._began
+        late = datetime.fromisoformat(received.message.sent_at) > self._began
         self.late += late
         return late
 
@@ -392,9 +392,9 @@ def describe(report: MoveReport) -> list[str]:
     concerns = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
     if report.failed > len(report.failures):
         concerns.append(f"and {report.failed - len(report.failures)} more that failed")
-    if report.unsettled:
+    if report.not_deleted:
         concerns.append(
-            f"{report.unsettled} moved, but not deleted from the source: they may come again; running the"
+            f"{report.not_deleted} moved, but not deleted from the source: they may come again; running the"
             " command again within five minutes makes no second copy of them"
         )
     concerns += [
@@ -415,7 +415,7 @@ def _unfinished(
     concerns = _not_found(sought)
     if selection.failures:
         concerns.append(f"the filter failed on {selection.failures} messages, which stay")
-    stay = report.skipped + report.failed + report.unsettled
+    stay = report.skipped + report.failed + report.not_deleted
     unseen = max(0, counted - stay)
     if source.given_up:
         concerns.append(

@@ -297,7 +297,7 @@ class Rebuild:
         source = QueueSource(Messages(self.aws, queue), listener=self.listener, clock=self.clock)
         ours = "" if role == "main" else self.main.arn
         options = MoveOptions(
-            leave=lambda taken: bool(ours) and taken.dead_letter_source not in ("", ours),
+            leave=lambda received: bool(ours) and received.dead_letter_source not in ("", ours),
             total=queue.counts().total,
             workers=self.workers,
         )
@@ -348,7 +348,7 @@ class Rebuild:
         self.listener(Started("merge", "queue", self.main.name))
         spool.put_in_order()
         target = QueueTarget(Messages(self.aws, self.main), _merged(secrets.token_hex(4)))
-        options = MoveOptions(total=len(spool), takes=1, workers=self.workers)
+        options = MoveOptions(total=len(spool), receives=1, workers=self.workers)
         report = self._move(OrderStoreSource(spool), target, options, stopped)
         _demand(report, f"not everything could be put back into {self.main.name}")
         if report.moved != len(spool):
@@ -413,15 +413,19 @@ class _Reader(QueueSource):
         self._hold = messages.queue
         self._again = 0  # how many known ones came since the last new one
 
-    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-        taken = super().take(count, wait=wait)
-        known = self._spool.known([one.message.message_id for one in taken])
+    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+        received = super().receive(count, wait=wait)
+        known = self._spool.known([one.message.message_id for one in received])
         self._spool.add_handles(
-            [(one.message.message_id, one.receipt_handle) for one in taken if one.message.message_id in known]
+            [
+                (one.message.message_id, one.receipt_handle)
+                for one in received
+                if one.message.message_id in known
+            ]
         )
-        news = [one for one in taken if one.message.message_id not in known]
-        self._forget([one for one in taken if one.message.message_id in known])
-        self._again = 0 if news else self._again + len(taken)
+        news = [one for one in received if one.message.message_id not in known]
+        self._forget([one for one in received if one.message.message_id in known])
+        self._again = 0 if news else self._again + len(received)
         return news
 
     def exhausted(self) -> bool:
@@ -433,9 +437,9 @@ class _Reader(QueueSource):
     def count_hidden(self) -> int:
         return super().count_hidden() + self._spool.handles
 
-    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        self._spool.add_handles([(one.message.message_id, one.receipt_handle) for one in taken])
-        self._forget(taken)  # they are counted in the spool, where memory does not grow
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        self._spool.add_handles([(one.message.message_id, one.receipt_handle) for one in received])
+        self._forget(received)  # they are counted in the spool, where memory does not grow
         return []
 
 
@@ -452,16 +456,16 @@ class _Merged:
     def size(self, message: Message) -> int:
         return size_of(message)
 
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         return [
             Rejection(one, "it came to hold after the others were merged", retry=False)
-            for one in taken
+            for one in received
             if unlabel(one.message)[0] not in self._spool
         ]
 
 
-def _labelled(taken: ReceivedMessage) -> OutgoingMessage:
-    message = taken.message
+def _labelled(received: ReceivedMessage) -> OutgoingMessage:
+    message = received.message
     labels = label(message)
     return OutgoingMessage(
         message.body, labels.group, labels.dedup_id, message.attributes, message.trace_header
@@ -469,9 +473,9 @@ def _labelled(taken: ReceivedMessage) -> OutgoingMessage:
 
 
 def _merged(token: str) -> Pack:
-    def pack(taken: ReceivedMessage) -> OutgoingMessage:
-        message, origin = taken.message, Origin.parse(taken.receipt_handle)
-        assert origin is not None, taken.receipt_handle
+    def pack(received: ReceivedMessage) -> OutgoingMessage:
+        message, origin = received.message, Origin.parse(received.receipt_handle)
+        assert origin is not None, received.receipt_handle
         return OutgoingMessage(
             message.body, message.group, merge_id(origin, token), message.attributes, message.trace_header
         )

@@ -1,8 +1,8 @@
-"""The moving engine: take → send → see the answer → settle, for every move between queues and files.
+"""The engine of every move between queues and files: receive → send → read the answer → delete.
 
-Worker threads share one hand of messages (hand.py) under a lock; each does what is most useful now.
-Whatever happens, a message is settled only after the target has confirmed it, and what is not finished is
-given back, tails first.
+Worker threads share the messages in flight (scheduler.py) under one lock. Each thread takes the most useful
+step next. A message is deleted from the source only after the target has confirmed it. What is not finished
+at the end is released, the last of each group first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def move(
     target: Target,
     options: MoveOptions | None = None,
     *,
-    on_sent: Callable[[ReceivedMessage], None] = lambda taken: None,
+    on_sent: Callable[[ReceivedMessage], None] = lambda received: None,
     listener: Listener = silent,
     stopped: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -72,8 +72,8 @@ class _Engine:
         self._on_sent = on_sent
         self._listener = listener
         self._stopped = stopped
-        self._hand = InFlightMessages(target, options, hidden_seconds=source.hidden_seconds)
-        self._crew = AdaptiveConcurrency(options.workers, throttles=options.throttles())
+        self._in_flight = InFlightMessages(target, options, hidden_seconds=source.hidden_seconds)
+        self._concurrency = AdaptiveConcurrency(options.workers, throttles=options.throttles())
         self._changed = threading.Condition()
         self._broken = False
         self._rounds = 0
@@ -94,24 +94,24 @@ class _Engine:
         try:
             self._options.before_sending()
             with self._changed:
-                self._hand.may_send = True
+                self._in_flight.may_send = True
                 self._changed.notify_all()
             self._work()
         finally:
             self._broken = True
             for thread in threads:
                 thread.join()
-            left = self._hand.remaining()
-            in_hand = {one.message.message_id for one in left}
-            spilled = [one for one in self._spilled if one.message.message_id not in in_hand]
+            left = self._in_flight.remaining()
+            in_flight = {one.message.message_id for one in left}
+            spilled = [one for one in self._spilled if one.message.message_id not in in_flight]
             if spilled or left:
-                self._source.give_back([*spilled, *left])
-        return self._hand.report
+                self._source.release([*spilled, *left])
+        return self._in_flight.report
 
     def _work(self) -> None:
         try:
-            while (act := self._await_act()) is not None:
-                self._perform(act)
+            while (action := self._await_act()) is not None:
+                self._perform(action)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the other workers waiting
             with self._changed:
                 self._broken = True
@@ -122,98 +122,102 @@ class _Engine:
         """Return what to do next, waiting for something to do; None when it is over."""
         while True:
             with self._changed:
-                act = None if self._is_over() else self._choose()
-                if act is not None:
+                action = None if self._is_over() else self._choose()
+                if action is not None:
                     # One more worker may find something; if it does, it calls the next. Calling all of them
                     # each time would cost more than the work.
                     self._changed.notify()
-                    return act
+                    return action
                 if self._is_over():
                     self._changed.notify_all()
                     return None
                 if self._options.workers > 1:
-                    self._changed.wait(min(_NAP, max(0.0, self._hand.wakes_at - self._clock()) or _NAP))
+                    self._changed.wait(min(_NAP, max(0.0, self._in_flight.wakes_at - self._clock()) or _NAP))
                     continue
             self._sleep(_NAP)
 
     def _is_over(self) -> bool:
-        return self._broken or self._hand.over
+        return self._broken or self._in_flight.over
 
     def _choose(self) -> Action | None:
-        if not self._hand.closing and self._stopped():
-            self._hand.report.stopped = True
-            self._hand.closing = True
+        if not self._in_flight.closing and self._stopped():
+            self._in_flight.report.stopped = True
+            self._in_flight.closing = True
         now = self._clock()
-        if self._crew.hear(self._options.throttles(), now):
-            self._listener(Noted(f"AWS throttles: {self._crew.size} calls at a time"))
+        if self._concurrency.adapt(self._options.throttles(), now):
+            self._listener(Noted(f"AWS throttles: {self._concurrency.size} calls at a time"))
         if now < self._resume_at:
             return None
         # What would be lost from our hands is kept whatever the crew: a thread for it is free.
-        return self._hand.choose(now, only_keep=self._hand.acts >= self._crew.size)
+        return self._in_flight.choose(
+            now, only_extend_visibility=self._in_flight.actions >= self._concurrency.size
+        )
 
-    def _perform(self, act: Action) -> None:
-        match act:
+    def _perform(self, action: Action) -> None:
+        match action:
             case Receive():
-                self._take(act)
+                self._receive(action)
             case Send():
-                self._send(act)
+                self._send(action)
             case Delete():
-                self._settle(act)
+                self._delete(action)
             case ExtendVisibility():
-                self._keep(act)
+                self._extend_visibility(action)
             case _:
-                assert_never(act)
+                assert_never(action)
 
-    def _take(self, act: Receive) -> None:
+    def _receive(self, action: Receive) -> None:
         asked_at = self._clock()
         exhausted = False
         try:
-            batch = self._source.take(act.count, wait=act.wait)
-            if not batch and act.wait:
+            batch = self._source.receive(action.count, wait=action.wait)
+            if not batch and action.wait:
                 exhausted = self._source.exhausted()
         except FifoError as error:
-            self._failed(act, error)
+            self._failed(action, error)
             return
         with self._changed:
             self._rounds = 0
             try:
-                self._hand.taken(act, batch, asked_at=asked_at, exhausted=exhausted)
+                self._in_flight.received(action, batch, asked_at=asked_at, exhausted=exhausted)
             except Exception:
                 self._spilled = [*reversed(batch), *self._spilled]
                 raise
 
-    def _send(self, act: Send) -> None:
-        taken = [item.taken for item in act.items]
-        refused, error = _refusals(self._target.send, taken)
+    def _send(self, action: Send) -> None:
+        received = [item.received for item in action.items]
+        refused, error = _refusals(self._target.send, received)
         with self._changed:
             self._note(error)
-            for one in self._hand.sent(act, refused, whole=error is not None, now=self._clock()):
+            for one in self._in_flight.sent(action, refused, whole=error is not None, now=self._clock()):
                 self._on_sent(one)
 
-    def _settle(self, act: Delete) -> None:
-        taken = [item.taken for item in act.items]
-        refused, error = _refusals(self._source.settle, taken)
+    def _delete(self, action: Delete) -> None:
+        received = [item.received for item in action.items]
+        refused, error = _refusals(self._source.delete, received)
         with self._changed:
             self._note(error)
-            self._hand.settled(act, refused, now=self._clock())
+            self._in_flight.deleted(action, refused, now=self._clock())
             self._tell_progress()
 
-    def _keep(self, act: ExtendVisibility) -> None:
+    def _extend_visibility(self, action: ExtendVisibility) -> None:
         asked_at = self._clock()
         try:
-            refused = self._source.keep([item.taken for item in act.items], seconds=act.seconds)
+            refused = self._source.extend_visibility(
+                [item.received for item in action.items], seconds=action.seconds
+            )
         except FifoError as error:
-            self._failed(act, error)
+            self._failed(action, error)
             return
-        lost = {one.taken.message.message_id for one in refused if not one.retry}
+        lost = {one.received.message.message_id for one in refused if not one.retry}
         with self._changed:
-            back = self._hand.kept(act, lost, asked_at=asked_at)
+            back = self._in_flight.extended(action, lost, asked_at=asked_at)
         if back:
-            self._source.give_back(back)
+            self._source.release(back)
 
-    def _failed(self, act: Action, error: FifoError) -> None:
+    def _failed(self, action: Action, error: FifoError) -> None:
         with self._changed:
-            self._hand.failed_act(act)
+            self._in_flight.failed_action(action)
             self._note(error)
 
     def _note(self, error: FifoError | None) -> None:
@@ -234,13 +238,13 @@ class _Engine:
         self._resume_at = now + ROUND_PAUSE
         if self._rounds >= ROUNDS_MAX:
             self._end(error)
-        elif not self._hand.closing:
+        elif not self._in_flight.closing:
             self._listener(Warned(f"{error.message}; trying again"))
 
     def _end(self, error: FifoError) -> None:
-        self._hand.closing = True
-        if self._hand.report.complaint is None:
-            self._hand.report.complaint = error
+        self._in_flight.closing = True
+        if self._in_flight.report.complaint is None:
+            self._in_flight.report.complaint = error
 
     def _tell_progress(self) -> None:
         now = self._clock()
@@ -248,14 +252,14 @@ class _Engine:
             return
         self._told_at = now
         total = self._options.total if self._options.count is None else self._options.count
-        self._listener(Progressed(self._pace.tell(now, self._hand.report.moved, total)))
+        self._listener(Progressed(self._pace.tell(now, self._in_flight.report.moved, total)))
 
 
 def _refusals(
-    call: Callable[[list[ReceivedMessage]], list[Rejection]], taken: list[ReceivedMessage]
+    call: Callable[[list[ReceivedMessage]], list[Rejection]], received: list[ReceivedMessage]
 ) -> tuple[Rejections, FifoError | None]:
     """Return what was refused by message id: each message, if the call failed as a whole, and its error."""
     try:
-        return {one.taken.message.message_id: one for one in call(taken)}, None
+        return {one.received.message.message_id: one for one in call(received)}, None
     except FifoError as error:
-        return {one.message.message_id: Rejection(one, error.message) for one in taken}, error
+        return {one.message.message_id: Rejection(one, error.message) for one in received}, error

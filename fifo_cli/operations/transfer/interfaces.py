@@ -1,7 +1,7 @@
-"""What the moving engine moves between: a source that gives messages and a target that takes them.
+"""What the engine moves between: a source that gives messages and a target that accepts them.
 
-The engine (engine.py) knows no SQS: it takes from a source, hands to the target so that no group is ever
-in two hands and never overtakes itself, and settles with the source what the target has for good.
+The engine (engine.py) knows nothing of SQS. It receives from a source, sends to a target so that no group
+overtakes itself, and deletes from the source what the target has accepted for good.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from fifo_cli.model.message import Message, ReceivedMessage
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one message was not sent, kept or settled. ``retry``: a later try may help.
+    """Why one message was not sent, extended or deleted. ``retry``: a later try may help.
 
     ``aside``: it stays where it is, and its group goes on without it.
     """
 
-    taken: ReceivedMessage
+    received: ReceivedMessage
     reason: str
     retry: bool = True
     aside: bool = False
@@ -34,36 +34,39 @@ class Source(Protocol):
 
     @property
     def hidden_seconds(self) -> float:
-        """How long what ``take`` gave stays ours unless it is kept; ``math.inf`` if for ever."""
+        """How long what ``receive`` gave stays invisible unless extended; ``math.inf`` if for ever."""
 
-    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         """Return up to ``count`` (at most ten) messages in order; none if it gives none at the moment.
 
         With ``wait`` nothing else is to do, and it may wait a moment for one.
         """
 
     def exhausted(self) -> bool:
-        """Say, after ``take`` gave nothing and we have nothing more to send or settle, whether it is over.
+        """Say, after ``receive`` gave nothing and nothing is left to send or delete, whether it is over.
 
-        False makes the engine call ``take`` again, with ``wait``; so a source that is not sure says False
+        False makes the engine call ``receive`` again, with ``wait``; so a source that is not sure says False
         until it is, or until it has waited for long enough.
         """
 
-    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
-        """Keep messages (at most ten) ours for ``seconds``, heads first; return those not ours any more."""
+    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+        """Extend the visibility timeout of at most ten messages to ``seconds`` from now, heads first.
 
-    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        """Forget messages (at most ten) that the target has for good: delete them, write the checkpoint.
+        Return those that are not ours any more.
+        """
+
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Delete messages (at most ten) that the target has for good; a file notes them as loaded instead.
 
         Return those that are still there; without ``retry``, those that are not ours any more.
         """
 
-    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
-        """Make messages available again, in the order given: tails first, heads last. Never raises."""
+    def release(self, received: Sequence[ReceivedMessage]) -> None:
+        """Make messages visible again, in the order given: the last of a group first. Never raises."""
 
 
 class Target(Protocol):
-    """Where messages go; what ``send`` does not refuse is there for good. Safe to share between threads."""
+    """Where messages go; what ``send`` does not reject is there for good. Safe to share between threads."""
 
     @property
     def batch_max(self) -> int:
@@ -80,9 +83,9 @@ class Target(Protocol):
     def bytes_max(self) -> int:
         """The most bytes in one ``send``."""
 
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        """Take messages in the order given; return those refused.
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Accept messages in the order given; return those rejected.
 
-        Raises FifoError if nothing is known to be taken. Sending the same message again within five
+        Raises FifoError if nothing is known to be accepted. Sending the same message again within five
         minutes makes no second copy.
         """

@@ -76,10 +76,10 @@ class _Dump(ABC):
     def size(self, message: Message) -> int:
         return len(message.body) + 1
 
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Write what was not written before, and wait for it; raises FileError."""
         with self._lock:
-            news = {identity(one.message): to_line(one.message) for one in taken}
+            news = {identity(one.message): to_line(one.message) for one in received}
             news = {digest: line for digest, line in news.items() if digest not in self._seen}
             if news:
                 self._append(b"".join(news.values()))

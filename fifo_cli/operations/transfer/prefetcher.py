@@ -1,7 +1,7 @@
-"""What a move has learned of its source: how many takes at a time it is good for, and if more is to be had.
+"""How many receives at a time a source is worth, and whether to receive ahead; learned from what it gave.
 
-While we hold some of a group, SQS gives nothing more of it (SQS Developer Guide, "FIFO queue delivery
-logic"): what is let go makes more of its group available, a moment later.
+While messages of a group are in flight, SQS gives no more of that group (SQS Developer Guide, "FIFO queue
+delivery logic"). A moment after they are deleted, more of the group becomes visible.
 """
 
 from __future__ import annotations
@@ -14,75 +14,78 @@ from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.transfer.steps import Receive
 
-# A take that is sent before what it asks for is free costs a request if it comes too early: it has to pay.
-# Each that gives something earns one, each other costs two; where they never pay, one in forty is tried.
+# A receive ahead (sent before its messages are visible) wastes a request if it comes too early. Each that
+# gives something earns one credit, each other costs two. Where they never pay, one in forty is still tried.
 AHEAD_CREDIT: Final = 4
 _EARNED_BEHIND: Final = 1 / 20
 
 
 class Prefetcher:
-    """``takes`` are under way, of ``coming`` messages at most; ``dry``: all else is behind what we hold."""
+    """``receives`` calls are under way, which may bring up to ``coming`` messages.
+
+    ``source_drained``: a receive gave nothing, so whatever is left waits behind messages in flight here.
+    """
 
     def __init__(self, options: MoveOptions, *, groups_max: int) -> None:
-        self.takes = 0
+        self.receives = 0
         self.coming = 0
-        self.dry = False
-        self._takes_max = min(options.workers, options.takes)
+        self.source_drained = False
+        self._receives_max = min(options.workers, options.receives)
         self._groups_max = groups_max
-        self._width = 1  # takes at a time: doubled by a full one, one again after an empty one
+        self._width = 1  # receives at a time: doubled by a full one, back to one after an empty one
         self._ticks = itertools.count(1)
-        self._free: dict[str, int] = {}  # groups of which we have let all go, and when
-        self._groups_a_take = 1.0
+        self._free: dict[str, int] = {}  # groups with nothing in flight any more, and since when
+        self._groups_per_receive = 1.0
         self._credit: float = AHEAD_CREDIT
 
     @property
     def prefetch_worthwhile(self) -> bool:
-        """Whether takes that were sent ahead were worth it."""
+        """Whether receives ahead were worth it so far."""
         return self._credit >= 1
 
     def may_give(self, *, at_all: bool) -> bool:
-        """Say whether another take would bring as many as they do; or anything, if nothing else is to do."""
-        if self.takes >= self._width:
+        """Say whether another receive would bring as many as the others, or with ``at_all``, anything."""
+        if self.receives >= self._width:
             return False
-        if not self.dry:
+        if not self.source_drained:
             return True
-        free = len(self._free) - self.takes * self._groups_a_take
-        return free >= self._groups_a_take or (at_all and free > 0)
+        free = len(self._free) - self.receives * self._groups_per_receive
+        return free >= self._groups_per_receive or (at_all and free > 0)
 
     def ask(self, count: int, *, wait: bool, ahead: bool) -> Receive:
-        """Begin a take."""
-        self.takes += 1
+        """Begin a receive."""
+        self.receives += 1
         self.coming += count
         return Receive(count, wait=wait, started=next(self._ticks), ahead=ahead)
 
-    def failed(self, act: Receive) -> None:
-        """Account for a take that told nothing."""
-        self.takes -= 1
-        self.coming -= act.count
+    def failed(self, action: Receive) -> None:
+        """Account for a receive that failed."""
+        self.receives -= 1
+        self.coming -= action.count
 
-    def gave(self, act: Receive, batch: Sequence[ReceivedMessage], held: Set[str]) -> None:
-        """Learn from what a take gave; ``held`` are the groups of which we have some already."""
-        self.failed(act)
+    def gave(self, action: Receive, batch: Sequence[ReceivedMessage], held: Set[str]) -> None:
+        """Learn from what a receive gave; ``held`` are the groups with messages in flight already."""
+        self.failed(action)
         if batch:
-            self._credit = min(AHEAD_CREDIT, self._credit + (1 if act.ahead else _EARNED_BEHIND))
-        elif act.ahead:
+            self._credit = min(AHEAD_CREDIT, self._credit + (1 if action.ahead else _EARNED_BEHIND))
+        elif action.ahead:
             self._credit -= 2
         if not batch:
             self._width = 1
-            self.dry = True
-            self._free = {group: tick for group, tick in self._free.items() if tick > act.started}
+            self.source_drained = True
+            self._free = {group: tick for group, tick in self._free.items() if tick > action.started}
             return
-        if len(batch) == act.count:
-            self._width = min(self._takes_max, self._width * 2)
+        if len(batch) == action.count:
+            self._width = min(self._receives_max, self._width * 2)
         groups = {one.message.group for one in batch}
-        self._groups_a_take += (len(groups) - self._groups_a_take) / 4
+        self._groups_per_receive += (len(groups) - self._groups_per_receive) / 4
         if not groups <= self._free.keys() | held:
-            self.dry = False  # there is more than we thought
+            self.source_drained = False  # there is more than we thought
         for group in groups:
             self._free.pop(group, None)
 
-    def let_go(self, group: str) -> None:
-        """Note that we hold nothing of a group any more."""
+    def group_done(self, group: str) -> None:
+        """Note that nothing of a group is in flight any more."""
         self._free[group] = next(self._ticks)
-        if not self.dry and len(self._free) > self._groups_max:
-            self._free.clear()  # it only matters when it is dry
+        if not self.source_drained and len(self._free) > self._groups_max:
+            self._free.clear()  # it only matters when the source is drained

@@ -63,28 +63,28 @@ class QueueSource:
     def hidden_seconds(self) -> float:
         return self._hidden_seconds
 
-    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         """Receive up to ten messages.
 
         If as many are settled as were counted at the start, and none is counted now, a short poll will do
         in place of the long one that asks all of SQS's servers.
         """
         all_settled = wait and self._all_settled()
-        taken = self._messages.receive(
+        received = self._messages.receive(
             count=min(count, RECEIVE_MAX),
             visibility=self._hidden_seconds,
             wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
             attempt=uuid.uuid4().hex,
         )
         with self._lock:
-            if taken:
+            if received:
                 self._polls, self._deadline, self._asked_for_visible = 0, None, False
                 self.emptied = False
-                self._ours.update(one.message.message_id for one in taken)
+                self._ours.update(one.message.message_id for one in received)
             else:
                 self._polls += wait
                 self.emptied = all_settled and not self._ours
-        return taken
+        return received
 
     def exhausted(self) -> bool:
         """Say whether a long poll gave nothing and SQS counts nothing that may still come.
@@ -133,32 +133,34 @@ class QueueSource:
         """Return how many messages we hide."""
         return len(self._ours)
 
-    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         """Extend the visibility timeout; a message that is not ours any more is a refusal without retry."""
-        rejected = self._messages.hide([one.receipt_handle for one in taken], seconds=int(seconds))
-        lost = [Rejection(taken[one.index], one.reason, retry=False) for one in rejected if one.gone]
-        self._forget([one.taken for one in lost])
+        rejected = self._messages.hide([one.receipt_handle for one in received], seconds=int(seconds))
+        lost = [Rejection(received[one.index], one.reason, retry=False) for one in rejected if one.gone]
+        self._forget([one.received for one in lost])
         return lost
 
-    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Delete messages."""
-        rejected = self._messages.delete([one.receipt_handle for one in taken])
-        refused = {one.index: Rejection(taken[one.index], one.reason, retry=not one.gone) for one in rejected}
+        rejected = self._messages.delete([one.receipt_handle for one in received])
+        refused = {
+            one.index: Rejection(received[one.index], one.reason, retry=not one.gone) for one in rejected
+        }
         self._forget(
-            [one for index, one in enumerate(taken) if index not in refused or not refused[index].retry]
+            [one for index, one in enumerate(received) if index not in refused or not refused[index].retry]
         )
         with self._lock:
-            self._settled += len(taken) - len(refused)
+            self._settled += len(received) - len(refused)
         return list(refused.values())
 
-    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
+    def release(self, received: Sequence[ReceivedMessage]) -> None:
         """Release messages; a group's in the order given, several groups at a time."""
-        lanes: list[list[ReceivedMessage]] = [[] for _ in range(_RELEASING_THREADS)]
-        for one in taken:
-            lanes[hash(one.message.group) % _RELEASING_THREADS].append(one)
+        queues: list[list[ReceivedMessage]] = [[] for _ in range(_RELEASING_THREADS)]
+        for one in received:
+            queues[hash(one.message.group) % _RELEASING_THREADS].append(one)
         with ThreadPoolExecutor(_RELEASING_THREADS, thread_name_prefix="release") as pool:
-            list(pool.map(self._release, lanes))
-        self._forget(taken)
+            list(pool.map(self._release, queues))
+        self._forget(received)
 
     def _all_settled(self) -> bool:
         with self._lock:
@@ -166,14 +168,14 @@ class QueueSource:
                 return False
         return self._messages.queue.counts().total == 0
 
-    def _release(self, lane: Sequence[ReceivedMessage]) -> None:
-        for start in range(0, len(lane), RECEIVE_MAX):
-            part = lane[start : start + RECEIVE_MAX]
+    def _release(self, queue: Sequence[ReceivedMessage]) -> None:
+        for start in range(0, len(queue), RECEIVE_MAX):
+            part = queue[start : start + RECEIVE_MAX]
             try:
                 self._messages.hide([one.receipt_handle for one in part], seconds=0)
             except FifoError:
                 return  # they are visible again by themselves when their time is over
 
-    def _forget(self, taken: Sequence[ReceivedMessage]) -> None:
+    def _forget(self, received: Sequence[ReceivedMessage]) -> None:
         with self._lock:
-            self._ours.difference_update(one.message.message_id for one in taken)
+            self._ours.difference_update(one.message.message_id for one in received)

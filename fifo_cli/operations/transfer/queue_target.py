@@ -24,8 +24,8 @@ def as_it_is(operation: str) -> Pack:
     the delete that follows would lose the message.
     """
 
-    def pack(taken: ReceivedMessage) -> OutgoingMessage:
-        message = taken.message
+    def pack(received: ReceivedMessage) -> OutgoingMessage:
+        message = received.message
         return OutgoingMessage(
             body=message.body,
             group=message.group,
@@ -68,11 +68,11 @@ class QueueTarget:
     def size(self, message: Message) -> int:
         return size_of(message)
 
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Send messages in as few calls as keep everything of them (trace headers: see ``_calls``)."""
         refusals: list[Rejection] = []
         stopped: set[str] = set()
-        for number, call in enumerate(self._calls(taken)):
+        for number, call in enumerate(self._calls(received)):
             free = [one for one in call if one.message.group not in stopped]
             behind = [one for one in call if one.message.group in stopped]
             refusals += [Rejection(one, "behind a message of its group that was refused") for one in behind]
@@ -85,25 +85,25 @@ class QueueTarget:
                     raise
                 refused = [Rejection(one, error.message) for one in free]
             refusals += refused
-            stopped |= {one.taken.message.group for one in refused}
+            stopped |= {one.received.message.group for one in refused}
         return refusals
 
-    def _send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        parcels = [self._pack(one) for one in taken]
+    def _send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        parcels = [self._pack(one) for one in received]
         alone = (
-            len(taken) == 1
-            and taken[0].message.trace_header
+            len(received) == 1
+            and received[0].message.trace_header
             and not self._messages.batches_keep_trace_headers
         )
         rejected = self._messages.send_singly(parcels) if alone else self._messages.send(parcels)
-        return [Rejection(taken[one.index], one.reason, retry=not one.final) for one in rejected]
+        return [Rejection(received[one.index], one.reason, retry=not one.final) for one in rejected]
 
-    def _calls(self, taken: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
+    def _calls(self, received: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
         """Split into calls: a message with a trace header goes alone where batches drop it."""
-        if self._messages.batches_keep_trace_headers or not any(one.message.trace_header for one in taken):
-            return [list(taken)]
+        if self._messages.batches_keep_trace_headers or not any(one.message.trace_header for one in received):
+            return [list(received)]
         calls: list[list[ReceivedMessage]] = [[]]
-        for one in taken:
+        for one in received:
             if one.message.trace_header:
                 calls += [[one], []]
             else:

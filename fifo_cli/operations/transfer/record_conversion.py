@@ -168,34 +168,34 @@ class ConvertingTarget:
     def size(self, message: Message) -> int:
         return self._target.size(message)
 
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Send messages, and what records become; refuse the records that stay, without stopping a group."""
-        if not any(is_record(one.message) for one in taken):
-            return self._target.send(taken)
+        if not any(is_record(one.message) for one in received):
+            return self._target.send(received)
         refusals: list[Rejection] = []
         ready: list[ReceivedMessage] = []
         again: list[ReceivedMessage] = []
-        for one in taken:
+        for one in received:
             made = self._converter.convert(one.message) if is_record(one.message) else one.message
             if isinstance(made, Stays):
                 refusals.append(Rejection(one, made.reason, retry=False, aside=True))
             else:
                 # What is still a record failed again.
                 (again if is_record(made) else ready).append(replace(one, message=made))
-        groups = {one.message.message_id: one.message.group for one in taken}
+        groups = {one.message.message_id: one.message.group for one in received}
         refused = self._send_all(self._target, ready, groups)
         failed = self._send_all(self._dlq, again, groups)
-        left = {one.taken.message.message_id for one in failed}
+        left = {one.received.message.message_id for one in failed}
         self._converter.park_again([one.message for one in again if one.message.message_id not in left])
         return [*refusals, *refused, *failed]
 
     def _send_all(
-        self, target: QueueTarget, taken: Sequence[ReceivedMessage], groups: Mapping[str, str]
+        self, target: QueueTarget, received: Sequence[ReceivedMessage], groups: Mapping[str, str]
     ) -> list[Rejection]:
         """Send in calls that hold one of a group; behind a refused one, none of its groups, old or new."""
         refusals: list[Rejection] = []
         stopped: set[str] = set()
-        for call in self._calls(taken):
+        for call in self._calls(received):
             free = [one for one in call if not {one.message.group, groups[one.message.message_id]} & stopped]
             behind = [one for one in call if one not in free]
             refusals += [Rejection(one, "behind a message of its group that was refused") for one in behind]
@@ -207,14 +207,14 @@ class ConvertingTarget:
                 refused = [Rejection(one, error.message) for one in free]
             refusals += refused
             for one in refused:
-                stopped |= {one.taken.message.group, groups[one.taken.message.message_id]}
+                stopped |= {one.received.message.group, groups[one.received.message.message_id]}
         return refusals
 
-    def _calls(self, taken: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
+    def _calls(self, received: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
         """Split into calls within the limits, as what records become may share a group, or be larger."""
         calls: list[list[ReceivedMessage]] = []
         size = 0
-        for one in taken:
+        for one in received:
             bytes_ = self._target.size(one.message)
             last = calls[-1] if calls else []
             shares = any(each.message.group == one.message.group for each in last)

@@ -22,7 +22,7 @@ class MoveOptions:
     """How much to move, and how fast. ``count`` None is all; ``max_rate`` is messages a second.
 
     ``wanted``, if given, says which messages are moved, and ``leave`` which are none of this move's business;
-    the others stay where they are. ``total`` is how many there seem to be, for the time left. ``takes``
+    the others stay where they are. ``total`` is how many there seem to be, for the time left. ``receives``
     is how many takes at a time: 1 for a source that gives on of a group while some of it is in hand.
     ``before_sending`` is called once, while the first messages are taken; nothing is sent before it returns.
     ``throttles`` is how often the service has asked to slow down so far.
@@ -31,10 +31,10 @@ class MoveOptions:
     count: int | None = None
     max_rate: float | None = None
     wanted: Callable[[ReceivedMessage], bool] | None = None
-    leave: Callable[[ReceivedMessage], bool] = lambda taken: False
+    leave: Callable[[ReceivedMessage], bool] = lambda received: False
     total: int | None = None
     workers: int = WORKERS
-    takes: int = WORKERS
+    receives: int = WORKERS
     before_sending: Callable[[], None] = lambda: None
     throttles: Callable[[], int] = lambda: 0
 
@@ -61,7 +61,7 @@ class Overtaking:
 class MoveReport:
     """What a move did, each message counted once.
 
-    ``moved`` are in the target; of these, ``unsettled`` could not be removed from the source and may come
+    ``moved`` are in the target; of these, ``not_deleted`` could not be removed from the source and may come
     again. ``skipped`` were not wanted, ``left`` were to be left alone, ``failed`` stayed behind because of a
     refusal (the first hundred in ``failures``). ``complaint`` is why it ended early, if it did.
     """
@@ -70,7 +70,7 @@ class MoveReport:
     skipped: int = 0
     left: int = 0
     failed: int = 0
-    unsettled: int = 0
+    not_deleted: int = 0
     failures: list[Failure] = field(default_factory=list)
     overtakings: list[Overtaking] = field(default_factory=list)
     complaint: FifoError | None = None

@@ -1,11 +1,11 @@
-"""The messages in hand of a move, and what is the most useful thing to do with them next.
+"""The messages in flight of a move, and which step is the most useful one next.
 
-Pure bookkeeping: no call is made here. The engine asks ``choose`` for an act, performs it in one of its
-threads, and tells what came of it; both under one lock.
+This module makes no calls. The engine asks ``choose`` for an action, performs it in one of its threads, and
+reports the result (``received``, ``sent``, ``deleted``, ``extended``); both under one lock.
 
-A group is in one act at a time and waits for its head; different groups share a send. What was taken from a
-group stays ours until all of it is settled, so nothing behind it is given out before (SQS Developer Guide,
-"FIFO queue delivery logic").
+A group is part of one action at a time, and its messages wait for its head. Different groups share a send.
+While a message of a group is in flight, SQS gives out nothing behind it (SQS Developer Guide, "FIFO queue
+delivery logic"): so what we received of a group stays invisible until all of it is deleted.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ from fifo_cli.operations.transfer.steps import (
 )
 
 FULL: Final = 10  # what one call to SQS holds
-# For full sends by a third of the workers at groups of ten messages each, and as many again in stock.
+# Per worker: 10 messages x 10 groups x a third of the workers, doubled as a reserve.
 IN_FLIGHT_PER_WORKER: Final = 60
 IN_FLIGHT_MIN: Final = 20
-# Before anything may be sent, enough for each worker's first send, and as many again.
+# Before the first send is allowed: one full send for each worker, doubled as a reserve.
 FIRST_IN_FLIGHT_PER_WORKER: Final = 20
 IN_FLIGHT_BYTES_MAX: Final = 24 * 1024 * 1024
-# Pauses before a refused message is tried again: 0.1, 0.2, … 3.2 s; then its group stops for this run.
+# Pauses before a rejected message is sent again: 0.1, 0.2, … 3.2 s; then its group stops for this run.
 TRIES_MAX: Final = 7
 FIRST_PAUSE: Final = 0.1
-# After an error that ended the move, what the target has is settled if that goes at once.
+# After an error that ended the move, what the target has is deleted from the source in so many tries.
 TRIES_AT_THE_END: Final = 2
-# A message that the target has waits at most so many seconds for nine others to be settled with.
-SETTLE_WITHIN: Final = 2.0
-# SQS knows a message that it was sent for five minutes (API Reference, SendMessageBatch): no send of which
-# nobody knows whether it took effect is repeated later than this.
+# A message that the target has waits at most so many seconds for nine others to be deleted with.
+DELETE_WITHIN: Final = 2.0
+# SQS drops a second copy within five minutes of the first (API Reference, SendMessageBatch). A send without
+# an answer may have taken effect, so it is not repeated later than this.
 DOUBT_SECONDS_MAX: Final = 240.0
-# A send waits at most so many seconds for a take under way that would fill it.
+# A send waits at most so many seconds for a receive under way that would fill it.
 FILL_WITHIN: Final = 0.5
-# A take of what settles under way will make free is sent so many seconds after them, to be there behind them.
+# A receive of what deletes under way will make visible starts so many seconds after them.
 AHEAD_AFTER: Final = 0.003
-# What stays behind is kept longer each time, so that keeping very many of them stays cheap.
-KEEP_SECONDS_MAX: Final = 600.0
+# What stays behind is extended for longer each time, so that very many such messages stay cheap.
+EXTEND_SECONDS_MAX: Final = 600.0
 
 
 class InFlightMessages:
-    """The messages in hand. ``closing`` ends taking and sending; ``ended``: the source has no more.
+    """The messages in flight. ``closing`` ends receiving and sending; ``ended``: the source has no more.
 
-    Nothing is sent before it ``may_send``. ``acts`` are under way.
+    Nothing is sent before ``may_send``. ``actions`` counts the actions under way.
     """
 
     def __init__(self, target: Target, options: MoveOptions, *, hidden_seconds: float) -> None:
@@ -75,10 +75,10 @@ class InFlightMessages:
         self.ended = False
         self._numbers = itertools.count()
         self._items: dict[str, InFlightMessage] = {}
-        self._lanes: dict[str, GroupQueue] = {}
+        self._queues: dict[str, GroupQueue] = {}
         self._ready: dict[str, GroupQueue] = {}  # neither busy nor pausing nor failed, with messages waiting
         self._pausing: dict[str, GroupQueue] = {}
-        self._unsettled: deque[InFlightMessage] = deque()
+        self._to_delete: deque[InFlightMessage] = deque()
         self._expiries: list[tuple[float, int, str]] = []  # a heap; what is out of date is passed over
         self._confirmed: set[str] = set()  # the target has them, and the source may give them again
         self._undeleted: set[str] = set()  # of these, those that could not be settled
@@ -88,10 +88,10 @@ class InFlightMessages:
         self._bytes = 0
         self._mean_bytes = 0.0
         # Acts under way.
-        self.acts = 0
-        self._sends = self._sending_lanes = self._settles = 0
-        self._took_at = self._settling_at = self._settle_at = self._send_at = 0.0
-        self._supply = Prefetcher(options, groups_max=self._bound)
+        self.actions = 0
+        self._sends = self._sending_queues = self._deletes = 0
+        self._received_at = self._deleting_at = self._delete_at = self._send_at = 0.0
+        self._prefetcher = Prefetcher(options, groups_max=self._bound)
 
     # --- What to do.
 
@@ -103,42 +103,42 @@ class InFlightMessages:
     @property
     def over(self) -> bool:
         """Whether nothing is to do, now or later."""
-        if self.acts:
+        if self.actions:
             return False
-        return not self._unsettled if self.closing else self.ended and not self.active
+        return not self._to_delete if self.closing else self.ended and not self.active
 
-    def choose(self, now: float, *, only_keep: bool = False) -> Action | None:
-        """Choose the most useful act and count it as under way; None if none is useful at the moment.
+    def choose(self, now: float, *, only_extend_visibility: bool = False) -> Action | None:
+        """Choose the most useful action and count it as under way; None if none is useful at the moment.
 
-        What is about to become visible first, or ``only`` that; then full calls, towards an empty hand; then
-        more; and only then calls that are not full.
+        The order: extend what is about to become visible (or only that); then full calls, deletes before
+        sends; then receives; and only then calls that are not full.
         """
-        for lane in [lane for lane in self._pausing.values() if lane.not_before <= now]:
-            del self._pausing[lane.group]
-            self._ready[lane.group] = lane
+        for queue in [queue for queue in self._pausing.values() if queue.not_before <= now]:
+            del self._pausing[queue.group]
+            self._ready[queue.group] = queue
         if self._doubts:
             self._stop_doubtful(now)
-        act: Action | None = self._choose_keep(now)
-        if act is None and not only_keep:
-            act = self._choose_other(now)
-        self.acts += act is not None
-        return act
+        action: Action | None = self._choose_extend_visibility(now)
+        if action is None and not only_extend_visibility:
+            action = self._choose_other(now)
+        self.actions += action is not None
+        return action
 
     def _choose_other(self, now: float) -> Action | None:
         return (
-            self._choose_settle(now, full=True)
+            self._choose_delete(now, full=True)
             or self._choose_send(now, full=True)
-            or self._choose_take(now)
+            or self._choose_receive(now)
             or self._choose_send(now, full=False)
-            or self._choose_settle(now, full=False)
+            or self._choose_delete(now, full=False)
         )
 
     def remaining(self) -> list[ReceivedMessage]:
-        """Return what is in hand still, tails first, as it is to be given back."""
+        """Return what is still in flight, the last of each group first: the order in which it is released."""
         left = sorted(self._items.values(), key=lambda item: item.number, reverse=True)
-        return [item.taken for item in left]
+        return [item.received for item in left]
 
-    def _choose_keep(self, now: float) -> ExtendVisibility | None:
+    def _choose_extend_visibility(self, now: float) -> ExtendVisibility | None:
         margin = self._hidden_seconds / 2
         items: list[InFlightMessage] = []
         while self._expiries and len(items) < FULL and self._expiries[0][0] - now < margin:
@@ -150,23 +150,23 @@ class InFlightMessages:
             return None
         # Never hidden for longer than the run has lasted: so much a run after a crash has to wait.
         held = all(item.held for item in items)
-        longest = max(item.keep_seconds for item in items)
-        seconds = min(KEEP_SECONDS_MAX, 2 * longest) if held else self._hidden_seconds
+        longest = max(item.extend_seconds for item in items)
+        seconds = min(EXTEND_SECONDS_MAX, 2 * longest) if held else self._hidden_seconds
         return ExtendVisibility(sorted(items, key=lambda item: item.number), seconds)
 
-    def _choose_settle(self, now: float, *, full: bool) -> Delete | None:
-        if not self._unsettled or now < self._settle_at:
+    def _choose_delete(self, now: float, *, full: bool) -> Delete | None:
+        if not self._to_delete or now < self._delete_at:
             return None
         if full:
-            due = len(self._unsettled) >= FULL or now - self._unsettled[0].sent_at > SETTLE_WITHIN
+            due = len(self._to_delete) >= FULL or now - self._to_delete[0].sent_at > DELETE_WITHIN
         else:
             # Not full only if no send, under way or about to begin, will bring more.
             due = not self._sends and (self.closing or not self._ready)
         if not due:
             return None
-        self._settles += 1
-        self._settling_at = now
-        return Delete([self._unsettled.popleft() for _ in range(min(FULL, len(self._unsettled)))])
+        self._deletes += 1
+        self._deleting_at = now
+        return Delete([self._to_delete.popleft() for _ in range(min(FULL, len(self._to_delete)))])
 
     def _choose_send(self, now: float, *, full: bool) -> Send | None:
         if self.closing or not (self.may_send and self._ready) or now < self._send_at:
@@ -178,144 +178,146 @@ class InFlightMessages:
             count = sum(len(items) for _, items in batch)
             self._send_at = max(now, self._send_at) + count / self._options.max_rate
         self._sends += 1
-        self._sending_lanes += len(batch)
+        self._sending_queues += len(batch)
         return Send(batch, now)
 
     def _fills_a_send(self) -> bool:
         if self._target.strict:
             return len(self._ready) >= FULL
-        return sum(len(lane.waiting) for lane in self._ready.values()) >= FULL
+        return sum(len(queue.waiting) for queue in self._ready.values()) >= FULL
 
     def _may_send_less(self, now: float) -> bool:
         """Say whether a send that is not full is better than waiting for what would fill it."""
-        if self._supply.takes and now - self._took_at < FILL_WITHIN:
+        if self._prefetcher.receives and now - self._received_at < FILL_WITHIN:
             return False
         # So many sends at a time as it takes for all groups in hand; a group more comes back soon.
-        return not self._target.strict or self._sends * FULL < self._sending_lanes + len(self._ready)
+        return not self._target.strict or self._sends * FULL < self._sending_queues + len(self._ready)
 
     def _compose(self) -> list[tuple[GroupQueue, list[InFlightMessage]]]:
-        """Take the longest groups' heads up to the target's limits; more of a group if it is not strict."""
+        """Pick the heads of the longest groups, up to the target's limits; more of each if not strict."""
         limit = self._target.batch_max
         if self._options.max_rate:
             limit = max(1, min(limit, int(self._options.max_rate)))
-        alone = next((lane for lane in self._ready.values() if lane.alone), None)
+        alone = next((queue for queue in self._ready.values() if queue.alone), None)
         if alone is not None:
-            lanes, limit = [alone], 1
+            queues, limit = [alone], 1
         else:
-            lanes = heapq.nlargest(limit, self._ready.values(), key=lambda lane: len(lane.waiting))
+            queues = heapq.nlargest(limit, self._ready.values(), key=lambda queue: len(queue.waiting))
         batch: list[tuple[GroupQueue, list[InFlightMessage]]] = []
         size = 0
-        for lane in lanes:
+        for queue in queues:
             items: list[InFlightMessage] = []
-            while lane.waiting and limit and not (items and self._target.strict):
-                if size and size + lane.waiting[0].size > self._target.bytes_max:
+            while queue.waiting and limit and not (items and self._target.strict):
+                if size and size + queue.waiting[0].size > self._target.bytes_max:
                     break
-                items.append(lane.waiting.popleft())
+                items.append(queue.waiting.popleft())
                 size += items[-1].size
                 limit -= 1
             if items:
-                lane.busy = True
-                del self._ready[lane.group]
-                batch.append((lane, items))
+                queue.busy = True
+                del self._ready[queue.group]
+                batch.append((queue, items))
         return batch
 
-    def _choose_take(self, now: float) -> Receive | None:
+    def _choose_receive(self, now: float) -> Receive | None:
         if self.closing or self.ended:
             return None
-        count = self._count_to_take()
+        count = self._count_to_receive()
         if count <= 0:
-            self.ended = not self._pending and not self._supply.takes
+            self.ended = not self._pending and not self._prefetcher.receives
             return None
-        probe = self._supply.dry and not self.active
-        ahead = self._may_take_ahead(now)
-        if not (ahead or (not self._supply.takes if probe else self._may_take())):
+        probe = self._prefetcher.source_drained and not self.active
+        ahead = self._may_prefetch(now)
+        if not (ahead or (not self._prefetcher.receives if probe else self._may_receive())):
             return None
-        self._took_at = now
-        return self._supply.ask(count, wait=probe, ahead=ahead)
+        self._received_at = now
+        return self._prefetcher.ask(count, wait=probe, ahead=ahead)
 
-    def _count_to_take(self) -> int:
+    def _count_to_receive(self) -> int:
         if self._options.count is None:
             return FULL
         left = self._options.count - self.report.moved - self._pending
         # Among messages that are not all wanted, nobody knows how many to take.
         return (
-            min(FULL, left - self._supply.coming) if self._options.wanted is None else min(FULL, left * FULL)
+            min(FULL, left - self._prefetcher.coming)
+            if self._options.wanted is None
+            else min(FULL, left * FULL)
         )
 
-    def _may_take(self) -> bool:
-        coming = self._supply.coming + FULL
-        in_hand = self.active if self.may_send else len(self._items)
-        if in_hand + coming > self._most():
+    def _may_receive(self) -> bool:
+        coming = self._prefetcher.coming + FULL
+        in_flight = self.active if self.may_send else len(self._items)
+        if in_flight + coming > self._most():
             return False
         if self.active and self._bytes + coming * self._mean_bytes > IN_FLIGHT_BYTES_MAX:
             return False
-        return self._supply.may_give(at_all=not self._ready and not self._sends)
+        return self._prefetcher.may_give(at_all=not self._ready and not self._sends)
 
     def _most(self) -> int:
-        """Return how many messages may be in hand."""
+        """Return how many messages may be in flight."""
         first = FIRST_IN_FLIGHT_PER_WORKER * self._options.workers
         return self._bound if self.may_send else min(self._bound, max(IN_FLIGHT_MIN, first))
 
-    def _may_take_ahead(self, now: float) -> bool:
-        """Say whether all there is to do is to wait for settles, and for what they make free."""
-        if not (self._settles and self._supply.dry and self._supply.prefetch_worthwhile):
+    def _may_prefetch(self, now: float) -> bool:
+        """Say whether all there is to do is to wait for deletes, and for what they make visible."""
+        if not (self._deletes and self._prefetcher.source_drained and self._prefetcher.prefetch_worthwhile):
             return False
-        if self._pending or self._supply.takes or self._unsettled:
+        if self._pending or self._prefetcher.receives or self._to_delete:
             return False
-        return self._took_at < self.wakes_at <= now  # and none was sent behind these already
+        return self._received_at < self.wakes_at <= now  # and none was sent behind these already
 
     @property
     def wakes_at(self) -> float:
-        """When there may be something to do though nothing has come of any act."""
-        return self._settling_at + AHEAD_AFTER if self._settles else math.inf
+        """When there may be something to do before any action reports its result."""
+        return self._deleting_at + AHEAD_AFTER if self._deletes else math.inf
 
     # --- What came of it.
 
-    def failed_act(self, act: Action) -> None:
-        """Account for a take or a keep that failed as a whole."""
-        self.acts -= 1
-        match act:
+    def failed_action(self, action: Action) -> None:
+        """Account for a receive, or an extension of visibility, that failed as a whole."""
+        self.actions -= 1
+        match action:
             case Receive():
-                self._supply.failed(act)
+                self._prefetcher.failed(action)
             case ExtendVisibility():
-                for item in act.items:
-                    self._expect(item, item.expiry, item.keep_seconds)
+                for item in action.items:
+                    self._expect(item, item.expiry, item.extend_seconds)
             case Send() | Delete():
-                raise TypeError("a send or settle that fails refuses each of its messages")
+                raise TypeError("a send or delete that fails as a whole rejects each of its messages")
 
-    def taken(
-        self, act: Receive, batch: Sequence[ReceivedMessage], *, asked_at: float, exhausted: bool
+    def received(
+        self, action: Receive, batch: Sequence[ReceivedMessage], *, asked_at: float, exhausted: bool
     ) -> None:
-        """Put what was taken into the hand."""
-        self.acts -= 1
-        self._supply.gave(act, batch, self._lanes.keys())
+        """Put what was received in flight."""
+        self.actions -= 1
+        self._prefetcher.gave(action, batch, self._queues.keys())
         if not batch:
             self.ended = self.ended or (exhausted and not self.active)
         for one in batch:
             self._admit(one, asked_at)
 
-    def sent(self, act: Send, refused: Rejections, *, whole: bool, now: float) -> list[ReceivedMessage]:
+    def sent(self, action: Send, refused: Rejections, *, whole: bool, now: float) -> list[ReceivedMessage]:
         """Account for a send, of which ``whole`` failed or none; return what the target has now."""
-        self.acts -= 1
+        self.actions -= 1
         self._sends -= 1
-        self._sending_lanes -= len(act.batch)
+        self._sending_queues -= len(action.batch)
         accepted: list[ReceivedMessage] = []
-        for lane, items in act.batch:
-            lane.busy = False
-            lane.alone = whole and lane.tries > 0
-            accepted += self._sent(lane, items, refused, now)
+        for queue, items in action.batch:
+            queue.busy = False
+            queue.alone = whole and queue.tries > 0
+            accepted += self._sent(queue, items, refused, now)
             if whole:
                 for item in items:
-                    self._doubts.setdefault(item.id, act.began)
+                    self._doubts.setdefault(item.id, action.began)
         return accepted
 
-    def settled(self, act: Delete, refused: Rejections, *, now: float) -> None:
+    def deleted(self, action: Delete, refused: Rejections, *, now: float) -> None:
         """Account for messages that the source let go, or did not."""
-        self.acts -= 1
-        self._settles -= 1
+        self.actions -= 1
+        self._deletes -= 1
         again: list[InFlightMessage] = []
         tries_max = TRIES_MAX if self.report.complaint is None else TRIES_AT_THE_END
-        for item in act.items:
+        for item in action.items:
             refusal = refused.get(item.id)
             if refusal is not None and refusal.retry and item.tries < tries_max:
                 item.tries += 1
@@ -329,61 +331,63 @@ class InFlightMessages:
                 if refusal.retry:
                     self._undeleted.add(item.id)
             self._drop(item)
-        self.report.unsettled = len(self._undeleted)
+        self.report.not_deleted = len(self._undeleted)
         if again:
-            self._unsettled.extendleft(reversed(again))
-            self._settle_at = now + _pause(max(item.tries for item in again))
+            self._to_delete.extendleft(reversed(again))
+            self._delete_at = now + _pause(max(item.tries for item in again))
 
-    def kept(self, act: ExtendVisibility, lost: set[str], *, asked_at: float) -> list[ReceivedMessage]:
-        """Account for a keep; return what waits behind a lost message, tails first, to be given back."""
-        self.acts -= 1
+    def extended(self, action: ExtendVisibility, lost: set[str], *, asked_at: float) -> list[ReceivedMessage]:
+        """Account for an extension; return what waits behind a lost message, the last first, for release."""
+        self.actions -= 1
         back: list[ReceivedMessage] = []
-        for item in act.items:
+        for item in action.items:
             if self._items.get(item.id) is not item:
                 continue
             if item.id in lost:
                 back += self._lost(item)
             else:
-                self._expect(item, asked_at + act.seconds, act.seconds)
+                self._expect(item, asked_at + action.seconds, action.seconds)
         return back
 
-    def _admit(self, taken: ReceivedMessage, asked_at: float) -> None:
+    def _admit(self, received: ReceivedMessage, asked_at: float) -> None:
         """Put a message into its group's lane, or among those that stay behind."""
         seconds = self._hidden_seconds
-        known = self._items.get(taken.message.message_id)
+        known = self._items.get(received.message.message_id)
         if known is not None:
             # Its time ran out while we had it: the newest handle is the one that counts.
-            known.taken = replace(known.taken, receipt_handle=taken.receipt_handle)
+            known.received = replace(known.received, receipt_handle=received.receipt_handle)
             self._expect(known, asked_at + seconds, seconds)
             return
-        item = InFlightMessage(taken, next(self._numbers), self._target.size(taken.message), 0.0, seconds)
+        item = InFlightMessage(
+            received, next(self._numbers), self._target.size(received.message), 0.0, seconds
+        )
         self._items[item.id] = item
         self._bytes += item.size
         self._mean_bytes += (item.size - self._mean_bytes) / 16
         self._expect(item, asked_at + seconds, seconds)
-        lane = self._lanes.setdefault(taken.message.group, GroupQueue(taken.message.group))
-        lane.in_hand += 1
+        queue = self._queues.setdefault(received.message.group, GroupQueue(received.message.group))
+        queue.in_flight += 1
         self.ended = False
         if item.id in self._confirmed:
             item.sent_at = asked_at
-            self._unsettled.append(item)
-        elif self._options.leave(taken):
+            self._to_delete.append(item)
+        elif self._options.leave(received):
             self.report.left += 1
             self._hold(item)
-        elif self._options.wanted is not None and not self._options.wanted(taken):
+        elif self._options.wanted is not None and not self._options.wanted(received):
             self.report.skipped += 1
             self._hold(item)
         elif self._options.count is not None and self.report.moved + self._pending >= self._options.count:
             self._hold(item)
-        elif lane.failed:
+        elif queue.failed:
             self._fail(item, "behind a message of its group that failed")
         else:
             self._pending += 1
-            lane.waiting.append(item)
-            self._place(lane, asked_at)
+            queue.waiting.append(item)
+            self._place(queue, asked_at)
 
     def _sent(
-        self, lane: GroupQueue, items: Sequence[InFlightMessage], refused: Rejections, now: float
+        self, queue: GroupQueue, items: Sequence[InFlightMessage], refused: Rejections, now: float
     ) -> list[ReceivedMessage]:
         """Account for what the target took of one group, and put what it refused back at the head."""
         accepted = [item for item in items if item.id not in refused]
@@ -397,45 +401,45 @@ class InFlightMessages:
         for item in accepted:
             item.sent_at, item.tries = now, 0
             self._doubts.pop(item.id, None)
-        self._unsettled.extend(accepted)
+        self._to_delete.extend(accepted)
         self._pending -= len(accepted)
         self.report.moved += len(accepted)
         for item in back:
             after = tuple(one.id for one in accepted if one.number > item.number)
             if after:
-                self.report.overtakings.append(Overtaking(item.id, lane.group, after))
-        lane.waiting.extendleft(reversed(back))
-        lane.tries = lane.tries + 1 if back else 0
+                self.report.overtakings.append(Overtaking(item.id, queue.group, after))
+        queue.waiting.extendleft(reversed(back))
+        queue.tries = queue.tries + 1 if back else 0
         if back:
             refusal = refused[back[0].id]
-            lane.not_before = now + _pause(lane.tries)
-            if not refusal.retry or lane.tries >= TRIES_MAX:
-                self._stop(lane, refusal.reason)
-        self._place(lane, now)
-        return [item.taken for item in accepted]
+            queue.not_before = now + _pause(queue.tries)
+            if not refusal.retry or queue.tries >= TRIES_MAX:
+                self._stop(queue, refusal.reason)
+        self._place(queue, now)
+        return [item.received for item in accepted]
 
-    def _place(self, lane: GroupQueue, now: float) -> None:
+    def _place(self, queue: GroupQueue, now: float) -> None:
         """Put a lane where ``choose`` finds it."""
-        if lane.busy or lane.failed or not lane.waiting:
+        if queue.busy or queue.failed or not queue.waiting:
             return
-        place = self._pausing if lane.not_before > now else self._ready
-        place[lane.group] = lane
+        place = self._pausing if queue.not_before > now else self._ready
+        place[queue.group] = queue
 
-    def _stop(self, lane: GroupQueue, reason: str) -> None:
+    def _stop(self, queue: GroupQueue, reason: str) -> None:
         """Stop a group for this run: what we have of it stays hidden until the end."""
-        lane.failed = True
-        self._pending -= len(lane.waiting)
-        for place, item in enumerate(lane.waiting):
+        queue.failed = True
+        self._pending -= len(queue.waiting)
+        for place, item in enumerate(queue.waiting):
             self._fail(item, reason if place == 0 else "behind a message of its group that failed")
-        lane.waiting.clear()
+        queue.waiting.clear()
 
     def _stop_doubtful(self, now: float) -> None:
         """Stop groups whose head would be a second copy if an earlier send took effect after all."""
-        for lane in list(self._ready.values()):
-            began = self._doubts.get(lane.waiting[0].id)
+        for queue in list(self._ready.values()):
+            began = self._doubts.get(queue.waiting[0].id)
             if began is not None and now - began > DOUBT_SECONDS_MAX:
-                del self._ready[lane.group]
-                self._stop(lane, "a send was not answered, and SQS forgets it soon: it may have arrived")
+                del self._ready[queue.group]
+                self._stop(queue, "a send was not answered, and SQS forgets it soon: it may have arrived")
 
     def _fail(self, item: InFlightMessage, reason: str) -> None:
         self.report.failed_with(Failure(item.id, item.message.group, reason))
@@ -446,37 +450,37 @@ class InFlightMessages:
         self._bytes -= item.size
         item.size = 0
         item.held = True
-        item.taken = replace(item.taken, message=replace(item.message, body="", attributes={}))
+        item.received = replace(item.received, message=replace(item.message, body="", attributes={}))
         self._held += 1
 
     def _lost(self, item: InFlightMessage) -> list[ReceivedMessage]:
         """Let go of a message that is ours no more, and of what waits behind it: they come again in order."""
-        lane = self._lanes[item.message.group]
-        if item not in lane.waiting:
+        queue = self._queues[item.message.group]
+        if item not in queue.waiting:
             return []  # on its way: settling it will tell. Or it stays behind, and its next handle is noted.
-        dropped = list(itertools.dropwhile(lambda one: one is not item, lane.waiting))
+        dropped = list(itertools.dropwhile(lambda one: one is not item, queue.waiting))
         for one in dropped:
-            lane.waiting.remove(one)
+            queue.waiting.remove(one)
             self._pending -= 1
             self._drop(one)
-        if not lane.waiting:
-            self._ready.pop(lane.group, None)
-            self._pausing.pop(lane.group, None)
+        if not queue.waiting:
+            self._ready.pop(queue.group, None)
+            self._pausing.pop(queue.group, None)
         self.ended = False
-        return [one.taken for one in reversed(dropped) if one is not item]
+        return [one.received for one in reversed(dropped) if one is not item]
 
     def _drop(self, item: InFlightMessage) -> None:
         """Take a message out of the hand; with the last one of its group, what is behind them can be had."""
         del self._items[item.id]
         self._bytes -= item.size
-        lane = self._lanes[item.message.group]
-        lane.in_hand -= 1
-        if lane.in_hand == 0:
-            del self._lanes[lane.group]
-            self._supply.let_go(lane.group)
+        queue = self._queues[item.message.group]
+        queue.in_flight -= 1
+        if queue.in_flight == 0:
+            del self._queues[queue.group]
+            self._prefetcher.group_done(queue.group)
 
     def _expect(self, item: InFlightMessage, expiry: float, seconds: float) -> None:
-        item.expiry, item.keep_seconds = expiry, seconds
+        item.expiry, item.extend_seconds = expiry, seconds
         if expiry != math.inf:
             heapq.heappush(self._expiries, (expiry, item.number, item.id))
 

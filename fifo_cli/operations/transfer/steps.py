@@ -1,4 +1,4 @@
-"""The messages that a move has in hand, by group, and what its workers do with them: their acts."""
+"""The steps of a move: messages in flight, the queue of each group, and what a worker does next."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from fifo_cli.operations.transfer.interfaces import Rejection
 
 @dataclass(slots=True, eq=False)
 class InFlightMessage:
-    """A message in hand; ``number`` is its place in the order of taking."""
+    """A message in flight; ``number`` is its place in the order of receiving."""
 
-    taken: ReceivedMessage
+    received: ReceivedMessage
     number: int
     size: int
     expiry: float
-    keep_seconds: float
+    extend_seconds: float
     held: bool = False  # stays behind, without its body
     sent_at: float = 0.0
     tries: int = 0
 
     @property
     def message(self) -> Message:
-        return self.taken.message
+        return self.received.message
 
     @property
     def id(self) -> str:
-        return self.taken.message.message_id
+        return self.received.message.message_id
 
 
 @dataclass(slots=True, eq=False)
 class GroupQueue:
-    """The messages in hand of one group; those that wait to be sent in order."""
+    """The messages in flight of one group; ``waiting`` are those to be sent, in order."""
 
     group: str
     waiting: deque[InFlightMessage] = field(default_factory=deque)
-    in_hand: int = 0  # waiting, being sent, not settled yet, or staying behind
+    in_flight: int = 0  # waiting, being sent, not deleted yet, or staying behind
     busy: bool = False
     tries: int = 0
     alone: bool = False  # its head failed together with others: the next try is its own
@@ -48,9 +48,9 @@ class GroupQueue:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Take up to ``count``; ``wait``: nothing else is to do. ``started`` is when, in ticks of this hand.
+    """Receive up to ``count``; ``wait``: nothing else is to do. ``started`` is a tick of the prefetcher.
 
-    ``ahead``: what it asks for is free only when the settles under way are done.
+    ``ahead``: what it asks for becomes visible only when the deletes under way are done.
     """
 
     count: int
@@ -73,14 +73,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Settle what the target has."""
+    """Delete from the source what the target has."""
 
     items: Sequence[InFlightMessage]
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendVisibility:
-    """Keep messages ours for ``seconds`` more."""
+    """Keep messages invisible to others for ``seconds`` more."""
 
     items: Sequence[InFlightMessage]
     seconds: float

@@ -61,14 +61,14 @@ class FaultModel:
         if self.dice.random() < self.lost_answers:
             raise AwsError("the answer was lost")
 
-    def refused(self, taken: ReceivedMessage) -> Rejection | None:
-        return Rejection(taken, "InternalError") if self.dice.random() < self.refusals else None
+    def refused(self, received: ReceivedMessage) -> Rejection | None:
+        return Rejection(received, "InternalError") if self.dice.random() < self.refusals else None
 
 
 def _alone(call: _Call) -> _Call:
     @functools.wraps(call)
     def alone(self: Any, *given: Any, **named: Any) -> Any:
-        with self.weather.lock:
+        with self.faults.lock:
             return call(self, *given, **named)
 
     return cast("_Call", alone)
@@ -77,11 +77,11 @@ def _alone(call: _Call) -> _Call:
 class Line:
     """A FIFO queue as a source: ten of a group at most, hidden for a time, receipt_handles that run out."""
 
-    def __init__(self, messages: Sequence[Message], weather: FaultModel) -> None:
+    def __init__(self, messages: Sequence[Message], faults: FaultModel) -> None:
         self.messages = list(messages)
-        self.weather = weather
+        self.faults = faults
         self.given_back: list[str] = []
-        self.kept: list[tuple[str, float]] = []
+        self.extended: list[tuple[str, float]] = []
         self.most_hidden = 0
         self.settles = 0
         self.hidden_seconds = HIDDEN_SECONDS
@@ -90,21 +90,21 @@ class Line:
         self._numbers = itertools.count()
 
     @_alone
-    def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-        self.weather.before()
+    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+        self.faults.before()
         if wait and not self._available(count):
-            self.weather.clock.sleep(1)
-        taken = []
+            self.faults.clock.sleep(1)
+        received = []
         for one in self._available(count):
             receipt_handle = f"{one.message_id}#{next(self._numbers)}"
-            self._hidden[one.message_id] = (receipt_handle, self.weather.clock() + self.hidden_seconds)
-            taken.append(ReceivedMessage(one, receipt_handle))
-        ids = {one.message.message_id for one in taken}
+            self._hidden[one.message_id] = (receipt_handle, self.faults.clock() + self.hidden_seconds)
+            received.append(ReceivedMessage(one, receipt_handle))
+        ids = {one.message.message_id for one in received}
         self._lost |= ids
-        self.weather.after()
+        self.faults.after()
         self._lost -= ids
         self.most_hidden = max(self.most_hidden, len(self._hidden))
-        return taken
+        return received
 
     @_alone
     def exhausted(self) -> bool:
@@ -112,36 +112,36 @@ class Line:
         return not self._available(1) and not self._lost & self._hidden.keys()
 
     @_alone
-    def keep(self, taken: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
-        self.weather.before()
-        lost = [Rejection(one, "expired", retry=False) for one in taken if not self._is_ours(one)]
-        for one in taken:
+    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+        self.faults.before()
+        lost = [Rejection(one, "expired", retry=False) for one in received if not self._is_ours(one)]
+        for one in received:
             if self._is_ours(one):
-                self._hidden[one.message.message_id] = (one.receipt_handle, self.weather.clock() + seconds)
-                self.kept.append((one.message.message_id, seconds))
-        self.weather.after()
+                self._hidden[one.message.message_id] = (one.receipt_handle, self.faults.clock() + seconds)
+                self.extended.append((one.message.message_id, seconds))
+        self.faults.after()
         return lost
 
     @_alone
-    def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         self.settles += 1
-        self.weather.before()
+        self.faults.before()
         refusals = []
-        for one in taken:
+        for one in received:
             if not self._is_ours(one):
                 refusals.append(Rejection(one, "ReceiptHandleIsInvalid", retry=False))
-            elif refusal := self.weather.refused(one):
+            elif refusal := self.faults.refused(one):
                 refusals.append(refusal)
             else:
                 self.messages.remove(one.message)
                 del self._hidden[one.message.message_id]
-        self.weather.after()
+        self.faults.after()
         return refusals
 
     @_alone
-    def give_back(self, taken: Sequence[ReceivedMessage]) -> None:
-        self.given_back += [one.message.message_id for one in taken]
-        for one in taken:
+    def release(self, received: Sequence[ReceivedMessage]) -> None:
+        self.given_back += [one.message.message_id for one in received]
+        for one in received:
             if self._is_ours(one):
                 del self._hidden[one.message.message_id]
 
@@ -151,19 +151,19 @@ class Line:
         return list(itertools.islice((one for one in self.messages if one.group not in locked), count))
 
     def _expire(self) -> None:
-        now = self.weather.clock()
+        now = self.faults.clock()
         self._hidden = {one: hidden for one, hidden in self._hidden.items() if hidden[1] > now}
 
-    def _is_ours(self, taken: ReceivedMessage) -> bool:
+    def _is_ours(self, received: ReceivedMessage) -> bool:
         self._expire()
-        return self._hidden.get(taken.message.message_id, ("", 0.0))[0] == taken.receipt_handle
+        return self._hidden.get(received.message.message_id, ("", 0.0))[0] == received.receipt_handle
 
 
 class Arrivals:
     """A FIFO queue as a target: it suppresses what it has seen within five minutes, and notes each call."""
 
-    def __init__(self, weather: FaultModel, *, strict: bool = True, bytes_max: int = 1_000_000) -> None:
-        self.weather = weather
+    def __init__(self, faults: FaultModel, *, strict: bool = True, bytes_max: int = 1_000_000) -> None:
+        self.faults = faults
         self.strict = strict
         self.bytes_max = bytes_max
         self.batch_max = 10
@@ -171,35 +171,35 @@ class Arrivals:
         self.doubles: list[str] = []  # second copies, which SQS takes after five minutes
         self.calls: list[list[str]] = []
         self.sent_at: list[float] = []
-        self.refuse: Callable[[ReceivedMessage], Rejection | None] = weather.refused
+        self.refuse: Callable[[ReceivedMessage], Rejection | None] = faults.refused
         self._seen: dict[str, float] = {}
 
     def size(self, message: Message) -> int:
         return len(message.body)
 
     @_alone
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        groups = [one.message.group for one in taken]
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        groups = [one.message.group for one in received]
         assert not self.strict or len(set(groups)) == len(groups), "two of a group in one call"
-        assert len(taken) <= self.batch_max
-        assert len(taken) == 1 or sum(len(one.message.body) for one in taken) <= self.bytes_max
-        self.calls.append([one.message.message_id for one in taken])
-        self.sent_at.append(self.weather.clock())
-        self.weather.before()
+        assert len(received) <= self.batch_max
+        assert len(received) == 1 or sum(len(one.message.body) for one in received) <= self.bytes_max
+        self.calls.append([one.message.message_id for one in received])
+        self.sent_at.append(self.faults.clock())
+        self.faults.before()
         refusals = []
-        for one in taken:
+        for one in received:
             if refusal := self.refuse(one):
                 refusals.append(refusal)
             else:
                 self._accept(one.message)
-        self.weather.after()
+        self.faults.after()
         return refusals
 
     def of(self, group: str) -> list[str]:
         return [body for name, body in self.bodies if name == group]
 
     def _accept(self, message: Message) -> None:
-        now = self.weather.clock()
+        now = self.faults.clock()
         seen_at = self._seen.get(message.message_id)
         if seen_at is None:
             self.bodies.append((message.group, message.body))

@@ -27,7 +27,7 @@ def messages(groups: list[int]) -> list[Message]:
 
 
 def run(source: Line, target: Arrivals, *, workers: int = 1, **options: Any) -> MoveReport:
-    clock = source.weather.clock
+    clock = source.faults.clock
     return move(source, target, MoveOptions(workers=workers, **options), clock=clock, sleep=clock.sleep)
 
 
@@ -57,9 +57,9 @@ def prefixes(expected: list[Message], target: Arrivals) -> None:
 def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_run_at_the_latest(
     groups: list[int], seed: int, lost_requests: float, lost_answers: float, refusals: float, slowest: float
 ) -> None:
-    weather = FaultModel(lost_requests, lost_answers, refusals, slowest, random.Random(seed))
+    faults = FaultModel(lost_requests, lost_answers, refusals, slowest, random.Random(seed))
     everything = messages(groups)
-    source, target = Line(everything, weather), Arrivals(weather)
+    source, target = Line(everything, faults), Arrivals(faults)
     report = run(source, target)
     prefixes(everything, target)
     here, there = {one.body for one in source.messages}, {body for _, body in target.bodies}
@@ -67,13 +67,13 @@ def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_ru
     assert report.moved <= len(target.bodies)
     # No send is repeated after five minutes, when SQS would take it for another message.
     assert target.doubles == []
-    if report.complaint is None and not report.failed and not report.unsettled:
+    if report.complaint is None and not report.failed and not report.not_deleted:
         assert (report.moved, source.messages) == (len(everything), [])
 
-    weather.lost_requests = weather.lost_answers = weather.refusals = weather.slowest = 0.0
-    weather.clock.sleep(31)
+    faults.lost_requests = faults.lost_answers = faults.refusals = faults.slowest = 0.0
+    faults.clock.sleep(31)
     again = run(source, target)
-    assert (again.failed, again.unsettled, again.complaint) == (0, 0, None)
+    assert (again.failed, again.not_deleted, again.complaint) == (0, 0, None)
     in_order(everything, target)
     assert source.messages == []
 
@@ -82,8 +82,8 @@ def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_ru
 def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None:
     dice = random.Random(seed)
     everything = messages([dice.randrange(9) for _ in range(400)])
-    weather = FaultModel(refusals=0.02, dice=random.Random(seed))
-    source, target = Line(everything, weather), Arrivals(weather)
+    faults = FaultModel(refusals=0.02, dice=random.Random(seed))
+    source, target = Line(everything, faults), Arrivals(faults)
     report = move(source, target, MoveOptions(workers=12))
     assert (report.moved, report.failed, report.complaint) == (400, 0, None)
     in_order(everything, target)
@@ -91,10 +91,10 @@ def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None
 
 
 def test_groups_share_sends_and_both_sends_and_settles_are_full() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     # A take gives ten of one group.
     everything = messages([place // 10 for place in range(400)])
-    source, target = Line(everything, weather), Arrivals(weather)
+    source, target = Line(everything, faults), Arrivals(faults)
     run(source, target)
     in_order(everything, target)
     assert len(target.calls) <= 50
@@ -102,11 +102,11 @@ def test_groups_share_sends_and_both_sends_and_settles_are_full() -> None:
 
 
 def test_of_a_refused_message_the_group_waits_and_the_others_go_on() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([0, 1, 0, 1, 0, 1])
-    source, target = Line(everything, weather), Arrivals(weather)
-    target.refuse = lambda taken: (
-        Rejection(taken, "KmsDisabled") if taken.message.message_id == "m2" else None
+    source, target = Line(everything, faults), Arrivals(faults)
+    target.refuse = lambda received: (
+        Rejection(received, "KmsDisabled") if received.message.message_id == "m2" else None
     )
     report = run(source, target)
     assert (report.moved, report.failed) == (4, 2)
@@ -120,24 +120,24 @@ def test_of_a_refused_message_the_group_waits_and_the_others_go_on() -> None:
 
 
 def test_a_refusal_that_no_try_mends_is_not_tried_again() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([0]), weather), Arrivals(weather)
-    target.refuse = lambda taken: Rejection(taken, "too long", retry=False)
+    faults = FaultModel()
+    source, target = Line(messages([0]), faults), Arrivals(faults)
+    target.refuse = lambda received: Rejection(received, "too long", retry=False)
     report = run(source, target)
     assert (report.failed, len(target.calls)) == (1, 1)
 
 
 def test_without_strictness_a_partial_refusal_is_reported_with_who_overtook_whom() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([0] * 4)
-    source, target = Line(everything, weather), Arrivals(weather, strict=False)
+    source, target = Line(everything, faults), Arrivals(faults, strict=False)
     refused: list[str] = []
 
-    def refuse_once(taken: ReceivedMessage) -> Rejection | None:
-        if taken.message.message_id != "m1" or refused:
+    def refuse_once(received: ReceivedMessage) -> Rejection | None:
+        if received.message.message_id != "m1" or refused:
             return None
-        refused.append(taken.message.message_id)
-        return Rejection(taken, "InternalError")
+        refused.append(received.message.message_id)
+        return Rejection(received, "InternalError")
 
     target.refuse = refuse_once
     report = run(source, target)
@@ -147,19 +147,19 @@ def test_without_strictness_a_partial_refusal_is_reported_with_who_overtook_whom
 
 
 def test_a_message_that_cannot_be_settled_is_counted_and_not_sent_again() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
-    source.weather = FaultModel(refusals=1.0, clock=weather.clock)
+    faults = FaultModel()
+    source, target = Line(messages([0, 1]), faults), Arrivals(faults)
+    source.faults = FaultModel(refusals=1.0, clock=faults.clock)
     report = run(source, target)
-    assert (report.moved, report.unsettled, len(source.messages)) == (2, 2, 2)
+    assert (report.moved, report.not_deleted, len(source.messages)) == (2, 2, 2)
     assert len(target.bodies) == 2
 
 
 def test_a_service_that_is_down_ends_the_move_after_three_rounds_with_its_error() -> None:
-    weather = FaultModel(lost_requests=1.0)
-    source, target = Line(messages([0]), weather), Arrivals(weather)
+    faults = FaultModel(lost_requests=1.0)
+    source, target = Line(messages([0]), faults), Arrivals(faults)
     heard: list[Event] = []
-    clock = weather.clock
+    clock = faults.clock
     report = move(
         source, target, MoveOptions(workers=1), listener=heard.append, clock=clock, sleep=clock.sleep
     )
@@ -169,11 +169,11 @@ def test_a_service_that_is_down_ends_the_move_after_three_rounds_with_its_error(
 
 
 def test_a_queue_that_does_not_exist_ends_the_move_at_once() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
+    faults = FaultModel()
+    source, target = Line(messages([0, 1]), faults), Arrivals(faults)
     missing = NotDeployedError("orders.fifo does not exist")
 
-    def refuse(taken: ReceivedMessage) -> Rejection | None:
+    def refuse(received: ReceivedMessage) -> Rejection | None:
         raise missing
 
     target.refuse = refuse
@@ -183,21 +183,21 @@ def test_a_queue_that_does_not_exist_ends_the_move_at_once() -> None:
 
 
 def test_a_send_that_may_have_arrived_is_not_repeated_when_sqs_may_have_forgotten_it() -> None:
-    weather = FaultModel()
-    source = Line(messages([0, *([1] * 9)]), weather)
+    faults = FaultModel()
+    source = Line(messages([0, *([1] * 9)]), faults)
     source.hidden_seconds = 3600
 
     class Deaf(Arrivals):
         """Takes m0 and never says so."""
 
-        def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-            refusals = super().send(taken)
-            if any(one.message.message_id == "m0" for one in taken):
-                weather.clock.sleep(70)
+        def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+            refusals = super().send(received)
+            if any(one.message.message_id == "m0" for one in received):
+                faults.clock.sleep(70)
                 raise AwsError("the answer was lost")
             return refusals
 
-    target = Deaf(weather)
+    target = Deaf(faults)
     report = run(source, target)
     assert target.doubles == []
     assert report.failures == [
@@ -207,10 +207,10 @@ def test_a_send_that_may_have_arrived_is_not_repeated_when_sqs_may_have_forgotte
 
 
 def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
+    faults = FaultModel()
+    source, target = Line(messages([0, 1]), faults), Arrivals(faults)
 
-    def fail(taken: ReceivedMessage) -> Rejection | None:
+    def fail(received: ReceivedMessage) -> Rejection | None:
         raise ZeroDivisionError("oops")
 
     target.refuse = fail
@@ -221,11 +221,11 @@ def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> Non
 
 
 def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([0, 1, 0, 1, 0, 1]), weather), Arrivals(weather)
+    faults = FaultModel()
+    source, target = Line(messages([0, 1, 0, 1, 0, 1]), faults), Arrivals(faults)
 
-    def wanted(taken: ReceivedMessage) -> bool:
-        if taken.message.message_id == "m2":
+    def wanted(received: ReceivedMessage) -> bool:
+        if received.message.message_id == "m2":
             raise TypeError("no such comparison")
         return True
 
@@ -236,10 +236,10 @@ def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back(
 
 
 def test_told_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([0] * 8)
-    source, target = Line(everything, weather), Arrivals(weather)
-    clock = weather.clock
+    source, target = Line(everything, faults), Arrivals(faults)
+    clock = faults.clock
     report = move(
         source,
         target,
@@ -256,9 +256,9 @@ def test_told_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -
 @settings(max_examples=50, deadline=None)
 @given(groups=st.lists(st.integers(0, 4), max_size=50), count=st.integers(1, 30))
 def test_a_count_moves_as_many_from_the_heads_of_groups_and_no_more(groups: list[int], count: int) -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages(groups)
-    source, target = Line(everything, weather), Arrivals(weather)
+    source, target = Line(everything, faults), Arrivals(faults)
     report = run(source, target, count=count)
     assert report.moved == len(target.bodies) == min(count, len(everything))
     assert len(source.messages) == len(everything) - report.moved
@@ -266,63 +266,63 @@ def test_a_count_moves_as_many_from_the_heads_of_groups_and_no_more(groups: list
 
 
 def test_what_is_not_wanted_stays_and_is_given_back_tails_first() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([0, 0, 0, 1])
-    source, target = Line(everything, weather), Arrivals(weather)
-    report = run(source, target, wanted=lambda taken: taken.message.message_id in ("m1", "m3"))
+    source, target = Line(everything, faults), Arrivals(faults)
+    report = run(source, target, wanted=lambda received: received.message.message_id in ("m1", "m3"))
     assert (report.moved, report.skipped) == (2, 2)
     assert sorted(body for _, body in target.bodies) == ["m1", "m3"]
     assert source.given_back == ["m2", "m0"]
 
 
 def test_what_is_to_be_left_alone_is_neither_moved_nor_counted_as_skipped() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([0, 1]), weather), Arrivals(weather)
-    report = run(source, target, leave=lambda taken: taken.message.group == "g1")
+    faults = FaultModel()
+    source, target = Line(messages([0, 1]), faults), Arrivals(faults)
+    report = run(source, target, leave=lambda received: received.message.group == "g1")
     assert (report.moved, report.left, report.skipped) == (1, 1, 0)
 
 
 def test_a_rate_is_kept_to() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([place % 20 for place in range(60)]), weather), Arrivals(weather)
-    began = weather.clock()
+    faults = FaultModel()
+    source, target = Line(messages([place % 20 for place in range(60)]), faults), Arrivals(faults)
+    began = faults.clock()
     report = run(source, target, max_rate=4.0)
     assert report.moved == 60
-    assert 13 <= weather.clock() - began <= 17
+    assert 13 <= faults.clock() - began <= 17
     assert max(len(call) for call in target.calls) <= 4
 
 
 def test_what_waits_for_long_is_kept_ours() -> None:
-    weather = FaultModel()
-    source, target = Line(messages([0] * 10), weather), Arrivals(weather)
+    faults = FaultModel()
+    source, target = Line(messages([0] * 10), faults), Arrivals(faults)
     report = run(source, target, max_rate=0.1)
     assert report.moved == 10
     assert len(target.bodies) == 10
-    assert {seconds for _, seconds in source.kept} == {30.0}
+    assert {seconds for _, seconds in source.extended} == {30.0}
 
 
 def test_a_call_never_holds_more_bytes_than_the_target_takes() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = [message(f"m{n}", f"g{n}", "x" * 400) for n in range(12)]
-    source, target = Line(everything, weather), Arrivals(weather, bytes_max=1000)
+    source, target = Line(everything, faults), Arrivals(faults, bytes_max=1000)
     report = run(source, target)
     assert report.moved == 12
     assert max(len(call) for call in target.calls) == 2
 
 
 def test_the_hand_does_not_grow_with_the_queue() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([place % 50 for place in range(1000)])
-    source, target = Line(everything, weather), Arrivals(weather)
+    source, target = Line(everything, faults), Arrivals(faults)
     run(source, target)
     assert source.most_hidden <= IN_FLIGHT_PER_WORKER
 
 
 @pytest.mark.parametrize("workers", [1, 12])
 def test_nothing_is_sent_before_it_may_be_though_workers_take_meanwhile(workers: int) -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([place % 50 for place in range(1000)])
-    source, target = Line(everything, weather), Arrivals(weather)
+    source, target = Line(everything, faults), Arrivals(faults)
     seen: list[tuple[int, int]] = []
 
     def wait() -> None:
@@ -338,13 +338,13 @@ def test_nothing_is_sent_before_it_may_be_though_workers_take_meanwhile(workers:
 
 
 @pytest.mark.parametrize("workers", [1, 12])
-@pytest.mark.parametrize("wanted", [None, lambda taken: False], ids=["all", "none"])
+@pytest.mark.parametrize("wanted", [None, lambda received: False], ids=["all", "none"])
 def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
     workers: int, wanted: Callable[[ReceivedMessage], bool] | None
 ) -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages(list(range(1000)))
-    source, target = Line(everything, weather), Arrivals(weather)
+    source, target = Line(everything, faults), Arrivals(faults)
     most = FIRST_IN_FLIGHT_PER_WORKER * workers
 
     def refuse() -> None:
@@ -359,7 +359,7 @@ def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
     assert (target.calls, source.messages) == ([], everything)
     assert source.most_hidden == (0 if workers == 1 else most)
     assert len(set(source.given_back)) == source.most_hidden
-    assert [one.message for one in source.take(10, wait=False)] == everything[:10]
+    assert [one.message for one in source.receive(10, wait=False)] == everything[:10]
 
 
 def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
@@ -367,21 +367,21 @@ def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
         settling = False
         ahead = 0
 
-        def settle(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-            refused = super().settle(taken)
+        def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+            refused = super().delete(received)
             self.settling = True
             time.sleep(0.05)
             self.settling = False
             return refused
 
-        def take(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-            found = super().take(count, wait=wait)
+        def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+            found = super().receive(count, wait=wait)
             self.ahead += bool(found) and self.settling
             return found
 
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([0] * 50)
-    source, target = SlowToSettle(everything, weather), Arrivals(weather, strict=False)
+    source, target = SlowToSettle(everything, faults), Arrivals(faults, strict=False)
     assert move(source, target, MoveOptions(workers=12)).moved == 50
     in_order(everything, target)
     assert source.ahead == 4
@@ -390,28 +390,28 @@ def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
 class Busy(Arrivals):
     """A target that notes how many sends are under way at a time, and throttles when they are too many."""
 
-    def __init__(self, weather: FaultModel, *, bearable: int) -> None:
-        super().__init__(weather)
+    def __init__(self, faults: FaultModel, *, bearable: int) -> None:
+        super().__init__(faults)
         self.throttled = 0
         self.most: list[int] = []
         self._bearable = bearable
         self._under_way = 0
 
-    def send(self, taken: Sequence[ReceivedMessage]) -> list[Rejection]:
-        with self.weather.lock:
+    def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        with self.faults.lock:
             self._under_way += 1
             self.most.append(self._under_way)
             self.throttled += self._under_way > self._bearable
         time.sleep(0.02)
-        with self.weather.lock:
+        with self.faults.lock:
             self._under_way -= 1
-            return super().send(taken)
+            return super().send(received)
 
 
 def test_when_the_service_throttles_fewer_calls_are_made_at_a_time_and_that_is_said() -> None:
-    weather = FaultModel()
+    faults = FaultModel()
     everything = messages([place % 200 for place in range(2000)])
-    source, target = Line(everything, weather), Busy(weather, bearable=4)
+    source, target = Line(everything, faults), Busy(faults, bearable=4)
     heard: list[Event] = []
     options = MoveOptions(workers=12, throttles=lambda: target.throttled)
     # Ten times as fast, so that a second of the crew's is a tenth.
@@ -424,10 +424,10 @@ def test_when_the_service_throttles_fewer_calls_are_made_at_a_time_and_that_is_s
 
 
 def test_progress_tells_how_many_how_fast_and_how_long() -> None:
-    weather = FaultModel(slowest=1.0, dice=random.Random(1))
-    source, target = Line(messages([place % 30 for place in range(90)]), weather), Arrivals(weather)
+    faults = FaultModel(slowest=1.0, dice=random.Random(1))
+    source, target = Line(messages([place % 30 for place in range(90)]), faults), Arrivals(faults)
     heard: list[Event] = []
-    clock = weather.clock
+    clock = faults.clock
     move(
         source,
         target,

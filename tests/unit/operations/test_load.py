@@ -34,7 +34,7 @@ def opened(path: Path, arn: str = ARN) -> Iterator[Lines]:
         yield lines
 
 
-def taken(lines: Lines) -> list[tuple[str, str]]:
+def received(lines: Lines) -> list[tuple[str, str]]:
     """Load all lines into nowhere, and return them as the engine gets them."""
     assert lines.path is not None
     with (
@@ -42,8 +42,8 @@ def taken(lines: Lines) -> list[tuple[str, str]]:
         contextlib.closing(LineSource(lines, checkpoint)) as source,
     ):
         found = []
-        while batch := source.take(3, wait=False):
-            source.settle(batch)
+        while batch := source.receive(3, wait=False):
+            source.delete(batch)
             found += [(one.message.message_id, one.message.body) for one in batch]
         assert source.exhausted()
         return found
@@ -53,23 +53,23 @@ def test_lines_are_told_by_their_number_and_empty_ones_are_passed_over(path):
     path.write_text(line("a") + "\n  \n" + line("b"))
     with opened(path) as lines:
         assert check(lines).total == 2
-        assert taken(lines) == [("line 1", "a"), ("line 4", "b")]
+        assert received(lines) == [("line 1", "a"), ("line 4", "b")]
 
 
 def test_equal_lines_are_as_many_messages_and_each_is_loaded_once(path):
     path.write_text(line("a") * 3)
     with opened(path) as lines:
-        assert len(taken(lines)) == 3
+        assert len(received(lines)) == 3
     path.write_text(line("a") * 5)
     with opened(path) as lines:
         assert (check(lines).already, check(lines).new) == (3, 2)
-        assert taken(lines) == [("line 4", "a"), ("line 5", "a")]
+        assert received(lines) == [("line 4", "a"), ("line 5", "a")]
 
 
 def test_what_was_loaded_into_one_queue_is_new_to_another(path):
     path.write_text(line("a"))
     with opened(path) as lines:
-        taken(lines)
+        received(lines)
         assert check(lines).new == 0
     with opened(path, ARN.replace("orders", "orders-dlq")) as lines:
         assert check(lines).new == 1
@@ -90,7 +90,7 @@ def test_a_file_that_is_changed_while_it_is_loaded_stops_the_load(path):
         check(lines)
         path.write_text(line("a") + "garbage\n")
         with pytest.raises(UsageError, match=r"line 2: .*the file was changed while it was loaded"):
-            source.take(10, wait=False)
+            source.receive(10, wait=False)
 
 
 def test_stdin_is_read_to_its_end_before_anything_is_sent():
@@ -115,7 +115,7 @@ def test_the_queues_own_limit_holds(path):
 def test_a_file_under_another_name_has_the_same_checkpoint(path, tmp_path):
     path.write_text(line("a"))
     with opened(path) as lines:
-        assert taken(lines) == [("line 1", "a")]
+        assert received(lines) == [("line 1", "a")]
     other = tmp_path / "elsewhere" / "stdin"
     other.parent.mkdir()
     other.symlink_to(path)

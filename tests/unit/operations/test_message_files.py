@@ -15,7 +15,7 @@ from fifo_cli.operations.queues.load_progress import open_checkpoint, peek_check
 from fifo_cli.operations.transfer.message_files import FileError, new_file, open_dump
 
 
-def taken(body: str, message_id: str = "") -> ReceivedMessage:
+def received(body: str, message_id: str = "") -> ReceivedMessage:
     message = Message(
         message_id=message_id or f"id-{body}",
         group="g",
@@ -47,36 +47,36 @@ def write(path, *messages: ReceivedMessage) -> int:
 
 
 def test_a_message_that_is_in_the_file_is_not_written_again_by_this_run_or_another(path):
-    assert write(path, taken("1"), taken("2"), taken("1")) == 2
-    again = dataclasses.replace(taken("1"), message=dataclasses.replace(taken("1").message, receives=5))
-    assert write(path, again, taken("3")) == 1
+    assert write(path, received("1"), received("2"), received("1")) == 2
+    again = dataclasses.replace(received("1"), message=dataclasses.replace(received("1").message, receives=5))
+    assert write(path, again, received("3")) == 1
     assert bodies(path) == ["1", "2", "3"]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 100])
 def test_a_torn_last_line_is_cut_off_and_written_again(path, cut):
-    write(path, taken("1"), taken("2"))
+    write(path, received("1"), received("2"))
     os.truncate(path, path.stat().st_size - cut)
     told: list[Event] = []
     with open_dump(path, listener=told.append) as file:
-        file.send([taken("2")])
+        file.send([received("2")])
     assert bodies(path) == ["1", "2"]
     # Without its newline only, the line is whole.
     assert [type(event) for event in told] == ([] if cut == 1 else [Warned])
 
 
 def test_zeros_that_a_power_cut_left_are_cut_off(path):
-    write(path, taken("1"))
+    write(path, received("1"))
     with path.open("ab") as file:
         file.write(b"\0" * 4096)
-    write(path, taken("2"))
+    write(path, received("2"))
     assert bodies(path) == ["1", "2"]
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"notes of mine\n", b"notes of mine", b'{"a": 1}\n', b'{"torn": \n' + to_line(taken("1").message)],
+    [b"notes of mine\n", b"notes of mine", b'{"a": 1}\n', b'{"torn": \n' + to_line(received("1").message)],
 )
 def test_a_file_that_is_no_dump_stays_as_it_is(path, content):
     path.write_bytes(content)
@@ -86,9 +86,9 @@ def test_a_file_that_is_no_dump_stays_as_it_is(path, content):
 
 
 def test_a_dump_that_was_edited_is_continued(path):
-    write(path, taken("1"))
+    write(path, received("1"))
     path.write_bytes(b'{"group": "g", "body": "mine"}\n' + path.read_bytes())
-    write(path, taken("1"), taken("2"))
+    write(path, received("1"), received("2"))
     assert bodies(path) == ["mine", "1", "2"]
 
 
@@ -101,7 +101,7 @@ def test_a_link_to_a_file_is_refused(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
     path.touch()
     with pytest.raises(UsageError, match="symbolic link"):
-        write(tmp_path / "link", taken("1"))
+        write(tmp_path / "link", received("1"))
     assert path.read_bytes() == b""
 
 
@@ -242,7 +242,7 @@ def test_lines_and_entries_are_on_disk_when_they_count(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fsync)
     with open_dump(path) as file:
         synced.clear()
-        file.send([taken("1")])
+        file.send([received("1")])
         assert synced == [path.stat().st_ino]
     with open_checkpoint(path) as checkpoint:
         synced.clear()

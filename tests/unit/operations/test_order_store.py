@@ -135,7 +135,7 @@ def test_it_is_read_across_groups_the_longest_first(spool):
     spool.put_in_order()
     source = OrderStoreSource(spool)
     batches = []
-    while batch := source.take(2, wait=False):
+    while batch := source.receive(2, wait=False):
         batches.append([one.message.body for one in batch])
     assert batches == [["c0", "b0"], ["c1", "a0"], ["b1", "c2"]]
 

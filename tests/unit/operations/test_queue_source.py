@@ -76,9 +76,13 @@ def bench() -> Bench:
 
 def test_a_take_names_itself_and_polls_long_only_if_nothing_else_is_to_do(bench: Bench) -> None:
     bench.messages.arrivals = ["a"]
-    (taken,) = bench.source.take(10, wait=False)
-    assert (taken.message.message_id, taken.receipt_handle, taken.dead_letter_source) == ("a", "h-a", "arn")
-    bench.source.take(10, wait=True)
+    (received,) = bench.source.receive(10, wait=False)
+    assert (received.message.message_id, received.receipt_handle, received.dead_letter_source) == (
+        "a",
+        "h-a",
+        "arn",
+    )
+    bench.source.receive(10, wait=True)
     first, second = bench.messages.asked
     assert (first["wait"], second["wait"]) == (0, 1)
     assert first["attempt"] != second["attempt"]
@@ -87,7 +91,7 @@ def test_a_take_names_itself_and_polls_long_only_if_nothing_else_is_to_do(bench:
 
 def test_it_is_over_when_a_long_poll_gave_nothing_and_nothing_is_counted(bench: Bench) -> None:
     assert not bench.source.exhausted()
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert bench.source.exhausted()
     assert bench.heard == []
 
@@ -97,14 +101,14 @@ def test_if_as_many_are_settled_as_were_counted_and_none_is_counted_a_short_poll
 ) -> None:
     bench.source = QueueSource(bench.messages, expected=2)  # type: ignore[arg-type]
     bench.messages.arrivals = ["a", "b"]
-    one, two = bench.source.take(10, wait=False)
-    bench.source.settle([one])
-    bench.source.take(10, wait=True)
-    bench.source.settle([two])
+    one, two = bench.source.receive(10, wait=False)
+    bench.source.delete([one])
+    bench.source.receive(10, wait=True)
+    bench.source.delete([two])
     bench.counted(visible=1)
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     bench.counted()
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert [asked["wait"] for asked in bench.messages.asked] == [0, 1, 1, 0]
     bench.counted(visible=1)  # sent since then
     assert bench.source.exhausted()
@@ -114,9 +118,9 @@ def test_if_as_many_are_settled_as_were_counted_and_none_is_counted_a_short_poll
 def test_it_is_not_emptied_while_we_hold_what_was_not_counted(bench: Bench) -> None:
     bench.source = QueueSource(bench.messages, expected=1)  # type: ignore[arg-type]
     bench.messages.arrivals = ["a", "b"]
-    one, _ = bench.source.take(10, wait=False)
-    bench.source.settle([one])
-    bench.source.take(10, wait=True)
+    one, _ = bench.source.receive(10, wait=False)
+    bench.source.delete([one])
+    bench.source.receive(10, wait=True)
     assert not bench.source.emptied
 
 
@@ -125,12 +129,12 @@ def test_counts_that_lag_are_not_waited_for_if_all_that_was_counted_at_the_start
 ) -> None:
     bench.source = QueueSource(bench.messages, expected=2, listener=bench.heard.append)  # type: ignore[arg-type]
     bench.messages.arrivals = ["a", "b"]
-    one, _ = bench.source.take(10, wait=False)
-    bench.source.settle([one])
+    one, _ = bench.source.receive(10, wait=False)
+    bench.source.delete([one])
     bench.counted(visible=2, in_flight=2)
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert bench.source.exhausted()
     assert (bench.source.given_up, bench.source.emptied, bench.heard) == (0, False, [])
 
@@ -144,7 +148,7 @@ def waited_for(bench: Bench) -> str:
 
 def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Bench) -> None:
     bench.counted(visible=1, in_flight=2)
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()
     bench.clock.sleep(34)
     assert not bench.source.exhausted()
@@ -160,9 +164,9 @@ def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Be
 
 def test_only_what_is_waited_for_is_said(bench: Bench) -> None:
     bench.messages.arrivals = ["a", "b"]
-    bench.source.take(10, wait=False)
+    bench.source.receive(10, wait=False)
     bench.counted(visible=720, in_flight=12)
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()
     assert waited_for(bench) == (
         "SQS counts 10 in flight with another consumer or a run that was killed; they are waited for,"
@@ -172,11 +176,11 @@ def test_only_what_is_waited_for_is_said(bench: Bench) -> None:
 
 def test_what_we_hide_ourselves_and_what_is_behind_it_is_not_waited_for(bench: Bench) -> None:
     bench.messages.arrivals = ["a", "b"]
-    bench.source.take(10, wait=False)
+    bench.source.receive(10, wait=False)
     bench.counted(visible=5, in_flight=2)
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()  # it may have become visible after that poll
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert bench.source.exhausted()
     bench.counted(visible=5, in_flight=3)
     assert not bench.source.exhausted()
@@ -184,35 +188,37 @@ def test_what_we_hide_ourselves_and_what_is_behind_it_is_not_waited_for(bench: B
 
 def test_a_message_that_comes_makes_it_wait_anew(bench: Bench) -> None:
     bench.counted(in_flight=1)
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()
     bench.messages.arrivals = ["a"]
-    (taken,) = bench.source.take(10, wait=True)
+    (received,) = bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()
-    bench.source.settle([taken])
+    bench.source.delete([received])
     bench.clock.sleep(36)
-    bench.source.take(10, wait=True)
+    bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()  # its patience began again
 
 
 def test_a_handle_that_is_over_is_no_more_ours_and_another_refusal_is_tried_again(bench: Bench) -> None:
     one, two = ReceivedMessage(message("a"), "h-a"), ReceivedMessage(message("b"), "h-b")
     bench.messages.rejected = [RejectedEntry(0, "expired", gone=True), RejectedEntry(1, "InternalError")]
-    assert bench.source.settle([one, two]) == [
+    assert bench.source.delete([one, two]) == [
         Rejection(one, "expired", retry=False),
         Rejection(two, "InternalError", retry=True),
     ]
-    assert bench.source.keep([one, two], seconds=30.0) == [Rejection(one, "expired", retry=False)]
+    assert bench.source.extend_visibility([one, two], seconds=30.0) == [
+        Rejection(one, "expired", retry=False)
+    ]
 
 
 def test_messages_are_released_ten_a_call_each_group_in_the_order_given(bench: Bench) -> None:
-    taken = [ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in reversed(range(12))]
-    bench.source.give_back(taken)
+    received = [ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in reversed(range(12))]
+    bench.source.release(received)
     assert bench.messages.hidden == [([f"h-{n}" for n in range(11, 1, -1)], 0), (["h-1", "h-0"], 0)]
 
 
 def test_a_release_that_fails_is_left_to_the_visibility_timeout(bench: Bench) -> None:
     bench.messages.down = True
-    bench.source.give_back([ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in range(12)])
+    bench.source.release([ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in range(12)])
     # What is behind is not released before its head.
     assert len(bench.messages.hidden) == 1

@@ -43,7 +43,7 @@ def target(sent: Sent) -> QueueTarget:
     return QueueTarget(sent, as_it_is("redrive"))  # type: ignore[arg-type]
 
 
-def taken(body: str, group: str, trace: str | None = None) -> ReceivedMessage:
+def received(body: str, group: str, trace: str | None = None) -> ReceivedMessage:
     return ReceivedMessage(replace(message(body, group), trace_header=trace), f"t-{body}")
 
 
@@ -56,13 +56,13 @@ def test_a_message_goes_as_it_is_under_a_deduplication_id_of_its_own() -> None:
 
 def test_where_batches_keep_trace_headers_one_call_is_enough() -> None:
     sent = Sent()
-    assert target(sent).send([taken("a", "g1", "Root=1"), taken("b", "g2")]) == []
+    assert target(sent).send([received("a", "g1", "Root=1"), received("b", "g2")]) == []
     assert sent.calls == [("batch", ["a", "b"])]
 
 
 def test_where_batches_drop_them_a_traced_message_goes_alone_and_in_its_place() -> None:
     sent = Sent(keeps_traces=False)
-    all_ = [taken("a", "g"), taken("b", "g", "Root=1"), taken("c", "g"), taken("d", "h")]
+    all_ = [received("a", "g"), received("b", "g", "Root=1"), received("c", "g"), received("d", "h")]
     assert target(sent).send(all_) == []
     assert sent.calls == [("batch", ["a"]), ("single", ["b"]), ("batch", ["c", "d"])]
 
@@ -70,7 +70,12 @@ def test_where_batches_drop_them_a_traced_message_goes_alone_and_in_its_place() 
 def test_behind_a_refused_message_no_later_call_sends_of_its_group() -> None:
     sent = Sent(keeps_traces=False)
     sent.refused = {"b"}
-    first, second, third, other = taken("a", "g"), taken("b", "g", "Root=1"), taken("c", "g"), taken("d", "h")
+    first, second, third, other = (
+        received("a", "g"),
+        received("b", "g", "Root=1"),
+        received("c", "g"),
+        received("d", "h"),
+    )
     assert target(sent).send([first, second, third, other]) == [
         Rejection(second, "no", retry=False),
         Rejection(third, "behind a message of its group that was refused"),
@@ -81,7 +86,7 @@ def test_behind_a_refused_message_no_later_call_sends_of_its_group() -> None:
 def test_a_later_call_that_fails_refuses_only_its_own_messages() -> None:
     sent = Sent(keeps_traces=False)
     sent.down_at = 2
-    first, second = taken("a", "g"), taken("b", "h", "Root=1")
+    first, second = received("a", "g"), received("b", "h", "Root=1")
     assert target(sent).send([first, second]) == [Rejection(second, "down")]
     sent = Sent()
     sent.down_at = 1

@@ -52,7 +52,7 @@ class Bed:
     def send(self, *messages: Message) -> dict[str, tuple[str, bool]]:
         """Send, and return what was refused: reason, and whether its group goes on."""
         refused = self.target.send([ReceivedMessage(one, f"t-{one.message_id}") for one in messages])
-        return {one.taken.message.message_id: (one.reason, one.aside) for one in refused}
+        return {one.received.message.message_id: (one.reason, one.aside) for one in refused}
 
 
 def _fail(item: Any) -> Any:

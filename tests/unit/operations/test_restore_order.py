@@ -174,8 +174,8 @@ class Bench:
         main = self.service.queues[NAMES.main].messages
         parked = next(message for message in main if message.body == body)
         main.remove(parked)
-        kept = {name: value["StringValue"] for name, value in parked.attributes.items()}
-        self.send("dlq", body, parked.group, **kept)
+        extended = {name: value["StringValue"] for name, value in parked.attributes.items()}
+        self.send("dlq", body, parked.group, **extended)
 
     def line(self) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = defaultdict(list)
