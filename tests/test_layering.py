@@ -28,6 +28,15 @@ FORBIDDEN = {
     "render": {"boto3", "botocore", "httpx", "typer"},
     "aws": {"typer", "rich", "httpx"},
 }
+# The wings of operations, and what each may import of the others. Modules of operations itself know no wing.
+WINGS: dict[str, set[str]] = {
+    "deploy": set(),
+    "table": set(),
+    "transfer": set(),
+    "queues": {"deploy", "transfer"},
+    "monitor": {"deploy", "queues"},
+    "stream": {"monitor", "queues", "transfer"},
+}
 BOTO_CALLERS = {"aws", "handlers"}
 
 
@@ -75,6 +84,32 @@ def test_only_the_gateways_and_the_handlers_call_boto3(path):
         return
     names = {name for name, for_types in imports(path) if name.split(".")[0] == "boto3" and not for_types}
     assert not names
+
+
+def wing(name: str) -> str | None:
+    """Return the wing of a module's or a file's dotted name; None for what is in none."""
+    parts = name.split(".")
+    inside = parts[:2] == ["fifo_cli", "operations"] and len(parts) > 2
+    return parts[2] if inside and parts[2] in WINGS else None
+
+
+def test_every_wing_has_its_place_in_the_order():
+    folders = {path.parent.name for path in (PACKAGE / "operations").glob("*/__init__.py")}
+    assert folders == set(WINGS)
+    order = list(WINGS)
+    assert all(order.index(other) < order.index(one) for one, others in WINGS.items() for other in others)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if layer(path) == "operations"], ids=lambda path: path.name
+)
+def test_a_wing_imports_only_from_the_wings_before_it(path):
+    own = wing(".".join(("fifo_cli", *path.relative_to(PACKAGE).with_suffix("").parts)))
+    for name, _ in imports(path):
+        other = wing(name)
+        if other is not None and other != own:
+            assert own is not None, f"{path} is in no wing and imports {name}"
+            assert other in WINGS[own], f"{path} imports {name}"
 
 
 def test_a_forbidden_import_would_be_noticed(tmp_path):

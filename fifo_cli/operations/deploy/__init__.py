@@ -1,0 +1,12 @@
+"""Deploy: make AWS match fifo.toml, and take it down again.
+
+``remote_state`` reads what AWS holds of a pipeline, one gateway for each kind of resource (aws/resources).
+``plan`` compares that with fifo.toml in a pure function (model/planning.py): the result is a list of named
+changes. ``apply`` carries changes out level by level; within a level they run side by side, and each may be
+repeated, so a run that was killed is simply run again. ``deploy``, ``destroy`` and ``rollback`` choose the
+changes; ``pause`` starts and stops the enqueuer and the worker.
+
+``package`` builds the functions' zips from our handlers (``builtin_libraries``), the user's files
+(``user_files``) and the user's requirements (``user_requirements``, ``requirement_inputs``, ``pip_run``).
+The same input gives the same bytes, so a plan can compare code by its hash.
+"""

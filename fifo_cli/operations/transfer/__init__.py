@@ -1,0 +1,14 @@
+"""Transfer: how messages move between two queues, or between a queue and a file.
+
+``engine`` is the one loop of every move: receive → send → read the answer → delete. It knows neither SQS
+nor commands, only a source and a target (``interfaces``). ``scheduler`` holds the messages in flight and
+decides which of the steps (``steps``) is the most useful next one; ``concurrency`` slows down when AWS
+throttles, and ``prefetcher`` decides how far to receive ahead.
+
+Sources and targets are here where several commands use them: ``queue_source``, ``queue_target``,
+``message_files``, and ``record_conversion``, which runs what the enqueuer parked through its code again.
+``message_filter`` chooses messages; ``result`` is what a move is asked for and what it did.
+
+A message is deleted from its source only after the target has confirmed it; a group is part of one step at
+a time. So a crash loses nothing, and no group overtakes itself.
+"""
