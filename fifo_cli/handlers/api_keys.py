@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError
 
 from .failure import ConfigurationError, described
+from .limits import PARAMETERS_PER_CALL
 from .redaction import SECRET_MIN, Redactor
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
-_NAMES_PER_CALL: Final = 10  # API Reference, GetParameters
 # What SSM and KMS answer where this function may not, or cannot, read a parameter: no later run will either.
 _UNREADABLE: Final = frozenset(
     {"AccessDeniedException", "InvalidKeyId", "ParameterVersionNotFound", "UnsupportedParameterType"}
@@ -70,9 +70,9 @@ class Keys:
         """Read all parameters; raises KeysMissingError, or botocore's errors."""
         found: dict[str, str] = {}
         wanted = sorted(set(self._parameters.values()))
-        for start in range(0, len(wanted), _NAMES_PER_CALL):
+        for start in range(0, len(wanted), PARAMETERS_PER_CALL):
             assert self._ssm is not None, "there are parameters, so there is a client"
-            names = wanted[start : start + _NAMES_PER_CALL]
+            names = wanted[start : start + PARAMETERS_PER_CALL]
             # Unknown names come back in InvalidParameters, without an error (API Reference, GetParameters).
             try:
                 answer = self._ssm.get_parameters(Names=names, WithDecryption=True)

@@ -11,16 +11,15 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from .limits import BATCH_BYTES_MAX, BATCH_ENTRIES_MAX
 from .records import Outgoing
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-BATCH_ENTRIES_MAX: Final = 10
-BATCH_BYTES_MAX: Final = 1_048_576  # the sum over a call's entries; API Reference, SendMessageBatch
 
 GroupQueue = tuple[str, str]  # queue and group: within a lane, order is kept
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from .identifiers import sqs_id
+from .limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from .parked_records import PARK_FROM, is_parked_record
-from .records import MESSAGE_BYTES_MAX, legal_text
+from .records import legal_text
 from .visibility import Held
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-ATTRIBUTES_MAX: Final = 10  # SQS Developer Guide, "Amazon SQS message metadata"
 _REASON_MAX: Final = 500
 
 
@@ -65,7 +65,7 @@ def parked_attributes(message: Held, *, reason: str, status: int | None, source:
         "park_from": PARK_FROM if is_parked_record(message.attribute("park_from")) else source,
     }
     for name, text in ours.items():
-        if text is None or len(own) >= ATTRIBUTES_MAX:
+        if text is None or len(own) >= MESSAGE_ATTRIBUTES_MAX:
             continue
         attribute = {"DataType": "String", "StringValue": text}
         if _size(name, attribute) <= room:

@@ -24,11 +24,11 @@ from .failure import (
     user_code_failure,
 )
 from .identifiers import sqs_id
+from .limits import MESSAGE_BYTES_MAX
 from .parked_records import PARK_FROM, record_body
 from .runtime import Runtime
 
 DEFAULT_GROUP: Final = "all"
-MESSAGE_BYTES_MAX: Final = 1_048_576  # body and attributes; API Reference, SendMessage
 _REASON_MAX: Final = 500
 # What SQS refuses in bodies and String attributes (API Reference, SendMessage, MessageBody).
 _ILLEGAL_TEXT: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from .limits import BATCH_ENTRIES_MAX
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-_BATCH_ENTRIES_MAX: Final = 10
 # A short poll may miss messages; a long one asks every server (Developer Guide, "Short and long polling").
 _POLL_SECONDS: Final = 1
 # What calls around the API's may take.
@@ -70,7 +71,7 @@ class ReceivedMessages:
         asked_at = self._clock()
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
-            MaxNumberOfMessages=min(count, _BATCH_ENTRIES_MAX),
+            MaxNumberOfMessages=min(count, BATCH_ENTRIES_MAX),
             VisibilityTimeout=self._visibility,
             WaitTimeSeconds=_POLL_SECONDS,
             MessageAttributeNames=["All"],
@@ -127,8 +128,8 @@ class ReceivedMessages:
     def _change(self, messages: list[Held], *, seconds: int) -> Iterable[tuple[Held, str]]:
         """Set the visibility timeout of messages, in this order; return those refused."""
         refused: list[tuple[Held, str]] = []
-        for start in range(0, len(messages), _BATCH_ENTRIES_MAX):
-            part = messages[start : start + _BATCH_ENTRIES_MAX]
+        for start in range(0, len(messages), BATCH_ENTRIES_MAX):
+            part = messages[start : start + BATCH_ENTRIES_MAX]
             answer = self._sqs.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[

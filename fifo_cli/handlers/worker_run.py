@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from .delivery import ApiDelivery, Attempt, Verdict
 from .failure import ConfigurationError, Owner, described, owner_of
 from .json_log import Journal, Level
+from .limits import RECEIVE_MAX
 from .parking import park
 from .visibility import Held, ReceivedMessages
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 Status = Literal["delivered", "parked", "failed", "skipped"]
-_RECEIVE_MAX: Final = 10
 _NAP_SECONDS: Final = 0.2
 _LEVELS: Final[dict[Status, Level]] = {
     "delivered": "info",
@@ -182,9 +182,9 @@ class Run:
     def _wanted(self, received: int) -> int:
         """Return how many messages to receive: what waits behind a failed one takes no other's turn."""
         if self._limits.count is None:
-            return _RECEIVE_MAX
+            return RECEIVE_MAX
         with self._lock:
-            return min(_RECEIVE_MAX, max(0, self._limits.count - received + self._behind))
+            return min(RECEIVE_MAX, max(0, self._limits.count - received + self._behind))
 
     def _wait(self, lanes: set[Future[None]]) -> set[Future[None]]:
         """Wait up to a second for a lane to end; meanwhile what is held stays hidden."""

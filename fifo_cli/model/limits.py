@@ -5,11 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-# SQS Developer Guide, "Amazon SQS message quotas"; API Reference, SendMessage and CreateQueue.
-MESSAGE_BYTES_MAX: Final = 1_048_576
-MESSAGE_ATTRIBUTES_MAX: Final = 10
-BATCH_ENTRIES_MAX: Final = 10
-RECEIVE_MAX: Final = 10
+from fifo_cli.handlers.limits import (
+    BATCH_ENTRIES_MAX,
+    MESSAGE_ATTRIBUTES_MAX,
+    MESSAGE_BYTES_MAX,
+    PARAMETERS_PER_CALL,
+    RECEIVE_MAX,
+)
+
+__all__ = [
+    "BATCH_ENTRIES_MAX",
+    "MESSAGE_ATTRIBUTES_MAX",
+    "MESSAGE_BYTES_MAX",
+    "PARAMETERS_PER_CALL",
+    "RECEIVE_MAX",
+]
+
+# SQS API Reference, CreateQueue and SetQueueAttributes.
 RETENTION_MIN: Final = timedelta(seconds=60)
 RETENTION_MAX: Final = timedelta(days=14)
 MAX_RECEIVES_MAX: Final = 1000
@@ -34,6 +46,5 @@ LOG_RETENTION_DAYS: Final = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
 
-# Systems Manager API Reference, GetParameters: at most ten names a call.
-PARAMETERS_PER_CALL: Final = 10
+# Systems Manager API Reference, PutParameter: a standard parameter.
 PARAMETER_VALUE_BYTES_MAX: Final = 4096

@@ -28,6 +28,7 @@ from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document, Single
@@ -50,7 +51,6 @@ IN_FLIGHT_MAX: Final = 120_000
 _READ_RATE_MIN: Final = 200
 _MARGIN_SECONDS: Final = 5
 _THREADS: Final = 8
-_TEN: Final = 10
 _PREVIEW_MAX: Final = 1_000
 
 AGAIN: Final = (
@@ -446,7 +446,7 @@ class _Reader(QueueSource):
 class _Merged:
     """What main has, as a target: it takes a message of hold that was merged, and refuses any other."""
 
-    batch_max: Final = _TEN
+    batch_max: Final = BATCH_ENTRIES_MAX
     bytes_max: Final = 8 * 1024 * 1024
     strict: Final = False
 
@@ -487,7 +487,7 @@ def _in_tens(spool: OrderStore, call: Callable[[list[str]], object]) -> None:
     """Use up the spool's handles, ten a call; what is refused is visible again when its time is over."""
 
     def work() -> None:
-        while handles := spool.take_handles(_TEN):
+        while handles := spool.take_handles(BATCH_ENTRIES_MAX):
             call(handles)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="hold") as pool:

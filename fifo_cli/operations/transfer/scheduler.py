@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Target
 from fifo_cli.operations.transfer.prefetcher import Prefetcher
@@ -33,7 +34,6 @@ from fifo_cli.operations.transfer.steps import (
     Send,
 )
 
-FULL: Final = 10  # what one call to SQS holds
 # Per worker: 10 messages x 10 groups x a third of the workers, doubled as a reserve.
 IN_FLIGHT_PER_WORKER: Final = 60
 IN_FLIGHT_MIN: Final = 20
@@ -141,7 +141,7 @@ class InFlightMessages:
     def _choose_extend_visibility(self, now: float) -> ExtendVisibility | None:
         margin = self._hidden_seconds / 2
         items: list[InFlightMessage] = []
-        while self._expiries and len(items) < FULL and self._expiries[0][0] - now < margin:
+        while self._expiries and len(items) < BATCH_ENTRIES_MAX and self._expiries[0][0] - now < margin:
             expiry, _, message_id = heapq.heappop(self._expiries)
             item = self._items.get(message_id)
             if item is not None and item.expiry == expiry:
@@ -158,7 +158,9 @@ class InFlightMessages:
         if not self._to_delete or now < self._delete_at:
             return None
         if full:
-            due = len(self._to_delete) >= FULL or now - self._to_delete[0].sent_at > DELETE_WITHIN
+            due = len(self._to_delete) >= BATCH_ENTRIES_MAX or (
+                now - self._to_delete[0].sent_at > DELETE_WITHIN
+            )
         else:
             # Not full only if no send, under way or about to begin, will bring more.
             due = not self._sends and (self.closing or not self._ready)
@@ -166,7 +168,9 @@ class InFlightMessages:
             return None
         self._deletes += 1
         self._deleting_at = now
-        return Delete([self._to_delete.popleft() for _ in range(min(FULL, len(self._to_delete)))])
+        return Delete(
+            [self._to_delete.popleft() for _ in range(min(BATCH_ENTRIES_MAX, len(self._to_delete)))]
+        )
 
     def _choose_send(self, now: float, *, full: bool) -> Send | None:
         if self.closing or not (self.may_send and self._ready) or now < self._send_at:
@@ -183,15 +187,17 @@ class InFlightMessages:
 
     def _fills_a_send(self) -> bool:
         if self._target.strict:
-            return len(self._ready) >= FULL
-        return sum(len(queue.waiting) for queue in self._ready.values()) >= FULL
+            return len(self._ready) >= BATCH_ENTRIES_MAX
+        return sum(len(queue.waiting) for queue in self._ready.values()) >= BATCH_ENTRIES_MAX
 
     def _may_send_less(self, now: float) -> bool:
         """Say whether a send that is not full is better than waiting for what would fill it."""
         if self._prefetcher.receives and now - self._received_at < FILL_WITHIN:
             return False
-        # So many sends at a time as it takes for all groups in hand; a group more comes back soon.
-        return not self._target.strict or self._sends * FULL < self._sending_queues + len(self._ready)
+        # So many sends at a time as it takes for all groups in flight; a group more comes back soon.
+        return not self._target.strict or self._sends * BATCH_ENTRIES_MAX < self._sending_queues + len(
+            self._ready
+        )
 
     def _compose(self) -> list[tuple[GroupQueue, list[InFlightMessage]]]:
         """Pick the heads of the longest groups, up to the target's limits; more of each if not strict."""
@@ -235,17 +241,17 @@ class InFlightMessages:
 
     def _count_to_receive(self) -> int:
         if self._options.count is None:
-            return FULL
+            return BATCH_ENTRIES_MAX
         left = self._options.count - self.report.moved - self._pending
         # Among messages that are not all wanted, nobody knows how many to take.
         return (
-            min(FULL, left - self._prefetcher.coming)
+            min(BATCH_ENTRIES_MAX, left - self._prefetcher.coming)
             if self._options.wanted is None
-            else min(FULL, left * FULL)
+            else min(BATCH_ENTRIES_MAX, left * BATCH_ENTRIES_MAX)
         )
 
     def _may_receive(self) -> bool:
-        coming = self._prefetcher.coming + FULL
+        coming = self._prefetcher.coming + BATCH_ENTRIES_MAX
         in_flight = self.active if self.may_send else len(self._items)
         if in_flight + coming > self._most():
             return False

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.enqueuer import checkpoint
-from fifo_cli.handlers.ordered_send import BATCH_BYTES_MAX, send_strictly
+from fifo_cli.handlers.limits import BATCH_BYTES_MAX
+from fifo_cli.handlers.ordered_send import send_strictly
 from fifo_cli.handlers.records import Outgoing
 from tests.fakes import Clock, FakeSqs, client_error
 

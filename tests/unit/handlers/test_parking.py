@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fifo_cli.handlers.limits import MESSAGE_BYTES_MAX
 from fifo_cli.handlers.parking import park
-from fifo_cli.handlers.records import MESSAGE_BYTES_MAX
 from fifo_cli.handlers.visibility import Held
 from tests.fakes import Clock, FakeSqs
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
+from fifo_cli.handlers.limits import MESSAGE_BYTES_MAX
 from fifo_cli.handlers.parked_records import NoRecordError, record_of
-from fifo_cli.handlers.records import MESSAGE_BYTES_MAX, Outgoing, Rules, Skipped, plain, to_message
+from fifo_cli.handlers.records import Outgoing, Rules, Skipped, plain, to_message
 from fifo_cli.handlers.runtime import from_document
 
 NOTHING = {"events": ["INSERT"], "where": None, "body": None, "group": None}
