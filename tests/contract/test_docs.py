@@ -100,3 +100,12 @@ def test_every_command_that_is_there_is_in_the_readme_s_table() -> None:
     table = table[table.index("## Commands") :]
     for name in app:
         assert re.search(rf"`{name}\b", table), name
+
+
+def test_the_architecture_names_only_what_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(named) > 20
+    folders = ("", "operations/")
+    missing = [name for name in named if not any((ROOT / "fifo_cli" / one / name).exists() for one in folders)]
+    assert missing == []
