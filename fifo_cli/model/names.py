@@ -13,6 +13,8 @@ REGION_TAG: Final = "fifo-cli:region"
 ADOPTED_TAG: Final = "fifo-cli:adopted"
 # On the queues: when the pipeline's first deploy began. What was written to the table before is left out.
 START_TAG: Final = "fifo-cli:start"
+# On main, from before the first schedule of EventBridge Scheduler is made: there may be some.
+SCHEDULER_TAG: Final = "fifo-cli:scheduler"
 # The enqueuer knows it by its environment.
 START_VARIABLE: Final = "FIFO_CLI_START"
 LIVE_ALIAS: Final = "live"

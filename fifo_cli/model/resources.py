@@ -18,6 +18,7 @@ from fifo_cli.model.names import (
     PIPELINE_TAG,
     QUEUE_ROLES,
     REGION_TAG,
+    SCHEDULER_TAG,
     START_TAG,
     START_VARIABLE,
     VERSION_TAG,
@@ -25,7 +26,7 @@ from fifo_cli.model.names import (
     Names,
     Place,
 )
-from fifo_cli.model.role_policies import role_policy, role_trust
+from fifo_cli.model.role_policies import SCHEDULER, role_policy, role_trust
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -156,6 +157,40 @@ def recorded_start(found: Iterable[Found], pipeline: str) -> str | None:
     return min((one.tags[START_TAG] for one in ours if START_TAG in one.tags), default=None)
 
 
+def may_have_schedules(settings: Settings, found: Mapping[Key, Found]) -> bool:
+    """Say whether EventBridge Scheduler may hold schedules of a pipeline, as it uses it, or did.
+
+    A schedule is made after main has its tag, which stays as long as main. Earlier versions wrote no such
+    tag: there the worker's role shows it, as no schedule fires whose role does not trust Scheduler
+    (EventBridge Scheduler User Guide, "Setting up", execution role).
+    """
+    names = Names(settings.pipeline.name)
+    main = found.get(("queue", names.main))
+    role = found.get(("role", names.function("worker")))
+    return bool(
+        settings.schedule.timezone
+        or (main and SCHEDULER_TAG in main.tags)
+        or (role and SCHEDULER in json.dumps(role.properties.get("trust")))
+    )
+
+
+def with_scheduler_tag(
+    settings: Settings, wanted: Iterable[Resource], found: Mapping[Key, Found]
+) -> tuple[Resource, ...]:
+    """Return the resources of a pipeline whose schedules are to be deleted: main gets its tag first.
+
+    Only then the role loses Scheduler's trust, so that a run that is killed in between is completed.
+    """
+    names = Names(settings.pipeline.name)
+    owners = {one.tags.get(PIPELINE_TAG) for one in found.values() if one.kind == "schedule"}
+    resources = {one.key: one for one in wanted}
+    if names.pipeline in owners and not settings.schedule.timezone:
+        main, role = resources["queue", names.main], resources["role", names.function("worker")]
+        resources[main.key] = replace(main, tags={**main.tags, SCHEDULER_TAG: "used"})
+        resources[role.key] = replace(role, needs=(*role.needs, main.key))
+    return tuple(resources.values())
+
+
 def alias_name(function: str) -> str:
     """Return the name of a function's ``live`` alias as a resource."""
     return f"{function}:{LIVE_ALIAS}"
@@ -213,8 +248,15 @@ def _queues(settings: Settings, names: Names, place: Place, tags: Mapping[str, s
         "hold": (("queue", names.dlq),),
         "main": (("queue", names.dlq), ("queue", names.hold)),
     }
+    marks = {"main": {SCHEDULER_TAG: "used"}} if settings.schedule.timezone else {}
     queues = [
-        Resource("queue", names.queue(role), {**fifo, **own[role]}, tags, needs.get(role, ()))
+        Resource(
+            "queue",
+            names.queue(role),
+            {**fifo, **own[role]},
+            {**tags, **marks.get(role, {})},
+            needs.get(role, ()),
+        )
         for role in QUEUE_ROLES
     ]
     failures = {**common, "fifo": False, "retention": longest}

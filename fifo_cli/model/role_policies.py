@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Statement = dict[str, Any]
 POLICY_VERSION: Final = "2012-10-17"
+SCHEDULER: Final = "scheduler.amazonaws.com"
 # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC"; none of these
 # takes a resource before the interface exists.
 _NETWORK: Final = [
@@ -29,7 +30,7 @@ def role_trust(settings: Settings, place: Place, role: FunctionRole) -> dict[str
     if role == "worker" and settings.schedule.timezone:
         # EventBridge Scheduler User Guide, "Confused deputy prevention".
         only_ours = {"StringEquals": {"aws:SourceAccount": place.account}}
-        statements.append({**_trust("Scheduler", "scheduler.amazonaws.com"), "Condition": only_ours})
+        statements.append({**_trust("Scheduler", SCHEDULER), "Condition": only_ours})
     return {"Version": POLICY_VERSION, "Statement": statements}
 
 

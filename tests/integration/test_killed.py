@@ -72,7 +72,8 @@ def _call(request: Request) -> str:
         "",
         request.body.decode("utf-8", "replace"),
     )
-    return f"{request.action} {request.path} {body}"
+    named = re.sub("clientToken=[^&]*", "", f"{request.action} {request.path}")
+    return f"{named} {body}"
 
 
 def killed_at_every_change(zygote: ForkServer, proxy: Proxy, folder: Path, *args: str) -> KillEach:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Noted, Warned, silent
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, START_TAG
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, START_TAG
 from fifo_cli.model.planning import Plan, held, make_destroy_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resources
 from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
@@ -52,7 +52,7 @@ def destroy(
         settings, aws.place, dict.fromkeys(FUNCTION_ROLES, ""), reserve_concurrency=False
     )
     name = settings.pipeline.name
-    found = observe_pipeline(gates, name, [one.key for one in wanted])
+    found = observe_pipeline(gates, settings, [one.key for one in wanted])
     found = _with_items(gates, found, [] if "table" in keep else [settings.table.name])
     plan = make_destroy_plan(wanted, found, pipeline=name, keep=keep)
     order = removal_levels(plan.changes, wanted)
@@ -69,15 +69,19 @@ def destroy(
         confirm(plan, [rebuild, *data] if rebuild and data else data)
         work.carry_out(order, lambda change: gates.by_kind[change.kind].delete(found[change.key]))
         if "queue" in keep:
-            work.afterwards(lambda: _forget_start(gates, found.values(), name))
+            work.afterwards(lambda: _forget(gates, found.values(), name))
     return plan
 
 
-def _forget_start(gates: Gateways, found: Iterable[Found], pipeline: str) -> None:
-    """Let the next deploy begin again: the queues that stay do not carry this pipeline's start any more."""
+def _forget(gates: Gateways, found: Iterable[Found], pipeline: str) -> None:
+    """Let the next deploy begin again: the queues that stay do not carry the pipeline's start any more.
+
+    Nor that it has schedules, which are all deleted.
+    """
     for kept in found:
-        if START_TAG in kept.tags and kept.tags.get(PIPELINE_TAG) == pipeline:
-            gates.queues.untag(kept, START_TAG)
+        for tag in (START_TAG, SCHEDULER_TAG):
+            if kept.kind == "queue" and tag in kept.tags and kept.tags.get(PIPELINE_TAG) == pipeline:
+                gates.queues.untag(kept, tag)
 
 
 def removal_levels(changes: Sequence[Change], wanted: Sequence[Resource]) -> list[list[Change]]:

@@ -18,10 +18,16 @@ from fifo_cli.aws.resources.gateway import Pending, TimedOut, Waiter
 from fifo_cli.errors import ExitCode, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
-from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found, Key
+from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import format_duration, iso
-from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe, telling_place
+from fifo_cli.operations.deploy.remote_state import (
+    Gateways,
+    gateways,
+    observe,
+    schedule_keys,
+    telling_place,
+)
 from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
 
 if TYPE_CHECKING:
@@ -135,8 +141,7 @@ def _feeds(gates: Gateways, settings: Settings) -> _Feeds:
     mapping = gates.mappings.read(Names(name).function("enqueuer"))
     if mapping is None or mapping.tags.get(PIPELINE_TAG) != name:
         raise _not_deployed(f"the enqueuer of {name} has no event source mapping")
-    keys: list[Key] = [("rule", one) for one in gates.rules.names(name)]
-    keys += [("schedule", one) for one in gates.schedules.names(name)]
+    keys = schedule_keys(gates, settings)
     ours = [one for one in observe(gates, keys).values() if one.tags.get(PIPELINE_TAG) == name]
     if not ours:
         raise _not_deployed(f"the worker of {name} has no schedule")

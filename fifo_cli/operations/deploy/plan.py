@@ -19,6 +19,7 @@ from fifo_cli.model.resources import (
     Resource,
     recorded_start,
     wanted_resources,
+    with_scheduler_tag,
     with_start,
 )
 from fifo_cli.model.times import iso
@@ -68,13 +69,13 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     with ThreadPoolExecutor(2) as pool:
         reserve = pool.submit(gates.functions.can_reserve)
         missing = pool.submit(_missing_keys, aws, settings)
-        found = observe_pipeline(gates, settings.pipeline.name, [one.key for one in resources])
+        found = observe_pipeline(gates, settings, [one.key for one in resources])
         if not reserve.result() and not _reserved(found):
             resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
         warnings = [*missing.result(), *_unwatched(settings, resources)]
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
-    resources = with_start(resources, began.start)
+    resources = with_scheduler_tag(settings, with_start(resources, began.start), found)
     warnings += began.warnings
     rebuild = unfinished_rebuild(found, settings)
     if rebuild:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from fifo_cli.aws.resources.role import RoleAdmin
 from fifo_cli.aws.resources.schedule import RuleAdmin, ScheduleAdmin
 from fifo_cli.aws.resources.table import TableAdmin
 from fifo_cli.aws.retries import announce_retries
-from fifo_cli.errors import NotDeployedError
+from fifo_cli.errors import FifoError, NotDeployedError
 from fifo_cli.model.names import ALARM_ROLES, Names
-from fifo_cli.model.resources import Found, Key, Kind
+from fifo_cli.model.resources import Found, Key, Kind, may_have_schedules
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -105,18 +105,36 @@ def _read(gates: Gateways, key: Key) -> Found | None:
         return gates.by_kind[kind].read(name)
 
 
-def observe_pipeline(gates: Gateways, pipeline: str, keys: Iterable[Key]) -> dict[Key, Found]:
+def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -> dict[Key, Found]:
     """Return what exists of ``keys``, and of schedules and alarms that are named like this pipeline's.
 
     What is beyond the wanted ones is found by its name; whose it is, its tag tells.
     """
+    pipeline = settings.pipeline.name
     candidates = [Names(pipeline).alarm(role) for role in ALARM_ROLES]
     asked: dict[Kind, Callable[[], tuple[str, ...]]] = {
         "rule": partial(gates.rules.names, pipeline),
-        "schedule": partial(gates.schedules.names, pipeline),
         "alarm": partial(gates.alarms.names, candidates),
     }
     with ThreadPoolExecutor(len(asked)) as pool:
         answers = {kind: pool.submit(ask) for kind, ask in asked.items()}
-        surplus = [(kind, name) for kind, answer in answers.items() for name in answer.result()]
-    return observe(gates, [*keys, *surplus])
+        found = observe(gates, keys)
+        named: list[Key] = [(kind, name) for kind, answer in answers.items() for name in answer.result()]
+    if may_have_schedules(settings, found):
+        named += [("schedule", name) for name in gates.schedules.names(pipeline)]
+    return {**found, **observe(gates, (key for key in named if key not in keys))}
+
+
+def schedule_keys(gates: Gateways, settings: Settings) -> list[Key]:
+    """Return the rules, and the schedules if there may be any, that are named like this pipeline's.
+
+    Scheduler is asked, too, where main and the worker's role, which show whether to, cannot be read.
+    """
+    names = Names(settings.pipeline.name)
+    keys: list[Key] = [("rule", name) for name in gates.rules.names(names.pipeline)]
+    signs: list[Key] = [("queue", names.main), ("role", names.function("worker"))]
+    try:
+        asks = may_have_schedules(settings, {} if settings.schedule.timezone else observe(gates, signs))
+    except FifoError:
+        asks = True
+    return [*keys, *(("schedule", name) for name in (gates.schedules.names(names.pipeline) if asks else ()))]

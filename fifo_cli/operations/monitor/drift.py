@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import Unavailable
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.planning import Difference, differences, ownership_refusal
-from fifo_cli.model.resources import Found, Key, Resource, recorded_start, wanted_resources, with_start
+from fifo_cli.model.resources import (
+    Found,
+    Key,
+    Resource,
+    may_have_schedules,
+    recorded_start,
+    wanted_resources,
+    with_start,
+)
 from fifo_cli.model.results import Document
 from fifo_cli.operations.deploy.package import build_zips
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways
@@ -24,7 +32,7 @@ from fifo_cli.operations.parallel import Gathered, read_all
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.names import Place
-    from fifo_cli.model.settings import Project
+    from fifo_cli.model.settings import Project, Settings
 
 Condition = Literal["ok", "drift", "missing", "surplus", "foreign", "unknown"]
 _CODE: Final = "code_sha256"
@@ -72,10 +80,14 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     questions: dict[str, Callable[[], Any]] = {
         **{_told(one.key): partial(gates.by_kind[one.kind].read, one.name) for one in wanted},
         _RULES: partial(gates.rules.names, name),
-        _SCHEDULES: partial(gates.schedules.names, name),
         _RESERVE: gates.functions.can_reserve,
     }
+    if settings.schedule.timezone:
+        questions[_SCHEDULES] = partial(gates.schedules.names, name)
     gathered = read_all(questions, limit=limit)
+    if _SCHEDULES not in questions and _may_have_schedules(settings, wanted, gathered):
+        more = read_all({_SCHEDULES: partial(gates.schedules.names, name)}, limit=limit)
+        gathered = Gathered({**gathered.answers, **more.answers}, {**gathered.failures, **more.failures})
     if not gathered.get(_RESERVE, True):
         wanted = wanted_resources(settings, place, codes or _no_codes(), reserve_concurrency=False)
     if codes is None:
@@ -92,6 +104,15 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     hidden = [Unavailable(what, gathered.failures[what].message) for what in (_RULES, _SCHEDULES)
               if what in gathered.failures]  # fmt: skip
     return Drift(tuple(states), (*unseen, *hidden))
+
+
+def _may_have_schedules(settings: Settings, wanted: Iterable[Resource], gathered: Gathered) -> bool:
+    """Say whether there may be schedules; what shows it and cannot be read rules nothing out."""
+    names = Names(settings.pipeline.name)
+    signs: set[Key] = {("queue", names.main), ("role", names.function("worker"))}
+    answers = {one.key: gathered.get(_told(one.key)) for one in wanted}
+    found = {key: one for key, one in answers.items() if one is not None}
+    return may_have_schedules(settings, found) or any(_told(key) in gathered.failures for key in signs)
 
 
 def _codes(aws: Aws, project: Project) -> tuple[Mapping[FunctionRole, str] | None, tuple[Unavailable, ...]]:

@@ -11,7 +11,7 @@ from fifo_cli.events import Event, Listener, Warned, silent
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.deploy.pause import STREAM_FORGETS, flow_state, pause, resume
-from fifo_cli.operations.deploy.remote_state import gateways
+from fifo_cli.operations.deploy.remote_state import gateways, schedule_keys
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,5 @@ class PipelineFlow:
         name = self.settings.pipeline.name
         gates = gateways(self.aws, self.settings, waiter=Waiter())
         return bool(
-            gates.mappings.read(Names(name).function("enqueuer"))
-            or gates.rules.names(name)
-            or gates.schedules.names(name)
+            gates.mappings.read(Names(name).function("enqueuer")) or schedule_keys(gates, self.settings)
         )

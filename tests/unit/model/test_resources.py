@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,18 @@ import pytest
 from fifo_cli import __version__
 from fifo_cli.handlers import runtime
 from fifo_cli.model import names
-from fifo_cli.model.names import FUNCTION_ROLES, Names, Place
-from fifo_cli.model.resources import KINDS, Resource, normalised, stamped, wanted_resources
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, Names, Place
+from fifo_cli.model.resources import (
+    KINDS,
+    Found,
+    Key,
+    Resource,
+    may_have_schedules,
+    normalised,
+    stamped,
+    wanted_resources,
+    with_scheduler_tag,
+)
 from fifo_cli.model.role_policies import role_policy, role_trust
 from fifo_cli.model.settings import Settings, load
 
@@ -318,3 +329,50 @@ def test_a_statement_does_not_hide_another_of_the_same_name() -> None:
 
 def test_the_enqueuer_reads_its_start_where_deploy_writes_it():
     assert names.START_VARIABLE == runtime.START_VARIABLE
+
+
+def _signs(tags: Mapping[str, str] | None, trust: Any) -> dict[Key, Found]:
+    found: list[Found] = []
+    if tags is not None:
+        found.append(Found("queue", "orders.fifo", {}, tags))
+    if trust is not None:
+        found.append(Found("role", "orders-worker", {"trust": trust}))
+    return {one.key: one for one in found}
+
+
+LAMBDA_TRUST = {"Statement": [{"Principal": {"Service": "lambda.amazonaws.com"}}]}
+BOTH_TRUST = {"Statement": [{"Principal": {"Service": ["lambda.amazonaws.com", "scheduler.amazonaws.com"]}}]}
+
+
+@pytest.mark.parametrize(
+    ("timezone", "tags", "trust", "may"),
+    [
+        (None, None, None, False),  # nothing is deployed
+        (None, {PIPELINE_TAG: "orders"}, LAMBDA_TRUST, False),
+        (None, {}, {}, False),
+        ("Europe/Berlin", None, None, True),
+        (None, {SCHEDULER_TAG: "used"}, LAMBDA_TRUST, True),
+        (None, {SCHEDULER_TAG: ""}, None, True),
+        (None, {}, BOTH_TRUST, True),
+        (None, None, BOTH_TRUST, True),
+        (None, {}, {"Statement": {"Principal": {"Service": "scheduler.amazonaws.com"}}}, True),
+    ],
+)
+def test_scheduler_may_hold_schedules_of_a_pipeline_that_uses_it_or_did(
+    settings, timezone, tags, trust, may
+) -> None:
+    zone = f'\ntimezone = "{timezone}"' if timezone else ""
+    given = settings(f'[schedule]\nexpressions = ["rate(1 day)"]{zone}')
+    assert may_have_schedules(given, _signs(tags, trust)) is may
+
+
+def test_main_gets_the_tag_of_scheduler_before_the_role_loses_its_trust(settings) -> None:
+    before = tuple(wanted(settings()).values())
+    schedule = Found("schedule", "orders-1", {}, {PIPELINE_TAG: "orders"})
+    found = {schedule.key: schedule}
+    after = {one.key: one for one in with_scheduler_tag(settings(), before, found)}
+    assert after["queue", "orders.fifo"].tags[SCHEDULER_TAG] == "used"
+    assert ("queue", "orders.fifo") in after["role", "orders-worker"].needs
+    other = Found("schedule", "orders-1", {}, {PIPELINE_TAG: "other"})
+    for nothing in ({}, {other.key: other}):
+        assert with_scheduler_tag(settings(), before, nothing) == before
