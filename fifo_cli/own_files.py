@@ -78,7 +78,7 @@ def check_own_folder(path: Path) -> None:
 
 
 def _stats(path: Path) -> list[os.stat_result]:
-    """Return what a link is and what it leads to; one of the two where it is no link."""
+    """Return what a link is and what it leads to; one of the two where it is not a link."""
     try:
         return [path.lstat(), path.stat()]
     except OSError:

@@ -19,7 +19,7 @@ DEDUP_SECONDS = 300
 
 @dataclass
 class Clock:
-    """A clock that only moves when told; ``sleep`` moves it."""
+    """A clock that only moves when reported; ``sleep`` moves it."""
 
     now: float = 1_000_000.0
 

@@ -2,7 +2,7 @@
 
 Three things differ from botocore's own session. Credentials of a role or a sign-in are read from and written
 to the `aws` CLI's cache, so that the code of an MFA device is asked for once, not at each command. The code
-is read from the terminal, never from stdin, which may hold a command's input. Whatever goes wrong is a
+is read from the terminal, never from stdin, which may hold a command's input. Every fault is a
 CredentialsError.
 """
 
@@ -241,8 +241,8 @@ def _check_keys(frozen: Any, method: str) -> None:
     }
     for name, value in names.items():
         if value and not all("!" <= letter <= "~" for letter in value):
-            told = f"${name}" if method == "env" else name.lower()
-            raise ValueError(f"{told} holds a space, a line break or a character that is not ASCII")
+            message = f"${name}" if method == "env" else name.lower()
+            raise ValueError(f"{message} holds a space, a line break or a character that is not ASCII")
 
 
 @contextmanager

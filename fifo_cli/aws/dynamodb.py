@@ -139,7 +139,7 @@ def _value_problems(path: str, value: Any, depth: int) -> Iterator[str]:
             yield from _number_problems(path, value)
         case str():
             if not _is_unicode(value):
-                yield f"{path!r} holds half of a surrogate pair, which is no text"
+                yield f"{path!r} holds half of a surrogate pair, which is not text"
         case list():
             for index, one in enumerate(value):
                 yield from _value_problems(f"{path}[{index}]", one, depth + 1)
@@ -154,14 +154,14 @@ def _name_problems(name: str, path: str) -> Iterator[str]:
     if not name:
         yield f"an attribute name{where} is empty"
     elif not _is_unicode(name):
-        yield f"the attribute name {name!r}{where} holds half of a surrogate pair, which is no text"
+        yield f"the attribute name {name!r}{where} holds half of a surrogate pair, which is not text"
     elif len(name.encode()) > _NAME_BYTES_MAX:
         yield f"an attribute name{where} has more than {_NAME_BYTES_MAX:,} bytes"
 
 
 def _number_problems(path: str, value: Decimal) -> Iterator[str]:
     if not value.is_finite():
-        yield f"{path!r} is {value}, which is no number"
+        yield f"{path!r} is {value}, which is not a number"
     elif _significant(value) > _DIGITS_MAX:
         yield f"{path!r} has {_significant(value)} digits; a number holds {_DIGITS_MAX}"
     elif value and not _EXPONENT_MIN <= value.adjusted() <= _EXPONENT_MAX:

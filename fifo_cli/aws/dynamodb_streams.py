@@ -91,7 +91,7 @@ class Stream:
 
     @property
     def created(self) -> datetime | None:
-        """When it was switched on, as its label tells; None if the label is no time."""
+        """When it was switched on, as its label shows; None if the label is not a time."""
         try:
             return datetime.fromisoformat(self.label).replace(tzinfo=UTC)
         except ValueError:

@@ -67,11 +67,11 @@ def naming_settings(session: Session) -> Iterator[None]:
     except (BotoCoreError, FifoError):
         raise
     except (ValueError, TypeError) as error:
-        told = _unusable_endpoint(session) or _unusable_setting(session)
-        if not told:
+        text = _unusable_endpoint(session) or _unusable_setting(session)
+        if not text:
             raise
         raise UsageError(
-            f"the AWS configuration is not usable: {told}", hint="correct it, or leave it out"
+            f"the AWS configuration is not usable: {text}", hint="correct it, or leave it out"
         ) from error
 
 
@@ -94,8 +94,8 @@ def _unusable_setting(session: Session) -> str:
             session.get_config_variable(name)
         except (ValueError, TypeError) as error:
             names = [variables] if isinstance(variables, str) else list(variables or ())
-            told = [f"${one}" for one in names if one in os.environ] or [f"{key} in the profile"]
-            return f"{told[0]}: {error}"
+            text = [f"${one}" for one in names if one in os.environ] or [f"{key} in the profile"]
+            return f"{text[0]}: {error}"
     return ""
 
 

@@ -72,7 +72,7 @@ _POLICIES = (
 
 
 class CredentialsError(BotoCoreError):
-    """Credentials could not be found or refreshed, for whatever reason; ``error`` is what was raised."""
+    """Credentials could not be found or refreshed, for any reason; ``error`` is what was raised."""
 
     fmt = "the AWS credentials ({source}) are not usable: {error}"
 
@@ -118,9 +118,9 @@ def explain(error: ClientError | BotoCoreError | ResponseParserError, resource: 
         return _explain_credentials(error)
     if isinstance(error, ResponseParserError | ForeignAnswerError):
         about = f" (for {resource})" if resource else ""
-        told = f"{error}" if isinstance(error, ForeignAnswerError) else "the answer is none of AWS's"
+        text = f"{error}" if isinstance(error, ForeignAnswerError) else "the answer is none of AWS's"
         return AwsError(
-            f"AWS could not be reached{about}: {told}",
+            f"AWS could not be reached{about}: {text}",
             hint="look at --endpoint-url, $AWS_ENDPOINT_URL and $HTTPS_PROXY; the network may want a sign-in",
         )
     return (
@@ -131,7 +131,7 @@ def explain(error: ClientError | BotoCoreError | ResponseParserError, resource: 
 
 
 def is_passing(error: BaseException) -> bool:
-    """Say whether one of ours tells of what passes by itself: no connection, a throttle, a fault of AWS's.
+    """Say whether one of ours shows what passes by itself: no connection, a throttle, a fault of AWS's.
 
     What AWS refused for good (credentials, permissions, a resource that does not exist) is not.
     """
@@ -475,8 +475,8 @@ def _explain_credentials(error: CredentialsError) -> FifoError:
     if rule_of(type(cause)) is _LOGIN_SESSION:
         return AwsError(f"{whose}: {cause}", hint=f"sign in with `aws login --profile {profile}`")
     if isinstance(cause, BotoCoreError):
-        told = _explain_failure(cause, "")
-        return type(told)(f"{whose}: {told.message}", hint=told.hint)
+        text = _explain_failure(cause, "")
+        return type(text)(f"{whose}: {text.message}", hint=text.hint)
     return _explain_system(error, whose, profile)
 
 
@@ -506,9 +506,9 @@ def _explain_system(error: CredentialsError, whose: str, profile: str) -> FifoEr
     if isinstance(cause, OSError) and cause.filename is not None:
         variables = [name for name, value in os.environ.items() if name.startswith("AWS_") and value]
         naming = [f"${name}" for name in variables if os.environ[name] == str(cause.filename)]
-        told = f"{cause.filename}: {cause.strerror}"
+        text = f"{cause.filename}: {cause.strerror}"
         return UsageError(
-            f"{whose}: {told}",
+            f"{whose}: {text}",
             hint=f"look at {naming[0] if naming else f'the profile {profile} in {config_files()}'}"
             " and at the file that it names",
         )

@@ -1,4 +1,4 @@
-"""Whether items are in a table, told by their keys alone."""
+"""Whether items are in a table, known by their keys alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages on the move: received, kept, deleted and sent in batches, each entry's fate told."""
+"""Messages on the move: received, kept, deleted and sent in batches, each entry's fate reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # visibility timeout"; seen as code of a batch's entry, and as InvalidParameterValue with these words).
 _HANDLE_CODES: Final = frozenset({"ReceiptHandleIsInvalid", "MessageNotInflight"})
 _HANDLE_WORDS: Final = "receipt handle"
-# What no later try mends: the message itself is not as SQS wants it.
+# What no later try fixes: the message itself is not as SQS wants it.
 _MESSAGE_FAULTS: Final = frozenset(
     {
         "BatchRequestTooLong",
@@ -166,7 +166,7 @@ class Messages:
                 stopped.add(parcel.group)
                 continue
             if answer["MD5OfMessageBody"] != _md5(parcel.body):
-                rejected.append(RejectedEntry(index, "SQS's answer tells of another body than was sent"))
+                rejected.append(RejectedEntry(index, "SQS's answer shows another body than was sent"))
                 stopped.add(parcel.group)
         return rejected
 

@@ -17,18 +17,18 @@ _ID: Final = "fifo-cli-says-so"
 def announce_retries(client: BaseClient, listener: Listener) -> None:
     """Tell the listener of every call of a client that is about to be repeated, and why.
 
-    Of several listeners to one client, the last one given is told.
+    Of several listeners to one client, the last one given is reported.
     """
     config: Any = client.meta.config
 
-    def told(*, operation: Any, attempts: int, response: Any, caught_exception: Any, **_: Any) -> None:
+    def text(*, operation: Any, attempts: int, response: Any, caught_exception: Any, **_: Any) -> None:
         retries = config.retries or {}
         reason = _reason(response, caught_exception)
         if reason and attempts < int(retries.get("total_max_attempts", 1)):
             listener(Waiting(client.meta.service_model.service_name, f"{operation.name} again: {reason}"))
 
     client.meta.events.unregister(_EVENT, unique_id=_ID)
-    client.meta.events.register(_EVENT, told, unique_id=_ID)
+    client.meta.events.register(_EVENT, text, unique_id=_ID)
 
 
 def _reason(response: Any, caught: Exception | None) -> str:

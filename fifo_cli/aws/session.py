@@ -113,7 +113,7 @@ class Aws:
         parts = identity["Arn"].split(":")
         if len(parts) < 6:
             raise AwsError(
-                f"sts:GetCallerIdentity answered {identity['Arn']!r}, which is no ARN",
+                f"sts:GetCallerIdentity answered {identity['Arn']!r}, which is not an ARN",
                 hint="look at --endpoint-url and $AWS_ENDPOINT_URL: what answers there is not AWS",
             )
         return Place(account=identity["Account"], region=self.region, partition=parts[1])

@@ -42,7 +42,7 @@ def put_secret(aws: Aws, name: str, value: str, *, found: Parameter | None, tags
 
     PutParameter takes no tags together with Overwrite, and an overwrite without KeyId falls back to the
     account's default key (API Reference, PutParameter): the key of the one that was ``found`` is kept.
-    Whatever goes wrong, the value is in no error, and neither is an exception that may hold it.
+    The value is in no error, and neither is an exception that may hold it.
     """
     settings: dict[str, Any] = {"Name": name, "Value": value, "Type": "SecureString"}
     if found is None:

@@ -56,7 +56,7 @@ manual.register(app)
 
 
 def main(arguments: Sequence[str] | None = None, *, commands: Commands = app) -> int:
-    """Run the command line and return its exit code; whatever happens, no exception leaves."""
+    """Run the command line and return its exit code; no exception leaves it."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     shell = os.environ.get(completion.SHELL_VARIABLE)
     if shell:
@@ -81,7 +81,7 @@ def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
         return _report_usage(run, error)
     except SystemExit as stopped:
         return stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
-    except Exception as error:  # noqa: BLE001 - the border: what else escapes is a defect, told as one
+    except Exception as error:  # noqa: BLE001 - the border: what else escapes is a defect, reported as one
         return _report_error(run, _translated(error), cause=error)
 
 
@@ -89,28 +89,28 @@ def _report_usage(run: Run, error: Any) -> int:
     """Tell of a command line that click could not parse."""
     context = getattr(error, "ctx", None)
     if context is None:
-        return _report(run, f"error: {_told(error)}", code=ExitCode.USAGE)
+        return _report(run, f"error: {_text(error)}", code=ExitCode.USAGE)
     if type(error).__name__ == "NoArgsIsHelpError":
         return _report(run, error.format_message(), code=ExitCode.USAGE)
     command = context.command
     return _report(
         run,
-        f"{context.get_usage()}\nerror: {_told(error)}",
+        f"{context.get_usage()}\nerror: {_text(error)}",
         hint=f"`{context.command_path} --help` shows what it takes",
         code=command.about.usage_code if isinstance(command, Command) else ExitCode.USAGE,
     )
 
 
-def _told(error: Any) -> str:
+def _text(error: Any) -> str:
     """Return the words of a usage error on one line, without pydantic's, with which typer reads values."""
     return " ".join(str(error.format_message()).replace("Value error, ", "").split())
 
 
 def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
     """Tell of an error; after a signal, it is the signal that ended the command, with its exit code."""
-    told = error.message if isinstance(error, Interrupted | _Defect) else f"error: {error.message}"
+    text = error.message if isinstance(error, Interrupted | _Defect) else f"error: {error.message}"
     code = run.signals.exit_code if run.signals.received else error.exit_code
-    return _report(run, told, hint=error.hint, code=code, cause=cause)
+    return _report(run, text, hint=error.hint, code=code, cause=cause)
 
 
 def _disk_hint(error: OSError) -> str:

@@ -161,7 +161,7 @@ def register(app: Commands) -> None:
 
 
 def answer(root: Any, shell: str, words: Sequence[str]) -> int:
-    """Write what may stand at the last of ``words``; whatever is on the line, better nothing than failure."""
+    """Write what may stand at the last of ``words``; on any error write nothing rather than fail."""
     try:
         lines = [
             f"{value.text}\t{value.help}" if value.help and shell != Shell.BASH else value.text

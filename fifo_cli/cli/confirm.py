@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, str]]]) -> None:
-    """Ask on stderr whether to do ``what``; the default is no. ``where`` tells account, region and pipeline.
+    """Ask on stderr whether to do ``what``; the default is no. ``where`` shows account, region and pipeline.
 
-    Raises UsageError if the answer is not yes, or if stdin is no terminal.
+    Raises UsageError if the answer is not yes, or if stdin is not a terminal.
     """
     if not stdin_is_terminal():
         raise UsageError(

@@ -50,7 +50,7 @@ class Console:
         return self._unread or _is_hung_up(sys.stdout)
 
     def result(self, pieces: Iterable[str], *, data: bool) -> None:
-        """Write the result; ``data`` is UTF-8 whatever the locale says, text is in the terminal's encoding.
+        """Write the result; ``data`` is UTF-8 in every locale, text is in the terminal's encoding.
 
         A reader that has gone (``| head``) has what it wanted. Raises NeedsAttention if the disk is full.
         """
@@ -77,7 +77,7 @@ class Console:
             ) from None
 
     def tell(self, text: str) -> None:
-        """Write a line to stderr, whatever --quiet says; a reader that has gone stops no work."""
+        """Write a line to stderr, also with --quiet; a reader that has gone stops no work."""
         stream = sys.stderr
         if stream is None:
             return
@@ -190,7 +190,7 @@ def _is_hung_up(stream: TextIO | None) -> bool:
             return False
         asked = select.poll()
         asked.register(stream.fileno(), 0)
-        return any(told & (select.POLLERR | select.POLLHUP) for _, told in asked.poll(0))
+        return any(message & (select.POLLERR | select.POLLHUP) for _, message in asked.poll(0))
     except (OSError, ValueError):
         return False
 

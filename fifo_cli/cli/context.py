@@ -78,7 +78,7 @@ class Cli:
     def confirm(self, what: str) -> None:
         """Ask whether to do ``what``, naming account, region and pipeline; ``--yes`` skips the question.
 
-        Raises UsageError, with nothing touched, if the answer is no or nobody can be asked.
+        Raises UsageError, with nothing touched, if the answer is not an or nobody can be asked.
         """
         if not self.options.yes:
             ask(self.console, what, where=self._where)
@@ -108,7 +108,7 @@ class Cli:
         return code
 
     def emit_document(self, document: Document | list[Document]) -> ExitCode:
-        """Write a result that is a document whatever the format: a schema, a policy."""
+        """Write a result that is a document in every format: a schema, a policy."""
         from fifo_cli.render.documents import json_document, json_line
 
         write = json_line if self.options.output is Output.JSONL else json_document

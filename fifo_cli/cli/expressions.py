@@ -15,6 +15,6 @@ def check_expression(option: str, expression: str | None) -> None:
     if fault is not None:
         example = "customer.id" if option == "--group" else "\"body.type == 'refund' && receives > `3`\""
         raise UsageError(
-            f"{option} {expression!r} is no JMESPath expression: {fault}",
+            f"{option} {expression!r} is not a JMESPath expression: {fault}",
             hint=f"an example: {option} {example}",
         )

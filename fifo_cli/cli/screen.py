@@ -1,4 +1,4 @@
-"""The whole terminal as a screen: entered, drawn on, left as it was found, whatever happens meanwhile."""
+"""The whole terminal as a screen: entered, drawn on, left as it was found in every case."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Screen:
 
         self._before = termios.tcgetattr(self._stdin)
         tty.setcbreak(self._stdin)
-        # COLUMNS and LINES would fix the size, whatever becomes of the window.
+        # COLUMNS and LINES would fix the size, when the window changes.
         environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         console = Console(
             file=sys.stdout, no_color=not self._color, highlight=False, markup=False, _environ=environment

@@ -1,4 +1,4 @@
-"""One HTTP call: a request goes out, and the status of its answer comes back, whatever else the answer holds.
+"""One HTTP call: a request goes out, and the status of its answer comes back, no matter what else the answer holds.
 
 The status decides a message's fate. A header that cannot be read, a redirect that leads nowhere, a body
 that breaks off or is compressed in an odd way change nothing about it. httpx refuses some of these answers
@@ -191,7 +191,7 @@ def retry_after(value: str) -> float | None:
         instant = email.utils.parsedate_to_datetime(text)
         instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
         seconds = (instant - datetime.fromtimestamp(time.time(), UTC)).total_seconds()
-    except Exception:  # noqa: BLE001 - it is the API's text: whatever cannot be read as a date is not one
+    except Exception:  # noqa: BLE001 - it is the API's text: what cannot be read as a date is not one
         return None
     return min(_RETRY_AFTER_MAX, max(0.0, seconds))
 
@@ -205,7 +205,7 @@ def _new_client(transport: httpx.BaseTransport | None) -> httpx.Client:
         return httpx.Client(
             transport=transport, follow_redirects=False, event_hooks={"response": [_keep_to_the_status]}
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the environment is its cause
+    except Exception as error:  # noqa: BLE001 - the environment is the cause of any error here
         raise _environment_fault(error) from None
 
 
@@ -225,7 +225,7 @@ def _environment_fault(error: Exception) -> ConfigurationError:
                 )
             except ImportError:
                 return ConfigurationError(_variable(name), "a SOCKS proxy needs the package socksio")
-            except Exception:  # noqa: BLE001 - whatever it is, this variable is the cause
+            except Exception:  # noqa: BLE001 - this variable is the cause of any error here
                 return ConfigurationError(_variable(name), "not the URL of a proxy (http://HOST:PORT)")
     for name, check in (
         ("SSLKEYLOGFILE", _open_key_log),
@@ -236,7 +236,7 @@ def _environment_fault(error: Exception) -> ConfigurationError:
         try:
             if path:
                 check(path)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, this variable is the cause
+        except Exception as fault:  # noqa: BLE001 - this variable is the cause of any error here
             reason = getattr(fault, "strerror", None) or type(fault).__name__
             return ConfigurationError(f"{_variable(name)}, file {path}", str(reason))
     for name in ("NO_PROXY", "no_proxy"):

@@ -58,7 +58,7 @@ class Keys:
         return f"key {name} (SSM parameter {self._parameters.get(name, '?')})"
 
     def redact(self, text: str) -> str:
-        """Hide every value that was ever read, in whatever encoding; see :mod:`redaction`."""
+        """Hide every value that was ever read, in every encoding; see :mod:`redaction`."""
         return self._redactor(text)
 
     @property

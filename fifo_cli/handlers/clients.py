@@ -26,5 +26,5 @@ def ssm() -> SSMClient:
 
 
 def queue_url(client: SQSClient, name: str) -> str:
-    """Ask SQS for a queue's URL, which no ARN tells in every partition."""
+    """Ask SQS for a queue's URL, which no ARN shows in every partition."""
     return client.get_queue_url(QueueName=name)["QueueUrl"]

@@ -1,4 +1,4 @@
-"""The user's code, held to its message: whatever it does, raising, hanging or ending the process.
+"""The user's code, held to its message: also when it raises, hangs or ends the process.
 
 Before a message (or record) is handed to the user's code, a note of it is written to disk; it is removed
 when the code returns or raises. A note that is found when the same message comes again says that the
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 # A message is no longer in any queue then (SQS's longest retention is 14 days).
 _NOTE_AGE_MAX: Final = 15 * 86_400
-# A note is tiny; whatever is longer is not ours.
+# A note is tiny; anything longer is not ours.
 _NOTE_BYTES_MAX: Final = 4_096
 # An end of the process may have had another reason, such as kill -9; two are enough.
 _ENDS_MAX: Final = 2
@@ -194,7 +194,7 @@ class CodeGuard:
     """Runs one function of the user's, for many messages and from many threads.
 
     ``calls_network``: an error of the network that the code raises is the API's failure. ``stopped``: a
-    process that is asked to stop may end at any moment, and that is no message's fault.
+    process that is asked to stop may end at any moment, and that is not a message's fault.
     """
 
     def __init__(
@@ -283,7 +283,7 @@ class CodeGuard:
     def _timed(
         self, subject: str, note: Note, work: Callable[[], T], seconds: float
     ) -> tuple[T | None, BaseException | None]:
-        """Return what ``work`` returns, or what it raises; a KeyboardInterrupt of its own is no Ctrl-C."""
+        """Return what ``work`` returns, or what it raises; a KeyboardInterrupt of its own is not a Ctrl-C."""
 
         def look() -> None:
             if note.running and self._stopped():

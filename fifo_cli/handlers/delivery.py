@@ -143,7 +143,7 @@ class ApiDelivery:
         return f"HTTP {answer.status}: {text}".rstrip(": ")
 
     def _call(self, api: Api, message: Held, time_left: Callable[[], float]) -> Answer:
-        """Make the request and send it; whatever httpx then raises has an owner."""
+        """Make the request and send it; everything that httpx then raises has an owner."""
         generation, keys = self._keys.current()
         if self._guard is None:
             request = self._own_request(api, message, generation, keys)
@@ -203,7 +203,7 @@ class ApiDelivery:
         assert code is not None
         try:
             body = exact_json.loads(message.body)
-        except Exception as error:  # whatever cannot be read is this message's
+        except Exception as error:  # what cannot be read is this message's fault
             raise MessageError(f"the body is not JSON that can be read: {described(error)}") from error
         attributes = {
             name: value.get("StringValue", value.get("BinaryValue"))

@@ -71,7 +71,7 @@ def loads(text: str) -> Any:
 
 
 def dumps(value: Any, *, ascii_only: bool = False) -> str:
-    """Serialise compactly, Decimals digit for digit; raises TypeError or ValueError for what is no JSON."""
+    """Serialise compactly, Decimals digit for digit; raises TypeError or ValueError for what is not JSON."""
     try:
         try:
             text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"))

@@ -14,7 +14,7 @@ from typing import Final
 ID_MAX: Final = 128
 _LEGAL: Final = re.compile(r"[!-$&-~]{1,128}")  # every printable ASCII character but the space and %
 _KEPT: Final = frozenset(range(0x21, 0x7F)) - {ord("%")}
-_HASH_MARK: Final = "%~"  # no escape: ~ is no hexadecimal digit
+_HASH_MARK: Final = "%~"  # no escape: ~ is not a hexadecimal digit
 _HASH_CHARACTERS: Final = 64
 
 

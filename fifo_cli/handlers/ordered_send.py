@@ -99,7 +99,7 @@ def send_strictly(
             answer = sqs.send_message_batch(
                 QueueUrl=urls[heads[0].queue], Entries=[_entry(n, head) for n, head in enumerate(heads)]
             )
-        except Exception as error:  # noqa: BLE001 - told to the caller with what was sent until then
+        except Exception as error:  # noqa: BLE001 - reported to the caller with what was sent until then
             report.error = error
             break
         accepted = {int(entry["Id"]): entry["MessageId"] for entry in answer.get("Successful", [])}

@@ -86,7 +86,7 @@ def to_message(
 ) -> Outgoing | Skipped:
     """Turn one stream record into its message.
 
-    Whatever goes wrong is this record's: it becomes a message for the DLQ that holds the record. Only a fault
+    Every fault is this record's: it becomes a message for the DLQ that holds the record. Only a fault
     of configuration and an interruption are raised, and OutOfTimeError, where ``seconds`` is less than the
     limit of the user's code and too little. The record is as Lambda or GetRecords hands it out
     (``StreamRecord``, DynamoDB Streams API).
@@ -256,7 +256,7 @@ def item_key(record: Mapping[str, Any]) -> str:
     """Return the JSON of a record's table key, as messages carry it; that of a malformed one is empty."""
     try:
         return _key(record["dynamodb"])
-    except Exception:  # noqa: BLE001 - whatever is wrong with the record
+    except Exception:  # noqa: BLE001 - any fault of the record
         return "{}"
 
 
@@ -271,7 +271,7 @@ def _created(value: float | datetime | None) -> str:
 
 
 def _for_dlq(record: Mapping[str, Any], group: str, reason: str) -> Outgoing:
-    """Make the message that parks a record, exactly as the stream had it, whatever is wrong with it."""
+    """Make the message that parks a record, exactly as the stream had it, with any fault it has."""
     reason = legal_text(reason[:_REASON_MAX])
     attributes = {
         **_attributes_of_any(record),

@@ -104,7 +104,7 @@ def load_code(reference: str | None) -> Callable[..., Any] | None:
     module_name, _, function_name = reference.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except BaseException as error:  # whatever the user's module does when imported
+    except BaseException as error:  # everything that the user's module may do when imported
         if is_interruption(error):
             raise
         raise UserCodeError(reference, f"cannot be loaded: {described(error)}") from error

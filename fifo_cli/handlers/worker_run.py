@@ -87,7 +87,7 @@ class Limits:
     ``count`` is of messages that get their turn, None means until the line is empty; ``max_rate`` is messages
     a second.
 
-    ``time_left`` tells the seconds until the run must have ended; ``needs`` what one message may take;
+    ``time_left`` shows the seconds until the run must have ended; ``needs`` what one message may take;
     ``patience`` how long in all the run may wait because the API asked it to (Retry-After).
     """
 
@@ -136,9 +136,9 @@ class Run:
         self._patience = limits.patience
 
     def perform(self) -> Report:
-        """Deliver until the count is reached, the line is empty, the time is up, or it is told to stop.
+        """Deliver until the count is reached, the line is empty, the time is up, or it is asked to stop.
 
-        What is still held then is released, whatever happened. An error of AWS's ends the run and is the
+        What is still held then is released in every case. An error of AWS's ends the run and is the
         report's ``complaint``.
         """
         try:

@@ -67,7 +67,7 @@ class LoopbackServer(http.server.ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that went away is no news.
+        # A client that went away is not news.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""Free TCP ports of loopback, and who holds the others, as far as the system tells (by Linux's /proc)."""
+"""Free TCP ports of loopback, and who holds the others, as far as the system shows (by Linux's /proc)."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def check_room(folder: Path, needed: int, what: str) -> None:
 
 
 def look_into(files: Files) -> str:
-    """Say where a stack that would not run tells why."""
+    """Say where a stack that would not run shows why."""
     return f"its log is {files.log}; `fifo-cli local reset` begins with an empty state"
 
 

@@ -1,6 +1,6 @@
 """A small HTTP receiver on loopback that stands in for the third-party API, in the demo and in tests.
 
-It records every request in the order of arrival, never looks into a body, and answers as it is told at
+It records every request in the order of arrival, never looks into a body, and answers as it is asked at
 the moment. ``python -m fifo_cli.local.receiver --port P`` runs it alone, one JSON line a request.
 """
 

@@ -28,7 +28,7 @@ from fifo_cli.model.results import Document, Single
 DEFAULT_PORT: Final = 4566
 # Longer than another command needs to start the stack (READY_TIMEOUT) or to stop it.
 _TURN_TIMEOUT: Final = process.READY_TIMEOUT + 10
-# Between being picked and listened on, a free port may be taken; five times in a row is no accident.
+# Between being picked and listened on, a free port may be taken; five times in a row is not an accident.
 _PICKS: Final = 5
 
 
@@ -65,7 +65,7 @@ def up(
     """
     if port is not None and not 0 <= port <= 65_535:
         raise UsageError(
-            f"{port} is no TCP port", hint="give --port a number from 1 to 65535, or 0 for any free one"
+            f"{port} is not a TCP port", hint="give --port a number from 1 to 65535, or 0 for any free one"
         )
     files = Files.of(folder)
     files.prepare()

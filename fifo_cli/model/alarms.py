@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fifo_cli.model.names import Names
     from fifo_cli.model.settings import Settings
 
-# SQS and Lambda report once a minute; one bad minute of a busy queue is no reason to wake anyone.
+# SQS and Lambda report once a minute; one bad minute of a busy queue is not a reason to wake anyone.
 _PERIOD_SECONDS: Final = 300
 # The stream forgets a record after 24 hours; half of that is left to act.
 _ITERATOR_AGE_MAX: Final = timedelta(hours=12)
@@ -57,8 +57,8 @@ def alarm_properties(settings: Settings, names: Names) -> dict[str, dict[str, An
             **silence,
         }
     actions = [settings.alarms.sns_topic] if settings.alarms.sns_topic else []
-    told = {"actions": actions, "ok_actions": actions}
-    return {name: {**properties, **told} for name, properties in watched.items()}
+    text = {"actions": actions, "ok_actions": actions}
+    return {name: {**properties, **text} for name, properties in watched.items()}
 
 
 def _above(namespace: str, metric: str, dimensions: dict[str, str], threshold: int) -> dict[str, Any]:

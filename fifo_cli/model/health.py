@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Check
 
 State = Literal["ok", "unknown", "warning", "critical"]
-# The later, the worse, as in the monitoring plugins' own max_state_alt(): what is known to be wrong is told
+# The later, the worse, as in the monitoring plugins' own max_state_alt(): what is known to be wrong is reported
 # before what is not known.
 STATES: Final[tuple[State, ...]] = get_args(State)
 QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
 QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
 # Why a function is not fed: its schedules or mapping are off, its concurrency is 0, or there is nothing to.
 Feed = Literal["running", "paused", "stopped", "missing"]
-_PARKED: Final = "fifo-cli peek --queue dlq tells why; once that is mended, fifo-cli redrive"
+_PARKED: Final = "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-cli redrive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +185,9 @@ def _numbers(vitals: Measurements, check: Check, names: Names) -> Iterator[Probl
             "fifo-cli replay --failed, within 24 h of the record",
         ),
     ]
-    for value, (warning, critical), told, step in measured:
+    for value, (warning, critical), message, step in measured:
         if value is not None and value >= min(warning, critical) and value > 0:
-            yield Problem("critical" if value >= critical else "warning", told(value), step)
+            yield Problem("critical" if value >= critical else "warning", message(value), step)
 
 
 def _stopped(vitals: Measurements) -> Iterator[Problem]:
@@ -219,7 +219,7 @@ def _markers(vitals: Measurements) -> Iterator[Problem]:
         yield Problem(
             "warning",
             f"maintenance is going on: {vitals.maintenance}",
-            "wait for it to end; were it killed, its marker would be over within a minute",
+            "wait for it to end; if it was killed, its marker is over within a minute",
         )
     elif vitals.total("hold"):
         held = _count(vitals.total("hold") or 0)

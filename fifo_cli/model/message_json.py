@@ -36,7 +36,7 @@ _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
 class LineError(ValueError):
-    """A line is no message that SQS would take; ``problems`` says all that is wrong with it."""
+    """A line is not a message that SQS would take; ``problems`` says all that is wrong with it."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -92,8 +92,8 @@ def message_bytes(message: Message) -> int:
 def identity(message: Message, *, salt: str = "") -> str:
     """Return a digest, 64 hexadecimal digits, of what makes a line: the id, and all that a load restores."""
     document = message.document()
-    told = [document[name] for name in ("message_id", "group", "body", "attributes")]
-    canonical = json.dumps([salt, *told, message.trace_header], sort_keys=True, ensure_ascii=True)
+    text = [document[name] for name in ("message_id", "group", "body", "attributes")]
+    canonical = json.dumps([salt, *text, message.trace_header], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -183,7 +183,7 @@ def _attribute_problem(name: str, attribute: Any) -> str | None:  # noqa: PLR091
             return "the value of a Binary attribute must be base64"
         return None
     if kind.startswith("Number") and not _NUMBER.fullmatch(value):
-        return f"{value!r:.80} is no number"
+        return f"{value!r:.80} is not a number"
     bad = _ILLEGAL_TEXT.search(value)
     return f"the value has the character {bad.group()!a}, which SQS refuses" if bad else None
 

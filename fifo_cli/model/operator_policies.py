@@ -43,7 +43,7 @@ _LOOK_ANYWHERE: Final = [
 def people_policy(settings: Settings, place: Place, audience: Audience) -> dict[str, Any]:
     """Return the policy that the commands of an audience need, for this pipeline alone.
 
-    monitor: plan, depth, check, status, logs, keys list. operator: besides, whatever moves messages, reads
+    monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages, reads
     the stream, puts items, pauses and resumes. deployer: the monitor's, and deploy, destroy, rollback, keys
     set.
     """

@@ -282,8 +282,8 @@ def held(found: Found) -> str | None:
     if not count:
         return None
     noun = "message" if found.kind == "queue" else "item"
-    told = f"{count:,}" if isinstance(count, int) else count
-    return f"{found.kind} {found.name} holds {told} {noun}{'' if count == 1 else 's'}"
+    message = f"{count:,}" if isinstance(count, int) else count
+    return f"{found.kind} {found.name} holds {message} {noun}{'' if count == 1 else 's'}"
 
 
 def _why_it_stays(

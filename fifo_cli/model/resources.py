@@ -405,7 +405,7 @@ def _alarms(settings: Settings, names: Names, tags: Mapping[str, str]) -> list[R
         ("alias", alias_name(names.function("worker"))),
     )
     return [
-        # To ring when all periods are bad is what CloudWatch does if it is told no number.
+        # To ring when all periods are bad is what CloudWatch does if it is given no number.
         Resource("alarm", name, properties, tags, needs, {"datapoints": (properties["periods"],)})
         for name, properties in alarm_properties(settings, names).items()
     ]

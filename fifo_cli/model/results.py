@@ -44,7 +44,7 @@ class WorkResult(Single):
     """What a command that moves or delivers came to.
 
     ``notes`` are for a person; any of ``concerns`` needs a look; ``complaint`` is why it ended early, if it
-    did: raised when the rest has been told.
+    did: raised when the rest has been reported.
     """
 
     notes: tuple[str, ...] = ()

@@ -201,7 +201,7 @@ _STRETCH: Final = (date(2024, 1, 1), date(2052, 1, 1))
 def _rate(expression: str) -> timedelta:
     match = _RATE.fullmatch(expression)
     if match is None:
-        raise ValueError(f"{expression!r} is no rate")
+        raise ValueError(f"{expression!r} is not a rate")
     return timedelta(**{f"{match[2].rstrip('s')}s": int(match[1])})
 
 
@@ -209,7 +209,7 @@ def _rate(expression: str) -> timedelta:
 def _parse(expression: str) -> _Cron:
     match = _CRON.fullmatch(expression)
     if match is None:
-        raise ValueError(f"{expression!r} is no cron expression")
+        raise ValueError(f"{expression!r} is not a cron expression")
     fields = [value.upper().split(",") for value in match[1].split()]
     minutes, hours, _, months, _, years = (
         frozenset(value for part in parts for value in _part_values(field, part))
@@ -229,7 +229,7 @@ def _part_values(field: _Field, part: str) -> frozenset[int]:
     first = field.low if base == "*" else _number(field, low)
     last = field.high if base == "*" or (step and not dash) else _number(field, high if dash else low)
     if first is None or last is None:
-        raise ValueError(f"{part!r} is no {field.name}")
+        raise ValueError(f"{part!r} is not a {field.name}")
     size = field.high - field.low + 1
     values = range(first, last + 1 + size * (last < first), int(step or 1))
     return frozenset((value - field.low) % size + field.low for value in values)

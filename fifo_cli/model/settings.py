@@ -85,7 +85,7 @@ def _duration(low: timedelta, high: timedelta) -> _Rule:
 
 
 def _matching(pattern: str, said: str) -> _Rule:
-    """A string that matches ``pattern`` wholly; ``said`` is what a person is told."""
+    """A string that matches ``pattern`` wholly; ``said`` is what a person reads."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -383,7 +383,7 @@ def load(path: Path, *, env: str | None = None) -> Project:
         raise ConfigError(
             f"{path} has problems:",
             ["env: found a value; must be tables such as [env.prod.pipeline]"],
-            hint="mend it and run the command again",
+            hint="fix it and run the command again",
         )
     if env is not None:
         document = _overlay(document, _environment(path, overlays, env))
@@ -404,7 +404,7 @@ def load(path: Path, *, env: str | None = None) -> Project:
         raise ConfigError(
             f"{where} has {len(problems)} problem{'s' if len(problems) != 1 else ''}:",
             [str(problem) for problem in problems],
-            hint="mend them and run the command again; `fifo-cli schema` prints what is allowed",
+            hint="fix them and run the command again; `fifo-cli schema` prints what is allowed",
         )
     return project
 
@@ -421,7 +421,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path} is not TOML: {error}", hint="mend that line and run the command again"
+            f"{path} is not TOML: {error}", hint="fix that line and run the command again"
         ) from None
 
 
@@ -459,7 +459,7 @@ def _known_keys(annotation: Any) -> list[str]:
 def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem], Handlers | None]:
     """Check table by table, so that rules over several tables run on those that are sound.
 
-    Returns the [handlers] table too, if that is sound, whatever the others are.
+    Returns the [handlers] table too, if that is sound, even if others are not.
     """
     problems: list[Problem] = []
     sound: dict[str, Any] = {}

@@ -19,7 +19,7 @@ Fate = Literal["enqueued", "delivered", "parked", "failed", "run ended", "other"
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One line of a function's log that tells of a message, or of a run."""
+    """One line of a function's log about a message, or about a run."""
 
     time: datetime
     fate: Fate
@@ -68,7 +68,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """All that is shown; ``question`` is asked of the user, ``notice`` told."""
+    """All that is shown; ``question`` is asked of the user, ``notice`` shown."""
 
     pipeline: str
     place: str = ""
@@ -86,7 +86,7 @@ class WatchState:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What the last sample told, and the heads that do not move, the worst first."""
+        """What the last sample reported, and the heads that do not move, the worst first."""
         heads = sorted(self.stuck.values(), key=lambda one: one.time)
         stuck = [waiting(one.group, one.reason, more=len(heads) - 1) for one in heads[:1]]
         return by_badness([*(self.sample.problems if self.sample else ()), *stuck])

@@ -107,7 +107,7 @@ class LogShipper:
                 if not refusal:
                     self._stream.put(batch)
                     continue
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the work that is logged
+            except Exception as error:  # noqa: BLE001 - no error may end the work that is logged
                 refusal = (
                     error.message if isinstance(error, FifoError) else f"{type(error).__name__}: {error}"
                 )

@@ -236,8 +236,8 @@ def unfinished(name: str, text: str) -> str:
 
 def _held(name: str, text: str) -> str:
     claim = Lease.parse(text)
-    told = f"{claim.what} by {claim.who} since {iso(claim.since)}" if claim else text or "another command"
-    return f"another maintenance operation holds {name}: {told}"
+    words = f"{claim.what} by {claim.who} since {iso(claim.since)}" if claim else text or "another command"
+    return f"another maintenance operation holds {name}: {words}"
 
 
 def _keep_fresh(marker: Marker, done: threading.Event) -> None:
@@ -254,7 +254,7 @@ def _who() -> str:
 
 
 def _machine() -> str:
-    """Return what tells apart the machines, boots and containers within which process ids are unique."""
+    """Return what distinguishes the machines, boots and containers within which process ids are unique."""
     parts = [socket.gethostname()]
     for path, read in (("/proc/sys/kernel/random/boot_id", _text), ("/proc/self/ns/pid", os.readlink)):
         try:

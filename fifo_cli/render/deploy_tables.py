@@ -75,5 +75,5 @@ def stack_table(document: Mapping[str, Any]) -> str:
 
 
 def _schedule(one: Mapping[str, Any]) -> str:
-    told = "next run " + one["next_run"] if one["next_run"] else "running" if one["enabled"] else "paused"
-    return f"{one['name']}, {one['expression']}, {told}"
+    text = "next run " + one["next_run"] if one["next_run"] else "running" if one["enabled"] else "paused"
+    return f"{one['name']}, {one['expression']}, {text}"

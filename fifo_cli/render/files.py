@@ -88,11 +88,11 @@ def rebuild_text(document: Mapping[str, Any], *, notes: Iterable[str], source: s
 
 def rebuild_unfinished(document: Mapping[str, Any], *, source: str, hold: str) -> str:
     """Where the messages are when an in-order redrive stopped halfway."""
-    told = [
+    text = [
         f"{'an unknown number of messages' if number is None else count(number, 'message')} in {name}"
         for number, name in ((document["held"], hold), (document["remaining"], source))
     ]
-    return f"unfinished: {', '.join(told)}\n"
+    return f"unfinished: {', '.join(text)}\n"
 
 
 def rebuild_preview(document: Mapping[str, Any], *, width: int | None) -> str:

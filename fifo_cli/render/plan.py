@@ -15,7 +15,7 @@ _MARKS: Final[dict[Action, str]] = {"create": "+", "update": "~", "delete": "-"}
 def plan_table(plan: Plan, *, done: bool = False) -> str:
     """Return the changes a line each, updates with what differs below them, and the sum; ``done`` if made.
 
-    The warnings are not in it: they were told as events.
+    The warnings are not in it: they were reported as events.
     """
     lines = [line for change in plan.changes for line in _change(change)]
     if lines:

@@ -14,8 +14,8 @@ def line(event: Event, *, color: bool) -> str:
         case Started(action, kind, name):
             return f"{action} {kind} {printable(name)} …"
         case Finished(action, kind, name, detail):
-            told = f" ({printable(detail)})" if detail else ""
-            return f"{action} {kind} {printable(name)}: {paint('done', 'green', color=color)}{told}"
+            message = f" ({printable(detail)})" if detail else ""
+            return f"{action} {kind} {printable(name)}: {paint('done', 'green', color=color)}{message}"
         case Waiting(name, reason):
             return f"waiting for {printable(name)}: {printable(reason)}"
         case Warned(text):

@@ -54,8 +54,8 @@ def _message(number: int, message: Message, width: int | None, color: bool, now:
     lines = [paint(_fit(head, width), "bold", color=color), f"   id        {message.message_id}"]
     if reason := message.text("park_reason"):
         status = message.text("park_status")
-        told = f"by {message.text('park_from') or '?'}" + (f", HTTP {status}" if status else "")
-        lines.append(f"   parked    {printable(message.text('park_at') or '?')} {told}")
+        text = f"by {message.text('park_from') or '?'}" + (f", HTTP {status}" if status else "")
+        lines.append(f"   parked    {printable(message.text('park_at') or '?')} {text}")
         lines.append(paint(_fit(f"   reason    {printable(reason)}", width), "yellow", color=color))
     if key := message.text("item_key"):
         lines.append(_fit(f"   item      {printable(key)}", width))

@@ -96,8 +96,8 @@ class _Screen:
     def _enqueuer(self) -> list[str]:
         enqueuer = self._document["enqueuer"]
         behind = enqueuer["iterator_age_seconds"]
-        told = [_state(enqueuer), *([] if behind is None else [f"{_span(behind)} behind the stream"])]
-        return [", ".join(told)]
+        message = [_state(enqueuer), *([] if behind is None else [f"{_span(behind)} behind the stream"])]
+        return [", ".join(message)]
 
     def _worker(self) -> list[str]:
         return [_state(self._document["worker"])]
@@ -111,11 +111,11 @@ class _Screen:
             return unknown
         first, *more = [datetime.fromisoformat(text) for text in schedule["next_runs"]]
         about = "about " if schedule["estimated"] else ""
-        told = f"{about}{_local(first, self._now)} (in {rough(first - self._now)})"
+        message = f"{about}{_local(first, self._now)} (in {rough(first - self._now)})"
         then = ", ".join(_local(one, self._now) for one in more)
         return [
             *unknown,
-            told + (f", then {then}" if then else "") + (f"  {schedule['next_runs'][0]}" * self._absolute),
+            message + (f", then {then}" if then else "") + (f"  {schedule['next_runs'][0]}" * self._absolute),
         ]
 
     def _rebuild(self) -> list[str]:

@@ -134,7 +134,7 @@ def _cell(value: object) -> str:
 def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> str:
     padded = []
     for column, (text, width) in enumerate(zip(row, widths, strict=True)):
-        # What has no spaces is an id, a name or an ARN: its end tells as much as its beginning.
+        # What has no spaces is an id, a name or an ARN: its end shows as much as its beginning.
         shown = fit(text, width) if " " in text else shorten(text, width)
         space = " " * (width - display_width(shown))
         padded.append(space + shown if column in right else shown + space)

@@ -18,7 +18,7 @@ _INDENT: Final = "    "
 _MEANINGS: Final = {
     "delivered": "the API took them",
     "queued": "in line for the worker",
-    "parked": "in the DLQ: `fifo-cli peek --queue dlq` tells why",
+    "parked": "in the DLQ: `fifo-cli peek --queue dlq` shows why",
     "waiting": "in the stream: the enqueuer has not come to them yet",
     "missing": "neither delivered nor in a queue; see below",
     "moved": "moved away by an operator",

@@ -20,8 +20,8 @@ def redrive_text(
     others = [f"{document[word]:,} {word}" for word in ("skipped", "failed") if document[word]]
     moved = ", ".join([f"{count(document['moved'], 'message')} moved to {target}", *others])
     nothing = not document["moved"] and not others and left == 0
-    told = f"nothing to move: {source} is empty" if nothing else f"{moved}; {remaining}"
-    lines = [told, *notes, *(f"look: {one}" for one in concerns)]
+    text = f"nothing to move: {source} is empty" if nothing else f"{moved}; {remaining}"
+    lines = [text, *notes, *(f"look: {one}" for one in concerns)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 

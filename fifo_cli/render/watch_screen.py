@@ -65,10 +65,10 @@ def one_line(board: WatchState, *, now: datetime) -> str:
         return f"{clock} {printable(board.pipeline)} waiting for AWS\n"
     vitals = board.sample.vitals
     state = worst(problem.state for problem in board.problems)
-    told = [f"main {_or_unknown(vitals.total('main'))}", f"dlq {_or_unknown(vitals.total('dlq'))}"]
-    told += [f"in {_rate(board, 'entered')}", f"out {_rate(board, 'left')}"]
+    message = [f"main {_or_unknown(vitals.total('main'))}", f"dlq {_or_unknown(vitals.total('dlq'))}"]
+    message += [f"in {_rate(board, 'entered')}", f"out {_rate(board, 'left')}"]
     why = "; ".join(printable(problem.text) for problem in board.problems[:2])
-    return f"{clock} {state.upper():<8} {'  '.join(told)}" + (f"  {why}" if why else "") + "\n"
+    return f"{clock} {state.upper():<8} {'  '.join(message)}" + (f"  {why}" if why else "") + "\n"
 
 
 def sparkline(values: Sequence[float | None], width: int, *, plain: bool = False) -> str:
@@ -121,9 +121,9 @@ def _verdict(board: WatchState) -> Iterator[Line]:
         return
     yield [(state.upper(), _STYLES[state]), (f"  {_flat(problems[0].text)}", "")]
     more = f"{len(problems) - 1} more: fifo-cli status" if len(problems) > 1 else ""
-    told = "; ".join(filter(None, (problems[0].next and f"next: {_flat(problems[0].next)}", more)))
-    if told:
-        yield [(f"{' ' * len(state)}  {told}", "dim")]
+    message = "; ".join(filter(None, (problems[0].next and f"next: {_flat(problems[0].next)}", more)))
+    if message:
+        yield [(f"{' ' * len(state)}  {message}", "dim")]
 
 
 def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterator[Line]:
@@ -178,13 +178,13 @@ def _flow(board: WatchState, now: datetime) -> Iterator[Line]:
     if sample is None:
         return
     vitals = sample.vitals
-    told = f"{vitals.worker or 'not known'}"
+    message = f"{vitals.worker or 'not known'}"
     if sample.next_run is not None:
         about = "about " if sample.estimated else ""
-        told += f", next run {about}in {rough(sample.next_run - now)}"
+        message += f", next run {about}in {rough(sample.next_run - now)}"
     yield [
         (f"{'worker':<{_LABEL}}", "dim"),
-        (told, "" if vitals.worker == "running" else "yellow"),
+        (message, "" if vitals.worker == "running" else "yellow"),
         ("   enqueuer ", "dim"),
         (vitals.enqueuer or "not known", "" if vitals.enqueuer == "running" else "yellow"),
     ]

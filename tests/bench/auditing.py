@@ -53,7 +53,7 @@ def audited(field: Field, taken: Taken, count: int) -> None:
 
 
 def _facts(field: Field) -> Iterator[dict[str, Any]]:
-    """Yield what a line about each record tells."""
+    """Yield what a line about each record shows."""
     table = field.client("dynamodb").describe_table(TableName=field.project.name)["Table"]
     return map(_fact, records(field.client("dynamodbstreams"), table["LatestStreamArn"]))
 

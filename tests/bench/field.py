@@ -79,7 +79,7 @@ class Field:
 
     @property
     def env(self) -> dict[str, str]:
-        """What tells a program where AWS is."""
+        """What shows a program where AWS is."""
         others = self.others if self.lean else self.endpoint
         return {**CREDENTIALS, "AWS_ENDPOINT_URL": others, "AWS_ENDPOINT_URL_SQS": self.endpoint}
 

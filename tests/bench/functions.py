@@ -74,13 +74,13 @@ def _invoked(field: Field, folder: Path, function: str, bench: Bench, groups: in
     field.relay.clear()
     command = [sys.executable, "-P", str(_INVOKE), function, str(count), str(groups)]
     sample = run(command, {**clean_environment(field.env), "PYTHONPATH": path}, field.project.folder)
-    told = json.loads(sample.err.splitlines()[-1])
+    text = json.loads(sample.err.splitlines()[-1])
     requests = field.relay.counts.total() / (count + 1)
     return (
-        f"{told['import_ms']:.0f}",
-        f"{told['first_ms']:.0f}",
-        f"{told['record_ms']:.1f}",
-        f"{told['record_cpu_ms']:.2f}",
+        f"{text['import_ms']:.0f}",
+        f"{text['first_ms']:.0f}",
+        f"{text['record_ms']:.1f}",
+        f"{text['record_cpu_ms']:.2f}",
         f"{requests:.2f}",
         f"{sample.peak_mib:.0f}",
     )

@@ -34,12 +34,12 @@ def run(
     """Run a command to its end; raises AssertionError, with what it said, if it fails."""
     with tempfile.TemporaryDirectory(prefix="said-") as place:
         out, err = Path(place, "out"), Path(place, "err")
-        told = json.loads(_spawn([str(out), str(err), *command], env, folder))
+        text = json.loads(_spawn([str(out), str(err), *command], env, folder))
         said, complained = out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
-        if told["code"] not in codes:
+        if text["code"] not in codes:
             complaint = f"{said[-_TAIL:]}\n{complained[-_TAIL:]}"
-            raise AssertionError(f"{' '.join(command)}: exit {told['code']}\n{complaint}")
-    return Sample(told["seconds"], told["cpu"], told["peak_mib"], said, complained)
+            raise AssertionError(f"{' '.join(command)}: exit {text['code']}\n{complaint}")
+    return Sample(text["seconds"], text["cpu"], text["peak_mib"], said, complained)
 
 
 def _spawn(arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> bytes:

@@ -21,7 +21,7 @@ _MIB_MAX = 120
 # What is hidden is remembered until its time would be over, half a minute: that fills up once, some MiB.
 _FLAT_WITHIN = 1.35
 _GROUPS = 500
-# It keeps a line of its result for each message, so its memory is no budget.
+# It keeps a line of its result for each message, so its memory is not a budget.
 _DRAIN = "drain"
 Check = Callable[[Field, Taken, int], None]
 Step = tuple[str, Callable[[Field, int], None], Callable[[Field], Taken], Check]

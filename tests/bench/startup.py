@@ -78,8 +78,8 @@ def _pairs(field: Field, aws: str | None) -> list[Pair]:
 
     def their_tab(line: str) -> Take | None:
         completer = [str(Path(aws).with_name("aws_completer"))] if aws else []
-        told = {**env, "COMP_LINE": line, "COMP_POINT": str(len(line))}
-        return partial(run, completer, told, field.project.folder) if aws else None
+        text = {**env, "COMP_LINE": line, "COMP_POINT": str(len(line))}
+        return partial(run, completer, text, field.project.folder) if aws else None
 
     version = theirs("--version")
     of_main = ("--queue-url", field.urls["main"], "--attribute-names", "All", *at)
@@ -123,5 +123,5 @@ def _row(pair: Pair, ours: Sample, theirs: Sample | None) -> tuple[str, ...]:
 def _version_of(aws: str | None) -> str:
     if aws is None:
         return "there is no aws CLI here"
-    told = subprocess.run([aws, "--version"], capture_output=True, text=True, check=False).stdout
-    return " ".join(told.split()[:2])
+    text = subprocess.run([aws, "--version"], capture_output=True, text=True, check=False).stdout
+    return " ".join(text.split()[:2])

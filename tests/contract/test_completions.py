@@ -187,17 +187,17 @@ def test_zsh_completes_what_is_typed(place: Path, typed: str, shown: str) -> Non
             child,
             stream,
             lambda: screen.display[screen.cursor.y][: screen.cursor.x] == f"> {shown}",
-            told=lambda: "\n".join(screen.display),
+            text=lambda: "\n".join(screen.display),
         )
     finally:
         child.close(force=True)
 
 
-def _until(child: Any, stream: Any, holds: Callable[[], bool], told: Callable[[], str] = str) -> None:
+def _until(child: Any, stream: Any, holds: Callable[[], bool], text: Callable[[], str] = str) -> None:
     import pexpect
 
     deadline = time.monotonic() + 30
     while not holds():
-        assert time.monotonic() < deadline, told()
+        assert time.monotonic() < deadline, text()
         with contextlib.suppress(pexpect.TIMEOUT):
             stream.feed(child.read_nonblocking(4096, 0.1))

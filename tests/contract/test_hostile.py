@@ -51,7 +51,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def text(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """Run a command line that is to fail as a usage error, and return what it said."""
     assert main(words) == 2
     out, err = capsys.readouterr()
@@ -71,16 +71,16 @@ def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_config_that_cannot_be_is_told(
     config: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told(["plan", "--config", config, "-o", output], capsys)
+    text(["plan", "--config", config, "-o", output], capsys)
 
 
 @pytest.mark.parametrize("env", ["nope", "x", "list", "", "a.b"])
 def test_an_environment_that_cannot_be_is_told(env: str, capsys: pytest.CaptureFixture[str]) -> None:
-    told(["--config", "env.toml", "--env", env, "keys", "list"], capsys)
+    text(["--config", "env.toml", "--env", env, "keys", "list"], capsys)
 
 
-def test_all_problems_of_a_config_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
-    err = told(["plan", "--config", "bad.toml"], capsys)
+def test_all_problems_of_a_config_are_reported_together(capsys: pytest.CaptureFixture[str]) -> None:
+    err = text(["plan", "--config", "bad.toml"], capsys)
 
     for key in ("pipeline.name", "pipeline.regoin", "table.name", "url", "timeout", "unknown"):
         assert re.search(rf"\n  (api(\[0\])?\.)?{re.escape(key)}: ", err), key
@@ -90,7 +90,7 @@ def test_all_problems_of_a_config_are_told_together(capsys: pytest.CaptureFixtur
 def test_a_config_that_may_not_be_read_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "fifo.toml").chmod(0)
 
-    assert "cannot be read: Permission denied" in told(["plan"], capsys)
+    assert "cannot be read: Permission denied" in text(["plan"], capsys)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_config_that_may_not_be_read_is_told(here: Path, capsys: pytest.Captur
     ids=lambda words: " ".join(words)[:40],
 )  # fmt: skip
 def test_an_input_that_cannot_be_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "\x1b" not in told(words, capsys)
+    assert "\x1b" not in text(words, capsys)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,9 @@ def test_a_help_that_finds_no_room_is_no_defect(here: Path, word: str) -> None:
     assert done.stderr.startswith("error: stdout cannot be written: No space left on device")
 
 
-def test_what_an_option_refuses_is_told_in_our_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_an_option_refuses_is_reported_in_our_words(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["peek", "--queue", "bogus"]) == 2
 
     assert "error: Invalid value for '--queue': 'bogus' is not one of" in capsys.readouterr().err
@@ -218,7 +220,7 @@ PACED = {
 def test_a_rate_that_is_none_is_refused(
     name: str, rate: str, dry: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    err = told([name, *PACED[name], f"--max-rate={rate}", *dry], capsys)
+    err = text([name, *PACED[name], f"--max-rate={rate}", *dry], capsys)
 
     assert "error: Invalid value for '--max-rate': Input should be " in err
     assert f"next: `fifo-cli {name} --help` shows what it takes" in err

@@ -48,7 +48,7 @@ class Line:
             )
 
     def measured(self, metric: str, value: float, **dimensions: str) -> None:
-        """Let CloudWatch know a number that AWS would have told it."""
+        """Let CloudWatch know a number that AWS would have reported it."""
         self.aws.client("cloudwatch").put_metric_data(
             Namespace="AWS/SQS" if "QueueName" in dimensions else "AWS/Lambda",
             MetricData=[

@@ -234,7 +234,7 @@ def to_sqs(request: Request) -> bool:
 def changes_sqs(request: Request) -> bool:
     """Say whether a request leaves anything changed in SQS.
 
-    After one that does not, everything is as it was before it: one kill, before, tells as much as two.
+    After one that does not, everything is as it was before it: one kill, before, shows as much as two.
     """
     return to_sqs(request) and not request.action.startswith(("Get", "List"))
 

@@ -150,7 +150,7 @@ def test_what_the_users_code_cannot_take_is_parked_and_not_missing(folder, clien
     assert "by enqueuer: mine:to_message raised ValueError: no such product" in traced.json()["detail"]
 
 
-def test_twice_out_of_order_and_purged_are_told_with_their_keys(line):
+def test_twice_out_of_order_and_purged_are_reported_with_their_keys(line):
     flow = line()
     flow.put(*orders(6, "a", "b"))
     flow.api.answer = lambda received: Reply(422) if b'"o00"' in received.body else None
@@ -175,7 +175,7 @@ def test_twice_out_of_order_and_purged_are_told_with_their_keys(line):
     assert "o06" in text
 
 
-def test_trace_tells_every_stage_of_a_life(line, proxy: Proxy):
+def test_trace_shows_every_stage_of_a_life(line, proxy: Proxy):
     flow = line(message={"where": "n != `3`"})
 
     def stage(key: str, *args: str) -> tuple[int, str, str]:
@@ -222,7 +222,7 @@ def test_trace_tells_every_stage_of_a_life(line, proxy: Proxy):
     flow.project.local("purge", "--queue", "main", "--no-backup", "--yes").ok()
     code, word, detail = stage("o05")
     assert (code, word) == (1, "lost")
-    assert detail.endswith("now in no queue, and no log tells of a delivery")
+    assert detail.endswith("now in no queue, and no log shows a delivery")
     time.sleep(1)
     assert stage("o05", "--since", "1s")[:2] == (0, "table")
 
@@ -434,7 +434,7 @@ def test_times_are_whole_at_80_columns(line):
 class TestDrainsLog:
     """What `drain --via local` does is logged where the worker logs."""
 
-    def test_tells_the_fate_of_every_message_and_the_end_of_the_run(self, line):
+    def test_shows_the_fate_of_every_message_and_the_end_of_the_run(self, line):
         flow = line()
         flow.put(*orders(2))
         flow.project.local("drain", "--count", "2", "--dry-run").ok()

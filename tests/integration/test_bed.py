@@ -55,8 +55,8 @@ def test_what_is_written_as_toml_is_read_the_same():
 def test_a_project_finds_the_sessions_stack_by_local(project, stack):
     made: Project = project()
     assert embedded.endpoint_of(made.folder) == stack.endpoint
-    told = made.run("local", "status", "-o", "json").ok().json()
-    assert (told["endpoint"], told["running"]) == (stack.endpoint, True)
+    text = made.run("local", "status", "-o", "json").ok().json()
+    assert (text["endpoint"], text["running"]) == (stack.endpoint, True)
 
 
 def test_the_program_runs_in_a_clean_environment(monkeypatch):

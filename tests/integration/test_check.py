@@ -137,7 +137,7 @@ def test_json_is_one_document_whatever_the_state(line: Line, words: list[str]) -
         {
             "state": "warning",
             "text": "1 message in the DLQ",
-            "next": "fifo-cli peek --queue dlq tells why; once that is mended, fifo-cli redrive",
+            "next": "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-cli redrive",
         }
     ]
     assert line.at(REFUSED_PORT, "check", *words, "--timeout", "1s").json()["state"] == "UNKNOWN"
@@ -166,7 +166,7 @@ def test_prometheus_reads_its_format_and_the_textfile(line: Line, tmp_path: Path
     assert os.listdir(tmp_path) == ["orders.prom"]
 
 
-def test_the_textfile_is_replaced_in_one_step_and_tells_when_aws_is_gone(line: Line, tmp_path: Path) -> None:
+def test_the_textfile_is_replaced_in_one_step_and_shows_when_aws_is_gone(line: Line, tmp_path: Path) -> None:
     target = tmp_path / "orders.prom"
     line.local("check", "-q", "--textfile", str(target))
     with target.open() as reader:  # node_exporter, in the middle of reading

@@ -123,7 +123,7 @@ def test_in_the_c_locale_data_is_utf_8_and_text_is_never_mojibake(
     [(("depth",), 1), (("status", "-o", "json"), 1), (("logs", "-o", "jsonl"), 0), (("check",), 3)],
     ids=str,
 )
-def test_a_full_disk_is_told_and_not_a_crash(
+def test_a_full_disk_is_reported_and_not_a_crash(
     line: Line, home: Path, words: tuple[str, ...], code: int
 ) -> None:
     """There is nothing in the logs to write, so nothing fails there."""

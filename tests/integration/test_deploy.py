@@ -116,7 +116,7 @@ def test_new_settings_publish_a_version_and_an_unchanged_function_does_not(
     ]
     assert result.outputs["versions"] == {"enqueuer": "2", "worker": "2"}
     client = clients.client("lambda")
-    # A rollback by hand is drift, and is mended without a third version: that code is published already.
+    # A rollback by hand is drift, and is fixed without a third version: that code is published already.
     client.update_alias(FunctionName=functions[1], Name="live", FunctionVersion="1")
     repaired = deployed(clients, made)
     assert summary(repaired.plan.changes) == [("update", "alias", f"{functions[1]}:live")]
@@ -218,7 +218,7 @@ def test_a_stream_made_anew_replaces_the_mapping_which_stays_disabled(project: M
     assert plan(clients, load(made)).changes == ()
 
 
-def test_every_reason_to_refuse_is_told_and_nothing_is_touched(project: Make, clients: Aws) -> None:
+def test_every_reason_to_refuse_is_reported_and_nothing_is_touched(project: Make, clients: Aws) -> None:
     made = project()
     names = made.names
     clients.client("sqs").create_queue(QueueName=names.stream_failures, tags={PIPELINE_TAG: "another"})

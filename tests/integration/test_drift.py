@@ -129,16 +129,16 @@ class Change:
     A value that is ``ANY`` is not looked at. Without differences, the resource is gone and made again.
     """
 
-    told: str
+    message: str
     do: Callable[[Hand], object]
     kind: str
     name: Callable[[Hand], str]
     diffs: tuple[Diff, ...] = ()
 
 
-def main_queue(told: str, attribute: str, value: str, *diffs: Diff) -> Change:
+def main_queue(message: str, attribute: str, value: str, *diffs: Diff) -> Change:
     return Change(
-        told,
+        message,
         lambda hand: hand.queue(hand.names.main, **{attribute: value}),
         "queue",
         lambda hand: hand.names.main,
@@ -146,15 +146,19 @@ def main_queue(told: str, attribute: str, value: str, *diffs: Diff) -> Change:
     )
 
 
-def function(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+def function(message: str, path: str, old: Any, new: Any, **change: Any) -> Change:
     return Change(
-        told, lambda hand: hand.function(**change), "function", lambda hand: hand.worker, ((path, old, new),)
+        message,
+        lambda hand: hand.function(**change),
+        "function",
+        lambda hand: hand.worker,
+        ((path, old, new),),
     )
 
 
-def mapping(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+def mapping(message: str, path: str, old: Any, new: Any, **change: Any) -> Change:
     return Change(
-        told,
+        message,
         lambda hand: hand.remap(**change),
         "event-source-mapping",
         lambda hand: hand.enqueuer,
@@ -162,9 +166,9 @@ def mapping(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
     )
 
 
-def alarm(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+def alarm(message: str, path: str, old: Any, new: Any, **change: Any) -> Change:
     return Change(
-        told,
+        message,
         lambda hand: hand.alarm("age", **change),
         "alarm",
         lambda hand: hand.names.alarm("age"),
@@ -172,21 +176,21 @@ def alarm(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
     )
 
 
-def schedule(told: str, path: str, old: Any, new: Any, **change: Any) -> Change:
+def schedule(message: str, path: str, old: Any, new: Any, **change: Any) -> Change:
     return Change(
-        told, lambda hand: hand.schedule(**change), "schedule", lambda hand: hand.rule, ((path, old, new),)
+        message, lambda hand: hand.schedule(**change), "schedule", lambda hand: hand.rule, ((path, old, new),)
     )
 
 
-def role(told: str, do: Callable[[Hand, Any], object], *diffs: Diff) -> Change:
+def role(message: str, do: Callable[[Hand, Any], object], *diffs: Diff) -> Change:
     return Change(
-        told, lambda hand: do(hand, hand.aws.client("iam")), "role", lambda hand: hand.worker, diffs
+        message, lambda hand: do(hand, hand.aws.client("iam")), "role", lambda hand: hand.worker, diffs
     )
 
 
-def rule(told: str, do: Callable[[Hand, Any], object], *diffs: Diff) -> Change:
+def rule(message: str, do: Callable[[Hand, Any], object], *diffs: Diff) -> Change:
     return Change(
-        told, lambda hand: do(hand, hand.aws.client("events")), "rule", lambda hand: hand.rule, diffs
+        message, lambda hand: do(hand, hand.aws.client("events")), "rule", lambda hand: hand.rule, diffs
     )
 
 
@@ -873,8 +877,8 @@ def _rounds(changes: Sequence[Change]) -> list[Round]:
     return [tuple(one.values()) for one in rounds]
 
 
-def _told(changes: Round) -> str:
-    return "; ".join(one.told for one in changes)
+def _message(changes: Round) -> str:
+    return "; ".join(one.message for one in changes)
 
 
 def _check_round(hand: Hand, changes: Round) -> None:
@@ -895,24 +899,24 @@ def _check_round(hand: Hand, changes: Round) -> None:
 def _check_named(hand: Hand, change: Change, seen: Plan, text: str) -> None:
     [found] = [one for one in seen.changes if one.key == (change.kind, change.name(hand))]
     if not change.diffs:
-        assert found.action == "create", change.told
+        assert found.action == "create", change.message
         assert f"+ create {change.kind} {change.name(hand)}" in text
         return
-    assert [one.path for one in found.diff] == [path for path, _, _ in change.diffs], change.told
-    told = text.partition(f"~ update {change.kind} {change.name(hand)}\n")[2]
+    assert [one.path for one in found.diff] == [path for path, _, _ in change.diffs], change.message
+    message = text.partition(f"~ update {change.kind} {change.name(hand)}\n")[2]
     for one, (path, old, new) in zip(found.diff, change.diffs, strict=True):
-        assert old is ANY or one.old == old, (change.told, path)
-        assert new is ANY or one.new == new, (change.told, path)
-        assert one.old != one.new, (change.told, path)
-        assert f"    {path}:" in told, change.told
+        assert old is ANY or one.old == old, (change.message, path)
+        assert new is ANY or one.new == new, (change.message, path)
+        assert one.old != one.new, (change.message, path)
+        assert f"    {path}:" in message, change.message
 
 
-@pytest.mark.parametrize("changes", _rounds([*CHANGES, *RULES]), ids=_told)
+@pytest.mark.parametrize("changes", _rounds([*CHANGES, *RULES]), ids=_message)
 def test_changes_by_hand_are_named_and_repaired(hand: Hand, changes: Round) -> None:
     _check_round(hand, changes)
 
 
-@pytest.mark.parametrize("changes", _rounds(SCHEDULES), ids=_told)
+@pytest.mark.parametrize("changes", _rounds(SCHEDULES), ids=_message)
 def test_changes_by_hand_to_a_schedule_are_named_and_repaired(zoned: Hand, changes: Round) -> None:
     _check_round(zoned, changes)
 
@@ -944,8 +948,10 @@ def test_another_view_type_is_put_right_by_a_new_stream_and_a_new_mapping_and_wa
     seen = [(one.kind, diff.path, diff.old, diff.new) for one in asked[0].changes for diff in one.diff]
     assert ("table", "stream", "KEYS_ONLY", "NEW_AND_OLD_IMAGES") in seen
     assert ("event-source-mapping", "table", before["EventSourceArn"], hand.names.pipeline) in seen
-    told = " ".join(asked[0].warnings)
-    assert "its stream is switched off and on again; changes made in between do not become messages" in told
+    message = " ".join(asked[0].warnings)
+    assert (
+        "its stream is switched off and on again; changes made in between do not become messages" in message
+    )
     assert plan(hand.aws, hand.project).changes == ()
     stream = hand.aws.client("dynamodb").describe_table(TableName=hand.names.pipeline)["Table"][
         "LatestStreamArn"
@@ -970,9 +976,9 @@ def test_a_view_type_that_was_right_before_a_deploy_takes_the_mapping_along(hand
     assert plan(hand.aws, hand.project).changes == ()
 
 
-def test_fewer_settings_are_told_than_forty_only_if_this_list_shrinks() -> None:
-    told = [one.told for one in (*CHANGES, *RULES, *SCHEDULES)]
-    assert len(told) == len(set(told)) >= 40
+def test_fewer_settings_are_reported_than_forty_only_if_this_list_shrinks() -> None:
+    message = [one.message for one in (*CHANGES, *RULES, *SCHEDULES)]
+    assert len(message) == len(set(message)) >= 40
 
 
 def _delete_role(hand: Hand) -> None:

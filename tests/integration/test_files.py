@@ -147,7 +147,7 @@ def test_nothing_is_moved_to_what_keeps_nothing(one):
     for path in ("/dev/null", "/dev/full"):
         done = one.run("dump", path, "--move", "--yes")
         assert done.code == 2
-        assert f"{path} is no regular file" in done.err
+        assert f"{path} is not a regular file" in done.err
     assert one.total("dlq") == 1
 
 
@@ -433,10 +433,8 @@ RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
 def _follow_the_runbook(one: Yard) -> tuple[str, str]:
-    """Return the shell blocks of its section on mending: to the end of the groups, and to the old places."""
-    section = (
-        RUNBOOK.read_text(encoding="utf-8").split("## Parked messages need mending")[1].split("\n## ")[0]
-    )
+    """Return the shell blocks of its section on fixing: to the end of the groups, and to the old places."""
+    section = RUNBOOK.read_text(encoding="utf-8").split("## Parked messages need fixing")[1].split("\n## ")[0]
     first, second = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     program = f'fifo-cli() {{ {sys.executable} -m fifo_cli "$@" --yes --endpoint-url {one.proxy.endpoint}; }}'
     return f"set -e\n{program}\n{first}", f"set -e\n{program}\n{second}"
@@ -452,7 +450,7 @@ def _misspelt(one: Yard) -> None:
         )
 
 
-def _mended(one: Yard) -> list[tuple[int, str]]:
+def _fixed(one: Yard) -> list[tuple[int, str]]:
     bodies = [json.loads(message["Body"]) for message in one.drained("main")]
     assert {body["total"] for body in bodies} == {"1.10"}
     return [(body["n"], body["currency"]) for body in bodies]
@@ -464,7 +462,7 @@ def test_the_runbooks_way_to_mend_parked_messages_puts_them_at_the_end(one):
     done = _shell(one, to_the_end)
     assert done.returncode == 0, done.stderr
     assert "2 lines would go to" in done.stdout
-    assert _mended(one) == [(2, "USD"), (1, "USD"), (3, "USD")]
+    assert _fixed(one) == [(2, "USD"), (1, "USD"), (3, "USD")]
     assert one.total("dlq") == 0
 
 
@@ -474,7 +472,7 @@ def test_the_runbooks_way_to_mend_parked_messages_puts_them_in_their_old_places(
     kept = to_the_end.partition("fifo-cli load")[0]
     done = _shell(one, f"{kept}\n{in_order}")
     assert done.returncode == 0, done.stderr
-    assert _mended(one) == [(1, "USD"), (2, "USD"), (3, "USD")]
+    assert _fixed(one) == [(1, "USD"), (2, "USD"), (3, "USD")]
     assert [one.total("dlq"), one.total("hold")] == [0, 0]
 
 

@@ -136,7 +136,7 @@ def test_while_an_in_order_rebuild_is_unfinished_nothing_is_woken(deployed, clie
     events.remove_targets(Rule=names.schedule(1), Ids=["worker"])
     events.delete_rule(Name=names.schedule(1))
     warned = deploy(clients, loaded).plan.warnings
-    assert any("what deploy makes anew does not run before that" in one for one in warned)
+    assert any("what deploy makes again does not run before that" in one for one in warned)
     assert flow_state(clients, loaded.settings) == FlowState("paused", "paused")
 
     sqs.send_message(QueueUrl=url, MessageBody="1", MessageGroupId="g", MessageDeduplicationId="1")

@@ -550,13 +550,13 @@ def test_a_dry_run_shows_what_would_go_where_and_what_becomes_of_order(one: Yard
     assert [message["body"] for message in shown["messages"]] == ["0", "1", "2"]
     names = (one.names.queue("dlq"), one.names.queue("main"))
     assert (shown["moved"], shown["from"], shown["to"], shown["behind"]) == (0, *names, 1)
-    told = one.run("redrive", "--dry-run").ok().out
-    assert "dry run: nothing was moved; 3 messages would go" in told
+    report_text = one.run("redrive", "--dry-run").ok().out
+    assert "dry run: nothing was moved; 3 messages would go" in report_text
     some = one.run("redrive", "--dry-run", "--count", "2").ok().out
     assert "dry run: nothing was moved; 2 messages would go" in some
     assert "There are more than shown" not in some
-    assert "no longer in stream order" in told
-    assert "`fifo-cli redrive --in-order`" in told
+    assert "no longer in stream order" in report_text
+    assert "`fifo-cli redrive --in-order`" in report_text
     parked = one.run("park", "--dry-run", "-o", "json").ok().json()
     assert [message["body"] for message in parked["parked"]] == ["newer"]
     assert not [action for action in one.proxy.counts if action.startswith(("Send", "Delete", "Tag"))]

@@ -288,7 +288,7 @@ def _wait_for(at: Desk, count: int) -> None:
     raise AssertionError(f"main never held {count} messages")
 
 
-def test_an_outsider_is_told_the_call_the_resource_and_what_to_ask_for(
+def test_an_outsider_is_reported_the_call_the_resource_and_what_to_ask_for(
     desk: Callable[..., Desk], guarded: Guarded, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = desk()
@@ -299,13 +299,13 @@ def test_an_outsider_is_told_the_call_the_resource_and_what_to_ask_for(
     ]
     at.sit(guarded.person(f"{at.project.name}-half", {**policy, "Statement": without}))
     assert main(["deploy", "--yes", "-q", "--endpoint-url", at.gate.endpoint]) == 3
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     worker = at.project.names.function("worker")
-    assert f"create function {worker}: CreateFunction on function {worker}: permission denied" in told
-    assert "lambda:CreateFunction" in told
-    assert "changes were made: create queue" not in told.splitlines()[0]
-    assert "changes were made: create queue" in told
-    assert "`fifo-cli policy deployer` prints" in told
+    assert f"create function {worker}: CreateFunction on function {worker}: permission denied" in message
+    assert "lambda:CreateFunction" in message
+    assert "changes were made: create queue" not in message.splitlines()[0]
+    assert "changes were made: create queue" in message
+    assert "`fifo-cli policy deployer` prints" in message
 
 
 HANDLER = """

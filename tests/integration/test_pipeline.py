@@ -551,6 +551,6 @@ def test_logs_tell_every_messages_fate(line):
     flow.put(*orders(2))
     flow.project.local("drain", "--all", "--via", "lambda").ok()
     rows = flow.project.local("logs", "-o", "jsonl").ok().jsonl()
-    told = [(row["function"], row["message"]) for row in rows if row.get("event_id")]
-    assert sorted(told) == [("enqueuer", "enqueued")] * 2 + [("worker", "delivered")] * 2
+    words = [(row["function"], row["message"]) for row in rows if row.get("event_id")]
+    assert sorted(words) == [("enqueuer", "enqueued")] * 2 + [("worker", "delivered")] * 2
     assert all({"time", "function", "level", "message"} <= set(row) for row in rows)

@@ -73,7 +73,7 @@ def test_five_environments_of_one_file_live_beside_one_another(
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
         retention[env] = found["Attributes"]["MessageRetentionPeriod"]
     assert retention == {**dict.fromkeys(everywhere, "345600"), "prod": "1209600"}
-    # A process is told by --env and destroys that one alone.
+    # A process is known by --env and destroys that one alone.
     base.local("destroy", "--env", "stage", "--yes").ok()
     assert made_of(stack, f"{name}-stage") == []
     assert base.local("plan", "--check", "--env", "stage").code == 1
@@ -176,7 +176,7 @@ def test_a_pause_outlasts_the_change_from_rules_to_schedules(project: Make, clie
     assert plan(clients, load(made.config)).changes == ()
 
 
-def test_what_costs_data_is_asked_about_by_a_second_question_and_told_once(
+def test_what_costs_data_is_asked_about_by_a_second_question_and_reported_once(
     project: Make, clients: Aws
 ) -> None:
     made = project()
@@ -191,9 +191,9 @@ def test_what_costs_data_is_asked_about_by_a_second_question_and_told_once(
         assert screen.end() == 2
         assert "nothing was touched" in screen.text
     assert [one.name for one in plan(clients, load(made.config)).changes] == [made.names.main]
-    told = made.local("plan").ok()
-    assert told.err.count("retention goes down") == 1
-    assert "retention goes down" not in told.out
+    message = made.local("plan").ok()
+    assert message.err.count("retention goes down") == 1
+    assert "retention goes down" not in message.out
     # --yes answers both.
     done = made.local("deploy", "--yes").ok()
     assert done.err.count("retention goes down") == 1

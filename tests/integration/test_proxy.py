@@ -192,10 +192,10 @@ def test_an_aws_error_is_what_sqs_would_say_and_nothing_happens(
     proxy.rule = on("SendMessage", do=error)
     with pytest.raises(ClientError) as caught:
         _send(once, queue)
-    told = caught.value.response["Error"]
-    assert (told["Code"], told.get("QueryErrorCode", code)) == (code, modelled)
+    text = caught.value.response["Error"]
+    assert (text["Code"], text.get("QueryErrorCode", code)) == (code, modelled)
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == error.status
-    assert told["Message"] == "refused by the test"
+    assert text["Message"] == "refused by the test"
     proxy.rule = on(do=Pass())
     assert bodies() == []
 
@@ -215,8 +215,8 @@ def test_an_aws_error_is_understood_in_every_protocol(proxy, through, service, c
     proxy.rule = on(do=AwsError("AccessDeniedException", "not you"))
     with pytest.raises(ClientError) as caught:
         call(through.client(service))
-    told = caught.value.response["Error"]
-    assert (told["Code"], told["Message"]) == ("AccessDeniedException", "not you")
+    text = caught.value.response["Error"]
+    assert (text["Code"], text["Message"]) == ("AccessDeniedException", "not you")
 
 
 def test_a_throttled_client_tries_again_by_itself_and_that_is_counted(proxy, through, queue, bodies):

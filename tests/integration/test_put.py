@@ -97,7 +97,7 @@ def test_one_bad_item_keeps_all_from_being_written(table: Project, clients: Aws)
     assert scan(clients, table) == {}
 
 
-def test_a_missing_table_is_told_with_the_next_step(project: Callable[..., Project]) -> None:
+def test_a_missing_table_is_reported_with_the_next_step(project: Callable[..., Project]) -> None:
     made = project()
 
     ran = made.local("put", '{"id": "1"}')
@@ -108,7 +108,7 @@ def test_a_missing_table_is_told_with_the_next_step(project: Callable[..., Proje
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_finishes_the_item_in_hand_and_tells_how_many(
+def test_a_signal_finishes_the_item_in_hand_and_shows_how_many(
     table: Project, clients: Aws, number: signal.Signals, code: int
 ) -> None:
     names = [f"{number:04}" for number in range(3000)]

@@ -55,8 +55,8 @@ def test_parked_messages_are_back_in_their_places(one):
 
 
 def test_nothing_to_put_in_order_is_said_with_0_and_nobody_is_asked(one):
-    told = f"nothing to put in order: {one.names.queue('main')} and {one.names.queue('dlq')} are empty"
-    assert told in one.run("redrive", "--in-order").ok().out
+    text = f"nothing to put in order: {one.names.queue('main')} and {one.names.queue('dlq')} are empty"
+    assert text in one.run("redrive", "--in-order").ok().out
     one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
     asked = one.run("redrive", "--in-order")
     assert (asked.code, asked.out) == (2, "")
@@ -86,7 +86,7 @@ def _short_broken_line(one: Yard) -> None:
 LONG = {"g": ["1", "2", "3", "4"], "h": ["5", "6"]}
 
 
-def _mended(one: Yard, expected: Mapping[str, list[str]] = LONG) -> None:
+def _fixed(one: Yard, expected: Mapping[str, list[str]] = LONG) -> None:
     arrived = one.drained("main")
     assert by_group(arrived) == expected
     for message in arrived:
@@ -102,7 +102,7 @@ def test_killed_at_any_request_a_second_run_finishes_the_rebuild(make, after):
         make,
         _short_broken_line,
         lambda one: one.run("redrive", "--in-order", "--yes"),
-        lambda one: _mended(one, SHORT),
+        lambda one: _fixed(one, SHORT),
         after=after,
         at=changes_sqs if after else to_sqs,
         at_once=7,
@@ -182,7 +182,7 @@ def test_interrupted_it_says_how_to_finish_and_a_second_run_does(one, action, nu
     assert refused.code == 75
     assert "`fifo-cli redrive --in-order` finishes it" in refused.err
     one.run("redrive", "--in-order", "--yes").ok()
-    _mended(one)
+    _fixed(one)
 
 
 def test_nothing_is_touched_without_an_answer_or_in_a_dry_run(one):
@@ -292,7 +292,7 @@ def test_killed_while_it_pauses_or_resumes_what_ran_before_runs_in_the_end(stack
         list(pool.map(crash, CRASHES))
 
 
-def test_a_paused_worker_stays_paused_and_status_tells_of_an_unfinished_rebuild(
+def test_a_paused_worker_stays_paused_and_status_shows_of_an_unfinished_rebuild(
     stack, clients, zygote, tmp_path
 ):
     with Proxy(stack.endpoint) as proxy:
@@ -303,8 +303,8 @@ def test_a_paused_worker_stays_paused_and_status_tells_of_an_unfinished_rebuild(
         proxy.rule = on("SendMessageBatch", nth=3, do=Kill(after=True))
         assert one.run("redrive", "--in-order", "--yes").code == -9
         proxy.rule = forward_all
-        told = one.run("status")
-        assert "fifo-cli redrive --in-order" in told.out
+        text = one.run("status")
+        assert "fifo-cli redrive --in-order" in text.out
         one.run("redrive", "--in-order", "--yes").ok()
         assert _flow(one) == (True, False)
         assert by_group(one.drained("main")) == {"g": ["1", "2", "3", "4"], "h": ["5", "6"]}

@@ -1,4 +1,4 @@
-"""What AWS may answer to a deploy or destroy: told with call, resource and what was done; or waited out."""
+"""What AWS may answer to a deploy or destroy: reported with call, resource and what was done; or waited out."""
 
 from __future__ import annotations
 
@@ -103,15 +103,15 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_refused_call_is_told_with_what_was_done_and_the_next_deploy_completes_the_work(
+def test_a_refused_call_is_reported_with_what_was_done_and_the_next_deploy_completes_the_work(
     project: Make, proxy: Proxy, run: Run, clients: Aws, refusal: str
 ) -> None:
-    action, answer, told, said = REFUSALS[refusal]
+    action, answer, text, said = REFUSALS[refusal]
     made = project()
     proxy.rule = on(action, do=answer)
     ended = run(made, "deploy", "--yes", "-q")
     assert (ended.code, ended.out) == (3, "")
-    assert told.format(name=made.name) in ended.err
+    assert text.format(name=made.name) in ended.err
     assert said in ended.err
     assert "Traceback" not in ended.err
     assert " of 15 changes were made" in ended.err
@@ -136,7 +136,7 @@ def test_what_was_done_until_a_refusal_is_exactly_what_is_there(
     assert [(one.action, one.kind) for one in left] == [("update", "rule")]
 
 
-def test_a_refused_delete_is_told_with_what_is_gone_already(
+def test_a_refused_delete_is_reported_with_what_is_gone_already(
     project: Make, proxy: Proxy, run: Run, clients: Aws
 ) -> None:
     made = project()

@@ -210,10 +210,10 @@ BAD = {
     "no time": (("--since", "yesterday"), "not a time"),
     "a reversed range of time": (("--since", "1h", "--until", "2h"), "is later than --until"),
     "a reversed range of numbers": (("--from-sequence", "9", "--to-sequence", "8"), "is greater than"),
-    "a number that is none": (("--from-sequence", "12ab"), "is no sequence number"),
+    "a number that is none": (("--from-sequence", "12ab"), "is not a sequence number"),
     "a key of another table": (("--key", '{"order": 1}'), "none of this table's"),
     "a key of another type": (("--key", '{"id": 1}'), "the table's is a string"),
-    "no JMESPath": (("--filter", "a["), "is no JMESPath"),
+    "no JMESPath": (("--filter", "a["), "is not a JMESPath"),
     "an event that makes no message": (("--event", "REMOVE"), "makes messages of INSERT only"),
     "two sources": (("--failed", "--missing"), "two ways"),
     "a choice among failed batches": (("--failed", "--since", "1h"), "cannot be combined"),
@@ -305,7 +305,7 @@ def test_killed_at_any_send_and_run_again_every_record_is_enqueued_once(make, fr
             assert not list((brook.yard.project.folder / ".fifo" / "replay").glob("*.db*"))
 
 
-def test_killed_while_it_reads_it_begins_anew(brook):
+def test_killed_while_it_reads_it_begins_again(brook):
     brook.put(3)
     brook.yard.proxy.rule = on("GetRecords", nth=2, do=Kill())
     assert brook.run("--yes").code == -signal.SIGKILL
@@ -368,7 +368,7 @@ def test_when_sqs_refuses_it_says_why_and_a_later_run_goes_on(brook):
     assert brook.ids() == expected(4, 1)
 
 
-def test_a_person_is_asked_and_told_what_it_does_to_order(brook):
+def test_a_person_is_asked_and_reported_what_it_does_to_order(brook):
     brook.put(2)
     where = ("--endpoint-url", brook.yard.proxy.endpoint)
     folder = brook.yard.project.folder
@@ -485,7 +485,7 @@ def test_failure_records_whose_records_have_expired_are_kept_and_reported(brook)
     assert [reason[:25] for reason in reasons] == [
         "2 of its 2 records have e",
         "it is about arn:aws:dynam",
-        "it is no failure record o",
+        "it is not a failure record o",
     ]
     assert brook.failures_left() == 3
     assert brook.ids() == ["i001"]
@@ -666,7 +666,7 @@ def test_the_checkpoint_folder_is_private(brook):
     assert (folder.parent / ".gitignore").read_text() == "*\n"
 
 
-def test_two_at_once_are_told_from_each_other(brook):
+def test_two_at_once_are_reported_from_each_other(brook):
     brook.put(2, 1)
     brook.yard.proxy.rule = on("SendMessageBatch", nth=1, do=Kill())
     brook.run("--yes")

@@ -102,13 +102,13 @@ def signed(bench: Bench, done: Any, key: str) -> None:
     assert bench.services.signed_by == {key}
 
 
-def failed(done: Any, code: int, *told: str) -> None:
+def failed(done: Any, code: int, *message: str) -> None:
     """Check that the program named what is wrong and what to do."""
     assert done.returncode == code, done.stderr
     assert "internal error" not in done.stderr
     assert "Traceback" not in done.stderr
     assert "\nnext: " in done.stderr
-    for text in told:
+    for text in message:
         assert text in done.stderr
     assert done.stdout == ""
 
@@ -368,7 +368,7 @@ def test_a_credential_process_is_run(bench: Bench, sourced: bool, key: str) -> N
 
 @pytest.mark.parametrize("sourced", [False, True], ids=["", "sourced"])
 @pytest.mark.parametrize(
-    ("script", "code", "told"),
+    ("script", "code", "reported"),
     [
         ("echo no json, my-secret", 2, "what it printed is not JSON"),
         ("true", 2, "it printed nothing"),
@@ -383,11 +383,11 @@ def test_a_credential_process_is_run(bench: Bench, sourced: bool, key: str) -> N
     ],
 )  # fmt: skip
 def test_a_credential_process_of_no_use_is_named_with_the_reason(
-    bench: Bench, script: str, code: int, told: str, sourced: bool
+    bench: Bench, script: str, code: int, message: str, sourced: bool
 ) -> None:
     process(bench, script, sourced=sourced)
     done = bench.run("--profile", "own")
-    failed(done, code, "profile own", "process.sh", told)
+    failed(done, code, "profile own", "process.sh", message)
     assert "my-secret" not in done.stderr
 
 
@@ -460,7 +460,7 @@ FAULTS: list[tuple[str, dict[str, str], int, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("config", "environment", "code", "told"), FAULTS)
+@pytest.mark.parametrize(("config", "environment", "code", "reported"), FAULTS)
 def test_no_fault_of_the_surroundings_is_a_defect_of_the_program(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
@@ -468,7 +468,7 @@ def test_no_fault_of_the_surroundings_is_a_defect_of_the_program(
     config: str,
     environment: dict[str, str],
     code: int,
-    told: str,
+    message: str,
 ) -> None:
     if config:
         bench.config(config)
@@ -480,7 +480,7 @@ def test_no_fault_of_the_surroundings_is_a_defect_of_the_program(
     if environment.get("AWS_ENDPOINT_URL") == "":
         variables["AWS_ENDPOINT_URL"] = ""
     done = bench.call(monkeypatch, capsys, **variables)
-    failed(done, code, told)
+    failed(done, code, message)
     assert "my-secret" not in done.stderr
 
 

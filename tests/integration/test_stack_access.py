@@ -117,7 +117,7 @@ def test_the_stacks_own_pages_are_closed_too(own: Own, method: str, path: str) -
     assert own.request(method, path)[0] == 403
 
 
-def test_boto3_is_told_that_the_key_is_not_the_stacks(own: Own) -> None:
+def test_boto3_is_reported_that_the_key_is_not_the_stacks(own: Own) -> None:
     make: Any = boto3.client
     sqs = make(
         "sqs", endpoint_url=own.endpoint, region_name="us-east-1",
@@ -187,10 +187,10 @@ const tries = [
 
 
 class Site:
-    """A page of another origin; ``told`` is what its script says of its tries."""
+    """A page of another origin; ``text`` is what its script says of its tries."""
 
     def __init__(self, target: str) -> None:
-        self.told = ""
+        self.text = ""
         self.done = threading.Event()
         site = self
 
@@ -202,7 +202,7 @@ class Site:
                 self.wfile.write(PAGE.format(url=target).encode())
 
             def do_POST(self) -> None:
-                site.told = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                site.text = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 self.send_response(200)
                 self.end_headers()
                 site.done.set()
@@ -248,7 +248,7 @@ def test_a_page_in_a_real_browser_gets_nothing_done(own: Own, tmp_path: Path) ->
 
     visit(site, tmp_path)
 
-    assert site.told == "text:refused nocors:opaque0 json:refused put:refused"
+    assert site.text == "text:refused nocors:opaque0 json:refused put:refused"
     assert own.queues() == before
 
 

@@ -96,7 +96,7 @@ def test_an_api_that_is_down_shows_the_head_of_each_line_with_its_reason(line: L
     assert line.local("status", "-o", "json").ok().json()["worker"]["stuck"] == []
 
 
-def test_a_pause_is_told_and_the_schedule_has_no_next_run(line: Line) -> None:
+def test_a_pause_is_reported_and_the_schedule_has_no_next_run(line: Line) -> None:
     line.switch(enabled=False)
 
     ran = line.local("status", "-o", "json")
@@ -108,7 +108,7 @@ def test_a_pause_is_told_and_the_schedule_has_no_next_run(line: Line) -> None:
     assert "next run    none: the schedule is off" in line.local("status").out
 
 
-def test_an_unfinished_rebuild_is_told_with_the_command_that_finishes_it(line: Line) -> None:
+def test_an_unfinished_rebuild_is_reported_with_the_command_that_finishes_it(line: Line) -> None:
     sqs, tag = line.aws.client("sqs"), "fifo-cli:rebuild"
     begun = datetime.now(UTC) - timedelta(minutes=12)
     state = State("merge", frozenset(("worker",)), iso(begun))
@@ -125,7 +125,7 @@ def test_an_unfinished_rebuild_is_told_with_the_command_that_finishes_it(line: L
         sqs.untag_queue(QueueUrl=line.url("main"), TagKeys=[tag])
 
 
-def test_maintenance_is_told_with_who_does_what_since_when(line: Line) -> None:
+def test_maintenance_is_reported_with_who_does_what_since_when(line: Line) -> None:
     queue = Queue(line.aws, Names(line.name), "main")
     with maintenance(QueueTags(line.aws, queue), "redrive"):
         ran = line.local("status")
@@ -138,7 +138,7 @@ def test_maintenance_is_told_with_who_does_what_since_when(line: Line) -> None:
     assert line.local("status", "-o", "json").json()["maintenance"] is None
 
 
-def test_drift_is_told_property_by_property(line: Line) -> None:
+def test_drift_is_reported_property_by_property(line: Line) -> None:
     sqs, url = line.aws.client("sqs"), line.url("dlq")
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"MessageRetentionPeriod": "3600"})
@@ -187,7 +187,7 @@ def test_what_may_not_be_seen_is_listed_and_the_rest_is_shown(line: Line, proxy:
 
     ran = line.at(proxy.endpoint, "status", "-o", "json")
 
-    assert ran.code == 0, "what a monitor may not see is no fault of the pipeline's"
+    assert ran.code == 0, "what a monitor may not see is not a fault of the pipeline's"
     document = ran.json()
     whats = {one["what"] for one in document["unseen"]}
     assert "which keys are set" in whats

@@ -65,7 +65,7 @@ class Terminal:
         return bool(data)
 
     def _waits(self) -> bool:
-        """Say whether the program sleeps, as far as the system tells (proc(5), /proc/pid/stat)."""
+        """Say whether the program sleeps, as far as the system shows (proc(5), /proc/pid/stat)."""
         try:
             return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
         except OSError:

@@ -201,7 +201,7 @@ def test_it_follows_the_window_from_narrow_to_wide(line: Line) -> None:
         assert screen.end() == 0
 
 
-def test_a_lost_connection_is_told_and_outlived(line: Line, proxy: Proxy) -> None:
+def test_a_lost_connection_is_reported_and_outlived(line: Line, proxy: Proxy) -> None:
     line.send(1)
     words = ("watch", "--interval", "1s", "--endpoint-url", proxy.endpoint)
     with shown(*words, folder=line.project.folder, env={**AWS, "AWS_MAX_ATTEMPTS": "1"}) as screen:
@@ -223,7 +223,7 @@ def expired(request: Request) -> Action:
     return AwsError("ExpiredToken", "The security token included in the request is expired", 403)
 
 
-def test_credentials_that_expire_are_told_with_what_to_do_and_new_ones_are_taken(
+def test_credentials_that_expire_are_reported_with_what_to_do_and_new_ones_are_taken(
     line: Line, proxy: Proxy
 ) -> None:
     """The profile's file gets new credentials while it runs, as a login would write them."""

@@ -18,7 +18,7 @@ def _load_once(path: str) -> Any:
     return _load(JSONFileLoader(), path)
 
 
-# Every run has a session of its own, whose loader would read the models of ten services anew.
+# Every run has a session of its own, whose loader would read the models of ten services again.
 setattr(JSONFileLoader, "load_file", lambda self, path: _load_once(path))  # noqa: B010 - mypy, a method
 _aws: Any = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
 for _service in SERVICES:

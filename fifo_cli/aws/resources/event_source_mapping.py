@@ -80,7 +80,7 @@ class MappingAdmin:
             self._create(wanted, enabled=wanted.enabled)
 
     def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
-        """Set what differs; one on another stream is deleted and made anew, running or resting as before."""
+        """Set what differs; one on another stream is deleted and made again, running or resting as before."""
         with calling(f"event source mapping of {wanted.name}"):
             for other in found.properties["others"]:
                 self._delete(other, wanted.name)
@@ -105,7 +105,7 @@ class MappingAdmin:
             self.waiter.until(patiently(attempt), name=found.name, limit=SETTLED_LIMIT)
 
     def wait_settled(self, found: Found) -> None:
-        """Wait until the mapping has done what it was told: it runs, or rests."""
+        """Wait until the mapping has done what was asked: it runs, or rests."""
         with calling(f"event source mapping of {found.name}"):
             self._wait_settled(found.facts["uuid"], found.name)
 

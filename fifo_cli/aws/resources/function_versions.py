@@ -49,7 +49,7 @@ class VersionAdmin:
             version = self.client.get_alias(FunctionName=function, Name=LIVE_ALIAS)["FunctionVersion"]
         if not version.isdigit():
             raise NotDeployedError(
-                f"alias {function}:{LIVE_ALIAS} points to {version}, which is no version",
+                f"alias {function}:{LIVE_ALIAS} points to {version}, which is not a version",
                 hint="put it right with `fifo-cli deploy`",
             )
         return int(version)

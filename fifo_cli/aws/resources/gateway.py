@@ -42,12 +42,12 @@ class Gateway(Protocol):
         """Bring the ``changed`` properties (and ``tags``) to what is wanted."""
 
     def delete(self, found: Found) -> None:
-        """Delete it; that it is gone already is no error."""
+        """Delete it; that it is gone already is not an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """AWS is not ready; ``reason`` is what a person is told."""
+    """AWS is not ready; ``reason`` is what a person reads."""
 
     reason: str
 

@@ -159,7 +159,7 @@ class QueueAdmin:
         return int(found["Attributes"].get(attribute, 0))
 
     def _not_yet(self, error: ClientError, name: str) -> Pending:
-        """Say what SQS has to be waited for; raise what waiting does not mend."""
+        """Say what SQS has to be waited for; raise what waiting does not fix."""
         codes = error_codes(error)
         if "QueueNameExists" in codes or "QueueAlreadyExists" in codes:
             raise AlreadyExists(f"queue {name} exists already") from error

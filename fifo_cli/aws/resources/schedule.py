@@ -311,7 +311,7 @@ def _schedule(wanted: Resource, *, enabled: bool) -> dict[str, Any]:
 
 
 def _all_taken(name: str, answer: dict[str, Any]) -> None:
-    """Raise AwsError if EventBridge took only some of the targets, which is no error of the call."""
+    """Raise AwsError if EventBridge took only some of the targets, which is not an error of the call."""
     if answer.get("FailedEntryCount"):
         entries = answer.get("FailedEntries", [])
         said = "; ".join(str(one.get("ErrorMessage") or one.get("ErrorCode")) for one in entries)

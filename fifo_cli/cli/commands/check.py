@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Check
     from fifo_cli.operations.monitor.check import CheckResult
 
-# Whatever is wrong with the command itself, the pipeline's state is not known.
+# If anything is wrong with the command itself, the pipeline's state is not known.
 _UNKNOWN = ExitCode.AWS
 
 
@@ -111,7 +111,7 @@ def _check(
 
 
 def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, timeout: str) -> CheckResult:
-    """Measure, and turn whatever keeps us from it into UNKNOWN."""
+    """Measure, and turn everything that prevents it into UNKNOWN."""
     from fifo_cli.operations.monitor.check import check, unknown
 
     pipeline = ""
@@ -140,7 +140,7 @@ def _text(format_: Format, document: Document, *, a_line: bool) -> str:
 
 
 def _thresholds(configured: Check, depth: str | None, age: str | None, dlq: str | None) -> Check:
-    """Lay the flags over [check]; raise UsageError for what is no pair of thresholds."""
+    """Lay the flags over [check]; raise UsageError for what is not a pair of thresholds."""
     from pydantic import ValidationError
 
     from fifo_cli.model.settings import Check

@@ -188,7 +188,7 @@ def _register_policy(app: Commands) -> None:
     ) -> ExitCode:
         """Print the IAM policy those commands need, for this pipeline.
 
-        monitor: plan, depth, check, status, logs, keys list. operator: besides, whatever moves messages,
+        monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages,
         reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,
         rollback, keys set.
         """

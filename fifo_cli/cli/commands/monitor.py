@@ -102,7 +102,7 @@ def _status(cli: Cli) -> ExitCode:
 
     The verdict first, with the next command to type; then depths, drift, pause, keys, the last runs, what
     waits and why, and the next runs in local time. Exits 1 if anything needs a look. Receives and changes
-    nothing; what the credentials may not see is listed. With -v, times are told in full, too.
+    nothing; what the credentials may not see is listed. With -v, times are reported in full, too.
     """
     from fifo_cli.operations.monitor.status import status
     from fifo_cli.render.status import status_screen

@@ -87,7 +87,7 @@ def _replay(
         bool, typer.Option("--fresh", help="New deduplication ids; the API may see repeats.")
     ] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Do not go on with an interrupted replay; begin anew.")
+        bool, typer.Option("--restart", help="Do not go on with an interrupted replay; begin again.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be enqueued.")] = False,
     force: Force = False,

@@ -105,7 +105,7 @@ def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode
     now = datetime.now(UTC)
     start = _past(since, now)
     with contextlib.ExitStack() as stack:
-        # What the user's own code prints is no part of the result.
+        # What the user's own code prints is not a part of the result.
         with stdout_to_stderr():
             result = stack.enter_context(
                 audit(
@@ -158,7 +158,7 @@ def settle_time(cli: Cli, text: str | None) -> timedelta:
 
 
 def _past(since: str, now: datetime) -> datetime:
-    """Read ``--since``; raises UsageError for what is no time, or in the future."""
+    """Read ``--since``; raises UsageError for what is not a time, or in the future."""
     from fifo_cli.model.times import iso, parse_instant
     from fifo_cli.operations.stream.record_filter import BEGINNING
 

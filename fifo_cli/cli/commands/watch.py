@@ -124,7 +124,7 @@ class _Loop:
         self._logs = logs
         self._asked: _Deed | None = None
         self._thread: threading.Thread | None = None
-        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._message: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._noticed = 0.0
 
     def run(self, board: WatchState) -> ExitCode:
@@ -138,7 +138,7 @@ class _Loop:
         if self._thread is not None and self._busy:
             self._cli.console.tell("finishing what is in hand …")
             self._thread.join()
-            self._cli.console.tell(self._told.get())
+            self._cli.console.tell(self._message.get())
         return ExitCode.OK if on.ended is None else _exit_code(on.ended)
 
     def _draw_until_done(self, on: Screen, board: WatchState) -> None:
@@ -147,8 +147,8 @@ class _Loop:
         while on.ended is None:
             while not self._news.empty():
                 board = _take(board, self._news.get())
-            while not self._told.empty():
-                board = self._notice(board, self._told.get())
+            while not self._message.empty():
+                board = self._notice(board, self._message.get())
             if board.notice and not self._busy and time.monotonic() - self._noticed > _NOTICE_SECONDS:
                 board = replace(board, notice="")
             board = replace(board, question=self._asked.question if self._asked else "")
@@ -184,15 +184,15 @@ class _Loop:
     def _start(self, deed: _Deed, board: WatchState) -> WatchState:
         def act() -> None:
             try:
-                told = deed.act()
+                message = deed.act()
             except FifoError as error:
-                told = f"{deed.doing} failed: {error.message}"
-            except Exception as error:  # noqa: BLE001 - told on the screen, which goes on
-                told = f"{deed.doing} failed: {type(error).__name__}: {error}"
+                message = f"{deed.doing} failed: {error.message}"
+            except Exception as error:  # noqa: BLE001 - reported on the screen, which goes on
+                message = f"{deed.doing} failed: {type(error).__name__}: {error}"
             self._sampler.refresh()
-            self._told.put(told)
+            self._message.put(message)
 
-        # Not a daemon: a delivery in hand is finished, whatever key is pressed next.
+        # Not a daemon: a delivery in hand is finished, no matter which key is pressed next.
         self._thread = threading.Thread(target=act, name="deed")
         self._thread.start()
         return self._notice(board, f"{deed.doing} …")

@@ -1,4 +1,4 @@
-"""The demo's story: a pipeline on the embedded stack, its API broken and mended, and a check at the end."""
+"""The demo's story: a pipeline on the embedded stack, its API broken and fixed, and a check at the end."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class _Api:
 def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None] = lambda: None) -> Verdict:
     """Tell the whole story and return what the check found; leaves nothing running and no file behind.
 
-    ``before_cleanup`` is called when all is told, or on an interrupt: none should come after it.
+    ``before_cleanup`` is called when all is reported, or on an interrupt: none should come after it.
     """
     total = len(items.entries)
     api = _Api(secrets.token_hex(16), lambda accepted: teller.progress("delivered", accepted, total))
@@ -109,7 +109,7 @@ def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None]
 
 @contextmanager
 def _stack(folder: Path, before_cleanup: Callable[[], None]) -> Iterator[str]:
-    """Run a stack of our own; whatever happens, it and its functions are gone afterwards."""
+    """Run a stack of our own; in every case it and its functions are gone afterwards."""
     try:
         stack.up(folder, port=0)
         yield stack.endpoint_of(folder)

@@ -131,7 +131,7 @@ def config_text(name: str) -> str:
     except ValidationError as error:
         said = error.errors()[0]["ctx"]["error"]
         raise UsageError(
-            f"{name!r} is no pipeline name; it must be {said}", hint="give another with --name"
+            f"{name!r} is not a pipeline name; it must be {said}", hint="give another with --name"
         ) from None
     table = name if len(name) >= _TABLE_NAME_MIN else f"{name}-items"
     return _TEMPLATE.format(name=name, table=table)

@@ -228,7 +228,7 @@ def _wait(gates: Gateways, settings: Settings, part: Part, waiter: Waiter) -> bo
     try:
         waiter.until(attempt, name=names.function("worker"), limit=limit)
     except TimedOut:
-        told = f"{names.main} still has messages in flight after {limit:.0f} s; look with `fifo-cli depth`"
-        waiter.listener(Warned(told))
+        text = f"{names.main} still has messages in flight after {limit:.0f} s; look with `fifo-cli depth`"
+        waiter.listener(Warned(text))
         return False
     return True

@@ -79,7 +79,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     warnings += began.warnings
     rebuild = unfinished_rebuild(found, settings)
     if rebuild:
-        warnings.append(f"{rebuild}; what deploy makes anew does not run before that")
+        warnings.append(f"{rebuild}; what deploy makes again does not run before that")
     wanted = _resting(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))

@@ -108,7 +108,7 @@ def _read(gates: Gateways, key: Key) -> Found | None:
 def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -> dict[Key, Found]:
     """Return what exists of ``keys``, and of schedules and alarms that are named like this pipeline's.
 
-    What is beyond the wanted ones is found by its name; whose it is, its tag tells.
+    What is beyond the wanted ones is found by its name; whose it is, its tag shows.
     """
     pipeline = settings.pipeline.name
     candidates = [Names(pipeline).alarm(role) for role in ALARM_ROLES]

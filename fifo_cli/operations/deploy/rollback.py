@@ -105,9 +105,9 @@ def previous_release(releases: Sequence[Numbers], live: Numbers) -> Numbers:
     else:
         older = [one for one in releases if any(one[role] == live[role] for role in live)][:1]
     if not older:
-        told = ", ".join(f"{role} {number}" for role, number in live.items())
+        text = ", ".join(f"{role} {number}" for role, number in live.items())
         raise UsageError(
-            f"there is no version before the live one ({told}); nothing was changed", hint=_known(releases)
+            f"there is no version before the live one ({text}); nothing was changed", hint=_known(releases)
         )
     return older[0]
 
@@ -123,8 +123,8 @@ def _release(releases: Sequence[Numbers], number: int) -> Numbers:
 
 
 def _known(releases: Sequence[Numbers]) -> str:
-    told = ", ".join(str(one["worker"]) for one in releases) or "none"
-    return f"versions that both functions have: {told}; older ones than the last ten are removed by deploy"
+    text = ", ".join(str(one["worker"]) for one in releases) or "none"
+    return f"versions that both functions have: {text}; older ones than the last ten are removed by deploy"
 
 
 def _make(admin: VersionAdmin, moves: Sequence[Move], listener: Listener) -> None:

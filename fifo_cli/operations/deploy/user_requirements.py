@@ -90,7 +90,7 @@ def vendored(
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written: {error.strerror}",
-            hint="what requirements.txt installs is kept there: make room, or mend its permissions",
+            hint="what requirements.txt installs is kept there: make room, or fix its permissions",
         ) from None
     listener(Finished("install", "requirements", str(requirements)))
     return folder

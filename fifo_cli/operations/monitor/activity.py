@@ -116,14 +116,14 @@ def _failed_batches(found: Batches, now: datetime) -> Iterator[Problem]:
     )
 
 
-def _unusable(told: str, one: WorkerRun | Batch) -> Problem:
+def _unusable(message: str, one: WorkerRun | Batch) -> Problem:
     kind, name, *_ = [*(one.what or "").split()[:2], "", ""]
     step = "correct it in fifo.toml or where it is set, then fifo-cli deploy; nothing was parked"
     if kind == "key":
         step = f"fifo-cli keys set {name}; nothing was parked"
     elif (kind, name) == ("[api]", "keys:"):
         step = "fifo-cli keys list, then fifo-cli keys set NAME; nothing was parked"
-    return Problem("critical", f"{told}: {_first_line(one.error)}", step)
+    return Problem("critical", f"{message}: {_first_line(one.error)}", step)
 
 
 def _silence(
@@ -139,8 +139,8 @@ def _silence(
     due = reckon_next_runs(settings, last, now=last + timedelta(seconds=59), count=1).times
     if due and due[0] + late < now:
         since = "" if runs.runs else " since its messages came"
-        told = f"the worker has not run for {rough(now - last)}{since}, though it should have"
-        yield Problem("critical", told, "fifo-cli logs worker; fifo-cli plan")
+        message = f"the worker has not run for {rough(now - last)}{since}, though it should have"
+        yield Problem("critical", message, "fifo-cli logs worker; fifo-cli plan")
 
 
 def _waiting_since(batches: Batches, vitals: Measurements, now: datetime) -> datetime | None:

@@ -78,7 +78,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     wanted = wanted_resources(settings, place, codes or _no_codes(), reserve_concurrency=True)
     name = settings.pipeline.name
     questions: dict[str, Callable[[], Any]] = {
-        **{_told(one.key): partial(gates.by_kind[one.kind].read, one.name) for one in wanted},
+        **{_text(one.key): partial(gates.by_kind[one.kind].read, one.name) for one in wanted},
         _RULES: partial(gates.rules.names, name),
         _RESERVE: gates.functions.can_reserve,
     }
@@ -110,9 +110,9 @@ def _may_have_schedules(settings: Settings, wanted: Iterable[Resource], gathered
     """Say whether there may be schedules; what shows it and cannot be read rules nothing out."""
     names = Names(settings.pipeline.name)
     signs: set[Key] = {("queue", names.main), ("role", names.function("worker"))}
-    answers = {one.key: gathered.get(_told(one.key)) for one in wanted}
+    answers = {one.key: gathered.get(_text(one.key)) for one in wanted}
     found = {key: one for key, one in answers.items() if one is not None}
-    return may_have_schedules(settings, found) or any(_told(key) in gathered.failures for key in signs)
+    return may_have_schedules(settings, found) or any(_text(key) in gathered.failures for key in signs)
 
 
 def _codes(aws: Aws, project: Project) -> tuple[Mapping[FunctionRole, str] | None, tuple[Unavailable, ...]]:
@@ -138,15 +138,15 @@ def _surplus(gates: Gateways, gathered: Gathered, wanted: set[Key], limit: float
     keys: list[Key] = [("rule", name) for name in gathered.get(_RULES, ())]
     keys += [("schedule", name) for name in gathered.get(_SCHEDULES, ())]
     extra = [key for key in keys if key not in wanted]
-    found = read_all({_told(key): partial(gates.by_kind[key[0]].read, key[1]) for key in extra}, limit=limit)
+    found = read_all({_text(key): partial(gates.by_kind[key[0]].read, key[1]) for key in extra}, limit=limit)
     return [one for one in found.answers.values() if one is not None]
 
 
 def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState:
-    failure = gathered.failures.get(_told(wanted.key))
+    failure = gathered.failures.get(_text(wanted.key))
     if failure is not None:
         return ResourceState(wanted.kind, wanted.name, "unknown", reason=failure.message)
-    found: Found | None = gathered[_told(wanted.key)]
+    found: Found | None = gathered[_text(wanted.key)]
     if found is None:
         return ResourceState(wanted.kind, wanted.name, "missing")
     version = found.facts.get("version")
@@ -156,5 +156,5 @@ def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState
     return ResourceState(wanted.kind, wanted.name, "drift" if diff else "ok", diff, version=version)
 
 
-def _told(key: Key) -> str:
+def _text(key: Key) -> str:
     return f"{key[0]} {key[1]}"

@@ -101,7 +101,7 @@ def follow(
 ) -> LogsResult:
     """Return the same and go on with what comes, until ``stop`` is set; ``wait`` sleeps for seconds.
 
-    Once AWS has answered, a lost connection is told and waited out. Raises while the lines are read what
+    Once AWS has answered, a lost connection is reported and waited out. Raises while the lines are read what
     will not pass by itself (credentials, permissions), and any failure before the first answer.
     """
     tail = Tail(aws, names, functions=functions, since=since, text=text, listener=listener)

@@ -12,7 +12,7 @@ from fifo_cli.operations.queues.restore_order import State
 def maintenance_of(seen: Seen) -> Maintenance | None:
     """Return who holds the pipeline; None if nobody does, or one whose marker is over.
 
-    A marker that none of our commands wrote holds the pipeline too, whatever it says.
+    A marker that none of our commands wrote holds the pipeline too, with any text.
     """
     text = seen.tags.get(MAINTENANCE_TAG)
     if text is None:

@@ -43,7 +43,7 @@ def queue_names(names: Names) -> dict[QueueKind, str]:
 def vital_questions(
     aws: Aws, settings: Settings, names: Names, now: datetime
 ) -> dict[str, Callable[[], Any]]:
-    """Return what is to be asked, each under the words by which a failure is told."""
+    """Return what is to be asked, each under the words by which a failure is reported."""
     return {**depth_questions(aws, names), **slow_questions(aws, settings, names, now)}
 
 
@@ -95,7 +95,7 @@ def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Measureme
     iterator = metrics.get("iterator_age")
     return Measurements(
         queues={
-            # CloudWatch's word is minutes old: an empty queue has no oldest message, whatever it says.
+            # CloudWatch's word is minutes old: an empty queue has no oldest message, even if it names one.
             kind: replace(one, oldest_age=_whole(ages.get(kind)) if one.total else None)
             for kind, one in found.items()
         },

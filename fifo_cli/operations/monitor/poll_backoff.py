@@ -1,4 +1,4 @@
-"""Patience with a connection that comes and goes, for whatever looks again and again."""
+"""Patience with a connection that comes and goes, for everything that asks again and again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_PAUSE: Final = timedelta(seconds=30)
 
 
 class PollBackoff:
-    """Says how long to wait after each failure, and tells of the first one and of the end of them."""
+    """Says how long to wait after each failure, and reports the first one and the end of them."""
 
     def __init__(self, period: timedelta, listener: Listener) -> None:
         self._period = period

@@ -120,7 +120,7 @@ def status(
     """
     settings = project.settings
     names = Names(settings.pipeline.name)
-    aws.client("sqs")  # a configuration that no client can be made with is no failure of AWS's
+    aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
     asked = now()
     vital = read_all(vital_questions(aws, settings, names, asked), limit=LIMIT_SECONDS)
     if not vital.answers:
@@ -178,7 +178,7 @@ def _put_together(
 
 
 def _vitals(vital: Gathered, settings: Settings, names: Names, found: Drift) -> Measurements:
-    """Return the vital signs; where no queue exists, but other parts do, they are drift and told as such."""
+    """Return the vital signs; where no queue exists, but other parts do, they are drift and reported as such."""
     try:
         return vitals_of(vital, settings, names)
     except NotDeployedError:

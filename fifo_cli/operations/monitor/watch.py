@@ -35,7 +35,7 @@ _FATES: Final[dict[str, Fate]] = {
 
 
 class Sampler:
-    """Takes samples; ``connect`` makes new clients, with whatever credentials there are by then."""
+    """Takes samples; ``connect`` makes new clients, with the credentials of that moment."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Sampler:
         self._last_run: datetime | None = None
 
     def sample(self) -> Sample:
-        """Take one sample; raises what AWS answered if it tells no depth at all, and forgets the clients."""
+        """Take one sample; raises what AWS answered if it shows no depth at all, and forgets the clients."""
         try:
             return self._sample()
         except BaseException:

@@ -1,6 +1,6 @@
 """What the functions logged of their last runs, and the messages that stayed behind in the worker's last one.
 
-The head of the line is told from the log, not by a receive: a receive would count, hide the message for a
+The head of the line is read from the log, not by a receive: a receive would count, hide the message for a
 moment, and need a right that a monitor does not have.
 """
 

@@ -46,6 +46,6 @@ def depth(aws: Aws, names: Names) -> DepthResult:
 
 def _depth_of(queue: Queue) -> QueueDepth:
     counts = queue.counts()
-    # CloudWatch's word is a minute old: an empty queue has no oldest message, whatever it says.
+    # CloudWatch's word is a minute old: an empty queue has no oldest message, even if it names one.
     age = queue.oldest_age() if counts.total else None
     return QueueDepth(queue.name, counts.visible, counts.in_flight, counts.delayed, age)

@@ -244,7 +244,7 @@ def _courier(
         notes = project.folder / ".fifo" / "notes" / facts.pipeline
         return delivery_of(facts, keys, notes, stopped=stopped)
     except runtime.UserCodeError as error:
-        raise UsageError(f"[handlers] request: {error}", hint="mend the code, or what it imports") from error
+        raise UsageError(f"[handlers] request: {error}", hint="fix the code, or what it imports") from error
 
 
 def _of_function(name: str, answer: Mapping[str, Any]) -> FifoError:
@@ -281,12 +281,12 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
         report: Any = json.loads(payload)
     except ValueError:
         raise AwsError(
-            f"{name} answered {payload[:200]!r}, which is no report",
-            hint="`fifo-cli plan` tells whether its code is what is here",
+            f"{name} answered {payload[:200]!r}, which is not a report",
+            hint="`fifo-cli plan` shows whether its code is what is here",
         ) from None
     if answer.get("FunctionError") or not isinstance(report, dict) or "results" not in report:
         said = report.get("errorMessage", report) if isinstance(report, dict) else report
-        raise AwsError(f"{name} failed: {said}", hint="`fifo-cli logs worker --since 15m` tells more")
+        raise AwsError(f"{name} failed: {said}", hint="`fifo-cli logs worker --since 15m` shows more")
     return report
 
 

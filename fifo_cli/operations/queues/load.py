@@ -165,7 +165,7 @@ def open_lines(
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise UsageError(
-                f"{path} is no regular file: what is loaded could not be noted beside it; nothing was sent",
+                f"{path} is not a regular file: what is loaded could not be noted beside it; nothing was sent",
                 hint="name a file, or feed it to stdin: `fifo-cli load - --yes`",
             )
         stream = path.open("rb")
@@ -205,7 +205,7 @@ def check(lines: Lines) -> Checked:
         raise ConfigError(
             f"{lines.name}: {bad} of {total} lines cannot be loaded; nothing was sent",
             problems,
-            hint="mend these lines and run it again; a line is a message as `peek -o jsonl` prints it",
+            hint="fix these lines and run it again; a line is a message as `peek -o jsonl` prints it",
         )
     return Checked(total, already, tuple(shown), keys.repeated, earlier.broken_off)
 
@@ -320,7 +320,7 @@ def _concerns(report: MoveReport, lines: Lines) -> list[str]:
 
 
 class _Keys:
-    """A digest for every line of a file and the queue it goes to; equal lines are told apart by counting."""
+    """A digest for every line of a file and the queue it goes to; equal lines are distinguished by counting."""
 
     def __init__(self, arn: str) -> None:
         self.repeated = 0

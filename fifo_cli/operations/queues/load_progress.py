@@ -92,7 +92,7 @@ class FileCheckpoint:
         return digest in self._earlier
 
     def add(self, digests: Iterable[str]) -> None:
-        """Write and fsync; the queue has these messages, so a failure is told with what it means."""
+        """Write and fsync; the queue has these messages, so a failure is reported with what it means."""
         start = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
             write_all(self._descriptor, "".join(f"{digest}\n" for digest in digests).encode())
@@ -193,7 +193,7 @@ def _read(path: Path, descriptor: int, earlier: DiskSet, *, repair: bool = True)
 def _unreadable(path: Path, error: OSError) -> UsageError:
     return UsageError(
         f"{path} cannot be read: {error.strerror}; nothing was sent",
-        hint="it tells what was loaded before: mend it, or load the file under another name",
+        hint="it shows what was loaded before: fix it, or load the file under another name",
     )
 
 
@@ -201,7 +201,7 @@ def _refuse_unless_torn(path: Path, line: bytes, *, last: bool) -> None:
     if last and (b"\0" in line or not line.endswith(b"\n")):
         return
     raise UsageError(
-        f"{path} is in the way: it is no checkpoint of `load`; nothing was touched",
+        f"{path} is in the way: it is not a checkpoint of `load`; nothing was touched",
         hint="move it elsewhere, or load the file under another name",
     )
 

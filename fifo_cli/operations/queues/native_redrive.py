@@ -1,4 +1,4 @@
-"""Redrive by SQS itself: start its message move task, follow it, cancel it when told to stop.
+"""Redrive by SQS itself: start its message move task, follow it, cancel it when asked to stop.
 
 A task takes everything, oldest first, to the end of the target; it knows no selection (SQS Developer Guide,
 "Configuring a dead-letter queue redrive"). SQS lists a queue's earlier tasks, too, and shows a task's handle
@@ -128,7 +128,7 @@ class _Redrive:
         self.listener(Noted(f"a move task started at {started} is running; following it"))
 
     def follow(self, own: _OwnTask) -> NativeOutcome:
-        """Wait until the task has ended; cancel it when told to stop."""
+        """Wait until the task has ended; cancel it when asked to stop."""
         started = seen = self.clock()
         cancelled: float | None = None
         while True:

@@ -243,7 +243,7 @@ def _stream_key(sequence: str | None) -> str:
 
 
 def _place(sent_ms: int, sequence: int) -> str:
-    """Return a place in time; of two messages of one millisecond, SQS's own sequence tells the first."""
+    """Return a place in time; of two messages of one millisecond, SQS's own sequence shows the first."""
     return f"{sent_ms:015}.{sequence:025}"
 
 

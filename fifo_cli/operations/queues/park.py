@@ -105,7 +105,7 @@ class Park:
         return ParkResult(tuple(parked), notes=notes, concerns=(*describe(report), *concerns))
 
     def _shortfall(self, found: int, given_up: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return notes and concerns on fewer messages than asked for; that main is empty is no concern."""
+        """Return notes and concerns on fewer messages than asked for; that main is empty is not a concern."""
         if found >= self.count:
             return (), ()
         if not (found or given_up or self.group is not None):

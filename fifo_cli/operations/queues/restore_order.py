@@ -1,6 +1,6 @@
 """``redrive --in-order``: every group of main in stream order, the DLQ's messages in their old places.
 
-SQS can only append, so main is built anew, through the queue hold:
+SQS can only append, so main is rebuilt, through the queue hold:
 
 1. pause worker and enqueuer, and wait until nothing of main is in flight;
 2. gather: main → hold, DLQ → hold, each message labelled with its group and origin (labels.py);
@@ -8,7 +8,7 @@ SQS can only append, so main is built anew, through the queue hold:
 4. empty hold of what main has, resume what ran before.
 
 A message is deleted only when the next queue has it. A tag on main says that a rebuild is unfinished, and
-what ran before; run again, it gathers again, also what a killed merge had sent to main, and merges anew.
+what ran before; run again, it gathers again, also what a killed merge had sent to main, and merges again.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class UnfinishedError(NeedsAttention):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """An unfinished rebuild, as the tag on main tells it."""
+    """An unfinished rebuild, as the tag on main shows it."""
 
     phase: str
     running: frozenset[FunctionRole]
@@ -229,8 +229,8 @@ class Rebuild:
         """Return what a rebuild comes to if nothing is there to put in order; None if there may be."""
         if any(self.counts()) or REBUILD_TAG in QueueTags(self.aws, self.main).read().tags:
             return None
-        told = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
-        return RebuildResult(0, 0, remaining=0, notes=(told,))
+        report_text = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
+        return RebuildResult(0, 0, remaining=0, notes=(report_text,))
 
     def unfinished(self) -> RebuildResult:
         """Say where the messages are after an UnfinishedError."""
@@ -356,7 +356,7 @@ class Rebuild:
         self.listener(Finished("merge", "queue", self.main.name, f"{report.moved} in order"))
 
     def _empty_hold(self, spool: OrderStore, stopped: Callable[[], bool]) -> None:
-        """Delete from hold what main has: by the handles of the reading, then whatever comes again."""
+        """Delete from hold what main has: by the handles of the reading, then everything that comes again."""
         messages = Messages(self.aws, self.hold)
         _in_tens(spool, messages.delete)
         visibility = HIDDEN_SECONDS + len(spool) // _READ_RATE_MIN

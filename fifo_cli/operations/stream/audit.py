@@ -185,7 +185,7 @@ def _doubtful(result: AuditResult) -> Iterator[str]:
         return
     more = result.counts["unknown"] - len(rows)
     keys = ", ".join(entry.key for entry, _ in rows) + (f" and {more:,} more" if more else "")
-    yield f"not known to be safe, and not replayed: {keys} (`fifo-cli audit` tells more)"
+    yield f"not known to be safe, and not replayed: {keys} (`fifo-cli audit` shows more)"
 
 
 @contextmanager
@@ -357,7 +357,7 @@ class _Examination:
             self._listener(Progressed(f"{read:,} log lines read"))
 
     def _logged_record(self, fact: LogFact) -> AuditedRecord | None:
-        """Return the record that an enqueuer's line tells of, if the stream can no longer tell."""
+        """Return the record that an enqueuer's line shows, if the stream can no longer tell."""
         line = fact.line
         if fact.logger == "worker" or line.message not in _SENT or line.time < self._since:
             return None
@@ -454,7 +454,7 @@ class _Examination:
         if behind:
             yield (
                 f"{behind} wait in the stream for more than {_LATE.seconds // 60} minutes: the enqueuer is"
-                " behind (`fifo-cli status` tells its iterator age, `fifo-cli logs enqueuer` why)"
+                " behind (`fifo-cli status` shows its iterator age, `fifo-cli logs enqueuer` why)"
             )
 
 
@@ -478,7 +478,7 @@ class _Judge:
     def __call__(self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         sent = [step for (logger, word), step in said.items() if logger == "worker" or word in _SENT]
         if sent:
-            # The line that tells when it came into a queue says more than one about a copy that did not.
+            # The line that shows when it came into a queue says more than one about a copy that did not.
             return self._sent(entry, max(sent, key=lambda step: (step.word != "suppressed", step.time)))
         if not self._covers("enqueuer", entry):
             return self._never_seen(entry)
@@ -491,7 +491,7 @@ class _Judge:
         if not self._left_early(entry, last):
             return "unknown", self._late("a delivery")
         what = f"{last.word} by the {last.logger} at {iso(from_epoch_ms(last.time))}"
-        return "missing", f"{what}; now in no queue, and no log tells of a delivery"
+        return "missing", f"{what}; now in no queue, and no log shows a delivery"
 
     def _never_seen(self, entry: AuditedRecord) -> tuple[Verdict, str]:
         """The enqueuer's log does not reach back to it, so it may have been in a queue once."""
@@ -499,7 +499,7 @@ class _Judge:
             return "unknown", reason
         if self.settled is not None and not self._is_gone(entry.created * 1000):
             return "unknown", self._late("a delivery")
-        return "missing", "in no queue, and no log tells of a delivery"
+        return "missing", "in no queue, and no log shows a delivery"
 
     def _not_sent(self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
         """The enqueuer's log is complete, and does not say that it was sent."""
@@ -612,7 +612,7 @@ def _described(entry: AuditedRecord) -> Document:
 
 
 def _delivery(fact: LogFact) -> Delivery | None:
-    """Return the delivery that a line tells of."""
+    """Return the delivery that a line shows."""
     line = fact.line
     event_id = _text(line.facts, "event_id")
     if fact.logger != "worker" or line.message != "delivered" or not event_id:
@@ -638,7 +638,7 @@ def _unanswered(fact: LogFact) -> tuple[str, int] | None:
 
 
 def _numbered(fact: LogFact) -> Numbered | None:
-    """Return the number that SQS gave a message, if a line tells it."""
+    """Return the number that SQS gave a message, if a line shows it."""
     line = fact.line
     number = _text(line.facts, "sequence_number")
     in_main = fact.logger != "worker" and line.message in ("enqueued", "suppressed")

@@ -106,7 +106,7 @@ class Numbered:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A delivery that a log tells of; ``time`` is in epoch milliseconds."""
+    """A delivery that a log shows; ``time`` is in epoch milliseconds."""
 
     event_id: str
     time: int

@@ -239,7 +239,7 @@ class AwsEvidence:
         return _LOG_LAG_SECONDS if host.endswith(_AWS_DOMAINS) else 0.0
 
     def _given_up(self) -> tuple[GivenUp, ...]:
-        """Look through the queue of failed batches; one that cannot be read is no evidence."""
+        """Look through the queue of failed batches; one that cannot be read is not evidence."""
         queue = StreamFailures(self._aws, self._names)
         table = self._table_streams[0].arn.partition("/stream/")[0]
         return run_uninterrupted(lambda stopped: _given_up(queue, table, stopped))

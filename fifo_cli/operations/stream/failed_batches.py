@@ -50,12 +50,12 @@ class FailureQueue(Protocol):
 
 
 class NotAFailureRecordError(ValueError):
-    """A message is no failure record of this pipeline; the text says why."""
+    """A message is not a failure record of this pipeline; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedBatch:
-    """What a failure record tells; ``records`` only if it holds them."""
+    """What a failure record shows; ``records`` only if it holds them."""
 
     stream: str
     shard: str
@@ -109,10 +109,10 @@ def parse_failure(body: str, *, table_arn: str) -> FailedBatch:
             records=_payload(document.get("payload")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise NotAFailureRecordError(f"it is no failure record of a stream: {_complaint(error)}") from None
+        raise NotAFailureRecordError(f"it is not a failure record of a stream: {_complaint(error)}") from None
     if int(batch.first) > int(batch.last):
         raise NotAFailureRecordError(
-            f"it is no failure record of a stream: it begins at {batch.first}, after its end {batch.last}"
+            f"it is not a failure record of a stream: it begins at {batch.first}, after its end {batch.last}"
         )
     if not batch.stream.startswith(f"{table_arn}/stream/"):
         raise NotAFailureRecordError(f"it is about {batch.stream}, no stream of this pipeline's table")
@@ -123,7 +123,7 @@ def _complaint(error: Exception) -> str:
     """Say what is wrong with a failure record, not what Python could not do with it."""
     match error:
         case json.JSONDecodeError():
-            return "it is no JSON"
+            return "it is not JSON"
         case KeyError():
             return f"it has no {error.args[0]}"
         case ValueError():
@@ -135,7 +135,7 @@ def _complaint(error: Exception) -> str:
 def _number(value: Any) -> str:
     """Return a sequence number as it is spelled; raises ValueError if it is none."""
     if not isinstance(value, str) or SEQUENCE.fullmatch(value) is None:
-        raise ValueError(f"{value!r} is no sequence number")
+        raise ValueError(f"{value!r} is not a sequence number")
     return value
 
 

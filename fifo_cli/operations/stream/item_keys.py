@@ -10,7 +10,7 @@ from fifo_cli.handlers import exact_json
 
 
 def read_key(text: str) -> Any:
-    """Parse the JSON of a table key, numbers exact; None if it is no JSON."""
+    """Parse the JSON of a table key, numbers exact; None if it is not JSON."""
     try:
         return exact_json.loads(text)
     except (ValueError, RecursionError):

@@ -36,7 +36,7 @@ def message_rules(
     try:
         rules = rules_of(facts, function_notes("operator", facts.pipeline), stopped=stopped)
     except runtime.UserCodeError as error:
-        raise UsageError(f"[handlers] message: {error}", hint="mend the code, or what it imports") from error
+        raise UsageError(f"[handlers] message: {error}", hint="fix the code, or what it imports") from error
     return replace(rules, start=runtime.pipeline_start(start))
 
 

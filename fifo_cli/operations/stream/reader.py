@@ -122,7 +122,7 @@ class Reader:
         done: Collection[str] = (),
         pace: Pace | None = None,
     ) -> None:
-        """``resume`` tells for shards the number after which to go on; ``done`` are those that are read."""
+        """``resume`` shows for shards the number after which to go on; ``done`` are those that are read."""
         self._source = source
         self._arn = arn
         self._window = window
@@ -213,7 +213,7 @@ class Reader:
         return False
 
     def _work(self) -> None:
-        """Visit shards until all are read; whatever goes wrong is said through the queue."""
+        """Visit shards until all are read; every error is passed on through the queue."""
         try:
             while not self._stopped.is_set() and not self._schedule.finished:
                 place, pause = self._schedule.take(self._pace.clock())

@@ -69,7 +69,7 @@ class Choice:
             raise UsageError(
                 f"the key of the table is {', '.join(found)}, as its stream shows; [table] in fifo.toml says"
                 f" {', '.join(key)}",
-                hint="mend partition_key and sort_key in fifo.toml; nothing was touched",
+                hint="fix partition_key and sort_key in fifo.toml; nothing was touched",
             )
         return found == key
 
@@ -109,7 +109,7 @@ def parse_key(text: str, keys: Keys) -> dict[str, Any]:
             f"the key {text!r} is not enough: the table's key is {names}", hint=f"write {_example(keys)}"
         )
     problems = list(problems_of(value, keys))
-    problems += [f"{name!r} is no key attribute" for name in value if name not in dict(keys)]
+    problems += [f"{name!r} is not a key attribute" for name in value if name not in dict(keys)]
     if problems:
         raise UsageError(
             f"the key {text} is none of this table's, whose key is {names}: {'; '.join(problems)}",
@@ -152,7 +152,7 @@ def _sequence(option: str, text: str | None) -> str | None:
     if text is None or SEQUENCE.fullmatch(text):
         return text
     raise UsageError(
-        f"{option} {text!r} is no sequence number: that is one to forty digits",
+        f"{option} {text!r} is not a sequence number: that is one to forty digits",
         hint="a message's attribute stream_sequence is one, and so is stream_sequence in the logs",
     )
 

@@ -1,4 +1,4 @@
-"""Where one record of an item is now, told from what stream, logs and queues say of it."""
+"""Where one record of an item is now, read from what stream, logs and queues say of it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RecordHistory:
 
     @property
     def sent(self) -> LogEntry | None:
-        """The last line that tells that it was in a queue."""
+        """The last line that shows that it was in a queue."""
         words = ("enqueued", "suppressed", "parked")
         lines = [one for one in self.log if one.logger == "worker" or one.word in words]
         # What SQS suppressed had come into a queue before.
@@ -149,7 +149,7 @@ def _vanished(last: LogEntry, around: Surroundings) -> tuple[Stage, str]:
     if around.late:
         return "unclear", f"in no queue; {around.late}"
     what = f"{last.word} by the {last.logger} at {iso(last.line.time)}"
-    return "lost", f"{what}; now in no queue, and no log tells of a delivery"
+    return "lost", f"{what}; now in no queue, and no log shows a delivery"
 
 
 def _never_seen(around: Surroundings) -> tuple[Stage, str]:
@@ -160,11 +160,11 @@ def _never_seen(around: Surroundings) -> tuple[Stage, str]:
         return "unclear", f"{around.unread}; {around.unlogged}"
     if around.late:
         return "unclear", f"in no queue; {around.late}"
-    return "lost", "in no queue, and no log tells of a delivery"
+    return "lost", "in no queue, and no log shows a delivery"
 
 
 def _not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
-    """No log tells that it was ever in a queue."""
+    """No log shows that it was ever in a queue."""
     skipped = life.last("skipped")
     if life.unwanted:
         return "filtered", f"becomes no message: {life.unwanted}"

@@ -190,7 +190,7 @@ class Replay:
             opened = passing_checkpoint()
         else:
             name = identity(self.aws.place.queue(self.names.main), self.options.asked)
-            opened = open_checkpoint(self.folder / FOLDER, name, anew=self.options.restart)
+            opened = open_checkpoint(self.folder / FOLDER, name, restart=self.options.restart)
         with opened as checkpoint:
             work = self._earlier(checkpoint)
             if work is None:
@@ -212,7 +212,7 @@ class Replay:
         self.listener(
             Noted(
                 f"going on with the same replay, begun {begun} and interrupted: {sums.settled:,} of"
-                f" {sums.matched:,} records were done by then; --restart would begin anew"
+                f" {sums.matched:,} records were done by then; --restart would begin again"
             )
         )
         return Work(

@@ -105,17 +105,17 @@ def _begins_too_early(window: Window, streams: list[Stream], *, now: datetime) -
 
 
 class _Teller:
-    """Tells how far the reading is, now and then."""
+    """Shows how far the reading is, now and then."""
 
     def __init__(self, listener: Listener, clock: Callable[[], float] = time.monotonic) -> None:
         self._listener = listener
         self._clock = clock
-        self._told_at = clock()
+        self._reported_at = clock()
 
     def tell(self, read: int, records: tuple[StreamRecord, ...]) -> None:
-        if not records or self._clock() - self._told_at < _TELL_SECONDS:
+        if not records or self._clock() - self._reported_at < _TELL_SECONDS:
             return
-        self._told_at = self._clock()
+        self._reported_at = self._clock()
         last = records[-1]
         at = f", written {iso(last.created)}" if last.created else ""
         self._listener(Progressed(f"{read:,} records read; at sequence number {last.spelling}{at}"))

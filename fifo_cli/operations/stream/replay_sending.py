@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _TRIES_MAX: Final = 6
 _BACKOFF_MAX: Final = 8.0
-FAILURES_TOLD: Final = 100
+FAILURES_SHOWN_MAX: Final = 100
 _HELD_BACK: Final = "HeldBack"
 
 Record = Mapping[str, Any]
@@ -60,7 +60,7 @@ class WatchedSqs:
     """SQS as ``send_strictly`` calls it.
 
     ``fresh`` is put before every deduplication id, if given. ``known`` are message ids that were given out
-    before, and when, in epoch milliseconds: an answer with one of them is no new message. ``sent_before`` is
+    before, and when, in epoch milliseconds: an answer with one of them is not a new message. ``sent_before`` is
     the latest such time of a message that SQS suppressed; 0 if it is not known.
     """
 
@@ -199,7 +199,7 @@ class Sender:
         """Leave the groups that were refused; what comes later in them must not overtake."""
         for message, reason in report.unsent:
             self.sqs.held_back.add((self.urls[message.queue], message.group))
-            if len(done.failures) < FAILURES_TOLD:
+            if len(done.failures) < FAILURES_SHOWN_MAX:
                 done.failures.append(Unsent(message.attributes["event_id"], message.group, reason))
         self.checkpoint.settle({message.attributes["event_id"]: "failed" for message, _ in report.unsent})
 

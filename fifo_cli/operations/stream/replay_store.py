@@ -103,7 +103,7 @@ class ReplayStore:
         except sqlite3.DatabaseError as error:
             raise FifoError(
                 f"{self.path or 'the temporary folder'} cannot be used: {error}; what was sent is sent",
-                hint="make room and run the command again, or begin anew with --restart",
+                hint="make room and run the command again, or begin again with --restart",
             ) from error
 
     # What is known of the replay as a whole.
@@ -226,16 +226,16 @@ def identity(*parts: object) -> str:
 
 
 @contextlib.contextmanager
-def open_checkpoint(folder: Path, name: str, *, anew: bool = False) -> Iterator[ReplayStore]:
+def open_checkpoint(folder: Path, name: str, *, restart: bool = False) -> Iterator[ReplayStore]:
     """Open or make the file ``name`` in ``folder``, mode 0600 and locked; it goes away when all is done.
 
-    It stays if sending had begun and is not noted as ``done``. ``anew`` removes an older one. Raises
+    It stays if sending had begun and is not noted as ``done``. ``restart`` removes an older one. Raises
     BusyError if another run has it open, UsageError if it cannot be written.
     """
     path = folder / f"{name}.db"
     with _locked(folder, name):
         _sweep(folder)
-        if anew:
+        if restart:
             _remove(path)
         checkpoint = ReplayStore(_connect(path), path)
         try:
@@ -350,5 +350,5 @@ def _unusable(path: Path, error: Exception) -> UsageError:
     return UsageError(
         f"{path} cannot be written: {reason}; nothing was replayed",
         hint="a replay keeps there what it still has to send: make room, let yourself write there, or begin"
-        " anew with --restart",
+        " again with --restart",
     )

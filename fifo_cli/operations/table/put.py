@@ -26,7 +26,7 @@ _RESUME: Final = (
 _RESUME_REST: Final = "take these off the input and run the command again with the rest"
 
 Keys = tuple[tuple[str, str], ...]
-# Where in the input, and what: they are found in several passes and told in one order.
+# Where in the input, and what: they are found in several passes and reported in one order.
 Problem = tuple[int, str]
 
 
@@ -63,7 +63,7 @@ def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewIt
     """Read a JSON object, an array of them, or JSON lines, numbers as Decimals, and check every item.
 
     A key that comes twice is a problem but for ``rewrites``: the second item is written over the first, which
-    the stream tells as MODIFY, and a pipeline of INSERT alone would never deliver. Raises UsageError with all
+    the stream shows as MODIFY, and a pipeline of INSERT alone would never deliver. Raises UsageError with all
     problems of the whole input together.
     """
     problems: list[Problem] = []
@@ -199,7 +199,7 @@ def _number(text: str) -> Decimal:
 
 
 def _constant(name: str) -> Any:
-    raise _Refused(f"{name} is no JSON number, and DynamoDB has none such")
+    raise _Refused(f"{name} is not a JSON number, and DynamoDB has none such")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -245,4 +245,4 @@ def _refusal(problems: list[Problem]) -> UsageError:
         *(f"  {problem}" for problem in shown),
         *([f"  and {more} more"] if more else []),
     ]
-    return UsageError("\n".join(lines), hint="mend them and run the command again")
+    return UsageError("\n".join(lines), hint="fix them and run the command again")

@@ -40,9 +40,9 @@ def move(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> MoveReport:
-    """Move messages until the source is exhausted, the count is reached, or it is told to stop.
+    """Move messages until the source is exhausted, the count is reached, or it is asked to stop.
 
-    Nothing is raised for what AWS refuses: the report tells, with the error that ended the move early as its
+    Nothing is raised for what AWS refuses: the report shows, with the error that ended the move early as its
     ``complaint``. What ``before_sending`` raises is raised, with nothing sent, when what was taken until then
     has been given back. ``on_sent`` hears of each message once, when the target has it. With one worker,
     nothing but ``sleep`` waits.
@@ -78,7 +78,7 @@ class _Engine:
         self._broken = False
         self._rounds = 0
         self._resume_at = -math.inf
-        self._told_at = -math.inf
+        self._reported_at = -math.inf
         self._spilled: list[ReceivedMessage] = []  # taken, but not in hand because of a defect; tails first
 
     def perform(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> MoveReport:
@@ -248,9 +248,9 @@ class _Engine:
 
     def _tell_progress(self) -> None:
         now = self._clock()
-        if now - self._told_at < _PROGRESS_EVERY:
+        if now - self._reported_at < _PROGRESS_EVERY:
             return
-        self._told_at = now
+        self._reported_at = now
         total = self._options.total if self._options.count is None else self._options.count
         self._listener(Progressed(self._pace.tell(now, self._in_flight.report.moved, total)))
 

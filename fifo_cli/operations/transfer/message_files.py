@@ -31,7 +31,7 @@ _BATCH_BYTES_MAX: Final = LINE_BYTES_MAX
 
 
 class FileError(FifoError):
-    """A file of ours cannot be written: the disk is full, or gone. Waiting does not mend it."""
+    """A file of ours cannot be written: the disk is full, or gone. Waiting does not fix it."""
 
 
 class DiskSet:
@@ -120,7 +120,7 @@ class DumpFile(_Dump):
             raise _unwritable(self.path, error) from error
 
     def continue_after(self, listener: Listener) -> None:
-        """Read what is in the file, and cut off a torn last line. Raises UsageError if it is no dump."""
+        """Read what is in the file, and cut off a torn last line. Raises UsageError if it is not a dump."""
         end = 0
         with os.fdopen(os.dup(self._descriptor), "rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LINE_BYTES_MAX), b""), 1):
@@ -187,7 +187,7 @@ def open_dump(path: Path, *, listener: Listener = silent) -> Iterator[DumpFile]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UsageError(
-                f"{path} is no regular file, and would not keep the messages; nothing was touched",
+                f"{path} is not a regular file, and would not keep the messages; nothing was touched",
                 hint="name a file; `-` writes to stdout",
             )
         lock_file(descriptor, path)
@@ -323,5 +323,5 @@ def _is_torn(line: bytes) -> bool:
 def _unwritable(path: Path, error: OSError) -> FileError:
     return FileError(
         f"{path} cannot be written: {error.strerror}; every message that is not in it is still in the queue",
-        hint="make room, or mend the disk, and run the command again; it continues the file",
+        hint="make room, or fix the disk, and run the command again; it continues the file",
     )

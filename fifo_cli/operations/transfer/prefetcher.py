@@ -23,7 +23,7 @@ _EARNED_BEHIND: Final = 1 / 20
 class Prefetcher:
     """``receives`` calls are under way, which may bring up to ``coming`` messages.
 
-    ``source_drained``: a receive gave nothing, so whatever is left waits behind messages in flight here.
+    ``source_drained``: a receive gave nothing, so what is left waits behind messages in flight here.
     """
 
     def __init__(self, options: MoveOptions, *, groups_max: int) -> None:

@@ -126,8 +126,8 @@ class QueueSource:
             (counts.visible if alone else 0, f"visible that it does not give out{held}"),
             (counts.delayed, "delayed"),
         ]
-        told = ", and ".join(f"{number:,} {what}" for number, what in parts if number)
-        return f"SQS counts {told}; they are waited for, {self._patience:.0f} s at most"
+        text = ", and ".join(f"{number:,} {what}" for number, what in parts if number)
+        return f"SQS counts {text}; they are waited for, {self._patience:.0f} s at most"
 
     def count_hidden(self) -> int:
         """Return how many messages we hide."""

@@ -18,7 +18,7 @@ from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_target import QueueTarget
 
-_TOLD: Final = 100
+_SHOWN_MAX: Final = 100
 _STOPPED: Final = "stopped while the user's code ran"
 
 Stopped = Callable[[], bool]
@@ -104,11 +104,13 @@ class Converter:
 
     def concerns(self) -> list[str]:
         """Say which records could not become messages, and why."""
-        told = [
+        words = [
             f"the record {event_id} stays in the DLQ: {reason}"
-            for event_id, reason in list(self._failed.items())[:_TOLD]
+            for event_id, reason in list(self._failed.items())[:_SHOWN_MAX]
         ]
-        return told + ([f"and {self.failed - _TOLD} more records that stay"] if self.failed > _TOLD else [])
+        return words + (
+            [f"and {self.failed - _SHOWN_MAX} more records that stay"] if self.failed > _SHOWN_MAX else []
+        )
 
     def notes(self) -> list[str]:
         """Say how many records are left out now."""

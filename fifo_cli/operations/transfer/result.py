@@ -12,7 +12,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.model.message import ReceivedMessage
 
 WORKERS: Final = 12
-FAILURES_TOLD: Final = 100
+FAILURES_SHOWN_MAX: Final = 100
 _PACE_SECONDS: Final = 10.0
 _PACE_SECONDS_MIN: Final = 0.5
 
@@ -79,7 +79,7 @@ class MoveReport:
     def failed_with(self, failure: Failure) -> None:
         """Count a message that stays behind."""
         self.failed += 1
-        if len(self.failures) < FAILURES_TOLD:
+        if len(self.failures) < FAILURES_SHOWN_MAX:
             self.failures.append(failure)
 
 
@@ -107,6 +107,6 @@ class Pace:
 
 
 def time_left(seconds: float) -> str:
-    """Return seconds as progress tells them: "2 min 5 s"."""
+    """Return seconds as progress shows them: "2 min 5 s"."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

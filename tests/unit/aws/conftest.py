@@ -19,5 +19,5 @@ def moto() -> Iterator[None]:
 
 @pytest.fixture
 def bench() -> Bench:
-    """Lambda as a test tells it to answer."""
+    """Lambda as a test shows it to answer."""
     return Bench()

@@ -23,7 +23,7 @@ def client(service: str) -> Any:
 
 
 def stubbed(service: str) -> tuple[Any, Stubber]:
-    """Return a client that answers what it is told to, and what tells it."""
+    """Return a client that answers what it is reported to, and what shows it."""
     made = client(service)
     stub = Stubber(made)
     stub.activate()

@@ -64,8 +64,8 @@ def test_every_kind_of_value_has_its_type() -> None:
         ),
         ({"id": "1", "": "x"}, KEYS, "an attribute name is empty"),
         ({"id": "1", "a": {"b": [{"": 1}]}}, KEYS, "an attribute name in 'a.b[0]' is empty"),
-        ({"id": "1", "x": "\ud800"}, KEYS, "'x' holds half of a surrogate pair, which is no text"),
-        ({"id": "1", "x": ["a", "\udcff"]}, KEYS, "'x[1]' holds half of a surrogate pair, which is no text"),
+        ({"id": "1", "x": "\ud800"}, KEYS, "'x' holds half of a surrogate pair, which is not text"),
+        ({"id": "1", "x": ["a", "\udcff"]}, KEYS, "'x[1]' holds half of a surrogate pair, which is not text"),
         ({"id": "1", "n": Decimal("1" * 39)}, KEYS, "'n' has 39 digits; a number holds 38"),
         (
             {"id": "1", "n": Decimal("1E+126")},
@@ -77,16 +77,16 @@ def test_every_kind_of_value_has_its_type() -> None:
             KEYS,
             "'n' is out of range; a number lies between 1E-130 and 1E+126",
         ),
-        ({"id": "1", "n": Decimal("NaN")}, KEYS, "'n' is NaN, which is no number"),
+        ({"id": "1", "n": Decimal("NaN")}, KEYS, "'n' is NaN, which is not a number"),
     ],
 )
-def test_what_dynamodb_would_refuse_is_told_beforehand(
+def test_what_dynamodb_would_refuse_is_reported_beforehand(
     item: dict[str, Any], keys: tuple[tuple[str, str], ...], problem: str
 ) -> None:
     assert problems(item, keys) == [problem]
 
 
-def test_all_problems_of_an_item_are_told_together() -> None:
+def test_all_problems_of_an_item_are_reported_together() -> None:
     assert len(problems({"n": Decimal("1" * 39), "x": "\ud800", "": 1})) == 4
 
 

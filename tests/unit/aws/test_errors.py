@@ -22,7 +22,7 @@ def answered(code: str, message: str = "said AWS", query_code: str = "") -> Clie
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "told", "hint"),
+    ("code", "kind", "reported", "hint"),
     [
         ("ExpiredToken", AwsError, "the AWS credentials have expired", "aws sso login"),
         ("ExpiredTokenException", AwsError, "the AWS credentials have expired", "aws sso login"),
@@ -47,13 +47,13 @@ def answered(code: str, message: str = "said AWS", query_code: str = "") -> Clie
         ("SomethingNew", AwsError, "AWS refused: said AWS (SomethingNew)", "-vv"),
     ],
 )
-def test_what_aws_answers_is_told_with_the_call_the_resource_and_the_next_step(
-    code: str, kind: type[FifoError], told: str, hint: str
+def test_what_aws_answers_is_reported_with_the_call_the_resource_and_the_next_step(
+    code: str, kind: type[FifoError], text: str, hint: str
 ) -> None:
     error = explain(answered(code), RESOURCE)
 
     assert type(error) is kind
-    assert told in error.message
+    assert text in error.message
     assert RESOURCE in error.message
     assert "GetQueueAttributes" in error.message
     assert hint in error.hint
@@ -73,7 +73,7 @@ def test_the_modelled_name_of_an_sqs_error_counts_as_well_as_the_legacy_one() ->
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told", "hint"),
+    ("error", "kind", "reported", "hint"),
     [
         (boto.NoCredentialsError(), AwsError, "no usable AWS credentials", "aws sso login"),
         (boto.SSOTokenLoadError(error_msg="old"), AwsError, "sign-in is not usable", "aws sso login"),
@@ -92,13 +92,13 @@ def test_the_modelled_name_of_an_sqs_error_counts_as_well_as_the_legacy_one() ->
         (boto.ParamValidationError(report="bad"), UsageError, "refused the call", "fifo.toml"),
     ],
 )
-def test_what_keeps_us_from_aws_is_told_with_the_next_step(
-    error: BotoCoreError, kind: type[FifoError], told: str, hint: str
+def test_what_keeps_us_from_aws_is_reported_with_the_next_step(
+    error: BotoCoreError, kind: type[FifoError], text: str, hint: str
 ) -> None:
     explained = explain(error, RESOURCE)
 
     assert type(explained) is kind
-    assert told in explained.message
+    assert text in explained.message
     assert hint in explained.hint
 
 
@@ -149,7 +149,7 @@ def test_whatever_is_raised_while_a_client_is_made_is_a_fault_of_the_configurati
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told", "hint"),
+    ("error", "kind", "reported", "hint"),
     [
         (answered("AccessDenied", "no trust"), AwsError, "profile dev: GetQueueAttributes", "profile dev"),
         (answered("ExpiredToken"), AwsError, "said AWS", "aws sso login"),
@@ -165,22 +165,22 @@ def test_whatever_is_raised_while_a_client_is_made_is_a_fault_of_the_configurati
     ids=repr,
 )
 def test_credentials_that_cannot_be_had_say_whose_they_are_and_what_to_do(
-    error: Exception, kind: type[FifoError], told: str, hint: str
+    error: Exception, kind: type[FifoError], text: str, hint: str
 ) -> None:
     explained = explain(CredentialsError(profile="dev", method="assume-role", error=error), RESOURCE)
 
     assert type(explained) is kind
     assert "profile dev" in explained.message
-    assert told in explained.message
+    assert text in explained.message
     assert hint in explained.hint
 
 
 def test_a_sign_in_service_that_is_unreachable_passes_and_a_refusal_does_not() -> None:
     unreachable = boto.EndpointConnectionError(endpoint_url="http://x")
     for error, passing in ((unreachable, True), (answered("AccessDenied"), False)):
-        with pytest.raises(FifoError) as told, calling(RESOURCE):
+        with pytest.raises(FifoError) as text, calling(RESOURCE):
             raise CredentialsError(profile="dev", method="sso", error=error) from error
-        assert is_passing(told.value) is passing
+        assert is_passing(text.value) is passing
 
 
 def test_the_error_of_a_call_names_what_it_was_about_and_keeps_its_cause() -> None:
@@ -206,8 +206,8 @@ def test_the_error_of_a_call_names_what_it_was_about_and_keeps_its_cause() -> No
         (boto.NoRegionError(), False),
     ],
 )
-def test_what_passes_by_itself_is_told_from_what_aws_refused(error: Exception, passing: bool) -> None:
-    with pytest.raises(FifoError) as told, calling(RESOURCE):
+def test_what_passes_by_itself_is_reported_from_what_aws_refused(error: Exception, passing: bool) -> None:
+    with pytest.raises(FifoError) as text, calling(RESOURCE):
         raise error
 
-    assert is_passing(told.value) is passing
+    assert is_passing(text.value) is passing

@@ -1,4 +1,4 @@
-"""What answers a client and is not AWS is told as that, whichever protocol the service speaks."""
+"""What answers a client and is not AWS is reported as that, whichever protocol the service speaks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_all_services_are_here() -> None:
 @pytest.mark.parametrize(
     ("body", "kind"), [(PAGE, "text/html"), (PAGE, "text/plain"), (b"[1]", "text/plain")]
 )
-def test_an_answer_that_is_none_of_aws_s_is_told_with_where_to_look(
+def test_an_answer_that_is_none_of_aws_s_is_reported_with_where_to_look(
     service: str, body: bytes, kind: str
 ) -> None:
     client: Any = Aws(Target(local=True)).client(service)  # type: ignore[call-overload]
@@ -63,12 +63,12 @@ def test_an_answer_that_is_none_of_aws_s_is_told_with_where_to_look(
     name, arguments = CALLS[service]
 
     with (
-        pytest.raises(AwsError, match=r"^AWS could not be reached \(for the thing\)") as told,
+        pytest.raises(AwsError, match=r"^AWS could not be reached \(for the thing\)") as text,
         calling("the thing"),
     ):
         getattr(client, name)(**arguments)
 
-    assert "--endpoint-url" in told.value.hint
+    assert "--endpoint-url" in text.value.hint
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b' {"QueueUrl": "http://q"}'])

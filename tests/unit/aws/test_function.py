@@ -54,7 +54,7 @@ def test_a_role_that_never_becomes_known_is_given_up_on(bench: Bench) -> None:
         FunctionAdmin(bench.client, ZIPS, bench.waiter).create(FUNCTION)
 
 
-def test_a_function_that_is_there_already_is_told_apart(bench: Bench) -> None:
+def test_a_function_that_is_there_already_is_reported_apart(bench: Bench) -> None:
     bench.refuse("create_function", "ResourceConflictException", "Function already exist: orders-worker")
     with pytest.raises(AlreadyExists):
         FunctionAdmin(bench.client, ZIPS, bench.waiter).create(FUNCTION)

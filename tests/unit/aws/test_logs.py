@@ -49,7 +49,7 @@ def test_a_text_is_asked_for_as_a_phrase_and_looked_for_exactly(aws: Aws, stub: 
     assert found == [LogEvent('5:say "Hi\\', 5, 'say "Hi\\')]
 
 
-def test_a_missing_group_is_told_apart_from_a_refusal(aws: Aws, stub: Stubber) -> None:
+def test_a_missing_group_is_reported_apart_from_a_refusal(aws: Aws, stub: Stubber) -> None:
     stub.add_client_error("filter_log_events", "ResourceNotFoundException", "no group")
     with pytest.raises(MissingLogGroup):
         list(get_log_events(aws, "g", since=SINCE))
@@ -85,7 +85,7 @@ def test_a_full_page_of_one_moment_does_not_go_round_in_circles(aws: Aws, stub: 
     assert len(list(get_log_events(aws, "g", since=datetime(1970, 1, 1, tzinfo=UTC)))) == PAGE
 
 
-def test_an_event_tells_its_log_stream(aws: Aws, stub: Stubber) -> None:
+def test_an_event_shows_its_log_stream(aws: Aws, stub: Stubber) -> None:
     event = {"eventId": "1", "timestamp": 5, "message": "m", "logStreamName": "drain/host/1"}
     stub.add_response("filter_log_events", {"events": [event]}, ASKED)
 

@@ -1,4 +1,4 @@
-"""Messages in batches, against botocore's own model: what was not confirmed is told, entry by entry."""
+"""Messages in batches, against botocore's own model: what was not confirmed is reported, entry by entry."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_single_send_that_aws_throttles_is_no_fault_of_the_message(bench: Benc
         ("InternalError", "sorry", False),
     ],
 )
-def test_a_delete_tells_a_handle_that_is_over_from_a_service_that_fails(
+def test_a_delete_shows_a_handle_that_is_over_from_a_service_that_fails(
     bench: Bench, code: str, words: str, gone: bool
 ) -> None:
     failed = {"Id": "1", "Code": code, "Message": words, "SenderFault": True}

@@ -105,11 +105,11 @@ def test_a_secret_that_aws_quotes_is_in_neither_message_nor_traceback(
     with caplog.at_level(logging.INFO), pytest.raises(FifoError) as caught:
         put_secret(aws, "/a", SECRET, found=None, tags={})
 
-    told = "".join(traceback.format_exception(caught.value)) + caught.value.message + caplog.text
-    assert "parameter /a" in told
-    assert "(hidden)" in told
-    assert form not in told
-    assert "sk_live" not in told
+    text = "".join(traceback.format_exception(caught.value)) + caught.value.message + caplog.text
+    assert "parameter /a" in text
+    assert "(hidden)" in text
+    assert form not in text
+    assert "sk_live" not in text
 
 
 def test_a_secret_is_in_no_traceback_of_a_failed_connection(aws: Aws) -> None:

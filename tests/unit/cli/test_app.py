@@ -59,7 +59,7 @@ ERRORS: list[tuple[FifoError, int]] = [
 
 
 @pytest.mark.parametrize(("error", "code"), ERRORS)
-def test_every_error_of_ours_is_told_on_stderr_with_its_exit_code(
+def test_every_error_of_ours_is_reported_on_stderr_with_its_exit_code(
     error: FifoError, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "-o", "json"], commands=raising(error)) == code
@@ -102,7 +102,7 @@ def test_an_error_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str])
         (SystemExit(), 0, ""),
     ],
 )
-def test_whatever_else_escapes_is_told_without_a_traceback(
+def test_whatever_else_escapes_is_reported_without_a_traceback(
     error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run"], commands=raising(error)) == code
@@ -118,8 +118,8 @@ def test_vv_adds_the_traceback_below_the_message(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["-v", "run", "-v"], commands=raising(error))
-    told = capsys.readouterr().err
-    assert told.index("error: ") < told.index("Traceback") < told.index("raise error")
+    text = capsys.readouterr().err
+    assert text.index("error: ") < text.index("Traceback") < text.index("raise error")
 
     main(["run", "-v"], commands=raising(error))
     assert "Traceback" not in capsys.readouterr().err

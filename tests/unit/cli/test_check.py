@@ -37,7 +37,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         write_whole(tmp_path / "missing" / "orders.prom", "x")
 
 
-def test_a_folder_in_the_place_of_the_file_is_told_and_kept(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_is_reported_and_kept(tmp_path: Path) -> None:
     (tmp_path / "orders.prom").mkdir()
 
     with pytest.raises(UsageError, match="Is a directory"):

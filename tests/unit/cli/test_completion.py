@@ -1,4 +1,4 @@
-"""What the shell is told may come next."""
+"""What the shell is reported may come next."""
 
 from __future__ import annotations
 

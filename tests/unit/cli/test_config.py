@@ -41,7 +41,9 @@ def test_a_nearer_one_wins_and_a_folder_of_that_name_is_none(folders: Path) -> N
     assert config_path(None) == folders / "deep" / "fifo.toml"
 
 
-def test_none_anywhere_is_told_with_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_none_anywhere_is_reported_with_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"no fifo\.toml in this folder or above") as caught:
         config_path(None)

@@ -27,7 +27,7 @@ EVENTS: list[Event] = [
 
 
 class Stream(io.TextIOWrapper):
-    """A text stream over bytes in memory, a terminal if so told."""
+    """A text stream over bytes in memory, a terminal if so reported."""
 
     def __init__(self, encoding: str = "utf-8", *, terminal: bool = False) -> None:
         self.bytes = io.BytesIO()
@@ -65,7 +65,7 @@ def sockets() -> tuple[int, int]:
 
 
 def redirected(monkeypatch: pytest.MonkeyPatch) -> tuple[Stream, Stream]:
-    """Replace stdout and stderr; in the test itself, as pytest sets them anew after the fixtures."""
+    """Replace stdout and stderr; in the test itself, as pytest sets them again after the fixtures."""
     out, err = Stream(), Stream()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
@@ -126,7 +126,7 @@ def test_a_reader_that_has_gone_is_noticed_before_anything_is_written(
         assert console.unread
 
 
-def test_a_full_disk_is_told_and_not_as_if_nothing_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_not_as_if_nothing_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Broken(OSError(28, "No space left on device")))
 
     with pytest.raises(NeedsAttention, match="No space left on device; what was asked for is done"):

@@ -9,8 +9,8 @@ from fifo_cli.events import Event, Noted, Progressed, Warned
 from tests.fakes import Clock
 
 
-class Told:
-    """A console that notes what it is told."""
+class Reported:
+    """A console that notes what it is reported."""
 
     def __init__(self, *, terminal: bool) -> None:
         self.error_color = terminal
@@ -20,8 +20,8 @@ class Told:
         self.events.append(event)
 
 
-def say(told: Any, clock: Clock) -> None:
-    listen = paced(told, clock=clock)
+def say(text: Any, clock: Clock) -> None:
+    listen = paced(text, clock=clock)
     for second in range(11):
         listen(Progressed(f"{second}"))
         clock.sleep(1)
@@ -29,12 +29,12 @@ def say(told: Any, clock: Clock) -> None:
 
 
 def test_without_a_terminal_every_fifth_second_s_progress_is_a_line() -> None:
-    told = Told(terminal=False)
-    say(told, Clock())
-    assert told.events == [Noted("5"), Noted("10"), Warned("careful")]
+    text = Reported(terminal=False)
+    say(text, Clock())
+    assert text.events == [Noted("5"), Noted("10"), Warned("careful")]
 
 
 def test_on_a_terminal_the_live_line_gets_all_of_it() -> None:
-    told = Told(terminal=True)
-    say(told, Clock())
-    assert told.events == [*(Progressed(f"{second}") for second in range(11)), Warned("careful")]
+    text = Reported(terminal=True)
+    say(text, Clock())
+    assert text.events == [*(Progressed(f"{second}") for second in range(11)), Warned("careful")]

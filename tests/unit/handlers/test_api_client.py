@@ -114,7 +114,7 @@ ODD = {
     "retry-after with an odd zone": (b"Retry-After: Mon, 01 Jan 2001 00:00:00 +9999999",),
     "retry-after twice": (b"Retry-After: x", b"Retry-After: 7"),
     "location of a name": (b"Location: urn:order:1",),
-    "location that is no URL": (b"Location: http://[::1/x",),
+    "location that is not an URL": (b"Location: http://[::1/x",),
     "location with a port of letters": (b"Location: http://x:port/",),
     "location with raw bytes": (b"Location: \xff\xfe",),
     "location empty": (b"Location:",),

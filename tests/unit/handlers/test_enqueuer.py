@@ -19,7 +19,7 @@ from tests.unit.handlers.test_records import record, rules
 
 
 class Context:
-    """Lambda's context, with all the time in the world unless told otherwise."""
+    """Lambda's context, with all the time in the world otherwise otherwise."""
 
     def __init__(self, milliseconds: int = 60_000) -> None:
         self.milliseconds = milliseconds
@@ -122,7 +122,7 @@ def test_a_record_that_can_never_be_sent_is_parked_and_does_not_hold_up_the_shar
     ]
 
 
-def test_the_log_tells_every_records_fate_and_no_body(invoke, log):
+def test_the_log_shows_every_records_fate_and_no_body(invoke, log):
     invoke([item(1, secret={"S": "classified"}), {**item(2), "eventName": "MODIFY"}], group="g")
     assert "classified" not in str(log)
     assert log[:-1] == [

@@ -106,7 +106,7 @@ def test_events_that_are_not_wanted_are_skipped():
     assert to_message(record(event="MODIFY"), rules()) == Skipped("300", "MODIFY is not in message.events")
 
 
-def test_a_removal_is_told_by_its_old_image():
+def test_a_removal_is_reported_by_its_old_image():
     removal = record(event="REMOVE", OldImage={"id": {"S": "old"}})
     assert sent(to_message(removal, rules(events=["REMOVE"]))).body == '{"id":"old"}'
 

@@ -1,4 +1,4 @@
-"""No part of a secret is shown, in whatever encoding a text holds it; ordinary words are."""
+"""No part of a secret is shown, in every encoding a text holds it; ordinary words are."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Bench:
-    """A queue with messages, an API that answers as told, and runs between them."""
+    """A queue with messages, an API that answers as reported, and runs between them."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -316,7 +316,7 @@ def test_a_message_whose_time_ran_out_is_not_delivered_by_us_any_more(bench):
     assert bench.waiting() == ["1", "2"]
 
 
-def test_a_delete_that_fails_is_told_and_closes_the_group(bench):
+def test_a_delete_that_fails_is_reported_and_closes_the_group(bench):
     bench.put("1", "2")
 
     def refuse(action: str, request: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fifo_cli.local import ports
 
-needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux's /proc tells")
+needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux's /proc shows")
 
 
 def test_a_picked_port_can_be_listened_on():

@@ -179,11 +179,11 @@ def test_a_disk_without_room_is_named_with_what_is_needed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EACCES, "a folder that")])
-def test_a_folder_that_cannot_hold_the_state_is_told_with_what_helps(number: int, hint: str) -> None:
-    told = unusable(Path("/x"), OSError(number, os.strerror(number)))
+def test_a_folder_that_cannot_hold_the_state_is_reported_with_what_helps(number: int, hint: str) -> None:
+    message = unusable(Path("/x"), OSError(number, os.strerror(number)))
 
-    assert os.strerror(number) in told.message
-    assert hint in told.hint
+    assert os.strerror(number) in message.message
+    assert hint in message.hint
 
 
 def test_a_stack_that_has_no_process_group_yet_is_killed_all_the_same(tmp_path: Path) -> None:

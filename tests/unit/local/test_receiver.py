@@ -272,7 +272,7 @@ def test_as_a_process_it_ends_when_nobody_reads_its_lines_any_more(client):
         assert process.wait(timeout=10) == 0
 
 
-def test_a_taken_port_is_told_without_a_traceback(api, capsys):
+def test_a_taken_port_is_reported_without_a_traceback(api, capsys):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     try:
         assert module.main(["--port", str(api.port)]) == 2

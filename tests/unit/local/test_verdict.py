@@ -65,7 +65,7 @@ def test_whatever_is_wrong_is_said(arrived, parked, problem):
     assert problem in check(arrived, parked).problems
 
 
-def test_ids_are_told_apart_by_their_json():
+def test_ids_are_reported_apart_by_their_json():
     assert id_of('{"id": 1.0}') == id_of(b'{"id": 1}') == '"1"'
     assert id_of("no json") == "null"
 

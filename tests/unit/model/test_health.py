@@ -1,4 +1,4 @@
-"""What is a problem, how bad it is, and in which order problems are told."""
+"""What is a problem, how bad it is, and in which order problems are reported."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_is_not_fed_is_told(feeds: dict[str, Any], expected: tuple[str, str
 REDRIVE = Maintenance("redrive by ada")
 
 
-def test_maintenance_is_told_with_who_and_how_long() -> None:
+def test_maintenance_is_reported_with_who_and_how_long() -> None:
     at = datetime(2026, 1, 2, 12, 5, tzinfo=UTC)
     held = Maintenance("redrive", "ada@ops-1", at - timedelta(seconds=190), at + timedelta(seconds=40), at)
 
@@ -120,7 +120,7 @@ def test_maintenance_is_told_with_who_and_how_long() -> None:
     ]
 
 
-def test_of_several_groups_that_wait_the_first_is_told_and_the_others_counted() -> None:
+def test_of_several_groups_that_wait_the_first_is_reported_and_the_others_counted() -> None:
     assert waiting("ada", "503", more=0).text == "group ada waits for its head: 503"
     assert waiting("ada", None, more=1).text.endswith("no reason logged (1 more group waits)")
     assert waiting("ada", "503", more=2).text.endswith("503 (2 more groups wait)")
@@ -200,5 +200,5 @@ def test_the_worst_state_is_critical_then_warning_then_unknown() -> None:
         (400 * 86_400, "400d"),
     ],
 )
-def test_durations_are_told_in_their_two_largest_units(seconds: int, text: str) -> None:
+def test_durations_are_reported_in_their_two_largest_units(seconds: int, text: str) -> None:
     assert rough(timedelta(seconds=seconds)) == text

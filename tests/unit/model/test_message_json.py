@@ -107,7 +107,7 @@ BAD = {
     "an unknown type": (attribute(type="Text"), "the type 'Text'"),
     "an empty value": (attribute(value=""), "at least one character"),
     "bad base64": (attribute(type="Binary", value="AAE"), "must be base64"),
-    "no number": (attribute(type="Number", value="1,5"), "is no number"),
+    "no number": (attribute(type="Number", value="1,5"), "is not a number"),
     "a control character in a value": (attribute(value="\x00"), "'\\x00', which SQS refuses"),
     "a trace header that is none": (line(trace_header=1), "'trace_header' must be a string"),
     "too deep": (b"[" * 200_000, "nested too deeply"),
@@ -122,7 +122,7 @@ def test_a_line_that_sqs_would_not_take_is_refused_with_the_reason(kind):
     assert reason in str(caught.value)
 
 
-def test_all_that_is_wrong_with_a_line_is_told_at_once():
+def test_all_that_is_wrong_with_a_line_is_reported_at_once():
     with pytest.raises(LineError) as caught:
         from_line(b'{"group": "a b", "body": "", "x": 1}', queue="main")
     assert len(caught.value.problems) == 3

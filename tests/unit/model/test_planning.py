@@ -174,7 +174,7 @@ def test_a_foreign_table_must_exist_and_needs_no_tag() -> None:
         planned(foreign, of=(found(foreign, stream="OLD_IMAGE"),))
 
 
-def test_all_reasons_to_refuse_are_told_at_once() -> None:
+def test_all_reasons_to_refuse_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         planned(QUEUE, TABLE, of=(replace(found(QUEUE), tags={}), found(TABLE, keys=[["x", "N"]])))
     assert refused.value.message.splitlines()[1:] == [
@@ -219,8 +219,8 @@ def test_a_shorter_retention_of_logs_is_a_loss(days: int | None, kept: str) -> N
     stored = replace(found(GROUP, retention_days=days), facts={"bytes": 17})
     plan = planned(GROUP, of=(stored,))
     assert plan.losses == plan.warnings
-    [told] = plan.losses
-    assert f"logs were kept {kept}, and are for 30 days from now on" in told
+    [message] = plan.losses
+    assert f"logs were kept {kept}, and are for 30 days from now on" in message
 
 
 def test_a_longer_retention_of_logs_and_one_of_an_empty_group_cost_nothing() -> None:
@@ -230,7 +230,7 @@ def test_a_longer_retention_of_logs_and_one_of_an_empty_group_cost_nothing() -> 
         assert (len(plan.changes), plan.losses) == (1, ())
 
 
-def test_the_way_out_of_a_refusal_is_told_only_where_it_is_one() -> None:
+def test_the_way_out_of_a_refusal_is_reported_only_where_it_is_one() -> None:
     untagged = replace(found(QUEUE), tags={})
     renamed = replace(found(QUEUE), tags={"fifo-cli:pipeline": "old"})
     adopts = "nothing was changed; what carries no tag can be taken over with `deploy --adopt`"

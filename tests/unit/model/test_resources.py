@@ -169,7 +169,7 @@ def test_high_throughput_sets_both_attributes_that_make_it(settings) -> None:
     assert (queue["deduplication_scope"], queue["throughput_limit"]) == ("messageGroup", "perMessageGroupId")
 
 
-def test_the_mapping_retries_within_a_bound_and_tells_of_what_it_gave_up(settings) -> None:
+def test_the_mapping_retries_within_a_bound_and_shows_of_what_it_gave_up(settings) -> None:
     mapping = wanted(settings('[message]\nevents = ["REMOVE", "INSERT"]'))[
         "event-source-mapping", "orders-enqueuer"
     ]

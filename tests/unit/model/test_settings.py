@@ -271,7 +271,7 @@ def test_a_placeholder_without_a_key_and_a_status_of_two_minds_are_found(problem
     ]
 
 
-def test_the_problems_of_a_single_api_are_told_without_a_number(problems):
+def test_the_problems_of_a_single_api_are_reported_without_a_number(problems):
     assert problems(GOOD + 'method = "SEND"\n')[0].startswith("api.method: found 'SEND'; must be 'POST'")
 
 

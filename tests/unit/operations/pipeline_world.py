@@ -218,7 +218,7 @@ class World:
         return 0.0
 
     def forget_log(self, role: FunctionRole) -> None:
-        """Delete a function's log; it begins anew in the next second."""
+        """Delete a function's log; it begins again in the next second."""
         self.lines = [fact for fact in self.lines if (fact.logger == "worker") != (role == "worker")]
         self.clock.sleep(1)
         self.logs[role] = self.now
@@ -228,7 +228,7 @@ class World:
     def behind_ten(self) -> dict[str, str]:
         """Tell what was sent to main behind ten of its group that the last look showed: message and event.
 
-        A copy that was redriven is not among them: no log tells its number.
+        A copy that was redriven is not among them: no log shows its number.
         """
         logged = {int(str(fact.line.facts.get("sequence_number") or 0)) for fact in self.lines}
         line = self.sqs.queues["main"].messages

@@ -86,7 +86,7 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
         for fact in world.lines
         if fact.logger == "worker" or fact.line.message in ("enqueued", "parked")
     }
-    told: dict[str, str] = {}
+    text: dict[str, str] = {}
     wanted: list[tuple[str, str]] = []
     for index, record in enumerate(world.stream):
         data, event_id = record["dynamodb"], record["eventID"]
@@ -97,15 +97,15 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
             continue
         wanted.append((event_id, image["g"]["S"]))
         if event_id in times:
-            told[event_id] = "delivered"
+            text[event_id] = "delivered"
         elif event_id in main & (world.seen["main"] | proven):
-            told[event_id] = "queued"
+            text[event_id] = "queued"
         elif event_id in dlq & world.seen["dlq"]:
-            told[event_id] = "parked"
+            text[event_id] = "parked"
         elif event_id in ever_sent:
-            told[event_id] = "unknown" if hidden else "missing"
+            text[event_id] = "unknown" if hidden else "missing"
         else:
-            told[event_id] = "waiting" if index >= world.position and not world.paused else "missing"
+            text[event_id] = "waiting" if index >= world.position and not world.paused else "missing"
     late = {
         event_id
         for place, (event_id, group) in enumerate(wanted)
@@ -114,11 +114,11 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
     }
     return {
         **{
-            word: Counter(told.values())[word]
+            word: Counter(text.values())[word]
             for word in ("delivered", "queued", "parked", "unknown", "waiting")
         },
         "records": len(wanted),
-        "missing": {event_id for event_id, word in told.items() if word == "missing"},
+        "missing": {event_id for event_id, word in text.items() if word == "missing"},
         "duplicated": {event_id for event_id, _ in wanted if len(times.get(event_id, ())) > 1},
         "reordered": late,
     }
@@ -130,10 +130,10 @@ def verdict(world: World, since: datetime = START) -> tuple[dict[str, Any], int]
         code = int(result.exit_code)
     lists = ("missing", "duplicated", "reordered")
     assert len(document["missing"]) == len({row["event_id"] for row in document["missing"]})
-    told: dict[str, Any] = {word: {row["event_id"] for row in document[word]} for word in lists}
+    text: dict[str, Any] = {word: {row["event_id"] for row in document[word]} for word in lists}
     words = ("records", "delivered", "queued", "parked", "unknown", "waiting")
     assert document["records"] == sum(document[word] for word in words[1:]) + len(document["missing"])
-    return {**told, **{word: document[word] for word in words}}, code
+    return {**text, **{word: document[word] for word in words}}, code
 
 
 @settings(max_examples=200, deadline=None)
@@ -143,9 +143,9 @@ def test_after_any_history_the_audit_says_what_is_true(actions, late):
     play(world, actions)
     world.clock.sleep(1)
     since = START + timedelta(seconds=late)
-    told, code = verdict(world, since)
+    text, code = verdict(world, since)
     true = truth(world, since)
-    assert told == true
+    assert text == true
     wrong = any(true[word] for word in ("missing", "duplicated", "reordered", "unknown"))
     late_ones = [
         one
@@ -297,7 +297,7 @@ def test_without_numbers_in_the_log_what_is_behind_ten_is_unknown(world):
 
 
 def test_a_later_copy_that_was_redriven_proves_nothing_by_the_first_ones_number(world):
-    """Parked and redriven: it is at the end now, behind eleven, and no log tells that copy's number."""
+    """Parked and redriven: it is at the end now, behind eleven, and no log shows that copy's number."""
     for n in range(12):
         world.write(n, "a", 1)
     world.enqueue()
@@ -334,9 +334,9 @@ def test_what_a_drain_without_an_end_may_have_delivered_is_unknown(world, logger
     world.clock.sleep(500)
     sent = START + timedelta(seconds=0.4)
     world.open = [OpenRun(logger, sent, sent + timedelta(seconds=last))]
-    told, code = verdict(world)
+    text, code = verdict(world)
     assert code == 1
-    assert told == (
+    assert text == (
         settled(records=1, unknown=1) if word == "unknown" else settled(records=1, missing={"e0"})
     )
 

@@ -121,8 +121,8 @@ def test_what_should_be_no_message_is_not_judged(ledger: AuditStore):
     )
 
 
-def test_a_full_disk_is_told_with_what_to_do(ledger: AuditStore):
+def test_a_full_disk_is_reported_with_what_to_do(ledger: AuditStore):
     ledger.close()
-    with pytest.raises(FifoError, match="cannot be kept on this machine's disk") as told:
+    with pytest.raises(FifoError, match="cannot be kept on this machine's disk") as text:
         ledger.add_records([entry(1)])
-    assert "$TMPDIR" in told.value.hint
+    assert "$TMPDIR" in text.value.hint

@@ -158,7 +158,7 @@ def test_a_marker_that_was_not_renewed_holds_nobody_up() -> None:
     assert marked(maintenance=claim(timedelta(seconds=-1)).text()).maintenance is None
 
 
-def test_markers_that_none_of_ours_wrote_are_told_as_they_are() -> None:
+def test_markers_that_none_of_ours_wrote_are_reported_as_they_are() -> None:
     vitals = marked(maintenance="hands off", rebuild="merge")
 
     assert str(vitals.maintenance) == "hands off"

@@ -33,8 +33,8 @@ def test_what_was_throttled_before_it_began_is_no_reason() -> None:
 
 def test_in_its_ups_and_downs_only_a_new_low_is_told() -> None:
     concurrency = AdaptiveConcurrency(4)
-    told = [concurrency.adapt(now // 4 + 1, float(now)) for now in range(20)]
-    assert (told.count(True), concurrency.size) == (1, 4)
+    text = [concurrency.adapt(now // 4 + 1, float(now)) for now in range(20)]
+    assert (text.count(True), concurrency.size) == (1, 4)
 
 
 def test_one_worker_stays_one() -> None:

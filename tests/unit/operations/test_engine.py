@@ -235,7 +235,7 @@ def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back(
     assert source.given_back == ["m5", "m4", "m3", "m2", "m1", "m0"]
 
 
-def test_told_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -> None:
+def test_reported_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -> None:
     faults = FaultModel()
     everything = messages([0] * 8)
     source, target = Line(everything, faults), Arrivals(faults)
@@ -423,7 +423,7 @@ def test_when_the_service_throttles_fewer_calls_are_made_at_a_time_and_that_is_s
     assert Noted("AWS throttles: 6 calls at a time") in heard
 
 
-def test_progress_tells_how_many_how_fast_and_how_long() -> None:
+def test_progress_shows_how_many_how_fast_and_how_long() -> None:
     faults = FaultModel(slowest=1.0, dice=random.Random(1))
     source, target = Line(messages([place % 30 for place in range(90)]), faults), Arrivals(faults)
     heard: list[Event] = []
@@ -436,7 +436,7 @@ def test_progress_tells_how_many_how_fast_and_how_long() -> None:
         clock=clock,
         sleep=clock.sleep,
     )
-    told = [event.text for event in heard if isinstance(event, Progressed)]
-    assert told[0].startswith("10 of 90 moved, ")
-    assert told[0].endswith(" s left")
-    assert told[-1].startswith("90 of 90 moved, ")
+    text = [event.text for event in heard if isinstance(event, Progressed)]
+    assert text[0].startswith("10 of 90 moved, ")
+    assert text[0].endswith(" s left")
+    assert text[-1].startswith("90 of 90 moved, ")

@@ -84,7 +84,7 @@ def test_one_made_for_s3_holds_the_records_as_text_or_as_they_are():
     ],
 )
 def test_whatever_else_a_message_holds_is_said_to_be_none(body):
-    with pytest.raises(NotAFailureRecordError, match="it is no failure record"):
+    with pytest.raises(NotAFailureRecordError, match="it is not a failure record"):
         parse_failure(body, table_arn=TABLE)
 
 
@@ -92,7 +92,7 @@ def test_whatever_else_a_message_holds_is_said_to_be_none(body):
     ("body", "said"),
     [
         ("null", "its parts are not what Lambda documents"),
-        ("not JSON", "it is no JSON"),
+        ("not JSON", "it is not JSON"),
         ("{}", "it has no DDBStreamBatchInfo"),
         (json.dumps({"DDBStreamBatchInfo": {"streamArn": STREAM}}), "it has no shardId"),
         (
@@ -104,7 +104,7 @@ def test_whatever_else_a_message_holds_is_said_to_be_none(body):
 def test_what_is_wrong_with_it_is_said_in_a_persons_words(body, said):
     with pytest.raises(NotAFailureRecordError) as raised:
         parse_failure(body, table_arn=TABLE)
-    assert str(raised.value) == f"it is no failure record of a stream: {said}"
+    assert str(raised.value) == f"it is not a failure record of a stream: {said}"
 
 
 def test_a_failure_record_of_another_table_is_none_of_ours():

@@ -72,7 +72,7 @@ def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "x" * 56, "a.fifo", "é"])
 def test_an_impossible_name_is_refused_and_nothing_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"is no pipeline name; it must be 1 to 55 letters"):
+    with pytest.raises(UsageError, match=r"is not a pipeline name; it must be 1 to 55 letters"):
         init(tmp_path / "new", name=name)
 
     assert not (tmp_path / "new").exists()

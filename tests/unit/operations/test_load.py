@@ -49,7 +49,7 @@ def received(lines: Lines) -> list[tuple[str, str]]:
         return found
 
 
-def test_lines_are_told_by_their_number_and_empty_ones_are_passed_over(path):
+def test_lines_are_reported_by_their_number_and_empty_ones_are_passed_over(path):
     path.write_text(line("a") + "\n  \n" + line("b"))
     with opened(path) as lines:
         assert check(lines).total == 2
@@ -75,7 +75,7 @@ def test_what_was_loaded_into_one_queue_is_new_to_another(path):
         assert check(lines).new == 1
 
 
-def test_all_bad_lines_are_told_at_once_up_to_a_limit(path):
+def test_all_bad_lines_are_reported_at_once_up_to_a_limit(path):
     path.write_text(line("good") + "x\n" * 80)
     with opened(path) as lines, pytest.raises(ConfigError) as caught:
         check(lines)
@@ -126,14 +126,14 @@ def test_a_file_under_another_name_has_the_same_checkpoint(path, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_what_is_no_regular_file_is_refused_and_told_what_to_do(tmp_path, kind):
+def test_what_is_no_regular_file_is_refused_and_reported_what_to_do(tmp_path, kind):
     path = Path("/dev/null")
     if kind == "pipe":
         path = tmp_path / "pipe"
         os.mkfifo(path)
     with pytest.raises(UsageError) as refused, opened(path):
         pass
-    assert refused.value.message.startswith(f"{path} is no regular file: ")
+    assert refused.value.message.startswith(f"{path} is not a regular file: ")
     assert "feed it to stdin" in refused.value.hint
 
 

@@ -17,7 +17,7 @@ from fifo_cli.operations.log_shipping import LogShipper, stream_name
 
 
 class Group:
-    """A log stream that takes lines as it is told."""
+    """A log stream that takes lines as it is asked."""
 
     group = "/aws/lambda/p-worker"
     lines_max = 5
@@ -103,7 +103,7 @@ def test_a_refusal_is_said_once_and_ends_the_shipping_but_nothing_else() -> None
     assert len(calls) == 1
 
 
-def test_whatever_else_goes_wrong_is_told_too() -> None:
+def test_whatever_else_goes_wrong_is_reported_too() -> None:
     def fail() -> None:
         raise OSError("no route")
 

@@ -111,7 +111,7 @@ def test_a_marker_s_text_is_legal_in_a_tag_and_reads_back() -> None:
     assert all(letter.isalnum() or letter in " _.:/=+@-" for letter in text)
 
 
-def test_a_second_operation_is_refused_with_75_and_told_who_holds_the_pipeline(bench: Bench) -> None:
+def test_a_second_operation_is_refused_with_75_and_reported_who_holds_the_pipeline(bench: Bench) -> None:
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
     with pytest.raises(BusyError) as refused:
         bench.take()

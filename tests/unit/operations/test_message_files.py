@@ -58,12 +58,12 @@ def test_a_message_that_is_in_the_file_is_not_written_again_by_this_run_or_anoth
 def test_a_torn_last_line_is_cut_off_and_written_again(path, cut):
     write(path, received("1"), received("2"))
     os.truncate(path, path.stat().st_size - cut)
-    told: list[Event] = []
-    with open_dump(path, listener=told.append) as file:
+    text: list[Event] = []
+    with open_dump(path, listener=text.append) as file:
         file.send([received("2")])
     assert bodies(path) == ["1", "2"]
     # Without its newline only, the line is whole.
-    assert [type(event) for event in told] == ([] if cut == 1 else [Warned])
+    assert [type(event) for event in text] == ([] if cut == 1 else [Warned])
 
 
 def test_zeros_that_a_power_cut_left_are_cut_off(path):

@@ -123,7 +123,7 @@ def test_a_task_that_ends_while_it_is_cancelled_is_no_error(service: Service) ->
     assert service.redrive(stopped=True) == NativeOutcome(9, "COMPLETED")
 
 
-def test_a_failure_is_told_with_sqs_s_reason_and_the_way_on(service: Service) -> None:
+def test_a_failure_is_reported_with_sqs_s_reason_and_the_way_on(service: Service) -> None:
     service.listed()
     service.started()
     service.listed(task("FAILED", 3, FailureReason="AWS.SimpleQueueService.NonExistentQueue"))
@@ -322,7 +322,7 @@ def test_where_neither_start_nor_list_gets_an_answer_it_says_that_nothing_is_kno
     "code", ["InvalidAction", "AWS.SimpleQueueService.UnsupportedOperation", "UnsupportedOperation"]
 )
 @pytest.mark.parametrize("call", ["list_message_move_tasks", "start_message_move_task"])
-def test_a_service_without_move_tasks_is_told_apart_before_anything_is_moved(
+def test_a_service_without_move_tasks_is_reported_apart_before_anything_is_moved(
     service: Service, call: str, code: str
 ) -> None:
     if call == "start_message_move_task":

@@ -74,7 +74,7 @@ def test_what_a_killed_merge_had_sent_is_known_for_what_it_is(group, message_id,
     assert origin_of(merged) == origin
 
 
-def test_a_message_tells_how_it_came_to_its_place():
+def test_a_message_shows_how_it_came_to_its_place():
     kinds = {
         "event-1": "m", "redrive-1": "x", "load-1": "x", "park-1": "x", "hold-1": "x", "merge-no-sense": "x",
     }  # fmt: skip

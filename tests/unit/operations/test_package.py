@@ -142,7 +142,7 @@ def test_the_users_files_lie_at_the_root_without_hidden_ones_and_bytecode(tmp_pa
 @pytest.mark.parametrize("name", ["httpx.py", "httpx/__init__.py", "fifo_cli/__init__.py", "jmespath/x.py"])
 def test_a_name_of_the_users_that_is_taken_is_refused(tmp_path: Path, name: str) -> None:
     made = project(tmp_path, CODE, **{"orders.py": NAMED, name: ""})
-    # Of a module and a package of one name Python takes the package and never tells.
+    # Of a module and a package of one name Python takes the package and never shows.
     taken = name.partition("/")[0].removesuffix(".py")
     with pytest.raises(ConfigError, match=f"names that are taken in the zip: {taken}$"):
         build_zips(made, here=True)
@@ -155,7 +155,7 @@ def test_a_zip_that_lambda_would_not_take_is_refused(tmp_path: Path) -> None:
         build_zips(made, here=True)
 
 
-def test_package_writes_both_zips_and_tells_where(tmp_path: Path) -> None:
+def test_package_writes_both_zips_and_shows_where(tmp_path: Path) -> None:
     made = project(tmp_path)
     result = package(made)
     folder = tmp_path / ".fifo" / "build"

@@ -29,7 +29,7 @@ def test_pauses_double_up_to_half_a_minute_and_begin_anew_after_an_answer() -> N
     patience.answered()
     assert patience.failed(unreachable()) == 4
 
-    assert [type(event) for event in heard] == [Warned, Noted, Warned], "each loss is told once"
+    assert [type(event) for event in heard] == [Warned, Noted, Warned], "each loss is reported once"
 
 
 def test_what_never_answered_is_not_waited_for() -> None:

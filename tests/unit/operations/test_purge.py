@@ -27,7 +27,7 @@ class Bench:
         self.queue = Queue(self.aws, NAMES, "dlq")
         self.queue.__dict__["url"] = "https://sqs/1/orders-dlq.fifo"
         self.stub = Stubber(self.aws.client("sqs"))
-        self.told: list[Event] = []
+        self.text: list[Event] = []
 
     def counts(self, visible: int) -> None:
         names = {"": visible, "NotVisible": 0, "Delayed": 0}
@@ -43,7 +43,7 @@ class Bench:
             result = purge_for_good(
                 self.aws,
                 self.queue,
-                listener=self.told.append,
+                listener=self.text.append,
                 sleep=self.clock.sleep,
                 clock=self.clock,
                 **options,
@@ -66,7 +66,7 @@ def test_it_waits_the_minute_that_sqs_takes(bench):
     result, took = bench.purge()
     assert result.document() == {"purged": 7, "backup": None}
     assert (result.remaining, took >= PURGE_SECONDS) == (0, True)
-    assert [type(event) for event in bench.told] == [Waiting]
+    assert [type(event) for event in bench.text] == [Waiting]
 
 
 def test_the_embedded_stack_is_not_waited_for():

@@ -60,7 +60,7 @@ def test_numbers_are_exact_whatever_their_length() -> None:
     ]
 
 
-def test_all_problems_of_the_input_are_told_together_and_in_order() -> None:
+def test_all_problems_of_the_input_are_reported_together_and_in_order() -> None:
     text = "\n".join(
         [
             '{"id": "1"}',
@@ -79,7 +79,7 @@ def test_all_problems_of_the_input_are_told_together_and_in_order() -> None:
 
     assert refusal(text) == [
         "line 2: the key attribute 'id' is a number; the table's is a string",
-        "line 3: NaN is no JSON number, and DynamoDB has none such",
+        "line 3: NaN is not a JSON number, and DynamoDB has none such",
         "line 4: column 11: not JSON: Expecting ',' delimiter",
         "line 5: an item is a JSON object, not a list",
         'line 6: has the same key as line 1: {"id": "1"}; only with "MODIFY" in [message] events would it be'
@@ -88,11 +88,11 @@ def test_all_problems_of_the_input_are_told_together_and_in_order() -> None:
         "line 8: the number 1e9999999999999999999999 is out of range",
         "line 10: the key attribute 'id' is empty",
         "line 10: 'n' has 39 digits; a number holds 38",
-        "line 11: -Infinity is no JSON number, and DynamoDB has none such",
+        "line 11: -Infinity is not a JSON number, and DynamoDB has none such",
     ]
 
 
-def test_problems_in_an_array_are_told_by_the_item() -> None:
+def test_problems_in_an_array_are_reported_by_the_item() -> None:
     assert refusal('[{"id": "1"}, null, {"id": true}, 5, "x"]') == [
         "item 2: an item is a JSON object, not null",
         "item 3: the key attribute 'id' is true or false; the table's is a string",
@@ -111,7 +111,7 @@ def test_problems_in_an_array_are_told_by_the_item() -> None:
         ),
         ("true", "an item is a JSON object, not true or false"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"id": "1", "x": "\\ud800"}', "'x' holds half of a surrogate pair, which is no text"),
+        ('{"id": "1", "x": "\\ud800"}', "'x' holds half of a surrogate pair, which is not text"),
     ],
 )
 def test_one_broken_document_is_one_problem_with_its_place(text: str, problem: str) -> None:
@@ -146,7 +146,7 @@ def test_an_input_that_is_no_utf8_is_refused_with_its_place() -> None:
         read_items(b'{"id": "1"}\n{"id": "\xff"}', KEYS)
 
 
-def test_only_the_first_fifty_problems_are_told_and_the_rest_is_counted() -> None:
+def test_only_the_first_fifty_problems_are_reported_and_the_rest_is_counted() -> None:
     lines = refusal('{"id": "x"}\n' + "[]\n" * 60)
 
     assert len(lines) == 51
@@ -178,7 +178,7 @@ def test_items_are_written_one_by_one_in_the_order_of_the_input(aws: Aws, stub: 
     assert (result.document(), result.exit_code, result.failure) == ({"written": 3}, ExitCode.OK, None)
 
 
-def test_a_failure_half_way_tells_how_far_it_came_and_how_to_go_on(aws: Aws, stub: Stubber) -> None:
+def test_a_failure_half_way_shows_how_far_it_came_and_how_to_go_on(aws: Aws, stub: Stubber) -> None:
     stub.add_response("put_item", {})
     stub.add_client_error("put_item", "AccessDeniedException", "nope")
 

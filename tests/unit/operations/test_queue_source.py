@@ -186,7 +186,7 @@ def test_what_we_hide_ourselves_and_what_is_behind_it_is_not_waited_for(bench: B
     assert not bench.source.exhausted()
 
 
-def test_a_message_that_comes_makes_it_wait_anew(bench: Bench) -> None:
+def test_a_message_that_comes_makes_it_wait_again(bench: Bench) -> None:
     bench.counted(in_flight=1)
     bench.source.receive(10, wait=True)
     assert not bench.source.exhausted()

@@ -105,7 +105,7 @@ def test_numbers_of_a_key_keep_every_digit():
     [
         ("a", BOTH, "is not enough: the table's key is id (S), n (N)"),
         ('{"id": "a"}', BOTH, "'n' is missing"),
-        ('{"id": "a", "n": 1, "other": 2}', BOTH, "'other' is no key attribute"),
+        ('{"id": "a", "n": 1, "other": 2}', BOTH, "'other' is not a key attribute"),
         ('{"id": 5, "n": 1}', BOTH, "'id' is a number"),
         ('{"id": "a", "n": "1"}', BOTH, "'n' is a string"),
         ("abc", (("id", "N"),), "'id' is a string"),
@@ -147,11 +147,11 @@ def test_a_window_of_one_moment_and_one_number_is_one():
         ({"since": "1h", "until": "2h"}, "is later than --until"),
         ({"since": "soon"}, "--since: not a time"),
         ({"from_sequence": "2", "to_sequence": "1"}, "--from-sequence 2 is greater than --to-sequence 1"),
-        ({"from_sequence": "1e5"}, "--from-sequence '1e5' is no sequence number"),
-        ({"to_sequence": "-1"}, "is no sequence number"),
-        ({"to_sequence": ""}, "is no sequence number"),
-        ({"to_sequence": "9" * 41}, "is no sequence number"),
-        ({"to_sequence": "١٢"}, "is no sequence number"),
+        ({"from_sequence": "1e5"}, "--from-sequence '1e5' is not a sequence number"),
+        ({"to_sequence": "-1"}, "is not a sequence number"),
+        ({"to_sequence": ""}, "is not a sequence number"),
+        ({"to_sequence": "9" * 41}, "is not a sequence number"),
+        ({"to_sequence": "١٢"}, "is not a sequence number"),
     ],
 )
 def test_what_can_hold_no_record_is_refused(given, said):

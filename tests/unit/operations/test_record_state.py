@@ -46,7 +46,7 @@ def entry(logger: Logger, word: str, second: int, **facts: Any) -> LogEntry:
             "U; L",
         ),
         (Surroundings(unread="U", hidden="H"), "unclear", "U; it may be further back than can be seen: H"),
-        (Surroundings(unread="U"), "lost", "in no queue, and no log tells of a delivery"),
+        (Surroundings(unread="U"), "lost", "in no queue, and no log shows a delivery"),
     ],
 )
 def test_without_the_enqueuers_log_it_is_not_said_to_be_in_the_stream_still(around, stage, detail):
@@ -54,7 +54,7 @@ def test_without_the_enqueuers_log_it_is_not_said_to_be_in_the_stream_still(arou
     assert stage_of(life(unwanted="where is false"), around)[0] == "filtered"
 
 
-def test_what_sqs_suppressed_is_told_by_when_it_came_into_the_queue():
+def test_what_sqs_suppressed_is_reported_by_when_it_came_into_the_queue():
     one = life(ENQUEUED, ("replay", "suppressed"))
     assert one.sent is not None
     assert one.sent.word == "enqueued"
@@ -148,8 +148,7 @@ def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
             life(ENQUEUED, ("worker", "failed")),
             Surroundings(),
             "lost",
-            "failed by the worker at 2026-01-02T03:04:06.000Z; now in no queue, and no log tells of a"
-            " delivery",
+            "failed by the worker at 2026-01-02T03:04:06.000Z; now in no queue, and no log shows a delivery",
         ),
         (
             life(unwanted="message.where is false"),

@@ -146,7 +146,7 @@ def test_of_what_is_missing_a_part_may_be_chosen_and_the_rest_is_not_called_expi
         assert (shown(work, asked), work.expired) == ([], 0)
 
 
-def test_what_an_audit_cannot_know_is_told_and_needs_a_look(asked, monkeypatch):
+def test_what_an_audit_cannot_know_is_reported_and_needs_a_look(asked, monkeypatch):
     asked = with_missing(monkeypatch, asked, Missing(frozenset(), notes=("the logs were deleted",)))
     with asked.gathered() as work:
         result = asked.untouched(work)
@@ -176,9 +176,9 @@ def test_a_later_run_of_the_same_command_knows_what_the_first_one_found(asked, s
     with replace(asked, now=NOW + timedelta(minutes=10)).gathered() as again:
         sums = again.checkpoint.sums()
         assert (again.read, sums) == (10, Sums(waiting=9, enqueued=1))
-    told = [event.text for event in events if isinstance(event, Noted)]
-    assert told
-    assert "1 of 10 records were done by then" in told[0]
+    text = [event.text for event in events if isinstance(event, Noted)]
+    assert text
+    assert "1 of 10 records were done by then" in text[0]
 
 
 def test_another_command_is_another_replay(asked):

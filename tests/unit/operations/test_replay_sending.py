@@ -121,7 +121,7 @@ def test_a_group_that_is_refused_for_good_is_left_and_the_others_go_on(replaying
     assert [one.event_id for one in done.failures[:2]] == ["e2", "e4"]
     assert done.failures[0].reason == "InternalError: no"
     assert len(done.failures) == 100
-    # The group is given up once, not in every chunk anew.
+    # The group is given up once, not in every chunk again.
     assert len(replaying.slept) == 5
 
 

@@ -156,7 +156,7 @@ def test_what_nobody_went_on_with_for_a_day_is_removed_as_it_holds_items(tmp_pat
 
 def test_begun_anew_nothing_of_the_interrupted_run_is_left(tmp_path: Path):
     (tmp_path / "x.db").write_bytes(b"no database, as a disk that is broken may leave one")
-    with open_checkpoint(tmp_path, "x", anew=True) as made:
+    with open_checkpoint(tmp_path, "x", restart=True) as made:
         assert (made.sums(), is_stale(made, now=NOW, relative=False)) == (Sums(), True)
 
 

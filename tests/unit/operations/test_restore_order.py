@@ -118,7 +118,7 @@ class FakeAws:
 
 
 class FakeFlow:
-    """Says what was done, and what was done while the rebuild's tag told of it."""
+    """Says what was done, and what was done while the rebuild's tag reported of it."""
 
     def __init__(self, service: Service, *running: FunctionRole) -> None:
         self.fed = set(running)
@@ -322,7 +322,7 @@ def test_a_run_that_finishes_anothers_rebuild_resumes_what_ran_before_that_one()
     assert bench.line() == {"g": ["1", "2", "3"]}
 
 
-def test_while_a_rebuild_is_unfinished_other_moves_are_refused_and_told_how_to_finish_it():
+def test_while_a_rebuild_is_unfinished_other_moves_are_refused_and_reported_how_to_finish_it():
     bench = broken()
     bench.service.lives = 25
     with pytest.raises(UnfinishedError):
@@ -340,7 +340,7 @@ def test_while_a_rebuild_is_unfinished_other_moves_are_refused_and_told_how_to_f
 
 
 @pytest.mark.parametrize("running", [set(), {"worker"}, {"worker", "enqueuer"}])
-def test_the_tag_tells_the_phase_and_what_ran_before(running):
+def test_the_tag_shows_the_phase_and_what_ran_before(running):
     state = State("merge", frozenset(running), "2026-01-02T03:04:05.000Z")
     assert State.parse(state.text()) == state
     assert set(state.text()) <= set("abcdefghijklmnopqrstuvwxyz0123456789TZ _.:/=+-@")

@@ -1,4 +1,4 @@
-"""What a move tells of its progress."""
+"""What a move shows its progress."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from fifo_cli.operations.transfer.result import Pace, time_left
 
 def test_the_rate_is_that_of_the_last_ten_seconds_and_the_time_left_follows_from_it() -> None:
     pace = Pace(0.0)
-    told = [pace.tell(float(second), moved, 5_000) for second, moved in enumerate((0, 100, 200, 300))]
-    assert told[0] == "0 of 5,000 moved"
-    assert told[-1] == "300 of 5,000 moved, 100/s, 47 s left"
+    text = [pace.tell(float(second), moved, 5_000) for second, moved in enumerate((0, 100, 200, 300))]
+    assert text[0] == "0 of 5,000 moved"
+    assert text[-1] == "300 of 5,000 moved, 100/s, 47 s left"
     assert pace.tell(12.0, 4_000, 5_000) == "4,000 of 5,000 moved, 380/s, 3 s left"
 
 
@@ -20,7 +20,7 @@ def test_after_a_wait_in_which_nothing_flowed_there_is_no_time_left_until_it_is_
     assert pace.tell(29.0, 120, 440) == "120 of 440 moved, 100/s, 4 s left"
 
 
-def test_less_than_one_a_second_is_told_a_minute() -> None:
+def test_less_than_one_a_second_is_reported_a_minute() -> None:
     pace = Pace(0.0)
     assert pace.tell(10.0, 5, 60) == "5 of 60 moved, 30 a minute, 1 min 50 s left"
 

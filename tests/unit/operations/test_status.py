@@ -123,7 +123,7 @@ def judged(found: Gathered, given: Settings | None = None) -> StatusResult:
     return operation._put_together(vital, others, given or settings(), NAMES, NOW)
 
 
-def told(found: Gathered, given: Settings | None = None) -> list[str]:
+def message(found: Gathered, given: Settings | None = None) -> list[str]:
     texts = [problem.text for problem in judged(found, given).problems]
     return [text for text in texts if not text.startswith("the enqueuer has no")]
 
@@ -141,7 +141,7 @@ def test_a_missing_key_is_critical_and_says_how_to_set_it() -> None:
     ]
 
 
-def test_drift_is_told_by_kind_of_fault_and_long_lists_are_cut() -> None:
+def test_drift_is_reported_by_kind_of_fault_and_long_lists_are_cut() -> None:
     resources = (
         *(ResourceState("queue", f"q{number}", "drift") for number in range(5)),
         ResourceState("role", "r", "missing"),
@@ -150,24 +150,26 @@ def test_drift_is_told_by_kind_of_fault_and_long_lists_are_cut() -> None:
         ResourceState("alias", "a", "ok"),
     )
 
-    assert told(gathered(resources=resources)) == [
+    assert message(gathered(resources=resources)) == [
         "missing: role r",
         "not this pipeline's: function f",
         "not as in fifo.toml: queue q0, queue q1, queue q2 and 3 more",
     ]
 
 
-def test_a_head_that_waits_is_told_unless_the_queue_is_empty() -> None:
+def test_a_head_that_waits_is_reported_unless_the_queue_is_empty() -> None:
     runs = Runs((WorkerRun(NOW, 1, 0, 0, 1),), (Stuck("m1", "ada", NOW, error="the API answered 503"),))
 
-    assert told(gathered(main=1, runs=runs)) == ["group ada waits for its head: the API answered 503"]
-    assert told(gathered(main=0, runs=runs)) == []
+    assert message(gathered(main=1, runs=runs)) == ["group ada waits for its head: the API answered 503"]
+    assert message(gathered(main=0, runs=runs)) == []
 
 
 def test_a_run_that_failed_as_a_whole_is_critical() -> None:
     runs = Runs((WorkerRun(NOW, error="Task timed out after 60.00 seconds"),))
 
-    assert told(gathered(runs=runs)) == ["the worker's last run failed: Task timed out after 60.00 seconds"]
+    assert message(gathered(runs=runs)) == [
+        "the worker's last run failed: Task timed out after 60.00 seconds"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,9 +179,9 @@ def test_a_worker_that_should_have_run_and_did_not_is_told(minutes: int, silent:
     """Due 5 minutes after its last run; a line may be 10 minutes late (Lambda Developer Guide)."""
     runs = Runs((WorkerRun(NOW - timedelta(minutes=minutes), 0, 0, 0, 0),))
 
-    assert bool(told(gathered(main=1, runs=runs))) == silent
-    assert told(gathered(main=0, runs=runs)) == []
-    assert told(gathered(main=1, runs=runs, schedule=False)) == ["the worker is paused"]
+    assert bool(message(gathered(main=1, runs=runs))) == silent
+    assert message(gathered(main=0, runs=runs)) == []
+    assert message(gathered(main=1, runs=runs, schedule=False)) == ["the worker is paused"]
 
 
 def test_what_may_not_be_seen_is_listed_and_the_rest_is_judged() -> None:

@@ -62,7 +62,7 @@ def test_what_begins_like_json_and_is_none_is_no_plain_key(text: str) -> None:
         trace_key(text, PLAIN)
 
 
-def test_a_refused_key_is_told_the_whole_key_of_the_table() -> None:
+def test_a_refused_key_is_reported_the_whole_key_of_the_table() -> None:
     with pytest.raises(UsageError, match=r"whose key is customer \(S\), n \(N\)"):
         trace_key("{}", SORTED)
 
@@ -94,7 +94,7 @@ def test_a_number_that_json_readers_would_round_is_shown_as_text() -> None:
     assert read_key("{no") is None
 
 
-def test_a_replays_lines_are_told_from_the_functions() -> None:
+def test_a_replays_lines_are_reported_from_the_functions() -> None:
     by_function = LogEvent("1", 1, "", "2026/11/23/[1]aa1fd6ebb857")
     by_replay = LogEvent("1", 1, "", "replay/host/12-20261123T120000000000")
     assert logger_of("enqueuer", by_function) == "enqueuer"

@@ -24,7 +24,7 @@ def test_it_raises_what_the_look_raises() -> None:
         run_uninterrupted(look)
 
 
-def test_interrupted_the_look_is_told_and_ends_before_the_interrupt_goes_on() -> None:
+def test_interrupted_the_look_is_reported_and_ends_before_the_interrupt_goes_on() -> None:
     ended = []
 
     def look(stopped: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""The user's requirements: installed once for the same input, for the right platform, or told why not."""
+"""The user's requirements: installed once for the same input, for the right platform, or reported why not."""
 
 from __future__ import annotations
 

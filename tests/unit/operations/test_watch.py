@@ -168,7 +168,7 @@ def test_only_lines_that_tell_of_messages_and_runs_happen() -> None:
 
 
 class Taker:
-    """Takes samples as told: an error to raise, or a sample to give; ends when there are none left."""
+    """Takes samples as reported: an error to raise, or a sample to give; ends when there are none left."""
 
     def __init__(self, *moves: Sample | Exception) -> None:
         self.moves: Iterator[Sample | Exception] = iter(moves)
@@ -197,7 +197,7 @@ def run(*moves: Sample | Exception) -> tuple[list[Sample | Lost], list[float]]:
     return got, waits
 
 
-def test_failures_are_told_and_waited_out_longer_and_longer(world: World) -> None:
+def test_failures_are_reported_and_waited_out_longer_and_longer(world: World) -> None:
     sample = world.sampler().sample()
     failure = AwsError("unreachable", hint="check the network")
 

@@ -56,7 +56,7 @@ def test_a_run_that_ended_has_its_counts() -> None:
         "RequestId: 1 Error: Runtime exited with error: signal: killed",
     ],
 )
-def test_a_run_that_did_not_live_to_tell_is_told_by_the_platform(text: str) -> None:
+def test_a_run_that_did_not_live_to_tell_is_reported_by_the_platform(text: str) -> None:
     run = run_of(parse_line("worker", LogEvent("1", int(NOW.timestamp() * 1000), text)))
 
     assert run == WorkerRun(NOW, error=text.strip())
@@ -155,14 +155,14 @@ def test_the_log_is_read_back_only_as_far_as_the_last_run(aws: Aws, ago: float, 
 def test_a_head_that_was_delivered_since_is_not_stuck(aws: Aws) -> None:
     """By drain, say, whose lines tell of no run."""
 
-    def told(word: str, message: str) -> str:
+    def words(word: str, message: str) -> str:
         return json.dumps({"level": "info", "message": word, "message_id": message, "group": message})
 
     log = Log(
-        (timedelta(minutes=9), told("failed", "m1")),
-        (timedelta(minutes=9), told("failed", "m2")),
+        (timedelta(minutes=9), words("failed", "m1")),
+        (timedelta(minutes=9), words("failed", "m2")),
         (timedelta(minutes=8), RUN),
-        (timedelta(minutes=5), told("delivered", "m1")),
+        (timedelta(minutes=5), words("delivered", "m1")),
     )
     log.install(aws)
 

@@ -60,7 +60,7 @@ def test_the_plugin_s_line_is_the_state_the_reason_and_the_numbers() -> None:
     )
 
 
-def test_the_first_problems_are_told_and_the_rest_are_counted() -> None:
+def test_the_first_problems_are_reported_and_the_rest_are_counted() -> None:
     line = nagios_line(
         {**DOCUMENT, "state": "WARNING", "problems": problems("one", "two", "three", "four", "five", "six")}
     )

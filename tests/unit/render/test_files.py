@@ -15,11 +15,11 @@ from fifo_cli.render.files import (
 
 
 def message(body: str, **attributes: str) -> dict[str, object]:
-    told = {name: {"type": "String", "value": value} for name, value in attributes.items()}
-    return {"message_id": f"id-{body}", "group": "g", "body": body, "attributes": told}
+    words = {name: {"type": "String", "value": value} for name, value in attributes.items()}
+    return {"message_id": f"id-{body}", "group": "g", "body": body, "attributes": words}
 
 
-def test_a_dump_tells_what_was_written_and_what_became_of_it():
+def test_a_dump_shows_what_was_written_and_what_became_of_it():
     assert dump_text({"written": 1}, queue="q.fifo", to="f.jsonl", moved=None, remaining=1) == (
         "1 message written to f.jsonl; nothing was taken out of q.fifo\n"
     )
@@ -35,7 +35,7 @@ def test_a_dump_tells_what_was_written_and_what_became_of_it():
     )
 
 
-def test_a_load_tells_only_what_there_is_to_tell():
+def test_a_load_shows_only_what_there_is_to_tell():
     assert load_text({"loaded": 2, "already_loaded": 0, "failed": 0}, queue="q", left=0) == (
         "2 messages loaded to q\n"
     )
@@ -72,12 +72,12 @@ def test_an_in_order_redrive_says_beforehand_what_it_stops_and_through_where_it_
         "Order: afterwards each group is in stream order; all of it goes through h.fifo",
         "Meanwhile nothing is delivered: enqueuer and worker paused, and resumed at the end",
     ]
-    told = rebuild_plan(main=5, dlq=1, held=2, names=names, pauses=[])
-    assert "Worker and enqueuer are not running, and stay so" in told
-    assert "h.fifo counts 2 messages: an earlier run's, if that is unfinished" in told
+    words = rebuild_plan(main=5, dlq=1, held=2, names=names, pauses=[])
+    assert "Worker and enqueuer are not running, and stay so" in words
+    assert "h.fifo counts 2 messages: an earlier run's, if that is unfinished" in words
 
 
-def test_an_in_order_redrive_tells_what_it_did_and_shows_what_it_would():
+def test_an_in_order_redrive_shows_what_it_did_and_shows_what_it_would():
     document = {"moved": 2, "remaining": None}
     assert rebuild_text(document, notes=["a note"], source="d", target="m") == (
         "2 messages moved from d into place in m; unknown how many remain\na note\n"

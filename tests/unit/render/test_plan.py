@@ -28,7 +28,7 @@ def test_a_plan_shows_a_change_a_line_updates_in_detail_and_the_sum() -> None:
             Change("delete", "rule", "orders-2"),
         ),
         unchanged=11,
-        warnings=("what was told when the plan was made",),
+        warnings=("what was reported when the plan was made",),
     )
     assert plan_table(plan).splitlines() == [
         "+ create queue orders.fifo",

@@ -63,7 +63,7 @@ def test_every_outcome_and_every_trouble_has_its_words():
     )
 
 
-def test_an_unknown_number_of_expired_records_is_told_by_its_note_alone():
+def test_an_unknown_number_of_expired_records_is_reported_by_its_note_alone():
     assert "records expired" not in text(expired=None, notes=["a part has expired"])
 
 

@@ -163,7 +163,7 @@ def test_in_a_pipe_nothing_is_shortened_or_wrapped() -> None:
     assert "…" not in out
 
 
-def test_instants_are_told_only_when_asked_for() -> None:
+def test_instants_are_reported_only_when_asked_for() -> None:
     assert "2026-01-02T11:58:00.000Z" in screen(absolute=True)
     assert "2026-01-02T11:58:00.000Z" not in screen()
 

@@ -60,7 +60,7 @@ def test_data_cannot_act_on_the_terminal(text: str, shown: str) -> None:
     assert table([(text,)]) == shown + "\n"
 
 
-def test_printable_keeps_what_it_is_told_to_keep() -> None:
+def test_printable_keeps_what_it_is_reported_to_keep() -> None:
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 

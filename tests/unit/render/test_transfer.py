@@ -17,14 +17,14 @@ MESSAGE: dict[str, Any] = {
 
 def test_a_redrive_is_summed_up_with_what_needs_a_look() -> None:
     document = {"engine": "client", "moved": 1200, "skipped": 3, "failed": 1, "remaining": 4}
-    told = redrive_text(
+    text = redrive_text(
         document,
         notes=["left alone: 3 that came after the redrive began"],
         concerns=["m1 (group g): InternalError"],
         source="orders-dlq.fifo",
         target="orders.fifo",
     )
-    assert told.splitlines() == [
+    assert text.splitlines() == [
         "1,200 messages moved to orders.fifo, 3 skipped, 1 failed; 4 messages remain in orders-dlq.fifo",
         "left alone: 3 that came after the redrive began",
         "look: m1 (group g): InternalError",
@@ -33,22 +33,22 @@ def test_a_redrive_is_summed_up_with_what_needs_a_look() -> None:
 
 def test_what_cannot_be_counted_is_not_called_none() -> None:
     document = {"engine": "native", "moved": 1, "skipped": 0, "failed": 0, "remaining": None}
-    told = redrive_text(document, notes=(), concerns=(), source="a", target="b")
-    assert told == "1 message moved to b; unknown how many remain\n"
+    text = redrive_text(document, notes=(), concerns=(), source="a", target="b")
+    assert text == "1 message moved to b; unknown how many remain\n"
 
 
 def test_an_empty_dlq_is_said_to_be_empty() -> None:
     document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 0}
-    told = redrive_text(document, notes=(), concerns=["not found: m1"], source="a", target="b")
-    assert told == "nothing to move: a is empty\nlook: not found: m1\n"
+    text = redrive_text(document, notes=(), concerns=["not found: m1"], source="a", target="b")
+    assert text == "nothing to move: a is empty\nlook: not found: m1\n"
     dry = redrive_preview({**document, "from": "a", "messages": []}, width=80)
     assert dry == "dry run: nothing to move: a is empty\n"
 
 
 def test_words_of_others_cannot_move_the_cursor() -> None:
     document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 1, "remaining": 1}
-    told = redrive_text(document, notes=(), concerns=["m (group \x1b[2J): no"], source="a", target="b")
-    assert "\x1b" not in told
+    text = redrive_text(document, notes=(), concerns=["m (group \x1b[2J): no"], source="a", target="b")
+    assert "\x1b" not in text
 
 
 def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> None:
@@ -84,11 +84,11 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
 
 
 def test_a_parking_shows_what_was_parked() -> None:
-    told = park_text({"parked": [MESSAGE]}, concerns=["asked for 2, found 1"], dry_run=False, width=80)
-    assert told.splitlines()[1].startswith("01234567 ")
-    assert " 01-02 03:04:05 " in told.splitlines()[1]
-    assert told.splitlines()[2:] == ["1 message parked", "look: asked for 2, found 1"]
-    told = park_text({"parked": []}, concerns=(), dry_run=True, width=80)
-    assert told == "dry run: 0 messages would be parked; nothing was moved\n"
-    told = park_text({"parked": []}, notes=["a is empty"], concerns=(), dry_run=True, width=80)
-    assert told == "dry run: a is empty\n"
+    text = park_text({"parked": [MESSAGE]}, concerns=["asked for 2, found 1"], dry_run=False, width=80)
+    assert text.splitlines()[1].startswith("01234567 ")
+    assert " 01-02 03:04:05 " in text.splitlines()[1]
+    assert text.splitlines()[2:] == ["1 message parked", "look: asked for 2, found 1"]
+    text = park_text({"parked": []}, concerns=(), dry_run=True, width=80)
+    assert text == "dry run: 0 messages would be parked; nothing was moved\n"
+    text = park_text({"parked": []}, notes=["a is empty"], concerns=(), dry_run=True, width=80)
+    assert text == "dry run: a is empty\n"

@@ -77,13 +77,13 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
 def test_a_question_stands_above_the_keys_and_a_notice_gives_way_to_it() -> None:
     from dataclasses import replace
 
-    told = replace(board(), notice="the worker is paused")
+    message = replace(board(), notice="the worker is paused")
 
-    assert text(told)[-2:] == ["the worker is paused", KEYS]
-    assert text(replace(told, question="Pause it?"))[-2:] == ["Pause it? [y/N]", KEYS]
+    assert text(message)[-2:] == ["the worker is paused", KEYS]
+    assert text(replace(message, question="Pause it?"))[-2:] == ["Pause it? [y/N]", KEYS]
 
 
-def test_a_lost_connection_is_told_with_the_reason_and_the_last_numbers_stay() -> None:
+def test_a_lost_connection_is_reported_with_the_reason_and_the_last_numbers_stay() -> None:
     gone = lost(
         board(),
         Lost(
@@ -97,7 +97,7 @@ def test_a_lost_connection_is_told_with_the_reason_and_the_last_numbers_stay() -
     assert lines[4].startswith("main             5")
 
 
-def test_numbers_that_are_old_are_told_to_be_while_an_answer_is_waited_for() -> None:
+def test_numbers_that_are_old_are_reported_to_be_while_an_answer_is_waited_for() -> None:
     shown = board()
     assert not any("no answer" in line for line in text(shown))
 
