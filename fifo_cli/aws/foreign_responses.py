@@ -1,6 +1,7 @@
 """Answers that are not AWS's: a captive portal's page, a proxy's, a web server's behind a wrong endpoint.
 
-botocore parses everything that comes with status 200, finds nothing, and its callers would fail at a missing field.
+botocore parses everything that comes with status 200 and finds nothing; its callers would fail at a
+missing field.
 """
 
 from __future__ import annotations

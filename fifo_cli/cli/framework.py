@@ -306,7 +306,7 @@ def _split_common(ctx: Any, args: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _needs_value(word: str, takes_value: Mapping[str, bool]) -> bool | None:
-    """Say whether ``word``, a common option, has its value in the next word; None if it is not such an option."""
+    """Say whether ``word``, a common option, has its value in the next word; None if it is another."""
     if word.startswith("--"):
         name, equals, _ = word.partition("=")
         return None if name not in takes_value else takes_value[name] and not equals

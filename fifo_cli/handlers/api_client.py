@@ -1,4 +1,4 @@
-"""One HTTP call: a request goes out, and the status of its answer comes back, no matter what else the answer holds.
+"""One HTTP call: a request goes out, and the status of its answer comes back; nothing else of it counts.
 
 The status decides a message's fate. A header that cannot be read, a redirect that leads nowhere, a body
 that breaks off or is compressed in an odd way change nothing about it. httpx refuses some of these answers

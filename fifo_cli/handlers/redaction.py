@@ -116,7 +116,7 @@ class Redactor:
 
 
 def guard_library_logs(redact: Callable[[str], str]) -> None:
-    """Redact what AWS's and the HTTP client's libraries log, at any level, with any handlers that user code sets.
+    """Redact what AWS's and the HTTP client's libraries log, at any level, with any handlers.
 
     Their debug text, which may hold whole answers of Parameter Store, is left out.
     """

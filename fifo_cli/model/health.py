@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Check
 
 State = Literal["ok", "unknown", "warning", "critical"]
-# The later, the worse, as in the monitoring plugins' own max_state_alt(): what is known to be wrong is reported
+# The later, the worse, as in the monitoring plugins' own max_state_alt(): what is known to be wrong comes
 # before what is not known.
 STATES: Final[tuple[State, ...]] = get_args(State)
 QueueKind = Literal["main", "dlq", "hold", "stream_failures"]

@@ -259,7 +259,7 @@ def test_the_default_port_is_4566_and_no_other_is_taken_in_its_place(folder):
 
 @pytest.mark.parametrize("port", [-1, 65_536])
 def test_what_is_no_port_is_a_usage_error(folder, port):
-    with pytest.raises(UsageError, match="no TCP port"):
+    with pytest.raises(UsageError, match="not a TCP port"):
         stack.up(folder, port=port)
 
 

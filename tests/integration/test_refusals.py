@@ -1,4 +1,4 @@
-"""What AWS may answer to a deploy or destroy: reported with call, resource and what was done; or waited out."""
+"""What AWS may answer to a deploy or destroy: reported with call, resource and what was done; or awaited."""
 
 from __future__ import annotations
 

@@ -368,7 +368,7 @@ def test_a_credential_process_is_run(bench: Bench, sourced: bool, key: str) -> N
 
 @pytest.mark.parametrize("sourced", [False, True], ids=["", "sourced"])
 @pytest.mark.parametrize(
-    ("script", "code", "reported"),
+    ("script", "code", "message"),
     [
         ("echo no json, my-secret", 2, "what it printed is not JSON"),
         ("true", 2, "it printed nothing"),
@@ -460,7 +460,7 @@ FAULTS: list[tuple[str, dict[str, str], int, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("config", "environment", "code", "reported"), FAULTS)
+@pytest.mark.parametrize(("config", "environment", "code", "message"), FAULTS)
 def test_no_fault_of_the_surroundings_is_a_defect_of_the_program(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,

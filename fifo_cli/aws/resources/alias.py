@@ -111,7 +111,7 @@ class AliasAdmin:
         )
 
     def _forget(self, function: str, used: set[str]) -> None:
-        """Remove old versions beyond those that are kept, never one of ``used``; a failure is only reported."""
+        """Remove old versions beyond those that are kept, never one of ``used``; report a failure."""
         versions = VersionAdmin(self.client)
         try:
             numbers = [one.number for one in versions.list(function)]

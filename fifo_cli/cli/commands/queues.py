@@ -147,8 +147,8 @@ def _drain(
     """Deliver now what the worker would deliver: the same code, the same order.
 
     Exits 1 if a message failed, was parked, or stayed behind because of a failure. What is left because
-    another consumer holds it is not a failure: stderr says how many, and what to do. Ctrl-C finishes the message
-    in hand and gives the rest back.
+    another consumer holds it is not a failure: stderr says how many, and what to do. Ctrl-C finishes the
+    message in flight and releases the rest.
     """
     from fifo_cli.operations.queues.drain import DrainOptions, preview
     from fifo_cli.render.queue_tables import drain_left, drain_table

@@ -65,7 +65,7 @@ def _read(source: str) -> bytes:
     if source == "-":
         return sys.stdin.buffer.read() if sys.stdin is not None else b""
     if not source.startswith("@"):
-        # An argument that is not UTF-8 comes as surrogate escapes; as bytes again, it is reported as what it is.
+        # An argument that is not UTF-8 comes as surrogate escapes; as bytes again, it is reported.
         return source.encode("utf-8", "surrogateescape")
     path = Path(source[1:])
     try:

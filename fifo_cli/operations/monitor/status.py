@@ -178,7 +178,7 @@ def _put_together(
 
 
 def _vitals(vital: Gathered, settings: Settings, names: Names, found: Drift) -> Measurements:
-    """Return the vital signs; where no queue exists, but other parts do, they are drift and reported as such."""
+    """Return the vital signs; where no queue exists, but other parts do, they are reported as drift."""
     try:
         return vitals_of(vital, settings, names)
     except NotDeployedError:

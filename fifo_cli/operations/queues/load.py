@@ -165,7 +165,8 @@ def open_lines(
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise UsageError(
-                f"{path} is not a regular file: what is loaded could not be noted beside it; nothing was sent",
+                f"{path} is not a regular file: what is loaded could not be noted beside it;"
+                " nothing was sent",
                 hint="name a file, or feed it to stdin: `fifo-cli load - --yes`",
             )
         stream = path.open("rb")
@@ -320,7 +321,7 @@ def _concerns(report: MoveReport, lines: Lines) -> list[str]:
 
 
 class _Keys:
-    """A digest for every line of a file and the queue it goes to; equal lines are distinguished by counting."""
+    """A digest for every line of a file and the queue it goes to; equal lines are counted."""
 
     def __init__(self, arn: str) -> None:
         self.repeated = 0

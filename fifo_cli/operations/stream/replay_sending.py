@@ -60,8 +60,8 @@ class WatchedSqs:
     """SQS as ``send_strictly`` calls it.
 
     ``fresh`` is put before every deduplication id, if given. ``known`` are message ids that were given out
-    before, and when, in epoch milliseconds: an answer with one of them is not a new message. ``sent_before`` is
-    the latest such time of a message that SQS suppressed; 0 if it is not known.
+    before, and when, in epoch milliseconds: an answer with one of them is not a new message. ``sent_before``
+    is the latest such time of a message that SQS suppressed; 0 if it is not known.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ def answered(code: str, message: str = "said AWS", query_code: str = "") -> Clie
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "reported", "hint"),
+    ("code", "kind", "text", "hint"),
     [
         ("ExpiredToken", AwsError, "the AWS credentials have expired", "aws sso login"),
         ("ExpiredTokenException", AwsError, "the AWS credentials have expired", "aws sso login"),
@@ -73,7 +73,7 @@ def test_the_modelled_name_of_an_sqs_error_counts_as_well_as_the_legacy_one() ->
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "reported", "hint"),
+    ("error", "kind", "text", "hint"),
     [
         (boto.NoCredentialsError(), AwsError, "no usable AWS credentials", "aws sso login"),
         (boto.SSOTokenLoadError(error_msg="old"), AwsError, "sign-in is not usable", "aws sso login"),
@@ -149,7 +149,7 @@ def test_whatever_is_raised_while_a_client_is_made_is_a_fault_of_the_configurati
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "reported", "hint"),
+    ("error", "kind", "text", "hint"),
     [
         (answered("AccessDenied", "no trust"), AwsError, "profile dev: GetQueueAttributes", "profile dev"),
         (answered("ExpiredToken"), AwsError, "said AWS", "aws sso login"),

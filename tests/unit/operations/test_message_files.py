@@ -108,7 +108,7 @@ def test_a_link_to_a_file_is_refused(path, tmp_path):
 def test_what_keeps_nothing_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for place in ("/dev/null", "/dev/full", tmp_path / "pipe"):
-        with pytest.raises(UsageError, match="no regular file"), open_dump(type(tmp_path)(place)):
+        with pytest.raises(UsageError, match="not a regular file"), open_dump(type(tmp_path)(place)):
             pass
 
 
