@@ -3,6 +3,10 @@
 SendMessageBatch may refuse one entry and accept the next; with two of one group in a call, that would
 put the second before the first. So a call takes at most one message of each group, and a refusal stops
 that group while the others go on.
+
+A message that SQS refuses for what it holds would be refused for ever: what is there ``instead`` of it, the
+same record for the DLQ, is sent in its place, and its group goes on. Where SQS refuses a whole call for that
+reason, its messages are sent one at a time, so that only the one at fault pays for it.
 """
 
 from __future__ import annotations
@@ -11,15 +15,26 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
 
 from .limits import BATCH_BYTES_MAX, BATCH_ENTRIES_MAX
 from .records import Outgoing
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+    from mypy_boto3_sqs.type_defs import (
+        BatchResultErrorEntryTypeDef,
+        SendMessageBatchRequestEntryTypeDef,
+        SendMessageBatchResultEntryTypeDef,
+    )
 
+    _Answer = tuple[list[SendMessageBatchResultEntryTypeDef], list[BatchResultErrorEntryTypeDef]]
+
+# What SQS answers to a message that it can never take: too long, or with characters it does not allow (API
+# Reference, SendMessage and SendMessageBatch).
+_MESSAGE_FAULTS: Final = frozenset({"InvalidMessageContents", "InvalidParameterValue", "BatchRequestTooLong"})
 
 GroupQueue = tuple[str, str]  # queue and group: within a lane, order is kept
 
@@ -45,6 +60,8 @@ class _Lanes:
 
     waiting: dict[GroupQueue, deque[Outgoing]]
     heap: list[tuple[int, int, GroupQueue]]
+    # Lanes whose heads go one a call, before all others.
+    one_a_call: deque[tuple[int, GroupQueue]] = field(default_factory=deque)
 
     @classmethod
     def of(cls, messages: Iterable[Outgoing]) -> _Lanes:
@@ -57,6 +74,8 @@ class _Lanes:
 
     def take_batch(self) -> list[tuple[int, GroupQueue]]:
         """Choose the lanes whose heads go into the next call: one queue, ten entries, the size limit."""
+        if self.one_a_call:
+            return [self.one_a_call.popleft()]
         chosen: list[tuple[int, GroupQueue]] = []
         left: list[tuple[int, int, GroupQueue]] = []
         size = 0
@@ -78,6 +97,19 @@ class _Lanes:
         if self.waiting[lane]:
             heapq.heappush(self.heap, (-len(self.waiting[lane]), index, lane))
 
+    def replace_head(self, index: int, lane: GroupQueue, other: Outgoing) -> None:
+        """Let ``other`` go in the place of a lane's head, be it to another queue."""
+        self.waiting[lane].popleft()
+        to = (other.queue, other.group)
+        if to == lane:
+            self.waiting[lane].appendleft(other)
+        elif self.waiting.get(to):
+            self.waiting[to].append(other)
+        else:
+            self.waiting[to] = deque([other])
+            self.put_back(len(self.waiting), to)
+        self.put_back(index, lane)
+
 
 def send_strictly(
     sqs: SQSClient,
@@ -96,34 +128,80 @@ def send_strictly(
     while may_go_on() and (chosen := lanes.take_batch()):
         heads = [lanes.waiting[lane][0] for _, lane in chosen]
         try:
-            answer = sqs.send_message_batch(
-                QueueUrl=urls[heads[0].queue], Entries=[_entry(n, head) for n, head in enumerate(heads)]
-            )
+            answer = _answer(sqs, urls[heads[0].queue], heads)
+        except _CallRefusedError:
+            lanes.one_a_call.extend(chosen)
+            continue
         except Exception as error:  # noqa: BLE001 - reported to the caller with what was sent until then
             report.error = error
             break
-        accepted = {int(entry["Id"]): entry["MessageId"] for entry in answer.get("Successful", [])}
-        report.numbers |= {
-            entry["MessageId"]: entry["SequenceNumber"]
-            for entry in answer.get("Successful", [])
-            if "SequenceNumber" in entry
-        }
-        refused = {int(entry["Id"]): entry for entry in answer.get("Failed", [])}
-        for number, (index, lane) in enumerate(chosen):
-            if number in accepted:
-                report.sent.append((lanes.waiting[lane].popleft(), accepted[number]))
-                lanes.put_back(index, lane)
-            else:
-                entry = refused.get(number)
-                why = (
-                    f"{entry['Code']}: {entry.get('Message', '')}"
-                    if entry
-                    else "SQS's answer does not name it"
-                )
-                report.unsent += [(message, why) for message in lanes.waiting.pop(lane)]
+        _settle(lanes, chosen, answer, report)
     why = f"{type(report.error).__name__}: {report.error}" if report.error else "the time is up"
     report.unsent += [(message, why) for lane in lanes.waiting.values() for message in lane]
     return report
+
+
+class _CallRefusedError(Exception):
+    """SQS refused a call of several messages for what one of them holds."""
+
+
+def _answer(sqs: SQSClient, url: str, heads: list[Outgoing]) -> _Answer:
+    """Send one call; what refuses a call of a single message for what it holds is that entry's failure."""
+    try:
+        answer = sqs.send_message_batch(
+            QueueUrl=url, Entries=[_entry(n, head) for n, head in enumerate(heads)]
+        )
+    except ClientError as error:
+        found = error.response.get("Error", {})
+        code = _plain_code(found.get("Code", ""))
+        if code not in _MESSAGE_FAULTS:
+            raise
+        if len(heads) > 1:
+            raise _CallRefusedError from error
+        entry: BatchResultErrorEntryTypeDef = {
+            "Id": "0",
+            "SenderFault": True,
+            "Code": code,
+            "Message": found.get("Message", ""),
+        }
+        return [], [entry]
+    return answer.get("Successful", []), answer.get("Failed", [])
+
+
+def _settle(
+    lanes: _Lanes,
+    chosen: list[tuple[int, GroupQueue]],
+    answer: _Answer,
+    report: SendReport,
+) -> None:
+    """Account for a call's answer, and make the lanes that go on eligible again."""
+    successful, failed = answer
+    accepted = {int(entry["Id"]): entry["MessageId"] for entry in successful}
+    report.numbers |= {
+        entry["MessageId"]: entry["SequenceNumber"] for entry in successful if "SequenceNumber" in entry
+    }
+    refused = {int(entry["Id"]): entry for entry in failed}
+    for number, (index, lane) in enumerate(chosen):
+        head = lanes.waiting[lane][0]
+        entry = refused.get(number)
+        why = f"{entry['Code']}: {entry.get('Message', '')}" if entry else "SQS's answer does not name it"
+        if number in accepted:
+            report.sent.append((lanes.waiting[lane].popleft(), accepted[number]))
+            lanes.put_back(index, lane)
+        elif entry and head.instead and _is_the_messages(entry):
+            lanes.replace_head(index, lane, head.instead(f"SQS refuses the message: {why}"))
+        else:
+            report.unsent += [(message, why) for message in lanes.waiting.pop(lane)]
+
+
+def _is_the_messages(entry: BatchResultErrorEntryTypeDef) -> bool:
+    """Whether SQS refused an entry for what it holds."""
+    return bool(entry.get("SenderFault")) and _plain_code(entry["Code"]) in _MESSAGE_FAULTS
+
+
+def _plain_code(code: str) -> str:
+    """Return an error's code as the API Reference has it: services spell it in several ways."""
+    return code.rpartition(".")[2].removesuffix("Exception")
 
 
 def _entry(number: int, message: Outgoing) -> SendMessageBatchRequestEntryTypeDef:

@@ -35,13 +35,13 @@ def is_parked_record(park_from: str | None) -> bool:
     return park_from == PARK_FROM
 
 
-def record_body(record: Mapping[str, Any], *, bytes_max: int) -> str:
+def record_body(record: Mapping[str, Any], *, bytes_max: int, images: bool = True) -> str:
     """Write a record as a parked message's body: with its images, as the stream had them, if that fits."""
     event, data = record.get("eventName"), record.get("dynamodb")
     data = data if isinstance(data, Mapping) else {}
     keys = {"event_name": event, "keys": data.get("Keys")}
-    images = {"new_image": data.get("NewImage"), "old_image": data.get("OldImage")}
-    for document in ({**keys, **images}, keys):
+    whole = {**keys, "new_image": data.get("NewImage"), "old_image": data.get("OldImage")}
+    for document in (whole, keys) if images else (keys,):
         try:
             text = _json(document)
         except (TypeError, ValueError, RecursionError):

@@ -6,9 +6,10 @@ import base64
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Literal
 
 from . import exact_jmespath, exact_json
@@ -38,7 +39,10 @@ Attributes = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send; one that can never go to main goes to the "dlq", and ``reason`` says why."""
+    """A message to send; one that can never go to main goes to the "dlq", and ``reason`` says why.
+
+    ``instead`` makes what is sent if SQS refuses this one for what it holds, out of SQS's reason.
+    """
 
     queue: Literal["main", "dlq"]
     group: str
@@ -47,6 +51,7 @@ class Outgoing:
     attributes: Attributes
     stream_sequence: str
     reason: str = ""
+    instead: Callable[[str], Outgoing] | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -127,7 +132,15 @@ def _made(record: Mapping[str, Any], rules: Rules, seconds: float) -> Outgoing |
         body = _body(rules, item, sequence, seconds)
         if body is None:
             return Skipped(sequence, f"{rules.runtime.message_code} returned None")
-        message = Outgoing("main", group, sqs_id(record["eventID"]), body, _attributes(record), sequence)
+        message = Outgoing(
+            "main",
+            group,
+            sqs_id(record["eventID"]),
+            body,
+            _attributes(record),
+            sequence,
+            instead=partial(_for_dlq, record, group),
+        )
         if message.size > MESSAGE_BYTES_MAX:
             raise MessageError(f"the message has {message.size} bytes; SQS takes {MESSAGE_BYTES_MAX}")
     except (MessageError, ApiUnavailableError) as problem:
@@ -270,7 +283,7 @@ def _created(value: float | datetime | None) -> str:
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _for_dlq(record: Mapping[str, Any], group: str, reason: str) -> Outgoing:
+def _for_dlq(record: Mapping[str, Any], group: str, reason: str, *, keys_only: bool = False) -> Outgoing:
     """Make the message that parks a record, exactly as the stream had it, with any fault it has."""
     reason = legal_text(reason[:_REASON_MAX])
     attributes = {
@@ -281,8 +294,10 @@ def _for_dlq(record: Mapping[str, Any], group: str, reason: str) -> Outgoing:
     }
     room = MESSAGE_BYTES_MAX - message_size("", attributes)
     dedup_id = sqs_id(f"park-{attributes['event_id']}")
-    body = record_body(record, bytes_max=room)
-    return Outgoing("dlq", group, dedup_id, body, attributes, attributes["stream_sequence"], reason)
+    body = record_body(record, bytes_max=room, images=not keys_only)
+    instead = None if keys_only else partial(_for_dlq, record, group, keys_only=True)
+    sequence = attributes["stream_sequence"]
+    return Outgoing("dlq", group, dedup_id, body, attributes, sequence, reason, instead)
 
 
 def _attributes_of_any(record: Mapping[str, Any]) -> Attributes:

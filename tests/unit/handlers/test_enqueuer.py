@@ -247,3 +247,79 @@ def test_whatever_code_does_with_some_records_all_others_are_enqueued_in_order(k
     assert [m.dedup_id for m in queues.queues["main"].messages] == good
     bad = [f"park-e{number}" for number, bad in enumerate(kinds) if bad is not None]
     assert [m.dedup_id for m in queues.queues["dlq"].messages] == bad
+
+
+REFUSALS = {
+    "characters": ("InvalidMessageContents", "it has characters outside the allowed set"),
+    "too long": ("InvalidParameterValue", "Message must be shorter than 262144 bytes."),
+    "spelled as a legacy code": ("AWS.SimpleQueueService.InvalidMessageContents", "no"),
+    "spelled as an exception": ("InvalidMessageContentsException", "no"),
+    "a call too long": ("AWS.SimpleQueueService.BatchRequestTooLong", "262144 bytes, you have sent 300000"),
+}
+
+
+@pytest.mark.parametrize("whole_call", [False, True])
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_what_sqs_refuses_for_what_it_holds_is_parked_and_its_group_goes_on(
+    invoke, sqs, log, kind, whole_call
+):
+    code, text = REFUSALS[kind]
+
+    def is_bad(entry: dict[str, Any]) -> bool:
+        return entry["MessageDeduplicationId"] in ("e3", "e12")
+
+    def refuse_call(action: str, request: dict[str, Any]) -> None:
+        if any(map(is_bad, request["Entries"])):
+            raise client_error(action, code, text)
+
+    if whole_call:
+        sqs.before = refuse_call
+    else:
+        sqs.refuse = lambda entry: (
+            {"Code": code, "Message": text, "SenderFault": True} if is_bad(entry) else None
+        )
+    answer = invoke([item(n, f"g{n % 5}") for n in range(20)], group="g")
+    assert answer == {"batchItemFailures": []}
+    main, dlq = sqs.queues["main"].messages, sqs.queues["dlq"].messages
+    for group in range(5):
+        mine = [m.dedup_id for m in main if m.group == f"g{group}"]
+        assert mine == [f"e{n}" for n in range(group, 20, 5) if n not in (3, 12)]
+    assert {m.dedup_id for m in dlq} == {"park-e3", "park-e12"}
+    reasons = {m.attributes["park_reason"]["StringValue"] for m in dlq}
+    assert all(reason.startswith("SQS refuses the message: ") and text in reason for reason in reasons)
+    assert [line["event_id"] for line in log if line["message"] == "parked"].count("e3") == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"Code": "InternalError", "SenderFault": False},
+        {"Code": "InvalidParameterValue", "SenderFault": False},
+        {"Code": "KmsThrottled", "SenderFault": True},
+        {"Code": "AccessDenied", "SenderFault": True},
+    ],
+)
+def test_what_sqs_refuses_for_another_reason_is_retried(invoke, sqs, refusal):
+    sqs.refuse = lambda entry: refusal if entry["MessageDeduplicationId"] == "e3" else None
+    answer = invoke([item(n, f"g{n}") for n in range(5)], group="g")
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "9993"}]}
+    assert not sqs.queues["dlq"].messages
+
+
+def test_what_the_dlq_refuses_too_is_parked_with_its_keys_only_and_retried_if_even_that_fails(invoke, sqs):
+    limits = {"main": 5, "dlq": 400}
+    fault = {"Code": "InvalidParameterValue", "Message": "Message must be shorter", "SenderFault": True}
+
+    def refuse(entry: dict[str, Any]) -> dict[str, Any] | None:
+        queue = "dlq" if entry["MessageDeduplicationId"].startswith("park-") else "main"
+        return fault if len(entry["MessageBody"]) > limits[queue] else None
+
+    sqs.refuse = refuse
+    large = item(1, text={"S": "x" * 500})
+    assert invoke([large]) == {"batchItemFailures": []}
+    (parked,) = sqs.queues["dlq"].messages
+    assert "new_image" not in parked.body
+    assert "i1" in parked.attributes["item_key"]["StringValue"]
+    limits["dlq"] = 5
+    with_next = invoke([item(2, text={"S": "x" * 500}), item(3, group="other")], group="g")
+    assert with_next == {"batchItemFailures": [{"itemIdentifier": "9992"}]}
