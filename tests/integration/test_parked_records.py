@@ -162,3 +162,83 @@ def test_a_message_of_an_older_form_stays_with_a_hint(story):
     done = story.project.local("redrive", "--yes", "-o", "json")
     assert (done.code, done.json()["moved"], done.json()["failed"], done.json()["remaining"]) == (1, 0, 2, 2)
     assert done.err.count("fifo-cli replay") == 2
+
+
+GROWS: Final = """
+def to_message(item):
+    if item["id"] == "big":
+        item["copies"] = [item["text"]] * 4
+    return item
+"""
+SMALL: Final = """
+def to_message(item):
+    item.pop("text", None)
+    return item
+"""
+
+
+@pytest.fixture
+def large(project: Callable[..., Project], clients: Aws, receiver: Any) -> Story:
+    made = project(handlers={"source": "code/", "message": "mine:to_message"}, message={"group": "grp"})
+    (made.folder / "code").mkdir()
+    story = Story(made, clients, receiver)
+    story.code(GROWS)
+    return story
+
+
+def test_a_record_that_is_too_large_is_parked_whole_and_delivered_as_the_fixed_code_makes_it(large):
+    items = [{"id": one, "grp": "a", "text": "ä" * 150_000} for one in ("o0", "big", "o2")]
+    large.put(*items)
+    (parked,) = large.parked()
+    assert json.loads(parked["body"])["new_image"]["text"] == {"S": items[1]["text"]}
+    reason = parked["attributes"]["park_reason"]["value"]
+    assert reason.startswith("the message has 1")
+    assert "SQS takes 1048576" in reason
+    status = large.project.local("status", "-o", "json")
+    assert (status.code, status.json()["verdict"]["problems"][0]["text"]) == (1, "1 message in the DLQ")
+    still = large.project.local("redrive", "--yes", "-o", "json")
+    assert (still.code, still.json()["moved"], still.json()["failed"]) == (1, 0, 1)
+    large.code(SMALL)
+    done = large.project.local("redrive", "--in-order", "--yes", "-o", "json").ok().json()
+    assert (done["moved"], done["remaining"]) == (1, 0)
+    large.project.local("drain", "--all").ok()
+    assert [one["id"] for one in large.sent()] == ["o0", "big", "o2"]
+    assert "copies" not in large.sent()[1]
+    assert "text" not in large.sent()[1]
+    assert large.project.local("audit", "-o", "json").json()["missing"] == []
+
+
+def test_a_record_too_large_for_the_dlq_too_stays_with_a_hint_and_a_replay_delivers_it(large):
+    # Each control character is six bytes in JSON, and one in DynamoDB.
+    large.put({"id": "big", "grp": "a", "text": "\x01" * 250_000}, {"id": "o2", "grp": "a"})
+    (parked,) = large.parked()
+    assert json.loads(parked["body"]) == {"event_name": "INSERT", "keys": {"id": {"S": "big"}}}
+    large.code(SMALL)
+    refused = large.project.local("redrive", "--yes", "-o", "json")
+    assert (refused.code, refused.json()["moved"], refused.json()["remaining"]) == (1, 0, 1)
+    assert "fifo-cli replay --key" in refused.err
+    large.project.local("replay", "--key", '{"id": "big"}', "--since", "1h", "--yes").ok()
+    large.project.local("purge", "--queue", "dlq", "--no-backup", "--yes").ok()
+    large.project.local("drain", "--all").ok()
+    assert sorted(one["id"] for one in large.sent()) == ["big", "o2"]
+
+
+def test_what_the_queue_refuses_for_its_size_is_parked_and_comes_back_when_the_queue_takes_it(large):
+    def limit(size: int) -> None:
+        large.sqs.set_queue_attributes(QueueUrl=large.main.url, Attributes={"MaximumMessageSize": str(size)})
+
+    limit(10_000)
+    large.put(
+        *({"id": f"o{n}", "grp": f"g{n % 2}", "text": "x" * (20_000 if n == 1 else 9)} for n in range(4))
+    )
+    (parked,) = large.parked()
+    assert parked["attributes"]["park_reason"]["value"].startswith(
+        "SQS refuses the message: InvalidParameter"
+    )
+    assert large.main.counts().total == 3
+    refused = large.project.local("redrive", "--yes", "-o", "json")
+    assert (refused.code, refused.json()["moved"], refused.json()["remaining"]) == (1, 0, 1)
+    limit(1_048_576)
+    large.project.local("redrive", "--in-order", "--yes").ok()
+    large.project.local("drain", "--all").ok()
+    assert [one["id"] for one in large.sent() if one["grp"] == "g1"] == ["o1", "o3"]
