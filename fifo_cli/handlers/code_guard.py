@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import stat
@@ -29,10 +30,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from .call_thread import CallThread, TimeUpError
 from .failure import ApiUnavailableError, ConfigurationError, MessageError, OutOfTimeError, user_code_failure
+from .runtime import UserCodeError, load_code
 
 T = TypeVar("T")
 
@@ -43,6 +45,8 @@ _NOTE_BYTES_MAX: Final = 4_096
 # An end of the process may have had another reason, such as kill -9; two are enough.
 _ENDS_MAX: Final = 2
 _OVER_LIMIT_MAX: Final = 2
+# What a module may take to be imported, at least: a large one takes seconds in a small function.
+_IMPORT_SECONDS_MIN: Final = 30.0
 _MEMORY_HEADROOM: Final = 1 << 30
 _THREAD_STACK: Final = 8 << 20
 _OURS: Final = (ConfigurationError, MessageError, ApiUnavailableError)
@@ -54,19 +58,16 @@ class Note:
 
     ``ends`` counts the ends of the process while it was handled, ``ends_alone`` those with no other beside
     it, ``over_limit`` the times that the code did not return for it alone. ``waited``: the last time it
-    did not return, be it in an outage.
+    did not return, be it in an outage. ``subject`` is the message or record, in words for people.
     """
 
+    subject: str = ""
     running: bool = False
     alone: bool = False
     ends: int = 0
     ends_alone: int = 0
     over_limit: int = 0
     waited: bool = False
-
-
-_RUNNING: Final = Note(running=True)
-_FIRST: Final = json.dumps(asdict(_RUNNING)).encode()
 
 
 class Notes:
@@ -151,7 +152,7 @@ def _write(path: str, note: Note) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags, 0o600)
     try:
-        os.write(handle, _FIRST if note == _RUNNING else json.dumps(asdict(note)).encode())
+        os.write(handle, json.dumps(asdict(note)).encode())
     finally:
         os.close(handle)
 
@@ -163,6 +164,42 @@ def function_notes(*identity: str) -> Path:
     """
     text = "\n".join([*identity, os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")])
     return Path(f"/tmp/fifo-cli-{os.getuid()}-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
+
+
+def load_noted(
+    reference: str, notes: Notes, *, limit: float, stopped: Callable[[], bool] = lambda: False
+) -> Callable[..., Any]:
+    """Import the user's function under a note, so that an end of the process meanwhile is named next time.
+
+    After that it is tried again: what ended the process may have been something else. Raises UserCodeError.
+    """
+    subject, limit = f"import {reference} {_version(reference)}", max(limit, _IMPORT_SECONDS_MIN)
+    if (note := notes.read(subject)) and note.running:
+        notes.remove(subject)
+        raise UserCodeError(reference, "the process ended while it was imported; the next run tries again")
+
+    def look() -> None:
+        if stopped():
+            raise UserCodeError(reference, "the import was interrupted")
+
+    thread = CallThread()
+    notes.write(subject, Note(f"the import of {reference}", running=True))
+    try:
+        return thread.call(lambda: load_code(reference), limit, stop=True, on_look=look)
+    except TimeUpError:
+        raise UserCodeError(reference, f"the import did not end within {limit:g} s") from None
+    finally:
+        notes.remove(subject)
+        thread.close()
+
+
+def _version(reference: str) -> str:
+    """Return a digest of the user's module: code that was changed since is innocent."""
+    with contextlib.suppress(Exception):
+        spec = importlib.util.find_spec(reference.partition(":")[0].partition(".")[0])
+        if spec is not None and spec.origin is not None:
+            return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    return ""
 
 
 class _Turns:
@@ -265,7 +302,7 @@ class CodeGuard:
         """Return the note for this try; raises MessageError if what is known of the message is enough."""
         note = self._notes.read(subject)
         if note is None:
-            return Note()
+            return Note(f"{'message' if self._calls_network else 'record'} {subject}")
         if note.running:
             note.ends += 1
             note.ends_alone += note.alone
@@ -274,7 +311,7 @@ class CodeGuard:
             self._notes.write(subject, note)
             raise MessageError(
                 f"the process ended {note.ends} times while {self.name} handled this one: "
-                "the code exits, crashes, or takes more memory than there is"
+                "the code exits, crashes, hangs in a call of C, or takes more memory than there is"
             )
         if note.over_limit and not self._calls_network:
             raise MessageError(self._too_long())

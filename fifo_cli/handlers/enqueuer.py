@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import clients, runtime
-from .code_guard import CodeGuard, Notes, function_notes, memory_bounded
+from .code_guard import CodeGuard, Notes, function_notes, load_noted, memory_bounded
 from .failure import ConfigurationError, OutOfTimeError, described, owner_of
 from .json_log import Journal, stdout_journal
 from .ordered_send import SendReport, send_strictly
@@ -181,14 +181,9 @@ def _enqueuer() -> Enqueuer:
 
 def rules_of(settings: runtime.Runtime, notes: Path, *, stopped: Callable[[], bool] = lambda: False) -> Rules:
     """Return the rules with the user's code, if there is any, and its guard; raises UserCodeError."""
-    code = runtime.load_code(settings.message_code)
-    if code is None or settings.message_code is None:
+    if settings.message_code is None:
         return Rules(settings)
-    guard = CodeGuard(
-        settings.message_code,
-        Notes(notes),
-        limit=settings.code_limit,
-        calls_network=False,
-        stopped=stopped,
-    )
+    kept, limit = Notes(notes), settings.code_limit
+    code = load_noted(settings.message_code, kept, limit=limit, stopped=stopped)
+    guard = CodeGuard(settings.message_code, kept, limit=limit, calls_network=False, stopped=stopped)
     return Rules(settings, code, guard)

@@ -97,10 +97,8 @@ def pipeline_start(text: str | None) -> float | None:
     return datetime.fromisoformat(text).timestamp() if text else None
 
 
-def load_code(reference: str | None) -> Callable[..., Any] | None:
+def load_code(reference: str) -> Callable[..., Any]:
     """Import ``module:function``; raises UserCodeError, with the reason, if that fails."""
-    if reference is None:
-        return None
     module_name, _, function_name = reference.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import clients, runtime
 from .api_keys import Keys
-from .code_guard import CodeGuard, Notes, function_notes, memory_bounded
+from .code_guard import CodeGuard, Notes, function_notes, load_noted, memory_bounded
 from .delivery import ApiDelivery
 from .failure import described
 from .json_log import stdout_journal
@@ -75,10 +75,9 @@ def delivery_of(
 ) -> ApiDelivery:
     """Build the courier with the user's code, if there is any; raises UserCodeError."""
     guard_library_logs(keys.redact)  # before the user's code, which may switch debug logs on
-    code = runtime.load_code(settings.request_code)
-    if code is None or settings.request_code is None:
+    if settings.request_code is None:
         return ApiDelivery(settings.apis, keys)
-    guard = CodeGuard(
-        settings.request_code, Notes(notes), limit=settings.code_limit, calls_network=True, stopped=stopped
-    )
+    kept, limit = Notes(notes), settings.code_limit
+    code = load_noted(settings.request_code, kept, limit=limit, stopped=stopped)
+    guard = CodeGuard(settings.request_code, kept, limit=limit, calls_network=True, stopped=stopped)
     return ApiDelivery(settings.apis, keys, code=code, guard=guard)

@@ -6,10 +6,12 @@ The same document drives ``drain --via local``, so both run on the same facts. I
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from fifo_cli.handlers.code_guard import function_notes
 from fifo_cli.model.names import Names
-from fifo_cli.model.settings import Api, Settings
+from fifo_cli.model.settings import Api, Project, Settings
 
 
 def runtime_settings(settings: Settings) -> dict[str, Any]:
@@ -30,10 +32,25 @@ def runtime_settings(settings: Settings) -> dict[str, Any]:
         "code": {
             "message": settings.handlers.message if settings.handlers else None,
             "request": settings.handlers.request if settings.handlers else None,
-            "limit": settings.functions.timeout.total_seconds() / 2,
+            "limit": code_limit(settings),
             "memory": settings.functions.memory,
         },
     }
+
+
+def code_limit(settings: Settings) -> float:
+    """Return how long the user's code may take for one message or record, in seconds."""
+    return settings.functions.timeout.total_seconds() / 2
+
+
+def request_notes(project: Project) -> Path:
+    """Return the folder of this machine's notes of messages that the user's code has in hand."""
+    return project.folder / ".fifo" / "notes" / project.settings.pipeline.name
+
+
+def record_notes(settings: Settings) -> Path:
+    """Return the folder of this machine's notes of records that the user's code has in hand."""
+    return function_notes("operator", settings.pipeline.name)
 
 
 def _api(api: Api) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ DEEDS: Final = {
     "exits": "os._exit(3)",
     "loops": "while True: pass",
     "sleeps": "time.sleep(3600)",
+    "never returns from C": "import re; re.fullmatch('(a|aa)+', 'a' * 200 + 'b')",
     "takes memory": "kept = []\n        while True: kept.append(bytearray(20_000_000))",
     "raises SystemExit": "raise SystemExit(3)",
     "is cancelled": "import asyncio; raise asyncio.CancelledError",
@@ -35,6 +37,7 @@ REASONS: Final = {
     "exits": "the process ended 2 times while mine:to_request handled this one",
     "loops": "mine:to_request did not return within 5 s",
     "sleeps": "mine:to_request did not return within 5 s",
+    "never returns from C": "the process ended 2 times while mine:to_request handled this one",
     "takes memory": "mine:to_request raised MemoryError",
     "raises SystemExit": "mine:to_request raised SystemExit: 3",
     "is cancelled": "mine:to_request raised CancelledError",
@@ -187,3 +190,78 @@ def test_code_that_ends_the_functions_process_is_parked_when_the_environment_sta
     drain = ("drain", "--all", "--via", "lambda")
     assert invocations_until_done(made, lambda: made.project.local(*drain), 6) <= 4
     check_one_parked(made, "exits")
+
+
+HOLDS_PYTHON: Final = {
+    "a regular expression": "import re; re.fullmatch('(a|aa)+', 'a' * 200 + 'b')",
+    "ctypes": "import ctypes; ctypes.PyDLL(None).sleep(3600)",
+    "a number": "10 ** 10 ** 10",
+}
+
+
+@pytest.mark.parametrize("deed", HOLDS_PYTHON.values(), ids=HOLDS_PYTHON)
+def test_code_that_stops_all_of_python_ends_drain_with_the_reason(flow, deed):
+    made = flow(deed)
+    made.put(10)
+    began = time.monotonic()
+    ran = made.project.local("drain", "--all", "-o", "json")
+    assert (ran.code, ran.out) == (1, "")
+    assert 5 < time.monotonic() - began < 30
+    assert "mine:to_request stopped the whole process for 7 s, so it was ended; in hand: message " in ran.err
+    assert "next: run the command again" in ran.err
+    assert "Traceback" not in ran.err + ran.out
+    assert "most recent call first" not in ran.err
+    assert made.main.counts().total + len(set(made.ids())) >= 10
+
+
+@pytest.mark.parametrize("where", ["request", "import"])
+def test_code_that_ends_the_process_is_named_at_once(flow, where):
+    made = flow("os._exit(3)")
+    made.put(5)
+    if where == "import":
+        code = made.project.folder / "code" / "mine.py"
+        code.write_text(code.read_text() + "\nos._exit(3)\n")
+    ran = made.project.local("drain", "--all")
+    assert ran.code == 3
+    subject = "message " if where == "request" else "the import of mine:to_request"
+    assert f"the process ended while mine:to_request had in hand: {subject}" in ran.err
+    if where == "import":
+        again = made.project.local("drain", "--all")
+        assert again.code == 2
+        assert "mine:to_request: the process ended while it was imported" in again.err
+        code.write_text(code.read_text().replace("\nos._exit(3)\n", ""))
+        assert made.project.local("drain", "--count", "1").ok()
+    assert made.dlq.counts().total == 0
+
+
+def test_a_module_that_ends_the_functions_process_is_named_by_its_next_run(flow):
+    made = flow("raise SystemExit(3)")
+    made.put(2)
+    code = made.project.folder / "code" / "mine.py"
+    code.write_text(code.read_text() + "\nif 'AWS_LAMBDA_FUNCTION_NAME' in os.environ:\n    os._exit(3)\n")
+    made.project.local("deploy", "--yes").ok()
+    drain = ("drain", "--all", "--via", "lambda")
+    assert made.project.local(*drain).code == 3
+    named = made.project.local(*drain)
+    assert named.code == 2
+    assert "mine:to_request: the process ended while it was imported" in named.err
+    status = made.project.local("status", "-o", "json")
+    assert status.code == 1
+    assert "the process ended while it was imported" in status.out
+    assert (made.main.counts().visible, made.dlq.counts().total) == (2, 0)
+
+
+def test_code_that_stops_all_of_python_ends_redrive_with_the_reason(project, clients, receiver):
+    made = project(handlers={"source": "code/", "message": "mine:to_message"}, functions={"timeout": "10s"})
+    (made.folder / "code").mkdir()
+    code = made.folder / "code" / "mine.py"
+    code.write_text("def to_message(item):\n    raise ValueError('no')\n")
+    made.local("deploy", "--yes").ok()
+    made.local("put", '{"id": "o1"}').ok()
+    dlq = Queue(clients, made.names, "dlq")
+    wait_until(lambda: dlq.counts().total == 1, timeout=30)
+    code.write_text(f"def to_message(item):\n    {HOLDS_PYTHON['a regular expression']}\n")
+    ran = made.local("redrive", "--yes")
+    assert ran.code == 1
+    assert "mine:to_message stopped the whole process for 7 s, so it was ended; in hand: record " in ran.err
+    assert dlq.counts().total == 1

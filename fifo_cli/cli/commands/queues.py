@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fifo_cli.cli.console import stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import Output
@@ -159,7 +158,7 @@ def _drain(
     if dry_run:
         result = preview(cli.aws, cli.project, options)
     else:
-        with stdout_to_stderr():
+        with cli.running_user_code():
             result = _perform(cli, options, via)
     code = cli.conclude(
         result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fifo_cli.cli.commands.trace import Settle, settle_time
-from fifo_cli.cli.console import stdin_is_terminal, stdout_to_stderr
+from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import Output
@@ -116,7 +116,7 @@ def _replay(
         return _preview(cli, replay)
     # Without anybody to ask, what would be replayed is only counted, for the refusal.
     asking = cli.options.yes or stdin_is_terminal()
-    with stdout_to_stderr(), replay.gathered(dry_run=not asking) as work:
+    with cli.running_user_code(), replay.gathered(dry_run=not asking) as work:
         if not asking:
             _ask(cli, replay, work)
         result = _perform(cli, replay, work, force=force)
@@ -246,7 +246,7 @@ def _check_combination(given: Given, events: Sequence[str]) -> None:
 def _preview(cli: Cli, replay: Replay) -> ExitCode:
     from fifo_cli.render.replay_text import replay_preview
 
-    with stdout_to_stderr(), replay.gathered(dry_run=True) as work:
+    with cli.running_user_code(), replay.gathered(dry_run=True) as work:
         result = replay.preview(work)
     return cli.emit(
         result, lambda: replay_preview(result.document(), main=replay.main.name, width=cli.console.width)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fifo_cli.cli.console import stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.progress import paced
@@ -52,7 +51,7 @@ def _ask_and_perform(cli: Cli, rebuild: Rebuild, *, force: bool) -> RebuildResul
     if not cli.options.yes:
         _ask(cli, rebuild)
     # The user's code may print; stdout is the result's.
-    with cli.stopping() as stop, stdout_to_stderr():
+    with cli.stopping() as stop, cli.running_user_code():
         return rebuild.perform(force=force, stopped=stop.is_set)
 
 

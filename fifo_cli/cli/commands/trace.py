@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fifo_cli.cli.console import stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.progress import paced
@@ -75,7 +74,7 @@ def _trace(
     now = datetime.now(UTC)
     start = _past(since, now)
     wanted = trace_key(key, cli.settings.table.keys)
-    with stdout_to_stderr():
+    with cli.running_user_code():
         result = trace(
             cli.aws,
             cli.project,
@@ -106,7 +105,7 @@ def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode
     start = _past(since, now)
     with contextlib.ExitStack() as stack:
         # What the user's own code prints is not a part of the result.
-        with stdout_to_stderr():
+        with cli.running_user_code():
             result = stack.enter_context(
                 audit(
                     cli.aws,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fifo_cli.cli.console import stdout_to_stderr
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
@@ -110,7 +109,7 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     result = None if cli.options.yes else _ask_redrive(cli, redrive, force=force)
     if result is None:
         # The user's code may print; stdout is the result's.
-        with cli.stopping() as stop, stdout_to_stderr():
+        with cli.stopping() as stop, cli.running_user_code():
             result = redrive.perform(force=force, stopped=stop.is_set)
     _tell_concerns(cli, result)
     return cli.conclude(

@@ -33,7 +33,7 @@ from fifo_cli.model.settings import Project
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
 from fifo_cli.operations.queues.peek import peek
-from fifo_cli.operations.runtime_settings import runtime_settings
+from fifo_cli.operations.runtime_settings import request_notes, runtime_settings
 
 Status = Literal["delivered", "parked", "failed", "skipped"]
 # An invocation answers when the function is done; the network may add a little.
@@ -241,8 +241,7 @@ def _courier(
     sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
     keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
     try:
-        notes = project.folder / ".fifo" / "notes" / facts.pipeline
-        return delivery_of(facts, keys, notes, stopped=stopped)
+        return delivery_of(facts, keys, request_notes(project), stopped=stopped)
     except runtime.UserCodeError as error:
         raise UsageError(f"[handlers] request: {error}", hint="fix the code, or what it imports") from error
 

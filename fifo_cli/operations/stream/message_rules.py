@@ -11,12 +11,11 @@ from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import NotDeployedError, UsageError
 from fifo_cli.handlers import runtime
-from fifo_cli.handlers.code_guard import function_notes
 from fifo_cli.handlers.enqueuer import rules_of
 from fifo_cli.handlers.records import Rules
 from fifo_cli.model.names import START_TAG, Names
 from fifo_cli.model.settings import Settings
-from fifo_cli.operations.runtime_settings import runtime_settings
+from fifo_cli.operations.runtime_settings import record_notes, runtime_settings
 
 
 def message_rules(
@@ -34,7 +33,7 @@ def message_rules(
     facts = runtime.from_document(runtime_settings(settings))
     sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
     try:
-        rules = rules_of(facts, function_notes("operator", facts.pipeline), stopped=stopped)
+        rules = rules_of(facts, record_notes(settings), stopped=stopped)
     except runtime.UserCodeError as error:
         raise UsageError(f"[handlers] message: {error}", hint="fix the code, or what it imports") from error
     return replace(rules, start=runtime.pipeline_start(start))

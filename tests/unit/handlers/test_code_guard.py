@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import itertools
 import json
 import stat
 import subprocess
@@ -17,8 +19,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fifo_cli.handlers.call_thread import CallThread, TimeUpError
-from fifo_cli.handlers.code_guard import CodeGuard, Notes, function_notes, memory_bounded
+from fifo_cli.handlers.code_guard import CodeGuard, Notes, function_notes, load_noted, memory_bounded
 from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError, MessageError
+from fifo_cli.handlers.runtime import UserCodeError
 
 # Long enough for code that returns, on a busy machine too.
 LIMIT: Final = 0.3
@@ -312,3 +315,53 @@ def test_the_bound_on_memory_ends_with_its_block():
     with memory_bounded(128, threads=1):
         pass
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    (tmp_path / "code").mkdir()
+
+    def write(text: str) -> str:
+        name = f"mine_{next(_MODULES)}"
+        (tmp_path / "code" / f"{name}.py").write_text(text)
+        return f"{name}:run"
+
+    return write
+
+
+_MODULES = itertools.count()
+
+
+def test_an_end_of_the_process_at_import_is_named_once_and_only_of_the_same_code(tmp_path, module):
+    notes, reference = Notes(tmp_path / "notes"), module("import os\ndef run(): ...\nos._exit(3)\n")
+    folders = [str(tmp_path / "notes"), str(tmp_path / "code"), str(Path(__file__).parents[3])]
+    script = (
+        "import sys; sys.path[:0] = sys.argv[2:]\nfrom pathlib import Path\n"
+        "from fifo_cli.handlers.code_guard import Notes, load_noted\n"
+        f"load_noted({reference!r}, Notes(Path(sys.argv[1])), limit=30)\n"
+    )
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", script, *folders], check=False).returncode == 3
+        with pytest.raises(UserCodeError, match=r"the process ended while it was imported"):
+            load_noted(reference, notes, limit=30)
+    assert subprocess.run([sys.executable, "-c", script, *folders], check=False).returncode == 3
+    path = tmp_path / "code" / f"{reference.partition(':')[0]}.py"
+    path.write_text("def run(): ...\n")
+    importlib.invalidate_caches()
+    assert callable(load_noted(reference, notes, limit=30))
+
+
+def test_an_import_that_hangs_ends_with_the_command(tmp_path, module):
+    reference = module("while True: pass\n")
+    with pytest.raises(UserCodeError, match="the import was interrupted"):
+        load_noted(reference, Notes(tmp_path / "notes"), limit=30, stopped=lambda: True)
+
+
+@pytest.mark.parametrize(
+    "text", ["raise SystemExit(3)", "raise KeyboardInterrupt", "def other(): ...", "run = 3"]
+)
+def test_a_module_that_cannot_be_loaded_is_a_fault_of_configuration(tmp_path, module, text):
+    with pytest.raises(UserCodeError):
+        load_noted(module(text), Notes(tmp_path / "notes"), limit=30)
+    assert not list((tmp_path / "notes").iterdir())
