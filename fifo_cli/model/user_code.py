@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -86,8 +87,7 @@ def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Prob
             f" rename yours, such as my_{top}:{function}",
         )
         return
-    path = source.joinpath(*module.split("."))
-    file = next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
+    file = _file_of(source, module)
     if file is None:
         if not (source / REQUIREMENTS).is_file():
             yield Problem(
@@ -101,6 +101,24 @@ def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Prob
         return
     if function not in set(_names(tree)) and not any(_imports_all(node) for node in tree.body):
         yield Problem(f"handlers.{key}", repr(reference), f"a function of {file}: it defines no {function}")
+
+
+def _file_of(source: Path, module: str) -> Path | None:
+    """Return the file of a module, found as Python's import does: with its case, on every file system."""
+    *folders, last = module.split(".")
+    for steps in ((*folders, f"{last}.py"), (*folders, last, "__init__.py")):
+        folder = source
+        try:
+            for step in steps:
+                if step not in os.listdir(folder):  # is_file() may find Orders.py for orders
+                    break
+                folder = folder / step
+            else:
+                if folder.is_file():
+                    return folder
+        except OSError:
+            continue
+    return None
 
 
 def _names(tree: ast.Module) -> Iterator[str]:

@@ -50,3 +50,26 @@ def test_a_reference_to_a_module_of_others_is_refused(tmp_path: Path, reference:
 def test_other_names_are_taken(tmp_path: Path, name: str) -> None:
     (tmp_path / "orders.py").write_text("def f(item): return item\n")
     assert problems(tmp_path, name, "orders:f") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "reference", "found"),
+    [
+        ("HTML.py", "HTML:f", True),
+        ("Orders.py", "Orders:f", True),
+        ("orders.py", "Orders:f", False),
+        ("Orders.py", "orders:f", False),
+        ("shop/orders.py", "Shop.orders:f", False),
+        ("shop/Orders/__init__.py", "shop.orders:f", False),
+        ("shop/Orders/__init__.py", "shop.Orders:f", True),
+    ],
+)
+def test_a_module_is_found_with_its_case_as_lambda_does_on_file_systems_without_case_too(
+    tmp_path, monkeypatch, written, reference, found
+):
+    (tmp_path / written).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / written).write_text("def f(item): ...\n")
+    there = {str(path).lower() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(Path, "is_file", lambda path: str(path).lower() in there)  # as on macOS
+
+    assert (code_problems(tmp_path, {"message": reference}) == []) is found
