@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 Clock = Callable[[], float]
+_HURRIED_PAUSE: Final = 0.1
 
 
 class Calls:
@@ -21,7 +23,9 @@ class Calls:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._begun: dict[int, float] = {}
+        self._unanswered: set[int] = set()
         self._answered_at = clock()
+        self._hurried = threading.Event()
         self._given_up = threading.Event()
         # Cuts the connections; set by whoever opens them.
         self.cut: Callable[[], None] = lambda: None
@@ -42,10 +46,20 @@ class Calls:
             yield
         finally:
             self._begun.pop(thread, None)
+            self._unanswered.discard(thread)
 
     def answered(self) -> None:
-        """Note that AWS has answered."""
+        """Note that AWS has answered this thread's call."""
         self._answered_at = self._clock()
+        self._unanswered.discard(threading.get_ident())
+
+    def unanswered(self) -> None:
+        """Note that a try of this thread's call got no answer: refused, cut off, or too late."""
+        self._unanswered.add(threading.get_ident())
+
+    def hurry(self) -> None:
+        """Note that a signal has arrived."""
+        self._hurried.set()
 
     def quiet_for(self, since: float) -> float:
         """Return for how many seconds after ``since`` a call has waited with no answer to any."""
@@ -55,12 +69,21 @@ class Calls:
         return max(0.0, self._clock() - max(since, begun, self._answered_at))
 
     def pause(self, seconds: float) -> None:
-        """Wait between two tries of a call; no longer than AWS is waited for."""
+        """Wait between two tries of a call; no longer than AWS is waited for.
+
+        After a signal, the next try of a call without an answer follows at once: of the time that AWS has to
+        answer, a pause would leave it a part. What AWS throttles is repeated as slowly as before.
+        """
+        if threading.get_ident() in self._unanswered:
+            if not self._hurried.wait(seconds):
+                return
+            seconds = min(seconds, _HURRIED_PAUSE)
         self._given_up.wait(seconds)
 
     def give_up(self) -> None:
         """Let every call in flight fail now, and every later one at once. May be called again."""
         self._given_up.set()
+        self._hurried.set()
         self.cut()
 
 

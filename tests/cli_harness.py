@@ -166,10 +166,13 @@ class Project:
     def start(
         self, *args: str, endpoint: str | None = None, env: Mapping[str, str] | None = None
     ) -> Background:
-        """Start a command line, with ``--local`` or against an endpoint; killed when the test ends."""
+        """Start a command line, with ``--local`` or against an endpoint; killed when the test ends.
+
+        Interrupted, it waits longer for answers than it would for AWS's (tests/patient.py).
+        """
         where = ("--local",) if endpoint is None else ("--endpoint-url", endpoint)
         process = subprocess.Popen(
-            [sys.executable, "-m", "fifo_cli", *args, *where],
+            [sys.executable, "-m", "tests.patient", *args, *where],
             cwd=self.folder,
             env=clean_environment({**({} if endpoint is None else _DUMMY), **(env or {})}),
             stdin=subprocess.DEVNULL,

@@ -46,6 +46,7 @@ def watch_calls(client: Any, *, may_last: bool) -> None:
             # Not one of the errors that botocore repeats a call after.
             if AWS_CALLS.given_up:
                 raise GivenUpError from None
+            AWS_CALLS.unanswered()
             raise
         AWS_CALLS.answered()
         return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, explain
+from fifo_cli.aws.errors import calling, error_codes
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
@@ -24,10 +24,12 @@ def purge_queue(aws: Aws, queue: Queue) -> bool:
 
     SQS takes up to 60 s to do it, and may delete what is sent meanwhile (API Reference, PurgeQueue).
     """
-    try:
-        aws.client("sqs").purge_queue(QueueUrl=queue.url)
-    except ClientError as error:
-        if any("PurgeQueueInProgress" in code for code in error_codes(error)):
+    url = queue.url
+    with calling(queue.name):
+        try:
+            aws.client("sqs").purge_queue(QueueUrl=url)
+        except ClientError as error:
+            if not any("PurgeQueueInProgress" in code for code in error_codes(error)):
+                raise
             return False
-        raise explain(error, queue.name) from error
     return True

@@ -55,13 +55,15 @@ completion.register(app)
 manual.register(app)
 
 
-def main(arguments: Sequence[str] | None = None, *, commands: Commands = app) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, commands: Commands = app, signals: Signals | None = None
+) -> int:
     """Run the command line and return its exit code; no exception leaves it."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     shell = os.environ.get(completion.SHELL_VARIABLE)
     if shell:
         return completion.answer(commands.build(), shell, arguments)
-    signals = Signals(announce)
+    signals = signals or Signals(announce)
     run = Run(signals)
     try:
         with signals.handled():
@@ -126,7 +128,8 @@ class _Defect(FifoError):
 
 def _translated(error: Exception) -> FifoError:
     """Turn what escaped a command into an error of ours; a defect, if it can be nothing else."""
-    if type(error).__module__.partition(".")[0] == "botocore":
+    # By its ancestors: errors of ours are botocore's, too (aws/errors.py). botocore may not be loaded.
+    if any(kind.__module__.partition(".")[0] == "botocore" for kind in type(error).__mro__):
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 

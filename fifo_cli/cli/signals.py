@@ -22,7 +22,7 @@ from fifo_cli.interrupts import AWS_CALLS
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A receive waits for a message for one second; what takes longer than this is not answered.
-_AWS_ANSWERS_WITHIN: Final = 1.25
+AWS_ANSWERS_WITHIN: Final = 1.25
 # When AWS does not answer, what has not ended by now is stuck where nothing can wake it.
 _ENDS_WITHIN: Final = 1.9
 _UNWINDS_WITHIN: Final = 0.5
@@ -46,8 +46,11 @@ class Terminated(KeyboardInterrupt):
 class Signals:
     """What a signal does while a command runs; ``announce`` writes a line to stderr and takes no lock."""
 
-    def __init__(self, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self, announce: Callable[[str], None], *, aws_answers_within: float = AWS_ANSWERS_WITHIN
+    ) -> None:
         self._announce = announce
+        self._aws_answers_within = aws_answers_within
         self._stop: Stop | None = None
         self._number = int(signal.SIGINT)
         self._heard_at = self._gave_up_at = 0.0
@@ -129,6 +132,7 @@ class Signals:
 
     def _hear(self, number: int) -> None:
         self._heard_at, self._number = time.monotonic(), number
+        AWS_CALLS.hurry()
         if (stop := self._stop) is not None:
             stop.signal = number
             self._say("finishing what is in hand; a second signal exits at once")
@@ -155,7 +159,7 @@ class Signals:
             stop.set()
         if elapsed > _SAID_WITHIN and not self._said:
             self._say("interrupted: ending what is in flight; a second signal exits at once")
-        if AWS_CALLS.given_up or AWS_CALLS.quiet_for(self._heard_at) > _AWS_ANSWERS_WITHIN:
+        if AWS_CALLS.given_up or AWS_CALLS.quiet_for(self._heard_at) > self._aws_answers_within:
             if not AWS_CALLS.given_up:
                 self._gave_up_at = elapsed
             AWS_CALLS.give_up()

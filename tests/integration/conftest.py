@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,13 @@ from tests.integration.proxy import Proxy
 from tests.integration.queue_pipeline import Make, Yard, yard
 
 _WEBHOOKS = ROOT.parent / "shared" / "data" / "webhooks.jsonl"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_litter() -> Iterator[None]:
+    """Let a module hear of what it left open; some later test would fail for it otherwise."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

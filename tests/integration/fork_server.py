@@ -20,6 +20,7 @@ from typing import Any
 from tests.cli_harness import Ran, clean_environment
 
 _IMPORTS = (
+    "tests.patient",
     "fifo_cli.cli.app",
     "fifo_cli.aws.session",
     "fifo_cli.model.settings",
@@ -58,7 +59,8 @@ class Running:
 
     @property
     def pid(self) -> int:
-        assert self._begun.wait(10)
+        # The first run begins when the server has imported everything.
+        assert self._begun.wait(60)
         return self._pid
 
     def send(self, number: signal.Signals) -> None:
@@ -114,9 +116,18 @@ class ForkServer:
         self._reader.start()
 
     def start(
-        self, folder: Path, args: Sequence[str], env: Mapping[str, str], *, terminal: str = ""
+        self,
+        folder: Path,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        terminal: str = "",
+        patient: bool = True,
     ) -> Running:
-        """Run a command line in a folder, in the background; with a terminal's path on that, in a session."""
+        """Run a command line in a folder, in the background; with a terminal's path on that, in a session.
+
+        A ``patient`` run does not take the embedded stack for silent after a signal (tests/patient.py).
+        """
         with self._lock:
             self._number += 1
             number = self._number
@@ -130,6 +141,7 @@ class ForkServer:
                 "out": str(out),
                 "err": str(err),
                 "terminal": terminal,
+                "patient": patient,
             }
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(order) + "\n")
@@ -208,8 +220,9 @@ def _become(order: dict[str, Any]) -> None:
                 os.close(opened)
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
         from fifo_cli.cli.app import main
+        from tests.patient import patient_signals
 
-        code = main(order["args"])
+        code = main(order["args"], signals=patient_signals() if order["patient"] else None)
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()

@@ -89,9 +89,10 @@ class Yard:
                 ],
             )
 
-    def start(self, *args: str) -> Running:
+    def start(self, *args: str, patient: bool = True) -> Running:
         """Run a command line through the proxy, in the background."""
-        return self.zygote.start(self.project.folder, [*args, "--endpoint-url", self.proxy.endpoint], ENV)
+        line = [*args, "--endpoint-url", self.proxy.endpoint]
+        return self.zygote.start(self.project.folder, line, ENV, patient=patient)
 
     def run(self, *args: str, timeout: float = 60.0) -> Forked:
         """Run a command line through the proxy."""

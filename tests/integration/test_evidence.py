@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -85,15 +86,17 @@ def test_every_run_that_ends_for_a_fault_of_configuration_is_critical_until_one_
             2,
         ),
         ("enqueuer", [RAISED, RAISED + " again"], 2),
-        ("enqueuer", [journal_line("error", "batch failed", **KEY)], 2),
-        ("enqueuer", [RAISED, journal_line("info", "batch ended", enqueued=1, failed=0)], 0),
+        ("enqueuer", [partial(journal_line, "error", "batch failed", **KEY)], 2),
+        ("enqueuer", [RAISED, partial(journal_line, "info", "batch ended", enqueued=1, failed=0)], 0),
     ],
 )
 def test_functions_that_fail_are_seen_though_the_numbers_are_well(
-    line: Line, role: Any, texts: list[str], code: int
+    line: Line, role: Any, texts: list[str | Callable[..., str]], code: int
 ) -> None:
     for number, text in enumerate(texts):
-        line.logged(role, text, ago=60 - 20 * number)
+        ago = 60 - 20 * number
+        at = datetime.now(UTC) - timedelta(seconds=ago)
+        line.logged(role, text if isinstance(text, str) else text(at=at), ago=ago)
 
     assert verdicts(line)[:2] == (code, min(code, 1))
 

@@ -10,6 +10,7 @@ import signal
 import string
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import pytest
 from fifo_cli.model.names import QueueRole
 from fifo_cli.operations.maintenance_lock import REBUILD_TAG
 from tests.cli_harness import ROOT, clean_environment, wait_until
-from tests.integration.proxy import Kill, forward_all, hidden, on
+from tests.integration.proxy import Action, Delay, Kill, Pass, Request, forward_all, hidden, on
 from tests.integration.queue_pipeline import (
     ENV,
     Yard,
@@ -505,11 +506,36 @@ def test_a_purge_without_backup_leaves_nothing_anywhere(one):
         "purge", "--queue", "main", "--no-backup", "--yes", "-o", "json",
         endpoint=one.proxy.endpoint, env=ENV,
     )  # fmt: skip
+    # The command may not have heard yet that it is done.
     wait_until(lambda: one.total("main") == 0, timeout=40)
     waits.interrupt()
     ended = waits.wait()
     assert ended.code == 130
     assert ended.json() == {"purged": 7, "backup": None}
+
+
+@pytest.mark.parametrize("silent", ["PurgeQueue", "GetQueueAttributes"])
+def test_a_purge_that_is_interrupted_while_sqs_does_not_answer_says_what_it_knows(one, silent):
+    seven(one, "main")
+    purged = threading.Event()
+
+    def rule(request: Request) -> Action:
+        if request.action == "PurgeQueue":
+            purged.set()
+        return Delay(60) if purged.is_set() and request.action == silent else Pass()
+
+    one.proxy.rule = rule
+    purging = one.start("purge", "--queue", "main", "--no-backup", "--yes", "-o", "json", patient=False)
+    assert purged.wait(40)
+    purging.send(signal.SIGINT)
+    ended = purging.wait()
+    assert ended.code == 130
+    if silent == "PurgeQueue":
+        assert ended.out == ""
+        assert f"it is not known whether {one.names.main} was purged: AWS does not answer" in ended.err
+    else:
+        assert ended.json() == {"purged": 7, "backup": None}
+    assert "internal error" not in ended.err
 
 
 def test_of_a_dlq_of_two_queues_a_purge_takes_only_ours(one):

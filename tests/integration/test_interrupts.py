@@ -109,15 +109,18 @@ class BlackHole:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._kept: list[socket.socket] = []
         self.called = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def close(self) -> None:
-        self._socket.close()
-        for one in self._kept:
+        # Closed under it, a thread would go on waiting, and keep what it accepts then.
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        for one in (self._socket, *self._kept):
             one.close()
 
     def _accept(self) -> None:
@@ -199,7 +202,8 @@ class Place:
             None,
         )
         terminal = Terminal.open() if typed is not None else None
-        run = self.zygote.start(folder, line, env, terminal=terminal.path if terminal else "")
+        path = terminal.path if terminal else ""
+        run = self.zygote.start(folder, line, env, terminal=path, patient=False)
         try:
             if terminal is not None and typed is not None:
                 terminal.answer(*typed)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fifo_cli.aws.errors import is_passing
 from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.whole_queue import purge_queue
-from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.errors import AbandonedError, AwsError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
@@ -89,16 +90,41 @@ def purge_for_good(
         while clock() < until and not stopped():
             sleep(_POLL_SECONDS)
 
-    purged = queue.counts().total
-    if not purge_queue(aws, queue):
+    before = queue.counts().total
+    if not _purge(aws, queue):
         wait(PURGE_SECONDS, "it was purged within the last minute, and SQS allows it once a minute")
         if stopped():
-            return PurgeResult(0, None, purged)
-        if not purge_queue(aws, queue):
+            return _outcome(queue, before, ours=False)
+        if not _purge(aws, queue):
             raise AwsError(
                 f"{queue.name} is being purged by somebody else; nothing was purged by this command",
                 hint="look with `fifo-cli depth`, and run the command again in a minute",
             )
     if not aws.target.local:
         wait(PURGE_SECONDS, "SQS takes a minute to purge it, and may delete what is sent meanwhile")
-    return PurgeResult(purged, None, queue.counts().total)
+    return _outcome(queue, before, ours=True)
+
+
+def _outcome(queue: Queue, before: int, *, ours: bool) -> PurgeResult:
+    """Count what is left; unless the purge is known to be ``ours``, the difference is what was purged.
+
+    A purge "within the last minute" may have been this command's own call, whose first answer was lost.
+    """
+    try:
+        left = queue.counts().total
+    except AwsError as error:
+        return PurgeResult(before if ours else 0, None, complaint=error)
+    return PurgeResult(before if ours else max(0, before - left), None, left)
+
+
+def _purge(aws: Aws, queue: Queue) -> bool:
+    """Call PurgeQueue; an error says where its effect is not known."""
+    try:
+        return purge_queue(aws, queue)
+    except AwsError as error:
+        if not isinstance(error, AbandonedError) and not is_passing(error):
+            raise
+        raise type(error)(
+            f"it is not known whether {queue.name} was purged: {error.message}",
+            hint="look with `fifo-cli depth`; run the command again to purge it",
+        ) from error.__cause__

@@ -42,6 +42,7 @@ class RawApi:
 
     def close(self) -> None:
         self.delivery.close()
+        self._listener.shutdown(socket.SHUT_RDWR)  # which ends the thread's waiting
         self._listener.close()
 
     def _serve(self) -> None:

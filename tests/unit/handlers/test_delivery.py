@@ -378,9 +378,11 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                     continue
 
     threading.Thread(target=serve, daemon=True).start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
 
 
 def real(url: str, timeout: float = 1) -> Attempt:

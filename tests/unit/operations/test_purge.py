@@ -97,8 +97,34 @@ def test_while_somebody_else_keeps_purging_it_gives_up_and_says_so(bench):
 def test_stopped_while_it_waits_for_its_turn_it_has_purged_nothing(bench):
     bench.counts(3)
     bench.in_progress()
+    bench.counts(3)
     result, _ = bench.purge(stopped=lambda: True)
     assert (result.purged, result.remaining) == (0, 3)
+
+
+def test_a_purge_whose_answer_was_lost_is_not_called_nothing(bench):
+    bench.counts(3)
+    bench.in_progress()  # to the repetition
+    bench.counts(0)
+    result, _ = bench.purge(stopped=lambda: True)
+    assert (result.purged, result.remaining) == (3, 0)
+
+
+def test_what_was_purged_is_said_though_nothing_can_be_counted_after_it(bench):
+    bench.counts(3)
+    bench.stub.add_response("purge_queue", {})
+    bench.stub.add_client_error("get_queue_attributes", "InternalError", http_status_code=500)
+    result, _ = bench.purge(stopped=lambda: True)
+    assert (result.purged, result.remaining) == (3, None)
+    assert "InternalError" in result.complaint.message
+
+
+@pytest.mark.parametrize("code", ["InternalError", "RequestThrottled"])
+def test_where_the_effect_of_a_purge_is_not_known_that_is_said(bench, code):
+    bench.counts(3)
+    bench.stub.add_client_error("purge_queue", code, http_status_code=500)
+    with pytest.raises(AwsError, match=r"it is not known whether orders-dlq\.fifo was purged"):
+        bench.purge()
 
 
 def test_a_dlq_that_serves_another_queue_too_is_refused_unless_forced(bench):
