@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
@@ -25,6 +26,9 @@ _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 # Long enough for a poll of something in this process, too short to wait for a timeout.
 _LONGEST_SLEEP = 0.25
+# An example that takes longer than hypothesis's 200 ms shows a busy machine.
+settings.register_profile("fifo-cli", deadline=None)
+settings.load_profile("fifo-cli")
 # What nohup ignores, all that the tests start would ignore as well.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

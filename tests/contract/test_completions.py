@@ -196,7 +196,7 @@ def test_zsh_completes_what_is_typed(place: Path, typed: str, shown: str) -> Non
 def _until(child: Any, stream: Any, holds: Callable[[], bool], text: Callable[[], str] = str) -> None:
     import pexpect
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, text()
         with contextlib.suppress(pexpect.TIMEOUT):

@@ -158,7 +158,7 @@ class ForkServer:
         """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()

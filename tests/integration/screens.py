@@ -70,7 +70,7 @@ class Screen:
         self._stream.feed(data)
         return True
 
-    def until(self, condition: str | Callable[[], bool], seconds: float = 25.0) -> None:
+    def until(self, condition: str | Callable[[], bool], seconds: float = 60.0) -> None:
         """Read until a text is on the screen, or a condition holds."""
         holds: Callable[[], bool] = (
             partial(self._shows, condition) if isinstance(condition, str) else condition
@@ -91,7 +91,7 @@ class Screen:
         self._screen.resize(lines, columns)
         self.child.setwinsize(lines, columns)
 
-    def end(self, seconds: float = 25.0) -> int:
+    def end(self, seconds: float = 60.0) -> int:
         """Read to the end and return the exit code."""
         deadline = time.monotonic() + seconds
         while self.read(0.2):

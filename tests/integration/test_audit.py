@@ -97,7 +97,7 @@ def test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order
     flow.project.config.write_text(right.replace("kind == 'order'", "kind == 'odrer'"))
     flow.project.local("deploy", "--yes").ok()
     write(flow, items[30:50])
-    wait_until(lambda: logged(flow, "skipped") == 20, timeout=30)
+    wait_until(lambda: logged(flow, "skipped") == 20)
     flow.project.config.write_text(right)
     flow.project.local("rollback", "--yes").ok()
     flow.project.local("pause", "enqueuer").ok()
@@ -115,7 +115,7 @@ def test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order
     assert replayed.json()["enqueued"] == 50
     assert "when it goes on it sends them as well" in replayed.err
     flow.project.local("resume", "enqueuer").ok()
-    wait_until(lambda: logged(flow, "enqueued") >= 30 + 50 + 30, timeout=30)
+    wait_until(lambda: logged(flow, "enqueued") >= 30 + 50 + 30)
     flow.project.local("drain", "--all", "--concurrency", "8").ok()
 
     code, found = audit(flow)
@@ -138,7 +138,7 @@ def test_what_the_users_code_cannot_take_is_parked_and_not_missing(folder, clien
     made.local("deploy", "--yes").ok()
     flow = Line(made, clients, receiver)
     write(flow, orders(5))
-    wait_until(lambda: flow.waiting() == 4, timeout=30)
+    wait_until(lambda: flow.waiting() == 4)
     flow.project.local("drain", "--all").ok()
     code, found = audit(flow)
     assert code == 0
@@ -188,7 +188,7 @@ def test_trace_shows_every_stage_of_a_life(line, proxy: Proxy):
     resume = "(`fifo-cli resume enqueuer`)"
     assert stage("o05") == (0, "stream", f"not enqueued: the enqueuer is paused {resume}")
     flow.project.local("resume", "enqueuer").ok()
-    wait_until(lambda: flow.waiting() == 13, timeout=30)
+    wait_until(lambda: flow.waiting() == 13)
     assert stage("o03") == (0, "filtered", "becomes no message: message.where is false")
     assert stage('{"id": "o05"}') == (0, "queued", "number 5 in its group g")
     assert stage("o13") == (
@@ -293,7 +293,7 @@ def test_a_stream_that_was_switched_off_and_on_again_is_read_in_both_parts(line)
     assert (code, keys(found["missing"]), found["queued"]) == (1, {"new"}, 2)
     assert "another stream than the table's present one" in found["missing"][0]["reason"]
     flow.project.local("deploy", "--yes").ok()
-    wait_until(lambda: flow.waiting() == 3, timeout=30)
+    wait_until(lambda: flow.waiting() == 3)
     flow.project.local("drain", "--all").ok()
     code, found = audit(flow)
     # The embedded stack forgets a stream that was replaced; AWS keeps it for a day.
@@ -355,7 +355,7 @@ def test_interrupted_a_look_gives_back_even_what_was_on_its_way(line, proxy: Pro
         proxy.clear()
         proxy.rule = on("ReceiveMessage", nth=1, do=Delay(1))
         running = flow.project.start(*args, endpoint=proxy.endpoint)
-        wait_until(lambda: proxy.counts["ReceiveMessage"] > 0, timeout=30)
+        wait_until(lambda: proxy.counts["ReceiveMessage"] > 0)
         running.interrupt(number)
         ran = running.wait()
         assert (ran.code, ran.out) == (code, ""), args

@@ -173,9 +173,9 @@ def test_ended_by_a_signal_the_bench_leaves_nothing(tmp_path: Path):
     command = [*BENCH, "--quick", "--only", "redriving"]
     bench = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
     with bench:
-        wait_until(lambda: bool(_running(tmp_path, "redrive")), timeout=60)
+        wait_until(lambda: bool(_running(tmp_path, "redrive")))
         bench.send_signal(signal.SIGTERM)
-        _, said = bench.communicate(timeout=30)
+        _, said = bench.communicate(timeout=60)
     assert bench.returncode == 143
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []

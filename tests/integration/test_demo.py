@@ -78,10 +78,10 @@ def test_interrupted_it_cleans_up(tmp_path, number, code, after):
             break
     time.sleep(0.3)
     demo.send_signal(number)
-    _, err = demo.communicate(timeout=30)
+    _, err = demo.communicate(timeout=60)
     assert demo.returncode == code
     assert "Traceback" not in err
-    wait_until(lambda: left(tmp_path) == [], timeout=5)
+    wait_until(lambda: left(tmp_path) == [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,8 +94,8 @@ def test_interrupted_twice_it_cleans_up_all_the_same(tmp_path):
     for _ in range(5):
         demo.send_signal(signal.SIGINT)
         time.sleep(0.05)
-    demo.communicate(timeout=30)
-    wait_until(lambda: left(tmp_path) == [], timeout=5)
+    demo.communicate(timeout=60)
+    wait_until(lambda: left(tmp_path) == [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,6 +110,6 @@ def test_interrupted_twice_it_cleans_up_all_the_same(tmp_path):
 )
 def test_wrong_input_is_refused_before_anything_starts(tmp_path, args, said):
     demo = start(tmp_path, *args)
-    out, err = demo.communicate(timeout=30)
+    out, err = demo.communicate(timeout=60)
     assert (demo.returncode, out) == (2, "")
     assert said in err

@@ -86,7 +86,7 @@ def test_an_item_put_into_the_table_becomes_a_message_of_the_deployed_pipeline(
         bodies.extend(json.loads(one["Body"]) for one in found)
         return bool(bodies)
 
-    wait_until(arrived, timeout=20)
+    wait_until(arrived)
     assert bodies == [{"id": "1", "grp": "a"}]
 
 

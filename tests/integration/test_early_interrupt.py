@@ -36,7 +36,7 @@ def test_an_interrupt_at_any_moment_of_the_start_prints_no_traceback_of_ours(
     )
     time.sleep(milliseconds / 1000)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
 
     # Before the first line of ours Python itself dies of it, as a rule with a traceback of its own modules.
     assert "fifo_cli" not in err

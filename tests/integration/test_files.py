@@ -507,7 +507,7 @@ def test_a_purge_without_backup_leaves_nothing_anywhere(one):
         endpoint=one.proxy.endpoint, env=ENV,
     )  # fmt: skip
     # The command may not have heard yet that it is done.
-    wait_until(lambda: one.total("main") == 0, timeout=40)
+    wait_until(lambda: one.total("main") == 0)
     waits.interrupt()
     ended = waits.wait()
     assert ended.code == 130

@@ -21,7 +21,7 @@ import pytest
 from fifo_cli.cli.app import app
 from fifo_cli.cli.framework import Commands
 from tests.cli_harness import Project, new_name, wait_until
-from tests.integration.fork_server import ForkServer
+from tests.integration.fork_server import ForkServer, Running
 
 PRELOADED = (
     "fifo_cli.operations.queues.drain",
@@ -36,8 +36,8 @@ PRELOADED = (
     "rich.live",
 )
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-# The contract's two seconds, and what a busy machine adds to them.
-WITHIN = 2.0 + 2.0
+# The contract's two seconds, and one for the system and the test itself.
+WITHIN = 2.0 + 1.0
 _ITEM = '{"id": "1", "grp": "g"}'
 _LINE = '{"body": "{}", "group": "g"}\n'
 
@@ -171,6 +171,35 @@ def processes_of(token: str) -> list[int]:
     return found
 
 
+def waited_for_a_processor(pid: int) -> float:
+    """Return how many seconds a process was ready to run and did not (proc/schedstat in Linux's documents).
+
+    Of its threads the one counts that waited longest.
+    """
+    waited = [0.0]
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, IndexError):
+            waited.append(int(thread.read_text().split()[1]) / 1e9)
+    return max(waited)
+
+
+def _interrupt(run: Running, number: signal.Signals) -> float | None:
+    """Send a signal, and return how many seconds the run then takes to end; None if it does not.
+
+    What a busy machine makes it wait for a processor is none of its doing, and left out.
+    """
+    began, before = time.monotonic(), waited_for_a_processor(run.pid)
+    run.send(number)
+    waited = before
+    while not run.over:
+        if time.monotonic() - began > 30:
+            os.kill(run.pid, signal.SIGKILL)
+            return None
+        waited = max(waited, waited_for_a_processor(run.pid))
+        time.sleep(0.02)
+    return time.monotonic() - began - (waited - before)
+
+
 @dataclass(frozen=True)
 class Place:
     """A project, an AWS that does not answer, and a folder for temporary files."""
@@ -208,16 +237,11 @@ class Place:
             if terminal is not None and typed is not None:
                 terminal.answer(*typed)
             if not hole.called.wait(30):
-                return f"never called AWS: {run.wait(5) if run.over else 'still running'}"
+                return f"never called AWS: {run.wait(60) if run.over else 'still running'}"
             time.sleep(0.1)
-            began = time.monotonic()
-            run.send(number)
-            try:
-                run.finish(30)
-            except AssertionError:
-                os.kill(run.pid, signal.SIGKILL)
+            took = _interrupt(run, number)
+            if took is None:
                 return "did not end"
-            took = time.monotonic() - began
             code, err, out = self._left(run, terminal)
             wrong = []
             if took > WITHIN:
@@ -237,10 +261,7 @@ class Place:
         finally:
             hole.close()
 
-    def _left(self, run: object, terminal: Terminal | None) -> tuple[int, str, str]:
-        from tests.integration.fork_server import Running
-
-        assert isinstance(run, Running)
+    def _left(self, run: Running, terminal: Terminal | None) -> tuple[int, str, str]:
         if terminal is not None:
             code = run.code()
             return code, terminal.shown.decode(errors="replace"), ""

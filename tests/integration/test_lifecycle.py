@@ -41,7 +41,7 @@ def test_a_pause_lasts_through_a_deploy_until_resumed(deployed):
     def enqueued() -> bool:
         return bool(deployed.local("depth", "-o", "json").json()["queues"]["main"]["visible"] == 1)
 
-    wait_until(enqueued, timeout=20, interval=0.5)
+    wait_until(enqueued, interval=0.5)
     assert plan_is_empty(deployed)
 
 

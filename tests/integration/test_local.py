@@ -311,7 +311,7 @@ def test_stopping_ends_a_function_in_the_middle_of_its_work(folder):
     stack.down(folder, listener=events.append)
     assert time.monotonic() - began < 15
     # Killed, it takes the kernel a moment to be gone.
-    wait_until(lambda: _processes(folder) == [], timeout=2)
+    wait_until(lambda: _processes(folder) == [])
     assert not any(isinstance(event, Warned) for event in events)
 
 
@@ -383,7 +383,7 @@ def test_a_stack_that_does_not_stop_is_killed_and_the_loss_is_told(folder):
 
     assert stack.down(folder, listener=events.append, sleep=sleep, clock=lambda: now[0]) == StackStatus()
     assert any(isinstance(event, Warned) and "killed" in event.text for event in events)
-    wait_until(lambda: _processes(folder) == [], timeout=2)
+    wait_until(lambda: _processes(folder) == [])
 
 
 def test_an_interrupted_start_leaves_no_process(folder):

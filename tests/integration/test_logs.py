@@ -134,7 +134,7 @@ def test_follow_ends_with_3_when_the_credentials_are_refused_meanwhile(logged: P
 
     proxy.rule = lambda request: AwsError("ExpiredTokenException", "expired", 400)
 
-    _, err = running.process.communicate(timeout=30)
+    _, err = running.process.communicate(timeout=60)
     assert running.process.returncode == 3
     assert "the AWS credentials have expired" in err
 

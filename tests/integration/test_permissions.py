@@ -273,7 +273,7 @@ def _purge(at: Desk, person: Mapping[str, str]) -> None:
     purging = at.project.start(
         "purge", "--queue", "dlq", "--no-backup", "--yes", endpoint=at.gate.endpoint, env=person
     )
-    wait_until(lambda: at.gate.counts["PurgeQueue"] > 0, timeout=30)
+    wait_until(lambda: at.gate.counts["PurgeQueue"] > 0)
     purging.interrupt()
     assert "denied" not in purging.wait().err
     # An interrupted purge gives the queue free.

@@ -46,7 +46,7 @@ class Line:
             self.project.local("put", "-", input=lines).ok().out
             == f"{len(items)} item{'s' * (len(items) != 1)} written to {self.project.name}\n"
         )
-        wait_until(lambda: self.waiting() == before + len(items), timeout=30)
+        wait_until(lambda: self.waiting() == before + len(items))
 
     def waiting(self) -> int:
         return self.main.counts().total + self.dlq.counts().total
@@ -112,7 +112,7 @@ def test_numbers_keep_every_digit_on_the_whole_way(line):
     numbers = {"a": f"0.{'1234567890' * 3}12345678", "b": "9" * 38, "c": "-1.5e-100", "d": "0"}
     text = '{"id":"n","grp":"g",' + ",".join(f'"{name}":{number}' for name, number in numbers.items()) + "}"
     flow.project.local("put", text).ok()
-    wait_until(lambda: flow.waiting() == 1, timeout=20)
+    wait_until(lambda: flow.waiting() == 1)
     flow.project.local("drain", "--count", "1").ok()
     assert flow.bodies() == [exact(text)]
 
@@ -442,7 +442,7 @@ def test_a_dry_run_delivers_nothing(line):
 def test_only_what_is_wanted_is_enqueued_and_shaped_as_asked(line):
     flow = line(message={"where": "n > `0`", "body": "{order: id, number: n}", "group": "grp"})
     flow.project.local("put", "-", input="\n".join(json.dumps(order) for order in orders(3))).ok()
-    wait_until(lambda: flow.waiting() == 2, timeout=20)
+    wait_until(lambda: flow.waiting() == 2)
     flow.project.local("drain", "--all").ok()
     assert flow.bodies() == [{"order": "o01", "number": 1}, {"order": "o02", "number": 2}]
 
@@ -499,7 +499,7 @@ def to_request(body, attributes, keys):
     @pytest.mark.parametrize("via", ["local", "lambda"])
     def test_makes_the_message_and_the_request_in_both_functions(self, flow, via):
         flow.project.local("put", "-", input="\n".join(json.dumps(order) for order in orders(5))).ok()
-        wait_until(lambda: flow.waiting() == 4, timeout=20)
+        wait_until(lambda: flow.waiting() == 4)
         report = flow.project.local("drain", "--all", "--via", via, "-o", "json")
         assert [row["status"] for row in report.json()["results"]] == ["delivered", "parked", "delivered"]
         assert [(one.method, json.loads(one.body)["name"]) for one in flow.api.accepted] == [

@@ -289,7 +289,7 @@ def test_a_given_process_is_killed_instead_of_the_client(proxy, through, queue, 
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as victim:
         proxy.rule = on("SendMessage", nth=1, do=Kill(pid=victim.pid, number=signal.SIGTERM))
         _send(through.client("sqs"), queue)  # the first try is cut, the second passes
-        assert victim.wait(timeout=10) == -signal.SIGTERM
+        assert victim.wait(timeout=60) == -signal.SIGTERM
     assert bodies() == ["x"]
 
 
@@ -337,7 +337,7 @@ def test_what_a_dead_client_had_on_its_way_does_not_count_for_the_next_one(proxy
 
     def held(request: Request) -> Action:
         begun.set()
-        assert gone.wait(10)
+        assert gone.wait(60)
         orphans.append(request.is_orphan)
         return first(request)
 
@@ -346,7 +346,7 @@ def test_what_a_dead_client_had_on_its_way_does_not_count_for_the_next_one(proxy
     address = urlsplit(proxy.endpoint)
     with socket.create_connection((address.hostname, address.port)) as dying:
         dying.sendall(f"GET / HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
-        assert begun.wait(10)
+        assert begun.wait(60)
     gone.set()
     wait_until(lambda: orphans == [True])
     with pytest.raises(http.client.RemoteDisconnected):

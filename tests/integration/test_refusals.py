@@ -379,7 +379,7 @@ def test_an_interrupted_deploy_says_what_was_made_and_the_next_one_completes_it(
     made = project()
     proxy.rule = on(FUNCTIONS, do=Delay(1.0))
     running = made.start("deploy", "--yes", endpoint=proxy.endpoint)
-    wait_until(lambda: proxy.counts[FUNCTIONS] > 0, timeout=30)
+    wait_until(lambda: proxy.counts[FUNCTIONS] > 0)
     running.interrupt()
     ended = running.wait()
     assert ended.code == 130, ended.err

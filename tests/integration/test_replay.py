@@ -614,10 +614,10 @@ def delivered(line: Line) -> list[str]:
 
 def test_a_batch_that_the_enqueuer_cannot_take_is_replayed_from_the_queue_of_failures(line):
     put(line, "fine", group="g")
-    wait_until(lambda: _waiting(line) == 1, timeout=20)
+    wait_until(lambda: _waiting(line) == 1)
     with broken_enqueuer(line):
         put(line, "lost-0", "lost-1", "lost-2", group="g")
-        wait_until(lambda: records_failed(line) == 3, timeout=30, interval=0.2)
+        wait_until(lambda: records_failed(line) == 3, interval=0.2)
     done = line.local("replay", "--failed", "--yes", "-o", "json")
     assert (done.code, done.json()["enqueued"]) == (0, 3), done
     assert records_failed(line) == 0
@@ -627,9 +627,9 @@ def test_a_batch_that_the_enqueuer_cannot_take_is_replayed_from_the_queue_of_fai
 def test_what_audit_finds_missing_is_what_is_replayed_and_then_nothing_is(line):
     with broken_enqueuer(line):
         put(line, "missed-0", "missed-1", group="m")
-        wait_until(lambda: records_failed(line) == 2, timeout=30, interval=0.2)
+        wait_until(lambda: records_failed(line) == 2, interval=0.2)
     put(line, "later", group="n")
-    wait_until(lambda: _waiting(line) == 1, timeout=20)
+    wait_until(lambda: _waiting(line) == 1)
     audit = line.local("audit", "-o", "json")
     assert audit.code == 1, audit
     missing = {json.dumps(one["key"], separators=(",", ":")) for one in audit.json()["missing"]}
@@ -645,8 +645,8 @@ def test_what_audit_finds_missing_is_what_is_replayed_and_then_nothing_is(line):
 
 def test_what_sqs_has_suppressed_is_counted_apart(line):
     line.local("put", json.dumps([{"id": f"again-{n}", "grp": "h"} for n in range(2)])).ok()
-    wait_until(lambda: _waiting(line) == 2, timeout=20)
-    wait_until(lambda: "again-1" in line.local("logs", "enqueuer", "-o", "jsonl").out, timeout=20)
+    wait_until(lambda: _waiting(line) == 2)
+    wait_until(lambda: "again-1" in line.local("logs", "enqueuer", "-o", "jsonl").out)
     done = line.local("replay", "--yes", "--filter", "grp == 'h'", "-o", "json").ok()
     assert (done.json()["enqueued"], done.json()["suppressed"]) == (0, 2)
     assert _waiting(line) == 2

@@ -43,7 +43,7 @@ def flow(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callab
         )
         made.local("deploy", "--yes").ok()
         made.local("put", "-", input="\n".join(json.dumps({"id": f"o{n}"}) for n in range(2))).ok()
-        wait_until(lambda: Queue(clients, made.names, "main").counts().total == 2, timeout=30)
+        wait_until(lambda: Queue(clients, made.names, "main").counts().total == 2)
         return made
 
     return deploy

@@ -231,5 +231,5 @@ def test_the_last_runs_are_those_that_the_worker_logged(line: Line) -> None:
         out = line.local("status", "-o", "json").ok().out
         return list(json.loads(out)["worker"]["last_runs"])
 
-    wait_until(lambda: bool(runs()), timeout=20)
+    wait_until(lambda: bool(runs()))
     assert (runs()[0]["failed"], runs()[0]["error"]) == (0, None)

@@ -57,7 +57,7 @@ def test_only_what_is_written_from_the_first_deploy_on_becomes_messages(streamin
     assert '[table] start = "now": what was written before 20' in plan.err + plan.out
     made.local("deploy", "--yes").ok()
     put(made, "new-1", "new-2")
-    wait_until(lambda: ids_in_main(made) == ["new-1", "new-2"], timeout=30)
+    wait_until(lambda: ids_in_main(made) == ["new-1", "new-2"])
 
     first = start_of(made, clients)
     assert first is not None
@@ -73,7 +73,7 @@ def test_only_what_is_written_from_the_first_deploy_on_becomes_messages(streamin
     time.sleep(1.1)
     made.local("deploy", "--yes").ok()
     put(made, "newer")
-    wait_until(lambda: ids_in_main(made) == ["newer"], timeout=30)
+    wait_until(lambda: ids_in_main(made) == ["newer"])
 
 
 def test_oldest_sends_what_the_stream_holds_and_is_asked_about(streaming):
@@ -81,7 +81,7 @@ def test_oldest_sends_what_the_stream_holds_and_is_asked_about(streaming):
     plan = made.local("plan")
     assert "the changes of the last 24 hours that its stream holds are sent to the API" in plan.err + plan.out
     made.local("deploy", "--yes").ok()
-    wait_until(lambda: ids_in_main(made) == ["old-1", "old-2"], timeout=30)
+    wait_until(lambda: ids_in_main(made) == ["old-1", "old-2"])
     assert made.local("plan", "--check").ok()
 
 

@@ -30,7 +30,7 @@ class Terminal:
     master: int
     seen: str = ""
 
-    def until(self, text: str, timeout: float = 30.0) -> None:
+    def until(self, text: str, timeout: float = 60.0) -> None:
         """Read until the text was seen."""
         deadline = time.monotonic() + timeout
         while text not in self.seen and self._read():
@@ -45,7 +45,7 @@ class Terminal:
         wait_until(self._waits)
         os.write(self.master, text.encode())
 
-    def end(self, timeout: float = 30.0) -> int:
+    def end(self, timeout: float = 60.0) -> int:
         """Read the rest and return the exit code."""
         deadline = time.monotonic() + timeout
         while self._read():

@@ -54,7 +54,7 @@ class Flow:
     def put(self, count: int) -> None:
         items = [{"id": f"o{n:02}", "grp": f"g{n % 5}"} for n in range(count)]
         self.project.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
-        wait_until(lambda: self.main.counts().total == count, timeout=30)
+        wait_until(lambda: self.main.counts().total == count)
 
     def ids(self) -> list[str]:
         return [json.loads(one.body)["id"] for one in self.api.accepted]

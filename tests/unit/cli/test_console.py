@@ -264,7 +264,7 @@ def test_a_pipe_that_breaks_under_a_real_stdout_leaves_nothing_to_complain_at_ex
         assert process.stderr is not None
         process.stdout.read(10)
         process.stdout.close()
-        assert (process.wait(20), process.stderr.read()) == (0, b"")
+        assert (process.wait(60), process.stderr.read()) == (0, b"")
 
 
 def test_what_user_code_and_its_children_write_to_stdout_goes_to_stderr(

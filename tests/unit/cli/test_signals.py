@@ -32,7 +32,7 @@ def test_a_signal_inside_stopping_sets_the_stop_and_interrupts_nothing(number: s
     with signals.handled(), signals.stopping() as stop:
         assert not stop.is_set()
         signal.raise_signal(number)
-        assert stop.wait(5)
+        assert stop.wait(60)
 
     assert (stop.signal, signals.exit_code) == (number, 128 + number)
     assert said == ["finishing what is in hand; a second signal exits at once"]
@@ -43,7 +43,7 @@ def test_a_signal_reaches_a_stop_that_is_just_waited_on() -> None:
 
     with signals.handled(), signals.stopping() as stop:
         threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
-        assert stop.wait(5)
+        assert stop.wait(60)
 
 
 def test_after_stopping_a_signal_interrupts_again() -> None:

@@ -97,7 +97,7 @@ def attempt(raw: RawApi, answer: bytes) -> Attempt:
     raw.is_closed.clear()
     made = raw.delivery.attempt(held())
     # A connection that is about to close would be taken for the next request.
-    assert raw.is_closed.wait(5)
+    assert raw.is_closed.wait(60)
     return made
 
 

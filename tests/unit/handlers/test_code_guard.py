@@ -163,7 +163,7 @@ def test_a_stopped_thread_ends_and_one_that_cannot_be_stopped_is_left_alone():
 
     with pytest.raises(TimeUpError):
         thread.call(end, 0.05, stop=True)
-    assert ended.wait(5)
+    assert ended.wait(60)
     gate = threading.Event()
     with pytest.raises(TimeUpError):
         thread.call(gate.wait, 0.05, stop=True)

@@ -191,7 +191,7 @@ def test_a_stack_that_has_no_process_group_yet_is_killed_all_the_same(tmp_path: 
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
         running = Running(pid=child.pid, port=1, token="t")
         process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
-        assert child.wait(10) == -signal.SIGKILL
+        assert child.wait(60) == -signal.SIGKILL
 
 
 def test_a_stack_of_an_older_version_is_to_be_restarted(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def api() -> Iterator[Receiver]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(trust_env=False, timeout=2) as made:
+    with httpx.Client(trust_env=False, timeout=60) as made:
         yield made
 
 
@@ -230,7 +230,7 @@ def test_as_a_process_it_prints_a_json_line_a_request_and_ends_cleanly(client, n
         client.post(f"{url}/a", content="é\n", headers={"Idempotency-Key": "k"})
         client.post(f"{url}/b", content=b"\xff")
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     lines = [json.loads(line) for line in out.splitlines()]
     for line in lines:
         line.pop("time")
@@ -254,13 +254,13 @@ def test_as_a_process_it_can_fail_and_ask_for_a_key(client):
         assert client.post(url).status_code == 401
         assert client.post(url, headers={"Authorization": "Bearer k"}).status_code == 200
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     process, url = _start("--fail", "503", "--retry-after", "9")
     with process:
         answer = client.post(url)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "9")
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_as_a_process_it_ends_when_nobody_reads_its_lines_any_more(client):
@@ -269,7 +269,7 @@ def test_as_a_process_it_ends_when_nobody_reads_its_lines_any_more(client):
         assert process.stdout is not None
         process.stdout.close()
         client.post(url)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_taken_port_is_reported_without_a_traceback(api, capsys):

@@ -172,7 +172,7 @@ def hanging() -> Iterator[Aws]:
     aws, gate = Aws(Target(local=True)), threading.Event()
 
     def hang(**_: Any) -> None:
-        gate.wait(20)
+        gate.wait(60)
         raise RuntimeError("the test is over")  # else it would go on to AWS
 
     for service in ("sqs", "cloudwatch", "events", "lambda", "logs"):

@@ -215,9 +215,9 @@ class Interrupting(World):
     def create(self, one: Resource) -> None:
         if one.name == "items":
             self.begun.set()
-            self.halted = self.halt.wait(10)
+            self.halted = self.halt.wait(60)
         else:
-            assert self.begun.wait(10)
+            assert self.begun.wait(60)
             self.failing[one.name] = self.signal
         super().create(one)
 

@@ -35,7 +35,7 @@ def waiting_for(event: threading.Event) -> Callable[[], None]:
     """Return a behaviour: no answer until the event."""
 
     def wait() -> None:
-        event.wait(5)
+        event.wait(60)
 
     return wait
 
@@ -63,7 +63,7 @@ def test_the_first_line_goes_at_once_so_that_a_run_that_is_killed_has_begun_in_t
     arrived = threading.Event()
     shipping = shipper(Group(arrived.set), [], every=60.0)
     shipping.journal("info", "delivered")
-    assert arrived.wait(5)
+    assert arrived.wait(60)
     shipping.close()
 
 
