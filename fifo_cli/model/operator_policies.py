@@ -17,7 +17,7 @@ from fifo_cli.model.names import (
     Names,
     Place,
 )
-from fifo_cli.model.role_policies import POLICY_VERSION, Statement, allow, use_key
+from fifo_cli.model.role_policies import POLICY_VERSION, Statement, allow, read_table_key, use_key
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -40,12 +40,27 @@ _LOOK_ANYWHERE: Final = [
 ]
 
 
-def people_policy(settings: Settings, place: Place, audience: Audience) -> dict[str, Any]:
+# What it takes to write to a table that a key of the account encrypts, and to read it (DynamoDB Developer
+# Guide, "Authorizing use of your customer managed key").
+_WRITE_WITH_KEY: Final = [
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+]
+
+
+def people_policy(
+    settings: Settings, place: Place, audience: Audience, *, table_key: str | None = None
+) -> dict[str, Any]:
     """Return the policy that the commands of an audience need, for this pipeline alone.
 
     monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages, reads
     the stream, puts items, pauses and resumes. deployer: the monitor's, and deploy, destroy, rollback, keys
-    set.
+    set. ``table_key`` is the ARN of the KMS key that encrypts the table, if it is one of the account.
     """
     arns = _Arns(settings, place)
     statements = _monitor(arns)
@@ -55,12 +70,18 @@ def people_policy(settings: Settings, place: Place, audience: Audience) -> dict[
         statements += _deployer(settings, arns)
     if settings.queue.kms_key and audience != "monitor":
         statements.append(use_key(place, settings.queue.kms_key))
+    if table_key and audience != "monitor":
+        writes = allow("UseTableKey", _WRITE_WITH_KEY, table_key)
+        # destroy looks whether there are items.
+        statements.append(writes if audience == "operator" else read_table_key(table_key))
     return _document(_merged(statements))
 
 
-def people_policies(settings: Settings, place: Place, audience: Audience) -> list[dict[str, Any]]:
+def people_policies(
+    settings: Settings, place: Place, audience: Audience, *, table_key: str | None = None
+) -> list[dict[str, Any]]:
     """Return the same as one document or several, each of which IAM takes as a managed policy."""
-    statements = people_policy(settings, place, audience)["Statement"]
+    statements = people_policy(settings, place, audience, table_key=table_key)["Statement"]
     documents: list[list[Statement]] = [[]]
     for one in (part for statement in statements for part in _parts(statement)):
         if documents[-1] and _size([*documents[-1], one]) > MANAGED_POLICY_SIZE:

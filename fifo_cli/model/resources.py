@@ -26,7 +26,7 @@ from fifo_cli.model.names import (
     Names,
     Place,
 )
-from fifo_cli.model.role_policies import SCHEDULER, role_policy, role_trust
+from fifo_cli.model.role_policies import SCHEDULER, read_table_key, role_policy, role_trust
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -172,6 +172,25 @@ def may_have_schedules(settings: Settings, found: Mapping[Key, Found]) -> bool:
         or (main and SCHEDULER_TAG in main.tags)
         or (role and SCHEDULER in json.dumps(role.properties.get("trust")))
     )
+
+
+def with_table_key(
+    settings: Settings, wanted: Iterable[Resource], found: Mapping[Key, Found]
+) -> tuple[Resource, ...]:
+    """Return the resources of a pipeline whose enqueuer may use the KMS key that its table was found to have.
+
+    Lambda reads the stream with the role of the enqueuer.
+    """
+    table = found.get(("table", settings.table.name))
+    key = table.facts.get("kms_key") if table else None
+    if not key:
+        return tuple(wanted)
+    resources = {one.key: one for one in wanted}
+    role = resources["role", Names(settings.pipeline.name).function("enqueuer")]
+    policy = role.properties["policy"]
+    policy = {**policy, "Statement": [*policy["Statement"], read_table_key(key)]}
+    resources[role.key] = replace(role, properties={**role.properties, "policy": policy})
+    return tuple(resources.values())
 
 
 def with_scheduler_tag(

@@ -98,6 +98,15 @@ def use_key(place: Place, key: str) -> Statement:
     return {**allow("UseKey", actions, place.key("*")), "Condition": condition}
 
 
+def read_table_key(key: str) -> Statement:
+    """Allow to read a table, and its stream, that a KMS key of the account encrypts.
+
+    DynamoDB uses the key for whoever calls (DynamoDB Developer Guide, "DynamoDB encryption at rest"); its
+    streams are encrypted with the key of the table ("Encryption at rest usage notes").
+    """
+    return allow("UseTableKey", ["kms:Decrypt", "kms:DescribeKey"], key)
+
+
 def allow(sid: str, actions: list[str], *resources: str) -> Statement:
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": list(resources)}
 

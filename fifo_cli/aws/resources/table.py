@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
 from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter, tag_list, tag_map
+from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.names import ADOPTED_TAG, PIPELINE_TAG
 from fifo_cli.model.resources import Found, Resource, stamped
 
@@ -52,8 +53,17 @@ class TableAdmin:
             "arn": table["TableArn"],
             "stream_arn": _stream_arn(table),
             "holds": table.get("ItemCount", 0),
+            "kms_key": _kms_key(table),
         }
         return Found("table", name, _properties(table), tags, facts)
+
+    def kms_key(self, name: str) -> str | None:
+        """Return the ARN of the key in the account that encrypts a table; None for AWS's own, or no table."""
+        try:
+            with calling(f"table {name}"):
+                return _kms_key(self.dynamodb.describe_table(TableName=name)["Table"])
+        except NotDeployedError:
+            return None
 
     def create(self, wanted: Resource) -> None:
         """Create a table with on-demand billing and its stream, and wait until it is active."""
@@ -174,6 +184,12 @@ def _properties(table: TableDescriptionTypeDef) -> dict[str, Any]:
         # A table that was never on demand has no summary.
         "billing": table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
     }
+
+
+def _kms_key(table: TableDescriptionTypeDef) -> str | None:
+    """Return the ARN of the KMS key that encrypts a table and its stream; None for the key that AWS owns."""
+    encryption = table.get("SSEDescription") or {}
+    return encryption.get("KMSMasterKeyArn") if encryption.get("Status") != "DISABLED" else None
 
 
 def _view(table: TableDescriptionTypeDef) -> str | None:

@@ -194,8 +194,10 @@ def _register_policy(app: Commands) -> None:
         """
         from fifo_cli.events import Warned
         from fifo_cli.model.operator_policies import people_policies
+        from fifo_cli.operations.deploy.remote_state import table_key
 
         if audience is Audience.DEPLOYER and not cli.settings.functions.permissions_boundary:
             cli.listener(Warned(_UNBOUNDED))
-        documents = people_policies(cli.settings, cli.aws.place, audience.value)
+        key = table_key(cli.aws, cli.settings, cli.listener) if audience is not Audience.MONITOR else None
+        documents = people_policies(cli.settings, cli.aws.place, audience.value, table_key=key)
         return cli.emit_document(documents if len(documents) > 1 else documents[0])

@@ -21,6 +21,7 @@ from fifo_cli.model.resources import (
     wanted_resources,
     with_scheduler_tag,
     with_start,
+    with_table_key,
 )
 from fifo_cli.model.times import iso
 from fifo_cli.operations.deploy.api_keys import list_keys
@@ -75,7 +76,8 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
         warnings = [*missing.result(), *_unwatched(settings, resources)]
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
-    resources = with_scheduler_tag(settings, with_start(resources, began.start), found)
+    resources = with_table_key(settings, with_start(resources, began.start), found)
+    resources = with_scheduler_tag(settings, resources, found)
     warnings += began.warnings
     rebuild = unfinished_rebuild(found, settings)
     if rebuild:

@@ -22,6 +22,7 @@ from fifo_cli.aws.resources.schedule import RuleAdmin, ScheduleAdmin
 from fifo_cli.aws.resources.table import TableAdmin
 from fifo_cli.aws.retries import announce_retries
 from fifo_cli.errors import FifoError, NotDeployedError
+from fifo_cli.events import Listener, Warned
 from fifo_cli.model.names import ALARM_ROLES, Names
 from fifo_cli.model.resources import Found, Key, Kind, may_have_schedules
 
@@ -89,6 +90,15 @@ def gateways(
         "alarm": alarms,
     }
     return Gateways(by_kind, tables, queues, functions, mappings, rules, schedules, alarms)
+
+
+def table_key(aws: Aws, settings: Settings, listener: Listener) -> str | None:
+    """Return the ARN of the account's KMS key that encrypts the table; if it cannot be seen, say so."""
+    try:
+        return TableAdmin(aws.client("dynamodb")).kms_key(settings.table.name)
+    except FifoError as error:
+        listener(Warned(f"whether a key of the account encrypts the table is not known: {error.message}"))
+        return None
 
 
 def observe(gates: Gateways, keys: Iterable[Key]) -> dict[Key, Found]:

@@ -23,6 +23,7 @@ from fifo_cli.model.resources import (
     recorded_start,
     wanted_resources,
     with_start,
+    with_table_key,
 )
 from fifo_cli.model.results import Document
 from fifo_cli.operations.deploy.package import build_zips
@@ -93,13 +94,11 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     if codes is None:
         wanted = tuple(_without_code(one) for one in wanted)
     surplus = _surplus(gates, gathered, {one.key for one in wanted}, limit)
-    queues = [found for found in gathered.answers.values() if isinstance(found, Found)]
-    wanted = with_start(wanted, recorded_start(queues, name))
+    found = {one.key: one for one in gathered.answers.values() if isinstance(one, Found)}
+    wanted = with_table_key(settings, with_start(wanted, recorded_start(found.values(), name)), found)
     states = [_state(one, gathered, name) for one in wanted]
     states += [
-        ResourceState(found.kind, found.name, "surplus")
-        for found in surplus
-        if found.tags.get(PIPELINE_TAG) == name
+        ResourceState(one.kind, one.name, "surplus") for one in surplus if one.tags.get(PIPELINE_TAG) == name
     ]
     hidden = [Unavailable(what, gathered.failures[what].message) for what in (_RULES, _SCHEDULES)
               if what in gathered.failures]  # fmt: skip

@@ -29,6 +29,7 @@ keys = { api_key = "/orders/key" }
 headers = { Authorization = "Bearer {api_key}" }
 """
 AUDIENCES = get_args(Audience)
+TABLE_KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 @pytest.fixture
@@ -145,12 +146,36 @@ def test_every_document_fits_with_every_option_on_and_together_they_allow_the_sa
 ) -> None:
     (tmp_path / "fifo.toml").write_text(EVERYTHING + "".join(_api(number, keys) for number in range(5)))
     settings = load(tmp_path / "fifo.toml").settings
-    documents = people_policies(settings, PLACE, audience)
+    documents = people_policies(settings, PLACE, audience, table_key=TABLE_KEY)
     assert all(len(json.dumps(one, separators=(",", ":"))) <= 6144 for one in documents)
     for document in documents:
         sids = [one["Sid"] for one in document["Statement"]]
         assert len(sids) == len(set(sids))
-    assert _granted(*documents) == _granted(people_policy(settings, PLACE, audience))
+    whole = people_policy(settings, PLACE, audience, table_key=TABLE_KEY)
+    assert _granted(*documents) == _granted(whole)
+
+
+READS = {"kms:Decrypt", "kms:DescribeKey"}
+WRITES = {
+    *READS,
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+}
+
+
+@pytest.mark.parametrize(
+    ("audience", "actions"), [("monitor", set()), ("operator", WRITES), ("deployer", READS)]
+)
+def test_who_reads_or_writes_a_table_may_use_the_key_that_encrypts_it(tmp_path, audience, actions) -> None:
+    (tmp_path / "fifo.toml").write_text(TOML)
+    settings = load(tmp_path / "fifo.toml").settings
+    granted = _granted(people_policy(settings, PLACE, audience, table_key=TABLE_KEY))
+    assert {action for action, resource, _ in granted if resource == TABLE_KEY} == actions
+    without = _granted(people_policy(settings, PLACE, audience))
+    assert {action for action, resource, _ in granted - without} == actions
 
 
 def _granted(*documents: dict[str, Any]) -> set[tuple[str, str, str]]:

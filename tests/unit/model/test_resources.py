@@ -22,6 +22,7 @@ from fifo_cli.model.resources import (
     stamped,
     wanted_resources,
     with_scheduler_tag,
+    with_table_key,
 )
 from fifo_cli.model.role_policies import role_policy, role_trust
 from fifo_cli.model.settings import Settings, load
@@ -329,6 +330,33 @@ def test_a_statement_does_not_hide_another_of_the_same_name() -> None:
 
 def test_the_enqueuer_reads_its_start_where_deploy_writes_it():
     assert names.START_VARIABLE == runtime.START_VARIABLE
+
+
+@pytest.mark.parametrize(
+    ("facts", "has"),
+    [
+        ({"kms_key": "arn:aws:kms:eu-west-1:1:key/k"}, True),
+        ({"kms_key": None}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_the_enqueuer_may_use_the_key_of_its_table_and_nobody_else_may(settings, facts, has) -> None:
+    before = tuple(wanted(settings()).values())
+    table = Found("table", "items", {}, {}, facts or {})
+    after = with_table_key(settings(), before, {} if facts is None else {table.key: table})
+    keyed = [one.name for one in after if "UseTableKey" in str(one.properties.get("policy"))]
+    assert keyed == (["orders-enqueuer"] if has else [])
+    (role,) = [one for one in after if one.name == "orders-enqueuer" and one.kind == "role"]
+    statements = role.properties["policy"]["Statement"]
+    if has:
+        assert statements[-1] == {
+            "Sid": "UseTableKey",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:DescribeKey"],
+            "Resource": ["arn:aws:kms:eu-west-1:1:key/k"],
+        }
+    assert [one for one in after if one not in before] == ([role] if has else [])
 
 
 def _signs(tags: Mapping[str, str] | None, trust: Any) -> dict[Key, Found]:
