@@ -46,5 +46,5 @@ def served_at(metadata: Any) -> datetime:
     """Return the time of an answer's Date header, whole seconds; this machine's if it has none."""
     try:
         return parsedate_to_datetime(metadata["HTTPHeaders"]["date"]).astimezone(UTC)
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return datetime.now(UTC)

@@ -24,6 +24,7 @@ from fifo_cli.aws.environment import check_endpoint, check_way, naming_settings
 from fifo_cli.aws.errors import calling, configuring
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
+from fifo_cli.aws.settling import AT_ONCE, Settling, settling_of
 from fifo_cli.aws.throttles import Throttles
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.names import Place
@@ -123,6 +124,14 @@ class Aws:
         """When the caller's identity was asked for, by AWS's clock, in whole seconds."""
         _ = self.place
         return self._called_at
+
+    @cached_property
+    def settling(self) -> Settling:
+        """How late what was changed shows; at once with ``--local`` and at endpoints on this machine."""
+        if self.target.local:
+            return AT_ONCE
+        changed = (self.client("sqs"), self.client("events"), self.client("scheduler"), self.client("lambda"))
+        return settling_of(client.meta.endpoint_url for client in changed)
 
     @cached_property
     def _for_many_requests(self) -> Config:

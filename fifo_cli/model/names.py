@@ -17,6 +17,8 @@ START_TAG: Final = "fifo-cli:start"
 SCHEDULER_TAG: Final = "fifo-cli:scheduler"
 # The enqueuer knows it by its environment.
 START_VARIABLE: Final = "FIFO_CLI_START"
+# On a queue that is being deleted, for it may answer for a minute: when that began.
+DELETED_TAG: Final = "fifo-cli:deleted"
 LIVE_ALIAS: Final = "live"
 
 QueueRole = Literal["main", "dlq", "hold"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from fifo_cli.errors import ExitCode, UsageError
-from fifo_cli.model.names import ADOPTED_TAG, PIPELINE_TAG, REGION_TAG
+from fifo_cli.model.names import ADOPTED_TAG, DELETED_TAG, PIPELINE_TAG, REGION_TAG
 from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
 from fifo_cli.model.results import Document
 
@@ -162,6 +162,9 @@ def differences(wanted: Resource, found: Found) -> tuple[Difference, ...]:
         for name, value in wanted.tags.items()
         if found.tags.get(name) != value
     ]
+    if DELETED_TAG in found.tags:
+        # A destroy was cut off before the delete itself; the queue stays, so the mark goes.
+        diff.append(Difference(f"tags.{DELETED_TAG}", found.tags[DELETED_TAG], None))
     replacing = [
         text for one in diff if one.old is not None and (text := _REPLACING.get((wanted.kind, one.path)))
     ]

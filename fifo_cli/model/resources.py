@@ -88,7 +88,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One resource as AWS reports it; ``facts`` (ARN, URL, state) are known but not compared."""
+    """One resource as AWS reports it; ``facts`` (ARN, URL, state) are known but not compared.
+
+    What is ``deleted`` is gone, though AWS still answers for it.
+    """
 
     kind: Kind
     name: str
@@ -99,6 +102,10 @@ class Found:
     @property
     def key(self) -> Key:
         return (self.kind, self.name)
+
+    @property
+    def deleted(self) -> bool:
+        return bool(self.facts.get("deleted"))
 
 
 def stamped(tags: Mapping[str, str]) -> dict[str, str]:

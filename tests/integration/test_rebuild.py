@@ -7,7 +7,7 @@ import random
 import signal
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ class NothingToPause:
     def running(self) -> frozenset[FunctionRole]:
         return frozenset()
 
-    def pause(self) -> None:
+    def pause(self, stopped: Callable[[], bool]) -> None:
         """Nothing to do."""
 
     def resume(self, role: FunctionRole) -> None:

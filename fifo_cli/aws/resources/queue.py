@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.foreign_responses import served_at
 from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter
+from fifo_cli.aws.settling import AT_ONCE, Settling
+from fifo_cli.events import Noted
+from fifo_cli.model.names import DELETED_TAG
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
+from fifo_cli.model.times import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -19,8 +25,9 @@ if TYPE_CHECKING:
 
 # A deleted queue's name is free after 60 s (SQS API Reference, DeleteQueue); a new one is known soon.
 _HIDDEN: Final = ("NotVisible", "Delayed")
-DELETED_LIMIT: Final = 90.0
+DELETED_LIMIT: Final = 120.0
 NEW_LIMIT: Final = 60.0
+_GOING: Final = "gone: it was deleted, and SQS may still answer for it for up to a minute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +93,37 @@ class QueueAdmin:
 
     sqs: SQSClient
     waiter: Waiter = field(default_factory=Waiter)
+    settling: Settling = AT_ONCE
 
     def read(self, name: str) -> Found | None:
-        """Return a queue; its URL, its ARN, and about how many messages it ``holds`` are facts."""
+        """Return a queue; its URL, its ARN, and about how many messages it ``holds`` are facts.
+
+        One that was deleted just now, and that SQS still answers for, is ``deleted``.
+        """
         try:
             url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
             attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-            tags = self.sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+            tagged = self.sqs.list_queue_tags(QueueUrl=url)
         except ClientError as error:
             if is_missing(error):
                 return None
             raise explain(error, f"queue {name}") from error
-        facts = {"url": url, "arn": attributes.get("QueueArn", ""), "holds": _messages(attributes)}
+        tags = tagged.get("Tags", {})
+        facts = {
+            "url": url,
+            "arn": attributes.get("QueueArn", ""),
+            "holds": _messages(attributes),
+            "deleted": self._was_deleted(
+                tags.get(DELETED_TAG), now=served_at(tagged.get("ResponseMetadata"))
+            ),
+        }
         return Found("queue", name, _properties(attributes), tags, facts)
 
     def create(self, wanted: Resource) -> None:
-        """Create a queue; SQS gives back an equal one, and QueueNameExists for one that differs."""
+        """Create a queue; SQS gives back an equal one, and QueueNameExists for one that differs.
+
+        One of this name that is being deleted is waited for; one that then still stands was never deleted.
+        """
         attributes = _to_attributes(wanted.properties)
         if not wanted.properties.get("fifo"):
             attributes.pop("FifoQueue", None)  # SQS takes true or nothing.
@@ -109,11 +131,13 @@ class QueueAdmin:
         attributes = {name: value for name, value in attributes.items() if value}
 
         def attempt() -> Pending | None:
+            if self._goes(wanted.name):
+                return Pending(_GOING)
             try:
                 self.sqs.create_queue(QueueName=wanted.name, Attributes=attributes, tags=stamped(wanted.tags))
             except ClientError as error:
                 return self._not_yet(error, wanted.name)
-            return None
+            return self._not_the_old_one(wanted.name)
 
         with calling(f"queue {wanted.name}"):
             self.waiter.until(attempt, name=wanted.name, limit=DELETED_LIMIT)
@@ -136,6 +160,8 @@ class QueueAdmin:
             if attributes:
                 self.waiter.until(attempt, name=wanted.name, limit=NEW_LIMIT)
             self.sqs.tag_queue(QueueUrl=url, Tags=stamped(wanted.tags))
+        if DELETED_TAG in found.tags:
+            self.untag(found, DELETED_TAG)
 
     def untag(self, found: Found, tag: str) -> None:
         """Take one tag away."""
@@ -143,12 +169,55 @@ class QueueAdmin:
             self.sqs.untag_queue(QueueUrl=found.facts["url"], TagKeys=[tag])
 
     def delete(self, found: Found) -> None:
-        """Delete a queue with all it holds."""
+        """Delete a queue with all it holds; where SQS may go on answering for it, it is marked before."""
+        if self.settling.deleted_queue:
+            self._mark_deleted(found)
         try:
             self.sqs.delete_queue(QueueUrl=found.facts["url"])
         except ClientError as error:
             if not is_missing(error):
                 raise explain(error, f"queue {found.name}") from error
+
+    def _mark_deleted(self, found: Found) -> None:
+        """Tag a queue with the time, by AWS's clock, at which its deletion begins."""
+        url = found.facts["url"]
+        try:
+            now = served_at(self.sqs.list_queue_tags(QueueUrl=url).get("ResponseMetadata"))
+            self.sqs.tag_queue(QueueUrl=url, Tags={DELETED_TAG: iso(now)})
+        except ClientError as error:
+            if not is_missing(error):
+                code = error.response.get("Error", {}).get("Code", "")
+                self.waiter.listener(
+                    Noted(f"{found.name} takes no tag ({code}): wait a minute before you deploy it again")
+                )
+
+    def _was_deleted(self, marked: str | None, *, now: datetime) -> bool:
+        """Whether a mark is so young that SQS may still answer for a queue that is gone."""
+        if not marked or not self.settling.deleted_queue:
+            return False
+        try:
+            age = (now - datetime.fromisoformat(marked)).total_seconds()
+        except (ValueError, TypeError):
+            return False
+        return age < self.settling.deleted_queue
+
+    def _goes(self, name: str) -> bool:
+        """Whether a queue of this name is on its way out; AlreadyExists if its deletion never came about."""
+        found = self.read(name) if self.settling.deleted_queue else None
+        if found is None or DELETED_TAG not in found.tags:
+            return False
+        if not found.deleted:
+            raise AlreadyExists(f"queue {name} was marked as deleted, and still exists")
+        return True
+
+    def _not_the_old_one(self, name: str) -> Pending | None:
+        """Look whether what CreateQueue gave is new: while one of the name goes, SQS may give that back."""
+        if not self.settling.deleted_queue:
+            return None
+        found = self.read(name)
+        if found is None:
+            return Pending("known: it was created just now")
+        return Pending(_GOING) if found.deleted else None
 
     def in_flight(self, name: str) -> int:
         """Return about how many messages of a queue a consumer has in hand."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.errors import AwsError, FifoError, Interrupted
@@ -14,6 +14,8 @@ from fifo_cli.events import Event, Finished, Listener, Noted, Started
 from fifo_cli.model.planning import Change
 from fifo_cli.operations.deploy.remote_state import THREADS
 
+# A sleep looks this often, in seconds, whether it was interrupted.
+_NAP: Final = 0.25
 Failures = list[tuple[Change, FifoError]]
 T = TypeVar("T")
 
@@ -52,7 +54,8 @@ class Work:
         try:
             with calling("what was made"):
                 return step()
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
+            self.listener(Noted(f"interrupted: {self._made(len(self.done))}"))
             raise
         except FifoError as error:
             planned = len(self.done)
@@ -117,13 +120,17 @@ def one_at_a_time(listener: Listener) -> Listener:
     return locked
 
 
-def sleep_unless(halt: threading.Event, sleep: Callable[[float], None]) -> Callable[[float], None]:
-    """Let what waits for AWS in a thread end soon after an interrupt, which only the main thread sees."""
+def sleep_unless(stopped: Callable[[], bool], sleep: Callable[[float], None]) -> Callable[[float], None]:
+    """Return a sleep that ends soon after an interrupt, which only the main thread sees, by Interrupted."""
 
     def sleeping(seconds: float) -> None:
-        if halt.is_set():
-            raise Interrupted
-        sleep(seconds)
+        while True:
+            if stopped():
+                raise Interrupted
+            if seconds <= 0:
+                return
+            sleep(min(seconds, _NAP))
+            seconds -= _NAP
 
     return sleeping
 

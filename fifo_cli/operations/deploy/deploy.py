@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Waiter
+from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Waiter
+from fifo_cli.aws.settling import AT_ONCE, Settling
 from fifo_cli.errors import AwsError, UsageError
-from fifo_cli.events import Listener, silent
+from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
 from fifo_cli.model.planning import Change, DeployResult, differences, ownership_refusal
 from fifo_cli.model.resources import Found, Key, Resource, alias_name
@@ -45,13 +46,13 @@ def deploy(
     """
     listener = one_at_a_time(listener)
     work = Work("deploy", listener, threading.Event())
-    waiter = Waiter(listener, sleep_unless(work.halt, sleep), clock)
+    waiter = Waiter(listener, sleep_unless(work.halt.is_set, sleep), clock)
     prepared = prepare(aws, project, adopt=adopt, build=not dry_run, waiter=waiter)
     found = prepared.found
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
         apply(prepared, project.settings.pipeline.name, adopt=adopt, work=work)
-        found = work.afterwards(lambda: observe(prepared.gates, [one.key for one in prepared.wanted]))
+        found = work.afterwards(lambda: wait_until_shown(prepared, aws.settling, waiter))
     return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
 
 
@@ -103,13 +104,65 @@ def apply(prepared: Prepared, pipeline: str, *, adopt: bool, work: Work) -> None
     work.carry_out(levels(prepared.plan.changes, prepared.wanted), make)
 
 
+def wait_until_shown(prepared: Prepared, settling: Settling, waiter: Waiter) -> Mapping[Key, Found]:
+    """Read what there is now; where SQS settles late, wait until the queues show everywhere as they were set.
+
+    Otherwise a ``plan --check`` that follows would see a difference that is none. One answer with the new
+    attributes of a queue proves little: another one of SQS's servers may still have the old ones.
+    """
+    found = observe(prepared.gates, [one.key for one in prepared.wanted])
+    changes = [change for change in prepared.plan.changes if change.kind == "queue"]
+    if settling == AT_ONCE or not changes:
+        return found
+    changed = {change.key for change in changes}
+    queues = [one for one in prepared.wanted if one.key in changed]
+    began = waiter.clock()
+    # An attribute that a queue was created with is there with the queue.
+    least = settling.queue_attributes if any(map(_sets_attributes, changes)) else 0
+
+    def attempt() -> Pending | None:
+        late = _not_shown(queues, found)
+        found.update(observe(prepared.gates, [one.key for one in late]))
+        late = _not_shown(late, found)
+        elapsed = waiter.clock() - began
+        if elapsed < least:
+            return Pending(
+                f"known to all of SQS, {least:.0f} s: all changes are made, but `plan` may show old values"
+            )
+        names = ", ".join(one.name for one in late)
+        if late and elapsed < _shown_within(late, found, settling):
+            return Pending(f"shown as it was set: {names}")
+        if late:
+            waiter.listener(Warned(f"SQS does not show yet what was set: {names}; look with `plan --diff`"))
+        return None
+
+    # The attempt itself ends before.
+    waiter.until(attempt, name="what was changed", limit=2 * settling.queue_retention)
+    return found
+
+
+def _sets_attributes(change: Change) -> bool:
+    return change.action == "update" and change.changed != {"tags"}
+
+
+def _not_shown(queues: Iterable[Resource], found: Mapping[Key, Found]) -> list[Resource]:
+    return [one for one in queues if one.key not in found or differences(one, found[one.key])]
+
+
+def _shown_within(late: Iterable[Resource], found: Mapping[Key, Found], settling: Settling) -> float:
+    """Return how many seconds SQS may take to show what is late; a retention takes longest."""
+    pairs = [(one, found[one.key]) for one in late if one.key in found]
+    paths = {difference.path for pair in pairs for difference in differences(*pair)}
+    return settling.queue_retention if "retention" in paths else 2 * settling.queue_attributes
+
+
 def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) -> None:
     """Bring what turned up meanwhile to what is wanted, if it is ours.
 
     It may be the work of this very call, whose first answer was lost, or of a deploy beside this one.
     """
     found = gate.read(wanted.name)
-    if found is None:
+    if found is None or found.deleted:
         raise AwsError(
             f"{wanted.kind} {wanted.name} is there and not there at once",
             hint="run deploy again in a minute",

@@ -46,7 +46,7 @@ def destroy(
     """
     listener = one_at_a_time(listener)
     work = Work("destroy", listener, threading.Event())
-    gates = gateways(aws, settings, waiter=Waiter(listener, sleep_unless(work.halt, sleep), clock))
+    gates = gateways(aws, settings, waiter=Waiter(listener, sleep_unless(work.halt.is_set, sleep), clock))
     # Only names, tags and the order are of use here, so no code is built.
     wanted = wanted_resources(
         settings, aws.place, dict.fromkeys(FUNCTION_ROLES, ""), reserve_concurrency=False

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.queues import Queue
-from fifo_cli.aws.resources.gateway import Pending, TimedOut, Waiter
-from fifo_cli.errors import ExitCode, NotDeployedError
+from fifo_cli.aws.resources.gateway import LONGEST_PAUSE, Pending, TimedOut, Waiter
+from fifo_cli.aws.settling import Settling
+from fifo_cli.errors import ExitCode, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found
@@ -38,8 +39,6 @@ Flow = Literal["running", "paused"]
 Part = Literal["enqueuer", "worker", "all"]
 # SQS's counts are approximate: one look that finds nothing in flight does not prove it.
 _QUIET_LOOKS: Final = 2
-# Disabling a rule takes a short while, and a tick that Lambda has queued may start within a minute.
-_LAST_TICK: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +90,25 @@ def pause(
 ) -> FlowState:
     """Stop feeding a function, or both; with ``wait``, return when what was in hand is done.
 
-    The wait has a bound, past which the result is not ``settled``. Raises NotDeployedError if there is
-    nothing to pause.
+    Where AWS settles late, that takes minutes even if nothing is to be seen in hand. The wait has a bound,
+    past which the result is not ``settled``; ``sleep`` may raise Interrupted. Raises NotDeployedError if
+    there is nothing to pause.
     """
     waiter = Waiter(listener, sleep, clock)
     gates = gateways(aws, settings, waiter=waiter)
     with telling_place(aws):
         state = _switch(gates, settings, part, listener, enabled=False)
     _warn(settings, part, listener, now())
-    return replace(state, settled=_wait(gates, settings, part, waiter)) if wait else state
+    if not wait:
+        return state
+    since = waiter.clock()
+    try:
+        _wait_for_enqueuer(gates, settings, part, waiter, aws.settling)
+        settled = _wait_for_worker(gates, settings, part, waiter, aws.settling, since=since)
+    except (Interrupted, KeyboardInterrupt):
+        listener(Noted("interrupted: what was paused stays so, but something of it may still be under way"))
+        raise
+    return replace(state, settled=settled)
 
 
 def resume(
@@ -137,15 +146,20 @@ def _roles(part: Part) -> Sequence[FunctionRole]:
 
 def _feeds(gates: Gateways, settings: Settings) -> _Feeds:
     """Read what feeds the functions; schedules of others that are named alike are left out."""
-    name = settings.pipeline.name
-    mapping = gates.mappings.read(Names(name).function("enqueuer"))
-    if mapping is None or mapping.tags.get(PIPELINE_TAG) != name:
-        raise _not_deployed(f"the enqueuer of {name} has no event source mapping")
+    name, mapping = settings.pipeline.name, _mapping(gates, settings)
     keys = schedule_keys(gates, settings)
     ours = [one for one in observe(gates, keys).values() if one.tags.get(PIPELINE_TAG) == name]
     if not ours:
         raise _not_deployed(f"the worker of {name} has no schedule")
     return _Feeds(mapping, tuple(ours))
+
+
+def _mapping(gates: Gateways, settings: Settings) -> Found:
+    name = settings.pipeline.name
+    mapping = gates.mappings.read(Names(name).function("enqueuer"))
+    if mapping is None or mapping.tags.get(PIPELINE_TAG) != name:
+        raise _not_deployed(f"the enqueuer of {name} has no event source mapping")
+    return mapping
 
 
 def _not_deployed(what: str) -> NotDeployedError:
@@ -201,30 +215,45 @@ def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> 
         listener(Noted(f"messages wait in {Names(settings.pipeline.name).main} for {kept} at most"))
 
 
-def _wait(gates: Gateways, settings: Settings, part: Part, waiter: Waiter) -> bool:
-    """Wait until the mapping rests and nothing of main is in flight; False if it takes too long."""
-    names = Names(settings.pipeline.name)
-    if "enqueuer" in _roles(part):
-        gates.mappings.wait_settled(_feeds(gates, settings).mapping)
-    if "worker" not in _roles(part):
-        return True
-    quiet = 0
+def _wait_for_enqueuer(
+    gates: Gateways, settings: Settings, part: Part, waiter: Waiter, settling: Settling
+) -> None:
+    """Wait until the mapping is disabled, and its last invocation has had its time.
+
+    No document says that a mapping is called Disabled only when its last invocation is over.
+    """
+    if "enqueuer" not in _roles(part):
+        return
+    gates.mappings.wait_settled(_mapping(gates, settings))
+    rest = settings.functions.timeout.total_seconds() if settling.last_run else 0
+    ends = waiter.clock() + rest
 
     def attempt() -> Pending | None:
-        nonlocal quiet
-        in_flight = gates.queues.in_flight(names.main)
-        quiet = 0 if in_flight else quiet + 1
-        if quiet >= _QUIET_LOOKS:
+        if waiter.clock() >= ends:
             return None
-        return Pending(
-            "delivering what it has in hand"
-            if in_flight
-            else "looked at once more, as SQS counts are approximate"
-        )
+        return Pending(f"ending its last invocation, {rest:.0f} s at most")
+
+    name = Names(settings.pipeline.name).function("enqueuer")
+    waiter.until(attempt, name=name, limit=rest + 2 * LONGEST_PAUSE)
+
+
+def _wait_for_worker(
+    gates: Gateways, settings: Settings, part: Part, waiter: Waiter, settling: Settling, *, since: float
+) -> bool:
+    """Wait until no run can start any more and nothing of main is in flight; False if it takes too long."""
+    names = Names(settings.pipeline.name)
+    if "worker" not in _roles(part):
+        return True
+    quiet = _Quiet(waiter.clock, since + settling.last_run, settling.queue_counts)
+
+    def attempt() -> Pending | None:
+        return quiet.look(gates.queues.in_flight(names.main))
 
     # A run may take its whole timeout; what a killed one held stays hidden for as long again.
     hidden = settings.run_needs + timedelta(seconds=VISIBILITY_MARGIN)
-    limit = (settings.functions.timeout + hidden + _LAST_TICK).total_seconds()
+    longest = (settings.functions.timeout + hidden).total_seconds()
+    # Counts are late twice: they show for so long what has ended, and then have to show nothing for so long.
+    limit = longest + settling.last_run + 2 * settling.queue_counts + _QUIET_LOOKS * LONGEST_PAUSE
     try:
         waiter.until(attempt, name=names.function("worker"), limit=limit)
     except TimedOut:
@@ -232,3 +261,38 @@ def _wait(gates: Gateways, settings: Settings, part: Part, waiter: Waiter) -> bo
         waiter.listener(Warned(text))
         return False
     return True
+
+
+@dataclass(slots=True)
+class _Quiet:
+    """Judges by SQS's counts, a look at a time, whether the worker rests.
+
+    ``starts_until`` is when the last run has started; ``lag`` is by how many seconds counts may be late.
+    """
+
+    clock: Callable[[], float]
+    starts_until: float
+    lag: float
+    looks: int = 0
+    since: float = 0.0
+
+    def look(self, in_flight: int) -> Pending | None:
+        """Return what to wait for, if the worker may still be at work."""
+        now = self.clock()
+        if in_flight:
+            self.looks = 0
+            return Pending("delivering what it has in hand")
+        if self.looks == 0:
+            self.since = now
+        self.looks += 1
+        if now < self.starts_until:
+            return Pending(
+                "started for the last time: a disabled rule may still fire, and its run start later,"
+                f" {self.starts_until - self.since:.0f} s at most"
+            )
+        # Of a run that started last, the counts may know nothing for so long.
+        if now < max(self.since, self.starts_until) + self.lag:
+            return Pending(f"seen at rest for {self.lag:.0f} s: so late may SQS's counts be")
+        if self.looks < _QUIET_LOOKS:
+            return Pending("looked at once more, as SQS counts are approximate")
+        return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
-from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.planning import Plan, make_plan
 from fifo_cli.model.resources import (
@@ -70,7 +70,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     with ThreadPoolExecutor(2) as pool:
         reserve = pool.submit(gates.functions.can_reserve)
         missing = pool.submit(_missing_keys, aws, settings)
-        found = observe_pipeline(gates, settings, [one.key for one in resources])
+        found = _standing(observe_pipeline(gates, settings, [one.key for one in resources]), waiter.listener)
         if not reserve.result() and not _reserved(found):
             resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
         warnings = [*missing.result(), *_unwatched(settings, resources)]
@@ -88,6 +88,16 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     for text in made.warnings:
         waiter.listener(Warned(text))
     return Prepared(made, wanted, found, gates)
+
+
+def _standing(found: Mapping[Key, Found], listener: Listener) -> dict[Key, Found]:
+    """Leave out what was deleted just now, and say so: AWS still answers for it."""
+    for one in found.values():
+        if one.deleted:
+            listener(
+                Noted(f"{one.kind} {one.name} was deleted within the last minute: deploy waits for that")
+            )
+    return {key: one for key, one in found.items() if not one.deleted}
 
 
 @dataclass(frozen=True, slots=True)

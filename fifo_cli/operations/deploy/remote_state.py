@@ -71,7 +71,7 @@ def gateways(
         announce_retries(one, waiter.listener)
     worker = Names(settings.pipeline.name).function("worker")
     tables = TableAdmin(dynamodb, waiter)
-    queues = QueueAdmin(sqs, waiter)
+    queues = QueueAdmin(sqs, waiter, aws.settling)
     functions = FunctionAdmin(client, zips, waiter)
     mappings = MappingAdmin(client, dynamodb, settings.table.name, waiter, worker)
     rules = RuleAdmin(events, client, worker)

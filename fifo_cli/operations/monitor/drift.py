@@ -94,7 +94,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     if codes is None:
         wanted = tuple(_without_code(one) for one in wanted)
     surplus = _surplus(gates, gathered, {one.key for one in wanted}, limit)
-    found = {one.key: one for one in gathered.answers.values() if isinstance(one, Found)}
+    found = {one.key: one for one in gathered.answers.values() if isinstance(one, Found) and not one.deleted}
     wanted = with_table_key(settings, with_start(wanted, recorded_start(found.values(), name)), found)
     states = [_state(one, gathered, name) for one in wanted]
     states += [
@@ -146,7 +146,7 @@ def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState
     if failure is not None:
         return ResourceState(wanted.kind, wanted.name, "unknown", reason=failure.message)
     found: Found | None = gathered[_text(wanted.key)]
-    if found is None:
+    if found is None or found.deleted:
         return ResourceState(wanted.kind, wanted.name, "missing")
     version = found.facts.get("version")
     if reasons := ownership_refusal(wanted, found, pipeline, adopt=False):

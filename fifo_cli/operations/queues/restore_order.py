@@ -65,8 +65,11 @@ class Flow(Protocol):
     def running(self) -> frozenset[FunctionRole]:
         """Return which functions are fed at the moment."""
 
-    def pause(self) -> None:
-        """Stop feeding both; return when what was in flight is done, or was waited for long enough."""
+    def pause(self, stopped: Callable[[], bool]) -> None:
+        """Stop feeding both; return when what was in flight is done, or was waited for long enough.
+
+        Raises Interrupted soon after ``stopped`` says so.
+        """
 
     def resume(self, role: FunctionRole) -> None:
         """Feed a function again."""
@@ -244,7 +247,7 @@ class Rebuild:
         try:
             # Inside: if its answer is lost, nobody knows whether the tag is there.
             tags.write(REBUILD_TAG, state.text())
-            self.flow.pause()
+            self.flow.pause(stopped)
             converter = Converter(self.load_rules, stopped)
             gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
             tags.write(REBUILD_TAG, replace(state, phase="merge").text())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fifo_cli.aws.resources.gateway import Waiter
@@ -10,6 +12,7 @@ from fifo_cli.errors import NotDeployedError
 from fifo_cli.events import Event, Listener, Warned, silent
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.settings import Settings
+from fifo_cli.operations.deploy.apply import sleep_unless
 from fifo_cli.operations.deploy.pause import STREAM_FORGETS, flow_state, pause, resume
 from fifo_cli.operations.deploy.remote_state import gateways, schedule_keys
 
@@ -38,10 +41,14 @@ class PipelineFlow:
         flows: dict[FunctionRole, str] = {"enqueuer": state.enqueuer, "worker": state.worker}
         return frozenset(role for role, flow in flows.items() if flow == "running")
 
-    def pause(self) -> None:
-        """Pause both, and wait until nothing is in flight, or until that takes too long."""
+    def pause(self, stopped: Callable[[], bool]) -> None:
+        """Pause both, and wait until nothing is in flight, or until that takes too long.
+
+        Raises Interrupted soon after ``stopped`` says so.
+        """
+        sleep = sleep_unless(stopped, time.sleep)
         try:
-            pause(self.aws, self.settings, "all", wait=True, listener=self._tell)
+            pause(self.aws, self.settings, "all", wait=True, listener=self._tell, sleep=sleep)
         except NotDeployedError:
             if self._is_fed():
                 raise

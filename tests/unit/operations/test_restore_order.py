@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -127,7 +127,7 @@ class FakeFlow:
     def running(self) -> frozenset[FunctionRole]:
         return frozenset(self.fed)
 
-    def pause(self) -> None:
+    def pause(self, stopped: Callable[[], bool]) -> None:
         assert REBUILD_TAG in self._service.tags
         self.fed.clear()
 

@@ -1,0 +1,42 @@
+"""How long AWS takes until a change is seen everywhere, as its documents say.
+
+The one place that decides whether an endpoint settles late: an emulator on this machine does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from fifo_cli.model.resources import RUN_AGE_SECONDS
+from fifo_cli.model.urls import host_of, is_this_machine
+
+# "It might take a short time": EventBridge's document for DisableRule gives no number, this is ours.
+_RULE_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Seconds from a change until all of AWS knows of it.
+
+    ``deleted_queue``: requests to a deleted queue may succeed for 60 s (SQS API Reference, DeleteQueue); the
+    rest is for the call itself. ``queue_attributes``, ``queue_retention``: 60 s and 15 minutes
+    (SetQueueAttributes). ``queue_counts``: "at least 1 minute" (GetQueueAttributes). ``last_run``: from the
+    disabling of a rule until the last asynchronous invocation it caused has started.
+    """
+
+    deleted_queue: float = 75
+    queue_attributes: float = 60
+    queue_retention: float = 900
+    queue_counts: float = 60
+    last_run: float = _RULE_SECONDS + RUN_AGE_SECONDS
+
+
+LATE: Final = Settling()
+AT_ONCE: Final = Settling(0, 0, 0, 0, 0)
+
+
+def settling_of(endpoints: Iterable[str]) -> Settling:
+    """Return how services with these endpoints settle: at once only if all are on this machine."""
+    return AT_ONCE if all(is_this_machine(host_of(url)) for url in endpoints) else LATE
