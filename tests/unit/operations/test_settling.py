@@ -347,7 +347,7 @@ def test_the_enqueuers_last_invocation_has_its_time(part, timeout, least):
     clock = Clock()
     mappings: Any = Mappings()
     unused: Any = None
-    gates = Gateways({}, *[unused] * 3, mappings, *[unused] * 3)
+    gates = Gateways({}, unused, unused, unused, mappings, unused, unused, unused)
     began = clock()
     waiter = Waiter(sleep=clock.sleep, clock=clock)
     _wait_for_enqueuer(gates, settings_with(timeout), part, waiter, LATE)
