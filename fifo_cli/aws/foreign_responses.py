@@ -35,11 +35,23 @@ def _check(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> 
     kind = str(response_dict["headers"].get("content-type", ""))
     json = operation_model.service_model.resolved_protocol in _JSON
     text = body.strip()
+    # The type alone proves nothing: botocore does not look at it, and moto calls everything text/html.
     # What has nothing to answer answers with nothing.
-    page = kind.startswith("text/html") or text[:9].lower().startswith((b"<!doctype", b"<html"))
-    if page or (json and text and not text.startswith(b"{")):
+    output = operation_model.output_shape
+    typed = kind.startswith("text/html") and (text or (output is not None and output.members))
+    if json:
+        foreign = not text.startswith(b"{") and bool(typed or text)
+    else:
+        foreign = _is_page(text) or bool(typed and not text.startswith(b"<"))
+    if foreign:
         shown = " ".join(text[:60].decode("utf-8", "replace").split())
         raise ForeignAnswerError(operation=operation_model.name, answer=shown or "an empty page")
+
+
+def _is_page(text: bytes) -> bool:
+    # Not only at the start: XHTML begins as any XML does. In AWS's XML, "<" is escaped.
+    head = text[:1000].lower()
+    return head.startswith(b"<!doctype") or b"<html" in head
 
 
 def served_at(metadata: Any) -> datetime:

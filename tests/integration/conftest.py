@@ -12,6 +12,7 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from tests.cli_harness import ROOT, Stack
+from tests.integration.emulators import Emulator, moto_server
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
 from tests.integration.queue_pipeline import Make, Yard, yard
@@ -30,6 +31,23 @@ def own_litter() -> Iterator[None]:
 def clients(stack: Stack) -> Aws:
     """Clients of the stack: ``clients.client("sqs")``."""
     return stack.aws()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Emulator]:
+    """moto's server, one for all tests of a worker."""
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["ministack", "moto"])
+def emulator(request: pytest.FixtureRequest) -> Emulator:
+    """The embedded stack, then moto's server: a second opinion on what AWS answers."""
+    if request.param == "moto":
+        moto: Emulator = request.getfixturevalue("moto")
+        return moto
+    stack: Stack = request.getfixturevalue("stack")
+    return Emulator("ministack", stack.endpoint)
 
 
 @pytest.fixture

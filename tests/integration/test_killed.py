@@ -17,6 +17,7 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Stack
+from tests.integration.emulators import Emulator
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Action, Drop, Kill, Pass, Proxy, Request
 
@@ -92,7 +93,7 @@ def killed_at_every_change(zygote: ForkServer, proxy: Proxy, folder: Path, *args
     raise AssertionError(f"{args} was killed 200 times")
 
 
-def made_of(stack: Stack, name: str) -> list[str]:
+def made_of(stack: Stack | Emulator, name: str) -> list[str]:
     """Return the ARNs of all that carries a pipeline's tag."""
     make: Any = boto3.client
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}

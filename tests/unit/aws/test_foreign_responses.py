@@ -71,9 +71,45 @@ def test_an_answer_that_is_none_of_aws_s_is_reported_with_where_to_look(
     assert "--endpoint-url" in text.value.hint
 
 
+@pytest.mark.parametrize("service", ["events", "iam"])
+@pytest.mark.parametrize(
+    "body", [b'<?xml version="1.0"?>\n<html xmlns="http://www.w3.org/1999/xhtml"/>', b"please sign in", b""]
+)
+def test_a_page_is_known_by_what_it_says(service: str, body: bytes) -> None:
+    client: Any = Aws(Target(local=True)).client(service)  # type: ignore[call-overload]
+    answered(client, body, "text/html")
+    name, arguments = CALLS[service]
+
+    with pytest.raises(AwsError, match="something that is not AWS"), calling("the thing"):
+        getattr(client, name)(**arguments)
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b' {"QueueUrl": "http://q"}'])
 def test_aws_s_own_answers_pass(body: bytes) -> None:
     client = Aws(Target(local=True)).client("sqs")
     answered(client, body, "application/x-amz-json-1.0")
 
     client.get_queue_url(QueueName="q")
+
+
+@pytest.mark.parametrize(
+    ("service", "body"),
+    [
+        ("events", b'{"Rules": [], "NextToken": null}'),
+        ("iam", b"<ListRolesResponse><ListRolesResult><Roles/></ListRolesResult></ListRolesResponse>"),
+    ],
+)
+def test_an_answer_in_the_service_s_protocol_passes_whatever_its_type_says(service: str, body: bytes) -> None:
+    """moto sends whatever it answers as text/html; botocore does not look at the type."""
+    client: Any = Aws(Target(local=True)).client(service)  # type: ignore[call-overload]
+    answered(client, body, "text/html; charset=utf-8")
+    name, arguments = CALLS[service]
+
+    getattr(client, name)(**arguments)
+
+
+def test_nothing_is_an_answer_where_there_is_nothing_to_say() -> None:
+    client = Aws(Target(local=True)).client("logs")
+    answered(client, b"", "text/html; charset=utf-8")
+
+    client.create_log_group(logGroupName="g")
