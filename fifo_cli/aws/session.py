@@ -58,6 +58,7 @@ SERVICES: Final = (
     "cloudwatch",
     "dynamodb",
     "dynamodbstreams",
+    "ec2",
     "events",
     "iam",
     "lambda",
@@ -162,6 +163,8 @@ class Aws:
     def client(self, service: Literal["scheduler"]) -> EventBridgeSchedulerClient: ...
     @overload
     def client(self, service: Literal["ssm"]) -> SSMClient: ...
+    @overload
+    def client(self, service: Literal["ec2"]) -> Any: ...
     @overload
     def client(self, service: Literal["iam"]) -> IAMClient: ...
     @overload

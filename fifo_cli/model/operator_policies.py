@@ -343,7 +343,13 @@ def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
         ]
     if settings.functions.subnets:
         # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC".
-        network = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"]
+        # destroy waits until Lambda has deleted its network interfaces.
+        network = [
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcs",
+        ]
         statements.append(allow("LookAtNetwork", network, "*"))
     return statements
 

@@ -26,7 +26,7 @@ from fifo_cli.model.names import (
     Names,
     Place,
 )
-from fifo_cli.model.role_policies import SCHEDULER, read_table_key, role_policy, role_trust
+from fifo_cli.model.role_policies import INTERFACE_ACTION, SCHEDULER, read_table_key, role_policy, role_trust
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -215,6 +215,14 @@ def with_scheduler_tag(
         resources[main.key] = replace(main, tags={**main.tags, SCHEDULER_TAG: "used"})
         resources[role.key] = replace(role, needs=(*role.needs, main.key))
     return tuple(resources.values())
+
+
+def makes_interfaces(found: Found) -> bool:
+    """Say whether a found role is one with which Lambda makes network interfaces: its function is in a VPC.
+
+    The role shows it as long as it exists, also when the function is deleted.
+    """
+    return found.kind == "role" and INTERFACE_ACTION in json.dumps(found.properties.get("policy"))
 
 
 def alias_name(function: str) -> str:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 Statement = dict[str, Any]
 POLICY_VERSION: Final = "2012-10-17"
 SCHEDULER: Final = "scheduler.amazonaws.com"
+INTERFACE_ACTION: Final = "ec2:CreateNetworkInterface"
 # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC"; none of these
 # takes a resource before the interface exists.
 _NETWORK: Final = [
     "ec2:AssignPrivateIpAddresses",
-    "ec2:CreateNetworkInterface",
+    INTERFACE_ACTION,
     "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",

@@ -22,7 +22,8 @@ def _load_once(path: str) -> Any:
 setattr(JSONFileLoader, "load_file", lambda self, path: _load_once(path))  # noqa: B010 - mypy, a method
 _aws: Any = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
 for _service in SERVICES:
-    _aws.client(_service)
+    if _service != "ec2":  # the largest model of all, which only a destroy of functions in a VPC reads
+        _aws.client(_service)
 # What is imported stays: a fork need not look through it for garbage, which would copy its pages besides.
 gc.collect()
 gc.freeze()

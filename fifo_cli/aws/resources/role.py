@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
 from fifo_cli.aws.resources.gateway import AlreadyExists, tag_list, tag_map
-from fifo_cli.model.resources import Found, Resource, stamped
+from fifo_cli.aws.resources.network_interface import NetworkInterfaces
+from fifo_cli.model.resources import Found, Resource, makes_interfaces, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -26,6 +27,7 @@ class RoleAdmin:
     """Roles by name."""
 
     iam: IAMClient
+    interfaces: NetworkInterfaces | None = None
 
     def read(self, name: str) -> Found | None:
         """Return a role; its ARN is a fact."""
@@ -83,7 +85,13 @@ class RoleAdmin:
             self.iam.tag_role(RoleName=name, Tags=_tags(wanted))
 
     def delete(self, found: Found) -> None:
-        """Delete a role with its inline policies; managed ones are taken off, as IAM demands."""
+        """Delete a role with its inline policies; managed ones are taken off, as IAM demands.
+
+        A role that Lambda needs to delete the network interfaces of its function is kept until that is done
+        (Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC").
+        """
+        if self.interfaces is not None and makes_interfaces(found):
+            self.interfaces.wait_deleted(found.name)
         try:
             self._take_off(found.name)
             self.iam.delete_role(RoleName=found.name)

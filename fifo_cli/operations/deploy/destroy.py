@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
+from fifo_cli.aws.resources.network_interface import DELETED_WITHIN_SECONDS
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, START_TAG
 from fifo_cli.model.planning import Plan, held, make_destroy_plan
-from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resources
+from fifo_cli.model.resources import Found, Key, Kind, Resource, makes_interfaces, wanted_resources
 from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.deploy import depths
 from fifo_cli.operations.deploy.plan import unfinished_rebuild
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from fifo_cli.model.planning import Change
     from fifo_cli.model.settings import Settings
 
+_LATE: Final = (
+    "role {} is deleted last, when Lambda has deleted the network interfaces of its function: this may take"
+    f" {DELETED_WITHIN_SECONDS / 60:.0f} minutes"
+)
 _DATA: Final[tuple[Kind, ...]] = ("queue", "table")
 
 
@@ -55,10 +60,13 @@ def destroy(
     found = observe_pipeline(gates, settings, [one.key for one in wanted])
     found = _with_items(gates, found, [] if "table" in keep else [settings.table.name])
     plan = make_destroy_plan(wanted, found, pipeline=name, keep=keep)
-    order = removal_levels(plan.changes, wanted)
+    waiting = [one for one in found.values() if makes_interfaces(one)]
+    order = removal_levels(plan.changes, wanted, last=[one.key for one in waiting])
     plan = replace(plan, changes=tuple(change for level in order for change in level))
     rebuild = unfinished_rebuild(found, settings)
-    plan = replace(plan, warnings=(*plan.warnings, *([rebuild] if rebuild and plan.changes else [])))
+    late = [_LATE.format(change.name) for one in waiting for change in plan.changes if change.key == one.key]
+    warnings = (*plan.warnings, *late, *([rebuild] if rebuild and plan.changes else []))
+    plan = replace(plan, warnings=warnings)
     for warning in plan.warnings:
         listener(Warned(warning))
     if not plan.changes:
@@ -84,14 +92,20 @@ def _forget(gates: Gateways, found: Iterable[Found], pipeline: str) -> None:
                 gates.queues.untag(kept, tag)
 
 
-def removal_levels(changes: Sequence[Change], wanted: Sequence[Resource]) -> list[list[Change]]:
-    """Order deletes so that what needs a resource goes before it: the schedules first, the data last."""
+def removal_levels(
+    changes: Sequence[Change], wanted: Sequence[Resource], *, last: Collection[Key] = ()
+) -> list[list[Change]]:
+    """Order deletes so that what needs a resource goes before it: the schedules first, the data last.
+
+    After the data only what is ``last``, as Lambda takes its time with it.
+    """
     depth = depths(wanted)
     # A schedule or an alarm that is not wanted any more hangs on all the rest, as its likes do.
-    last = 1 + max(depth.values(), default=0)
+    first = 1 + max(depth.values(), default=0)
     ordered: dict[int, list[Change]] = {}
     for change in changes:
-        level = 0 if change.kind in _DATA else depth.get(change.key, last)
+        level = 0 if change.kind in _DATA else depth.get(change.key, first)
+        level = -1 if change.key in last else level
         ordered.setdefault(level, []).append(change)
     return [ordered[level] for level in sorted(ordered, reverse=True)]
 

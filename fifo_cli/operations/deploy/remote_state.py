@@ -16,6 +16,7 @@ from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
 from fifo_cli.aws.resources.function import FunctionAdmin
 from fifo_cli.aws.resources.gateway import Gateway, Waiter
 from fifo_cli.aws.resources.log_group import LogGroupAdmin
+from fifo_cli.aws.resources.network_interface import NetworkInterfaces
 from fifo_cli.aws.resources.queue import QueueAdmin
 from fifo_cli.aws.resources.role import RoleAdmin
 from fifo_cli.aws.resources.schedule import RuleAdmin, ScheduleAdmin
@@ -81,7 +82,7 @@ def gateways(
         "table": tables,
         "queue": queues,
         "log-group": LogGroupAdmin(logs),
-        "role": RoleAdmin(iam),
+        "role": RoleAdmin(iam, NetworkInterfaces(partial(aws.client, "ec2"), waiter)),
         "function": functions,
         "alias": AliasAdmin(client, waiter),
         "event-source-mapping": mappings,
