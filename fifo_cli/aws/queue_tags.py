@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.foreign_responses import served_at
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import Queue
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -21,7 +21,8 @@ START_VARIABLE: Final = "FIFO_CLI_START"
 DELETED_TAG: Final = "fifo-cli:deleted"
 LIVE_ALIAS: Final = "live"
 
-QueueRole = Literal["main", "dlq", "hold"]
+# The FIFO queues, and the standard queue of the stream batches that Lambda gave up.
+QueueRole = Literal["main", "dlq", "hold", "stream-failures"]
 QUEUE_ROLES: Final[tuple[QueueRole, ...]] = ("main", "dlq", "hold")
 FunctionRole = Literal["enqueuer", "worker"]
 FUNCTION_ROLES: Final[tuple[FunctionRole, ...]] = ("enqueuer", "worker")
@@ -53,7 +54,12 @@ class Names:
 
     def queue(self, role: QueueRole) -> str:
         """Return the AWS name of the queue that the command line calls ``role``."""
-        return {"main": self.main, "dlq": self.dlq, "hold": self.hold}[role]
+        return {
+            "main": self.main,
+            "dlq": self.dlq,
+            "hold": self.hold,
+            "stream-failures": self.stream_failures,
+        }[role]
 
     def function(self, role: FunctionRole) -> str:
         """Return the name of a function, and of its IAM role."""

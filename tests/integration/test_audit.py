@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Reply
 from fifo_cli.operations.queues.order_labels import label
 from tests.cli_harness import Project, Ran, wait_until

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
 from fifo_cli.operations.queues import browse as looking
 from fifo_cli.operations.stream import reader

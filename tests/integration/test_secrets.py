@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Reply
 from tests.cli_harness import Project, wait_until
 

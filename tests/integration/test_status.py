@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names
 from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import maintenance

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import START_TAG
 from tests.cli_harness import Project, wait_until
 

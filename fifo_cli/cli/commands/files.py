@@ -19,7 +19,7 @@ from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Warned
 
 if TYPE_CHECKING:
-    from fifo_cli.aws.queues import Queue
+    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump, DumpPreview, DumpResult
     from fifo_cli.operations.queues.load import Checked, Lines
 
@@ -70,7 +70,7 @@ def _dump(
     that was not all, and writes over no file. With --move everything goes to the file, which is continued if
     it exists; interrupted anywhere, run it again. With --move into a pipe, what its reader drops is lost.
     """
-    from fifo_cli.aws.queues import Queue
+    from fifo_cli.aws.sqs import Queue
 
     if max_rate is not None and not move:
         raise UsageError(
@@ -178,9 +178,7 @@ def _load(
     """
     from datetime import UTC, datetime
 
-    from fifo_cli.aws.messages import Messages
-    from fifo_cli.aws.queues import Queue
-    from fifo_cli.aws.whole_queue import max_message_bytes
+    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.load import LoadResult, check, load, open_lines
     from fifo_cli.render.files import load_text
     from fifo_cli.render.text import count
@@ -189,7 +187,7 @@ def _load(
     path = _path(file)
     if path is None and not (dry_run or cli.options.yes):
         raise UsageError("stdin holds the lines, so nobody can be asked", hint="go ahead with --yes")
-    bytes_max = max_message_bytes(cli.aws, target)
+    bytes_max = target.max_message_bytes()
     with open_lines(path, _stdin(), queue=queue.value, arn=target.arn, bytes_max=bytes_max) as lines:
         checked = check(lines)
         if checked.repeated:
@@ -209,7 +207,7 @@ def _load(
         with _held(cli, "load", force=force), cli.stopping() as stop:
             result = load(
                 lines,
-                Messages(cli.aws, target),
+                target,
                 checked,
                 same_group_batches=same_group_batches,
                 max_rate=max_rate,
@@ -288,7 +286,7 @@ def _purge(
 
     The backup is a file as `dump` writes it, continued if it exists; `load` brings it back.
     """
-    from fifo_cli.aws.queues import Queue
+    from fifo_cli.aws.sqs import Queue
 
     if backup is not None and no_backup:
         raise UsageError("--backup and --no-backup contradict each other", hint="leave one of them out")
@@ -341,7 +339,7 @@ def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -
 def _refuse_during_rebuild(cli: Cli, *, force: bool) -> None:
     """Raise BusyError if an in-order redrive is unfinished: an empty queue says nothing then."""
     from fifo_cli.aws.queue_tags import QueueTags
-    from fifo_cli.aws.queues import Queue
+    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
 
     if not force:
@@ -352,7 +350,7 @@ def _refuse_during_rebuild(cli: Cli, *, force: bool) -> None:
 def _held(cli: Cli, what: str, *, force: bool) -> Iterator[None]:
     """Hold the pipeline's maintenance marker."""
     from fifo_cli.aws.queue_tags import QueueTags
-    from fifo_cli.aws.queues import Queue
+    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.maintenance_lock import maintenance
 
     main = Queue(cli.aws, cli.names, "main")
@@ -362,7 +360,7 @@ def _held(cli: Cli, what: str, *, force: bool) -> Iterator[None]:
 
 def _owner(cli: Cli, source: Queue) -> str:
     """Return whose dead letters are ours, if the queue is one that others may share."""
-    from fifo_cli.aws.queues import Queue
+    from fifo_cli.aws.sqs import Queue
 
     return Queue(cli.aws, cli.names, "main").arn if source.role == "dlq" else ""
 

@@ -102,7 +102,7 @@ def _peek(
 
     SQS counts a look as a receive and gives out at most the first ten messages of a group.
     """
-    from fifo_cli.aws.queues import Queue
+    from fifo_cli.aws.sqs import Queue
     from fifo_cli.cli.expressions import check_expression
     from fifo_cli.operations.queues.peek import peek
     from fifo_cli.render.queue_tables import peek_table

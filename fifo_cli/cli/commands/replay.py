@@ -256,7 +256,7 @@ def _preview(cli: Cli, replay: Replay) -> ExitCode:
 def _ask(cli: Cli, replay: Replay, work: Work) -> None:
     from fifo_cli.render.replay_text import replay_question
 
-    waiting = sum(replay.failures.counts()) if replay.options.failed else work.checkpoint.sums().waiting
+    waiting = replay.failures.counts().total if replay.options.failed else work.checkpoint.sums().waiting
     question = replay_question(
         waiting,
         work.checkpoint.bounds(),

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import LOCAL_REGION, Aws, Target
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Event, Finished, Listener, Warned
 from fifo_cli.local import process, stack

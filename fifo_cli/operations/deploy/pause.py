@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.resources.gateway import LONGEST_PAUSE, Pending, TimedOut, Waiter
 from fifo_cli.aws.settling import Settling
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names

@@ -18,7 +18,7 @@ from fifo_cli.aws.cloudwatch import (
     is_schedule_enabled,
 )
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.health import Counted, Feed, Measurements, QueueKind, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names

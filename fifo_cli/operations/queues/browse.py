@@ -1,29 +1,61 @@
-"""Looking through a queue as far as SQS shows it, as ``peek`` looks: hide for a while, give all back."""
+"""Look at the messages of a queue without consuming them.
+
+SQS has no way to look: a receive makes a message invisible and counts. So each look receives, remembers the
+receipt handles, and releases all of them, the head of a group last. It refuses where the count could move a
+message to the dead-letter queue. Nothing else receives and releases but the engine and the worker.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 import time
-from collections.abc import Callable
+import uuid
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from fifo_cli.aws.messages import Messages
-from fifo_cli.aws.queues import Counts, Queue
-from fifo_cli.aws.session import Aws
-from fifo_cli.errors import FifoError
-from fifo_cli.model.limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
+from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
-from fifo_cli.operations.queues.peek import SAFE_RECEIVES, VISIBILITY_SECONDS
+from fifo_cli.operations.transfer.message_files import DiskSet
 from fifo_cli.operations.uninterrupted import run_uninterrupted
 
-_WAIT_SECONDS: Final = 1
-# Well within the time for which messages are hidden.
+# Long enough to page through a few hundred messages, short enough that a killed look stops nobody for long.
+VISIBILITY_SECONDS: Final = 30
+# Well within the time for which messages are invisible.
 _LOOK_SECONDS: Final = 15
-# Handles of what is hidden are kept, and a FIFO queue gives out 20,000 at least (Quotas, "in flight").
+_LONG_POLL_SECONDS: Final = 1
+# Main has no limit unless one is asked for; with fewer than this, a few looks could dead-letter a message.
+SAFE_RECEIVES: Final = 100
+# Handles of what is invisible are kept, and a FIFO queue gives out 20,000 at least (Quotas, "in flight").
 MESSAGES_MAX: Final = 10_000
-# While that many of a group are hidden, SQS gives out none behind them.
+# While that many of a group are invisible, SQS gives out none behind them.
 GROUP_SHOWN: Final = 10
+# A receive brings ten at most; on AWS, from anywhere, this many a second come at the least.
+_LOOK_RATE_MIN: Final = 100
+_EMPTY_RECEIVES: Final = 2
+ROLES: Final[tuple[QueueRole, ...]] = ("main", "hold", "dlq")
+
+Take = Callable[[Message], bool | None]
+
+
+def is_safe(counts: Counts) -> bool:
+    """Say whether a look cannot move a message to the dead-letter queue."""
+    return counts.max_receives is None or counts.max_receives >= SAFE_RECEIVES
+
+
+def require_safe(queue: Queue, counts: Counts, what: str, *, otherwise: str = "") -> None:
+    """Raise UsageError where ``what`` could move a message to the dead-letter queue."""
+    if not is_safe(counts):
+        raise UsageError(
+            f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
+            f" and {what} is a receive: looking could take messages out of line",
+            hint=f"{otherwise}deploy with max_receives = 0, or look all the same with --force",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,66 +83,120 @@ class BrowseResult:
         return not self.failure and self.total <= self.seen + self.known
 
 
-def browse(
-    aws: Aws,
+def look(
     queue: Queue,
-    take: Callable[[Message], bool | None],
+    take: Take,
     *,
+    limit: int = MESSAGES_MAX,
+    then: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
-) -> BrowseResult:
-    """Hand every message that can be seen to ``take``, until it answers True, and give all back, heads last.
+) -> int:
+    """Give every message that can be seen to ``take``, until it answers True, and release all.
 
-    Does not look where a look could move a message to the dead-letter queue. What AWS refuses is the look's
-    ``failure``.
+    Ends after ``limit`` messages, after 15 s, or on an interrupt, and releases in every case. ``then`` is
+    called while the messages are still invisible. Returns how many were seen. Raises AwsError.
     """
     until = clock() + _LOOK_SECONDS
-    return run_uninterrupted(
-        lambda stopped: _look_through(aws, queue, take, ended=lambda: stopped() or clock() >= until)
-    )
 
-
-def _look_through(
-    aws: Aws, queue: Queue, take: Callable[[Message], bool | None], *, ended: Callable[[], bool]
-) -> BrowseResult:
-    messages = Messages(aws, queue)
-    handles: list[str] = []
-    try:
-        counts = queue.counts()
-        if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES:
-            reason = f"its messages are dead-lettered after {counts.max_receives} receives, and a look is one"
-            return BrowseResult(queue.name, counts=counts, failure=reason)
-        held = counts.in_flight
+    def work(stopped: Callable[[], bool]) -> int:
+        handles: list[str] = []
         try:
-            _receive(queue, take, handles, ended=ended)
-            counts = queue.counts()  # what was sent meanwhile counts, too
+            while len(handles) < limit and not stopped() and clock() < until:
+                batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=_LONG_POLL_SECONDS)
+                handles += [received.receipt_handle for received in batch]
+                if not batch or any([take(received.message) for received in batch]):
+                    break
+            then()
         finally:
-            _release(messages, handles)
+            queue.change_visibility(handles[::-1], seconds=0)
+        return len(handles)
+
+    return run_uninterrupted(work)
+
+
+def browse(queue: Queue, take: Take, *, clock: Callable[[], float] = time.monotonic) -> BrowseResult:
+    """Look through a whole queue as ``look`` does; what AWS refuses is the result's ``failure``.
+
+    Does not look where a look could move a message to the dead-letter queue.
+    """
+    try:
+        before = queue.counts()
+        if not is_safe(before):
+            reason = f"its messages are dead-lettered after {before.max_receives} receives, and a look is one"
+            return BrowseResult(queue.name, counts=before, failure=reason)
+        after: list[Counts] = []  # what was sent meanwhile counts, too
+        seen = look(queue, take, then=lambda: after.append(queue.counts()), clock=clock)
     except FifoError as error:
         return BrowseResult(queue.name, failure=error.message)
-    return BrowseResult(queue.name, len(handles), counts, held=held)
+    return BrowseResult(queue.name, seen, after[0], held=before.in_flight)
 
 
-def _receive(
-    queue: Queue,
-    take: Callable[[Message], bool | None],
-    handles: list[str],
-    *,
-    ended: Callable[[], bool],
-) -> None:
-    while len(handles) < MESSAGES_MAX and not ended():
-        batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
-        if not batch:
+class WholeQueue:
+    """Receives each message of a queue of any size once, and releases all at the end, heads last.
+
+    Handles and ids are on disk, so that memory does not grow with the queue.
+    """
+
+    def __init__(self, queue: Queue, expected: int) -> None:
+        self._queue = queue
+        # As long as it takes to see them all, so that what was seen first does not come again before that.
+        self._visibility = VISIBILITY_SECONDS + expected // _LOOK_RATE_MIN
+        self._seen = DiskSet()
+        self._handles = _HandleStack()
+
+    def receive(self) -> list[Message]:
+        """Return the next messages; none when nothing more comes, or only what came before."""
+        for attempt in range(_EMPTY_RECEIVES):
+            arrivals = self._queue.receive(
+                visibility=self._visibility,
+                wait=_LONG_POLL_SECONDS if attempt else 0,
+                attempt=uuid.uuid4().hex,
+            )
+            news = []
+            for one in arrivals:
+                self._handles.push(one.receipt_handle)
+                digest = hashlib.sha256(one.message.message_id.encode()).hexdigest()
+                if self._seen.add(digest) == 1:
+                    news.append(one.message)
+            if news:
+                return news
+        return []
+
+    def __enter__(self) -> WholeQueue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release everything; what SQS refuses is visible again when its time is over."""
+        try:
+            for handles in self._handles.batches():
+                self._queue.change_visibility(handles, seconds=0)
+        except FifoError:
             return
-        handles += [received.receipt_handle for received in batch]
-        if any([take(received.message) for received in batch]):
-            return
+        finally:
+            self._handles.close()
+            self._seen.close()
 
 
-def _release(messages: Messages, handles: list[str]) -> None:
-    """Give back in reverse: of a group, its head last."""
-    backwards = handles[::-1]
-    for start in range(0, len(backwards), BATCH_ENTRIES_MAX):
-        messages.hide(backwards[start : start + BATCH_ENTRIES_MAX], seconds=0)
+class _HandleStack:
+    """Receipt handles on disk, last in first out, so that memory does not grow with the queue."""
 
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._ends = array("Q", [0])
 
-ROLES: Final[tuple[QueueRole, ...]] = ("main", "hold", "dlq")
+    def push(self, handle: str) -> None:
+        self._file.write(handle.encode())
+        self._ends.append(self._ends[-1] + len(handle.encode()))
+
+    def batches(self) -> Iterator[list[str]]:
+        """Yield them in tens, the last one first."""
+        while len(self._ends) > 1:
+            batch: list[str] = []
+            while len(self._ends) > 1 and len(batch) < BATCH_ENTRIES_MAX:
+                end = self._ends.pop()
+                self._file.seek(self._ends[-1])
+                batch.append(self._file.read(end - self._ends[-1]).decode())
+            yield batch
+
+    def close(self) -> None:
+        self._file.close()

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import calling, explain
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.handlers import runtime

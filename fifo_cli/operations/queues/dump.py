@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import tempfile
-import uuid
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, BinaryIO, Final, Protocol
 
-from fifo_cli.aws.messages import Messages
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Counts, Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, silent
-from fifo_cli.model.limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import to_line
 from fifo_cli.model.results import Document, Single, WorkResult
-from fifo_cli.operations.queues.peek import SAFE_RECEIVES, VISIBILITY_SECONDS, peek
+from fifo_cli.operations.queues.browse import WholeQueue, require_safe
+from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Target
 from fifo_cli.operations.transfer.message_files import (
-    DiskSet,
     DumpStream,
     FileError,
     new_file,
@@ -38,11 +32,7 @@ from fifo_cli.operations.transfer.message_files import (
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.result import MoveOptions
 
-# A receive brings ten at most; on AWS, from anywhere, this many a second come at the least.
-_LOOK_RATE_MIN: Final = 100
 _PREVIEW_MAX: Final = 100
-_EMPTY_RECEIVES: Final = 2
-_LONG_POLL_SECONDS: Final = 1
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
 
@@ -109,8 +99,9 @@ class Dump:
         Raises UsageError if the file exists, or if looking could push a message into a DLQ, unless ``force``.
         """
         counts = self.queue.counts()
-        _guard(self.queue, counts, force=force)
-        with self._new_output() as output, _Look(Messages(self.aws, self.queue), counts.total) as look:
+        if not force:
+            require_safe(self.queue, counts, "a dump", otherwise="use --move, ")
+        with self._new_output() as output, WholeQueue(self.queue, counts.total) as look:
             written = 0
             while not stopped() and (batch := look.receive()):
                 _write(output, self.path, batch)
@@ -135,7 +126,7 @@ class Dump:
 
     def _move_to(self, target: _Counting, max_rate: float | None, stopped: Callable[[], bool]) -> DumpResult:
         began = QueueTags(self.aws, self.queue).read().at + _DATE_RESOLUTION
-        source = QueueSource(Messages(self.aws, self.queue), listener=self.listener)
+        source = QueueSource(self.queue, listener=self.listener)
         bystanders = _Bystanders(began, self.owner_arn)
         options = MoveOptions(
             max_rate=max_rate,
@@ -198,75 +189,6 @@ class _Bystanders:
             yield f"left alone: {self._late} that came after the command began"
 
 
-class _Look:
-    """Receives each message once, and gives all back at the end, tails first."""
-
-    def __init__(self, messages: Messages, expected: int) -> None:
-        self._messages = messages
-        # As long as it takes to see them all, so that what was seen first does not come again before that.
-        self._visibility = VISIBILITY_SECONDS + expected // _LOOK_RATE_MIN
-        self._seen = DiskSet()
-        self._handles = _Pile()
-
-    def receive(self) -> list[Message]:
-        """Return the next messages; none when nothing more comes, or only what came before."""
-        for attempt in range(_EMPTY_RECEIVES):
-            arrivals = self._messages.receive(
-                count=RECEIVE_MAX,
-                visibility=self._visibility,
-                wait=_LONG_POLL_SECONDS if attempt else 0,
-                attempt=uuid.uuid4().hex,
-            )
-            news = []
-            for one in arrivals:
-                self._handles.push(one.receipt_handle)
-                digest = hashlib.sha256(one.message.message_id.encode()).hexdigest()
-                if self._seen.add(digest) == 1:
-                    news.append(one.message)
-            if news:
-                return news
-        return []
-
-    def __enter__(self) -> _Look:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Release everything; what SQS refuses is visible again when its time is over."""
-        try:
-            for handles in self._handles.batches():
-                self._messages.hide(handles, seconds=0)
-        except FifoError:
-            return
-        finally:
-            self._handles.close()
-            self._seen.close()
-
-
-class _Pile:
-    """Receipt handles on disk, last in first out, so that memory does not grow with the queue."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._ends = array("Q", [0])
-
-    def push(self, handle: str) -> None:
-        self._file.write(handle.encode())
-        self._ends.append(self._ends[-1] + len(handle.encode()))
-
-    def batches(self) -> Iterator[list[str]]:
-        """Yield them in tens, the last one first."""
-        while len(self._ends) > 1:
-            batch: list[str] = []
-            while len(self._ends) > 1 and len(batch) < BATCH_ENTRIES_MAX:
-                end = self._ends.pop()
-                self._file.seek(self._ends[-1])
-                batch.append(self._file.read(end - self._ends[-1]).decode())
-            yield batch
-
-    def close(self) -> None:
-        self._file.close()
-
-
 def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> None:
     try:
         output.write(b"".join(map(to_line, batch)))
@@ -278,15 +200,6 @@ def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> No
             f"stdout cannot be written: {said(error)}; every message is still in the queue",
             hint="make room, or name a file in place of `-`",
         ) from error
-
-
-def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
-    if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES and not force:
-        raise UsageError(
-            f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
-            " and a look is a receive: it could take messages out of line",
-            hint="use --move, deploy with max_receives = 0, or look all the same with --force",
-        )
 
 
 def _unseen(queue: Queue, counts: Counts, written: int) -> tuple[str, ...]:

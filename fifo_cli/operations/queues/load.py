@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from fifo_cli.aws.messages import Messages, OutgoingMessage
+from fifo_cli.aws.sqs import OutgoingMessage, Queue
 from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message, ReceivedMessage
@@ -213,7 +213,7 @@ def check(lines: Lines) -> Checked:
 
 def load(
     lines: Lines,
-    messages: Messages,
+    queue: Queue,
     checked: Checked,
     *,
     same_group_batches: bool = False,
@@ -227,9 +227,9 @@ def load(
     """
     opened = open_checkpoint(lines.path) if lines.path else contextlib.nullcontext(NoCheckpoint())
     with opened as checkpoint, contextlib.closing(LineSource(lines, checkpoint)) as source:
-        target = QueueTarget(messages, _packer(checkpoint.salt), strict=not same_group_batches)
+        target = QueueTarget(queue, _packer(checkpoint.salt), strict=not same_group_batches)
         options = MoveOptions(
-            max_rate=max_rate, total=checked.new, receives=1, throttles=lambda: messages.throttles
+            max_rate=max_rate, total=checked.new, receives=1, throttles=lambda: queue.throttles
         )
         report = move(source, target, options, listener=listener, stopped=stopped)
         if report.complaint is None and not (report.failed or report.not_deleted):

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from fifo_cli.aws.messages import Messages, OutgoingMessage
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import OutgoingMessage, Queue
 from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.parking import parked_attributes
@@ -86,10 +85,10 @@ class Park:
         with maintenance(QueueTags(self.aws, self.main), "park", force=force, listener=self.listener):
             parked: list[Message] = []
             selection = MessageFilter(group=self.group)
-            source = QueueSource(Messages(self.aws, self.main), listener=self.listener)
+            source = QueueSource(self.main, listener=self.listener)
             report = move(
                 source,
-                QueueTarget(Messages(self.aws, self.dlq), self._pack),
+                QueueTarget(self.dlq, self._pack),
                 MoveOptions(
                     count=self.count,
                     wanted=None if selection.everything else lambda received: selection(received.message),

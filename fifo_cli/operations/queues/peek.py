@@ -1,30 +1,18 @@
-"""``peek``: look at messages in order without consuming them.
-
-SQS has no way to look: a receive hides a message and counts. So we hide for a short time, give everything
-back, heads last, and refuse where the count could push a message into the DLQ.
-"""
+"""``peek``: show messages in the order of the line, without consuming them (browse.py)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from fifo_cli.aws.queues import Counts, Queue
-from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.errors import ExitCode
 from fifo_cli.handlers.exact_jmespath import Expression, is_true
-from fifo_cli.model.limits import RECEIVE_MAX
-from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.message import Message
+from fifo_cli.operations.queues.browse import look, require_safe
 from fifo_cli.operations.transfer.message_filter import filtered_document
-from fifo_cli.operations.uninterrupted import run_uninterrupted
-
-# Long enough to page through a few hundred messages, short enough that a killed peek stops nobody for long.
-VISIBILITY_SECONDS: Final = 30
-_LOOK_SECONDS: Final = 15
-_WAIT_SECONDS: Final = 1
-# Main has no limit unless one is asked for; with fewer than this, a few peeks could dead-letter a message.
-SAFE_RECEIVES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,44 +49,24 @@ def peek(
     Raises UsageError where looking could move a message to the DLQ, unless ``force``.
     """
     counts = queue.counts()
-    _guard(queue, counts, force=force)
+    if not force:
+        require_safe(queue, counts, "a peek")
     wanted = _Matcher(group, expression)
-    until = clock() + _LOOK_SECONDS
-    held = run_uninterrupted(
-        lambda stopped: _look(queue, count=count, wanted=wanted, ended=lambda: stopped() or clock() >= until)
-    )
-    seen = sorted((received.message for received in held), key=lambda message: message.order)
+    seen: list[Message] = []
+    found = 0
+
+    def take(message: Message) -> bool:
+        nonlocal found
+        seen.append(message)
+        found += wanted(message)
+        return found >= count
+
+    look(queue, take, clock=clock)
+    seen.sort(key=lambda message: message.order)
     matching = [message for message in seen if wanted(message)]
     truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
     note = _note(queue, counts, seen) or (_unseen(counts, seen, wanted) if len(matching) < count else "")
     return PeekResult(tuple(matching[:count]), truncated, note)
-
-
-def _guard(queue: Queue, counts: Counts, *, force: bool) -> None:
-    if counts.max_receives is not None and counts.max_receives < SAFE_RECEIVES and not force:
-        raise UsageError(
-            f"{queue.name} moves a message to its dead-letter queue after {counts.max_receives} receives,"
-            " and a peek is a receive: looking could take messages out of line",
-            hint="deploy with max_receives = 0, or look all the same with --force",
-        )
-
-
-def _look(
-    queue: Queue, *, count: int, wanted: Callable[[Message], bool], ended: Callable[[], bool]
-) -> list[ReceivedMessage]:
-    """Receive until enough match, nothing more comes, or it has ``ended``, and give all back, heads last."""
-    held: list[ReceivedMessage] = []
-    matching = 0
-    try:
-        while matching < count and not ended():
-            batch = queue.receive(count=RECEIVE_MAX, visibility=VISIBILITY_SECONDS, wait=_WAIT_SECONDS)
-            if not batch:
-                break
-            held += batch
-            matching += sum(wanted(received.message) for received in batch)
-    finally:
-        queue.release(list(reversed(held)))
-    return held
 
 
 class _Matcher:

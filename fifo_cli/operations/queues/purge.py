@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from fifo_cli.aws.errors import is_passing
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.whole_queue import purge_queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.results import Document, Single, WorkResult
@@ -91,11 +90,11 @@ def purge_for_good(
             sleep(_POLL_SECONDS)
 
     before = queue.counts().total
-    if not _purge(aws, queue):
+    if not _purge(queue):
         wait(PURGE_SECONDS, "it was purged within the last minute, and SQS allows it once a minute")
         if stopped():
             return _outcome(queue, before, ours=False)
-        if not _purge(aws, queue):
+        if not _purge(queue):
             raise AwsError(
                 f"{queue.name} is being purged by somebody else; nothing was purged by this command",
                 hint="look with `fifo-cli depth`, and run the command again in a minute",
@@ -117,10 +116,10 @@ def _outcome(queue: Queue, before: int, *, ours: bool) -> PurgeResult:
     return PurgeResult(before if ours else max(0, before - left), None, left)
 
 
-def _purge(aws: Aws, queue: Queue) -> bool:
+def _purge(queue: Queue) -> bool:
     """Call PurgeQueue; an error says where its effect is not known."""
     try:
-        return purge_queue(aws, queue)
+        return queue.purge()
     except AwsError as error:
         if not isinstance(error, AbandonedError) and not is_passing(error):
             raise

@@ -10,11 +10,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
-from fifo_cli.aws.messages import Messages
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.message import Message, ReceivedMessage
@@ -316,14 +315,12 @@ class Redrive:
         if options.ids:
             count = len(options.ids) if count is None else min(count, len(options.ids))
         sought = set(options.ids)
-        source = QueueSource(Messages(self.aws, self.dlq), expected=total, listener=self.listener)
+        source = QueueSource(self.dlq, expected=total, listener=self.listener)
         converter = Converter(self.load_rules, stopped)
-        target = QueueTarget(
-            Messages(self.aws, self.main), as_it_is("redrive"), strict=not options.same_group_batches
-        )
+        target = QueueTarget(self.main, as_it_is("redrive"), strict=not options.same_group_batches)
         report = move(
             source,
-            ConvertingTarget(target, QueueTarget(Messages(self.aws, self.dlq), as_it_is("park")), converter),
+            ConvertingTarget(target, QueueTarget(self.dlq, as_it_is("park")), converter),
             MoveOptions(
                 count=count,
                 max_rate=options.max_rate,

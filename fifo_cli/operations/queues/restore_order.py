@@ -22,10 +22,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Protocol
 
-from fifo_cli.aws.messages import Messages, OutgoingMessage
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.sqs import OutgoingMessage, Queue
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
@@ -297,7 +296,7 @@ class Rebuild:
         """
         queue = self._queue(role)
         self.listener(Started("gather", "queue", queue.name))
-        source = QueueSource(Messages(self.aws, queue), listener=self.listener, clock=self.clock)
+        source = QueueSource(queue, listener=self.listener, clock=self.clock)
         ours = "" if role == "main" else self.main.arn
         options = MoveOptions(
             leave=lambda received: bool(ours) and received.dead_letter_source not in ("", ours),
@@ -305,8 +304,8 @@ class Rebuild:
             workers=self.workers,
         )
         # Not strict: in hold a message's place does not matter.
-        hold = QueueTarget(Messages(self.aws, self.hold), _labelled, strict=False)
-        dlq = QueueTarget(Messages(self.aws, self.dlq), as_it_is("park"))
+        hold = QueueTarget(self.hold, _labelled, strict=False)
+        dlq = QueueTarget(self.dlq, as_it_is("park"))
         target = hold if role == "main" else ConvertingTarget(hold, dlq, converter)
         report = self._move(source, target, options, stopped)
         _demand(report, f"{queue.name} could not be gathered in {self.hold.name}")
@@ -321,7 +320,6 @@ class Rebuild:
     def _collected(self, stopped: Callable[[], bool]) -> Iterator[OrderStore]:
         """Read all of hold; what is not deleted inside is released, so that another run need not wait."""
         spool = OrderStore()
-        messages = Messages(self.aws, self.hold)
         self.listener(Started("read", "queue", self.hold.name))
         try:
             source = self._reader(spool)
@@ -332,13 +330,13 @@ class Rebuild:
             self.listener(Finished("read", "queue", self.hold.name, f"{len(spool)} messages"))
             yield spool
         finally:
-            _in_tens(spool, lambda handles: messages.hide(handles, seconds=0))
+            _in_tens(spool, lambda handles: self.hold.change_visibility(handles, seconds=0))
             spool.close()
 
     def _reader(self, spool: OrderStore) -> _Reader:
         visibility = HIDDEN_SECONDS + self.hold.counts().total // _READ_RATE_MIN
         return _Reader(
-            Messages(self.aws, self.hold),
+            self.hold,
             spool,
             hidden_seconds=visibility,
             patience=visibility + _MARGIN_SECONDS,
@@ -350,7 +348,7 @@ class Rebuild:
         """Send the spool to main, each group in order."""
         self.listener(Started("merge", "queue", self.main.name))
         spool.put_in_order()
-        target = QueueTarget(Messages(self.aws, self.main), _merged(secrets.token_hex(4)))
+        target = QueueTarget(self.main, _merged(secrets.token_hex(4)))
         options = MoveOptions(total=len(spool), receives=1, workers=self.workers)
         report = self._move(OrderStoreSource(spool), target, options, stopped)
         _demand(report, f"not everything could be put back into {self.main.name}")
@@ -360,11 +358,10 @@ class Rebuild:
 
     def _empty_hold(self, spool: OrderStore, stopped: Callable[[], bool]) -> None:
         """Delete from hold what main has: by the handles of the reading, then everything that comes again."""
-        messages = Messages(self.aws, self.hold)
-        _in_tens(spool, messages.delete)
+        _in_tens(spool, self.hold.delete)
         visibility = HIDDEN_SECONDS + len(spool) // _READ_RATE_MIN
         source = QueueSource(
-            messages, patience=visibility + _MARGIN_SECONDS, listener=self.listener, clock=self.clock
+            self.hold, patience=visibility + _MARGIN_SECONDS, listener=self.listener, clock=self.clock
         )
         report = self._move(source, _Merged(spool), MoveOptions(workers=self.workers), stopped)
         _demand(report, f"{self.hold.name} could not be emptied")
@@ -401,7 +398,7 @@ class _Reader(QueueSource):
 
     def __init__(
         self,
-        messages: Messages,
+        queue: Queue,
         spool: OrderStore,
         *,
         hidden_seconds: int,
@@ -410,10 +407,10 @@ class _Reader(QueueSource):
         clock: Callable[[], float],
     ) -> None:
         super().__init__(
-            messages, hidden_seconds=hidden_seconds, patience=patience, listener=listener, clock=clock
+            queue, hidden_seconds=hidden_seconds, patience=patience, listener=listener, clock=clock
         )
         self._spool = spool
-        self._hold = messages.queue
+        self._hold = queue
         self._again = 0  # how many known ones came since the last new one
 
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:

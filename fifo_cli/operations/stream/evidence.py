@@ -12,22 +12,20 @@ from urllib.parse import urlsplit
 from fifo_cli.aws.dynamodb_streams import Stream, StreamSource, table_streams
 from fifo_cli.aws.log_streams import holds_since
 from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.stream_failures import StreamFailures
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
-from fifo_cli.operations.queues.browse import BrowseResult, browse
+from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.failed_batches import NotAFailureRecordError, parse_failure
 from fifo_cli.operations.stream.reader import RETENTION, Pace, Reader, Window
 from fifo_cli.operations.stream.shards import StreamRecord
-from fifo_cli.operations.uninterrupted import run_uninterrupted
 
 # In every line about one record or message, and in few others.
 ABOUT_A_RECORD: Final = "event_id"
@@ -38,8 +36,6 @@ RUN_ENDED: Final = "run ended"
 _AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 # "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
 _LOG_LAG_SECONDS: Final = 10.0
-_FAILURES_HIDDEN_SECONDS: Final = 30
-_FAILURES_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +210,7 @@ class AwsEvidence:
         return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in roles}
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
-        return browse(self._aws, Queue(self._aws, self._names, role), take)
+        return browse(Queue(self._aws, self._names, role), take)
 
     def feed(self) -> Feed:
         name = self._names.function("enqueuer")
@@ -240,9 +236,9 @@ class AwsEvidence:
 
     def _given_up(self) -> tuple[GivenUp, ...]:
         """Look through the queue of failed batches; one that cannot be read is not evidence."""
-        queue = StreamFailures(self._aws, self._names)
+        queue = Queue(self._aws, self._names, "stream-failures")
         table = self._table_streams[0].arn.partition("/stream/")[0]
-        return run_uninterrupted(lambda stopped: _given_up(queue, table, stopped))
+        return _given_up(queue, table)
 
 
 def logger_of(role: FunctionRole, event: LogEvent) -> Logger:
@@ -255,22 +251,17 @@ def _shard(arn: str, shard: str) -> str:
     return f"{arn.rpartition('/stream/')[2]}/{shard}"
 
 
-def _given_up(queue: StreamFailures, table: str, stopped: Callable[[], bool]) -> tuple[GivenUp, ...]:
-    """Read the failure records that can be seen, and give them back."""
+def _given_up(queue: Queue, table: str) -> tuple[GivenUp, ...]:
+    """Read the failure records that can be seen."""
     found: list[GivenUp] = []
-    handles: list[str] = []
+
+    def take(message: Message) -> None:
+        if (stretch := _stretch(message.body, table)) is not None:
+            found.append(stretch)
+
     with contextlib.suppress(FifoError):
-        if not sum(queue.counts()):
-            return ()
-        try:
-            while len(handles) < _FAILURES_MAX and not stopped():
-                batch = queue.receive(visibility=_FAILURES_HIDDEN_SECONDS, wait=1)
-                if not batch:
-                    break
-                handles += [one.receipt_handle for one in batch]
-                found += [stretch for one in batch if (stretch := _stretch(one.body, table)) is not None]
-        finally:
-            queue.hide(handles, seconds=0)
+        if queue.counts().total:
+            look(queue, take)
     return tuple(found)
 
 

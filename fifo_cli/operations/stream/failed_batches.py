@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from fifo_cli.aws.dynamodb_streams import Page, Shard, ShardSource, StreamGoneError, StreamSource
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.stream_failures import FailureMessage
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, Waiting, Warned, silent
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.stream.reader import Pace, Reader, Window
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.replay_records import Lineup
@@ -32,21 +33,6 @@ _WAIT_SECONDS: Final = 1
 _BATCHES_MAX: Final = 10_000
 _EMPTY_RECEIVES: Final = 2
 _EVENTS: Final = ("INSERT", "MODIFY", "REMOVE")
-
-
-class FailureQueue(Protocol):
-    """What is asked of the queue of failed batches (aws/stream_failures.py)."""
-
-    @property
-    def name(self) -> str: ...
-
-    def counts(self) -> tuple[int, int]: ...
-
-    def receive(self, *, visibility: int, wait: int) -> list[FailureMessage]: ...
-
-    def hide(self, handles: Sequence[str], *, seconds: int) -> None: ...
-
-    def delete(self, handles: Sequence[str]) -> int: ...
 
 
 class NotAFailureRecordError(ValueError):
@@ -154,7 +140,7 @@ def _payload(value: Any) -> tuple[Mapping[str, Any], ...] | None:
 
 @contextlib.contextmanager
 def held(
-    queue: FailureQueue,
+    queue: Queue,
     *,
     table_arn: str,
     listener: Listener = silent,
@@ -177,11 +163,11 @@ def held(
     finally:
         done.set()
         thread.join()
-        queue.hide(list(hand.handles.values()), seconds=0)
+        queue.change_visibility(list(hand.handles.values()), seconds=0)
 
 
 def _take_all(
-    queue: FailureQueue,
+    queue: Queue,
     hand: Held,
     table_arn: str,
     *,
@@ -195,18 +181,18 @@ def _take_all(
         new = sum([_take(hand, message, table_arn) for message in messages])
         empty = 0 if new else empty + 1
         if empty >= _EMPTY_RECEIVES:
-            visible, in_flight = queue.counts()
-            elsewhere = visible + in_flight - len(hand.handles)
+            elsewhere = queue.counts().total - len(hand.handles)
             polls += 1
             if elsewhere <= 0 or polls * max(wait, 1) > VISIBILITY_SECONDS:
                 return
             listener(Waiting(queue.name, f"{elsewhere} more in another's hands"))
 
 
-def _take(hand: Held, message: FailureMessage, table_arn: str) -> bool:
+def _take(hand: Held, received: ReceivedMessage, table_arn: str) -> bool:
     """Take a message in hand; say whether it is new there, and not given out a second time."""
+    message = received.message
     known = message.message_id in hand.handles
-    hand.handles[message.message_id] = message.receipt_handle
+    hand.handles[message.message_id] = received.receipt_handle
     if not known:
         try:
             hand.batches[message.message_id] = parse_failure(message.body, table_arn=table_arn)
@@ -215,10 +201,10 @@ def _take(hand: Held, message: FailureMessage, table_arn: str) -> bool:
     return not known
 
 
-def _keep_hidden(queue: FailureQueue, hand: Held, done: threading.Event, listener: Listener) -> None:
+def _keep_hidden(queue: Queue, hand: Held, done: threading.Event, listener: Listener) -> None:
     while not done.wait(_REFRESH_SECONDS):
         try:
-            queue.hide(list(hand.handles.values()), seconds=VISIBILITY_SECONDS)
+            queue.change_visibility(list(hand.handles.values()), seconds=VISIBILITY_SECONDS)
         except FifoError as error:
             listener(Warned(f"the failure records in hand may come again: {error.message}"))
 
@@ -290,14 +276,14 @@ class OneShard:
         return self.source.records(iterator)
 
 
-def delete_done(queue: FailureQueue, hand: Held, checkpoint: ReplayStore) -> int:
+def delete_done(queue: Queue, hand: Held, checkpoint: ReplayStore) -> int:
     """Delete the failure records whose records are all enqueued; return how many could not be deleted."""
     done = [
         message_id
         for message_id in hand.gathered
         if message_id not in hand.kept and checkpoint.is_worked_off(message_id)
     ]
-    refused = queue.delete([hand.handles[message_id] for message_id in done])
+    rejected = queue.delete([hand.handles[message_id] for message_id in done])
     for message_id in done:
         del hand.handles[message_id]
-    return refused
+    return len(rejected)

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.stream_failures import StreamFailures
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key, to_message
@@ -169,8 +168,8 @@ class Replay:
         return Queue(self.aws, self.names, "main")
 
     @cached_property
-    def failures(self) -> StreamFailures:
-        return StreamFailures(self.aws, self.names)
+    def failures(self) -> Queue:
+        return Queue(self.aws, self.names, "stream-failures")
 
     @cached_property
     def rules(self) -> Rules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -9,8 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from fifo_cli.aws.messages import Messages
-from fifo_cli.aws.queues import Counts
+from fifo_cli.aws.sqs import Counts, Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.limits import RECEIVE_MAX
@@ -36,7 +36,7 @@ class QueueSource:
 
     def __init__(
         self,
-        messages: Messages,
+        queue: Queue,
         *,
         hidden_seconds: int = HIDDEN_SECONDS,
         patience: float = HIDDEN_SECONDS + _MARGIN_SECONDS,
@@ -44,7 +44,7 @@ class QueueSource:
         listener: Listener = silent,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._messages = messages
+        self._queue = queue
         self._hidden_seconds = hidden_seconds
         self._patience = patience
         self._expected = expected
@@ -70,7 +70,7 @@ class QueueSource:
         in place of the long one that asks all of SQS's servers.
         """
         all_settled = wait and self._all_settled()
-        received = self._messages.receive(
+        received = self._queue.receive(
             count=min(count, RECEIVE_MAX),
             visibility=self._hidden_seconds,
             wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
@@ -101,7 +101,7 @@ class QueueSource:
             return False
         if all_seen and (polls >= _POLLS_BELIEVED or self.emptied):
             return True
-        counts = self._messages.queue.counts()
+        counts = self._queue.counts()
         others = max(0, counts.in_flight - ours)
         waiting = others + counts.delayed + (0 if ours else counts.visible)
         if not waiting:
@@ -112,7 +112,7 @@ class QueueSource:
         now = self._clock()
         if self._deadline is None:
             self._deadline = now + self._patience
-            self._listener(Waiting(self._messages.queue.name, self._awaited(counts, others, alone=not ours)))
+            self._listener(Waiting(self._queue.name, self._awaited(counts, others, alone=not ours)))
         if now < self._deadline:
             return False
         self.given_up = waiting
@@ -135,14 +135,16 @@ class QueueSource:
 
     def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         """Extend the visibility timeout; a message that is not ours any more is a refusal without retry."""
-        rejected = self._messages.hide([one.receipt_handle for one in received], seconds=int(seconds))
+        rejected = self._queue.change_visibility(
+            [one.receipt_handle for one in received], seconds=int(seconds)
+        )
         lost = [Rejection(received[one.index], one.reason, retry=False) for one in rejected if one.gone]
         self._forget([one.received for one in lost])
         return lost
 
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Delete messages."""
-        rejected = self._messages.delete([one.receipt_handle for one in received])
+        rejected = self._queue.delete([one.receipt_handle for one in received])
         refused = {
             one.index: Rejection(received[one.index], one.reason, retry=not one.gone) for one in rejected
         }
@@ -159,22 +161,19 @@ class QueueSource:
         for one in received:
             queues[hash(one.message.group) % _RELEASING_THREADS].append(one)
         with ThreadPoolExecutor(_RELEASING_THREADS, thread_name_prefix="release") as pool:
-            list(pool.map(self._release, queues))
+            list(pool.map(self._release, filter(None, queues)))
         self._forget(received)
 
     def _all_settled(self) -> bool:
         with self._lock:
             if self._expected is None or self._settled < self._expected:
                 return False
-        return self._messages.queue.counts().total == 0
+        return self._queue.counts().total == 0
 
-    def _release(self, queue: Sequence[ReceivedMessage]) -> None:
-        for start in range(0, len(queue), RECEIVE_MAX):
-            part = queue[start : start + RECEIVE_MAX]
-            try:
-                self._messages.hide([one.receipt_handle for one in part], seconds=0)
-            except FifoError:
-                return  # they are visible again by themselves when their time is over
+    def _release(self, received: Sequence[ReceivedMessage]) -> None:
+        # After a failure the rest becomes visible by itself, when its time is over.
+        with contextlib.suppress(FifoError):
+            self._queue.change_visibility([one.receipt_handle for one in received], seconds=0)
 
     def _forget(self, received: Sequence[ReceivedMessage]) -> None:
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fifo_cli.aws.messages import Messages, OutgoingMessage
+from fifo_cli.aws.sqs import OutgoingMessage, Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
@@ -48,8 +48,8 @@ def size_of(message: Message) -> int:
 class QueueTarget:
     """A queue. ``pack`` makes of a message in hand what is sent; ``strict``: one of a group in a call."""
 
-    def __init__(self, messages: Messages, pack: Pack, *, strict: bool = True) -> None:
-        self._messages = messages
+    def __init__(self, queue: Queue, pack: Pack, *, strict: bool = True) -> None:
+        self._queue = queue
         self._pack = pack
         self._strict = strict
 
@@ -93,14 +93,14 @@ class QueueTarget:
         alone = (
             len(received) == 1
             and received[0].message.trace_header
-            and not self._messages.batches_keep_trace_headers
+            and not self._queue.batches_keep_trace_headers
         )
-        rejected = self._messages.send_singly(parcels) if alone else self._messages.send(parcels)
+        rejected = self._queue.send_singly(parcels) if alone else self._queue.send(parcels)
         return [Rejection(received[one.index], one.reason, retry=not one.final) for one in rejected]
 
     def _calls(self, received: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
         """Split into calls: a message with a trace header goes alone where batches drop it."""
-        if self._messages.batches_keep_trace_headers or not any(one.message.trace_header for one in received):
+        if self._queue.batches_keep_trace_headers or not any(one.message.trace_header for one in received):
             return [list(received)]
         calls: list[list[ReceivedMessage]] = [[]]
         for one in received:

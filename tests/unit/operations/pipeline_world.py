@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.aws.queues import Counts
+from fifo_cli.aws.sqs import Counts
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.enqueuer import Enqueuer

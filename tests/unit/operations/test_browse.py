@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names
 from fifo_cli.operations.queues.browse import browse
 from tests.fakes import Clock, FakeSqs, client_error
@@ -62,7 +62,7 @@ def look(sqs: CountingSqs, stop_at: str = "") -> tuple[Any, list[str]]:
         return bool(message.body == stop_at)
 
     aws = FakeAws(sqs)
-    return browse(aws, Queue(aws, Names("p"), "main"), take, clock=sqs.clock), seen
+    return browse(Queue(aws, Names("p"), "main"), take, clock=sqs.clock), seen
 
 
 def test_all_is_seen_and_given_back_in_order(sqs: CountingSqs) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.dynamodb_streams import Shard, StreamGoneError
-from fifo_cli.aws.stream_failures import FailureMessage
+from fifo_cli.aws.sqs import Counts, Queue, RejectedEntry
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Waiting, Warned
+from fifo_cli.model.message import ReceivedMessage, from_sqs
 from fifo_cli.operations.stream import failed_batches as failed
 from fifo_cli.operations.stream.failed_batches import (
     FailedBatch,
@@ -125,10 +126,10 @@ def test_batches_are_worked_off_in_the_order_of_stream_shard_and_number():
     assert shown == [(False, "a", "9"), (False, "a", "10"), (False, "b", "2"), (True, "a", "1")]
 
 
-class FakeFailures:
+class FakeFailures(Queue):
     """The queue of failures in memory; ``elsewhere`` are in another's hands for so many receives."""
 
-    def __init__(self, *messages: FailureMessage, elsewhere: int = 0) -> None:
+    def __init__(self, *messages: ReceivedMessage, elsewhere: int = 0) -> None:
         self.name = "orders-stream-failures"
         self.messages = list(messages)
         self.elsewhere = elsewhere
@@ -139,10 +140,10 @@ class FakeFailures:
         self.refuse_hiding = False
         self.was_hidden = threading.Event()
 
-    def counts(self) -> tuple[int, int]:
-        return len(self.messages), self.out + (self.elsewhere > 0)
+    def counts(self) -> Counts:
+        return Counts(len(self.messages), self.out + (self.elsewhere > 0), 0, None)
 
-    def receive(self, *, visibility: int, wait: int) -> list[FailureMessage]:
+    def receive(self, **asked: Any) -> list[ReceivedMessage]:
         self.receives += 1
         if self.elsewhere:
             self.elsewhere -= 1
@@ -152,19 +153,23 @@ class FakeFailures:
         self.out += len(given)
         return given
 
-    def hide(self, handles: Sequence[str], *, seconds: int) -> None:
+    def change_visibility(self, handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
         self.hidden.append((tuple(handles), seconds))
         self.was_hidden.set()
         if self.refuse_hiding and seconds:
             raise AwsError("throttled")
+        return []
 
-    def delete(self, handles: Sequence[str]) -> int:
+    def delete(self, handles: Sequence[str]) -> list[RejectedEntry]:
         self.deleted += handles
-        return 0
+        return []
 
 
-def message(name: str, body: str | None = None) -> FailureMessage:
-    return FailureMessage(name, f"handle-{name}", json.dumps(failure()) if body is None else body)
+def message(name: str, body: str | None = None, *, handle: str = "") -> ReceivedMessage:
+    text = json.dumps(failure()) if body is None else body
+    return from_sqs(
+        {"MessageId": name, "ReceiptHandle": handle or f"handle-{name}", "Body": text}, "stream-failures"
+    )
 
 
 def test_all_are_taken_and_given_back_at_the_end():
@@ -198,7 +203,7 @@ def test_what_another_run_holds_is_not_waited_for_without_end():
 
 
 def test_a_message_that_is_given_out_twice_is_one_with_its_newest_handle():
-    queue = FakeFailures(message("m"), FailureMessage("m", "newer", json.dumps(failure())))
+    queue = FakeFailures(message("m"), message("m", handle="newer"))
     with held(queue, table_arn=TABLE, wait=0) as hand:
         assert (list(hand.batches), hand.handles) == (["m"], {"m": "newer"})
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Event, Waiting
 from fifo_cli.model.names import Names

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.messages import RejectedEntry
-from fifo_cli.aws.queues import Counts
+from fifo_cli.aws.sqs import Counts, RejectedEntry
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Waiting
 from fifo_cli.model.message import ReceivedMessage
@@ -18,8 +17,8 @@ from tests.fakes import Clock
 from tests.unit.operations.fault_model import message
 
 
-class Counted:
-    """A queue whose counts are what the test says."""
+class Messages:
+    """A queue whose messages and counts are what the test says."""
 
     name = "orders-dlq.fifo"
     now = Counts(0, 0, 0, None)
@@ -27,12 +26,7 @@ class Counted:
     def counts(self) -> Counts:
         return self.now
 
-
-class Messages:
-    """A queue's messages that a test lays out."""
-
     def __init__(self) -> None:
-        self.queue = Counted()
         self.arrivals: list[str] = []
         self.asked: list[dict[str, Any]] = []
         self.hidden: list[tuple[list[str], int]] = []
@@ -44,7 +38,7 @@ class Messages:
         given, self.arrivals = self.arrivals[:10], self.arrivals[10:]
         return [ReceivedMessage(message(one), f"h-{one}", "arn") for one in given]
 
-    def hide(self, handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
+    def change_visibility(self, handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
         self.hidden.append((list(handles), seconds))
         if self.down:
             raise AwsError("down")
@@ -66,7 +60,7 @@ class Bench:
         )
 
     def counted(self, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
-        self.messages.queue.now = Counts(visible, in_flight, delayed, None)
+        self.messages.now = Counts(visible, in_flight, delayed, None)
 
 
 @pytest.fixture
@@ -211,10 +205,12 @@ def test_a_handle_that_is_over_is_no_more_ours_and_another_refusal_is_tried_agai
     ]
 
 
-def test_messages_are_released_ten_a_call_each_group_in_the_order_given(bench: Bench) -> None:
+def test_messages_are_released_each_group_in_the_order_given(bench: Bench) -> None:
     received = [ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in reversed(range(12))]
     bench.source.release(received)
-    assert bench.messages.hidden == [([f"h-{n}" for n in range(11, 1, -1)], 0), (["h-1", "h-0"], 0)]
+    assert [hidden for hidden in bench.messages.hidden if hidden[0]] == [
+        ([f"h-{n}" for n in range(11, -1, -1)], 0)
+    ]
 
 
 def test_a_release_that_fails_is_left_to_the_visibility_timeout(bench: Bench) -> None:

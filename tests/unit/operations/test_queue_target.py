@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fifo_cli.aws.messages import OutgoingMessage, RejectedEntry
+from fifo_cli.aws.sqs import OutgoingMessage, RejectedEntry
 from fifo_cli.errors import AwsError
 from fifo_cli.model.message import Attribute, ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Rejection

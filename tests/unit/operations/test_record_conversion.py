@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.messages import OutgoingMessage, RejectedEntry
+from fifo_cli.aws.sqs import OutgoingMessage, RejectedEntry
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.records import Rules, to_message

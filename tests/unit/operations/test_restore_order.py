@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import BusyError, ExitCode, FifoError, UsageError
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG, maintenance

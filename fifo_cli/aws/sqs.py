@@ -1,20 +1,27 @@
-"""Messages on the move: received, kept, deleted and sent in batches, each entry's fate reported."""
+"""SQS: the pipeline's FIFO queues; what they count, and their messages, in batches with each entry's result.
+
+Everything that the command line asks of SQS about messages goes through ``Queue``. The functions have their
+own small client (handlers/visibility.py, handlers/ordered_send.py), as their zips hold nothing of this.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from fifo_cli.aws.errors import THROTTLED, calling, error_codes
-from fifo_cli.aws.queues import Queue
+from fifo_cli.aws.errors import THROTTLED, calling, error_codes, explain
 from fifo_cli.aws.session import Aws
-from fifo_cli.model.limits import RECEIVE_MAX
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX, RECEIVE_MAX
 from fifo_cli.model.message import Attribute, ReceivedMessage, from_sqs
+from fifo_cli.model.names import Names, QueueRole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +49,9 @@ _MESSAGE_FAULTS: Final = frozenset(
     }
 )
 _AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+# SQS gives ApproximateAgeOfOldestMessage to CloudWatch once a minute (Developer Guide, "Metrics").
+_AGE_WINDOW: Final = timedelta(minutes=10)
+_AGE_PERIOD_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +75,115 @@ class RejectedEntry:
     final: bool = False
 
 
-class Messages:
-    """The messages of one queue, in batches of at most ten; safe to share between threads."""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """SQS's approximate counts of a queue."""
 
-    def __init__(self, aws: Aws, queue: Queue) -> None:
+    visible: int
+    in_flight: int
+    delayed: int
+    max_receives: int | None
+
+    @property
+    def total(self) -> int:
+        return self.visible + self.in_flight + self.delayed
+
+
+class Queue:
+    """One FIFO queue of the pipeline; its URL is asked for once. Safe to share between threads."""
+
+    def __init__(self, aws: Aws, names: Names, role: QueueRole) -> None:
         self._aws = aws
-        self.queue = queue
+        self.role = role
+        self.name = names.queue(role)
 
     @property
     def _sqs(self) -> SQSClient:
         return self._aws.client("sqs")
+
+    @cached_property
+    def url(self) -> str:
+        """The queue's URL; raises NotDeployedError if there is no such queue."""
+        with calling(self.name):
+            return self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
+
+    @cached_property
+    def arn(self) -> str:
+        """The queue's ARN."""
+        with calling(self.name):
+            answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        return answer["Attributes"]["QueueArn"]
+
+    def dead_letter_sources(self) -> list[str]:
+        """Return the names of the queues whose dead-letter queue this is; none where SQS cannot tell."""
+        try:
+            pages = self._sqs.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
+            return sorted(url.rpartition("/")[2] for page in pages for url in page.get("queueUrls", []))
+        except BotoCoreError as error:
+            raise explain(error, self.name) from error
+        except ClientError as error:
+            if "InvalidAction" in error_codes(error):  # the embedded stack does not know the call
+                return []
+            raise explain(error, self.name) from error
+
+    def counts(self) -> Counts:
+        """Ask for the approximate counts, and the receives that the redrive policy allows."""
+        with calling(self.name):
+            found = self._sqs.get_queue_attributes(
+                QueueUrl=self.url,
+                AttributeNames=[
+                    "ApproximateNumberOfMessages",
+                    "ApproximateNumberOfMessagesNotVisible",
+                    "ApproximateNumberOfMessagesDelayed",
+                    "RedrivePolicy",
+                ],
+            )["Attributes"]
+        policy = json.loads(found.get("RedrivePolicy") or "{}")
+        return Counts(
+            visible=int(found["ApproximateNumberOfMessages"]),
+            in_flight=int(found["ApproximateNumberOfMessagesNotVisible"]),
+            delayed=int(found["ApproximateNumberOfMessagesDelayed"]),
+            max_receives=int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None,
+        )
+
+    def oldest_age(self, *, now: datetime | None = None) -> int | None:
+        """Ask CloudWatch for the oldest message's age in seconds; None if it does not say."""
+        until = now or datetime.now(UTC)
+        try:
+            answer = self._aws.client("cloudwatch").get_metric_statistics(
+                Namespace="AWS/SQS",
+                MetricName="ApproximateAgeOfOldestMessage",
+                Dimensions=[{"Name": "QueueName", "Value": self.name}],
+                StartTime=until - _AGE_WINDOW,
+                EndTime=until,
+                Period=_AGE_PERIOD_SECONDS,
+                Statistics=["Maximum"],
+            )
+        except (ClientError, BotoCoreError):
+            return None
+        points = sorted(answer.get("Datapoints", []), key=lambda point: point["Timestamp"])
+        return int(points[-1]["Maximum"]) if points else None
+
+    def max_message_bytes(self) -> int:
+        """Ask for the queue's own limit; one made before 2025 may keep 256 KiB."""
+        with calling(self.name):
+            answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["MaximumMessageSize"])
+        return int(answer.get("Attributes", {}).get("MaximumMessageSize", MESSAGE_BYTES_MAX))
+
+    def purge(self) -> bool:
+        """Delete every message for good; False if the queue was purged within the last minute.
+
+        SQS takes up to 60 s to do it, and may delete what is sent meanwhile (API Reference, PurgeQueue).
+        """
+        url = self.url
+        with calling(self.name):
+            try:
+                self._sqs.purge_queue(QueueUrl=url)
+            except ClientError as error:
+                if not any("PurgeQueueInProgress" in code for code in error_codes(error)):
+                    raise
+                return False
+        return True
 
     @property
     def throttles(self) -> int:
@@ -87,29 +196,35 @@ class Messages:
         host = urlsplit(self._sqs.meta.endpoint_url).hostname or ""
         return host.endswith(_AWS_DOMAINS)
 
-    def receive(self, *, count: int, visibility: int, wait: int, attempt: str) -> list[ReceivedMessage]:
-        """Receive up to ten messages, hidden for ``visibility`` seconds.
+    def receive(
+        self, *, count: int = RECEIVE_MAX, visibility: int, wait: int, attempt: str = ""
+    ) -> list[ReceivedMessage]:
+        """Receive up to ten messages, invisible to others for ``visibility`` seconds.
 
         ``attempt`` names this receive, so that botocore's retry of a lost answer gets the same messages (API
         Reference, ReceiveMessage, ReceiveRequestAttemptId).
         """
-        with calling(self.queue.name):
+        named: dict[str, Any] = {"ReceiveRequestAttemptId": attempt} if attempt else {}
+        with calling(self.name):
             answer = self._sqs.receive_message(
-                QueueUrl=self.queue.url,
+                QueueUrl=self.url,
                 MaxNumberOfMessages=min(count, RECEIVE_MAX),
                 VisibilityTimeout=visibility,
                 WaitTimeSeconds=wait,
-                ReceiveRequestAttemptId=attempt,
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["All"],
+                **named,
             )
-        return [from_sqs(raw, self.queue.role) for raw in answer.get("Messages", [])]
+        return [from_sqs(raw, self.role) for raw in answer.get("Messages", [])]
 
-    def hide(self, handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
-        """Hide messages for ``seconds`` from now (0: release), in the order given; return those refused."""
-        with calling(self.queue.name):
+    def change_visibility(self, handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
+        """Make messages invisible for ``seconds`` from now (0: release them), in the order given."""
+        return _in_batches(handles, lambda part: self._change_visibility(part, seconds))
+
+    def _change_visibility(self, handles: Sequence[str], seconds: int) -> list[RejectedEntry]:
+        with calling(self.name):
             answer = self._sqs.change_message_visibility_batch(
-                QueueUrl=self.queue.url,
+                QueueUrl=self.url,
                 Entries=[
                     {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
                     for n, handle in enumerate(handles)
@@ -120,10 +235,13 @@ class Messages:
         )
 
     def delete(self, handles: Sequence[str]) -> list[RejectedEntry]:
-        """Delete messages; return those refused."""
-        with calling(self.queue.name):
+        """Delete messages; return those that SQS rejected."""
+        return _in_batches(handles, self._delete)
+
+    def _delete(self, handles: Sequence[str]) -> list[RejectedEntry]:
+        with calling(self.name):
             answer = self._sqs.delete_message_batch(
-                QueueUrl=self.queue.url,
+                QueueUrl=self.url,
                 Entries=[{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)],
             )
         return _rejected(
@@ -136,7 +254,7 @@ class Messages:
         A call that SQS refuses because of a message in it is repeated message by message, up to the first
         refusal of each group. Raises AwsError for any other refusal of the whole call.
         """
-        with calling(self.queue.name):
+        with calling(self.name):
             try:
                 return self._send_batch(parcels)
             except ClientError as error:
@@ -155,12 +273,12 @@ class Messages:
                 rejected.append(RejectedEntry(index, "behind a message of its group that was refused"))
                 continue
             try:
-                answer = self._sqs.send_message(QueueUrl=self.queue.url, **_entry(parcel))
+                answer = self._sqs.send_message(QueueUrl=self.url, **_entry(parcel))
             except ClientError as error:
                 codes = error_codes(error)
                 final = bool(codes & _MESSAGE_FAULTS) and not codes & THROTTLED
                 if not final and not rejected and index == 0:
-                    with calling(self.queue.name):
+                    with calling(self.name):
                         raise
                 rejected.append(RejectedEntry(index, _said(error), final=final))
                 stopped.add(parcel.group)
@@ -175,13 +293,24 @@ class Messages:
             {"Id": str(n), **_entry(parcel)}  # type: ignore[typeddict-item]
             for n, parcel in enumerate(parcels)
         ]
-        answer = self._sqs.send_message_batch(QueueUrl=self.queue.url, Entries=entries)
+        answer = self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
         accepted = {
             entry["Id"]
             for entry in answer.get("Successful", [])
             if entry["MD5OfMessageBody"] == _md5(parcels[int(entry["Id"])].body)
         }
         return _rejected(answer.get("Failed"), accepted, parcels)
+
+
+def _in_batches(
+    handles: Sequence[str], call: Callable[[Sequence[str]], list[RejectedEntry]]
+) -> list[RejectedEntry]:
+    """Call for ten handles at a time; the entries' indexes are those in ``handles``."""
+    return [
+        replace(entry, index=start + entry.index)
+        for start in range(0, len(handles), BATCH_ENTRIES_MAX)
+        for entry in call(handles[start : start + BATCH_ENTRIES_MAX])
+    ]
 
 
 def _entry(parcel: OutgoingMessage) -> dict[str, Any]:

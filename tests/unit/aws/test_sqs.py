@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.messages import Messages, OutgoingMessage, RejectedEntry
-from fifo_cli.aws.queues import Queue
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.sqs import OutgoingMessage, Queue, RejectedEntry
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.model.message import Attribute
 from fifo_cli.model.names import Names
@@ -25,9 +24,9 @@ class Bench:
         aws = Aws(Target(local=True))
         self.stub = Stubber(aws.client("sqs"))
         self.stub.activate()
-        self.messages = Messages(aws, Queue(aws, Names("orders"), "dlq"))
+        self.messages = Queue(aws, Names("orders"), "dlq")
         self.answer("get_queue_url", {"QueueUrl": URL})
-        assert self.messages.queue.url == URL
+        assert self.messages.url == URL
 
     def answer(self, call: str, answer: dict[str, Any], expected: dict[str, Any] | None = None) -> None:
         self.stub.add_response(call, answer, expected)
@@ -200,7 +199,7 @@ def test_what_is_hidden_is_hidden_in_the_order_given(bench: Bench) -> None:
             ],
         },
     )
-    assert bench.messages.hide(["tail", "head"], seconds=0) == []
+    assert bench.messages.change_visibility(["tail", "head"], seconds=0) == []
 
 
 @pytest.mark.parametrize(
@@ -211,4 +210,40 @@ def test_only_aws_itself_is_trusted_to_keep_trace_headers_in_batches(
     endpoint: str | None, kept: bool
 ) -> None:
     aws = Aws(Target(endpoint_url=endpoint, local=True))
-    assert Messages(aws, Queue(aws, Names("orders"), "dlq")).batches_keep_trace_headers is kept
+    assert Queue(aws, Names("orders"), "dlq").batches_keep_trace_headers is kept
+
+
+def test_many_are_changed_and_deleted_ten_a_call_and_each_rejection_has_its_index(bench: Bench) -> None:
+    handles = [f"h{n}" for n in range(12)]
+    for part in (handles[:10], handles[10:]):
+        changed = [{"Id": str(n), "ReceiptHandle": one, "VisibilityTimeout": 5} for n, one in enumerate(part)]
+        done = [{"Id": entry["Id"]} for entry in changed]
+        answer = {"Successful": done, "Failed": []}
+        bench.answer("change_message_visibility_batch", answer, {"QueueUrl": URL, "Entries": changed})
+    assert bench.messages.change_visibility(handles, seconds=5) == []
+    for part, refused in ((handles[:10], {"3"}), (handles[10:], {"0", "1"})):
+        deleted = [{"Id": str(n), "ReceiptHandle": one} for n, one in enumerate(part)]
+        failed = [
+            {"Id": one, "SenderFault": True, "Code": "ReceiptHandleIsInvalid"} for one in sorted(refused)
+        ]
+        done = [{"Id": entry["Id"]} for entry in deleted if entry["Id"] not in refused]
+        bench.answer(
+            "delete_message_batch",
+            {"Successful": done, "Failed": failed},
+            {"QueueUrl": URL, "Entries": deleted},
+        )
+    assert [entry.index for entry in bench.messages.delete(handles)] == [3, 10, 11]
+
+
+def test_a_message_of_a_standard_queue_has_no_group(bench: Bench) -> None:
+    bench.answer("receive_message", {"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": "b"}]})
+    (received,) = bench.messages.receive(visibility=30, wait=1)
+    assert (received.message.body, received.message.group, received.receipt_handle) == ("b", "", "h")
+
+
+def test_a_queue_that_does_not_exist_is_named() -> None:
+    aws = Aws(Target(local=True))
+    with Stubber(aws.client("sqs")) as stub:
+        stub.add_client_error("get_queue_url", "QueueDoesNotExist", "no")
+        with pytest.raises(NotDeployedError, match="orders-stream-failures does not exist"):
+            Queue(aws, Names("orders"), "stream-failures").counts()
