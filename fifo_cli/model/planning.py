@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
@@ -12,6 +13,8 @@ from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
 from fifo_cli.model.results import Document
 
 Action = Literal["create", "update", "delete"]
+# All inline policies of a role together (IAM User Guide, "IAM and AWS STS quotas").
+INLINE_POLICIES_SIZE: Final = 10_240
 
 # What AWS cannot change on an existing resource, and changing which would mean to delete data.
 _FIXED: Final[dict[tuple[Kind, str], str]] = {
@@ -207,6 +210,11 @@ def _compare(path: str, old: Any, new: Any) -> list[Difference]:
 
 def _refusals(wanted: Resource, found: Found | None, pipeline: str, adopt: bool) -> list[str]:
     thing = f"{wanted.kind} {wanted.name}"
+    if size := _too_long_policy(wanted):
+        return [
+            f"{thing}: its policy has {size:,} characters, and IAM takes {INLINE_POLICIES_SIZE:,} of a role;"
+            " give the parameters in keys shorter names, or use fewer of them"
+        ]
     if found is None:
         if wanted.managed:
             return []
@@ -218,6 +226,13 @@ def _refusals(wanted: Resource, found: Found | None, pipeline: str, adopt: bool)
         if why and one.old is not None:
             reasons.append(f"{thing}: {one.path} is {one.old!r}, not {one.new!r}: {why}")
     return reasons
+
+
+def _too_long_policy(wanted: Resource) -> int:
+    """Return the length of a role's policy if IAM would not take it, else 0; white space is not counted."""
+    policy = wanted.properties.get("policy") if wanted.kind == "role" else None
+    size = len(json.dumps(policy, separators=(",", ":"))) if policy else 0
+    return size if size > INLINE_POLICIES_SIZE else 0
 
 
 def _ways_out(

@@ -102,6 +102,21 @@ def test_a_policy_is_printed_where_the_table_is_missing_or_may_not_be_looked_at(
     assert "whether a key of the account encrypts the table is not known: DescribeTable" in denied.err
 
 
+def test_more_keys_than_a_role_can_name_are_refused_by_plan(project: Make, run: Run, proxy: Proxy) -> None:
+    made = project()
+    keys = {f"key_{number}": f"/{made.name}/{'k' * 100}-{number}" for number in range(80)}
+    headers = {f"X-Key-{number}": f"{{key_{number}}}" for number in range(80)}
+    made.configure(
+        settings_of(made, api={"url": "https://api.example.com", "keys": keys, "headers": headers})
+    )
+    for args in (("plan",), ("deploy", "--yes")):
+        ended = run(made, *args)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"role {made.name}-worker: its policy has 1" in ended.err
+        assert "nothing was changed" in ended.err
+    assert not [one for one in proxy.requests if one.action.startswith(("Create", "Put"))]
+
+
 @pytest.mark.parametrize("audience", ["operator", "deployer"])
 def test_a_policy_that_does_not_fit_is_printed_as_a_list_of_documents(
     project: Make, clients: Aws, run: Run, audience: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -246,3 +247,17 @@ def _hint(one: Found) -> str | None:
     with pytest.raises(UsageError) as refused:
         planned(QUEUE, of=(one,))
     return refused.value.hint
+
+
+def _role(letters: int) -> Resource:
+    policy = {"Version": "2012-10-17", "Statement": [{"Sid": "x" * letters, "Effect": "Allow"}]}
+    return Resource("role", "orders-worker", {"trust": {}, "policy": policy}, TAGS)
+
+
+def test_a_role_whose_policy_iam_would_not_take_is_refused_before_anything_is_made() -> None:
+    fixed = len(json.dumps(_role(0).properties["policy"], separators=(",", ":")))
+    fits, too_long = _role(10_240 - fixed), _role(10_241 - fixed)
+    assert [one.action for one in planned(fits).changes] == ["create"]
+    for there in ((), (found(fits),)):
+        with pytest.raises(UsageError, match="its policy has 10,241 characters, and IAM takes 10,240"):
+            planned(too_long, of=there)
