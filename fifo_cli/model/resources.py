@@ -26,7 +26,14 @@ from fifo_cli.model.names import (
     Names,
     Place,
 )
-from fifo_cli.model.role_policies import INTERFACE_ACTION, SCHEDULER, read_table_key, role_policy, role_trust
+from fifo_cli.model.role_policies import (
+    INTERFACE_ACTION,
+    SCHEDULER,
+    read_table_key,
+    role_policy,
+    role_trust,
+    use_network,
+)
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -192,12 +199,28 @@ def with_table_key(
     key = table.facts.get("kms_key") if table else None
     if not key:
         return tuple(wanted)
-    resources = {one.key: one for one in wanted}
-    role = resources["role", Names(settings.pipeline.name).function("enqueuer")]
+    enqueuer = ("role", Names(settings.pipeline.name).function("enqueuer"))
+    return tuple(_also_allowed(one, read_table_key(key)) if one.key == enqueuer else one for one in wanted)
+
+
+def with_network(wanted: Iterable[Resource], found: Mapping[Key, Found]) -> tuple[Resource, ...]:
+    """Return the resources of a pipeline whose roles may still delete network interfaces, if they made some.
+
+    The versions that a rollback goes back to stay in the VPC, and Lambda deletes what nothing uses any more.
+    """
+    return tuple(
+        _also_allowed(one, use_network()) if one.key in found and makes_interfaces(found[one.key]) else one
+        for one in wanted
+    )
+
+
+def _also_allowed(role: Resource, statement: Mapping[str, Any]) -> Resource:
+    """Return a role whose policy has a statement, too."""
     policy = role.properties["policy"]
-    policy = {**policy, "Statement": [*policy["Statement"], read_table_key(key)]}
-    resources[role.key] = replace(role, properties={**role.properties, "policy": policy})
-    return tuple(resources.values())
+    if statement in policy["Statement"]:
+        return role
+    policy = {**policy, "Statement": [*policy["Statement"], statement]}
+    return replace(role, properties={**role.properties, "policy": policy})
 
 
 def with_scheduler_tag(

@@ -49,7 +49,7 @@ def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRo
         # To send takes a data key, to receive takes decryption (SQS Developer Guide, "Key management").
         statements.append(use_key(place, settings.queue.kms_key))
     if settings.functions.subnets:
-        statements.append(allow("Network", _NETWORK, "*"))
+        statements.append(use_network())
     return {"Version": POLICY_VERSION, "Statement": statements}
 
 
@@ -97,6 +97,11 @@ def use_key(place: Place, key: str) -> Statement:
         return allow("UseKey", actions, place.key(key))
     condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{alias}"}}
     return {**allow("UseKey", actions, place.key("*")), "Condition": condition}
+
+
+def use_network() -> Statement:
+    """Allow Lambda, which has the role of a function, to make and delete its network interfaces."""
+    return allow("Network", _NETWORK, "*")
 
 
 def read_table_key(key: str) -> Statement:

@@ -16,6 +16,7 @@ from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Stack, wait_until
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
+from tests.integration.test_deploy import settings_of
 from tests.integration.test_killed import KEYS, made_of
 
 Make = Callable[..., Project]
@@ -76,6 +77,28 @@ def test_roles_stay_until_lambda_has_deleted_its_network_interfaces(
     running.wait().ok()
     assert made_of(stack, made.name) == []
     clients.client("ec2").delete_network_interface(NetworkInterfaceId=other)
+
+
+def test_out_of_the_vpc_again_the_roles_may_still_delete_network_interfaces_and_destroy_waits(
+    project: Make, clients: Aws, proxy: Proxy, destroy: Callable[[Project], Any]
+) -> None:
+    made = project(functions=INSIDE)
+    deploy(clients, load(made.config))
+    made.configure(settings_of(made, functions={}))
+    deploy(clients, load(made.config))
+    assert plan(clients, load(made.config)).changes == ()
+    worker = made.names.function("worker")
+    network = clients.client("lambda").get_function_configuration(FunctionName=worker).get("VpcConfig", {})
+    assert not network.get("SubnetIds")
+    policy = clients.client("iam").get_role_policy(RoleName=worker, PolicyName="fifo-cli")["PolicyDocument"]
+    assert "ec2:DeleteNetworkInterface" in str(policy)
+    found = interface(clients, worker)
+    running = destroy(made)
+    wait_until(lambda: asks_ec2(proxy) > 1, timeout=60)
+    assert worker in roles(clients, made)
+    clients.client("ec2").delete_network_interface(NetworkInterfaceId=found)
+    running.wait().ok()
+    assert roles(clients, made) == []
 
 
 def test_without_a_vpc_nobody_asks_for_network_interfaces(

@@ -19,6 +19,7 @@ from fifo_cli.model.resources import (
     Resource,
     recorded_start,
     wanted_resources,
+    with_network,
     with_scheduler_tag,
     with_start,
     with_table_key,
@@ -77,7 +78,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
     resources = with_table_key(settings, with_start(resources, began.start), found)
-    resources = with_scheduler_tag(settings, resources, found)
+    resources = with_scheduler_tag(settings, with_network(resources, found), found)
     warnings += began.warnings
     rebuild = unfinished_rebuild(found, settings)
     if rebuild:

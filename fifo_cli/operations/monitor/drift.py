@@ -22,6 +22,7 @@ from fifo_cli.model.resources import (
     may_have_schedules,
     recorded_start,
     wanted_resources,
+    with_network,
     with_start,
     with_table_key,
 )
@@ -96,6 +97,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     surplus = _surplus(gates, gathered, {one.key for one in wanted}, limit)
     found = {one.key: one for one in gathered.answers.values() if isinstance(one, Found) and not one.deleted}
     wanted = with_table_key(settings, with_start(wanted, recorded_start(found.values(), name)), found)
+    wanted = with_network(wanted, found)
     states = [_state(one, gathered, name) for one in wanted]
     states += [
         ResourceState(one.kind, one.name, "surplus") for one in surplus if one.tags.get(PIPELINE_TAG) == name
