@@ -23,7 +23,7 @@ from fifo_cli.events import Finished, Listener, Started, Warned, silent
 from fifo_cli.local import process
 from fifo_cli.local.ports import HOST, free_port, holder_of, is_free
 from fifo_cli.local.process import Clock, Files, Running, Sleep
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Single
 
 DEFAULT_PORT: Final = 4566
 # Longer than another command needs to start the stack (READY_TIMEOUT) or to stop it.
@@ -40,14 +40,6 @@ class StackStatus(Single):
     pid: int | None = None
     running: bool = False
     credentials: str | None = None  # the file with the key that other tools need
-
-    def document(self) -> Document:
-        return {
-            "endpoint": self.endpoint,
-            "pid": self.pid,
-            "running": self.running,
-            "credentials": self.credentials,
-        }
 
 
 def up(

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from fifo_cli.model.results import INTERNAL, Fields, named
 from fifo_cli.model.times import format_duration, iso
 
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
     from fifo_cli.model.names import Names
-    from fifo_cli.model.results import Document
     from fifo_cli.model.settings import Check
 
 State = Literal["ok", "unknown", "warning", "critical"]
@@ -28,30 +28,24 @@ _PARKED: Final = "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Fields):
     """Something that needs a look: how bad, what it is, and the command or step that goes on from there."""
 
     state: State
     text: str
     next: str = ""
 
-    def document(self) -> Document:
-        return {"state": self.state, "text": self.text, "next": self.next}
-
 
 @dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(Fields):
     """Something that AWS did not tell, and why."""
 
     what: str
     reason: str
 
-    def document(self) -> Document:
-        return {"what": self.what, "reason": self.reason}
-
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Fields):
     """A queue's approximate counts; ``oldest_age`` is in seconds, None where CloudWatch knows none.
 
     ``max_receives`` is after how many receives SQS moves a message to the DLQ; None without such a policy.
@@ -61,59 +55,44 @@ class Counted:
     visible: int
     in_flight: int
     delayed: int
-    oldest_age: int | None = None
-    max_receives: int | None = None
+    oldest_age: int | None = field(default=None, metadata=named("oldest_age_seconds"))
+    max_receives: int | None = field(default=None, metadata=INTERNAL)
 
     @property
     def total(self) -> int:
         return self.visible + self.in_flight + self.delayed
 
-    def document(self) -> Document:
-        return {
-            "name": self.name,
-            "visible": self.visible,
-            "in_flight": self.in_flight,
-            "delayed": self.delayed,
-            "oldest_age_seconds": self.oldest_age,
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Maintenance:
+class Maintenance(Fields):
     """Who holds the pipeline for what, as of ``at``; only ``what`` is known of a marker that is not ours."""
 
     what: str
     who: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    at: datetime | None = None
+    at: datetime | None = field(default=None, metadata=INTERNAL)
 
     def __str__(self) -> str:
         if self.who is None or self.since is None or self.at is None:
             return self.what
         return f"{self.what} by {self.who}, begun {rough(self.at - self.since)} ago"
 
-    def document(self) -> Document:
-        return {"what": self.what, "who": self.who, "since": _iso(self.since), "until": _iso(self.until)}
-
 
 @dataclass(frozen=True, slots=True)
-class UnfinishedRebuild:
+class UnfinishedRebuild(Fields):
     """An in-order rebuild that stopped in ``phase``; ``running`` are the functions that it paused."""
 
     phase: str
-    running: tuple[str, ...] = ()
+    running: tuple[str, ...] = field(default=(), metadata=named("paused"))
     since: datetime | None = None
-    at: datetime | None = None
+    at: datetime | None = field(default=None, metadata=INTERNAL)
 
     def __str__(self) -> str:
         if self.since is None or self.at is None:
             return self.phase
         paused = f"; it paused {' and '.join(self.running)}" if self.running else ""
         return f"begun {rough(self.at - self.since)} ago, at its step {self.phase}{paused}"
-
-    def document(self) -> Document:
-        return {"phase": self.phase, "paused": list(self.running), "since": _iso(self.since)}
 
 
 @dataclass(frozen=True, slots=True)

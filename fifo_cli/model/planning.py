@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.model.names import ADOPTED_TAG, DELETED_TAG, PIPELINE_TAG, REGION_TAG
 from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
-from fifo_cli.model.results import Document
+from fifo_cli.model.results import Document, Fields, named
 
 Action = Literal["create", "update", "delete"]
 # All inline policies of a role together (IAM User Guide, "IAM and AWS STS quotas").
@@ -39,7 +39,7 @@ _REPLACING: Final[dict[tuple[Kind, str], str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Fields):
     """One property that is not as wanted; ``path`` is dotted."""
 
     path: str
@@ -48,11 +48,11 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Fields):
     """One thing deploy would do."""
 
     action: Action
-    kind: Kind
+    kind: Kind = field(metadata=named("type"))
     name: str
     diff: tuple[Difference, ...] = ()
 
@@ -64,10 +64,6 @@ class Change:
     def changed(self) -> frozenset[str]:
         """The properties (or ``tags``) that differ, without what is inside them."""
         return frozenset(difference.path.partition(".")[0] for difference in self.diff)
-
-    def document(self) -> Document:
-        diff = [{"path": one.path, "old": one.old, "new": one.new} for one in self.diff]
-        return {"action": self.action, "type": self.kind, "name": self.name, "diff": diff}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,57 @@
-"""What operations return: plain values whose ``document`` is the contract's JSON, its one serialisation."""
+"""What operations return: plain values whose ``document`` is the contract's JSON, its one serialisation.
+
+The JSON of a value is its fields. A field with another name in JSON says so (``named``); one that is not part
+of it, too (``INTERNAL``). Only what the contract computes from fields has a ``document`` of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from fifo_cli.errors import ExitCode, FifoError
+from fifo_cli.model.times import iso
 
 Document = dict[str, Any]
+_NAME: Final = "json"
+
+
+# Metadata of a dataclass field that is not part of the JSON.
+INTERNAL: Final = {_NAME: ""}
+
+
+def named(name: str) -> Mapping[str, str]:
+    """Return the metadata of a dataclass field that is called ``name`` in JSON."""
+    return {_NAME: name}
+
+
+def to_json_value(value: Any) -> Any:
+    """Return a value as JSON has it: an instant in ISO 8601, a path as text, a set sorted."""
+    if callable(getattr(type(value), "document", None)):
+        return value.document()
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: to_json_value(one) for name, one in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return [to_json_value(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+class Fields:
+    """A dataclass whose JSON is its fields."""
+
+    __slots__ = ()
+
+    def document(self) -> Document:
+        """Return the fields by their names in JSON."""
+        names = ((one.name, one.metadata.get(_NAME, one.name)) for one in fields(self))  # type: ignore[arg-type]
+        return {shown: to_json_value(getattr(self, name)) for name, shown in names if shown}
 
 
 class Result(Protocol):
@@ -25,18 +68,27 @@ class Result(Protocol):
         """Return the JSON lines of ``-o jsonl``."""
 
 
-class Single:
+class Single(Fields):
     """A result that is one document, in JSON lines as well."""
+
+    __slots__ = ()
 
     @property
     def exit_code(self) -> ExitCode:
         return ExitCode.OK
 
-    def document(self) -> Document:
-        raise NotImplementedError
-
     def rows(self) -> Iterable[Document]:
         return [self.document()]
+
+
+class Listed(Single):
+    """A result that is a list: its first field, each item of which is a JSON line."""
+
+    __slots__ = ()
+
+    def rows(self) -> Iterable[Document]:
+        items: Iterable[Document] = next(iter(self.document().values()))
+        return items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +99,9 @@ class WorkResult(Single):
     did: raised when the rest has been reported.
     """
 
-    notes: tuple[str, ...] = ()
-    concerns: tuple[str, ...] = ()
-    complaint: FifoError | None = None
+    notes: tuple[str, ...] = field(default=(), metadata=INTERNAL)
+    concerns: tuple[str, ...] = field(default=(), metadata=INTERNAL)
+    complaint: FifoError | None = field(default=None, metadata=INTERNAL)
 
     @property
     def needs_look(self) -> bool:

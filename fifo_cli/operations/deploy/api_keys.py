@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,8 +13,7 @@ from fifo_cli.handlers.api_keys import header_fault
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.model.limits import PARAMETER_VALUE_BYTES_MAX
 from fifo_cli.model.names import PIPELINE_TAG
-from fifo_cli.model.results import Document, Single
-from fifo_cli.model.times import iso
+from fifo_cli.model.results import Fields, Listed
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Key(Fields):
     """A header placeholder and the parameter behind it."""
 
     name: str
@@ -31,27 +30,12 @@ class Key:
     version: int | None = None
     modified_at: datetime | None = None
 
-    def document(self) -> Document:
-        return {
-            "name": self.name,
-            "parameter": self.parameter,
-            "exists": self.exists,
-            "version": self.version,
-            "modified_at": iso(self.modified_at) if self.modified_at else None,
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Keys(Single):
+class Keys(Listed):
     """The keys of a pipeline, without their values."""
 
     keys: tuple[Key, ...]
-
-    def document(self) -> Document:
-        return {"keys": [key.document() for key in self.keys]}
-
-    def rows(self) -> Iterable[Document]:
-        return [key.document() for key in self.keys]
 
 
 def list_keys(aws: Aws, settings: Settings) -> Keys:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fifo_cli.errors import UsageError
 from fifo_cli.model.limits import PIPELINE_NAME_MAX
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Single
 from fifo_cli.model.settings import CONFIG_FILE, PipelineName
 from fifo_cli.own_files import check_folder
 
@@ -91,9 +91,6 @@ class InitResult(Single):
     """Where the new fifo.toml lies."""
 
     path: Path
-
-    def document(self) -> Document:
-        return {"path": str(self.path)}
 
 
 def init(folder: Path, *, name: str | None = None) -> InitResult:

@@ -10,7 +10,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Finished, Listener, Started, silent
 from fifo_cli.model import limits
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Fields, Single, named
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.deploy.builtin_libraries import built_in_files, bundled_files
 from fifo_cli.operations.deploy.user_files import Files, read_tree, source_files
@@ -47,12 +47,12 @@ class Zip:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Fields):
     """A zip that was written to a file."""
 
     function: str
     path: Path
-    size: int
+    size: int = field(metadata=named("bytes"))
     sha256: str
 
 
@@ -61,14 +61,6 @@ class PackageResult(Single):
     """What ``package`` wrote."""
 
     zips: tuple[Packed, ...]
-
-    def document(self) -> Document:
-        return {
-            "zips": [
-                {"function": one.function, "path": str(one.path), "bytes": one.size, "sha256": one.sha256}
-                for one in self.zips
-            ]
-        }
 
 
 def build_zips(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,7 +20,7 @@ from fifo_cli.errors import ExitCode, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import INTERNAL, Single
 from fifo_cli.model.times import format_duration, iso
 from fifo_cli.operations.deploy.remote_state import (
     Gateways,
@@ -47,14 +47,11 @@ class FlowState(Single):
 
     enqueuer: Flow
     worker: Flow
-    settled: bool = True
+    settled: bool = field(default=True, metadata=INTERNAL)
 
     @property
     def exit_code(self) -> ExitCode:
         return ExitCode.OK if self.settled else ExitCode.ATTENTION
-
-    def document(self) -> Document:
-        return {"enqueuer": self.enqueuer, "worker": self.worker}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ by hand, a release is known by its content, and goes by the worker's number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from fifo_cli.aws.resources.function_versions import VersionAdmin
 from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Document, Listed
 from fifo_cli.operations.deploy.remote_state import telling_place
 
 if TYPE_CHECKING:
@@ -39,16 +39,10 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class RollbackResult(Single):
+class RollbackResult(Listed):
     """Where ``live`` was and is, of each function."""
 
     functions: tuple[Move, ...]
-
-    def document(self) -> Document:
-        return {"functions": [move.document() for move in self.functions]}
-
-    def rows(self) -> Iterable[Document]:
-        return [move.document() for move in self.functions]
 
 
 def rollback(

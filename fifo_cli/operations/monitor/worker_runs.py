@@ -7,15 +7,14 @@ moment, and need a right that a monitor does not have.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
 from fifo_cli.errors import AwsError
-from fifo_cli.model.results import Document
-from fifo_cli.model.times import iso
+from fifo_cli.model.results import INTERNAL, Fields
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.parallel import Gathered, read_all
 
@@ -38,7 +37,7 @@ _MARGIN: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerRun:
+class WorkerRun(Fields):
     """One run that ended; ``error`` is why it ended early, its counts None if it did not live to log them.
 
     ``owner`` is whose failure that was, ``what`` the key, variable, file or setting that is unusable.
@@ -53,21 +52,9 @@ class WorkerRun:
     owner: str | None = None
     what: str | None = None
 
-    def document(self) -> Document:
-        return {
-            "time": iso(self.time),
-            "received": self.received,
-            "delivered": self.delivered,
-            "parked": self.parked,
-            "failed": self.failed,
-            "error": self.error,
-            "owner": self.owner,
-            "what": self.what,
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Fields):
     """One invocation of the enqueuer that ended; ``raised`` if it answered nothing."""
 
     time: datetime
@@ -75,16 +62,7 @@ class Batch:
     error: str | None = None
     owner: str | None = None
     what: str | None = None
-    raised: bool = False
-
-    def document(self) -> Document:
-        return {
-            "time": iso(self.time),
-            "enqueued": self.enqueued,
-            "error": self.error,
-            "owner": self.owner,
-            "what": self.what,
-        }
+    raised: bool = field(default=False, metadata=INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +74,7 @@ class Batches:
 
 
 @dataclass(frozen=True, slots=True)
-class Stuck:
+class Stuck(Fields):
     """A message that the worker received and could not deliver; ``since`` is its first failure in the log."""
 
     message_id: str
@@ -107,18 +85,6 @@ class Stuck:
     error: str | None = None
     item_key: str | None = None
     since: datetime | None = None
-
-    def document(self) -> Document:
-        return {
-            "message_id": self.message_id,
-            "group": self.group,
-            "time": iso(self.time),
-            "receives": self.receives,
-            "http_status": self.http_status,
-            "error": self.error,
-            "item_key": self.item_key,
-            "since": None if self.since is None else iso(self.since),
-        }
 
 
 @dataclass(frozen=True, slots=True)

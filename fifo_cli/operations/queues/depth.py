@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import QUEUE_ROLES, Names, QueueRole
-from fifo_cli.model.results import Single
+from fifo_cli.model.results import Fields, Single
 
 
 @dataclass(frozen=True, slots=True)
-class QueueDepth:
+class QueueDepth(Fields):
     """A queue's approximate counts; ``oldest_age_seconds`` is CloudWatch's, None where it knows none."""
 
     name: str
@@ -29,12 +28,6 @@ class DepthResult(Single):
 
     pipeline: str
     queues: dict[QueueRole, QueueDepth]
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "pipeline": self.pipeline,
-            "queues": {role: asdict(queue) for role, queue in self.queues.items()},
-        }
 
 
 def depth(aws: Aws, names: Names) -> DepthResult:

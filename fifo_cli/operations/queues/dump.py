@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, BinaryIO, Final, Protocol
@@ -16,7 +16,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import to_line
-from fifo_cli.model.results import Document, Single, WorkResult
+from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
@@ -42,11 +42,8 @@ class DumpResult(WorkResult):
     """What a dump did: lines ``written`` by this run, ``remaining`` in the queue (None: unknown)."""
 
     written: int
-    moved: int = 0
-    remaining: int | None = None
-
-    def document(self) -> Document:
-        return {"written": self.written}
+    moved: int = field(default=0, metadata=INTERNAL)
+    remaining: int | None = field(default=None, metadata=INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)

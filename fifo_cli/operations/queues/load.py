@@ -87,9 +87,6 @@ class LoadResult(WorkResult):
     def needs_look(self) -> bool:
         return bool(self.failed or self.concerns)
 
-    def document(self) -> Document:
-        return {"loaded": self.loaded, "already_loaded": self.already_loaded, "failed": self.failed}
-
 
 @dataclass(frozen=True, slots=True)
 class LoadPreview(Single):

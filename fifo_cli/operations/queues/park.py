@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
@@ -16,7 +16,7 @@ from fifo_cli.handlers.parking import parked_attributes
 from fifo_cli.handlers.visibility import Held
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.model.names import Names
-from fifo_cli.model.results import WorkResult
+from fifo_cli.model.results import WorkResult, named
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_during_rebuild
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
@@ -36,13 +36,7 @@ _WORKERS: Final = 2
 class ParkResult(WorkResult):
     """The messages that were parked, as they were in main."""
 
-    messages: tuple[Message, ...]
-
-    def document(self) -> dict[str, Any]:
-        return {"parked": list(self.rows())}
-
-    def rows(self) -> Iterable[dict[str, Any]]:
-        return [message.document() for message in self.messages]
+    messages: tuple[Message, ...] = field(metadata=named("parked"))
 
 
 @dataclass(frozen=True)

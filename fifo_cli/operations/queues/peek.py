@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from fifo_cli.aws.sqs import Counts, Queue
-from fifo_cli.errors import ExitCode
 from fifo_cli.handlers.exact_jmespath import Expression, is_true
 from fifo_cli.model.message import Message
+from fifo_cli.model.results import INTERNAL, Listed
 from fifo_cli.operations.queues.browse import look, require_safe
 from fifo_cli.operations.transfer.message_filter import filtered_document
 
 
 @dataclass(frozen=True, slots=True)
-class PeekResult:
+class PeekResult(Listed):
     """Messages in the order of the line; ``note`` says what the list alone does not."""
 
     messages: tuple[Message, ...]
     truncated: bool
-    note: str = ""
-
-    @property
-    def exit_code(self) -> ExitCode:
-        return ExitCode.OK
-
-    def document(self) -> dict[str, Any]:
-        return {"messages": list(self.rows()), "truncated": self.truncated}
-
-    def rows(self) -> Iterable[dict[str, Any]]:
-        return [message.document() for message in self.messages]
+    note: str = field(default="", metadata=INTERNAL)
 
 
 def peek(

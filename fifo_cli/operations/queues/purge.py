@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
-from fifo_cli.model.results import Document, Single, WorkResult
+from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult
 from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
 
 # PurgeQueue takes so long, and may be called again only then (SQS API Reference, PurgeQueue).
@@ -27,10 +27,7 @@ class PurgeResult(WorkResult):
 
     purged: int
     backup: str | None
-    remaining: int | None = None
-
-    def document(self) -> Document:
-        return {"purged": self.purged, "backup": self.backup}
+    remaining: int | None = field(default=None, metadata=INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,15 +99,6 @@ class RedriveResult(WorkResult):
     def needs_look(self) -> bool:
         return bool(self.failed or self.concerns)
 
-    def document(self) -> dict[str, Any]:
-        return {
-            "engine": self.engine,
-            "moved": self.moved,
-            "skipped": self.skipped,
-            "failed": self.failed,
-            "remaining": self.remaining,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class RedrivePreview(Single):

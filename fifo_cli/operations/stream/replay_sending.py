@@ -23,6 +23,7 @@ from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.json_log import Journal, Level, silent_journal
 from fifo_cli.handlers.ordered_send import SendReport
 from fifo_cli.handlers.records import Rules
+from fifo_cli.model.results import Fields
 from fifo_cli.model.times import iso
 from fifo_cli.operations.stream.replay_store import ReplayStore, State
 from fifo_cli.operations.stream.shards import record_of
@@ -39,7 +40,7 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Unsent:
+class Unsent(Fields):
     """A record that could not be sent, and why."""
 
     event_id: str

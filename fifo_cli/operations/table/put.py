@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.dynamodb import key_of, kind_of, problems_of, put_item, typed
 from fifo_cli.errors import ExitCode, FifoError, UsageError
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import INTERNAL, Single
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -48,15 +48,12 @@ class PutResult(Single):
     """How many items were written, and what stopped it before ``total``, if anything did."""
 
     written: int
-    total: int
-    failure: FifoError | None = None
+    total: int = field(metadata=INTERNAL)
+    failure: FifoError | None = field(default=None, metadata=INTERNAL)
 
     @property
     def exit_code(self) -> ExitCode:
         return self.failure.exit_code if self.failure else ExitCode.OK
-
-    def document(self) -> Document:
-        return {"written": self.written}
 
 
 def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewItem]:
