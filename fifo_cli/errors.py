@@ -90,7 +90,7 @@ class BusyError(FifoError):
 
 
 class Interrupted(FifoError):
-    """SIGINT, SIGTERM or SIGHUP arrived; what was in hand is finished or released."""
+    """SIGINT, SIGTERM or SIGHUP arrived; what was in flight is finished or released."""
 
     exit_code = ExitCode.INTERRUPTED
 

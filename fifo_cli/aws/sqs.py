@@ -248,7 +248,7 @@ class Queue:
             answer.get("Failed"), {entry["Id"] for entry in answer.get("Successful", [])}, handles
         )
 
-    def send(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
+    def send(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         """Send messages in one call, in the order given; return those refused or not confirmed byte for byte.
 
         A call that SQS refuses because of a message in it is repeated message by message, up to the first
@@ -256,24 +256,24 @@ class Queue:
         """
         with calling(self.name):
             try:
-                return self._send_batch(parcels)
+                return self._send_batch(outgoing)
             except ClientError as error:
                 if not error_codes(error) & _MESSAGE_FAULTS or error_codes(error) & THROTTLED:
                     raise
-                if len(parcels) == 1:
+                if len(outgoing) == 1:
                     return [RejectedEntry(0, _said(error), final=True)]
-        return self.send_singly(parcels)
+        return self.send_singly(outgoing)
 
-    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
+    def send_singly(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         """Send messages one call each, in order; behind a refused one of its group, none is sent."""
         rejected: list[RejectedEntry] = []
         stopped: set[str] = set()
-        for index, parcel in enumerate(parcels):
-            if parcel.group in stopped:
+        for index, message_out in enumerate(outgoing):
+            if message_out.group in stopped:
                 rejected.append(RejectedEntry(index, "behind a message of its group that was refused"))
                 continue
             try:
-                answer = self._sqs.send_message(QueueUrl=self.url, **_entry(parcel))
+                answer = self._sqs.send_message(QueueUrl=self.url, **_entry(message_out))
             except ClientError as error:
                 codes = error_codes(error)
                 final = bool(codes & _MESSAGE_FAULTS) and not codes & THROTTLED
@@ -281,25 +281,25 @@ class Queue:
                     with calling(self.name):
                         raise
                 rejected.append(RejectedEntry(index, _said(error), final=final))
-                stopped.add(parcel.group)
+                stopped.add(message_out.group)
                 continue
-            if answer["MD5OfMessageBody"] != _md5(parcel.body):
+            if answer["MD5OfMessageBody"] != _md5(message_out.body):
                 rejected.append(RejectedEntry(index, "SQS's answer shows another body than was sent"))
-                stopped.add(parcel.group)
+                stopped.add(message_out.group)
         return rejected
 
-    def _send_batch(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
+    def _send_batch(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
-            {"Id": str(n), **_entry(parcel)}  # type: ignore[typeddict-item]
-            for n, parcel in enumerate(parcels)
+            {"Id": str(n), **_entry(message_out)}  # type: ignore[typeddict-item]
+            for n, message_out in enumerate(outgoing)
         ]
         answer = self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
         accepted = {
             entry["Id"]
             for entry in answer.get("Successful", [])
-            if entry["MD5OfMessageBody"] == _md5(parcels[int(entry["Id"])].body)
+            if entry["MD5OfMessageBody"] == _md5(outgoing[int(entry["Id"])].body)
         }
-        return _rejected(answer.get("Failed"), accepted, parcels)
+        return _rejected(answer.get("Failed"), accepted, outgoing)
 
 
 def _in_batches(
@@ -313,16 +313,16 @@ def _in_batches(
     ]
 
 
-def _entry(parcel: OutgoingMessage) -> dict[str, Any]:
+def _entry(message_out: OutgoingMessage) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "MessageBody": parcel.body,
-        "MessageGroupId": parcel.group,
-        "MessageDeduplicationId": parcel.dedup_id,
+        "MessageBody": message_out.body,
+        "MessageGroupId": message_out.group,
+        "MessageDeduplicationId": message_out.dedup_id,
     }
-    if parcel.attributes:
-        entry["MessageAttributes"] = {name: _value(each) for name, each in parcel.attributes.items()}
-    if parcel.trace_header:
-        header = {"DataType": "String", "StringValue": parcel.trace_header}
+    if message_out.attributes:
+        entry["MessageAttributes"] = {name: _value(each) for name, each in message_out.attributes.items()}
+    if message_out.trace_header:
+        header = {"DataType": "String", "StringValue": message_out.trace_header}
         entry["MessageSystemAttributes"] = {"AWSTraceHeader": header}
     return entry
 

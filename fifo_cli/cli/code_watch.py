@@ -4,7 +4,7 @@ A call of a C function that keeps Python's lock (a regular expression that backt
 every thread, so no limit of ours ends it and no signal is handled. ``faulthandler`` has a thread that needs
 no lock: it ends the process with exit code 1 unless a heartbeat moves its deadline on. Nothing can then write
 the reason here, so a child process does. It also says so when the user's code ends the process by itself.
-What was in hand stays in its queue, and the notes of handlers/code_guard.py lead to its parking.
+What was in flight stays in its queue, and the notes of handlers/code_guard.py lead to its parking.
 
 Run as a script, this file is that child process. It imports the standard library only.
 """
@@ -33,7 +33,7 @@ _DONE: Final = b"done"
 _FROZEN: Final = b"Timeout"  # how faulthandler begins
 _END_SECONDS: Final = 2.0
 _NEXT: Final = (
-    "next: run the command again. Nothing is lost: a message that was in hand is in its queue, and visible"
+    "next: run the command again. Nothing is lost: a message that was in flight is in its queue, and visible"
     " when its visibility timeout has ended. If it ends the process again, it is parked."
 )
 
@@ -119,12 +119,12 @@ def _report(name: str, limit: str, folders: list[str]) -> None:
     subjects = ", ".join(_running(folders))
     if said.startswith(_FROZEN):
         text = f"{name} stopped the whole process for {limit} s, so it was ended"
-        _say(f"{text}; in hand: {subjects}" if subjects else text)
+        _say(f"{text}; it was working on: {subjects}" if subjects else text)
         while os.read(0, 65_536):  # the rest of the dump
             pass
     elif subjects:
         _say(
-            f"the process ended while {name} had in hand: {subjects}; the code exits or crashes, takes more"
+            f"the process ended while {name} was working on: {subjects}; the code exits or crashes, takes more"
             " memory than there is, or the process was killed"
         )
 
@@ -135,7 +135,7 @@ def _say(text: str) -> None:
 
 
 def _running(folders: list[str]) -> list[str]:
-    """Return what the user's code had in hand, by its notes."""
+    """Return what the user's code was working on, by its notes."""
     subjects = []
     for path in [path for folder in folders for path in Path(folder).glob("*")]:
         with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -23,7 +23,7 @@ _EXITS: Final[dict[ExitCode, str]] = {
         "AWS, or the local stack, refused or could not be reached; what happened until then is reported."
     ),
     ExitCode.BUSY: "Another maintenance operation holds this pipeline.",
-    ExitCode.INTERRUPTED: "Interrupted by SIGINT; what was in hand is finished or given back.",
+    ExitCode.INTERRUPTED: "Interrupted by SIGINT; what was in flight is finished or given back.",
     ExitCode.TERMINATED: "The same, by SIGTERM.",
     ExitCode.HUNG_UP: "The same, by SIGHUP.",
 }

@@ -1,6 +1,6 @@
 """SIGINT, SIGTERM and SIGHUP, for every command, at every moment.
 
-A command that asked for it (``stopping``) finishes what it has in hand; any other is interrupted. Python runs
+A command that asked for it (``stopping``) finishes what it has begun; any other is interrupted. Python runs
 a signal's handler in the main thread only, and only when that thread is not in a call of C, such as a name
 lookup. So a thread of its own hears of each signal from the system (``signal.set_wakeup_fd``): it says at
 once that the signal was heard, and ends the waiting for an AWS that does not answer (interrupts.py).
@@ -135,7 +135,7 @@ class Signals:
         AWS_CALLS.hurry()
         if (stop := self._stop) is not None:
             stop.signal = number
-            self._say("finishing what is in hand; a second signal exits at once")
+            self._say("finishing what is in flight; a second signal exits at once")
             stop.set()
 
     def _watch(self, reading: int | None) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # Reference, SendMessage and SendMessageBatch).
 _MESSAGE_FAULTS: Final = frozenset({"InvalidMessageContents", "InvalidParameterValue", "BatchRequestTooLong"})
 
-GroupQueue = tuple[str, str]  # queue and group: within a lane, order is kept
+GroupQueue = tuple[str, str]  # queue and group: within a group, order is kept
 
 
 @dataclass(slots=True)
@@ -55,8 +55,8 @@ class SendReport:
 
 
 @dataclass(slots=True)
-class _Lanes:
-    """The messages still to send, by lane; the longest lane goes first, as that needs the fewest calls."""
+class _GroupQueues:
+    """The messages still to send, by group; the longest goes first, as that needs the fewest calls."""
 
     waiting: dict[GroupQueue, deque[Outgoing]]
     heap: list[tuple[int, int, GroupQueue]]
@@ -64,16 +64,16 @@ class _Lanes:
     one_a_call: deque[tuple[int, GroupQueue]] = field(default_factory=deque)
 
     @classmethod
-    def of(cls, messages: Iterable[Outgoing]) -> _Lanes:
+    def of(cls, messages: Iterable[Outgoing]) -> _GroupQueues:
         waiting: dict[GroupQueue, deque[Outgoing]] = {}
         for message in messages:
             waiting.setdefault((message.queue, message.group), deque()).append(message)
-        heap = [(-len(lane), index, key) for index, (key, lane) in enumerate(waiting.items())]
+        heap = [(-len(queue), index, key) for index, (key, queue) in enumerate(waiting.items())]
         heapq.heapify(heap)
         return cls(waiting, heap)
 
     def take_batch(self) -> list[tuple[int, GroupQueue]]:
-        """Choose the lanes whose heads go into the next call: one queue, ten entries, the size limit."""
+        """Choose the groups whose heads go into the next call: one queue, ten entries, the size limit."""
         if self.one_a_call:
             return [self.one_a_call.popleft()]
         chosen: list[tuple[int, GroupQueue]] = []
@@ -81,34 +81,34 @@ class _Lanes:
         size = 0
         while self.heap and len(chosen) < BATCH_ENTRIES_MAX:
             entry = heapq.heappop(self.heap)
-            _, index, lane = entry
-            head = self.waiting[lane][0]
-            if (chosen and lane[0] != chosen[0][1][0]) or size + head.size > BATCH_BYTES_MAX:
+            _, index, queue = entry
+            head = self.waiting[queue][0]
+            if (chosen and queue[0] != chosen[0][1][0]) or size + head.size > BATCH_BYTES_MAX:
                 left.append(entry)
                 continue
-            chosen.append((index, lane))
+            chosen.append((index, queue))
             size += head.size
         for entry in left:
             heapq.heappush(self.heap, entry)
         return chosen
 
-    def put_back(self, index: int, lane: GroupQueue) -> None:
-        """Make a lane eligible again after its head was sent."""
-        if self.waiting[lane]:
-            heapq.heappush(self.heap, (-len(self.waiting[lane]), index, lane))
+    def put_back(self, index: int, queue: GroupQueue) -> None:
+        """Make a group eligible again after its head was sent."""
+        if self.waiting[queue]:
+            heapq.heappush(self.heap, (-len(self.waiting[queue]), index, queue))
 
-    def replace_head(self, index: int, lane: GroupQueue, other: Outgoing) -> None:
-        """Let ``other`` go in the place of a lane's head, be it to another queue."""
-        self.waiting[lane].popleft()
+    def replace_head(self, index: int, queue: GroupQueue, other: Outgoing) -> None:
+        """Let ``other`` go in the place of a group's head, be it to another queue."""
+        self.waiting[queue].popleft()
         to = (other.queue, other.group)
-        if to == lane:
-            self.waiting[lane].appendleft(other)
+        if to == queue:
+            self.waiting[queue].appendleft(other)
         elif self.waiting.get(to):
             self.waiting[to].append(other)
         else:
             self.waiting[to] = deque([other])
             self.put_back(len(self.waiting), to)
-        self.put_back(index, lane)
+        self.put_back(index, queue)
 
 
 def send_strictly(
@@ -124,20 +124,20 @@ def send_strictly(
     the caller knows what was sent. ``may_go_on`` is asked before every call (the time budget).
     """
     report = SendReport()
-    lanes = _Lanes.of(messages)
-    while may_go_on() and (chosen := lanes.take_batch()):
-        heads = [lanes.waiting[lane][0] for _, lane in chosen]
+    queues = _GroupQueues.of(messages)
+    while may_go_on() and (chosen := queues.take_batch()):
+        heads = [queues.waiting[queue][0] for _, queue in chosen]
         try:
             answer = _answer(sqs, urls[heads[0].queue], heads)
         except _CallRefusedError:
-            lanes.one_a_call.extend(chosen)
+            queues.one_a_call.extend(chosen)
             continue
         except Exception as error:  # noqa: BLE001 - reported to the caller with what was sent until then
             report.error = error
             break
-        _settle(lanes, chosen, answer, report)
+        _settle(queues, chosen, answer, report)
     why = f"{type(report.error).__name__}: {report.error}" if report.error else "the time is up"
-    report.unsent += [(message, why) for lane in lanes.waiting.values() for message in lane]
+    report.unsent += [(message, why) for queue in queues.waiting.values() for message in queue]
     return report
 
 
@@ -169,29 +169,29 @@ def _answer(sqs: SQSClient, url: str, heads: list[Outgoing]) -> _Answer:
 
 
 def _settle(
-    lanes: _Lanes,
+    queues: _GroupQueues,
     chosen: list[tuple[int, GroupQueue]],
     answer: _Answer,
     report: SendReport,
 ) -> None:
-    """Account for a call's answer, and make the lanes that go on eligible again."""
+    """Account for a call's answer, and make the groups that go on eligible again."""
     successful, failed = answer
     accepted = {int(entry["Id"]): entry["MessageId"] for entry in successful}
     report.numbers |= {
         entry["MessageId"]: entry["SequenceNumber"] for entry in successful if "SequenceNumber" in entry
     }
     refused = {int(entry["Id"]): entry for entry in failed}
-    for number, (index, lane) in enumerate(chosen):
-        head = lanes.waiting[lane][0]
+    for number, (index, queue) in enumerate(chosen):
+        head = queues.waiting[queue][0]
         entry = refused.get(number)
         why = f"{entry['Code']}: {entry.get('Message', '')}" if entry else "SQS's answer does not name it"
         if number in accepted:
-            report.sent.append((lanes.waiting[lane].popleft(), accepted[number]))
-            lanes.put_back(index, lane)
+            report.sent.append((queues.waiting[queue].popleft(), accepted[number]))
+            queues.put_back(index, queue)
         elif entry and head.instead and _is_the_messages(entry):
-            lanes.replace_head(index, lane, head.instead(f"SQS refuses the message: {why}"))
+            queues.replace_head(index, queue, head.instead(f"SQS refuses the message: {why}"))
         else:
-            report.unsent += [(message, why) for message in lanes.waiting.pop(lane)]
+            report.unsent += [(message, why) for message in queues.waiting.pop(queue)]
 
 
 def _is_the_messages(entry: BatchResultErrorEntryTypeDef) -> bool:

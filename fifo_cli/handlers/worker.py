@@ -73,7 +73,7 @@ def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
 def delivery_of(
     settings: runtime.Runtime, keys: Keys, notes: Path, *, stopped: Callable[[], bool] = lambda: False
 ) -> ApiDelivery:
-    """Build the courier with the user's code, if there is any; raises UserCodeError."""
+    """Build the delivery with the user's code, if there is any; raises UserCodeError."""
     guard_library_logs(keys.redact)  # before the user's code, which may switch debug logs on
     if settings.request_code is None:
         return ApiDelivery(settings.apis, keys)

@@ -151,33 +151,33 @@ class Run:
         return self._report
 
     def _pump(self, pool: ThreadPoolExecutor) -> None:
-        """Keep the lanes busy: receive while one is free, wait while none is."""
-        lanes: set[Future[None]] = set()
+        """Keep the workers busy: receive while one is free, wait while none is."""
+        groups: set[Future[None]] = set()
         received = 0
         try:
             while not self._over():
                 wanted = self._wanted(received)
-                if not (wanted or lanes):
+                if not (wanted or groups):
                     return
-                if not wanted or len(lanes) >= self._limits.concurrency:
-                    lanes = self._wait(lanes)
+                if not wanted or len(groups) >= self._limits.concurrency:
+                    groups = self._wait(groups)
                     continue
                 self._inbox.keep()
                 batch = self._inbox.receive(wanted)
                 # A closed group's message comes again only if its time ran out: it is held, not tried again.
                 fresh = [message for message in batch if message.group not in self._closed]
-                if not fresh and not lanes:
+                if not fresh and not groups:
                     return
-                if not fresh:  # the groups in hand may have more behind them
-                    lanes = self._wait(lanes)
+                if not fresh:  # the groups in flight may have more behind them
+                    groups = self._wait(groups)
                 received += len(fresh)
-                lanes |= {pool.submit(self._work, lane) for lane in self._split(fresh)}
+                groups |= {pool.submit(self._work, group_messages) for group_messages in self._split(fresh)}
         except Exception:
             self._ended.set()
             raise
         finally:
-            while lanes:
-                lanes = self._wait(lanes)
+            while groups:
+                groups = self._wait(groups)
 
     def _wanted(self, received: int) -> int:
         """Return how many messages to receive: what waits behind a failed one takes no other's turn."""
@@ -186,26 +186,26 @@ class Run:
         with self._lock:
             return min(RECEIVE_MAX, max(0, self._limits.count - received + self._behind))
 
-    def _wait(self, lanes: set[Future[None]]) -> set[Future[None]]:
-        """Wait up to a second for a lane to end; meanwhile what is held stays hidden."""
-        done, going = wait(lanes, timeout=1, return_when=FIRST_COMPLETED)
-        for lane in done:
-            if (error := lane.exception()) is not None:
+    def _wait(self, groups: set[Future[None]]) -> set[Future[None]]:
+        """Wait up to a second for a group to end; meanwhile what is held stays hidden."""
+        done, going = wait(groups, timeout=1, return_when=FIRST_COMPLETED)
+        for group_messages in done:
+            if (error := group_messages.exception()) is not None:
                 self._complain(error)
         self._inbox.keep()
         return going
 
     def _split(self, batch: list[Held]) -> list[list[Held]]:
-        """One lane a group; with one worker a single lane, so that the oldest message goes first."""
+        """One list a group; with one worker a single list, so that the oldest message goes first."""
         if self._limits.concurrency == 1:
             return [batch] if batch else []
-        lanes: dict[str, list[Held]] = {}
+        groups: dict[str, list[Held]] = {}
         for message in batch:
-            lanes.setdefault(message.group, []).append(message)
-        return list(lanes.values())
+            groups.setdefault(message.group, []).append(message)
+        return list(groups.values())
 
-    def _work(self, lane: list[Held]) -> None:
-        for message in lane:
+    def _work(self, group_messages: list[Held]) -> None:
+        for message in group_messages:
             if message.group in self._closed:
                 self._settle(message, "skipped", error="behind a message of its group that was not delivered")
                 with self._lock:

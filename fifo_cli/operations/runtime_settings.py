@@ -44,12 +44,12 @@ def code_limit(settings: Settings) -> float:
 
 
 def request_notes(project: Project) -> Path:
-    """Return the folder of this machine's notes of messages that the user's code has in hand."""
+    """Return the folder of this machine's notes of messages that the user's code is working on."""
     return project.folder / ".fifo" / "notes" / project.settings.pipeline.name
 
 
 def record_notes(settings: Settings) -> Path:
-    """Return the folder of this machine's notes of records that the user's code has in hand."""
+    """Return the folder of this machine's notes of records that the user's code is working on."""
     return function_notes("operator", settings.pipeline.name)
 
 

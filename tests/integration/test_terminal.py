@@ -182,7 +182,7 @@ def test_tables_fit_the_terminal_and_json_is_never_wrapped(
 def test_a_second_signal_exits_at_once(
     project: Callable[..., Project], terminal: Callable[..., Terminal]
 ) -> None:
-    """With a first signal the run waits for what it has in hand, here the two seconds between two looks."""
+    """With a first signal the run waits for what it has in flight, here the two seconds between two looks."""
     run = terminal(project(), "logs", "--follow")
     run.until("worker has not run yet")
     run.type("\x03")

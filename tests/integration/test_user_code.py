@@ -207,7 +207,10 @@ def test_code_that_stops_all_of_python_ends_drain_with_the_reason(flow, deed):
     ran = made.project.local("drain", "--all", "-o", "json")
     assert (ran.code, ran.out) == (1, "")
     assert 5 < time.monotonic() - began < 30
-    assert "mine:to_request stopped the whole process for 7 s, so it was ended; in hand: message " in ran.err
+    assert (
+        "mine:to_request stopped the whole process for 7 s, so it was ended; it was working on: message "
+        in ran.err
+    )
     assert "next: run the command again" in ran.err
     assert "Traceback" not in ran.err + ran.out
     assert "most recent call first" not in ran.err
@@ -224,7 +227,7 @@ def test_code_that_ends_the_process_is_named_at_once(flow, where):
     ran = made.project.local("drain", "--all")
     assert ran.code == 3
     subject = "message " if where == "request" else "the import of mine:to_request"
-    assert f"the process ended while mine:to_request had in hand: {subject}" in ran.err
+    assert f"the process ended while mine:to_request was working on: {subject}" in ran.err
     if where == "import":
         again = made.project.local("drain", "--all")
         assert again.code == 2
@@ -263,5 +266,8 @@ def test_code_that_stops_all_of_python_ends_redrive_with_the_reason(project, cli
     code.write_text(f"def to_message(item):\n    {HOLDS_PYTHON['a regular expression']}\n")
     ran = made.local("redrive", "--yes")
     assert ran.code == 1
-    assert "mine:to_message stopped the whole process for 7 s, so it was ended; in hand: record " in ran.err
+    assert (
+        "mine:to_message stopped the whole process for 7 s, so it was ended; it was working on: record "
+        in ran.err
+    )
     assert dlq.counts().total == 1

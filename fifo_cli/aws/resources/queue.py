@@ -220,7 +220,7 @@ class QueueAdmin:
         return Pending(_GOING) if found.deleted else None
 
     def in_flight(self, name: str) -> int:
-        """Return about how many messages of a queue a consumer has in hand."""
+        """Return about how many messages of a queue a consumer has in flight."""
         attribute: QueueAttributeNameType = "ApproximateNumberOfMessagesNotVisible"
         with calling(f"queue {name}"):
             url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]

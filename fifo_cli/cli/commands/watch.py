@@ -136,7 +136,7 @@ class _Loop:
         if on.ended is not None:
             self._cli.signals.received_elsewhere(on.ended)
         if self._thread is not None and self._busy:
-            self._cli.console.tell("finishing what is in hand …")
+            self._cli.console.tell("finishing what is in flight …")
             self._thread.join()
             self._cli.console.tell(self._message.get())
         return ExitCode.OK if on.ended is None else _exit_code(on.ended)
@@ -192,7 +192,7 @@ class _Loop:
             self._sampler.refresh()
             self._message.put(message)
 
-        # Not a daemon: a delivery in hand is finished, no matter which key is pressed next.
+        # Not a daemon: a delivery in flight is finished, no matter which key is pressed next.
         self._thread = threading.Thread(target=act, name="deed")
         self._thread.start()
         return self._notice(board, f"{deed.doing} …")

@@ -247,7 +247,7 @@ class _Story:
         until = time.monotonic() + _DRAIN_SECONDS
         while True:
             self._tell_of(drain_here(self.aws, self.project, DrainOptions(None, concurrency=_CONCURRENCY)))
-            # The schedule's own run may have some in hand.
+            # The schedule's own run may have some in flight.
             if not self.main.counts().total or time.monotonic() > until:
                 break
             time.sleep(_POLL_SECONDS)

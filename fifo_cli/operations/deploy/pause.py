@@ -85,9 +85,9 @@ def pause(
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> FlowState:
-    """Stop feeding a function, or both; with ``wait``, return when what was in hand is done.
+    """Stop feeding a function, or both; with ``wait``, return when what was in flight is done.
 
-    Where AWS settles late, that takes minutes even if nothing is to be seen in hand. The wait has a bound,
+    Where AWS settles late, that takes minutes even if nothing is to be seen in flight. The wait has a bound,
     past which the result is not ``settled``; ``sleep`` may raise Interrupted. Raises NotDeployedError if
     there is nothing to pause.
     """
@@ -278,7 +278,7 @@ class _Quiet:
         now = self.clock()
         if in_flight:
             self.looks = 0
-            return Pending("delivering what it has in hand")
+            return Pending("delivering what it has received")
         if self.looks == 0:
             self.since = now
         self.looks += 1

@@ -135,7 +135,7 @@ class Dump:
         concerns = describe(report)
         if source.given_up and not report.complaint:
             concerns.append(
-                f"{source.given_up} stay in a consumer's hands, or will be visible later; run it again"
+                f"{source.given_up} stay in flight with a consumer, or will be visible later; run it again"
             )
         return DumpResult(
             target.written,

@@ -96,7 +96,7 @@ class OrderStore:
 
     @property
     def handles(self) -> int:
-        """How many of hold's messages are in our hands."""
+        """How many of hold's messages are in flight here."""
         return int(self._one("SELECT count(*) FROM handles"))
 
     def known(self, message_ids: Sequence[str]) -> set[str]:
@@ -142,36 +142,36 @@ class OrderStore:
 
 
 class OrderStoreTarget:
-    """A spool as a target of the engine."""
+    """A store as a target of the engine."""
 
     batch_max: Final = _BATCH_MAX
     bytes_max: Final = _BATCH_BYTES_MAX
     strict: Final = False
 
-    def __init__(self, spool: OrderStore) -> None:
-        self._spool = spool
+    def __init__(self, store: OrderStore) -> None:
+        self._store = store
 
     def size(self, message: Message) -> int:
         return size_of(message)
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
-        self._spool.add([one.message for one in received])
+        self._store.add([one.message for one in received])
         return []
 
 
 class OrderStoreSource:
-    """A spool's line as a source of the engine; a message's receipt handle is its origin."""
+    """A store's line as a source of the engine; a message's receipt handle is its origin."""
 
     hidden_seconds: Final = math.inf
 
-    def __init__(self, spool: OrderStore) -> None:
-        self._spool = spool
+    def __init__(self, store: OrderStore) -> None:
+        self._store = store
         self._last = 0
         self._lock = threading.Lock()
 
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         with self._lock:
-            rows = self._spool.read(after=self._last, count=count)
+            rows = self._store.read(after=self._last, count=count)
             if rows:
                 self._last = rows[-1][0]
         return [ReceivedMessage(message, origin.text()) for _, origin, message in rows]

@@ -28,7 +28,7 @@ from fifo_cli.operations.transfer.result import MoveOptions
 
 DEFAULT_REASON: Final = "parked by hand"
 _OPERATOR: Final = "operator"
-# Parking begins at the head: more hands would only hide more of the line from the worker meanwhile.
+# Parking begins at the head: more workers would only hide more of the line from the worker meanwhile.
 _WORKERS: Final = 2
 
 
@@ -104,7 +104,7 @@ class Park:
         if not (found or given_up or self.group is not None):
             return (f"nothing to park: {self.main.name} is empty",), ()
         where = f"group {self.group}" if self.group is not None else self.main.name
-        held = f"; {given_up} in another's hands or not visible" if given_up else ""
+        held = f"; {given_up} in flight with another consumer or not visible" if given_up else ""
         return (), (f"asked for {self.count}, found {found} in {where}{held}",)
 
     def _pack(self, received: ReceivedMessage) -> OutgoingMessage:

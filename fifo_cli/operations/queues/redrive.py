@@ -407,7 +407,7 @@ def _unfinished(
     unseen = max(0, counted - stay)
     if source.given_up:
         concerns.append(
-            f"{source.given_up} stay in another consumer's hands, or will be visible later; run the command"
+            f"{source.given_up} stay in flight with another consumer, or will be visible later; run the command"
             " again"
         )
     elif unseen and stay:

@@ -4,7 +4,7 @@ SQS can only append, so main is rebuilt, through the queue hold:
 
 1. pause worker and enqueuer, and wait until nothing of main is in flight;
 2. gather: main → hold, DLQ → hold, each message labelled with its group and origin (labels.py);
-3. merge: read all of hold into a temporary file (spool.py), and send it to main in order;
+3. merge: read all of hold into a temporary file (order_store.py), and send it to main in order;
 4. empty hold of what main has, resume what ran before.
 
 A message is deleted only when the next queue has it. A tag on main says that a rebuild is unfinished, and
@@ -250,13 +250,13 @@ class Rebuild:
             converter = Converter(self.load_rules, stopped)
             gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
             tags.write(REBUILD_TAG, replace(state, phase="merge").text())
-            with self._collected(stopped) as spool:
-                self._merge(spool, stopped)
-                self._empty_hold(spool, stopped)
-                moved = spool.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
+            with self._collected(stopped) as store:
+                self._merge(store, stopped)
+                self._empty_hold(store, stopped)
+                moved = store.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
                 result = RebuildResult(
                     moved,
-                    len(spool),
+                    len(store),
                     gathered["dlq"].left - (converter.failed - converter.parked_again),
                     failed=converter.failed,
                 )
@@ -279,7 +279,7 @@ class Rebuild:
         if main + dlq + hold > IN_FLIGHT_MAX:
             raise UsageError(
                 f"{self.main.name} and {self.dlq.name} hold {main + dlq:,} messages, and SQS lets at most"
-                f" {IN_FLIGHT_MAX:,} be in hand at a time; nothing was touched",
+                f" {IN_FLIGHT_MAX:,} be in flight at a time; nothing was touched",
                 hint="deliver some with `fifo-cli drain` first, or redrive without --in-order",
             )
         if hold and not force and peek(self.hold, count=1, force=True).messages:
@@ -311,7 +311,7 @@ class Rebuild:
         _demand(report, f"{queue.name} could not be gathered in {self.hold.name}")
         if source.given_up:
             raise UnfinishedError(
-                f"{source.given_up} messages of {queue.name} are in a consumer's hands; stop the consumer"
+                f"{source.given_up} messages of {queue.name} are in flight with a consumer; stop the consumer"
             )
         self.listener(Finished("gather", "queue", queue.name, f"{report.moved} moved"))
         return report
@@ -319,51 +319,51 @@ class Rebuild:
     @contextmanager
     def _collected(self, stopped: Callable[[], bool]) -> Iterator[OrderStore]:
         """Read all of hold; what is not deleted inside is released, so that another run need not wait."""
-        spool = OrderStore()
+        store = OrderStore()
         self.listener(Started("read", "queue", self.hold.name))
         try:
-            source = self._reader(spool)
-            report = self._move(source, OrderStoreTarget(spool), MoveOptions(workers=self.workers), stopped)
+            source = self._reader(store)
+            report = self._move(source, OrderStoreTarget(store), MoveOptions(workers=self.workers), stopped)
             _demand(report, f"{self.hold.name} could not be read")
             if source.given_up:
                 raise UnfinishedError(f"{source.given_up} messages of {self.hold.name} could not be read")
-            self.listener(Finished("read", "queue", self.hold.name, f"{len(spool)} messages"))
-            yield spool
+            self.listener(Finished("read", "queue", self.hold.name, f"{len(store)} messages"))
+            yield store
         finally:
-            _in_tens(spool, lambda handles: self.hold.change_visibility(handles, seconds=0))
-            spool.close()
+            _in_tens(store, lambda handles: self.hold.change_visibility(handles, seconds=0))
+            store.close()
 
-    def _reader(self, spool: OrderStore) -> _Reader:
+    def _reader(self, store: OrderStore) -> _Reader:
         visibility = HIDDEN_SECONDS + self.hold.counts().total // _READ_RATE_MIN
         return _Reader(
             self.hold,
-            spool,
+            store,
             hidden_seconds=visibility,
             patience=visibility + _MARGIN_SECONDS,
             listener=self.listener,
             clock=self.clock,
         )
 
-    def _merge(self, spool: OrderStore, stopped: Callable[[], bool]) -> None:
-        """Send the spool to main, each group in order."""
+    def _merge(self, store: OrderStore, stopped: Callable[[], bool]) -> None:
+        """Send the store to main, each group in order."""
         self.listener(Started("merge", "queue", self.main.name))
-        spool.put_in_order()
+        store.put_in_order()
         target = QueueTarget(self.main, _merged(secrets.token_hex(4)))
-        options = MoveOptions(total=len(spool), receives=1, workers=self.workers)
-        report = self._move(OrderStoreSource(spool), target, options, stopped)
+        options = MoveOptions(total=len(store), receives=1, workers=self.workers)
+        report = self._move(OrderStoreSource(store), target, options, stopped)
         _demand(report, f"not everything could be put back into {self.main.name}")
-        if report.moved != len(spool):
-            raise UnfinishedError(f"{report.moved} of {len(spool)} messages were put back")
+        if report.moved != len(store):
+            raise UnfinishedError(f"{report.moved} of {len(store)} messages were put back")
         self.listener(Finished("merge", "queue", self.main.name, f"{report.moved} in order"))
 
-    def _empty_hold(self, spool: OrderStore, stopped: Callable[[], bool]) -> None:
+    def _empty_hold(self, store: OrderStore, stopped: Callable[[], bool]) -> None:
         """Delete from hold what main has: by the handles of the reading, then everything that comes again."""
-        _in_tens(spool, self.hold.delete)
-        visibility = HIDDEN_SECONDS + len(spool) // _READ_RATE_MIN
+        _in_tens(store, self.hold.delete)
+        visibility = HIDDEN_SECONDS + len(store) // _READ_RATE_MIN
         source = QueueSource(
             self.hold, patience=visibility + _MARGIN_SECONDS, listener=self.listener, clock=self.clock
         )
-        report = self._move(source, _Merged(spool), MoveOptions(workers=self.workers), stopped)
+        report = self._move(source, _Merged(store), MoveOptions(workers=self.workers), stopped)
         _demand(report, f"{self.hold.name} could not be emptied")
         if source.given_up:
             raise UnfinishedError(f"{source.given_up} messages of {self.hold.name} could not be deleted")
@@ -399,7 +399,7 @@ class _Reader(QueueSource):
     def __init__(
         self,
         queue: Queue,
-        spool: OrderStore,
+        store: OrderStore,
         *,
         hidden_seconds: int,
         patience: float,
@@ -409,14 +409,14 @@ class _Reader(QueueSource):
         super().__init__(
             queue, hidden_seconds=hidden_seconds, patience=patience, listener=listener, clock=clock
         )
-        self._spool = spool
+        self._store = store
         self._hold = queue
         self._again = 0  # how many known ones came since the last new one
 
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         received = super().receive(count, wait=wait)
-        known = self._spool.known([one.message.message_id for one in received])
-        self._spool.add_handles(
+        known = self._store.known([one.message.message_id for one in received])
+        self._store.add_handles(
             [
                 (one.message.message_id, one.receipt_handle)
                 for one in received
@@ -429,16 +429,16 @@ class _Reader(QueueSource):
         return news
 
     def exhausted(self) -> bool:
-        handles = self._spool.handles
+        handles = self._store.handles
         if self._again and (self._again >= 2 * handles or handles >= self._hold.counts().total):
             return True
         return super().exhausted()
 
     def count_hidden(self) -> int:
-        return super().count_hidden() + self._spool.handles
+        return super().count_hidden() + self._store.handles
 
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
-        self._spool.add_handles([(one.message.message_id, one.receipt_handle) for one in received])
+        self._store.add_handles([(one.message.message_id, one.receipt_handle) for one in received])
         self._forget(received)  # they are counted in the spool, where memory does not grow
         return []
 
@@ -450,8 +450,8 @@ class _Merged:
     bytes_max: Final = 8 * 1024 * 1024
     strict: Final = False
 
-    def __init__(self, spool: OrderStore) -> None:
-        self._spool = spool
+    def __init__(self, store: OrderStore) -> None:
+        self._store = store
 
     def size(self, message: Message) -> int:
         return size_of(message)
@@ -460,7 +460,7 @@ class _Merged:
         return [
             Rejection(one, "it came to hold after the others were merged", retry=False)
             for one in received
-            if unlabel(one.message)[0] not in self._spool
+            if unlabel(one.message)[0] not in self._store
         ]
 
 
@@ -483,11 +483,11 @@ def _merged(token: str) -> Pack:
     return pack
 
 
-def _in_tens(spool: OrderStore, call: Callable[[list[str]], object]) -> None:
-    """Use up the spool's handles, ten a call; what is refused is visible again when its time is over."""
+def _in_tens(store: OrderStore, call: Callable[[list[str]], object]) -> None:
+    """Use up the store's handles, ten a call; what is refused is visible again when its time is over."""
 
     def work() -> None:
-        while handles := spool.take_handles(BATCH_ENTRIES_MAX):
+        while handles := store.take_handles(BATCH_ENTRIES_MAX):
             call(handles)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="hold") as pool:

@@ -74,9 +74,9 @@ _WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit found out, as long as its ledger is open; the lists are read when they are asked for."""
+    """What an audit found out, as long as its store is open; the lists are read when they are asked for."""
 
-    ledger: AuditStore
+    store: AuditStore
     since: datetime
     until: datetime
     notes: tuple[str, ...]
@@ -121,26 +121,26 @@ class AuditResult:
         return {**self._sums(), **lists, **self._circumstances()}
 
     def missing(self) -> Iterator[Document]:
-        for entry, reason in self.ledger.judged("missing"):
+        for entry, reason in self.store.judged("missing"):
             yield {**_described(entry), "reason": reason}
 
     def unknown(self) -> Iterator[Document]:
         """Yield the records that may be fine, with what the evidence does not tell."""
-        for entry, reason in self.ledger.judged("unknown"):
+        for entry, reason in self.store.judged("unknown"):
             yield {**_described(entry), "reason": reason}
 
     def duplicated(self) -> Iterator[Document]:
-        for entry, times in self.ledger.duplicated():
+        for entry, times in self.store.duplicated():
             yield {**_described(entry), "deliveries": [iso(from_epoch_ms(one)) for one in times]}
 
     def possibly_twice(self) -> Iterator[Document]:
         """Yield the delivered records that the API may have taken at an earlier attempt, unanswered, too."""
-        for entry, times in self.ledger.possibly_twice():
+        for entry, times in self.store.possibly_twice():
             yield {**_described(entry), "unanswered": [iso(from_epoch_ms(one)) for one in times]}
 
     def reordered(self) -> Iterator[Document]:
         """Yield the records that were delivered after a later one of their group, ``after``."""
-        for entry, delivered, after in self.ledger.reordered(self.related):
+        for entry, delivered, after in self.store.reordered(self.related):
             yield {**_described(entry), "delivered_at": iso(from_epoch_ms(delivered)), "after": after}
 
     def _sums(self) -> Document:
@@ -165,14 +165,14 @@ class MissingIds:
     """
 
     def __init__(self, result: AuditResult) -> None:
-        self._ledger = result.ledger
+        self._store = result.store
         self._count = result.counts["missing"]
         self.notes = (*result.notes, *_doubtful(result))
-        reasons = [reason for reason, _ in self._ledger.reasons("missing")]
+        reasons = [reason for reason, _ in self._store.reasons("missing")]
         self.resting = next((one for one in reasons if one.startswith(_RESTING)), "")
 
     def __contains__(self, event_id: object) -> bool:
-        return isinstance(event_id, str) and self._ledger.is_judged(event_id, "missing")
+        return isinstance(event_id, str) and self._store.is_judged(event_id, "missing")
 
     def __len__(self) -> int:
         return self._count
@@ -180,7 +180,7 @@ class MissingIds:
 
 def _doubtful(result: AuditResult) -> Iterator[str]:
     """Name the first of those that may be safe or not."""
-    rows = list(islice(result.ledger.judged("unknown"), _NAMED_MAX))
+    rows = list(islice(result.store.judged("unknown"), _NAMED_MAX))
     if not rows:
         return
     more = result.counts["unknown"] - len(rows)
@@ -238,7 +238,7 @@ def audit(
 
 @contextmanager
 def examined(
-    witnesses: Evidence,
+    evidence: Evidence,
     rules: Rules,
     *,
     since: datetime,
@@ -247,12 +247,12 @@ def examined(
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[AuditResult]:
-    """Examine witnesses, whoever they are."""
-    ledger = AuditStore()
+    """Examine the evidence, from any source."""
+    store = AuditStore()
     try:
-        yield _Examination(witnesses, rules, ledger, since, now, settle, listener, sleep).result()
+        yield _Examination(evidence, rules, store, since, now, settle, listener, sleep).result()
     finally:
-        ledger.close()
+        store.close()
 
 
 class _Examination:
@@ -263,18 +263,18 @@ class _Examination:
 
     def __init__(
         self,
-        witnesses: Evidence,
+        evidence: Evidence,
         rules: Rules,
-        ledger: AuditStore,
+        store: AuditStore,
         since: datetime,
         now: datetime,
         settle: timedelta,
         listener: Listener,
         sleep: Callable[[float], None],
     ) -> None:
-        self._witnesses = witnesses
+        self._evidence = evidence
         self._rules = rules
-        self._ledger = ledger
+        self._store = store
         self._since = since
         self._now = now
         self._settle = settle
@@ -291,46 +291,46 @@ class _Examination:
 
     def result(self) -> AuditResult:
         self._expired = self._read_stream()
-        self._begins = self._witnesses.stream_begins()
+        self._begins = self._evidence.stream_begins()
         if self._begins is not None and self._is_renewed(self._begins):
             self._expired = max(self._expired or self._begins, self._begins)
         self._read_logs(self._since - _SLACK)
-        if self._ledger.has_unplaced():
+        if self._store.has_unplaced():
             self._look_and_judge()
-            if self._ledger.verdicts() != {"missing": 0, "waiting": 0, "unknown": 0}:
+            if self._store.verdicts() != {"missing": 0, "waiting": 0, "unknown": 0}:
                 self._look_again()
         notes = tuple(self._notes())
         return AuditResult(
-            self._ledger,
+            self._store,
             self._since,
             self._now,
             notes,
             not notes,
-            self._witnesses.related,
+            self._evidence.related,
             self._counts(),
-            self._witnesses.tips(),
+            self._evidence.tips(),
         )
 
     def _read_stream(self) -> datetime | None:
-        """Put the window's records into the ledger; return until when some have expired, if any have."""
+        """Put the window's records into the store; return until when some have expired, if any have."""
         gap = False
         read = 0
-        for sighting in self._witnesses.sightings(self._since, self._now):
-            self._ledger.add_records(self._entry(sighting.shard, record) for record in sighting.records)
+        for sighting in self._evidence.sightings(self._since, self._now):
+            self._store.add_records(self._entry(sighting.shard, record) for record in sighting.records)
             gap = gap or sighting.gap
             read += len(sighting.records)
             self._listener(Progressed(f"{read:,} stream records read"))
-        expired = self._witnesses.expired_before(self._since, self._now)
+        expired = self._evidence.expired_before(self._since, self._now)
         if not gap:
             return expired
-        oldest = self._ledger.oldest
+        oldest = self._store.oldest
         return max(
             expired or self._since, self._now if oldest is None else datetime.fromtimestamp(oldest, UTC)
         )
 
     def _is_renewed(self, begins: datetime) -> bool:
         """Say whether the pipeline is older than its stream: what was written before is in no stream."""
-        logs = [since for since in self._witnesses.logs_since(self._now).values() if since is not None]
+        logs = [since for since in self._evidence.logs_since(self._now).values() if since is not None]
         return begins > self._since and any(since < begins - _DEPLOYED for since in logs)
 
     def _entry(self, shard: str, record: StreamRecord) -> AuditedRecord:
@@ -347,12 +347,12 @@ class _Examination:
 
     def _read_logs(self, since: datetime) -> None:
         read = 0
-        for facts in _chunks(self._witnesses.log(since)):
-            self._ledger.add_records(filter(None, map(self._logged_record, facts)))
-            self._ledger.add_deliveries(filter(None, map(_delivery, facts)))
-            self._ledger.add_unanswered(filter(None, map(_unanswered, facts)))
-            self._ledger.add_steps(filter(None, map(_step, facts)))
-            self._ledger.add_numbers(filter(None, map(_numbered, facts)))
+        for facts in _chunks(self._evidence.log(since)):
+            self._store.add_records(filter(None, map(self._logged_record, facts)))
+            self._store.add_deliveries(filter(None, map(_delivery, facts)))
+            self._store.add_unanswered(filter(None, map(_unanswered, facts)))
+            self._store.add_steps(filter(None, map(_step, facts)))
+            self._store.add_numbers(filter(None, map(_numbered, facts)))
             read += len(facts)
             self._listener(Progressed(f"{read:,} log lines read"))
 
@@ -375,7 +375,7 @@ class _Examination:
     def _look_and_judge(self) -> None:
         """Look through the queues; what was seen in an earlier look was there, wherever it is now."""
         self._looks = tuple(self._look(role) for role in ROLES)
-        self._ledger.clear_verdicts()
+        self._store.clear_verdicts()
         self._judge()
 
     def _look(self, role: QueueRole) -> BrowseResult:
@@ -384,13 +384,13 @@ class _Examination:
         def take(message: Message) -> None:
             event_id = message.text("event_id")
             if event_id is not None:
-                self._ledger.add_seen(role, [event_id])
+                self._store.add_seen(role, [event_id])
             if role == "main" and message.sequence_number:
-                self._ledger.add_in_line(number, [(message.group, int(message.sequence_number))])
+                self._store.add_in_line(number, [(message.group, int(message.sequence_number))])
 
         self._listener(Progressed(f"looking through {role}"))
-        look = self._witnesses.look(role, take)
-        return replace(look, known=self._ledger.close_line(number)) if role == "main" else look
+        look = self._evidence.look(role, take)
+        return replace(look, known=self._store.close_line(number)) if role == "main" else look
 
     def _look_again(self) -> None:
         """Ask once more before saying that something is missing.
@@ -400,44 +400,44 @@ class _Examination:
         """
         waited_out = timedelta() < self._settle <= _WAITED_OUT
         whole = all(look.complete and not look.failure for look in self._looks)
-        self._sleep(max(self._witnesses.log_lag, self._settle.total_seconds() if waited_out else 0))
-        before = self._ledger.changes
+        self._sleep(max(self._evidence.log_lag, self._settle.total_seconds() if waited_out else 0))
+        before = self._store.changes
         self._read_logs(self._now - 2 * _SLACK)
         if waited_out and whole:
             self._settled = self._gone_since = self._now
-        if self._gone_since or self._ledger.changes != before or self._ledger.verdicts()["missing"]:
+        if self._gone_since or self._store.changes != before or self._store.verdicts()["missing"]:
             self._look_and_judge()
 
     def _judge(self) -> None:
         settled = None if self._settled is None else _milliseconds(self._settled)
         if settled is not None:
-            self._ledger.close_passed(settled)
+            self._store.close_passed(settled)
         judge = _Judge(
-            feed=self._witnesses.feed(),
-            handled=self._ledger.handled(),
-            settled_handled=self._ledger.handled(until=settled),
+            feed=self._evidence.feed(),
+            handled=self._store.handled(),
+            settled_handled=self._store.handled(until=settled),
             settled=settled,
             gone_since=None if self._gone_since is None else _milliseconds(self._gone_since),
-            is_passed=self._ledger.is_passed,
-            related=self._witnesses.related,
-            logs=self._witnesses.logs_since(self._now),
+            is_passed=self._store.is_passed,
+            related=self._evidence.related,
+            logs=self._evidence.logs_since(self._now),
             looks=self._looks,
-            open_runs=self._witnesses.open_runs(self._since - _SLACK),
+            open_runs=self._evidence.open_runs(self._since - _SLACK),
         )
-        for chunk in _chunks(self._ledger.unplaced()):
-            self._ledger.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
+        for chunk in _chunks(self._store.unplaced()):
+            self._store.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
 
     def _counts(self) -> dict[str, int]:
         return {
-            "records": len(self._ledger),
-            "filtered": self._ledger.filtered,
-            **{str(word): number for word, number in self._ledger.places().items()},
-            **{str(word): number for word, number in self._ledger.verdicts().items()},
+            "records": len(self._store),
+            "filtered": self._store.filtered,
+            **{str(word): number for word, number in self._store.places().items()},
+            **{str(word): number for word, number in self._store.verdicts().items()},
             # What an operator moves away is not logged: it is missing or unknown.
             "moved": 0,
-            "duplicated": sum(1 for _ in self._ledger.duplicated()),
-            "possibly_twice": sum(1 for _ in self._ledger.possibly_twice()),
-            "reordered": sum(1 for _ in self._ledger.reordered(self._witnesses.related)),
+            "duplicated": sum(1 for _ in self._store.duplicated()),
+            "possibly_twice": sum(1 for _ in self._store.possibly_twice()),
+            "reordered": sum(1 for _ in self._store.reordered(self._evidence.related)),
         }
 
     def _notes(self) -> Iterator[str]:
@@ -447,10 +447,10 @@ class _Examination:
                 f"the stream has expired up to {iso(self._expired)}, or begins only then: of what was written"
                 " before, only what the enqueuer logged is known, and the order of that was not checked"
             )
-        for reason, number in self._ledger.reasons("unknown"):
+        for reason, number in self._store.reasons("unknown"):
             yield f"{number} unknown: {reason}"
         late = self._now - _LATE
-        behind = sum(entry.created < late.timestamp() for entry, _ in self._ledger.judged("waiting"))
+        behind = sum(entry.created < late.timestamp() for entry, _ in self._store.judged("waiting"))
         if behind:
             yield (
                 f"{behind} wait in the stream for more than {_LATE.seconds // 60} minutes: the enqueuer is"

@@ -210,7 +210,7 @@ class AuditStore:
         return self._database.total_changes
 
     def knows(self, event_id: str) -> bool:
-        """Say whether a record is in the ledger."""
+        """Say whether a record is in the store."""
         return bool(self._one("SELECT count(*) FROM records WHERE event_id = ?", event_id))
 
     def __len__(self) -> int:

@@ -65,8 +65,8 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Held:
-    """The failure records that are in hand; ``expired`` counts records that the stream no longer has.
+class InFlightBatches:
+    """The failure records that are in flight; ``expired`` counts records that the stream no longer has.
 
     ``gathered`` are the ids of those whose records are in the checkpoint, as far as there are any;
     ``partial``: of one batch, the stream has a part.
@@ -146,29 +146,29 @@ def held(
     listener: Listener = silent,
     stopped: Callable[[], bool] = lambda: False,
     wait: int = _WAIT_SECONDS,
-) -> Iterator[Held]:
+) -> Iterator[InFlightBatches]:
     """Take every failure record there is, and keep them hidden; at the end give back those not deleted.
 
     What another run holds, or one that was killed, is waited for as long as it can be hidden.
     """
-    hand = Held()
+    in_flight = InFlightBatches()
     done = threading.Event()
     thread = threading.Thread(
-        target=_keep_hidden, args=(queue, hand, done, listener), name="hide", daemon=True
+        target=_keep_hidden, args=(queue, in_flight, done, listener), name="hide", daemon=True
     )
     thread.start()
     try:
-        _take_all(queue, hand, table_arn, listener=listener, stopped=stopped, wait=wait)
-        yield hand
+        _take_all(queue, in_flight, table_arn, listener=listener, stopped=stopped, wait=wait)
+        yield in_flight
     finally:
         done.set()
         thread.join()
-        queue.change_visibility(list(hand.handles.values()), seconds=0)
+        queue.change_visibility(list(in_flight.handles.values()), seconds=0)
 
 
 def _take_all(
     queue: Queue,
-    hand: Held,
+    in_flight: InFlightBatches,
     table_arn: str,
     *,
     listener: Listener,
@@ -176,42 +176,42 @@ def _take_all(
     wait: int,
 ) -> None:
     empty, polls = 0, 0
-    while len(hand.handles) < _BATCHES_MAX and not stopped():
+    while len(in_flight.handles) < _BATCHES_MAX and not stopped():
         messages = queue.receive(visibility=VISIBILITY_SECONDS, wait=wait)
-        new = sum([_take(hand, message, table_arn) for message in messages])
+        new = sum([_take(in_flight, message, table_arn) for message in messages])
         empty = 0 if new else empty + 1
         if empty >= _EMPTY_RECEIVES:
-            elsewhere = queue.counts().total - len(hand.handles)
+            elsewhere = queue.counts().total - len(in_flight.handles)
             polls += 1
             if elsewhere <= 0 or polls * max(wait, 1) > VISIBILITY_SECONDS:
                 return
-            listener(Waiting(queue.name, f"{elsewhere} more in another's hands"))
+            listener(Waiting(queue.name, f"{elsewhere} more in flight with another consumer"))
 
 
-def _take(hand: Held, received: ReceivedMessage, table_arn: str) -> bool:
-    """Take a message in hand; say whether it is new there, and not given out a second time."""
+def _take(in_flight: InFlightBatches, received: ReceivedMessage, table_arn: str) -> bool:
+    """Take a message in flight; say whether it is new there, and not given out a second time."""
     message = received.message
-    known = message.message_id in hand.handles
-    hand.handles[message.message_id] = received.receipt_handle
+    known = message.message_id in in_flight.handles
+    in_flight.handles[message.message_id] = received.receipt_handle
     if not known:
         try:
-            hand.batches[message.message_id] = parse_failure(message.body, table_arn=table_arn)
+            in_flight.batches[message.message_id] = parse_failure(message.body, table_arn=table_arn)
         except NotAFailureRecordError as error:
-            hand.kept[message.message_id] = str(error)
+            in_flight.kept[message.message_id] = str(error)
     return not known
 
 
-def _keep_hidden(queue: Queue, hand: Held, done: threading.Event, listener: Listener) -> None:
+def _keep_hidden(queue: Queue, in_flight: InFlightBatches, done: threading.Event, listener: Listener) -> None:
     while not done.wait(_REFRESH_SECONDS):
         try:
-            queue.change_visibility(list(hand.handles.values()), seconds=VISIBILITY_SECONDS)
+            queue.change_visibility(list(in_flight.handles.values()), seconds=VISIBILITY_SECONDS)
         except FifoError as error:
-            listener(Warned(f"the failure records in hand may come again: {error.message}"))
+            listener(Warned(f"the failure records in flight may come again: {error.message}"))
 
 
 def read_failed(
     aws: Aws,
-    hand: Held,
+    in_flight: InFlightBatches,
     checkpoint: ReplayStore,
     events: tuple[str, ...],
     *,
@@ -224,25 +224,25 @@ def read_failed(
     A batch whose records have expired, all or some, is noted as kept: the rest of it is replayed nonetheless.
     """
     lineup = Lineup()
-    for message_id, batch in sorted(hand.batches.items(), key=lambda item: item[1].order):
+    for message_id, batch in sorted(in_flight.batches.items(), key=lambda item: item[1].order):
         if stopped():
             return
         found = 0
         for records in _records(aws, batch, pace):
-            hand.read += len(records)
+            in_flight.read += len(records)
             found += sum(record.raw["eventName"] in events for record in records)
             entries = [
                 ReplayRecord(record.event_id, record.spelling, lineup.place(record, parent=None), record.raw)
                 for record in records
             ]
             checkpoint.add(entries, batch=message_id)
-        hand.gathered.add(message_id)
+        in_flight.gathered.add(message_id)
         # Records that the mapping filtered out lie in the range too, but are not in the batch's size.
         if found < batch.size:
-            hand.expired += batch.size - found
-            hand.partial = hand.partial or found > 0
-            hand.kept[message_id] = f"{batch.size - found} of its {batch.size} records have expired"
-        listener(Progressed(f"{hand.read:,} records of failed batches read"))
+            in_flight.expired += batch.size - found
+            in_flight.partial = in_flight.partial or found > 0
+            in_flight.kept[message_id] = f"{batch.size - found} of its {batch.size} records have expired"
+        listener(Progressed(f"{in_flight.read:,} records of failed batches read"))
 
 
 def _records(aws: Aws, batch: FailedBatch, pace: Pace | None) -> Iterator[tuple[StreamRecord, ...]]:
@@ -276,14 +276,14 @@ class OneShard:
         return self.source.records(iterator)
 
 
-def delete_done(queue: Queue, hand: Held, checkpoint: ReplayStore) -> int:
+def delete_done(queue: Queue, in_flight: InFlightBatches, checkpoint: ReplayStore) -> int:
     """Delete the failure records whose records are all enqueued; return how many could not be deleted."""
     done = [
         message_id
-        for message_id in hand.gathered
-        if message_id not in hand.kept and checkpoint.is_worked_off(message_id)
+        for message_id in in_flight.gathered
+        if message_id not in in_flight.kept and checkpoint.is_worked_off(message_id)
     ]
-    rejected = queue.delete([hand.handles[message_id] for message_id in done])
+    rejected = queue.delete([in_flight.handles[message_id] for message_id in done])
     for message_id in done:
-        del hand.handles[message_id]
+        del in_flight.handles[message_id]
     return len(rejected)

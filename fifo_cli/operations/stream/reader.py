@@ -2,7 +2,7 @@
 
 DynamoDB Developer Guide, "Change data capture for DynamoDB Streams": an item's records are in one shard at a
 time, and a shard must be read after its parent. So a few threads visit the shards in turn, one page a visit,
-a shard in one thread's hands at a time, a child after its parent. The pages go through one bounded queue:
+a shard in one thread at a time, a child after its parent. The pages go through one bounded queue:
 memory does not grow with the stream, and a parent's last page is handed on before its child's first.
 """
 

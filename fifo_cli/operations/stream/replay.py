@@ -27,7 +27,7 @@ from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import maintenance
 from fifo_cli.operations.stream.audit import MissingIds, missing_event_ids
 from fifo_cli.operations.stream.evidence import RUN_ENDED
-from fifo_cli.operations.stream.failed_batches import Held, Kept, delete_done, held, read_failed
+from fifo_cli.operations.stream.failed_batches import InFlightBatches, Kept, delete_done, held, read_failed
 from fifo_cli.operations.stream.message_rules import message_rules
 from fifo_cli.operations.stream.reader import RETENTION, Pace, Window
 from fifo_cli.operations.stream.record_filter import Choice
@@ -182,7 +182,7 @@ class Replay:
     def gathered(self, *, dry_run: bool = False) -> Iterator[Work]:
         """Give the records to replay, read from the stream, or left by an interrupted run of the same.
 
-        Those of ``--failed`` are not among them: they are read while their failure records are in hand.
+        Those of ``--failed`` are not among them: they are read while their failure records are in flight.
         """
         _ = self.rules, self.main.url  # What is wrong with these is said before anything is read.
         if dry_run:
@@ -291,17 +291,17 @@ class Replay:
         """Say what would be sent, without sending anything."""
         if not self.options.failed:
             return self._previewed(work, None)
-        with held(self.failures, table_arn=self._table_arn, listener=self.listener) as hand:
-            self._gather_failed(work, hand, lambda: False)
-        return self._previewed(work, hand)
+        with held(self.failures, table_arn=self._table_arn, listener=self.listener) as in_flight:
+            self._gather_failed(work, in_flight, lambda: False)
+        return self._previewed(work, in_flight)
 
-    def _previewed(self, work: Work, hand: Held | None) -> ReplayPreview:
+    def _previewed(self, work: Work, in_flight: InFlightBatches | None) -> ReplayPreview:
         rows: list[Document] = []
         for chunk in work.checkpoint.chunks():
             rows += [_row(record, self.rules) for record in chunk[: SHOWN_MAX - len(rows)]]
             if len(rows) >= SHOWN_MAX:
                 break
-        result = self._result(work, Sending(), hand)
+        result = self._result(work, Sending(), in_flight)
         return ReplayPreview(**{**vars(result), "records": tuple(rows)})
 
     def perform(
@@ -312,22 +312,22 @@ class Replay:
             stack.enter_context(
                 maintenance(QueueTags(self.aws, self.main), "replay", force=force, listener=self.listener)
             )
-            hand = None
+            in_flight = None
             if self.options.failed:
-                hand = stack.enter_context(
+                in_flight = stack.enter_context(
                     held(self.failures, table_arn=self._table_arn, listener=self.listener, stopped=stopped)
                 )
-                self._gather_failed(work, hand, stopped)
+                self._gather_failed(work, in_flight, stopped)
             sending = self._send(work, stopped)
-            result = self._result(work, sending, hand)
+            result = self._result(work, sending, in_flight)
             left = 0
-            if hand is not None and not stopped():
-                left = delete_done(self.failures, hand, work.checkpoint)
+            if in_flight is not None and not stopped():
+                left = delete_done(self.failures, in_flight, work.checkpoint)
                 if left:
                     note = f"{left} failure records are done, but could not be deleted: run it again"
                     result = replace(result, notes=(*result.notes, note))
             # Else another run is to know what was sent: as long as a stream has records at all.
-            if result.is_whole and not left and not (hand and hand.partial):
+            if result.is_whole and not left and not (in_flight and in_flight.partial):
                 work.checkpoint.note(done="yes")
         return result
 
@@ -335,17 +335,17 @@ class Replay:
     def _table_arn(self) -> str:
         return self.aws.place.table(self.project.settings.table.name)
 
-    def _gather_failed(self, work: Work, hand: Held, stopped: Callable[[], bool]) -> None:
+    def _gather_failed(self, work: Work, in_flight: InFlightBatches, stopped: Callable[[], bool]) -> None:
         read_failed(
             self.aws,
-            hand,
+            in_flight,
             work.checkpoint,
             self.project.settings.message.events,
             pace=self.pace,
             listener=self.listener,
             stopped=stopped,
         )
-        work.read, work.expired = hand.read, hand.expired
+        work.read, work.expired = in_flight.read, in_flight.expired
 
     def _send(self, work: Work, stopped: Callable[[], bool]) -> Sending:
         if not work.checkpoint.sums().waiting or stopped():
@@ -396,8 +396,8 @@ class Replay:
             self.listener(Warned(f"suppressed messages are counted as enqueued: {why}"))
         return found
 
-    def _result(self, work: Work, sending: Sending, hand: Held | None) -> ReplayResult:
-        kept = () if hand is None else tuple(Kept(*one) for one in sorted(hand.kept.items()))
+    def _result(self, work: Work, sending: Sending, in_flight: InFlightBatches | None) -> ReplayResult:
+        kept = () if in_flight is None else tuple(Kept(*one) for one in sorted(in_flight.kept.items()))
         return ReplayResult(
             read=work.read,
             sums=work.checkpoint.sums(),

@@ -12,7 +12,7 @@ from typing import Final
 
 from fifo_cli.aws.dynamodb_streams import Record, Shard
 
-# How long a thread waits for others that have all shards in hand; it is woken before.
+# How long a thread waits for others that work on all shards; it is woken before.
 _WAIT_SECONDS: Final = 0.1
 
 

@@ -170,7 +170,7 @@ class _Trace:
         self._aws = aws
         self._table = project.settings.table
         self._names = Names(project.settings.pipeline.name)
-        self._witnesses = AwsEvidence(aws, project)
+        self._evidence = AwsEvidence(aws, project)
         self._key = key
         self._rules = rules
         self._since = since
@@ -218,14 +218,14 @@ class _Trace:
 
     def _read_stream(self) -> None:
         read = 0
-        for sighting in self._witnesses.sightings(self._since, self._now):
+        for sighting in self._evidence.sightings(self._since, self._now):
             for record in sighting.records:
                 self._take_record(sighting.shard, record)
             if sighting.gap:
                 self._expired = self._now if self._expired is None else self._expired
             read += len(sighting.records)
             self._listener(Progressed(f"{read:,} stream records read"))
-        self._expired = self._witnesses.expired_before(self._since, self._now) or self._expired
+        self._expired = self._evidence.expired_before(self._since, self._now) or self._expired
 
     def _take_record(self, shard: str, record: StreamRecord) -> None:
         for event_id, later in self._later.items():
@@ -250,7 +250,7 @@ class _Trace:
 
     def _read_logs(self) -> None:
         """Take in the lines about the item; what is known already is left as it is."""
-        for fact in self._witnesses.log(self._since, text=_fragment(self._key)):
+        for fact in self._evidence.log(self._since, text=_fragment(self._key)):
             line = fact.line
             event_id = line.facts.get("event_id")
             key = line.facts.get("item_key")
@@ -305,15 +305,15 @@ class _Trace:
             return known and self._all_found()
 
         self._listener(Progressed(f"looking through {role}"))
-        return self._witnesses.look(role, take)
+        return self._evidence.look(role, take)
 
     def _surroundings(self) -> Surroundings:
         """Ask for what the stages of open records depend on; nothing, if there are none."""
         pending = [life for life in self._lives.values() if self._is_open(life) and not life.found]
         if not pending:
             return Surroundings()
-        feed = self._witnesses.feed()
-        since = self._witnesses.logs_since(self._now)
+        feed = self._evidence.feed()
+        since = self._evidence.logs_since(self._now)
         earliest = min((life.created for life in pending if life.created), default=self._since)
         worker, enqueuer = (_reach(role, since[role], earliest) for role in FUNCTION_ROLES[::-1])
         unlogged = f"in no queue, and {worker}, so a delivery before may not be seen" if worker else ""
@@ -339,7 +339,7 @@ class _Trace:
         if not wanted:
             return frozenset()
         since = min(life.created for life in pending if life.created)
-        for fact in self._witnesses.log(since):
+        for fact in self._evidence.log(since):
             event_id = str(fact.line.facts.get("event_id"))
             if fact.line.time > self._settled and self._late:
                 continue

@@ -79,7 +79,7 @@ class _Engine:
         self._rounds = 0
         self._resume_at = -math.inf
         self._reported_at = -math.inf
-        self._spilled: list[ReceivedMessage] = []  # taken, but not in hand because of a defect; tails first
+        self._spilled: list[ReceivedMessage] = []  # taken, but not in flight because of a defect; tails first
 
     def perform(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> MoveReport:
         """Run the workers, then give back what is left."""
@@ -148,7 +148,7 @@ class _Engine:
             self._listener(Noted(f"AWS throttles: {self._concurrency.size} calls at a time"))
         if now < self._resume_at:
             return None
-        # What would be lost from our hands is kept whatever the crew: a thread for it is free.
+        # What would be lost is kept at any concurrency: a thread for it is free.
         return self._in_flight.choose(
             now, only_extend_visibility=self._in_flight.actions >= self._concurrency.size
         )

@@ -19,7 +19,7 @@ from fifo_cli.operations.transfer.interfaces import Rejection
 
 # Short, so that what a killed run held is seen again soon; the engine keeps what takes longer.
 HIDDEN_SECONDS: Final = 30
-# What waits in somebody's hands comes back after its visibility timeout, or a little later.
+# What waits in flight with somebody comes back after its visibility timeout, or a little later.
 _MARGIN_SECONDS: Final = 5
 _LONG_POLL_SECONDS: Final = 1
 # So many in a row without a message are believed, if all that was counted at the start has been seen.
@@ -28,7 +28,7 @@ _RELEASING_THREADS: Final = 8
 
 
 class QueueSource:
-    """Messages of one queue; those in others' hands are waited for ``patience`` seconds.
+    """Messages of one queue; those in flight with others are waited for ``patience`` seconds.
 
     ``expected`` is how many SQS counted at the start, if that is known. ``given_up`` is how many it still
     counted when the patience was over; ``emptied``: it counted none, and then gave none.
@@ -66,7 +66,7 @@ class QueueSource:
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         """Receive up to ten messages.
 
-        If as many are settled as were counted at the start, and none is counted now, a short poll will do
+        If as many are deleted as were counted at the start, and none is counted now, a short poll will do
         in place of the long one that asks all of SQS's servers.
         """
         all_settled = wait and self._all_settled()

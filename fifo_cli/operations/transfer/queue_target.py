@@ -46,7 +46,7 @@ def size_of(message: Message) -> int:
 
 
 class QueueTarget:
-    """A queue. ``pack`` makes of a message in hand what is sent; ``strict``: one of a group in a call."""
+    """A queue. ``pack`` makes of a message in flight what is sent; ``strict``: one of a group in a call."""
 
     def __init__(self, queue: Queue, pack: Pack, *, strict: bool = True) -> None:
         self._queue = queue
@@ -89,13 +89,13 @@ class QueueTarget:
         return refusals
 
     def _send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
-        parcels = [self._pack(one) for one in received]
+        outgoing = [self._pack(one) for one in received]
         alone = (
             len(received) == 1
             and received[0].message.trace_header
             and not self._queue.batches_keep_trace_headers
         )
-        rejected = self._queue.send_singly(parcels) if alone else self._queue.send(parcels)
+        rejected = self._queue.send_singly(outgoing) if alone else self._queue.send(outgoing)
         return [Rejection(received[one.index], one.reason, retry=not one.final) for one in rejected]
 
     def _calls(self, received: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:

@@ -23,7 +23,7 @@ class MoveOptions:
 
     ``wanted``, if given, says which messages are moved, and ``leave`` which are none of this move's business;
     the others stay where they are. ``total`` is how many there seem to be, for the time left. ``receives``
-    is how many takes at a time: 1 for a source that gives on of a group while some of it is in hand.
+    is how many receives at a time: 1 for a source that gives on of a group while some of it is in flight.
     ``before_sending`` is called once, while the first messages are taken; nothing is sent before it returns.
     ``throttles`` is how often the service has asked to slow down so far.
     """

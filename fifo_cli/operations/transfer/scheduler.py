@@ -81,7 +81,7 @@ class InFlightMessages:
         self._to_delete: deque[InFlightMessage] = deque()
         self._expiries: list[tuple[float, int, str]] = []  # a heap; what is out of date is passed over
         self._confirmed: set[str] = set()  # the target has them, and the source may give them again
-        self._undeleted: set[str] = set()  # of these, those that could not be settled
+        self._undeleted: set[str] = set()  # of these, those that could not be deleted
         self._doubts: dict[str, float] = {}  # sends that may have taken effect, and when the first one began
         self._pending = 0  # to be sent
         self._held = 0
@@ -332,7 +332,7 @@ class InFlightMessages:
             if refusal is None:
                 self._undeleted.discard(item.id)
             else:
-                # Gone, or ours no more: then it comes again and is only settled, as the target has it.
+                # Gone, or ours no more: then it comes again and is only deleted, as the target has it.
                 self._confirmed.add(item.id)
                 if refusal.retry:
                     self._undeleted.add(item.id)
@@ -356,7 +356,7 @@ class InFlightMessages:
         return back
 
     def _admit(self, received: ReceivedMessage, asked_at: float) -> None:
-        """Put a message into its group's lane, or among those that stay behind."""
+        """Put a message into its group's queue, or among those that stay behind."""
         seconds = self._hidden_seconds
         known = self._items.get(received.message.message_id)
         if known is not None:
@@ -425,7 +425,7 @@ class InFlightMessages:
         return [item.received for item in accepted]
 
     def _place(self, queue: GroupQueue, now: float) -> None:
-        """Put a lane where ``choose`` finds it."""
+        """Put a queue where ``choose`` finds it."""
         if queue.busy or queue.failed or not queue.waiting:
             return
         place = self._pausing if queue.not_before > now else self._ready
@@ -476,7 +476,7 @@ class InFlightMessages:
         return [one.received for one in reversed(dropped) if one is not item]
 
     def _drop(self, item: InFlightMessage) -> None:
-        """Take a message out of the hand; with the last one of its group, what is behind them can be had."""
+        """Take a message out of flight; with the last one of its group, what is behind them can be had."""
         del self._items[item.id]
         self._bytes -= item.size
         queue = self._queues[item.message.group]

@@ -43,10 +43,18 @@ def note(folder: Path, name: str, subject: str, *, running: bool = True) -> None
         (
             FROZEN,
             1,
-            "mine:to_request stopped the whole process for 1 s, so it was ended; in hand: message m1",
+            "mine:to_request stopped the whole process for 1 s, so it was ended; it was working on: message m1",
         ),
-        ("os._exit(7)", 7, "the process ended while mine:to_request had in hand: message m1; the code exits"),
-        ("os.abort()", -6, "the process ended while mine:to_request had in hand: message m1; the code exits"),
+        (
+            "os._exit(7)",
+            7,
+            "the process ended while mine:to_request was working on: message m1; the code exits",
+        ),
+        (
+            "os.abort()",
+            -6,
+            "the process ended while mine:to_request was working on: message m1; the code exits",
+        ),
         ("time.sleep(1.5)", 0, ""),
         ("pass", 0, ""),
     ],

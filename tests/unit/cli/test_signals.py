@@ -35,7 +35,7 @@ def test_a_signal_inside_stopping_sets_the_stop_and_interrupts_nothing(number: s
         assert stop.wait(60)
 
     assert (stop.signal, signals.exit_code) == (number, 128 + number)
-    assert said == ["finishing what is in hand; a second signal exits at once"]
+    assert said == ["finishing what is in flight; a second signal exits at once"]
 
 
 def test_a_signal_reaches_a_stop_that_is_just_waited_on() -> None:

@@ -15,7 +15,7 @@ from fifo_cli.model.message import ReceivedMessage, from_sqs
 from fifo_cli.operations.stream import failed_batches as failed
 from fifo_cli.operations.stream.failed_batches import (
     FailedBatch,
-    Held,
+    InFlightBatches,
     NotAFailureRecordError,
     OneShard,
     delete_done,
@@ -127,7 +127,7 @@ def test_batches_are_worked_off_in_the_order_of_stream_shard_and_number():
 
 
 class FakeFailures(Queue):
-    """The queue of failures in memory; ``elsewhere`` are in another's hands for so many receives."""
+    """The queue of failures in memory; ``elsewhere`` are in flight with another consumer for so many receives."""
 
     def __init__(self, *messages: ReceivedMessage, elsewhere: int = 0) -> None:
         self.name = "orders-stream-failures"
@@ -174,9 +174,9 @@ def message(name: str, body: str | None = None, *, handle: str = "") -> Received
 
 def test_all_are_taken_and_given_back_at_the_end():
     queue = FakeFailures(*(message(f"m{n}") for n in range(23)), message("odd", "?"))
-    with held(queue, table_arn=TABLE, wait=0) as hand:
-        assert len(hand.batches) == 23
-        assert set(hand.kept) == {"odd"}
+    with held(queue, table_arn=TABLE, wait=0) as in_flight:
+        assert len(in_flight.batches) == 23
+        assert set(in_flight.kept) == {"odd"}
     assert queue.hidden == [(tuple(f"handle-{name}" for name in [*(f"m{n}" for n in range(23)), "odd"]), 0)]
 
 
@@ -190,22 +190,22 @@ def test_they_are_given_back_when_the_work_on_them_fails():
 def test_what_another_run_holds_is_waited_for():
     queue = FakeFailures(message("m"), elsewhere=6)
     events: list[Event] = []
-    with held(queue, table_arn=TABLE, wait=0, listener=events.append) as hand:
-        assert set(hand.batches) == {"m", "late"}
+    with held(queue, table_arn=TABLE, wait=0, listener=events.append) as in_flight:
+        assert set(in_flight.batches) == {"m", "late"}
     assert any(isinstance(event, Waiting) for event in events)
 
 
 def test_what_another_run_holds_is_not_waited_for_without_end():
     queue = FakeFailures(elsewhere=1000)
-    with held(queue, table_arn=TABLE, wait=0) as hand:
-        assert not hand.batches
+    with held(queue, table_arn=TABLE, wait=0) as in_flight:
+        assert not in_flight.batches
     assert queue.receives < 50
 
 
 def test_a_message_that_is_given_out_twice_is_one_with_its_newest_handle():
     queue = FakeFailures(message("m"), message("m", handle="newer"))
-    with held(queue, table_arn=TABLE, wait=0) as hand:
-        assert (list(hand.batches), hand.handles) == (["m"], {"m": "newer"})
+    with held(queue, table_arn=TABLE, wait=0) as in_flight:
+        assert (list(in_flight.batches), in_flight.handles) == (["m"], {"m": "newer"})
 
 
 def test_they_stay_hidden_as_long_as_it_takes(monkeypatch):
@@ -229,20 +229,20 @@ def test_of_a_stream_one_shard_is_seen_and_of_a_lost_one_none():
 
 def test_what_was_not_gathered_is_not_deleted_however_little_is_left_to_do():
     queue = FakeFailures(message("m"))
-    with held(queue, table_arn=TABLE, wait=0) as hand, passing_checkpoint() as checkpoint:
-        assert delete_done(queue, hand, checkpoint) == 0
+    with held(queue, table_arn=TABLE, wait=0) as in_flight, passing_checkpoint() as checkpoint:
+        assert delete_done(queue, in_flight, checkpoint) == 0
         assert queue.deleted == []
-        hand.gathered.add("m")
-        assert delete_done(queue, hand, checkpoint) == 0
+        in_flight.gathered.add("m")
+        assert delete_done(queue, in_flight, checkpoint) == 0
         assert queue.deleted == ["handle-m"]
     assert queue.hidden[-1] == ((), 0)
 
 
 def test_interrupted_it_gathers_no_more():
-    hand = Held(batches={"m": parse(failure())})
+    in_flight = InFlightBatches(batches={"m": parse(failure())})
     with passing_checkpoint() as checkpoint:
-        read_failed(None, hand, checkpoint, ("INSERT",), stopped=lambda: True)  # type: ignore[arg-type]
-    assert hand.gathered == set()
+        read_failed(None, in_flight, checkpoint, ("INSERT",), stopped=lambda: True)  # type: ignore[arg-type]
+    assert in_flight.gathered == set()
 
 
 def test_a_batch_is_gathered_from_its_own_records_and_one_that_lacks_some_is_kept(monkeypatch):
@@ -254,13 +254,13 @@ def test_a_batch_is_gathered_from_its_own_records_and_one_that_lacks_some_is_kep
     inside = record(99)
     inside["dynamodb"]["ApproximateCreationDateTime"] = 1_767_323_099.0
     carried = parse(failure("gone", payload={"Records": [inside]}, info={"batchSize": 1}))
-    hand = Held(batches={"whole": whole, "cut": cut, "carried": carried})
+    in_flight = InFlightBatches(batches={"whole": whole, "cut": cut, "carried": carried})
     clock = FastClock()
     with passing_checkpoint() as checkpoint:
         pace = Pace(sleep=clock.sleep, clock=clock, workers=1)
-        read_failed(None, hand, checkpoint, ("INSERT",), pace=pace)  # type: ignore[arg-type]
+        read_failed(None, in_flight, checkpoint, ("INSERT",), pace=pace)  # type: ignore[arg-type]
         found = [one["eventID"] for chunk in checkpoint.chunks() for one in chunk]
     assert sorted(found) == ["e10", "e11", "e12", "e13", "e14", "e15", "e99"]
-    assert (hand.expired, hand.partial, set(hand.kept)) == (5, True, {"cut"})
-    assert hand.kept["cut"] == "5 of its 7 records have expired"
-    assert hand.gathered == {"whole", "cut", "carried"}
+    assert (in_flight.expired, in_flight.partial, set(in_flight.kept)) == (5, True, {"cut"})
+    assert in_flight.kept["cut"] == "5 of its 7 records have expired"
+    assert in_flight.gathered == {"whole", "cut", "carried"}

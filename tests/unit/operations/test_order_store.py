@@ -15,7 +15,7 @@ numbers = itertools.count(1)
 
 
 @pytest.fixture
-def spool():
+def store():
     made = OrderStore()
     yield made
     made.close()
@@ -44,19 +44,19 @@ def message(body: str, at: int, group: str = "g", stream: int | None = None, que
     return dataclasses.replace(sent, group=labels.group, dedup_id=labels.dedup_id, queue="hold")
 
 
-def line(spool: OrderStore) -> list[str]:
-    spool.put_in_order()
-    return [message.body for _, _, message in spool.read(after=0, count=1000)]
+def line(store: OrderStore) -> list[str]:
+    store.put_in_order()
+    return [message.body for _, _, message in store.read(after=0, count=1000)]
 
 
-def test_stream_sequences_are_compared_as_integers_of_any_length(spool):
+def test_stream_sequences_are_compared_as_integers_of_any_length(store):
     sequences = [9, 10, 99, 100, 10**38, 10**39 + 1, 10**39 + 2]
-    spool.add([message(str(n), 0, stream=n) for n in reversed(sequences)])
-    assert line(spool) == [str(n) for n in sequences]
+    store.add([message(str(n), 0, stream=n) for n in reversed(sequences)])
+    assert line(store) == [str(n) for n in sequences]
 
 
-def test_foreign_messages_stay_where_they_were_sent(spool):
-    spool.add(
+def test_foreign_messages_stay_where_they_were_sent(store):
+    store.add(
         [
             message("1", 10, stream=1),
             message("foreign", 20),
@@ -70,19 +70,19 @@ def test_foreign_messages_stay_where_they_were_sent(spool):
             ),
         ]
     )
-    assert line(spool) == ["1", "2", "foreign", "3"]
+    assert line(store) == ["1", "2", "foreign", "3"]
 
 
-def test_a_parked_message_goes_before_its_successor_even_if_nobody_knows_when_it_was_made(spool):
-    spool.add(
+def test_a_parked_message_goes_before_its_successor_even_if_nobody_knows_when_it_was_made(store):
+    store.add(
         [message("1", 10, stream=1), message("3", 30, stream=3), message("2", 900, stream=2, queue="dlq")]
     )
-    spool.add([message("foreign", 40)])
-    assert line(spool) == ["1", "2", "3", "foreign"]
+    store.add([message("foreign", 40)])
+    assert line(store) == ["1", "2", "3", "foreign"]
 
 
-def test_a_message_that_was_redriven_to_the_end_goes_back_to_its_place(spool):
-    spool.add(
+def test_a_message_that_was_redriven_to_the_end_goes_back_to_its_place(store):
+    store.add(
         [
             message("2", 20, stream=2),
             message("3", 30, stream=3),
@@ -90,41 +90,41 @@ def test_a_message_that_was_redriven_to_the_end_goes_back_to_its_place(spool):
             message("1", 50, stream=1, dedup_id="redrive-x"),
         ]
     )
-    assert line(spool) == ["1", "2", "3", "foreign"]
+    assert line(store) == ["1", "2", "3", "foreign"]
 
 
 @pytest.mark.parametrize("sequence", ["", "-1", "1.5", "²", "x", " 7"])
-def test_what_is_no_sequence_number_makes_a_message_foreign(spool, sequence):
+def test_what_is_no_sequence_number_makes_a_message_foreign(store, sequence):
     odd = message("odd", 15, attributes={"stream_sequence": Attribute("String", sequence)})
-    spool.add([message("2", 20, stream=2), odd, message("1", 10, stream=1)])
-    assert line(spool) == ["1", "odd", "2"]
+    store.add([message("2", 20, stream=2), odd, message("1", 10, stream=1)])
+    assert line(store) == ["1", "odd", "2"]
 
 
-def test_a_message_is_in_it_once_however_often_hold_gives_it(spool):
+def test_a_message_is_in_it_once_however_often_hold_gives_it(store):
     one = message("1", 10, stream=1)
-    spool.add([one, one])
-    spool.add([dataclasses.replace(one, message_id="another copy")])
-    assert len(spool) == 1
-    assert line(spool) == ["1"]
+    store.add([one, one])
+    store.add([dataclasses.replace(one, message_id="another copy")])
+    assert len(store) == 1
+    assert line(store) == ["1"]
 
 
-def test_bodies_attributes_and_trace_header_come_out_as_they_went_in(spool):
+def test_bodies_attributes_and_trace_header_come_out_as_they_went_in(store):
     attributes = {
         "text": Attribute("String.json", "ü\x00"),
         "blob": Attribute("Binary", bytes(range(256))),
         "number": Attribute("Number", "1e3"),
     }
-    spool.add([message("b\U0001f600\t", 1, group="x" * 128, attributes=attributes, trace_header="Root=1")])
-    spool.put_in_order()
-    [(_, origin, found)] = spool.read(after=0, count=10)
+    store.add([message("b\U0001f600\t", 1, group="x" * 128, attributes=attributes, trace_header="Root=1")])
+    store.put_in_order()
+    [(_, origin, found)] = store.read(after=0, count=10)
     assert (found.body, found.group, found.attributes, found.trace_header) == (
         "b\U0001f600\t", "x" * 128, attributes, "Root=1",
     )  # fmt: skip
-    assert origin in spool
+    assert origin in store
 
 
-def test_it_is_read_across_groups_the_longest_first(spool):
-    target = OrderStoreTarget(spool)
+def test_it_is_read_across_groups_the_longest_first(store):
+    target = OrderStoreTarget(store)
     target.send(
         [
             ReceivedMessage(message(f"{group}{n}", n, group, stream=n), "")
@@ -132,17 +132,17 @@ def test_it_is_read_across_groups_the_longest_first(spool):
             for n in range("abc".index(group) + 1)
         ]
     )
-    spool.put_in_order()
-    source = OrderStoreSource(spool)
+    store.put_in_order()
+    source = OrderStoreSource(store)
     batches = []
     while batch := source.receive(2, wait=False):
         batches.append([one.message.body for one in batch])
     assert batches == [["c0", "b0"], ["c1", "a0"], ["b1", "c2"]]
 
 
-def test_the_newest_handle_of_a_message_is_the_one_that_is_used(spool):
-    spool.add_handles([("a", "old"), ("b", "b-1")])
-    spool.add_handles([("a", "new")])
-    assert (spool.handles, spool.known(["a", "b", "c"])) == (2, {"a", "b"})
-    assert sorted(spool.take_handles(10)) == ["b-1", "new"]
-    assert spool.take_handles(10) == []
+def test_the_newest_handle_of_a_message_is_the_one_that_is_used(store):
+    store.add_handles([("a", "old"), ("b", "b-1")])
+    store.add_handles([("a", "new")])
+    assert (store.handles, store.known(["a", "b", "c"])) == (2, {"a", "b"})
+    assert sorted(store.take_handles(10)) == ["b-1", "new"]
+    assert store.take_handles(10) == []

@@ -24,18 +24,18 @@ class Sent:
         self.refused: set[str] = set()
         self.down_at = 0
 
-    def send(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
-        return self._noted("batch", parcels)
+    def send(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
+        return self._noted("batch", outgoing)
 
-    def send_singly(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
-        return self._noted("single", parcels)
+    def send_singly(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
+        return self._noted("single", outgoing)
 
-    def _noted(self, how: str, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
-        self.calls.append((how, [one.body for one in parcels]))
+    def _noted(self, how: str, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
+        self.calls.append((how, [one.body for one in outgoing]))
         if self.down_at and len(self.calls) >= self.down_at:
             raise AwsError("down")
         return [
-            RejectedEntry(n, "no", final=True) for n, one in enumerate(parcels) if one.body in self.refused
+            RejectedEntry(n, "no", final=True) for n, one in enumerate(outgoing) if one.body in self.refused
         ]
 
 

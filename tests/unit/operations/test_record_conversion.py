@@ -30,12 +30,12 @@ class Sent:
         self.refused: set[str] = set()
         self.down = False
 
-    def send(self, parcels: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
-        self.calls.append(list(parcels))
+    def send(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
+        self.calls.append(list(outgoing))
         if self.down:
             raise AwsError("down")
         return [
-            RejectedEntry(n, "no", final=True) for n, one in enumerate(parcels) if one.group in self.refused
+            RejectedEntry(n, "no", final=True) for n, one in enumerate(outgoing) if one.group in self.refused
         ]
 
 

@@ -32,7 +32,7 @@ class Bench:
         self.in_flight.received(take or self.receive(), ten, asked_at=NOW, exhausted=False)
 
     def delete(self) -> Delete:
-        """Send what is in hand, find that what is behind it is not to be had, and begin to settle."""
+        """Send what is in flight, find that what is behind it is not to be had, and begin to settle."""
         while not isinstance(action := self.in_flight.choose(NOW), Delete):
             match action:
                 case Send():

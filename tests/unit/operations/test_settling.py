@@ -323,7 +323,7 @@ def test_pause_waits_until_no_run_can_start_or_be_under_way_any_more(runs, lag):
 def test_a_pause_says_what_it_waits_for_and_how_long():
     _, _, events = waited((0, 30), lag=0)
     assert [event for event in events if isinstance(event, Waiting)] == [
-        Waiting("orders-worker", "delivering what it has in hand"),
+        Waiting("orders-worker", "delivering what it has received"),
         Waiting(
             "orders-worker",
             "started for the last time: a disabled rule may still fire, and its run start later,"
