@@ -124,8 +124,8 @@ def _report(name: str, limit: str, folders: list[str]) -> None:
             pass
     elif subjects:
         _say(
-            f"the process ended while {name} was working on: {subjects}; the code exits or crashes, takes more"
-            " memory than there is, or the process was killed"
+            f"the process ended while {name} was working on: {subjects}; the code exits or crashes, takes"
+            " more memory than there is, or the process was killed"
         )
 
 

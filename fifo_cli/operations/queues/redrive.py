@@ -407,8 +407,8 @@ def _unfinished(
     unseen = max(0, counted - stay)
     if source.given_up:
         concerns.append(
-            f"{source.given_up} stay in flight with another consumer, or will be visible later; run the command"
-            " again"
+            f"{source.given_up} stay in flight with another consumer, or will be visible later; run the"
+            " command again"
         )
     elif unseen and stay:
         concerns.append(

@@ -43,7 +43,8 @@ def note(folder: Path, name: str, subject: str, *, running: bool = True) -> None
         (
             FROZEN,
             1,
-            "mine:to_request stopped the whole process for 1 s, so it was ended; it was working on: message m1",
+            "mine:to_request stopped the whole process for 1 s, so it was ended; it was working on:"
+            " message m1",
         ),
         (
             "os._exit(7)",

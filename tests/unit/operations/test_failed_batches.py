@@ -127,7 +127,7 @@ def test_batches_are_worked_off_in_the_order_of_stream_shard_and_number():
 
 
 class FakeFailures(Queue):
-    """The queue of failures in memory; ``elsewhere`` are in flight with another consumer for so many receives."""
+    """The queue of failures in memory; ``elsewhere`` receives find it in flight with another consumer."""
 
     def __init__(self, *messages: ReceivedMessage, elsewhere: int = 0) -> None:
         self.name = "orders-stream-failures"
