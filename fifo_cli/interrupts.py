@@ -1,8 +1,9 @@
-"""After a signal: whether AWS still answers, and an end to waiting for it if it does not.
+"""What a command waits for when a signal arrives: calls to AWS, which may be answered, and child processes.
 
 A thread that waits for an answer on a socket hears no signal, and Python cannot wake it. So each call to AWS
 is noted here while it is in flight. Once a signal has arrived and no answer comes any more, ``give_up`` cuts
 the connections: every call in flight fails, every later one fails at once, and the command ends as usual.
+A child process has nothing in flight that is worth waiting for: the signal ends it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Calls:
         self._clock = clock
         self._begun: dict[int, float] = {}
         self._unanswered: set[int] = set()
-        self._answered_at = clock()
+        self._answered_at = self._changed_at = clock()
         self._hurried = threading.Event()
         self._given_up = threading.Event()
         # Cuts the connections; set by whoever opens them.
@@ -39,13 +40,20 @@ class Calls:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Note a call of this thread for as long as the block runs, its repetitions included."""
+        """Note a call of this thread for as long as the block runs, its repetitions included.
+
+        A call inside, such as one for the credentials that the outer one needs, is a part of it.
+        """
         thread = threading.get_ident()
-        self._begun[thread] = self._clock()
+        if thread in self._begun:
+            yield
+            return
+        self._begun[thread] = self._changed_at = self._clock()
         try:
             yield
         finally:
             self._begun.pop(thread, None)
+            self._changed_at = self._clock()
             self._unanswered.discard(thread)
 
     def answered(self) -> None:
@@ -68,6 +76,12 @@ class Calls:
             return 0.0
         return max(0.0, self._clock() - max(since, begun, self._answered_at))
 
+    def idle_for(self, since: float) -> float:
+        """Return for how many seconds after ``since`` no call has been begun, answered or in flight."""
+        if self._begun:
+            return 0.0
+        return max(0.0, self._clock() - max(since, self._changed_at))
+
     def pause(self, seconds: float) -> None:
         """Wait between two tries of a call; no longer than AWS is waited for.
 
@@ -87,5 +101,31 @@ class Calls:
         self.cut()
 
 
-# One for the process, as its signals are.
+class Children:
+    """The child processes that a signal ends; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._ends: list[Callable[[], None]] = []
+        self.ended = False
+
+    @contextmanager
+    def one(self, end: Callable[[], None]) -> Iterator[None]:
+        """Call ``end`` when a signal arrives while the block runs, or has arrived already."""
+        self._ends.append(end)
+        try:
+            if self.ended:
+                end()
+            yield
+        finally:
+            self._ends.remove(end)
+
+    def end(self) -> None:
+        """End all there are, and each that is started from now on."""
+        self.ended = True
+        for end in list(self._ends):
+            end()
+
+
+# One of each for the process, as its signals are.
 AWS_CALLS = Calls()
+CHILDREN = Children()

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from getpass import getpass
+from glob import glob
 from typing import Any, Final
 
 from botocore.credentials import CredentialResolver, create_credential_resolver
@@ -23,6 +25,7 @@ from botocore.utils import JSONFileCache, parse_timestamp
 
 from fifo_cli.aws.errors import CredentialProcessError, CredentialsError, MfaError
 from fifo_cli.aws.interruptible_calls import GivenUpError
+from fifo_cli.interrupts import CHILDREN
 
 # What AWS's SDK for Go allows, too; botocore itself would wait for ever.
 PROCESS_SECONDS: Final = 60.0
@@ -126,13 +129,16 @@ class _Process(subprocess.Popen[bytes]):
     def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
         """Return what the process printed; raises CredentialProcessError if it is of no use."""
         try:
-            out, err = super().communicate(input, timeout or PROCESS_SECONDS)
+            with CHILDREN.one(self._kill):
+                out, err = super().communicate(input, timeout or PROCESS_SECONDS)
         except subprocess.TimeoutExpired:
             self._end()
             raise self._error(f"it did not end within {PROCESS_SECONDS:.0f} s", passing=True) from None
         except BaseException:
             self._end()
             raise
+        if CHILDREN.ended:
+            raise GivenUpError
         if self.returncode:
             last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise self._error(": ".join([f"it ended with exit code {self.returncode}", *last]), passing=True)
@@ -140,13 +146,27 @@ class _Process(subprocess.Popen[bytes]):
         return out, err
 
     def _end(self) -> None:
-        with suppress(OSError):
-            self.kill()
+        self._kill()
         self.wait()
+
+    def _kill(self) -> None:
+        """Kill the process and what it has started; it stays in our group, as it may ask on the terminal."""
+        for pid in [self.pid, *_descendants(self.pid)]:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
 
     def _error(self, reason: str, *, passing: bool = False) -> CredentialProcessError:
         words = self.args if isinstance(self.args, list) else [self.args]
         return CredentialProcessError(program=str(words[0]), reason=reason, passing=passing)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Yield the children of a process and theirs, where the system has /proc."""
+    for path in glob(f"/proc/{pid}/task/*/children"):
+        with suppress(OSError), open(path, encoding="ascii") as children:
+            for child in map(int, children.read().split()):
+                yield child
+                yield from _descendants(child)
 
 
 def _check_output(out: bytes, error: Callable[[str], CredentialProcessError]) -> None:

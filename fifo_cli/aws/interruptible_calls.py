@@ -21,19 +21,13 @@ class GivenUpError(BotoCoreError):
     fmt = "AWS does not answer, and is not waited for after the interrupt"
 
 
-def watch_calls(client: Any, *, may_last: bool) -> None:
-    """Note a client's calls while they are in flight; give them up when all are given up.
-
-    ``may_last`` is for calls that are answered late by their nature, as an invocation of a function is: they
-    are not taken for unanswered ones.
-    """
+def watch_calls(client: Any) -> None:
+    """Note a client's calls while they are in flight; give them up when all are given up."""
     endpoint = client._endpoint
     session = endpoint.http_session
     call, send = endpoint.make_request, session.send
 
     def noted(*args: Any, **kwargs: Any) -> Any:
-        if may_last:
-            return call(*args, **kwargs)
         with AWS_CALLS.one():
             return call(*args, **kwargs)
 

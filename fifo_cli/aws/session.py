@@ -230,7 +230,16 @@ class Aws:
                 check_way(self._session, client.meta.endpoint_url)
         check_answers(client)
         self._throttles.watch(client)
-        watch_calls(client, may_last=read_timeout > READ_TIMEOUT)
+        return client
+
+
+class _Session(Session):
+    """A session whose clients are watched, those by which botocore itself finds credentials, too."""
+
+    def create_client(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a client whose calls end when they are given up after a signal."""
+        client = super().create_client(*args, **kwargs)
+        watch_calls(client)
         return client
 
 
@@ -265,7 +274,7 @@ class _Services(Sequence[str]):
 
 def _session(target: Target) -> Session:
     # botocore's own session: boto3's would load resources and S3 transfers, which nothing here uses.
-    session = _trimmed(Session(profile=target.profile))
+    session = _trimmed(_Session(profile=target.profile))
     # botocore reads $AWS_DEFAULT_REGION only; AWS's other SDKs and its CLI read $AWS_REGION, and first.
     region = target.region or os.environ.get("AWS_REGION")
     if region:
@@ -285,7 +294,7 @@ def _local_session(target: Target) -> Session:
     }
     nothing = (None, None, os.devnull, None)
     variables |= {"config_file": nothing, "credentials_file": nothing}
-    session = _trimmed(Session(session_vars=variables))
+    session = _trimmed(_Session(session_vars=variables))
     session.set_credentials(*target.key)
     session.set_config_variable("region", target.region or LOCAL_REGION)
     session.set_default_client_config(_bounded(session))

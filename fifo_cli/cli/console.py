@@ -144,7 +144,10 @@ class Console:
 def announce(text: str) -> None:
     """Write a line to stderr from a signal handler: no lock, no buffer that the interrupted code may hold."""
     try:
-        os.write(2, f"\n{text}\n".encode())
+        asked = select.poll()
+        asked.register(2, select.POLLOUT)
+        if asked.poll(0):  # a reader that does not read must not keep the signal from being heard
+            os.write(2, f"\n{text}\n".encode())
     except OSError:
         return
 

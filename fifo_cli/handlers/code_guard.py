@@ -47,6 +47,8 @@ _ENDS_MAX: Final = 2
 _OVER_LIMIT_MAX: Final = 2
 # What a module may take to be imported, at least: a large one takes seconds in a small function.
 _IMPORT_SECONDS_MIN: Final = 30.0
+# A process that is asked to stop waits so long for code that may never return.
+_STOPPED_SECONDS: Final = 0.5
 _MEMORY_HEADROOM: Final = 1 << 30
 _THREAD_STACK: Final = 8 << 20
 _OURS: Final = (ConfigurationError, MessageError, ApiUnavailableError)
@@ -322,10 +324,16 @@ class CodeGuard:
     ) -> tuple[T | None, BaseException | None]:
         """Return what ``work`` returns, or what it raises; a KeyboardInterrupt of its own is not a Ctrl-C."""
 
+        ends = float("inf")
+
         def look() -> None:
+            nonlocal ends
             if note.running and self._stopped():
                 note.running = False
                 self._notes.write(subject, note)
+                ends = time.monotonic() + _STOPPED_SECONDS
+            if time.monotonic() > ends:
+                raise self._out_of_time("the command was interrupted")
 
         thread = self._threads.setdefault(threading.get_ident(), CallThread())
         return thread.call(lambda: _outcome(work), seconds, stop=True, on_look=look)
@@ -342,10 +350,13 @@ class CodeGuard:
         if note.over_limit >= (_OVER_LIMIT_MAX if self._calls_network else 1):
             return MessageError(self._too_long())
         if not full:
-            text = f"{self.name} did not return before the run's time was over"
-            return ApiUnavailableError(text) if self._calls_network else OutOfTimeError(text)
+            return self._out_of_time("the run's time was over")
         others = "; nor did it for the one before, so this is taken for an outage" if several else ""
         return ApiUnavailableError(self._too_long() + others)
+
+    def _out_of_time(self, before: str) -> Exception:
+        text = f"{self.name} did not return before {before}"
+        return ApiUnavailableError(text) if self._calls_network else OutOfTimeError(text)
 
     def _too_long(self) -> str:
         return f"{self.name} did not return within {self.limit:g} s"

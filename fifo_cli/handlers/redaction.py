@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import html
 import json
 import logging
 import re
+import sys
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -28,12 +30,13 @@ _PART: Final = 7
 _WORD_MAX: Final = 7
 # A reason has a few hundred characters. More is not searched, so more is not shown.
 _TEXT_MAX: Final = 4_000
-_LAYERS: Final = 5
+_LAYERS: Final = 7
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
 _ESCAPE: Final = re.compile(
-    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))",
+    rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}"
+    rb"|U00([0-9a-fA-F]{6})|x([0-9a-fA-F]{2})|([0-3][0-7]{2})|(.))",
     re.DOTALL,
 )
 _CONTROLS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
@@ -68,6 +71,8 @@ class Redactor:
             self._spellings = _any_of(spellings)
             self._parts |= {_folded(part) for part in _windows(value)}
             raw = value.encode("utf-8", "surrogatepass")
+            with contextlib.suppress(UnicodeEncodeError):
+                self._encoded_parts |= {part.lower() for part in _windows(value.encode("latin-1"))}
             forms = {raw, _BLANK.sub(b"", raw), _BLANK_OR_PLUS.sub(b"", raw)}
             self._encoded_parts |= {part.lower() for form in forms for part in _windows(form)}
         else:
@@ -185,6 +190,7 @@ def _decoded(text: bytes) -> Iterator[bytes]:
     """Decode ``text`` in every usual way; where it begins or ends in the middle, too."""
     if b"\\" in text:
         yield _ESCAPE.sub(_unescaped, text)
+        yield _ESCAPE.sub(lambda match: _unescaped(match, to_bytes=False), text)
     if b"%" in text:
         yield _PERCENT.sub(_byte, text)
     if b"&" in text:
@@ -199,17 +205,20 @@ def _decoded(text: bytes) -> Iterator[bytes]:
         yield b"\n".join(binascii.unhexlify(run[offset : len(run) - (len(run) - offset) % 2]) for run in runs)
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    high, low, code, byte, other = match.groups()
+def _unescaped(match: re.Match[bytes], *, to_bytes: bool = True) -> bytes:
+    r"""Return what an escape means; \xXX and octal mean a byte in C and nginx, a character in Python."""
+    high, low, four, braced, eight, byte, octal, other = match.groups()
     if high:
         point = 0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00
-    elif code:
+    elif code := four or braced or eight:
         point = int(code, 16)
-    elif byte:
-        return bytes([int(byte, 16)])
+    elif byte or octal:
+        point = int(byte, 16) if byte else int(octal, 8)
+        if to_bytes:
+            return bytes([point])
     else:
         return _CONTROLS.get(other, other)
-    return chr(point).encode("utf-8", "surrogatepass")
+    return chr(point).encode("utf-8", "surrogatepass") if point <= sys.maxunicode else match[0]
 
 
 def _byte(match: re.Match[bytes]) -> bytes:

@@ -20,7 +20,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, assert_never
 from urllib.parse import parse_qs, urlsplit
@@ -122,7 +122,12 @@ class Kill:
     number: signal.Signals = signal.SIGKILL
 
 
-Action = Pass | Delay | AwsError | Drop | DropAnswer | RefuseEntries | Kill
+@dataclass(frozen=True)
+class Stall:
+    """Forward the request, send half of the answer's body, and then nothing more; the connection stays."""
+
+
+Action = Pass | Delay | AwsError | Drop | DropAnswer | RefuseEntries | Kill | Stall
 Rule = Callable[[Request], Action]
 
 
@@ -185,6 +190,7 @@ class Proxy:
         self.rule = rule
         self.edit: Callable[[Request], bytes] = lambda request: request.body
         self.killed: list[int] = []
+        self.stalled = threading.Event()
         self._faults: list[BaseException] = []
         self._lock = threading.Lock()
         self._requests: list[Request] = []
@@ -286,6 +292,7 @@ class _Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    stalls: bool = False
 
 
 class _Handler(LoopbackHandler):
@@ -316,9 +323,23 @@ class _Handler(LoopbackHandler):
             self.close_connection = True
             return
         try:
-            self.send_answer(answer.status, answer.headers, answer.body)
+            if answer.stalls:
+                self._send_half(request, answer)
+            else:
+                self.send_answer(answer.status, answer.headers, answer.body)
         except OSError:
             self.close_connection = True
+
+    def _send_half(self, request: Request, answer: _Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Length", str(len(answer.body) or 1))
+        self.end_headers()
+        self.wfile.write(answer.body[: len(answer.body) // 2])
+        self.wfile.flush()
+        self.server.proxy.stalled.set()
+        while not request.is_orphan and self.server.pause(0.05):
+            pass
+        self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
@@ -333,6 +354,8 @@ class _Handler(LoopbackHandler):
                 return _error(request, action)
             case RefuseEntries():
                 return self._forward_some(request, action)
+            case Stall():
+                return replace(self._forward(request, self.server.proxy.edit(request)), stalls=True)
             case Drop():
                 pass
             case DropAnswer():

@@ -1,7 +1,8 @@
 """Runs pip with the user's settings of indexes, proxies and certificates, and with no others.
 
 Where and how to install is ours to say, so PIP_TARGET, PIP_USER and the like do not reach it, be they set in
-the environment or in a pip.conf. No AWS credentials reach it either, nor what it builds.
+the environment or in a pip.conf. No AWS credentials reach it either, nor what it builds. A signal ends it
+with all that it has started.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fifo_cli.errors import UsageError
+from fifo_cli.errors import Interrupted, UsageError
+from fifo_cli.interrupts import CHILDREN
 
 _KEPT: Final = frozenset(
     (
@@ -47,30 +51,50 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
 def run_pip(
-    arguments: Sequence[str], *, folder: Path, allow_builds: bool
+    arguments: Sequence[str], *, folder: Path, temporary: Path, allow_builds: bool
 ) -> subprocess.CompletedProcess[str]:
-    """Run pip in a folder; raises UsageError if there is no pip, or its settings cannot be read."""
+    """Run pip in a folder, with its own temporary files in another.
+
+    Raises UsageError if there is no pip, or its settings cannot be read, and Interrupted after a signal.
+    """
     how = ("-m", "pip") if allow_builds else ("-c", _GUARD)
-    return _run([*how, *arguments], folder, {**_clean(os.environ), **_settings(folder)})
+    env = {**_clean(os.environ), **_settings(folder), "TMPDIR": str(temporary)}
+    return _run([*how, *arguments], folder, env)
 
 
 def _run(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    ran = subprocess.run(
-        [sys.executable, "-P", *arguments],  # -P: no module of the user's folder in place of pip's
+    words = [sys.executable, "-P", *arguments]  # -P: no module of the user's folder in place of pip's
+    with subprocess.Popen(
+        words,
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        check=False,
-    )
+        start_new_session=True,  # a group of its own, to be ended with all that it starts
+    ) as process:
+        try:
+            with CHILDREN.one(lambda: _end(process)):
+                out, err = process.communicate()
+        except BaseException:
+            _end(process)
+            raise
+    if CHILDREN.ended:
+        raise Interrupted
+    ran = subprocess.CompletedProcess(words, process.returncode, out, err)
     if ran.returncode and re.search(r"No module named '?pip\b", ran.stderr):
         raise UsageError(
             f"requirements.txt cannot be installed: {sys.executable} has no pip",
             hint=f"install it: {sys.executable} -m ensurepip",
         )
     return ran
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _clean(env: Mapping[str, str]) -> dict[str, str]:

@@ -146,7 +146,9 @@ def _install(
         *("--constraint", str(constraints), "--requirement", str(requirements)),
     ]
     # Paths in requirements.txt are meant from where it lies; pip takes them from where it runs.
-    ran = run_pip(arguments, folder=requirements.parent, allow_builds=allowed)
+    own = temporary / "tmp"
+    own.mkdir()
+    ran = run_pip(arguments, folder=requirements.parent, temporary=own, allow_builds=allowed)
     if ran.returncode == 0:
         return
     if NOTHING_IS_BUILT in ran.stderr:

@@ -15,7 +15,7 @@ from fifo_cli.aws.errors import calling, explain
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.errors import AwsError, FifoError, UsageError
+from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.handlers import runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
@@ -269,6 +269,11 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
                 FunctionName=name, Qualifier=LIVE_ALIAS, Payload=json.dumps({INVOCATION_KEY: asked}).encode()
             )
             payload = answer["Payload"].read()
+    except AbandonedError as error:
+        raise AbandonedError(
+            f"{name} was invoked and may still run; its answer is not waited for after the interrupt",
+            hint="`fifo-cli logs worker --since 15m` shows what it did",
+        ) from error
     except AwsError as error:
         if isinstance(error.__cause__, client.exceptions.TooManyRequestsException):
             raise AwsError(

@@ -46,6 +46,10 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64": _b64,
     "base64 without padding": lambda text: _b64(text).rstrip("="),
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 for URLs, without padding": lambda text: (
+        base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    ),
+    "base64 in lines of 64": lambda text: "\r\n".join(textwrap.wrap(_b64(text), 64)),
     "base64 of user:KEY": lambda text: _b64(f"user:{text}"),
     "base64 of Bearer KEY": lambda text: _b64(f"Bearer {text}"),
     "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode(),
@@ -54,6 +58,11 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "JSON in JSON": lambda text: json.dumps(json.dumps({"key": text})),
     "\\uXXXX": _u_escaped,
     "repr": repr,
+    "ascii": ascii,
+    "\\u{X}": lambda text: "".join(f"\\u{{{ord(char):x}}}" for char in text),
+    "octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
+    "JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps({"key": text}))),
+    "hexadecimal in lines": lambda text: "\n".join(textwrap.wrap(text.encode().hex(), 32)),
     "percent": lambda text: urllib.parse.quote(text, safe=""),
     "percent, every character": _every_char_percent,
     "form": urllib.parse.quote_plus,
@@ -135,6 +144,7 @@ _SECRETS = st.one_of([st.text(alphabet, min_size=8, max_size=200) for alphabet i
 @settings(max_examples=400)
 @given(_SECRETS, st.sampled_from(REVERSIBLE), st.sampled_from(REVERSIBLE), st.data())
 @example("abcdefgh", "base64 of user:KEY", "base64 without padding", None)
+@example("\U00018cd600\xa1\xa1\U0001342f\xa1\U0002ebe1", "repr", "hex dump", None)
 def test_no_seven_characters_of_a_secret_are_shown(
     secret: str, inner: str, outer: str, data: st.DataObject | None
 ) -> None:
