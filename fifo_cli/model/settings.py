@@ -471,7 +471,8 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem],
             if field.is_required():
                 problems.append(Problem(name, "missing", f"a [{name}] table"))
             else:
-                sound[name] = field.get_default(call_default_factory=True)
+                # Without validated_data, pydantic 2.10.0 calls no default factory.
+                sound[name] = field.get_default(call_default_factory=True, validated_data={})
             continue
         adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
         try:
