@@ -29,6 +29,7 @@ name = "{table}"
 create = true                        # false: the table exists; only its stream is switched on
 partition_key = "id"                 # "id" is a string, "id:N" a number
 # sort_key = "created:N"
+# start = "now"                      # a table that was there before: "now", or "oldest" (24 hours)
 
 [message]
 events = ["INSERT"]                  # INSERT, MODIFY, REMOVE
@@ -64,11 +65,14 @@ success = ["2xx"]
 permanent = [400, 404, 409, 410, 413, 415, 422]
 on_permanent = "park"                # park (to the DLQ, with the reason) or block (keep the group waiting)
 give_up_after = "0s"                 # park a message older than this that still fails; 0s = never
+# insecure = false                   # true: keys may go to an http:// URL that is not on this machine
 
 # [handlers]                         # your own code
 # source = "handlers/"
 # message = "orders:to_message"      # item -> JSON-able body, or None to skip
 # request = "orders:to_request"      # body, attributes, keys -> httpx.Request
+# include = ["fixtures/key.pem"]     # files that look like secrets and are meant to be in the zip
+# allow_builds = false               # true: requirements may be built, which runs their code here
 
 # [check]                            # of `fifo-cli check` and the alarms: [warning, critical]
 # depth = [1000, 10000]
