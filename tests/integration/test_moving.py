@@ -681,7 +681,7 @@ def lean(zygote: ForkServer, tmp_path: Path) -> Iterator[Lean]:
 
 
 def test_the_native_engine_has_sqs_move_everything_and_counts_it(lean: Lean) -> None:
-    lean.fill(60, 4)
+    lean.fill(60, 6)
     done = lean.start("redrive", "--engine", "native", "--yes", "-o", "json").wait().ok()
     assert done.json() == {"engine": "native", "moved": 60, "skipped": 0, "failed": 0, "remaining": 0}
     audit = lean.audit()
@@ -692,13 +692,13 @@ def test_the_native_engine_has_sqs_move_everything_and_counts_it(lean: Lean) -> 
 
 def test_each_native_redrive_reports_its_own_task(lean: Lean) -> None:
     for count in (60, 5):
-        lean.fill(count, 4)
+        lean.fill(count, 6)
         done = lean.start("redrive", "--engine", "native", "--yes", "-o", "json").wait().ok()
         assert done.json()["moved"] == count
 
 
 def test_a_task_whose_start_got_no_answer_is_followed_and_started_once(lean: Lean) -> None:
-    lean.fill(60, 4)
+    lean.fill(60, 6)
     heard: list[Event] = []
     with Proxy(lean.endpoint, on("StartMessageMoveTask", do=DropAnswer())) as proxy:
         aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
@@ -709,7 +709,7 @@ def test_a_task_whose_start_got_no_answer_is_followed_and_started_once(lean: Lea
 
 
 def test_a_native_redrive_that_is_killed_is_followed_by_the_next(lean: Lean) -> None:
-    lean.fill(300, 4)
+    lean.fill(300, 30)
     running = lean.start("redrive", "--engine", "native", "--yes")
     while not lean.audit()["Count"]:
         time.sleep(0.05)
@@ -724,7 +724,7 @@ def test_a_native_redrive_that_is_killed_is_followed_by_the_next(lean: Lean) -> 
 def test_who_lost_the_marker_at_the_last_moment_starts_no_task(
     lean: Lean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lean.fill(60, 4)
+    lean.fill(60, 6)
     claim = "park by eve@elsewhere since {0}T03:04:05.000Z until {0}T03:04:05.000Z as 0123.1.ff"
 
     write = QueueTags.write
@@ -745,7 +745,7 @@ def test_who_lost_the_marker_at_the_last_moment_starts_no_task(
 
 
 def test_interrupted_the_native_engine_cancels_its_task(lean: Lean) -> None:
-    lean.fill(2_000, 4)
+    lean.fill(2_000, 200)
     running = lean.start("redrive", "--engine", "native", "--yes", "-o", "json")
     while not lean.audit()["Count"]:
         time.sleep(0.05)
@@ -789,6 +789,25 @@ def test_records_that_the_enqueuer_parked_are_not_for_the_native_engine(
     aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
     result = Redrive(aws, Names("big"), RedriveOptions()).perform()
     assert (result.engine, result.moved, result.failed) == ("client", 5, 1)
+
+
+def test_a_dlq_of_which_not_all_can_be_seen_is_not_for_the_native_engine(
+    lean: Lean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean.fill(24, 2)
+    done = lean.start("redrive", "--engine", "native", "--yes").wait()
+    assert (done.code, done.out) == (2, "")
+    assert "big-dlq.fifo holds 4 messages that cannot be looked at" in done.err
+    assert "use --engine client, or auto" in done.err
+    monkeypatch.setattr("fifo_cli.operations.queues.redrive.MESSAGES_MAX", 23)
+    many = lean.start("redrive", "--engine", "native", "--yes").wait()
+    assert many.code == 2
+    assert "StartMessageMoveTask" not in lean.audit()["Calls"]
+    monkeypatch.setattr("fifo_cli.operations.queues.redrive.NATIVE_FROM", 5)
+    result = Redrive(
+        Aws(Target(endpoint_url=lean.endpoint, local=True)), Names("big"), RedriveOptions()
+    ).perform()
+    assert (result.engine, result.moved, result.failed) == ("client", 24, 0)
 
 
 def test_auto_leaves_only_the_whole_of_a_very_long_queue_to_sqs(lean: Lean) -> None:

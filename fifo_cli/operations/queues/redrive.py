@@ -20,6 +20,7 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.maintenance_lock import Marker, maintenance, refuse_during_rebuild
+from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse
 from fifo_cli.operations.queues.native_redrive import redrive_natively
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
@@ -41,8 +42,6 @@ NATIVE_FROM: Final = 50_000
 _NO_TASKS: Final = "this service knows no message move tasks"
 _OURS: Final = "moving by our own engine instead"
 _PREVIEW_MAX: Final = 10_000
-# So many are looked at for records that the enqueuer parked, before SQS moves all of them.
-_LOOK_MAX: Final = 200
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
 
@@ -253,28 +252,44 @@ class Redrive:
         )
 
     def _native_unless_records(self) -> Engine:
-        """Choose SQS's move task unless it would put records that the enqueuer parked into main as they are.
+        """Choose SQS's move task if the DLQ holds no record of the enqueuer: it would move it as it is.
 
-        Raises UsageError if it was asked for by name, and there are any. Not all can be seen of a large DLQ:
-        then our own engine is chosen, unless asked otherwise.
+        SQS shows ten messages of a group at most, so not all of a large DLQ can be looked at. Then our own
+        engine is chosen, or UsageError raised if SQS's was asked for by name. A task that runs already moves
+        on, whatever is decided here.
         """
-        seen = peek(self.dlq, count=_LOOK_MAX, force=True)
-        records = sum(map(is_record, seen.messages))
+        if any(task.is_active for task in self._tasks.recent()):
+            return Engine.NATIVE
+        records, unseen = self._look_for_records()
+        if not records and not unseen:
+            return Engine.NATIVE
+        if records:
+            what = f"holds records that the enqueuer parked ({records} seen), which are not messages yet"
+        else:
+            what = f"holds {unseen} messages that cannot be looked at, and may hold records of the enqueuer"
         if self.options.engine is Engine.NATIVE:
-            if records:
-                raise UsageError(
-                    f"{self.dlq.name} holds records that the enqueuer parked ({records} seen), which are no"
-                    " messages yet; SQS's move task would put them into main as they are; nothing was moved",
-                    hint="use --engine client, or auto: it makes messages of them",
-                )
-            return Engine.NATIVE
-        if not records and not seen.truncated:
-            return Engine.NATIVE
-        what = (
-            "there are records that the enqueuer parked" if records else "not all messages can be looked at"
-        )
-        self.listener(Noted(f"{what}: {_OURS}"))
+            raise UsageError(
+                f"{self.dlq.name} {what}; SQS's move task would put records into main as they are;"
+                " nothing was moved",
+                hint="use --engine client, or auto: it makes messages of the records",
+            )
+        self.listener(Noted(f"{self.dlq.name} {what}: {_OURS}"))
         return Engine.CLIENT
+
+    def _look_for_records(self) -> tuple[int, int]:
+        """Return how many records were seen in the DLQ, and how many messages were not seen."""
+        records = 0
+
+        def take(message: Message) -> bool:
+            nonlocal records
+            records += is_record(message)
+            return records > 0
+
+        total = self.dlq.counts().total
+        if total > MESSAGES_MAX:
+            return 0, total
+        seen = browse(self.aws, self.dlq, take)
+        return records, max(0, max(total, seen.total) - seen.seen)
 
     def _fall_back(self) -> None:
         """Go on with our own engine; raises AwsError if SQS's was asked for by name."""
