@@ -192,19 +192,21 @@ def crash_everywhere(
     at: Callable[[Request], bool] = lambda request: True,
     codes: Container[int] = (0,),
     at_once: int = 12,
+    hidden_for: int = HIDDEN,
 ) -> int:
     """Run a command killed at its n-th request, run it again, and check; for every n there is.
 
     ``at`` says which requests count. ``after``: killed when the request took effect but before the answer
-    comes. ``codes`` are the exit codes that the second run may have. Returns how many requests it was
-    killed at. Cases run beside each other, each with queues of its own.
+    comes. ``codes`` are the exit codes that the second run may have, and ``hidden_for`` the seconds for which
+    what was received stays hidden: longer than a poll where a run holds messages that stay. Returns how many
+    requests it was killed at. Cases run beside each other, each with queues of its own.
     """
 
     def crash(number: int) -> bool:
         """Say whether there was an n-th request to be killed at."""
         with make() as one:
             prepare(one)
-            one.proxy.edit = hidden(HIDDEN)
+            one.proxy.edit = hidden(hidden_for)
             one.proxy.clear()
             one.proxy.rule = _kill_at(number, after=after, at=at)
             first = command(one)

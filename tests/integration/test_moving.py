@@ -134,6 +134,51 @@ def test_killed_at_any_request_a_second_run_completes_the_move(make: Make, name:
     assert requests >= (8 if after else 12)
 
 
+def _fill_records(one: Yard) -> None:
+    """Fill the DLQ with what the worker and the enqueuer parked; one record still cannot become a message."""
+    for n in range(9):
+        attributes = {"event_id": text(f"e{n}"), "park_from": text("worker"), "park_reason": text("400")}
+        body = str(n)
+        if n % 3 == 0:
+            value = {"bad": "N"} if n == 3 else {"S": str(n)}
+            attributes |= {
+                "park_from": text("enqueuer"),
+                "park_reason": text("ValueError"),
+                "stream_sequence": text(str(100 + n)),
+                "created_at": text("2026-01-02T03:04:05.000Z"),
+            }
+            image = {"id": {"S": str(n)}, "secret" if n == 3 else "x": value}
+            body = json.dumps({"event_name": "INSERT", "keys": {"id": {"S": str(n)}}, "new_image": image})
+        one.send("dlq", body, "all" if n % 3 == 0 else f"g{n % 2}", MessageAttributes=attributes)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_request_records_become_messages_once_and_what_fails_stays_once(
+    make: Make, after: bool
+) -> None:
+    def check(one: Yard) -> None:
+        arrived = by_group(one.drained("main"))
+        assert (arrived["g0"], arrived["g1"]) == (["2", "4", "8"], ["1", "5", "7"])
+        assert [json.loads(body) for body in arrived["all"]] == [{"id": n, "x": n} for n in ("0", "6")]
+        (left,) = one.drained("dlq", timeout=8)
+        facts = as_sent(left)
+        assert json.loads(facts["body"])["new_image"]["secret"] == {"bad": "N"}
+        assert facts["park_from"] == ("String", "enqueuer")
+        assert "bad" in facts["park_reason"][1]
+
+    requests = crash_everywhere(
+        make,
+        _fill_records,
+        lambda one: one.run("redrive", "--yes"),
+        check,
+        after=after,
+        at=changes_sqs if after else to_sqs,
+        codes=(1,),
+        hidden_for=5,
+    )
+    assert requests >= (8 if after else 12)
+
+
 # --- Bad weather.
 
 
