@@ -99,7 +99,8 @@ class UnfinishedRebuild(Fields):
 class Measurements:
     """What was measured at one moment; what is None, ``unseen`` gives the reason for, or nobody knows it.
 
-    A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds.
+    A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds. ``resumed_at`` is when the
+    worker was resumed last, if it ever was.
     """
 
     queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class Measurements:
     enqueuer: Feed | None = None
     maintenance: Maintenance | None = None
     rebuild: UnfinishedRebuild | None = None
+    resumed_at: datetime | None = None
     unseen: tuple[Unavailable, ...] = ()
 
     def total(self, kind: QueueKind) -> int | None:

@@ -15,6 +15,8 @@ ADOPTED_TAG: Final = "fifo-cli:adopted"
 START_TAG: Final = "fifo-cli:start"
 # On main, from before the first schedule of EventBridge Scheduler is made: there may be some.
 SCHEDULER_TAG: Final = "fifo-cli:scheduler"
+# On main: when the worker was resumed last. Until its next run is due, it is not silent.
+RESUMED_TAG: Final = "fifo-cli:worker-resumed"
 # The enqueuer knows it by its environment.
 START_VARIABLE: Final = "FIFO_CLI_START"
 # On a queue that is being deleted, for it may answer for a minute: when that began.

@@ -113,12 +113,13 @@ class Line:
 
 
 @contextmanager
-def deployed(folder: Path, stack: Stack, **tables: Any) -> Iterator[Line]:
-    """Deploy a pipeline of its own for the block inside."""
+def deployed(folder: Path, stack: Stack, *, deploy: bool = True, **tables: Any) -> Iterator[Line]:
+    """Deploy a pipeline of its own for the block inside; without ``deploy``, the test does so."""
     with Receiver() as api:
         name = new_name()
         project = Project.create(folder / name, name, api.url, stack, tables)
-        project.local("deploy", "--yes").ok()
+        if deploy:
+            project.local("deploy", "--yes").ok()
         try:
             yield Line(project, api, stack.aws())
         finally:

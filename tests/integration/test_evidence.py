@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.handlers.json_log import line as journal_line
-from tests.cli_harness import Stack
+from tests.cli_harness import Stack, wait_until
 from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
@@ -213,3 +214,168 @@ def test_a_pipeline_deployed_before_gives_up_main_s_policy_after_hold_has_one(li
     line.local("deploy", "--yes").ok()
 
     assert line.local("plan", "--check").code == 0
+
+
+# --- Real runs that fail, from the item to the API.
+
+CODE = """
+import os
+
+def to_message(item):
+    if item["id"] == "bad":
+        raise ValueError("no such product")
+    return item
+"""
+BREAKS_IN_LAMBDA = "if 'AWS_LAMBDA_FUNCTION_NAME' in os.environ: raise ImportError('no such module')\n"
+
+
+class Story:
+    """A pipeline with code of the user's and a key, its runs started by hand."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        (line.project.folder / "code").mkdir(exist_ok=True)
+
+    def code(self, text: str) -> None:
+        (self.line.project.folder / "code" / "mine.py").write_text(text)
+        self.line.local("deploy", "--yes").ok()
+
+    def put(self, *ids: str) -> None:
+        items = "\n".join(json.dumps({"id": one, "grp": "a"}) for one in ids)
+        self.line.project.local("put", "-", input=items).ok()
+
+    def held(self) -> tuple[int, int]:
+        return tuple(  # type: ignore[return-value]
+            Queue(self.line.aws, self.line.project.names, role).counts().total for role in ("main", "dlq")
+        )
+
+    def settle(self, main: int, dlq: int = 0) -> None:
+        wait_until(lambda: self.held() == (main, dlq), timeout=60)
+
+    def tick(self) -> None:
+        """Start the worker as its schedule does."""
+        name = self.line.project.names.function("worker")
+        self.line.aws.client("lambda").invoke(FunctionName=name, Qualifier="live", Payload=b"{}")
+
+    def check_ok(self) -> None:
+        assert verdicts(self.line) == (0, 0, [])
+
+    def delivered(self) -> list[str]:
+        return [json.loads(one.body)["id"] for one in self.line.api.accepted]
+
+
+@pytest.fixture
+def story(tmp_path: Any, stack: Stack) -> Iterator[Story]:
+    tables: dict[str, Any] = {
+        "message": {"group": "grp"},
+        "handlers": {"source": "code/", "message": "mine:to_message"},
+        "api": {"headers": {"X-Key": "{api_key}"}, "keys": {"api_key": "/evidence/key"}},
+    }
+    with deployed(tmp_path, stack, deploy=False, **tables) as line:
+        made = Story(line)
+        made.code(CODE)
+        line.project.local("keys", "set", "api_key", input="first").ok()
+        yield made
+
+
+def test_a_new_pipeline_is_ok_and_after_a_delivery_too(story: Story) -> None:
+    story.check_ok()
+    story.put("o1")
+    story.settle(1)
+    story.tick()
+    story.settle(0)
+    story.check_ok()
+
+
+def test_runs_that_end_in_an_error_are_seen_until_one_ends_well(story: Story) -> None:
+    story.put("o1")
+    story.settle(1)
+    story.line.aws.client("ssm").delete_parameter(Name="/evidence/key")
+    for _ in range(2):
+        story.tick()
+    code, exit_code, texts = verdicts(story.line)
+    assert (code, exit_code) == (2, 1)
+    assert any("/evidence/key" in text for text in texts)
+    story.line.project.local("keys", "set", "api_key", input="second").ok()
+    story.tick()
+    story.settle(0)
+    story.check_ok()
+    assert story.delivered() == ["o1"]
+
+
+def test_an_enqueuer_that_raises_on_each_batch_is_critical_until_it_is_fixed(story: Story) -> None:
+    story.code(CODE + BREAKS_IN_LAMBDA)
+    story.put("o1")
+    wait_until(lambda: verdicts(story.line)[0] == 2, timeout=60, interval=0.5)
+    code, exit_code, texts = verdicts(story.line)
+    assert (code, exit_code, story.held()) == (2, 1, (0, 0))
+    assert any("the enqueuer's last invocation" in text and "no such module" in text for text in texts)
+    story.code(CODE)
+    story.settle(1)
+    story.tick()
+    story.settle(0)
+    story.check_ok()
+
+
+def test_a_group_behind_a_head_that_fails_is_seen_until_it_moves(story: Story) -> None:
+    story.put("o1", "o2")
+    story.settle(2)
+    story.line.api.fail(503)
+    for _ in range(2):
+        story.tick()
+    texts = verdicts(story.line)[2]
+    assert texts[0].startswith("group a waits for its head: ")
+    assert story.line.local("check", "--age", "1s,2s").code == 2
+    story.line.api.recover()
+    story.tick()
+    story.settle(0)
+    story.check_ok()
+    assert story.delivered() == ["o1", "o2"]
+
+
+def test_a_mapping_that_somebody_stopped_is_seen_until_it_runs(story: Story) -> None:
+    aws = story.line.aws.client("lambda")
+    function = story.line.project.names.function("enqueuer")
+    (mapping,) = aws.list_event_source_mappings(FunctionName=f"{function}:live")["EventSourceMappings"]
+    aws.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    story.put("o1")
+    code, exit_code, texts = verdicts(story.line)
+    assert (code, exit_code) == (1, 1)
+    assert texts[0].startswith("the enqueuer is paused; the stream forgets a record after 24 h")
+    story.line.local("resume", "enqueuer").ok()
+    story.settle(1)
+    story.tick()
+    story.settle(0)
+    story.check_ok()
+
+
+def test_a_record_that_was_parked_is_seen_until_it_is_delivered(story: Story) -> None:
+    story.put("bad", "o2")
+    story.settle(1, 1)
+    story.tick()
+    story.settle(0, 1)
+    assert verdicts(story.line) == (1, 1, ["1 message in the DLQ"])
+    story.code(CODE.replace('"bad"', '"worse"'))
+    story.line.local("redrive", "--yes").ok()
+    story.tick()
+    story.settle(0)
+    story.check_ok()
+    assert story.delivered() == ["o2", "bad"]
+
+
+def test_a_worker_that_was_paused_for_long_is_not_silent_when_it_is_resumed(line: Line) -> None:
+    config = line.project.config.with_name("often.toml")
+    config.write_text(line.project.config.read_text().replace("rate(365 days)", "rate(30 minutes)"))
+    line.send(1)
+    line.logged("worker", run(at=datetime.now(UTC) - timedelta(hours=5)), ago=5 * 3600)
+    assert "the worker has not run for 5h" in line.local("check", "--config", str(config)).out
+    line.local("pause", "worker").ok()
+    line.local("resume", "worker").ok()
+
+    assert line.local("check", "--config", str(config)).code == 0
+    line.local("resume", "worker").ok()  # it runs already: nothing that would hide a silence
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    line.aws.client("sqs").tag_queue(QueueUrl=line.url("main"), Tags={"fifo-cli:worker-resumed": past})
+    assert "the worker has not run for 1h" in line.local("check", "--config", str(config)).out
+    assert line.local("plan", "--check").code == 0, "the tag is not drift"
+    line.aws.client("sqs").untag_queue(QueueUrl=line.url("main"), TagKeys=["fifo-cli:worker-resumed"])

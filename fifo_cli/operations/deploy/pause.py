@@ -6,19 +6,21 @@ where they stopped.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import LONGEST_PAUSE, Pending, TimedOut, Waiter
 from fifo_cli.aws.settling import Settling
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.errors import ExitCode, Interrupted, NotDeployedError
+from fifo_cli.errors import ExitCode, FifoError, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, FunctionRole, Names
 from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found
 from fifo_cli.model.results import INTERNAL, Single
 from fifo_cli.model.times import format_duration, iso
@@ -117,6 +119,7 @@ def resume(
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> FlowState:
     """Feed a function, or both, again.
 
@@ -125,10 +128,19 @@ def resume(
     added would come before them.
     """
     gates = gateways(aws, settings, waiter=Waiter(listener, sleep, clock))
+    tags = QueueTags(aws, Queue(aws, Names(settings.pipeline.name), "main"))
     with telling_place(aws):
         if not finishes_rebuild:
-            refuse_during_rebuild(QueueTags(aws, Queue(aws, Names(settings.pipeline.name), "main")))
-        return _switch(gates, settings, part, listener, enabled=True)
+            refuse_during_rebuild(tags)
+        return _switch(
+            gates, settings, part, listener, enabled=True, resumed=partial(_note_resume, tags, now)
+        )
+
+
+def _note_resume(tags: QueueTags, now: Callable[[], datetime]) -> None:
+    """Let ``status`` and ``check`` know that no run was due before, if the caller may write tags."""
+    with contextlib.suppress(FifoError):
+        tags.write(RESUMED_TAG, iso(now()))
 
 
 def flow_state(aws: Aws, settings: Settings) -> FlowState:
@@ -167,17 +179,26 @@ def _not_deployed(what: str) -> NotDeployedError:
 
 
 def _switch(
-    gates: Gateways, settings: Settings, part: Part, listener: Listener, *, enabled: bool
+    gates: Gateways,
+    settings: Settings,
+    part: Part,
+    listener: Listener,
+    *,
+    enabled: bool,
+    resumed: Callable[[], None] = lambda: None,
 ) -> FlowState:
     """Switch what feeds a function, and return how both are then.
 
-    The enqueuer is paused first and resumed last: meanwhile the line is served rather than fed.
+    The enqueuer is paused first and resumed last: meanwhile the line is served rather than fed. ``resumed``
+    is called before a paused worker is resumed.
     """
     feeds = _feeds(gates, settings)
     verb, state = ("resume", "running") if enabled else ("pause", "paused")
     flows: dict[str, Any] = {"enqueuer": feeds.enqueuer, "worker": feeds.worker}
     for role in (role for role in FUNCTION_ROLES[:: -1 if enabled else 1] if role in _roles(part)):
         changing = [one for one in _feeding(feeds, role) if one.facts["enabled"] != enabled]
+        if enabled and changing and role == "worker":
+            resumed()
         for found in changing:
             listener(Started(verb, found.kind, found.name))
             _gate(gates, found).switch(found, enabled=enabled)

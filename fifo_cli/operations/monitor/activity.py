@@ -136,6 +136,8 @@ def _silence(
     last = runs.runs[0].time if runs.runs else _waiting_since(batches, vitals, now)
     if last is None:
         return
+    if (resumed := vitals.resumed_at) is not None:
+        last = max(last, resumed)  # paused, it was not to run
     due = reckon_next_runs(settings, last, now=last + timedelta(seconds=59), count=1).times
     if due and due[0] + late < now:
         since = "" if runs.runs else " since its messages came"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.model.health import Maintenance, UnfinishedRebuild
+from fifo_cli.model.names import RESUMED_TAG
 from fifo_cli.model.times import parse_instant
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG, Lease
 from fifo_cli.operations.queues.restore_order import State
@@ -23,6 +26,14 @@ def maintenance_of(seen: Seen) -> Maintenance | None:
     if claim.until < seen.at or claim.died:
         return None
     return Maintenance(claim.what, claim.who, claim.since, claim.until, seen.at)
+
+
+def resumed_at(seen: Seen) -> datetime | None:
+    """Return when the worker was resumed last; None if it never was."""
+    try:
+        return parse_instant(seen.tags.get(RESUMED_TAG, ""), now=seen.at)
+    except ValueError:
+        return None
 
 
 def rebuild_of(seen: Seen) -> UnfinishedRebuild | None:

@@ -288,7 +288,7 @@ class Redrive:
         total = self.dlq.counts().total
         if total > MESSAGES_MAX:
             return 0, total
-        seen = browse(self.aws, self.dlq, take)
+        seen = browse(self.dlq, take)
         return records, max(0, max(total, seen.total) - seen.seen)
 
     def _fall_back(self) -> None:
