@@ -19,7 +19,7 @@ test:
 	$(BIN)pytest -n auto tests/unit tests/contract
 
 integration:
-	$(BIN)pytest -n auto tests/integration
+	$(BIN)pytest -n auto -m "not long" tests/integration
 
 completions:
 	$(BIN)fifo-cli completion bash > completions/fifo-cli.bash

@@ -33,6 +33,13 @@ settings.load_profile("fifo-cli")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Run all of what is named on the command line, the slow tests too."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if named and config.option.markexpr == "not slow and not long":
+        config.option.markexpr = "not long"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Take the user's AWS settings, proxies and home away."""

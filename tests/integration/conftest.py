@@ -17,7 +17,41 @@ from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
 from tests.integration.queue_pipeline import Make, Yard, yard
 
+# What every run of pytest shows on the embedded stack: deploy and deliver, an outage, poison, a crash,
+# redrive in order, replay, drift. All other integration tests are marked slow.
+STORIES = {
+    "test_audit.py": {"test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order"},
+    "test_demo.py": {"test_it_ends_well_and_leaves_nothing_behind"},
+    "test_drift.py": {"test_a_function_that_is_gone_is_made_again_with_all_that_hung_on_it"},
+    "test_moving.py": {"test_a_redrive_moves_everything_in_the_order_of_its_groups"},
+    "test_pipeline.py": {
+        "test_real_payloads_arrive_unchanged_and_in_order_within_their_group",
+        "test_an_outage_parks_nothing_reorders_nothing_and_loses_nothing",
+        "test_a_poison_item_is_parked_with_status_and_reason_and_its_group_goes_on",
+        "test_killed_between_answer_and_delete_the_message_comes_again_with_the_same_key",
+        "test_killed_between_parking_and_delete_there_is_one_copy_in_the_dlq",
+    },
+    "test_provisioning.py": {"test_a_pipeline_is_deployed_put_right_and_destroyed"},
+    "test_rebuild.py": {
+        "test_parked_messages_are_back_in_their_places",
+        "test_interrupted_it_says_how_to_finish_and_a_second_run_does",
+    },
+    "test_replay.py": {
+        "test_records_become_the_messages_that_the_enqueuer_makes_of_them_in_order",
+        "test_killed_while_it_reads_it_begins_again",
+    },
+    "test_status.py": {"test_a_healthy_pipeline_has_all_the_contract_asks_for"},
+}
 _WEBHOOKS = ROOT.parent / "shared" / "data" / "webhooks.jsonl"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what is not among the stories."""
+    here = Path(__file__).parent
+    for item in items:
+        name = getattr(item, "originalname", item.name)
+        if item.path.parent == here and name not in STORIES.get(item.path.name, ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -923,7 +923,7 @@ def test_memory_stays_flat_and_requests_grow_with_the_messages_only(
     assert large < 120 * 1024
 
 
-@pytest.mark.big
+@pytest.mark.long
 def test_a_hundred_thousand_take_no_more_memory_and_no_more_requests_each(
     zygote: ForkServer, tmp_path: Path
 ) -> None:
@@ -934,7 +934,7 @@ def test_a_hundred_thousand_take_no_more_memory_and_no_more_requests_each(
     assert large < 120 * 1024
 
 
-@pytest.mark.big
+@pytest.mark.long
 def test_ten_thousand_arrive_once_and_in_order(one: Yard) -> None:
     one.fill("dlq", 10_000, 100)
     done = one.run("redrive", "--yes", "-o", "json", timeout=600).ok()

@@ -182,7 +182,7 @@ def test_a_module_that_cannot_be_loaded_parks_nothing_and_is_named(flow):
     assert (failed["owner"], failed["what"]) == ("configuration", "mine:to_request")
 
 
-@pytest.mark.big
+@pytest.mark.long
 def test_code_that_ends_the_functions_process_is_parked_when_the_environment_starts_again(flow):
     """Waits twice for the visibility timeout of what the dead process held."""
     made = flow(DEEDS["exits"])
