@@ -175,5 +175,5 @@ class Cli:
             if value is not None:
                 raise UsageError(
                     f"--local and {name} contradict each other: --local never talks to AWS",
-                    hint="leave one of them out",
+                    hint="leave one of them out; $FIFO_LOCAL=1 means --local, too",
                 )

@@ -18,6 +18,7 @@ Reading the options of every command takes longer than loading typer, so each is
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Run:
 
     def start(self, options: Options) -> Cli:
         """Build what the command works with."""
-        self.options = options
+        self.options = options = options.filled_from(os.environ)
         return Cli(options, Console(quiet=options.quiet, no_color=options.no_color), self.signals)
 
 

@@ -29,6 +29,8 @@ _EXITS: Final[dict[ExitCode, str]] = {
 }
 _ENVIRONMENT: Final = {
     "FIFO_CONFIG": "The fifo.toml to use, unless --config names one.",
+    "FIFO_ENV": "Stands for --env, unless that is given.",
+    "FIFO_LOCAL": "1 stands for --local: the embedded stack, never AWS.",
     "NO_COLOR": "If set, no colours. A terminal with TERM=dumb gets none either.",
     "AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ...": (
         "AWS's own, as every AWS SDK resolves them; --local reads none of them."

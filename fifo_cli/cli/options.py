@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,10 +14,15 @@ import typer
 
 from fifo_cli import __version__
 from fifo_cli.cli.console import Console
+from fifo_cli.errors import UsageError
 
 PROGRAM: Final = "fifo-cli"
 # They end the run while it is parsed. typer's own --help has no default, so every run would load pydantic.
 EAGER: Final = frozenset({"version", "help"})
+
+
+_YES: Final = frozenset({"1", "true", "yes", "on"})
+_NO: Final = frozenset({"", "0", "false", "no", "off"})
 
 
 class Output(StrEnum):
@@ -49,6 +54,20 @@ class Options:
         """Take what was parsed; None means not given."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in given.items() if name in known and value is not None})
+
+    def filled_from(self, environment: Mapping[str, str]) -> Options:
+        """Fill in from $FIFO_ENV and $FIFO_LOCAL what was not given.
+
+        Raises UsageError for a $FIFO_LOCAL that is neither yes nor no: guessing no would mean AWS.
+        """
+        local = environment.get("FIFO_LOCAL", "").strip().lower()
+        if local not in _YES | _NO:
+            raise UsageError(
+                f"$FIFO_LOCAL is {environment['FIFO_LOCAL']!r}, neither 1 nor 0; nothing was touched",
+                hint="set it to 1 for the embedded stack, or unset it",
+            )
+        env = environment.get("FIFO_ENV") or None
+        return replace(self, env=self.env or env, local=self.local or local in _YES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,3 +223,61 @@ def test_local_contradicts_what_means_aws(
         assert main(words, commands=commands) == 2
         assert "--local never talks to AWS" in capsys.readouterr().err
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "expected"),
+    [
+        ([], {}, (None, False)),
+        ([], {"FIFO_ENV": "prod"}, ("prod", False)),
+        (["--env", "test"], {"FIFO_ENV": "prod"}, ("test", False)),
+        ([], {"FIFO_ENV": ""}, (None, False)),
+        ([], {"FIFO_LOCAL": "1"}, (None, True)),
+        ([], {"FIFO_LOCAL": " True "}, (None, True)),
+        ([], {"FIFO_LOCAL": "0"}, (None, False)),
+        ([], {"FIFO_LOCAL": ""}, (None, False)),
+        (["--local"], {"FIFO_LOCAL": "0"}, (None, True)),
+        (["--local", "--env", "a"], {"FIFO_LOCAL": "no", "FIFO_ENV": "b"}, ("a", True)),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_the_environment_stands_for_options_that_were_not_given(
+    commands: Commands,
+    seen: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    environment: dict[str, str],
+    expected: tuple[str | None, bool],
+    before: bool,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main([*words, "top"] if before else ["top", *words], commands=commands) == 1
+    ((_, options, _),) = seen
+    assert (options.env, options.local) == expected
+
+
+@pytest.mark.parametrize("value", ["2", "local", "-", "ja", "http://127.0.0.1:4566"])
+def test_an_unclear_fifo_local_touches_nothing(
+    commands: Commands,
+    seen: list[Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+) -> None:
+    monkeypatch.setenv("FIFO_LOCAL", value)
+    assert main(["top"], commands=commands) == 2
+    assert f"$FIFO_LOCAL is {value!r}, neither 1 nor 0" in capsys.readouterr().err
+    assert seen == []
+
+
+def test_fifo_local_never_goes_with_what_means_aws(
+    commands: Commands,
+    seen: list[Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FIFO_LOCAL", "1")
+    assert main(["top", "--profile", "p"], commands=commands) == 2
+    assert "$FIFO_LOCAL=1 means --local" in capsys.readouterr().err
+    assert seen == []
