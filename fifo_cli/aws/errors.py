@@ -70,6 +70,17 @@ _POLICIES = (
     " the other commands do"
 )
 
+# What `policy deployer` does not allow where fifo.toml sets a permissions boundary.
+_FOR_ADMINISTRATORS: Final = {
+    "DeleteRolePermissionsBoundary": "what a role may have at most",
+    "UpdateAssumeRolePolicy": "who may assume a role that exists",
+}
+_BY_AN_ADMINISTRATOR = (
+    "with a permissions boundary, `fifo-cli policy deployer` does not allow this, on purpose: it changes"
+    " {what}. An administrator has to run `fifo-cli deploy` once with this fifo.toml; after that the deployer"
+    " can go on (docs/security.md, The permissions boundary)"
+)
+
 
 class CredentialsError(BotoCoreError):
     """Credentials could not be found or refreshed, for any reason; ``error`` is what was raised."""
@@ -220,9 +231,10 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     if codes & DENIED:
         # Most services name the permission; a few, and what an organisation forbids, do not.
         missing = "that this names" if "perform: " in said else f"to call {error.operation_name}"
-        return AwsError(
-            f"{call}: permission denied ({said})", hint=f"ask for the permission {missing}; {_POLICIES}"
-        )
+        hint = f"ask for the permission {missing}; {_POLICIES}"
+        if what := _FOR_ADMINISTRATORS.get(error.operation_name):
+            hint = _BY_AN_ADMINISTRATOR.format(what=what)
+        return AwsError(f"{call}: permission denied ({said})", hint=hint)
     if codes & MISSING:
         name = resource or "a resource"
         return NotDeployedError(

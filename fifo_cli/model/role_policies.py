@@ -50,6 +50,10 @@ def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRo
         statements.append(use_key(place, settings.queue.kms_key))
     if settings.functions.subnets:
         statements.append(use_network())
+        # That is for Lambda itself: what the function's own code calls has the function as its source.
+        own = {"ArnEquals": {"lambda:SourceFunctionArn": place.function(names.function(role))}}
+        denied = {**use_network(), "Sid": "NoNetworkForCode", "Effect": "Deny", "Condition": own}
+        statements.append(denied)
     return {"Version": POLICY_VERSION, "Statement": statements}
 
 

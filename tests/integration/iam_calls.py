@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -14,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import botocore.session
 
 from fifo_cli.model.names import Place
+from tests.iam_evaluation import Need, is_allowed
 from tests.integration.proxy import Request
 
 _SCOPE: Final = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request")
@@ -70,37 +69,21 @@ _ANYWHERE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Need:
-    """An action on one resource, by its ARN; ``*`` where AWS knows none; ``context`` holds condition keys."""
+def refused(
+    policy: Mapping[str, Any],
+    requests: Iterable[Request],
+    place: Place,
+    mappings: Mapping[str, str] | None = None,
+) -> set[Need]:
+    """Return what the requests took and the policy does not allow, ARN for ARN.
 
-    action: str
-    resource: str
-    context: tuple[tuple[str, str], ...] = ()
-
-
-def refused(policy: Mapping[str, Any], requests: Iterable[Request], place: Place) -> set[Need]:
-    """Return what the requests took and the policy does not allow, ARN for ARN."""
-    needs = {need for request in requests for need in needs_of(request, place)}
-    return {need for need in needs if not allows(policy, need)}
-
-
-def allows(policy: Mapping[str, Any], need: Need) -> bool:
-    """Say whether a statement allows it; a condition on what a request does not tell is taken to hold."""
-    context = dict(need.context)
-    return any(
-        need.action in one["Action"]
-        and any(fnmatchcase(need.resource, pattern) for pattern in one["Resource"])
-        and all(
-            key not in context or any(fnmatchcase(context[key], value) for value in _listed(values))
-            for condition in one.get("Condition", {}).values()
-            for key, values in condition.items()
-        )
-        for one in policy["Statement"]
-    )
+    ``mappings`` has the function of each event source mapping: IAM knows it, a request names the UUID alone.
+    """
+    needs = {need for request in requests for need in needs_of(request, place, mappings or {})}
+    return {need for need in needs if not is_allowed([policy], need)}
 
 
-def needs_of(request: Request, place: Place) -> Iterator[Need]:
+def needs_of(request: Request, place: Place, mappings: Mapping[str, str]) -> Iterator[Need]:
     """Yield what a request takes on which resource; nothing for what everybody may do.
 
     What a request takes on a resource that it does not name (the key of a parameter, the stream behind a
@@ -112,8 +95,8 @@ def needs_of(request: Request, place: Place) -> Iterator[Need]:
     if action in _ANYWHERE:
         yield Need(action, "*")
         return
-    about = _About(request, place)
-    context = about.context()
+    about = _About(request, place, mappings)
+    context = about.context(action)
     for resource in about.resources(action):
         yield Need(action, resource, context)
     besides = _BESIDES.get(action, set())
@@ -129,8 +112,8 @@ def needs_of(request: Request, place: Place) -> Iterator[Need]:
 class _About:
     """What a request is about, in the terms of its service."""
 
-    def __init__(self, request: Request, place: Place) -> None:
-        self.place = place
+    def __init__(self, request: Request, place: Place, mappings: Mapping[str, str]) -> None:
+        self.place, self.mappings = place, mappings
         self.text = request.body.decode("utf-8", "replace")
         url = urlsplit(request.path)
         self.path = [unquote(part) for part in url.path.strip("/").split("/")]
@@ -142,10 +125,14 @@ class _About:
         if self.text.startswith("{") and not form:
             self.fields |= json.loads(self.text)
 
-    def context(self) -> tuple[tuple[str, str], ...]:
-        if self.path[1:2] == ["event-source-mappings"] and "FunctionName" in self.fields:
-            return (("lambda:FunctionArn", self._function(self.fields["FunctionName"])),)
-        return ()
+    def context(self, action: str) -> tuple[tuple[str, str], ...]:
+        """Return the condition keys that a request has, or what it is about."""
+        if "EventSourceMapping" in action:
+            named = self.fields.get("FunctionName")
+            function = self._function(named) if named else self.mappings.get(self.path[2])
+            return (("lambda:FunctionArn", function),) if function else ()
+        boundary = self.fields.get("PermissionsBoundary")
+        return (("iam:PermissionsBoundary", boundary),) if boundary else ()
 
     def passed(self, action: str) -> list[Need]:
         service = action.partition(":")[0]
@@ -220,10 +207,6 @@ class _About:
 
 
 _ALARM: Final = re.compile(r"t-[0-9a-f]{10}-(?:age|dlq|iterator-age|worker-errors|worker-silent)")
-
-
-def _listed(value: Any) -> list[str]:
-    return value if isinstance(value, list) else [value]
 
 
 def permissions(requests: Iterable[Request]) -> set[str]:

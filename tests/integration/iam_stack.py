@@ -74,14 +74,18 @@ class Guarded:
             aws_secret_access_key="test",
         )
 
-    def person(self, name: str, policy: Mapping[str, Any]) -> dict[str, str]:
-        """Make a user who may do what a policy says and nothing else, and return the environment to be it."""
+    def person(self, name: str, *policies: Mapping[str, Any], strictly: bool = False) -> dict[str, str]:
+        """Make a user who may do what policies say and nothing else, and return the environment to be it.
+
+        Unless ``strictly``, the user gets what the stack wrongly asks for besides.
+        """
         iam = self.client("iam")
         iam.create_user(UserName=name)
-        iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=json.dumps(policy))
-        iam.put_user_policy(
-            UserName=name, PolicyName="mistakes", PolicyDocument=json.dumps(_leniency(policy))
-        )
+        given = {f"only-{number}": policy for number, policy in enumerate(policies)}
+        if not strictly:
+            given |= {f"mistakes-{number}": _leniency(policy) for number, policy in enumerate(policies)}
+        for title, policy in given.items():
+            iam.put_user_policy(UserName=name, PolicyName=title, PolicyDocument=json.dumps(policy))
         key = iam.create_access_key(UserName=name)["AccessKey"]
         keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
         return {**ROOT_KEYS, **keys}

@@ -117,6 +117,25 @@ def test_a_policy_names_this_pipelines_resources(deployed, audience):
         assert "sqs:ReceiveMessage" not in actions
 
 
+@pytest.mark.parametrize(
+    ("audience", "boundary", "is_warned"),
+    [
+        ("deployer", None, True),
+        ("deployer", "arn:aws:iam::000000000000:policy/pipelines", False),
+        ("operator", None, False),
+    ],
+)
+def test_a_deployers_policy_without_a_boundary_says_that_it_is_an_administrators(
+    project, audience, boundary, is_warned
+):
+    printed = project(functions={"permissions_boundary": boundary}).local("policy", audience).ok()
+    assert printed.json()["Version"] == "2012-10-17"
+    warning = "without a permissions boundary, whoever holds this policy can do all that can be done"
+    assert (warning in printed.err) is is_warned
+    assert ("Set [functions] permissions_boundary" in printed.err) is is_warned
+    assert "permissions boundary" not in printed.out
+
+
 def test_while_an_in_order_rebuild_is_unfinished_nothing_is_woken(deployed, clients: Aws):
     names, loaded = deployed.names, load(deployed.config)
     sqs, functions, events = clients.client("sqs"), clients.client("lambda"), clients.client("events")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,18 @@ from fifo_cli.model.role_policies import role_policy
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.package import build_zips
 from tests.cli_harness import Project, clean_environment, new_name, wait_until
+from tests.iam_evaluation import Need
 from tests.integration.iam_calls import permissions, refused
 from tests.integration.iam_stack import REGION, ROOT_KEYS, Guarded, guarded_stack
-from tests.integration.proxy import Proxy
+from tests.integration.proxy import Proxy, Request
 
 PLACE = Place("000000000000", REGION)
 TABLES: dict[str, Any] = {
     "alarms": {"sns_topic": "arn:aws:sns:us-east-1:000000000000:oncall"},
+}
+EVERYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
 # What Lambda itself does with a function's role (Lambda Developer Guide, "Lambda execution role", and "Using
 # Lambda with Amazon DynamoDB"): no code of ours makes these calls.
@@ -69,8 +74,12 @@ def gate(guarded: Guarded) -> Iterator[Proxy]:
 class Desk:
     """A project folder at which somebody runs commands, through the proxy."""
 
-    def __init__(self, project: Project, gate: Proxy, patch: pytest.MonkeyPatch, out: Any) -> None:
-        self.project, self.gate, self.patch, self.out = project, gate, patch, out
+    def __init__(
+        self, project: Project, gate: Proxy, guarded: Guarded, patch: pytest.MonkeyPatch, out: Any
+    ) -> None:
+        self.project, self.gate, self.guarded, self.patch, self.out = project, gate, guarded, patch, out
+        # The function of each event source mapping that there ever was.
+        self.mappings: dict[str, str] = {}
 
     def sit(self, person: Mapping[str, str]) -> None:
         for name, value in person.items():
@@ -82,10 +91,18 @@ class Desk:
         """Run a command; nothing may be denied. None stands for any code."""
         self.patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(input.encode())))
         ended = main([*args, "--yes", "--endpoint-url", self.gate.endpoint])
+        self._see_mappings()
         ran = self.out.readouterr()
         assert "denied" not in ran.err + ran.out, f"{args}: {ran.err}"
         assert code in (None, ended), f"{args}: exit {ended}\n{ran.err}\n{ran.out}"
         return str(ran.out)
+
+    def _see_mappings(self) -> None:
+        found = self.guarded.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        self.mappings |= {one["UUID"]: one["FunctionArn"] for one in found}
+
+    def refused(self, policy: Mapping[str, Any], requests: Iterable[Request]) -> set[Need]:
+        return refused(policy, requests, PLACE, self.mappings)
 
 
 @pytest.fixture
@@ -93,6 +110,7 @@ def desk(
     tmp_path: Path,
     receiver: Receiver,
     gate: Proxy,
+    guarded: Guarded,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., Desk]:
@@ -101,7 +119,7 @@ def desk(
         keys = {"headers": {"Authorization": "Bearer {api_key}"}, "keys": {"api_key": f"/{name}/api-key"}}
         overlay = {**TABLES, "api": keys, **tables}
         folder = Project.create(tmp_path / name, name, receiver.url, None, overlay)
-        return Desk(folder, gate, monkeypatch, capsys)
+        return Desk(folder, gate, guarded, monkeypatch, capsys)
 
     return make
 
@@ -128,9 +146,7 @@ def test_a_deployer_may_do_what_deploy_rollback_keys_and_destroy_take_and_nothin
     name = at.project.name
     boundary = guarded.client("iam").create_policy(
         PolicyName=name,
-        PolicyDocument=json.dumps(
-            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-        ),
+        PolicyDocument=json.dumps(EVERYTHING),
     )["Policy"]["Arn"]
     policy = policy_of(at, "deployer")
     at.sit(guarded.person(f"{name}-deployer", policy))
@@ -159,7 +175,7 @@ def test_a_deployer_may_do_what_deploy_rollback_keys_and_destroy_take_and_nothin
     made = permissions(at.gate.requests)
     assert allowed(policy) - made == set()
     assert made - allowed(policy) == set()
-    assert refused(policy, at.gate.requests, PLACE) == set()
+    assert at.refused(policy, at.gate.requests) == set()
 
 
 def _meddle(guarded: Guarded, names: Names, policy: str) -> None:
@@ -218,7 +234,7 @@ def test_a_monitor_may_look_at_everything_without_touching_a_message(
     assert "sqs:ReceiveMessage" not in allowed(policy)
     assert allowed(policy) - made == set()
     assert made - allowed(policy) == set()
-    assert refused(policy, [*asked, *at.gate.requests], PLACE) == set()
+    assert at.refused(policy, [*asked, *at.gate.requests]) == set()
 
 
 def test_an_operator_may_move_messages_and_pause_and_what_a_monitor_may(
@@ -265,7 +281,7 @@ def test_an_operator_may_move_messages_and_pause_and_what_a_monitor_may(
     assert monitor <= allowed(policy)
     assert allowed(policy) - made - monitor - NATIVE - RULES == set()
     assert made - allowed(policy) == set()
-    assert refused(policy, at.gate.requests, PLACE) == set()
+    assert at.refused(policy, at.gate.requests) == set()
 
 
 def _purge(at: Desk, person: Mapping[str, str]) -> None:
@@ -308,6 +324,29 @@ def test_an_outsider_is_reported_the_call_the_resource_and_what_to_ask_for(
     assert "`fifo-cli policy deployer` prints" in message
 
 
+def test_a_deployer_who_may_not_change_who_assumes_a_role_is_sent_to_an_administrator(
+    desk: Callable[..., Desk], guarded: Guarded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boundary = guarded.client("iam").create_policy(
+        PolicyName=new_name(), PolicyDocument=json.dumps(EVERYTHING)
+    )["Policy"]["Arn"]
+    at = desk(functions={"permissions_boundary": boundary})
+    at.sit(ROOT_KEYS)
+    at.run("deploy")
+    worker = at.project.names.function("worker")
+    nobody = json.dumps({"Version": "2012-10-17", "Statement": []})
+    guarded.client("iam").update_assume_role_policy(RoleName=worker, PolicyDocument=nobody)
+    at.sit(guarded.person(f"{at.project.name}-deployer", policy_of(at, "deployer")))
+    assert main(["deploy", "--yes", "-q", "--endpoint-url", at.gate.endpoint]) == 3
+    said = capsys.readouterr().err
+    assert f"update role {worker}: UpdateAssumeRolePolicy on role {worker}: permission denied" in said
+    assert "An administrator has to run `fifo-cli deploy` once" in " ".join(said.split())
+    # The administrator does, and the deployer goes on.
+    at.sit(ROOT_KEYS)
+    at.run("deploy")
+    at.run("plan", "--check")
+
+
 HANDLER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -343,7 +382,7 @@ def test_each_function_may_make_the_calls_that_its_code_makes_and_no_other(
         made_calls = permissions(at.gate.requests)
         assert allowed(policy) - made_calls - lambdas_own[role] == set(), role
         assert made_calls - allowed(policy) == set(), role
-        assert refused(policy, at.gate.requests, PLACE) == set(), role
+        assert at.refused(policy, at.gate.requests) == set(), role
         if role == "enqueuer":
             assert answer == {"batchItemFailures": []}
         else:

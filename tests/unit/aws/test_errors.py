@@ -66,6 +66,21 @@ def test_a_permission_that_aws_names_is_named_once() -> None:
     assert error.hint.startswith("ask for the permission that this names; ")
 
 
+@pytest.mark.parametrize(
+    ("operation", "what"),
+    [
+        ("UpdateAssumeRolePolicy", "who may assume a role that exists"),
+        ("DeleteRolePermissionsBoundary", "what a role may have at most"),
+    ],
+)
+def test_what_a_deployer_with_a_boundary_may_not_do_is_an_administrator_s(operation: str, what: str) -> None:
+    details: Any = {"Code": "AccessDenied", "Message": "said AWS"}
+    error = explain(ClientError({"Error": details}, operation), "role orders-worker")
+    assert error.message == f"{operation} on role orders-worker: permission denied (said AWS)"
+    assert f"it changes {what}. An administrator has to run `fifo-cli deploy` once" in error.hint
+    assert "ask for the permission" not in error.hint
+
+
 def test_the_modelled_name_of_an_sqs_error_counts_as_well_as_the_legacy_one() -> None:
     error = explain(answered("Sender", query_code="QueueDoesNotExist"), RESOURCE)
 
