@@ -128,7 +128,8 @@ def test_a_policy_names_this_pipelines_resources(deployed, audience):
 def test_a_deployers_policy_without_a_boundary_says_that_it_is_an_administrators(
     project, audience, boundary, is_warned
 ):
-    printed = project(functions={"permissions_boundary": boundary}).local("policy", audience).ok()
+    functions = {"permissions_boundary": boundary} if boundary else {}
+    printed = project(functions=functions).local("policy", audience).ok()
     assert printed.json()["Version"] == "2012-10-17"
     warning = "without a permissions boundary, whoever holds this policy can do all that can be done"
     assert (warning in printed.err) is is_warned
