@@ -200,7 +200,7 @@ def with_table_key(
     if not key:
         return tuple(wanted)
     enqueuer = ("role", Names(settings.pipeline.name).function("enqueuer"))
-    return tuple(_also_allowed(one, read_table_key(key)) if one.key == enqueuer else one for one in wanted)
+    return tuple(_with_statements(one, read_table_key(key)) if one.key == enqueuer else one for one in wanted)
 
 
 def with_network(wanted: Iterable[Resource], found: Mapping[Key, Found]) -> tuple[Resource, ...]:
@@ -209,17 +209,18 @@ def with_network(wanted: Iterable[Resource], found: Mapping[Key, Found]) -> tupl
     The versions that a rollback goes back to stay in the VPC, and Lambda deletes what nothing uses any more.
     """
     return tuple(
-        _also_allowed(one, use_network()) if one.key in found and makes_interfaces(found[one.key]) else one
+        _with_statements(one, *use_network())
+        if one.key in found and makes_interfaces(found[one.key])
+        else one
         for one in wanted
     )
 
 
-def _also_allowed(role: Resource, statement: Mapping[str, Any]) -> Resource:
-    """Return a role whose policy has a statement, too."""
+def _with_statements(role: Resource, *statements: Mapping[str, Any]) -> Resource:
+    """Return a role whose policy has statements, too."""
     policy = role.properties["policy"]
-    if statement in policy["Statement"]:
-        return role
-    policy = {**policy, "Statement": [*policy["Statement"], statement]}
+    more = [one for one in statements if one not in policy["Statement"]]
+    policy = {**policy, "Statement": [*policy["Statement"], *more]}
     return replace(role, properties={**role.properties, "policy": policy})
 
 

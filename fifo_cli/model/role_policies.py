@@ -49,11 +49,7 @@ def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRo
         # To send takes a data key, to receive takes decryption (SQS Developer Guide, "Key management").
         statements.append(use_key(place, settings.queue.kms_key))
     if settings.functions.subnets:
-        statements.append(use_network())
-        # That is for Lambda itself: what the function's own code calls has the function as its source.
-        own = {"ArnEquals": {"lambda:SourceFunctionArn": place.function(names.function(role))}}
-        denied = {**use_network(), "Sid": "NoNetworkForCode", "Effect": "Deny", "Condition": own}
-        statements.append(denied)
+        statements += use_network()
     return {"Version": POLICY_VERSION, "Statement": statements}
 
 
@@ -103,9 +99,15 @@ def use_key(place: Place, key: str) -> Statement:
     return {**allow("UseKey", actions, place.key("*")), "Condition": condition}
 
 
-def use_network() -> Statement:
-    """Allow Lambda, which has the role of a function, to make and delete its network interfaces."""
-    return allow("Network", _NETWORK, "*")
+def use_network() -> list[Statement]:
+    """Allow Lambda, which has the role of a function, to make and delete its network interfaces.
+
+    The function's code has the same role and does not need it: only its calls have a source function
+    (Lambda Developer Guide, "Using source function ARN to control function access behavior").
+    """
+    by_code = {"Null": {"lambda:SourceFunctionArn": "false"}}
+    denied = {**allow("NoNetworkForCode", _NETWORK, "*"), "Effect": "Deny", "Condition": by_code}
+    return [allow("Network", _NETWORK, "*"), denied]
 
 
 def read_table_key(key: str) -> Statement:
