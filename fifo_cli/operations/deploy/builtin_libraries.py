@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,8 +110,7 @@ def _files(distribution: metadata.Distribution) -> dict[str, bytes]:
     """Return a distribution's modules and data; not its metadata, scripts or bytecode."""
     name = distribution.metadata["Name"]
     files: dict[str, bytes] = {}
-    for entry in distribution.files or ():
-        path = PurePosixPath(entry.as_posix())
+    for path in _recorded(distribution):
         if ".." in path.parts or "__pycache__" in path.parts or path.suffix in (".pyc", ".pth"):
             continue
         if path.parts[0].endswith((".dist-info", ".egg-info", ".data")):
@@ -121,7 +121,7 @@ def _files(distribution: metadata.Distribution) -> dict[str, bytes]:
                 hint=f"from source: python -m pip install --force-reinstall --no-binary {name} {name}",
             )
         try:
-            files[path.as_posix()] = Path(str(entry.locate())).read_bytes()
+            files[path.as_posix()] = Path(str(distribution.locate_file(path))).read_bytes()
         except OSError as error:
             raise FifoError(
                 f"{path} of the installed {name} {distribution.version} cannot be read: {error.strerror}",
@@ -133,3 +133,12 @@ def _files(distribution: metadata.Distribution) -> dict[str, bytes]:
             hint=f"install it as usual: python -m pip install --force-reinstall {name}",
         )
     return files
+
+
+def _recorded(distribution: metadata.Distribution) -> Iterator[PurePosixPath]:
+    """Yield all files that were installed, also those that have gone: ``files`` omits these since 3.12."""
+    record = distribution.read_text("RECORD")
+    if record is None:
+        yield from map(PurePosixPath, distribution.files or ())
+    else:
+        yield from (PurePosixPath(row[0]) for row in csv.reader(record.splitlines()) if row)

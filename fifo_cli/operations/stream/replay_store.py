@@ -89,7 +89,7 @@ class ReplayStore:
         self._database = database
         self._lock = threading.Lock()
         self.path = path
-        with self._using():
+        with _closed_on_error(database), self._using():
             found = self._database.execute("SELECT name FROM sqlite_master WHERE name = 'facts'").fetchone()
             if not found:
                 self._database.executescript(_SCHEMA)
@@ -241,8 +241,8 @@ def open_checkpoint(folder: Path, name: str, *, restart: bool = False) -> Iterat
         try:
             yield checkpoint
         finally:
-            unfinished = checkpoint.fact("sending") and not checkpoint.fact("done")
-            checkpoint.close()
+            with contextlib.closing(checkpoint):
+                unfinished = checkpoint.fact("sending") and not checkpoint.fact("done")
             if not unfinished:
                 _remove(path)
 
@@ -338,11 +338,21 @@ def _connect(path: Path) -> sqlite3.Connection:
         # Made here, as SQLite would make it readable to others.
         os.close(open_own(path, os.O_RDWR | os.O_CREAT))
         database = sqlite3.connect(path, check_same_thread=False)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
+        with _closed_on_error(database):
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
         return database
     except (OSError, sqlite3.Error) as error:
         raise _unusable(path, error) from error
+
+
+@contextlib.contextmanager
+def _closed_on_error(database: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        database.close()
+        raise
 
 
 def _unusable(path: Path, error: Exception) -> UsageError:

@@ -15,6 +15,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "cloudwatch": ("list_metrics", {}),
     "dynamodb": ("list_tables", {}),
     "dynamodbstreams": ("list_streams", {}),
+    "ec2": ("describe_regions", {}),
     "events": ("list_rules", {}),
     "iam": ("list_roles", {}),
     "lambda": ("list_functions", {}),

@@ -204,6 +204,15 @@ def test_a_file_that_is_no_checkpoint_is_said_with_the_way_out(tmp_path: Path):
     assert "--restart" in caught.value.hint
 
 
+def test_a_file_that_cannot_be_used_is_not_left_open(tmp_path: Path):
+    (tmp_path / "x.db").write_bytes(b"not a database" * 100)
+    database = sqlite3.connect(tmp_path / "x.db")
+    with pytest.raises(FifoError, match="not a database"):
+        ReplayStore(database, tmp_path / "x.db")
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
+
+
 def test_a_full_disk_is_said_and_no_traceback(tmp_path: Path):
     database = sqlite3.connect(tmp_path / "x.db", check_same_thread=False)
     made = ReplayStore(database, tmp_path / "x.db")
