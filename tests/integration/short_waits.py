@@ -19,4 +19,4 @@ from fifo_cli.operations.queues import browse as looking
 from fifo_cli.operations.stream import reader
 
 vars(reader)["READ_PAUSE"] = 0.01
-vars(looking)["_WAIT_SECONDS"] = 0
+vars(looking)["LONG_POLL_SECONDS"] = 0

@@ -485,7 +485,7 @@ def test_failure_records_whose_records_have_expired_are_kept_and_reported(brook)
     assert [reason[:25] for reason in reasons] == [
         "2 of its 2 records have e",
         "it is about arn:aws:dynam",
-        "it is not a failure record o",
+        "it is not a failure recor",
     ]
     assert brook.failures_left() == 3
     assert brook.ids() == ["i001"]
@@ -562,7 +562,7 @@ def _hidden_briefly(request: Any) -> bytes:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs in this process need not wait for the embedded stack as for AWS (see brisk.py)."""
     monkeypatch.setattr(reader, "READ_PAUSE", 0.01)
-    monkeypatch.setattr(looking, "_WAIT_SECONDS", 0)
+    monkeypatch.setattr(looking, "LONG_POLL_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from fifo_cli.operations.uninterrupted import run_uninterrupted
 VISIBILITY_SECONDS: Final = 30
 # Well within the time for which messages are invisible.
 _LOOK_SECONDS: Final = 15
-_LONG_POLL_SECONDS: Final = 1
+LONG_POLL_SECONDS: Final = 1
 # Main has no limit unless one is asked for; with fewer than this, a few looks could dead-letter a message.
 SAFE_RECEIVES: Final = 100
 # Handles of what is invisible are kept, and a FIFO queue gives out 20,000 at least (Quotas, "in flight").
@@ -102,7 +102,7 @@ def look(
         handles: list[str] = []
         try:
             while len(handles) < limit and not stopped() and clock() < until:
-                batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=_LONG_POLL_SECONDS)
+                batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=LONG_POLL_SECONDS)
                 handles += [received.receipt_handle for received in batch]
                 if not batch or any([take(received.message) for received in batch]):
                     break
@@ -149,7 +149,7 @@ class WholeQueue:
         for attempt in range(_EMPTY_RECEIVES):
             arrivals = self._queue.receive(
                 visibility=self._visibility,
-                wait=_LONG_POLL_SECONDS if attempt else 0,
+                wait=LONG_POLL_SECONDS if attempt else 0,
                 attempt=uuid.uuid4().hex,
             )
             news = []
