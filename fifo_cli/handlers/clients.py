@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
-# Longer than the longest poll (see queue.py); five attempts, as throttles are common on FIFO queues.
+# Longer than the longest poll (visibility.py); five attempts, as throttles are common on FIFO queues.
 _CONFIG: Final = Config(
     connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 5}
 )

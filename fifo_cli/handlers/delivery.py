@@ -1,4 +1,4 @@
-"""The API call and its class: success, transient, permanent (design, *Failure policy*)."""
+"""The API call and its class: success, transient, permanent (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
 | aws           | nothing is parked; the run ends with what was done, the next one goes on             |
 | program       | the message stays and its group waits; others go on; it is reported as a defect      |
 
-``owner_of`` is complete: what nothing else claims is the program's. (design.md, *Whose failure it is*)
+``owner_of`` is complete: what nothing else claims is the program's. (docs/how-it-works.md)
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What the enqueuer parks: the stream record as it came, in a message's body, and the way back.
 
 Such a message is not one for the API: the user's code may leave out what must never reach it. Every move to
-main makes a message of the record with the code and settings as they are then (design.md, *What is parked by
-whom*).
+main makes a message of the record with the code and settings as they are then (docs/how-it-works.md).
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ class Run:
         self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
 
     def _reason_to_park(self, message: Held, attempt: Attempt) -> str | None:
-        """Return why the message leaves the line, or None if it stays (design, *Failure policy*)."""
+        """Return why the message leaves the line, or None if it stays."""
         api = attempt.api
         if api is None:  # not for any API
             return attempt.error

@@ -7,8 +7,12 @@ import re
 from typing import Any, Final
 
 # For a regular expression: C1 controls and DEL, line ends, surrogates, and the invisible characters that
-# reorder the text around them (Unicode UAX #9), "trojan source". What is below a space, json escapes itself.
-ACTING: Final = r"\x7f-\x9f\u2028\u2029\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# reorder the text around them (Unicode UAX #9), "trojan source", or have no width, so that two names look
+# alike. The joiners U+200C and U+200D stay: scripts and emoji need them. What is below a space, json escapes.
+ACTING: Final = (
+    r"\x7f-\x9f\u2028\u2029\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"\u00ad\u200b\u2060-\u2064\ufeff"
+)
 _ACTING: Final = re.compile(f"[{ACTING}]")
 
 

@@ -141,14 +141,14 @@ def _check_part(field: _Field, part: str) -> None:
     if slash and (
         "/" not in field.wildcards or not _DIGITS.fullmatch(step) or not 0 < int(step) <= field.high
     ):
-        raise ValueError(f"cron whose {field.name} hold no step like {part!r}")
+        raise ValueError(f"cron without a step like {part!r} in {field.name}")
     if base == "*" and slash:
         return
     low, dash, high = base.partition("-")
     first, last = _number(field, low), _number(field, high if dash else low)
     if first is None or last is None:
         raise ValueError(
-            f"cron whose {field.name} lie within {field.low}-{field.high}{_hint(field)}, not {part!r}"
+            f"cron with {field.name} from {field.low} to {field.high}{_hint(field)}, not {part!r}"
         )
     if first > last and field.name == "year":
         raise ValueError(f"cron whose years run forwards, not {part!r}")

@@ -26,7 +26,7 @@ from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.times import iso, parse_instant
 
 MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
-# Set while an in-order rebuild is unfinished; it has no expiry (rebuild.py).
+# Set while an in-order rebuild is unfinished; it has no expiry (queues/restore_order.py).
 REBUILD_TAG: Final = "fifo-cli:rebuild"
 LIFETIME: Final = timedelta(seconds=60)
 REFRESH_SECONDS: Final = 20.0

@@ -3,7 +3,7 @@
 SQS can only append, so main is rebuilt, through the queue hold:
 
 1. pause worker and enqueuer, and wait until nothing of main is in flight;
-2. gather: main → hold, DLQ → hold, each message labelled with its group and origin (labels.py);
+2. gather: main → hold, DLQ → hold, each message labelled with its group and origin (order_labels.py);
 3. merge: read all of hold into a temporary file (order_store.py), and send it to main in order;
 4. empty hold of what main has, resume what ran before.
 

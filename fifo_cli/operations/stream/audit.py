@@ -63,7 +63,7 @@ _RESTING: Final = "not enqueued: "
 # How long after its last line that was logged a process that was killed may have delivered something: its
 # lines go out three times a second, but a slow API lets none come for a while.
 _LAST_WORK: Final = timedelta(minutes=5)
-# The enqueuer's and the worker's words for what became of a record (handlers/enqueuer.py, handlers/run.py).
+# The words of handlers/enqueuer.py and handlers/worker_run.py for what became of a record.
 # A message that SQS suppressed had been sent before.
 _SENT: Final = frozenset({"enqueued", "suppressed", "parked"})
 _ENQUEUER_WORDS: Final = frozenset({"enqueued", "suppressed", "skipped", "parked", "not enqueued"})

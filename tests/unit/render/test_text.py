@@ -60,7 +60,17 @@ def test_data_cannot_act_on_the_terminal(text: str, shown: str) -> None:
     assert table([(text,)]) == shown + "\n"
 
 
-def test_printable_keeps_what_it_is_reported_to_keep() -> None:
+@pytest.mark.parametrize("invisible", "\u00ad\u200b\u2060\u2063\ufeff")
+def test_what_has_no_width_does_not_make_two_names_look_alike(invisible: str) -> None:
+    assert printable(f"cust{invisible}omer") == f"cust\\u{ord(invisible):04x}omer".replace("\\u00ad", "\\xad")
+
+
+@pytest.mark.parametrize("text", ["\u0645\u06cc\u200c\u062e", "👩\u200d🚒", "zoë", "日本"])
+def test_joiners_and_letters_of_all_languages_stay(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_printable_keeps_what_it_should() -> None:
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
