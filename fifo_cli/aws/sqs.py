@@ -103,7 +103,7 @@ class Queue:
 
     @cached_property
     def url(self) -> str:
-        """The queue's URL; raises NotDeployedError if there is no such queue."""
+        """The queue's URL; raises NotDeployedError if the queue does not exist."""
         with calling(self.name):
             return self._sqs.get_queue_url(QueueName=self.name)["QueueUrl"]
 

@@ -1,4 +1,4 @@
-"""The board of ``watch`` as lines of a screen of any size; and as one line, where there is no screen."""
+"""The board of ``watch`` as lines of a screen of any size, and as one line where there is not a screen."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class VersionAdmin:
         return tuple(sorted(versions, key=lambda one: one.number))
 
     def live(self, function: str) -> int:
-        """Return the version that ``live`` points to; raises NotDeployedError if there is no such alias."""
+        """Return the version that ``live`` points to; raises NotDeployedError without that alias."""
         with calling(f"alias {function}:{LIVE_ALIAS}"):
             version = self.client.get_alias(FunctionName=function, Name=LIVE_ALIAS)["FunctionVersion"]
         if not version.isdigit():

@@ -57,7 +57,7 @@ def rollback(
     """Point both aliases at release ``to``, by default the one before, and return the moves.
 
     ``confirm`` gets the moves before they are made, and raises to stop. If the second move fails, the first
-    is taken back. Raises UsageError if there is no such release, NotDeployedError without functions.
+    is taken back. Raises UsageError if that release does not exist, NotDeployedError without functions.
     """
     admin = VersionAdmin(aws.client("lambda"))
     functions = {role: names.function(role) for role in FUNCTION_ROLES}

@@ -149,7 +149,7 @@ def open_lines(
 ) -> Iterator[Lines]:
     """Open ``path``, or spool ``stdin`` into a temporary file: all lines are read twice.
 
-    Raises UsageError if there is no such file.
+    Raises UsageError if the file does not exist.
     """
     if path is None:
         if stdin is None:
