@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -301,6 +302,7 @@ _MFA: Final = _Rule(
 )
 _SIGN_IN: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", _LOGIN)
 _LOGIN_SESSION: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "sign in with `aws login`")
+_LOGIN_IN_URL: Final = re.compile(r"(?<=://)[^\s/?#\"']*@")
 _NETWORK: Final = _Rule(
     AwsError,
     "AWS could not be reached{about}: {error}",
@@ -438,12 +440,19 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:
     if isinstance(error, CredentialProcessError) and error.passing:
         rule = _CREDENTIALS
     said = {
-        "error": _parse_failure(error) if isinstance(error, boto.ConfigParseError) else f"{error}",
+        "error": _parse_failure(error)
+        if isinstance(error, boto.ConfigParseError)
+        else _without_login(f"{error}"),
         "about": f" (for {resource})" if resource else "",
         "files": config_files(),
         "settings": _settings_hint(f"{error}"),
     }
     return rule.kind(rule.words.format(**said), hint=rule.hint.format(**said))
+
+
+def _without_login(text: str) -> str:
+    """Leave out the user and password of an endpoint's or a proxy's URL: the text may end in a log."""
+    return _LOGIN_IN_URL.sub("", text)
 
 
 def _parse_failure(error: boto.ConfigParseError) -> str:

@@ -28,6 +28,8 @@ _BUNDLED: Final = frozenset(
 # Modules of Python 3.14, which the running Python may not know.
 _NEWER: Final = frozenset(("annotationlib", "compression"))
 _STANDARD: Final = sys.stdlib_module_names | _NEWER
+# What Python imports when it starts. A file of that name is harmless; named in [handlers] it is never found.
+_AT_START: Final = frozenset(("__main__", "sitecustomize", "usercustomize"))
 
 
 def code_problems(source: Path, references: Mapping[str, str | None]) -> list[Problem]:
@@ -79,12 +81,12 @@ def _owner(name: str) -> str | None:
 def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Problem]:
     module, _, function = reference.partition(":")
     top = module.partition(".")[0]
-    if owner := _owner(top):
+    if owner := "Python" if top in _AT_START else _owner(top):
         yield Problem(
             f"handlers.{key}",
             repr(reference),
             f"in a module of your own: {top} is one of {owner}'s, which is imported in its place;"
-            f" rename yours, such as my_{top}:{function}",
+            f" rename yours, such as my_{top.strip('_')}:{function}",
         )
         return
     file = _file_of(source, module)

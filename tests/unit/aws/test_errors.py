@@ -117,6 +117,23 @@ def test_what_keeps_us_from_aws_is_reported_with_the_next_step(
     assert hint in explained.hint
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        boto.EndpointConnectionError(endpoint_url="https://user:hunter2@aws.example/"),
+        boto.ConnectTimeoutError(endpoint_url="https://user:hunter2@aws.example:8443/"),
+        boto.ReadTimeoutError(endpoint_url="http://user:hunt@hunter2@aws.example/?x"),
+        boto.ProxyConnectionError(proxy_url="http://user:hunter2@aws.example:3128"),
+        boto.SSLError(endpoint_url="https://hunter2@aws.example", error=OSError("EOF")),
+    ],
+)
+def test_the_password_of_an_endpoint_or_a_proxy_is_not_shown(error: BotoCoreError) -> None:
+    explained = explain(error, RESOURCE)
+
+    assert "hunter2" not in f"{explained.message} {explained.hint}"
+    assert "aws.example" in explained.message
+
+
 def every_boto_error() -> list[type[BotoCoreError]]:
     found = [one for _, one in inspect.getmembers(boto, inspect.isclass) if issubclass(one, BotoCoreError)]
     assert len(found) > 80

@@ -39,11 +39,24 @@ def test_a_module_named_like_one_of_python_or_lambda_is_refused(
     assert f"my_{top}" in found
 
 
-@pytest.mark.parametrize("reference", ["html:f", "json.decoder:f", "httpx:f", "fifo_cli.errors:f", "boto3:f"])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *("html:f", "json.decoder:f", "httpx:f", "fifo_cli.errors:f", "boto3:f"),
+        *("__main__:f", "sitecustomize:f", "usercustomize:f"),
+    ],
+)
 def test_a_reference_to_a_module_of_others_is_refused(tmp_path: Path, reference: str) -> None:
     (tmp_path / "requirements.txt").write_text("requests\n")
     (found,) = problems(tmp_path, "orders.py", reference)
     assert found.startswith(f"handlers.message: '{reference}'; must be in a module of your own")
+
+
+@pytest.mark.parametrize("reference", ["__main__", "sitecustomize", "usercustomize"])
+def test_what_python_imports_when_it_starts_is_not_found_as_a_handler(tmp_path: Path, reference: str) -> None:
+    (found,) = problems(tmp_path, f"{reference}.py", f"{reference}:f")
+    assert f"my_{reference.strip('_')}:f" in found
+    assert problems(tmp_path, "orders.py", "orders:f") == []  # beside the code it is harmless
 
 
 @pytest.mark.parametrize("name", ["calendar/days.json", "lib/html.py", "html5.py", "HTML.txt", "json.toml"])
