@@ -108,6 +108,8 @@ def _register_pause(app: Commands) -> None:
 
         The worker rests when its schedules are off, the enqueuer when its event source mapping is; both go on
         where they stopped. The stream keeps records for 24 hours, so the enqueuer must not rest for longer.
+
+        On AWS --wait takes three minutes or more: a disabled rule may still fire, and SQS's counts are late.
         """
         from fifo_cli.operations.deploy.pause import pause
         from fifo_cli.render.deploy_tables import flow_table
