@@ -13,6 +13,7 @@ a :class:`Request` and says what happens to it; ``on`` makes the usual rules:
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import os
 import signal
@@ -303,6 +304,10 @@ class _Handler(LoopbackHandler):
         # One connection to the stack for each of the client's.
         # http.client itself sets TCP_NODELAY on it.
         self.upstream = http.client.HTTPConnection(*self.server.proxy.upstream, timeout=_UPSTREAM_TIMEOUT)
+
+    def parse_request(self) -> bool:
+        # A client may call the proxy by any name; to the stack it has the stack's.
+        return http.server.BaseHTTPRequestHandler.parse_request(self)
 
     def finish(self) -> None:
         self.upstream.close()
