@@ -7,7 +7,9 @@ may have put a file of the same name there before, or a link in its place.
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat
 from pathlib import Path
 from typing import Final
@@ -25,16 +27,20 @@ class NotOwnError(UsageError):
 def open_own(path: Path, flags: int) -> int:
     """Open a file; raises NotOwnError unless it is the user's own, and OSError as ``os.open`` does.
 
-    A file that is made gets mode 0600. Whether it is a regular file is for the caller to see.
+    A file that is made gets mode 0600. A FIFO is refused, and not waited for; whether it is a regular file is
+    for the caller to see.
     """
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, OWNER_ONLY)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, OWNER_ONLY)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK) and path.is_symlink():
             raise _refused(path, "it is a symbolic link") from None
+        if error.errno == errno.ENXIO:  # fifo(7): nobody reads it
+            raise _refused(path, "it is not a regular file") from None
         raise
     try:
-        if why := _not_own(os.fstat(descriptor)):
+        found = os.fstat(descriptor)
+        if why := "it is not a regular file" if stat.S_ISFIFO(found.st_mode) else _not_own(found):
             raise _refused(path, why)
     except BaseException:
         os.close(descriptor)
@@ -56,16 +62,47 @@ def check_own(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise NotOwnError if every user could replace a file in the folder.
+    """Raise NotOwnError if others could replace a file in the folder, or a folder on the way to it.
 
-    A sticky folder, as /tmp is, protects what is in it (unlink(2), EPERM).
+    A sticky folder, as /tmp is, protects what is in it (unlink(2), EPERM). A link on the way is as safe as
+    the folder that holds it.
     """
+    given = Path(os.path.abspath(path))
     try:
-        found = path.stat()
-    except OSError:
+        resolved = given.resolve()
+    except (OSError, RuntimeError):
+        return  # whoever opens the file says why that cannot be done
+    for folder in dict.fromkeys((given, *given.parents, resolved, *resolved.parents)):
+        try:
+            found = folder.stat()
+        except OSError:
+            continue
+        _check_writers(folder, found)
+
+
+def _check_writers(folder: Path, found: os.stat_result) -> None:
+    # Root may write into the folders of others: a container has those of its host's users.
+    if found.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
+        raise _refused(folder, "it is another user's folder")
+    if found.st_mode & stat.S_ISVTX:
         return
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        raise _refused(path, "every user can replace the files in it", hint=f"chmod o-w {path}, or {_HINT}")
+    if found.st_mode & stat.S_IWOTH:
+        hint = f"chmod o-w {folder}, or {_HINT}"
+        raise _refused(folder, "every user can replace the files in it", hint=hint)
+    if found.st_mode & stat.S_IWGRP and (group := _shared_group(found.st_gid)):
+        hint = f"chmod g-w {folder}, or {_HINT}"
+        raise _refused(folder, f"the group {group} can replace the files in it", hint=hint)
+
+
+def _shared_group(gid: int) -> str:
+    """Return a group's name if others than this user and root are in it."""
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return ""
+    primary = {one.pw_name for one in pwd.getpwall() if one.pw_gid == gid}
+    ours = {one.pw_name for one in pwd.getpwall() if one.pw_uid in (0, os.geteuid())}
+    return group.gr_name if (primary | set(group.gr_mem)) - ours else ""
 
 
 def check_own_folder(path: Path) -> None:

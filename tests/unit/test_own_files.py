@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from fifo_cli.local.process import Files
 from fifo_cli.operations.deploy.init import init
 from fifo_cli.operations.queues.load_progress import peek_checkpoint
 from fifo_cli.operations.transfer.message_files import new_file, open_dump
-from fifo_cli.own_files import NotOwnError, check_own_folder, open_own
+from fifo_cli.own_files import NotOwnError, check_folder, check_own_folder, open_own
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 
@@ -158,3 +160,71 @@ def test_the_folder_of_the_stack_is_the_users_own(tmp_path: Path, kind: str) -> 
         Files.of(tmp_path).prepare()
 
     assert list(real.iterdir()) == []
+
+
+class Group:
+    """A group of this system, as grp has it."""
+
+    def __init__(self, *members: str) -> None:
+        self.gr_name = "team"
+        self.gr_mem = list(members)
+
+
+@pytest.mark.parametrize(
+    ("mode", "members", "why"),
+    [
+        (0o700, ["eve"], ""),
+        (0o755, ["eve"], ""),
+        (0o775, [], ""),
+        (0o775, ["eve"], "the group team can replace"),
+        (0o2775, ["eve"], "the group team can replace"),
+        (0o1775, ["eve"], ""),
+        (0o757, [], "every user can replace"),
+        (0o1777, [], ""),
+    ],
+)
+@pytest.mark.parametrize("above", [0, 1, 2], ids=["the folder", "the one above", "two above"])
+def test_a_folder_that_others_can_change_is_refused_wherever_it_is_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, members: list[str], why: str, above: int
+) -> None:
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: Group(*members))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [])
+    shared = tmp_path / "shared"
+    folder = shared.joinpath(*["deep"] * above)
+    folder.mkdir(parents=True)
+    shared.chmod(mode)
+    if not why:
+        check_folder(folder)
+        return
+    with pytest.raises(NotOwnError, match=rf"shared is not used: {why}"):
+        check_folder(folder)
+
+
+def test_a_link_is_as_safe_as_the_folder_that_holds_it(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "open" / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "open").chmod(0o777)
+    check_folder(tmp_path / "link")
+    with pytest.raises(NotOwnError, match="open is not used: every user can replace"):
+        check_folder(tmp_path / "open" / "link")
+
+
+@AS_ROOT
+def test_another_users_folder_is_refused_unless_we_are_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 12345, -1)
+    check_folder(tmp_path / "theirs")
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(NotOwnError, match="theirs is not used: it is another user's folder"):
+        check_folder(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR], ids=["read", "write", "both"])
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path, flags: int) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(NotOwnError, match="it is not a regular file"):
+        open_own(tmp_path / "pipe", flags)
