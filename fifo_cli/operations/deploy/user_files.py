@@ -22,7 +22,7 @@ _SECRET_NAME: Final = re.compile(
     | (.+[-_.])?(service[-_]?account|client[-_]?secret)s?([-_.].*)?\.json
     | .+\.(key|p12|pfx|p8|jks|keystore|kdbx|ppk|pgpass|netrc|env|tfstate|tfvars|ovpn)
     | [._](netrc|pgpass|npmrc|pypirc|htpasswd|git-credentials|env(\..+)?)
-    | netrc | htpasswd
+    | netrc | htpasswd | (.+[-_.])?kube-?config([-_.].+)?
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -41,8 +41,13 @@ _AWS_KEY_ID: Final = re.compile(
     rb"(?<![A-Za-z0-9])(AKIA|ASIA)(?![A-Z0-9]{9}EXAMPLE)[A-Z2-7]{16}(?![A-Za-z0-9])"
 )
 _TOKEN: Final = re.compile(
-    rb"(?<![A-Za-z0-9_])(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60}|[sr]k_live_[A-Za-z0-9]{16}|xox[abprs]-\d+-[\w-]{20})"
+    rb"(?<![A-Za-z0-9_])(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60}|[sr]k_live_[A-Za-z0-9]{16}|xox[abprs]-\d+-[\w-]{20}"
+    rb"|whsec_[A-Za-z0-9+/]{24})"
 )
+_KUBERNETES_KEY: Final = re.compile(rb"(?m)^\s*client-key-data:\s*[\"']?[A-Za-z0-9+/]{20}")
+# pip's files name an index, and may name who logs in there.
+_PIP_NAME: Final = re.compile(r"pip\.(conf|ini)|(.*[-_.])?requirements.*\.txt", re.IGNORECASE)
+_LOGIN_URL: Final = re.compile(rb"://[^\s/:@]+:[^\s/@$]+@")
 
 
 def source_files(source: Path, include: Iterable[str] = ()) -> Files:
@@ -180,12 +185,17 @@ def _refuse_secrets(source: Path, files: Files, wanted: set[str]) -> None:
 def _secret(name: str, data: bytes) -> str | None:
     """Say why a file looks like a secret, never with a part of it; None if it does not."""
     base = name.rpartition("/")[2]
-    if _SECRET_NAME.fullmatch(base):
-        return "its name is that of a secret"
-    if _PRIVATE_KEY.search(data):
-        return "it holds a private key"
-    if _PEM_NAME.fullmatch(base) and not _PUBLIC_PEM.match(data):
-        return "its name is that of a key"
-    if _AWS_KEY_ID.search(data):
-        return "it holds the id of an AWS access key"
-    return "it holds an access token" if _TOKEN.search(data) else None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.replace(b"\0", b"")  # UTF-16: what is ASCII in it reads as such
+    named_as_key = _PEM_NAME.fullmatch(base) and not _PUBLIC_PEM.match(data)
+    in_url = _PIP_NAME.fullmatch(base) and _LOGIN_URL.search(data)
+    # The surest first, as one reason is shown.
+    reasons = (
+        (_SECRET_NAME.fullmatch(base), "its name is that of a secret"),
+        (_PRIVATE_KEY.search(data) or _KUBERNETES_KEY.search(data), "it holds a private key"),
+        (named_as_key, "its name is that of a key"),
+        (in_url, "it holds a password in a URL"),
+        (_AWS_KEY_ID.search(data), "it holds the id of an AWS access key"),
+        (_TOKEN.search(data), "it holds an access token"),
+    )
+    return next((reason for found, reason in reasons if found), None)

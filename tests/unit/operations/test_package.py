@@ -243,6 +243,11 @@ SECRETS = {
     "session.txt": "ASIA" + "Z7Q2M5KX" * 2,
     "token.yaml": "x: 1",
     "hooks.py": "T = 'ghp_" + "a1" * 18 + "'",
+    "webhook.py": "S = 'whsec_" + "a1" * 14 + "'",
+    "kubeconfig": "apiVersion: v1",
+    "prod-kubeconfig.yaml": "apiVersion: v1",
+    "cluster.yaml": "users:\n- user:\n    client-key-data: " + "LS0tLS1C" * 4,
+    "pip.conf": "[global]\nindex-url = https://me:pw@packages.example/simple\n",
 }
 
 
@@ -267,10 +272,22 @@ def test_what_looks_like_a_secret_is_refused_unless_it_is_meant(tmp_path: Path, 
         ("check.py", "if text.startswith('-----BEGIN PRIVATE KEY-----'): raise ValueError"),
         ("tokens.py", "TOKENS = 1"),
         ("monkey.txt", "AKIA"),
+        ("settings.py", "TOKEN = os.environ['TOKEN']; SIGN = 'whsec_'"),
+        ("pip.conf", "[global]\nindex-url = https://packages.example/simple\n"),
+        ("pip.ini", "index-url = https://${USER}:${PASSWORD}@packages.example/simple"),
+        ("cluster.yaml", "client-key-data: {{ key }}"),
+        ("urls.py", "EXAMPLE = 'https://user:password@api.example/'"),
     ],
 )
 def test_what_only_resembles_a_secret_goes_into_the_zip(tmp_path: Path, name: str, text: str) -> None:
     assert name in contents(project(tmp_path, CODE, **{"orders.py": NAMED, name: text}))
+
+
+def test_a_private_key_in_utf_16_is_one(tmp_path: Path) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": NAMED})
+    (tmp_path / "code" / "notes.txt").write_bytes(PEM.format("PRIVATE", "PRIVATE").encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"notes\.txt: it holds a private key"):
+        build_zips(made, here=True)
 
 
 def test_include_takes_hidden_files_and_names_what_is_not_there(tmp_path: Path) -> None:
