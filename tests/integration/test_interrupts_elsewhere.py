@@ -224,7 +224,7 @@ def test_while_the_users_code_runs(
     "number",
     [
         signal.SIGINT,
-        *(pytest.param(one, marks=pytest.mark.big) for one in (signal.SIGTERM, signal.SIGHUP)),
+        *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGTERM, signal.SIGHUP)),
     ],
 )
 def test_while_an_answer_stops_half_way(
