@@ -148,6 +148,7 @@ def test_a_name_of_the_users_that_is_taken_is_refused(tmp_path: Path, name: str)
         build_zips(made, here=True)
 
 
+@pytest.mark.slow  # zips 50 MiB
 def test_a_zip_that_lambda_would_not_take_is_refused(tmp_path: Path) -> None:
     made = project(tmp_path, CODE, **{"orders.py": NAMED})
     (tmp_path / "code" / "big.bin").write_bytes(os.urandom(limits.ZIP_BYTES_MAX + 1))

@@ -16,6 +16,8 @@ from fifo_cli.model.settings import Project, load
 from fifo_cli.operations.deploy.package import build_zips
 from fifo_cli.operations.deploy.user_requirements import NotBuiltError, vendored
 
+pytestmark = pytest.mark.slow  # nearly every test runs pip
+
 CONFIG = """
 [pipeline]
 name = "orders"
