@@ -46,11 +46,12 @@ _WEBHOOKS = ROOT.parent / "shared" / "data" / "webhooks.jsonl"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what is not among the stories."""
+    """Mark as slow what is neither a story nor long."""
     here = Path(__file__).parent
     for item in items:
         name = getattr(item, "originalname", item.name)
-        if item.path.parent == here and name not in STORIES.get(item.path.name, ()):
+        elsewhere = item.get_closest_marker("long") or name in STORIES.get(item.path.name, ())
+        if item.path.parent == here and not elsewhere:
             item.add_marker(pytest.mark.slow)
 
 

@@ -137,7 +137,11 @@ def to_message(item):
 """
 
 
-@pytest.mark.parametrize("kind", ["exits", "loops", "takes memory", "is cancelled"])
+# "takes memory" is long: once it did not end within 90 s, after all other tests of its worker; alone it does.
+@pytest.mark.parametrize(
+    "kind",
+    ["exits", "loops", pytest.param("takes memory", marks=pytest.mark.long), "is cancelled"],
+)
 def test_one_record_of_ten_is_parked_by_the_enqueuer_and_the_others_are_sent(
     project, clients, receiver, kind
 ):
