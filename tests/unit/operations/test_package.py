@@ -248,7 +248,7 @@ SECRETS = {
     "kubeconfig": "apiVersion: v1",
     "prod-kubeconfig.yaml": "apiVersion: v1",
     "cluster.yaml": "users:\n- user:\n    client-key-data: " + "LS0tLS1C" * 4,
-    "pip.conf": "[global]\nindex-url = https://me:pw@packages.example/simple\n",
+    "pip.conf": "[global]\nproxy = http://me:pw@proxy.example:3128\n",
 }
 
 
@@ -274,8 +274,8 @@ def test_what_looks_like_a_secret_is_refused_unless_it_is_meant(tmp_path: Path, 
         ("tokens.py", "TOKENS = 1"),
         ("monkey.txt", "AKIA"),
         ("settings.py", "TOKEN = os.environ['TOKEN']; SIGN = 'whsec_'"),
-        ("pip.conf", "[global]\nindex-url = https://packages.example/simple\n"),
-        ("pip.ini", "index-url = https://${USER}:${PASSWORD}@packages.example/simple"),
+        ("pip.conf", "[global]\nproxy = http://proxy.example:3128\n"),
+        ("pip.ini", "proxy = http://${USER}:${PASSWORD}@proxy.example:3128"),
         ("cluster.yaml", "client-key-data: {{ key }}"),
         ("urls.py", "EXAMPLE = 'https://user:password@api.example/'"),
     ],
