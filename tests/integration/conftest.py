@@ -48,8 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         name = getattr(item, "originalname", item.name)
-        elsewhere = item.get_closest_marker("long") or name in STORIES.get(item.path.name, ())
-        if item.path.parent == here and not elsewhere:
+        is_story = name in STORIES.get(item.path.name, ())
+        if item.path.parent == here and not is_story and item.get_closest_marker("long") is None:
             item.add_marker(pytest.mark.slow)
 
 

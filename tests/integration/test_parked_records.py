@@ -66,11 +66,22 @@ class Story:
 
 
 @pytest.fixture
-def story(project: Callable[..., Project], clients: Aws, receiver: Any) -> Story:
-    made = project(handlers={"source": "code/", "message": "mine:to_message"}, message={"group": "grp"})
-    (made.folder / "code").mkdir()
-    story = Story(made, clients, receiver)
-    story.code(BROKEN)
+def story_of(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[[str], Story]:
+    """Makes a deployed pipeline with code of the user's."""
+
+    def make(code: str) -> Story:
+        made = project(handlers={"source": "code/", "message": "mine:to_message"}, message={"group": "grp"})
+        (made.folder / "code").mkdir()
+        story = Story(made, clients, receiver)
+        story.code(code)
+        return story
+
+    return make
+
+
+@pytest.fixture
+def story(story_of: Callable[[str], Story]) -> Story:
+    story = story_of(BROKEN)
     story.put(*({"id": f"o{n}", "grp": "a", "card_number": CARD} for n in range(3)))
     return story
 
@@ -178,12 +189,8 @@ def to_message(item):
 
 
 @pytest.fixture
-def large(project: Callable[..., Project], clients: Aws, receiver: Any) -> Story:
-    made = project(handlers={"source": "code/", "message": "mine:to_message"}, message={"group": "grp"})
-    (made.folder / "code").mkdir()
-    story = Story(made, clients, receiver)
-    story.code(GROWS)
-    return story
+def large(story_of: Callable[[str], Story]) -> Story:
+    return story_of(GROWS)
 
 
 def test_a_record_that_is_too_large_is_parked_whole_and_delivered_as_the_fixed_code_makes_it(large):
