@@ -100,8 +100,9 @@ def _shared_group(gid: int) -> str:
         group = grp.getgrgid(gid)
     except KeyError:
         return ""
-    primary = {one.pw_name for one in pwd.getpwall() if one.pw_gid == gid}
-    ours = {one.pw_name for one in pwd.getpwall() if one.pw_uid in (0, os.geteuid())}
+    users = pwd.getpwall()
+    primary = {one.pw_name for one in users if one.pw_gid == gid}
+    ours = {one.pw_name for one in users if one.pw_uid in (0, os.geteuid())}
     return group.gr_name if (primary | set(group.gr_mem)) - ours else ""
 
 

@@ -5,7 +5,6 @@ None of these calls changes anything, and none receives a message.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import calling, is_missing
+from fifo_cli.aws.sqs import read_counts
 from fifo_cli.model.health import Counted
 from fifo_cli.model.names import LIVE_ALIAS
 
@@ -55,23 +55,8 @@ def get_counts(aws: Aws, name: str) -> Counted:
     sqs = aws.client("sqs")
     with calling(f"queue {name}"):
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        found = sqs.get_queue_attributes(
-            QueueUrl=url,
-            AttributeNames=[
-                "ApproximateNumberOfMessages",
-                "ApproximateNumberOfMessagesNotVisible",
-                "ApproximateNumberOfMessagesDelayed",
-                "RedrivePolicy",
-            ],
-        )["Attributes"]
-    policy = json.loads(found.get("RedrivePolicy") or "{}")
-    return Counted(
-        name,
-        visible=int(found["ApproximateNumberOfMessages"]),
-        in_flight=int(found["ApproximateNumberOfMessagesNotVisible"]),
-        delayed=int(found["ApproximateNumberOfMessagesDelayed"]),
-        max_receives=int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None,
-    )
+        found = read_counts(sqs, url)
+    return Counted(name, found.visible, found.in_flight, found.delayed, max_receives=found.max_receives)
 
 
 def get_latest(aws: Aws, metrics: Mapping[str, Metric], *, now: datetime) -> dict[str, float]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -22,6 +21,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX, RECEIVE_MAX
 from fifo_cli.model.message import Attribute, ReceivedMessage, from_sqs
 from fifo_cli.model.names import Names, QueueRole
+from fifo_cli.model.urls import host_of, is_aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,6 @@ _MESSAGE_FAULTS: Final = frozenset(
         "MissingParameter",
     }
 )
-_AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 # SQS gives ApproximateAgeOfOldestMessage to CloudWatch once a minute (Developer Guide, "Metrics").
 _AGE_WINDOW: Final = timedelta(minutes=10)
 _AGE_PERIOD_SECONDS: Final = 60
@@ -89,6 +88,26 @@ class Counts:
         return self.visible + self.in_flight + self.delayed
 
 
+def read_counts(sqs: SQSClient, url: str) -> Counts:
+    """Ask for a queue's approximate counts, and the receives that its redrive policy allows."""
+    found = sqs.get_queue_attributes(
+        QueueUrl=url,
+        AttributeNames=[
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+            "RedrivePolicy",
+        ],
+    )["Attributes"]
+    policy = json.loads(found.get("RedrivePolicy") or "{}")
+    return Counts(
+        visible=int(found["ApproximateNumberOfMessages"]),
+        in_flight=int(found["ApproximateNumberOfMessagesNotVisible"]),
+        delayed=int(found["ApproximateNumberOfMessagesDelayed"]),
+        max_receives=int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None,
+    )
+
+
 class Queue:
     """One FIFO queue of the pipeline; its URL is asked for once. Safe to share between threads."""
 
@@ -115,7 +134,7 @@ class Queue:
         return answer["Attributes"]["QueueArn"]
 
     def dead_letter_sources(self) -> list[str]:
-        """Return the names of the queues whose dead-letter queue this is; none where SQS cannot tell."""
+        """Return the names of the queues whose dead-letter queue this is; none if the call is unknown."""
         try:
             pages = self._sqs.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
             return sorted(url.rpartition("/")[2] for page in pages for url in page.get("queueUrls", []))
@@ -129,22 +148,7 @@ class Queue:
     def counts(self) -> Counts:
         """Ask for the approximate counts, and the receives that the redrive policy allows."""
         with calling(self.name):
-            found = self._sqs.get_queue_attributes(
-                QueueUrl=self.url,
-                AttributeNames=[
-                    "ApproximateNumberOfMessages",
-                    "ApproximateNumberOfMessagesNotVisible",
-                    "ApproximateNumberOfMessagesDelayed",
-                    "RedrivePolicy",
-                ],
-            )["Attributes"]
-        policy = json.loads(found.get("RedrivePolicy") or "{}")
-        return Counts(
-            visible=int(found["ApproximateNumberOfMessages"]),
-            in_flight=int(found["ApproximateNumberOfMessagesNotVisible"]),
-            delayed=int(found["ApproximateNumberOfMessagesDelayed"]),
-            max_receives=int(policy["maxReceiveCount"]) if "maxReceiveCount" in policy else None,
-        )
+            return read_counts(self._sqs, self.url)
 
     def oldest_age(self, *, now: datetime | None = None) -> int | None:
         """Ask CloudWatch for the oldest message's age in seconds; None if it does not say."""
@@ -193,8 +197,7 @@ class Queue:
     @property
     def batches_keep_trace_headers(self) -> bool:
         """Whether the service is AWS itself: emulators drop the trace header of a batch's entries."""
-        host = urlsplit(self._sqs.meta.endpoint_url).hostname or ""
-        return host.endswith(_AWS_DOMAINS)
+        return is_aws(host_of(self._sqs.meta.endpoint_url))
 
     def receive(
         self, *, count: int = RECEIVE_MAX, visibility: int, wait: int, attempt: str = ""
@@ -230,9 +233,7 @@ class Queue:
                     for n, handle in enumerate(handles)
                 ],
             )
-        return _rejected(
-            answer.get("Failed"), {entry["Id"] for entry in answer.get("Successful", [])}, handles
-        )
+        return _rejected(answer.get("Failed"), _ids(answer.get("Successful")), handles)
 
     def delete(self, handles: Sequence[str]) -> list[RejectedEntry]:
         """Delete messages; return those that SQS rejected."""
@@ -244,9 +245,7 @@ class Queue:
                 QueueUrl=self.url,
                 Entries=[{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)],
             )
-        return _rejected(
-            answer.get("Failed"), {entry["Id"] for entry in answer.get("Successful", [])}, handles
-        )
+        return _rejected(answer.get("Failed"), _ids(answer.get("Successful")), handles)
 
     def send(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         """Send messages in one call, in the order given; return those refused or not confirmed byte for byte.
@@ -268,12 +267,12 @@ class Queue:
         """Send messages one call each, in order; behind a refused one of its group, none is sent."""
         rejected: list[RejectedEntry] = []
         stopped: set[str] = set()
-        for index, message_out in enumerate(outgoing):
-            if message_out.group in stopped:
+        for index, message in enumerate(outgoing):
+            if message.group in stopped:
                 rejected.append(RejectedEntry(index, "behind a message of its group that was refused"))
                 continue
             try:
-                answer = self._sqs.send_message(QueueUrl=self.url, **_entry(message_out))
+                answer = self._sqs.send_message(QueueUrl=self.url, **_entry(message))
             except ClientError as error:
                 codes = error_codes(error)
                 final = bool(codes & _MESSAGE_FAULTS) and not codes & THROTTLED
@@ -281,17 +280,17 @@ class Queue:
                     with calling(self.name):
                         raise
                 rejected.append(RejectedEntry(index, _said(error), final=final))
-                stopped.add(message_out.group)
+                stopped.add(message.group)
                 continue
-            if answer["MD5OfMessageBody"] != _md5(message_out.body):
+            if answer["MD5OfMessageBody"] != _md5(message.body):
                 rejected.append(RejectedEntry(index, "SQS's answer shows another body than was sent"))
-                stopped.add(message_out.group)
+                stopped.add(message.group)
         return rejected
 
     def _send_batch(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
-            {"Id": str(n), **_entry(message_out)}  # type: ignore[typeddict-item]
-            for n, message_out in enumerate(outgoing)
+            {"Id": str(n), **_entry(message)}  # type: ignore[typeddict-item]
+            for n, message in enumerate(outgoing)
         ]
         answer = self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
         accepted = {
@@ -313,16 +312,16 @@ def _in_batches(
     ]
 
 
-def _entry(message_out: OutgoingMessage) -> dict[str, Any]:
+def _entry(message: OutgoingMessage) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "MessageBody": message_out.body,
-        "MessageGroupId": message_out.group,
-        "MessageDeduplicationId": message_out.dedup_id,
+        "MessageBody": message.body,
+        "MessageGroupId": message.group,
+        "MessageDeduplicationId": message.dedup_id,
     }
-    if message_out.attributes:
-        entry["MessageAttributes"] = {name: _value(each) for name, each in message_out.attributes.items()}
-    if message_out.trace_header:
-        header = {"DataType": "String", "StringValue": message_out.trace_header}
+    if message.attributes:
+        entry["MessageAttributes"] = {name: _value(each) for name, each in message.attributes.items()}
+    if message.trace_header:
+        header = {"DataType": "String", "StringValue": message.trace_header}
         entry["MessageSystemAttributes"] = {"AWSTraceHeader": header}
     return entry
 
@@ -335,6 +334,10 @@ def _value(attribute: Attribute) -> MessageAttributeValueTypeDef:
 
 def _md5(body: str) -> str:
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
+
+
+def _ids(successful: Sequence[Mapping[str, Any]] | None) -> set[str]:
+    return {entry["Id"] for entry in successful or []}
 
 
 def _rejected(

@@ -166,5 +166,5 @@ def _report(
         import traceback
 
         lines.append(printable("".join(traceback.format_exception(cause)).rstrip(), keep="\n"))
-    console.tell("\n".join(lines))
+    console.message("\n".join(lines))
     return code

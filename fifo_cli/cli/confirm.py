@@ -23,7 +23,7 @@ def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, 
             f"there is no terminal to ask on, so nothing was touched; to do: {what}",
             hint="look at it with --dry-run, and go ahead with --yes",
         )
-    console.tell(f"About to {printable(what, keep=chr(10))}\n{fields(where()).rstrip()}")
+    console.message(f"About to {printable(what, keep=chr(10))}\n{fields(where()).rstrip()}")
     answer = console.prompt("Go ahead? [y/N] ")
     if answer.strip().lower() not in ("y", "yes"):
         raise UsageError(

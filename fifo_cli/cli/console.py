@@ -76,7 +76,7 @@ class Console:
                 hint="make room and look at the result with a command that only reads",
             ) from None
 
-    def tell(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Write a line to stderr, also with --quiet; a reader that has gone stops no work."""
         stream = sys.stderr
         if stream is None:
@@ -114,7 +114,7 @@ class Console:
         if isinstance(event, Started | Waiting) and self.error_color:
             self._show_transient(text)
         else:
-            self.tell(text)
+            self.message(text)
 
     def live(self, text: str) -> None:
         """Show a line that the next one overwrites; on a terminal only."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -50,6 +51,17 @@ class Outcome:
     error: str | None
 
 
+def sums(results: Sequence[Outcome]) -> dict[str, int]:
+    """Return how many messages came to what, as the contract's JSON has it."""
+    counts = Counter(outcome.status for outcome in results)
+    return {
+        "received": len(results),
+        "delivered": counts["delivered"],
+        "parked": counts["parked"],
+        "failed": counts["failed"],
+    }
+
+
 @dataclass(slots=True)
 class Report:
     """What a run did. ``complaint`` is why it ended early, if it did; nothing is lost then either."""
@@ -62,13 +74,7 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return the report as the contract's JSON, without ``remaining``."""
-        return {
-            "received": len(self.results),
-            "delivered": self.count("delivered"),
-            "parked": self.count("parked"),
-            "failed": self.count("failed"),
-            "results": [asdict(outcome) for outcome in self.results],
-        }
+        return {**sums(self.results), "results": [asdict(outcome) for outcome in self.results]}
 
 
 def ending(error: BaseException | None, redact: Callable[[str], str]) -> dict[str, str]:

@@ -16,6 +16,14 @@ ACTING: Final = (
 _ACTING: Final = re.compile(f"[{ACTING}]")
 
 
+def repeated_name(pairs: list[tuple[str, Any]]) -> str | None:
+    """Return a name that an object holds twice, if any; for json's ``object_pairs_hook``."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) == len(names):
+        return None
+    return next(name for name in names if names.count(name) > 1)
+
+
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Write readable JSON (RFC 8259): letters of all languages as they are, controls and bidi marks escaped.
 

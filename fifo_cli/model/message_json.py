@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from fifo_cli.model.json_text import to_json
+from fifo_cli.model.json_text import repeated_name, to_json
 from fifo_cli.model.limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import QueueRole
@@ -114,12 +114,9 @@ def _document(line: bytes) -> Mapping[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+    if (twice := repeated_name(pairs)) is not None:
         raise LineError(f"{twice!r} is there twice")
-    return found
+    return dict(pairs)
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:

@@ -50,6 +50,11 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
+def is_aws(host: str) -> bool:
+    """Say whether a host is AWS's own, and not an emulator's, a proxy's or a tunnel's."""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
 def is_this_machine(host: str) -> bool:
     """Whether a host is this machine by its name or address alone."""
     if host.removesuffix(".").lower() == "localhost":

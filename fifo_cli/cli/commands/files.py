@@ -136,7 +136,7 @@ def _conclude_dump(cli: Cli, result: DumpResult, source: Queue, file: str, *, mo
     _tell(cli, [*result.notes, *result.concerns])
     if file != _STDIO:
         return cli.conclude(result, text)
-    cli.console.tell(text().rstrip())
+    cli.console.message(text().rstrip())
     if result.complaint is not None:
         raise result.complaint
     return result.exit_code
@@ -192,7 +192,7 @@ def _load(
         checked = check(lines)
         if checked.repeated:
             again = count(checked.repeated, "line")
-            cli.console.tell(
+            cli.console.message(
                 f"there twice, and sent as often: {again} equal to an earlier one of {lines.name}"
             )
         if checked.may_repeat(datetime.now(UTC)):
@@ -234,12 +234,12 @@ def _ask_load(cli: Cli, lines: Lines, checked: Checked, target: Queue) -> None:
     from fifo_cli.render.text import count
 
     if lines.path is None:
-        cli.console.tell(
+        cli.console.message(
             "stdin has no checkpoint: SQS suppresses the same lines for five minutes; later they are new"
         )
     elif checked.already:
         noted = lines.path.name + ".loaded"
-        cli.console.tell(f"left out: {count(checked.already, 'line')} loaded before, as noted in {noted}")
+        cli.console.message(f"left out: {count(checked.already, 'line')} loaded before, as noted in {noted}")
     if not cli.options.yes:
         cli.confirm(
             f"send {count(checked.new, 'message')} from {lines.name} to {target.name}\n"
@@ -402,4 +402,4 @@ def _tell(cli: Cli, said: Iterable[str]) -> None:
     from fifo_cli.render.text import printable
 
     for one in said:
-        cli.console.tell(printable(one))
+        cli.console.message(printable(one))

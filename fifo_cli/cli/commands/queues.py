@@ -112,7 +112,7 @@ def _peek(
     target = Queue(cli.aws, cli.names, queue.value)
     result = peek(target, count=count, group=group, expression=filter_, force=force)
     if result.note:
-        cli.console.tell(printable(result.note))
+        cli.console.message(printable(result.note))
     return cli.emit(
         result,
         lambda: peek_table(
@@ -164,7 +164,7 @@ def _drain(
         result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)
     )
     if result.ungiven:
-        cli.console.tell(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
+        cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
     return code
 
 

@@ -277,7 +277,7 @@ def _emit(cli: Cli, replay: Replay, result: ReplayResult) -> ExitCode:
     document = result.document()
     if cli.options.output is not Output.TABLE:
         for line in replay_concerns(document):
-            cli.console.tell(printable(line))
+            cli.console.message(printable(line))
     return cli.conclude(result, lambda: replay_text(document, main=replay.main.name))
 
 

@@ -38,7 +38,7 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
         raise
     if cli.options.output is not Output.TABLE:
         for note in result.notes:
-            cli.console.tell(printable(note))
+            cli.console.message(printable(note))
     return cli.emit(
         result,
         lambda: rebuild_text(

@@ -227,4 +227,4 @@ def _tell_concerns(cli: Cli, result: WorkResult) -> None:
 
     if cli.options.output is not Output.TABLE:
         for one in (*result.notes, *result.concerns):
-            cli.console.tell(printable(one))
+            cli.console.message(printable(one))

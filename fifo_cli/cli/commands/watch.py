@@ -136,9 +136,9 @@ class _Loop:
         if on.ended is not None:
             self._cli.signals.received_elsewhere(on.ended)
         if self._thread is not None and self._busy:
-            self._cli.console.tell("finishing what is in flight …")
+            self._cli.console.message("finishing what is in flight …")
             self._thread.join()
-            self._cli.console.tell(self._message.get())
+            self._cli.console.message(self._message.get())
         return ExitCode.OK if on.ended is None else _exit_code(on.ended)
 
     def _draw_until_done(self, on: Screen, board: WatchState) -> None:

@@ -55,7 +55,7 @@ def run_pip(
 ) -> subprocess.CompletedProcess[str]:
     """Run pip in a folder, with its own temporary files in another.
 
-    Raises UsageError if there is no pip, or its settings cannot be read, and Interrupted after a signal.
+    Raises UsageError if pip is missing, or its settings cannot be read, and Interrupted after a signal.
     """
     how = ("-m", "pip") if allow_builds else ("-c", _GUARD)
     env = {**_clean(os.environ), **_settings(folder), "TMPDIR": str(temporary)}

@@ -101,7 +101,7 @@ def previous_release(releases: Sequence[Numbers], live: Numbers) -> Numbers:
     if not older:
         text = ", ".join(f"{role} {number}" for role, number in live.items())
         raise UsageError(
-            f"there is no version before the live one ({text}); nothing was changed", hint=_known(releases)
+            f"no version before the live one ({text}) exists; nothing was changed", hint=_known(releases)
         )
     return older[0]
 

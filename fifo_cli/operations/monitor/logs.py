@@ -148,7 +148,7 @@ def _time(text: Any, default: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _events(
+def _events_of(
     aws: Aws, names: Names, function: FunctionRole, since: datetime, text: str, listener: Listener
 ) -> Iterator[tuple[FunctionRole, LogEvent]]:
     try:
@@ -160,11 +160,18 @@ def _events(
         )
 
 
+def _events(
+    aws: Aws, names: Names, functions: Sequence[FunctionRole], since: datetime, text: str, listener: Listener
+) -> Iterator[tuple[FunctionRole, LogEvent]]:
+    """Yield what several functions logged, in order of time."""
+    streams = [_events_of(aws, names, function, since, text, listener) for function in functions]
+    return heapq.merge(*streams, key=lambda pair: pair[1].time)
+
+
 def _merged(
     aws: Aws, names: Names, functions: Sequence[FunctionRole], since: datetime, text: str, listener: Listener
 ) -> Iterator[LogLine]:
-    streams = [_events(aws, names, function, since, text, listener) for function in functions]
-    for function, event in heapq.merge(*streams, key=lambda pair: pair[1].time):
+    for function, event in _events(aws, names, functions, since, text, listener):
         yield parse_line(function, event)
 
 
@@ -192,11 +199,8 @@ class Tail:
     def poll(self) -> Iterator[LogLine]:
         """Yield the lines that came since the last time, in order of time, as far as that can be."""
         start = max(self._since, self._newest - _LATE)
-        streams = [
-            _events(self._aws, self._names, function, start, self._text, self._listener)
-            for function in self._functions
-        ]
-        for function, event in heapq.merge(*streams, key=lambda pair: pair[1].time):
+        found = _events(self._aws, self._names, self._functions, start, self._text, self._listener)
+        for function, event in found:
             if (function, event.id) not in self._seen:
                 self._seen[function, event.id] = event.time
                 self._newest = max(self._newest, from_epoch_ms(event.time))

@@ -79,7 +79,7 @@ class BrowseResult:
 
     @property
     def complete(self) -> bool:
-        """Whether all was seen, as far as SQS's counts tell."""
+        """Whether all was seen, by what SQS counts."""
         return not self.failure and self.total <= self.seen + self.known
 
 
@@ -87,13 +87,12 @@ def look(
     queue: Queue,
     take: Take,
     *,
-    limit: int = MESSAGES_MAX,
     then: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Give every message that can be seen to ``take``, until it answers True, and release all.
 
-    Ends after ``limit`` messages, after 15 s, or on an interrupt, and releases in every case. ``then`` is
+    Ends after 10,000 messages, after 15 s, or on an interrupt, and releases in every case. ``then`` is
     called while the messages are still invisible. Returns how many were seen. Raises AwsError.
     """
     until = clock() + _LOOK_SECONDS
@@ -101,7 +100,7 @@ def look(
     def work(stopped: Callable[[], bool]) -> int:
         handles: list[str] = []
         try:
-            while len(handles) < limit and not stopped() and clock() < until:
+            while len(handles) < MESSAGES_MAX and not stopped() and clock() < until:
                 batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=LONG_POLL_SECONDS)
                 handles += [received.receipt_handle for received in batch]
                 if not batch or any([take(received.message) for received in batch]):

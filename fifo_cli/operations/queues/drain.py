@@ -25,7 +25,7 @@ from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
-from fifo_cli.handlers.worker_run import Limits, Outcome, Report, Run, ending
+from fifo_cli.handlers.worker_run import Limits, Outcome, Report, Run, ending, sums
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
@@ -76,14 +76,7 @@ class DrainResult(WorkResult):
         return sum(outcome.status == status for outcome in self.results)
 
     def document(self) -> dict[str, Any]:
-        return {
-            "received": len(self.results),
-            "delivered": self.count("delivered"),
-            "parked": self.count("parked"),
-            "failed": self.count("failed"),
-            "results": list(self.rows()),
-            "remaining": self.remaining,
-        }
+        return {**sums(self.results), "results": list(self.rows()), "remaining": self.remaining}
 
     def rows(self) -> Iterable[dict[str, Any]]:
         return [_row(outcome) for outcome in self.results]

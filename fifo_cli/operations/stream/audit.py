@@ -357,7 +357,7 @@ class _Examination:
             self._listener(Progressed(f"{read:,} log lines read"))
 
     def _logged_record(self, fact: LogFact) -> AuditedRecord | None:
-        """Return the record that an enqueuer's line shows, if the stream can no longer tell."""
+        """Return the record that an enqueuer's line shows, if the stream no longer has it."""
         line = fact.line
         if fact.logger == "worker" or line.message not in _SENT or line.time < self._since:
             return None

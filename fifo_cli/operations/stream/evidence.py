@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from fifo_cli.aws.dynamodb_streams import Stream, StreamSource, table_streams
 from fifo_cli.aws.log_streams import holds_since
@@ -20,6 +19,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.settings import Project
+from fifo_cli.model.urls import host_of, is_aws
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
@@ -33,7 +33,6 @@ ABOUT_A_RECORD: Final = "event_id"
 _REPLAYS: Final = "replay/"
 _RUNS: Final = ("drain/", _REPLAYS)
 RUN_ENDED: Final = "run ended"
-_AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 # "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
 _LOG_LAG_SECONDS: Final = 10.0
 
@@ -231,8 +230,8 @@ class AwsEvidence:
     @property
     def log_lag(self) -> float:
         """Emulators log at once."""
-        host = urlsplit(self._aws.client("logs").meta.endpoint_url).hostname or ""
-        return _LOG_LAG_SECONDS if host.endswith(_AWS_DOMAINS) else 0.0
+        host = host_of(self._aws.client("logs").meta.endpoint_url)
+        return _LOG_LAG_SECONDS if is_aws(host) else 0.0
 
     def _given_up(self) -> tuple[GivenUp, ...]:
         """Look through the queue of failed batches; one that cannot be read is not evidence."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.dynamodb import key_of, kind_of, problems_of, put_item, typed
 from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.model.json_text import repeated_name
 from fifo_cli.model.results import INTERNAL, Single
 
 if TYPE_CHECKING:
@@ -200,12 +201,9 @@ def _constant(name: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+    if (twice := repeated_name(pairs)) is not None:
         raise _Refused(f"the attribute {twice!r} is there twice in one object")
-    return found
+    return dict(pairs)
 
 
 def _no_object(value: Any) -> str:

@@ -252,7 +252,7 @@ class _Engine:
             return
         self._reported_at = now
         total = self._options.total if self._options.count is None else self._options.count
-        self._listener(Progressed(self._pace.tell(now, self._in_flight.report.moved, total)))
+        self._listener(Progressed(self._pace.text(now, self._in_flight.report.moved, total)))
 
 
 def _refusals(

@@ -89,7 +89,7 @@ class Pace:
     def __init__(self, began: float) -> None:
         self._marks: deque[tuple[float, int]] = deque([(began, 0)])
 
-    def tell(self, now: float, moved: int, total: int | None) -> str:
+    def text(self, now: float, moved: int, total: int | None) -> str:
         """Return how far it is: "1,200 of 5,000 moved, 310/s, 13 s left".
 
         There is no rate, and no time left, until it is known, and after a wait in which nothing flowed.

@@ -87,7 +87,7 @@ class InFlightMessages:
         self._held = 0
         self._bytes = 0
         self._mean_bytes = 0.0
-        # Acts under way.
+        # Actions under way.
         self.actions = 0
         self._sends = self._sending_queues = self._deletes = 0
         self._received_at = self._deleting_at = self._delete_at = self._send_at = 0.0
@@ -452,7 +452,7 @@ class InFlightMessages:
         self._hold(item)
 
     def _hold(self, item: InFlightMessage) -> None:
-        """Remember of a message only what it takes to give it back."""
+        """Remember of a message only what it takes to release it."""
         self._bytes -= item.size
         item.size = 0
         item.held = True
@@ -463,7 +463,7 @@ class InFlightMessages:
         """Let go of a message that is ours no more, and of what waits behind it: they come again in order."""
         queue = self._queues[item.message.group]
         if item not in queue.waiting:
-            return []  # on its way: settling it will tell. Or it stays behind, and its next handle is noted.
+            return []  # sent or deleted now, which shows what it is; or it stays, with its next handle
         dropped = list(itertools.dropwhile(lambda one: one is not item, queue.waiting))
         for one in dropped:
             queue.waiting.remove(one)

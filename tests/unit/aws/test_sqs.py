@@ -48,7 +48,7 @@ def accepted(n: int, body: str) -> dict[str, Any]:
     return {"Id": str(n), "MessageId": f"m{n}", "MD5OfMessageBody": md5(body)}
 
 
-def message_out(body: str, group: str = "g", **more: Any) -> OutgoingMessage:
+def outgoing(body: str, group: str = "g", **more: Any) -> OutgoingMessage:
     return OutgoingMessage(body=body, group=group, dedup_id=f"redrive-{body}", **more)
 
 
@@ -91,7 +91,7 @@ def test_a_receive_asks_for_everything_of_a_message_and_can_be_repeated(bench: B
 
 
 def test_a_send_carries_body_group_attributes_and_trace_header(bench: Bench) -> None:
-    sent = message_out(
+    sent = outgoing(
         "b",
         attributes={"event_id": Attribute("String", "e"), "blob": Attribute("Binary", b"\xff")},
         trace_header="Root=1-2-3",
@@ -121,7 +121,7 @@ def test_only_what_the_answer_confirms_byte_for_byte_counts_as_sent(bench: Bench
         "send_message_batch",
         {"Successful": [accepted(0, "a"), accepted(2, "not c")], "Failed": [failed]},
     )
-    assert bench.messages.send([message_out(body) for body in "abcd"]) == [
+    assert bench.messages.send([outgoing(body) for body in "abcd"]) == [
         RejectedEntry(1, "InternalError: sorry"),
         RejectedEntry(2, "SQS's answer does not confirm it"),
         RejectedEntry(3, "SQS's answer does not confirm it"),
@@ -133,7 +133,7 @@ def test_a_call_refused_for_one_of_its_messages_is_repeated_message_by_message(b
     bench.answer("send_message", {"MessageId": "m", "MD5OfMessageBody": md5("a")})
     bench.refuse("send_message", "InvalidMessageContents")
     bench.answer("send_message", {"MessageId": "m", "MD5OfMessageBody": md5("d")})
-    sent = [message_out("a", "g1"), message_out("b", "g2"), message_out("c", "g2"), message_out("d", "g3")]
+    sent = [outgoing("a", "g1"), outgoing("b", "g2"), outgoing("c", "g2"), outgoing("d", "g3")]
     assert bench.messages.send(sent) == [
         RejectedEntry(1, "InvalidMessageContents: because", final=True),
         RejectedEntry(2, "behind a message of its group that was refused"),
@@ -143,7 +143,7 @@ def test_a_call_refused_for_one_of_its_messages_is_repeated_message_by_message(b
 
 def test_a_message_that_is_refused_alone_is_refused_for_good(bench: Bench) -> None:
     bench.refuse("send_message_batch", "InvalidParameterValue", "longer than 1048576 bytes")
-    assert bench.messages.send([message_out("a")]) == [
+    assert bench.messages.send([outgoing("a")]) == [
         RejectedEntry(0, "InvalidParameterValue: longer than 1048576 bytes", final=True)
     ]
 
@@ -154,13 +154,13 @@ def test_a_message_that_is_refused_alone_is_refused_for_good(bench: Bench) -> No
 def test_any_other_refusal_of_a_whole_send_is_raised(bench: Bench, code: str, error: type[AwsError]) -> None:
     bench.refuse("send_message_batch", code)
     with pytest.raises(error, match=r"orders-dlq\.fifo"):
-        bench.messages.send([message_out("a"), message_out("b")])
+        bench.messages.send([outgoing("a"), outgoing("b")])
 
 
 def test_a_single_send_that_aws_throttles_is_no_fault_of_the_message(bench: Bench) -> None:
     bench.refuse("send_message", "RequestThrottled")
     with pytest.raises(AwsError, match="throttled"):
-        bench.messages.send_singly([message_out("a")])
+        bench.messages.send_singly([outgoing("a")])
 
 
 @pytest.mark.parametrize(

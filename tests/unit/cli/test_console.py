@@ -145,7 +145,7 @@ def test_a_broken_stderr_stops_no_work(monkeypatch: pytest.MonkeyPatch, stream: 
     monkeypatch.setattr(sys, "stderr", stream)
     console = Console()
 
-    console.tell("a")
+    console.message("a")
     for event in EVENTS:
         console.listen(event)
     console.close()
@@ -233,7 +233,7 @@ def test_lines_of_several_threads_are_not_mixed(monkeypatch: pytest.MonkeyPatch)
 
     def tell(text: str) -> None:
         for _ in range(50):
-            console.tell(text)
+            console.message(text)
 
     threads = [threading.Thread(target=tell, args=(letter * 100,)) for letter in "abcd"]
     for thread in threads:
