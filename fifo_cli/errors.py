@@ -14,11 +14,25 @@ FifoError
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+# The user and password of a URL. A password may hold what a URL does not allow in one (/, ?, #, @); then a
+# colon follows the user that no port comes after. botocore quotes an endpoint that has no scheme, too.
+_LOGIN_IN_URL: Final = re.compile(
+    r"""(?:(?<=://)|(?<=Invalid endpoint: ))"""
+    r"""(?:[^\s/?#@:\["']*:(?!\d+(?:[/?#\s"']|$))[^\s"']*|[^\s/?#"']*)@"""
+)
+
+
+def without_login(text: str) -> str:
+    """Return a text with ``***`` for the user and password of every URL: it may end in a log."""
+    return _LOGIN_IN_URL.sub("***@", text) if "@" in text else text
 
 
 class ExitCode(IntEnum):
@@ -35,14 +49,17 @@ class ExitCode(IntEnum):
 
 
 class FifoError(Exception):
-    """A failure a person can act on: what failed and why, and what to do next (``hint``)."""
+    """A failure a person can act on: what failed and why, and what to do next (``hint``).
+
+    Neither shows the user and password of a URL.
+    """
 
     exit_code: ExitCode = ExitCode.AWS
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = without_login(message)
+        self.hint = without_login(hint)
+        super().__init__(self.message)
 
 
 class UsageError(FifoError):

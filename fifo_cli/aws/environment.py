@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError
 from botocore.utils import get_environ_proxies
 
+from fifo_cli.aws.errors import PROFILE_FILES, profile_file, unreadable
 from fifo_cli.errors import FifoError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def check_endpoint(session: Session, endpoint: str, *, given: str | None) -> Non
     reason = _fault(endpoint, ("http", "https"))
     if reason:
         raise UsageError(
-            f"Invalid endpoint: {endpoint!r}: {reason}",
+            f"Invalid endpoint: {_shown(endpoint)!r}: {reason}",
             hint="an endpoint is a URL such as http://127.0.0.1:4566; look at "
             + ", ".join(_places(session, endpoint, given)),
         )
@@ -59,6 +60,21 @@ def check_way(session: Session, endpoint: str) -> None:
         _check_certificates(session)
 
 
+def check_profile_files() -> None:
+    """Raise UsageError if a variable names a file of profiles that cannot be read.
+
+    botocore takes it for an empty one, so that the profile would be missing, or another account's be taken.
+    One that does not exist is no fault: it says that there are no profiles.
+    """
+    for name in PROFILE_FILES:
+        path = profile_file(os.environ.get(name, ""))
+        reason = unreadable(path) if path and os.path.exists(path) else ""
+        if reason:
+            raise UsageError(
+                f"${name}: {path}: {reason}", hint="name a file of profiles that can be read, or leave it out"
+            )
+
+
 @contextmanager
 def naming_settings(session: Session) -> Iterator[None]:
     """Where botocore or Python says that a value is wrong and not which, name the variable it is from."""
@@ -66,13 +82,14 @@ def naming_settings(session: Session) -> Iterator[None]:
         yield
     except (BotoCoreError, FifoError):
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):
         text = _unusable_endpoint(session) or _unusable_setting(session)
         if not text:
             raise
+        # `from None`: what was raised may quote a password.
         raise UsageError(
             f"the AWS configuration is not usable: {text}", hint="correct it, or leave it out"
-        ) from error
+        ) from None
 
 
 def _unusable_endpoint(session: Session) -> str:
@@ -83,7 +100,7 @@ def _unusable_endpoint(session: Session) -> str:
     for name, url in given.items():
         reason = _fault(url, ("http", "https")) if url else ""
         if reason:
-            return f"{name}: Invalid endpoint: {url!r}: {reason}"
+            return f"{name}: Invalid endpoint: {_shown(url)!r}: {reason}"
     return ""
 
 
@@ -99,15 +116,27 @@ def _unusable_setting(session: Session) -> str:
     return ""
 
 
+def _shown(url: str) -> str:
+    """Hide all that may be a user and a password, whatever they hold: no endpoint has an @ elsewhere."""
+    login, at, rest = url.rpartition("@")
+    scheme, slashes, _ = login.rpartition("://")
+    return f"{scheme}{slashes}***@{rest}" if at else url
+
+
 def _fault(url: str, schemes: tuple[str, ...]) -> str:
     """Say what is wrong with a URL; "" if nothing is."""
     if _UNSENDABLE.search(url):
         return "it holds a space, a line break or a character that is not ASCII"
+    # Python's own words for these quote parts of the URL, which may be of a password.
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        return f"{error}"
+        host = parts.hostname
+    except ValueError:
+        return "what is in brackets is not an IPv6 address"
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
     if parts.scheme not in schemes:
         return f"it does not begin with {' or '.join(f'{one}://' for one in schemes)}"
     if not host:

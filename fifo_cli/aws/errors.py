@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import configparser
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,19 +187,44 @@ def configuring(resource: str) -> Iterator[None]:
         ) from error
 
 
+PROFILE_FILES: Final = {
+    "AWS_CONFIG_FILE": "~/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+}
+
+
 def config_files() -> str:
     """Name the files in which AWS's profiles are, and say which of them cannot be read."""
-    places = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
-    return " and ".join(_state_of(os.environ.get(name, place)) for name, place in places.items())
+    return " and ".join(_state_of(variable, place) for variable, place in PROFILE_FILES.items())
 
 
-def _state_of(path: str) -> str:
-    found = os.path.expanduser(os.path.expandvars(path))
-    if not os.path.exists(found):
-        return f"{found} (does not exist)"
-    if not os.path.isfile(found):
-        return f"{found} (not a file)"
-    return found if os.access(found, os.R_OK) else f"{found} (cannot be read: permission denied)"
+def _state_of(variable: str, place: str) -> str:
+    path = profile_file(os.environ.get(variable, place))
+    said = [f"of ${variable}"] if variable in os.environ else []
+    if fault := unreadable(path):
+        said.append(fault)
+    return f"{path or 'no file'} ({', '.join(said)})" if said else path
+
+
+def profile_file(path: str) -> str:
+    """Return a path as botocore reads it."""
+    return os.path.expanduser(os.path.expandvars(path))
+
+
+def unreadable(path: str) -> str:
+    """Say why a file cannot be read; "" if it can. A pipe or a device is not read, as it may not end."""
+    if not os.path.exists(path):
+        return "does not exist"
+    if os.path.isdir(path):
+        return "a folder, not a file"
+    if not os.path.isfile(path):
+        return "" if os.path.realpath(path) == os.devnull else "not a file"
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
 
 
 def _settings_hint(reason: str) -> str:
@@ -280,9 +304,16 @@ _REGION: Final = _Rule(
     UsageError, "{error}", "check --region, region in [pipeline], $AWS_REGION and $AWS_DEFAULT_REGION"
 )
 _NO_REGION: Final = _Rule(
-    UsageError, "no AWS region is set", "set region in [pipeline], $AWS_DEFAULT_REGION or --region"
+    UsageError,
+    "no AWS region is set; looked in {files}",
+    "set region in [pipeline], $AWS_DEFAULT_REGION or --region",
 )
-_FILE: Final = _Rule(UsageError, "{error}", "correct the file; the AWS CLI's guide has its format")
+_FILE: Final = _Rule(
+    UsageError,
+    "{error}",
+    "correct the file (the AWS CLI's guide has its format), or name another by $AWS_CONFIG_FILE or"
+    " $AWS_SHARED_CREDENTIALS_FILE",
+)
 _PROFILE_KEY: Final = _Rule(
     UsageError,
     "the AWS profile is not usable: {error}",
@@ -295,6 +326,9 @@ _INSTALLATION: Final = _Rule(
     "install it again with `pip install --upgrade boto3`; look at $AWS_DATA_PATH",
 )
 _CREDENTIALS: Final = _Rule(AwsError, "no usable AWS credentials: {error}", _LOGIN)
+_NO_CREDENTIALS: Final = _Rule(
+    AwsError, "no usable AWS credentials: {error}; looked in the environment, {files}", _LOGIN
+)
 _MFA: Final = _Rule(
     UsageError,
     "{error}",
@@ -302,7 +336,6 @@ _MFA: Final = _Rule(
 )
 _SIGN_IN: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", _LOGIN)
 _LOGIN_SESSION: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "sign in with `aws login`")
-_LOGIN_IN_URL: Final = re.compile(r"(?<=://)[^\s/?#\"']*@")
 _NETWORK: Final = _Rule(
     AwsError,
     "AWS could not be reached{about}: {error}",
@@ -321,6 +354,7 @@ _OTHER: Final = _Rule(
 _RULES: Final[dict[str, _Rule]] = {
     **dict.fromkeys(("ProfileNotFound",), _PROFILE),
     **dict.fromkeys(("NoRegionError",), _NO_REGION),
+    **dict.fromkeys(("NoCredentialsError",), _NO_CREDENTIALS),
     **dict.fromkeys(
         (
             "InvalidRegionError",
@@ -366,7 +400,6 @@ _RULES: Final[dict[str, _Rule]] = {
     ),
     **dict.fromkeys(
         (
-            "NoCredentialsError",
             "CredentialRetrievalError",
             "MetadataRetrievalError",
             "UnknownCredentialError",
@@ -440,19 +473,12 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:
     if isinstance(error, CredentialProcessError) and error.passing:
         rule = _CREDENTIALS
     said = {
-        "error": _parse_failure(error)
-        if isinstance(error, boto.ConfigParseError)
-        else _without_login(f"{error}"),
+        "error": _parse_failure(error) if isinstance(error, boto.ConfigParseError) else f"{error}",
         "about": f" (for {resource})" if resource else "",
         "files": config_files(),
         "settings": _settings_hint(f"{error}"),
     }
     return rule.kind(rule.words.format(**said), hint=rule.hint.format(**said))
-
-
-def _without_login(text: str) -> str:
-    """Leave out the user and password of an endpoint's or a proxy's URL: the text may end in a log."""
-    return _LOGIN_IN_URL.sub("", text)
 
 
 def _parse_failure(error: boto.ConfigParseError) -> str:

@@ -20,7 +20,7 @@ from botocore.session import Session
 
 from fifo_cli import __version__
 from fifo_cli.aws.credentials import use_every_source
-from fifo_cli.aws.environment import check_endpoint, check_way, naming_settings
+from fifo_cli.aws.environment import check_endpoint, check_profile_files, check_way, naming_settings
 from fifo_cli.aws.errors import calling, configuring
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
@@ -273,6 +273,7 @@ class _Services(Sequence[str]):
 
 
 def _session(target: Target) -> Session:
+    check_profile_files()
     # botocore's own session: boto3's would load resources and S3 transfers, which nothing here uses.
     session = _trimmed(_Session(profile=target.profile))
     # botocore reads $AWS_DEFAULT_REGION only; AWS's other SDKs and its CLI read $AWS_REGION, and first.

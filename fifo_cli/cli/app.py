@@ -33,7 +33,7 @@ from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.framework import Command, Commands, Run
 from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
-from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError
+from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError, without_login
 from fifo_cli.render.text import printable
 
 app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.")
@@ -165,6 +165,7 @@ def _report(
     if cause is not None and options.verbose > 1:
         import traceback
 
-        lines.append(printable("".join(traceback.format_exception(cause)).rstrip(), keep="\n"))
+        trace = without_login("".join(traceback.format_exception(cause)).rstrip())
+        lines.append(printable(trace, keep="\n"))
     console.message("\n".join(lines))
     return code

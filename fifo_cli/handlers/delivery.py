@@ -231,7 +231,8 @@ class ApiDelivery:
         request.read()
         url = request.url
         if fault := url_fault(url):
-            raise MessageError(f"{name} returned a request for {str(url)[:_SNIPPET_MAX]!r}, {fault}")
+            shown = str(url.copy_with(userinfo=b""))[:_SNIPPET_MAX]
+            raise MessageError(f"{name} returned a request for {shown!r}, {fault}")
         if url.userinfo and "Authorization" in request.headers:
             raise MessageError(
                 f"{name} returned a request with both a user name in its URL and an Authorization header"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fifo_cli.errors import without_login
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
@@ -97,7 +99,7 @@ def _key(parts: tuple[int | str, ...]) -> str:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    text = without_login(repr(value))  # before it is cut: an @ may be cut off
     if isinstance(value, bool):
         text = str(value).lower()
     return text if len(text) <= _FOUND_MAX else text[: _FOUND_MAX - 1] + "…"
