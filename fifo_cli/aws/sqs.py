@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import THROTTLED, calling, error_codes, explain
 from fifo_cli.aws.session import Aws
+from fifo_cli.handlers.batch_answer import read_batch
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX, RECEIVE_MAX
 from fifo_cli.model.message import Attribute, ReceivedMessage, from_sqs
 from fifo_cli.model.names import Names, QueueRole
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import (
-        BatchResultErrorEntryTypeDef,
         MessageAttributeValueTypeDef,
         SendMessageBatchRequestEntryTypeDef,
     )
@@ -48,6 +48,7 @@ _MESSAGE_FAULTS: Final = frozenset(
         "MissingParameter",
     }
 )
+_OTHER_BODY: Final = "SQS's answer shows another body than was sent"
 # SQS gives ApproximateAgeOfOldestMessage to CloudWatch once a minute (Developer Guide, "Metrics").
 _AGE_WINDOW: Final = timedelta(minutes=10)
 _AGE_PERIOD_SECONDS: Final = 60
@@ -66,12 +67,16 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class RejectedEntry:
-    """Why the entry at ``index`` was refused. ``gone``: its handle is over; ``final``: no try helps."""
+    """Why the entry at ``index`` is not done. ``gone``: its handle is over; ``final``: no try helps.
+
+    ``doubtful``: SQS's answer does not say, so it may have taken effect.
+    """
 
     index: int
     reason: str
     gone: bool = False
     final: bool = False
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ class Queue:
                     for n, handle in enumerate(handles)
                 ],
             )
-        return _rejected(answer.get("Failed"), _ids(answer.get("Successful")), handles)
+        return _rejected(answer, len(handles))
 
     def delete(self, handles: Sequence[str]) -> list[RejectedEntry]:
         """Delete messages; return those that SQS rejected."""
@@ -245,7 +250,7 @@ class Queue:
                 QueueUrl=self.url,
                 Entries=[{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)],
             )
-        return _rejected(answer.get("Failed"), _ids(answer.get("Successful")), handles)
+        return _rejected(answer, len(handles))
 
     def send(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
         """Send messages in one call, in the order given; return those refused or not confirmed byte for byte.
@@ -282,8 +287,8 @@ class Queue:
                 rejected.append(RejectedEntry(index, _said(error), final=final))
                 stopped.add(message.group)
                 continue
-            if answer["MD5OfMessageBody"] != _md5(message.body):
-                rejected.append(RejectedEntry(index, "SQS's answer shows another body than was sent"))
+            if not _shows_body(answer, message):
+                rejected.append(RejectedEntry(index, _OTHER_BODY, doubtful=True))
                 stopped.add(message.group)
         return rejected
 
@@ -293,12 +298,7 @@ class Queue:
             for n, message in enumerate(outgoing)
         ]
         answer = self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
-        accepted = {
-            entry["Id"]
-            for entry in answer.get("Successful", [])
-            if entry["MD5OfMessageBody"] == _md5(outgoing[int(entry["Id"])].body)
-        }
-        return _rejected(answer.get("Failed"), accepted, outgoing)
+        return _rejected(answer, len(outgoing), lambda entry, n: _shows_body(entry, outgoing[n]))
 
 
 def _in_batches(
@@ -336,28 +336,31 @@ def _md5(body: str) -> str:
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
-def _ids(successful: Sequence[Mapping[str, Any]] | None) -> set[str]:
-    return {entry["Id"] for entry in successful or []}
-
-
 def _rejected(
-    failed: Sequence[BatchResultErrorEntryTypeDef] | None, accepted: set[str], sent: Sequence[object]
+    answer: Mapping[str, Any],
+    count: int,
+    is_right: Callable[[Mapping[str, Any], int], bool] = lambda entry, index: True,
 ) -> list[RejectedEntry]:
-    """Return what became of the entries that SQS's answer does not confirm."""
-    refused = {entry["Id"]: entry for entry in failed or []}
+    """Return what became of the entries of a call that SQS's answer does not confirm."""
+    read = read_batch(answer, [str(n) for n in range(count)])
     rejected = []
-    for index in range(len(sent)):
-        if str(index) in accepted and str(index) not in refused:
+    for index in range(count):
+        error = read.failed.get(str(index))
+        if error is None:
+            if not is_right(read.done[str(index)], index):
+                rejected.append(RejectedEntry(index, _OTHER_BODY, doubtful=True))
             continue
-        entry = refused.get(str(index))
-        if entry is None:
-            rejected.append(RejectedEntry(index, "SQS's answer does not confirm it"))
-            continue
-        code, words = entry["Code"], entry.get("Message", "")
-        gone = code in _HANDLE_CODES or _HANDLE_WORDS in words.lower()
-        final = not gone and code in _MESSAGE_FAULTS
-        rejected.append(RejectedEntry(index, f"{code}: {words}" if words else code, gone=gone, final=final))
+        gone = error.code in _HANDLE_CODES or _HANDLE_WORDS in error.message.lower()
+        final = not gone and error.code in _MESSAGE_FAULTS
+        rejected.append(
+            RejectedEntry(index, error.reason, gone=gone, final=final, doubtful=not error.refused)
+        )
     return rejected
+
+
+def _shows_body(entry: Mapping[str, Any], message: OutgoingMessage) -> bool:
+    """Say whether SQS's answer to a send shows that it has the body byte for byte."""
+    return bool(entry.get("MD5OfMessageBody") == _md5(message.body))
 
 
 def _said(error: ClientError) -> str:

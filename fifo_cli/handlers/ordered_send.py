@@ -15,22 +15,17 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from .batch_answer import BatchAnswer, EntryError, read_batch
 from .limits import BATCH_BYTES_MAX, BATCH_ENTRIES_MAX
 from .records import Outgoing
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import (
-        BatchResultErrorEntryTypeDef,
-        SendMessageBatchRequestEntryTypeDef,
-        SendMessageBatchResultEntryTypeDef,
-    )
-
-    _Answer = tuple[list[SendMessageBatchResultEntryTypeDef], list[BatchResultErrorEntryTypeDef]]
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 # What SQS answers to a message that it can never take: too long, or with characters it does not allow (API
 # Reference, SendMessage and SendMessageBatch).
@@ -145,10 +140,10 @@ class _CallRefusedError(Exception):
     """SQS refused a call of several messages for what one of them holds."""
 
 
-def _answer(sqs: SQSClient, url: str, heads: list[Outgoing]) -> _Answer:
+def _answer(sqs: SQSClient, url: str, heads: list[Outgoing]) -> BatchAnswer:
     """Send one call; what refuses a call of a single message for what it holds is that entry's failure."""
     try:
-        answer = sqs.send_message_batch(
+        answer: Mapping[str, Any] = sqs.send_message_batch(
             QueueUrl=url, Entries=[_entry(n, head) for n, head in enumerate(heads)]
         )
     except ClientError as error:
@@ -158,45 +153,37 @@ def _answer(sqs: SQSClient, url: str, heads: list[Outgoing]) -> _Answer:
             raise
         if len(heads) > 1:
             raise _CallRefusedError from error
-        entry: BatchResultErrorEntryTypeDef = {
-            "Id": "0",
-            "SenderFault": True,
-            "Code": code,
-            "Message": found.get("Message", ""),
-        }
-        return [], [entry]
-    return answer.get("Successful", []), answer.get("Failed", [])
+        entry = {"Id": "0", "SenderFault": True, "Code": code, "Message": found.get("Message", "")}
+        answer = {"Failed": [entry]}
+    return read_batch(answer, [str(n) for n in range(len(heads))])
 
 
 def _settle(
     queues: _GroupQueues,
     chosen: list[tuple[int, GroupQueue]],
-    answer: _Answer,
+    answer: BatchAnswer,
     report: SendReport,
 ) -> None:
     """Account for a call's answer, and make the groups that go on eligible again."""
-    successful, failed = answer
-    accepted = {int(entry["Id"]): entry["MessageId"] for entry in successful}
-    report.numbers |= {
-        entry["MessageId"]: entry["SequenceNumber"] for entry in successful if "SequenceNumber" in entry
-    }
-    refused = {int(entry["Id"]): entry for entry in failed}
     for number, (index, queue) in enumerate(chosen):
         head = queues.waiting[queue][0]
-        entry = refused.get(number)
-        why = f"{entry['Code']}: {entry.get('Message', '')}" if entry else "SQS's answer does not name it"
-        if number in accepted:
-            report.sent.append((queues.waiting[queue].popleft(), accepted[number]))
+        error = answer.failed.get(str(number))
+        if error is None:
+            accepted = answer.done[str(number)]
+            message_id = accepted.get("MessageId", "")
+            if "SequenceNumber" in accepted:
+                report.numbers[message_id] = accepted["SequenceNumber"]
+            report.sent.append((queues.waiting[queue].popleft(), message_id))
             queues.put_back(index, queue)
-        elif entry and head.instead and _is_the_messages(entry):
-            queues.replace_head(index, queue, head.instead(f"SQS refuses the message: {why}"))
+        elif head.instead and _is_the_messages(error):
+            queues.replace_head(index, queue, head.instead(f"SQS refuses the message: {error.reason}"))
         else:
-            report.unsent += [(message, why) for message in queues.waiting.pop(queue)]
+            report.unsent += [(message, error.reason) for message in queues.waiting.pop(queue)]
 
 
-def _is_the_messages(entry: BatchResultErrorEntryTypeDef) -> bool:
+def _is_the_messages(error: EntryError) -> bool:
     """Whether SQS refused an entry for what it holds."""
-    return bool(entry.get("SenderFault")) and _plain_code(entry["Code"]) in _MESSAGE_FAULTS
+    return error.sender_fault and _plain_code(error.code) in _MESSAGE_FAULTS
 
 
 def _plain_code(code: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from .batch_answer import read_batch
 from .limits import BATCH_ENTRIES_MAX
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class ReceivedMessages:
                 self._expiry[message] = asked_at + seconds
 
     def _change(self, messages: list[Held], *, seconds: int) -> Iterable[tuple[Held, str]]:
-        """Set the visibility timeout of messages, in this order; return those refused."""
+        """Set the visibility timeout of messages, in this order; return those that SQS does not confirm."""
         refused: list[tuple[Held, str]] = []
         for start in range(0, len(messages), BATCH_ENTRIES_MAX):
             part = messages[start : start + BATCH_ENTRIES_MAX]
@@ -137,10 +138,8 @@ class ReceivedMessages:
                     for n, message in enumerate(part)
                 ],
             )
-            refused += [
-                (part[int(entry["Id"])], f"{entry['Code']}: {entry.get('Message', '')}")
-                for entry in answer.get("Failed", [])
-            ]
+            failed = read_batch(answer, [str(n) for n in range(len(part))]).failed
+            refused += [(part[int(n)], error.reason) for n, error in failed.items()]
         return refused
 
 

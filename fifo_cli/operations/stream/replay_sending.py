@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 from fifo_cli.aws.errors import THROTTLED, error_codes, explain
 from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.handlers.batch_answer import read_batch
 from fifo_cli.handlers.enqueuer import Enqueuer
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.json_log import Journal, Level, silent_journal
@@ -92,12 +93,18 @@ class WatchedSqs:
         if going:
             answer = self._sqs.send_message_batch(QueueUrl=QueueUrl, Entries=cast("Any", going))
         entries = {entry["Id"]: entry for entry in Entries}
-        taken = answer.get("Successful", [])
+        read = read_batch(answer, [entry["Id"] for entry in going])
+        taken = read.done
         self._checkpoint.settle(
-            {_event_id(entries[one["Id"]]): self._state(QueueUrl, entries[one["Id"]], one) for one in taken}
+            {_event_id(entries[one]): self._state(QueueUrl, entries[one], taken[one]) for one in taken}
         )
-        refused = [{"Id": entry["Id"], "Code": _HELD_BACK, "Message": _WHY_HELD} for entry in held]
-        return {"Successful": taken, "Failed": [*answer.get("Failed", []), *refused]}
+        refused = [
+            {"Id": one, "Code": error.code, "Message": error.message, "SenderFault": error.sender_fault}
+            for one, error in read.failed.items()
+            if error.refused
+        ]
+        refused += [{"Id": entry["Id"], "Code": _HELD_BACK, "Message": _WHY_HELD} for entry in held]
+        return {"Successful": list(taken.values()), "Failed": refused}
 
     def _renamed(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         if not self._fresh:
@@ -109,7 +116,7 @@ class WatchedSqs:
             return "parked"
         if not self._is_suppressed(entry["MessageGroupId"], answer):
             return "enqueued"
-        self.sent_before = max(self.sent_before, self._known.get(answer["MessageId"], 0))
+        self.sent_before = max(self.sent_before, self._known.get(answer.get("MessageId", ""), 0))
         self._suppressed.add(_event_id(entry))
         return "suppressed"
 
@@ -130,7 +137,7 @@ class WatchedSqs:
         That a suppressed send is answered with the first message's id and number is documented nowhere, but
         seen; where it is not so, nothing is counted as suppressed.
         """
-        if answer["MessageId"] in self._known:
+        if answer.get("MessageId") in self._known:
             return True
         number = int(answer.get("SequenceNumber") or 0)
         newest = self._newest.get(group, 0)

@@ -209,9 +209,9 @@ class _Engine:
         except FifoError as error:
             self._failed(action, error)
             return
-        lost = {one.received.message.message_id for one in refused if not one.retry}
+        rejections = {one.received.message.message_id: one for one in refused}
         with self._changed:
-            back = self._in_flight.extended(action, lost, asked_at=asked_at)
+            back = self._in_flight.extended(action, rejections, asked_at=asked_at, now=self._clock())
         if back:
             self._source.release(back)
 

@@ -17,13 +17,15 @@ from fifo_cli.model.message import Message, ReceivedMessage
 class Rejection:
     """Why one message was not sent, extended or deleted. ``retry``: a later try may help.
 
-    ``aside``: it stays where it is, and its group goes on without it.
+    ``aside``: it stays where it is, and its group goes on without it. ``doubtful``: the answer does not say,
+    so it may have taken effect.
     """
 
     received: ReceivedMessage
     reason: str
     retry: bool = True
     aside: bool = False
+    doubtful: bool = False
 
 
 class Source(Protocol):
@@ -52,7 +54,7 @@ class Source(Protocol):
     def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         """Extend the visibility timeout of at most ten messages to ``seconds`` from now, heads first.
 
-        Return those that are not ours any more.
+        Return those that were not extended; without ``retry``, those that are not ours any more.
         """
 
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:

@@ -134,13 +134,13 @@ class QueueSource:
         return len(self._ours)
 
     def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
-        """Extend the visibility timeout; a message that is not ours any more is a refusal without retry."""
+        """Extend the visibility timeout; return what was not extended, without retry if it is not ours."""
         rejected = self._queue.change_visibility(
             [one.receipt_handle for one in received], seconds=int(seconds)
         )
-        lost = [Rejection(received[one.index], one.reason, retry=False) for one in rejected if one.gone]
-        self._forget([one.received for one in lost])
-        return lost
+        refused = [Rejection(received[one.index], one.reason, retry=not one.gone) for one in rejected]
+        self._forget([one.received for one in refused if not one.retry])
+        return refused
 
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Delete messages."""

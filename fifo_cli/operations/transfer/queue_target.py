@@ -83,7 +83,7 @@ class QueueTarget:
             except FifoError as error:
                 if number == 0:
                     raise
-                refused = [Rejection(one, error.message) for one in free]
+                refused = [Rejection(one, error.message, doubtful=True) for one in free]
             refusals += refused
             stopped |= {one.received.message.group for one in refused}
         return refusals
@@ -96,7 +96,10 @@ class QueueTarget:
             and not self._queue.batches_keep_trace_headers
         )
         rejected = self._queue.send_singly(outgoing) if alone else self._queue.send(outgoing)
-        return [Rejection(received[one.index], one.reason, retry=not one.final) for one in rejected]
+        return [
+            Rejection(received[one.index], one.reason, retry=not one.final, doubtful=one.doubtful)
+            for one in rejected
+        ]
 
     def _calls(self, received: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
         """Split into calls: a message with a trace header goes alone where batches drop it."""

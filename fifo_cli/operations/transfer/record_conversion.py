@@ -206,7 +206,7 @@ class ConvertingTarget:
             try:
                 refused = target.send(free)
             except FifoError as error:
-                refused = [Rejection(one, error.message) for one in free]
+                refused = [Rejection(one, error.message, doubtful=True) for one in free]
             refusals += refused
             for one in refused:
                 stopped |= {one.received.message.group, groups[one.received.message.message_id]}

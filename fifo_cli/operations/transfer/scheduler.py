@@ -90,7 +90,7 @@ class InFlightMessages:
         # Actions under way.
         self.actions = 0
         self._sends = self._sending_queues = self._deletes = 0
-        self._received_at = self._deleting_at = self._delete_at = self._send_at = 0.0
+        self._received_at = self._deleting_at = self._delete_at = self._send_at = self._extend_at = 0.0
         self._prefetcher = Prefetcher(options, groups_max=self._bound)
 
     # --- What to do.
@@ -139,6 +139,8 @@ class InFlightMessages:
         return [item.received for item in left]
 
     def _choose_extend_visibility(self, now: float) -> ExtendVisibility | None:
+        if now < self._extend_at:
+            return None
         margin = self._hidden_seconds / 2
         items: list[InFlightMessage] = []
         while self._expiries and len(items) < BATCH_ENTRIES_MAX and self._expiries[0][0] - now < margin:
@@ -312,8 +314,8 @@ class InFlightMessages:
             queue.busy = False
             queue.alone = whole and queue.tries > 0
             accepted += self._sent(queue, items, refused, now)
-            if whole:
-                for item in items:
+            for item in items:
+                if whole or (item.id in refused and refused[item.id].doubtful):
                     self._doubts.setdefault(item.id, action.began)
         return accepted
 
@@ -342,17 +344,23 @@ class InFlightMessages:
             self._to_delete.extendleft(reversed(again))
             self._delete_at = now + _pause(max(item.tries for item in again))
 
-    def extended(self, action: ExtendVisibility, lost: set[str], *, asked_at: float) -> list[ReceivedMessage]:
+    def extended(
+        self, action: ExtendVisibility, refused: Rejections, *, asked_at: float, now: float
+    ) -> list[ReceivedMessage]:
         """Account for an extension; return what waits behind a lost message, the last first, for release."""
         self.actions -= 1
         back: list[ReceivedMessage] = []
         for item in action.items:
             if self._items.get(item.id) is not item:
                 continue
-            if item.id in lost:
-                back += self._lost(item)
-            else:
+            refusal = refused.get(item.id)
+            if refusal is None:
                 self._expect(item, asked_at + action.seconds, action.seconds)
+            elif refusal.retry:
+                self._expect(item, item.expiry, item.extend_seconds)
+                self._extend_at = now + FIRST_PAUSE
+            else:
+                back += self._lost(item)
         return back
 
     def _admit(self, received: ReceivedMessage, asked_at: float) -> None:

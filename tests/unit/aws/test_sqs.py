@@ -13,6 +13,7 @@ from fifo_cli.aws.sqs import OutgoingMessage, Queue, RejectedEntry
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.model.message import Attribute
 from fifo_cli.model.names import Names
+from tests.batch_answers import NOT_DONE, UNPROVEN
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders-dlq.fifo"
 
@@ -123,9 +124,36 @@ def test_only_what_the_answer_confirms_byte_for_byte_counts_as_sent(bench: Bench
     )
     assert bench.messages.send([outgoing(body) for body in "abcd"]) == [
         RejectedEntry(1, "InternalError: sorry"),
-        RejectedEntry(2, "SQS's answer does not confirm it"),
-        RejectedEntry(3, "SQS's answer does not confirm it"),
+        RejectedEntry(2, "SQS's answer shows another body than was sent", doubtful=True),
+        RejectedEntry(3, "SQS's answer does not confirm it", doubtful=True),
     ]
+
+
+@pytest.mark.parametrize("kind", NOT_DONE)
+@pytest.mark.parametrize(
+    "call", ["send_message_batch", "delete_message_batch", "change_message_visibility_batch"]
+)
+def test_what_an_answer_does_not_name_once_as_successful_is_rejected(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, call: str, kind: str
+) -> None:
+    good = {"Successful": [accepted(n, f"b{n}") for n in range(3)], "Failed": []}
+    # Not through the stub, which refuses what botocore's model does not have.
+    monkeypatch.setattr(bench.messages._sqs, call, lambda **request: NOT_DONE[kind](good))
+    handles = ["h0", "h1", "h2"]
+    rejected = {
+        "send_message_batch": lambda: bench.messages.send([outgoing(f"b{n}", f"g{n}") for n in range(3)]),
+        "delete_message_batch": lambda: bench.messages.delete(handles),
+        "change_message_visibility_batch": lambda: bench.messages.change_visibility(handles, seconds=30),
+    }[call]()
+    assert [(one.index, one.doubtful) for one in rejected] == [(1, kind in UNPROVEN)]
+
+
+@pytest.mark.parametrize("digest", [{}, {"MD5OfMessageBody": None}, {"MD5OfMessageBody": md5("other")}])
+def test_a_single_send_without_the_bodys_digest_is_not_confirmed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, digest: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(bench.messages._sqs, "send_message", lambda **request: {"MessageId": "m", **digest})
+    assert [(one.index, one.doubtful) for one in bench.messages.send_singly([outgoing("a")])] == [(0, True)]
 
 
 def test_a_call_refused_for_one_of_its_messages_is_repeated_message_by_message(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -204,6 +205,54 @@ def test_a_send_that_may_have_arrived_is_not_repeated_when_sqs_may_have_forgotte
         Failure("m0", "g0", "a send was not answered, and SQS forgets it soon: it may have arrived")
     ]
     assert (report.moved, target.of("g0"), len(target.of("g1"))) == (9, ["m0"], 9)
+
+
+def test_an_entry_that_the_answer_does_not_confirm_may_have_arrived_and_is_not_repeated_too_late() -> None:
+    faults = FaultModel()
+    source = Line(messages([0, *([1] * 9)]), faults)
+    source.hidden_seconds = 3600
+
+    class Silent(Arrivals):
+        """Takes m0, and names it in neither list of its answers."""
+
+        def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+            refusals = super().send(received)
+            silent = [one for one in received if one.message.message_id == "m0"]
+            if silent:
+                faults.clock.sleep(70)
+            return [*refusals, *(Rejection(one, "not confirmed", doubtful=True) for one in silent)]
+
+    target = Silent(faults)
+    report = run(source, target)
+    assert target.doubles == []
+    assert report.failures == [
+        Failure("m0", "g0", "a send was not answered, and SQS forgets it soon: it may have arrived")
+    ]
+    assert (report.moved, target.of("g0"), len(target.of("g1"))) == (9, ["m0"], 9)
+
+
+def test_an_extension_that_is_not_confirmed_is_asked_for_again_in_time() -> None:
+    faults = FaultModel()
+    asked: list[float] = []
+
+    class Forgetful(Line):
+        """Does nothing the first five times it is asked, and does not say so."""
+
+        def extend_visibility(
+            self, received: Sequence[ReceivedMessage], *, seconds: float
+        ) -> list[Rejection]:
+            asked.append(faults.clock())
+            if len(asked) <= 5:
+                return [Rejection(one, "not confirmed", doubtful=True) for one in received]
+            return super().extend_visibility(received, seconds=seconds)
+
+    start = faults.clock()
+    source, target = Forgetful(messages([0] * 10), faults), Arrivals(faults)
+    report = run(source, target, max_rate=0.1)
+    assert (report.moved, target.of("g0")) == (10, [f"m{n}" for n in range(10)])
+    # In pauses of a tenth of a second, not without one; and while the messages were still ours.
+    assert all(0.05 < after - before < 1 for before, after in itertools.pairwise(asked[:6]))
+    assert asked[5] < start + source.hidden_seconds
 
 
 def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> None:

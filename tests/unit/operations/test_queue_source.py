@@ -201,7 +201,8 @@ def test_a_handle_that_is_over_is_no_more_ours_and_another_refusal_is_tried_agai
         Rejection(two, "InternalError", retry=True),
     ]
     assert bench.source.extend_visibility([one, two], seconds=30.0) == [
-        Rejection(one, "expired", retry=False)
+        Rejection(one, "expired", retry=False),
+        Rejection(two, "InternalError", retry=True),
     ]
 
 

@@ -87,7 +87,7 @@ def test_a_later_call_that_fails_refuses_only_its_own_messages() -> None:
     sent = Sent(keeps_traces=False)
     sent.down_at = 2
     first, second = received("a", "g"), received("b", "h", "Root=1")
-    assert target(sent).send([first, second]) == [Rejection(second, "down")]
+    assert target(sent).send([first, second]) == [Rejection(second, "down", doubtful=True)]
     sent = Sent()
     sent.down_at = 1
     with pytest.raises(AwsError, match="down"):

@@ -10,6 +10,7 @@ from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Progressed
 from fifo_cli.operations.stream.replay_sending import Sender, Sending, WatchedSqs
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore, Sums, passing_checkpoint
+from tests.batch_answers import NOT_DONE
 from tests.fakes import Clock, FakeSqs, client_error
 from tests.unit.handlers.test_records import rules
 from tests.unit.operations.simulated_stream import record
@@ -84,6 +85,25 @@ def test_each_message_is_noted_before_the_next_call(replaying):
     replaying.sqs.before = lambda action, request: noted.append(replaying.checkpoint.sums().enqueued)
     replaying.send()
     assert noted == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", NOT_DONE)
+def test_what_the_answer_does_not_confirm_waits_for_another_try_and_comes_once(replaying, kind):
+    replaying.add(3, 3)
+    send = replaying.sqs.send_message_batch
+
+    def spoilt(**request: Any) -> dict[str, Any]:
+        answer = send(**request)
+        return NOT_DONE[kind](answer) if len(replaying.sqs.calls) == 1 else answer
+
+    replaying.sqs.send_message_batch = spoilt
+    replaying.stop_after = 1
+    replaying.send()
+    assert replaying.checkpoint.sums() == Sums(enqueued=2, waiting=1)
+    replaying.stop_after = None
+    assert replaying.send().failures == []
+    assert replaying.checkpoint.sums().waiting == 0
+    assert [replaying.ids(f"g{n}") for n in range(3)] == [["e0"], ["e1"], ["e2"]]
 
 
 def test_what_the_rules_leave_out_is_skipped_and_what_cannot_be_sent_is_parked(replaying):
