@@ -85,6 +85,7 @@ ONLY = {
 }
 
 
+@pytest.mark.slow  # starts a shell in a terminal
 @pytest.mark.parametrize("shell", SCRIPTS)
 @pytest.mark.parametrize("only", ONLY)
 def test_tab_and_enter_run_nothing_of_a_foreign_folder(tmp_path: Path, shell: str, only: str) -> None:

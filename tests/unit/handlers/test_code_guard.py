@@ -154,17 +154,12 @@ def test_what_is_left_of_the_run_limits_the_code_too_and_blames_nobody(tmp_path)
 
 
 def test_a_stopped_thread_ends_and_one_that_cannot_be_stopped_is_left_alone():
-    thread, ended = CallThread(), threading.Event()
-
-    def end() -> None:
-        try:
-            loop()
-        finally:
-            ended.set()
-
+    thread = CallThread()
+    working = thread.call(threading.current_thread, 60)
     with pytest.raises(TimeUpError):
-        thread.call(end, 0.05, stop=True)
-    assert ended.wait(60)
+        thread.call(loop, 0.05, stop=True)
+    working.join(60)
+    assert not working.is_alive()
     gate = threading.Event()
     with pytest.raises(TimeUpError):
         thread.call(gate.wait, 0.05, stop=True)
