@@ -17,12 +17,12 @@ import pytest
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import BusyError, FifoError
-from fifo_cli.events import Event, Noted
+from fifo_cli.events import Event
 from fifo_cli.local.receiver import Receiver
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG
-from fifo_cli.operations.queues.redrive import NATIVE_FROM, Engine, Redrive, RedriveOptions
+from fifo_cli.operations.queues.redrive import Engine, Redrive, RedriveOptions
 from tests.integration.fork_server import ForkServer, Running
 from tests.integration.lean_sqs import ask, lean_sqs
 from tests.integration.proxy import (
@@ -815,9 +815,7 @@ def test_a_dlq_of_several_queues_is_not_for_the_native_engine(lean: Lean) -> Non
     assert lean.audit()["Count"] == 0
 
 
-def test_records_that_the_enqueuer_parked_are_not_for_the_native_engine(
-    lean: Lean, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_that_the_enqueuer_parked_are_not_for_the_native_engine(lean: Lean) -> None:
     lean.fill(5, 1)
     lean.sqs.send_message(
         QueueUrl=lean.sqs.get_queue_url(QueueName="big-dlq.fifo")["QueueUrl"],
@@ -830,7 +828,6 @@ def test_records_that_the_enqueuer_parked_are_not_for_the_native_engine(
     assert (done.code, done.out) == (2, "")
     assert "big-dlq.fifo holds records that the enqueuer parked (1 seen)" in done.err
     assert "StartMessageMoveTask" not in lean.audit()["Calls"]
-    monkeypatch.setattr("fifo_cli.operations.queues.redrive.NATIVE_FROM", 5)
     aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
     result = Redrive(aws, Names("big"), RedriveOptions()).perform()
     assert (result.engine, result.moved, result.failed) == ("client", 5, 1)
@@ -843,58 +840,46 @@ def test_a_dlq_of_which_not_all_can_be_seen_is_not_for_the_native_engine(
     done = lean.start("redrive", "--engine", "native", "--yes").wait()
     assert (done.code, done.out) == (2, "")
     assert "big-dlq.fifo holds 4 messages that cannot be looked at" in done.err
-    assert "use --engine client, or auto" in done.err
+    assert "use --engine client" in done.err
     monkeypatch.setattr("fifo_cli.operations.queues.redrive.MESSAGES_MAX", 23)
     many = lean.start("redrive", "--engine", "native", "--yes").wait()
     assert many.code == 2
     assert "StartMessageMoveTask" not in lean.audit()["Calls"]
-    monkeypatch.setattr("fifo_cli.operations.queues.redrive.NATIVE_FROM", 5)
     result = Redrive(
         Aws(Target(endpoint_url=lean.endpoint, local=True)), Names("big"), RedriveOptions()
     ).perform()
     assert (result.engine, result.moved, result.failed) == ("client", 24, 0)
 
 
-def test_auto_leaves_only_the_whole_of_a_very_long_queue_to_sqs(lean: Lean) -> None:
+def test_auto_is_our_own_engine_and_asks_nothing_about_move_tasks(lean: Lean) -> None:
     aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
-    for options, total, engine in [
-        (RedriveOptions(), NATIVE_FROM, Engine.NATIVE),
-        (RedriveOptions(), NATIVE_FROM - 1, Engine.CLIENT),
-        (RedriveOptions(group="g7"), NATIVE_FROM, Engine.CLIENT),
-        (RedriveOptions(max_rate=10.0), NATIVE_FROM, Engine.CLIENT),
-        (RedriveOptions(engine=Engine.CLIENT), NATIVE_FROM, Engine.CLIENT),
+    for options, engine in [
+        (RedriveOptions(), Engine.CLIENT),
+        (RedriveOptions(group="g7"), Engine.CLIENT),
+        (RedriveOptions(engine=Engine.CLIENT), Engine.CLIENT),
     ]:
-        assert Redrive(aws, Names("big"), options)._engine(total) is engine, (options, total)
+        assert Redrive(aws, Names("big"), options)._engine() is engine, options
+    assert "ListMessageMoveTasks" not in lean.audit()["Calls"]
+    assert Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE))._engine() is Engine.NATIVE
 
 
 @pytest.mark.parametrize("call", ["ListMessageMoveTasks", "StartMessageMoveTask"])
-def test_where_sqs_has_no_move_tasks_auto_moves_them_by_our_own_engine_and_says_so(
-    lean: Lean, call: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fifo_cli.operations.queues.redrive.NATIVE_FROM", 5)
+def test_where_sqs_has_no_move_tasks_only_the_native_engine_is_refused(lean: Lean, call: str) -> None:
     lean.fill(5, 1)
-    heard: list[Event] = []
     with Proxy(lean.endpoint, on(call, do=AwsError("InvalidAction"))) as proxy:
         aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
-        result = Redrive(aws, Names("big"), RedriveOptions(), heard.append).perform()
+        with pytest.raises(FifoError, match="no message move tasks; nothing was moved"):
+            Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE)).perform()
+        result = Redrive(aws, Names("big"), RedriveOptions()).perform(force=True)
     assert (result.engine, result.moved, result.exit_code) == ("client", 5, 0)
-    said = [event.text for event in heard if isinstance(event, Noted)]
-    assert said == ["this service knows no message move tasks: moving by our own engine instead"]
 
 
-def test_who_may_not_look_at_move_tasks_gets_our_own_engine_unless_asked_otherwise(lean: Lean) -> None:
+def test_who_may_not_look_at_move_tasks_is_refused_the_native_engine(lean: Lean) -> None:
     denied = on("ListMessageMoveTasks", do=AwsError("AccessDenied", "not you", status=403))
-    heard: list[Event] = []
     with Proxy(lean.endpoint, denied) as proxy:
         aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
-        assert (
-            Redrive(aws, Names("big"), RedriveOptions(), heard.append)._engine(NATIVE_FROM) is Engine.CLIENT
-        )
         with pytest.raises(FifoError, match="permission denied"):
-            Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE))._engine(1)
-    (said,) = heard
-    assert isinstance(said, Noted)
-    assert said.text.endswith("; moving by our own engine instead")
+            Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE))._engine()
 
 
 # --- Size.

@@ -66,7 +66,11 @@ def _redrive(
     same_group_batches: SameGroupBatches = False,
     engine: Annotated[
         EngineName,
-        typer.Option("--engine", metavar="auto|native|client", help="SQS's own move task, or this program."),
+        typer.Option(
+            "--engine",
+            metavar="auto|native|client",
+            help="native: SQS's own move task; client and auto: this program.",
+        ),
     ] = EngineName.AUTO,
     max_rate: MaxRate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 Flow = Literal["running", "paused"]
 Part = Literal["enqueuer", "worker", "all"]
-# SQS's counts are approximate: one look that finds nothing in flight does not prove it.
-_QUIET_LOOKS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +269,7 @@ def _wait_for_worker(
     hidden = settings.run_needs + timedelta(seconds=VISIBILITY_MARGIN)
     longest = (settings.functions.timeout + hidden).total_seconds()
     # Counts are late twice: they show for so long what has ended, and then have to show nothing for so long.
-    limit = longest + settling.last_run + 2 * settling.queue_counts + _QUIET_LOOKS * LONGEST_PAUSE
+    limit = longest + settling.last_run + 2 * (settling.queue_counts + LONGEST_PAUSE)
     try:
         waiter.until(attempt, name=names.function("worker"), limit=limit)
     except TimedOut:
@@ -286,23 +284,22 @@ class _Quiet:
     """Judges by SQS's counts, a look at a time, whether the worker rests.
 
     ``starts_until`` is when the last run has started; ``lag`` is by how many seconds counts may be late.
+    Where nothing is late, one look is enough.
     """
 
     clock: Callable[[], float]
     starts_until: float
     lag: float
-    looks: int = 0
-    since: float = 0.0
+    since: float | None = None
 
     def look(self, in_flight: int) -> Pending | None:
         """Return what to wait for, if the worker may still be at work."""
         now = self.clock()
         if in_flight:
-            self.looks = 0
+            self.since = None
             return Pending("delivering what it has received")
-        if self.looks == 0:
+        if self.since is None:
             self.since = now
-        self.looks += 1
         if now < self.starts_until:
             return Pending(
                 "started for the last time: a disabled rule may still fire, and its run start later,"
@@ -311,6 +308,4 @@ class _Quiet:
         # Of a run that started last, the counts may know nothing for so long.
         if now < max(self.since, self.starts_until) + self.lag:
             return Pending(f"seen at rest for {self.lag:.0f} s: so late may SQS's counts be")
-        if self.looks < _QUIET_LOOKS:
-            return Pending("looked at once more, as SQS counts are approximate")
         return None

@@ -15,7 +15,7 @@ from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, FifoError, UsageError
-from fifo_cli.events import Listener, Noted, silent
+from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
@@ -36,18 +36,18 @@ from fifo_cli.operations.transfer.record_conversion import (
 )
 from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
 
-# Below this our own engine needs some two minutes at most, keeps an exact account, and a Ctrl-C ends it
-# exactly; above it, the service moves them without this machine and its network (docs/moving.md).
-NATIVE_FROM: Final = 50_000
 _NO_TASKS: Final = "this service knows no message move tasks"
-_OURS: Final = "moving by our own engine instead"
 _PREVIEW_MAX: Final = 10_000
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
 
 
 class Engine(StrEnum):
-    """Who moves the messages."""
+    """Who moves the messages; AUTO is CLIENT.
+
+    SQS's move task would put a record that the enqueuer parked into main as it is. That none is there can be
+    seen only where the DLQ is short, and there our own engine is done at once.
+    """
 
     AUTO = "auto"
     NATIVE = "native"
@@ -161,7 +161,7 @@ class Redrive:
         selection = self.options.selection
         seen = peek(self.dlq, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
         matching = [message for message in seen.messages if selection(message)]
-        engine = self._engine(total)
+        engine = self._engine()
         return RedrivePreview(
             engine=engine,
             source=self.dlq.name,
@@ -201,13 +201,13 @@ class Redrive:
         return total
 
     def _move(self, total: int, marker: Marker, stopped: Callable[[], bool]) -> RedriveResult:
-        if self._engine(total) is Engine.NATIVE:
-            marker.confirm()
-            try:
-                return self._natively(stopped)
-            except UnknownCallError:
-                self._fall_back()
-        return self._by_client(total, marker, stopped)
+        if self._engine() is Engine.CLIENT:
+            return self._by_client(total, marker, stopped)
+        marker.confirm()
+        try:
+            return self._natively(stopped)
+        except UnknownCallError as error:
+            raise _no_tasks() from error
 
     def _check_engine(self) -> None:
         """Raise UsageError if the engine asked for cannot do what is asked of it."""
@@ -219,62 +219,43 @@ class Redrive:
                 hint=f"use --engine client, or leave out {' and '.join(given)}",
             )
 
-    def _engine(self, total: int) -> Engine:
-        """Choose the engine; raises UsageError for what the one asked for cannot do.
-
-        Where SQS is not AWS's, the call may be unknown: then ours moves them, unless asked otherwise.
-        """
-        options = self.options
-        if options.engine is Engine.CLIENT:
-            return Engine.CLIENT
-        if options.only_client or (options.engine is Engine.AUTO and total < NATIVE_FROM):
+    def _engine(self) -> Engine:
+        """Choose the engine; raises UsageError if SQS's was asked for and must not move this DLQ."""
+        if self.options.engine is not Engine.NATIVE:
             return Engine.CLIENT
         try:
-            self._tasks.recent()
+            recent = self._tasks.recent()
             sources = self.dlq.dead_letter_sources()
-        except UnknownCallError:
-            self._fall_back()
-            return Engine.CLIENT
-        except FifoError as error:
-            if options.engine is Engine.NATIVE:
-                raise
-            # Whoever may not look at move tasks may still receive, send and delete.
-            self.listener(Noted(f"{error.message}; {_OURS}"))
-            return Engine.CLIENT
-        if sources and set(sources) <= {self.main.name, self.names.hold}:
-            return self._native_unless_records()
-        if options.engine is Engine.AUTO:
-            return Engine.CLIENT
-        raise UsageError(
-            f"{self.dlq.name} is the dead-letter queue of {', '.join(sources) or 'no queue'}, and SQS's move"
-            f" task would take everything in it to {self.main.name}",
-            hint="use --engine client, which moves only what came from this pipeline",
-        )
+        except UnknownCallError as error:
+            raise _no_tasks() from error
+        if not sources or not set(sources) <= {self.main.name, self.names.hold}:
+            raise UsageError(
+                f"{self.dlq.name} is the dead-letter queue of {', '.join(sources) or 'no queue'}, and SQS's"
+                f" move task would take everything in it to {self.main.name}",
+                hint="use --engine client, which moves only what came from this pipeline",
+            )
+        # A task that runs already moves on, whatever is decided here.
+        if not any(task.is_active for task in recent):
+            self._refuse_records()
+        return Engine.NATIVE
 
-    def _native_unless_records(self) -> Engine:
-        """Choose SQS's move task if the DLQ holds no record of the enqueuer: it would move it as it is.
+    def _refuse_records(self) -> None:
+        """Raise UsageError unless all of the DLQ is seen to hold no record of the enqueuer.
 
-        SQS shows ten messages of a group at most, so not all of a large DLQ can be looked at. Then our own
-        engine is chosen, or UsageError raised if SQS's was asked for by name. A task that runs already moves
-        on, whatever is decided here.
+        SQS shows ten messages of a group at most, so not all of a large DLQ can be looked at.
         """
-        if any(task.is_active for task in self._tasks.recent()):
-            return Engine.NATIVE
         records, unseen = self._look_for_records()
         if not records and not unseen:
-            return Engine.NATIVE
+            return
         if records:
             what = f"holds records that the enqueuer parked ({records} seen), which are not messages yet"
         else:
             what = f"holds {unseen} messages that cannot be looked at, and may hold records of the enqueuer"
-        if self.options.engine is Engine.NATIVE:
-            raise UsageError(
-                f"{self.dlq.name} {what}; SQS's move task would put records into main as they are;"
-                " nothing was moved",
-                hint="use --engine client, or auto: it makes messages of the records",
-            )
-        self.listener(Noted(f"{self.dlq.name} {what}: {_OURS}"))
-        return Engine.CLIENT
+        raise UsageError(
+            f"{self.dlq.name} {what}; SQS's move task would put records into main as they are;"
+            " nothing was moved",
+            hint="use --engine client: it makes messages of the records",
+        )
 
     def _look_for_records(self) -> tuple[int, int]:
         """Return how many records were seen in the DLQ, and how many messages were not seen."""
@@ -290,15 +271,6 @@ class Redrive:
             return 0, total
         seen = browse(self.dlq, take)
         return records, max(0, max(total, seen.total) - seen.seen)
-
-    def _fall_back(self) -> None:
-        """Go on with our own engine; raises AwsError if SQS's was asked for by name."""
-        if self.options.engine is Engine.NATIVE:
-            raise AwsError(
-                f"{_NO_TASKS}; nothing was moved",
-                hint="use --engine client, or auto, which finds out by itself",
-            )
-        self.listener(Noted(f"{_NO_TASKS}: {_OURS}"))
 
     def _natively(self, stopped: Callable[[], bool]) -> RedriveResult:
         outcome = redrive_natively(self._tasks, self.main.arn, listener=self.listener, stopped=stopped)
@@ -388,6 +360,10 @@ class _Bystanders:
         if self.late:
             notes.append(f"left alone: {self.late} that came after the redrive began")
         return notes
+
+
+def _no_tasks() -> AwsError:
+    return AwsError(f"{_NO_TASKS}; nothing was moved", hint="use --engine client")
 
 
 def describe(report: MoveReport) -> list[str]:

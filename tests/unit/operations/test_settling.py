@@ -404,9 +404,16 @@ def test_where_all_settles_at_once_nothing_costs_time_or_a_call():
     assert bench.clock() == began
     assert bench.sqs.calls.count("CreateQueue") == 1
     assert bench.sqs.calls.count("TagQueue") == 1  # the update's
-    settled, elapsed, _ = waited(settling=AT_ONCE)
+    assert waited(settling=AT_ONCE) == (True, 0, [])
+
+
+@pytest.mark.parametrize("runs", [[(0, 1)], [(0, 20)], [(0, 3), (2, 7)]])
+def test_where_all_settles_at_once_a_run_under_way_is_waited_for_all_the_same(runs):
+    settled, elapsed, events = waited(*runs, lag=0, settling=AT_ONCE)
+    ends = max(end for _, end in runs)
     assert settled
-    assert elapsed < 1
+    assert ends <= elapsed <= ends + 5
+    assert events == [Waiting("orders-worker", "delivering what it has received")]
 
 
 # --- An interrupt is heard at once.
