@@ -287,6 +287,29 @@ def test_shortening_retention_is_warned_of(project: Make, clients: Aws) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("expression", "starts"),
+    [
+        ("cron(0 0 31 2 ? *)", False),
+        ("cron(0 0 30 2/12 ? *)", False),
+        ("cron(0 0 1 1 ? 2020)", False),
+        ("cron(0 0 29 2 ? *)", True),
+        ("cron(0 0 31 * ? *)", True),
+        ("rate(5 minutes)", True),
+    ],
+)
+def test_a_schedule_that_starts_nothing_is_warned_of(project, clients, expression, starts) -> None:
+    made = project(schedule={"expressions": [expression]})
+    warned = [one for one in plan(clients, load(made)).warnings if expression in one]
+    assert warned == (
+        []
+        if starts
+        else [
+            f"schedule.expressions[0]: {expression} has no run in the next eight years: it starts no worker"
+        ]
+    )
+
+
 def test_a_key_of_ones_own_encrypts_the_queues_and_leaving_it_goes_back(project: Make, clients: Aws) -> None:
     made = project(queue={"kms_key": "alias/orders"})
     url = deployed(clients, made).outputs["queues"]["main"]

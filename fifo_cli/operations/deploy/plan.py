@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
@@ -24,6 +25,7 @@ from fifo_cli.model.resources import (
     with_start,
     with_table_key,
 )
+from fifo_cli.model.schedules import next_runs
 from fifo_cli.model.times import iso
 from fifo_cli.operations.deploy.api_keys import list_keys
 from fifo_cli.operations.deploy.package import Zip, build_zips
@@ -75,6 +77,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
         if not reserve.result() and not _reserved(found):
             resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
         warnings = [*missing.result(), *_unwatched(settings, resources)]
+    warnings += _never_due(settings, aws.called_at)
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
     resources = with_table_key(settings, with_start(resources, began.start), found)
@@ -153,6 +156,16 @@ def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
         f" set it with `fifo-cli keys set {key.name}`"
         for key in keys
         if not key.exists
+    ]
+
+
+def _never_due(settings: Settings, now: datetime) -> list[str]:
+    """Name the cron expressions that EventBridge takes and that start nothing, such as February 31."""
+    return [
+        f"schedule.expressions[{index}]: {expression} has no run in the next eight years: it starts no worker"
+        for index, expression in enumerate(settings.schedule.expressions)
+        if expression.startswith("cron(")
+        and not next_runs((expression,), settings.schedule.timezone, after=now, count=1)
     ]
 
 
