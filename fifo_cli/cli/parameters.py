@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -25,10 +26,23 @@ Filter = Annotated[
     ),
 ]
 # More than any queue takes; without it `inf` would be a rate.
+_RATE_MIN: Final = 0.001
 _RATE_MAX: Final = 1_000_000
+
+
+def _rate(text: str) -> float:
+    """Read a rate. The ranges of some versions of typer admit `nan`, which is in no order with a number."""
+    with suppress(ValueError):
+        if _RATE_MIN <= (rate := float(text)) <= _RATE_MAX:
+            return rate
+    raise typer.BadParameter(f"{text!r} is not a number from {_RATE_MIN} to {_RATE_MAX}")
+
+
 MaxRate = Annotated[
     float | None,
-    typer.Option("--max-rate", min=0.001, max=_RATE_MAX, metavar="R", help="At most R messages a second."),
+    typer.Option(
+        "--max-rate", parser=_rate, metavar="R", help="At most R messages a second, 0.001 to 1000000."
+    ),
 ]
 SameGroupBatches = Annotated[
     bool,
