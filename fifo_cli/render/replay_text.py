@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fifo_cli.render.text import count, printable, table
+from fifo_cli.render.text import count, open_shards, printable, table
 
 _OUTCOMES: Final = {
     "suppressed": "suppressed by SQS",
@@ -23,6 +23,7 @@ def replay_text(document: Mapping[str, Any], *, main: str) -> str:
     lines = [
         f"{count(document['read'], 'record')} read, {document['matched']:,} matched: {', '.join(said)}",
         *_bounds(document["first_sequence"], document["last_sequence"]),
+        *open_shards(document, "replay"),
         *replay_concerns(document),
     ]
     return "".join(f"{printable(line)}\n" for line in lines)
@@ -68,6 +69,7 @@ def replay_preview(document: Mapping[str, Any], *, main: str, width: int | None)
         *([f"and {more:,} more"] if more > 0 else []),
         f"dry run: nothing was sent; {count(document['matched'], 'record')} of {document['read']:,} read"
         f" would go through the enqueuer's code to {main}",
+        *open_shards(document, "replay"),
         *(one for one in replay_concerns({**document, "waiting": 0})),
     ]
     return shown + "".join(f"{printable(line)}\n" for line in lines)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from fifo_cli.model.json_text import ACTING
 
@@ -125,6 +125,16 @@ def fields(pairs: Iterable[tuple[str, object]], *, width: int | None = None) -> 
 def count(number: int, noun: str) -> str:
     """Write a number and its noun, plural but for one: "1 message", "2 messages"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def open_shards(document: Mapping[str, Any], command: str) -> list[str]:
+    """Say that open shards were left at an end that nothing proved, if any were."""
+    number = len(document.get("unproven_tips", ()))
+    if not number:
+        return []
+    return [
+        f"{count(number, 'open shard')} read until empty answers: what is behind is not in this {command}"
+    ]
 
 
 def _cell(value: object) -> str:

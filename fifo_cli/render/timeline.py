@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
-from fifo_cli.render.text import Style, count, fit, paint, printable, table
+from fifo_cli.render.text import Style, count, fit, open_shards, paint, printable, table
 
 Row = Mapping[str, Any]
 _SHOWN: Final = 20
@@ -88,10 +88,7 @@ def audit_text(
         ),
         _block("unknown", summary["unknown"], unknown, start, first),
     ]
-    if tips := summary.get("unproven_tips"):
-        parts.append(
-            f"{count(len(tips), 'open shard')} read until empty answers: what is behind is not in this audit"
-        )
+    parts += open_shards(summary, "audit")
     head = "".join(f"{part}\n" for part in parts)
     return head + _sums(summary, width=width) + "".join(block(width) for block in blocks)
 

@@ -148,25 +148,31 @@ class AuditResult:
         return {word: self.counts[word] for word in words}
 
     def _circumstances(self) -> Document:
-        tips = [{"shard": shard, "read_to": last} for shard, last in sorted(self.tips.items())]
         return {
             "since": iso(self.since),
             "until": iso(self.until),
             "notes": list(self.notes),
-            "unproven_tips": tips,
+            "unproven_tips": tips_document(self.tips),
         }
+
+
+def tips_document(tips: Mapping[str, str | None]) -> list[Document]:
+    """Return the open shards behind whose last record more may be, as JSON has them."""
+    return [{"shard": shard, "read_to": last} for shard, last in sorted(tips.items())]
 
 
 class MissingIds:
     """The event ids that an audit finds missing; on disk, not in memory.
 
     ``notes`` say what it cannot know, and of which records; ``resting`` is why the enqueuer has not come to
-    some that it will send when it goes on, "" if there are none.
+    some that it will send when it goes on, "" if there are none. ``expired`` counts those that the stream did
+    not hold any more, of which only the log is known.
     """
 
     def __init__(self, result: AuditResult) -> None:
         self._store = result.store
         self._count = result.counts["missing"]
+        self.expired = sum(not entry.shard for entry, _ in self._store.judged("missing"))
         self.notes = (*result.notes, *_doubtful(result))
         reasons = [reason for reason, _ in self._store.reasons("missing")]
         self.resting = next((one for one in reasons if one.startswith(_RESTING)), "")

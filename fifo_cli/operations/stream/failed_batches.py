@@ -69,7 +69,7 @@ class InFlightBatches:
     """The failure records that are in flight; ``expired`` counts records that the stream no longer has.
 
     ``gathered`` are the ids of those whose records are in the checkpoint, as far as there are any;
-    ``partial``: of one batch, the stream has a part.
+    ``partial``: of one batch, only a part was found.
     """
 
     batches: dict[str, FailedBatch] = field(default_factory=dict)
@@ -204,9 +204,12 @@ def _take(in_flight: InFlightBatches, received: ReceivedMessage, table_arn: str)
 def _keep_hidden(queue: Queue, in_flight: InFlightBatches, done: threading.Event, listener: Listener) -> None:
     while not done.wait(_REFRESH_SECONDS):
         try:
-            queue.change_visibility(list(in_flight.handles.values()), seconds=VISIBILITY_SECONDS)
+            refused = queue.change_visibility(list(in_flight.handles.values()), seconds=VISIBILITY_SECONDS)
+            reason = refused[0].reason if refused else ""
         except FifoError as error:
-            listener(Warned(f"the failure records in flight may come again: {error.message}"))
+            reason = error.message
+        if reason:
+            listener(Warned(f"the failure records in flight may come again: {reason}"))
 
 
 def read_failed(
@@ -228,7 +231,8 @@ def read_failed(
         if stopped():
             return
         found = 0
-        for records in _records(aws, batch, pace):
+        reader = None if batch.records is not None else _reader(aws, batch, pace)
+        for records in _records(batch, reader):
             in_flight.read += len(records)
             found += sum(record.raw["eventName"] in events for record in records)
             entries = [
@@ -239,19 +243,32 @@ def read_failed(
         in_flight.gathered.add(message_id)
         # Records that the mapping filtered out lie in the range too, but are not in the batch's size.
         if found < batch.size:
-            in_flight.expired += batch.size - found
             in_flight.partial = in_flight.partial or found > 0
-            in_flight.kept[message_id] = f"{batch.size - found} of its {batch.size} records have expired"
+            in_flight.kept[message_id] = _why_kept(batch, found, proven=reader is None or not reader.tips)
+            if reader is None or not reader.tips:
+                in_flight.expired += batch.size - found
         listener(Progressed(f"{in_flight.read:,} records of failed batches read"))
 
 
-def _records(aws: Aws, batch: FailedBatch, pace: Pace | None) -> Iterator[tuple[StreamRecord, ...]]:
-    if batch.records is not None:
-        yield tuple(record_of(batch.shard, raw) for raw in batch.records)
-        return
+def _why_kept(batch: FailedBatch, found: int, *, proven: bool) -> str:
+    """Say what is not known of a batch, or gone: empty answers of an open shard prove nothing."""
+    lacking = f"{batch.size - found} of its {batch.size} records"
+    if proven:
+        return f"{lacking} have expired"
+    return f"{lacking} were not read: its shard gave only empty answers at last; run the command again"
+
+
+def _reader(aws: Aws, batch: FailedBatch, pace: Pace | None) -> Reader:
     window = Window(from_sequence=batch.first, to_sequence=batch.last)
     source = OneShard(StreamSource(aws, batch.stream), batch.shard)
-    for page in Reader(source, batch.stream, window, pace=pace).read():
+    return Reader(source, batch.stream, window, pace=pace)
+
+
+def _records(batch: FailedBatch, reader: Reader | None) -> Iterator[tuple[StreamRecord, ...]]:
+    if reader is None:
+        yield tuple(record_of(batch.shard, raw) for raw in batch.records or ())
+        return
+    for page in reader.read():
         yield page.records
 
 

@@ -25,7 +25,7 @@ from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import maintenance
-from fifo_cli.operations.stream.audit import MissingIds, missing_event_ids
+from fifo_cli.operations.stream.audit import MissingIds, missing_event_ids, tips_document
 from fifo_cli.operations.stream.evidence import RUN_ENDED
 from fifo_cli.operations.stream.failed_batches import InFlightBatches, Kept, delete_done, held, read_failed
 from fifo_cli.operations.stream.message_rules import message_rules
@@ -80,6 +80,7 @@ class ReplayResult(WorkResult):
 
     ``expired`` counts records that are known to be gone from the stream; None if some are, and nobody knows
     how many. ``kept`` are failure records that stay in their queue, ``notes`` say what else needs a look.
+    ``tips`` are the open shards behind whose last record more may be, with that record's number.
     """
 
     read: int
@@ -88,6 +89,7 @@ class ReplayResult(WorkResult):
     expired: int | None
     failures: tuple[Unsent, ...] = ()
     kept: tuple[Kept, ...] = ()
+    tips: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
@@ -118,6 +120,7 @@ class ReplayResult(WorkResult):
             ],
             "kept": [{"message_id": one.message_id, "reason": one.reason} for one in self.kept],
             "notes": list(self.notes),
+            "unproven_tips": tips_document(self.tips),
         }
 
 
@@ -143,6 +146,7 @@ class Work:
     read: int = 0
     expired: int | None = 0
     notes: list[str] = field(default_factory=list)
+    tips: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,10 @@ class Replay:
                 if not self.options.failed:
                     self._gather(work)
                 checkpoint.note(
-                    read=str(work.read), expired=json.dumps(work.expired), notes=json.dumps(work.notes)
+                    read=str(work.read),
+                    expired=json.dumps(work.expired),
+                    notes=json.dumps(work.notes),
+                    tips=json.dumps(work.tips),
                 )
             yield work
 
@@ -219,6 +226,7 @@ class Replay:
             read=int(checkpoint.fact("read") or 0),
             expired=json.loads(checkpoint.fact("expired") or "0"),
             notes=json.loads(checkpoint.fact("notes") or "[]"),
+            tips=json.loads(checkpoint.fact("tips") or "{}"),
         )
 
     def _gather(self, work: Work) -> None:
@@ -248,8 +256,14 @@ class Replay:
                 return
             window = replace(self.options.window, since=since)
             choice = self._read_stream(work, window, ids)
-            if self.options.takes_all_missing and choice.found < len(ids):
-                work.expired = len(ids) - choice.found
+            lacking = len(ids) - choice.found if self.options.takes_all_missing else 0
+            if lacking:
+                work.expired = min(lacking, ids.expired) if work.tips else lacking
+            if lacking and work.expired != lacking:
+                work.notes.append(
+                    f"{lacking - ids.expired} missing records were not read: an open shard gave only empty"
+                    " answers at last, which do not prove its end; run the command again"
+                )
 
     def _read_stream(self, work: Work, window: Window, ids: MissingIds | None) -> Choice:
         options = self.options
@@ -264,7 +278,7 @@ class Replay:
             pace=self.pace,
             listener=self.listener,
         )
-        work.read, work.expired = found.read, None if found.gap else 0
+        work.read, work.expired, work.tips = found.read, None if found.gap else 0, found.tips
         if choice.failures:
             work.notes.append(
                 f"--filter failed on {choice.failures:,} records, which are not replayed; on the first:"
@@ -273,6 +287,11 @@ class Replay:
         if found.gap:
             work.notes.append(
                 "a part of what was asked for has expired: a stream keeps its records for 24 hours"
+            )
+        if found.tips and not found.reached:
+            work.notes.append(
+                f"the record {window.to_sequence} was not read: an open shard gave only empty answers at"
+                " last, which do not prove its end, so records up to there may be left out; run it again"
             )
         return choice
 
@@ -405,6 +424,7 @@ class Replay:
             expired=work.expired,
             failures=tuple(sending.failures),
             kept=kept,
+            tips=work.tips,
             notes=tuple(work.notes),
             complaint=sending.complaint,
         )

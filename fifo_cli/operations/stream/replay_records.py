@@ -8,8 +8,8 @@ enqueuer met them; within a shard, and from a shard to those that came out of it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -27,10 +27,16 @@ _TELL_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """``read`` records were in the window; ``gap``: others have expired, and nobody knows how many."""
+    """``read`` records were in the window; ``gap``: others have expired, and nobody knows how many.
+
+    ``tips`` are the open shards whose end nothing proved, each with the number of the last record read;
+    ``reached``: the record that ends the window, if there is one, was read.
+    """
 
     read: int
     gap: bool
+    tips: Mapping[str, str | None] = field(default_factory=dict)
+    reached: bool = True
 
 
 class Lineup:
@@ -72,6 +78,9 @@ def gather(
     streams = table_streams(aws, table, listener=listener)
     read, gap = 0, _begins_too_early(window, streams, now=now)
     lineup, teller = Lineup(), _Teller(listener)
+    tips: dict[str, str | None] = {}
+    last = None if window.to_sequence is None else int(window.to_sequence)
+    reached = last is None
     for stream in streams:
         if not stream.enabled:
             listener(
@@ -82,9 +91,11 @@ def gather(
             checkpoint.add(_entries(page, choice, lineup, reader))
             read += len(page.records)
             gap = gap or page.gap
+            reached = reached or any(record.sequence == last for record in page.records)
             teller.tell(read, page.records)
         lineup.next_stream()
-    return Gathered(read, gap)
+        tips |= {f"{stream.label}/{shard}": last for shard, last in reader.tips.items()}
+    return Gathered(read, gap, tips, reached)
 
 
 def _entries(page: Read, choice: Choice, lineup: Lineup, reader: Reader) -> Iterable[ReplayRecord]:

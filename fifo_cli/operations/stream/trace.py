@@ -402,6 +402,11 @@ class _Trace:
                 f"the stream has expired up to {iso(self._expired)}: of what was written before, only what"
                 " was logged is known"
             )
+        if not self._lives and self._evidence.tips():
+            yield (
+                "an open shard was read until empty answers, which do not prove its end: a record behind them"
+                " is not known"
+            )
         for look in self._looks:
             if look.failure:
                 yield f"{look.queue} could not be looked through: {look.failure}"

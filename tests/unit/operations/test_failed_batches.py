@@ -264,3 +264,53 @@ def test_a_batch_is_gathered_from_its_own_records_and_one_that_lacks_some_is_kep
     assert (in_flight.expired, in_flight.partial, set(in_flight.kept)) == (5, True, {"cut"})
     assert in_flight.kept["cut"] == "5 of its 7 records have expired"
     assert in_flight.gathered == {"whole", "cut", "carried"}
+
+
+@pytest.mark.parametrize(
+    ("last", "closed", "trimmed", "empties", "expired", "kept"),
+    [
+        (15, False, 0, 0, 0, ""),
+        (15, False, 0, 7, 0, ""),  # empty answers in between prove nothing
+        (15, False, 0, 99, 0, "4 of its 4 records were not read"),
+        (19, False, 0, 0, 0, "4 of its 8 records were not read"),  # the shard gives no more
+        (19, True, 0, 0, 4, "4 of its 8 records have expired"),  # it has ended: there are no more
+        (15, False, 4, 0, 2, "2 of its 4 records have expired"),  # later ones are there
+        (15, True, 8, 0, 4, "4 of its 4 records have expired"),
+    ],
+)
+def test_records_have_expired_only_where_the_shard_proves_it(
+    monkeypatch, last, closed, trimmed, empties, expired, kept
+):
+    shard = chain("shardId-1", range(10, 16), closed=closed, trimmed=min(trimmed, 6))
+    if trimmed == 8:
+        shard.records, shard.trimmed = [], 0
+    stream = SimulatedStream(
+        [shard], trouble=lambda kind, number: "empty" if kind == "records" and number <= empties else None
+    )
+    monkeypatch.setattr(failed, "StreamSource", lambda aws, arn: stream)
+    size = last - 11
+    batch = parse(failure(first=f"{12:030}", last=f"{last:030}", info={"batchSize": size}))
+    in_flight = InFlightBatches(batches={"m": batch})
+    clock = FastClock()
+    with passing_checkpoint() as checkpoint:
+        pace = Pace(sleep=clock.sleep, clock=clock, workers=1)
+        read_failed(None, in_flight, checkpoint, ("INSERT",), pace=pace)  # type: ignore[arg-type]
+    assert in_flight.expired == expired
+    assert in_flight.kept.get("m", "").partition(":")[0] == kept
+    assert in_flight.partial is (0 < in_flight.read < size)
+
+
+def test_an_extension_that_sqs_does_not_confirm_is_said(monkeypatch):
+    monkeypatch.setattr(failed, "_REFRESH_SECONDS", 0.01)
+    queue = FakeFailures(message("m"))
+
+    def unconfirmed(handles: Sequence[str], *, seconds: int) -> list[RejectedEntry]:
+        queue.was_hidden.set()
+        return [RejectedEntry(0, "not confirmed")]
+
+    monkeypatch.setattr(queue, "change_visibility", unconfirmed)
+    events: list[Event] = []
+    with held(queue, table_arn=TABLE, wait=0, listener=events.append):
+        queue.was_hidden.clear()
+        assert queue.was_hidden.wait(60)
+    assert any("may come again: not confirmed" in event.text for event in events if isinstance(event, Warned))

@@ -60,6 +60,7 @@ class Missing:
     notes: tuple[str, ...] = ()
     resting: str = ""
     asked: list[datetime] = field(default_factory=list)
+    expired: int = 0
 
     def __contains__(self, event_id: object) -> bool:
         return event_id in self.ids
@@ -133,10 +134,65 @@ def test_only_what_is_missing_is_replayed(asked, monkeypatch):
 
 
 def test_what_is_missing_and_no_longer_in_the_stream_has_expired(asked, monkeypatch):
-    asked = with_missing(monkeypatch, asked, Missing(frozenset({"e3", "long-gone", "gone-too"})))
+    missing = Missing(frozenset({"e3", "long-gone", "gone-too"}), expired=2)
+    asked = with_missing(monkeypatch, asked, missing)
     with asked.gathered(dry_run=True) as work:
         found = asked.preview(work)
     assert (found.document()["expired"], found.exit_code) == (2, ExitCode.ATTENTION)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("in_log_only", [0, 1, 2])
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_is_missing_and_was_not_read_has_expired_only_if_that_is_proven(
+    asked, stream, monkeypatch, in_log_only, closed
+):
+    """The audit saw the others in the stream; an open shard's empty answers do not prove that they are gone."""
+    stream.simulated["a"].closed = closed
+    missing = Missing(frozenset({"e3", "not-read", "nor-this"}), expired=in_log_only)
+    asked = with_missing(monkeypatch, asked, missing)
+    with asked.gathered(dry_run=True) as work:
+        found = asked.preview(work)
+    assert found.exit_code is ExitCode.ATTENTION
+    assert found.document()["expired"] == (2 if closed else in_log_only)
+    unread = 0 if closed else 2 - in_log_only
+    assert [note.partition(":")[0] for note in found.notes] == (
+        [f"{unread} missing records were not read"] if unread else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("to", "closed", "empties", "notes"),
+    [
+        (7, False, 0, 0),  # it was read
+        (9, False, 0, 0),
+        (12, False, 0, 1),  # nothing that was read is behind it
+        (12, True, 0, 0),  # the shard has ended
+        (9, False, 99, 1),  # nothing was read at all
+        (None, False, 0, 0),
+    ],
+)
+def test_a_replay_up_to_a_record_that_was_not_read_needs_a_look(asked, stream, to, closed, empties, notes):
+    stream.simulated["a"].closed = closed
+    stream.trouble = lambda kind, number: "empty" if kind == "records" and number <= empties else None
+    window = Window(to_sequence=None if to is None else f"{to:030}")
+    asked = replace(asked, options=replace(asked.options, window=window))
+    with asked.gathered(dry_run=True) as work:
+        found = asked.preview(work)
+    assert len(found.notes) == notes
+    assert found.exit_code is (ExitCode.ATTENTION if notes else ExitCode.OK)
+
+
+def test_open_shards_whose_end_is_not_proven_are_named_also_when_it_goes_on(asked):
+    label = "2026-01-02T03:00:00.000"
+    named = [{"shard": f"{label}/a", "read_to": f"{9:030}"}]
+    with asked.gathered() as work:
+        assert asked.preview(work).document()["unproven_tips"] == named
+        work.checkpoint.note(sending="begun")
+        work.checkpoint.settle({"e0": "enqueued"})
+    with asked.gathered() as again:
+        assert again.checkpoint.sums().enqueued == 1
+        assert asked.preview(again).document()["unproven_tips"] == named
 
 
 def test_of_what_is_missing_a_part_may_be_chosen_and_the_rest_is_not_called_expired(asked, monkeypatch):

@@ -71,7 +71,8 @@ def test_records_of_several_shards_are_lined_up_by_the_time_they_were_written(st
         SimulatedShard("b", [record(n, second=10 * n) for n in range(1, 20, 2)], closed=False),
     )
     found, line = streams.gather()
-    assert found == Gathered(20, False)
+    label = "2026-01-02T03:00:00.000"
+    assert found == Gathered(20, False, {f"{label}/a": f"{18:030}", f"{label}/b": f"{19:030}"})
     assert line == [f"e{n}" for n in range(20)]
 
 
