@@ -138,7 +138,10 @@ def test_records_become_the_messages_that_the_enqueuer_makes_of_them_in_order(br
     records = brook.records()
     done = brook.run("--yes", "-o", "json")
     numbers = [one["dynamodb"]["SequenceNumber"] for one in records]
-    assert done.json() == {
+    document = done.json()
+    (tip,) = document.pop("unproven_tips")  # the shard is open, and gave no record behind these
+    assert int(tip["read_to"]) == int(numbers[-1])
+    assert document == {
         "read": 8,
         "matched": 8,
         "enqueued": 7,

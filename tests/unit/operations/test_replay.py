@@ -147,7 +147,7 @@ def test_what_is_missing_and_no_longer_in_the_stream_has_expired(asked, monkeypa
 def test_what_is_missing_and_was_not_read_has_expired_only_if_that_is_proven(
     asked, stream, monkeypatch, in_log_only, closed
 ):
-    """The audit saw the others in the stream; an open shard's empty answers do not prove that they are gone."""
+    """The audit saw the others in the stream; empty answers do not prove that they are gone."""
     stream.simulated["a"].closed = closed
     missing = Missing(frozenset({"e3", "not-read", "nor-this"}), expired=in_log_only)
     asked = with_missing(monkeypatch, asked, missing)
