@@ -17,6 +17,8 @@ HOST_MAX: Final = 253  # RFC 1035, 2.3.4
 LABEL_MAX: Final = 63
 _START: Final = re.compile(r"https?://[^/?#]+")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?")
+# No top-level domain is a number (URL Standard, 4.1 "ends in a number"), so such a host is an IPv4 address.
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 # http and https URLs, as the JSON Schema shows them.
 PATTERN: Final = r"^https?://[^\s/?#@]+([/?]\S*)?$"
@@ -91,8 +93,17 @@ def _check_name(host: str) -> None:
         len(host) <= HOST_MAX and all(len(label) <= LABEL_MAX and _LABEL.fullmatch(label) for label in labels)
     ):
         raise ValueError("a URL whose host is a name or an address")
+    if plain and _NUMBER.fullmatch(labels[-1]):
+        _check_ipv4(host)
     if not plain:
         _check_international(host)
+
+
+def _check_ipv4(host: str) -> None:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        raise ValueError("a URL with an IPv4 address of four numbers from 0 to 255") from None
 
 
 def _check_international(host: str) -> None:
