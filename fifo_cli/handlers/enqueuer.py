@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from . import clients, runtime
 from .code_guard import CodeGuard, Notes, function_notes, load_noted, memory_bounded
 from .failure import ConfigurationError, OutOfTimeError, described, owner_of
-from .json_log import Journal, stdout_journal
+from .json_log import Journal, Level, stdout_journal
 from .ordered_send import SendReport, send_strictly
-from .records import Outgoing, Rules, Skipped, item_key, to_message
+from .records import Outgoing, Rules, item_key, to_message
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -24,6 +24,7 @@ TIME_RESERVE_MS: Final = 5_000
 # What the user's code leaves of the time, and gets at least.
 _CODE_RESERVE_SECONDS: Final = 2.0
 _CODE_SECONDS_MIN: Final = 1.0
+_LEVELS: Final[Mapping[str, Level]] = {"enqueued": "info", "suppressed": "info", "parked": "warning"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +51,43 @@ class Enqueuer:
         messages: list[Outgoing] = []
         skipped = 0
         for record in records:
-            match to_message(record, self.rules, seconds=time_left()):
-                case Skipped(stream_sequence, reason):
-                    skipped += 1
-                    self.journal(
-                        "info",
-                        "skipped",
-                        event_id=record.get("eventID"),
-                        stream_sequence=stream_sequence,
-                        item_key=item_key(record),
-                        reason=reason,
-                    )
-                case Outgoing() as message:
-                    messages.append(message)
+            message = self.message_of(record, seconds=time_left())
+            if message is None:
+                skipped += 1
+            else:
+                messages.append(message)
         report = send_strictly(self.sqs, self.urls, messages, may_go_on=may_go_on)
         report.skipped = skipped
+        self.log(report)
+        return report
+
+    def message_of(self, record: Mapping[str, Any], *, seconds: float = float("inf")) -> Outgoing | None:
+        """Return the message that a record becomes, or log why it becomes none; see ``to_message``."""
+        made = to_message(record, self.rules, seconds=seconds)
+        if isinstance(made, Outgoing):
+            return made
+        self.journal(
+            "info",
+            "skipped",
+            event_id=record.get("eventID"),
+            stream_sequence=made.stream_sequence,
+            item_key=item_key(record),
+            reason=made.reason,
+        )
+        return None
+
+    def log(self, report: SendReport, *, suppressed: Container[str] = ()) -> None:
+        """Log each message's fate; SQS had those with an event id in ``suppressed`` before."""
         for message, message_id in report.sent:
+            word = "suppressed" if message.attributes["event_id"] in suppressed else "enqueued"
             self._log(
-                "enqueued" if message.queue == "main" else "parked",
+                word if message.queue == "main" else "parked",
                 message,
                 message_id=message_id,
                 sequence_number=report.numbers.get(message_id),
             )
         for message, reason in report.unsent:
             self._log("not enqueued", message, reason=reason)
-        return report
 
     def _log(
         self,
@@ -85,7 +98,7 @@ class Enqueuer:
         sequence_number: str | None = None,
         reason: str | None = None,
     ) -> None:
-        level = "info" if word == "enqueued" else "warning" if word == "parked" else "error"
+        level = _LEVELS.get(word, "error")
         self.journal(
             level,
             word,

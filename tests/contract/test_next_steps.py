@@ -14,7 +14,7 @@ KINDS = {
     if isinstance(value, type) and issubclass(value, errors.FifoError) and value is not errors.Interrupted
 }
 # A defect of ours, which nobody who meets it can do anything about; by file, so that nothing new hides there.
-WITHOUT = {"operations/transfer/engine.py": 1, "operations/stream/replay_sending.py": 1}
+WITHOUT = {"operations/transfer/engine.py": 1}
 
 
 def without_hint(tree: ast.AST) -> Iterator[int]:

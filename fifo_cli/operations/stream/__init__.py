@@ -4,8 +4,8 @@
 came of which. ``record_filter`` chooses records.
 
 ``replay`` sends records again through the enqueuer's own code: ``replay_records`` reads them into
-``replay_store`` on disk, ``replay_sending`` sends them, and ``failed_batches`` begins with what Lambda gave
-up.
+``replay_store`` on disk, ``replay_transfer`` makes of the store a source and of main a target of the
+transfer engine, and ``failed_batches`` begins with what Lambda gave up.
 
 ``audit`` proves for every record, and ``trace`` for one item, where it is: from the stream, the functions'
 logs and the queues (``evidence``). ``audit_store`` keeps what was found on disk; ``audit`` judges each

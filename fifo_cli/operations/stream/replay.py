@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
+from fifo_cli.handlers.enqueuer import Enqueuer
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key, to_message
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Document, WorkResult
@@ -32,7 +32,6 @@ from fifo_cli.operations.stream.message_rules import message_rules
 from fifo_cli.operations.stream.reader import RETENTION, Pace, Window
 from fifo_cli.operations.stream.record_filter import Choice
 from fifo_cli.operations.stream.replay_records import gather
-from fifo_cli.operations.stream.replay_sending import Sender, Sending, Unsent, WatchedSqs
 from fifo_cli.operations.stream.replay_store import (
     FOLDER,
     ReplayStore,
@@ -43,6 +42,8 @@ from fifo_cli.operations.stream.replay_store import (
     open_checkpoint,
     passing_checkpoint,
 )
+from fifo_cli.operations.stream.replay_transfer import EarlierMessages, ReplayTransfer
+from fifo_cli.operations.transfer.result import Failure, MoveReport
 
 # SQS's deduplication interval, and a little for clocks.
 _RECENT: Final = timedelta(minutes=6)
@@ -87,7 +88,7 @@ class ReplayResult(WorkResult):
     sums: Sums
     bounds: tuple[str | None, str | None]
     expired: int | None
-    failures: tuple[Unsent, ...] = ()
+    failures: tuple[Failure, ...] = ()
     kept: tuple[Kept, ...] = ()
     tips: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -116,7 +117,8 @@ class ReplayResult(WorkResult):
             "last_sequence": last,
             "expired": self.expired,
             "failures": [
-                {"event_id": one.event_id, "group": one.group, "reason": one.reason} for one in self.failures
+                {"event_id": one.message_id, "group": one.group, "reason": one.reason}
+                for one in self.failures
             ],
             "kept": [{"message_id": one.message_id, "reason": one.reason} for one in self.kept],
             "notes": list(self.notes),
@@ -161,7 +163,6 @@ class Replay:
     listener: Listener = silent
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     pace: Pace = field(default_factory=Pace)
-    sleep: Callable[[float], None] = time.sleep
 
     @cached_property
     def names(self) -> Names:
@@ -304,7 +305,7 @@ class Replay:
     def untouched(self, work: Work) -> ReplayResult:
         """Return the result when there is nothing to send, or nothing more."""
         work.checkpoint.note(done="yes")
-        return self._result(work, Sending(), None)
+        return self._result(work, MoveReport(), None)
 
     def preview(self, work: Work) -> ReplayPreview:
         """Say what would be sent, without sending anything."""
@@ -320,7 +321,7 @@ class Replay:
             rows += [_row(record, self.rules) for record in chunk[: SHOWN_MAX - len(rows)]]
             if len(rows) >= SHOWN_MAX:
                 break
-        result = self._result(work, Sending(), in_flight)
+        result = self._result(work, MoveReport(), in_flight)
         return ReplayPreview(**{**vars(result), "records": tuple(rows)})
 
     def perform(
@@ -337,8 +338,7 @@ class Replay:
                     held(self.failures, table_arn=self._table_arn, listener=self.listener, stopped=stopped)
                 )
                 self._gather_failed(work, in_flight, stopped)
-            sending = self._send(work, stopped)
-            result = self._result(work, sending, in_flight)
+            result = self._result(work, self._send(work, stopped), in_flight)
             left = 0
             if in_flight is not None and not stopped():
                 left = delete_done(self.failures, in_flight, work.checkpoint)
@@ -366,35 +366,23 @@ class Replay:
         )
         work.read, work.expired = in_flight.read, in_flight.expired
 
-    def _send(self, work: Work, stopped: Callable[[], bool]) -> Sending:
+    def _send(self, work: Work, stopped: Callable[[], bool]) -> MoveReport:
         if not work.checkpoint.sums().waiting or stopped():
-            return Sending(stopped=stopped())
+            return MoveReport(stopped=stopped())
         work.checkpoint.note(sending="begun")
         fresh = f"replay-{work.checkpoint.label}" if self.options.fresh else ""
         urls = {"main": self.main.url, "dlq": Queue(self.aws, self.names, "dlq").url}
-        sqs = WatchedSqs(
-            self.aws.client("sqs"),
-            urls["main"],
-            work.checkpoint,
-            fresh=fresh,
-            known=self._recent_messages(),
-        )
+        earlier = EarlierMessages(self._recent_messages())
         with shipped_journal(self.aws, self.names, "enqueuer", "replay", listener=self.listener) as journal:
-            sending = Sender(
-                sqs,
-                self.rules,
-                urls,
-                work.checkpoint,
-                journal=journal,
-                listener=self.listener,
-                stopped=stopped,
-                sleep=self.sleep,
-            ).send()
+            enqueuer = Enqueuer(self.rules, self.aws.client("sqs"), urls, journal)
+            report = ReplayTransfer(work.checkpoint, enqueuer, earlier, fresh).perform(
+                throttles=lambda: self.main.throttles, listener=self.listener, stopped=stopped
+            )
             sums = work.checkpoint.sums()
             journal("info", RUN_ENDED, enqueued=sums.enqueued, failed=sums.failed, waiting=sums.waiting)
         if self.options.missing and sums.suppressed:
-            work.notes.append(_still_missing(sums.suppressed, sqs.sent_before))
-        return sending
+            work.notes.append(_still_missing(sums.suppressed, earlier.latest))
+        return report
 
     def _recent_messages(self) -> dict[str, int]:
         """Return the ids and times of the messages that were logged within SQS's deduplication interval.
@@ -415,18 +403,18 @@ class Replay:
             self.listener(Warned(f"suppressed messages are counted as enqueued: {why}"))
         return found
 
-    def _result(self, work: Work, sending: Sending, in_flight: InFlightBatches | None) -> ReplayResult:
+    def _result(self, work: Work, report: MoveReport, in_flight: InFlightBatches | None) -> ReplayResult:
         kept = () if in_flight is None else tuple(Kept(*one) for one in sorted(in_flight.kept.items()))
         return ReplayResult(
             read=work.read,
             sums=work.checkpoint.sums(),
             bounds=work.checkpoint.bounds(),
             expired=work.expired,
-            failures=tuple(sending.failures),
+            failures=tuple(report.failures),
             kept=kept,
             tips=work.tips,
             notes=tuple(work.notes),
-            complaint=sending.complaint,
+            complaint=report.complaint,
         )
 
 

@@ -25,7 +25,8 @@ class MoveOptions:
     the others stay where they are. ``total`` is how many there seem to be, for the time left. ``receives``
     is how many receives at a time: 1 for a source that gives on of a group while some of it is in flight.
     ``before_sending`` is called once, while the first messages are taken; nothing is sent before it returns.
-    ``throttles`` is how often the service has asked to slow down so far.
+    ``throttles`` is how often the service has asked to slow down so far. ``on_failed`` hears of every message
+    that stays behind because of a rejection.
     """
 
     count: int | None = None
@@ -37,6 +38,7 @@ class MoveOptions:
     receives: int = WORKERS
     before_sending: Callable[[], None] = lambda: None
     throttles: Callable[[], int] = lambda: 0
+    on_failed: Callable[[Failure], None] = lambda failure: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -456,7 +456,9 @@ class InFlightMessages:
                 self._stop(queue, "a send was not answered, and SQS forgets it soon: it may have arrived")
 
     def _fail(self, item: InFlightMessage, reason: str) -> None:
-        self.report.failed_with(Failure(item.id, item.message.group, reason))
+        failure = Failure(item.id, item.message.group, reason)
+        self.report.failed_with(failure)
+        self._options.on_failed(failure)
         self._hold(item)
 
     def _hold(self, item: InFlightMessage) -> None:

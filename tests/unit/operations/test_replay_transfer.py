@@ -8,8 +8,11 @@ from botocore.exceptions import EndpointConnectionError
 
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Progressed
-from fifo_cli.operations.stream.replay_sending import Sender, Sending, WatchedSqs
+from fifo_cli.handlers.enqueuer import Enqueuer
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore, Sums, passing_checkpoint
+from fifo_cli.operations.stream.replay_transfer import EarlierMessages, ReplayTransfer
+from fifo_cli.operations.transfer.result import MoveReport
+from fifo_cli.operations.transfer.scheduler import FIRST_PAUSE, TRIES_MAX
 from tests.batch_answers import NOT_DONE
 from tests.fakes import Clock, FakeSqs, client_error
 from tests.unit.handlers.test_records import rules
@@ -23,8 +26,9 @@ class Replaying:
 
     def __init__(self, checkpoint: ReplayStore) -> None:
         self.checkpoint = checkpoint
-        self.sqs = FakeSqs(Clock(), "main", "dlq")
-        self.slept: list[float] = []
+        self.clock = Clock()
+        self.sqs = FakeSqs(self.clock, "main", "dlq")
+        self.slept = 0.0
         self.events: list[Event] = []
         self.journal: list[str] = []
         self.stop_after: int | None = None
@@ -35,19 +39,22 @@ class Replaying:
             for n in range(start, start + count)
         )
 
-    def send(self, *, fresh: str = "", known: dict[str, int] | None = None, **options: Any) -> Sending:
-        sender = Sender(
-            WatchedSqs(self.sqs, "main", self.checkpoint, fresh=fresh, known=known),  # type: ignore[arg-type]
-            rules(group="grp", **options),
-            URLS,
-            self.checkpoint,
-            journal=lambda level, message, **facts: self.journal.append(message),
+    def send(self, *, fresh: str = "", known: dict[str, int] | None = None, **options: Any) -> MoveReport:
+        def journal(level: str, message: str, **facts: Any) -> None:
+            self.journal.append(message)
+
+        enqueuer = Enqueuer(rules(group="grp", **options), self.sqs, URLS, journal)  # type: ignore[arg-type]
+        return ReplayTransfer(self.checkpoint, enqueuer, EarlierMessages(known or {}), fresh).perform(
+            workers=1,
             listener=self.events.append,
             stopped=lambda: self.stop_after is not None and len(self.sqs.calls) >= self.stop_after,
-            sleep=self.slept.append,
-            jitter=lambda: 1.0,
+            clock=self.clock,
+            sleep=self.sleep,
         )
-        return sender.send()
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        self.slept += seconds
 
     def ids(self, group: str) -> list[str]:
         return [
@@ -56,12 +63,22 @@ class Replaying:
             if one.group == group
         ]
 
+    def tries(self, event_id: str) -> int:
+        """Count the calls that held a message."""
+        return sum(
+            _event_id(entry) == event_id for _, request in self.sqs.calls for entry in request["Entries"]
+        )
+
     def refuse(self, *ids: str) -> None:
         self.sqs.refuse = lambda entry: (
             {"Code": "InternalError", "SenderFault": False, "Message": "no"}
-            if entry["MessageAttributes"]["event_id"]["StringValue"] in ids
+            if _event_id(entry) in ids
             else None
         )
+
+
+def _event_id(entry: dict[str, Any]) -> str:
+    return str(entry["MessageAttributes"]["event_id"]["StringValue"])
 
 
 @pytest.fixture
@@ -72,7 +89,7 @@ def replaying() -> Iterator[Replaying]:
 
 def test_all_is_sent_in_order_and_noted(replaying):
     replaying.add(7)
-    assert replaying.send() == Sending()
+    assert replaying.send() == MoveReport(moved=7)
     assert (replaying.ids("g0"), replaying.ids("g1")) == (["e0", "e2", "e4", "e6"], ["e1", "e3", "e5"])
     assert replaying.checkpoint.sums() == Sums(enqueued=7)
     assert replaying.journal == ["enqueued"] * 7
@@ -118,17 +135,11 @@ def test_what_the_rules_leave_out_is_skipped_and_what_cannot_be_sent_is_parked(r
 def test_a_refused_message_is_tried_again_and_nothing_of_its_group_overtakes_it(replaying):
     replaying.add(6)
     replaying.refuse("e2")
-    pauses: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 2:
-            replaying.refuse()
-
-    replaying.slept = type("Slept", (), {"append": staticmethod(sleep)})()
+    replaying.sqs.before = lambda action, request: replaying.refuse() if replaying.tries("e2") == 3 else None
     assert replaying.send().failures == []
     assert (replaying.ids("g0"), replaying.ids("g1")) == (["e0", "e2", "e4"], ["e1", "e3", "e5"])
-    assert pauses == [0.5, 1.0]
+    assert replaying.tries("e2") == 3
+    assert replaying.slept >= FIRST_PAUSE * (1 + 2)
 
 
 def test_a_group_that_is_refused_for_good_is_left_and_the_others_go_on(replaying):
@@ -138,11 +149,11 @@ def test_a_group_that_is_refused_for_good_is_left_and_the_others_go_on(replaying
     assert replaying.ids("g0") == ["e0"]
     assert replaying.ids("g1") == [f"e{n}" for n in range(1, 1200, 2)]
     assert replaying.checkpoint.sums() == Sums(enqueued=601, failed=599)
-    assert [one.event_id for one in done.failures[:2]] == ["e2", "e4"]
+    assert [one.message_id for one in done.failures[:2]] == ["e2", "e4"]
     assert done.failures[0].reason == "InternalError: no"
     assert len(done.failures) == 100
     # The group is given up once, not in every chunk again.
-    assert len(replaying.slept) == 5
+    assert (replaying.tries("e2"), replaying.tries("e4")) == (TRIES_MAX, 0)
 
 
 def test_a_later_run_sends_what_was_refused_in_its_place(replaying):
@@ -158,7 +169,7 @@ def test_a_later_run_sends_what_was_refused_in_its_place(replaying):
 
 def test_a_throttled_call_is_made_again(replaying):
     replaying.add(4)
-    rejected = [client_error("SendMessageBatch", "ThrottlingException", "slow down")] * 3
+    rejected = [client_error("SendMessageBatch", "ThrottlingException", "slow down")] * 2
 
     def throttle(action: str, request: dict[str, Any]) -> None:
         if rejected:
@@ -172,8 +183,8 @@ def test_a_throttled_call_is_made_again(replaying):
 @pytest.mark.parametrize(
     ("error", "tries"),
     [
-        (client_error("SendMessageBatch", "AccessDenied", "no"), 1),
-        (EndpointConnectionError(endpoint_url="http://x"), 6),
+        (client_error("SendMessageBatch", "AccessDenied", "no"), 5),
+        (EndpointConnectionError(endpoint_url="http://x"), 5),
         (RuntimeError("a defect"), 1),
     ],
 )
@@ -262,3 +273,37 @@ def test_a_full_disk_ends_the_run_with_what_it_is(replaying):
     replaying.checkpoint.settle = full
     with pytest.raises(AwsError, match="disk full"):
         raise replaying.send().complaint or AssertionError
+
+
+def test_what_sqs_refuses_for_its_content_is_parked_in_its_place_and_its_group_goes_on(replaying):
+    replaying.add(4, 1)
+    replaying.sqs.refuse = lambda entry: (
+        {"Code": "InvalidMessageContents", "SenderFault": True, "Message": "no such characters"}
+        if _event_id(entry) == "e1" and "park_reason" not in entry["MessageAttributes"]
+        else None
+    )
+    assert replaying.send(fresh="replay-0a1b2c3d").failures == []
+    assert replaying.ids("g0") == ["e0", "e2", "e3"]
+    assert replaying.checkpoint.sums() == Sums(enqueued=3, parked=1)
+    (parked,) = replaying.sqs.queues["dlq"].messages
+    assert parked.dedup_id == "replay-0a1b2c3d-park-e1"
+    assert "no such characters" in parked.attributes["park_reason"]["StringValue"]
+
+
+def test_nothing_is_read_past_a_record_that_could_not_be_noted(replaying):
+    replaying.add(1, keep={"BOOL": True})
+    replaying.add(1, start=1, keep={"BOOL": False})
+    replaying.add(4, start=2, keep={"BOOL": True})
+    settle = replaying.checkpoint.settle
+
+    def full_at_first(states: dict[str, Any]) -> None:
+        if "skipped" in states.values():
+            raise AwsError("x.db cannot be used: disk full")
+        settle(states)
+
+    replaying.checkpoint.settle = full_at_first
+    assert "disk full" in replaying.send(where="keep").complaint.message
+    assert replaying.checkpoint.sums() == Sums(waiting=6)
+    replaying.checkpoint.settle = settle
+    replaying.send(where="keep")
+    assert (replaying.ids("g0"), replaying.ids("g1")) == (["e0", "e2", "e4"], ["e3", "e5"])
