@@ -7,7 +7,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from fifo_cli.operations.queues.redrive import Engine, Redrive, RedriveOptions
 from tests.integration.fork_server import ForkServer, Running
 from tests.integration.lean_sqs import ask, lean_sqs
 from tests.integration.proxy import (
+    Action,
     AwsError,
     Delay,
     DropAnswer,
@@ -134,49 +135,90 @@ def test_killed_at_any_request_a_second_run_completes_the_move(make: Make, name:
     assert requests >= (8 if after else 12)
 
 
-def _fill_records(one: Yard) -> None:
+# Why one record of nine still cannot become a message: its item, and what the new reason says.
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "no such type": ({"bad": "N"}, "bad"),
+    "too long for main": ({"S": "x" * 3_000}, "main takes 2048"),
+}
+
+
+def _fill_records(one: Yard, fault: Mapping[str, Any] = FAULTS["no such type"][0]) -> None:
     """Fill the DLQ with what the worker and the enqueuer parked; one record still cannot become a message."""
+    one.sqs.set_queue_attributes(QueueUrl=one.urls["main"], Attributes={"MaximumMessageSize": "2048"})
     for n in range(9):
         attributes = {"event_id": text(f"e{n}"), "park_from": text("worker"), "park_reason": text("400")}
         body = str(n)
         if n % 3 == 0:
-            value = {"bad": "N"} if n == 3 else {"S": str(n)}
             attributes |= {
                 "park_from": text("enqueuer"),
                 "park_reason": text("ValueError"),
                 "stream_sequence": text(str(100 + n)),
                 "created_at": text("2026-01-02T03:04:05.000Z"),
             }
-            image = {"id": {"S": str(n)}, "secret" if n == 3 else "x": value}
+            image = {"id": {"S": str(n)}, "secret" if n == 3 else "x": fault if n == 3 else {"S": str(n)}}
             body = json.dumps({"event_name": "INSERT", "keys": {"id": {"S": str(n)}}, "new_image": image})
         one.send("dlq", body, "all" if n % 3 == 0 else f"g{n % 2}", MessageAttributes=attributes)
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_request_records_become_messages_once_and_what_fails_stays_once(
-    make: Make, after: bool
-) -> None:
-    def check(one: Yard) -> None:
-        arrived = by_group(one.drained("main"))
-        assert (arrived["g0"], arrived["g1"]) == (["2", "4", "8"], ["1", "5", "7"])
-        assert [json.loads(body) for body in arrived["all"]] == [{"id": n, "x": n} for n in ("0", "6")]
-        (left,) = one.drained("dlq", timeout=8)
-        facts = as_sent(left)
-        assert json.loads(facts["body"])["new_image"]["secret"] == {"bad": "N"}
-        assert facts["park_from"] == ("String", "enqueuer")
-        assert "bad" in facts["park_reason"][1]
+def _check_records(one: Yard, fault: Mapping[str, Any], reason: str) -> None:
+    """Check that one record is parked again, and that all else is in main."""
+    arrived = by_group(one.drained("main"))
+    assert (arrived["g0"], arrived["g1"]) == (["2", "4", "8"], ["1", "5", "7"])
+    assert [json.loads(body) for body in arrived["all"]] == [{"id": n, "x": n} for n in ("0", "6")]
+    (left,) = one.drained("dlq", timeout=8)
+    facts = as_sent(left)
+    assert json.loads(facts["body"])["new_image"]["secret"] == fault
+    assert facts["park_from"] == ("String", "enqueuer")
+    assert reason in facts["park_reason"][1]
 
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", FAULTS)
+def test_killed_at_any_request_records_become_messages_once_and_what_fails_stays_once(
+    make: Make, kind: str, after: bool
+) -> None:
+    fault, reason = FAULTS[kind]
     requests = crash_everywhere(
         make,
-        _fill_records,
+        lambda one: _fill_records(one, fault),
         lambda one: one.run("redrive", "--yes"),
-        check,
+        lambda one: _check_records(one, fault, reason),
         after=after,
         at=changes_sqs if after else to_sqs,
         codes=(1,),
         hidden_for=5,
     )
     assert requests >= (8 if after else 12)
+
+
+@pytest.mark.parametrize("way", [["redrive"], ["redrive", "--in-order"]])
+def test_a_record_that_is_too_long_for_main_is_parked_again_and_a_second_run_changes_no_more(
+    one: Yard, way: list[str]
+) -> None:
+    fault, reason = FAULTS["too long for main"]
+    _fill_records(one, fault)
+    for moved in (8, 0):
+        done = one.run(*way, "--yes", "-o", "json")
+        assert (done.code, done.json()["moved"], done.json()["failed"]) == (1, moved, 1), done
+        assert reason in done.err
+    _check_records(one, fault, reason)
+
+
+@pytest.mark.parametrize("code", ["InvalidMessageContents", "InvalidParameterValue", "InvalidAttributeValue"])
+def test_a_record_whose_message_main_refuses_is_parked_again_with_that_reason(one: Yard, code: str) -> None:
+    fault = {"S": "refuse me"}
+    _fill_records(one, fault)
+
+    def refuse(request: Request) -> Action:
+        body = request.json() if request.action == "SendMessageBatch" else {}
+        if not body.get("QueueUrl", "").endswith(f"/{one.names.main}"):
+            return forward_all(request)
+        return RefuseEntries(lambda _, entry: "refuse me" in entry["MessageBody"], code, sender_fault=True)
+
+    one.proxy.rule = refuse
+    done = one.run("redrive", "--yes", "-o", "json")
+    assert (done.code, done.json()["moved"], done.json()["failed"], done.json()["remaining"]) == (1, 8, 1, 1)
+    _check_records(one, fault, f"SQS refuses the message: {code}")
 
 
 # --- Bad weather.

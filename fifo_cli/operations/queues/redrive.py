@@ -294,7 +294,7 @@ class Redrive:
             count = len(options.ids) if count is None else min(count, len(options.ids))
         sought = set(options.ids)
         source = QueueSource(self.dlq, expected=total, listener=self.listener)
-        converter = Converter(self.load_rules, stopped)
+        converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
         target = QueueTarget(self.main, as_it_is("redrive"), strict=not options.same_group_batches)
         report = move(
             source,

@@ -247,7 +247,7 @@ class Rebuild:
             # Inside: if its answer is lost, nobody knows whether the tag is there.
             tags.write(REBUILD_TAG, state.text())
             self.flow.pause(stopped)
-            converter = Converter(self.load_rules, stopped)
+            converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
             gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
             tags.write(REBUILD_TAG, replace(state, phase="merge").text())
             with self._collected(stopped) as store:

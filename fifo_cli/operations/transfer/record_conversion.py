@@ -1,7 +1,8 @@
 """Records that the enqueuer parked, on their way to main: each becomes a message, by the code as it is now.
 
-Such a record is never sent as it lies in the DLQ (contract, *A message*). What still fails goes to the end of
-the DLQ with the new reason; what is left out now, and what does not hold the record, stays where it is.
+Such a record is never sent as it lies in the DLQ (contract, *A message*). What still fails, and what main
+refuses for what it holds, goes to the end of the DLQ with the new reason. What is left out now, and what does
+not hold the record, stays where it is.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.handlers.parked_records import NoRecordError, is_parked_record, record_of
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, to_message
+from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_target import QueueTarget
@@ -45,15 +48,30 @@ class Stays:
     skipped: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The message that a record becomes; one with queue "dlq" is the record, to be parked again.
+
+    ``instead`` makes what is parked if SQS refuses the message for what it holds, out of SQS's reason.
+    """
+
+    message: Message
+    instead: Callable[[str], Message] | None = None
+
+
 class Converter:
     """Makes messages of records; safe to share between threads, of which one runs the user's code at a time.
 
     The rules are loaded when the first record comes. ``stopped`` ends code that does not return.
+    ``bytes_max`` asks for the longest message that main takes.
     """
 
-    def __init__(self, load: LoadRules, stopped: Stopped) -> None:
+    def __init__(
+        self, load: LoadRules, stopped: Stopped, bytes_max: Callable[[], int] = lambda: MESSAGE_BYTES_MAX
+    ) -> None:
         self._load = load
         self._stopped = stopped
+        self._ask_bytes_max = bytes_max
         self._rules: Rules | None = None
         self._lock = threading.Lock()
         self._skipped: dict[str, str] = {}
@@ -75,8 +93,12 @@ class Converter:
         """How many of these are where they were."""
         return self.skipped + self.failed - self.parked_again
 
-    def convert(self, message: Message) -> Message | Stays:
-        """Return the message that a record becomes, with queue "dlq" if it is to be parked again."""
+    @cached_property
+    def _bytes_max(self) -> int:
+        return self._ask_bytes_max()
+
+    def convert(self, message: Message) -> Converted | Stays:
+        """Return what a record becomes, or why it stays."""
         texts = {name: text for name in message.attributes if (text := message.text(name)) is not None}
         event_id = texts.get("event_id", message.message_id)
         with self._lock:
@@ -92,7 +114,12 @@ class Converter:
             if isinstance(made, Skipped):
                 self._skipped[event_id] = made.reason
                 return Stays(made.reason, skipped=True)
-            return _with(message, made)
+            if made.queue == "main" and made.size > self._bytes_max and made.instead:
+                made = made.instead(f"the message has {made.size} bytes; main takes {self._bytes_max}")
+            instead = made.instead
+            if made.queue == "dlq" or instead is None:
+                return Converted(_with(message, made))
+            return Converted(_with(message, made), lambda reason: _with(message, instead(reason)))
 
     def park_again(self, messages: Sequence[Message]) -> None:
         """Note records that are in the DLQ again, with the new reason."""
@@ -177,19 +204,30 @@ class ConvertingTarget:
         refusals: list[Rejection] = []
         ready: list[ReceivedMessage] = []
         again: list[ReceivedMessage] = []
+        instead: dict[str, Callable[[str], Message]] = {}
         for one in received:
-            made = self._converter.convert(one.message) if is_record(one.message) else one.message
+            made = self._converter.convert(one.message) if is_record(one.message) else Converted(one.message)
             if isinstance(made, Stays):
                 refusals.append(Rejection(one, made.reason, retry=False, aside=True))
-            else:
-                # What is still a record failed again.
-                (again if is_record(made) else ready).append(replace(one, message=made))
+                continue
+            if made.instead:
+                instead[one.message.message_id] = made.instead
+            # What is still a record failed again.
+            (again if is_record(made.message) else ready).append(replace(one, message=made.message))
         groups = {one.message.message_id: one.message.group for one in received}
-        refused = self._send_all(self._target, ready, groups)
+        for refused in self._send_all(self._target, ready, groups):
+            message = refused.received.message
+            if refused.retry or message.message_id not in instead:
+                refusals.append(refused)
+            else:
+                parked = instead[message.message_id](f"SQS refuses the message: {refused.reason}")
+                again.append(replace(refused.received, message=parked))
+        places = list(groups)
+        again.sort(key=lambda one: places.index(one.message.message_id))
         failed = self._send_all(self._dlq, again, groups)
         left = {one.received.message.message_id for one in failed}
         self._converter.park_again([one.message for one in again if one.message.message_id not in left])
-        return [*refusals, *refused, *failed]
+        return [*refusals, *failed]
 
     def _send_all(
         self, target: QueueTarget, received: Sequence[ReceivedMessage], groups: Mapping[str, str]

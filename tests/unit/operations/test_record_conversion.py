@@ -28,6 +28,7 @@ class Sent:
     def __init__(self) -> None:
         self.calls: list[list[OutgoingMessage]] = []
         self.refused: set[str] = set()
+        self.final = True
         self.down = False
 
     def send(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
@@ -35,14 +36,18 @@ class Sent:
         if self.down:
             raise AwsError("down")
         return [
-            RejectedEntry(n, "no", final=True) for n, one in enumerate(outgoing) if one.group in self.refused
+            RejectedEntry(n, "no", final=self.final)
+            for n, one in enumerate(outgoing)
+            if one.group in self.refused
         ]
 
 
 class Bed:
-    def __init__(self, made: Rules | None, stopped: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, made: Rules | None, stopped: Callable[[], bool] = lambda: False, bytes_max: int = 1_048_576
+    ) -> None:
         self.main, self.dlq = Sent(), Sent()
-        self.converter = Converter(lambda look: made or no_rules(look), stopped)
+        self.converter = Converter(lambda look: made or no_rules(look), stopped, lambda: bytes_max)
         any_main: Any = self.main
         any_dlq: Any = self.dlq
         self.target = ConvertingTarget(
@@ -122,9 +127,58 @@ def test_a_call_holds_one_of_a_group_though_records_come_into_it_from_others():
     ]
 
 
-def test_behind_a_refused_one_none_of_its_group_is_sent():
+def test_what_main_refuses_for_what_it_holds_is_parked_again_with_sqs_s_reason():
     bed = Bed(rules(group="id"))
     bed.main.refused = {"i1"}
+    refused = bed.send(parked(1), message("m2", "i1"), message("m3", "x"))
+    assert refused == {"m2": ("behind a message of its group that was refused", False)}
+    ((again,),) = bed.dlq.calls
+    assert json.loads(again.body) == json.loads(parked(1).body)
+    assert (again.dedup_id, again.group) == ("park-m1", "i1")
+    assert again.attributes["park_reason"].value == "SQS refuses the message: no"
+    assert again.attributes["park_from"].value == "enqueuer"
+    assert (bed.converter.failed, bed.converter.parked_again) == (1, 1)
+    assert bed.send(message("m2", "x2")) == {}
+
+
+def test_what_is_too_long_for_main_is_parked_again_before_it_is_sent():
+    image = {"id": {"S": "i1"}, "text": {"S": "x" * 2_000}}
+    bed = Bed(rules(group="id"), bytes_max=1_500)
+    assert bed.send(parked(1, image), parked(2)) == {}
+    ((again,),) = bed.dlq.calls
+    assert again.dedup_id == "park-m1"
+    assert str(again.attributes["park_reason"].value).endswith("bytes; main takes 1500")
+    assert [[one.dedup_id for one in call] for call in bed.main.calls] == [["redrive-m2"]]
+
+
+def test_what_is_parked_again_keeps_its_order_whoever_refused_it():
+    bed = Bed(rules(group='`"g"`', body="{id: id, total: to_number(total)}"), bytes_max=400)
+    bed.main.refused = {"g"}
+    images = [{"id": {"S": text}, "total": {"N": "1"}} for text in ("x", "y" * 400, "z")]
+    bed.send(*(parked(n, image) for n, image in enumerate(images)))
+    assert [one.dedup_id for call in bed.dlq.calls for one in call] == ["park-m0", "park-m1"]
+    bed.send(parked(2, images[2]))
+    assert [one.dedup_id for call in bed.dlq.calls for one in call] == ["park-m0", "park-m1", "park-m2"]
+
+
+@pytest.mark.parametrize("foreign", [message("m1", "i1"), message("m1", "i1", "no JSON")])
+def test_a_message_that_is_no_record_stays_where_it_is_when_main_refuses_it(foreign):
+    bed = Bed(rules())
+    bed.main.refused = {"i1"}
+    assert bed.send(foreign) == {"m1": ("no", False)}
+    assert bed.dlq.calls == []
+
+
+def test_when_neither_queue_takes_a_record_it_stays_where_it_is():
+    bed = Bed(rules(group="id"))
+    bed.main.refused = bed.dlq.refused = {"i1"}
+    assert bed.send(parked(1)) == {"m1": ("no", False)}
+    assert bed.converter.failed == 0
+
+
+def test_behind_a_refused_one_none_of_its_group_is_sent():
+    bed = Bed(rules(group="id"))
+    bed.main.refused, bed.main.final = {"i1"}, False
     refused = bed.send(parked(1), message("m2", "i1"), message("m3", "x"))
     assert refused.keys() == {"m1", "m2"}
     assert not any(aside for _, aside in refused.values())
