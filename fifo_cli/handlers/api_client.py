@@ -17,7 +17,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,8 @@ from .failure import ConfigurationError, described
 
 # Enough of an answer to keep the connection usable; a longer one is cut off with its connection.
 _ANSWER_BYTES_MAX: Final = 65_536
+# The formats of zlib that RFC 9110, 8.4.1, names.
+_WINDOWS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 # More than h11 takes for a header (100 KiB) and one read.
 _WIRE_BYTES_MAX: Final = 262_144
 _STATUS_LINE: Final = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)[^\n]*\n")
@@ -41,11 +43,15 @@ _PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 @dataclass(slots=True)
 class Answer:
-    """What an API answered; ``text`` is None if its body did not come to an end."""
+    """What an API answered; ``text`` is None if its body did not come to an end.
+
+    ``packed`` says that the body is compressed in a way that is not read here: then its text is empty.
+    """
 
     status: int
     text: str | None
     retry_after: float | None
+    packed: bool = False
 
 
 class ApiClient:
@@ -146,7 +152,7 @@ def _exchange(client: httpx.Client, request: httpx.Request, wire: _Wire) -> Answ
         return Answer(status, None, None)
     answer = wire.answer = Answer(response.status_code, None, _retry_after(response))
     try:
-        answer = Answer(answer.status, _body(response), answer.retry_after)
+        answer = _with_body(answer, response)
     except Exception:  # noqa: BLE001 - the status is known, and it decides
         return answer
     finally:
@@ -155,25 +161,39 @@ def _exchange(client: httpx.Client, request: httpx.Request, wire: _Wire) -> Answ
     return answer
 
 
-def _body(response: httpx.Response) -> str:
+def _with_body(answer: Answer, response: httpx.Response) -> Answer:
     """Read the beginning of a body; raw if it is packed: a small answer may unpack to a huge one."""
-    encoding = response.headers.get("Content-Encoding", "")
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
     body = b""
     for chunk in response.iter_raw() if encoding else response.iter_bytes():
         body += chunk
         if len(body) > _ANSWER_BYTES_MAX:
             break
-    return _unpacked(body, encoding).decode("utf-8", "replace")
-
-
-def _unpacked(body: bytes, encoding: str) -> bytes:
-    """Return the beginning of a body, uncompressed if it was gzip or deflate, else as it is."""
-    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
-        return body
+    text: str | None
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _ANSWER_BYTES_MAX)
+        text = _unpacked(body, encoding, whole=len(body) <= _ANSWER_BYTES_MAX)
     except zlib.error:
-        return body
+        return replace(answer, text="", packed=True)
+    return replace(answer, text=text)
+
+
+def _unpacked(body: bytes, encoding: str, *, whole: bool) -> str | None:
+    """Return the beginning of a body, None if it broke off; raises zlib.error if it cannot be unpacked."""
+    if body and encoding not in ("", "identity"):
+        if encoding not in _WINDOWS:
+            raise zlib.error(encoding)
+        unpack = zlib.decompressobj(wbits=_WINDOWS[encoding])
+        if encoding == "deflate" and not _is_zlib(body):  # many servers leave zlib's header out
+            unpack = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+        body = unpack.decompress(body, _ANSWER_BYTES_MAX)
+        if whole and not unpack.eof and not unpack.unconsumed_tail and len(body) < _ANSWER_BYTES_MAX:
+            return None
+    return body.decode("utf-8", "replace")
+
+
+def _is_zlib(body: bytes) -> bool:
+    """Whether a body begins as RFC 1950 has it."""
+    return len(body) > 1 and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
 
 
 def _retry_after(response: httpx.Response) -> float | None:

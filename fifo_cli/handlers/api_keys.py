@@ -61,6 +61,10 @@ class Keys:
         """Hide every value that was ever read, in every encoding; see :mod:`redaction`."""
         return self._redactor(text)
 
+    def redact_long(self, text: str) -> str:
+        """Hide them in a text of any length, all of which is to be shown."""
+        return self._redactor.long(text)
+
     @property
     def too_short(self) -> tuple[str, ...]:
         """The labels of the keys whose values are too short to be hidden in a text."""

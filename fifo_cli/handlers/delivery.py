@@ -25,6 +25,8 @@ from .visibility import Held
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIALS: Final = frozenset({401, 403})
 _SNIPPET_MAX: Final = 300
+# So much of an answer is looked at for that; an outage has many answers.
+_QUOTED_FROM_MAX: Final = 1_000
 # What it takes to park or release what a run holds.
 _SETTLE_SECONDS: Final = 2.0
 _PORTS: Final = 65_536
@@ -138,7 +140,9 @@ class ApiDelivery:
         """
         if answer.text is None:
             return f"HTTP {answer.status}; the answer broke off"
-        line = " ".join(self.redact(answer.text).split())
+        if answer.packed:
+            return f"HTTP {answer.status}: (text withheld: it is compressed in a way that is not read here)"
+        line = " ".join(self.redact(answer.text[:_QUOTED_FROM_MAX]).split())
         text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
         return f"HTTP {answer.status}: {text}".rstrip(": ")
 
@@ -159,7 +163,9 @@ class ApiDelivery:
                 text = f"{self._guard.name} made a request that cannot be sent: {described(error)}"
                 raise MessageError(text) from error
             if isinstance(error, httpx.TransportError):
-                raise ApiUnavailableError(described(error)) from error
+                # h11 quotes what it cannot read: of such an answer nothing is shown.
+                text = described(error).partition(": bytearray(")[0]
+                raise ApiUnavailableError(text) from error
             raise
 
     def _client(self) -> ApiClient:

@@ -13,12 +13,12 @@ import binascii
 import contextlib
 import html
 import json
-import logging
 import re
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Final
 
 WITHHELD: Final = "(text withheld: it may hold a key)"
 _HIDDEN: Final = "***"
@@ -30,7 +30,13 @@ _PART: Final = 7
 _WORD_MAX: Final = 7
 # A reason has a few hundred characters. More is not searched, so more is not shown.
 _TEXT_MAX: Final = 4_000
+# Two pieces of a long text share a secret only if it is in so much of both; see `long`.
+_SEAM: Final = 500
 _LAYERS: Final = 7
+# What comes out of a text that was made to be decoded in many ways may be endless: bytes in all.
+_DECODED_MAX: Final = 1_000_000
+# An outage answers every message with the same page.
+_KNOWN_MAX: Final = 100
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
@@ -40,14 +46,22 @@ _ESCAPE: Final = re.compile(
     re.DOTALL,
 )
 _CONTROLS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
-_PERCENT: Final = re.compile(rb"%([0-9a-fA-F]{2})")
-_QUOTED_PRINTABLE: Final = re.compile(rb"=([0-9A-F]{2})|=\r?\n")
+_PERCENT: Final = re.compile(
+    rb"%(?:([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))"
+)  # %uXXXX: JavaScript's escape(), IIS
+_QUOTED_PRINTABLE: Final = re.compile(rb"=([0-9a-fA-F]{2})|=\r?\n")
+# Units of 16 bits in base64; what has another length was cut off, or is not UTF-7.
+_UTF7: Final = re.compile(
+    rb"\+((?:[A-Za-z0-9+/]{8})*(?:[A-Za-z0-9+/]{3}){0,2})(?:-|(?![A-Za-z0-9+/]))|\+[A-Za-z0-9+/]+\Z"
+)
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{10,}")
+_BASE32: Final = re.compile(rb"[A-Z2-7]{12,}")
+_BASE32_LOWER: Final = re.compile(rb"[a-z2-7]{12,}")
+# A list of bytes, as JavaScript's Buffer, Java and Python print one.
+_DECIMALS: Final = re.compile(rb"(?<![\d-])-?\d{1,3}(?:[\s,;]+-?\d{1,3}(?!\d)){3,}")
+_DECIMAL: Final = re.compile(rb"-?\d+")
 _HEX_GAP: Final = re.compile(rb"\\x|0x|[\s\0:,-]+")
 _HEX: Final = re.compile(rb"[0-9a-fA-F]{14,}")
-
-# What these log may hold a decrypted parameter, a header or a URL, at DEBUG a whole answer.
-_LIBRARIES: Final = frozenset({"boto3", "botocore", "httpcore", "httpx", "urllib3"})
 
 
 class Redactor:
@@ -55,42 +69,83 @@ class Redactor:
 
     def __init__(self) -> None:
         self._values: frozenset[str] = frozenset()
+        self._known: dict[str, str] = {}
         self._parts: frozenset[str] = frozenset()
         self._spellings: re.Pattern[str] | None = None
         self._words: re.Pattern[str] | None = None
-        self._encoded_parts: frozenset[bytes] = frozenset()
+        self._encoded_parts: frozenset[tuple[int, ...]] = frozenset()
         self._encoded_words: re.Pattern[bytes] | None = None
 
     def add(self, value: str) -> None:
-        """Hide ``value`` from now on; a value of less than four characters cannot be hidden."""
+        """Hide ``value`` from now on, and what is in it; less than four characters cannot be hidden."""
         if len(value) < SECRET_MIN or value in self._values:
             return
         self._values |= {value}
+        for text in _texts_in(value):  # a JSON secret: its fields are secrets
+            self.add(text)
         if len(value) > _WORD_MAX:
             spellings = {form for one in self._values if len(one) > _WORD_MAX for form in _spellings(one)}
             self._spellings = _any_of(spellings)
             self._parts |= {_folded(part) for part in _windows(value)}
             raw = value.encode("utf-8", "surrogatepass")
-            with contextlib.suppress(UnicodeEncodeError):
-                self._encoded_parts |= {part.lower() for part in _windows(value.encode("latin-1"))}
             forms = {raw, _BLANK.sub(b"", raw), _BLANK_OR_PLUS.sub(b"", raw)}
-            self._encoded_parts |= {part.lower() for form in forms for part in _windows(form)}
+            # A key may itself be encoded, such as a PEM file: what it means is shown in hexadecimal, say.
+            forms |= {inner for form in forms for inner in _decoded(form)}
+            with contextlib.suppress(UnicodeEncodeError):
+                forms.add(value.encode("latin-1"))
+            self._encoded_parts = self._encoded_parts.union(*map(_byte_windows, forms)) - {
+                (0,) * _PART,
+                (32,) * _PART,
+            }
         else:
             words = _any_of(one for one in self._values if len(one) <= _WORD_MAX).pattern
             self._words = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", re.IGNORECASE)
             encoded = self._words.pattern.encode("utf-8", "surrogatepass")
             self._encoded_words = re.compile(encoded, re.IGNORECASE)
+        self._known = {}  # last: what another thread redacts meanwhile is kept in the old one
 
     def __call__(self, text: str) -> str:
-        """Return ``text`` with the secrets hidden, or :data:`WITHHELD`."""
+        """Return the beginning of ``text`` with the secrets hidden, or :data:`WITHHELD`."""
+        return self._redacted(text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + "…")
+
+    def long(self, text: str) -> str:
+        """Return all of ``text``, such as a line that the user's code logs, with the secrets hidden."""
+        if not self._values or len(text) <= _TEXT_MAX:
+            return self._redacted(text)
+        pieces = [text[at : at + _TEXT_MAX] for at in range(0, len(text), _TEXT_MAX)]
+        shown = [self._redacted(piece) for piece in pieces]
+        for at, (left, right) in enumerate(pairwise(pieces)):
+            seam = left[-_SEAM:] + right[:_SEAM]
+            if self._redacted(seam) != seam:
+                shown[at] = shown[at + 1] = WITHHELD
+        return "".join(shown)
+
+    def _redacted(self, text: str) -> str:
         if not self._values:
             return text
-        if len(text) > _TEXT_MAX:
-            text = text[:_TEXT_MAX] + "…"
-        masked = self._masked(text)
-        if any(self._is_in(layer) for layer in _layers(masked.encode("utf-8", "surrogatepass"))):
-            return WITHHELD
-        return masked
+        known = self._known
+        if (shown := known.get(text)) is None:
+            masked = self._masked(text)
+            shown = WITHHELD if self._holds_more(masked.encode("utf-8", "surrogatepass")) else masked
+            if len(known) >= _KNOWN_MAX:
+                known.clear()
+            known[text] = shown
+        return shown
+
+    def _holds_more(self, text: bytes) -> bool:
+        """Decode ``text`` layer by layer: True if a part of a secret comes out, or too much to look at."""
+        found, newest, size = {text}, {text}, 0
+        for _ in range(_LAYERS):
+            if any(map(self._is_in, newest)):
+                return True
+            # An encoded text may be wrapped in the middle of an escape.
+            forms = newest | {_BLANK.sub(b"", outer) for outer in newest}
+            newest = {inner for form in forms for inner in _decoded(form) if len(inner) >= SECRET_MIN} - found
+            found |= newest
+            size += sum(map(len, newest))
+            if size > _DECODED_MAX:
+                return True
+        return any(map(self._is_in, newest))
 
     def _masked(self, text: str) -> str:
         """Put ``***`` for secrets and their parts that stand as they are, and for usual spellings."""
@@ -114,30 +169,9 @@ class Redactor:
     def _is_in(self, layer: bytes) -> bool:
         """Say whether a part of a secret stands in ``layer``, perhaps over several lines."""
         for form in {layer, _BLANK.sub(b"", layer), _BLANK_OR_PLUS.sub(b"", layer)}:
-            folded = form.lower()
-            if any(folded[at : at + _PART] in self._encoded_parts for at in range(len(folded) - _PART + 1)):
+            if not self._encoded_parts.isdisjoint(_byte_windows(form)):
                 return True
         return self._encoded_words is not None and self._encoded_words.search(layer) is not None
-
-
-def guard_library_logs(redact: Callable[[str], str]) -> None:
-    """Redact what AWS's and the HTTP client's libraries log, at any level, with any handlers.
-
-    Their debug text, which may hold whole answers of Parameter Store, is left out.
-    """
-    make = logging.getLogRecordFactory()
-    make = getattr(make, "unguarded", make)
-
-    def guarded(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
-        if record.name.partition(".")[0] in _LIBRARIES:
-            is_debug = record.levelno <= logging.DEBUG
-            record.msg = WITHHELD if is_debug else redact(record.getMessage())
-            record.args, record.exc_info, record.exc_text = (), None, None
-        return record
-
-    guarded.unguarded = make  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(guarded)
 
 
 def _spellings(value: str) -> set[str]:
@@ -171,38 +205,47 @@ def _fold(char: str) -> str:
     return char.lower() if len(char.lower()) == 1 else char
 
 
-def _windows(value: Any) -> Iterator[Any]:
-    return (value[at : at + _PART] for at in range(len(value) - _PART + 1))
+def _windows(text: str) -> Iterator[str]:
+    return (text[at : at + _PART] for at in range(len(text) - _PART + 1))
 
 
-def _layers(text: bytes) -> set[bytes]:
-    """Return ``text`` and all that comes out when it is decoded, layer by layer."""
-    found, newest = {text}, {text}
-    for _ in range(_LAYERS):
-        # An encoded text may be wrapped in the middle of an escape.
-        forms = newest | {_BLANK.sub(b"", outer) for outer in newest}
-        newest = {inner for form in forms for inner in _decoded(form) if len(inner) >= SECRET_MIN} - found
-        found |= newest
-    return found
+def _byte_windows(data: bytes) -> Iterator[tuple[int, ...]]:
+    """Return all pieces of seven bytes, in lower case."""
+    folded = data.lower()
+    return zip(*(folded[at:] for at in range(_PART)), strict=False)
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:
     """Decode ``text`` in every usual way; where it begins or ends in the middle, too."""
-    if b"\\" in text:
-        yield _ESCAPE.sub(_unescaped, text)
-        yield _ESCAPE.sub(lambda match: _unescaped(match, to_bytes=False), text)
-    if b"%" in text:
-        yield _PERCENT.sub(_byte, text)
-    if b"&" in text:
-        yield html.unescape(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    if b"=" in text:
-        yield _QUOTED_PRINTABLE.sub(_byte, text)
-    runs = _BASE64.findall(_BLANK.sub(b"", text).translate(bytes.maketrans(b"-_", b"+/")))
+    yield from _unescaped_forms(text)
+    blankless = _BLANK.sub(b"", text)
+    runs = _BASE64.findall(blankless.translate(bytes.maketrans(b"-_", b"+/")))
     for offset in range(4 if runs else 0):
         yield b"\n".join(_base64(run[offset:]) for run in runs)
     runs = _HEX.findall(_HEX_GAP.sub(b"", text))
     for offset in range(2 if runs else 0):
         yield b"\n".join(binascii.unhexlify(run[offset : len(run) - (len(run) - offset) % 2]) for run in runs)
+    # Ordinary words are not joined to one: lower case only where it stands in one piece.
+    runs = [*_BASE32.findall(blankless), *_BASE32_LOWER.findall(text)]
+    for offset in range(8 if runs else 0):
+        yield b"\n".join(_base32(run[offset:].upper()) for run in runs)
+
+
+def _unescaped_forms(text: bytes) -> Iterator[bytes]:
+    """Undo what spells characters one by one."""
+    if b"\\" in text:
+        yield _ESCAPE.sub(_unescaped, text)
+        yield _ESCAPE.sub(lambda match: _unescaped(match, to_bytes=False), text)
+    if b"%" in text:
+        yield _PERCENT.sub(_percent, text)
+    if b"&" in text:
+        yield html.unescape(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    if b"=" in text:
+        yield _QUOTED_PRINTABLE.sub(_byte, text)
+    if b"+" in text:
+        yield _UTF7.sub(_utf7, text)
+    if b"," in text or b" " in text:
+        yield _DECIMALS.sub(lambda match: bytes(int(one) & 0xFF for one in _DECIMAL.findall(match[0])), text)
 
 
 def _unescaped(match: re.Match[bytes], *, to_bytes: bool = True) -> bytes:
@@ -225,8 +268,40 @@ def _byte(match: re.Match[bytes]) -> bytes:
     return bytes([int(match[1], 16)]) if match[1] else b""
 
 
+def _percent(match: re.Match[bytes]) -> bytes:
+    return _byte(match) if match[1] else chr(int(match[2], 16)).encode("utf-8", "surrogatepass")
+
+
+def _utf7(match: re.Match[bytes]) -> bytes:
+    units = _base64(match[1]) if match[1] else b"\0+"
+    return units[: len(units) // 2 * 2].decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
+
+
 def _base64(run: bytes) -> bytes:
     """Decode a run; of four characters at its end that are not all there, the bytes that are."""
     whole, rest = run[: len(run) // 4 * 4], len(run) % 4
     end = run[len(whole) :] + b"=" * (4 - rest) if rest > 1 else b""
     return base64.b64decode(whole + end)
+
+
+def _base32(run: bytes) -> bytes:
+    """Decode a run; of eight characters at its end that are not all there, the bytes that are."""
+    rest = len(run) % 8
+    run = run[:-1] if rest in (1, 3, 6) else run  # five bits a character: these make no whole byte
+    return base64.b32decode(run + b"=" * (-len(run) % 8))
+
+
+def _texts_in(value: str) -> Iterator[str]:
+    """Return the texts in a value that is a JSON object or list."""
+    if value.lstrip()[:1] not in ("{", "["):
+        return
+    with contextlib.suppress(ValueError, RecursionError):
+        left = [json.loads(value)]
+        while left:
+            match left.pop():
+                case str() as text:
+                    yield text
+                case dict() as fields:
+                    left += fields.values()
+                case list() as items:
+                    left += items

@@ -12,11 +12,15 @@ from .api_keys import Keys
 from .code_guard import CodeGuard, Notes, function_notes, load_noted, memory_bounded
 from .delivery import ApiDelivery
 from .failure import described
+from .guarded_output import guard_logs, guard_streams
 from .json_log import stdout_journal
-from .redaction import guard_library_logs
 from .worker_run import Limits, Report, Run, ending
 
 INVOCATION_KEY = "fifo_cli"
+
+
+class RunEndedEarlyError(Exception):
+    """What ended a run, in words in which no key is left."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -54,9 +58,8 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
     stdout_journal("error" if early else "info", "run ended", **counts, **early)
     complaint = report.complaint and redact(described(report.complaint))
     if report.complaint is not None and asked is None:
-        if complaint != described(report.complaint):  # Lambda logs what is raised
-            raise RuntimeError(complaint) from None
-        raise report.complaint
+        # Not the exception itself: Lambda logs what is raised, and more may be chained to it or noted on it.
+        raise RunEndedEarlyError(complaint) from None
     return {**document, "complaint": complaint, "owner": early.get("owner"), "what": early.get("what")}
 
 
@@ -67,6 +70,7 @@ def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
     sqs = clients.sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
     keys = Keys(clients.ssm() if settings.parameters else None, settings.parameters)
+    guard_streams(keys.redact_long)
     return settings, urls, sqs, delivery_of(settings, keys, function_notes("worker", urls["main"]))
 
 
@@ -74,7 +78,7 @@ def delivery_of(
     settings: runtime.Runtime, keys: Keys, notes: Path, *, stopped: Callable[[], bool] = lambda: False
 ) -> ApiDelivery:
     """Build the delivery with the user's code, if there is any; raises UserCodeError."""
-    guard_library_logs(keys.redact)  # before the user's code, which may switch debug logs on
+    guard_logs(keys.redact_long)  # before the user's code, which may switch debug logs on
     if settings.request_code is None:
         return ApiDelivery(settings.apis, keys)
     kept, limit = Notes(notes), settings.code_limit

@@ -81,7 +81,7 @@ def ending(error: BaseException | None, redact: Callable[[str], str]) -> dict[st
     """Return why a run ended early, as its log lines have it: owner, reason, and what is unusable."""
     if error is None:
         return {}
-    what = {"what": error.what} if isinstance(error, ConfigurationError) else {}
+    what = {"what": redact(error.what)} if isinstance(error, ConfigurationError) else {}
     reason = error.reason if isinstance(error, ConfigurationError) else described(error)
     return {"owner": owner_of(error), **what, "reason": redact(reason)}
 
@@ -250,8 +250,7 @@ class Run:
 
     def _attribute(self, message: Held, error: BaseException, *, elapsed_ms: int) -> None:
         """Act on what was raised while a message was handled: only configuration and AWS end the run."""
-        owner = owner_of(error)
-        text = self._courier.redact(described(error))
+        owner, text = owner_of(error), described(error)
         if owner in ("configuration", "aws"):
             self._complain(error)
             self._settle(message, "skipped", error=text, owner=owner)
@@ -287,6 +286,7 @@ class Run:
             self._delete(message, "delivered", facts)
             return
         reason = self._reason_to_park(message, attempt)
+        reason = reason and self._courier.redact(reason)
         if reason is None:
             self._settle(message, "failed", error=attempt.error, owner=attempt.owner, **facts)
             return
@@ -300,7 +300,7 @@ class Run:
                 source=self._source,
             )
         except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
-            trouble = self._courier.redact(described(error))
+            trouble = described(error)
             self._settle(
                 message,
                 "failed",
@@ -346,7 +346,11 @@ class Run:
         owner: Owner | None = None,
         closes: bool = False,
     ) -> None:
-        """Account for a message and log it; one that stays behind closes its group for this run."""
+        """Account for a message and log it; one that stays behind closes its group for this run.
+
+        Whatever an ``error`` quotes, be it the API's or AWS's words or an exception's, is redacted here.
+        """
+        error = error and self._courier.redact(error)
         outcome = Outcome(message.message_id, message.group, status, http_status, elapsed_ms, error)
         with self._lock:
             if closes or status in ("failed", "skipped"):
@@ -381,4 +385,4 @@ class Run:
         except Exception as error:  # noqa: BLE001 - they become visible by themselves when their time is over
             refused = [str(error)]
         for reason in refused:
-            self._journal("warning", "not released", reason=reason)
+            self._journal("warning", "not released", reason=self._courier.redact(reason))

@@ -21,7 +21,8 @@ from fifo_cli.handlers import runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.code_guard import memory_bounded
 from fifo_cli.handlers.delivery import ApiDelivery
-from fifo_cli.handlers.failure import ConfigurationError
+from fifo_cli.handlers.failure import ConfigurationError, described
+from fifo_cli.handlers.guarded_output import guarded_streams
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
@@ -111,7 +112,7 @@ def drain_here(
     refuse_during_rebuild(QueueTags(aws, main))
     urls = {"main": main.url, "dlq": dlq.url}
     facts = runtime.from_document(runtime_settings(project.settings))
-    delivery = _courier(aws, project, facts, code_folders, stopped)
+    keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
     limits = Limits(
         count=options.count,
         needs=project.settings.run_needs.total_seconds(),
@@ -120,7 +121,11 @@ def drain_here(
         patience=project.settings.functions.timeout.total_seconds(),
         stopped=stopped,
     )
-    with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
+    with (
+        guarded_streams(keys.redact_long),
+        shipped_journal(aws, names, "worker", "drain", listener=listener) as journal,
+    ):
+        delivery = _courier(project, facts, keys, code_folders, stopped)
         run = Run(
             aws.client("sqs"),
             urls,
@@ -225,14 +230,13 @@ def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
 
 
 def _courier(
-    aws: Aws,
     project: Project,
     facts: runtime.Runtime,
+    keys: Keys,
     code_folders: Iterable[str],
     stopped: Callable[[], bool],
 ) -> ApiDelivery:
     sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
-    keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
     try:
         return delivery_of(facts, keys, request_notes(project), stopped=stopped)
     except runtime.UserCodeError as error:
@@ -315,7 +319,7 @@ def _explained(error: BaseException | None, redact: Callable[[str], str]) -> Fif
             return UsageError(redact(str(error)), hint=_NOTHING_PARKED)
         case _:
             return AwsError(
-                redact(f"the run ended early: {type(error).__name__}: {error}"),
+                redact(f"the run ended early: {described(error)}"),
                 hint="nothing is lost: look with `fifo-cli status`, and drain again",
             )
 
