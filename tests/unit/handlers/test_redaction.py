@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-import quopri
 import random
-import textwrap
-import urllib.parse
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,65 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.redaction import WITHHELD, Redactor
+from tests.encodings import ENCODINGS, PART, REVERSIBLE, encoded
 
 SECRET = 's3cr3t/Key+with=Some&Odd "Parts"-\u00e9-9f8e7d'
-PART = 7
-
-
-def _b64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _every_char_percent(text: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in text.encode())
-
-
-def _every_char_json(text: str) -> str:
-    return json.dumps("".join(f"{char}" for char in text)).replace("/", "\\/")
-
-
-def _u_escaped(text: str) -> str:
-    units = text.encode("utf-16-be")
-    return "".join(f"\\u{high:02x}{low:02X}" for high, low in zip(units[::2], units[1::2], strict=True))
-
-
-ENCODINGS: dict[str, Callable[[str], str]] = {
-    "plain": lambda text: text,
-    "base64": _b64,
-    "base64 without padding": lambda text: _b64(text).rstrip("="),
-    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
-    "base64 for URLs, without padding": lambda text: (
-        base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-    ),
-    "base64 in lines of 64": lambda text: "\r\n".join(textwrap.wrap(_b64(text), 64)),
-    "base64 of user:KEY": lambda text: _b64(f"user:{text}"),
-    "base64 of Bearer KEY": lambda text: _b64(f"Bearer {text}"),
-    "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode(),
-    "JSON": json.dumps,
-    "JSON with \\/": _every_char_json,
-    "JSON in JSON": lambda text: json.dumps(json.dumps({"key": text})),
-    "\\uXXXX": _u_escaped,
-    "repr": repr,
-    "ascii": ascii,
-    "\\u{X}": lambda text: "".join(f"\\u{{{ord(char):x}}}" for char in text),
-    "octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
-    "JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps({"key": text}))),
-    "hexadecimal in lines": lambda text: "\n".join(textwrap.wrap(text.encode().hex(), 32)),
-    "percent": lambda text: urllib.parse.quote(text, safe=""),
-    "percent, every character": _every_char_percent,
-    "form": urllib.parse.quote_plus,
-    "hexadecimal": lambda text: text.encode().hex(),
-    "HEXADECIMAL": lambda text: text.encode().hex().upper(),
-    "hex dump": lambda text: text.encode().hex(":"),
-    "\\xXX": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
-    "HTML": html.escape,
-    "HTML, every character": lambda text: "".join(f"&#{ord(char)};" for char in text),
-    "quoted-printable": lambda text: quopri.encodestring(text.encode(), quotetabs=True).decode(),
-    "in lines": lambda text: "\n".join(textwrap.wrap(text, 20, drop_whitespace=False)),
-    "UPPER": str.upper,
-}
-
-REVERSIBLE = [name for name in ENCODINGS if name != "UPPER"]
 
 
 def made(*values: str) -> Redactor:
@@ -116,7 +54,7 @@ def test_only_the_secret_is_hidden(value: str, text: str, shown: str) -> None:
 
 
 def test_a_short_secret_is_found_in_another_encoding() -> None:
-    assert made("pa55")(f"Basic {_b64('user:pa55')}") == WITHHELD
+    assert made("pa55")(f"Basic {ENCODINGS['base64']('user:pa55')}") == WITHHELD
 
 
 def test_several_secrets_are_hidden_side_by_side() -> None:
@@ -145,22 +83,18 @@ _SECRETS = st.one_of([st.text(alphabet, min_size=8, max_size=200) for alphabet i
 def test_no_seven_characters_of_a_secret_are_shown(
     secret: str, inner: str, outer: str, data: st.DataObject | None
 ) -> None:
-    text = text_of(secret, inner, outer)
+    text = encoded(secret, inner, outer)
     start = data.draw(st.integers(0, len(text))) if data else 1
     end = data.draw(st.integers(start, len(text))) if data else len(text)
     shown = made(secret)(f"HTTP 500: {text[start:end]}")
     assert shown.startswith("HTTP 500: ") or shown == WITHHELD
     for part in _parts(secret):
-        for form in (part, ENCODINGS[inner](part), text_of(part, inner, outer)):
+        for form in (part, ENCODINGS[inner](part), encoded(part, inner, outer)):
             assert len(form) < PART or form not in shown
     # A longer piece would hold seven characters of the secret, with what stands around it.
     windows = (secret[at : at + PART] for at in range(len(secret) - PART + 1))
-    longest = max(len(text_of(part, inner, outer)) for part in windows) * 8 / PART + 16
+    longest = max(len(encoded(part, inner, outer)) for part in windows) * 8 / PART + 16
     assert end - start <= longest or text[start:end] not in shown
-
-
-def text_of(secret: str, inner: str, outer: str) -> str:
-    return ENCODINGS[outer](ENCODINGS[inner](secret))
 
 
 def _parts(secret: str) -> Iterator[str]:
