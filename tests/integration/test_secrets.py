@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Reply
+from tests import encodings
 from tests.cli_harness import Project, wait_until
 
 KEY: Final = "s3cr3t-Sesame-9417-8260"
@@ -103,3 +106,137 @@ def test_what_user_code_writes_to_stdout_is_not_in_the_result(flow, receiver):
     assert ran.json()["delivered"] == 2
     for text in ("printed", "by descriptor", "by a child"):
         assert text in ran.err
+
+
+# Each message says by which way, and in which encodings, the user's code lets the key out.
+LEAKY: Final = """
+import logging, os, sys, threading, traceback, warnings
+import httpx
+import key_encodings
+
+logging.basicConfig(level=logging.DEBUG, force=True)
+logging.getLogger("httpx").setLevel(logging.INFO)
+
+def to_request(body, attributes, keys):
+    text = key_encodings.encoded(keys["api_key"], body["inner"], body["outer"])
+    return globals()[body["way"]](body, text) or call(URL, body, keys["api_key"])
+
+def call(url, body, key):
+    return httpx.Request("POST", url, json=body, headers={"Authorization": "Bearer " + key})
+
+def answer(body, text):
+    pass
+
+def printed(body, text):
+    print("printed", text)
+    print(text, file=sys.stderr)
+
+def warned(body, text):
+    warnings.warn(f"warned of {text}")
+
+def logged(body, text):
+    try:
+        chained(body, text)
+    except RuntimeError:
+        logging.getLogger("mine").exception("logged %s", text, stack_info=True)
+
+def threaded(body, text):
+    thread = threading.Thread(target=chained, args=(body, text))
+    thread.start()
+    thread.join()
+
+def chained(body, text):
+    try:
+        raise KeyError(text)
+    except KeyError as error:
+        error.add_note(text)
+        raise RuntimeError(f"chained {text}") from error
+
+def grouped(body, text):
+    raise ExceptionGroup(f"grouped {text}", [ValueError(text)])
+
+def in_path(body, text):
+    return call(URL + "/" + text[:1000] + "?key=" + text[:1000], body, text[:8])
+
+def unreachable(body, text):
+    return httpx.Request("POST", "http://127.0.0.1:1/" + text[:1000])
+
+def bad_port(body, text):
+    return httpx.Request("POST", "http://127.0.0.1:" + text + "/")
+"""
+WAYS: Final = [
+    *("answer", "printed", "warned", "logged", "threaded"),
+    *("chained", "grouped", "in_path", "unreachable", "bad_port"),
+]
+PAIRS: Final = [("plain", "plain"), ("base64", "JSON"), ("base64 of user:KEY", "percent, every character")]
+
+
+@pytest.mark.slow
+def test_a_key_is_in_no_output_log_or_queue_whatever_code_and_api_do(project, clients, receiver):
+    made = project(
+        handlers={"source": "code/", "request": "mine:to_request"},
+        api={"keys": {"api_key": "/t/leaky-key"}},
+        message={"group": "customer_id"},
+    )
+    (made.folder / "code").mkdir()
+    (made.folder / "code" / "mine.py").write_text(f"URL = {receiver.url!r}\n{LEAKY}")
+    (made.folder / "code" / "key_encodings.py").write_text(Path(encodings.__file__).read_text())
+    clients.client("ssm").put_parameter(Name="/t/leaky-key", Value=KEY, Type="SecureString", Overwrite=True)
+
+    def answer(received: Any) -> Reply:
+        body = json.loads(received.body)
+        text = encodings.encoded(KEY, body["inner"], body["outer"])
+        return Reply(422, f"no: {text}".encode(), {"X-Echo": text.replace("\n", "")})
+
+    receiver.answer = answer
+    made.local("deploy", "--yes").ok()
+    queue = Queue(clients, made.names, "main")
+    cases = [(way, *pair) for way, pair in itertools.product(WAYS, PAIRS)]
+
+    def put(attempt: str) -> None:
+        items = [
+            {"id": f"{attempt}-{way}-{n}", "way": way, "inner": inner, "outer": outer, "customer_id": f"{n}"}
+            for n, (way, inner, outer) in enumerate(cases)
+        ]
+        made.local("put", "-", input="\n".join(map(json.dumps, items))).ok()
+        wait_until(lambda: queue.counts().total >= len(items))
+
+    shown = []
+
+    def run(*args: str) -> Any:
+        ran = made.local(*args)
+        shown.append(ran.out + ran.err)
+        return ran
+
+    put("here")
+    run("drain", "--all", "-vv")
+    put("json")
+    statuses = [row["status"] for row in run("drain", "--all", "-vv", "-o", "json").json()["results"]]
+    assert {"parked", "failed"} == set(statuses)
+    assert statuses.count("parked") >= len(PAIRS) * (len(WAYS) - 1)
+    run("drain", "--all", "-vv", "-o", "jsonl", "--concurrency", "4")
+    put("function")
+    run("drain", "--all", "-vv", "--via", "lambda", "-o", "json")
+    put("schedule")
+    payload = clients.client("lambda").invoke(FunctionName=made.names.function("worker"), Payload=b"{}")
+    shown.append(payload["Payload"].read().decode())
+    log = run("logs", "--since", "1h", "-o", "jsonl").out
+    for words in ("printed", "warned of", "logged", "Exception in thread"):
+        assert words in log
+    for args in (
+        ("logs", "worker", "--since", "1h"),
+        ("status", "-v"),
+        ("status", "-o", "json"),
+        ("check", "--format", "json"),
+        ("history", "-o", "json"),
+        ("trace", json.dumps({"id": "here-chained-15"})),
+        ("trace", json.dumps({"id": "function-answer-0"}), "-o", "json"),
+        ("audit", "--since", "1h", "-o", "json"),
+        ("peek", "--queue", "dlq", "--count", "500", "-o", "json"),
+        ("peek", "--queue", "main", "--count", "500"),
+        ("dump", "-", "--queue", "dlq"),
+    ):
+        run(*args)
+    files = [path.read_text(errors="replace") for path in made.folder.glob("*") if path.is_file()]
+    for inner, outer in PAIRS:
+        assert encodings.leak("\n".join(shown + files), KEY, inner, outer) is None
