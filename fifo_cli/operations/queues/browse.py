@@ -7,12 +7,9 @@ message to the dead-letter queue. Nothing else receives and releases but the eng
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 import time
 import uuid
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,8 +18,8 @@ from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
-from fifo_cli.operations.transfer.message_files import DiskSet
 from fifo_cli.operations.uninterrupted import run_uninterrupted
+from fifo_cli.operations.work_db import WorkDb
 
 # Long enough to page through a few hundred messages, short enough that a killed look stops nobody for long.
 VISIBILITY_SECONDS: Final = 30
@@ -39,6 +36,11 @@ GROUP_SHOWN: Final = 10
 _LOOK_RATE_MIN: Final = 100
 _EMPTY_RECEIVES: Final = 2
 ROLES: Final[tuple[QueueRole, ...]] = ("main", "hold", "dlq")
+
+_HANDLES: Final = """
+    CREATE TABLE handles (number INTEGER PRIMARY KEY, message_id TEXT, handle TEXT);
+    CREATE INDEX seen ON handles (message_id);
+"""
 
 Take = Callable[[Message], bool | None]
 
@@ -140,8 +142,7 @@ class WholeQueue:
         self._queue = queue
         # As long as it takes to see them all, so that what was seen first does not come again before that.
         self._visibility = VISIBILITY_SECONDS + expected // _LOOK_RATE_MIN
-        self._seen = DiskSet()
-        self._handles = _HandleStack()
+        self._db = WorkDb(_HANDLES, "what was seen", meaning="every message is still in the queue")
 
     def receive(self) -> list[Message]:
         """Return the next messages; none when nothing more comes, or only what came before."""
@@ -153,10 +154,13 @@ class WholeQueue:
             )
             news = []
             for one in arrivals:
-                self._handles.push(one.receipt_handle)
-                digest = hashlib.sha256(one.message.message_id.encode()).hexdigest()
-                if self._seen.add(digest) == 1:
+                message_id = one.message.message_id
+                if self._db.one("SELECT 1 FROM handles WHERE message_id = ?", message_id) is None:
                     news.append(one.message)
+                self._db.write(
+                    "INSERT INTO handles (message_id, handle) VALUES (?, ?)",
+                    [(message_id, one.receipt_handle)],
+                )
             if news:
                 return news
         return []
@@ -167,35 +171,11 @@ class WholeQueue:
     def __exit__(self, *_: object) -> None:
         """Release everything; what SQS refuses is visible again when its time is over."""
         try:
-            for handles in self._handles.batches():
-                self._queue.change_visibility(handles, seconds=0)
+            last = "SELECT handle, number FROM handles ORDER BY number DESC LIMIT ?"
+            while rows := list(self._db.rows(last, BATCH_ENTRIES_MAX)):
+                self._queue.change_visibility([handle for handle, _ in rows], seconds=0)
+                self._db.write("DELETE FROM handles WHERE number >= ?", [rows[-1][1:]])
         except FifoError:
             return
         finally:
-            self._handles.close()
-            self._seen.close()
-
-
-class _HandleStack:
-    """Receipt handles on disk, last in first out, so that memory does not grow with the queue."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._ends = array("Q", [0])
-
-    def push(self, handle: str) -> None:
-        self._file.write(handle.encode())
-        self._ends.append(self._ends[-1] + len(handle.encode()))
-
-    def batches(self) -> Iterator[list[str]]:
-        """Yield them in tens, the last one first."""
-        while len(self._ends) > 1:
-            batch: list[str] = []
-            while len(self._ends) > 1 and len(batch) < BATCH_ENTRIES_MAX:
-                end = self._ends.pop()
-                self._file.seek(self._ends[-1])
-                batch.append(self._file.read(end - self._ends[-1]).decode())
-            yield batch
-
-    def close(self) -> None:
-        self._file.close()
+            self._db.close()

@@ -22,15 +22,10 @@ from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Target
-from fifo_cli.operations.transfer.message_files import (
-    DumpStream,
-    FileError,
-    new_file,
-    open_dump,
-    said,
-)
+from fifo_cli.operations.transfer.message_files import DumpStream, new_file, open_dump
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.result import MoveOptions
+from fifo_cli.operations.work_db import FileError, reason_of
 
 _PREVIEW_MAX: Final = 100
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
@@ -194,7 +189,7 @@ def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> No
         if path is not None:
             raise
         raise FileError(
-            f"stdout cannot be written: {said(error)}; every message is still in the queue",
+            f"stdout cannot be written: {reason_of(error)}; every message is still in the queue",
             hint="make room, or name a file in place of `-`",
         ) from error
 

@@ -34,11 +34,11 @@ from fifo_cli.operations.queues.load_progress import (
 )
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Rejection
-from fifo_cli.operations.transfer.message_files import DiskSet, said
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget
 from fifo_cli.operations.transfer.record_conversion import is_record
 from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
 from fifo_cli.operations.transfer.scheduler import DOUBT_SECONDS_MAX
+from fifo_cli.operations.work_db import DigestSet, reason_of
 
 _PROBLEMS_TOLD: Final = 50
 _SPOOL_IN_MEMORY: Final = 1024 * 1024
@@ -170,7 +170,7 @@ def open_lines(
         stream.seek(0)
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read: {said(error)}; nothing was sent",
+            f"{path} cannot be read: {reason_of(error)}; nothing was sent",
             hint="check the name; `-` reads stdin",
         ) from error
     with stream:
@@ -323,7 +323,7 @@ class _Keys:
     def __init__(self, arn: str) -> None:
         self.repeated = 0
         self._arn = arn
-        self._seen = DiskSet()
+        self._seen = DigestSet()
 
     def of(self, message: Message) -> str:
         """Return the next line's digest: the same in every run over the same lines."""

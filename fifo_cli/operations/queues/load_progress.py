@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from fifo_cli.errors import UsageError
-from fifo_cli.operations.transfer.message_files import (
-    DiskSet,
+from fifo_cli.operations.work_db import (
+    DigestSet,
     FileError,
+    append,
     lock_file,
     open_for_append,
     sync_folder,
@@ -74,7 +75,7 @@ class FileCheckpoint:
     A crash tears the last one at most.
     """
 
-    def __init__(self, path: Path, descriptor: int, notes: _Notes, earlier: DiskSet) -> None:
+    def __init__(self, path: Path, descriptor: int, notes: _Notes, earlier: DigestSet) -> None:
         self.path = path
         self._descriptor = descriptor
         self._notes = notes
@@ -93,13 +94,9 @@ class FileCheckpoint:
 
     def add(self, digests: Iterable[str]) -> None:
         """Write and fsync; the queue has these messages, so a failure is reported with what it means."""
-        start = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
-            write_all(self._descriptor, "".join(f"{digest}\n" for digest in digests).encode())
-            os.fsync(self._descriptor)
+            append(self._descriptor, "".join(f"{digest}\n" for digest in digests).encode())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, start)
             raise FileError(
                 f"{self.path} cannot be written: {error.strerror}; the last messages sent are not in it",
                 hint="make room and run it again within five minutes: until then SQS suppresses the copies",
@@ -127,7 +124,7 @@ def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
     """
     path = file.with_name(file.name + SUFFIX)
     descriptor, _ = open_for_append(path)
-    earlier = DiskSet()
+    earlier = DigestSet()
     try:
         lock_file(descriptor, path)
         notes = _read(path, descriptor, earlier)
@@ -144,7 +141,7 @@ def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
 def peek_checkpoint(file: Path) -> Iterator[LoadProgress]:
     """Read the checkpoint beside ``file``, if there is one, and change nothing."""
     path = file.with_name(file.name + SUFFIX)
-    earlier = DiskSet()
+    earlier = DigestSet()
     try:
         descriptor = open_own(path, os.O_RDONLY)
     except NotOwnError:
@@ -167,7 +164,7 @@ def peek_checkpoint(file: Path) -> Iterator[LoadProgress]:
         os.close(descriptor)
 
 
-def _read(path: Path, descriptor: int, earlier: DiskSet, *, repair: bool = True) -> _Notes | None:
+def _read(path: Path, descriptor: int, earlier: DigestSet, *, repair: bool = True) -> _Notes | None:
     """Read notes and entries, and cut off a torn end; None if nothing whole is in the file."""
     salt, end, ended = None, 0, False
     written = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
@@ -208,11 +205,10 @@ def _refuse_unless_torn(path: Path, line: bytes, *, last: bool) -> None:
 
 def _begin(path: Path, descriptor: int, salt: str) -> None:
     try:
-        write_all(descriptor, f"fifo-cli load 1 {salt}\n".encode())
-        os.fsync(descriptor)
+        append(descriptor, f"fifo-cli load 1 {salt}\n".encode())
+        sync_folder(path)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}; nothing was touched",
             hint="make room: it notes what was loaded, so that nothing is loaded twice",
         ) from error
-    sync_folder(path)

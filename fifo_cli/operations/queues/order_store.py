@@ -6,26 +6,22 @@ A temporary database, so that memory does not grow with the queue; it is gone wi
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import math
-import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from fifo_cli.errors import FifoError
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.queues.order_labels import Origin, unlabel
 from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_target import size_of
+from fifo_cli.operations.work_db import WorkDb
 
 _BATCH_MAX: Final = 100
 _BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 _TABLES: Final = """
-    PRAGMA journal_mode = OFF;
-    PRAGMA synchronous = OFF;
     CREATE TABLE spool (
         key TEXT PRIMARY KEY, origin TEXT, grp TEXT, sequence TEXT, exact TEXT, place TEXT, message TEXT
     ) WITHOUT ROWID;
@@ -67,78 +63,61 @@ class OrderStore:
     """Messages by origin; each is in it once, however often hold gave it. Safe to share between threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        with _disk():
-            self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-            self._database.executescript(_TABLES)
-
-    def close(self) -> None:
-        self._database.close()
+        self._db = WorkDb(_TABLES, "the order of the messages", meaning="they are all still in SQS")
+        self.close = self._db.close
 
     def __len__(self) -> int:
-        return int(self._one("SELECT count(*) FROM spool"))
+        return int(self._db.one("SELECT count(*) FROM spool"))
 
     def __contains__(self, origin: Origin) -> bool:
-        return bool(self._one("SELECT count(*) FROM spool WHERE key = ?", origin.key))
+        return bool(self._db.one("SELECT count(*) FROM spool WHERE key = ?", origin.key))
 
     @property
     def from_dlq(self) -> int:
         """How many came from the DLQ."""
-        return int(self._one("SELECT count(*) FROM spool WHERE origin LIKE 'd%'"))
+        return int(self._db.one("SELECT count(*) FROM spool WHERE origin LIKE 'd%'"))
 
     def add(self, messages: Sequence[Message]) -> None:
         """Add messages as hold gave them; raises FifoError if the disk is full."""
-        rows = [_row(message) for message in messages]
-        with self._lock, _disk():
-            self._database.execute("BEGIN")
-            self._database.executemany("INSERT OR IGNORE INTO spool VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            self._database.execute("COMMIT")
+        self._db.write("INSERT OR IGNORE INTO spool VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, messages))
 
     @property
     def handles(self) -> int:
         """How many of hold's messages are in flight here."""
-        return int(self._one("SELECT count(*) FROM handles"))
+        return int(self._db.one("SELECT count(*) FROM handles"))
 
     def known(self, message_ids: Sequence[str]) -> set[str]:
         """Return those of hold's messages whose handles were remembered."""
         marks = ",".join("?" * len(message_ids))
-        with self._lock:
-            rows = self._database.execute(f"SELECT id FROM handles WHERE id IN ({marks})", list(message_ids))
-            return {row[0] for row in rows}
+        return {
+            row[0] for row in self._db.rows(f"SELECT id FROM handles WHERE id IN ({marks})", *message_ids)
+        }
 
     def add_handles(self, handles: Sequence[tuple[str, str]]) -> None:
         """Remember receipt handles by hold's message id, the newest of each, until they are used."""
-        with self._lock, _disk():
-            self._database.execute("BEGIN")
-            self._database.executemany("INSERT OR REPLACE INTO handles VALUES (?, ?)", handles)
-            self._database.execute("COMMIT")
+        self._db.write("INSERT OR REPLACE INTO handles VALUES (?, ?)", handles)
 
     def take_handles(self, count: int) -> list[str]:
         """Return handles and forget them."""
-        with self._lock:
-            rows = self._database.execute("SELECT id, handle FROM handles LIMIT ?", (count,)).fetchall()
-            self._database.executemany("DELETE FROM handles WHERE id = ?", [(row[0],) for row in rows])
-        return [row[1] for row in rows]
+        with self._db.transaction() as connection:
+            query = "DELETE FROM handles WHERE id IN (SELECT id FROM handles LIMIT ?) RETURNING handle"
+            return [row[0] for row in connection.execute(query, (count,)).fetchall()]
 
     def put_in_order(self) -> None:
         """Make the line that ``read`` gives; raises FifoError if the disk is full."""
-        with self._lock, _disk():
-            self._database.execute("DELETE FROM line")
-            self._database.execute(_ORDER)
+        with self._db.transaction() as connection:
+            connection.execute("DELETE FROM line")
+            connection.execute(_ORDER)
 
     def read(self, *, after: int, count: int) -> list[tuple[int, Origin, Message]]:
         """Return the next messages of the line, those of each group in order, as they were before hold."""
-        with self._lock:
-            rows = self._database.execute(
-                "SELECT line.id, origin, grp, message FROM line JOIN spool USING (key)"
-                " WHERE line.id > ? ORDER BY line.id LIMIT ?",
-                (after, count),
-            ).fetchall()
+        rows = self._db.rows(
+            "SELECT line.id, origin, grp, message FROM line JOIN spool USING (key)"
+            " WHERE line.id > ? ORDER BY line.id LIMIT ?",
+            after,
+            count,
+        )
         return [_read(*row) for row in rows]
-
-    def _one(self, query: str, *values: str) -> Any:
-        with self._lock:
-            return self._database.execute(query, values).fetchone()[0]
 
 
 class OrderStoreTarget:
@@ -253,14 +232,3 @@ def _created_ms(text: str | None) -> int | None:
     except (ValueError, OverflowError):
         return None
     return created if created > 0 else None
-
-
-@contextlib.contextmanager
-def _disk() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise FifoError(
-            f"the temporary file for the messages cannot be written: {error}; they are all still in SQS",
-            hint="make room in $TMPDIR and run `fifo-cli redrive --in-order` again",
-        ) from error

@@ -6,18 +6,15 @@ come does not matter.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from fifo_cli.errors import FifoError
 from fifo_cli.model.names import QueueRole
+from fifo_cli.operations.work_db import WorkDb
 
 # Sequence numbers have up to 40 digits (API Reference, StreamRecord): padded, their text sorts as they do.
 _DIGITS: Final = 40
-_CHUNK: Final = 500
 # So many messages of a group SQS gives out at most while none of them is deleted: who has that many before
 # it cannot have been received, and so not deleted either (Developer Guide, "FIFO queue delivery logic").
 _FRONT: Final = 10
@@ -26,8 +23,6 @@ Place = Literal["delivered", "queued", "parked"]
 Verdict = Literal["missing", "waiting", "unknown"]
 
 _TABLES: Final = """
-    PRAGMA journal_mode = OFF;
-    PRAGMA synchronous = OFF;
     CREATE TABLE records (
         event_id TEXT PRIMARY KEY, shard TEXT, sequence TEXT, spelled TEXT, event TEXT, key TEXT,
         created INTEGER, grp TEXT
@@ -118,12 +113,8 @@ class AuditStore:
     """Records, and what is known of them."""
 
     def __init__(self) -> None:
-        with _disk():
-            self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            self._database.executescript(_TABLES)
-
-    def close(self) -> None:
-        self._database.close()
+        self._db = WorkDb(_TABLES, "what the audit found out")
+        self.close = self._db.close
 
     def add_records(self, entries: Iterable[AuditedRecord]) -> None:
         """Add records; one that is there already stays as it is."""
@@ -140,20 +131,20 @@ class AuditStore:
             )
             for one in entries
         )
-        self._write("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._db.write("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
         rows = ((one.event_id, one.time, one.message_id, one.attempt) for one in deliveries)
-        self._write("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", rows)
+        self._db.write("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", rows)
 
     def add_unanswered(self, attempts: Iterable[tuple[str, int]]) -> None:
         """Note attempts that the API did not answer: event id, and time in epoch milliseconds."""
-        self._write("INSERT OR IGNORE INTO unanswered VALUES (?, ?)", attempts)
+        self._db.write("INSERT OR IGNORE INTO unanswered VALUES (?, ?)", attempts)
 
     def add_steps(self, steps: Iterable[Step]) -> None:
         """Add what logs say; of the same words about a record the latest is kept."""
         rows = ((one.event_id, one.logger, one.word, one.time, one.reason) for one in steps)
-        self._write(
+        self._db.write(
             "INSERT INTO steps VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET time = excluded.time, reason = excluded.reason WHERE excluded.time > steps.time",
             rows,
@@ -161,16 +152,16 @@ class AuditStore:
 
     def add_seen(self, queue: QueueRole, event_ids: Iterable[str]) -> None:
         """Note that messages of records were seen in a queue."""
-        self._write("INSERT OR IGNORE INTO seen VALUES (?, ?)", ((one, queue) for one in event_ids))
+        self._db.write("INSERT OR IGNORE INTO seen VALUES (?, ?)", ((one, queue) for one in event_ids))
 
     def add_numbers(self, numbers: Iterable[Numbered]) -> None:
         """Note the numbers that records' messages got in main."""
         rows = ((one.event_id, one.group, _padded(one.number)) for one in numbers)
-        self._write("INSERT OR IGNORE INTO numbers VALUES (?, ?, ?)", rows)
+        self._db.write("INSERT OR IGNORE INTO numbers VALUES (?, ?, ?)", rows)
 
     def add_in_line(self, look: int, messages: Iterable[tuple[str, int]]) -> None:
         """Note groups and numbers of messages that were seen in main, in the ``look``-th look at it."""
-        self._write(
+        self._db.write(
             "INSERT OR IGNORE INTO line VALUES (?, ?, ?)",
             ((look, group, _padded(number)) for group, number in messages),
         )
@@ -180,14 +171,14 @@ class AuditStore:
 
         What was sent behind it is in main, whether it can be seen or not.
         """
-        self._write(
+        self._db.write(
             "INSERT OR REPLACE INTO fronts SELECT look, grp, number FROM"
             " (SELECT *, row_number() OVER (PARTITION BY grp ORDER BY number) AS place FROM line"
             f" WHERE look = ?) WHERE place = {_FRONT}",
             [(look,)],
         )
         return int(
-            self._one(
+            self._db.one(
                 "SELECT count(*) FROM numbers JOIN fronts USING (grp) WHERE look = ?"
                 " AND numbers.number > fronts.number AND NOT EXISTS (SELECT 1 FROM line WHERE"
                 " line.look = fronts.look AND line.grp = numbers.grp AND line.number = numbers.number)",
@@ -197,78 +188,76 @@ class AuditStore:
 
     def judge(self, verdicts: Iterable[tuple[str, Verdict, str]]) -> None:
         """Note what is to be thought of records, by event id, and why."""
-        self._write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)", verdicts)
+        self._db.write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)", verdicts)
 
     def clear_verdicts(self) -> None:
         """Forget what was judged."""
-        with _disk():
-            self._database.execute("DELETE FROM verdicts")
+        self._db.write("DELETE FROM verdicts", [()])
 
     @property
     def changes(self) -> int:
         """A number that grows when something is added that was not known."""
-        return self._database.total_changes
+        return self._db.changes
 
     def knows(self, event_id: str) -> bool:
         """Say whether a record is in the store."""
-        return bool(self._one("SELECT count(*) FROM records WHERE event_id = ?", event_id))
+        return bool(self._db.one("SELECT count(*) FROM records WHERE event_id = ?", event_id))
 
     def __len__(self) -> int:
         """Count the records that should be messages."""
-        return int(self._one(f"SELECT count(*) FROM records WHERE {_WANTED}"))
+        return int(self._db.one(f"SELECT count(*) FROM records WHERE {_WANTED}"))
 
     @property
     def filtered(self) -> int:
         """How many records should be no message."""
-        return int(self._one(f"SELECT count(*) FROM records WHERE NOT {_WANTED}"))
+        return int(self._db.one(f"SELECT count(*) FROM records WHERE NOT {_WANTED}"))
 
     @property
     def oldest(self) -> int | None:
         """When the oldest record was created, in epoch seconds."""
-        found = self._one("SELECT min(created) FROM records")
+        found = self._db.one("SELECT min(created) FROM records")
         return None if found is None else int(found)
 
     def places(self) -> dict[Place, int]:
         """Count the records that are found, by where."""
-        rows = self._rows(f"SELECT place, count(*) FROM ({_PLACED}) WHERE place IS NOT NULL GROUP BY place")
+        rows = self._db.rows(
+            f"SELECT place, count(*) FROM ({_PLACED}) WHERE place IS NOT NULL GROUP BY place"
+        )
         return {"delivered": 0, "queued": 0, "parked": 0, **dict(rows)}
 
     def unplaced(self) -> Iterator[tuple[AuditedRecord, Mapping[tuple[Logger, str], Step]]]:
         """Yield the records that are delivered nowhere and in no queue, with all that logs say of each."""
-        rows = self._rows(
+        rows = self._db.rows(
             f"SELECT {_COLUMNS} FROM records JOIN ({_PLACED}) USING (event_id) WHERE place IS NULL"
             " ORDER BY shard, sequence"
         )
         for row in rows:
             entry = _entry(row)
-            said = self._database.execute(
-                "SELECT logger, word, time, reason FROM steps WHERE event_id = ?", (entry.event_id,)
-            ).fetchall()
-            yield (
-                entry,
-                {(one[0], one[1]): Step(entry.event_id, one[0], one[1], one[2], one[3]) for one in said},
-            )
+            said = self._db.rows("SELECT * FROM steps WHERE event_id = ?", entry.event_id)
+            yield entry, {(step[1], step[2]): Step(*step) for step in said}
 
     def has_unplaced(self) -> bool:
         """Say whether there is a record that is delivered nowhere and in no queue."""
-        return bool(self._one(f"SELECT EXISTS (SELECT 1 FROM ({_PLACED}) WHERE place IS NULL)"))
+        return bool(self._db.one(f"SELECT EXISTS (SELECT 1 FROM ({_PLACED}) WHERE place IS NULL)"))
 
     def verdicts(self) -> dict[Verdict, int]:
         """Count the records that are not found, by what is thought of them."""
-        rows = self._rows("SELECT verdict, count(*) FROM verdicts GROUP BY verdict")
+        rows = self._db.rows("SELECT verdict, count(*) FROM verdicts GROUP BY verdict")
         return {"missing": 0, "waiting": 0, "unknown": 0, **dict(rows)}
 
     def reasons(self, verdict: Verdict) -> list[tuple[str, int]]:
         """Return why records are judged so, and how many for each reason, the most frequent first."""
-        return self._database.execute(
-            "SELECT reason, count(*) AS number FROM verdicts WHERE verdict = ? GROUP BY reason"
-            " ORDER BY number DESC, reason",
-            (verdict,),
-        ).fetchall()
+        return list(
+            self._db.rows(
+                "SELECT reason, count(*) AS number FROM verdicts WHERE verdict = ? GROUP BY reason"
+                " ORDER BY number DESC, reason",
+                verdict,
+            )
+        )
 
     def judged(self, verdict: Verdict) -> Iterator[tuple[AuditedRecord, str]]:
         """Yield the records judged so, in order of the stream, and why."""
-        rows = self._rows(
+        rows = self._db.rows(
             f"SELECT {_COLUMNS}, reason FROM records JOIN verdicts USING (event_id) WHERE verdict = ?"
             " ORDER BY shard, sequence",
             verdict,
@@ -277,7 +266,9 @@ class AuditStore:
 
     def is_judged(self, event_id: str, verdict: Verdict) -> bool:
         return bool(
-            self._one("SELECT count(*) FROM verdicts WHERE event_id = ? AND verdict = ?", event_id, verdict)
+            self._db.one(
+                "SELECT count(*) FROM verdicts WHERE event_id = ? AND verdict = ?", event_id, verdict
+            )
         )
 
     def close_passed(self, until: int) -> None:
@@ -285,7 +276,7 @@ class AuditStore:
 
         One that was sent twice is left out: nobody knows which of its messages was delivered.
         """
-        self._write(
+        self._db.write(
             "INSERT OR REPLACE INTO passed SELECT grp, max(number) FROM (SELECT event_id, grp,"
             " max(number) AS number FROM numbers GROUP BY event_id HAVING count(*) = 1) WHERE event_id IN"
             " (SELECT event_id FROM deliveries WHERE time <= ?) GROUP BY grp",
@@ -295,7 +286,7 @@ class AuditStore:
     def is_passed(self, event_id: str) -> bool:
         """Say whether a later message of its group is among those; then this one had left main by then."""
         return bool(
-            self._one(
+            self._db.one(
                 "SELECT count(*) > 0 AND max(numbers.number) < min(passed.number)"
                 " FROM numbers JOIN passed USING (grp) WHERE event_id = ?",
                 event_id,
@@ -307,7 +298,7 @@ class AuditStore:
 
         With ``until`` (epoch milliseconds), by its lines up to then.
         """
-        rows = self._rows(
+        rows = self._db.rows(
             "SELECT shard, max(sequence) FROM records JOIN steps USING (event_id)"
             " WHERE logger = 'enqueuer' AND word <> 'not enqueued' AND (? IS NULL OR time <= ?)"
             " GROUP BY shard",
@@ -318,21 +309,21 @@ class AuditStore:
 
     def duplicated(self) -> Iterator[tuple[AuditedRecord, list[int]]]:
         """Yield the records that were delivered more than once, and when, in order of the first time."""
-        rows = self._rows(
+        rows = self._db.rows(
             f"SELECT {_COLUMNS} FROM records JOIN"
             " (SELECT event_id, min(time) AS first FROM deliveries GROUP BY event_id HAVING count(*) > 1)"
             f" USING (event_id) WHERE {_WANTED} ORDER BY first, sequence"
         )
         for row in rows:
             entry = _entry(row)
-            times = self._database.execute(
-                "SELECT time FROM deliveries WHERE event_id = ? ORDER BY time", (entry.event_id,)
+            times = self._db.rows(
+                "SELECT time FROM deliveries WHERE event_id = ? ORDER BY time", entry.event_id
             )
             yield entry, [one[0] for one in times]
 
     def possibly_twice(self) -> Iterator[tuple[AuditedRecord, list[int]]]:
         """Yield the records delivered after an attempt without an answer, and when those attempts ended."""
-        rows = self._rows(
+        rows = self._db.rows(
             f"SELECT {_COLUMNS}, last FROM records JOIN"
             " (SELECT event_id, max(time) AS last FROM deliveries GROUP BY event_id) USING (event_id)"
             f" WHERE {_WANTED} AND EXISTS (SELECT 1 FROM unanswered WHERE"
@@ -340,9 +331,10 @@ class AuditStore:
         )
         for row in rows:
             entry = _entry(row)
-            times = self._database.execute(
+            times = self._db.rows(
                 "SELECT time FROM unanswered WHERE event_id = ? AND time < ? ORDER BY time",
-                (entry.event_id, row[8]),
+                entry.event_id,
+                row[8],
             )
             yield entry, [one[0] for one in times]
 
@@ -352,7 +344,7 @@ class AuditStore:
         ``related`` says of two shards whether their sequence numbers compare. Two deliveries of the same
         millisecond are in order.
         """
-        rows = self._rows(
+        rows = self._db.rows(
             f"SELECT {_COLUMNS}, first FROM records JOIN"
             " (SELECT event_id, min(time) AS first FROM deliveries GROUP BY event_id) USING (event_id)"
             f" WHERE {_WANTED} AND shard <> '' ORDER BY grp, first, sequence"
@@ -372,22 +364,6 @@ class AuditStore:
             if known is None or known[0] < entry.sequence:
                 furthest[entry.shard] = (entry.sequence, entry.event_id)
 
-    def _write(self, query: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        with _disk():
-            self._database.execute("BEGIN")
-            self._database.executemany(query, rows)
-            self._database.execute("COMMIT")
-
-    def _one(self, query: str, *values: Any) -> Any:
-        return self._database.execute(query, values).fetchone()[0]
-
-    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Read rows a few at a time, with a cursor of their own."""
-        with _disk():
-            cursor = self._database.execute(query, values)
-            while rows := cursor.fetchmany(_CHUNK):
-                yield from rows
-
 
 def _padded(number: int) -> str:
     return f"{number:0{_DIGITS}}"
@@ -396,15 +372,3 @@ def _padded(number: int) -> str:
 def _entry(row: tuple[Any, ...]) -> AuditedRecord:
     event_id, shard, _, spelled, event, key, created, group = row[:8]
     return AuditedRecord(event_id, shard, spelled, event, key, created, group)
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    """Say that the disk is full, if it is."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise FifoError(
-            f"what the audit found out cannot be kept on this machine's disk: {error}",
-            hint="make room in the temporary folder, or set $TMPDIR or $SQLITE_TMPDIR to one that has some",
-        ) from error

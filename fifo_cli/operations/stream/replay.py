@@ -191,7 +191,7 @@ class Replay:
         """
         _ = self.rules, self.main.url  # What is wrong with these is said before anything is read.
         if dry_run:
-            opened = passing_checkpoint()
+            opened: contextlib.AbstractContextManager[ReplayStore] = passing_checkpoint()
         else:
             name = identity(self.aws.place.queue(self.names.main), self.options.asked)
             opened = open_checkpoint(self.folder / FOLDER, name, restart=self.options.restart)

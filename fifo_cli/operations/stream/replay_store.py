@@ -12,21 +12,15 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 import secrets
-import sqlite3
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fifo_cli.errors import BusyError, FifoError, UsageError
 from fifo_cli.model.times import iso, parse_instant
-from fifo_cli.operations.transfer.message_files import lock_file
-from fifo_cli.own_files import check_own_folder, open_own
+from fifo_cli.operations.work_db import WorkDb, locked_name, remove
 
 FOLDER: Final = "replay"
 # What an interrupted replay with a time such as "2h" is asked for is another thing later on.
@@ -35,15 +29,18 @@ LIFETIME: Final = timedelta(hours=24)
 _CHUNK_RECORDS: Final = 500
 _CHUNK_CHARACTERS: Final = 4 * 1024 * 1024
 _LABEL_BYTES: Final = 4
-_PRIVATE: Final = 0o700
+_HINT: Final = (
+    "a replay keeps there what it still has to send: make room, let yourself write there, or begin again with"
+    " --restart"
+)
 _SCHEMA: Final = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE records (
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
     number INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT UNIQUE, time INTEGER, sequence TEXT,
     state TEXT DEFAULT 'waiting', record TEXT
 );
-CREATE INDEX line ON records (state, time, number);
-CREATE TABLE batches (
+CREATE INDEX IF NOT EXISTS line ON records (state, time, number);
+CREATE TABLE IF NOT EXISTS batches (
     message_id TEXT, event_id TEXT, PRIMARY KEY (message_id, event_id)
 ) WITHOUT ROWID;
 """
@@ -85,39 +82,20 @@ class Sums:
 class ReplayStore:
     """The file of one replay; safe to share between threads."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path | None) -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        self.path = path
-        with _closed_on_error(database), self._using():
-            found = self._database.execute("SELECT name FROM sqlite_master WHERE name = 'facts'").fetchone()
-            if not found:
-                self._database.executescript(_SCHEMA)
-
-    @contextlib.contextmanager
-    def _using(self) -> Iterator[None]:
-        """Give the database to one thread, for a transaction that is done or not at all."""
-        try:
-            with self._lock, self._database:
-                yield
-        except sqlite3.DatabaseError as error:
-            raise FifoError(
-                f"{self.path or 'the temporary folder'} cannot be used: {error}; what was sent is sent",
-                hint="make room and run the command again, or begin again with --restart",
-            ) from error
+    def __init__(self, path: Path | None = None) -> None:
+        self._db = WorkDb(_SCHEMA, "the records", meaning="what was sent is sent", path=path, hint=_HINT)
+        self.close = self._db.close
 
     # What is known of the replay as a whole.
 
     def fact(self, name: str) -> str | None:
         """Return a fact that an earlier run, or this one, wrote down."""
-        with self._using():
-            row = self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        found = self._db.one("SELECT value FROM facts WHERE name = ?", name)
+        return None if found is None else str(found)
 
     def note(self, **facts: str) -> None:
         """Write facts down, all or none."""
-        with self._using():
-            self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+        self._db.write("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
 
     @property
     def label(self) -> str:
@@ -130,9 +108,9 @@ class ReplayStore:
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._using():
+        with self._db.transaction() as database:
             for table in ("facts", "records", "batches"):
-                self._database.execute(f"DELETE FROM {table}")
+                database.execute(f"DELETE FROM {table}")
 
     # The records.
 
@@ -141,17 +119,15 @@ class ReplayStore:
 
         ``batch`` is the id of the failure record that they are in.
         """
-        with self._using():
+        with self._db.transaction() as database:
             new = 0
             for entry in entries:
-                new += self._database.execute(
+                new += database.execute(
                     "INSERT OR IGNORE INTO records (event_id, time, sequence, record) VALUES (?, ?, ?, ?)",
                     (entry.event_id, entry.time, entry.sequence, _packed(entry.record)),
                 ).rowcount
                 if batch is not None:
-                    self._database.execute(
-                        "INSERT OR IGNORE INTO batches VALUES (?, ?)", (batch, entry.event_id)
-                    )
+                    database.execute("INSERT OR IGNORE INTO batches VALUES (?, ?)", (batch, entry.event_id))
         return new
 
     def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
@@ -160,8 +136,8 @@ class ReplayStore:
         while True:
             chunk: list[Mapping[str, Any]] = []
             characters = 0
-            with self._using():
-                rows = self._database.execute(
+            with self._db.transaction() as database:
+                rows = database.execute(
                     "SELECT time, number, record FROM records"
                     " WHERE state = 'waiting' AND (time, number) > (?, ?) ORDER BY time, number LIMIT ?",
                     (*after, _CHUNK_RECORDS),
@@ -178,46 +154,33 @@ class ReplayStore:
 
     def settle(self, states: Mapping[str, State]) -> None:
         """Note what became of records, by event id; it survives the end of this process, however it ends."""
-        with self._using():
-            self._database.executemany(
-                "UPDATE records SET state = ? WHERE event_id = ?",
-                [(state, event_id) for event_id, state in states.items()],
-            )
+        rows = [(state, event_id) for event_id, state in states.items()]
+        self._db.write("UPDATE records SET state = ? WHERE event_id = ?", rows)
 
     def retry_failed(self) -> None:
         """Let those wait again that an earlier run could not send."""
-        with self._using():
-            self._database.execute("UPDATE records SET state = 'waiting' WHERE state = 'failed'")
+        self._db.write("UPDATE records SET state = 'waiting' WHERE state = 'failed'", [()])
 
     def sums(self) -> Sums:
         """Count the records by state."""
-        with self._using():
-            rows = self._database.execute("SELECT state, COUNT(*) FROM records GROUP BY state")
-            return Sums(**dict(rows))
+        return Sums(**dict(self._db.rows("SELECT state, COUNT(*) FROM records GROUP BY state")))
 
     def bounds(self) -> tuple[str | None, str | None]:
         """Return the sequence numbers of the first and the last record in line, as the stream spells them."""
-        ends = []
-        for order in ("ASC", "DESC"):
-            with self._using():
-                row = self._database.execute(
-                    f"SELECT sequence FROM records ORDER BY time {order}, number {order} LIMIT 1"
-                ).fetchone()
-            ends.append(None if row is None else str(row[0]))
-        return ends[0], ends[1]
+        first, last = (
+            self._db.one(f"SELECT sequence FROM records ORDER BY time {order}, number {order} LIMIT 1")
+            for order in ("ASC", "DESC")
+        )
+        return first, last
 
     def is_worked_off(self, batch: str) -> bool:
         """Say whether nothing more is to be done for the records of a failure record."""
-        with self._using():
-            row = self._database.execute(
-                "SELECT 1 FROM batches JOIN records USING (event_id)"
-                " WHERE message_id = ? AND state IN ('waiting', 'failed') LIMIT 1",
-                (batch,),
-            ).fetchone()
-        return row is None
-
-    def close(self) -> None:
-        self._database.close()
+        left = self._db.one(
+            "SELECT 1 FROM batches JOIN records USING (event_id)"
+            " WHERE message_id = ? AND state IN ('waiting', 'failed') LIMIT 1",
+            batch,
+        )
+        return left is None
 
 
 def identity(*parts: object) -> str:
@@ -233,28 +196,23 @@ def open_checkpoint(folder: Path, name: str, *, restart: bool = False) -> Iterat
     BusyError if another run has it open, UsageError if it cannot be written.
     """
     path = folder / f"{name}.db"
-    with _locked(folder, name):
-        _sweep(folder)
+    # What interrupted replays left, and nobody went on with, is removed: it holds items.
+    with locked_name(path, lifetime=LIFETIME.total_seconds(), hint=_HINT):
         if restart:
-            _remove(path)
-        checkpoint = ReplayStore(_connect(path), path)
+            remove(path)
+        checkpoint = ReplayStore(path)
         try:
             yield checkpoint
         finally:
             with contextlib.closing(checkpoint):
                 unfinished = checkpoint.fact("sending") and not checkpoint.fact("done")
             if not unfinished:
-                _remove(path)
+                remove(path)
 
 
-@contextlib.contextmanager
-def passing_checkpoint() -> Iterator[ReplayStore]:
-    """Give a checkpoint that no later run will find, in a file of SQLite's own."""
-    checkpoint = ReplayStore(sqlite3.connect("", check_same_thread=False), None)
-    try:
-        yield checkpoint
-    finally:
-        checkpoint.close()
+def passing_checkpoint() -> contextlib.closing[ReplayStore]:
+    """Give a checkpoint that no later run will find."""
+    return contextlib.closing(ReplayStore())
 
 
 def is_stale(checkpoint: ReplayStore, *, now: datetime, relative: bool) -> bool:
@@ -282,83 +240,3 @@ def _as_lambda_has_it(value: object) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     raise TypeError(f"a stream record holds a {type(value).__name__}")
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what interrupted replays left that nobody went on with: it holds items."""
-    for path in folder.glob("*.db"):
-        with contextlib.suppress(OSError, BusyError):
-            if time.time() - path.stat().st_mtime > LIFETIME.total_seconds():
-                with _locked(folder, path.stem):
-                    _remove(path)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
-    try:
-        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-        ignore = folder.parent / ".gitignore"
-        with contextlib.suppress(FileExistsError), ignore.open("x", encoding="utf-8") as file:
-            file.write("*\n")
-        path = folder / f"{name}.lock"
-        check_own_folder(folder.parent)
-        check_own_folder(folder)
-        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise _unusable(folder, error) from error
-    try:
-        _lock(descriptor, path)
-        try:
-            yield
-        finally:
-            if not path.with_suffix(".db").exists():
-                path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        lock_file(descriptor, path)
-    except BusyError as error:
-        raise BusyError(
-            "another run is working on the same replay",
-            hint="wait until it is done; what it does not get done, the next run of this command does",
-        ) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the database: what is committed survives the end of the process, a power cut spoils nothing."""
-    try:
-        # Made here, as SQLite would make it readable to others.
-        os.close(open_own(path, os.O_RDWR | os.O_CREAT))
-        database = sqlite3.connect(path, check_same_thread=False)
-        with _closed_on_error(database):
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-        return database
-    except (OSError, sqlite3.Error) as error:
-        raise _unusable(path, error) from error
-
-
-@contextlib.contextmanager
-def _closed_on_error(database: sqlite3.Connection) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        database.close()
-        raise
-
-
-def _unusable(path: Path, error: Exception) -> UsageError:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return UsageError(
-        f"{path} cannot be written: {reason}; nothing was replayed",
-        hint="a replay keeps there what it still has to send: make room, let yourself write there, or begin"
-        " again with --restart",
-    )

@@ -7,9 +7,7 @@ line that a crash or a full disk tore is cut off, as its message is still in the
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import sqlite3
 import stat
 import tempfile
 import threading
@@ -18,47 +16,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fifo_cli.errors import BusyError, FifoError, UsageError
+from fifo_cli.errors import UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity, to_line
 from fifo_cli.operations.transfer.interfaces import Rejection
-from fifo_cli.own_files import check_folder, open_own
+from fifo_cli.operations.work_db import (
+    DigestSet,
+    FileError,
+    append,
+    lock_file,
+    open_for_append,
+    reason_of,
+    sync_folder,
+    unwritable,
+    write_all,
+)
+from fifo_cli.own_files import check_folder
 
 # A send is one write and one fsync; ten messages of the largest size, at most.
 _BATCH_MAX: Final = 100
 _BATCH_BYTES_MAX: Final = LINE_BYTES_MAX
-
-
-class FileError(FifoError):
-    """A file of ours cannot be written: the disk is full, or gone. Waiting does not fix it."""
-
-
-class DiskSet:
-    """A set of digests on disk, so that memory does not grow with them; gone when it is closed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID")
-
-    def add(self, digest: str) -> int:
-        """Add a digest (hexadecimal); return how many times it was added by now."""
-        with self._lock:
-            row = self._database.execute(
-                "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times",
-                (bytes.fromhex(digest),),
-            ).fetchone()
-        return int(row[0])
-
-    def __contains__(self, digest: str) -> bool:
-        with self._lock:
-            found = self._database.execute("SELECT 1 FROM seen WHERE digest = ?", (bytes.fromhex(digest),))
-            return found.fetchone() is not None
-
-    def close(self) -> None:
-        self._database.close()
 
 
 class _Dump(ABC):
@@ -71,7 +49,7 @@ class _Dump(ABC):
     def __init__(self) -> None:
         self.written = 0
         self._lock = threading.Lock()
-        self._seen = DiskSet()
+        self._seen = DigestSet()
 
     def size(self, message: Message) -> int:
         return len(message.body) + 1
@@ -110,14 +88,10 @@ class DumpFile(_Dump):
             os.close(self._descriptor)
 
     def _append(self, data: bytes) -> None:
-        start = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
-            write_all(self._descriptor, data)
-            os.fsync(self._descriptor)
+            append(self._descriptor, data)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, start)
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def continue_after(self, listener: Listener) -> None:
         """Read what is in the file, and cut off a torn last line. Raises UsageError if it is not a dump."""
@@ -170,7 +144,8 @@ class DumpStream(_Dump):
                 os.fsync(self._stream.fileno())
         except (OSError, ValueError) as error:
             raise FileError(
-                f"{self._name} cannot be written: {said(error)}; what was not written is still in the queue",
+                f"{self._name} cannot be written: {reason_of(error)};"
+                " what was not written is still in the queue",
                 hint="make room, and run the command again with a file's name: it continues the file",
             ) from error
 
@@ -221,7 +196,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             except OSError as error:
-                raise _unwritable(path, error) from error
+                raise unwritable(path, error) from error
         _publish(Path(name), path)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -253,56 +228,6 @@ def keeps_what_it_gets(stream: BinaryIO) -> bool:
     )
 
 
-def said(error: Exception) -> str:
-    """Return the reason of an error of the operating system, without its number."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def lock_file(descriptor: int, path: Path) -> None:
-    """Lock an open file for as long as it is open; raise BusyError if another process has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BusyError(
-            f"another run is working with {path}", hint="wait until it is done, or name another file"
-        ) from None
-
-
-def sync_folder(path: Path) -> None:
-    """Make the name of a new file durable, not only its contents."""
-    try:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of ``data``; os.write may take only a part of it."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def open_for_append(path: Path) -> tuple[int, bool]:
-    """Open a file of the user's own to read and append, made if need be; say whether it is new."""
-    flags = os.O_RDWR | os.O_APPEND
-    check_folder(path.parent)
-    try:
-        try:
-            return open_own(path, flags | os.O_CREAT | os.O_EXCL), True
-        except FileExistsError:
-            return open_own(path, flags), False
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}; nothing was touched",
-            hint="name a file in a folder that exists and that you may write",
-        ) from error
-
-
 def _publish(part: Path, path: Path) -> None:
     try:
         os.link(part, path)  # Unlike a rename, it fails if the name is taken.
@@ -318,10 +243,3 @@ def _publish(part: Path, path: Path) -> None:
 def _is_torn(line: bytes) -> bool:
     """Say whether a line that cannot be read is the unfinished end of one; a power cut leaves zeros, too."""
     return b"\0" in line or (not line.endswith(b"\n") and line.startswith(b"{"))
-
-
-def _unwritable(path: Path, error: OSError) -> FileError:
-    return FileError(
-        f"{path} cannot be written: {error.strerror}; every message that is not in it is still in the queue",
-        hint="make room, or fix the disk, and run the command again; it continues the file",
-    )

@@ -12,7 +12,8 @@ from fifo_cli.events import Event, Warned
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import from_line, to_line
 from fifo_cli.operations.queues.load_progress import open_checkpoint, peek_checkpoint
-from fifo_cli.operations.transfer.message_files import FileError, new_file, open_dump
+from fifo_cli.operations.transfer.message_files import new_file, open_dump
+from fifo_cli.operations.work_db import FileError
 
 
 def received(body: str, message_id: str = "") -> ReceivedMessage:
