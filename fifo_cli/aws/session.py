@@ -19,6 +19,7 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
+from fifo_cli.aws.concurrent_changes import repeat_concurrent_changes
 from fifo_cli.aws.credentials import use_every_source
 from fifo_cli.aws.environment import check_endpoint, check_profile_files, check_way, naming_settings
 from fifo_cli.aws.errors import calling, configuring
@@ -229,6 +230,7 @@ class Aws:
                 check_endpoint(self._session, client.meta.endpoint_url, given=endpoint)
                 check_way(self._session, client.meta.endpoint_url)
         check_answers(client)
+        repeat_concurrent_changes(client)
         self._throttles.watch(client)
         return client
 

@@ -46,5 +46,19 @@ LOG_RETENTION_DAYS: Final = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
 
-# Systems Manager API Reference, PutParameter: a standard parameter.
+# Systems Manager API Reference, PutParameter: a standard parameter, one of the advanced tier, and the levels
+# of a name.
 PARAMETER_VALUE_BYTES_MAX: Final = 4096
+ADVANCED_PARAMETER_VALUE_BYTES_MAX: Final = 8192
+PARAMETER_LEVELS_MAX: Final = 15
+
+# EventBridge API Reference, PutRule, and EventBridge Scheduler API Reference, CreateSchedule.
+SCHEDULE_EXPRESSION_MAX: Final = 256
+# Lambda Developer Guide, "Lambda quotas": 20 KB of resource-based policy, of which each rule takes some 500.
+RULES_MAX: Final = 40
+
+# A resource has 50 tags at most (SQS, Lambda, IAM, EventBridge, CloudWatch, DynamoDB); ours need room.
+TAGS_MAX: Final = 40
+
+# IAM User Guide, "IAM and AWS STS quotas": the inline policies of a role, without white space.
+ROLE_POLICY_MAX: Final = 10_240

@@ -19,6 +19,8 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from fifo_cli.model.limits import SCHEDULE_EXPRESSION_MAX
+
 _RATE = re.compile(r"rate\(([0-9]{1,12}) (minute|minutes|hour|hours|day|days)\)")
 # AWS documents no longest rate. This one is beyond any use and within every calendar.
 _RATE_MAX: Final = timedelta(days=36_500)
@@ -55,6 +57,11 @@ _FIELDS: Final = (
 
 def check_expression(expression: str) -> None:
     """Raise ValueError, naming the fault, unless EventBridge would take this expression."""
+    if len(expression) > SCHEDULE_EXPRESSION_MAX:
+        raise ValueError(
+            f"an expression of at most {SCHEDULE_EXPRESSION_MAX} characters, not {len(expression)}:"
+            " use ranges and steps, or several expressions"
+        )
     if expression.startswith("rate("):
         _check_rate(expression)
     elif expression.startswith("cron("):

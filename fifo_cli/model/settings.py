@@ -113,8 +113,20 @@ def _compile(expression: str) -> None:
 
 
 def _known_timezone(name: str) -> None:
-    if name not in available_timezones():
+    # Of this machine's, two are no zone anywhere else.
+    if name not in available_timezones() - {"Factory", "localtime"}:
         raise ValueError('an IANA time zone, such as "America/Los_Angeles"')
+
+
+def _parameter_name(name: str) -> None:
+    """Raise ValueError unless a parameter can have this name (PutParameter, "Naming Constraints")."""
+    levels = name.removeprefix("/").split("/")
+    if "/" in name and not name.startswith("/"):
+        raise ValueError(f'the name of an SSM parameter, which begins with / if it holds one: "/{name}"')
+    if not all(levels):
+        raise ValueError("the name of an SSM parameter, without // and without a / at its end")
+    if len(levels) > limits.PARAMETER_LEVELS_MAX:
+        raise ValueError(f"the name of an SSM parameter of at most {limits.PARAMETER_LEVELS_MAX} levels")
 
 
 def _tuple(value: object) -> object:
@@ -190,7 +202,11 @@ Url = Annotated[
 ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
 HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
 Placeholder = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores")]
-Parameter = Annotated[str, _matching(r"/?[A-Za-z0-9_./-]{1,1011}", "the name of an SSM parameter")]
+Parameter = Annotated[
+    str,
+    _matching(r"/?[A-Za-z0-9_./-]{1,1011}", "the name of an SSM parameter"),
+    _checked(_parameter_name),
+]
 StatusPattern = Annotated[int | str, _Rule(_status_pattern, _STATUS_SCHEMA)]
 Statuses = Annotated[tuple[StatusPattern, ...], _LISTED]
 SomeStatuses = Annotated[Statuses, _Rule(_some)]
@@ -206,7 +222,7 @@ Ages = Annotated[tuple[Age, Age], _LISTED, _Rule(_ascending)]
 TagKey = Annotated[
     str,
     _matching(
-        r"(?!aws:|fifo-cli:)[\w .:/=+@-]{1,128}",
+        r"(?!(?:[Aa][Ww][Ss]|[Ff][Ii][Ff][Oo]-[Cc][Ll][Ii]):)[\w .:/=+@-]{1,128}",
         "1 to 128 letters, digits and _.:/=+-@, not starting with aws: or fifo-cli:",
     ),
 ]
@@ -528,7 +544,30 @@ def _combinations(sound: Mapping[str, Any]) -> list[Problem]:
         )
     for number, api in enumerate(apis):
         found += _api_combinations(api, f"api[{number}]" if len(apis) > 1 else "api")
-    return found + _key_clashes(apis)
+    return [*found, *_key_clashes(apis), *_too_many_rules(sound.get("schedule")), *_tag_faults(sound)]
+
+
+def _too_many_rules(schedule: Schedule | None) -> list[Problem]:
+    """A rule needs a permission in the worker's resource-based policy; a schedule of Scheduler does not."""
+    if schedule is None or schedule.timezone or len(schedule.expressions) <= limits.RULES_MAX:
+        return []
+    said = f"at most {limits.RULES_MAX}, or with a timezone"
+    return [Problem("schedule.expressions", f"{len(schedule.expressions)} expressions", said)]
+
+
+def _tag_faults(sound: Mapping[str, Any]) -> list[Problem]:
+    """Tags that AWS would refuse together; to IAM, two keys that differ only in case are the same."""
+    tags: Mapping[str, str] = sound.get("tags", {})
+    first: dict[str, str] = {}
+    found = [
+        Problem(f"tags.{key}", repr(key), f"a key that differs from {first[key.lower()]!r} not only in case")
+        for key in tags
+        if first.setdefault(key.lower(), key) != key
+    ]
+    if len(tags) > limits.TAGS_MAX:
+        said = f"at most {limits.TAGS_MAX}: AWS takes 50 of a resource, and this program has its own"
+        found.append(Problem("tags", f"{len(tags)} tags", said))
+    return found
 
 
 def _api_combinations(api: Api, key: str) -> list[Problem]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
+from fifo_cli.aws.concurrent_changes import is_concurrent
 from fifo_cli.aws.errors import MISSING, calling, error_codes, explain, is_missing
 from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter, tag_list, tag_map
 from fifo_cli.errors import AwsError
@@ -161,7 +162,10 @@ class RuleAdmin:
                 SourceArn=arn,
             )
         except ClientError as error:
-            if "ResourceConflictException" not in error_codes(error):
+            # It is there already, unless another change of the function came between.
+            if "ResourceConflictException" not in error_codes(error) or is_concurrent(
+                error.response["Error"]
+            ):
                 raise
 
     def _forbid(self, name: str) -> None:

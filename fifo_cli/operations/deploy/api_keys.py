@@ -11,7 +11,7 @@ from fifo_cli.aws.ssm import Parameter, get_parameters, put_secret
 from fifo_cli.errors import UsageError
 from fifo_cli.handlers.api_keys import header_fault
 from fifo_cli.handlers.redaction import SECRET_MIN
-from fifo_cli.model.limits import PARAMETER_VALUE_BYTES_MAX
+from fifo_cli.model.limits import ADVANCED_PARAMETER_VALUE_BYTES_MAX, PARAMETER_VALUE_BYTES_MAX
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.results import Fields, Listed
 
@@ -58,18 +58,13 @@ def resolve_key(settings: Settings, name: str) -> tuple[str, str]:
     )
 
 
-def check_value(settings: Settings, name: str, value: str) -> None:
+def check_value(settings: Settings, name: str, value: str, found: Parameter | None = None) -> None:
     """Raise UsageError, which does not quote it, unless ``value`` can be the key ``name``."""
-    size = len(value.encode("utf-8"))
     if not value:
         raise UsageError(
             f"the value for {name} is empty; nothing was set", hint="give it on stdin, or at the prompt"
         )
-    if size > PARAMETER_VALUE_BYTES_MAX:
-        raise UsageError(
-            f"the value for {name} has {size:,} bytes; a parameter holds {PARAMETER_VALUE_BYTES_MAX:,}",
-            hint="was it the right file?",
-        )
+    _check_size(name, value, found)
     if "{{" in value:
         raise UsageError(
             f"the value for {name} contains {{{{, which Parameter Store refuses; nothing was set",
@@ -89,11 +84,24 @@ def check_value(settings: Settings, name: str, value: str) -> None:
         )
 
 
+def _check_size(name: str, value: str, found: Parameter | None) -> None:
+    """Raise UsageError if a value is longer than its parameter may be; one of the advanced tier stays so."""
+    size = len(value.encode("utf-8"))
+    advanced = found is not None and found.tier == "Advanced"
+    most = ADVANCED_PARAMETER_VALUE_BYTES_MAX if advanced else PARAMETER_VALUE_BYTES_MAX
+    kind = "a parameter of the advanced tier" if advanced else "a parameter"
+    if size > most:
+        raise UsageError(
+            f"the value for {name} has {size:,} bytes; {kind} holds {most:,}",
+            hint="was it the right file?",
+        )
+
+
 def set_key(aws: Aws, settings: Settings, name: str, value: str) -> Keys:
     """Write a key as a SecureString, creating or overwriting its parameter."""
     placeholder, parameter = resolve_key(settings, name)
-    check_value(settings, placeholder, value)
     found = get_parameters(aws, [parameter]).get(parameter)
+    check_value(settings, placeholder, value, found)
     if found is not None and found.kind != "SecureString":
         raise UsageError(
             f"parameter {parameter} exists as a {found.kind}, readable without decryption;"

@@ -33,6 +33,7 @@ _MODE: Final = 0o100644
 # What deflate makes of a file differs between zlib and zlib-ng, hence between Python builds; small zips are
 # therefore stored, and the hash depends on nothing but their files.
 _STORED_MAX: Final = 8 * 1024 * 1024
+_LEAVE_OUT: Final = "leave out of [handlers] source and its requirements.txt what the functions do not need"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,19 @@ def build_zips(
     """
     name = project.settings.pipeline.name
     listener(Started("build", "zip", name))
-    data = _zipped(_collected(project, here=here, build=build, listener=listener))
+    files = _collected(project, here=here, build=build, listener=listener)
+    size = sum(map(len, files.values()))
+    if size > limits.UNZIPPED_BYTES_MAX:
+        raise ConfigError(
+            f"the functions' zip holds {size:,} bytes unzipped;"
+            f" Lambda takes {limits.UNZIPPED_BYTES_MAX:,} at most",
+            hint=_LEAVE_OUT,
+        )
+    data = _zipped(files)
     if len(data) > limits.ZIP_BYTES_MAX:
         raise ConfigError(
             f"the functions' zip has {len(data):,} bytes; Lambda takes {limits.ZIP_BYTES_MAX:,} at most",
-            hint="leave out of [handlers] source and its requirements.txt what the functions do not need",
+            hint=_LEAVE_OUT,
         )
     digest = hashlib.sha256(data)
     listener(Finished("build", "zip", name, f"{len(data):,} bytes"))

@@ -38,8 +38,6 @@ ACTIVITY: Final = (RUNS, BATCHES)
 LATE: Final = timedelta(minutes=15)
 # The embedded stack shows a line at once.
 _LATE_LOCALLY: Final = timedelta(minutes=2)
-# Lambda tries a stream's batch again at once, then less and less often.
-_RETRIED_WITHIN: Final = timedelta(minutes=1)
 _SEVERAL: Final = 2
 _UNDELIVERED: Final = 3
 
@@ -72,7 +70,7 @@ def activity_problems(
 ) -> Iterator[Problem]:
     """Yield what is wrong; who is ``patient`` hears of a head only when it has waited for ``[check] age``."""
     yield from _failed_runs(runs.runs)
-    yield from _failed_batches(batches, now)
+    yield from _failed_batches(batches, now, late)
     yield from _silence(runs, batches, vitals, settings, now, late)
     if vitals.total("main") != 0:
         yield from _heads(runs.stuck, check, now, patient=patient)
@@ -95,7 +93,8 @@ def _failed_runs(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
     )
 
 
-def _failed_batches(found: Batches, now: datetime) -> Iterator[Problem]:
+def _failed_batches(found: Batches, now: datetime, late: timedelta) -> Iterator[Problem]:
+    """Complain of the last invocations. A single failure stands when no line of a later try can be late."""
     failed = list(takewhile(lambda batch: batch.error is not None, found.batches))
     if not failed:
         return
@@ -104,14 +103,14 @@ def _failed_batches(found: Batches, now: datetime) -> Iterator[Problem]:
         yield _unusable("the enqueuer's last invocation failed", newest)
         return
     stands = newest.raised and not found.moved
-    lasting = len(failed) >= _SEVERAL or now - newest.time >= _RETRIED_WITHIN
+    lasting = len(failed) >= _SEVERAL or now - newest.time >= late
     which = "invocation" if len(failed) == 1 else f"{len(failed)} invocations"
-    late = "; nothing was enqueued since, and the stream forgets a record after 24 h" if stands else ""
+    forgets = "; nothing was enqueued since, and the stream forgets a record after 24 h" if stands else ""
     if found.moved and newest.raised:
         return
     yield Problem(
         "critical" if stands and lasting else "warning",
-        f"the enqueuer's last {which} failed: {_first_line(newest.error)}{late}",
+        f"the enqueuer's last {which} failed: {_first_line(newest.error)}{forgets}",
         "fifo-cli logs enqueuer",
     )
 

@@ -193,6 +193,84 @@ def test_impossible_combinations_are_named(problems, more, problem):
     assert found == problem
 
 
+def _api(keys: str) -> str:
+    return f'[api]\nurl = "https://api.example.com/"\nkeys = {{ {keys} }}\n'
+
+
+def _tags(*keys: str) -> str:
+    return "[tags]\n" + "".join(f'"{key}" = "x"\n' for key in keys)
+
+
+LONG_CRON = f"cron({','.join(map(str, range(60)))} {','.join(map(str, range(24)))} ? JAN,FEB,MAR,APR MON *)"
+# What AWS's API References refuse, and what they take: each with the key of the problem, and its words.
+AWS_REFUSES = {
+    # Systems Manager, PutParameter: "you must include a leading forward slash character"; fifteen levels.
+    _api('k = "orders/key"'): ("api.keys.k", '"/orders/key"'),
+    _api('k = "orders/"'): ("api.keys.k", "begins with /"),
+    _api('k = "/orders//key"'): ("api.keys.k", "without //"),
+    _api('k = "/orders/"'): ("api.keys.k", "without //"),
+    _api('k = "/"'): ("api.keys.k", "SSM parameter"),
+    _api('k = "//key"'): ("api.keys.k", "without //"),
+    _api(f'k = "{"/a" * 16}"'): ("api.keys.k", "at most 15 levels"),
+    # IAM: tag keys are not case-sensitive; aws: is reserved in every case; 50 tags of a resource.
+    _tags("Team", "team"): ("tags.team", "not only in case"),
+    _tags("a b", "A b", "A B"): ("tags.A b", "not only in case"),
+    _tags("AWS:x"): ("tags.AWS:x", "not starting with aws:"),
+    _tags("Aws:x"): ("tags.Aws:x", "not starting with aws:"),
+    _tags("Fifo-CLI:pipeline"): ("tags.Fifo-CLI:pipeline", "not starting with aws: or fifo-cli:"),
+    _tags("a\u0301"): ("tags.a\u0301", "letters, digits"),
+    _tags("a*"): ("tags.a*", "letters, digits"),
+    _tags("x" * 129): (f"tags.{'x' * 129}", "1 to 128"),
+    _tags(*(f"t{n}" for n in range(41))): ("tags", "at most 40"),
+    # EventBridge, PutRule: 256 characters; IANA zones; Lambda: 20 KB of resource-based policy.
+    f'[schedule]\nexpressions = ["{LONG_CRON}"]': ("schedule.expressions[0]", "at most 256 characters"),
+    '[schedule]\ntimezone = "Factory"': ("schedule.timezone", "IANA time zone"),
+    '[schedule]\ntimezone = "localtime"': ("schedule.timezone", "IANA time zone"),
+    f"[schedule]\nexpressions = {[f'rate({n} minutes)' for n in range(2, 43)]}": (
+        "schedule.expressions",
+        "at most 40, or with a timezone",
+    ),
+    '[functions]\nlog_retention = "2d"': ("functions.log_retention", "one of 1d, 3d, 5d"),
+    '[functions]\nlog_retention = "365h"': ("functions.log_retention", "whole days"),
+    '[functions]\ntimeout = "901s"': ("functions.timeout", '"15m"'),
+    "[functions]\nmemory = 10241": ("functions.memory", "10240"),
+}
+AWS_TAKES = [
+    _api('k = "/orders/key"'),
+    _api('k = "orders.key_1-a"'),
+    _api(f'k = "{"/a" * 15}"'),
+    _api('k = "/aws/reference/secretsmanager/orders"'),
+    _tags("Team", "teams", "awsome", "fifo-client", "x" * 128, "Größe", "a b", "a.b:c/d=e+f-g@h", "部"),
+    _tags(*(f"t{n}" for n in range(40))),
+    '[tags]\nempty = ""',
+    f'[schedule]\nexpressions = ["cron({",".join(map(str, range(60)))} * * * ? *)"]',
+    '[schedule]\ntimezone = "UTC"',
+    '[schedule]\ntimezone = "US/Pacific"',
+    f"[schedule]\nexpressions = {[f'rate({n} minutes)' for n in range(2, 42)]}",
+    f'[schedule]\ntimezone = "UTC"\nexpressions = {[f"rate({n} minutes)" for n in range(2, 60)]}',
+    '[functions]\nlog_retention = "3653d"',
+    '[functions]\ntimeout = "15m"',
+    "[functions]\nmemory = 10240",
+]
+
+
+def _with_api(more: str) -> str:
+    return GOOD.partition("[api]")[0] + more if more.startswith("[api]") else GOOD + more
+
+
+@pytest.mark.parametrize("more", AWS_REFUSES, ids=lambda more: more[:60])
+def test_what_aws_would_refuse_halfway_through_a_deploy_is_refused_at_once(problems, more):
+    key, words = AWS_REFUSES[more]
+    found = problems(_with_api(more))
+    assert found[0].startswith(f"{key}: "), found
+    assert words in found[0]
+
+
+@pytest.mark.parametrize("more", AWS_TAKES, ids=lambda more: more[:60])
+def test_what_aws_takes_is_accepted(read, more):
+    read(_with_api(more))
+
+
 def test_handlers_without_a_function_do_nothing(problems):
     (found, _) = problems(GOOD + '[handlers]\nsource = "nope"\n')
     assert found == "handlers: only source; must be message, request or both beside it"

@@ -148,11 +148,13 @@ def test_the_last_runs_of_the_worker(lines: list[LogLine], verdict: State) -> No
         pytest.param([], False, "ok", id="never invoked"),
         pytest.param([enqueuer(1, enqueued=3, failed=0)], False, "ok", id="well"),
         pytest.param([logged("enqueuer", 0.2, RAISED)], False, "warning", id="raised a moment ago"),
-        pytest.param([logged("enqueuer", 3, RAISED)], False, "critical", id="raised, and nothing since"),
+        pytest.param([logged("enqueuer", 3, RAISED)], False, "warning", id="raised, the next may be late"),
+        pytest.param([logged("enqueuer", 16, RAISED)], False, "critical", id="raised, and nothing since"),
         pytest.param([logged("enqueuer", 3, RAISED)], True, "ok", id="raised, then enqueued"),
         pytest.param([logged("enqueuer", n, RAISED) for n in (0.4, 0.2)], False, "critical", id="each batch"),
         pytest.param([logged("enqueuer", n, IMPORT) for n in (4, 2)], False, "critical", id="no module"),
-        pytest.param([logged("enqueuer", 2, TIMED_OUT)], False, "critical", id="timed out"),
+        pytest.param([logged("enqueuer", 2, TIMED_OUT)], False, "warning", id="timed out"),
+        pytest.param([logged("enqueuer", 15, TIMED_OUT)], False, "critical", id="timed out, no more"),
         pytest.param([enqueuer(1, "batch failed", **KEY)], False, "critical", id="configuration"),
         pytest.param([enqueuer(1, enqueued=0, **KEY)], False, "critical", id="configuration, answered"),
         pytest.param(
@@ -166,6 +168,12 @@ def test_the_last_runs_of_the_worker(lines: list[LogLine], verdict: State) -> No
 )
 def test_the_last_invocations_of_the_enqueuer(lines: list[LogLine], moved: bool, verdict: State) -> None:
     assert state(found=batches(*lines, moved=moved)) == verdict
+
+
+@pytest.mark.parametrize(("minutes", "verdict"), [(0.1, "warning"), (1.9, "warning"), (2, "critical")])
+def test_where_no_line_is_late_a_single_failure_stands_sooner(minutes: float, verdict: State) -> None:
+    found = batches(logged("enqueuer", minutes, RAISED))
+    assert state(found=found, late=timedelta(minutes=2)) == verdict
 
 
 def test_a_failure_that_is_logged_and_raised_counts_once() -> None:
@@ -325,7 +333,8 @@ def test_an_enqueuer_whose_newest_invocation_failed_is_never_ok(history: list[st
         "configuration": lambda at: enqueuer(at, "batch failed", **KEY),
         "timeout": lambda at: logged("enqueuer", at, TIMED_OUT),
     }
-    found = batches(*(made[word](2 + number) for number, word in enumerate(history)))
+    found = batches(*(made[word](20 + number) for number, word in enumerate(history)))
 
-    assert (state(found=found) == "ok") == (history[0] == "well")
-    assert history[0] == "well" or state(found=found) == "critical"
+    verdict = state(found=found, measured=vitals(0))
+    assert (verdict == "ok") == (history[0] == "well")
+    assert history[0] == "well" or verdict == "critical"

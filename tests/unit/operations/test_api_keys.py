@@ -110,6 +110,26 @@ def test_what_cannot_be_a_key_is_refused_unquoted_and_not_written(aws: Aws, valu
     assert aws.client("ssm").describe_parameters()["Parameters"] == []
 
 
+@pytest.mark.parametrize(
+    ("tier", "size", "taken"),
+    [
+        *[("Standard", 4096, True), ("Standard", 4097, False), ("Standard", 8192, False)],
+        *[("Advanced", 4097, True), ("Advanced", 8192, True), ("Advanced", 8193, False)],
+    ],
+)
+def test_a_value_may_be_as_long_as_its_parameters_tier_allows(
+    aws: Aws, tier: Any, size: int, taken: bool
+) -> None:
+    aws.client("ssm").put_parameter(Name="/o/k", Value="first", Type="SecureString", Tier=tier)
+    if taken:
+        set_key(aws, settings(), "api_key", "x" * size)
+        assert len(stored(aws)["Value"]) == size
+        return
+    with pytest.raises(UsageError, match=f"has {size:,} bytes; a parameter"):
+        set_key(aws, settings(), "api_key", "x" * size)
+    assert stored(aws)["Value"] == "first"
+
+
 def test_a_key_that_no_header_carries_may_have_several_lines(aws: Aws) -> None:
     own = settings(Api(url=URL, keys={"pem": "/o/pem"}))
 

@@ -156,6 +156,20 @@ def test_a_zip_that_lambda_would_not_take_is_refused(tmp_path: Path) -> None:
         build_zips(made, here=True)
 
 
+def test_what_lambda_would_not_unzip_is_refused_whatever_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": NAMED, "data.py": "x = 1\n"})
+    size = sum(map(len, contents(made).values()))
+    for most, fits in ((size, True), (size - 1, False)):
+        monkeypatch.setattr(limits, "UNZIPPED_BYTES_MAX", most)  # the folder alone is far below it
+        if fits:
+            assert build_zips(made, here=True)
+            continue
+        with pytest.raises(ConfigError, match=rf"holds {size:,} bytes unzipped; Lambda takes {most:,}"):
+            build_zips(made, here=True)
+
+
 def test_package_writes_both_zips_and_shows_where(tmp_path: Path) -> None:
     made = project(tmp_path)
     result = package(made)
