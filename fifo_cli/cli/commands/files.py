@@ -97,6 +97,7 @@ def _perform_dump(
     max_rate: float | None,
     force: bool,
 ) -> DumpResult:
+    from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.operations.queues.dump import Dump, DumpResult
     from fifo_cli.operations.transfer.message_files import keeps_what_it_gets, refuse_existing
     from fifo_cli.render.text import count
@@ -110,7 +111,7 @@ def _perform_dump(
     if stream is not None and not keeps_what_it_gets(stream):
         cli.listener(Warned("stdout is a pipe: what its reader does not keep is lost"))
     if not cli.options.yes:
-        total = source.counts().total
+        total = count_waiting(source)
         if not total:
             _refuse_during_rebuild(cli, force=force)
             return DumpResult(0, remaining=0)
@@ -310,6 +311,7 @@ def _preview_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -
 
 
 def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -> ExitCode:
+    from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.operations.queues.dump import Dump
     from fifo_cli.operations.queues.purge import PurgeResult, backed_up, purge_for_good, refuse_if_shared
     from fifo_cli.render.files import purge_text
@@ -317,7 +319,7 @@ def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -
 
     if path is None and source.role == "dlq":
         refuse_if_shared(source, cli.names.main, force=force)
-    total = None if cli.options.yes else source.counts().total
+    total = None if cli.options.yes else count_waiting(source)
     if total:
         saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"
         cli.confirm(f"delete {count(total, 'message')} of {source.name}, {saved}{_beware(source)}")

@@ -254,9 +254,10 @@ def _preview(cli: Cli, replay: Replay) -> ExitCode:
 
 
 def _ask(cli: Cli, replay: Replay, work: Work) -> None:
+    from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.render.replay_text import replay_question
 
-    waiting = replay.failures.counts().total if replay.options.failed else work.checkpoint.sums().waiting
+    waiting = count_waiting(replay.failures) if replay.options.failed else work.checkpoint.sums().waiting
     question = replay_question(
         waiting,
         work.checkpoint.bounds(),

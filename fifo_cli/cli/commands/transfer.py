@@ -197,8 +197,10 @@ def _park(
 
 def _perform_park(cli: Cli, park: Park, *, force: bool) -> ParkResult:
     """Ask and park, unless there is nothing to ask about."""
+    from fifo_cli.operations.queues.browse import count_waiting
+
     if not cli.options.yes:
-        total = park.main.counts().total
+        total = count_waiting(park.main)
         if not total:
             return park.nothing(force=force)
         _ask_park(cli, park, total)

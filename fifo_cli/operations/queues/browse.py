@@ -115,6 +115,16 @@ def look(
     return run_uninterrupted(work)
 
 
+def count_waiting(queue: Queue) -> int:
+    """Return how many messages a queue counts, or where it counts none, how many a look finds.
+
+    Counts are late, by a minute or more (API Reference, GetQueueAttributes): 0 does not prove that a queue is
+    empty. Where a look could move a message to the dead-letter queue, the count has to do.
+    """
+    counts = queue.counts()
+    return counts.total if counts.total or not is_safe(counts) else look(queue, lambda message: True)
+
+
 def browse(queue: Queue, take: Take, *, clock: Callable[[], float] = time.monotonic) -> BrowseResult:
     """Look through a whole queue as ``look`` does; what AWS refuses is the result's ``failure``.
 

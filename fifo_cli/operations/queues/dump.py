@@ -11,7 +11,7 @@ from typing import IO, BinaryIO, Final, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.model.message import Message, ReceivedMessage
@@ -63,7 +63,7 @@ def preview(queue: Queue, *, force: bool = False) -> DumpPreview:
     """Look at the queue, without touching anything."""
     total = queue.counts().total
     seen = peek(queue, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
-    return DumpPreview(seen.messages, total, seen.truncated)
+    return DumpPreview(seen.messages, max(total, len(seen.messages)), seen.truncated)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,9 @@ class Dump:
                 _write(output, self.path, batch)
                 written += len(batch)
                 self.listener(Progressed(f"{written:,} of {max(counts.total, written):,} written"))
-        return DumpResult(written, remaining=counts.total, concerns=_unseen(self.queue, counts, written))
+            # The first count may be a minute late, and so too low: then it says nothing of what was not seen.
+            total = max(counts.total, self.queue.counts().total)
+        return DumpResult(written, remaining=total, concerns=_unseen(self.queue, total, written))
 
     def move(
         self, *, max_rate: float | None = None, stopped: Callable[[], bool] = lambda: False
@@ -118,12 +120,13 @@ class Dump:
 
     def _move_to(self, target: _Counting, max_rate: float | None, stopped: Callable[[], bool]) -> DumpResult:
         began = QueueTags(self.aws, self.queue).read().at + _DATE_RESOLUTION
-        source = QueueSource(self.queue, listener=self.listener)
+        total = self.queue.counts().total
+        source = QueueSource(self.queue, expected=total, listener=self.listener)
         bystanders = _Bystanders(began, self.owner_arn)
         options = MoveOptions(
             max_rate=max_rate,
             leave=bystanders,
-            total=self.queue.counts().total,
+            total=total,
             throttles=lambda: self.aws.throttles,
         )
         report = move(source, target, options, listener=self.listener, stopped=stopped)
@@ -194,11 +197,11 @@ def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> No
         ) from error
 
 
-def _unseen(queue: Queue, counts: Counts, written: int) -> tuple[str, ...]:
-    if counts.total <= written:
+def _unseen(queue: Queue, total: int, written: int) -> tuple[str, ...]:
+    if total <= written:
         return ()
     return (
-        f"{queue.name} counts {counts.total} messages, and {written} could be seen: SQS gives out ten of a"
+        f"{queue.name} counts {total} messages, and {written} could be seen: SQS gives out ten of a"
         " group at most, and none that a consumer holds; `dump --move` takes all",
     )
 

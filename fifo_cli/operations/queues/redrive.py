@@ -20,7 +20,7 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.maintenance_lock import Marker, maintenance, refuse_during_rebuild
-from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse
+from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
 from fifo_cli.operations.queues.native_redrive import redrive_natively
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
@@ -151,15 +151,16 @@ class Redrive:
         return MoveTasks(self.aws, name=self.dlq.name, source_arn=self.dlq.arn)
 
     def waiting(self) -> tuple[int, int]:
-        """Return SQS's counts of what is in the DLQ and of what waits in main, where it goes to the end."""
-        return self.dlq.counts().total, self.main.counts().total
+        """Return how many are in the DLQ, and in main, where they go to the end, as SQS counts them."""
+        return count_waiting(self.dlq), self.main.counts().total
 
     def preview(self, *, force: bool = False) -> RedrivePreview:
         """Say what would be moved, by looking at the DLQ (see peek), without moving anything."""
         self._check_engine()
-        total, behind = self.waiting()
+        total, behind = self.dlq.counts().total, self.main.counts().total
         selection = self.options.selection
         seen = peek(self.dlq, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
+        total = max(total, len(seen.messages))
         matching = [message for message in seen.messages if selection(message)]
         engine = self._engine()
         return RedrivePreview(

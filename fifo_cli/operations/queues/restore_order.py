@@ -33,6 +33,7 @@ from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import REBUILD_TAG, maintenance
+from fifo_cli.operations.queues.browse import count_waiting
 from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
 from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource, OrderStoreTarget
 from fifo_cli.operations.queues.peek import peek
@@ -199,6 +200,7 @@ class Rebuild:
         """Say what would be put in order, without touching anything."""
         among, total, _ = self.counts()
         seen = peek(self.dlq, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
+        total = max(total, len(seen.messages))
         return RebuildPreview(
             self.dlq.name, self.main.name, total, among, self.flow.running(), seen.messages, seen.truncated
         )
@@ -229,7 +231,9 @@ class Rebuild:
 
     def nothing(self) -> RebuildResult | None:
         """Return what a rebuild comes to if nothing is there to put in order; None if there may be."""
-        if any(self.counts()) or REBUILD_TAG in QueueTags(self.aws, self.main).read().tags:
+        if REBUILD_TAG in QueueTags(self.aws, self.main).read().tags:
+            return None
+        if any(count_waiting(queue) for queue in (self.main, self.dlq, self.hold)):
             return None
         report_text = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
         return RebuildResult(0, 0, remaining=0, notes=(report_text,))
@@ -250,7 +254,8 @@ class Rebuild:
             converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
             gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
             tags.write(REBUILD_TAG, replace(state, phase="merge").text())
-            with self._collected(stopped) as store:
+            there = sum(report.moved for report in gathered.values()) - converter.parked_again
+            with self._collected(stopped, expected=None if resumed else there) as store:
                 self._merge(store, stopped)
                 self._empty_hold(store, stopped)
                 moved = store.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
@@ -296,7 +301,14 @@ class Rebuild:
         """
         queue = self._queue(role)
         self.listener(Started("gather", "queue", queue.name))
-        source = QueueSource(queue, listener=self.listener, clock=self.clock)
+        late = self.aws.settling.queue_counts
+        source = QueueSource(
+            queue,
+            patience=HIDDEN_SECONDS + _MARGIN_SECONDS + late,
+            quiet=late,
+            listener=self.listener,
+            clock=self.clock,
+        )
         ours = "" if role == "main" else self.main.arn
         options = MoveOptions(
             leave=lambda received: bool(ours) and received.dead_letter_source not in ("", ours),
@@ -317,12 +329,15 @@ class Rebuild:
         return report
 
     @contextmanager
-    def _collected(self, stopped: Callable[[], bool]) -> Iterator[OrderStore]:
-        """Read all of hold; what is not deleted inside is released, so that another run need not wait."""
+    def _collected(self, stopped: Callable[[], bool], *, expected: int | None) -> Iterator[OrderStore]:
+        """Read all of hold; what is not deleted inside is released, so that another run need not wait.
+
+        ``expected`` is how many were put there, if nothing was there before.
+        """
         store = OrderStore()
         self.listener(Started("read", "queue", self.hold.name))
         try:
-            source = self._reader(store)
+            source = self._reader(store, expected)
             report = self._move(source, OrderStoreTarget(store), MoveOptions(workers=self.workers), stopped)
             _demand(report, f"{self.hold.name} could not be read")
             if source.given_up:
@@ -333,13 +348,16 @@ class Rebuild:
             _in_tens(store, lambda handles: self.hold.change_visibility(handles, seconds=0))
             store.close()
 
-    def _reader(self, store: OrderStore) -> _Reader:
-        visibility = HIDDEN_SECONDS + self.hold.counts().total // _READ_RATE_MIN
+    def _reader(self, store: OrderStore, expected: int | None) -> _Reader:
+        visibility = HIDDEN_SECONDS + max(self.hold.counts().total, expected or 0) // _READ_RATE_MIN
+        late = self.aws.settling.queue_counts
         return _Reader(
             self.hold,
             store,
             hidden_seconds=visibility,
-            patience=visibility + _MARGIN_SECONDS,
+            patience=visibility + _MARGIN_SECONDS + late,
+            expected=expected,
+            quiet=late,
             listener=self.listener,
             clock=self.clock,
         )
@@ -361,7 +379,10 @@ class Rebuild:
         _in_tens(store, self.hold.delete)
         visibility = HIDDEN_SECONDS + len(store) // _READ_RATE_MIN
         source = QueueSource(
-            self.hold, patience=visibility + _MARGIN_SECONDS, listener=self.listener, clock=self.clock
+            self.hold,
+            patience=visibility + _MARGIN_SECONDS + self.aws.settling.queue_counts,
+            listener=self.listener,
+            clock=self.clock,
         )
         report = self._move(source, _Merged(store), MoveOptions(workers=self.workers), stopped)
         _demand(report, f"{self.hold.name} could not be emptied")
@@ -392,8 +413,9 @@ class _Reader(QueueSource):
     """Hold as a source that is only read: what was taken stays in flight, its handle kept for later.
 
     If reading takes longer than that, messages come again: they are not taken twice, and it is over when as
-    many are known as SQS counts, or all came twice again and nothing new. What is behind another copy of
-    itself in its group, or was left out by a wrong count, is found when hold is emptied.
+    many are known as were put there and SQS counts, or all came twice again and nothing new. What is
+    behind another copy of itself in its group, or was left out by a wrong count, is found when hold is
+    emptied.
     """
 
     def __init__(
@@ -403,12 +425,21 @@ class _Reader(QueueSource):
         *,
         hidden_seconds: int,
         patience: float,
+        expected: int | None,
+        quiet: float,
         listener: Listener,
         clock: Callable[[], float],
     ) -> None:
         super().__init__(
-            queue, hidden_seconds=hidden_seconds, patience=patience, listener=listener, clock=clock
+            queue,
+            hidden_seconds=hidden_seconds,
+            patience=patience,
+            expected=expected,
+            quiet=quiet,
+            listener=listener,
+            clock=clock,
         )
+        self._all = expected or 0
         self._store = store
         self._hold = queue
         self._again = 0  # how many known ones came since the last new one
@@ -430,7 +461,9 @@ class _Reader(QueueSource):
 
     def exhausted(self) -> bool:
         handles = self._store.handles
-        if self._again and (self._again >= 2 * handles or handles >= self._hold.counts().total):
+        if self._again and (
+            self._again >= 2 * handles or handles >= max(self._all, self._hold.counts().total)
+        ):
             return True
         return super().exhausted()
 

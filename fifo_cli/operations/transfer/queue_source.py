@@ -32,6 +32,9 @@ class QueueSource:
 
     ``expected`` is how many SQS counted at the start, if that is known. ``given_up`` is how many it still
     counted when the patience was over; ``emptied``: it counted none, and then gave none.
+
+    ``quiet``: that SQS counts none is believed when it has given none for so many seconds. What somebody
+    hides for less than that is seen then, and what is hidden for longer is in the counts, however late.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class QueueSource:
         hidden_seconds: int = HIDDEN_SECONDS,
         patience: float = HIDDEN_SECONDS + _MARGIN_SECONDS,
         expected: int | None = None,
+        quiet: float = 0.0,
         listener: Listener = silent,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,6 +52,9 @@ class QueueSource:
         self._hidden_seconds = hidden_seconds
         self._patience = patience
         self._expected = expected
+        self._quiet = quiet
+        self._quiet_since: float | None = None
+        self._quiet_said = False
         self._settled = 0
         self._listener = listener
         self._clock = clock
@@ -79,10 +86,13 @@ class QueueSource:
         with self._lock:
             if received:
                 self._polls, self._deadline, self._asked_for_visible = 0, None, False
+                self._quiet_since = None
                 self.emptied = False
                 self._ours.update(one.message.message_id for one in received)
             else:
                 self._polls += wait
+                if self._quiet_since is None:
+                    self._quiet_since = self._clock()
                 self.emptied = all_settled and not self._ours
         return received
 
@@ -106,7 +116,7 @@ class QueueSource:
         waiting = others + counts.delayed + (0 if ours else counts.visible)
         if not waiting:
             asked, self._asked_for_visible = self._asked_for_visible, True
-            return asked or not counts.visible
+            return (asked or not counts.visible) and self._is_quiet()
         if all_seen:
             return False
         now = self._clock()
@@ -117,6 +127,17 @@ class QueueSource:
             return False
         self.given_up = waiting
         return True
+
+    def _is_quiet(self) -> bool:
+        """Say whether nothing came for as long as counts may be late."""
+        since = self._clock() if self._quiet_since is None else self._quiet_since
+        if self._clock() - since >= self._quiet:
+            return True
+        if not self._quiet_said:
+            self._quiet_said = True
+            text = f"seen empty for {self._quiet:.0f} s: so late may SQS's counts be"
+            self._listener(Waiting(self._queue.name, text))
+        return False
 
     def _awaited(self, counts: Counts, others: int, *, alone: bool) -> str:
         """Say what is waited for; what is visible counts only while we hide nothing that it may be behind."""

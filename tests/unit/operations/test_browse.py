@@ -9,7 +9,7 @@ import pytest
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names
-from fifo_cli.operations.queues.browse import browse
+from fifo_cli.operations.queues.browse import browse, count_waiting
 from tests.fakes import Clock, FakeSqs, client_error
 
 
@@ -17,6 +17,7 @@ class CountingSqs(FakeSqs):
     """The fake queue with its names and counts."""
 
     policy = ""
+    shown: int | None = None
 
     def get_queue_url(self, *, QueueName: str) -> dict[str, Any]:
         return {"QueueUrl": QueueName}
@@ -25,7 +26,8 @@ class CountingSqs(FakeSqs):
         self._called("GetQueueAttributes", request)
         messages = self.queues[request["QueueUrl"]].messages
         hidden = sum(message.visible_at > self.clock() for message in messages)
-        counts = {"": len(messages) - hidden, "NotVisible": hidden, "Delayed": 0}
+        visible = len(messages) - hidden if self.shown is None else self.shown
+        counts = {"": visible, "NotVisible": hidden, "Delayed": 0}
         found = {f"ApproximateNumberOfMessages{kind}": str(count) for kind, count in counts.items()}
         return {"Attributes": {**found, "RedrivePolicy": self.policy}}
 
@@ -52,6 +54,29 @@ def fill(sqs: CountingSqs, count: int, groups: int) -> None:
             MessageGroupId=f"g{number % groups}",
             MessageDeduplicationId=str(number),
         )
+
+
+@pytest.mark.parametrize(
+    ("there", "shown", "policy", "waiting", "receives"),
+    [
+        (0, 0, "", 0, 1),
+        (3, 3, "", 3, 0),
+        (3, 0, "", 3, 1),  # sent a moment ago
+        (30, 0, "", 10, 1),
+        (3, 9, "", 9, 0),
+        (0, 9, "", 9, 0),
+        (3, 0, '{"maxReceiveCount": 3}', 0, 0),  # a look could dead-letter one
+        (3, 0, '{"maxReceiveCount": 1000}', 3, 1),
+    ],
+)
+def test_what_counts_as_empty_is_looked_at_once_and_given_back(
+    sqs: CountingSqs, there: int, shown: int, policy: str, waiting: int, receives: int
+) -> None:
+    fill(sqs, there, max(there, 1))
+    sqs.shown, sqs.policy = shown, policy
+    assert count_waiting(Queue(FakeAws(sqs), Names("p"), "main")) == waiting
+    assert [action for action, _ in sqs.calls].count("ReceiveMessage") == receives
+    assert all(message.visible_at <= sqs.clock() for message in sqs.queues["p.fifo"].messages)
 
 
 def look(sqs: CountingSqs, stop_at: str = "") -> tuple[Any, list[str]]:
