@@ -62,7 +62,7 @@ def main(
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     shell = os.environ.get(completion.SHELL_VARIABLE)
     if shell:
-        return completion.answer(commands.build(), shell, arguments)
+        return completion.answer(commands, shell, arguments)
     signals = signals or Signals(announce)
     run = Run(signals)
     try:
@@ -75,7 +75,7 @@ def main(
 
 def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
     try:
-        code = commands.build().main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
+        code = commands.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
         return run.signals.exit_code if run.signals.received else int(code or 0)
     except FifoError as error:
         return _report_error(run, error, cause=error)
@@ -92,14 +92,12 @@ def _report_usage(run: Run, error: Any) -> int:
     context = getattr(error, "ctx", None)
     if context is None:
         return _report(run, f"error: {_text(error)}", code=ExitCode.USAGE)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return _report(run, error.format_message(), code=ExitCode.USAGE)
     command = context.command
     return _report(
         run,
         f"{context.get_usage()}\nerror: {_text(error)}",
         hint=f"`{context.command_path} --help` shows what it takes",
-        code=command.about.usage_code if isinstance(command, Command) else ExitCode.USAGE,
+        code=command.usage_code if isinstance(command, Command) else ExitCode.USAGE,
     )
 
 

@@ -1,4 +1,4 @@
-"""How a command is registered: its tag, its examples, and the common options beside its own.
+"""How a command is registered: its function, its tag and its examples; and the common options beside its own.
 
 Adding one is a function, a decorator, and its module's line in ``app.py``::
 
@@ -12,7 +12,8 @@ Adding one is a function, a decorator, and its module's line in ``app.py``::
             result = depth(cli.aws, cli.names)
             return cli.emit(result, lambda: depth_table(result))
 
-Reading the options of every command takes longer than loading typer, so each is built when it is asked for.
+typer reads the function's options; groups and commands are its ``TyperGroup`` and ``TyperCommand``. The
+common options are added to the parser of each, so that they may stand anywhere on the line.
 """
 
 from __future__ import annotations
@@ -20,25 +21,22 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from functools import cache
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import typer
 from typer import TyperException
 from typer.core import TyperCommand, TyperGroup
 
+from fifo_cli import __version__
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.options import COMMON, COMMON_NAMES, EAGER, Options
+from fifo_cli.cli.options import PROGRAM, Options, common_options
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, Interrupted
 
 Body = TypeVar("Body", bound=Callable[..., ExitCode])
-_CONTEXT: Final = "typer_context"
-_COMMON_HEADING: Final = "Common options, before or after the command"
 
 
 class Impact(StrEnum):
@@ -54,140 +52,120 @@ class Impact(StrEnum):
     """May delete or replace something: asks, has --dry-run."""
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """What is known of a command without its options."""
-
-    name: str
-    help: str
-    impact: Impact
-    examples: tuple[str, ...]
-    body: Callable[..., ExitCode]
-    usage_code: ExitCode = ExitCode.USAGE
-
-
 class Run:
-    """One run of the program, carried by click as ``ctx.obj``: its signals and, once parsed, its options."""
+    """One run of the program, which click hands on as ``ctx.obj``: its signals, and the common options."""
 
     def __init__(self, signals: Signals) -> None:
         self.signals = signals
         self.options = Options()
+        self._typed: dict[str, Any] = {}
 
-    def start(self, options: Options) -> Cli:
+    def add(self, typed: Mapping[str, Any]) -> None:
+        """Add the common options typed at one place of the line; the later one wins, -v are counted."""
+        given = {param.name: typed.get(param.name) for param in common_options().params}
+        count = (self._typed.get("verbose") or 0) + (given["verbose"] or 0)
+        self._typed.update({name: value for name, value in given.items() if value is not None})
+        self._typed["verbose"] = count or None
+
+    def read_options(self, context: Any) -> None:
+        """Read the common options of the whole line; a wrong one is an error of ``context``'s command."""
+        try:
+            self.options = Options.of(self._typed)
+        except typer.BadParameter as error:
+            error.ctx = context
+            raise
+
+    def start(self) -> Cli:
         """Build what the command works with."""
-        self.options = options = options.filled_from(os.environ)
+        self.options = options = self.options.filled_from(os.environ)
         return Cli(options, Console(quiet=options.quiet, no_color=options.no_color), self.signals)
 
 
-class Commands(Mapping[str, Any]):
-    """A group of commands by name, in the order of the help; each is built when it is looked up."""
-
-    def __init__(self, name: str, help: str) -> None:
-        self.name = name
-        self.help = help
-        self._entries: dict[str, About | Commands] = {}
-        self._built: dict[str, Any] = {}
-
-    def add(self, entry: About | Commands) -> None:
-        """Add a command or a sub-group at the end."""
-        if entry.name in self._entries:
-            raise ValueError(f"two commands are called {entry.name!r}")
-        self._entries[entry.name] = entry
-
-    @property
-    def entries(self) -> Mapping[str, About | Commands]:
-        """What is registered, nothing of it built."""
-        return self._entries
-
-    def build(self) -> Group:
-        """Make the group for click."""
-        return Group(self)
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._built:
-            entry = self._entries[name]
-            self._built[name] = entry.build() if isinstance(entry, Commands) else _build(entry)
-        return self._built[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
 class Command(TyperCommand):
-    """A command whose help shows its own options first, the common ones apart, and examples."""
+    """A command: its function, and what is known of it without its options."""
 
-    about: About
+    def __init__(
+        self,
+        name: str,
+        body: Callable[..., ExitCode],
+        *,
+        impact: Impact,
+        examples: Sequence[str],
+        usage_code: ExitCode = ExitCode.USAGE,
+    ) -> None:
+        text = inspect.cleandoc(body.__doc__ or "")
+        super().__init__(
+            name, help=text, short_help=_first_sentence(text), add_help_option=False, rich_markup_mode=None
+        )
+        self.body = body
+        self.impact = impact
+        self.examples = tuple(examples)
+        self.usage_code = usage_code
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the function's options, which typer reads now: those of every command take 15 ms."""
+        if self.callback is None:
+            read = _read_by_typer(self.body)
+            self.params, self.callback = read.params, read.callback
+        return super().get_params(ctx)
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Make click's parser, which knows the common options, too."""
+        return _with_common_options(super().make_parser(ctx), ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and say in every error which command it is about."""
-        try:
-            parsed: list[str] = super().parse_args(ctx, args)
-        except TyperException as error:
-            if getattr(error, "ctx", None) is None:
-                vars(error)["ctx"] = ctx
-            raise
-        return parsed
+        """Take the common options; typer reads the command's own."""
+        _take_common_options(self, ctx, args)
+        if not ctx.resilient_parsing:
+            ctx.obj.read_options(ctx)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the command's options, and the common ones."""
-        own = [param for param in self.get_params(ctx) if param.name not in COMMON_NAMES]
-        arguments = [param for param in own if param.param_type_name == "argument"]
-        _section(ctx, formatter, "Arguments", arguments)
-        _section(ctx, formatter, "Options", [param for param in own if param not in arguments])
-        _section(
-            ctx,
-            formatter,
-            _COMMON_HEADING,
-            [param for param in self.get_params(ctx) if param.name in COMMON_NAMES],
-        )
+        super().format_options(ctx, formatter)
+        _write_common_options(ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples as they are, not wrapped."""
         with formatter.section("Examples"):
-            for example in self.about.examples:
+            for example in self.examples:
                 formatter.write(f"{' ' * formatter.current_indent}{example}\n")
 
 
-class Group(TyperGroup):
-    """The commands of one name; common options before a command's name mean what they mean after it."""
+class Commands(TyperGroup):
+    """A group of commands, in the order of the help."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, name: str, help: str) -> None:
         super().__init__(
-            name=commands.name,
-            help=commands.help,
-            params=[param for param in common_parameters() if param.name in EAGER],
+            name=name,
+            help=help,
+            short_help=_first_sentence(help),
             add_help_option=False,
-            no_args_is_help=True,
             rich_markup_mode=None,
         )
-        self.registered = commands
-        # click only looks things up in it; a dict would mean to build them all.
-        self.commands = commands  # type: ignore[assignment]
+
+    def add_command(self, cmd: Any, name: str | None = None) -> None:
+        """Add a command or a group at the end."""
+        if cmd.name in self.commands:
+            raise ValueError(f"two commands are called {cmd.name!r}")
+        super().add_command(cmd, name)
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Make click's parser, which knows the common options."""
+        return _with_common_options(super().make_parser(ctx), ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Hand the common options before the command's name to the command, ahead of its own."""
-        early, rest = _split_common(ctx, args)
-        if rest and not rest[0].startswith("-"):
-            rest = [rest[0], *early, *rest[1:]]
-        parsed: list[str] = super().parse_args(ctx, rest)
-        return parsed
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names in the order of the help."""
-        return list(self.registered)
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write each command and its first sentence."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, short_help(entry)) for name, entry in self.registered.entries.items()])
+        """Take the common options before the command's name; without a command show the help, and exit 2."""
+        rest = _take_common_options(self, ctx, args)
+        if not rest and not ctx.resilient_parsing:
+            Console().message(ctx.get_help())
+            raise typer.Exit(ExitCode.USAGE)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands and the common options."""
         self.format_commands(ctx, formatter)
-        _section(ctx, formatter, _COMMON_HEADING, common_parameters())
+        _write_common_options(ctx, formatter)
 
 
 def command(
@@ -205,81 +183,33 @@ def command(
     """
 
     def register(body: Body) -> Body:
-        help = inspect.cleandoc(body.__doc__ or "")
-        app.add(About(name, help, impact, tuple(examples), body, usage_code))
+        app.add_command(Command(name, body, impact=impact, examples=examples, usage_code=usage_code))
         return body
 
     return register
 
 
-def short_help(entry: About | Commands) -> str:
-    """Return the first sentence of a command's help, without its full stop."""
-    return re.split(r"\.(?: |$)", " ".join(entry.help.split()), maxsplit=1)[0]
+def _first_sentence(text: str) -> str:
+    """Return the first sentence of a help, without its full stop."""
+    return re.split(r"\.(?: |$)", " ".join(text.split()), maxsplit=1)[0]
 
 
-@cache
-def common_parameters() -> tuple[Any, ...]:
-    """Return the common options as click knows them."""
-    about = About("common", "", Impact.READS, (), lambda cli: ExitCode.OK)
-    return tuple(_build(about).params)
+def _read_by_typer(body: Callable[..., ExitCode]) -> Any:
+    """Let typer make a command of a function, whose Cli is made of what typer's context carries."""
+
+    def run(context: typer.Context, **own: Any) -> int:
+        return _run(body, context.obj, own)
+
+    own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    run.__signature__ = inspect.Signature([context, *own])  # type: ignore[attr-defined]  # PEP 362
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command()(run)
+    return typer.main.get_command(alone)
 
 
-def _build(about: About) -> Command:
-    """Let typer read a command's own parameters and the common ones."""
-
-    def run(**given: Any) -> int:
-        context: typer.Context = given.pop(_CONTEXT)
-        common = {name: given.pop(name) for name in COMMON_NAMES}
-        return _run(about.body, context.obj, Options.of(common), given)
-
-    own = list(inspect.signature(about.body, eval_str=True).parameters.values())[1:]
-    context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (context, *own, *COMMON)
-    ]
-    run.__dict__["__signature__"] = inspect.Signature(parameters)
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(about.name, cls=Command, help=about.help, add_help_option=False)(run)
-    built = typer.main.get_command(alone)
-    if not isinstance(built, Command):
-        raise TypeError(f"typer made a {type(built).__name__} of the command {about.name}")
-    built.about = about
-    types = {parameter.name: _choice(parameter.annotation) for parameter in parameters}
-    for param in built.params:
-        _read_plainly(param, types.get(param.name))
-    return built
-
-
-def _choice(annotation: Any) -> type[StrEnum] | None:
-    """Return the StrEnum that a parameter was declared with, if it is one."""
-    declared = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    candidates = (declared, *get_args(declared))
-    return next((one for one in candidates if isinstance(one, type) and issubclass(one, StrEnum)), None)
-
-
-def _read_plainly(param: Any, choice: type[StrEnum] | None) -> None:
-    """Read by ourselves what needs no reading: an option not given, one of a few words as it is spelt.
-
-    typer reads every value by pydantic, None too: 0.1 s of a `completion` in each shell that starts.
-    """
-    read = param.process_value
-    words: Mapping[str, StrEnum] = {word.value: word for word in choice or ()}
-    may_be_absent = not (param.required or param.multiple or param.nargs == -1)
-
-    def process_value(context: Any, value: Any) -> Any:
-        if param.callback is None:
-            if value is None and may_be_absent:
-                return None
-            if isinstance(value, str) and value in words:
-                return words[value]
-        return read(context, value)
-
-    param.process_value = process_value
-
-
-def _run(body: Callable[..., ExitCode], run: Run, options: Options, own: dict[str, Any]) -> int:
-    cli = run.start(options)
+def _run(body: Callable[..., ExitCode], run: Run, own: dict[str, Any]) -> int:
+    cli = run.start()
     cli.check_local_options()
     try:
         code = body(cli, **own)
@@ -291,39 +221,33 @@ def _run(body: Callable[..., ExitCode], run: Run, options: Options, own: dict[st
     return run.signals.exit_code if run.signals.received else code
 
 
-def _split_common(ctx: Any, args: list[str]) -> tuple[list[str], list[str]]:
-    """Take the common options off the front: ``(they and their values, the rest)``."""
-    common = [param for param in common_parameters() if param.name not in EAGER]
-    takes_value = {name: not (param.is_flag or param.count) for param in common for name in param.opts}
-    index = 0
-    while index < len(args):
-        needs = _needs_value(args[index], takes_value)
-        if needs is None:
-            break
-        if needs and index + 1 == len(args):
-            ctx.fail(f"Option {args[index]!r} requires an argument.")
-        index += 1 + needs
-    return args[:index], args[index:]
+def _with_common_options(parser: Any, ctx: Any) -> Any:
+    for param in common_options().params:
+        param.add_to_parser(parser, ctx)
+    return parser
 
 
-def _needs_value(word: str, takes_value: Mapping[str, bool]) -> bool | None:
-    """Say whether ``word``, a common option, has its value in the next word; None if it is another."""
-    if word.startswith("--"):
-        name, equals, _ = word.partition("=")
-        return None if name not in takes_value else takes_value[name] and not equals
-    if not word.startswith("-") or len(word) == 1:
-        return None
-    for place, letter in enumerate(word[1:], 1):
-        takes = takes_value.get(f"-{letter}")
-        if takes is None:
-            return None
-        if takes:
-            return place == len(word) - 1
-    return False
+def _take_common_options(command: Command | Commands, ctx: Any, args: Sequence[str]) -> list[str]:
+    """Note the common options as they are typed, and act on --help and --version; return what is left over.
+
+    typer does not read them: it reads every value by pydantic, that of an option that is not given, too.
+    Loading pydantic takes 90 ms, nearly as long as all of a --help.
+    """
+    try:
+        typed, rest, _ = command.make_parser(ctx).parse_args(args=list(args))
+    except TyperException as error:
+        # click does not say of each error which command it is about.
+        ctx.fail(error.format_message())
+    if ctx.resilient_parsing:
+        return list(rest)
+    for given, text in (("version", f"{PROGRAM} {__version__}"), ("help", None)):
+        if typed.get(given):
+            Console().result([f"{text or ctx.get_help()}\n"], data=False)
+            raise typer.Exit
+    ctx.obj.add(typed)
+    return list(rest)
 
 
-def _section(ctx: Any, formatter: Any, heading: str, params: Iterable[Any]) -> None:
-    records = [record for param in params if (record := param.get_help_record(ctx)) is not None]
-    if records:
-        with formatter.section(heading):
-            formatter.write_dl(records)
+def _write_common_options(ctx: Any, formatter: Any) -> None:
+    with formatter.section("Common options, before or after the command"):
+        formatter.write_dl([param.get_help_record(ctx) for param in common_options().params])

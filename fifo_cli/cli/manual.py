@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import typer
+
 from fifo_cli import __version__
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import About, Commands, Impact, command, common_parameters
-from fifo_cli.cli.options import COMMON_NAMES, PROGRAM
+from fifo_cli.cli.framework import Command, Commands, Impact, command
+from fifo_cli.cli.options import PROGRAM, common_options
 from fifo_cli.errors import ExitCode
 
 _EXITS: Final[dict[ExitCode, str]] = {
@@ -60,22 +62,21 @@ def register(app: Commands) -> None:
 
 def page(app: Commands) -> str:
     """Return the man page of all commands in roff, the same on every day and machine."""
-    context = app.build().make_context(PROGRAM, [next(iter(app))], resilient_parsing=True)
-    return "".join(f"{line}\n" for line in _page(app, context))
+    return "".join(f"{line}\n" for line in _page(app, typer.Context(app, info_name=PROGRAM)))
 
 
-def _page(app: Commands, context: Any) -> Iterator[str]:
+def _page(app: Commands, context: typer.Context) -> Iterator[str]:
     yield f'.TH {PROGRAM.upper()} 1 "" "{PROGRAM} {__version__}" "User Commands"'
-    yield from (".SH NAME", f"{_roff(PROGRAM)} \\- {_roff(_decapitalised(app.help))}")
+    yield from (".SH NAME", f"{_roff(PROGRAM)} \\- {_roff(_decapitalised(app.help or ''))}")
     yield from (".SH SYNOPSIS", f".B {_roff(PROGRAM)}", "[common options] command [options]")
     yield ".SH DESCRIPTION"
-    yield _roff(app.help)
+    yield _roff(app.help or "")
     yield ".PP"
     yield _roff("stdout carries the result only, stderr all else. With -o json stdout is one JSON document,"
                 " with -o jsonl a JSON object a line.")  # fmt: skip
     yield ".SH COMMON OPTIONS"
     yield "They may stand before or after the command."
-    yield from _options(common_parameters(), context)
+    yield from _options(common_options().params, context)
     yield ".SH COMMANDS"
     yield from _commands(app, (), context)
     yield from _listed("EXIT STATUS", {str(int(code)): text for code, text in _EXITS.items()})
@@ -85,20 +86,20 @@ def _page(app: Commands, context: Any) -> Iterator[str]:
     yield from _listed("FILES", _FILES)
 
 
-def _commands(group: Commands, path: tuple[str, ...], context: Any) -> Iterator[str]:
-    for name, entry in group.entries.items():
+def _commands(group: Commands, path: tuple[str, ...], context: typer.Context) -> Iterator[str]:
+    for name, entry in group.commands.items():
         if isinstance(entry, Commands):
             yield from _commands(entry, (*path, name), context)
-        else:
-            yield from _command(group[name], entry, (*path, name), context)
+        elif isinstance(entry, Command):
+            yield from _command(entry, (*path, name), context)
 
 
-def _command(built: Any, about: About, path: tuple[str, ...], context: Any) -> Iterator[str]:
-    own = [param for param in built.params if param.name not in COMMON_NAMES | {"typer_context"}]
+def _command(about: Command, path: tuple[str, ...], context: typer.Context) -> Iterator[str]:
+    own = about.get_params(context)
     arguments = [param for param in own if param.param_type_name == "argument"]
     words = " ".join([*path, *(param.metavar or param.name.upper() for param in arguments)])
     yield f".SS {_roff(words)}"
-    for number, paragraph in enumerate(re.split(r"\n\s*\n", about.help)):
+    for number, paragraph in enumerate(re.split(r"\n\s*\n", about.help or "")):
         yield from ([".PP"] if number else [])
         yield _roff(" ".join(paragraph.split()))
     if _IMPACTS[about.impact]:
@@ -109,7 +110,7 @@ def _command(built: Any, about: About, path: tuple[str, ...], context: Any) -> I
     yield from (".RE", ".fi")
 
 
-def _options(params: Iterable[Any], context: Any) -> Iterator[str]:
+def _options(params: Iterable[Any], context: typer.Context) -> Iterator[str]:
     for param in params:
         record = param.get_help_record(context)
         if record is not None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from fifo_cli import __version__
-from fifo_cli.cli.console import Console
 from fifo_cli.errors import UsageError
 
 PROGRAM: Final = "fifo-cli"
-# They end the run while it is parsed. typer's own --help has no default, so every run would load pydantic.
-EAGER: Final = frozenset({"version", "help"})
-
-
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
@@ -50,10 +44,27 @@ class Options:
     no_color: bool = False
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Options:
-        """Take what was parsed; None means not given."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in given.items() if name in known and value is not None})
+    def of(cls, typed: Mapping[str, Any]) -> Options:
+        """Read what was typed, as click's parser gives it: text, True for a flag, a number for a count.
+
+        Raises typer.BadParameter for a format that does not exist.
+        """
+        given = {
+            name: value
+            for name, value in typed.items()
+            if name not in ("help", "version") and value is not None
+        }
+        if "config" in given:
+            given["config"] = Path(given["config"])
+        if "output" in given:
+            try:
+                given["output"] = Output(given["output"])
+            except ValueError:
+                known = ", ".join(repr(str(one)) for one in Output)
+                raise typer.BadParameter(
+                    f"{given['output']!r} is not one of {known}.", param_hint="'--output' / '-o'"
+                ) from None
+        return cls(**given)
 
     def filled_from(self, environment: Mapping[str, str]) -> Options:
         """Fill in from $FIFO_ENV and $FIFO_LOCAL what was not given.
@@ -70,29 +81,40 @@ class Options:
         return replace(self, env=self.env or env, local=self.local or local in _YES)
 
 
-@dataclass(frozen=True, slots=True)
-class Completes:
-    """Marks a parameter, inside ``Annotated``, whose values the shell completes by calling ``values``."""
-
-    values: Callable[[Options], Iterable[str]]
-
-
 # What the shell itself completes (completion.py).
 FILES: Final = ":files"
 FOLDERS: Final = ":folders"
-COMPLETES_FILES: Final = Completes(lambda options: [FILES])
-COMPLETES_FOLDERS: Final = Completes(lambda options: [FOLDERS])
 
 
-def environment_names(options: Options) -> list[str]:
+def complete_files(incomplete: str) -> list[tuple[str, str]]:
+    """Leave an option's or argument's values to the shell: names of files (for ``autocompletion=``)."""
+    return [(incomplete, FILES)]
+
+
+def complete_folders(incomplete: str) -> list[tuple[str, str]]:
+    """Leave an option's or argument's values to the shell: names of folders."""
+    return [(incomplete, FOLDERS)]
+
+
+def typed_config(ctx: typer.Context) -> Path | None:
+    """Return the --config of an unfinished command line, for completion; the shell has not expanded ``~``."""
+    place: Any = ctx
+    while place is not None:
+        if place.params.get("config"):
+            return Path(place.params["config"]).expanduser()
+        place = place.parent
+    return None
+
+
+def environment_names(ctx: typer.Context) -> list[str]:
     """Return the names of the ``[env.NAME]`` tables in fifo.toml; none if it cannot be read."""
     from fifo_cli.cli.config import raw_config
 
-    environments = raw_config(options.config).get("env")
+    environments = raw_config(typed_config(ctx)).get("env")
     return sorted(environments) if isinstance(environments, dict) else []
 
 
-def profile_names(options: Options) -> list[str]:
+def profile_names() -> list[str]:
     """Return the profiles in AWS's two files; what cannot be read has none."""
     import configparser
 
@@ -116,41 +138,26 @@ def profile_names(options: Options) -> list[str]:
     return sorted(found)
 
 
-def _show_version(value: bool) -> None:
-    if value:
-        Console().result([f"{PROGRAM} {__version__}\n"], data=False)
-        raise typer.Exit
-
-
-def _show_help(ctx: typer.Context, value: bool) -> None:
-    if value:
-        Console().result([f"{ctx.get_help()}\n"], data=False)
-        raise typer.Exit
-
-
-def _option(*names: str, help: str, metavar: str | None = None, count: bool = False) -> Any:
-    return typer.Option(
-        *names,
-        help=help,
-        metavar=metavar,
-        count=count,
-        show_default=False,
-    )
+def _option(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, show_default=False, **more)
 
 
 def _common(
     *,
-    config: Annotated[Path | None, _option("--config", metavar="PATH", help="The fifo.toml to use.")] = None,
+    config: Annotated[
+        Path | None,
+        _option("--config", metavar="PATH", help="The fifo.toml to use.", autocompletion=complete_files),
+    ] = None,
     env: Annotated[
         str | None,
-        _option("--env", metavar="NAME", help="Overlay the [env.NAME] tables."),
-        Completes(environment_names),
+        _option(
+            "--env", metavar="NAME", help="Overlay the [env.NAME] tables.", autocompletion=environment_names
+        ),
     ] = None,
     local: Annotated[bool, _option("--local", help="Talk to the embedded stack, never to AWS.")] = False,
     profile: Annotated[
         str | None,
-        _option("--profile", metavar="NAME", help="The AWS profile."),
-        Completes(profile_names),
+        _option("--profile", metavar="NAME", help="The AWS profile.", autocompletion=profile_names),
     ] = None,
     region: Annotated[str | None, _option("--region", metavar="NAME", help="The AWS region.")] = None,
     endpoint_url: Annotated[
@@ -165,23 +172,15 @@ def _common(
     ] = None,
     yes: Annotated[bool, _option("--yes", "-y", help="Skip the question.")] = False,
     no_color: Annotated[bool, _option("--no-color", help="No colours.")] = False,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Print the version.",
-            callback=_show_version,
-            is_eager=True,
-        ),
-    ] = False,
-    help: Annotated[
-        bool, typer.Option("--help", "-h", help="Show this and exit.", callback=_show_help, is_eager=True)
-    ] = False,
+    version: Annotated[bool, _option("--version", help="Print the version.")] = False,
+    help: Annotated[bool, _option("--help", "-h", help="Show this and exit.")] = False,
 ) -> None:
     """Declare the common options, once."""
 
 
-COMMON: Final = tuple(inspect.signature(_common, eval_str=True).parameters.values())
-COMMON_NAMES: Final = frozenset(parameter.name for parameter in COMMON)
-if {field.name for field in fields(Options)} != COMMON_NAMES - EAGER:
-    raise AssertionError("Options and the common options differ")
+@cache
+def common_options() -> Any:
+    """Return a command of click's that has the common options, and nothing else."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(add_help_option=False)(_common)
+    return typer.main.get_command(alone)

@@ -46,7 +46,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("shell", Shell)
 @pytest.mark.parametrize("words", [["--env", ""], ["--profile", ""], ["keys", "set", ""], ["--env="]])
 def test_only_what_is_inert_in_every_shell_is_offered(here: Path, shell: Shell, words: list[str]) -> None:
-    found = complete(app.build(), words, separate=shell is Shell.BASH)
+    found = complete(app, words, separate=shell is Shell.BASH)
     assert {value.text.removeprefix("--env=") for value in found} == set(INERT)
 
 

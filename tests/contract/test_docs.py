@@ -9,9 +9,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import typer
 
 from fifo_cli.cli.app import app
 from fifo_cli.cli.framework import Commands
+from fifo_cli.cli.options import common_options
 from tests.cli_harness import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,16 +73,16 @@ def test_every_command_line_in_a_document_is_one_that_the_program_takes(path: Pa
         words = shlex.split(line)[1:]
         group: Any = app
         taken = []
-        while words and isinstance(group, Commands) and words[0] in group:
+        while words and isinstance(group, Commands) and words[0] in group.commands:
             taken.append(words.pop(0))
-            entry = group.entries[taken[-1]]
-            group = entry if isinstance(entry, Commands) else group[taken[-1]]
+            group = group.commands[taken[-1]]
         if not taken:
             assert words[0].startswith("-") or words[0].isupper(), line
             continue
         if isinstance(group, Commands):
             continue
-        options = {name for param in group.params for name in param.opts}
+        params = [*group.get_params(typer.Context(group)), *common_options().params]
+        options = {name for param in params for name in param.opts}
         for word in words:
             if word.startswith("-") and word != "-":
                 assert word.partition("=")[0] in options, line
@@ -98,7 +100,7 @@ def test_the_runbook_has_every_symptom() -> None:
 def test_every_command_that_is_there_is_in_the_readme_s_table() -> None:
     table = (ROOT / "README.md").read_text(encoding="utf-8")
     table = table[table.index("## Commands") :]
-    for name in app:
+    for name in app.commands:
         assert re.search(rf"`{name}\b", table), name
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+import typer
 
 from fifo_cli.cli.app import app, main
-from fifo_cli.cli.framework import About, Commands, Impact
-from fifo_cli.cli.options import COMMON_NAMES
+from fifo_cli.cli.framework import Command, Commands, Impact
+from fifo_cli.cli.options import common_options
 
 WIDTH_MAX = 100
 # The contract's list of commands that ask first, as far as they exist; the tags must agree with it.
 ASKING = {"deploy", "destroy", "rollback", "redrive", "replay", "load", "dump", "park", "purge"}
 
 
-def commands(group: Commands = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], About]]:
-    for name, entry in group.entries.items():
+def commands(group: Commands = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command]]:
+    for name, entry in group.commands.items():
         if isinstance(entry, Commands):
             yield from commands(entry, (*path, name))
         else:
+            assert isinstance(entry, Command)
             yield (*path, name), entry
 
 
@@ -36,8 +37,8 @@ def test_help_is_complete_and_fits(path: tuple[str, ...], capsys: pytest.Capture
     assert out.startswith(f"Usage: fifo-cli {' '.join(path)}")
     assert max(map(len, out.splitlines())) <= WIDTH_MAX
     assert "Examples:\n" in out
-    for name in COMMON_NAMES:
-        assert f"--{name.replace('_', '-')}" in out
+    for param in common_options().params:
+        assert all(name in out for name in param.opts)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -58,13 +59,9 @@ def test_every_example_is_a_command_line_that_parses(path: tuple[str, ...]) -> N
             continue
         for stop in ("|", ">", "&&"):
             words = words[: words.index(stop)] if stop in words else words
-        built: Any = app.build()
-        context = built.make_context("fifo-cli", list(words), resilient_parsing=True)
-        command = built.get_command(context, path[0])
-        for name in path[1:]:
-            command = command.get_command(context, name)
         # Raises on an option or an argument that the command does not take.
-        command.make_parser(context).parse_args(args=words[words.index(path[-1]) + 1 :])
+        parser = ALL[path].make_parser(typer.Context(ALL[path]))
+        parser.parse_args(args=words[words.index(path[-1]) + 1 :])
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -88,7 +85,7 @@ def test_the_groups_list_their_commands(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_no_option_of_a_command_hides_a_common_one() -> None:
-    for path in ALL:
-        command = app[path[0]] if len(path) == 1 else app[path[0]].registered[path[1]]
-        names = [name for param in command.params for name in param.opts]
+    for path, entry in ALL.items():
+        params = [*entry.get_params(typer.Context(entry)), *common_options().params]
+        names = [name for param in params for name in param.opts]
         assert len(names) == len(set(names)), path

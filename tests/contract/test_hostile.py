@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from fifo_cli.cli.app import app, main
-from fifo_cli.cli.framework import About
+from fifo_cli.cli.framework import Command
 from tests.cli_harness import clean_environment
 
 GOOD = '[pipeline]\nname = "orders"\nregion = "eu-west-1"\n[table]\nname = "orders"\n[api]\nurl = "https://api.example.com"\n'
@@ -227,11 +228,14 @@ def test_a_rate_that_is_none_is_refused(
 
 
 def test_every_command_with_a_rate_is_among_them() -> None:
-    commands = {name: entry for name, entry in app.entries.items() if isinstance(entry, About)}
+    commands = {name: entry for name, entry in app.commands.items() if isinstance(entry, Command)}
 
-    assert {name for name in commands if any("--max-rate" in one.opts for one in app[name].params)} == set(
-        PACED
-    )
+    paced = {
+        name
+        for name, entry in commands.items()
+        if any("--max-rate" in one.opts for one in entry.get_params(typer.Context(entry)))
+    }
+    assert paced == set(PACED)
 
 
 @pytest.mark.parametrize(

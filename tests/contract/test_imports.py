@@ -33,8 +33,9 @@ sys.exit(code)
 EVERY_HELP = """
 import contextlib, io, sys
 from fifo_cli.cli.app import app, main
-names = [(name,) for name in app] + [(name, inner) for name in app if hasattr(app.entries[name], "entries")
-                                     for inner in app.entries[name].entries]
+names = [(name,) for name in app.commands] + [
+    (name, inner) for name in app.commands for inner in getattr(app.commands[name], "commands", ())
+]
 assert len(names) > 20, names
 for name in names:
     with contextlib.redirect_stdout(io.StringIO()) as said:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from fifo_cli.cli.app import app
-from fifo_cli.cli.framework import About, Commands, Impact
+from fifo_cli.cli.framework import Command, Commands, Impact
 from fifo_cli.render.text import display_width
 from tests.cli_harness import Project, Stack
 from tests.integration.deployed_pipeline import Line, deployed
@@ -39,7 +39,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "logs": (),
     "check": (),
     "local status": (),
-    "completion": ("bash",),
+    "completion bash": (),
+    "completion zsh": (),
+    "completion fish": (),
     "manual": (),
     "redrive": ("--dry-run",),
     "park": ("--dry-run",),
@@ -53,7 +55,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 # They ask for a secret, start or stop the stack all tests share, or never end by themselves.
 ELSEWHERE = {"keys set", "local up", "local down", "local reset", "demo", "watch"}
 # Their output is one document or text whatever the format.
-TEXT = {"completion", "manual"}
+TEXT = {"completion bash", "completion zsh", "completion fish", "manual"}
 # A plugin's line, log lines and a path are never cut: the terminal breaks them.
 ONE_LINE = {"check", "logs", "init"}
 # They write the same file each time: one after the other.
@@ -61,11 +63,12 @@ WRITE_FILES = {"init", "package", "dump"}
 FORMATS = ("table", "json", "jsonl")
 
 
-def commands(group: Commands = app, path: str = "") -> Iterator[tuple[str, About]]:
-    for name, entry in group.entries.items():
+def commands(group: Commands = app, path: str = "") -> Iterator[tuple[str, Command]]:
+    for name, entry in group.commands.items():
         if isinstance(entry, Commands):
             yield from commands(entry, f"{path}{name} ")
         else:
+            assert isinstance(entry, Command)
             yield f"{path}{name}", entry
 
 

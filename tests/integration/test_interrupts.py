@@ -65,7 +65,9 @@ CALLS_NOTHING = {
     "init": ["new"],
     "package": [],
     "schema": [],
-    "completion": ["bash"],
+    "completion bash": [],
+    "completion zsh": [],
+    "completion fish": [],
     "manual": [],
     "local up": ["--port", "0"],
     "local down": [],
@@ -79,7 +81,7 @@ ON_A_TERMINAL = {"watch": ("", ""), "keys set": ("not shown", "a-value\n")}
 
 def names(commands: Commands = app, before: str = "") -> Iterator[str]:
     """Yield every command of the program."""
-    for name, entry in commands.entries.items():
+    for name, entry in commands.commands.items():
         if isinstance(entry, Commands):
             yield from names(entry, f"{before}{name} ")
         else:

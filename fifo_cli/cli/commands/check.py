@@ -12,7 +12,7 @@ import typer
 
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
-from fifo_cli.cli.options import COMPLETES_FILES, Output
+from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def _check(
             metavar="PATH",
             help="Also write Prometheus text there, in one step.",
             show_default=False,
+            autocompletion=complete_files,
         ),
-        COMPLETES_FILES,
     ] = None,
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="DURATION", help="UNKNOWN if AWS takes longer.")

@@ -11,7 +11,7 @@ import typer
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
-from fifo_cli.cli.options import Completes, Output
+from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.render.text import count, paint, printable
 
@@ -41,9 +41,11 @@ def register(app: Commands) -> None:
         items: Annotated[
             Path | None,
             typer.Option(
-                "--items", metavar="FILE", help="JSON lines, each with an id, instead of made-up orders."
+                "--items",
+                metavar="FILE",
+                help="JSON lines, each with an id, instead of made-up orders.",
+                autocompletion=complete_files,
             ),
-            Completes(lambda options: [":files"]),
         ] = None,
         group: Annotated[
             str | None,

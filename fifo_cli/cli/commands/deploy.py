@@ -11,7 +11,7 @@ import typer
 from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
-from fifo_cli.cli.options import COMPLETES_FOLDERS, Completes, Options
+from fifo_cli.cli.options import complete_folders, typed_config
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -40,8 +40,12 @@ def _register_init(app: Commands) -> None:
         *,
         folder: Annotated[
             Path,
-            typer.Argument(metavar="[DIR]", help="The folder; made if need be.", show_default=False),
-            COMPLETES_FOLDERS,
+            typer.Argument(
+                metavar="[DIR]",
+                help="The folder; made if need be.",
+                show_default=False,
+                autocompletion=complete_folders,
+            ),
         ] = Path(),
         name: Annotated[
             str | None, typer.Option("--name", metavar="N", help="The pipeline's name; else the folder's.")
@@ -81,9 +85,12 @@ def _register_package(app: Commands) -> None:
         out: Annotated[
             Path | None,
             typer.Option(
-                "--out", metavar="DIR", help="The folder. Default: .fifo/build.", show_default=False
+                "--out",
+                metavar="DIR",
+                help="The folder. Default: .fifo/build.",
+                show_default=False,
+                autocompletion=complete_folders,
             ),
-            COMPLETES_FOLDERS,
         ] = None,
     ) -> ExitCode:
         """Build both handler zips, byte-identical for identical input."""
@@ -151,7 +158,7 @@ def _register_schema(app: Commands) -> None:
 
 def _register_keys(app: Commands) -> None:
     keys = Commands("keys", "Show and set the SSM parameters the pipeline needs.")
-    app.add(keys)
+    app.add_command(keys)
 
     @command(keys, "list", impact=Impact.READS, examples=["fifo-cli keys list", "fifo-cli keys list -o json"])
     def list_command(cli: Cli) -> ExitCode:
@@ -174,9 +181,11 @@ def _register_keys(app: Commands) -> None:
         name: Annotated[
             str,
             typer.Argument(
-                metavar="NAME", help="The placeholder in [api] keys, or its parameter.", show_default=False
+                metavar="NAME",
+                help="The placeholder in [api] keys, or its parameter.",
+                show_default=False,
+                autocompletion=_key_names,
             ),
-            Completes(_key_names),
         ],
     ) -> ExitCode:
         """Set a key to the value read from stdin, or asked for without echo."""
@@ -209,11 +218,11 @@ def _read_secret(name: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _key_names(options: Options) -> list[str]:
+def _key_names(ctx: typer.Context) -> list[str]:
     """Return the placeholders in fifo.toml, for completion."""
     from fifo_cli.cli.config import raw_config
 
-    apis = raw_config(options.config).get("api", [])
+    apis = raw_config(typed_config(ctx)).get("api", [])
     tables = apis if isinstance(apis, list) else [apis]
     keys = [table.get("keys", {}) for table in tables if isinstance(table, dict)]
     return sorted({name for found in keys if isinstance(found, dict) for name in found})

@@ -12,7 +12,7 @@ import typer
 
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
-from fifo_cli.cli.options import Output
+from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
 from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
@@ -55,7 +55,15 @@ def register(app: Commands) -> None:
 def _dump(
     cli: Cli,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The file; - is stdout.", show_default=False)],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="The file; - is stdout.",
+            show_default=False,
+            autocompletion=complete_files,
+        ),
+    ],
     queue: QueueOption = QueueName.DLQ,
     move: Annotated[
         bool, typer.Option("--move", help="Delete each message once its line is on disk.")
@@ -164,7 +172,15 @@ def _preview_text(cli: Cli, seen: DumpPreview, source: Queue, what: str) -> str:
 def _load(
     cli: Cli,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The file; - is stdin.", show_default=False)],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="The file; - is stdin.",
+            show_default=False,
+            autocompletion=complete_files,
+        ),
+    ],
     queue: QueueOption = QueueName.MAIN,
     same_group_batches: SameGroupBatches = False,
     max_rate: MaxRate = None,
@@ -276,7 +292,10 @@ def _purge(
     backup: Annotated[
         str | None,
         typer.Option(
-            "--backup", metavar="FILE", help="Save them here; else NAME-QUEUE.backup.jsonl beside fifo.toml."
+            "--backup",
+            metavar="FILE",
+            help="Save them here; else NAME-QUEUE.backup.jsonl beside fifo.toml.",
+            autocompletion=complete_files,
         ),
     ] = None,
     no_backup: Annotated[bool, typer.Option("--no-backup", help="Delete them for good.")] = False,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def register(app: Commands) -> None:
     """Add the commands. They act on 127.0.0.1 and `.fifo/` only, and so ask nothing."""
     local = Commands("local", "Run the embedded AWS on 127.0.0.1.")
-    app.add(local)
+    app.add_command(local)
 
     @command(local, "up", impact=Impact.WRITES, examples=["fifo-cli local up", "fifo-cli local up --port 0"])
     def up(

@@ -10,7 +10,7 @@ import typer
 
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
-from fifo_cli.cli.options import COMPLETES_FILES
+from fifo_cli.cli.options import complete_files
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.render.text import count
 
@@ -37,8 +37,8 @@ def register(app: Commands) -> None:
                 metavar="JSON|@FILE|-",
                 help="The items: JSON, a file of it, or - for stdin.",
                 show_default=False,
+                autocompletion=complete_files,
             ),
-            COMPLETES_FILES,
         ],
     ) -> ExitCode:
         """Write items to the table, in the order given.

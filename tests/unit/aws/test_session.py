@@ -199,11 +199,13 @@ def ask_there(monkeypatch: pytest.MonkeyPatch, metadata: Receiver) -> None:
 
 def most_threads_of_drain() -> int:
     """Return the upper bound of ``drain --concurrency``."""
-    from fifo_cli.cli.framework import Commands
+    from fifo_cli.cli.framework import Command, Commands
 
     commands = Commands("test", "")
     register(commands)
-    body = get_type_hints(commands.entries["drain"].body, include_extras=True)  # type: ignore[union-attr]
+    drain = commands.commands["drain"]
+    assert isinstance(drain, Command)
+    body = get_type_hints(drain.body, include_extras=True)
     return int(get_args(body["concurrency"])[1].max)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fifo_cli.cli.app import app, main
 from fifo_cli.cli.completion import complete
-from fifo_cli.cli.options import COMMON_NAMES
+from fifo_cli.cli.options import common_options
 
 CONFIG = """
 [api]
@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def words(*line: str, separate: bool = False) -> list[str]:
-    return [value.text for value in complete(app.build(), line, separate=separate)]
+    return [value.text for value in complete(app, line, separate=separate)]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def words(*line: str, separate: bool = False) -> list[str]:
         (["plan", "--bogus="], []),
         (["plan", ""], []),
         (["nothing", "pl"], ["plan"]),
-        ([], list(app)),
+        ([], list(app.commands)),
     ],
 )
 def test_completions(line: list[str], expected: list[str]) -> None:
@@ -102,8 +102,9 @@ def test_profiles_come_from_aws_s_two_files(here: Path, monkeypatch: pytest.Monk
 
 
 def test_every_command_completes_all_common_options() -> None:
-    for name in app:
-        assert {f"--{common.replace('_', '-')}" for common in COMMON_NAMES} <= set(words(name, "--"))
+    common = {param.opts[0] for param in common_options().params}
+    for name in app.commands:
+        assert common <= set(words(name, "--"))
 
 
 @pytest.mark.parametrize("content", ["= broken", 'env = "text"\napi = 5', "[[api]]\nkeys = 1"])

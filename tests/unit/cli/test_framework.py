@@ -10,7 +10,7 @@ import typer
 
 from fifo_cli.cli.app import main
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Command, Commands, Impact, command
 from fifo_cli.cli.options import Options, Output
 from fifo_cli.errors import ExitCode
 
@@ -54,7 +54,7 @@ def commands(seen: list[tuple[str, Options, dict[str, Any]]]) -> Commands:
         seen.append(("top", cli.options, {"word": word, "count": count}))
         return ExitCode.ATTENTION
 
-    app.add(sub)
+    app.add_command(sub)
 
     @command(sub, "low", impact=Impact.MOVES, examples=["prog sub low"])
     def low(cli: Cli) -> ExitCode:
@@ -196,14 +196,14 @@ def test_the_list_of_commands_shows_first_sentences_in_the_order_of_registration
 
 
 def test_listing_commands_builds_none_of_them(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[str] = []
-    real = Commands.__getitem__
+    built: list[str | None] = []
+    real = Command.get_params
 
-    def noted(self: Commands, name: str) -> Any:
-        built.append(name)
-        return real(self, name)
+    def noted(self: Command, ctx: Any) -> list[Any]:
+        built.append(self.name)
+        return real(self, ctx)
 
-    monkeypatch.setattr(Commands, "__getitem__", noted)
+    monkeypatch.setattr(Command, "get_params", noted)
 
     main(["--help"], commands=commands)
     assert built == []
@@ -213,7 +213,7 @@ def test_listing_commands_builds_none_of_them(commands: Commands, monkeypatch: p
 
 def test_two_commands_of_one_name_are_a_defect(commands: Commands) -> None:
     with pytest.raises(ValueError, match="two commands are called 'sub'"):
-        commands.add(Commands("sub", "Again."))
+        commands.add_command(Commands("sub", "Again."))
 
 
 def test_local_contradicts_what_means_aws(
