@@ -12,13 +12,13 @@ line for each value, its help after a tab; or ``:files`` or ``:folders``, which 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import typer
 
+from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import FILES, FOLDERS, PROGRAM, common_options
@@ -161,8 +161,7 @@ def answer(root: Commands, shell: str, words: Sequence[str]) -> int:
             f"{value.text}\t{value.help}" if value.help and shell != Shell.BASH else value.text
             for value in complete(root, words, separate=shell == Shell.BASH)
         ]
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
+        Console().result(["".join(f"{line}\n" for line in lines)], data=True)
     except Exception:  # noqa: BLE001 - a traceback in the middle of a command line helps nobody
         return ExitCode.USAGE
     return ExitCode.OK

@@ -67,6 +67,15 @@ def words(*line: str, separate: bool = False) -> list[str]:
         (["plan", ""], []),
         (["nothing", "pl"], ["plan"]),
         ([], list(app.commands)),
+        (["load", ""], [":files"]),
+        (["purge", "--queue", "dlq", "--backup=x"], [":files"]),
+        (["completion", "z"], ["zsh"]),
+        (["redrive", "--queue", "main", "--bogus", ""], []),
+        (["--env", "prod", "keys", "-q", "set", "api"], ["api_key"]),
+        (["--config=else.toml", "keys", "--env", ""], ["elsewhere"]),
+        (["peek", "--queue", "nothing"], []),
+        (["-o"], ["-o"]),
+        (["plan", "--", "--ch"], []),
     ],
 )
 def test_completions(line: list[str], expected: list[str]) -> None:

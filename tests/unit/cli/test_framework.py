@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Command, Commands, Impact, command
 from fifo_cli.cli.options import Options, Output
 from fifo_cli.errors import ExitCode
+from tests.cli_harness import ROOT
 
 ALL = Options(
     config=Path("c.toml"),
@@ -124,6 +126,14 @@ def test_the_later_one_wins_and_every_spelling_is_understood(
         (["top", "--count", "9" * 5000], "Invalid value for '--count'"),
         (["top", "--confg", "x"], "No such option: --confg"),
         (["top", "a", "b"], "Got unexpected extra argument"),
+        (["--confg", "x", "top"], "No such option: --confg (Possible options: --config)"),
+        (["sub", "--confg", "x", "low"], "No such option: --confg (Possible options: --config)"),
+        (["--quiet=1", "top"], "Option '--quiet' does not take a value"),
+        (["top", "--count", "x", "-q"], "Invalid value for '--count'"),
+        (
+            ["top", "-o", "JSON"],
+            "Invalid value for '--output' / '-o': 'JSON' is not one of 'table', 'json', 'jsonl'.",
+        ),
     ],
 )
 def test_a_wrong_command_line_exits_2_with_usage_and_next_step(
@@ -209,6 +219,20 @@ def test_listing_commands_builds_none_of_them(commands: Commands, monkeypatch: p
     assert built == []
     main(["top"], commands=commands)
     assert set(built) == {"top"}
+
+
+def test_only_what_typer_documents_is_used() -> None:
+    """Its private modules and names, and its reading of values, may change with any version."""
+    private = re.compile(r"typer\._|_click|\.process_value|\b(?:ctx|context|param|parameter|parser)\._")
+    for path in (ROOT / "fifo_cli").rglob("*.py"):
+        assert private.search(path.read_text(encoding="utf-8")) is None, path
+
+
+def test_a_value_of_an_option_is_never_taken_for_a_common_option(
+    commands: Commands, seen: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--env", "--yes", "top", "--", "--yes"], commands=commands) == 1
+    assert seen == [("top", Options(env="--yes"), {"word": "--yes", "count": 10})]
 
 
 def test_two_commands_of_one_name_are_a_defect(commands: Commands) -> None:
