@@ -59,6 +59,3 @@ RULES_MAX: Final = 40
 
 # A resource has 50 tags at most (SQS, Lambda, IAM, EventBridge, CloudWatch, DynamoDB); ours need room.
 TAGS_MAX: Final = 40
-
-# IAM User Guide, "IAM and AWS STS quotas": the inline policies of a role, without white space.
-ROLE_POLICY_MAX: Final = 10_240

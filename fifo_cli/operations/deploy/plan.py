@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,9 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
-from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
-from fifo_cli.model.limits import ROLE_POLICY_MAX
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.planning import Plan, make_plan
 from fifo_cli.model.resources import (
@@ -85,7 +83,6 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     resources = with_table_key(settings, with_start(resources, began.start), found)
     resources = with_scheduler_tag(settings, with_network(resources, found), found)
     warnings += began.warnings
-    _refuse_long_policies(resources)
     rebuild = unfinished_rebuild(found, settings)
     if rebuild:
         warnings.append(f"{rebuild}; what deploy makes again does not run before that")
@@ -95,19 +92,6 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     for text in made.warnings:
         waiter.listener(Warned(text))
     return Prepared(made, wanted, found, gates)
-
-
-def _refuse_long_policies(wanted: Iterable[Resource]) -> None:
-    """Raise UsageError if IAM would not take the policy of a role, before anything is changed."""
-    for one in wanted:
-        if one.kind == "role":
-            length = len(json.dumps(one.properties["policy"], separators=(",", ":")))
-            if length > ROLE_POLICY_MAX:
-                raise UsageError(
-                    f"role {one.name}: its policy would have {length:,} characters; IAM takes"
-                    f" {ROLE_POLICY_MAX:,}",
-                    hint="use fewer [api] keys, or shorter names of their parameters",
-                )
 
 
 def _standing(found: Mapping[Key, Found], listener: Listener) -> dict[Key, Found]:

@@ -39,6 +39,9 @@ from fifo_cli.operations.runtime_settings import request_notes, runtime_settings
 Status = Literal["delivered", "parked", "failed", "skipped"]
 # An invocation answers when the function is done; the network may add a little.
 _INVOKE_GRACE_SECONDS: Final = 30
+# Lambda answers with 6 MB at most (Developer Guide, "Lambda quotas"), and fails a run whose report is longer
+# though it is done. A message of a report takes 200 bytes as a rule, and some 4 KB with the longest reason.
+_PER_INVOCATION: Final = 1_500
 _NOTHING_PARKED: Final = "nothing was parked; correct it and run the command again"
 
 
@@ -171,9 +174,10 @@ def drain_by_function(
     outcomes: list[Outcome] = []
     complaint: FifoError | None = None
     while not stopped() and (options.count is None or _turns(outcomes) < options.count):
-        left = None if options.count is None else options.count - _turns(outcomes)
+        left = _PER_INVOCATION if options.count is None else options.count - _turns(outcomes)
+        asked = replace(options, count=min(left, _PER_INVOCATION))
         try:
-            answer = _invoke(aws, project, names, replace(options, count=left))
+            answer = _invoke(aws, project, names, asked)
         except FifoError as error:
             complaint = error
             break

@@ -13,13 +13,12 @@ from fifo_cli.aws.foreign_responses import ForeignAnswerError
 from fifo_cli.aws.resources.gateway import AlreadyExists
 from fifo_cli.errors import AwsError, Interrupted, UsageError
 from fifo_cli.events import Event, Finished, Noted, Started
-from fifo_cli.model.names import PIPELINE_TAG, Place
+from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import Change, make_plan
-from fifo_cli.model.resources import Found, Key, Kind, Resource, wanted_resources
-from fifo_cli.model.settings import Api, Functions, Pipeline, Queue, Schedule, Settings, Table
+from fifo_cli.model.resources import Found, Key, Kind, Resource
 from fifo_cli.operations.deploy.apply import Work
 from fifo_cli.operations.deploy.deploy import apply, levels
-from fifo_cli.operations.deploy.plan import Prepared, _refuse_long_policies
+from fifo_cli.operations.deploy.plan import Prepared
 from fifo_cli.operations.deploy.remote_state import Gateways
 
 TAGS = {PIPELINE_TAG: "orders"}
@@ -229,31 +228,3 @@ def test_an_interrupt_lets_what_runs_finish_and_begins_nothing_new(signal: BaseE
     with pytest.raises(type(signal)):
         world.run(DLQ, MAIN, TABLE)
     assert (world.done, world.halted) == ([("create", "items")], True)
-
-
-@pytest.mark.parametrize(
-    ("keys", "length", "fits"),
-    [(0, 0, True), (1, 900, True), (7, 900, True), (11, 900, False), (40, 60, True)],
-)
-def test_a_role_whose_policy_iam_would_not_take_is_refused_before_anything_is_changed(
-    keys: int, length: int, fits: bool
-) -> None:
-    """IAM User Guide, "IAM and AWS STS quotas": 10,240 characters of inline policies without white space."""
-    named = {f"k{n}": f"/{n:02}{'x' * length}" for n in range(keys)}
-    settings = Settings(
-        pipeline=Pipeline(name="o" * 55),
-        table=Table(name="orders"),
-        queue=Queue(kms_key="alias/orders"),
-        schedule=Schedule(timezone="UTC"),
-        functions=Functions(subnets=("subnet-1",), security_groups=("sg-1",)),
-        api=(Api(url="https://api.example.com", keys=named),),
-    )
-    place = Place("123456789012", "ap-southeast-2")
-    resources = wanted_resources(settings, place, {"enqueuer": "a", "worker": "b"}, reserve_concurrency=True)
-    if fits:
-        _refuse_long_policies(resources)
-        return
-    with pytest.raises(UsageError, match="IAM takes 10,240") as caught:
-        _refuse_long_policies(resources)
-    assert f"role {'o' * 55}-worker" in caught.value.message
-    assert "[api] keys" in caught.value.hint

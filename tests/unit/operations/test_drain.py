@@ -1,9 +1,18 @@
-"""What a drain says of what it left."""
+"""What a drain says of what it left, and how it has the worker's function deliver."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.session import Aws, Target
 from fifo_cli.handlers.worker_run import Outcome
-from fifo_cli.operations.queues.drain import DrainResult, ungiven
+from fifo_cli.local.receiver import Receiver, Reply
+from fifo_cli.model.settings import Project
+from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, drain_by_function, ungiven
+from tests.unit.operations.test_package import project
 
 
 def outcome(name: str, status: str, error: str | None = None) -> Outcome:
@@ -31,3 +40,63 @@ def test_what_is_parked_or_delivered_did_not_stay() -> None:
     gone = (outcome("a", "delivered"), outcome("b", "parked", "422"))
     assert not DrainResult(gone, 0).stayed
     assert DrainResult((*gone, outcome("c", "failed", "503")), 1).stayed
+
+
+class Worker:
+    """A function that delivers what it is asked for; its answers are as long as they can be."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting, self.asked, self.answered = waiting, list[int](), list[int]()
+
+    def __call__(self, request: Any) -> Reply:
+        if "/invocations" in request.path:
+            return self._invoke(json.loads(request.body))
+        name = request.headers.get("x-amz-target", "").rpartition(".")[2]
+        answers: dict[str, Any] = {
+            "GetQueueUrl": {"QueueUrl": f"http://127.0.0.1/1/{request.number}"},
+            "GetQueueAttributes": {
+                "Attributes": {
+                    "ApproximateNumberOfMessages": str(self.waiting),
+                    "ApproximateNumberOfMessagesNotVisible": "0",
+                    "ApproximateNumberOfMessagesDelayed": "0",
+                }
+            },
+        }
+        return Reply(200, json.dumps(answers.get(name, {})).encode())
+
+    def _invoke(self, event: Any) -> Reply:
+        (options,) = event.values()
+        self.asked.append(options["count"])
+        done = min(self.waiting, options["count"])
+        self.waiting -= done
+        row = {"message_id": "m" * 36, "group": '"' * 128, "status": "parked", "http_status": 422}
+        rows = [{**row, "elapsed_ms": 99_999, "error": "\u2603" * 500} for _ in range(done)]
+        body = json.dumps({"results": rows, "complaint": None, "owner": None, "what": None}).encode()
+        self.answered.append(len(body))
+        return Reply(200, body)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "count", "asked"),
+    [
+        (0, None, [1500]),
+        (7, None, [1500, 1500]),
+        (3200, None, [1500, 1500, 1500, 1500]),
+        (9, 5, [5]),
+        (9, 9, [9]),
+        (2000, 1600, [1500, 100]),
+        (5000, 3000, [1500, 1500]),
+    ],
+)
+def test_a_report_of_the_function_is_never_longer_than_lambda_answers(
+    tmp_path: Any, waiting: int, count: int | None, asked: list[int]
+) -> None:
+    """Lambda Developer Guide, "Lambda quotas": 6 MB; a run whose answer is longer fails, though done."""
+    worker = Worker(waiting)
+    made: Project = project(tmp_path)
+    with Receiver(answer=worker) as receiver:
+        aws = Aws(Target(local=True, endpoint_url=receiver.url))
+        result = drain_by_function(aws, made, DrainOptions(count))
+    assert worker.asked == asked
+    assert len(result.results) == min(waiting, waiting if count is None else count)
+    assert max(worker.answered) < 6_291_556
