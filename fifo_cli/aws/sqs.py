@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
     )
 
 # What SQS says of a receipt handle that is over or of a message that is gone (Developer Guide, "Amazon SQS
-# visibility timeout"; seen as code of a batch's entry, and as InvalidParameterValue with these words).
+# visibility timeout"; seen as code of a batch's entry, and as InvalidParameterValue with these words:
+# DeleteMessage has "The receipt handle has expired", ChangeMessageVisibility "for parameter ReceiptHandle").
 _HANDLE_CODES: Final = frozenset({"ReceiptHandleIsInvalid", "MessageNotInflight"})
-_HANDLE_WORDS: Final = "receipt handle"
+_HANDLE_WORDS: Final = "receipthandle"
 # What no later try fixes: the message itself is not as SQS wants it.
 _MESSAGE_FAULTS: Final = frozenset(
     {
@@ -204,15 +206,14 @@ class Queue:
         """Whether the service is AWS itself: emulators drop the trace header of a batch's entries."""
         return is_aws(host_of(self._sqs.meta.endpoint_url))
 
-    def receive(
-        self, *, count: int = RECEIVE_MAX, visibility: int, wait: int, attempt: str = ""
-    ) -> list[ReceivedMessage]:
+    def receive(self, *, count: int = RECEIVE_MAX, visibility: int, wait: int) -> list[ReceivedMessage]:
         """Receive up to ten messages, invisible to others for ``visibility`` seconds.
 
-        ``attempt`` names this receive, so that botocore's retry of a lost answer gets the same messages (API
-        Reference, ReceiveMessage, ReceiveRequestAttemptId).
+        From a FIFO queue, each receive has a name, so that botocore's retry of a lost answer gets the same
+        messages (API Reference, ReceiveMessage, ReceiveRequestAttemptId).
         """
-        named: dict[str, Any] = {"ReceiveRequestAttemptId": attempt} if attempt else {}
+        fifo = self.name.endswith(".fifo")
+        named: dict[str, Any] = {"ReceiveRequestAttemptId": uuid.uuid4().hex} if fifo else {}
         with calling(self.name):
             answer = self._sqs.receive_message(
                 QueueUrl=self.url,
@@ -350,7 +351,7 @@ def _rejected(
             if not is_right(read.done[str(index)], index):
                 rejected.append(RejectedEntry(index, _OTHER_BODY, doubtful=True))
             continue
-        gone = error.code in _HANDLE_CODES or _HANDLE_WORDS in error.message.lower()
+        gone = error.code in _HANDLE_CODES or _HANDLE_WORDS in error.message.lower().replace(" ", "")
         final = not gone and error.code in _MESSAGE_FAULTS
         rejected.append(
             RejectedEntry(index, error.reason, gone=gone, final=final, doubtful=not error.refused)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -68,13 +69,18 @@ class ReceivedMessages:
         self._lock = threading.RLock()
 
     def receive(self, count: int) -> list[Held]:
-        """Receive up to ``count`` (at most ten) messages, hidden long enough for one delivery."""
+        """Receive up to ``count`` (at most ten) messages, hidden long enough for one delivery.
+
+        Each receive has a name, so that botocore's retry of a lost answer gets the same messages (API
+        Reference, ReceiveMessage, ReceiveRequestAttemptId); without, they would be hidden from everybody.
+        """
         asked_at = self._clock()
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=min(count, BATCH_ENTRIES_MAX),
             VisibilityTimeout=self._visibility,
             WaitTimeSeconds=_POLL_SECONDS,
+            ReceiveRequestAttemptId=uuid.uuid4().hex,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["All"],
         )

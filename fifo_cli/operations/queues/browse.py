@@ -8,7 +8,6 @@ message to the dead-letter queue. Nothing else receives and releases but the eng
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -160,7 +159,6 @@ class WholeQueue:
             arrivals = self._queue.receive(
                 visibility=self._visibility,
                 wait=LONG_POLL_SECONDS if attempt else 0,
-                attempt=uuid.uuid4().hex,
             )
             news = []
             for one in arrivals:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -81,7 +80,6 @@ class QueueSource:
             count=min(count, RECEIVE_MAX),
             visibility=self._hidden_seconds,
             wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
-            attempt=uuid.uuid4().hex,
         )
         with self._lock:
             if received:

@@ -54,6 +54,8 @@ DOUBT_SECONDS_MAX: Final = 240.0
 FILL_WITHIN: Final = 0.5
 # A receive of what deletes under way will make visible starts so many seconds after them.
 AHEAD_AFTER: Final = 0.003
+# Extensions that SQS does not confirm are asked for again after 0.1, 0.2, … s, at most so many.
+EXTEND_PAUSE_MAX: Final = 4.0
 # What stays behind is extended for longer each time, so that very many such messages stay cheap.
 EXTEND_SECONDS_MAX: Final = 600.0
 
@@ -90,6 +92,7 @@ class InFlightMessages:
         # Actions under way.
         self.actions = 0
         self._sends = self._sending_queues = self._deletes = 0
+        self._extend_tries = 0
         self._received_at = self._deleting_at = self._delete_at = self._send_at = self._extend_at = 0.0
         self._prefetcher = Prefetcher(options, groups_max=self._bound)
 
@@ -358,9 +361,12 @@ class InFlightMessages:
                 self._expect(item, asked_at + action.seconds, action.seconds)
             elif refusal.retry:
                 self._expect(item, item.expiry, item.extend_seconds)
-                self._extend_at = now + FIRST_PAUSE
             else:
                 back += self._lost(item)
+        unextended = any(refusal.retry for refusal in refused.values())
+        self._extend_tries = self._extend_tries + 1 if unextended else 0
+        if unextended:
+            self._extend_at = now + min(_pause(self._extend_tries), EXTEND_PAUSE_MAX)
         return back
 
     def _admit(self, received: ReceivedMessage, asked_at: float) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.aws.sqs import OutgoingMessage, Queue, RejectedEntry
@@ -15,6 +15,9 @@ from fifo_cli.model.message import Attribute
 from fifo_cli.model.names import Names
 from tests.batch_answers import NOT_DONE, UNPROVEN
 
+# SQS's words for a message that is gone, and for one that would be hidden for more than twelve hours.
+_GONE = "Message does not exist or is not available for visibility timeout change."
+_TOO_LONG = "Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/orders-dlq.fifo"
 
 
@@ -78,12 +81,12 @@ def test_a_receive_asks_for_everything_of_a_message_and_can_be_repeated(bench: B
             "MaxNumberOfMessages": 10,
             "VisibilityTimeout": 30,
             "WaitTimeSeconds": 1,
-            "ReceiveRequestAttemptId": "a1",
+            "ReceiveRequestAttemptId": ANY,
             "MessageAttributeNames": ["All"],
             "MessageSystemAttributeNames": ["All"],
         },
     )
-    (arrival,) = bench.messages.receive(count=10, visibility=30, wait=1, attempt="a1")
+    (arrival,) = bench.messages.receive(count=10, visibility=30, wait=1)
     message = arrival.message
     assert (message.body, message.trace_header, message.receives) == ("b", "Root=1-2-3", 1)
     assert message.attributes == {"blob": Attribute("Binary", b"\x00")}
@@ -196,23 +199,54 @@ def test_a_single_send_that_aws_throttles_is_no_fault_of_the_message(bench: Benc
     [
         ("ReceiptHandleIsInvalid", "", True),
         ("InvalidParameterValue", "The receipt handle has expired.", True),
+        (
+            "InvalidParameterValue",
+            f"Value AQEB for parameter ReceiptHandle is invalid. Reason: {_GONE}",
+            True,
+        ),
+        ("MessageNotInflight", "", True),
+        (
+            "InvalidParameterValue",
+            f"Value 43200 for parameter VisibilityTimeout is invalid. {_TOO_LONG}",
+            False,
+        ),
         ("InternalError", "sorry", False),
+        ("RequestThrottled", "", False),
     ],
 )
-def test_a_delete_shows_a_handle_that_is_over_from_a_service_that_fails(
-    bench: Bench, code: str, words: str, gone: bool
+@pytest.mark.parametrize("call", ["delete_message_batch", "change_message_visibility_batch"])
+def test_a_handle_that_is_over_is_known_from_a_service_that_fails(
+    bench: Bench, call: str, code: str, words: str, gone: bool
 ) -> None:
     failed = {"Id": "1", "Code": code, "Message": words, "SenderFault": True}
-    bench.answer(
-        "delete_message_batch",
-        {"Successful": [{"Id": "0"}], "Failed": [failed]},
-        {
-            "QueueUrl": URL,
-            "Entries": [{"Id": "0", "ReceiptHandle": "h0"}, {"Id": "1", "ReceiptHandle": "h1"}],
-        },
-    )
-    (trouble,) = bench.messages.delete(["h0", "h1"])
+    bench.answer(call, {"Successful": [{"Id": "0"}], "Failed": [failed]})
+    if call == "delete_message_batch":
+        (trouble,) = bench.messages.delete(["h0", "h1"])
+    else:
+        (trouble,) = bench.messages.change_visibility(["h0", "h1"], seconds=30)
     assert (trouble.index, trouble.gone) == (1, gone)
+
+
+@pytest.mark.parametrize(("role", "named"), [("main", True), ("dlq", True), ("stream-failures", False)])
+def test_each_receive_from_a_fifo_queue_has_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, role: Any, named: bool
+) -> None:
+    """A standard queue takes none."""
+    aws = Aws(Target(local=True))
+    asked: list[dict[str, Any]] = []
+    sqs = aws.client("sqs")
+    monkeypatch.setattr(sqs, "get_queue_url", lambda **request: {"QueueUrl": URL})
+
+    def receive(**request: Any) -> dict[str, Any]:
+        asked.append(request)
+        return {}
+
+    monkeypatch.setattr(sqs, "receive_message", receive)
+    queue = Queue(aws, Names("orders"), role)
+    for _ in range(3):
+        assert queue.receive(visibility=30, wait=1) == []
+    names = {request.get("ReceiveRequestAttemptId") for request in asked}
+    assert len(names) == 3 if named else names == {None}
 
 
 def test_what_is_hidden_is_hidden_in_the_order_given(bench: Bench) -> None:

@@ -300,6 +300,13 @@ def test_the_whole_batch_is_extended_heads_first_before_its_time_runs_short(benc
         assert all(entry["VisibilityTimeout"] > 15 for entry in entries)
 
 
+def test_each_receive_has_a_name_so_that_a_retry_of_a_lost_answer_gets_the_same_messages(bench):
+    bench.put(*(str(n) for n in range(25)))
+    bench.run()
+    receives = [request for action, request in bench.sqs.calls if action == "ReceiveMessage"]
+    assert len({request["ReceiveRequestAttemptId"] for request in receives}) == len(receives) == 4
+
+
 def test_a_message_whose_time_ran_out_is_not_delivered_by_us_any_more(bench):
     bench.put("1", "2")
 
