@@ -52,6 +52,7 @@ class MappingAdmin:
                 return None
             mappings.sort(key=lambda one: _strangeness(one, name, stream))
             first, *others = mappings
+            state = self._known_state(first, name)
             arn = first.get("EventSourceMappingArn")
             try:
                 tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
@@ -69,8 +70,8 @@ class MappingAdmin:
             "uuid": first["UUID"],
             "arn": arn,
             "stream_arn": source,
-            "state": first.get("State"),
-            "enabled": first.get("State") in ("Enabled", "Enabling", "Creating", "Updating"),
+            "state": state,
+            "enabled": state in ("Enabled", "Enabling", "Creating"),
         }
         return Found("event-source-mapping", name, properties, tags, facts)
 
@@ -181,6 +182,14 @@ class MappingAdmin:
             return None if state is None or state in _SETTLED else Pending(state.lower())
 
         self.waiter.until(attempt, name=name, limit=SETTLED_LIMIT)
+
+    def _known_state(self, mapping: EventSourceMappingConfigurationTypeDef, name: str) -> str | None:
+        """Return a mapping's state; "Updating", which a resting one shows as well, is waited out."""
+        state = mapping.get("State")
+        if state != "Updating":
+            return state
+        self._wait_settled(mapping["UUID"], name)
+        return self._state(mapping["UUID"])
 
     def _state(self, uuid: str) -> str | None:
         try:

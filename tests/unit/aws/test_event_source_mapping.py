@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from botocore.stub import ANY
 
 from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
@@ -84,6 +85,34 @@ def test_a_mapping_that_is_deleted_while_it_is_read_is_none(bench: Bench) -> Non
     bench.refuse("list_tags", "ResourceNotFoundException", "gone")
     assert mappings(bench).read("orders-enqueuer") is None
     bench.check()
+
+
+@pytest.mark.parametrize(
+    ("states", "enabled"),
+    [
+        (["Enabled"], True),
+        (["Enabling"], True),
+        (["Creating"], True),
+        (["Disabling"], False),
+        (["Disabled"], False),
+        (["Updating", "Enabled"], True),
+        (["Updating", "Updating", "Disabled"], False),  # it rests, and its settings are changed
+        (["Updating", "Disabling", "Disabled"], False),
+    ],
+)
+def test_a_mapping_that_is_updated_runs_or_rests_as_it_shows_afterwards(
+    bench: Bench, states: list[str], enabled: bool
+) -> None:
+    found = {"EventSourceMappings": [listed(U1, Table.arn, "orders-enqueuer:live", states[0])]}
+    for _ in range(3):
+        bench.answer("list_event_source_mappings", found)
+    for state in states[1:] + states[-1:] * (len(states) > 1):
+        bench.answer("get_event_source_mapping", {"UUID": U1, "State": state})
+    bench.answer("list_tags", {"Tags": {}})
+    read = mappings(bench).read("orders-enqueuer")
+    assert read is not None
+    assert read.facts["enabled"] is enabled
+    bench.stub.assert_no_pending_responses()
 
 
 def test_a_busy_mapping_is_updated_when_it_has_settled(bench: Bench) -> None:

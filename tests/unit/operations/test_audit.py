@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fifo_cli.aws.sqs import Counts
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit import _Judge, examined
 from fifo_cli.operations.stream.audit_store import AuditedRecord
@@ -488,6 +489,24 @@ def test_a_quiet_group_proves_no_absence(world, waited):
     world.clock.sleep(waited)
     assert outcome(world, 900) == {"unknown": 1}
     assert outcome(world, 0) == {"missing": 1}
+
+
+@pytest.mark.parametrize("counted", [0, 10, 11])
+@pytest.mark.parametrize("numbered", [True, False])
+def test_counts_that_are_too_low_make_nothing_missing(world, monkeypatch, counted, numbered):
+    """Fifteen of a group wait, ten can be seen, and SQS's counts show no more than these."""
+    look = world.look
+    low = Counts(counted, 0, 0, None)
+    monkeypatch.setattr(world, "look", lambda role, take: replace(look(role, take), counts=low))
+    for n in range(15):
+        world.write(n, "a", 1)
+    world.enqueue()
+    for fact in world.lines if not numbered else ():
+        fact.line.facts.pop("sequence_number", None)
+    world.clock.sleep(10_000)
+    found = outcome(world, 900)
+    assert found.get("missing", 0) == 0
+    assert found["queued"] == (15 if numbered else 10)
 
 
 def test_what_was_parked_may_have_been_moved_back_a_minute_ago(world):
