@@ -147,7 +147,11 @@ class StreamSource:
     def iterator(
         self, shard: str, kind: IteratorType, *, sequence: str | None = None, time: datetime | None = None
     ) -> str:
-        """Ask for an iterator; raises UnknownTimestampError where AT_TIMESTAMP is not known."""
+        """Ask for an iterator; raises UnknownTimestampError where AT_TIMESTAMP is not known.
+
+        A number that the service does not take is treated as one that is trimmed: reading from the oldest
+        record on shows which ones there are.
+        """
         query: dict[str, Any] = {"StreamArn": self.arn, "ShardId": shard, "ShardIteratorType": kind}
         if sequence is not None:
             query["SequenceNumber"] = sequence.zfill(_SEQUENCE_DIGITS_MIN)
@@ -160,8 +164,11 @@ class StreamSource:
             try:
                 return self._client.get_shard_iterator(**query)["ShardIterator"]
             except ClientError as error:
-                if kind == "AT_TIMESTAMP" and "ValidationException" in error_codes(error):
-                    raise UnknownTimestampError from error
+                if "ValidationException" in error_codes(error):
+                    if kind == "AT_TIMESTAMP":
+                        raise UnknownTimestampError from error
+                    if sequence is not None:
+                        raise TrimmedError from error
                 raise
 
     def records(self, iterator: str) -> Page:

@@ -129,6 +129,23 @@ def test_where_times_are_not_known_that_is_said(aws, source):
 
 
 @pytest.mark.parametrize(
+    ("kind", "more", "ours"),
+    [
+        ("AT_SEQUENCE_NUMBER", {"sequence": "1"}, TrimmedError),  # no record has it, or it is too large
+        ("AFTER_SEQUENCE_NUMBER", {"sequence": "9" * 40}, TrimmedError),
+        ("TRIM_HORIZON", {}, AwsError),
+        ("LATEST", {}, AwsError),
+    ],
+)
+def test_a_number_that_the_service_does_not_take_is_looked_for_from_the_horizon(
+    aws, source, kind, more, ours
+):
+    aws.streams.add_client_error("get_shard_iterator", "ValidationException", "Invalid SequenceNumber")
+    with pytest.raises(ours):
+        source.iterator("shardId-00000000000000000001-00000001", kind, **more)
+
+
+@pytest.mark.parametrize(
     ("code", "ours"),
     [
         ("ExpiredIteratorException", ExpiredIteratorError),
