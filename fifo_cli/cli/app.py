@@ -76,7 +76,10 @@ def main(
 def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
     try:
         code = commands.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
-        return run.signals.exit_code if run.signals.received else int(code or 0)
+        if run.signals.received is None:
+            return int(code or 0)
+        # A command reports for itself. Before it began, typer took the interrupt for an exit without a word.
+        return run.signals.exit_code if run.begun else _report(run, "interrupted", code=run.signals.exit_code)
     except FifoError as error:
         return _report_error(run, error, cause=error)
     except TyperException as error:

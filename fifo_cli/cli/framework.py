@@ -59,6 +59,7 @@ class Run:
         self.signals = signals
         self.options = Options()
         self._typed: dict[str, Any] = {}
+        self.begun = False
 
     def add(self, typed: Mapping[str, Any]) -> None:
         """Add the common options typed at one place of the line; the later one wins, -v are counted."""
@@ -211,6 +212,7 @@ def _read_by_typer(body: Callable[..., ExitCode]) -> Any:
 def _run(body: Callable[..., ExitCode], run: Run, own: dict[str, Any]) -> int:
     cli = run.start()
     cli.check_local_options()
+    run.begun = True
     try:
         code = body(cli, **own)
     except KeyboardInterrupt:
