@@ -152,6 +152,7 @@ class Running:
     port: int
     token: str
     guarded: bool = True  # False for the stack of an older version, which asks for no key
+    stopping: bool = False  # it was asked to stop, and may not have heard of it yet
 
     @property
     def endpoint(self) -> str:
@@ -208,6 +209,7 @@ def find(files: Files) -> Running | None:
                 port=int(record["port"]),
                 token=str(record["token"]),
                 guarded=record.get("guarded") is True,
+                stopping=record.get("stopping") is True,
             )
         time.sleep(_POLL)
     raise StackError(
@@ -342,12 +344,23 @@ def wait_until_ready(files: Files, *, sleep: Sleep, clock: Clock) -> Running | N
 
 
 def stop(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> bool:
-    """Let the stack save its state and end, with all functions it runs; False if it had to be killed."""
+    """Let the stack save its state and end, with all functions it runs; False if it had to be killed.
+
+    Interrupted, it goes on to stop by itself; it is marked, so that nobody takes it for one that stays.
+    """
+    _mark_stopping(files, running)
     with contextlib.suppress(ProcessLookupError):
         os.kill(running.pid, signal.SIGTERM)
     graceful = _wait_until_gone(files, STOP_TIMEOUT, sleep, clock)
     kill(files, running, sleep=sleep, clock=clock)
     return graceful
+
+
+def _mark_stopping(files: Files, running: Running) -> None:
+    record = {"pid": running.pid, "port": running.port, "token": running.token, "guarded": running.guarded}
+    # In place, as the stack holds the lock of this very file; who reads half of it looks again.
+    with contextlib.suppress(OSError), files.record.open("r+b", buffering=0) as file:
+        file.write(json.dumps({**record, "stopping": True}).encode())
 
 
 def kill(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> None:

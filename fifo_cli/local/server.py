@@ -9,8 +9,11 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import logging
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,13 @@ def main() -> None:
     lock, record = int(sys.argv[1]), json.loads(sys.argv[2])
     # The functions that ministack runs must not inherit the lock: they would keep it when the stack is gone.
     os.set_inheritable(lock, False)
-    child = os.fork()
-    if child:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, json.dumps({"pid": child, **record}).encode(), 0)
+    if os.fork():
         os._exit(0)
     # A session of its own: Ctrl-C in the terminal does not reach it, and its functions are stopped with it.
     os.setsid()
+    # Not the parent, which may be killed before it gets to it: whoever holds the lock is to be found.
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps({"pid": os.getpid(), **record}).encode(), 0)
     # The state holds the values of SecureString parameters.
     os.umask(0o077)
     keep_streams(importlib.import_module("ministack.services.dynamodb"))
@@ -36,7 +39,16 @@ def main() -> None:
     access: Any = importlib.import_module("fifo_cli.local.access")
     ministack.app = access.guarded(ministack.app, port=record["port"], key=os.environ["AWS_SESSION_TOKEN"])
     sys.argv = ["ministack"]
-    ministack.main()
+    try:
+        ministack.main()
+    except Exception:  # noqa: BLE001 - the end of the process: whatever it was goes to the log
+        traceback.print_exc()
+    finally:
+        # Its functions end with it, also where the command that stopped it was interrupted.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.killpg(0, signal.SIGKILL)
 
 
 def keep_streams(dynamodb: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,9 @@ def up(
     files.prepare()
     with _turn(files):
         running = process.find(files)
+        if running is not None and running.stopping:  # `down` was interrupted
+            _stop(files, running, listener, sleep, clock)
+            running = None
         if running is not None and port not in (None, 0, running.port):
             raise StackError(
                 f"the embedded stack of {folder} runs already, on port {running.port}, not {port}",
@@ -89,13 +93,19 @@ def down(
     with _turn(files):
         running = process.find(files)
         if running is not None:
-            listener(Started("stop", "stack", running.endpoint))
-            if not process.stop(files, running, sleep=sleep, clock=clock):
-                listener(
-                    Warned("the embedded stack had to be killed; what it did since its start may be lost")
-                )
-            listener(Finished("stop", "stack", running.endpoint))
+            try:
+                _stop(files, running, listener, sleep, clock)
+            except KeyboardInterrupt:
+                listener(Warned("the embedded stack goes on to stop by itself; what it holds stays"))
+                raise
     return StackStatus()
+
+
+def _stop(files: Files, running: Running, listener: Listener, sleep: Sleep, clock: Clock) -> None:
+    listener(Started("stop", "stack", running.endpoint))
+    if not process.stop(files, running, sleep=sleep, clock=clock):
+        listener(Warned("the embedded stack had to be killed; what it did since its start may be lost"))
+    listener(Finished("stop", "stack", running.endpoint))
 
 
 def status(folder: Path) -> StackStatus:
@@ -113,23 +123,35 @@ def reset(
         return StackStatus()
     with _turn(files):
         running = process.find(files)
-        if running is not None:
-            process.kill(files, running, sleep=sleep, clock=clock)
         try:
-            if files.state.exists():
-                shutil.rmtree(files.state)
-        except OSError as error:
-            raise process.unusable(files.state, error) from error
-        if running is None:
-            return StackStatus()
-        files.prepare()
-        return _status(files, _start(files, running.port, listener, sleep, clock))
+            if running is not None:
+                process.kill(files, running, sleep=sleep, clock=clock)
+            _forget(files)
+            if running is None or running.stopping:
+                return StackStatus()
+            return _status(files, _start(files, running.port, listener, sleep, clock))
+        except KeyboardInterrupt:
+            if running is not None:
+                listener(Warned("the embedded stack is stopped now; `fifo-cli local up` starts it"))
+            raise
+
+
+def _forget(files: Files) -> None:
+    """Delete the state at one moment; what an interrupt leaves of it is where the next stop deletes all."""
+    files.prepare()
+    try:
+        old = tempfile.mkdtemp(dir=files.tmp)
+        files.state.rename(Path(old, "state"))
+        shutil.rmtree(old)
+    except OSError as error:
+        raise process.unusable(files.state, error) from error
+    files.prepare()
 
 
 def endpoint_of(folder: Path) -> str:
     """Return the URL of the folder's running stack; raises StackError when it does not run."""
     running = process.find(Files.of(folder))
-    if running is None:
+    if running is None or running.stopping:
         raise StackError(
             f"the embedded stack of {folder.absolute()} is not running",
             hint="start it with `fifo-cli local up`",
