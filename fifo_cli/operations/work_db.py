@@ -8,6 +8,7 @@ written here, too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -186,10 +187,34 @@ def open_for_append(path: Path) -> tuple[int, bool]:
         except FileExistsError:
             return open_own(path, flags), False
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}; nothing was touched",
-            hint="name a file in a folder that exists and that you may write",
-        ) from error
+        raise unusable(path, error) from error
+
+
+def open_if_there(path: Path) -> int | None:
+    """Open a file as ``open_for_append`` does, but make none; None if it is not there, and could be made."""
+    check_folder(path.parent)
+    try:
+        return open_own(path, os.O_RDWR | os.O_APPEND)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise unusable(path, error) from error
+    try:
+        path.parent.stat()
+        effective = os.access in os.supports_effective_ids
+        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=effective):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise unusable(path, error) from error
+    return None
+
+
+def unusable(path: Path, error: OSError) -> UsageError:
+    """Say that a file cannot be opened to write."""
+    return UsageError(
+        f"{path} cannot be written: {error.strerror}; nothing was touched",
+        hint="name a file in a folder that exists and that you may write",
+    )
 
 
 def append(descriptor: int, data: bytes) -> None:

@@ -244,6 +244,49 @@ def test_what_is_no_name_of_a_file_is_refused(one, words, said):
     assert one.total("dlq") == 7
 
 
+def _others_may_write(path: Path) -> None:
+    path.touch()
+    path.chmod(0o666)
+
+
+def _letter(path: Path) -> None:
+    path.touch(0o600)
+    path.write_text("a letter\n")
+
+
+DRY = {
+    "dump f.jsonl --move": "f.jsonl",
+    "purge --queue dlq --backup f.jsonl": "f.jsonl",
+    "load in.jsonl": "in.jsonl.loaded",
+}
+IN_PLACE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a symbolic link": (lambda path: path.symlink_to("elsewhere"), "it is a symbolic link"),
+    "writable by others": (_others_may_write, "others can write to it"),
+    "a folder": (Path.mkdir, ""),
+    "a FIFO": (lambda path: os.mkfifo(path, 0o600), "it is not a regular file"),
+    "another text": (_letter, "nothing was touched"),
+}
+
+
+@pytest.mark.parametrize("place", IN_PLACE)
+def test_a_dry_run_refuses_a_file_that_the_real_run_would_refuse(one, place):
+    seven(one, "dlq")
+    write(one, {"group": "g", "body": "b"}, name="in.jsonl")
+    set_up, said = IN_PLACE[place]
+    for command, name in DRY.items():
+        path = one.project.folder / name
+        set_up(path)
+        before = sorted(each.name for each in one.project.folder.iterdir())
+        dry = one.run(*command.split(), "--dry-run")
+        real = one.run(*command.split(), "--yes")
+        assert (dry.code, dry.out, dry.err) == (2, "", real.err), command
+        assert (real.code, real.out) == (2, ""), command
+        assert said in dry.err
+        assert sorted(each.name for each in one.project.folder.iterdir()) == before
+        (path.rmdir if path.is_dir() else path.unlink)()
+    assert (one.total("dlq"), one.total("main")) == (7, 0)
+
+
 # --- Nothing to do.
 
 

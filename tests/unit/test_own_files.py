@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import os
 import pwd
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from fifo_cli.cli.commands.check import write_whole
-from fifo_cli.errors import UsageError
+from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.local.process import Files
 from fifo_cli.operations.deploy.init import init
-from fifo_cli.operations.queues.load_progress import peek_checkpoint
-from fifo_cli.operations.transfer.message_files import new_file, open_dump
+from fifo_cli.operations.queues.load_progress import check_checkpoint, open_checkpoint, peek_checkpoint
+from fifo_cli.operations.transfer.message_files import check_dump, check_new_file, new_file, open_dump
 from fifo_cli.own_files import NotOwnError, check_folder, check_own_folder, open_own
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
@@ -74,6 +77,8 @@ def _load_note(path: Path) -> None:
 USES: dict[str, Callable[[Path], None]] = {
     "dump --move, purge --backup": _dump,
     "load's note": _load_note,
+    "dump --move --dry-run, purge --backup --dry-run": check_dump,
+    "load --dry-run": lambda path: check_checkpoint(path.with_name(path.name.removesuffix(".loaded"))),
     "check --textfile": lambda path: write_whole(path, "text\n"),
     "open_own": lambda path: os.close(open_own(path, os.O_RDWR)),
 }
@@ -228,3 +233,101 @@ def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path, flags: int) -> Non
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(NotOwnError, match="it is not a regular file"):
         open_own(tmp_path / "pipe", flags)
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def _text(text: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.touch(0o600)
+        path.write_text(text)
+
+    return write
+
+
+def _in_use(path: Path) -> None:
+    path.touch(0o600)
+    held = path.open("rb")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    HELD.append(held)
+
+
+def _open_folder(path: Path) -> None:
+    path.parent.chmod(0o777)
+
+
+HELD: list[BinaryIO] = []
+# What may be in the place of the file; the same refusals, or none, of the dry run and of the real one.
+PLACES: dict[str, Callable[[Path], None]] = {
+    **{name: set_up for name, (set_up, _) in TRAPS.items()},
+    "nothing": lambda path: None,
+    "an empty file": _text(""),
+    "a whole line": _text('{"group": "g", "body": "b"}\n'),
+    "a line without an end": _text('{"group": "g", "body": "b"}'),
+    "a torn line": _text('{"group": "g", "body": "b"}\n{"gro'),
+    "a text": _text("a letter\n"),
+    "a note of load": _text("fifo-cli load 1 0123456789abcdef\nended\n"),
+    "a folder": lambda path: path.mkdir(),
+    "a FIFO": _fifo,
+    "a file in use": _in_use,
+    "an open folder around it": _open_folder,
+    "no folder around it": lambda path: path.parent.rmdir(),
+}
+
+
+def _outcome(use: Callable[[Path], object], path: Path) -> str:
+    try:
+        opened = use(path)
+        if isinstance(opened, AbstractContextManager):
+            with opened:
+                pass
+    except FifoError as error:
+        return f"{type(error).__name__}: {error.message}"
+    return ""
+
+
+def _found(folder: Path) -> list[tuple[str, int, int, int]]:
+    return sorted(
+        (str(one), one.lstat().st_mode, one.lstat().st_size, one.lstat().st_mtime_ns)
+        for one in folder.rglob("*")
+    )
+
+
+@pytest.fixture
+def released() -> Iterator[None]:
+    yield
+    while HELD:
+        HELD.pop().close()
+
+
+@pytest.mark.usefixtures("released")
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("dry", "real"),
+    [
+        pytest.param(check_dump, open_dump, id="dump --move, purge --backup"),
+        pytest.param(check_new_file, new_file, id="dump"),
+        pytest.param(check_checkpoint, open_checkpoint, id="load"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_real_run_would_and_touches_nothing(
+    tmp_path: Path, dry: Callable[[Path], object], real: Callable[[Path], object], place: str
+) -> None:
+    if place == "another's" and os.geteuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    path = tmp_path / "here" / "file.jsonl.loaded"
+    path.parent.mkdir()
+    PLACES[place](path)
+    named = path.with_name("file.jsonl") if dry is check_checkpoint else path
+    before = _found(tmp_path)
+
+    refused = _outcome(dry, named)
+
+    assert _found(tmp_path) == before
+    if dry is check_checkpoint and not refused:
+        # What the note says is read beforehand, by the dry run as well.
+        refused = _outcome(peek_checkpoint, named)
+        assert _found(tmp_path) == before
+    assert refused == _outcome(real, named)

@@ -79,6 +79,7 @@ def _dump(
     it exists; interrupted anywhere, run it again. With --move into a pipe, what its reader drops is lost.
     """
     from fifo_cli.aws.sqs import Queue
+    from fifo_cli.operations.transfer.message_files import check_dump, check_new_file
 
     if max_rate is not None and not move:
         raise UsageError(
@@ -87,6 +88,8 @@ def _dump(
     if file == _STDIO and cli.options.output is Output.JSON:
         raise UsageError("- writes lines to stdout, and -o json is one document", hint="leave out -o json")
     path = _path(file)
+    if path is not None:
+        (check_dump if move else check_new_file)(path)
     source = Queue(cli.aws, cli.names, queue.value)
     if dry_run:
         return _preview_dump(cli, source, file, move=move, force=force)
@@ -107,13 +110,11 @@ def _perform_dump(
 ) -> DumpResult:
     from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.operations.queues.dump import Dump, DumpResult
-    from fifo_cli.operations.transfer.message_files import keeps_what_it_gets, refuse_existing
+    from fifo_cli.operations.transfer.message_files import keeps_what_it_gets
     from fifo_cli.render.text import count
 
     dump = Dump(cli.aws, source, path, stream, _owner(cli, source), paced(cli.console))
     if not move:
-        if path is not None:
-            refuse_existing(path)
         with cli.stopping() as stop:
             return dump.look(force=force, stopped=stop.is_set)
     if stream is not None and not keeps_what_it_gets(stream):
@@ -197,6 +198,7 @@ def _load(
 
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.load import LoadResult, check, load, open_lines
+    from fifo_cli.operations.queues.load_progress import check_checkpoint
     from fifo_cli.render.files import load_text
     from fifo_cli.render.text import count
 
@@ -212,6 +214,8 @@ def _load(
             cli.console.message(
                 f"there twice, and sent as often: {again} equal to an earlier one of {lines.name}"
             )
+        if lines.path is not None and checked.new:
+            check_checkpoint(lines.path)
         if checked.may_repeat(datetime.now(UTC)):
             cli.listener(Warned(_broken_off(checked, target)))
         if dry_run:
@@ -307,6 +311,8 @@ def _purge(
     The backup is a file as `dump` writes it, continued if it exists; `load` brings it back.
     """
     from fifo_cli.aws.sqs import Queue
+    from fifo_cli.operations.queues.purge import refuse_if_shared
+    from fifo_cli.operations.transfer.message_files import check_dump
 
     if backup is not None and no_backup:
         raise UsageError("--backup and --no-backup contradict each other", hint="leave one of them out")
@@ -315,6 +321,10 @@ def _purge(
     path = None if no_backup else default if backup is None else _path(backup)
     if backup == _STDIO:
         raise UsageError("a backup goes into a file, not to stdout", hint="name a file; `./-` is one")
+    if path is not None:
+        check_dump(path)
+    elif source.role == "dlq":
+        refuse_if_shared(source, cli.names.main, force=force)
     if dry_run:
         return _preview_purge(cli, source, path, force=force)
     return _perform_purge(cli, source, path, force=force)
@@ -332,12 +342,10 @@ def _preview_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -
 def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -> ExitCode:
     from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.operations.queues.dump import Dump
-    from fifo_cli.operations.queues.purge import PurgeResult, backed_up, purge_for_good, refuse_if_shared
+    from fifo_cli.operations.queues.purge import PurgeResult, backed_up, purge_for_good
     from fifo_cli.render.files import purge_text
     from fifo_cli.render.text import count
 
-    if path is None and source.role == "dlq":
-        refuse_if_shared(source, cli.names.main, force=force)
     total = None if cli.options.yes else count_waiting(source)
     if total:
         saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"

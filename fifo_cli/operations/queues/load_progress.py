@@ -19,6 +19,7 @@ from fifo_cli.operations.work_db import (
     append,
     lock_file,
     open_for_append,
+    open_if_there,
     sync_folder,
     write_all,
 )
@@ -135,6 +136,17 @@ def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
     finally:
         earlier.close()
         os.close(descriptor)
+
+
+def check_checkpoint(file: Path) -> None:
+    """Raise what ``open_checkpoint`` would of the file's owner, mode, kind and lock, and touch nothing."""
+    path = file.with_name(file.name + SUFFIX)
+    descriptor = open_if_there(path)
+    if descriptor is not None:
+        try:
+            lock_file(descriptor, path)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -27,8 +27,10 @@ from fifo_cli.operations.work_db import (
     append,
     lock_file,
     open_for_append,
+    open_if_there,
     reason_of,
     sync_folder,
+    unusable,
     unwritable,
     write_all,
 )
@@ -95,7 +97,17 @@ class DumpFile(_Dump):
 
     def continue_after(self, listener: Listener) -> None:
         """Read what is in the file, and cut off a torn last line. Raises UsageError if it is not a dump."""
-        end = 0
+        end, whole = self.read_earlier()
+        torn = os.fstat(self._descriptor).st_size - end
+        if torn:
+            os.ftruncate(self._descriptor, end)
+            listener(Warned(f"{self.path}: cut off a last line that an earlier run left unfinished"))
+        elif not whole:
+            write_all(self._descriptor, b"\n")
+
+    def read_earlier(self) -> tuple[int, bool]:
+        """Read what is in the file; return where its last line ends, and whether with a line break."""
+        end, whole = 0, True
         with os.fdopen(os.dup(self._descriptor), "rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LINE_BYTES_MAX), b""), 1):
                 message = self._earlier(line, number, last=not lines.peek(1))
@@ -103,13 +115,8 @@ class DumpFile(_Dump):
                     break
                 self._seen.add(identity(message))
                 end += len(line)
-                if not line.endswith(b"\n"):
-                    write_all(self._descriptor, b"\n")
-                    end += 1
-            torn = os.fstat(self._descriptor).st_size - end
-        if torn:
-            os.ftruncate(self._descriptor, end)
-            listener(Warned(f"{self.path}: cut off a last line that an earlier run left unfinished"))
+                whole = line.endswith(b"\n")
+        return end, whole
 
     def _earlier(self, line: bytes, number: int, *, last: bool) -> Message | None:
         """Read a line of an earlier run; None if it is the last one, and a crash tore it."""
@@ -158,20 +165,30 @@ def open_dump(path: Path, *, listener: Listener = silent) -> Iterator[DumpFile]:
     it.
     """
     descriptor, created = open_for_append(path)
-    file = DumpFile(path, descriptor)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(
-                f"{path} is not a regular file, and would not keep the messages; nothing was touched",
-                hint="name a file; `-` writes to stdout",
-            )
-        lock_file(descriptor, path)
+    with contextlib.closing(DumpFile(path, descriptor)) as file:
+        _take(file, descriptor)
         file.continue_after(listener)
         if created:
             sync_folder(path)
         yield file
-    finally:
-        file.close()
+
+
+def check_dump(path: Path) -> None:
+    """Raise what ``open_dump`` would, and touch nothing."""
+    descriptor = open_if_there(path)
+    if descriptor is not None:
+        with contextlib.closing(DumpFile(path, descriptor)) as file:
+            _take(file, descriptor)
+            file.read_earlier()
+
+
+def _take(file: DumpFile, descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise UsageError(
+            f"{file.path} is not a regular file, and would not keep the messages; nothing was touched",
+            hint="name a file; `-` writes to stdout",
+        )
+    lock_file(descriptor, file.path)
 
 
 @contextlib.contextmanager
@@ -185,10 +202,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}.", suffix=".part")
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}; nothing was touched",
-            hint="name a file in a folder that exists and that you may write",
-        ) from error
+        raise unusable(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             try:
@@ -201,6 +215,14 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def check_new_file(path: Path) -> None:
+    """Raise what ``new_file`` would, and touch nothing."""
+    refuse_existing(path)
+    if (descriptor := open_if_there(path)) is not None:  # made in between
+        os.close(descriptor)
+        refuse_existing(path)
 
 
 def refuse_existing(path: Path) -> None:
