@@ -84,6 +84,13 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 REVERSIBLE = [name for name in ENCODINGS if name != "UPPER"]
 
 
+# What the others are made of: a part of a key in any of them would be seen in one of these.
+_LOOKED_FOR = (
+    *("plain", "JSON", "hexadecimal", "HEXADECIMAL", "hex dump", "percent, every character", "\\uXXXX"),
+    *("HTML, every character", "base32"),
+)
+
+
 def encoded(text: str, inner: str, outer: str) -> str:
     """Return ``text`` in one encoding within another."""
     return ENCODINGS[outer](ENCODINGS[inner](text))
@@ -103,7 +110,7 @@ def parts(secret: str) -> Iterator[str]:
 def leak(shown: str, secret: str, inner: str, outer: str) -> str | None:
     """Return a part of ``secret`` that ``shown`` has, in any of the encodings or these two; None if none."""
     for part in parts(secret):
-        forms = {encode(part) for encode in ENCODINGS.values()} | {
+        forms = {ENCODINGS[name](part) for name in _LOOKED_FOR} | {
             *_base64_of(part),
             encoded(part, inner, outer),
         }

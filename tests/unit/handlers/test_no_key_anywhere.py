@@ -114,7 +114,7 @@ ANSWERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-class Told(Exception):
+class LateText(Exception):
     """An error whose text is made when asked for."""
 
     def __init__(self, text: str) -> None:
@@ -156,7 +156,7 @@ def _logged(text: str) -> None:
 def _printed(text: str) -> None:
     print(text)  # noqa: T201 - what the user's code may do
     print({"Authorization": text}, file=sys.stderr)  # noqa: T201
-    traceback.print_exception(Told(text))
+    traceback.print_exception(LateText(text))
 
 
 def _threaded(text: str) -> None:
@@ -185,7 +185,7 @@ DEEDS: dict[str, Callable[[str, str], httpx.Request | object]] = {
     "raises an error with notes": lambda url, text: _noted(text),
     "raises a group": lambda url, text: _grouped(text),
     "raises a chain": lambda url, text: _chained(text),
-    "raises what has no text yet": lambda url, text: _raise(Told(text)),
+    "raises what has no text yet": lambda url, text: _raise(LateText(text)),
     "raises a class of that name": lambda url, text: _raise(type(text.replace("\0", ""), (Exception,), {})()),
     "raises a network error": lambda url, text: _raise(httpx.ConnectError(f"cannot reach {text}")),
     "raises SystemExit": lambda url, text: _raise(SystemExit(text)),
