@@ -6,6 +6,7 @@ The standard library only: integration tests copy this file beside the user's co
 from __future__ import annotations
 
 import base64
+import gzip
 import html
 import json
 import quopri
@@ -76,6 +77,11 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64 of UTF-16": lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),
     "a list of bytes": lambda text: str(list(text.encode())),
     "JavaScript's Buffer": lambda text: json.dumps({"type": "Buffer", "data": list(text.encode())}),
+    "JavaScript's Uint8Array": lambda text: json.dumps(dict(enumerate(text.encode()))),
+    "CHR()": lambda text: "||".join(f"CHR({byte})" for byte in text.encode()),
+    "a list of characters": lambda text: json.dumps(list(text)),
+    "base64 of gzip": lambda text: base64.b64encode(gzip.compress(text.encode())).decode(),
+    "U+XXXX": lambda text: _u_escaped(text).replace("\\u", " U+"),
     "signed bytes": lambda text: str([byte - 256 * (byte > 127) for byte in text.encode()]),
     "%uXXXX": lambda text: _u_escaped(text).replace("\\", "%"),
     "HTML, every character in hexadecimal": lambda text: "".join(f"&#x{ord(char):X};" for char in text),

@@ -16,6 +16,7 @@ import json
 import re
 import sys
 import urllib.parse
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
@@ -40,15 +41,15 @@ _KNOWN_MAX: Final = 100
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
+_NO_LETTER: Final = re.compile(rb"[^A-Za-z0-9]+")
 _ESCAPE: Final = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}"
     rb"|U00([0-9a-fA-F]{6})|x([0-9a-fA-F]{2})|([0-3][0-7]{2})|(.))",
     re.DOTALL,
 )
 _CONTROLS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
-_PERCENT: Final = re.compile(
-    rb"%(?:([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))"
-)  # %uXXXX: JavaScript's escape(), IIS
+# With u: JavaScript's escape(), and IIS.
+_PERCENT: Final = re.compile(rb"%(?:([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))")
 _QUOTED_PRINTABLE: Final = re.compile(rb"=([0-9a-fA-F]{2})|=\r?\n")
 # Units of 16 bits in base64; what has another length was cut off, or is not UTF-7.
 _UTF7: Final = re.compile(
@@ -57,10 +58,10 @@ _UTF7: Final = re.compile(
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{10,}")
 _BASE32: Final = re.compile(rb"[A-Z2-7]{12,}")
 _BASE32_LOWER: Final = re.compile(rb"[a-z2-7]{12,}")
-# A list of bytes, as JavaScript's Buffer, Java and Python print one.
-_DECIMALS: Final = re.compile(rb"(?<![\d-])-?\d{1,3}(?:[\s,;]+-?\d{1,3}(?!\d)){3,}")
-_DECIMAL: Final = re.compile(rb"-?\d+")
-_HEX_GAP: Final = re.compile(rb"\\x|0x|[\s\0:,-]+")
+_DECIMAL: Final = re.compile(rb"(?<!\d)-?\d{1,3}(?!\d)")
+_HEX_GAP: Final = re.compile(rb"\\x|0x|U\+|[^0-9A-Za-z]+")
+_PACKED: Final = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")  # gzip, zlib
+_UNPACKED_MAX: Final = 65_536
 _HEX: Final = re.compile(rb"[0-9a-fA-F]{14,}")
 
 
@@ -88,7 +89,7 @@ class Redactor:
             self._spellings = _any_of(spellings)
             self._parts |= {_folded(part) for part in _windows(value)}
             raw = value.encode("utf-8", "surrogatepass")
-            forms = {raw, _BLANK.sub(b"", raw), _BLANK_OR_PLUS.sub(b"", raw)}
+            forms = _forms(raw)
             # A key may itself be encoded, such as a PEM file: what it means is shown in hexadecimal, say.
             forms |= {inner for form in forms for inner in _decoded(form)}
             with contextlib.suppress(UnicodeEncodeError):
@@ -167,8 +168,8 @@ class Redactor:
         return "".join([*pieces, text[shown:]])
 
     def _is_in(self, layer: bytes) -> bool:
-        """Say whether a part of a secret stands in ``layer``, perhaps over several lines."""
-        for form in {layer, _BLANK.sub(b"", layer), _BLANK_OR_PLUS.sub(b"", layer)}:
+        """Say whether a part of a secret is in ``layer``, perhaps with something between its characters."""
+        for form in _forms(layer):
             if not self._encoded_parts.isdisjoint(_byte_windows(form)):
                 return True
         return self._encoded_words is not None and self._encoded_words.search(layer) is not None
@@ -215,6 +216,11 @@ def _byte_windows(data: bytes) -> Iterator[tuple[int, ...]]:
     return zip(*(folded[at:] for at in range(_PART)), strict=False)
 
 
+def _forms(layer: bytes) -> set[bytes]:
+    """Return ``layer``, and what is left of it without what may have come between the characters."""
+    return {layer, *(gap.sub(b"", layer) for gap in (_BLANK, _BLANK_OR_PLUS, _NO_LETTER))}
+
+
 def _decoded(text: bytes) -> Iterator[bytes]:
     """Decode ``text`` in every usual way; where it begins or ends in the middle, too."""
     yield from _unescaped_forms(text)
@@ -225,6 +231,11 @@ def _decoded(text: bytes) -> Iterator[bytes]:
     runs = _HEX.findall(_HEX_GAP.sub(b"", text))
     for offset in range(2 if runs else 0):
         yield b"\n".join(binascii.unhexlify(run[offset : len(run) - (len(run) - offset) % 2]) for run in runs)
+    if packed := _PACKED.search(text):
+        with contextlib.suppress(zlib.error):
+            yield zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(
+                text[packed.start() :], _UNPACKED_MAX
+            )
     # Ordinary words are not joined to one: lower case only where it stands in one piece.
     runs = [*_BASE32.findall(blankless), *_BASE32_LOWER.findall(text)]
     for offset in range(8 if runs else 0):
@@ -244,8 +255,9 @@ def _unescaped_forms(text: bytes) -> Iterator[bytes]:
         yield _QUOTED_PRINTABLE.sub(_byte, text)
     if b"+" in text:
         yield _UTF7.sub(_utf7, text)
-    if b"," in text or b" " in text:
-        yield _DECIMALS.sub(lambda match: bytes(int(one) & 0xFF for one in _DECIMAL.findall(match[0])), text)
+    # A list of bytes as Java and Python print it, JavaScript's Buffer, and its arrays, with numbered bytes.
+    numbers = bytes(int(one) & 0xFF for one in _DECIMAL.findall(text))
+    yield from (numbers, numbers[::2], numbers[1::2])
 
 
 def _unescaped(match: re.Match[bytes], *, to_bytes: bool = True) -> bytes:
