@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import calling, error_codes, explain
 from fifo_cli.errors import AwsError, FifoError
+from fifo_cli.handlers.redaction import WITHHELD, Redactor
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -61,9 +62,9 @@ def put_secret(aws: Aws, name: str, value: str, *, found: Parameter | None, tags
                 hint="run the command again to overwrite it",
             )
         else:
-            failure = _without(value, explain(error, f"parameter {name}"))
+            failure = _without(value, explain(error, f"parameter {name}"), name)
     except BotoCoreError as error:
-        failure = _without(value, explain(error, f"parameter {name}"))
+        failure = _without(value, explain(error, f"parameter {name}"), name)
     # Outside the handlers: raised inside, -vv would show AWS's own exception, which may quote the value.
     raise failure
 
@@ -83,12 +84,16 @@ def _describe(aws: Aws, names: Sequence[str]) -> Iterator[Parameter]:
                 )
 
 
-def _without(value: str, error: FifoError) -> FifoError:
-    """Return the error with the secret taken out, in case AWS quoted it, whole or as its escaped form."""
+def _without(value: str, error: FifoError, name: str) -> FifoError:
+    """Return the error with the secret taken out, in case AWS quoted it: whole, in part, or encoded."""
     message = error.message
     for form in {value, repr(value)[1:-1], value.encode("unicode_escape").decode("ascii")}:
         message = message.replace(form, _HIDDEN)
-    return type(error)(message, hint=error.hint)
+    redactor = Redactor()
+    redactor.add(value)
+    if (shown := redactor(message)) == WITHHELD:
+        shown = f"parameter {name}: {WITHHELD}"
+    return type(error)(shown, hint=error.hint)
 
 
 def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:

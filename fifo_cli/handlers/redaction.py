@@ -92,6 +92,8 @@ class Redactor:
             forms = _forms(raw)
             # A key may itself be encoded, such as a PEM file: what it means is shown in hexadecimal, say.
             forms |= {inner for form in forms for inner in _decoded(form)}
+            if not value.isascii():  # of other text, _BLANK makes UTF-16 ASCII
+                forms |= {value.encode(name, "surrogatepass") for name in ("utf-16-le", "utf-16-be")}
             with contextlib.suppress(UnicodeEncodeError):
                 forms.add(value.encode("latin-1"))
             self._encoded_parts = self._encoded_parts.union(*map(_byte_windows, forms)) - {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
+import textwrap
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,8 +18,10 @@ from botocore.stub import Stubber
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.aws.ssm import Parameter, get_parameters, put_secret
 from fifo_cli.errors import AwsError, FifoError
+from tests.encodings import leak
 
 SECRET = "sk_live_é\"'\\x"
+LONG = "sk_live_9417-Sesame/8260+abcDEF"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -110,6 +115,26 @@ def test_a_secret_that_aws_quotes_is_in_neither_message_nor_traceback(
     assert "(hidden)" in text
     assert form not in text
     assert "sk_live" not in text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        LONG[:20] + "…",
+        LONG.encode().hex(),
+        base64.b64encode(f"value={LONG}".encode()).decode(),
+        "\n".join(textwrap.wrap(LONG, 9)),
+        json.dumps(json.dumps(LONG)),
+    ],
+)
+def test_a_secret_that_aws_quotes_in_part_or_encoded_is_not_shown(aws: Aws, stub: Stubber, form: str) -> None:
+    stub.add_client_error("put_parameter", "ValidationException", f"Value '{form}' at 'value' failed")
+
+    with pytest.raises(FifoError, match="parameter /a") as caught:
+        put_secret(aws, "/a", LONG, found=None, tags={})
+
+    text = "".join(traceback.format_exception(caught.value)) + caught.value.message
+    assert leak(text, LONG, "plain", "JSON") is None
 
 
 def test_a_secret_is_in_no_traceback_of_a_failed_connection(aws: Aws) -> None:

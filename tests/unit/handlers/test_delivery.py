@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from fifo_cli.handlers.api_client import retry_after
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict, classify
+from fifo_cli.handlers.redaction import WITHHELD
 from fifo_cli.handlers.runtime import Api
 from fifo_cli.handlers.visibility import Held
 from tests.unit import plain_api
@@ -239,6 +241,56 @@ def test_a_compressed_answer_is_read_without_unpacking_all_of_it():
     assert error is not None
     assert error.startswith("HTTP 422: no")
     assert peak < 5_000_000
+
+
+def packed(encoding: str, body: bytes) -> str | None:
+    headers = {"Content-Encoding": encoding}
+    made = delivery(
+        lambda request: httpx.Response(422, headers=headers, stream=httpx.ByteStream(body)),
+        keys=keys(FakeSsm(key=SECRET)),
+    )
+    return made.attempt(held()).error
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+COMPRESSED = "HTTP 422: (text withheld: it is compressed in a way that is not read here)"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "said"),
+    [
+        ("gzip", gzip.compress(b"no such order"), "HTTP 422: no such order"),
+        ("X-GZIP", gzip.compress(b"no such order"), "HTTP 422: no such order"),
+        ("deflate", zlib.compress(b"no such order"), "HTTP 422: no such order"),
+        ("deflate", raw_deflate(b"no such order"), "HTTP 422: no such order"),
+        ("identity", b"no such order", "HTTP 422: no such order"),
+        ("gzip", gzip.compress(SECRET.encode()), "HTTP 422: ***"),
+        ("deflate", raw_deflate(base64.b64encode(b"u:" + SECRET.encode())), f"HTTP 422: {WITHHELD}"),
+        ("gzip", gzip.compress(SECRET.encode() * 9)[:-9], "HTTP 422; the answer broke off"),
+        ("gzip", gzip.compress(b"no such order" * 99, 0)[:200], "HTTP 422; the answer broke off"),
+        ("gzip", b"no such order", COMPRESSED),
+        ("deflate", b"\x78\x9cno such order", COMPRESSED),
+        ("br", b"\x8b\x02\x80hello\x03", COMPRESSED),
+        ("zstd", b"(\xb5/\xfd no such order", COMPRESSED),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"no")), COMPRESSED),
+        (SECRET.encode("ascii", "replace").decode(), b"no such order", COMPRESSED),
+        ("br", b"", "HTTP 422"),
+        ("gzip", b"", "HTTP 422"),
+    ],
+)
+def test_an_answer_is_unpacked_before_it_is_quoted_or_not_quoted(encoding, body, said):
+    assert packed(encoding, body) == said
+
+
+def test_of_an_answer_that_cannot_be_read_nothing_is_quoted():
+    junk = b"HTTP/1.1 what is this: s3cr3t\r\n\r\n"
+    with raw_server(lambda connection: connection.sendall(junk)) as url:
+        error = real(url).error
+    assert error == "RemoteProtocolError: illegal status line"
 
 
 def test_a_success_is_one_though_its_body_broke_off():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 from collections.abc import Callable, Iterator
 
@@ -10,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.redaction import WITHHELD, Redactor
-from tests.encodings import ENCODINGS, PART, REVERSIBLE, encoded
+from tests.encodings import ENCODINGS, PART, REVERSIBLE, encoded, leak
 
 SECRET = 's3cr3t/Key+with=Some&Odd "Parts"-\u00e9-9f8e7d'
 
@@ -103,3 +105,78 @@ def _parts(secret: str) -> Iterator[str]:
     yield from (
         secret[start : start + PART] for start in random.Random(0).sample(starts, min(len(starts), 20))
     )
+
+
+JSON_KEY = json.dumps(
+    {"username": "app_user", "password": 'ab"cd/ef\u00e9!ij', "pin": "pa55", "n": [1, "in-a-list"]}
+)
+PEM = """-----BEGIN PRIVATE KEY-----
+MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj
+MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu
+-----END PRIVATE KEY-----
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('no access for ab"cd/ef\u00e9!ij', "no access for ***"),
+        ("app_user is locked", "*** is locked"),
+        ("wrong pin pa55", "wrong pin ***"),
+        ("in-a-list", "***"),
+        (f"got {JSON_KEY}", "got ***"),
+        ("Basic YXBwX3VzZXI6YWIiY2QvZWbDqSFpag==", WITHHELD),
+        ('{"pass\\u0077ord":"ab\\"cd\\/ef\\u00e9!ij"}', WITHHELD),
+    ],
+)
+def test_the_fields_of_a_key_that_is_json_are_keys(text: str, shown: str) -> None:
+    assert made(JSON_KEY)(text) == shown
+
+
+@pytest.mark.parametrize("value", ["[", "{", '{"a": ', "[" * 4_000, '["abc"]', "{}", "null", '"text"'])
+def test_a_key_that_is_no_json_or_holds_little_is_hidden_as_it_is(value: str) -> None:
+    assert made(value)("all is well") == "all is well"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bad line MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3S",
+        "bad line " + base64.b64decode("MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3S").hex(),
+        "bad line " + base64.b64decode("MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3S").hex(":").upper(),
+        PEM.replace("\n", "\\n"),
+        PEM.replace("\n", ""),
+        PEM.split("\n")[2],
+    ],
+)
+def test_no_line_of_a_pem_key_is_shown(text: str) -> None:
+    shown = made(PEM)(text)
+    assert shown == WITHHELD or "***" in shown
+    assert "MzEfYyj" not in shown
+    assert "33311f63" not in shown.replace(":", "").lower()
+
+
+def test_what_can_be_decoded_without_end_is_withheld() -> None:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\%&u;#x"
+    text = "".join(random.Random(7).choices(alphabet, k=4_000))
+    assert made(SECRET)(text) == WITHHELD
+
+
+def test_a_page_that_was_seen_before_is_looked_at_again_when_there_is_another_key() -> None:
+    redactor = made("old-value-1")
+    assert redactor("another-9") == "another-9"
+    redactor.add("another-9")
+    assert redactor("another-9") == "***"
+    assert [redactor(f"{n}: another-9") for n in range(300)] == [f"{n}: ***" for n in range(300)]
+
+
+@pytest.mark.parametrize(
+    "encode", [ENCODINGS[name] for name in ("plain", "base64", "hexadecimal", "\\uXXXX")]
+)
+@pytest.mark.parametrize("before", [0, 3_970, 3_999, 4_000, 7_985, 12_345])
+def test_a_text_of_any_length_is_shown_without_the_key(encode: Callable[[str], str], before: int) -> None:
+    text = "." * before + encode(SECRET) + "." * 9_000
+    shown = made(SECRET).long(text)
+    assert leak(shown, SECRET, "plain", "plain") is None
+    assert shown.endswith("." * 1_000)
+    assert made(SECRET).long("." * 20_000) == "." * 20_000
