@@ -41,6 +41,9 @@ _KNOWN_MAX: Final = 100
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
+# A list of characters is more of this than of anything else.
+_SPREAD: Final = re.compile(rb"[\s\0\"',.;|\[\]]+")
+_SPREAD_SHARE: Final = 0.6
 _NO_LETTER: Final = re.compile(rb"[^A-Za-z0-9]+")
 _ESCAPE: Final = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}"
@@ -78,33 +81,24 @@ class Redactor:
         self._encoded_words: re.Pattern[bytes] | None = None
 
     def add(self, value: str) -> None:
-        """Hide ``value`` from now on, and what is in it; less than four characters cannot be hidden."""
-        if len(value) < SECRET_MIN or value in self._values:
+        """Hide ``value`` from now on; a value of less than four characters cannot be hidden.
+
+        A value that is JSON has fields, and they are hidden too.
+        """
+        added = {one for one in (value, *_texts_in(value)) if len(one) >= SECRET_MIN} - self._values
+        if not added:
             return
-        self._values |= {value}
-        for text in _texts_in(value):  # a JSON secret: its fields are secrets
-            self.add(text)
-        if len(value) > _WORD_MAX:
-            spellings = {form for one in self._values if len(one) > _WORD_MAX for form in _spellings(one)}
-            self._spellings = _any_of(spellings)
-            self._parts |= {_folded(part) for part in _windows(value)}
-            raw = value.encode("utf-8", "surrogatepass")
-            forms = _forms(raw)
-            # A key may itself be encoded, such as a PEM file: what it means is shown in hexadecimal, say.
-            forms |= {inner for form in forms for inner in _decoded(form)}
-            if not value.isascii():  # of other text, _BLANK makes UTF-16 ASCII
-                forms |= {value.encode(name, "surrogatepass") for name in ("utf-16-le", "utf-16-be")}
-            with contextlib.suppress(UnicodeEncodeError):
-                forms.add(value.encode("latin-1"))
-            self._encoded_parts = self._encoded_parts.union(*map(_byte_windows, forms)) - {
-                (0,) * _PART,
-                (32,) * _PART,
-            }
-        else:
-            words = _any_of(one for one in self._values if len(one) <= _WORD_MAX).pattern
-            self._words = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", re.IGNORECASE)
-            encoded = self._words.pattern.encode("utf-8", "surrogatepass")
-            self._encoded_words = re.compile(encoded, re.IGNORECASE)
+        self._values |= added
+        if words := [one for one in self._values if len(one) <= _WORD_MAX]:
+            pattern = rf"(?<![A-Za-z0-9])(?:{_any_of(words).pattern})(?![A-Za-z0-9])"
+            self._words = re.compile(pattern, re.IGNORECASE)
+            self._encoded_words = re.compile(pattern.encode("utf-8", "surrogatepass"), re.IGNORECASE)
+        if long := [one for one in self._values if len(one) > _WORD_MAX]:
+            self._spellings = _any_of({form for one in long for form in _spellings(one)})
+        new = [one for one in added if len(one) > _WORD_MAX]
+        self._parts |= {_folded(part) for one in new for part in _windows(one)}
+        parts = {part for one in new for form in _meanings(one) for part in _byte_windows(form)}
+        self._encoded_parts |= parts - {(0,) * _PART, (32,) * _PART}
         self._known = {}  # last: what another thread redacts meanwhile is kept in the old one
 
     def __call__(self, text: str) -> str:
@@ -141,8 +135,7 @@ class Redactor:
         for _ in range(_LAYERS):
             if any(map(self._is_in, newest)):
                 return True
-            # An encoded text may be wrapped in the middle of an escape.
-            forms = newest | {_BLANK.sub(b"", outer) for outer in newest}
+            forms = newest.union(*map(_joined, newest))
             newest = {inner for form in forms for inner in _decoded(form) if len(inner) >= SECRET_MIN} - found
             found |= newest
             size += sum(map(len, newest))
@@ -175,6 +168,17 @@ class Redactor:
             if not self._encoded_parts.isdisjoint(_byte_windows(form)):
                 return True
         return self._encoded_words is not None and self._encoded_words.search(layer) is not None
+
+
+def _meanings(value: str) -> set[bytes]:
+    """Return the bytes that a secret may be, as text and decoded: a PEM file is shown in hexadecimal, say."""
+    forms = _forms(value.encode("utf-8", "surrogatepass"))
+    forms |= {inner for form in forms for inner in _decoded(form)}
+    if not value.isascii():  # of other text, _BLANK makes UTF-16 ASCII
+        forms |= {value.encode(name, "surrogatepass") for name in ("utf-16-le", "utf-16-be")}
+    with contextlib.suppress(UnicodeEncodeError):
+        forms.add(value.encode("latin-1"))
+    return forms
 
 
 def _spellings(value: str) -> set[str]:
@@ -221,6 +225,14 @@ def _byte_windows(data: bytes) -> Iterator[tuple[int, ...]]:
 def _forms(layer: bytes) -> set[bytes]:
     """Return ``layer``, and what is left of it without what may have come between the characters."""
     return {layer, *(gap.sub(b"", layer) for gap in (_BLANK, _BLANK_OR_PLUS, _NO_LETTER))}
+
+
+def _joined(text: bytes) -> Iterator[bytes]:
+    """Join what may be one encoded text: wrapped in lines, also in the middle of an escape, or spread."""
+    yield _BLANK.sub(b"", text)
+    close = _SPREAD.sub(b"", text)
+    if len(close) < len(text) * _SPREAD_SHARE:
+        yield close
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:
