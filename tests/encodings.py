@@ -87,8 +87,8 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "HTML, every character in hexadecimal": lambda text: "".join(f"&#x{ord(char):X};" for char in text),
     "hexadecimal with 0x": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
 }
-# Without those that lose something.
-REVERSIBLE = [name for name in ENCODINGS if name not in ("UPPER", "UTF-16, read as bytes")]
+# Without those that lose something, or of which a piece cannot be read without its beginning.
+REVERSIBLE = [name for name in ENCODINGS if name not in ("UPPER", "UTF-16, read as bytes", "base64 of gzip")]
 
 
 # What the others are made of: a part of a key in any of them would be seen in one of these.

@@ -224,7 +224,7 @@ def _byte_windows(data: bytes) -> Iterator[tuple[int, ...]]:
 
 def _forms(layer: bytes) -> set[bytes]:
     """Return ``layer``, and what is left of it without what may have come between the characters."""
-    return {layer, *(gap.sub(b"", layer) for gap in (_BLANK, _BLANK_OR_PLUS, _NO_LETTER))}
+    return {layer, *(gap.sub(b"", layer) for gap in (_BLANK, _BLANK_OR_PLUS, _SPREAD, _NO_LETTER))}
 
 
 def _joined(text: bytes) -> Iterator[bytes]:
