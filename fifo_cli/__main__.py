@@ -39,8 +39,6 @@ def main() -> int:
     """Run the command line and return its exit code."""
     import gc  # noqa: PLC0415 - after the first lines, see above
 
-    # Else pydantic reads what every installed package says of itself, for plugins: a thirtieth of the start.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])
     try:
         from fifo_cli.cli.app import main as run  # noqa: PLC0415

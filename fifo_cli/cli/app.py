@@ -34,7 +34,6 @@ from fifo_cli.cli.framework import Command, Commands, Run
 from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError, without_login
-from fifo_cli.render.text import printable
 
 app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.")
 # The order of these lines is the order of the commands in the help.
@@ -159,14 +158,10 @@ def _report(
 ) -> int:
     """Write an error and its next step to stderr, with -vv the traceback below; return ``code``."""
     options = run.options
-    console = Console(no_color=options.no_color)
-    lines = [printable(message, keep="\n")]
-    if hint:
-        lines.append(f"next: {printable(hint, keep=chr(10))}")
+    trace = ""
     if cause is not None and options.verbose > 1:
         import traceback
 
         trace = without_login("".join(traceback.format_exception(cause)).rstrip())
-        lines.append(printable(trace, keep="\n"))
-    console.message("\n".join(lines))
+    Console(no_color=options.no_color).error(message, hint=hint, trace=trace)
     return code

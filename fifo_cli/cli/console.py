@@ -8,15 +8,17 @@ import select
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TextIO
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TextIO
 
-from fifo_cli.errors import NeedsAttention
+from fifo_cli.errors import NeedsAttention, UsageError
+from fifo_cli.events import Event, Listener, Noted, Progressed, Started, Waiting, Warned
+from fifo_cli.render import progress
+from fifo_cli.render.text import fields, fold, printable
 
-if TYPE_CHECKING:
-    from fifo_cli.events import Event
-
-_ERASE_LINE = "\r\x1b[K"
+_ERASE_LINE: Final = "\r\x1b[K"
+_LINE_EVERY_SECONDS: Final = 5.0
 
 
 class Console:
@@ -82,8 +84,6 @@ class Console:
         if stream is None:
             return
         if _is_terminal(stream):
-            from fifo_cli.render.text import fold
-
             text = fold(text, shutil.get_terminal_size((80, 24)).columns)
         try:
             with self._lock:
@@ -91,6 +91,11 @@ class Console:
                 _write(stream, text + "\n", stream.encoding or "utf-8")
         except (OSError, ValueError):
             return
+
+    def error(self, text: str, *, hint: str = "", trace: str = "") -> None:
+        """Write what went wrong, the next step, and the traceback, if there is one."""
+        lines = [text, f"next: {hint}" if hint else "", trace]
+        self.message("\n".join(printable(line, keep="\n") for line in lines if line))
 
     def prompt(self, text: str) -> str:
         """Ask on stderr and return the answer's line; "" at the end of the input."""
@@ -102,9 +107,6 @@ class Console:
 
     def listen(self, event: Event) -> None:
         """Tell of an event; on a terminal what began gives way to the next line; --quiet keeps warnings."""
-        from fifo_cli.events import Progressed, Started, Waiting, Warned
-        from fifo_cli.render import progress
-
         if self._quiet and not isinstance(event, Warned):
             return
         text = progress.line(event, color=self.error_color)
@@ -139,6 +141,39 @@ class Console:
         if self._transient:
             self._transient = False
             _write(sys.stderr, _ERASE_LINE, "utf-8")
+
+
+def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, str]]]) -> None:
+    """Ask on stderr whether to do ``what``; the default is no. ``where`` shows account, region and pipeline.
+
+    Raises UsageError if the answer is not yes, or if stdin is not a terminal.
+    """
+    if not stdin_is_terminal():
+        raise UsageError(
+            f"there is no terminal to ask on, so nothing was touched; to do: {what}",
+            hint="look at it with --dry-run, and go ahead with --yes",
+        )
+    console.message(f"About to {printable(what, keep=chr(10))}\n{fields(where()).rstrip()}")
+    answer = console.prompt("Go ahead? [y/N] ")
+    if answer.strip().lower() not in ("y", "yes"):
+        raise UsageError(
+            "the answer was not yes; nothing was touched", hint="--dry-run only shows what would be done"
+        )
+
+
+def paced(console: Console, *, clock: Callable[[], float] = time.monotonic) -> Listener:
+    """Return a listener that, where no live line can be shown, makes every fifth second's one a line."""
+    told_at = clock()
+
+    def listen(event: Event) -> None:
+        nonlocal told_at
+        if not isinstance(event, Progressed) or console.error_color:
+            console.listen(event)
+        elif clock() - told_at >= _LINE_EVERY_SECONDS:
+            told_at = clock()
+            console.listen(Noted(event.text))
+
+    return listen
 
 
 def announce(text: str) -> None:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from fifo_cli.cli.config import config_path, find_config
-from fifo_cli.cli.confirm import ask
+from fifo_cli.cli.console import Console, ask
 from fifo_cli.cli.options import Options, Output
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws, Target
-    from fifo_cli.cli.console import Console
     from fifo_cli.cli.signals import Signals, Stop
     from fifo_cli.events import Listener
     from fifo_cli.handlers.records import Rules

@@ -22,6 +22,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -62,11 +63,12 @@ class Run:
         self.begun = False
 
     def add(self, typed: Mapping[str, Any]) -> None:
-        """Add the common options typed at one place of the line; the later one wins, -v are counted."""
-        given = {param.name: typed.get(param.name) for param in common_options().params}
-        count = (self._typed.get("verbose") or 0) + (given["verbose"] or 0)
-        self._typed.update({name: value for name, value in given.items() if value is not None})
-        self._typed["verbose"] = count or None
+        """Add the common options typed at one place of the line; the later one wins, every -v counts."""
+        names = [field.name for field in fields(Options)]
+        given = {name: typed[name] for name in names if typed.get(name) is not None}
+        if "verbose" in given:
+            given["verbose"] += self._typed.get("verbose", 0)
+        self._typed.update(given)
 
     def read_options(self, context: Any) -> None:
         """Read the common options of the whole line; a wrong one is an error of ``context``'s command."""
@@ -104,7 +106,7 @@ class Command(TyperCommand):
         self.usage_code = usage_code
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the function's options, which typer reads now: those of every command take 15 ms."""
+        """Return the function's options. typer reads them now: at the start, all commands' take it 18 ms."""
         if self.callback is None:
             read = _read_by_typer(self.body)
             self.params, self.callback = read.params, read.callback

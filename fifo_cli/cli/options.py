@@ -49,11 +49,7 @@ class Options:
 
         Raises typer.BadParameter for a format that does not exist.
         """
-        given = {
-            name: value
-            for name, value in typed.items()
-            if name not in ("help", "version") and value is not None
-        }
+        given = dict(typed)
         if "config" in given:
             given["config"] = Path(given["config"])
         if "output" in given:

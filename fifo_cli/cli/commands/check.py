@@ -104,7 +104,7 @@ def _check(
             text = _text(format_, document, a_line=cli.options.output is Output.JSONL)
             cli.console.result([text], data=format_ is not Format.NAGIOS)
     except FifoError as error:
-        cli.console.message(f"error: {error.message}" + (f"\nnext: {error.hint}" if error.hint else ""))
+        cli.console.error(f"error: {error.message}", hint=error.hint)
         return _UNKNOWN
     # The plugin's codes 0 to 3 have other names among ours, and the same numbers.
     return ExitCode(code)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
-from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Warned
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fifo_cli.cli.commands.trace import Settle, settle_time
-from fifo_cli.cli.console import stdin_is_terminal
+from fifo_cli.cli.console import paced, stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Force
-from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

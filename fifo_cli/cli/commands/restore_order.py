@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Output
-from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
-from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

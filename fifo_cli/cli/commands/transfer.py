@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
-from fifo_cli.cli.progress import paced
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from fifo_cli.cli.confirm import ask
-from fifo_cli.cli.console import Console
+from fifo_cli.cli.console import Console, ask
 from fifo_cli.errors import ExitCode, UsageError
 
 

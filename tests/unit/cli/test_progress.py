@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fifo_cli.cli.progress import paced
+from fifo_cli.cli.console import paced
 from fifo_cli.events import Event, Noted, Progressed, Warned
 from tests.fakes import Clock
 

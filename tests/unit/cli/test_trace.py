@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_how_far_it_is_is_no_line_in_a_pipe_unless_asked_for(capsys, monkeypatch):
-    monkeypatch.setattr("fifo_cli.cli.progress._EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("fifo_cli.cli.console._LINE_EVERY_SECONDS", 0.0)
     for verbose, said in ((0, ""), (1, "12 log lines read\n")):
         cli = Cli(Options(verbose=verbose), Console(), Signals(lambda text: None))
         _listener(cli)(Progressed("12 log lines read"))
