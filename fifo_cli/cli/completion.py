@@ -2,8 +2,8 @@
 
 What may come next comes from the library: ``shell_complete`` of a command, an option or an argument. Which of
 these is asked, and the scripts, are ours. typer's own way reads all values on the line by pydantic, and for
-zsh and fish loads rich: a Tab takes 2 and 4 times as long. Its bash script breaks at ``=``, that of zsh
-evaluates what it gets, and none completes a file after ``@``.
+zsh and fish loads rich: a Tab takes two and more than three times as long. Its bash script breaks at ``=``,
+that of zsh evaluates what it gets, and none completes a file after ``@``.
 
 The scripts set ``FIFO_CLI_COMPLETE`` to their shell and pass the words up to the cursor. The answer is a
 line for each value, its help after a tab; or ``:files`` or ``:folders``, which the shell completes itself.

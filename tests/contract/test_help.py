@@ -87,5 +87,5 @@ def test_the_groups_list_their_commands(capsys: pytest.CaptureFixture[str]) -> N
 def test_no_option_of_a_command_hides_a_common_one() -> None:
     for path, entry in ALL.items():
         params = [*entry.get_params(typer.Context(entry)), *common_options().params]
-        names = [name for param in params for name in param.opts]
+        names = [name for param in params for name in {param.name, *param.opts}]
         assert len(names) == len(set(names)), path
