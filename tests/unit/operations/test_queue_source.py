@@ -218,3 +218,34 @@ def test_a_release_that_fails_is_left_to_the_visibility_timeout(bench: Bench) ->
     bench.source.release([ReceivedMessage(message(f"m{n}", "g"), f"h-{n}") for n in range(12)])
     # What is behind is not released before its head.
     assert len(bench.messages.hidden) == 1
+
+
+@pytest.mark.parametrize(
+    ("quiet", "empty", "over"), [(0, 0, True), (60, 59, False), (60, 60, True), (60, 120, True)]
+)
+def test_with_counts_that_may_be_late_nothing_has_to_come_for_so_long(
+    bench: Bench, quiet: float, empty: float, over: bool
+) -> None:
+    source = QueueSource(bench.messages, quiet=quiet, listener=bench.heard.append, clock=bench.clock)  # type: ignore[arg-type]
+    assert source.receive(10, wait=True) == []
+    bench.clock.sleep(empty)
+    assert source.receive(10, wait=True) == []
+    assert source.exhausted() is over
+    assert [event for event in bench.heard if isinstance(event, Waiting)] == (
+        [] if over else [Waiting("orders-dlq.fifo", "seen empty for 60 s: so late may SQS's counts be")]
+    )
+
+
+def test_a_message_that_comes_begins_the_quiet_time_again(bench: Bench) -> None:
+    source = QueueSource(bench.messages, quiet=60, clock=bench.clock)  # type: ignore[arg-type]
+    source.receive(10, wait=True)
+    bench.clock.sleep(59)
+    bench.messages.arrivals = ["late"]
+    (received,) = source.receive(10, wait=True)
+    source.delete([received])
+    bench.clock.sleep(30)
+    source.receive(10, wait=True)
+    assert not source.exhausted()
+    bench.clock.sleep(60)
+    source.receive(10, wait=True)
+    assert source.exhausted()
