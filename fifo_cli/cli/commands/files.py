@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -13,15 +12,18 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.moves import Move, R, Stopped, run_move
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Warned
 
 if TYPE_CHECKING:
+    from fifo_cli.aws.queue_tags import QueueTags
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.operations.queues.dump import Dump, DumpPreview, DumpResult
-    from fifo_cli.operations.queues.load import Checked, Lines
+    from fifo_cli.operations.maintenance_lock import Marker
+    from fifo_cli.operations.queues.dump import DumpPreview
+    from fifo_cli.operations.queues.load import Checked, Lines, LoadResult
 
 _STDIO = "-"
 
@@ -79,7 +81,9 @@ def _dump(
     it exists; interrupted anywhere, run it again. With --move into a pipe, what its reader drops is lost.
     """
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.operations.transfer.message_files import check_dump, check_new_file
+    from fifo_cli.operations.queues.dump import Dump, DumpResult, preview
+    from fifo_cli.operations.transfer.message_files import check_dump, check_new_file, keeps_what_it_gets
+    from fifo_cli.render.files import dump_text
 
     if max_rate is not None and not move:
         raise UsageError(
@@ -91,73 +95,39 @@ def _dump(
     if path is not None:
         (check_dump if move else check_new_file)(path)
     source = Queue(cli.aws, cli.names, queue.value)
-    if dry_run:
-        return _preview_dump(cli, source, file, move=move, force=force)
-    with _output(path) as stream:
-        result = _perform_dump(cli, source, path, stream, move=move, max_rate=max_rate, force=force)
-    return _conclude_dump(cli, result, source, file, move=move)
-
-
-def _perform_dump(
-    cli: Cli,
-    source: Queue,
-    path: Path | None,
-    stream: BinaryIO | None,
-    *,
-    move: bool,
-    max_rate: float | None,
-    force: bool,
-) -> DumpResult:
-    from fifo_cli.operations.queues.browse import count_waiting
-    from fifo_cli.operations.queues.dump import Dump, DumpResult
-    from fifo_cli.operations.transfer.message_files import keeps_what_it_gets
-    from fifo_cli.render.text import count
-
-    dump = Dump(cli.aws, source, path, stream, _owner(cli, source), paced(cli.console))
-    if not move:
-        with cli.stopping() as stop:
-            return dump.look(force=force, stopped=stop.is_set)
-    if stream is not None and not keeps_what_it_gets(stream):
+    stream = None if path or dry_run else _stdout()
+    if move and stream is not None and not keeps_what_it_gets(stream):
         cli.listener(Warned("stdout is a pipe: what its reader does not keep is lost"))
-    if not cli.options.yes:
-        total = count_waiting(source)
-        if not total:
-            _refuse_during_rebuild(cli, force=force)
-            return DumpResult(0, remaining=0)
-        what = f"move {count(total, 'message')} from {source.name} to {path or 'stdout'}"
-        cli.confirm(what + _beware(source))
-    return _move(cli, dump, "dump", max_rate=max_rate, force=force)
 
+    def perform(stopped: Stopped) -> DumpResult:
+        dump = Dump(cli.aws, source, path, stream, _owner(cli, source), paced(cli.console))
+        if not move:
+            return dump.look(force=force, stopped=stopped)
+        with _held(cli, "dump", force=force):
+            return dump.move(max_rate=max_rate, stopped=stopped)
 
-def _move(cli: Cli, dump: Dump, what: str, *, max_rate: float | None, force: bool) -> DumpResult:
-    """Move a queue to a file, with the pipeline held for ``what``."""
-    with _held(cli, what, force=force), cli.stopping() as stop:
-        return dump.move(max_rate=max_rate, stopped=stop.is_set)
+    def ask() -> str | DumpResult:
+        where = f"from {source.name} to {path or 'stdout'}"
+        return _question(cli, source, "move", where, DumpResult(0, remaining=0), force)
 
-
-def _conclude_dump(cli: Cli, result: DumpResult, source: Queue, file: str, *, move: bool) -> ExitCode:
-    from fifo_cli.render.files import dump_text
-
-    def text() -> str:
-        moved = result.moved if move else None
-        to = "stdout" if file == _STDIO else file
-        return dump_text(result.document(), queue=source.name, to=to, moved=moved, remaining=result.remaining)
-
-    _tell(cli, [*result.notes, *result.concerns])
-    if file != _STDIO:
-        return cli.conclude(result, text)
-    cli.console.message(text().rstrip())
-    if result.complaint is not None:
-        raise result.complaint
-    return result.exit_code
-
-
-def _preview_dump(cli: Cli, source: Queue, file: str, *, move: bool, force: bool) -> ExitCode:
-    from fifo_cli.operations.queues.dump import preview
-
-    result = preview(source, force=force)
-    what = f"would be {'moved' if move else 'written'} to {file}"
-    return cli.emit(result, lambda: _preview_text(cli, result, source, what))
+    pieces: Move[DumpPreview, DumpResult] = Move(
+        preview=lambda: preview(source, force=force),
+        preview_text=lambda seen: _preview_text(
+            cli, seen, source, f"would be {'moved' if move else 'written'} to {file}"
+        ),
+        question=ask if move else None,
+        perform=perform,
+        text=lambda result: dump_text(
+            result.document(),
+            queue=source.name,
+            to="stdout" if path is None else file,
+            moved=result.moved if move else None,
+            remaining=result.remaining,
+        ),
+        remarks_in_text=False,
+        stdout_is_taken=path is None,
+    )
+    return run_move(cli, pieces, dry_run=dry_run)
 
 
 def _preview_text(cli: Cli, seen: DumpPreview, source: Queue, what: str) -> str:
@@ -197,9 +167,9 @@ def _load(
     from datetime import UTC, datetime
 
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.operations.queues.load import LoadResult, check, load, open_lines
+    from fifo_cli.operations.queues.load import LoadPreview, check, load, open_lines
     from fifo_cli.operations.queues.load_progress import check_checkpoint
-    from fifo_cli.render.files import load_text
+    from fifo_cli.render.files import lines_preview, load_text
     from fifo_cli.render.text import count
 
     target = Queue(cli.aws, cli.names, queue.value)
@@ -218,26 +188,40 @@ def _load(
             check_checkpoint(lines.path)
         if checked.may_repeat(datetime.now(UTC)):
             cli.listener(Warned(_broken_off(checked, target)))
-        if dry_run:
-            return _preview_load(cli, checked, target)
-        if not (checked.new or cli.options.yes):
-            _refuse_during_rebuild(cli, force=force)
-            nothing = LoadResult(0, checked.already, 0)
-            return cli.emit(nothing, lambda: load_text(nothing.document(), queue=target.name, left=0))
-        _ask_load(cli, lines, checked, target)
-        with _held(cli, "load", force=force), cli.stopping() as stop:
-            result = load(
-                lines,
-                target,
-                checked,
-                same_group_batches=same_group_batches,
-                max_rate=max_rate,
-                listener=paced(cli.console),
-                stopped=stop.is_set,
-            )
-    left = checked.total - result.loaded - result.already_loaded - result.failed
-    _tell(cli, result.concerns)
-    return cli.conclude(result, lambda: load_text(result.document(), queue=target.name, left=left))
+        if not dry_run and (checked.new or cli.options.yes):
+            _say_left_out(cli, lines, checked)
+
+        def perform(stopped: Stopped) -> LoadResult:
+            with _held(cli, "load", force=force):
+                return load(
+                    lines,
+                    target,
+                    checked,
+                    same_group_batches=same_group_batches,
+                    max_rate=max_rate,
+                    listener=paced(cli.console),
+                    stopped=stopped,
+                )
+
+        pieces: Move[LoadPreview, LoadResult] = Move(
+            preview=lambda: LoadPreview(checked, target.counts().total),
+            preview_text=lambda seen: lines_preview(
+                seen.document()["messages"],
+                new=checked.new,
+                already=checked.already,
+                queue=target.name,
+                width=cli.console.width,
+            ),
+            question=lambda: _load_question(cli, lines, checked, target, force=force),
+            perform=perform,
+            text=lambda result: load_text(
+                result.document(),
+                queue=target.name,
+                left=checked.total - result.loaded - result.already_loaded - result.failed,
+            ),
+            remarks_in_text=False,
+        )
+        return run_move(cli, pieces, dry_run=dry_run)
 
 
 def _broken_off(checked: Checked, target: Queue) -> str:
@@ -251,7 +235,7 @@ def _broken_off(checked: Checked, target: Queue) -> str:
     )
 
 
-def _ask_load(cli: Cli, lines: Lines, checked: Checked, target: Queue) -> None:
+def _say_left_out(cli: Cli, lines: Lines, checked: Checked) -> None:
     from fifo_cli.render.text import count
 
     if lines.path is None:
@@ -261,28 +245,21 @@ def _ask_load(cli: Cli, lines: Lines, checked: Checked, target: Queue) -> None:
     elif checked.already:
         noted = lines.path.name + ".loaded"
         cli.console.message(f"left out: {count(checked.already, 'line')} loaded before, as noted in {noted}")
-    if not cli.options.yes:
-        cli.confirm(
-            f"send {count(checked.new, 'message')} from {lines.name} to {target.name}\n"
-            f"Order: as in the file within each group, behind the {count(target.counts().total, 'message')}"
-            " counted there now"
-        )
 
 
-def _preview_load(cli: Cli, checked: Checked, target: Queue) -> ExitCode:
-    from fifo_cli.operations.queues.load import LoadPreview
-    from fifo_cli.render.files import lines_preview
+def _load_question(
+    cli: Cli, lines: Lines, checked: Checked, target: Queue, *, force: bool
+) -> str | LoadResult:
+    from fifo_cli.operations.queues.load import LoadResult
+    from fifo_cli.render.text import count
 
-    result = LoadPreview(checked, target.counts().total)
-    return cli.emit(
-        result,
-        lambda: lines_preview(
-            result.document()["messages"],
-            new=checked.new,
-            already=checked.already,
-            queue=target.name,
-            width=cli.console.width,
-        ),
+    if not checked.new:
+        _refuse_during_rebuild(cli, force=force)
+        return LoadResult(0, checked.already, 0)
+    return (
+        f"send {count(checked.new, 'message')} from {lines.name} to {target.name}\n"
+        f"Order: as in the file within each group, behind the {count(target.counts().total, 'message')}"
+        " counted there now"
     )
 
 
@@ -311,8 +288,16 @@ def _purge(
     The backup is a file as `dump` writes it, continued if it exists; `load` brings it back.
     """
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.operations.queues.purge import refuse_if_shared
+    from fifo_cli.operations.queues.dump import Dump, preview
+    from fifo_cli.operations.queues.purge import (
+        PurgePreview,
+        PurgeResult,
+        backed_up,
+        purge_for_good,
+        refuse_if_shared,
+    )
     from fifo_cli.operations.transfer.message_files import check_dump
+    from fifo_cli.render.files import purge_text
 
     if backup is not None and no_backup:
         raise UsageError("--backup and --no-backup contradict each other", hint="leave one of them out")
@@ -325,66 +310,61 @@ def _purge(
         check_dump(path)
     elif source.role == "dlq":
         refuse_if_shared(source, cli.names.main, force=force)
-    if dry_run:
-        return _preview_purge(cli, source, path, force=force)
-    return _perform_purge(cli, source, path, force=force)
+
+    def perform(stopped: Stopped) -> PurgeResult:
+        with _held(cli, "purge", force=force):
+            if path is None:
+                return purge_for_good(cli.aws, source, listener=cli.listener, stopped=stopped)
+            dump = Dump(cli.aws, source, path, None, _owner(cli, source), paced(cli.console))
+            return backed_up(dump.move(stopped=stopped), path)
+
+    doomed = f"deleted, and saved in {path}" if path else "deleted for good"
+    saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"
+    pieces: Move[PurgePreview, PurgeResult] = Move(
+        preview=lambda: PurgePreview(preview(source, force=force), str(path) if path else None),
+        preview_text=lambda seen: _preview_text(cli, seen.seen, source, f"would be {doomed}"),
+        question=lambda: _question(
+            cli, source, "delete", f"of {source.name}, {saved}", PurgeResult(0, None, 0), force
+        ),
+        perform=perform,
+        text=lambda result: purge_text(result.document(), queue=source.name, remaining=result.remaining),
+        remarks_in_text=False,
+    )
+    return run_move(cli, pieces, dry_run=dry_run)
 
 
-def _preview_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -> ExitCode:
-    from fifo_cli.operations.queues.dump import preview
-    from fifo_cli.operations.queues.purge import PurgePreview
-
-    result = PurgePreview(preview(source, force=force), str(path) if path else None)
-    what = f"deleted, and saved in {path}" if path else "deleted for good"
-    return cli.emit(result, lambda: _preview_text(cli, result.seen, source, f"would be {what}"))
-
-
-def _perform_purge(cli: Cli, source: Queue, path: Path | None, *, force: bool) -> ExitCode:
+def _question(cli: Cli, source: Queue, verb: str, rest: str, nothing: R, force: bool) -> str | R:
+    """Say what is about to be done with how many messages; return ``nothing`` if there are none."""
     from fifo_cli.operations.queues.browse import count_waiting
-    from fifo_cli.operations.queues.dump import Dump
-    from fifo_cli.operations.queues.purge import PurgeResult, backed_up, purge_for_good
-    from fifo_cli.render.files import purge_text
     from fifo_cli.render.text import count
 
-    total = None if cli.options.yes else count_waiting(source)
-    if total:
-        saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"
-        cli.confirm(f"delete {count(total, 'message')} of {source.name}, {saved}{_beware(source)}")
-    if total == 0:
+    total = count_waiting(source)
+    if not total:
         _refuse_during_rebuild(cli, force=force)
-        result = PurgeResult(0, None, 0)
-    elif path is not None:
-        dump = Dump(cli.aws, source, path, None, _owner(cli, source), paced(cli.console))
-        result = backed_up(_move(cli, dump, "purge", max_rate=None, force=force), path)
-    else:
-        with _held(cli, "purge", force=force), cli.stopping() as stop:
-            result = purge_for_good(cli.aws, source, listener=cli.listener, stopped=stop.is_set)
-    _tell(cli, [*result.notes, *result.concerns])
-    return cli.conclude(
-        result, lambda: purge_text(result.document(), queue=source.name, remaining=result.remaining)
-    )
+        return nothing
+    return f"{verb} {count(total, 'message')} {rest}{_beware(source)}"
 
 
 def _refuse_during_rebuild(cli: Cli, *, force: bool) -> None:
     """Raise BusyError if an in-order redrive is unfinished: an empty queue says nothing then."""
-    from fifo_cli.aws.queue_tags import QueueTags
-    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
 
     if not force:
-        refuse_during_rebuild(QueueTags(cli.aws, Queue(cli.aws, cli.names, "main")))
+        refuse_during_rebuild(_tags(cli))
 
 
-@contextlib.contextmanager
-def _held(cli: Cli, what: str, *, force: bool) -> Iterator[None]:
+def _held(cli: Cli, what: str, *, force: bool) -> AbstractContextManager[Marker]:
     """Hold the pipeline's maintenance marker."""
-    from fifo_cli.aws.queue_tags import QueueTags
-    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.maintenance_lock import maintenance
 
-    main = Queue(cli.aws, cli.names, "main")
-    with maintenance(QueueTags(cli.aws, main), what, force=force, listener=cli.listener):
-        yield
+    return maintenance(_tags(cli), what, force=force, listener=cli.listener)
+
+
+def _tags(cli: Cli) -> QueueTags:
+    from fifo_cli.aws.queue_tags import QueueTags
+    from fifo_cli.aws.sqs import Queue
+
+    return QueueTags(cli.aws, Queue(cli.aws, cli.names, "main"))
 
 
 def _owner(cli: Cli, source: Queue) -> str:
@@ -412,23 +392,11 @@ def _path(file: str) -> Path | None:
     return None if file == _STDIO else Path(file)
 
 
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO | None]:
-    if path is not None:
-        yield None
-        return
+def _stdout() -> BinaryIO:
     if sys.stdout is None:
         raise UsageError("stdout is closed, so nothing can be written to it", hint="name a file")
-    yield sys.stdout.buffer
+    return sys.stdout.buffer
 
 
 def _stdin() -> BinaryIO | None:
     return sys.stdin.buffer if sys.stdin is not None else None
-
-
-def _tell(cli: Cli, said: Iterable[str]) -> None:
-    """Say on stderr what a result has no place for."""
-    from fifo_cli.render.text import printable
-
-    for one in said:
-        cli.console.message(printable(one))

@@ -14,12 +14,12 @@ from fifo_cli.cli.commands.trace import Settle, settle_time
 from fifo_cli.cli.console import paced, stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
-from fifo_cli.cli.options import Output
+from fifo_cli.cli.moves import Move, carry_out
 from fifo_cli.cli.parameters import Force
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from fifo_cli.operations.stream.replay import Replay, ReplayResult, Work
+    from fifo_cli.operations.stream.replay import Replay, ReplayPreview, ReplayResult, Work
 
 
 class EventName(StrEnum):
@@ -111,24 +111,29 @@ def _replay(
         settle=settle_time(cli, settle),
     )
     replay = _replay_of(cli, given, restart=restart)
-    if dry_run:
-        return _preview(cli, replay)
     # Without anybody to ask, what would be replayed is only counted, for the refusal.
-    asking = cli.options.yes or stdin_is_terminal()
-    with cli.running_user_code(), replay.gathered(dry_run=not asking) as work:
-        if not asking:
-            _ask(cli, replay, work)
-        result = _perform(cli, replay, work, force=force)
-    return _emit(cli, replay, result)
+    kept = not dry_run and (cli.options.yes or stdin_is_terminal())
+    # The user's code may print until the end of the work; stdout is the result's.
+    with cli.running_user_code(), replay.gathered(dry_run=not kept) as work:
+        report = carry_out(cli, _move_of(cli, replay, work, force=force), dry_run=dry_run)
+    return report()
 
 
-def _perform(cli: Cli, replay: Replay, work: Work, *, force: bool) -> ReplayResult:
-    if not (work.checkpoint.sums().waiting or replay.options.failed):
-        return replay.untouched(work)
-    if not cli.options.yes:
-        _ask(cli, replay, work)
-    with cli.stopping() as stop:
-        return replay.perform(work, force=force, stopped=stop.is_set)
+def _move_of(cli: Cli, replay: Replay, work: Work, *, force: bool) -> Move[ReplayPreview, ReplayResult]:
+    from fifo_cli.operations.stream.replay import ReplayPreview
+    from fifo_cli.render.replay_text import replay_concerns, replay_preview, replay_text
+
+    main = replay.main.name
+    return Move(
+        preview=lambda: replay.preview(work),
+        preview_text=lambda seen: replay_preview(seen.document(), main=main, width=cli.console.width),
+        question=lambda: _question(replay, work),
+        perform=lambda stopped: replay.perform(work, force=force, stopped=stopped),
+        text=lambda result: replay_text(result.document(), main=main),
+        remarks=lambda result: (
+            [] if isinstance(result, ReplayPreview) else replay_concerns(result.document())
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,21 +247,13 @@ def _check_combination(given: Given, events: Sequence[str]) -> None:
         )
 
 
-def _preview(cli: Cli, replay: Replay) -> ExitCode:
-    from fifo_cli.render.replay_text import replay_preview
-
-    with cli.running_user_code(), replay.gathered(dry_run=True) as work:
-        result = replay.preview(work)
-    return cli.emit(
-        result, lambda: replay_preview(result.document(), main=replay.main.name, width=cli.console.width)
-    )
-
-
-def _ask(cli: Cli, replay: Replay, work: Work) -> None:
+def _question(replay: Replay, work: Work) -> str | ReplayResult:
     from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.render.replay_text import replay_question
 
     waiting = count_waiting(replay.failures) if replay.options.failed else work.checkpoint.sums().waiting
+    if stdin_is_terminal() and replay.has_nothing(work):
+        return replay.untouched(work)
     question = replay_question(
         waiting,
         work.checkpoint.bounds(),
@@ -267,18 +264,7 @@ def _ask(cli: Cli, replay: Replay, work: Work) -> None:
         missing=replay.options.missing,
     )
     # A refusal says how much it is, and no more.
-    cli.confirm(question if stdin_is_terminal() else question.partition("\n")[0])
-
-
-def _emit(cli: Cli, replay: Replay, result: ReplayResult) -> ExitCode:
-    from fifo_cli.render.replay_text import replay_concerns, replay_text
-    from fifo_cli.render.text import printable
-
-    document = result.document()
-    if cli.options.output is not Output.TABLE:
-        for line in replay_concerns(document):
-            cli.console.message(printable(line))
-    return cli.conclude(result, lambda: replay_text(document, main=replay.main.name))
+    return question if stdin_is_terminal() else question.partition("\n")[0]
 
 
 def _is_duration(text: str | None) -> bool:

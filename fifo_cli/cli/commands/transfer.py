@@ -10,13 +10,13 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.moves import Move, run_move
 from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from fifo_cli.model.results import WorkResult
     from fifo_cli.operations.queues.park import Park, ParkResult
-    from fifo_cli.operations.queues.redrive import Redrive, RedriveOptions, RedriveResult
+    from fifo_cli.operations.queues.redrive import Redrive, RedriveOptions, RedrivePreview, RedriveResult
 
 
 class EngineName(StrEnum):
@@ -107,29 +107,24 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     from fifo_cli.render.transfer import redrive_preview, redrive_text
 
     redrive = Redrive(cli.aws, cli.names, options, paced(cli.console), cli.load_rules)
-    if dry_run:
-        preview = redrive.preview(force=force)
-        return cli.emit(preview, lambda: redrive_preview(preview.document(), width=cli.console.width))
-    result = None if cli.options.yes else _ask_redrive(cli, redrive, force=force)
-    if result is None:
-        # The user's code may print; stdout is the result's.
-        with cli.stopping() as stop, cli.running_user_code():
-            result = redrive.perform(force=force, stopped=stop.is_set)
-    _tell_concerns(cli, result)
-    return cli.conclude(
-        result,
-        lambda: redrive_text(
+    move: Move[RedrivePreview, RedriveResult] = Move(
+        preview=lambda: redrive.preview(force=force),
+        preview_text=lambda seen: redrive_preview(seen.document(), width=cli.console.width),
+        question=lambda: _redrive_question(redrive, force=force),
+        perform=lambda stopped: redrive.perform(force=force, stopped=stopped),
+        text=lambda result: redrive_text(
             result.document(),
             notes=result.notes,
             concerns=result.concerns,
             source=redrive.dlq.name,
             target=redrive.main.name,
         ),
+        within=cli.running_user_code,
     )
+    return run_move(cli, move, dry_run=dry_run)
 
 
-def _ask_redrive(cli: Cli, redrive: Redrive, *, force: bool) -> RedriveResult | None:
-    """Ask; return what it comes to if there is nothing to ask about."""
+def _redrive_question(redrive: Redrive, *, force: bool) -> str | RedriveResult:
     from fifo_cli.render.text import count
     from fifo_cli.render.transfer import order_note
 
@@ -138,11 +133,10 @@ def _ask_redrive(cli: Cli, redrive: Redrive, *, force: bool) -> RedriveResult | 
         return redrive.nothing(force=force)
     which = "" if redrive.options.selection.everything else "those selected of "
     most = "" if redrive.options.count is None else f"at most {redrive.options.count} of "
-    cli.confirm(
+    return (
         f"move {most}{which}{count(total, 'message')} from {redrive.dlq.name} to {redrive.main.name}\n"
         f"{order_note(redrive.main.name, behind)}"
     )
-    return None
 
 
 def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
@@ -181,39 +175,36 @@ def _park(
     _refuse_empty("--group", group)
     _refuse_empty("--reason", reason)
     park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
-    result = park.preview(force=force) if dry_run else _perform_park(cli, park, force=force)
-    _tell_concerns(cli, result)
-    return cli.conclude(
-        result,
-        lambda: park_text(
+
+    def text(result: ParkResult) -> str:
+        return park_text(
             result.document(),
             notes=result.notes,
             concerns=result.concerns,
             dry_run=dry_run,
             width=cli.console.width,
-        ),
+        )
+
+    move = Move(
+        preview=lambda: park.preview(force=force),
+        preview_text=text,
+        question=lambda: _park_question(park, force=force),
+        perform=lambda stopped: park.perform(force=force, stopped=stopped),
+        text=text,
     )
+    return run_move(cli, move, dry_run=dry_run)
 
 
-def _perform_park(cli: Cli, park: Park, *, force: bool) -> ParkResult:
-    """Ask and park, unless there is nothing to ask about."""
+def _park_question(park: Park, *, force: bool) -> str | ParkResult:
     from fifo_cli.operations.queues.browse import count_waiting
-
-    if not cli.options.yes:
-        total = count_waiting(park.main)
-        if not total:
-            return park.nothing(force=force)
-        _ask_park(cli, park, total)
-    with cli.stopping() as stop:
-        return park.perform(force=force, stopped=stop.is_set)
-
-
-def _ask_park(cli: Cli, park: Park, total: int) -> None:
     from fifo_cli.render.text import count
 
+    total = count_waiting(park.main)
+    if not total:
+        return park.nothing(force=force)
     whose = f"group {park.group} in " if park.group is not None else ""
     first = "the first message" if park.count == 1 else f"the first {count(park.count, 'message')}"
-    cli.confirm(
+    return (
         f"move {first} of {whose}{park.main.name}"
         f" ({count(total, 'message')}) to {park.dlq.name}\n"
         "Order: the rest of each group goes on without them."
@@ -224,13 +215,3 @@ def _refuse_empty(option: str, value: str | None) -> None:
     """Raise UsageError for an option whose value is empty: a script's variable was not set."""
     if value is not None and not value.strip():
         raise UsageError(f"{option} is empty", hint="give it a value, or leave it out")
-
-
-def _tell_concerns(cli: Cli, result: WorkResult) -> None:
-    """Say on stderr what the JSON has no place for; the table has it already."""
-    from fifo_cli.cli.options import Output
-    from fifo_cli.render.text import printable
-
-    if cli.options.output is not Output.TABLE:
-        for one in (*result.notes, *result.concerns):
-            cli.console.message(printable(one))

@@ -30,7 +30,7 @@ from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import REBUILD_TAG, maintenance
 from fifo_cli.operations.queues.browse import count_waiting
@@ -75,8 +75,8 @@ class Flow(Protocol):
         """Feed a function again."""
 
 
-@dataclass(frozen=True, slots=True)
-class RebuildResult(Single):
+@dataclass(frozen=True)
+class RebuildResult(WorkResult):
     """What a rebuild did: ``moved`` from the DLQ to their places among ``merged`` in main.
 
     An ``unfinished`` one has put nothing in place yet; ``held`` messages are in hold (None: unknown).
@@ -86,14 +86,13 @@ class RebuildResult(Single):
     merged: int
     skipped: int = 0
     remaining: int | None = None
-    notes: tuple[str, ...] = ()
     unfinished: bool = False
     held: int | None = None
     failed: int = 0
 
     @property
-    def exit_code(self) -> ExitCode:
-        return ExitCode.ATTENTION if self.failed else ExitCode.OK
+    def needs_look(self) -> bool:
+        return bool(self.failed)
 
     def document(self) -> Document:
         return {

@@ -302,6 +302,10 @@ class Replay:
         """Return how many messages are in main, behind which the records would come."""
         return self.main.counts().total
 
+    def has_nothing(self, work: Work) -> bool:
+        """Say whether there is nothing to send; what ``--failed`` finds is known only at the end."""
+        return not (work.checkpoint.sums().waiting or self.options.failed)
+
     def untouched(self, work: Work) -> ReplayResult:
         """Return the result when there is nothing to send, or nothing more."""
         work.checkpoint.note(done="yes")
@@ -328,6 +332,8 @@ class Replay:
         self, work: Work, *, force: bool = False, stopped: Callable[[], bool] = lambda: False
     ) -> ReplayResult:
         """Send what is to be sent. Raises BusyError if another maintenance operation holds the pipeline."""
+        if self.has_nothing(work):
+            return self.untouched(work)
         with contextlib.ExitStack() as stack:
             stack.enter_context(
                 maintenance(QueueTags(self.aws, self.main), "replay", force=force, listener=self.listener)

@@ -1,0 +1,81 @@
+"""The flow of every command that moves messages: show, or ask and perform; then report.
+
+Each command gives its pieces as a ``Move``. The first signal ends the work early; what was done is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.options import Output
+from fifo_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from fifo_cli.model.results import Result, WorkResult
+
+P = TypeVar("P", bound="Result")
+R = TypeVar("R", bound="WorkResult")
+Stopped = Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move(Generic[P, R]):
+    """One command's pieces of the flow.
+
+    ``question`` says what is about to be done, or returns the result if there is nothing to do; None asks
+    nothing. ``perform`` is called ``within`` that context. ``remarks`` are what a person has to know beside
+    the JSON; ``text`` has them already if ``remarks_in_text``. If ``stdout_is_taken`` by the messages
+    themselves, the text goes to stderr.
+    """
+
+    preview: Callable[[], P]
+    preview_text: Callable[[P], str]
+    question: Callable[[], str | R] | None
+    perform: Callable[[Stopped], R]
+    text: Callable[[R], str]
+    within: Callable[[], AbstractContextManager[None]] = nullcontext
+    remarks: Callable[[WorkResult], Iterable[str]] = lambda result: (*result.notes, *result.concerns)
+    remarks_in_text: bool = True
+    stdout_is_taken: bool = False
+
+
+def run_move(cli: Cli, move: Move[P, R], *, dry_run: bool) -> ExitCode:
+    """Run a command that moves messages; raises what ended it early, when the rest has been reported."""
+    return carry_out(cli, move, dry_run=dry_run)()
+
+
+def carry_out(cli: Cli, move: Move[P, R], *, dry_run: bool) -> Callable[[], ExitCode]:
+    """Do all but the report, and return what reports it."""
+    if dry_run:
+        seen = move.preview()
+        return lambda: _report(cli, move, seen, lambda: move.preview_text(seen))
+    asked = None if cli.options.yes or move.question is None else move.question()
+    if isinstance(asked, str):
+        cli.confirm(asked)
+    if asked is None or isinstance(asked, str):
+        with cli.stopping() as stop, move.within():
+            result = move.perform(stop.is_set)
+    else:
+        result = asked
+    return lambda: _report(cli, move, result, lambda: move.text(result))
+
+
+def _report(cli: Cli, move: Move[P, R], result: Result, text: Callable[[], str]) -> ExitCode:
+    from fifo_cli.model.results import WorkResult
+    from fifo_cli.render.text import printable
+
+    if not isinstance(result, WorkResult):
+        return cli.emit(result, text)
+    if cli.options.output is not Output.TABLE or not move.remarks_in_text:
+        for one in move.remarks(result):
+            cli.console.message(printable(one))
+    if not move.stdout_is_taken:
+        return cli.conclude(result, text)
+    cli.console.message(text().rstrip())
+    if result.complaint is not None:
+        raise result.complaint
+    return result.exit_code
