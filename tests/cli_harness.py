@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,22 @@ class Stack:
     def aws(self) -> Aws:
         """Return clients of the stack."""
         return Aws(Target(endpoint_url=self.endpoint, local=True))
+
+    def stop_invoking(self, pipelines: Iterable[str]) -> None:
+        """Delete the mappings of pipelines that no test needs any more.
+
+        The stack invokes every mapping's function from one thread, one after the other. A function that fails
+        is invoked again and again, each time in a new process: what one test left would delay the next.
+        """
+        functions = {f"{name}-{which}" for name in pipelines for which in ("enqueuer", "worker")}
+        if not functions:
+            return
+        client = self.aws().client("lambda")
+        for page in client.get_paginator("list_event_source_mappings").paginate():
+            for mapping in page["EventSourceMappings"]:
+                if functions & set(mapping["FunctionArn"].split(":")):
+                    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+                        client.delete_event_source_mapping(UUID=mapping["UUID"])
 
     def lend(self, folder: Path) -> None:
         """Make ``--local`` in ``folder`` mean this stack, as if ``local up`` had been run there."""

@@ -151,3 +151,4 @@ def project(tmp_path: Path, stack: Stack, receiver: Receiver) -> Iterator[Callab
     yield make
     for each in made:
         each.end()
+    stack.stop_invoking([each.name for each in made])
