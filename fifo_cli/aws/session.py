@@ -19,14 +19,13 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
-from fifo_cli.aws.concurrent_changes import repeat_concurrent_changes
 from fifo_cli.aws.credentials import use_every_source
 from fifo_cli.aws.environment import check_endpoint, check_profile_files, check_way, naming_settings
 from fifo_cli.aws.errors import calling, configuring
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
+from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
 from fifo_cli.aws.settling import AT_ONCE, Settling, settling_of
-from fifo_cli.aws.throttles import Throttles
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.names import Place
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Waiting, silent
 
@@ -63,8 +64,10 @@ class Waiter:
     def until(self, attempt: Callable[[], T | Pending], *, name: str, limit: float) -> T:
         """Repeat ``attempt`` until it is no longer Pending; raise TimedOut after ``limit`` seconds."""
         started = self.clock()
-        pause, announced = FIRST_PAUSE, ""
+        tries, announced = 0, ""
         while isinstance(answer := attempt(), Pending):
+            tries += 1
+            pause = growing_pause(tries, FIRST_PAUSE, LONGEST_PAUSE)
             if self.clock() - started + pause > limit:
                 raise TimedOut(
                     f"{name}: still {answer.reason} after {self.clock() - started:.0f} s",
@@ -74,7 +77,6 @@ class Waiter:
                 self.listener(Waiting(name, answer.reason))
                 announced = answer.reason
             self.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
         return answer
 
 

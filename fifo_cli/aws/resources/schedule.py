@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.concurrent_changes import is_concurrent
 from fifo_cli.aws.errors import MISSING, calling, error_codes, explain, is_missing
 from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter, tag_list, tag_map
+from fifo_cli.aws.retries import is_concurrent
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
 from fifo_cli.model.resources import Found, Properties, Resource, stamped

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Final
 
 from fifo_cli.aws.errors import is_passing
+from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned
 
 # After a failure the time between two tries doubles up to this.
-LONGEST_PAUSE: Final = timedelta(seconds=30)
+LONGEST_PAUSE: Final = 30.0
 
 
 class PollBackoff:
@@ -36,4 +37,4 @@ class PollBackoff:
         self._failures += 1
         if self._failures == 1:
             self._listener(Warned(f"{error.message}; trying again until it answers"))
-        return min(self._period.total_seconds() * 2.0**self._failures, LONGEST_PAUSE.total_seconds())
+        return growing_pause(self._failures + 1, self._period.total_seconds(), LONGEST_PAUSE)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import judge
 from fifo_cli.model.names import Names
@@ -14,6 +15,7 @@ from fifo_cli.model.watch_state import Fate, Lost, Sample, WatchEvent
 from fifo_cli.operations.monitor.logs import LogLine, Tail
 from fifo_cli.operations.monitor.measure import depth_questions, slow_questions, vitals_of
 from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
+from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 # Metrics are a minute old anyway, and CloudWatch charges for each that is asked for.
 SLOW_PERIOD: Final = timedelta(seconds=30)
 LOOKED_BACK: Final = timedelta(minutes=15)
-LONGEST_PAUSE: Final = 30.0
 _LIMIT_SECONDS: Final = 20.0
 _FATES: Final[dict[str, Fate]] = {
     "enqueued": "enqueued",
@@ -154,7 +155,7 @@ def keep_sampling(
             put(sampler.sample())
         except FifoError as error:
             failures += 1
-            seconds = min(interval * 2**failures, LONGEST_PAUSE)
+            seconds = growing_pause(failures + 1, interval, LONGEST_PAUSE)
             put(Lost(now(), now() + timedelta(seconds=seconds), error.message, error.hint))
             pause(seconds)
         else:

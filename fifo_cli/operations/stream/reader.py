@@ -9,7 +9,6 @@ memory does not grow with the stream, and a parent's last page is handed on befo
 from __future__ import annotations
 
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -28,6 +27,7 @@ from fifo_cli.aws.dynamodb_streams import (
     UnknownTimestampError,
     gone,
 )
+from fifo_cli.aws.retries import growing_pause, spread
 from fifo_cli.errors import AwsError
 from fifo_cli.operations.stream.shards import Lineage, Place, Schedule, StreamRecord, record_of
 
@@ -45,6 +45,7 @@ TIME_SLACK: Final = timedelta(seconds=60)
 _WORKERS: Final = 4
 _PAGES_WAITING: Final = 2
 _TRIES_MAX: Final = 10
+_BACKOFF_FIRST: Final = 0.5
 _BACKOFF_MAX: Final = 10.0
 _NAP: Final = 0.2
 
@@ -195,11 +196,11 @@ class Reader:
         self._schedule.add(places, now=self._pace.clock())
 
     def _listed(self) -> list[Shard]:
-        for _ in range(_TRIES_MAX):
+        for tries in range(1, _TRIES_MAX + 1):
             try:
                 return self._source.shards()
             except ThrottledError:
-                self._pace.sleep(random.uniform(0.1, 1.0))
+                self._pace.sleep(spread(growing_pause(tries, _BACKOFF_FIRST, 1.0)))
             except StreamGoneError as error:
                 raise gone(self._arn) from error
         raise self._throttled()
@@ -237,7 +238,7 @@ class Reader:
             place.stumbles += 1
             if place.stumbles >= _TRIES_MAX:
                 raise self._throttled() from None
-            self._again(place, min(_BACKOFF_MAX, 0.25 * 2**place.stumbles) * random.uniform(0.5, 1.0))
+            self._again(place, spread(growing_pause(place.stumbles, _BACKOFF_FIRST, _BACKOFF_MAX)))
         except ExpiredIteratorError:
             if place.from_tip and place.last is None:
                 self._pages.put(Read(place.shard.id, gap=True))  # The new tip may be further on.
@@ -280,7 +281,7 @@ class Reader:
         return place.shard.ending is None and place.empty >= enough
 
     def _pause(self, empty: int) -> float:
-        return min(FOLLOW_PAUSE_MAX, READ_PAUSE * 2 ** min(empty, 8)) if self._window.follow else READ_PAUSE
+        return growing_pause(empty + 1, READ_PAUSE, FOLLOW_PAUSE_MAX) if self._window.follow else READ_PAUSE
 
     def _tell_gap(self, place: Place, page: Page | None) -> None:
         """Say that records are gone, unless the oldest one that is left shows that none are.

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from fifo_cli.aws.retries import growing_pause
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Target
@@ -345,7 +346,7 @@ class InFlightMessages:
         self.report.not_deleted = len(self._undeleted)
         if again:
             self._to_delete.extendleft(reversed(again))
-            self._delete_at = now + _pause(max(item.tries for item in again))
+            self._delete_at = now + growing_pause(max(item.tries for item in again), FIRST_PAUSE)
 
     def extended(
         self, action: ExtendVisibility, refused: Rejections, *, asked_at: float, now: float
@@ -366,7 +367,7 @@ class InFlightMessages:
         unextended = any(refusal.retry for refusal in refused.values())
         self._extend_tries = self._extend_tries + 1 if unextended else 0
         if unextended:
-            self._extend_at = now + min(_pause(self._extend_tries), EXTEND_PAUSE_MAX)
+            self._extend_at = now + growing_pause(self._extend_tries, FIRST_PAUSE, EXTEND_PAUSE_MAX)
         return back
 
     def _admit(self, received: ReceivedMessage, asked_at: float) -> None:
@@ -432,7 +433,7 @@ class InFlightMessages:
         queue.tries = queue.tries + 1 if back else 0
         if back:
             refusal = refused[back[0].id]
-            queue.not_before = now + _pause(queue.tries)
+            queue.not_before = now + growing_pause(queue.tries, FIRST_PAUSE)
             if not refusal.retry or queue.tries >= TRIES_MAX:
                 self._stop(queue, refusal.reason)
         self._place(queue, now)
@@ -513,7 +514,3 @@ def _bound(options: MoveOptions, hidden_seconds: float) -> int:
     if options.max_rate:
         bound = min(bound, max(IN_FLIGHT_MIN, math.ceil(options.max_rate * min(hidden_seconds, 60) / 2)))
     return bound
-
-
-def _pause(tries: int) -> float:
-    return FIRST_PAUSE * float(2 ** (tries - 1))

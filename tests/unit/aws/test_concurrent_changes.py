@@ -11,9 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from fifo_cli.aws import concurrent_changes
-from fifo_cli.aws.concurrent_changes import TRIES_MAX
+from fifo_cli.aws import retries
 from fifo_cli.aws.resources.schedule import RuleAdmin
+from fifo_cli.aws.retries import CHANGE_TRIES_MAX
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 from fifo_cli.local.receiver import Receiver, Reply
@@ -30,7 +30,7 @@ CONCURRENT = "The function could not be updated due to a concurrent update opera
 # The call, the error code, its message, and how often it is refused.
 CASES: list[tuple[Call, str, str, int]] = [
     (PUT_RULE, "ConcurrentModificationException", "Rule r is being modified", 1),
-    (PUT_RULE, "ConcurrentModificationException", "", TRIES_MAX - 1),
+    (PUT_RULE, "ConcurrentModificationException", "", CHANGE_TRIES_MAX - 1),
     (PUT_PARAMETER, "TooManyUpdates", "There are concurrent updates", 2),
     (CREATE_LOG_GROUP, "OperationAbortedException", "A conflicting operation is in progress", 3),
     (ADD_PERMISSION, "ResourceConflictException", CONCURRENT, 2),
@@ -61,7 +61,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concurrent_changes, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retries, "CHANGE_FIRST_PAUSE", 0.001)
 
 
 @pytest.mark.parametrize(("call", "code", "message", "refusals"), CASES)
@@ -86,7 +86,7 @@ def test_it_is_tried_a_bounded_number_of_times() -> None:
     service = Service("ConcurrentModificationException", "busy", 1_000)
     with Receiver(answer=service) as receiver, pytest.raises(Exception, match="ConcurrentModification"):
         PUT_RULE(Aws(Target(local=True, endpoint_url=receiver.url)))
-    assert service.calls == TRIES_MAX
+    assert service.calls == CHANGE_TRIES_MAX
 
 
 def test_a_permission_that_was_refused_for_another_change_is_not_taken_for_one_that_is_there() -> None:

@@ -16,7 +16,8 @@ from fifo_cli.errors import AwsError
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.watch_state import Lost, Sample, WatchEvent
 from fifo_cli.operations.monitor.logs import parse_line
-from fifo_cli.operations.monitor.watch import LONGEST_PAUSE, Sampler, happenings_of, keep_sampling
+from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
+from fifo_cli.operations.monitor.watch import Sampler, happenings_of, keep_sampling
 
 START = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SETTINGS = Settings.model_validate(
