@@ -8,6 +8,6 @@ came of which. ``record_filter`` chooses records.
 transfer engine, and ``failed_batches`` begins with what Lambda gave up.
 
 ``audit`` proves for every record, and ``trace`` for one item, where it is: from the stream, the functions'
-logs and the queues (``evidence``). ``audit_store`` keeps what was found on disk; ``audit`` judges each
-record, ``record_state`` says at which stage a record of ``trace`` is.
+logs and the queues (``evidence``). ``audit_store`` keeps what was found on disk; ``record_state`` says where
+a record is, and why, for both.
 """

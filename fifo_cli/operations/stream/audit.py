@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -28,6 +29,7 @@ from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document
 from fifo_cli.model.times import from_epoch_ms, iso
+from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.stream.audit_store import (
     AuditedRecord,
@@ -41,6 +43,14 @@ from fifo_cli.operations.stream.audit_store import (
 from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, Feed, LogFact, OpenRun
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import message_rules, start_of
+from fifo_cli.operations.stream.record_state import (
+    LogEntry,
+    RecordHistory,
+    Surroundings,
+    log_reach,
+    may_be_late,
+    stage_of,
+)
 from fifo_cli.operations.stream.shards import StreamRecord
 
 if TYPE_CHECKING:
@@ -261,86 +271,76 @@ def examined(
         store.close()
 
 
+@dataclass
 class _Examination:
     """One audit. The evidence is taken in the direction in which messages go, the logs last.
 
     What moved on meanwhile is then seen in one place at least.
     """
 
-    def __init__(
-        self,
-        evidence: Evidence,
-        rules: Rules,
-        store: AuditStore,
-        since: datetime,
-        now: datetime,
-        settle: timedelta,
-        listener: Listener,
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._evidence = evidence
-        self._rules = rules
-        self._store = store
-        self._since = since
-        self._now = now
-        self._settle = settle
+    evidence: Evidence
+    rules: Rules
+    store: AuditStore
+    since: datetime
+    now: datetime
+    settle: timedelta
+    listener: Listener
+    sleep: Callable[[float], None]
+    expired: datetime | None = None
+    begins: datetime | None = None
+    # What was sent up to here and is in no queue has been gone for longer than the settle time.
+    gone_since: datetime | None = None
+    looks: tuple[BrowseResult, ...] = ()
+    looked: int = 0
+
+    def __post_init__(self) -> None:
         # What happened up to here has been logged readably; None: all of it.
-        self._settled = now - settle if settle else None
-        # What was sent up to here and is in no queue has been gone for longer than the settle time.
-        self._gone_since: datetime | None = None
-        self._listener = listener
-        self._sleep = sleep
-        self._expired: datetime | None = None
-        self._begins: datetime | None = None
-        self._looks: tuple[BrowseResult, ...] = ()
-        self._looked = 0
+        self.settled = self.now - self.settle if self.settle else None
 
     def result(self) -> AuditResult:
-        self._expired = self._read_stream()
-        self._begins = self._evidence.stream_begins()
-        if self._begins is not None and self._is_renewed(self._begins):
-            self._expired = max(self._expired or self._begins, self._begins)
-        self._read_logs(self._since - _SLACK)
-        if self._store.has_unplaced():
+        self.expired = self._read_stream()
+        self.begins = self.evidence.stream_begins()
+        if self.begins is not None and self._is_renewed(self.begins):
+            self.expired = max(self.expired or self.begins, self.begins)
+        self._read_logs(self.since - _SLACK)
+        if self.store.has_unplaced():
             self._look_and_judge()
-            if self._store.verdicts() != {"missing": 0, "waiting": 0, "unknown": 0}:
+            if self.store.verdicts() != {"missing": 0, "waiting": 0, "unknown": 0}:
                 self._look_again()
         notes = tuple(self._notes())
         return AuditResult(
-            self._store,
-            self._since,
-            self._now,
+            self.store,
+            self.since,
+            self.now,
             notes,
             not notes,
-            self._evidence.related,
+            self.evidence.related,
             self._counts(),
-            self._evidence.tips(),
+            self.evidence.tips(),
         )
 
     def _read_stream(self) -> datetime | None:
         """Put the window's records into the store; return until when some have expired, if any have."""
         gap = False
         read = 0
-        for sighting in self._evidence.sightings(self._since, self._now):
-            self._store.add_records(self._entry(sighting.shard, record) for record in sighting.records)
+        for sighting in self.evidence.sightings(self.since, self.now):
+            self.store.add_records(self._entry(sighting.shard, record) for record in sighting.records)
             gap = gap or sighting.gap
             read += len(sighting.records)
-            self._listener(Progressed(f"{read:,} stream records read"))
-        expired = self._evidence.expired_before(self._since, self._now)
+            self.listener(Progressed(f"{read:,} stream records read"))
+        expired = self.evidence.expired_before(self.since, self.now)
         if not gap:
             return expired
-        oldest = self._store.oldest
-        return max(
-            expired or self._since, self._now if oldest is None else datetime.fromtimestamp(oldest, UTC)
-        )
+        oldest = self.store.oldest
+        return max(expired or self.since, self.now if oldest is None else datetime.fromtimestamp(oldest, UTC))
 
     def _is_renewed(self, begins: datetime) -> bool:
         """Say whether the pipeline is older than its stream: what was written before is in no stream."""
-        logs = [since for since in self._evidence.logs_since(self._now).values() if since is not None]
-        return begins > self._since and any(since < begins - _DEPLOYED for since in logs)
+        logs = [since for since in self.evidence.logs_since(self.now).values() if since is not None]
+        return begins > self.since and any(since < begins - _DEPLOYED for since in logs)
 
     def _entry(self, shard: str, record: StreamRecord) -> AuditedRecord:
-        message = to_message(record.raw, self._rules)
+        message = to_message(record.raw, self.rules)
         return AuditedRecord(
             record.event_id,
             shard,
@@ -353,24 +353,24 @@ class _Examination:
 
     def _read_logs(self, since: datetime) -> None:
         read = 0
-        for facts in _chunks(self._evidence.log(since)):
-            self._store.add_records(filter(None, map(self._logged_record, facts)))
-            self._store.add_deliveries(filter(None, map(_delivery, facts)))
-            self._store.add_unanswered(filter(None, map(_unanswered, facts)))
-            self._store.add_steps(filter(None, map(_step, facts)))
-            self._store.add_numbers(filter(None, map(_numbered, facts)))
+        for facts in _chunks(self.evidence.log(since)):
+            self.store.add_records(filter(None, map(self._logged_record, facts)))
+            self.store.add_deliveries(filter(None, map(_delivery, facts)))
+            self.store.add_unanswered(filter(None, map(_unanswered, facts)))
+            self.store.add_steps(filter(None, map(_step, facts)))
+            self.store.add_numbers(filter(None, map(_numbered, facts)))
             read += len(facts)
-            self._listener(Progressed(f"{read:,} log lines read"))
+            self.listener(Progressed(f"{read:,} log lines read"))
 
     def _logged_record(self, fact: LogFact) -> AuditedRecord | None:
         """Return the record that an enqueuer's line shows, if the stream no longer has it."""
         line = fact.line
-        if fact.logger == "worker" or line.message not in _SENT or line.time < self._since:
+        if fact.logger == "worker" or line.message not in _SENT or line.time < self.since:
             return None
-        if self._begins is not None and line.time < self._begins:
+        if self.begins is not None and line.time < self.begins:
             # There was another stream then, which can no longer be read.
-            self._expired = max(self._expired or self._begins, self._begins)
-        if self._expired is None or line.time >= self._expired:
+            self.expired = max(self.expired or self.begins, self.begins)
+        if self.expired is None or line.time >= self.expired:
             return None
         event_id, spelled = _text(line.facts, "event_id"), _text(line.facts, "stream_sequence")
         key, group = _text(line.facts, "item_key"), _text(line.facts, "group")
@@ -380,23 +380,23 @@ class _Examination:
 
     def _look_and_judge(self) -> None:
         """Look through the queues; what was seen in an earlier look was there, wherever it is now."""
-        self._looks = tuple(self._look(role) for role in ROLES)
-        self._store.clear_verdicts()
+        self.looks = tuple(self._look(role) for role in ROLES)
+        self.store.clear_verdicts()
         self._judge()
 
     def _look(self, role: QueueRole) -> BrowseResult:
-        number = self._looked = self._looked + 1
+        number = self.looked = self.looked + 1
 
         def take(message: Message) -> None:
             event_id = message.text("event_id")
             if event_id is not None:
-                self._store.add_seen(role, [event_id])
+                self.store.add_seen(role, [event_id])
             if role == "main" and message.sequence_number:
-                self._store.add_in_line(number, [(message.group, int(message.sequence_number))])
+                self.store.add_in_line(number, [(message.group, int(message.sequence_number))])
 
-        self._listener(Progressed(f"looking through {role}"))
-        look = self._evidence.look(role, take)
-        return replace(look, known=self._store.close_line(number)) if role == "main" else look
+        self.listener(Progressed(f"looking through {role}"))
+        look = self.evidence.look(role, take)
+        return replace(look, known=self.store.close_line(number)) if role == "main" else look
 
     def _look_again(self) -> None:
         """Ask once more before saying that something is missing.
@@ -404,59 +404,59 @@ class _Examination:
         It may have moved from a queue that we had not looked through yet into one that we had, or its
         delivery may have been logged too late to be seen.
         """
-        waited_out = timedelta() < self._settle <= _WAITED_OUT
-        whole = all(look.complete and not look.failure for look in self._looks)
-        self._sleep(max(self._evidence.log_lag, self._settle.total_seconds() if waited_out else 0))
-        before = self._store.changes
-        self._read_logs(self._now - 2 * _SLACK)
+        waited_out = timedelta() < self.settle <= _WAITED_OUT
+        whole = all(look.complete and not look.failure for look in self.looks)
+        self.sleep(max(self.evidence.log_lag, self.settle.total_seconds() if waited_out else 0))
+        before = self.store.changes
+        self._read_logs(self.now - 2 * _SLACK)
         if waited_out and whole:
-            self._settled = self._gone_since = self._now
-        if self._gone_since or self._store.changes != before or self._store.verdicts()["missing"]:
+            self.settled = self.gone_since = self.now
+        if self.gone_since or self.store.changes != before or self.store.verdicts()["missing"]:
             self._look_and_judge()
 
     def _judge(self) -> None:
-        settled = None if self._settled is None else _milliseconds(self._settled)
+        settled = None if self.settled is None else _milliseconds(self.settled)
         if settled is not None:
-            self._store.close_passed(settled)
+            self.store.close_passed(settled)
         judge = _Judge(
-            feed=self._evidence.feed(),
-            handled=self._store.handled(),
-            settled_handled=self._store.handled(until=settled),
+            feed=self.evidence.feed(),
+            handled=self.store.handled(),
+            settled_handled=self.store.handled(until=settled),
             settled=settled,
-            gone_since=None if self._gone_since is None else _milliseconds(self._gone_since),
-            is_passed=self._store.is_passed,
-            related=self._evidence.related,
-            logs=self._evidence.logs_since(self._now),
-            looks=self._looks,
-            open_runs=self._evidence.open_runs(self._since - _SLACK),
+            gone_since=None if self.gone_since is None else _milliseconds(self.gone_since),
+            is_passed=self.store.is_passed,
+            related=self.evidence.related,
+            logs=self.evidence.logs_since(self.now),
+            looks=self.looks,
+            open_runs=self.evidence.open_runs(self.since - _SLACK),
         )
-        for chunk in _chunks(self._store.unplaced()):
-            self._store.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
+        for chunk in _chunks(self.store.unplaced()):
+            self.store.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
 
     def _counts(self) -> dict[str, int]:
         return {
-            "records": len(self._store),
-            "filtered": self._store.filtered,
-            **{str(word): number for word, number in self._store.places().items()},
-            **{str(word): number for word, number in self._store.verdicts().items()},
+            "records": len(self.store),
+            "filtered": self.store.filtered,
+            **{str(word): number for word, number in self.store.places().items()},
+            **{str(word): number for word, number in self.store.verdicts().items()},
             # What an operator moves away is not logged: it is missing or unknown.
             "moved": 0,
-            "duplicated": sum(1 for _ in self._store.duplicated()),
-            "possibly_twice": sum(1 for _ in self._store.possibly_twice()),
-            "reordered": sum(1 for _ in self._store.reordered(self._evidence.related)),
+            "duplicated": sum(1 for _ in self.store.duplicated()),
+            "possibly_twice": sum(1 for _ in self.store.possibly_twice()),
+            "reordered": sum(1 for _ in self.store.reordered(self.evidence.related)),
         }
 
     def _notes(self) -> Iterator[str]:
         """Say what makes the proof incomplete."""
-        if self._expired is not None:
+        if self.expired is not None:
             yield (
-                f"the stream has expired up to {iso(self._expired)}, or begins only then: of what was written"
+                f"the stream has expired up to {iso(self.expired)}, or begins only then: of what was written"
                 " before, only what the enqueuer logged is known, and the order of that was not checked"
             )
-        for reason, number in self._store.reasons("unknown"):
+        for reason, number in self.store.reasons("unknown"):
             yield f"{number} unknown: {reason}"
-        late = self._now - _LATE
-        behind = sum(entry.created < late.timestamp() for entry, _ in self._store.judged("waiting"))
+        late = self.now - _LATE
+        behind = sum(entry.created < late.timestamp() for entry, _ in self.store.judged("waiting"))
         if behind:
             yield (
                 f"{behind} wait in the stream for more than {_LATE.seconds // 60} minutes: the enqueuer is"
@@ -482,99 +482,88 @@ class _Judge:
     is_passed: Callable[[str], bool] = lambda _: False
 
     def __call__(self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
-        sent = [step for (logger, word), step in said.items() if logger == "worker" or word in _SENT]
-        if sent:
-            # The line that shows when it came into a queue says more than one about a copy that did not.
-            return self._sent(entry, max(sent, key=lambda step: (step.word != "suppressed", step.time)))
-        if not self._covers("enqueuer", entry):
-            return self._never_seen(entry)
-        return self._not_sent(entry, said)
+        history = RecordHistory(entry.event_id, log=[_log_entry(step) for step in said.values()])
+        around = self._surroundings(entry, history)
+        stage, why = stage_of(history, around)
+        if stage == "queued":
+            return "unknown", f"sent, and perhaps deeper than can be seen, or in flight, in {around.hidden}"
+        if stage == "stream":
+            return "missing" if around.resting else "waiting", why
+        return "missing" if stage == "lost" else "unknown", why
 
-    def _sent(self, entry: AuditedRecord, last: Step) -> tuple[Verdict, str]:
-        """It was in a queue once."""
-        if reason := self._unseen or self._unlogged(entry) or self._taken(last.time):
-            return "unknown", reason
-        if not self._left_early(entry, last):
-            return "unknown", self._late("a delivery")
-        what = f"{last.word} by the {last.logger} at {iso(from_epoch_ms(last.time))}"
-        return "missing", f"{what}; now in no queue, and no log shows a delivery"
-
-    def _never_seen(self, entry: AuditedRecord) -> tuple[Verdict, str]:
-        """The enqueuer's log does not reach back to it, so it may have been in a queue once."""
-        if reason := self._unseen or self._unlogged(entry) or self._taken(entry.created * 1000):
-            return "unknown", reason
-        if self.settled is not None and not self._is_gone(entry.created * 1000):
-            return "unknown", self._late("a delivery")
-        return "missing", "in no queue, and no log shows a delivery"
-
-    def _not_sent(self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
-        """The enqueuer's log is complete, and does not say that it was sent."""
-        if self._unseen and any(run.logger == "replay" for run in self.open_runs):
-            return "unknown", f"a replay has not logged its end, and may have sent it: {self._unseen}"
-        passed = self._passed(entry.shard, self.handled) > entry.sequence
-        missing = self._reason_missing(entry, said, passed=passed)
-        if missing is None:
-            return "waiting", "its turn in the stream has not come"
-        skipped = said.get(("enqueuer", "skipped"))
-        if self.settled is None or (skipped is not None and skipped.time <= self.settled):
-            return "missing", missing
-        # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
-        waited_out = not passed and self._is_gone(entry.created * 1000)
-        if waited_out or self._passed(entry.shard, self.settled_handled) > entry.sequence:
-            return "missing", missing
-        return "unknown", f"{missing}; {self._late('that it was sent')}"
-
-    def _reason_missing(
-        self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step], *, passed: bool
-    ) -> str | None:
-        """Say why a record that was not sent will not be; None if its turn is still to come."""
-        skipped = said.get(("enqueuer", "skipped"))
-        if skipped is not None:
-            when = iso(from_epoch_ms(skipped.time))
-            return f"skipped by the enqueuer at {when}, by rules other than those now: {skipped.reason}"
-        if any(
+    def _surroundings(self, entry: AuditedRecord, history: RecordHistory) -> Surroundings:
+        sent = history.sent
+        at = entry.created * 1000 if sent is None else _milliseconds(sent.line.time)
+        created = datetime.fromtimestamp(entry.created, UTC)
+        unread = log_reach("enqueuer", self.logs["enqueuer"], created)
+        unlogged = log_reach("worker", self.logs["worker"], created)
+        replaying = any(run.logger == "replay" for run in self.open_runs) and not (sent or unread)
+        given_up = any(
             one.shard == entry.shard and one.first <= entry.sequence <= one.last for one in self.feed.given_up
-        ):
-            return "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
-        if passed:
-            return "never enqueued, though later records of its shard were"
-        return None if self.feed.running else f"{_RESTING}{self.feed.reason}"
+        )
+        passed = self._passed(entry.shard, self.handled) > entry.sequence
+        return Surroundings(
+            hidden=self._hidden,
+            unlogged=f"{unlogged}, so a delivery before may not be seen" if unlogged else self._taken(at),
+            unread=unread,
+            resting="" if self.feed.running else f"{_RESTING}{self.feed.reason}",
+            given_up=frozenset({entry.event_id} if given_up else ()),
+            overtaken=frozenset({entry.event_id} if passed else ()),
+            late="" if self._left_early(sent, at, entry.event_id) else self._late("a delivery"),
+            late_sent=""
+            if self._is_settled(entry, history, passed=passed)
+            else self._late("that it was sent"),
+            replaying=f"a replay has not logged its end, and may have sent it: {self._hidden}"
+            if replaying and self._hidden
+            else "",
+        )
 
     def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
         """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
         return max((number for other, number in handled.items() if self.related(other, shard)), default=-1)
 
-    def _left_early(self, entry: AuditedRecord, last: Step) -> bool:
-        """Say whether what was sent left the queues so long ago that a delivery would be readable.
+    def _is_settled(self, entry: AuditedRecord, history: RecordHistory, *, passed: bool) -> bool:
+        """Say whether a line that shows that it was sent would be readable by now."""
+        skipped = history.last("skipped", logger="enqueuer")
+        if self.settled is None or (skipped and _milliseconds(skipped.line.time) <= self.settled):
+            return True
+        # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
+        waited_out = not passed and self._is_gone(entry.created * 1000)
+        return waited_out or self._passed(entry.shard, self.settled_handled) > entry.sequence
+
+    def _left_early(self, sent: LogEntry | None, at: int, event_id: str) -> bool:
+        """Say whether what was sent ``at`` left the queues so long ago that a delivery would be readable.
 
         A later message of its group that was delivered before then came after it. What was parked may have
         been moved back at any time since.
         """
-        if self.settled is None or self._is_gone(last.time):
+        if self.settled is None or self._is_gone(at):
             return True
-        return last.word != "parked" and last.time <= self.settled and self.is_passed(entry.event_id)
+        moved = sent is None or sent.word == "parked" or at > self.settled
+        return not moved and self.is_passed(event_id)
 
     def _is_gone(self, sent: int) -> bool:
         return self.gone_since is not None and sent <= self.gone_since
 
     def _late(self, what: str) -> str:
         """Say that evidence may be late, and how to be certain."""
-        at = iso(from_epoch_ms(self.settled or 0))
         return (
-            f"a log line later than {at} may not be readable yet, so {what} may not be seen; to be certain,"
+            f"{may_be_late(from_epoch_ms(self.settled or 0), what)}; to be certain,"
             " `fifo-cli pause --wait`, wait for the settle time, then use --settle 0"
         )
 
-    @property
-    def _unseen(self) -> str:
-        """Say why it may be in a queue all the same."""
-        for look in self.looks:
-            if look.failure:
-                return f"{look.queue} could not be looked through: {look.failure}"
+    @cached_property
+    def _hidden(self) -> str:
+        """Say in which queues it may be all the same."""
         hidden = [look for look in self.looks if not look.complete]
         if not hidden:
             return ""
-        places = " and ".join(f"{one.queue} ({one.seen + one.known} of {one.total} known)" for one in hidden)
+        places = " and ".join(
+            f"{one.queue} (could not be looked through: {one.failure})"
+            if one.failure
+            else f"{one.queue} ({one.seen + one.known} of {one.total} known)"
+            for one in hidden
+        )
         held = sum(look.held for look in hidden)
         advice = (
             f": {held} held by a consumer, behind which nothing is shown; audit again when it is done, or"
@@ -582,7 +571,7 @@ class _Judge:
             if held
             else ""
         )
-        return f"sent, and perhaps deeper than can be seen, or in flight, in {places}{advice}"
+        return f"{places}{advice}"
 
     def _taken(self, sent: int) -> str:
         """Say which drain may have delivered what was in a queue at ``sent``, in epoch milliseconds."""
@@ -594,16 +583,11 @@ class _Judge:
                 )
         return ""
 
-    def _unlogged(self, entry: AuditedRecord) -> str:
-        if self._covers("worker", entry):
-            return ""
-        since = self.logs["worker"]
-        reach = "is gone" if since is None else f"reaches back to {iso(since)} only"
-        return f"the worker's log {reach}, so a delivery before may not be seen"
 
-    def _covers(self, role: FunctionRole, entry: AuditedRecord) -> bool:
-        since = self.logs[role]
-        return since is not None and entry.created >= int(since.timestamp())
+def _log_entry(step: Step) -> LogEntry:
+    role: FunctionRole = "worker" if step.logger == "worker" else "enqueuer"
+    line = LogLine(from_epoch_ms(step.time), role, "", step.word, {"reason": step.reason})
+    return LogEntry(step.logger, line, "")
 
 
 def _described(entry: AuditedRecord) -> Document:

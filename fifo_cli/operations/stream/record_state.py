@@ -1,4 +1,7 @@
-"""Where one record of an item is now, read from what stream, logs and queues say of it."""
+"""Where one record is now, and why: judged by what stream, logs and queues say of it.
+
+``trace`` asks for the records of one item, ``audit`` for every record that it finds nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from fifo_cli.model.message import Message
+from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
@@ -79,9 +83,10 @@ class RecordHistory:
 class Surroundings:
     """What else matters. Each text says what is so, "" if it is not.
 
-    ``hidden``: queues that could not be seen through; ``unlogged``: the worker's log does not reach back;
-    ``unread``: nor does the enqueuer's;
-    ``late``: log lines that may still come; ``resting``: the enqueuer is not fed;
+    ``hidden``: queues that could not be seen through; ``unlogged``: no log would show a delivery;
+    ``unread``: the enqueuer's log does not reach back; ``late`` and ``late_sent``: log lines of a delivery,
+    or of a send, may still come; ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not
+    fed;
     ``given_up`` and ``overtaken`` are event ids: of failed batches, and of records behind which later ones
     were enqueued.
     """
@@ -93,6 +98,21 @@ class Surroundings:
     given_up: frozenset[str] = frozenset()
     overtaken: frozenset[str] = frozenset()
     late: str = ""
+    late_sent: str = ""
+    replaying: str = ""
+
+
+def log_reach(role: FunctionRole, since: datetime | None, created: datetime) -> str:
+    """Say how far a function's log reaches back, if it is not far enough."""
+    if since is None:
+        return f"the {role}'s log is gone"
+    covers = created >= since.replace(microsecond=0)
+    return "" if covers else f"the {role}'s log reaches back to {iso(since)} only"
+
+
+def may_be_late(settled: datetime, what: str) -> str:
+    """Say that evidence may be late."""
+    return f"a log line later than {iso(settled)} may not be readable yet, so {what} may not be seen"
 
 
 def stage_of(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
@@ -105,10 +125,8 @@ def stage_of(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
             return _in_line(life, found)
     for found in life.found:
         return "parked", _parked(found.message)
-    if life.sent is not None:
-        return _vanished(life.sent, around)
-    if around.unread and not life.unwanted and not life.log:
-        return _never_seen(around)
+    if life.sent or (around.unread and not life.unwanted and not life.log):
+        return _gone(life.sent, around)
     return _not_sent(life, around)
 
 
@@ -140,34 +158,35 @@ def _parked(message: Message) -> str:
     return f"at {at}{by}{said}: {reason}"
 
 
-def _vanished(last: LogEntry, around: Surroundings) -> tuple[Stage, str]:
-    """It was in a queue, and is seen in none."""
-    if around.hidden:
+def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
+    """It was in a queue, or may have been, and is seen in none."""
+    before = "" if last else f"{around.unread}; "
+    if around.hidden and last:
         return "queued", f"further back than can be seen, or in flight: {around.hidden}"
-    if around.unlogged:
-        return "unclear", around.unlogged
-    if around.late:
-        return "unclear", f"in no queue; {around.late}"
-    what = f"{last.word} by the {last.logger} at {iso(last.line.time)}"
-    return "lost", f"{what}; now in no queue, and no log shows a delivery"
-
-
-def _never_seen(around: Surroundings) -> tuple[Stage, str]:
-    """It is in no queue, and the log that would tell whether it ever was is not there."""
     if around.hidden:
-        return "unclear", f"{around.unread}; it may be further back than can be seen: {around.hidden}"
+        return "unclear", f"{before}it may be further back than can be seen: {around.hidden}"
     if around.unlogged:
-        return "unclear", f"{around.unread}; {around.unlogged}"
+        return "unclear", f"{before}{around.unlogged}"
     if around.late:
         return "unclear", f"in no queue; {around.late}"
-    return "lost", "in no queue, and no log shows a delivery"
+    was = f"{last.word} by the {last.logger} at {iso(last.line.time)}; now " if last else ""
+    return "lost", f"{was}in no queue, and no log shows a delivery"
 
 
 def _not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
     """No log shows that it was ever in a queue."""
-    skipped = life.last("skipped")
     if life.unwanted:
         return "filtered", f"becomes no message: {life.unwanted}"
+    if around.replaying:
+        return "unclear", around.replaying
+    stage, why = _why_not_sent(life, around)
+    if around.late_sent and (stage == "lost" or around.resting):
+        return "unclear", f"{why}; {around.late_sent}"
+    return stage, why
+
+
+def _why_not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
+    skipped = life.last("skipped", logger="enqueuer")
     if skipped is not None:
         when, why = iso(skipped.line.time), skipped.line.facts.get("reason", "")
         return "lost", f"skipped by the enqueuer at {when}, by rules other than those now: {why}"
@@ -175,10 +194,12 @@ def _not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
         return "lost", "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
     if life.event_id in around.overtaken:
         return "lost", "never enqueued, though later records of its shard were"
+    if around.resting:
+        return "stream", around.resting
     refused = life.last("not enqueued")
     if refused is not None:
         return "stream", f"refused by SQS at {iso(refused.line.time)}: {refused.line.facts.get('reason', '')}"
-    return "stream", around.resting or "its turn in the stream has not come"
+    return "stream", "its turn in the stream has not come"
 
 
 def worst(stages: Sequence[Stage]) -> Stage | None:

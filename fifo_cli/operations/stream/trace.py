@@ -18,7 +18,7 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
+from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
@@ -33,6 +33,8 @@ from fifo_cli.operations.stream.record_state import (
     RecordHistory,
     Stage,
     Surroundings,
+    log_reach,
+    may_be_late,
     stage_of,
     worst,
 )
@@ -40,7 +42,7 @@ from fifo_cli.operations.stream.shards import StreamRecord
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.settings import Project
+    from fifo_cli.model.settings import Project, Table
 
 # Which later records of its shard are asked for in the log, to know whether the enqueuer has passed a record.
 _LATER_MAX: Final = 50
@@ -150,54 +152,45 @@ def trace(
     """
     start = start_of(aws, Names(project.settings.pipeline.name))
     rules = message_rules(project.settings, code_folders, start=start)
-    return _Trace(aws, project, dict(key), rules, since, now, settle, listener).result()
+    names, evidence = Names(project.settings.pipeline.name), AwsEvidence(aws, project)
+    table = project.settings.table
+    return _Trace(aws, table, names, evidence, dict(key), rules, since, now, settle, listener).result()
 
 
+@dataclass
 class _Trace:
     """One trace. As in an audit, the evidence is taken in the direction in which messages go."""
 
-    def __init__(
-        self,
-        aws: Aws,
-        project: Project,
-        key: dict[str, Any],
-        rules: Rules,
-        since: datetime,
-        now: datetime,
-        settle: timedelta,
-        listener: Listener,
-    ) -> None:
-        self._aws = aws
-        self._table = project.settings.table
-        self._names = Names(project.settings.pipeline.name)
-        self._evidence = AwsEvidence(aws, project)
-        self._key = key
-        self._rules = rules
-        self._since = since
-        self._now = now
-        self._settled = now - settle
-        self._late = (
-            f"a log line later than {iso(self._settled)} may not be readable yet, so a delivery may not be"
-            " seen"
-            if settle
-            else ""
-        )
-        self._listener = listener
-        self._lives: dict[str, RecordHistory] = {}
-        self._later: dict[str, set[str]] = {}  # event ids of some records behind each of ours in its shard
-        self._expired: datetime | None = None
-        self._looks: tuple[BrowseResult, ...] = ()
+    aws: Aws
+    table: Table
+    names: Names
+    evidence: AwsEvidence
+    key: dict[str, Any]
+    rules: Rules
+    since: datetime
+    now: datetime
+    settle: timedelta
+    listener: Listener
+    lives: dict[str, RecordHistory] = field(default_factory=dict)
+    # Event ids of some records behind each of ours in its shard.
+    later: dict[str, set[str]] = field(default_factory=dict)
+    expired: datetime | None = None
+    looks: tuple[BrowseResult, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.settled = self.now - self.settle
+        self.late = may_be_late(self.settled, "a delivery") if self.settle else ""
 
     def result(self) -> TraceResult:
         items = self._items()
         self._read_stream()
         self._read_logs()
-        if any(self._is_open(life) for life in self._lives.values()) or not self._lives:
+        if any(self._is_open(life) for life in self.lives.values()) or not self.lives:
             self._look()
             self._read_logs()  # what was delivered while we looked
         around = self._surroundings()
         lives = sorted(
-            self._lives.values(), key=lambda life: (life.created or self._since, int(life.spelled or 0))
+            self.lives.values(), key=lambda life: (life.created or self.since, int(life.spelled or 0))
         )
         events = tuple(Event(life, *stage_of(life, around)) for life in lives)
         stage, detail = self._verdict(events, items)
@@ -205,37 +198,37 @@ class _Trace:
             [step for event in events for step in self._steps(event.life)], key=lambda step: step.time
         )
         history.append(self._table_step(items))
-        return TraceResult(self._key, stage, detail, events, tuple(history), tuple(self._notes()))
+        return TraceResult(self.key, stage, detail, events, tuple(history), tuple(self._notes()))
 
     def _items(self) -> list[dict[str, Any]]:
-        keys = tuple(pair for pair in self._table.keys if pair[0] in self._key)
+        keys = tuple(pair for pair in self.table.keys if pair[0] in self.key)
         values = {
-            name: Decimal(str(self._key[name])) if kind == "N" else self._key[name] for name, kind in keys
+            name: Decimal(str(self.key[name])) if kind == "N" else self.key[name] for name, kind in keys
         }
-        names = [name for name, _ in self._table.keys]
-        found = keys_in_table(self._aws, self._table.name, typed(values, keys), names)
+        names = [name for name, _ in self.table.keys]
+        found = keys_in_table(self.aws, self.table.name, typed(values, keys), names)
         return [{name: plain(value) for name, value in item.items()} for item in found]
 
     def _read_stream(self) -> None:
         read = 0
-        for sighting in self._evidence.sightings(self._since, self._now):
+        for sighting in self.evidence.sightings(self.since, self.now):
             for record in sighting.records:
                 self._take_record(sighting.shard, record)
             if sighting.gap:
-                self._expired = self._now if self._expired is None else self._expired
+                self.expired = self.now if self.expired is None else self.expired
             read += len(sighting.records)
-            self._listener(Progressed(f"{read:,} stream records read"))
-        self._expired = self._evidence.expired_before(self._since, self._now) or self._expired
+            self.listener(Progressed(f"{read:,} stream records read"))
+        self.expired = self.evidence.expired_before(self.since, self.now) or self.expired
 
     def _take_record(self, shard: str, record: StreamRecord) -> None:
-        for event_id, later in self._later.items():
-            if len(later) < _LATER_MAX and self._lives[event_id].shard == shard:
+        for event_id, later in self.later.items():
+            if len(later) < _LATER_MAX and self.lives[event_id].shard == shard:
                 later.add(record.event_id)
         if not self._is_ours(key_of(record.raw)):
             return
-        message = to_message(record.raw, self._rules)
+        message = to_message(record.raw, self.rules)
         wanted = isinstance(message, Outgoing)
-        self._lives[record.event_id] = RecordHistory(
+        self.lives[record.event_id] = RecordHistory(
             record.event_id,
             str(record.raw["eventName"]),
             record.spelling,
@@ -246,11 +239,11 @@ class _Trace:
             group=message.group if isinstance(message, Outgoing) else "",
         )
         if wanted:
-            self._later[record.event_id] = set()
+            self.later[record.event_id] = set()
 
     def _read_logs(self) -> None:
         """Take in the lines about the item; what is known already is left as it is."""
-        for fact in self._evidence.log(self._since, text=_fragment(self._key)):
+        for fact in self.evidence.log(self.since, text=_fragment(self.key)):
             line = fact.line
             event_id = line.facts.get("event_id")
             key = line.facts.get("item_key")
@@ -259,9 +252,9 @@ class _Trace:
 
     def _take_line(self, event_id: str, key: str, fact: LogFact) -> None:
         line = fact.line
-        life = self._lives.get(event_id)
+        life = self.lives.get(event_id)
         if life is None:
-            life = self._lives[event_id] = RecordHistory(event_id, key=key)
+            life = self.lives[event_id] = RecordHistory(event_id, key=key)
             # A record that no message was made of, and that the stream no longer has.
             life.unwanted = str(line.facts.get("reason", "")) if line.message == "skipped" else ""
         life.spelled = life.spelled or str(line.facts.get("stream_sequence") or "")
@@ -272,7 +265,7 @@ class _Trace:
 
     def _is_ours(self, key: Any) -> bool:
         return isinstance(key, dict) and all(
-            name in key and key[name] == value for name, value in self._key.items()
+            name in key and key[name] == value for name, value in self.key.items()
         )
 
     def _is_open(self, life: RecordHistory) -> bool:
@@ -280,14 +273,14 @@ class _Trace:
 
     def _look(self) -> None:
         """Look through the queues until every record that may be in one is found; for others, through all."""
-        known = bool(self._lives)
+        known = bool(self.lives)
         for role in ROLES:
-            self._looks = (*self._looks, self._look_through(role, known=known))
+            self.looks = (*self.looks, self._look_through(role, known=known))
             if known and self._all_found():
                 return
 
     def _all_found(self) -> bool:
-        return all(life.found for life in self._lives.values() if self._is_open(life))
+        return all(life.found for life in self.lives.values() if self._is_open(life))
 
     def _look_through(self, role: QueueRole, *, known: bool) -> BrowseResult:
         places: Counter[str] = Counter()
@@ -298,30 +291,30 @@ class _Trace:
             event_id, key = message.text("event_id"), message.text("item_key")
             if event_id is None or key is None or not self._is_ours(read_key(key)):
                 return False
-            life = self._lives.setdefault(event_id, RecordHistory(event_id, key=key, group=group))
+            life = self.lives.setdefault(event_id, RecordHistory(event_id, key=key, group=group))
             life.event = life.event or message.text("event_name") or ""
             life.spelled = life.spelled or message.text("stream_sequence") or ""
             life.found.append(Found(message, group, places[group]))
             return known and self._all_found()
 
-        self._listener(Progressed(f"looking through {role}"))
-        return self._evidence.look(role, take)
+        self.listener(Progressed(f"looking through {role}"))
+        return self.evidence.look(role, take)
 
     def _surroundings(self) -> Surroundings:
         """Ask for what the stages of open records depend on; nothing, if there are none."""
-        pending = [life for life in self._lives.values() if self._is_open(life) and not life.found]
+        pending = [life for life in self.lives.values() if self._is_open(life) and not life.found]
         if not pending:
             return Surroundings()
-        feed = self._evidence.feed()
-        since = self._evidence.logs_since(self._now)
-        earliest = min((life.created for life in pending if life.created), default=self._since)
-        worker, enqueuer = (_reach(role, since[role], earliest) for role in FUNCTION_ROLES[::-1])
+        feed = self.evidence.feed()
+        since = self.evidence.logs_since(self.now)
+        earliest = min((life.created for life in pending if life.created), default=self.since)
+        worker, enqueuer = (log_reach(role, since[role], earliest) for role in FUNCTION_ROLES[::-1])
         unlogged = f"in no queue, and {worker}, so a delivery before may not be seen" if worker else ""
         return Surroundings(
-            hidden=_hidden(self._looks),
+            hidden=_hidden(self.looks),
             unlogged=unlogged,
             unread=enqueuer,
-            late=self._late,
+            late=self.late,
             resting="" if feed.running else f"not enqueued: {feed.reason}",
             given_up=frozenset(
                 life.event_id
@@ -334,17 +327,17 @@ class _Trace:
 
     def _overtaken(self, pending: list[RecordHistory]) -> frozenset[str]:
         """Return those of which the enqueuer has dealt with a later record of the same shard."""
-        wanted = {later: life.event_id for life in pending for later in self._later.get(life.event_id, ())}
+        wanted = {later: life.event_id for life in pending for later in self.later.get(life.event_id, ())}
         found: set[str] = set()
         if not wanted:
             return frozenset()
         since = min(life.created for life in pending if life.created)
-        for fact in self._evidence.log(since):
+        for fact in self.evidence.log(since):
             event_id = str(fact.line.facts.get("event_id"))
-            if fact.line.time > self._settled and self._late:
+            if fact.line.time > self.settled and self.late:
                 continue
             if fact.logger == "enqueuer" and fact.line.message != "not enqueued" and event_id in wanted:
-                found |= {life.event_id for life in pending if event_id in self._later[life.event_id]}
+                found |= {life.event_id for life in pending if event_id in self.later[life.event_id]}
             if len(found) == len(pending):
                 break
         return frozenset(found)
@@ -357,10 +350,10 @@ class _Trace:
         if events and items:
             return "filtered", events[-1].detail
         if items:
-            return "table", f"in the table; no record of it since {iso(self._since)} in the stream or a log"
+            return "table", f"in the table; no record of it since {iso(self.since)} in the stream or a log"
         if events:
             return "deleted", f"no longer in the table; its record {events[0].detail}"
-        return "unknown", f"not in the table, and nothing about it since {iso(self._since)}"
+        return "unknown", f"not in the table, and nothing about it since {iso(self.since)}"
 
     def _steps(self, life: RecordHistory) -> Iterator[Step]:
         if life.created is not None:
@@ -389,38 +382,27 @@ class _Trace:
             if (value := message.text(name)) is not None:
                 facts[name] = value
         word = {"main": "in line", "hold": "in hold", "dlq": "parked"}[message.queue]
-        return Step(self._now, f"{word} now", self._names.queue(message.queue), life.event_id, facts)
+        return Step(self.now, f"{word} now", self.names.queue(message.queue), life.event_id, facts)
 
     def _table_step(self, items: list[dict[str, Any]]) -> Step:
         facts: Document = {"items": len(items)} if len(items) != 1 else {}
         word = "in the table now" if items else "not in the table now"
-        return Step(self._now, word, f"table {self._table.name}", None, facts)
+        return Step(self.now, word, f"table {self.table.name}", None, facts)
 
     def _notes(self) -> Iterator[str]:
-        if self._expired is not None:
+        if self.expired is not None:
             yield (
-                f"the stream has expired up to {iso(self._expired)}: of what was written before, only what"
+                f"the stream has expired up to {iso(self.expired)}: of what was written before, only what"
                 " was logged is known"
             )
-        if not self._lives and self._evidence.tips():
+        if not self.lives and self.evidence.tips():
             yield (
                 "an open shard was read until empty answers, which do not prove its end: a record behind them"
                 " is not known"
             )
-        for look in self._looks:
+        for look in self.looks:
             if look.failure:
                 yield f"{look.queue} could not be looked through: {look.failure}"
-
-
-def _reach(role: FunctionRole, since: datetime | None, earliest: datetime) -> str:
-    """Say how far a function's log reaches back, if it is not far enough."""
-    if since is None:
-        return f"the {role}'s log is gone"
-    return (
-        f"the {role}'s log reaches back to {iso(since)} only"
-        if earliest < since.replace(microsecond=0)
-        else ""
-    )
 
 
 def _hidden(looks: Iterable[BrowseResult]) -> str:
