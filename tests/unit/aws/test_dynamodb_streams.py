@@ -23,6 +23,7 @@ from fifo_cli.aws.dynamodb_streams import (
 )
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.events import Event, Warned
+from tests.fakes import client_error
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2026-01-02T03:04:05.678"
 OLD = ARN.replace("2026-01-02", "2026-01-01")
@@ -126,6 +127,26 @@ def test_where_times_are_not_known_that_is_said(aws, source):
     if "Timestamp" not in members.members:  # this botocore is older than the call
         with pytest.raises(Exception, match="no such type"):
             source.iterator("shardId-00000000000000000001-00000001", "TRIM_HORIZON")
+
+
+@pytest.mark.parametrize(
+    ("code", "ours"),
+    [("ValidationException", UnknownTimestampError), ("TrimmedDataAccessException", TrimmedError)],
+)
+def test_a_time_that_the_service_does_not_take_is_not_an_error(aws, source, monkeypatch, code, ours):
+    """It is in the future, or the service does not know AT_TIMESTAMP, though this botocore does."""
+    monkeypatch.setattr(StreamSource, "_iterator_members", ("Timestamp",))
+    asked: list[dict[str, Any]] = []
+
+    def refuse(**query: Any) -> None:
+        asked.append(query)
+        raise client_error("GetShardIterator", code, "no")
+
+    monkeypatch.setattr(aws.clients["dynamodbstreams"], "get_shard_iterator", refuse)
+    time = datetime(2026, 1, 2, tzinfo=UTC)
+    with pytest.raises(ours):
+        source.iterator("shard", "AT_TIMESTAMP", time=time)
+    assert [(query["ShardIteratorType"], query["Timestamp"]) for query in asked] == [("AT_TIMESTAMP", time)]
 
 
 @pytest.mark.parametrize(

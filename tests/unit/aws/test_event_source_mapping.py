@@ -55,7 +55,24 @@ def test_a_mapping_waits_for_its_roles_permissions_and_until_it_runs(bench: Benc
         " DescribeStream, and ListStreams Actions on your stream in IAM."
     )
     bench.refuse("create_event_source_mapping", "InvalidParameterValueException", said)
-    bench.answer("create_event_source_mapping", {"UUID": U1, "State": "Creating"})
+    # From the beginning: LATEST may skip records, and AT_TIMESTAMP is refused for DynamoDB.
+    asked = {
+        "EventSourceArn": Table.arn,
+        "StartingPosition": "TRIM_HORIZON",
+        "Enabled": True,
+        "Tags": ANY,
+        "FunctionName": MAPPING.properties["function"],
+        "FilterCriteria": {"Filters": [{"Pattern": '{"eventName":["INSERT"]}'}]},
+        "BatchSize": 100,
+        "MaximumBatchingWindowInSeconds": 0,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "BisectBatchOnFunctionError": True,
+        "MaximumRetryAttempts": 10_000,
+        "MaximumRecordAgeInSeconds": 75_600,
+        "ParallelizationFactor": 1,
+        "DestinationConfig": {"OnFailure": {"Destination": MAPPING.properties["on_failure"]}},
+    }
+    bench.answer("create_event_source_mapping", {"UUID": U1, "State": "Creating"}, asked)
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Creating"})
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabling"})
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabled"})

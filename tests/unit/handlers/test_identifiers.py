@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,28 @@ def test_long_texts_that_differ_only_at_the_end_stay_apart():
     long = "x" * 500
     assert sqs_id(long + "a") != sqs_id(long + "b")
     assert len(sqs_id(long)) == 128
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("x" * 127, True),
+        ("x" * 128, True),
+        ("x" * 129, False),
+        ("!" * 128, True),
+        ("~", True),
+        ("a b", False),
+        (" ", False),
+        ("\x7f", False),
+        ("\t", False),
+        ("é", False),
+        ("%", False),  # it begins an escape
+        ("", False),
+    ],
+)
+def test_what_sqs_takes_is_kept_and_all_else_becomes_what_it_takes(text, kept):
+    assert (sqs_id(text) == text) is kept
+    assert LEGAL.fullmatch(sqs_id(text))
 
 
 def test_a_legal_id_stays_readable():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,44 @@ def test_no_call_holds_two_of_a_group_nor_exceeds_sqs_and_order_is_kept(kinds):
         for group in "abcde":
             arrived = [m.body for m in sqs.queues[queue].messages if m.group == group]
             assert arrived == [m.body for m in messages if (m.queue, m.group) == (queue, group)]
+
+
+LIMIT = 1_048_576  # SQS's, of a message and of the sum of a call
+
+
+@pytest.mark.parametrize(
+    ("sizes", "calls"),
+    [
+        ([400_000] * 5, [2, 2, 1]),
+        ([LIMIT // 2, LIMIT // 2], [2]),
+        ([LIMIT // 2, LIMIT // 2 + 1], [1, 1]),
+        ([LIMIT, 1], [1, 1]),
+        ([LIMIT] * 3, [1, 1, 1]),
+        ([100_000] * 10, [10]),
+        ([105_000] * 10, [9, 1]),
+        ([1] * 11, [10, 1]),
+    ],
+)
+def test_a_call_holds_no_more_than_sqs_takes_in_one(sizes, calls):
+    sqs = fake()
+    report = send(sqs, [message(n, f"g{n}", size=size) for n, size in enumerate(sizes)])
+    assert sorted((len(request["Entries"]) for _, request in sqs.calls), reverse=True) == calls
+    for _, request in sqs.calls:
+        assert sum(len(entry["MessageBody"]) for entry in request["Entries"]) <= LIMIT
+    assert not report.unsent
+
+
+def test_attributes_count_in_the_sum_of_a_call():
+    sqs = fake()
+    half = "x" * (LIMIT // 2 - len("name" + "String" + "value"))
+    for extra, calls in (("", 1), ("+", 2)):
+        sqs.calls.clear()
+        messages = [
+            Outgoing("main", f"g{n}", f"{extra}{n}", half + extra * n, {"name": "value"}, str(n))
+            for n in range(2)
+        ]
+        assert not send(sqs, messages).unsent
+        assert len(sqs.calls) == calls
 
 
 def test_different_groups_share_calls():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 
+import pytest
+
 from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.transfer.prefetcher import AHEAD_CREDIT
 from fifo_cli.operations.transfer.result import MoveOptions
@@ -134,6 +136,35 @@ def test_what_is_in_hand_is_kept_even_if_nothing_else_may_be_done() -> None:
     keep = bench.in_flight.choose(NOW + 16, only_extend_visibility=True)
     assert isinstance(keep, ExtendVisibility)
     assert len(keep.items) == 10
+
+
+@pytest.mark.parametrize("when", ["waiting", "sent", "to be deleted"])
+def test_of_a_message_that_came_again_the_newest_handle_counts(when: str) -> None:
+    """An old one may seem to succeed, and delete nothing (API Reference, DeleteMessage)."""
+    bench = Bench()
+    bench.arrive()
+    hand = bench.in_flight
+    again = [ReceivedMessage(message(f"m{n}"), "newest") for n in range(10)]
+
+    def come_again() -> None:
+        take = Receive(10, wait=False, started=99, ahead=False)
+        hand.actions += 1
+        hand._prefetcher.receives += 1
+        hand.received(take, again, asked_at=NOW, exhausted=False)
+
+    if when == "waiting":
+        come_again()
+    send = hand.choose(NOW)
+    assert isinstance(send, Send)
+    if when == "sent":
+        come_again()
+    hand.sent(send, {}, whole=False, now=NOW)
+    if when == "to be deleted":
+        come_again()
+    delete = hand.choose(NOW)
+    assert isinstance(delete, Delete)
+    assert {item.received.receipt_handle for item in delete.items} == {"newest"}
+    assert len(delete.items) == 10
 
 
 def test_nothing_is_asked_for_ahead_while_there_is_something_to_send() -> None:
