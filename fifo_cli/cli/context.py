@@ -100,10 +100,10 @@ class Cli:
         return result.exit_code
 
     def conclude(self, result: WorkResult, table: Callable[[], str]) -> ExitCode:
-        """Write a result as ``emit`` does, and raise its complaint, if it has one."""
+        """Write a result as ``emit`` does, and raise what ended it early."""
         code = self.emit(result, table)
-        if result.complaint is not None:
-            raise result.complaint
+        if result.error is not None:
+            raise result.error
         return code
 
     def emit_document(self, document: Document | list[Document]) -> ExitCode:

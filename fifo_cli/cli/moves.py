@@ -38,7 +38,7 @@ class Move(Generic[P, R]):
     perform: Callable[[Stopped], R]
     text: Callable[[R], str]
     within: Callable[[], AbstractContextManager[None]] = nullcontext
-    remarks: Callable[[WorkResult], Iterable[str]] = lambda result: (*result.notes, *result.concerns)
+    remarks: Callable[[WorkResult], Iterable[str]] = lambda result: (*result.notes, *result.warnings)
     remarks_in_text: bool = True
     stdout_is_taken: bool = False
 
@@ -76,6 +76,6 @@ def _report(cli: Cli, move: Move[P, R], result: Result, text: Callable[[], str])
     if not move.stdout_is_taken:
         return cli.conclude(result, text)
     cli.console.message(text().rstrip())
-    if result.complaint is not None:
-        raise result.complaint
+    if result.error is not None:
+        raise result.error
     return result.exit_code

@@ -27,14 +27,14 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry point: a schedule's tick, or ``{"fifo_cli": {"count": …}}`` from ``drain --via lambda``.
 
     Returns the run's report (contract, *drain*, without ``remaining``); raises what ended the run early,
-    unless that was asked for by ``drain``, which gets it as ``complaint`` beside what was done.
+    unless that was asked for by ``drain``, which gets it as ``error`` beside what was done.
     """
     asked: Mapping[str, Any] | None = event.get(INVOCATION_KEY)
     try:
         settings, urls, sqs, delivery = _environment()
     except Exception as error:  # noqa: BLE001 - logged as any run that ended early
         stdout_journal("error", "run failed", **ending(error, str))
-        return _ended(Report(complaint=error), str, asked)
+        return _ended(Report(error=error), str, asked)
     options = asked or {}
     limits = Limits(
         count=options.get("count", settings.messages_per_run),
@@ -54,10 +54,10 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
     """Log the end of a run, and return its report or raise what ended it."""
     document = report.document()
     counts = {name: value for name, value in document.items() if name != "results"}
-    early = ending(report.complaint, redact)
+    early = ending(report.error, redact)
     stdout_journal("error" if early else "info", "run ended", **counts, **early)
-    complaint = report.complaint and redact(described(report.complaint))
-    if report.complaint is not None and asked is None:
+    complaint = report.error and redact(described(report.error))
+    if report.error is not None and asked is None:
         # Not the exception itself: Lambda logs what is raised, and more may be chained to it or noted on it.
         raise RunEndedEarlyError(complaint) from None
     return {**document, "complaint": complaint, "owner": early.get("owner"), "what": early.get("what")}

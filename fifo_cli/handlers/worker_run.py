@@ -64,10 +64,10 @@ def sums(results: Sequence[Outcome]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class Report:
-    """What a run did. ``complaint`` is why it ended early, if it did; nothing is lost then either."""
+    """What a run did. ``error`` is why it ended early, if it did; nothing is lost then either."""
 
     results: list[Outcome] = field(default_factory=list)
-    complaint: BaseException | None = None
+    error: BaseException | None = None
 
     def count(self, status: Status) -> int:
         return sum(outcome.status == status for outcome in self.results)
@@ -145,7 +145,7 @@ class Run:
         """Deliver until the count is reached, the line is empty, the time is up, or it is asked to stop.
 
         What is still held then is released in every case. An error of AWS's ends the run and is the
-        report's ``complaint``.
+        report's ``error``.
         """
         try:
             with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="lane") as pool:
@@ -375,8 +375,8 @@ class Run:
     def _complain(self, error: BaseException) -> None:
         """End the run because of ``error``; the first one is reported."""
         self._ended.set()
-        if self._report.complaint is None:
-            self._report.complaint = error
+        if self._report.error is None:
+            self._report.error = error
             self._journal("error", "run failed", **ending(error, self._courier.redact))
 
     def _release(self) -> None:

@@ -80,7 +80,7 @@ class Maintenance(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class UnfinishedRebuild(Fields):
+class UnfinishedRestore(Fields):
     """An in-order rebuild that stopped in ``phase``; ``running`` are the functions that it paused."""
 
     phase: str
@@ -109,7 +109,7 @@ class Measurements:
     worker: Feed | None = None
     enqueuer: Feed | None = None
     maintenance: Maintenance | None = None
-    rebuild: UnfinishedRebuild | None = None
+    restore: UnfinishedRestore | None = None
     resumed_at: datetime | None = None
     unseen: tuple[Unavailable, ...] = ()
 
@@ -177,7 +177,7 @@ def _stopped(vitals: Measurements) -> Iterator[Problem]:
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         if feed == "paused":
             # Resumed now, it would meet a main that lacks the heads of its groups.
-            step = f"fifo-cli resume {role}" if vitals.rebuild is None else "fifo-cli redrive --in-order"
+            step = f"fifo-cli resume {role}" if vitals.restore is None else "fifo-cli redrive --in-order"
             yield Problem("warning", f"the {role} is paused{late}", step)
         if feed == "stopped":
             yield Problem(
@@ -190,10 +190,10 @@ def _stopped(vitals: Measurements) -> Iterator[Problem]:
 
 
 def _markers(vitals: Measurements) -> Iterator[Problem]:
-    if vitals.rebuild is not None and vitals.maintenance is None:
+    if vitals.restore is not None and vitals.maintenance is None:
         yield Problem(
             "critical",
-            f"an in-order rebuild is unfinished: {vitals.rebuild}",
+            f"an in-order rebuild is unfinished: {vitals.restore}",
             "fifo-cli redrive --in-order finishes it",
         )
     elif vitals.maintenance is not None:

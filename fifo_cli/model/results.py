@@ -95,20 +95,20 @@ class Listed(Single):
 class WorkResult(Single):
     """What a command that moves or delivers came to.
 
-    ``notes`` are for a person; any of ``concerns`` needs a look; ``complaint`` is why it ended early, if it
+    ``notes`` are for a person; any of ``warnings`` needs a look; ``error`` is why it ended early, if it
     did: raised when the rest has been reported.
     """
 
     notes: tuple[str, ...] = field(default=(), metadata=INTERNAL)
-    concerns: tuple[str, ...] = field(default=(), metadata=INTERNAL)
-    complaint: FifoError | None = field(default=None, metadata=INTERNAL)
+    warnings: tuple[str, ...] = field(default=(), metadata=INTERNAL)
+    error: FifoError | None = field(default=None, metadata=INTERNAL)
 
     @property
     def needs_look(self) -> bool:
-        return bool(self.concerns)
+        return bool(self.warnings)
 
     @property
     def exit_code(self) -> ExitCode:
-        if self.complaint is not None:
-            return self.complaint.exit_code
+        if self.error is not None:
+            return self.error.exit_code
         return ExitCode.ATTENTION if self.needs_look else ExitCode.OK

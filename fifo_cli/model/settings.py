@@ -1,4 +1,4 @@
-"""fifo.toml → Settings: read, overlaid with ``[env.NAME]``, and checked, all complaints at once.
+"""fifo.toml → Settings: read, overlaid with ``[env.NAME]``, and checked, all problems at once.
 
 The tables and their keys are the contract's; what each value may be is said here and nowhere else,
 and ``json_schema`` derives the published schema from it.

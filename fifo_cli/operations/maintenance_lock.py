@@ -27,7 +27,7 @@ from fifo_cli.model.times import iso, parse_instant
 
 MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
 # Set while an in-order rebuild is unfinished; it has no expiry (queues/restore_order.py).
-REBUILD_TAG: Final = "fifo-cli:rebuild"
+RESTORE_TAG: Final = "fifo-cli:rebuild"
 LIFETIME: Final = timedelta(seconds=60)
 REFRESH_SECONDS: Final = 20.0
 # Longer than another's way from its read to its write: one call, in which botocore may repeat it once.
@@ -95,43 +95,43 @@ def maintenance(
     *,
     confirm: bool = True,
     force: bool = False,
-    finishes_rebuild: bool = False,
+    finishes_restore: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Marker]:
+) -> Iterator[MaintenanceLock]:
     """Hold the pipeline for ``what`` while the block runs, refreshing the marker from a thread of its own.
 
     Raises BusyError if another holds it, or if an in-order rebuild is unfinished (but for
-    ``finishes_rebuild``); ``force`` goes on in spite of both. A marker of a process of this machine that has
+    ``finishes_restore``); ``force`` goes on in spite of both. A marker of a process of this machine that has
     died, or that was not refreshed for a minute, holds nobody up. Without ``confirm`` it does not wait for
     another that takes the marker at the same moment: the block has to, before it changes anything for good.
     """
-    marker = Marker(tags, what, force=force, listener=listener, sleep=sleep)
-    marker.claim(finishes_rebuild=finishes_rebuild)
+    lock = MaintenanceLock(tags, what, force=force, listener=listener, sleep=sleep)
+    lock.acquire(finishes_restore=finishes_restore)
     done = threading.Event()
-    thread = threading.Thread(target=_keep_fresh, args=(marker, done), name="marker", daemon=True)
+    thread = threading.Thread(target=_keep_renewed, args=(lock, done), name="lock", daemon=True)
     thread.start()
     try:
         if confirm:
-            marker.confirm()
-        yield marker
+            lock.confirm()
+        yield lock
     finally:
         done.set()
         thread.join()
-        marker.release()
+        lock.release()
 
 
-def refuse_during_rebuild(tags: QueueTags) -> None:
+def refuse_while_unfinished(tags: QueueTags) -> None:
     """Raise BusyError if an in-order rebuild is unfinished: main does not hold the heads of its groups then.
 
     For what delivers: it goes on beside another's move, but not beside this.
     """
-    text = tags.read().tags.get(REBUILD_TAG)
+    text = tags.read().tags.get(RESTORE_TAG)
     if text is not None:
         raise BusyError(unfinished(tags.queue.name, text), hint=FINISHES)
 
 
-class Marker:
+class MaintenanceLock:
     """This process's marker on one pipeline; ``force`` takes it in spite of another's."""
 
     def __init__(
@@ -149,21 +149,21 @@ class Marker:
         self._sleep = sleep
         self._lost = self._confirmed = False
         never = datetime.fromtimestamp(0, UTC)
-        self._claim = Lease(
+        self._lease = Lease(
             _ILLEGAL.sub("-", what), _who(), never, never, _machine(), os.getpid(), secrets.token_hex(8)
         )
 
     @property
     def since(self) -> datetime:
-        """When it was claimed, by the service's clock."""
-        return self._claim.since
+        """When it was acquired, by the service's clock."""
+        return self._lease.since
 
-    def claim(self, *, finishes_rebuild: bool = False) -> None:
+    def acquire(self, *, finishes_restore: bool = False) -> None:
         """Write the marker; raises BusyError if another has it."""
         seen = self._tags.read()
-        if REBUILD_TAG in seen.tags and not finishes_rebuild:
+        if RESTORE_TAG in seen.tags and not finishes_restore:
             hint = f"{FINISHES}; --force goes on all the same"
-            self._refuse(unfinished(self._tags.queue.name, seen.tags[REBUILD_TAG]), hint=hint)
+            self._refuse(unfinished(self._tags.queue.name, seen.tags[RESTORE_TAG]), hint=hint)
         if (text := seen.tags.get(MAINTENANCE_TAG)) is not None:
             self._check(text, seen.at)
         self._write(seen.at, since=seen.at)
@@ -178,12 +178,12 @@ class Marker:
             self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
         self._confirmed = True
 
-    def refresh(self) -> None:
+    def renew(self) -> None:
         """Push the expiry on; another's marker, taken by force, is left as it is."""
         try:
             seen = self._tags.read()
             if self._is_ours(seen.tags.get(MAINTENANCE_TAG, "")):
-                self._write(seen.at, since=self._claim.since)
+                self._write(seen.at, since=self._lease.since)
             elif not self._lost:
                 self._lost = True
                 self._listener(Warned(f"the maintenance marker of {self._tags.queue.name} is another's now"))
@@ -201,8 +201,8 @@ class Marker:
             )
 
     def _check(self, text: str, now: datetime) -> None:
-        claim = Lease.parse(text)
-        if claim is not None and (claim.until < now or claim.died):
+        lease = Lease.parse(text)
+        if lease is not None and (lease.until < now or lease.died):
             return
         self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
 
@@ -212,12 +212,12 @@ class Marker:
         self._listener(Warned(f"{message}; going on because of --force"))
 
     def _write(self, now: datetime, *, since: datetime) -> None:
-        self._claim = replace(self._claim, since=since, until=now + LIFETIME)
-        self._tags.write(MAINTENANCE_TAG, self._claim.text())
+        self._lease = replace(self._lease, since=since, until=now + LIFETIME)
+        self._tags.write(MAINTENANCE_TAG, self._lease.text())
 
     def _is_ours(self, text: str) -> bool:
-        claim = Lease.parse(text)
-        return claim is not None and claim.token == self._claim.token
+        lease = Lease.parse(text)
+        return lease is not None and lease.token == self._lease.token
 
 
 _LATER: Final = (
@@ -235,14 +235,14 @@ def unfinished(name: str, text: str) -> str:
 
 
 def _held(name: str, text: str) -> str:
-    claim = Lease.parse(text)
-    words = f"{claim.what} by {claim.who} since {iso(claim.since)}" if claim else text or "another command"
+    lease = Lease.parse(text)
+    words = f"{lease.what} by {lease.who} since {iso(lease.since)}" if lease else text or "another command"
     return f"another maintenance operation holds {name}: {words}"
 
 
-def _keep_fresh(marker: Marker, done: threading.Event) -> None:
+def _keep_renewed(lock: MaintenanceLock, done: threading.Event) -> None:
     while not done.wait(REFRESH_SECONDS):
-        marker.refresh()
+        lock.renew()
 
 
 def _who() -> str:

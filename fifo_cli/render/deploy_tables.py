@@ -50,7 +50,7 @@ def moves_table(document: Mapping[str, Any]) -> str:
     return table(rows, headers=("FUNCTION", "FROM", "TO"), right=(1, 2))
 
 
-def flow_table(document: Mapping[str, Any]) -> str:
+def pause_table(document: Mapping[str, Any]) -> str:
     """Write whether each function is fed."""
     return fields([("enqueuer", document["enqueuer"]), ("worker", document["worker"])])
 

@@ -59,7 +59,7 @@ def lines_preview(
     return f"{shown}{more}dry run: nothing was sent; {count(new, 'line')} would go to {queue}{before}\n"
 
 
-def rebuild_plan(
+def restore_order_plan(
     *, main: int, dlq: int, held: int, names: tuple[str, str, str], pauses: Iterable[str]
 ) -> str:
     """What an in-order redrive is about to do; ``names`` are those of main, DLQ and hold."""
@@ -77,7 +77,7 @@ def rebuild_plan(
     return "\n".join(lines)
 
 
-def rebuild_text(document: Mapping[str, Any], *, notes: Iterable[str], source: str, target: str) -> str:
+def restore_order_text(document: Mapping[str, Any], *, notes: Iterable[str], source: str, target: str) -> str:
     """The sum of an in-order redrive."""
     left = document["remaining"]
     remaining = "unknown how many remain" if left is None else f"{count(left, 'message')} remain"
@@ -86,7 +86,7 @@ def rebuild_text(document: Mapping[str, Any], *, notes: Iterable[str], source: s
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def rebuild_unfinished(document: Mapping[str, Any], *, source: str, hold: str) -> str:
+def restore_order_unfinished(document: Mapping[str, Any], *, source: str, hold: str) -> str:
     """Where the messages are when an in-order redrive stopped halfway."""
     text = [
         f"{'an unknown number of messages' if number is None else count(number, 'message')} in {name}"
@@ -95,7 +95,7 @@ def rebuild_unfinished(document: Mapping[str, Any], *, source: str, hold: str) -
     return f"unfinished: {', '.join(text)}\n"
 
 
-def rebuild_preview(document: Mapping[str, Any], *, width: int | None) -> str:
+def restore_order_preview(document: Mapping[str, Any], *, width: int | None) -> str:
     """The DLQ's messages that an in-order redrive would put back."""
     rows = [
         (

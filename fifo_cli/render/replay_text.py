@@ -24,12 +24,12 @@ def replay_text(document: Mapping[str, Any], *, main: str) -> str:
         f"{count(document['read'], 'record')} read, {document['matched']:,} matched: {', '.join(said)}",
         *_bounds(document["first_sequence"], document["last_sequence"]),
         *open_shards(document, "replay"),
-        *replay_concerns(document),
+        *replay_warnings(document),
     ]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def replay_concerns(document: Mapping[str, Any]) -> list[str]:
+def replay_warnings(document: Mapping[str, Any]) -> list[str]:
     """What a person should know beyond the counts, a line each."""
     lines = [f"look: {one}" for one in document["notes"]]
     lines += [
@@ -70,7 +70,7 @@ def replay_preview(document: Mapping[str, Any], *, main: str, width: int | None)
         f"dry run: nothing was sent; {count(document['matched'], 'record')} of {document['read']:,} read"
         f" would go through the enqueuer's code to {main}",
         *open_shards(document, "replay"),
-        *(one for one in replay_concerns({**document, "waiting": 0})),
+        *(one for one in replay_warnings({**document, "waiting": 0})),
     ]
     return shown + "".join(f"{printable(line)}\n" for line in lines)
 

@@ -55,7 +55,7 @@ class _Screen:
         yield from self._labelled("enqueuer", self._enqueuer())
         yield from self._labelled("worker", self._worker())
         yield from self._labelled("next run", self._next_runs())
-        yield from self._labelled("rebuild", self._rebuild())
+        yield from self._labelled("rebuild", self._restore())
         yield from self._labelled("maintenance", self._maintenance())
         yield from self._labelled("last runs", self._last_runs())
         yield from self._labelled("waiting", self._stuck())
@@ -118,7 +118,7 @@ class _Screen:
             message + (f", then {then}" if then else "") + (f"  {schedule['next_runs'][0]}" * self._absolute),
         ]
 
-    def _rebuild(self) -> list[str]:
+    def _restore(self) -> list[str]:
         found = self._document["rebuild"]
         if found is None:
             return []

@@ -12,7 +12,7 @@ _DAY_TO_SECOND: Final = slice(5, 19)  # of an ISO time: no queue keeps a message
 
 
 def redrive_text(
-    document: Mapping[str, Any], *, notes: Iterable[str], concerns: Iterable[str], source: str, target: str
+    document: Mapping[str, Any], *, notes: Iterable[str], warnings: Iterable[str], source: str, target: str
 ) -> str:
     """The sum of a redrive, and below it what needs a look."""
     left = document["remaining"]
@@ -21,7 +21,7 @@ def redrive_text(
     moved = ", ".join([f"{count(document['moved'], 'message')} moved to {target}", *others])
     nothing = not document["moved"] and not others and left == 0
     text = f"nothing to move: {source} is empty" if nothing else f"{moved}; {remaining}"
-    lines = [text, *notes, *(f"look: {one}" for one in concerns)]
+    lines = [text, *notes, *(f"look: {one}" for one in warnings)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -56,7 +56,7 @@ def order_note(target: str, behind: int) -> str:
 def park_text(
     document: Mapping[str, Any],
     *,
-    concerns: Iterable[str],
+    warnings: Iterable[str],
     dry_run: bool,
     width: int | None,
     notes: Iterable[str] = (),
@@ -65,7 +65,7 @@ def park_text(
     rows, notes = document["parked"], list(notes)
     said = f"{count(len(rows), 'message')} {'would be parked; nothing was moved' if dry_run else 'parked'}"
     lines = notes if notes and not rows else [said, *notes]
-    lines = [("dry run: " if dry_run else "") + lines[0], *lines[1:], *(f"look: {one}" for one in concerns)]
+    lines = [("dry run: " if dry_run else "") + lines[0], *lines[1:], *(f"look: {one}" for one in warnings)]
     return messages_table(rows, width=width) + "".join(f"{printable(line)}\n" for line in lines)
 
 

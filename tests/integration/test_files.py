@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.model.names import QueueRole
-from fifo_cli.operations.maintenance_lock import REBUILD_TAG
+from fifo_cli.operations.maintenance_lock import RESTORE_TAG
 from tests.cli_harness import ROOT, clean_environment, wait_until
 from tests.integration.proxy import Action, Delay, Kill, Pass, Request, forward_all, hidden, on
 from tests.integration.queue_pipeline import (
@@ -306,8 +306,8 @@ def test_nothing_to_do_is_said_with_0_and_nobody_is_asked(one, yes):
 
 
 @pytest.mark.parametrize("command", ["dump f.jsonl --move", "purge --queue dlq", "load f.jsonl"])
-def test_empty_queues_of_an_unfinished_rebuild_are_not_called_nothing_to_do(one, command):
-    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
+def test_empty_queues_of_an_restore_warning_are_not_called_nothing_to_do(one, command):
+    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={RESTORE_TAG: "merge since 2026-01-02T03:04:05.000Z"})
     write(one)
     refused = one.run(*command.split())
     assert (refused.code, refused.out) == (75, "")

@@ -12,8 +12,8 @@ from fifo_cli.errors import BusyError
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.destroy import destroy
-from fifo_cli.operations.deploy.pause import FlowState, flow_state, pause, resume
-from fifo_cli.operations.maintenance_lock import REBUILD_TAG
+from fifo_cli.operations.deploy.pause import PauseState, pause, pause_state, resume
+from fifo_cli.operations.maintenance_lock import RESTORE_TAG
 from tests.cli_harness import Project, wait_until
 
 
@@ -141,7 +141,7 @@ def test_while_an_in_order_rebuild_is_unfinished_nothing_is_woken(deployed, clie
     names, loaded = deployed.names, load(deployed.config)
     sqs, functions, events = clients.client("sqs"), clients.client("lambda"), clients.client("events")
     url = sqs.get_queue_url(QueueName=names.main)["QueueUrl"]
-    sqs.tag_queue(QueueUrl=url, Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z enqueuer worker"})
+    sqs.tag_queue(QueueUrl=url, Tags={RESTORE_TAG: "merge since 2026-01-02T03:04:05.000Z enqueuer worker"})
     pause(clients, loaded.settings)
 
     for part in ("all", "worker", "enqueuer"):
@@ -157,7 +157,7 @@ def test_while_an_in_order_rebuild_is_unfinished_nothing_is_woken(deployed, clie
     events.delete_rule(Name=names.schedule(1))
     warned = deploy(clients, loaded).plan.warnings
     assert any("what deploy makes again does not run before that" in one for one in warned)
-    assert flow_state(clients, loaded.settings) == FlowState("paused", "paused")
+    assert pause_state(clients, loaded.settings) == PauseState("paused", "paused")
 
     sqs.send_message(QueueUrl=url, MessageBody="1", MessageGroupId="g", MessageDeduplicationId="1")
     asked: list[str] = []
@@ -177,5 +177,5 @@ def test_a_rule_of_somebody_elses_does_not_wake_a_paused_worker(deployed, client
     loaded = load(deployed.config)
     deploy(clients, loaded)
     assert events.describe_rule(Name=deployed.names.schedule(2))["State"] == "DISABLED"
-    assert flow_state(clients, loaded.settings).worker == "paused"
+    assert pause_state(clients, loaded.settings).worker == "paused"
     events.delete_rule(Name=deployed.names.schedule(9))

@@ -21,7 +21,7 @@ from fifo_cli.events import Event
 from fifo_cli.local.receiver import Receiver
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.names import Names, QueueRole
-from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
 from fifo_cli.operations.queues.redrive import Engine, Redrive, RedriveOptions
 from tests.integration.fork_server import ForkServer, Running
 from tests.integration.lean_sqs import ask, lean_sqs
@@ -434,8 +434,8 @@ def test_a_stale_marker_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard) 
 @pytest.mark.parametrize(
     "command", ["redrive --yes", "park --yes", "drain --all", "drain --all --via lambda", "resume"]
 )
-def test_an_unfinished_rebuild_stops_what_moves_and_what_delivers(one: Yard, command: str) -> None:
-    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
+def test_an_restore_warning_stops_what_moves_and_what_delivers(one: Yard, command: str) -> None:
+    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={RESTORE_TAG: "merge since 2026-01-02T03:04:05.000Z"})
     refused = one.run(*command.split())
     assert (refused.code, refused.out) == (75, "")
     assert "an in-order redrive is unfinished" in refused.err
@@ -673,8 +673,8 @@ def test_what_is_named_and_not_there_is_said_with_1_even_of_empty_queues(one: Ya
 
 
 @pytest.mark.parametrize("command", ["redrive", "park"])
-def test_empty_queues_of_an_unfinished_rebuild_are_not_called_nothing_to_do(one: Yard, command: str) -> None:
-    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
+def test_empty_queues_of_an_restore_warning_are_not_called_nothing_to_do(one: Yard, command: str) -> None:
+    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={RESTORE_TAG: "merge since 2026-01-02T03:04:05.000Z"})
     refused = one.run(command)
     assert (refused.code, refused.out) == (75, "")
     assert "an in-order redrive is unfinished" in refused.err

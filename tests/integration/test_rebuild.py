@@ -16,8 +16,8 @@ import pytest
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.model.names import FunctionRole
-from fifo_cli.operations.maintenance_lock import REBUILD_TAG
-from fifo_cli.operations.queues.restore_order import Rebuild, UnfinishedError
+from fifo_cli.operations.maintenance_lock import RESTORE_TAG
+from fifo_cli.operations.queues.restore_order import RestoreOrder, UnfinishedError
 from tests.cli_harness import Project, Stack, new_name
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Kill, Proxy, Request, forward_all, hidden, on
@@ -57,7 +57,7 @@ def test_parked_messages_are_back_in_their_places(one):
 def test_nothing_to_put_in_order_is_said_with_0_and_nobody_is_asked(one):
     text = f"nothing to put in order: {one.names.queue('main')} and {one.names.queue('dlq')} are empty"
     assert text in one.run("redrive", "--in-order").ok().out
-    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={REBUILD_TAG: "merge since 2026-01-02T03:04:05.000Z"})
+    one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={RESTORE_TAG: "merge since 2026-01-02T03:04:05.000Z"})
     asked = one.run("redrive", "--in-order")
     assert (asked.code, asked.out) == (2, "")
 
@@ -203,7 +203,7 @@ def test_answers_later_than_the_client_waits_lose_nothing(one):
     one.proxy.edit = hidden(3)
     one.proxy.rule = weather(11, slow=1.5)
     aws = ImpatientAws(Target(endpoint_url=one.proxy.endpoint, local=True))
-    rebuild = Rebuild(aws, one.names, NothingToPause())
+    rebuild = RestoreOrder(aws, one.names, NothingToPause())
     with contextlib.suppress(UnfinishedError):
         rebuild.perform()
     one.proxy.rule = forward_all
@@ -294,7 +294,7 @@ def test_killed_while_it_pauses_or_resumes_what_ran_before_runs_in_the_end(stack
         list(pool.map(crash, CRASHES))
 
 
-def test_a_paused_worker_stays_paused_and_status_shows_of_an_unfinished_rebuild(
+def test_a_paused_worker_stays_paused_and_status_shows_of_an_restore_warning(
     stack, clients, zygote, tmp_path
 ):
     with Proxy(stack.endpoint) as proxy:

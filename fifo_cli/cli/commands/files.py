@@ -21,7 +21,7 @@ from fifo_cli.events import Warned
 if TYPE_CHECKING:
     from fifo_cli.aws.queue_tags import QueueTags
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.operations.maintenance_lock import Marker
+    from fifo_cli.operations.maintenance_lock import MaintenanceLock
     from fifo_cli.operations.queues.dump import DumpPreview
     from fifo_cli.operations.queues.load import Checked, Lines, LoadResult
 
@@ -254,7 +254,7 @@ def _load_question(
     from fifo_cli.render.text import count
 
     if not checked.new:
-        _refuse_during_rebuild(cli, force=force)
+        _refuse_while_unfinished(cli, force=force)
         return LoadResult(0, checked.already, 0)
     return (
         f"send {count(checked.new, 'message')} from {lines.name} to {target.name}\n"
@@ -340,20 +340,20 @@ def _question(cli: Cli, source: Queue, verb: str, rest: str, nothing: R, force: 
 
     total = count_waiting(source)
     if not total:
-        _refuse_during_rebuild(cli, force=force)
+        _refuse_while_unfinished(cli, force=force)
         return nothing
     return f"{verb} {count(total, 'message')} {rest}{_beware(source)}"
 
 
-def _refuse_during_rebuild(cli: Cli, *, force: bool) -> None:
+def _refuse_while_unfinished(cli: Cli, *, force: bool) -> None:
     """Raise BusyError if an in-order redrive is unfinished: an empty queue says nothing then."""
-    from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
+    from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 
     if not force:
-        refuse_during_rebuild(_tags(cli))
+        refuse_while_unfinished(_tags(cli))
 
 
-def _held(cli: Cli, what: str, *, force: bool) -> AbstractContextManager[Marker]:
+def _held(cli: Cli, what: str, *, force: bool) -> AbstractContextManager[MaintenanceLock]:
     """Hold the pipeline's maintenance marker."""
     from fifo_cli.operations.maintenance_lock import maintenance
 

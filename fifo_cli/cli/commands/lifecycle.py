@@ -112,10 +112,10 @@ def _register_pause(app: Commands) -> None:
         On AWS --wait takes three minutes or more: a disabled rule may still fire, and SQS's counts are late.
         """
         from fifo_cli.operations.deploy.pause import pause
-        from fifo_cli.render.deploy_tables import flow_table
+        from fifo_cli.render.deploy_tables import pause_table
 
         result = pause(cli.aws, cli.settings, part.value, wait=wait, listener=cli.listener)
-        return cli.emit(result, lambda: flow_table(result.document()))
+        return cli.emit(result, lambda: pause_table(result.document()))
 
 
 def _register_resume(app: Commands) -> None:
@@ -125,10 +125,10 @@ def _register_resume(app: Commands) -> None:
     def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
         """Restart the flow where it was paused."""
         from fifo_cli.operations.deploy.pause import resume
-        from fifo_cli.render.deploy_tables import flow_table
+        from fifo_cli.render.deploy_tables import pause_table
 
         result = resume(cli.aws, cli.settings, part.value, listener=cli.listener)
-        return cli.emit(result, lambda: flow_table(result.document()))
+        return cli.emit(result, lambda: pause_table(result.document()))
 
 
 def _register_destroy(app: Commands) -> None:

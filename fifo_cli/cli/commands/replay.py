@@ -121,7 +121,7 @@ def _replay(
 
 def _move_of(cli: Cli, replay: Replay, work: Work, *, force: bool) -> Move[ReplayPreview, ReplayResult]:
     from fifo_cli.operations.stream.replay import ReplayPreview
-    from fifo_cli.render.replay_text import replay_concerns, replay_preview, replay_text
+    from fifo_cli.render.replay_text import replay_preview, replay_text, replay_warnings
 
     main = replay.main.name
     return Move(
@@ -131,7 +131,7 @@ def _move_of(cli: Cli, replay: Replay, work: Work, *, force: bool) -> Move[Repla
         perform=lambda stopped: replay.perform(work, force=force, stopped=stopped),
         text=lambda result: replay_text(result.document(), main=main),
         remarks=lambda result: (
-            [] if isinstance(result, ReplayPreview) else replay_concerns(result.document())
+            [] if isinstance(result, ReplayPreview) else replay_warnings(result.document())
         ),
     )
 

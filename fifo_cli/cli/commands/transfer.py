@@ -115,7 +115,7 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
         text=lambda result: redrive_text(
             result.document(),
             notes=result.notes,
-            concerns=result.concerns,
+            warnings=result.warnings,
             source=redrive.dlq.name,
             target=redrive.main.name,
         ),
@@ -180,7 +180,7 @@ def _park(
         return park_text(
             result.document(),
             notes=result.notes,
-            concerns=result.concerns,
+            warnings=result.warnings,
             dry_run=dry_run,
             width=cli.console.width,
         )

@@ -225,8 +225,8 @@ class _Loop:
         from fifo_cli.operations.queues.drain import DrainOptions, drain_by_function
 
         result = drain_by_function(self._cli.aws, self._cli.project, DrainOptions(1))
-        if result.complaint is not None:
-            raise result.complaint
+        if result.error is not None:
+            raise result.error
         if not result.results:
             return "nothing to deliver"
         one = result.results[0]

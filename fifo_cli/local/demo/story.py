@@ -264,8 +264,8 @@ class _Story:
         return judge(self.items, deliveries, parked, expected_parked=poison)
 
     def _tell_of(self, result: DrainResult) -> None:
-        if result.complaint is not None:
-            raise result.complaint
+        if result.error is not None:
+            raise result.error
         said = [
             f"{count} {word}" for word in ("delivered", "parked", "failed") if (count := result.count(word))
         ]

@@ -17,7 +17,7 @@ from fifo_cli.model.planning import Plan, held, make_destroy_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource, makes_interfaces, wanted_resources
 from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.deploy import depths
-from fifo_cli.operations.deploy.plan import unfinished_rebuild
+from fifo_cli.operations.deploy.plan import restore_warning
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def destroy(
     waiting = [one for one in found.values() if makes_interfaces(one)]
     order = removal_levels(plan.changes, wanted, last=[one.key for one in waiting])
     plan = replace(plan, changes=tuple(change for level in order for change in level))
-    rebuild = unfinished_rebuild(found, settings)
+    rebuild = restore_warning(found, settings)
     late = [_LATE.format(change.name) for one in waiting for change in plan.changes if change.key == one.key]
     warnings = (*plan.warnings, *late, *([rebuild] if rebuild and plan.changes else []))
     plan = replace(plan, warnings=warnings)

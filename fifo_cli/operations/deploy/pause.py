@@ -1,4 +1,4 @@
-"""pause and resume: stop and restart what flows through a pipeline; nothing is lost meanwhile.
+"""pause and resume: stop and restart what states through a pipeline; nothing is lost meanwhile.
 
 The worker rests when its schedules are disabled, the enqueuer when its event source mapping is; both go on
 where they stopped.
@@ -31,22 +31,22 @@ from fifo_cli.operations.deploy.remote_state import (
     schedule_keys,
     telling_place,
 )
-from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
+from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Settings
 
-Flow = Literal["running", "paused"]
+RunState = Literal["running", "paused"]
 Part = Literal["enqueuer", "worker", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class FlowState(Single):
+class PauseState(Single):
     """Whether each function is fed; ``settled`` is false if what was in flight did not end in time."""
 
-    enqueuer: Flow
-    worker: Flow
+    enqueuer: RunState
+    worker: RunState
     settled: bool = field(default=True, metadata=INTERNAL)
 
     @property
@@ -62,11 +62,11 @@ class _Feeds:
     schedules: tuple[Found, ...]
 
     @property
-    def enqueuer(self) -> Flow:
+    def enqueuer(self) -> RunState:
         return "running" if self.mapping.facts["enabled"] else "paused"
 
     @property
-    def worker(self) -> Flow:
+    def worker(self) -> RunState:
         return "running" if any(one.facts["enabled"] for one in self.schedules) else "paused"
 
 
@@ -84,7 +84,7 @@ def pause(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> FlowState:
+) -> PauseState:
     """Stop feeding a function, or both; with ``wait``, return when what was in flight is done.
 
     Where AWS settles late, that takes minutes even if nothing is to be seen in flight. The wait has a bound,
@@ -113,23 +113,23 @@ def resume(
     settings: Settings,
     part: Part = "all",
     *,
-    finishes_rebuild: bool = False,
+    finishes_restore: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> FlowState:
+) -> PauseState:
     """Feed a function, or both, again.
 
     Raises NotDeployedError if there is nothing to resume, and BusyError while an in-order rebuild is
-    unfinished (but for ``finishes_rebuild``): main lacks the heads of its groups, and what the enqueuer
+    unfinished (but for ``finishes_restore``): main lacks the heads of its groups, and what the enqueuer
     added would come before them.
     """
     gates = gateways(aws, settings, waiter=Waiter(listener, sleep, clock))
     tags = QueueTags(aws, Queue(aws, Names(settings.pipeline.name), "main"))
     with telling_place(aws):
-        if not finishes_rebuild:
-            refuse_during_rebuild(tags)
+        if not finishes_restore:
+            refuse_while_unfinished(tags)
         return _switch(
             gates, settings, part, listener, enabled=True, resumed=partial(_note_resume, tags, now)
         )
@@ -141,10 +141,10 @@ def _note_resume(tags: QueueTags, now: Callable[[], datetime]) -> None:
         tags.write(RESUMED_TAG, iso(now()))
 
 
-def flow_state(aws: Aws, settings: Settings) -> FlowState:
+def pause_state(aws: Aws, settings: Settings) -> PauseState:
     """Return whether each function is fed; raises NotDeployedError if there is nothing that feeds them."""
     feeds = _feeds(gateways(aws, settings, waiter=Waiter()), settings)
-    return FlowState(feeds.enqueuer, feeds.worker)
+    return PauseState(feeds.enqueuer, feeds.worker)
 
 
 def _roles(part: Part) -> Sequence[FunctionRole]:
@@ -184,7 +184,7 @@ def _switch(
     *,
     enabled: bool,
     resumed: Callable[[], None] = lambda: None,
-) -> FlowState:
+) -> PauseState:
     """Switch what feeds a function, and return how both are then.
 
     The enqueuer is paused first and resumed last: meanwhile the line is served rather than fed. ``resumed``
@@ -192,7 +192,7 @@ def _switch(
     """
     feeds = _feeds(gates, settings)
     verb, state = ("resume", "running") if enabled else ("pause", "paused")
-    flows: dict[str, Any] = {"enqueuer": feeds.enqueuer, "worker": feeds.worker}
+    states: dict[str, Any] = {"enqueuer": feeds.enqueuer, "worker": feeds.worker}
     for role in (role for role in FUNCTION_ROLES[:: -1 if enabled else 1] if role in _roles(part)):
         changing = [one for one in _feeding(feeds, role) if one.facts["enabled"] != enabled]
         if enabled and changing and role == "worker":
@@ -203,10 +203,10 @@ def _switch(
             listener(Finished(verb, found.kind, found.name))
         if not changing:
             listener(Noted(f"the {role} is {state} already"))
-        flows[role] = state
+        states[role] = state
     if enabled and part != "worker":
         gates.mappings.wait_settled(feeds.mapping)
-    return FlowState(**flows)
+    return PauseState(**states)
 
 
 def _feeding(feeds: _Feeds, role: FunctionRole) -> tuple[Found, ...]:

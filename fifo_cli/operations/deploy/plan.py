@@ -31,7 +31,7 @@ from fifo_cli.operations.deploy.api_keys import list_keys
 from fifo_cli.operations.deploy.package import Zip, build_zips
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.deploy.user_requirements import NotBuiltError
-from fifo_cli.operations.maintenance_lock import FINISHES, REBUILD_TAG, unfinished
+from fifo_cli.operations.maintenance_lock import FINISHES, RESTORE_TAG, unfinished
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -83,7 +83,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     resources = with_table_key(settings, with_start(resources, began.start), found)
     resources = with_scheduler_tag(settings, with_network(resources, found), found)
     warnings += began.warnings
-    rebuild = unfinished_rebuild(found, settings)
+    rebuild = restore_warning(found, settings)
     if rebuild:
         warnings.append(f"{rebuild}; what deploy makes again does not run before that")
     wanted = _resting(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
@@ -183,10 +183,10 @@ def _reserved(found: Mapping[Key, Found]) -> bool:
     return any(one.properties.get("reserved_concurrency") is not None for one in found.values())
 
 
-def unfinished_rebuild(found: Mapping[Key, Found], settings: Settings) -> str | None:
+def restore_warning(found: Mapping[Key, Found], settings: Settings) -> str | None:
     """Say that an in-order rebuild is unfinished, and who finishes it; None if none is."""
     main = found.get(("queue", Names(settings.pipeline.name).main))
-    text = main.tags.get(REBUILD_TAG) if main else None
+    text = main.tags.get(RESTORE_TAG) if main else None
     return None if main is None or text is None else f"{unfinished(main.name, text)}; {FINISHES}"
 
 

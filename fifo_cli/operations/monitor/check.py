@@ -76,7 +76,7 @@ class CheckResult:
             "worker": vitals.worker,
             "enqueuer": vitals.enqueuer,
             "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
-            "rebuild": vitals.rebuild.document() if vitals.rebuild else None,
+            "rebuild": vitals.restore.document() if vitals.restore else None,
         }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from fifo_cli.aws.queue_tags import Seen
-from fifo_cli.model.health import Maintenance, UnfinishedRebuild
+from fifo_cli.model.health import Maintenance, UnfinishedRestore
 from fifo_cli.model.names import RESUMED_TAG
 from fifo_cli.model.times import parse_instant
-from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG, Lease
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG, Lease
 from fifo_cli.operations.queues.restore_order import State
 
 
@@ -20,12 +20,12 @@ def maintenance_of(seen: Seen) -> Maintenance | None:
     text = seen.tags.get(MAINTENANCE_TAG)
     if text is None:
         return None
-    claim = Lease.parse(text)
-    if claim is None:
+    lease = Lease.parse(text)
+    if lease is None:
         return Maintenance(text or "a command that left no name")
-    if claim.until < seen.at or claim.died:
+    if lease.until < seen.at or lease.died:
         return None
-    return Maintenance(claim.what, claim.who, claim.since, claim.until, seen.at)
+    return Maintenance(lease.what, lease.who, lease.since, lease.until, seen.at)
 
 
 def resumed_at(seen: Seen) -> datetime | None:
@@ -36,14 +36,14 @@ def resumed_at(seen: Seen) -> datetime | None:
         return None
 
 
-def rebuild_of(seen: Seen) -> UnfinishedRebuild | None:
+def unfinished_restore(seen: Seen) -> UnfinishedRestore | None:
     """Return the in-order rebuild that is not finished, if there is one."""
-    text = seen.tags.get(REBUILD_TAG)
+    text = seen.tags.get(RESTORE_TAG)
     if text is None:
         return None
     state = State.parse(text)
     try:
         since = parse_instant(state.since, now=seen.at)
     except ValueError:
-        return UnfinishedRebuild(text)
-    return UnfinishedRebuild(state.phase, tuple(sorted(state.running)), since, seen.at)
+        return UnfinishedRestore(text)
+    return UnfinishedRestore(state.phase, tuple(sorted(state.running)), since, seen.at)

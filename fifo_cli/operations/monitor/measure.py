@@ -22,7 +22,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.health import Counted, Feed, Measurements, QueueKind, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names
-from fifo_cli.operations.monitor.maintenance import maintenance_of, rebuild_of, resumed_at
+from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
 from fifo_cli.operations.parallel import Gathered
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Measureme
         worker=_worker(gathered, settings, names),
         enqueuer=_enqueuer(gathered, names),
         maintenance=maintenance_of(tags) if tags else None,
-        rebuild=rebuild_of(tags) if tags else None,
+        restore=unfinished_restore(tags) if tags else None,
         resumed_at=resumed_at(tags) if tags else None,
         unseen=tuple(
             Unavailable(what, failure.message)

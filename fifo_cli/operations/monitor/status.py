@@ -106,7 +106,7 @@ class StatusResult(Single):
             },
             "keys": self.keys.document()["keys"] if self.keys else None,
             "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
-            "rebuild": vitals.rebuild.document() if vitals.rebuild else None,
+            "rebuild": vitals.restore.document() if vitals.restore else None,
             "unseen": [one.document() for one in self.unseen],
         }
 

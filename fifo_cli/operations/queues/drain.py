@@ -32,7 +32,7 @@ from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.log_shipping import shipped_journal
-from fifo_cli.operations.maintenance_lock import refuse_during_rebuild
+from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.runtime_settings import request_notes, runtime_settings
 
@@ -112,7 +112,7 @@ def drain_here(
     """
     names = Names(project.settings.pipeline.name)
     main, dlq = Queue(aws, names, "main"), Queue(aws, names, "dlq")
-    refuse_during_rebuild(QueueTags(aws, main))
+    refuse_while_unfinished(QueueTags(aws, main))
     urls = {"main": main.url, "dlq": dlq.url}
     facts = runtime.from_document(runtime_settings(project.settings))
     keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
@@ -146,15 +146,15 @@ def drain_here(
     delivery.close()
     for key in delivery.keys_too_short:
         listener(Warned(f"{key} has fewer than {SECRET_MIN} characters: it cannot be hidden in logs"))
-    complaint = _explained(report.complaint, delivery.redact)
-    return _concluded(report.results, main, options, complaint, stopped=stopped())
+    failure = _explained(report.error, delivery.redact)
+    return _concluded(report.results, main, options, failure, stopped=stopped())
 
 
 def _log_end(journal: Journal, report: Report, redact: Callable[[str], str]) -> None:
     """Log the end of a run as the worker does; one that found nothing to do is not worth a line."""
-    if report.results or report.complaint is not None:
+    if report.results or report.error is not None:
         counts = {name: value for name, value in report.document().items() if name != "results"}
-        early = ending(report.complaint, redact)
+        early = ending(report.error, redact)
         journal("error" if early else "info", "run ended", **counts, **early)
 
 
@@ -169,42 +169,42 @@ def drain_by_function(
     """Invoke the worker, again and again until the count is reached or a run delivers nothing more."""
     names = Names(project.settings.pipeline.name)
     main = Queue(aws, names, "main")
-    refuse_during_rebuild(QueueTags(aws, main))
+    refuse_while_unfinished(QueueTags(aws, main))
     announce = _announcer(listener)
     outcomes: list[Outcome] = []
-    complaint: FifoError | None = None
+    failure: FifoError | None = None
     while not stopped() and (options.count is None or _turns(outcomes) < options.count):
         left = _PER_INVOCATION if options.count is None else options.count - _turns(outcomes)
         asked = replace(options, count=min(left, _PER_INVOCATION))
         try:
             answer = _invoke(aws, project, names, asked)
         except FifoError as error:
-            complaint = error
+            failure = error
             break
         news = [Outcome(**row) for row in answer["results"]]
         outcomes += news
         for outcome in news:
             announce(outcome)
         if answer.get("complaint"):
-            complaint = _of_function(names.function("worker"), answer)
-        if complaint or not any(outcome.status in ("delivered", "parked") for outcome in news):
+            failure = _of_function(names.function("worker"), answer)
+        if failure or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
-    return _concluded(outcomes, main, options, complaint, stopped=stopped())
+    return _concluded(outcomes, main, options, failure, stopped=stopped())
 
 
 def _concluded(
     outcomes: Sequence[Outcome],
     main: Queue,
     options: DrainOptions,
-    complaint: FifoError | None,
+    failure: FifoError | None,
     *,
     stopped: bool,
 ) -> DrainResult:
-    remaining = _remaining(main, complaint)
-    early = stopped or complaint is not None
+    remaining = _remaining(main, failure)
+    early = stopped or failure is not None
     reached = options.count is not None and _turns(outcomes) >= options.count
     left = 0 if early or reached else ungiven(outcomes, remaining)
-    return DrainResult(tuple(outcomes), remaining, left, complaint=complaint)
+    return DrainResult(tuple(outcomes), remaining, left, error=failure)
 
 
 def _turns(outcomes: Iterable[Outcome]) -> int:
@@ -328,11 +328,11 @@ def _explained(error: BaseException | None, redact: Callable[[str], str]) -> Fif
             )
 
 
-def _remaining(main: Queue, complaint: FifoError | None) -> int | None:
-    """Ask how many wait still; None if AWS cannot be asked, which the complaint then says."""
+def _remaining(main: Queue, failure: FifoError | None) -> int | None:
+    """Ask how many wait still; None if AWS cannot be asked, which the failure then says."""
     try:
         return main.counts().total
     except FifoError:
-        if complaint is None:
+        if failure is None:
             raise
         return None

@@ -101,7 +101,7 @@ class Dump:
                 self.listener(Progressed(f"{written:,} of {max(counts.total, written):,} written"))
             # The first count may be a minute late, and so too low: then it says nothing of what was not seen.
             total = max(counts.total, self.queue.counts().total)
-        return DumpResult(written, remaining=total, concerns=_unseen(self.queue, total, written))
+        return DumpResult(written, remaining=total, warnings=_unseen(self.queue, total, written))
 
     def move(
         self, *, max_rate: float | None = None, stopped: Callable[[], bool] = lambda: False
@@ -130,18 +130,18 @@ class Dump:
             throttles=lambda: self.aws.throttles,
         )
         report = move(source, target, options, listener=self.listener, stopped=stopped)
-        concerns = describe(report)
-        if source.given_up and not report.complaint:
-            concerns.append(
+        warnings = describe(report)
+        if source.given_up and not report.error:
+            warnings.append(
                 f"{source.given_up} stay in flight with a consumer, or will be visible later; run it again"
             )
         return DumpResult(
             target.written,
             moved=report.moved,
             remaining=_remaining(self.queue),
-            concerns=tuple(concerns),
+            warnings=tuple(warnings),
             notes=tuple(bystanders.notes()),
-            complaint=report.complaint,
+            error=report.error,
         )
 
     @contextlib.contextmanager

@@ -77,7 +77,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class LoadResult(WorkResult):
-    """What a load did; ``concerns`` name the lines that need a look."""
+    """What a load did; ``warnings`` name the lines that need a look."""
 
     loaded: int
     already_loaded: int
@@ -85,7 +85,7 @@ class LoadResult(WorkResult):
 
     @property
     def needs_look(self) -> bool:
-        return bool(self.failed or self.concerns)
+        return bool(self.failed or self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +229,14 @@ def load(
             max_rate=max_rate, total=checked.new, receives=1, throttles=lambda: queue.throttles
         )
         report = move(source, target, options, listener=listener, stopped=stopped)
-        if report.complaint is None and not (report.failed or report.not_deleted):
+        if report.error is None and not (report.failed or report.not_deleted):
             checkpoint.end()
     return LoadResult(
         loaded=report.moved,
         already_loaded=source.already,
         failed=report.failed,
-        concerns=tuple(_concerns(report, lines)),
-        complaint=report.complaint,
+        warnings=tuple(_warnings(report, lines)),
+        error=report.error,
     )
 
 
@@ -300,21 +300,21 @@ class LineSource:
             ) from error
 
 
-def _concerns(report: MoveReport, lines: Lines) -> list[str]:
+def _warnings(report: MoveReport, lines: Lines) -> list[str]:
     """Say what needs a look, line by line."""
-    concerns = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
+    warnings = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
     if report.failed > len(report.failures):
-        concerns.append(f"and {report.failed - len(report.failures)} more lines that failed")
-    concerns += [
+        warnings.append(f"and {report.failed - len(report.failures)} more lines that failed")
+    warnings += [
         f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
         for one in report.overtakings
     ]
     if report.not_deleted:
-        concerns.append(
+        warnings.append(
             f"{report.not_deleted} of {lines.name} were sent, but not noted as loaded: loaded again after"
             " more than five minutes, they are sent a second time"
         )
-    return concerns
+    return warnings
 
 
 class _Keys:

@@ -36,7 +36,7 @@ class NativeOutcome:
 
     moved: int
     status: str
-    complaint: FifoError | None = None
+    error: FifoError | None = None
 
 
 @dataclass(slots=True)
@@ -181,39 +181,39 @@ def redrive_natively(
         return redrive.follow(own)
     except FifoError as error:
         hint = f"the task goes on in SQS; {_FOLLOWS_AGAIN}"
-        complaint = AwsError(f"the move task cannot be followed: {error.message}", hint=hint)
-        return NativeOutcome(own.last.moved if own.last else 0, "UNKNOWN", complaint)
+        reason = AwsError(f"the move task cannot be followed: {error.message}", hint=hint)
+        return NativeOutcome(own.last.moved if own.last else 0, "UNKNOWN", reason)
 
 
 def _outcome(task: MoveTask) -> NativeOutcome:
     if task.status != "FAILED":
         return NativeOutcome(task.moved, task.status)
-    reason = task.failure or "no reason given"
-    complaint = AwsError(
-        f"SQS's move task failed after {task.moved} messages: {reason}",
+    why = task.failure or "no reason given"
+    reason = AwsError(
+        f"SQS's move task failed after {task.moved} messages: {why}",
         hint="`fifo-cli redrive --engine client` moves them from here, and says of each what is wrong",
     )
-    return NativeOutcome(task.moved, task.status, complaint)
+    return NativeOutcome(task.moved, task.status, reason)
 
 
 def _lost(own: _OwnTask) -> NativeOutcome:
     """Say that SQS does not show which task is ours: no other task's result is taken for it."""
-    complaint = AwsError(
+    reason = AwsError(
         "SQS has started the move task, but its list of tasks does not show which one it is:"
         " whether it has ended, and how much it moved, is not known",
         hint="look at `fifo-cli depth` and `aws sqs list-message-move-tasks --max-results 10`; "
         + _FOLLOWS_AGAIN,
     )
-    return NativeOutcome(own.last.moved if own.last else 0, "UNKNOWN", complaint)
+    return NativeOutcome(own.last.moved if own.last else 0, "UNKNOWN", reason)
 
 
 def _not_cancelled(own: _OwnTask) -> NativeOutcome:
-    complaint = AwsError(
+    reason = AwsError(
         f"the move task was cancelled, but has not ended after {CANCELLED_WITHIN_SECONDS:.0f} s",
         hint="look at `aws sqs list-message-move-tasks`; it may still move messages",
     )
     status = own.last.status if own.last else "UNKNOWN"
-    return NativeOutcome(own.last.moved if own.last else 0, status, complaint)
+    return NativeOutcome(own.last.moved if own.last else 0, status, reason)
 
 
 def _report_progress(task: MoveTask, listener: Listener, seconds: float) -> None:

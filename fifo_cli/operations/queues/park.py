@@ -17,7 +17,7 @@ from fifo_cli.handlers.visibility import Held
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import WorkResult, named
-from fifo_cli.operations.maintenance_lock import maintenance, refuse_during_rebuild
+from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
@@ -70,9 +70,9 @@ class Park:
         Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
         """
         if not force:
-            refuse_during_rebuild(QueueTags(self.aws, self.main))
-        notes, concerns = self._shortfall(0)
-        return ParkResult((), notes=notes, concerns=concerns)
+            refuse_while_unfinished(QueueTags(self.aws, self.main))
+        notes, warnings = self._shortfall(0)
+        return ParkResult((), notes=notes, warnings=warnings)
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> ParkResult:
         """Park; raises BusyError if another maintenance operation holds the pipeline."""
@@ -92,13 +92,13 @@ class Park:
                 listener=self.listener,
                 stopped=stopped,
             )
-        if report.stopped or report.complaint or report.failed:
-            return ParkResult(tuple(parked), concerns=tuple(describe(report)), complaint=report.complaint)
-        notes, concerns = self._shortfall(len(parked), source.given_up)
-        return ParkResult(tuple(parked), notes=notes, concerns=(*describe(report), *concerns))
+        if report.stopped or report.error or report.failed:
+            return ParkResult(tuple(parked), warnings=tuple(describe(report)), error=report.error)
+        notes, warnings = self._shortfall(len(parked), source.given_up)
+        return ParkResult(tuple(parked), notes=notes, warnings=(*describe(report), *warnings))
 
     def _shortfall(self, found: int, given_up: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return notes and concerns on fewer messages than asked for; that main is empty is not a concern."""
+        """Return notes and warnings on fewer messages than asked for; that main is empty is not a warning."""
         if found >= self.count:
             return (), ()
         if not (found or given_up or self.group is not None):

@@ -50,8 +50,8 @@ def backed_up(dumped: DumpResult, backup: Path) -> PurgeResult:
         str(backup),
         dumped.remaining,
         notes=dumped.notes,
-        concerns=dumped.concerns,
-        complaint=dumped.complaint,
+        warnings=dumped.warnings,
+        error=dumped.error,
     )
 
 
@@ -109,7 +109,7 @@ def _outcome(queue: Queue, before: int, *, ours: bool) -> PurgeResult:
     try:
         left = queue.counts().total
     except AwsError as error:
-        return PurgeResult(before if ours else 0, None, complaint=error)
+        return PurgeResult(before if ours else 0, None, error=error)
     return PurgeResult(before if ours else max(0, before - left), None, left)
 
 

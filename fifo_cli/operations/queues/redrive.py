@@ -19,7 +19,7 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
-from fifo_cli.operations.maintenance_lock import Marker, maintenance, refuse_during_rebuild
+from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
 from fifo_cli.operations.queues.native_redrive import redrive_natively
 from fifo_cli.operations.queues.peek import peek
@@ -96,7 +96,7 @@ class RedriveResult(WorkResult):
 
     @property
     def needs_look(self) -> bool:
-        return bool(self.failed or self.concerns)
+        return bool(self.failed or self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +180,8 @@ class Redrive:
         Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
         """
         if not force:
-            refuse_during_rebuild(QueueTags(self.aws, self.main))
-        return RedriveResult("client", 0, 0, 0, 0, concerns=tuple(_not_found(self.options.ids)))
+            refuse_while_unfinished(QueueTags(self.aws, self.main))
+        return RedriveResult("client", 0, 0, 0, 0, warnings=tuple(_not_found(self.options.ids)))
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> RedriveResult:
         """Move the messages; raises BusyError if another maintenance operation holds the pipeline.
@@ -191,9 +191,9 @@ class Redrive:
         self._check_engine()
         tags = QueueTags(self.aws, self.main)
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
-            counting = pool.submit(self._count)  # while the marker is claimed
-            with maintenance(tags, "redrive", confirm=False, force=force, listener=self.listener) as marker:
-                return self._move(counting.result(), marker, stopped)
+            counting = pool.submit(self._count)  # while the lock is acquired
+            with maintenance(tags, "redrive", confirm=False, force=force, listener=self.listener) as lock:
+                return self._move(counting.result(), lock, stopped)
 
     def _count(self) -> int:
         """Count the DLQ, and look up what the move will need."""
@@ -201,10 +201,10 @@ class Redrive:
         _ = self.main.arn
         return total
 
-    def _move(self, total: int, marker: Marker, stopped: Callable[[], bool]) -> RedriveResult:
+    def _move(self, total: int, lock: MaintenanceLock, stopped: Callable[[], bool]) -> RedriveResult:
         if self._engine() is Engine.CLIENT:
-            return self._by_client(total, marker, stopped)
-        marker.confirm()
+            return self._by_client(total, lock, stopped)
+        lock.confirm()
         try:
             return self._natively(stopped)
         except UnknownCallError as error:
@@ -283,13 +283,13 @@ class Redrive:
             failed=0,
             remaining=_remaining(self.dlq),
             notes=notes,
-            complaint=outcome.complaint,
+            error=outcome.error,
         )
 
-    def _by_client(self, total: int, marker: Marker, stopped: Callable[[], bool]) -> RedriveResult:
+    def _by_client(self, total: int, lock: MaintenanceLock, stopped: Callable[[], bool]) -> RedriveResult:
         options = self.options
         selection = options.selection
-        bystanders = _Bystanders(self.main.arn, marker.since + _DATE_RESOLUTION)
+        bystanders = _Bystanders(self.main.arn, lock.since + _DATE_RESOLUTION)
         count = options.count
         if options.ids:
             count = len(options.ids) if count is None else min(count, len(options.ids))
@@ -306,7 +306,7 @@ class Redrive:
                 wanted=None if selection.everything else lambda received: selection(received.message),
                 leave=bystanders,
                 total=total,
-                before_sending=marker.confirm,
+                before_sending=lock.confirm,
                 throttles=lambda: self.aws.throttles,
             ),
             on_sent=lambda received: sought.discard(received.message.message_id),
@@ -315,12 +315,12 @@ class Redrive:
         )
         remaining = 0 if source.emptied else _remaining(self.dlq)
         reached = count is not None and report.moved >= count
-        concerns = [*describe(report), *converter.concerns()]
-        if not (reached or report.stopped or report.complaint):
+        warnings = [*describe(report), *converter.warnings()]
+        if not (reached or report.stopped or report.error):
             counted = min(
                 total - report.moved - bystanders.foreign - converter.stayed, (remaining or 0) - report.left
             )
-            concerns += _unfinished(source, report, counted, selection, sought)
+            warnings += _unfinished(source, report, counted, selection, sought)
         return RedriveResult(
             engine="client",
             moved=report.moved - converter.parked_again,
@@ -328,8 +328,8 @@ class Redrive:
             failed=report.failed + converter.failed,
             remaining=remaining,
             notes=(*bystanders.notes(), *converter.notes()),
-            concerns=tuple(concerns),
-            complaint=report.complaint,
+            warnings=tuple(warnings),
+            error=report.error,
         )
 
 
@@ -369,19 +369,19 @@ def _no_tasks() -> AwsError:
 
 def describe(report: MoveReport) -> list[str]:
     """Say what of a move needs a look, message by message."""
-    concerns = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
+    warnings = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
     if report.failed > len(report.failures):
-        concerns.append(f"and {report.failed - len(report.failures)} more that failed")
+        warnings.append(f"and {report.failed - len(report.failures)} more that failed")
     if report.not_deleted:
-        concerns.append(
+        warnings.append(
             f"{report.not_deleted} moved, but not deleted from the source: they may come again; running the"
             " command again within five minutes makes no second copy of them"
         )
-    concerns += [
+    warnings += [
         f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
         for one in report.overtakings
     ]
-    return concerns
+    return warnings
 
 
 def _unfinished(
@@ -392,21 +392,21 @@ def _unfinished(
     ``counted`` is what must be there still by SQS's counts at the start and at the end, the lower of both:
     counts lag behind.
     """
-    concerns = _not_found(sought)
+    warnings = _not_found(sought)
     if selection.failures:
-        concerns.append(f"the filter failed on {selection.failures} messages, which stay")
+        warnings.append(f"the filter failed on {selection.failures} messages, which stay")
     stay = report.skipped + report.failed + report.not_deleted
     unseen = max(0, counted - stay)
     if source.given_up:
-        concerns.append(
+        warnings.append(
             f"{source.given_up} stay in flight with another consumer, or will be visible later; run the"
             " command again"
         )
     elif unseen and stay:
-        concerns.append(
+        warnings.append(
             f"{unseen} could not be seen: SQS gives out ten of a group at most while those stay in it"
         )
-    return concerns
+    return warnings
 
 
 def _not_found(ids: Iterable[str]) -> list[str]:

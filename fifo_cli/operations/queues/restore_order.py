@@ -32,7 +32,7 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
 from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.model.times import iso
-from fifo_cli.operations.maintenance_lock import REBUILD_TAG, maintenance
+from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.browse import count_waiting
 from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
 from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource, OrderStoreTarget
@@ -59,7 +59,7 @@ AGAIN: Final = (
 )
 
 
-class Flow(Protocol):
+class Pause(Protocol):
     """What feeds and empties main."""
 
     def running(self) -> frozenset[FunctionRole]:
@@ -76,7 +76,7 @@ class Flow(Protocol):
 
 
 @dataclass(frozen=True)
-class RebuildResult(WorkResult):
+class RestoreOrderResult(WorkResult):
     """What a rebuild did: ``moved`` from the DLQ to their places among ``merged`` in main.
 
     An ``unfinished`` one has put nothing in place yet; ``held`` messages are in hold (None: unknown).
@@ -106,7 +106,7 @@ class RebuildResult(WorkResult):
 
 
 @dataclass(frozen=True, slots=True)
-class RebuildPreview(Single):
+class RestoreOrderPreview(Single):
     """What a rebuild would put in order: SQS's counts, and the DLQ's messages that can be seen."""
 
     source: str
@@ -152,8 +152,8 @@ class State:
 
     def text(self) -> str:
         """Return the tag's value, in characters that a tag takes."""
-        flows = (f"{role}={'running' if role in self.running else 'paused'}" for role in _ROLES)
-        return f"{self.phase} {' '.join(flows)} since {self.since}"
+        states = (f"{role}={'running' if role in self.running else 'paused'}" for role in _ROLES)
+        return f"{self.phase} {' '.join(states)} since {self.since}"
 
     @classmethod
     def parse(cls, text: str) -> State:
@@ -167,12 +167,12 @@ _ROLES: Final[tuple[FunctionRole, ...]] = ("worker", "enqueuer")
 
 
 @dataclass(frozen=True)
-class Rebuild:
+class RestoreOrder:
     """A rebuild of one pipeline's main queue."""
 
     aws: Aws
     names: Names
-    flow: Flow
+    pause: Pause
     listener: Listener = silent
     load_rules: LoadRules = no_rules
     workers: int = WORKERS
@@ -195,16 +195,18 @@ class Rebuild:
         """Return SQS's counts of main, DLQ and hold."""
         return self.main.counts().total, self.dlq.counts().total, self.hold.counts().total
 
-    def preview(self, *, force: bool = False) -> RebuildPreview:
+    def preview(self, *, force: bool = False) -> RestoreOrderPreview:
         """Say what would be put in order, without touching anything."""
         among, total, _ = self.counts()
         seen = peek(self.dlq, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
         total = max(total, len(seen.messages))
-        return RebuildPreview(
-            self.dlq.name, self.main.name, total, among, self.flow.running(), seen.messages, seen.truncated
+        return RestoreOrderPreview(
+            self.dlq.name, self.main.name, total, among, self.pause.running(), seen.messages, seen.truncated
         )
 
-    def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> RebuildResult:
+    def perform(
+        self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False
+    ) -> RestoreOrderResult:
         """Rebuild main, or finish an earlier run's rebuild.
 
         Raises BusyError or UsageError with nothing touched, and UnfinishedError if it stopped halfway.
@@ -214,59 +216,59 @@ class Rebuild:
             tags,
             "redrive-in-order",
             force=force,
-            finishes_rebuild=True,
+            finishes_restore=True,
             listener=self.listener,
             sleep=self.sleep,
         ):
             seen = tags.read()
-            unfinished = seen.tags.get(REBUILD_TAG)
+            unfinished = seen.tags.get(RESTORE_TAG)
             if unfinished is None:
                 self._check_room(force=force)
-                state = State("gather", self.flow.running(), iso(seen.at))
+                state = State("gather", self.pause.running(), iso(seen.at))
             else:
                 self.listener(Noted(f"finishing an earlier rebuild of {self.main.name} ({unfinished})"))
                 state = replace(State.parse(unfinished), phase="gather")
             return self._perform(tags, state, stopped, resumed=unfinished is not None)
 
-    def nothing(self) -> RebuildResult | None:
+    def nothing(self) -> RestoreOrderResult | None:
         """Return what a rebuild comes to if nothing is there to put in order; None if there may be."""
-        if REBUILD_TAG in QueueTags(self.aws, self.main).read().tags:
+        if RESTORE_TAG in QueueTags(self.aws, self.main).read().tags:
             return None
         if any(count_waiting(queue) for queue in (self.main, self.dlq, self.hold)):
             return None
         report_text = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
-        return RebuildResult(0, 0, remaining=0, notes=(report_text,))
+        return RestoreOrderResult(0, 0, remaining=0, notes=(report_text,))
 
-    def unfinished(self) -> RebuildResult:
+    def unfinished(self) -> RestoreOrderResult:
         """Say where the messages are after an UnfinishedError."""
-        return RebuildResult(
+        return RestoreOrderResult(
             0, 0, remaining=_remaining(self.dlq), unfinished=True, held=_remaining(self.hold)
         )
 
     def _perform(
         self, tags: QueueTags, state: State, stopped: Callable[[], bool], *, resumed: bool
-    ) -> RebuildResult:
+    ) -> RestoreOrderResult:
         try:
             # Inside: if its answer is lost, nobody knows whether the tag is there.
-            tags.write(REBUILD_TAG, state.text())
-            self.flow.pause(stopped)
+            tags.write(RESTORE_TAG, state.text())
+            self.pause.pause(stopped)
             converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
             gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
-            tags.write(REBUILD_TAG, replace(state, phase="merge").text())
+            tags.write(RESTORE_TAG, replace(state, phase="merge").text())
             there = sum(report.moved for report in gathered.values()) - converter.parked_again
             with self._collected(stopped, expected=None if resumed else there) as store:
                 self._merge(store, stopped)
                 self._empty_hold(store, stopped)
                 moved = store.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
-                result = RebuildResult(
+                result = RestoreOrderResult(
                     moved,
                     len(store),
                     gathered["dlq"].left - (converter.failed - converter.parked_again),
                     failed=converter.failed,
                 )
             for role in (role for role in _ROLES if role in state.running):
-                self.flow.resume(role)
-            tags.remove(REBUILD_TAG)
+                self.pause.resume(role)
+            tags.remove(RESTORE_TAG)
         except UnfinishedError:
             raise
         except FifoError as error:
@@ -274,7 +276,7 @@ class Rebuild:
                 f"the rebuild of {self.main.name} is unfinished: {error.message}", exit_code=error.exit_code
             ) from error
         foreign = result.skipped - converter.skipped
-        notes = (*_notes(result, state, foreign), *converter.notes(), *converter.concerns())
+        notes = (*_notes(result, state, foreign), *converter.notes(), *converter.warnings())
         return replace(result, remaining=_remaining(self.dlq), notes=notes)
 
     def _check_room(self, *, force: bool) -> None:
@@ -532,15 +534,15 @@ def _in_tens(store: OrderStore, call: Callable[[list[str]], object]) -> None:
 
 def _demand(report: MoveReport, what: str) -> None:
     """Raise UnfinishedError unless every message was moved."""
-    if report.complaint is not None:
-        raise UnfinishedError(f"{what}: {report.complaint.message}", exit_code=report.complaint.exit_code)
+    if report.error is not None:
+        raise UnfinishedError(f"{what}: {report.error.message}", exit_code=report.error.exit_code)
     if report.stopped:
         raise UnfinishedError(f"{what}: interrupted")
-    if concerns := describe(report):
-        raise UnfinishedError("\n  ".join([f"{what}:", *concerns]))
+    if warnings := describe(report):
+        raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
 
 
-def _notes(result: RebuildResult, state: State, foreign: int) -> tuple[str, ...]:
+def _notes(result: RestoreOrderResult, state: State, foreign: int) -> tuple[str, ...]:
     notes = [f"{result.merged} messages in main, each group in stream order"]
     if foreign:
         notes.append(f"left alone: {foreign} that another queue dead-lettered")

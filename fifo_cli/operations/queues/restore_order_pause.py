@@ -1,4 +1,4 @@
-"""The flow of a pipeline as a rebuild sees it: pause and resume, by the provisioning's own code."""
+"""Pause and resume of a pipeline for ``redrive --in-order``, by the provisioning's own code."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fifo_cli.events import Event, Listener, Warned, silent
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.deploy.apply import sleep_unless
-from fifo_cli.operations.deploy.pause import STREAM_FORGETS, flow_state, pause, resume
+from fifo_cli.operations.deploy.pause import STREAM_FORGETS, pause, pause_state, resume
 from fifo_cli.operations.deploy.remote_state import gateways, schedule_keys
 
 
 @dataclass(frozen=True)
-class PipelineFlow:
+class PipelinePause:
     """Enqueuer and worker. Queues without either are taken as they are, with a warning."""
 
     aws: Aws
@@ -28,7 +28,7 @@ class PipelineFlow:
     def running(self) -> frozenset[FunctionRole]:
         """Return which functions are fed; raises NotDeployedError if only one of them can be paused."""
         try:
-            state = flow_state(self.aws, self.settings)
+            found = pause_state(self.aws, self.settings)
         except NotDeployedError:
             if self._is_fed():
                 raise
@@ -38,8 +38,8 @@ class PipelineFlow:
                 )
             )
             return frozenset()
-        flows: dict[FunctionRole, str] = {"enqueuer": state.enqueuer, "worker": state.worker}
-        return frozenset(role for role, flow in flows.items() if flow == "running")
+        states: dict[FunctionRole, str] = {"enqueuer": found.enqueuer, "worker": found.worker}
+        return frozenset(role for role, state in states.items() if state == "running")
 
     def pause(self, stopped: Callable[[], bool]) -> None:
         """Pause both, and wait until nothing is in flight, or until that takes too long.
@@ -60,7 +60,7 @@ class PipelineFlow:
 
     def resume(self, role: FunctionRole) -> None:
         """Feed a function again."""
-        resume(self.aws, self.settings, role, finishes_rebuild=True, listener=self.listener)
+        resume(self.aws, self.settings, role, finishes_restore=True, listener=self.listener)
 
     def _is_fed(self) -> bool:
         """Say whether there is anything that feeds a function of this pipeline."""

@@ -95,7 +95,7 @@ def parse_failure(body: str, *, table_arn: str) -> FailedBatch:
             records=_payload(document.get("payload")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise NotAFailureRecordError(f"it is not a failure record of a stream: {_complaint(error)}") from None
+        raise NotAFailureRecordError(f"it is not a failure record of a stream: {_invalid(error)}") from None
     if int(batch.first) > int(batch.last):
         raise NotAFailureRecordError(
             f"it is not a failure record of a stream: it begins at {batch.first}, after its end {batch.last}"
@@ -105,7 +105,7 @@ def parse_failure(body: str, *, table_arn: str) -> FailedBatch:
     return batch
 
 
-def _complaint(error: Exception) -> str:
+def _invalid(error: Exception) -> str:
     """Say what is wrong with a failure record, not what Python could not do with it."""
     match error:
         case json.JSONDecodeError():

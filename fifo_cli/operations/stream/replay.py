@@ -95,7 +95,7 @@ class ReplayResult(WorkResult):
     @property
     def is_whole(self) -> bool:
         """Whether nothing of it waits for another run."""
-        return self.complaint is None and not self.sums.failed and not self.sums.waiting
+        return self.error is None and not self.sums.failed and not self.sums.waiting
 
     @property
     def needs_look(self) -> bool:
@@ -420,7 +420,7 @@ class Replay:
             kept=kept,
             tips=work.tips,
             notes=tuple(work.notes),
-            complaint=report.complaint,
+            error=report.error,
         )
 
 

@@ -43,7 +43,7 @@ def move(
     """Move messages until the source is exhausted, the count is reached, or it is asked to stop.
 
     Nothing is raised for what AWS refuses: the report shows, with the error that ended the move early as its
-    ``complaint``. What ``before_sending`` raises is raised, with nothing sent, when what was taken until then
+    ``error``. What ``before_sending`` raises is raised, with nothing sent, when what was taken until then
     has been given back. ``on_sent`` hears of each message once, when the target has it. With one worker,
     nothing but ``sleep`` waits.
     """
@@ -243,8 +243,8 @@ class _Engine:
 
     def _end(self, error: FifoError) -> None:
         self._in_flight.closing = True
-        if self._in_flight.report.complaint is None:
-            self._in_flight.report.complaint = error
+        if self._in_flight.report.error is None:
+            self._in_flight.report.error = error
 
     def _tell_progress(self) -> None:
         now = self._clock()

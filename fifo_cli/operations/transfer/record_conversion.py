@@ -129,7 +129,7 @@ class Converter:
                 self.parked_again += event_id not in self._failed
                 self._failed[event_id] = message.text("park_reason") or ""
 
-    def concerns(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Say which records could not become messages, and why."""
         words = [
             f"the record {event_id} stays in the DLQ: {reason}"

@@ -65,7 +65,7 @@ class MoveReport:
 
     ``moved`` are in the target; of these, ``not_deleted`` could not be removed from the source and may come
     again. ``skipped`` were not wanted, ``left`` were to be left alone, ``failed`` stayed behind because of a
-    refusal (the first hundred in ``failures``). ``complaint`` is why it ended early, if it did.
+    refusal (the first hundred in ``failures``). ``error`` is why it ended early, if it did.
     """
 
     moved: int = 0
@@ -75,7 +75,7 @@ class MoveReport:
     not_deleted: int = 0
     failures: list[Failure] = field(default_factory=list)
     overtakings: list[Overtaking] = field(default_factory=list)
-    complaint: FifoError | None = None
+    error: FifoError | None = None
     stopped: bool = False
 
     def failed_with(self, failure: Failure) -> None:

@@ -328,7 +328,7 @@ class InFlightMessages:
         self.actions -= 1
         self._deletes -= 1
         again: list[InFlightMessage] = []
-        tries_max = TRIES_MAX if self.report.complaint is None else TRIES_AT_THE_END
+        tries_max = TRIES_MAX if self.report.error is None else TRIES_AT_THE_END
         for item in action.items:
             refusal = refused.get(item.id)
             if refusal is not None and refusal.retry and item.tries < tries_max:

@@ -270,7 +270,7 @@ def _outputs(report: Report, redact: Callable[[str], str]) -> str:
         worker._ended(report, redact, None)
     except Exception as error:  # noqa: BLE001 - Lambda logs it
         shown += traceback.format_exception(error)
-    if ended := _explained(report.complaint, redact):
+    if ended := _explained(report.error, redact):
         shown += [ended.message, str(ended.hint), *traceback.format_exception(ended)]
     result = DrainResult(tuple(report.results), 0)
     shown += [drain_table(result.document(), width=width, dry_run=False) for width in (None, 80)]

@@ -346,7 +346,7 @@ def test_when_sqs_cannot_be_reached_the_run_says_so_and_keeps_what_it_did(bench)
     bench.sqs.before = fail_the_second_receive
     report = bench.run()
     assert statuses(report) == ["delivered"] * 10
-    assert isinstance(report.complaint, EndpointConnectionError)
+    assert isinstance(report.error, EndpointConnectionError)
     assert ("error", "run failed") in bench.log
 
 
@@ -527,7 +527,7 @@ def test_an_error_that_nothing_claims_keeps_its_message_and_others_go_on(bench, 
         ("skipped", "behind a message of its group that was not delivered"),
         ("delivered", None),
     ]
-    assert report.complaint is None
+    assert report.error is None
     assert bench.visible() == ["a", "a2"]
 
 
@@ -578,7 +578,7 @@ def test_a_key_that_cannot_be_used_parks_nothing_and_ends_the_run(bench, value, 
     assert len(bench.visible()) == 6
     (failed,) = [facts for message, facts in lines if message == "run failed"]
     assert failed["owner"] == owner
-    assert report.complaint is not None
+    assert report.error is not None
     if owner == "configuration":
         assert "/k" in failed["what"]
 

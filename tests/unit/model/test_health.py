@@ -14,7 +14,7 @@ from fifo_cli.model.health import (
     Measurements,
     QueueKind,
     Unavailable,
-    UnfinishedRebuild,
+    UnfinishedRestore,
     judge,
     rough,
     waiting,
@@ -128,17 +128,17 @@ def test_of_several_groups_that_wait_the_first_is_reported_and_the_others_counte
 
 def test_a_rebuild_is_critical_only_when_nobody_works_on_it() -> None:
     at = datetime(2026, 1, 2, 12, 5, tzinfo=UTC)
-    begun = UnfinishedRebuild("merge", ("enqueuer", "worker"), at - timedelta(minutes=5), at)
+    begun = UnfinishedRestore("merge", ("enqueuer", "worker"), at - timedelta(minutes=5), at)
 
-    assert judged(rebuild=begun)[0] == (
+    assert judged(restore=begun)[0] == (
         "critical",
         "an in-order rebuild is unfinished: begun 5m ago, at its step merge; it paused enqueuer and worker",
     )
-    assert judged(rebuild=begun, maintenance=REDRIVE)[0][0] == "warning"
+    assert judged(restore=begun, maintenance=REDRIVE)[0][0] == "warning"
 
 
 def test_what_a_rebuild_paused_is_not_to_be_resumed_before_that_is_finished() -> None:
-    vitals = Measurements(worker="paused", enqueuer="paused", rebuild=UnfinishedRebuild("merge"))
+    vitals = Measurements(worker="paused", enqueuer="paused", restore=UnfinishedRestore("merge"))
 
     assert {problem.next.removesuffix(" finishes it") for problem in judge(vitals, CHECK, NAMES)} == {
         "fifo-cli redrive --in-order"

@@ -146,8 +146,8 @@ def test_markers_come_from_the_tags_of_main() -> None:
         "since": "2026-01-02T11:55:00.000Z",
         "until": "2026-01-02T12:00:40.000Z",
     }
-    assert vitals.rebuild is not None
-    assert vitals.rebuild.document() == {
+    assert vitals.restore is not None
+    assert vitals.restore.document() == {
         "phase": "merge",
         "paused": ["worker"],
         "since": "2026-01-02T11:55:00.000Z",
@@ -162,8 +162,8 @@ def test_markers_that_none_of_ours_wrote_are_reported_as_they_are() -> None:
     vitals = marked(maintenance="hands off", rebuild="merge")
 
     assert str(vitals.maintenance) == "hands off"
-    assert vitals.rebuild is not None
-    assert vitals.rebuild.document() == {"phase": "merge", "paused": [], "since": None}
+    assert vitals.restore is not None
+    assert vitals.restore.document() == {"phase": "merge", "paused": [], "since": None}
 
 
 @pytest.fixture

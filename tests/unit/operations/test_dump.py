@@ -47,7 +47,7 @@ def test_a_dump_that_shows_less_than_sqs_counts_before_or_after_it_says_so(
     aws, out = FakeAws(sqs), io.BytesIO()
     result = Dump(aws, Queue(aws, Names("p"), "main"), None, out).look()
     assert (result.written, len(out.getvalue().splitlines())) == (written, written)
-    assert (result.remaining, len(result.concerns)) == (remaining, unseen)
+    assert (result.remaining, len(result.warnings)) == (remaining, unseen)
     assert result.exit_code is (ExitCode.ATTENTION if unseen else ExitCode.OK)
 
 

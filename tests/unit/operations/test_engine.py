@@ -68,13 +68,13 @@ def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_ru
     assert report.moved <= len(target.bodies)
     # No send is repeated after five minutes, when SQS would take it for another message.
     assert target.doubles == []
-    if report.complaint is None and not report.failed and not report.not_deleted:
+    if report.error is None and not report.failed and not report.not_deleted:
         assert (report.moved, source.messages) == (len(everything), [])
 
     faults.lost_requests = faults.lost_answers = faults.refusals = faults.slowest = 0.0
     faults.clock.sleep(31)
     again = run(source, target)
-    assert (again.failed, again.not_deleted, again.complaint) == (0, 0, None)
+    assert (again.failed, again.not_deleted, again.error) == (0, 0, None)
     in_order(everything, target)
     assert source.messages == []
 
@@ -86,7 +86,7 @@ def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None
     faults = FaultModel(refusals=0.02, dice=random.Random(seed))
     source, target = Line(everything, faults), Arrivals(faults)
     report = move(source, target, MoveOptions(workers=12))
-    assert (report.moved, report.failed, report.complaint) == (400, 0, None)
+    assert (report.moved, report.failed, report.error) == (400, 0, None)
     in_order(everything, target)
     assert source.messages == []
 
@@ -164,8 +164,8 @@ def test_a_service_that_is_down_ends_the_move_after_three_rounds_with_its_error(
     report = move(
         source, target, MoveOptions(workers=1), listener=heard.append, clock=clock, sleep=clock.sleep
     )
-    assert report.complaint is not None
-    assert (report.complaint.message, report.complaint.exit_code) == ("the request was lost", ExitCode.AWS)
+    assert report.error is not None
+    assert (report.error.message, report.error.exit_code) == ("the request was lost", ExitCode.AWS)
     assert heard == [Warned("the request was lost; trying again")] * 2
 
 
@@ -179,7 +179,7 @@ def test_a_queue_that_does_not_exist_ends_the_move_at_once() -> None:
 
     target.refuse = refuse
     report = run(source, target)
-    assert (report.complaint, report.moved, len(target.calls)) == (missing, 0, 1)
+    assert (report.error, report.moved, len(target.calls)) == (missing, 0, 1)
     assert sorted(source.given_back) == ["m0", "m1"]
 
 
@@ -266,8 +266,8 @@ def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> Non
 
     target.refuse = fail
     report = move(source, target, MoveOptions(workers=4))
-    assert isinstance(report.complaint, AwsError)
-    assert report.complaint.message == "internal error while moving: ZeroDivisionError: oops"
+    assert isinstance(report.error, AwsError)
+    assert report.error.message == "internal error while moving: ZeroDivisionError: oops"
     assert sorted(source.given_back) == ["m0", "m1"]
 
 
@@ -281,8 +281,8 @@ def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back(
         return True
 
     report = run(source, target, wanted=wanted)
-    assert isinstance(report.complaint, AwsError)
-    assert "no such comparison" in report.complaint.message
+    assert isinstance(report.error, AwsError)
+    assert "no such comparison" in report.error.message
     assert source.given_back == ["m5", "m4", "m3", "m2", "m1", "m0"]
 
 

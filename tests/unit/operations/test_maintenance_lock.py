@@ -17,12 +17,12 @@ from fifo_cli.events import Event, Warned
 from fifo_cli.operations.maintenance_lock import (
     LIFETIME,
     MAINTENANCE_TAG,
-    REBUILD_TAG,
+    RESTORE_TAG,
     SETTLE_SECONDS,
     Lease,
-    Marker,
+    MaintenanceLock,
     maintenance,
-    refuse_during_rebuild,
+    refuse_while_unfinished,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -74,15 +74,17 @@ class Bench:
         self.slept.append(seconds)
         self.meanwhile()
 
-    def marker(self, what: str = "redrive", *, force: bool = False) -> Marker:
+    def marker(self, what: str = "redrive", *, force: bool = False) -> MaintenanceLock:
         tags: Any = self.tags
-        return Marker(tags, what, force=force, listener=self.heard.append, sleep=self.sleep)
+        return MaintenanceLock(tags, what, force=force, listener=self.heard.append, sleep=self.sleep)
 
-    def take(self, what: str = "redrive", *, force: bool = False, finishes_rebuild: bool = False) -> Marker:
-        marker = self.marker(what, force=force)
-        marker.claim(finishes_rebuild=finishes_rebuild)
-        marker.confirm()
-        return marker
+    def take(
+        self, what: str = "redrive", *, force: bool = False, finishes_restore: bool = False
+    ) -> MaintenanceLock:
+        lock = self.marker(what, force=force)
+        lock.acquire(finishes_restore=finishes_restore)
+        lock.confirm()
+        return lock
 
     @property
     def claim(self) -> Lease | None:
@@ -95,12 +97,12 @@ def bench() -> Bench:
 
 
 def test_a_marker_says_who_what_since_when_and_until_when_and_goes_at_the_end(bench: Bench) -> None:
-    marker = bench.take("redrive --in-order")
+    lock = bench.take("redrive --in-order")
     assert bench.claim is not None
     assert (bench.claim.what, bench.claim.pid) == ("redrive---in-order", os.getpid())
     assert (bench.claim.since, bench.claim.until) == (NOW, NOW + LIFETIME)
     assert bench.slept == [SETTLE_SECONDS]
-    marker.release()
+    lock.release()
     assert bench.tags.tags == {}
 
 
@@ -174,43 +176,43 @@ def test_a_tag_that_is_not_ours_is_respected(bench: Bench) -> None:
 
 
 def test_a_refresh_pushes_the_expiry_on_but_not_another_s(bench: Bench) -> None:
-    marker = bench.take()
+    lock = bench.take()
     bench.tags.now = NOW + timedelta(seconds=20)
-    marker.refresh()
+    lock.renew()
     assert bench.claim is not None
     assert (bench.claim.since, bench.claim.until) == (NOW, bench.tags.now + LIFETIME)
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
-    marker.refresh()
-    marker.refresh()
+    lock.renew()
+    lock.renew()
     assert bench.claim == OTHERS
     assert bench.heard == [Warned("the maintenance marker of orders.fifo is another's now")]
-    marker.release()
+    lock.release()
     assert bench.claim == OTHERS
 
 
 def test_a_service_that_is_down_neither_stops_the_work_nor_its_end(bench: Bench) -> None:
-    marker = bench.take()
+    lock = bench.take()
     bench.tags.down = True
-    marker.refresh()
-    marker.release()
+    lock.renew()
+    lock.release()
     assert [type(event) for event in bench.heard] == [Warned, Warned]
 
 
-def test_an_unfinished_rebuild_stops_every_other_operation_but_the_one_that_finishes_it(bench: Bench) -> None:
-    bench.tags.tags[REBUILD_TAG] = "merge since 2026-01-02T03:00:00.000Z"
+def test_an_restore_warning_stops_every_other_operation_but_the_one_that_finishes_it(bench: Bench) -> None:
+    bench.tags.tags[RESTORE_TAG] = "merge since 2026-01-02T03:00:00.000Z"
     with pytest.raises(BusyError, match="in-order redrive is unfinished") as refused:
         bench.take()
     assert "redrive --in-order" in refused.value.hint
     with pytest.raises(BusyError):
-        refuse_during_rebuild(bench.tags)  # type: ignore[arg-type]
+        refuse_while_unfinished(bench.tags)  # type: ignore[arg-type]
     assert MAINTENANCE_TAG not in bench.tags.tags
-    bench.take(finishes_rebuild=True)
+    bench.take(finishes_restore=True)
     assert bench.claim is not None
 
 
 def test_without_a_rebuild_nothing_is_refused_because_of_one(bench: Bench) -> None:
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
-    refuse_during_rebuild(bench.tags)  # type: ignore[arg-type]
+    refuse_while_unfinished(bench.tags)  # type: ignore[arg-type]
 
 
 def test_a_block_that_raises_gives_the_marker_back(bench: Bench) -> None:

@@ -129,11 +129,11 @@ def test_a_failure_is_reported_with_sqs_s_reason_and_the_way_on(service: Service
     service.listed(task("FAILED", 3, FailureReason="AWS.SimpleQueueService.NonExistentQueue"))
     outcome = service.redrive()
     assert (outcome.moved, outcome.status) == (3, "FAILED")
-    assert outcome.complaint is not None
-    assert outcome.complaint.message == (
+    assert outcome.error is not None
+    assert outcome.error.message == (
         "SQS's move task failed after 3 messages: AWS.SimpleQueueService.NonExistentQueue"
     )
-    assert "--engine client" in outcome.complaint.hint
+    assert "--engine client" in outcome.error.hint
 
 
 def test_a_task_that_runs_already_is_followed_and_no_second_one_is_started(service: Service) -> None:
@@ -158,9 +158,9 @@ def test_a_task_that_can_no_longer_be_seen_goes_on_and_that_is_said(service: Ser
     service.refused("list_message_move_tasks", "AccessDenied", "no")
     outcome = service.redrive()
     assert (outcome.moved, outcome.status) == (4, "UNKNOWN")
-    assert outcome.complaint is not None
-    assert "permission denied" in outcome.complaint.message
-    assert "the task goes on in SQS" in outcome.complaint.hint
+    assert outcome.error is not None
+    assert "permission denied" in outcome.error.message
+    assert "the task goes on in SQS" in outcome.error.hint
 
 
 # --- Which of the tasks is ours.
@@ -235,8 +235,8 @@ def test_where_no_list_shows_which_task_was_started_that_is_said_within_a_bound(
     service.listed(*listed, times=20)
     outcome = service.redrive(all_asked=False)
     assert (outcome.moved, outcome.status) == (0, "UNKNOWN")
-    assert outcome.complaint is not None
-    assert "does not show which one it is" in outcome.complaint.message
+    assert outcome.error is not None
+    assert "does not show which one it is" in outcome.error.message
     assert service.clock() - began < LISTED_WITHIN_SECONDS + 2 * POLL_SECONDS
 
 
@@ -257,8 +257,8 @@ def test_a_cancelled_task_that_does_not_end_is_not_waited_for_without_end(servic
     service.listed(task("CANCELLING", 6), times=40)
     outcome = service.redrive(stopped=True, all_asked=False)
     assert (outcome.moved, outcome.status) == (6, "CANCELLING")
-    assert outcome.complaint is not None
-    assert "has not ended after 60 s" in outcome.complaint.message
+    assert outcome.error is not None
+    assert "has not ended after 60 s" in outcome.error.message
 
 
 # --- The start's answer is lost, or it is refused.

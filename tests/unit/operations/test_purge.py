@@ -116,7 +116,7 @@ def test_what_was_purged_is_said_though_nothing_can_be_counted_after_it(bench):
     bench.stub.add_client_error("get_queue_attributes", "InternalError", http_status_code=500)
     result, _ = bench.purge(stopped=lambda: True)
     assert (result.purged, result.remaining) == (3, None)
-    assert "InternalError" in result.complaint.message
+    assert "InternalError" in result.error.message
 
 
 @pytest.mark.parametrize("code", ["InternalError", "RequestThrottled"])

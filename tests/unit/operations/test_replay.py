@@ -272,7 +272,7 @@ def result(expired: int | None = 0, **sums: int) -> ReplayResult:
         (result(expired=None), 1),
         (replace(result(), kept=(Kept("m", "expired"),)), 1),
         (replace(result(), notes=("who knows",)), 1),
-        (replace(result(failed=1), complaint=AwsError("no")), 3),
+        (replace(result(failed=1), error=AwsError("no")), 3),
     ],
 )
 def test_the_exit_code_says_whether_something_needs_a_look(outcome, code):
@@ -285,7 +285,7 @@ def test_the_exit_code_says_whether_something_needs_a_look(outcome, code):
         (result(enqueued=1, parked=1), True),
         (result(waiting=1), False),
         (result(failed=1), False),
-        (replace(result(), complaint=AwsError("no")), False),
+        (replace(result(), error=AwsError("no")), False),
     ],
 )
 def test_a_replay_is_whole_when_nothing_of_it_waits_for_another_run(outcome, whole):

@@ -176,7 +176,7 @@ def test_a_throttled_call_is_made_again(replaying):
             raise rejected.pop()
 
     replaying.sqs.before = throttle
-    assert replaying.send().complaint is None
+    assert replaying.send().error is None
     assert replaying.checkpoint.sums() == Sums(enqueued=4)
 
 
@@ -197,7 +197,7 @@ def test_a_call_that_fails_for_good_ends_the_run_and_the_rest_waits(replaying, e
 
     replaying.sqs.before = fail
     done = replaying.send()
-    assert isinstance(done.complaint, AwsError)
+    assert isinstance(done.error, AwsError)
     assert replaying.checkpoint.sums() == Sums(waiting=2, enqueued=2)
     assert len(replaying.sqs.calls) == 2 + tries
 
@@ -206,7 +206,7 @@ def test_it_stops_between_two_calls(replaying):
     replaying.add(4, 1)
     replaying.stop_after = 2
     done = replaying.send()
-    assert (done.stopped, done.complaint, done.failures) == (True, None, [])
+    assert (done.stopped, done.error, done.failures) == (True, None, [])
     assert replaying.checkpoint.sums() == Sums(waiting=2, enqueued=2)
 
 
@@ -272,7 +272,7 @@ def test_a_full_disk_ends_the_run_with_what_it_is(replaying):
 
     replaying.checkpoint.settle = full
     with pytest.raises(AwsError, match="disk full"):
-        raise replaying.send().complaint or AssertionError
+        raise replaying.send().error or AssertionError
 
 
 def test_what_sqs_refuses_for_its_content_is_parked_in_its_place_and_its_group_goes_on(replaying):
@@ -302,7 +302,7 @@ def test_nothing_is_read_past_a_record_that_could_not_be_noted(replaying):
         settle(states)
 
     replaying.checkpoint.settle = full_at_first
-    assert "disk full" in replaying.send(where="keep").complaint.message
+    assert "disk full" in replaying.send(where="keep").error.message
     assert replaying.checkpoint.sums() == Sums(waiting=6)
     replaying.checkpoint.settle = settle
     replaying.send(where="keep")

@@ -20,8 +20,8 @@ from fifo_cli.aws.settling import AT_ONCE, LATE, Settling
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import BusyError, ExitCode, FifoError, UsageError
 from fifo_cli.model.names import FunctionRole, Names
-from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, REBUILD_TAG, maintenance
-from fifo_cli.operations.queues.restore_order import Rebuild, State, UnfinishedError
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG, maintenance
+from fifo_cli.operations.queues.restore_order import RestoreOrder, State, UnfinishedError
 from tests.fakes import Clock, FakeQueue, FakeSqs, client_error
 
 NAMES = Names("orders")
@@ -128,7 +128,7 @@ class FakeAws:
         return self._service
 
 
-class FakeFlow:
+class FakePause:
     """Says what was done, and what was done while the rebuild's tag reported of it."""
 
     def __init__(self, service: Service, *running: FunctionRole) -> None:
@@ -139,11 +139,11 @@ class FakeFlow:
         return frozenset(self.fed)
 
     def pause(self, stopped: Callable[[], bool]) -> None:
-        assert REBUILD_TAG in self._service.tags
+        assert RESTORE_TAG in self._service.tags
         self.fed.clear()
 
     def resume(self, role: FunctionRole) -> None:
-        assert REBUILD_TAG in self._service.tags
+        assert RESTORE_TAG in self._service.tags
         self.fed.add(role)
 
 
@@ -153,18 +153,18 @@ class Bench:
 
     clock: Clock
     service: Service
-    flow: FakeFlow
+    pause: FakePause
 
     @classmethod
     def make(cls, *running: FunctionRole) -> Bench:
         clock = Clock()
         service = Service(clock)
-        return cls(clock, service, FakeFlow(service, *running))
+        return cls(clock, service, FakePause(service, *running))
 
-    def rebuild(self, workers: int = 1, settling: Settling = AT_ONCE) -> Rebuild:
+    def rebuild(self, workers: int = 1, settling: Settling = AT_ONCE) -> RestoreOrder:
         aws: Any = FakeAws(self.service)
         aws.settling = settling
-        return Rebuild(aws, NAMES, self.flow, workers=workers, clock=self.clock, sleep=self.clock.sleep)
+        return RestoreOrder(aws, NAMES, self.pause, workers=workers, clock=self.clock, sleep=self.clock.sleep)
 
     def send(self, role: Any, body: str, group: str, sequence: int | None = None, **more: str) -> str:
         self.clock.now += 0.001
@@ -257,7 +257,7 @@ def check_in_order(lived: Lived) -> None:
         assert stayed == [body for body in lived.undisturbed if lived.sent[body] == group]
     assert lived.bench.left() == [0, 0]
     assert lived.bench.service.tags == {}
-    assert lived.bench.flow.fed == {"worker", "enqueuer"}
+    assert lived.bench.pause.fed == {"worker", "enqueuer"}
 
 
 @settings(max_examples=150, deadline=None)
@@ -312,7 +312,7 @@ def test_counts_that_are_late_or_too_low_cost_neither_a_message_nor_order(histor
     except UnfinishedError:
         # It says so, and worker and enqueuer stay paused. Counts that are late as documented do not cause it.
         assert share < 1.0 or lag > LATE.queue_counts
-        assert lived.bench.flow.fed == set()
+        assert lived.bench.pause.fed == set()
         service.share = 1.0
         lived.bench.clock.now += 120
         lived.bench.rebuild(settling=LATE).perform()
@@ -350,7 +350,7 @@ def broken() -> Bench:
 def test_what_ran_before_runs_again_and_what_was_paused_stays_so():
     bench = broken()
     result = bench.rebuild().perform()
-    assert bench.flow.fed == {"worker"}
+    assert bench.pause.fed == {"worker"}
     assert (result.moved, result.merged, result.remaining) == (1, 3, 0)
     assert result.notes == (
         "3 messages in main, each group in stream order",
@@ -363,13 +363,13 @@ def test_a_run_that_finishes_anothers_rebuild_resumes_what_ran_before_that_one()
     bench.service.lives = 25
     with pytest.raises(UnfinishedError):
         bench.rebuild().perform()
-    assert bench.flow.fed == set()
-    assert bench.service.tags.keys() == {REBUILD_TAG, MAINTENANCE_TAG}
+    assert bench.pause.fed == set()
+    assert bench.service.tags.keys() == {RESTORE_TAG, MAINTENANCE_TAG}
     bench.service.lives = -1
     del bench.service.tags[MAINTENANCE_TAG]
     bench.clock.now += 31
     bench.rebuild().perform()
-    assert bench.flow.fed == {"worker"}
+    assert bench.pause.fed == {"worker"}
     assert bench.line() == {"g": ["1", "2", "3"]}
 
 
@@ -430,7 +430,7 @@ def test_more_than_sqs_lets_be_in_hand_is_refused_before_anything_is_touched():
         bench.rebuild().perform()
     assert caught.value.exit_code is ExitCode.USAGE
     assert bench.service.tags == {}
-    assert bench.flow.fed == {"worker"}
+    assert bench.pause.fed == {"worker"}
 
 
 def test_what_is_in_hold_though_nothing_is_unfinished_is_asked_about():

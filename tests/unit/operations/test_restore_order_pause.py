@@ -1,4 +1,4 @@
-"""The flow of a pipeline as a rebuild sees it."""
+"""Pause and resume of a pipeline for redrive --in-order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.settings import Api, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.pause import _warn
-from fifo_cli.operations.queues.restore_order_pause import PipelineFlow
+from fifo_cli.operations.queues.restore_order_pause import PipelinePause
 
 
 def test_a_rebuild_that_resumes_by_itself_passes_on_no_warning_of_what_a_long_pause_loses() -> None:
@@ -18,10 +18,10 @@ def test_a_rebuild_that_resumes_by_itself_passes_on_no_warning_of_what_a_long_pa
         api=(Api(url="https://api.example.com"),),
     )
     heard: list[Event] = []
-    flow = PipelineFlow(Aws(Target(local=True)), settings, heard.append)
+    pause = PipelinePause(Aws(Target(local=True)), settings, heard.append)
 
-    _warn(settings, "all", flow._tell, datetime.now(UTC))
-    flow._tell(Warned("nothing of it has settled"))
+    _warn(settings, "all", pause._tell, datetime.now(UTC))
+    pause._tell(Warned("nothing of it has settled"))
 
     assert [type(event) for event in heard] == [Noted, Warned]
     assert heard[-1] == Warned("nothing of it has settled")

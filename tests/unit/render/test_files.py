@@ -7,10 +7,10 @@ from fifo_cli.render.files import (
     lines_preview,
     load_text,
     purge_text,
-    rebuild_plan,
-    rebuild_preview,
-    rebuild_text,
-    rebuild_unfinished,
+    restore_order_plan,
+    restore_order_preview,
+    restore_order_text,
+    restore_order_unfinished,
 )
 
 
@@ -66,23 +66,23 @@ def test_a_preview_of_a_load_shows_the_first_lines_and_counts_the_rest():
 
 def test_an_in_order_redrive_says_beforehand_what_it_stops_and_through_where_it_goes():
     names = ("m.fifo", "d.fifo", "h.fifo")
-    plan = rebuild_plan(main=5, dlq=1, held=0, names=names, pauses=["enqueuer", "worker"])
+    plan = restore_order_plan(main=5, dlq=1, held=0, names=names, pauses=["enqueuer", "worker"])
     assert plan.splitlines() == [
         "put 1 message of d.fifo back in place among 5 messages of m.fifo",
         "Order: afterwards each group is in stream order; all of it goes through h.fifo",
         "Meanwhile nothing is delivered: enqueuer and worker paused, and resumed at the end",
     ]
-    words = rebuild_plan(main=5, dlq=1, held=2, names=names, pauses=[])
+    words = restore_order_plan(main=5, dlq=1, held=2, names=names, pauses=[])
     assert "Worker and enqueuer are not running, and stay so" in words
     assert "h.fifo counts 2 messages: an earlier run's, if that is unfinished" in words
 
 
 def test_an_in_order_redrive_shows_what_it_did_and_shows_what_it_would():
     document = {"moved": 2, "remaining": None}
-    assert rebuild_text(document, notes=["a note"], source="d", target="m") == (
+    assert restore_order_text(document, notes=["a note"], source="d", target="m") == (
         "2 messages moved from d into place in m; unknown how many remain\na note\n"
     )
-    assert rebuild_unfinished({"held": 3, "remaining": None}, source="d", hold="h") == (
+    assert restore_order_unfinished({"held": 3, "remaining": None}, source="d", hold="h") == (
         "unfinished: 3 messages in h, an unknown number of messages in d\n"
     )
     preview = {
@@ -94,7 +94,7 @@ def test_an_in_order_redrive_shows_what_it_did_and_shows_what_it_would():
         "pauses": ["worker"],
         "truncated": True,
     }
-    text = rebuild_preview(preview, width=100)
+    text = restore_order_preview(preview, width=100)
     assert "41" in text.splitlines()[1]
     assert text.endswith(
         "dry run: nothing was touched; 12 messages of d would go into place among 3 messages of m\n"

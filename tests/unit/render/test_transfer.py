@@ -20,7 +20,7 @@ def test_a_redrive_is_summed_up_with_what_needs_a_look() -> None:
     text = redrive_text(
         document,
         notes=["left alone: 3 that came after the redrive began"],
-        concerns=["m1 (group g): InternalError"],
+        warnings=["m1 (group g): InternalError"],
         source="orders-dlq.fifo",
         target="orders.fifo",
     )
@@ -33,13 +33,13 @@ def test_a_redrive_is_summed_up_with_what_needs_a_look() -> None:
 
 def test_what_cannot_be_counted_is_not_called_none() -> None:
     document = {"engine": "native", "moved": 1, "skipped": 0, "failed": 0, "remaining": None}
-    text = redrive_text(document, notes=(), concerns=(), source="a", target="b")
+    text = redrive_text(document, notes=(), warnings=(), source="a", target="b")
     assert text == "1 message moved to b; unknown how many remain\n"
 
 
 def test_an_empty_dlq_is_said_to_be_empty() -> None:
     document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 0}
-    text = redrive_text(document, notes=(), concerns=["not found: m1"], source="a", target="b")
+    text = redrive_text(document, notes=(), warnings=["not found: m1"], source="a", target="b")
     assert text == "nothing to move: a is empty\nlook: not found: m1\n"
     dry = redrive_preview({**document, "from": "a", "messages": []}, width=80)
     assert dry == "dry run: nothing to move: a is empty\n"
@@ -47,7 +47,7 @@ def test_an_empty_dlq_is_said_to_be_empty() -> None:
 
 def test_words_of_others_cannot_move_the_cursor() -> None:
     document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 1, "remaining": 1}
-    text = redrive_text(document, notes=(), concerns=["m (group \x1b[2J): no"], source="a", target="b")
+    text = redrive_text(document, notes=(), warnings=["m (group \x1b[2J): no"], source="a", target="b")
     assert "\x1b" not in text
 
 
@@ -84,11 +84,11 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
 
 
 def test_a_parking_shows_what_was_parked() -> None:
-    text = park_text({"parked": [MESSAGE]}, concerns=["asked for 2, found 1"], dry_run=False, width=80)
+    text = park_text({"parked": [MESSAGE]}, warnings=["asked for 2, found 1"], dry_run=False, width=80)
     assert text.splitlines()[1].startswith("01234567 ")
     assert " 01-02 03:04:05 " in text.splitlines()[1]
     assert text.splitlines()[2:] == ["1 message parked", "look: asked for 2, found 1"]
-    text = park_text({"parked": []}, concerns=(), dry_run=True, width=80)
+    text = park_text({"parked": []}, warnings=(), dry_run=True, width=80)
     assert text == "dry run: 0 messages would be parked; nothing was moved\n"
-    text = park_text({"parked": []}, notes=["a is empty"], concerns=(), dry_run=True, width=80)
+    text = park_text({"parked": []}, notes=["a is empty"], warnings=(), dry_run=True, width=80)
     assert text == "dry run: a is empty\n"
