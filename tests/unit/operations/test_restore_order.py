@@ -319,6 +319,18 @@ def test_counts_that_are_late_or_too_low_cost_neither_a_message_nor_order(histor
     check_in_order(lived)
 
 
+@pytest.mark.parametrize("lag", [1.0, 34.0, 37.0, 59.0])
+def test_counts_that_still_show_what_was_moved_are_waited_out(lag):
+    """They are taken for messages that a consumer holds, but not for longer than counts are late."""
+    lived = live([("stream", n % 2, 0) for n in range(8)] + [("park", 0, 1), ("park", 1, 0)])
+    lived.bench.service.lag = lag
+    lived.bench.clock.now += 100
+    lived.bench.service.list_queue_tags(QueueUrl=NAMES.main)  # from then on they are counted
+    lived.bench.clock.now += 100
+    lived.bench.rebuild(settling=LATE).perform()
+    check_in_order(lived)
+
+
 def test_a_queue_that_is_not_counted_yet_is_not_called_empty():
     bench = broken()
     bench.service.share = 0.0
