@@ -120,8 +120,11 @@ def profile_names() -> list[str]:
         ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
     ):
         parser = configparser.RawConfigParser(strict=False)
+        path = os.path.expanduser(os.path.expandvars(os.environ.get(variable) or default))
+        if not os.path.isfile(path):  # a pipe would be waited for
+            continue
         try:
-            parser.read(os.path.expanduser(os.environ.get(variable) or default), encoding="utf-8")
+            parser.read(path, encoding="utf-8")
         except (OSError, ValueError, configparser.Error):
             continue
         for section in parser.sections():

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from moto.server import ThreadedMotoServer
 
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.model.planning import Change
+from fifo_cli.model.planning import Change, Plan
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.deploy.plan import plan
 
@@ -38,7 +38,11 @@ class Emulator:
 
     def drift(self, aws: Aws, project: Project) -> set[tuple[str, str, str, str]]:
         """Return what a plan would change, by action, kind, name and path, but for what is forgotten here."""
-        return {one for change in plan(aws, project).changes for one in self._parts(change)}
+        return self.parts(plan(aws, project))
+
+    def parts(self, planned: Plan) -> set[tuple[str, str, str, str]]:
+        """Return the changes of a plan by action, kind, name and path, but for what is forgotten here."""
+        return {one for change in planned.changes for one in self._parts(change)}
 
     def _parts(self, change: Change) -> Iterator[tuple[str, str, str, str]]:
         if change.action != "update":

@@ -10,6 +10,7 @@ import pytest
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.cli.app import main
+from fifo_cli.cli.options import profile_names
 from fifo_cli.errors import FifoError, UsageError
 
 PORT = "a port is a number from 1 to 65535"
@@ -84,6 +85,17 @@ def test_a_file_of_profiles_that_cannot_be_read_is_refused_with_its_variable(
         Aws(Target(profile=profile))
     assert caught.value.message == f"${variable}: {path}: {reason}"
     assert "can be read" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", [*FILES])
+def test_the_completion_of_profiles_neither_fails_nor_waits_for_such_a_file(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    FILES[kind][0](tmp_path / "aws")
+    (tmp_path / "credentials").write_text("[prod]\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    assert profile_names() == ["prod"]
 
 
 @pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
