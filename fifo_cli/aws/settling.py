@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from fifo_cli.model.resources import RUN_AGE_SECONDS
+from fifo_cli.model.schedules import RUN_AGE_SECONDS
 from fifo_cli.model.urls import host_of, is_this_machine
 
 # "It might take a short time": EventBridge's document for DisableRule gives no number, this is ours.

@@ -34,6 +34,7 @@ from fifo_cli.model.role_policies import (
     role_trust,
     use_network,
 )
+from fifo_cli.model.schedules import RUN_AGE_SECONDS
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -51,8 +52,6 @@ HANDLERS: Final[dict[FunctionRole, str]] = {
 }
 # A message a run has taken stays hidden for this long beyond the time one message may take.
 VISIBILITY_MARGIN: Final = 30
-# A run that is late by more than this is not worth having: the next one does its work (Lambda's minimum).
-RUN_AGE_SECONDS: Final = 60
 # DynamoDB Developer Guide, "Change data capture for DynamoDB Streams".
 STREAM_RETENTION: Final = timedelta(hours=24)
 # A failed record's data is in the stream for 24 hours only, and the on-failure record does not hold it: three

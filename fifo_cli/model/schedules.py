@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 
 from fifo_cli.model.limits import SCHEDULE_EXPRESSION_MAX
 
+# A run that is late by more than this is not worth having: the next one does its work (Lambda's minimum).
+RUN_AGE_SECONDS: Final = 60
 _RATE = re.compile(r"rate\(([0-9]{1,12}) (minute|minutes|hour|hours|day|days)\)")
 # AWS documents no longest rate. This one is beyond any use and within every calendar.
 _RATE_MAX: Final = timedelta(days=36_500)
