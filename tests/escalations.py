@@ -39,9 +39,9 @@ headers = {{ Authorization = "Bearer {{api_key}}" }}
 """
 
 
-def policies_of(holder: Holder, folder: Path, *, more: str = "") -> list[dict[str, Any]]:
+def policies_of(holder: Holder, folder: Path, *, more: str = "", without: str = "") -> list[dict[str, Any]]:
     """Return what this program prints, or puts on a function's role, for a pipeline with a boundary."""
-    (folder / "fifo.toml").write_text(TOML.replace("[schedule]", f"{more}\n[schedule]"))
+    (folder / "fifo.toml").write_text(TOML.replace(without, "").replace("[schedule]", f"{more}\n[schedule]"))
     settings = load(folder / "fifo.toml").settings
     match holder:
         case "enqueuer" | "worker":

@@ -80,7 +80,23 @@ ONLY = {
     "an environment in backticks": ("[env.'`touch ran`'.pipeline]\n", "", "fifo-cli depth --env "),
     "an environment with a semicolon": ("[env.'x;touch ran;'.pipeline]\n", "", "fifo-cli depth --env "),
     "a key": ("[api.keys]\n'$(touch ran)' = '/p'\n", "", "fifo-cli keys set "),
+    "a line break": ('[env."x\\ntouch ran\\n".pipeline]\n', "", "fifo-cli depth --env "),
+    "a tab and a quote": ("""[env."x\\t';touch ran;'".pipeline]\n""", "", "fifo-cli depth --env "),
+    "both quotes": ("""[env."'\\";touch ran;\\"'".pipeline]\n""", "", "fifo-cli depth --env "),
+    "a tilde and a parameter": ("[env.'~${x:=$(touch ran)}'.pipeline]\n", "", "fifo-cli depth --env "),
+    "a star": ("[env.'*;touch ran'.pipeline]\n", "", "fifo-cli depth --env "),
+    "an escape of the terminal": (
+        '[env."\\u001b]0;x\\u0007$(touch ran)".pipeline]\n',
+        "",
+        "fifo-cli depth --env ",
+    ),
+    "a bidi mark": ('[env."\\u202e$(touch ran)\\u202c".pipeline]\n', "", "fifo-cli depth --env "),
+    "an option": ("[env.'--config=$(touch ran)'.pipeline]\n", "", "fifo-cli depth --env "),
+    "the history": ("[env.'!touch'.pipeline]\n", "", "fifo-cli depth --env "),
+    "a return": ('[env."x\\rtouch ran\\r".pipeline]\n', "", "fifo-cli depth --env "),
     "a file": ("", "$(touch ran)", "fifo-cli load \\$"),
+    "a file with a line break": ("", "x\ntouch ran\n", "fifo-cli load x"),
+    "a file with quotes": ("", "x';touch ran;'", "fifo-cli load x"),
     "a file after @": ("", "x;touch ran;", "fifo-cli put @x"),
 }
 

@@ -158,38 +158,65 @@ def test_a_key_that_others_could_have_written_is_refused(tmp_path: Path) -> None
         files.key()
 
 
-PAGE = """<!doctype html><title>x</title><img src="{url}/?Action=CreateQueue&QueueName=image">
-<form id="f" method="post" action="{url}/" enctype="text/plain" target="i">
+# {key} is "", or the stack's own key as a query: a page that had it would still get nothing done.
+PAGE = """<!doctype html><title>x</title>
+<link rel="stylesheet" href="{url}/?Action=CreateQueue&QueueName=style{key}">
+<link rel="preload" as="image" href="{url}/?Action=CreateQueue&QueueName=preload{key}">
+<img src="{url}/?Action=CreateQueue&QueueName=image{key}">
+<script src="{url}/?Action=CreateQueue&QueueName=script{key}"></script>
+<object data="{url}/?Action=CreateQueue&QueueName=object{key}"></object>
+<video src="{url}/?Action=CreateQueue&QueueName=video{key}"></video>
+<iframe src="{url}/?Action=CreateQueue&QueueName=frame{key}"></iframe>
+<iframe src="{rebound}/?Action=CreateQueue&QueueName=rebound{key}"></iframe>
+<form id="f" method="post" action="{url}/?{key}" enctype="text/plain" target="i">
 <input name='{{"QueueName":"form","x":"' value='"}}'></form>
-<iframe name="i"></iframe>
+<form id="g" method="get" action="{url}/" target="j">
+<input name="Action" value="CreateQueue"><input name="QueueName" value="get"></form>
+<iframe name="i"></iframe><iframe name="j"></iframe>
 <script>
-const url = "{url}/";
+const url = "{url}/?Action=CreateQueue&QueueName=fetched{key}";
+const form = {{"Content-Type": "application/x-www-form-urlencoded"}};
+const json = {{"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.CreateQueue"}};
 const tries = [
   ["text", {{method: "POST", body: '{{"QueueName": "text"}}', headers: {{"Content-Type": "text/plain"}}}}],
-  ["nocors", {{method: "POST", mode: "no-cors", body: "Action=CreateQueue&QueueName=nocors",
-              headers: {{"Content-Type": "application/x-www-form-urlencoded"}}}}],
-  ["json", {{method: "POST", body: '{{"QueueName": "json"}}',
-            headers: {{"Content-Type": "application/x-amz-json-1.0",
-                      "X-Amz-Target": "AmazonSQS.CreateQueue"}}}}],
+  ["nocors", {{method: "POST", mode: "no-cors", body: "Action=CreateQueue&QueueName=nocors", headers: form}}],
+  ["json", {{method: "POST", body: '{{"QueueName": "json"}}', headers: json}}],
   ["put", {{method: "PUT", body: "x"}}],
+  ["get", {{}}],
 ];
+const ended = (source, good, bad) => new Promise(done => {{
+  source.addEventListener(good, () => done("open"));
+  source.addEventListener(bad, () => done("refused"));
+}});
 (async () => {{
   const seen = [];
   for (const [name, options] of tries) {{
     try {{ const got = await fetch(url, options); seen.push(name + ":" + got.type + got.status); }}
     catch (error) {{ seen.push(name + ":refused"); }}
   }}
+  const asked = new XMLHttpRequest();
+  asked.open("POST", url);
+  asked.send("Action=CreateQueue&QueueName=xhr");
+  seen.push("xhr:" + await ended(asked, "load", "error"));
+  seen.push("events:" + await ended(new EventSource(url), "open", "error"));
+  seen.push("socket:" + await ended(new WebSocket(url.replace("http", "ws")), "open", "error"));
+  navigator.sendBeacon(url, new URLSearchParams("Action=CreateQueue&QueueName=beacon"));
   document.getElementById("f").submit();
+  document.getElementById("g").submit();
   await new Promise(done => setTimeout(done, 500));
   await fetch("/done", {{method: "POST", body: seen.join(" ")}});
 }})();
 </script>"""
+REFUSED = (
+    "text:refused nocors:opaque0 json:refused put:refused get:refused xhr:refused events:refused"
+    " socket:refused"
+)
 
 
 class Site:
     """A page of another origin; ``text`` is what its script says of its tries."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, key: str = "") -> None:
         self.text = ""
         self.done = threading.Event()
         site = self
@@ -199,7 +226,8 @@ class Site:
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
                 self.end_headers()
-                self.wfile.write(PAGE.format(url=target).encode())
+                rebound = target.replace("127.0.0.1", "rebound.example")
+                self.wfile.write(PAGE.format(url=target, rebound=rebound, key=key).encode())
 
             def do_POST(self) -> None:
                 site.text = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -227,7 +255,9 @@ def visit(site: Site, folder: Path) -> None:
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--disable-dev-shm-usage", f"--user-data-dir={folder}", "--remote-debugging-port=0", site.url,
+            "--disable-dev-shm-usage", f"--user-data-dir={folder}", "--remote-debugging-port=0",
+            # A name that its owner has made to lead to this machine.
+            "--host-resolver-rules=MAP rebound.example 127.0.0.1", site.url,
         ],
         env={**os.environ, "HOME": str(folder)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -242,19 +272,28 @@ def visit(site: Site, folder: Path) -> None:
         site.server.server_close()
 
 
-def test_a_page_in_a_real_browser_gets_nothing_done(own: Own, tmp_path: Path) -> None:
-    site = Site(own.endpoint)
+@pytest.mark.parametrize("knows_the_key", [False, True])
+def test_a_page_in_a_real_browser_gets_nothing_done(own: Own, tmp_path: Path, knows_the_key: bool) -> None:
+    key = f"&X-Amz-Credential={own.key[0]}/20260101/us-east-1/sqs/aws4_request" if knows_the_key else ""
+    site = Site(own.endpoint, key)
     before = own.queues()
 
     visit(site, tmp_path)
 
-    assert site.text == "text:refused nocors:opaque0 json:refused put:refused"
+    assert site.text == REFUSED
     assert own.queues() == before
+    # Nothing but what a browser says of itself was in the way of a page that knows the key.
+    connection = http.client.HTTPConnection("127.0.0.1", own.port, timeout=5)
+    connection.request("GET", f"/?Action=CreateQueue&QueueName=plain{key}")
+    assert connection.getresponse().status == (200 if knows_the_key else 403)
+    connection.close()
 
 
 def test_a_page_in_a_real_browser_cannot_call_the_receiver(tmp_path: Path) -> None:
     with Receiver() as api:
-        visit(Site(api.url), tmp_path)
+        site = Site(api.url)
+        visit(site, tmp_path)
+        assert site.text == REFUSED
         assert api.requests == []
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,8 @@ _SHOWN_LINES: Final = 8
 # Of a library's metadata only what it may ask for while running; the rest names this machine's paths.
 _METADATA_KEPT: Final = ("METADATA", "entry_points.txt", "top_level.txt")
 _BUILT_HERE: Final = re.compile(r"^Tag: \S+-(linux|macosx|win)_?\S*$", re.MULTILINE)
+_ONLY_BINARY: Final = "--only-binary=:all:"
+_NO_WHEEL: Final = "No matching distribution found for"
 _ALLOW: Final = (
     "require wheels (a folder can be built into one: pip wheel FOLDER), or set allow_builds = true in"
     " [handlers], which runs the requirements' own code on this machine"
@@ -65,7 +68,7 @@ def vendored(
     allowed = project.settings.handlers is not None and project.settings.handlers.allow_builds
     options = [] if here else _lambda_options(project.settings.functions)
     if not (here and allowed):  # for another platform pip takes nothing but wheels and what is named
-        options.append("--only-binary=:all:")
+        options.append(_ONLY_BINARY)
     inputs = read_inputs(requirements)
     if inputs.builds and not allowed:
         raise ConfigError(f"{requirements} needs a build from source:", inputs.builds, hint=_ALLOW)
@@ -140,15 +143,19 @@ def _install(
     constraints.write_text(
         "".join(f"{name}=={version}\n" for name, version in sorted(settled.items())), "utf-8"
     )
-    arguments = [
-        *("install", "--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off"),
-        *("--target", str(temporary / "site"), *options),
-        *("--constraint", str(constraints), "--requirement", str(requirements)),
-    ]
+    how = ["--no-input", "--disable-pip-version-check", "--progress-bar=off"]
+    named = ["--constraint", str(constraints), "--requirement", str(requirements)]
+    arguments = ["install", "--no-compile", "--target", str(temporary / "site"), *how, *options, *named]
     # Paths in requirements.txt are meant from where it lies; pip takes them from where it runs.
     own = temporary / "tmp"
     own.mkdir()
-    ran = run_pip(arguments, folder=requirements.parent, temporary=own, allow_builds=allowed)
+    pip = partial(run_pip, folder=requirements.parent, temporary=own, allow_builds=allowed)
+    ran = pip(arguments)
+    if allowed and _ONLY_BINARY in options and _NO_WHEEL in ran.stderr:
+        # For another platform pip builds nothing that it looks for; what is pure Python runs there, too.
+        built = temporary / "built"
+        if pip(["wheel", "--no-deps", "--wheel-dir", str(built), *how, *named]).returncode == 0:
+            ran = pip([*arguments, "--find-links", str(built)])
     if ran.returncode == 0:
         return
     if NOTHING_IS_BUILT in ran.stderr:
@@ -159,10 +166,17 @@ def _install(
     lines = [line for line in (ran.stderr or ran.stdout).splitlines() if line.strip()][-_SHOWN_LINES:]
     raise UsageError(
         "\n".join([f"pip could not install {requirements}:", *(f"  {line}" for line in lines)]),
-        hint="every requirement needs a wheel for Lambda's platform that agrees with the built-in libraries"
-        if "--only-binary=:all:" in options
+        hint=_wheel_hint(ran.stderr, allowed=allowed)
+        if _ONLY_BINARY in options
         else "correct it and run the command again",
     )
+
+
+def _wheel_hint(said: str, *, allowed: bool) -> str:
+    wheels = "every requirement needs a wheel for Lambda's platform that agrees with the built-in libraries"
+    if allowed or _NO_WHEEL not in said:
+        return wheels
+    return f"{wheels}; where there is only a source: {_ALLOW}"
 
 
 def _refuse_built_for_here(site: Path) -> None:

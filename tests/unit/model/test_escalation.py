@@ -45,3 +45,24 @@ def test_a_network_is_lambdas_to_use_and_not_the_code_s(tmp_path, role) -> None:
     for action in ("CreateNetworkInterface", "DeleteNetworkInterface", "AssignPrivateIpAddresses"):
         assert is_allowed(policies, Need(f"ec2:{action}", "*"))
         assert not is_allowed(policies, Need(f"ec2:{action}", "*", by_code))
+
+
+@pytest.mark.parametrize(
+    ("subnets", "timezone", "reaches"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_an_operator_reaches_the_network_by_a_schedule_with_timezone_and_subnets_only(
+    tmp_path, subnets: bool, timezone: bool, reaches: bool
+) -> None:
+    """docs/security.md says so: IAM knows no condition that parts Scheduler's calls from Lambda's."""
+    zone = 'timezone = "Europe/Berlin"\n'
+    operator, worker = (
+        policies_of(holder, tmp_path, more=SUBNETS if subnets else "", without="" if timezone else zone)
+        for holder in ("operator", "worker")
+    )
+    passed = (("iam:PassedToService", "scheduler.amazonaws.com"),)
+    ways = (
+        is_allowed(operator, Need("scheduler:UpdateSchedule", PLACE.schedule("orders-1"))),
+        is_allowed(operator, Need("iam:PassRole", PLACE.role("orders-worker"), passed)),
+        is_allowed(worker, Need("ec2:DeleteNetworkInterface", "*")),
+    )
+    assert all(ways) is reaches
