@@ -165,6 +165,23 @@ def test_the_queues_are_strict_fifo_and_the_dlq_admits_ours_only(settings) -> No
     assert failures == {**dict(list(common.items())[:4]), "fifo": False, "retention": 1_209_600}
 
 
+@pytest.mark.parametrize(
+    ("age", "milliseconds"), [("1h", 3_600_000), ("12h", 43_200_000), ("23h", 43_200_000), ("7d", 43_200_000)]
+)
+def test_alarms_watch_what_counts_moved_messages_and_ring_long_before_the_stream_forgets(
+    settings, age: str, milliseconds: int
+) -> None:
+    """What SQS itself moves to the DLQ is in no NumberOfMessagesSent; a stream keeps records for 24 hours."""
+    found = wanted(settings(f'[alarms]\n[check]\nage = ["5m", "{age}"]'))
+    dlq = found["alarm", "orders-dlq"].properties
+    assert (dlq["metric"], dlq["dimensions"]) == (
+        "ApproximateNumberOfMessagesVisible",
+        {"QueueName": "orders-dlq.fifo"},
+    )
+    iterator = found["alarm", "orders-iterator-age"].properties
+    assert (iterator["metric"], iterator["threshold"]) == ("IteratorAge", milliseconds)
+
+
 def test_high_throughput_sets_both_attributes_that_make_it(settings) -> None:
     queue = wanted(settings("[queue]\nhigh_throughput = true"))["queue", "orders.fifo"].properties
     assert (queue["deduplication_scope"], queue["throughput_limit"]) == ("messageGroup", "perMessageGroupId")
