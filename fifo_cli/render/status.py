@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from fifo_cli.model.health import rough
-from fifo_cli.model.results import Document
+from fifo_cli.model.health import Feed, rough
+from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, count, display_width, fit, paint, printable, shorten, table
+
+if TYPE_CHECKING:
+    from fifo_cli.model.planning import Difference
+    from fifo_cli.operations.monitor.status import StatusResult
+    from fifo_cli.operations.monitor.worker_runs import WorkerRun
 
 _WIDTH_MAX: Final = 110
 _LABEL: Final = 12
@@ -27,24 +33,22 @@ _DIFFS_SHOWN: Final = 5
 
 
 def status_screen(
-    document: Document, *, width: int | None, color: bool, now: datetime, absolute: bool = False
+    result: StatusResult, *, width: int | None, color: bool, now: datetime, absolute: bool = False
 ) -> str:
     """Write the screen; times are relative, and with ``absolute`` the instants beside them."""
-    screen = _Screen(document, width, color, now, absolute)
+    screen = _Screen(result, width, color, now, absolute)
     return "".join(f"{line}\n" for line in screen.lines())
 
 
+@dataclass(frozen=True)
 class _Screen:
-    """One screen: its document, the room it has, and the moment it is looked at."""
+    """One screen: what it shows, the room it has, and the moment it is looked at."""
 
-    def __init__(
-        self, document: Document, width: int | None, color: bool, now: datetime, absolute: bool
-    ) -> None:
-        self._document = document
-        self._width = width
-        self._color = color
-        self._now = now
-        self._absolute = absolute
+    _result: StatusResult
+    _width: int | None
+    _color: bool
+    _now: datetime
+    _absolute: bool
 
     def lines(self) -> Iterator[str]:
         """Yield the lines, none wider than the terminal."""
@@ -61,135 +65,131 @@ class _Screen:
         yield from self._labelled("waiting", self._stuck())
         yield from self._labelled("resources", self._resources())
         yield from self._labelled("keys", self._keys())
-        yield from self._labelled("not seen", [f"{one['what']}: {one['reason']}" for one in self._unseen()])
+        yield from self._labelled("not seen", [f"{one.what}: {one.reason}" for one in self._result.unseen])
 
     def _verdict(self) -> Iterator[str]:
-        document = self._document
-        verdict = document["verdict"]
-        state = verdict["state"]
-        where = ", ".join(filter(None, (document["account"], document["region"])))
-        word = paint(state.upper(), _STYLES[state], color=self._color)
-        yield f"{word}  {printable(document['pipeline'])} {_WORDS[state]}" + (f"  ({where})" if where else "")
-        for problem in verdict["problems"]:
-            style = _STYLES[problem["state"]]
-            head = f"  {problem['state']:<9}"
-            for number, line in enumerate(self._wrap(printable(problem["text"]), len(head))):
-                yield (paint(head, style, color=self._color) if not number else " " * len(head)) + line
-            if problem["next"]:
-                yield from (f"{' ' * len(head)}{line}" for line in self._wrap(f"next: {problem['next']}", 11))
+        result = self._result
+        where = f"  ({result.place.account}, {result.place.region})" if result.place else ""
+        word = paint(result.state.upper(), _STYLES[result.state], color=self._color)
+        yield f"{word}  {printable(result.names.pipeline)} {_WORDS[result.state]}{where}"
+        for problem in result.problems:
+            head = f"  {problem.state:<9}"
+            for number, line in enumerate(self._wrap(printable(problem.text), len(head))):
+                shown = paint(head, _STYLES[problem.state], color=self._color)
+                yield (" " * len(head) if number else shown) + line
+            if problem.next:
+                yield from (f"{' ' * len(head)}{line}" for line in self._wrap(f"next: {problem.next}", 11))
 
     def _queues(self) -> Iterator[str]:
         rows = [
-            (
+            (_QUEUES[kind], self._short(one), None, None, None, None)
+            if isinstance(one, str)
+            else (
                 _QUEUES[kind],
-                self._short(queue["name"]),
-                queue["visible"],
-                queue["in_flight"],
-                queue["delayed"],
-                None if queue["oldest_age_seconds"] is None else _span(queue["oldest_age_seconds"]),
+                self._short(one.name),
+                one.visible,
+                one.in_flight,
+                one.delayed,
+                None if one.oldest_age is None else _span(one.oldest_age),
             )
-            for kind, queue in self._document["queues"].items()
+            for kind, one in self._result.queues.items()
         ]
         headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
         yield from table(rows, headers=headers, right=(2, 3, 4, 5), width=self._width).splitlines()
 
     def _enqueuer(self) -> list[str]:
-        enqueuer = self._document["enqueuer"]
-        behind = enqueuer["iterator_age_seconds"]
-        message = [_state(enqueuer), *([] if behind is None else [f"{_span(behind)} behind the stream"])]
-        return [", ".join(message)]
+        behind = self._result.vitals.iterator_age
+        state = _state(self._result.vitals.enqueuer, self._result.version("enqueuer"))
+        return [state if behind is None else f"{state}, {_span(behind)} behind the stream"]
 
     def _worker(self) -> list[str]:
-        return [_state(self._document["worker"])]
+        return [_state(self._result.vitals.worker, self._result.version("worker"))]
 
     def _next_runs(self) -> list[str]:
-        schedule = self._document["schedule"]
-        if schedule["enabled"] is False:
+        runs = self._result.next_runs
+        if self._result.enabled is False:
             return ["none: the schedule is off"]
-        unknown = [f"of {', '.join(schedule['unknown'])} known to AWS only"] if schedule["unknown"] else []
-        if not schedule["next_runs"]:
+        unknown = [f"of {', '.join(runs.unknown)} known to AWS only"] if runs.unknown else []
+        if not runs.times:
             return unknown
-        first, *more = [datetime.fromisoformat(text) for text in schedule["next_runs"]]
-        about = "about " if schedule["estimated"] else ""
+        first, *more = runs.times
+        about = "about " if runs.estimated else ""
         message = f"{about}{_local(first, self._now)} (in {rough(first - self._now)})"
         then = ", ".join(_local(one, self._now) for one in more)
         return [
             *unknown,
-            message + (f", then {then}" if then else "") + (f"  {schedule['next_runs'][0]}" * self._absolute),
+            message + (f", then {then}" if then else "") + (f"  {iso(first)}" * self._absolute),
         ]
 
     def _restore(self) -> list[str]:
-        found = self._document["rebuild"]
+        found = self._result.vitals.restore
         if found is None:
             return []
-        begun = f", begun {self._ago(found['since'])}" if found["since"] else ""
-        paused = f"; it paused {' and '.join(found['paused'])}" if found["paused"] else ""
-        return [f"unfinished, at its step {found['phase']}{begun}{paused}"]
+        begun = f", begun {self._ago(found.since)}" if found.since else ""
+        paused = f"; it paused {' and '.join(found.running)}" if found.running else ""
+        return [f"unfinished, at its step {found.phase}{begun}{paused}"]
 
     def _maintenance(self) -> list[str]:
-        found = self._document["maintenance"]
+        found = self._result.vitals.maintenance
         if found is None:
             return []
-        if found["who"] is None:
-            return [found["what"]]
-        left = rough(datetime.fromisoformat(found["until"]) - self._now)
+        if found.since is None or found.until is None:
+            return [found.what]
+        left = rough(found.until - self._now)
         return [
-            f"{found['what']} by {found['who']}, begun {self._ago(found['since'])}",
-            f"its marker expires in {left} unless it is renewed" + f"  {found['until']}" * self._absolute,
+            f"{found.what} by {found.who}, begun {self._ago(found.since)}",
+            f"its marker expires in {left} unless it is renewed" + f"  {iso(found.until)}" * self._absolute,
         ]
 
     def _last_runs(self) -> list[str]:
-        runs = self._document["worker"]["last_runs"]
+        runs = self._result.runs.runs
         return [self._run(run) for run in runs[:_RUNS_SHOWN]] or ["none in the last day"]
 
-    def _run(self, run: Mapping[str, Any]) -> str:
-        when = f"{self._ago(run['time']):<13}"
-        if run["error"] is not None:
-            return f"{when} failed: {printable(run['error'].splitlines()[0] if run['error'] else '?')}"
-        if not run["received"]:
+    def _run(self, run: WorkerRun) -> str:
+        when = f"{self._ago(run.time):<13}"
+        if run.error is not None:
+            return f"{when} failed: {printable(run.error.splitlines()[0] if run.error else '?')}"
+        if not run.received:
             return f"{when} nothing to deliver"
-        said = [f"{run[word]} {word}" for word in ("delivered", "parked", "failed") if run[word]]
-        left = run["received"] - sum(run[word] or 0 for word in ("delivered", "parked", "failed"))
-        said += [f"{left} left for the next run"] if left > 0 else []
-        return f"{when} {', '.join(said)}"
+        counts = {"delivered": run.delivered or 0, "parked": run.parked or 0, "failed": run.failed or 0}
+        text = [f"{number} {word}" for word, number in counts.items() if number]
+        left = run.received - sum(counts.values())
+        text += [f"{left} left for the next run"] if left > 0 else []
+        return f"{when} {', '.join(text)}"
 
     def _stuck(self) -> list[str]:
-        found = self._document["worker"]["stuck"]
+        found = self._result.runs.stuck
         lines = []
         for one in found[:_STUCK_SHOWN]:
             facts = [
-                f"received {count(one['receives'], 'time')}" if one["receives"] else "",
-                f"HTTP {one['http_status']}" if one["http_status"] else "",
-                f"tried {self._ago(one['time'])}",
+                f"received {count(one.receives, 'time')}" if one.receives else "",
+                f"HTTP {one.http_status}" if one.http_status else "",
+                f"tried {self._ago(one.time)}",
             ]
-            item = f", item {printable(one['item_key'])}" if one["item_key"] else ""
-            head = f"group {printable(one['group'])}: message {self._short(one['message_id'])}{item}"
-            lines += [f"{head}, {', '.join(filter(None, facts))}", f"  {printable(one['error'] or '')}"]
+            item = f", item {printable(one.item_key)}" if one.item_key else ""
+            head = f"group {printable(one.group)}: message {self._short(one.message_id)}{item}"
+            lines += [f"{head}, {', '.join(filter(None, facts))}", f"  {printable(one.error or '')}"]
         if len(found) > _STUCK_SHOWN:
             lines.append(f"and {count(len(found) - _STUCK_SHOWN, 'more group')}")
         return [line for line in lines if line.strip()]
 
     def _resources(self) -> list[str]:
-        resources = self._document["resources"]
-        wrong = [one for one in resources if one["state"] not in ("ok", "unknown")]
-        right = sum(one["state"] == "ok" for one in resources)
+        resources = self._result.drift.resources
+        wrong = [one for one in resources if one.state not in ("ok", "unknown")]
+        right = sum(one.state == "ok" for one in resources)
         lines = [f"{right} of {count(len(resources), 'resource')} as in fifo.toml"] if resources else []
         for one in wrong:
-            reason = f": {one['reason']}" if one["reason"] else ""
-            lines.append(f"{one['state']}: {one['type']} {printable(one['name'])}{printable(reason)}")
-            lines += [f"  {_difference(diff)}" for diff in one["diff"][:_DIFFS_SHOWN]]
+            reason = f": {one.reason}" if one.reason else ""
+            lines.append(f"{one.state}: {one.kind} {printable(one.name)}{printable(reason)}")
+            lines += [f"  {_difference(diff)}" for diff in one.diff[:_DIFFS_SHOWN]]
         return lines
 
     def _keys(self) -> list[str]:
         return [
-            f"{printable(key['name'])}: {printable(key['parameter'])} "
-            + (f"set {self._ago(key['modified_at'])}" if key["exists"] else "is missing")
-            for key in self._document["keys"] or ()
+            f"{printable(key.name)}: {printable(key.parameter)} "
+            + (f"set {self._ago(key.modified_at)}" if key.modified_at else "is missing")
+            for key in (self._result.keys.keys if self._result.keys else ())
         ]
-
-    def _unseen(self) -> list[Mapping[str, str]]:
-        found: list[Mapping[str, str]] = self._document["unseen"]
-        return found
 
     def _labelled(self, label: str, lines: list[str]) -> Iterator[str]:
         """Yield lines behind a label in the left column; nothing for none."""
@@ -211,15 +211,13 @@ class _Screen:
     def _short(self, text: str) -> str:
         return printable(text) if self._width is None else shorten(printable(text), 36)
 
-    def _ago(self, text: str) -> str:
-        then = datetime.fromisoformat(text)
+    def _ago(self, then: datetime) -> str:
         relative = f"{rough(self._now - then)} ago"
-        return f"{relative}, {text}" if self._absolute else relative
+        return f"{relative}, {iso(then)}" if self._absolute else relative
 
 
-def _state(function: Mapping[str, Any]) -> str:
-    version = f", version {function['version']}" if function["version"] else ""
-    return f"{function['state'] or 'not known'}{version}"
+def _state(state: Feed | None, version: str | None) -> str:
+    return (state or "not known") + (f", version {version}" if version else "")
 
 
 def _span(seconds: int) -> str:
@@ -233,7 +231,7 @@ def _local(instant: datetime, now: datetime) -> str:
     return f"{day}{local:%H:%M} {local.tzname()}"
 
 
-def _difference(diff: Mapping[str, Any]) -> str:
-    if diff["path"] == "code_sha256" and diff["old"]:
-        return f"the code is not what is here: {printable(diff['old'][:8])} -> {printable(diff['new'][:8])}"
-    return printable(f"{diff['path']}: {diff['old']!r} -> {diff['new']!r}")
+def _difference(diff: Difference) -> str:
+    if diff.path == "code_sha256" and diff.old:
+        return f"the code is not what is here: {printable(diff.old[:8])} -> {printable(diff.new[:8])}"
+    return printable(f"{diff.path}: {diff.old!r} -> {diff.new!r}")

@@ -111,7 +111,7 @@ def _status(cli: Cli) -> ExitCode:
     return cli.emit(
         result,
         lambda: status_screen(
-            result.document(),
+            result,
             width=cli.console.width,
             color=cli.console.color,
             now=datetime.now(UTC),

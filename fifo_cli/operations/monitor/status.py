@@ -12,8 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import ExitCode, NotDeployedError
-from fifo_cli.model.health import Measurements, Problem, State, Unavailable, by_badness, judge, unknown, worst
-from fifo_cli.model.names import Names
+from fifo_cli.model.health import (
+    Counted,
+    Measurements,
+    Problem,
+    QueueKind,
+    State,
+    Unavailable,
+    by_badness,
+    judge,
+    unknown,
+    worst,
+)
+from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
@@ -68,10 +79,23 @@ class StatusResult(Single):
         """1 if anything needs a look."""
         return ExitCode.OK if self.state == "ok" else ExitCode.ATTENTION
 
+    @property
+    def queues(self) -> dict[QueueKind, Counted | str]:
+        """Each queue's counts, or its name if they are not known."""
+        return {kind: self.vitals.queues.get(kind, name) for kind, name in queue_names(self.names).items()}
+
+    @property
+    def enabled(self) -> bool | None:
+        """Whether the worker is started by itself, if that is known."""
+        return None if self.vitals.worker is None else self.vitals.worker == "running"
+
+    def version(self, role: FunctionRole) -> str | None:
+        """Return the version of a function that is live."""
+        alias = ("alias", alias_name(self.names.function(role)))
+        return next((one.version for one in self.drift.resources if (one.kind, one.name) == alias), None)
+
     def document(self) -> Document:
         vitals, runs = self.vitals, self.runs
-        versions = {one.name: one.version for one in self.drift.resources if one.kind == "alias"}
-        enqueuer, worker = (self.names.function(role) for role in ("enqueuer", "worker"))
         return {
             "pipeline": self.names.pipeline,
             "account": self.place.account if self.place else None,
@@ -82,11 +106,11 @@ class StatusResult(Single):
             },
             "resources": [one.document() for one in self.drift.resources],
             "queues": {
-                kind: vitals.queues[kind].document() if kind in vitals.queues else _nameless(name)
-                for kind, name in queue_names(self.names).items()
+                kind: _nameless(one) if isinstance(one, str) else one.document()
+                for kind, one in self.queues.items()
             },
             "schedule": {
-                "enabled": None if vitals.worker is None else vitals.worker == "running",
+                "enabled": self.enabled,
                 "expressions": list(self.settings.schedule.expressions),
                 "timezone": self.settings.schedule.timezone,
                 "next_runs": [iso(run) for run in self.next_runs.times],
@@ -95,12 +119,12 @@ class StatusResult(Single):
             },
             "enqueuer": {
                 "state": vitals.enqueuer,
-                "version": versions.get(alias_name(enqueuer)),
+                "version": self.version("enqueuer"),
                 "iterator_age_seconds": vitals.iterator_age,
             },
             "worker": {
                 "state": vitals.worker,
-                "version": versions.get(alias_name(worker)),
+                "version": self.version("worker"),
                 "last_runs": [run.document() for run in runs.runs],
                 "stuck": [one.document() for one in runs.stuck],
             },

@@ -3,114 +3,70 @@
 from __future__ import annotations
 
 import re
-from copy import deepcopy
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fifo_cli.model.health import Counted, Maintenance, Measurements, Problem, Unavailable, UnfinishedRestore
+from fifo_cli.model.names import Names, Place
+from fifo_cli.model.planning import Difference
+from fifo_cli.model.settings import Settings
+from fifo_cli.operations.deploy.api_keys import Key, Keys
+from fifo_cli.operations.monitor.drift import Drift, ResourceState
+from fifo_cli.operations.monitor.next_runs import NextRuns
+from fifo_cli.operations.monitor.status import StatusResult
+from fifo_cli.operations.monitor.worker_runs import Runs, Stuck, WorkerRun
 from fifo_cli.render.status import status_screen
 from fifo_cli.render.text import display_width
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-QUEUE = {"name": "orders.fifo", "visible": 1, "in_flight": 0, "delayed": 0, "oldest_age_seconds": 125}
-UNKNOWN = {
-    "name": "orders-hold.fifo",
-    "visible": None,
-    "in_flight": None,
-    "delayed": None,
-    "oldest_age_seconds": None,
-}
-DOCUMENT: dict[str, Any] = {
-    "pipeline": "orders",
-    "account": "123456789012",
-    "region": "eu-west-1",
-    "verdict": {
-        "state": "critical",
-        "problems": [
-            {"state": "critical", "text": "10 messages in the DLQ", "next": "fifo-cli peek --queue dlq"},
-            {"state": "warning", "text": "the worker is paused", "next": "fifo-cli resume worker"},
-        ],
-    },
-    "resources": [
-        {"type": "queue", "name": "orders.fifo", "state": "ok", "diff": [], "reason": None},
-        {
-            "type": "rule",
-            "name": "orders-1",
-            "state": "drift",
-            "diff": [{"path": "expression", "old": "rate(1 hour)", "new": "rate(5 minutes)"}],
-            "reason": None,
-        },
-    ],
-    "queues": {"main": QUEUE, "dlq": QUEUE, "hold": UNKNOWN, "stream_failures": UNKNOWN},
-    "schedule": {
-        "enabled": True,
-        "expressions": ["rate(5 minutes)"],
-        "timezone": None,
-        "next_runs": ["2026-01-02T12:03:00.000Z"],
-        "estimated": True,
-        "unknown": [],
-    },
-    "enqueuer": {"state": "running", "version": "3", "iterator_age_seconds": 4},
-    "worker": {
-        "state": "running",
-        "version": None,
-        "last_runs": [
-            {
-                "time": "2026-01-02T11:58:00.000Z",
-                "received": 5,
-                "delivered": 2,
-                "parked": 0,
-                "failed": 1,
-                "error": None,
-            },
-            {
-                "time": "2026-01-02T11:53:00.000Z",
-                "received": 0,
-                "delivered": 0,
-                "parked": 0,
-                "failed": 0,
-                "error": None,
-            },
-            {
-                "time": "2026-01-02T11:48:00.000Z",
-                "received": None,
-                "delivered": None,
-                "parked": None,
-                "failed": None,
-                "error": "Task timed out",
-            },
-        ],
-        "stuck": [
-            {
-                "message_id": "0123456789-0123456789-0123456789-0123456789",
-                "group": "ada",
-                "time": "2026-01-02T11:58:00.000Z",
-                "receives": 3,
-                "http_status": 503,
-                "error": "the API answered 503",
-                "item_key": '{"id":"7"}',
-            }
-        ],
-    },
-    "keys": [
-        {
-            "name": "api_key",
-            "parameter": "/orders/api-key",
-            "exists": True,
-            "version": 1,
-            "modified_at": "2026-01-01T12:00:00.000Z",
-        }
-    ],
-    "maintenance": None,
-    "rebuild": None,
-    "unseen": [{"what": "role orders-worker", "reason": "iam:GetRole: permission denied"}],
-}
+QUEUE = Counted("orders.fifo", 1, 0, 0, oldest_age=125)
+VITALS = Measurements(
+    queues={"main": QUEUE, "dlq": QUEUE}, iterator_age=4, worker="running", enqueuer="running"
+)
+DRIFTED = ResourceState(
+    "rule", "orders-1", "drift", (Difference("expression", "rate(1 hour)", "rate(5 minutes)"),)
+)
+RESOURCES = (ResourceState("alias", "orders-enqueuer:live", "ok", version="3"), DRIFTED)
+STUCK = Stuck(
+    "0123456789-0123456789-0123456789-0123456789",
+    "ada",
+    NOW - timedelta(minutes=2),
+    receives=3,
+    http_status=503,
+    error="the API answered 503",
+    item_key='{"id":"7"}',
+)
+RUNS = Runs(
+    (
+        WorkerRun(NOW - timedelta(minutes=2), received=5, delivered=2, parked=0, failed=1),
+        WorkerRun(NOW - timedelta(minutes=7), received=0, delivered=0, parked=0, failed=0),
+        WorkerRun(NOW - timedelta(minutes=12), error="Task timed out"),
+    ),
+    (STUCK,),
+)
+RESULT = StatusResult(
+    names=Names("orders"),
+    settings=cast("Settings", None),  # not shown
+    place=Place("123456789012", "eu-west-1"),
+    vitals=VITALS,
+    runs=RUNS,
+    drift=Drift(RESOURCES),
+    keys=Keys((Key("api_key", "/orders/api-key", True, 1, NOW - timedelta(days=1)),)),
+    next_runs=NextRuns((NOW + timedelta(minutes=3),), estimated=True),
+    problems=(
+        Problem("critical", "10 messages in the DLQ", "fifo-cli peek --queue dlq"),
+        Problem("warning", "the worker is paused", "fifo-cli resume worker"),
+    ),
+    unseen=(Unavailable("role orders-worker", "iam:GetRole: permission denied"),),
+)
 
 
 def screen(width: int | None = 80, *, color: bool = False, absolute: bool = False, **changes: Any) -> str:
-    return status_screen({**DOCUMENT, **changes}, width=width, color=color, now=NOW, absolute=absolute)
+    return status_screen(replace(RESULT, **changes), width=width, color=color, now=NOW, absolute=absolute)
 
 
 def test_the_screen_says_what_is_wrong_first_and_what_to_type_next() -> None:
@@ -123,11 +79,11 @@ CRITICAL  orders is in trouble  (123456789012, eu-west-1)
   warning  the worker is paused
            next: fifo-cli resume worker
 
-QUEUE            NAME              VISIBLE  IN FLIGHT  DELAYED  OLDEST
-main             orders.fifo             1          0        0   2m 5s
-dlq              orders.fifo             1          0        0   2m 5s
-hold             orders-hold.fifo        -          -        -       -
-stream failures  orders-hold.fifo        -          -        -       -
+QUEUE            NAME                    VISIBLE  IN FLIGHT  DELAYED  OLDEST
+main             orders.fifo                   1          0        0   2m 5s
+dlq              orders.fifo                   1          0        0   2m 5s
+hold             orders-hold.fifo              -          -        -       -
+stream failures  orders-stream-failures        -          -        -       -
 
 enqueuer    running, version 3, 4s behind the stream
 worker      running
@@ -169,39 +125,37 @@ def test_instants_are_reported_only_when_asked_for() -> None:
 
 
 def test_a_schedule_that_is_off_has_no_next_run_and_a_rate_that_never_ran_an_unknown_one() -> None:
-    schedule = {**DOCUMENT["schedule"], "next_runs": [], "unknown": ["rate(5 minutes)"]}
+    off = replace(VITALS, worker="paused")
 
-    assert "next run    none: the schedule is off\n" in screen(schedule={**schedule, "enabled": False})
-    assert "next run    of rate(5 minutes) known to AWS only\n" in screen(schedule=schedule)
+    assert "next run    none: the schedule is off\n" in screen(vitals=off, next_runs=NextRuns())
+    assert "next run    of rate(5 minutes) known to AWS only\n" in screen(
+        next_runs=NextRuns(unknown=("rate(5 minutes)",))
+    )
 
 
 def test_a_later_run_that_is_known_does_not_hide_a_sooner_one_that_is_not() -> None:
-    schedule = {**DOCUMENT["schedule"], "unknown": ["rate(1 minute)"], "estimated": False}
+    runs = NextRuns((NOW + timedelta(minutes=3),), unknown=("rate(1 minute)",))
 
     assert "next run    of rate(1 minute) known to AWS only\n            12:03 UTC (in 3m)\n" in screen(
-        schedule=schedule
+        next_runs=runs
     )
 
 
 def test_markers_tell_who_what_and_until_when() -> None:
-    held = {
-        "what": "redrive",
-        "who": "ada@ops-1",
-        "since": "2026-01-02T11:55:00.000Z",
-        "until": "2026-01-02T12:00:40.000Z",
-    }
-    rebuild = {"phase": "merge", "paused": ["worker"], "since": "2026-01-02T11:50:00.000Z"}
+    held = Maintenance("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + timedelta(seconds=40))
+    restore = UnfinishedRestore("merge", ("worker",), NOW - timedelta(minutes=10))
 
-    shown = screen(maintenance=held, rebuild=rebuild)
+    shown = screen(vitals=replace(VITALS, maintenance=held, restore=restore))
     assert "rebuild     unfinished, at its step merge, begun 10m ago; it paused worker\n" in shown
     assert "maintenance redrive by ada@ops-1, begun 5m ago\n" in shown
-    assert "its marker expires in 40s unless it is renewed\n" in screen(maintenance=held)
-    foreign = {"what": "hands off", "who": None, "since": None, "until": None}
-    assert "hands off\n" in screen(maintenance=foreign)
+    assert "its marker expires in 40s unless it is renewed\n" in screen(
+        vitals=replace(VITALS, maintenance=held)
+    )
+    assert "hands off\n" in screen(vitals=replace(VITALS, maintenance=Maintenance("hands off")))
 
 
 def test_a_healthy_pipeline_says_so_in_one_line() -> None:
-    out = screen(verdict={"state": "ok", "problems": []}, unseen=[])
+    out = screen(problems=(), unseen=())
 
     assert out.startswith("OK  orders is healthy  (123456789012, eu-west-1)\n\nQUEUE")
     assert "not seen" not in out
@@ -211,21 +165,24 @@ def test_a_healthy_pipeline_says_so_in_one_line() -> None:
 def test_whatever_is_in_a_message_stays_within_the_terminal_and_does_not_act_on_it(
     text: str, width: int
 ) -> None:
-    document = deepcopy(DOCUMENT)
-    document["worker"]["stuck"][0] |= {"group": text, "error": text, "message_id": text}
-    document["worker"]["last_runs"][2]["error"] = text
-    document["verdict"]["problems"][0]["text"] = text
-    document["unseen"][0]["reason"] = text
-    document["resources"][1]["diff"][0]["old"] = text
-
-    out = status_screen(document, width=width, color=False, now=NOW)
+    out = screen(
+        width,
+        runs=Runs(
+            (*RUNS.runs[:2], replace(RUNS.runs[2], error=text)),
+            (replace(STUCK, group=text, error=text, message_id=text),),
+        ),
+        problems=(replace(RESULT.problems[0], text=text), *RESULT.problems[1:]),
+        unseen=(Unavailable("role orders-worker", text),),
+        drift=Drift(
+            (RESOURCES[0], replace(DRIFTED, diff=(Difference("expression", text, "rate(5 minutes)"),)))
+        ),
+    )
 
     assert max(map(display_width, out.split("\n"))) <= width
     assert not set(out) & set("\x1b\x07\r\x08\u202e")
 
 
 def test_of_code_that_differs_the_beginnings_of_the_hashes_do() -> None:
-    resources = deepcopy(DOCUMENT["resources"])
-    resources[1]["diff"] = [{"path": "code_sha256", "old": "a" * 44, "new": "b" * 44}]
+    differs = replace(DRIFTED, diff=(Difference("code_sha256", "a" * 44, "b" * 44),))
 
-    assert "the code is not what is here: aaaaaaaa -> bbbbbbbb\n" in screen(resources=resources)
+    assert "the code is not what is here: aaaaaaaa -> bbbbbbbb\n" in screen(drift=Drift((differs,)))
