@@ -187,28 +187,6 @@ def announce(text: str) -> None:
         return
 
 
-@contextlib.contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Keep stdout for the result: what user code and its child processes write meanwhile goes to stderr.
-
-    The file descriptor is moved, too: a child process, or ``os.write(1, ...)``, knows nothing of sys.stdout.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-            kept = os.dup(1)
-        except OSError:  # stdout is closed, or its reader has gone: there is nothing to keep
-            pass
-        else:
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, 1)
-            with contextlib.suppress(OSError):
-                os.dup2(2, 1)
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        yield
-
-
 def stdin_is_terminal() -> bool:
     """Say whether a person is there to answer."""
     return _is_terminal(sys.stdin)

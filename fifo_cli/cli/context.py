@@ -7,7 +7,7 @@ imported then: ``--help`` loads neither boto3 nor pydantic.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,24 +125,6 @@ class Cli:
         from fifo_cli.operations.stream.message_rules import message_rules
 
         return message_rules(self.settings, self.code_folders(), stopped=stopped)
-
-    @contextmanager
-    def running_user_code(self) -> Iterator[None]:
-        """While the user's code may run, stdout is the result's, and code that hangs or exits is named."""
-        from fifo_cli.cli.console import stdout_to_stderr
-
-        handlers = self.settings.handlers
-        if handlers is None or not (handlers.message or handlers.request):
-            with stdout_to_stderr():
-                yield
-            return
-        from fifo_cli.cli.code_watch import watched
-        from fifo_cli.operations.runtime_settings import code_limit, record_notes, request_notes
-
-        name = " or ".join(one for one in (handlers.message, handlers.request) if one)
-        folders = (request_notes(self.project), record_notes(self.settings))
-        with stdout_to_stderr(), watched(name, code_limit(self.settings), folders):
-            yield
 
     def _where(self) -> Iterator[tuple[str, str]]:
         place = self.aws.place

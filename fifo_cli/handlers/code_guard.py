@@ -13,6 +13,9 @@ Where the notes lie: a function's in /tmp, which Lambda keeps when it starts the
 execution environment after a crash or a timeout (Lambda Developer Guide, "Understanding the Lambda
 execution environment lifecycle", failures during the invoke phase). A new environment knows nothing of
 them: then the count begins again, and the message is parked a few invocations later.
+
+A command on an operator's machine runs the code in a process of its own (CodeProcess). Its end is seen at
+once, and all that it was working on is tried again, one by one, by the same rule.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from .call_thread import CallThread, TimeUpError
 from .failure import ApiUnavailableError, ConfigurationError, MessageError, OutOfTimeError, user_code_failure
@@ -46,7 +49,8 @@ _NOTE_BYTES_MAX: Final = 4_096
 _ENDS_MAX: Final = 2
 _OVER_LIMIT_MAX: Final = 2
 # What a module may take to be imported, at least: a large one takes seconds in a small function.
-_IMPORT_SECONDS_MIN: Final = 30.0
+IMPORT_SECONDS_MIN: Final = 30.0
+STOOD_STILL: Final = "all of its Python stood still"
 # A process that is asked to stop waits so long for code that may never return.
 _STOPPED_SECONDS: Final = 0.5
 _MEMORY_HEADROOM: Final = 1 << 30
@@ -60,7 +64,8 @@ class Note:
 
     ``ends`` counts the ends of the process while it was handled, ``ends_alone`` those with no other beside
     it, ``over_limit`` the times that the code did not return for it alone. ``waited``: the last time it
-    did not return, be it in an outage. ``subject`` is the message or record, in words for people.
+    did not return, be it in an outage. ``subject`` is the message or record, in words for people; ``how``
+    says how the process ended, where that is known.
     """
 
     subject: str = ""
@@ -70,6 +75,36 @@ class Note:
     ends_alone: int = 0
     over_limit: int = 0
     waited: bool = False
+    how: str = ""
+
+
+class RunningProcess(Protocol):
+    """The process of the user's code, from one start to its end."""
+
+    def end(self) -> None:
+        """End it at once."""
+
+    def stands_still(self) -> bool:
+        """Say whether nothing runs in it any more, and end it if so: a call of C may stop all of Python."""
+
+
+class CodeProcess(Protocol):
+    """A process of its own that runs the user's code; see operations/code_process.py."""
+
+    def start(self) -> RunningProcess:
+        """Start it, unless it runs; raises UserCodeError."""
+
+    def close(self) -> None:
+        """Let it end."""
+
+
+class CodeEndedError(Exception):
+    """The process of the user's code ended in a call: ``by_itself``, or because another call was ended."""
+
+    def __init__(self, how: str, *, by_itself: bool) -> None:
+        super().__init__(how)
+        self.how = how
+        self.by_itself = by_itself
 
 
 class Notes:
@@ -168,26 +203,19 @@ def function_notes(*identity: str) -> Path:
     return Path(f"/tmp/fifo-cli-{os.getuid()}-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
 
 
-def load_noted(
-    reference: str, notes: Notes, *, limit: float, stopped: Callable[[], bool] = lambda: False
-) -> Callable[..., Any]:
+def load_noted(reference: str, notes: Notes, *, limit: float) -> Callable[..., Any]:
     """Import the user's function under a note, so that an end of the process meanwhile is named next time.
 
     After that it is tried again: what ended the process may have been something else. Raises UserCodeError.
     """
-    subject, limit = f"import {reference} {_version(reference)}", max(limit, _IMPORT_SECONDS_MIN)
+    subject, limit = f"import {reference} {_version(reference)}", max(limit, IMPORT_SECONDS_MIN)
     if (note := notes.read(subject)) and note.running:
         notes.remove(subject)
         raise UserCodeError(reference, "the process ended while it was imported; the next run tries again")
-
-    def look() -> None:
-        if stopped():
-            raise UserCodeError(reference, "the import was interrupted")
-
     thread = CallThread()
     notes.write(subject, Note(f"the import of {reference}", running=True))
     try:
-        return thread.call(lambda: load_code(reference), limit, stop=True, on_look=look)
+        return thread.call(lambda: load_code(reference), limit, stop=True)
     except TimeUpError:
         raise UserCodeError(reference, f"the import did not end within {limit:g} s") from None
     finally:
@@ -233,7 +261,8 @@ class CodeGuard:
     """Runs one function of the user's, for many messages and from many threads.
 
     ``calls_network``: an error of the network that the code raises is the API's failure. ``stopped``: a
-    process that is asked to stop may end at any moment, and that is not a message's fault.
+    process that is asked to stop may end at any moment, and that is not a message's fault. ``process``: the
+    code runs in another one, which is ended with what does not return.
     """
 
     def __init__(
@@ -244,6 +273,7 @@ class CodeGuard:
         limit: float,
         calls_network: bool,
         stopped: Callable[[], bool] = lambda: False,
+        process: CodeProcess | None = None,
     ) -> None:
         self.name = name
         self.limit = limit
@@ -251,6 +281,7 @@ class CodeGuard:
         self._notes = notes
         self._calls_network = calls_network
         self._stopped = stopped
+        self._process = process
         self._turns = _Turns()
         self._threads: dict[int, CallThread] = {}
         self._lock = threading.Lock()
@@ -264,21 +295,36 @@ class CodeGuard:
         is what is left of the run: what takes longer than that, but not than the limit, is tried again
         (ApiUnavailableError, or OutOfTimeError if the code calls no network).
         """
-        note = self._judged(subject)
+        note = self._notes.read(subject)
+        while True:
+            note = self._judged(subject, note)
+            try:
+                return self._run_once(subject, note, work, seconds)
+            except CodeEndedError as ended:
+                note.running, note.how = ended.by_itself, ended.how
+
+    def _run_once(self, subject: str, note: Note, work: Callable[[], T], seconds: float) -> T:
+        """Do the work one time; raises CodeEndedError if the process that runs the code ends meanwhile."""
         with self._turns.taken(alone=note.alone):
+            process = self._process.start() if self._process else None
             note.running = True
             self._notes.write(subject, note)
             try:
-                result, error = self._timed(subject, note, work, min(self.limit, seconds))
+                result, error = self._timed(subject, note, work, min(self.limit, seconds), process)
             except TimeUpError:
+                if process is not None and process.stands_still():
+                    raise CodeEndedError(STOOD_STILL, by_itself=True) from None
                 raise self._over_limit(subject, note, full=seconds >= self.limit) from None
             except BaseException:  # Ctrl-C: no fault of the message's
                 self._notes.remove(subject)
                 raise
             # Within its turn: what runs next may end the process, and that is not this one's fault.
             self._notes.remove(subject)
-        if error is None:
+        if isinstance(error, CodeEndedError):
+            raise error
+        if error is None or isinstance(error, MessageError):
             self._end_row()
+        if error is None:
             return result  # type: ignore[return-value]
         if isinstance(error, _OURS):
             raise error
@@ -299,10 +345,11 @@ class CodeGuard:
     def close(self) -> None:
         for thread in self._threads.values():
             thread.close()
+        if self._process is not None:
+            self._process.close()
 
-    def _judged(self, subject: str) -> Note:
+    def _judged(self, subject: str, note: Note | None) -> Note:
         """Return the note for this try; raises MessageError if what is known of the message is enough."""
-        note = self._notes.read(subject)
         if note is None:
             return Note(f"{'message' if self._calls_network else 'record'} {subject}")
         if note.running:
@@ -311,8 +358,9 @@ class CodeGuard:
         note.running, note.alone = False, note.ends > 0
         if note.ends >= _ENDS_MAX and note.ends_alone:
             self._notes.write(subject, note)
+            how = f" ({note.how})" if note.how else ""
             raise MessageError(
-                f"the process ended {note.ends} times while {self.name} handled this one: "
+                f"the process ended {note.ends} times while {self.name} handled this one{how}: "
                 "the code exits, crashes, hangs in a call of C, or takes more memory than there is"
             )
         if note.over_limit and not self._calls_network:
@@ -320,7 +368,12 @@ class CodeGuard:
         return note
 
     def _timed(
-        self, subject: str, note: Note, work: Callable[[], T], seconds: float
+        self,
+        subject: str,
+        note: Note,
+        work: Callable[[], T],
+        seconds: float,
+        process: RunningProcess | None,
     ) -> tuple[T | None, BaseException | None]:
         """Return what ``work`` returns, or what it raises; a KeyboardInterrupt of its own is not a Ctrl-C."""
 
@@ -336,7 +389,12 @@ class CodeGuard:
                 raise self._out_of_time("the command was interrupted")
 
         thread = self._threads.setdefault(threading.get_ident(), CallThread())
-        return thread.call(lambda: _outcome(work), seconds, stop=True, on_look=look)
+        try:
+            return thread.call(lambda: _outcome(work), seconds, stop=process is None, on_look=look)
+        except BaseException as error:
+            if process is not None and not (isinstance(error, TimeUpError) and process.stands_still()):
+                process.end()
+            raise
 
     def _over_limit(self, subject: str, note: Note, *, full: bool) -> Exception:
         """Say what it means that the code did not return in time; ``full``: it had all of the limit."""

@@ -230,11 +230,7 @@ class ApiDelivery:
         """Check what the user's code made, and read its body: all of it is code of the user's."""
         assert self._guard is not None
         name = self._guard.name
-        if not isinstance(request, httpx.Request):
-            raise MessageError(f"{name} returned {type(request).__name__}, not an httpx.Request")
-        if not isinstance(request.stream, httpx.SyncByteStream):
-            raise MessageError(f"{name} returned a request with an asynchronous body")
-        request.read()
+        request = checked_request(name, request)
         url = request.url
         if fault := url_fault(url):
             shown = str(url.copy_with(userinfo=b""))[:_SNIPPET_MAX]
@@ -264,6 +260,16 @@ class ApiDelivery:
         for name, value in keys.items():
             if value and value in text and (fault := header_fault(value)):
                 raise ConfigurationError(self._keys.label(name), fault)
+
+
+def checked_request(name: str, request: object) -> httpx.Request:
+    """Return what the user's function made, with its body read; raises MessageError if it is no request."""
+    if not isinstance(request, httpx.Request):
+        raise MessageError(f"{name} returned {type(request).__name__}, not an httpx.Request")
+    if not isinstance(request.stream, httpx.SyncByteStream):
+        raise MessageError(f"{name} returned a request with an asynchronous body")
+    request.read()
+    return request
 
 
 def _addressed(request: httpx.Request, api: Api, message: Held) -> httpx.Request:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import clients, runtime
-from .code_guard import CodeGuard, Notes, function_notes, load_noted, memory_bounded
+from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
 from .failure import ConfigurationError, OutOfTimeError, described, owner_of
 from .json_log import Journal, Level, stdout_journal
 from .ordered_send import SendReport, send_strictly
@@ -192,11 +192,20 @@ def _enqueuer() -> Enqueuer:
     return Enqueuer(replace(rules, start=start), sqs, urls)
 
 
-def rules_of(settings: runtime.Runtime, notes: Path, *, stopped: Callable[[], bool] = lambda: False) -> Rules:
-    """Return the rules with the user's code, if there is any, and its guard; raises UserCodeError."""
+def rules_of(
+    settings: runtime.Runtime,
+    notes: Path,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    elsewhere: tuple[Callable[[Any], Any], CodeProcess] | None = None,
+) -> Rules:
+    """Return the rules with the user's code, if there is any, and its guard; raises UserCodeError.
+
+    The code is loaded here, unless it runs ``elsewhere``.
+    """
     if settings.message_code is None:
         return Rules(settings)
-    kept, limit = Notes(notes), settings.code_limit
-    code = load_noted(settings.message_code, kept, limit=limit, stopped=stopped)
-    guard = CodeGuard(settings.message_code, kept, limit=limit, calls_network=False, stopped=stopped)
+    name, kept, limit = settings.message_code, Notes(notes), settings.code_limit
+    code, process = elsewhere or (load_noted(name, kept, limit=limit), None)
+    guard = CodeGuard(name, kept, limit=limit, calls_network=False, stopped=stopped, process=process)
     return Rules(settings, code, guard)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_ETINY, Decimal, InvalidOperation
 from typing import Any
 
@@ -35,6 +36,13 @@ class Unbounded(Decimal):
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value that is JSON text already, written in another process."""
+
+    text: str
 
 
 def number(text: str) -> int | float | Decimal:
@@ -74,12 +82,23 @@ def dumps(value: Any, *, ascii_only: bool = False) -> str:
     """Serialise compactly, Decimals digit for digit; raises TypeError or ValueError for what is not JSON."""
     try:
         try:
-            text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"))
+            text = _dumps(value, ascii_only=ascii_only)
         except TypeError:
             text = "".join(_pieces(value, ascii_only=ascii_only))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return legal(text)
+
+
+def _dumps(value: Any, *, ascii_only: bool) -> str:
+    """Serialise what is JSON; the user's code may have changed what json.JSONEncoder makes of the rest."""
+    return json.dumps(
+        value, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"), default=_refuse_type
+    )
+
+
+def _refuse_type(value: object) -> Any:
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def legal(json_text: str) -> str:
@@ -118,7 +137,7 @@ def _pieces(value: Any, *, ascii_only: bool) -> list[str]:
         return ["{", *_joined(list(pairs)), "}"]
     if isinstance(value, list | tuple):
         return ["[", *_joined([_pieces(member, ascii_only=ascii_only) for member in value]), "]"]
-    return [json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"))]
+    return [_dumps(value, ascii_only=ascii_only)]
 
 
 def _joined(parts: list[list[str]]) -> list[str]:

@@ -228,11 +228,11 @@ def _body(rules: Rules, item: Any, sequence: str, seconds: float) -> str | None:
     value = _evaluate("body", rules.runtime.body, item) if rules.runtime.body else item
     code = rules.code
     if code is None:
-        return _written(value)
+        return written(value)
 
     def make() -> str | None:
         made = code(value)
-        return None if made is None else _written(made)  # writing it may run the user's code as well
+        return None if made is None else written(made)  # writing it may run the user's code as well
 
     if rules.guard is not None:
         return rules.guard.run(sequence, make, seconds=seconds)
@@ -246,7 +246,10 @@ def _body(rules: Rules, item: Any, sequence: str, seconds: float) -> str | None:
         raise user_code_failure(str(rules.runtime.message_code), error, calls_network=False) from error
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """Return the body for a value; raises MessageError if it is not JSON."""
+    if isinstance(value, exact_json.Written):
+        return value.text
     try:
         return exact_json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:

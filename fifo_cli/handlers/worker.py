@@ -9,8 +9,8 @@ from typing import Any
 
 from . import clients, runtime
 from .api_keys import Keys
-from .code_guard import CodeGuard, Notes, function_notes, load_noted, memory_bounded
-from .delivery import ApiDelivery
+from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
+from .delivery import ApiDelivery, RequestCode
 from .failure import described
 from .guarded_output import guard_logs, guard_streams
 from .json_log import stdout_journal
@@ -75,13 +75,21 @@ def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
 
 
 def delivery_of(
-    settings: runtime.Runtime, keys: Keys, notes: Path, *, stopped: Callable[[], bool] = lambda: False
+    settings: runtime.Runtime,
+    keys: Keys,
+    notes: Path,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    elsewhere: tuple[RequestCode, CodeProcess] | None = None,
 ) -> ApiDelivery:
-    """Build the delivery with the user's code, if there is any; raises UserCodeError."""
+    """Build the delivery with the user's code, if there is any; raises UserCodeError.
+
+    The code is loaded here, unless it runs ``elsewhere``.
+    """
     guard_logs(keys.redact_long)  # before the user's code, which may switch debug logs on
     if settings.request_code is None:
         return ApiDelivery(settings.apis, keys)
-    kept, limit = Notes(notes), settings.code_limit
-    code = load_noted(settings.request_code, kept, limit=limit, stopped=stopped)
-    guard = CodeGuard(settings.request_code, kept, limit=limit, calls_network=True, stopped=stopped)
+    name, kept, limit = settings.request_code, Notes(notes), settings.code_limit
+    code, process = elsewhere or (load_noted(name, kept, limit=limit), None)
+    guard = CodeGuard(name, kept, limit=limit, calls_network=True, stopped=stopped, process=process)
     return ApiDelivery(settings.apis, keys, code=code, guard=guard)

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "fifo_cli"
 ENDS = {
     "__main__.py",  # the program, and an interrupt before its own code is imported
     "cli/signals.py",  # a second signal
-    "cli/code_watch.py",  # user code that stops all of Python
+    "operations/code_server.py",  # the process of the user's code
     "local/server.py",  # the embedded stack's own process
     "local/receiver.py",  # another program: python -m fifo_cli.local.receiver
 }

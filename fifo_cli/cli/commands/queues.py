@@ -155,11 +155,7 @@ def _drain(
     if (count is None) == (not all_):
         raise UsageError("say how much to drain: either --count N or --all", hint="fifo-cli drain --count 1")
     options = DrainOptions(count, concurrency, max_rate)
-    if dry_run:
-        result = preview(cli.aws, cli.project, options)
-    else:
-        with cli.running_user_code():
-            result = _perform(cli, options, via)
+    result = preview(cli.aws, cli.project, options) if dry_run else _perform(cli, options, via)
     code = cli.conclude(
         result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)
     )

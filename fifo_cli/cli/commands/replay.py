@@ -113,8 +113,7 @@ def _replay(
     replay = _replay_of(cli, given, restart=restart)
     # Without anybody to ask, what would be replayed is only counted, for the refusal.
     kept = not dry_run and (cli.options.yes or stdin_is_terminal())
-    # The user's code may print until the end of the work; stdout is the result's.
-    with cli.running_user_code(), replay.gathered(dry_run=not kept) as work:
+    with replay.gathered(dry_run=not kept) as work:
         report = carry_out(cli, _move_of(cli, replay, work, force=force), dry_run=dry_run)
     return report()
 

@@ -29,7 +29,6 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
         text=lambda result: restore_order_text(
             result.document(), notes=result.notes, source=restore.dlq.name, target=restore.main.name
         ),
-        within=cli.running_user_code,
     )
     try:
         return run_move(cli, move, dry_run=dry_run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -74,17 +73,16 @@ def _trace(
     now = datetime.now(UTC)
     start = _past(since, now)
     wanted = trace_key(key, cli.settings.table.keys)
-    with cli.running_user_code():
-        result = trace(
-            cli.aws,
-            cli.project,
-            wanted,
-            since=start,
-            now=now,
-            settle=settle_time(cli, None),
-            code_folders=cli.code_folders(),
-            listener=_listener(cli),
-        )
+    result = trace(
+        cli.aws,
+        cli.project,
+        wanted,
+        since=start,
+        now=now,
+        settle=settle_time(cli, None),
+        code_folders=cli.code_folders(),
+        listener=_listener(cli),
+    )
     clock = Clock(now, whole=_whole(cli))
     return cli.emit(
         result,
@@ -103,20 +101,15 @@ def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode
 
     now = datetime.now(UTC)
     start = _past(since, now)
-    with contextlib.ExitStack() as stack:
-        # What the user's own code prints is not a part of the result.
-        with cli.running_user_code():
-            result = stack.enter_context(
-                audit(
-                    cli.aws,
-                    cli.project,
-                    since=start,
-                    now=now,
-                    settle=settle_time(cli, settle),
-                    code_folders=cli.code_folders(),
-                    listener=_listener(cli),
-                )
-            )
+    with audit(
+        cli.aws,
+        cli.project,
+        since=start,
+        now=now,
+        settle=settle_time(cli, settle),
+        code_folders=cli.code_folders(),
+        listener=_listener(cli),
+    ) as result:
         return cli.emit(
             result,
             lambda: audit_text(

@@ -119,7 +119,6 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
             source=redrive.dlq.name,
             target=redrive.main.name,
         ),
-        within=cli.running_user_code,
     )
     return run_move(cli, move, dry_run=dry_run)
 

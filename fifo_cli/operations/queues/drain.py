@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
+import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import calling, explain
@@ -17,9 +19,8 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Progressed, Warned, silent
-from fifo_cli.handlers import runtime
+from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
-from fifo_cli.handlers.code_guard import memory_bounded
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.failure import ConfigurationError, described
 from fifo_cli.handlers.guarded_output import guarded_streams
@@ -31,6 +32,7 @@ from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
 from fifo_cli.model.settings import Project
+from fifo_cli.operations.code_process import CodeProcess, CodeSetup
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
@@ -106,7 +108,7 @@ def drain_here(
     stopped: Callable[[], bool] = lambda: False,
     listener: Listener = silent,
 ) -> DrainResult:
-    """Run the worker's own code in this process; the user's code is imported from ``code_folders``.
+    """Run the worker's own code in this process, and the user's, from ``code_folders``, in one of its own.
 
     What it does is logged where the worker logs, as far as CloudWatch takes it.
     """
@@ -128,7 +130,8 @@ def drain_here(
         guarded_streams(keys.redact_long),
         shipped_journal(aws, names, "worker", "drain", listener=listener) as journal,
     ):
-        delivery = _courier(project, facts, keys, code_folders, stopped)
+        setup = CodeSetup.of_request(facts, code_folders, options.concurrency)
+        delivery = _courier(project, facts, keys, setup, stopped)
         run = Run(
             aws.client("sqs"),
             urls,
@@ -140,8 +143,7 @@ def drain_here(
         )
         # A call to the API that is in flight at a signal is awaited.
         AWS_CALLS.allowance = sum(api.timeout for api in facts.apis)
-        with memory_bounded(facts.memory, threads=3 * options.concurrency):
-            report = run.perform()
+        report = run.perform()
         _log_end(journal, report, delivery.redact)
     delivery.close()
     for key in delivery.keys_too_short:
@@ -237,14 +239,37 @@ def _courier(
     project: Project,
     facts: runtime.Runtime,
     keys: Keys,
-    code_folders: Iterable[str],
+    setup: CodeSetup,
     stopped: Callable[[], bool],
 ) -> ApiDelivery:
-    sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
+    elsewhere = None
     try:
-        return delivery_of(facts, keys, request_notes(project), stopped=stopped)
+        if facts.request_code is not None:
+            process = CodeProcess(setup, stopped=stopped)
+            process.start()
+            elsewhere = partial(_request_by, process), process
+        return delivery_of(facts, keys, request_notes(project), stopped=stopped, elsewhere=elsewhere)
     except runtime.UserCodeError as error:
         raise UsageError(f"[handlers] request: {error}", hint="fix the code, or what it imports") from error
+
+
+def _request_by(
+    process: CodeProcess, body: Any, attributes: Mapping[str, Any], keys: Mapping[str, str]
+) -> httpx.Request:
+    """Have the user's ``request`` function called, and return what it made."""
+    encoded = {
+        name: {"binary": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+        for name, value in attributes.items()
+    }
+    parts = process.call(exact_json.dumps(body), encoded, dict(keys))
+    # With a stream, httpx adds no headers of its own.
+    return httpx.Request(
+        parts["method"],
+        parts["url"],
+        headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in parts["headers"]],
+        stream=httpx.ByteStream(base64.b64decode(parts["body"])),
+        extensions=parts["extensions"],
+    )
 
 
 def _of_function(name: str, answer: Mapping[str, Any]) -> FifoError:

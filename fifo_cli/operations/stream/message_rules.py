@@ -1,20 +1,22 @@
-"""The enqueuer's rules in this process: which records become messages, and which."""
+"""The enqueuer's rules on this machine: which records become messages, and which."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import NotDeployedError, UsageError
-from fifo_cli.handlers import runtime
+from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.enqueuer import rules_of
 from fifo_cli.handlers.records import Rules
 from fifo_cli.model.names import START_TAG, Names
 from fifo_cli.model.settings import Settings
+from fifo_cli.operations.code_process import CodeProcess, CodeSetup
 from fifo_cli.operations.runtime_settings import record_notes, runtime_settings
 
 
@@ -25,18 +27,28 @@ def message_rules(
     start: str | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Rules:
-    """Return the rules of fifo.toml; the user's code is imported from ``code_folders``.
+    """Return the rules of fifo.toml; the user's code is imported from ``code_folders``, in its own process.
 
     What was written before ``start`` (ISO 8601) is left out. ``stopped`` is asked while that code runs; what
     it raises ends the wait for it. Raises UsageError if that code cannot be loaded.
     """
     facts = runtime.from_document(runtime_settings(settings))
-    sys.path[:0] = [folder for folder in code_folders if folder not in sys.path]
+    elsewhere = None
     try:
-        rules = rules_of(facts, record_notes(settings), stopped=stopped)
+        if facts.message_code is not None:
+            process = CodeProcess(CodeSetup.of_message(facts, code_folders), stopped=stopped)
+            process.start()
+            elsewhere = partial(_made_by, process), process
+        rules = rules_of(facts, record_notes(settings), stopped=stopped, elsewhere=elsewhere)
     except runtime.UserCodeError as error:
         raise UsageError(f"[handlers] message: {error}", hint="fix the code, or what it imports") from error
     return replace(rules, start=runtime.pipeline_start(start))
+
+
+def _made_by(process: CodeProcess, value: Any) -> Any:
+    """Have the user's ``message`` function called, and return the body's text."""
+    text = process.call(exact_json.dumps(value))
+    return None if text is None else exact_json.Written(text)
 
 
 def start_of(aws: Aws, names: Names) -> str | None:

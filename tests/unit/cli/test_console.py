@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.cli.console import Console, stdout_to_stderr
+from fifo_cli.cli.console import Console
 from fifo_cli.errors import NeedsAttention
 from fifo_cli.events import Event, Finished, Noted, Started, Waiting, Warned
 
@@ -247,7 +247,6 @@ def test_lines_of_several_threads_are_not_mixed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_pipe_that_breaks_under_a_real_stdout_leaves_nothing_to_complain_at_exit() -> None:
-    import subprocess
 
     code = (
         "import sys; from fifo_cli.cli.console import Console; from fifo_cli.cli import console\n"
@@ -265,16 +264,3 @@ def test_a_pipe_that_breaks_under_a_real_stdout_leaves_nothing_to_complain_at_ex
         process.stdout.read(10)
         process.stdout.close()
         assert (process.wait(60), process.stderr.read()) == (0, b"")
-
-
-def test_what_user_code_and_its_children_write_to_stdout_goes_to_stderr(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    with stdout_to_stderr():
-        print("printed")  # noqa: T201 - what user code does
-        os.write(1, b"by descriptor\n")
-        subprocess.run(["echo", "by a child"], check=True)
-    os.write(1, b"the result\n")
-    out, err = capfd.readouterr()
-    assert out == "the result\n"
-    assert sorted(err.splitlines()) == ["by a child", "by descriptor", "printed"]

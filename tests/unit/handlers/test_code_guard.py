@@ -349,12 +349,6 @@ def test_an_end_of_the_process_at_import_is_named_once_and_only_of_the_same_code
     assert callable(load_noted(reference, notes, limit=30))
 
 
-def test_an_import_that_hangs_ends_with_the_command(tmp_path, module):
-    reference = module("while True: pass\n")
-    with pytest.raises(UserCodeError, match="the import was interrupted"):
-        load_noted(reference, Notes(tmp_path / "notes"), limit=30, stopped=lambda: True)
-
-
 @pytest.mark.parametrize(
     "text", ["raise SystemExit(3)", "raise KeyboardInterrupt", "def other(): ...", "run = 3"]
 )
