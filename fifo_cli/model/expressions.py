@@ -1,38 +1,133 @@
-"""What is wrong with a JMESPath expression, before it meets an item: its syntax and its function calls."""
+"""What is wrong with a JMESPath expression before it meets an item: syntax, and calls that can only fail."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
+from jmespath.visitor import TreeInterpreter
+
+# What a function gives (JMESPath specification, Functions); what is not named here may give anything.
+_GIVES: Final = {
+    "abs": {"number"},
+    "avg": {"number", "null"},
+    "ceil": {"number"},
+    "contains": {"boolean"},
+    "ends_with": {"boolean"},
+    "floor": {"number"},
+    "join": {"string"},
+    "keys": {"array"},
+    "length": {"number"},
+    "map": {"array"},
+    "max": {"number", "string", "null"},
+    "merge": {"object"},
+    "min": {"number", "string", "null"},
+    "reverse": {"array", "string"},
+    "sort": {"array"},
+    "sort_by": {"array"},
+    "starts_with": {"boolean"},
+    "sum": {"number"},
+    "to_array": {"array"},
+    "to_number": {"number", "null"},
+    "to_string": {"string"},
+    "type": {"string"},
+    "values": {"array"},
+}
+_KINDS: Final = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+# What a part gives where its @ is the whole item.
+_NODE_GIVES: Final = {
+    "comparator": {"boolean", "null"},
+    "current": {"object"},
+    "multi_select_dict": {"object"},
+    "multi_select_list": {"array"},
+    "not_expression": {"boolean"},
+}
+# Nodes whose first child sees what they see, and whose others see what that one gives.
+_NARROWING: Final = {
+    "filter_projection", "index_expression", "pipe", "projection", "subexpression", "value_projection"
+}  # fmt: skip
+_OF_CONSTANTS: Final = {
+    "and_expression", "comparator", "function_expression", "key_val_pair", "literal", "multi_select_dict",
+    "multi_select_list", "not_expression", "or_expression",
+}  # fmt: skip
 
 
 def fault_of(expression: str) -> str | None:
     """Return what is wrong with an expression, or None: a wrong call would fail on the first item only."""
     try:
         parsed = jmespath.compile(expression).parsed
+        return next(_call_faults({"children": [parsed]}, at_item=True), None)
     except JMESPathError as error:
         return str(error).splitlines()[0].rstrip(":. ")
     except RecursionError:
         return "it is nested too deeply"
-    return next(_call_faults({"children": [parsed]}), None)
 
 
-def _call_faults(node: Any) -> Iterator[str]:
+def _call_faults(node: Any, *, at_item: bool) -> Iterator[str]:
+    """Yield what is wrong in a part of an expression; ``at_item``: its @ is the whole item."""
     children = [child for child in node.get("children", []) if isinstance(child, dict)]
     wanted = [False] * len(children)
     if node.get("type") == "function_expression":
         yield from _call_fault(node["value"], len(children))
         wanted = [_takes_function(node["value"], place) for place in range(len(children))]
+        yield from _kind_faults(node["value"], children, at_item=at_item)
+    if node.get("type") == "slice" and node["children"][2] == 0:
+        yield "the step of a slice is not 0"
     for place, (child, is_wanted) in enumerate(zip(children, wanted, strict=True), 1):
         if is_wanted and child.get("type") != "expref":
             yield f"argument {place} of {node['value']}() is an expression with & before it, such as &id"
         elif child.get("type") == "expref" and not is_wanted:
             yield f"&... gives a function, not a value; only {_takers()} take one"
-        yield from _call_faults(child)
+        moved = node.get("type") == "expref" or (node.get("type") in _NARROWING and place > 1)
+        yield from _call_faults(child, at_item=at_item and not moved)
+    if node.get("type") == "function_expression" and _is_constant(node):
+        try:
+            TreeInterpreter().visit(node, {})
+        except JMESPathError as error:
+            yield " ".join(str(error).split())
+        except (ArithmeticError, ValueError):
+            pass  # a number that our own functions can handle
+
+
+def _kind_faults(name: str, arguments: list[Any], *, at_item: bool) -> Iterator[str]:
+    """Yield the arguments whose kind is known, and is none that the function takes."""
+    known = Functions.FUNCTION_TABLE.get(name)
+    for place, (one, parameter) in enumerate(
+        zip(arguments, known["signature"] if known else (), strict=False), 1
+    ):
+        takes = {kind.partition("-")[0] for kind in parameter["types"]} - {"expref"}
+        gives = _kinds(one, at_item=at_item)
+        if takes and gives and not takes & gives:
+            yield f"argument {place} of {name}() is {_one_of(takes)}, and never {_one_of(gives)}"
+
+
+def _kinds(node: Any, *, at_item: bool) -> set[str]:
+    """Return what kinds of value a part of an expression can give; nothing where that is not known."""
+    if node["type"] == "literal":
+        return {_KINDS[type(node["value"])]}
+    if node["type"] == "function_expression":
+        return _GIVES.get(node["value"], set())
+    return _NODE_GIVES.get(node["type"], set()) if at_item else set()
+
+
+def _one_of(kinds: set[str]) -> str:
+    articles = {"array": "an ", "object": "an ", "null": ""}
+    return " or ".join(articles.get(kind, "a ") + kind for kind in sorted(kinds))
+
+
+def _is_constant(node: Any) -> bool:
+    return node["type"] in _OF_CONSTANTS and all(map(_is_constant, node["children"]))
 
 
 def _takes_function(name: str, place: int) -> bool:

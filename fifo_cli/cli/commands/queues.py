@@ -134,7 +134,7 @@ def _drain(
     via: Annotated[
         Via,
         typer.Option(
-            "--via", metavar="WHERE", help="local: in this process; lambda: by the worker function."
+            "--via", metavar="WHERE", help="local: on this machine; lambda: by the worker function."
         ),
     ] = Via.LOCAL,
     concurrency: Annotated[
