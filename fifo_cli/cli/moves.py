@@ -6,7 +6,6 @@ Each command gives its pieces as a ``Move``. The first signal ends the work earl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -27,9 +26,8 @@ class Move(Generic[P, R]):
     """One command's pieces of the flow.
 
     ``question`` says what is about to be done, or returns the result if there is nothing to do; None asks
-    nothing. ``perform`` is called ``within`` that context. ``remarks`` are what a person has to know beside
-    the JSON; ``text`` has them already if ``remarks_in_text``. If ``stdout_is_taken`` by the messages
-    themselves, the text goes to stderr.
+    nothing. ``remarks`` are what a person has to know beside the JSON; ``text`` has them already if
+    ``remarks_in_text``. If ``stdout_is_taken`` by the messages themselves, the text goes to stderr.
     """
 
     preview: Callable[[], P]
@@ -37,7 +35,6 @@ class Move(Generic[P, R]):
     question: Callable[[], str | R] | None
     perform: Callable[[Stopped], R]
     text: Callable[[R], str]
-    within: Callable[[], AbstractContextManager[None]] = nullcontext
     remarks: Callable[[WorkResult], Iterable[str]] = lambda result: (*result.notes, *result.warnings)
     remarks_in_text: bool = True
     stdout_is_taken: bool = False
@@ -57,7 +54,7 @@ def carry_out(cli: Cli, move: Move[P, R], *, dry_run: bool) -> Callable[[], Exit
     if isinstance(asked, str):
         cli.confirm(asked)
     if asked is None or isinstance(asked, str):
-        with cli.stopping() as stop, move.within():
+        with cli.stopping() as stop:
             result = move.perform(stop.is_set)
     else:
         result = asked
