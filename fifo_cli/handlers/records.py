@@ -41,7 +41,8 @@ Attributes = dict[str, str]
 class Outgoing:
     """A message to send; one that can never go to main goes to the "dlq", and ``reason`` says why.
 
-    ``instead`` makes what is sent if SQS refuses this one for what it holds, out of SQS's reason.
+    ``instead`` makes what is sent if SQS refuses this one for what it holds, out of SQS's reason. ``size`` is
+    the bytes that SQS counts.
     """
 
     queue: Literal["main", "dlq"]
@@ -52,11 +53,10 @@ class Outgoing:
     stream_sequence: str
     reason: str = ""
     instead: Callable[[str], Outgoing] | None = field(default=None, compare=False, repr=False)
+    size: int = field(init=False, compare=False, repr=False)
 
-    @property
-    def size(self) -> int:
-        """Bytes as SQS counts them: body, and each attribute's name, type and value."""
-        return message_size(self.body, self.attributes)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", message_size(self.body, self.attributes))
 
 
 def message_size(body: str, attributes: Attributes) -> int:
