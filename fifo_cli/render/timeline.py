@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, count, fit, open_shards, paint, printable, table
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.stream.trace import Step, TraceResult
 
 Row = Mapping[str, Any]
 _SHOWN: Final = 20
@@ -29,16 +33,15 @@ _MEANINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How times are shown: short on a terminal, as UTC of today or of a day; whole with ``whole``."""
+    """How instants are shown: short on a terminal, as UTC of today or of a day; whole with ``whole``."""
 
     now: datetime
     whole: bool = True
 
-    def __call__(self, text: str | None) -> str:
-        """Write an instant of a document."""
-        if text is None or self.whole:
-            return text or "-"
-        then = datetime.fromisoformat(text)
+    def __call__(self, then: datetime) -> str:
+        if self.whole:
+            return iso(then)
+        then = then.astimezone(UTC)
         today = then.date() == self.now.astimezone(UTC).date()
         return f"{then:%H:%M:%SZ}" if today else f"{then:%m-%d %H:%M:%SZ}"
 
@@ -151,7 +154,6 @@ def key_text(key: Any) -> str:
     return key if isinstance(key, str) else json.dumps(key, ensure_ascii=False)
 
 
-_TIMES: Final = frozenset({"sent_at", "park_at"})
 _STAGES: Final[Mapping[str, Style]] = {
     "delivered": "green",
     "queued": "cyan",
@@ -164,45 +166,40 @@ _STAGES: Final[Mapping[str, Style]] = {
 }
 
 
-def trace_text(document: Mapping[str, Any], *, clock: Clock, width: int | None, color: bool) -> str:
+def trace_text(result: TraceResult, *, clock: Clock, width: int | None, color: bool) -> str:
     """Where the item is, then its timeline: a line a step, then what proves it."""
-    stage = str(document["stage"])
+    shown_key = result.document()["key"]
     lines = [
-        f"{printable(key_text(document['key']))}  "
-        f"{paint(stage, _STAGES.get(stage, 'bold'), color=color)}: {printable(document['detail'])}"
+        f"{printable(key_text(shown_key))}  "
+        f"{paint(result.stage, _STAGES.get(result.stage, 'bold'), color=color)}: {printable(result.detail)}"
     ]
-    events = [event for event in document["events"] if event["stage"] != "filtered"]
+    events = [event for event in result.events if event.stage != "filtered"]
     if len(events) > 1:
         lines += [
-            f"  {event['event_name'] or 'record'} of {_written(event, clock)}:"
-            f" {paint(event['stage'], _STAGES.get(event['stage'], 'bold'), color=color)}:"
-            f" {printable(event['detail'])}"
+            f"  {event.life.event or 'record'} of"
+            f" {clock(event.life.created) if event.life.created else 'before'}:"
+            f" {paint(event.stage, _STAGES.get(event.stage, 'bold'), color=color)}: {printable(event.detail)}"
             for event in events
         ]
-    lines += [f"look: {printable(note)}" for note in document["notes"]]
-    timeline = _timeline(document["history"], clock=clock, width=width, color=color)
+    lines += [f"look: {printable(note)}" for note in result.notes]
+    timeline = _timeline(result.history, clock=clock, width=width, color=color)
     return "".join(f"{line}\n" for line in lines) + "\n" + timeline
 
 
-def _written(event: Row, clock: Clock) -> str:
-    return clock(event["created_at"]) if event["created_at"] else "before"
-
-
-def _timeline(history: Sequence[Row], *, clock: Clock, width: int | None, color: bool) -> str:
+def _timeline(history: Sequence[Step], *, clock: Clock, width: int | None, color: bool) -> str:
     """A line for each step, and below it where that is written."""
-    steps = table([(clock(step["time"]), step["step"], _facts(step, clock)) for step in history], width=width)
-    evidence = [_INDENT + printable(str(step["evidence"])) for step in history]
+    steps = table([(clock(step.time), step.step, _facts(step.facts, clock)) for step in history], width=width)
+    evidence = [_INDENT + printable(step.evidence) for step in history]
     return "".join(
         f"{line}\n{paint(below if width is None else fit(below, width), 'dim', color=color)}\n"
         for line, below in zip(steps.splitlines(), evidence, strict=True)
     )
 
 
-def _facts(step: Row, clock: Clock) -> str:
-    """Write the facts of a step as name=value, ids apart from the event's left out."""
-    left_out = {"time", "step", "evidence", "event_id", "message_id"}
+def _facts(facts: Row, clock: Clock) -> str:
+    """Write the facts of a step as name=value, without the message's id."""
     return " ".join(
-        f"{name}={clock(value) if name in _TIMES else value}"
-        for name, value in step.items()
-        if name not in left_out
+        f"{name}={clock(value) if isinstance(value, datetime) else value}"
+        for name, value in facts.items()
+        if name != "message_id"
     )

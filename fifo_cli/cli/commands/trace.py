@@ -86,7 +86,7 @@ def _trace(
     clock = Clock(now, whole=_whole(cli))
     return cli.emit(
         result,
-        lambda: trace_text(result.document(), clock=clock, width=cli.console.width, color=cli.console.color),
+        lambda: trace_text(result, clock=clock, width=cli.console.width, color=cli.console.color),
     )
 
 

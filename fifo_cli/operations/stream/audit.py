@@ -27,7 +27,7 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, Names, QueueRole
-from fifo_cli.model.results import Document
+from fifo_cli.model.results import Document, to_json_value
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
@@ -104,12 +104,12 @@ class AuditResult:
     def document(self) -> Document:
         return {
             **self._sums(),
-            "missing": list(self.missing()),
-            "duplicated": list(self.duplicated()),
-            "possibly_twice": list(self.possibly_twice()),
-            "reordered": list(self.reordered()),
-            "unknown_records": list(self.unknown()),
-            **self._circumstances(),
+            "missing": to_json_value(list(self.missing())),
+            "duplicated": to_json_value(list(self.duplicated())),
+            "possibly_twice": to_json_value(list(self.possibly_twice())),
+            "reordered": to_json_value(list(self.reordered())),
+            "unknown_records": to_json_value(list(self.unknown())),
+            **to_json_value(self._circumstances()),
         }
 
     def rows(self) -> Iterator[Document]:
@@ -122,11 +122,11 @@ class AuditResult:
             "unknown": self.unknown,
         }
         for word, rows in lists.items():
-            yield from ({"finding": word, **row} for row in rows())
-        yield {"finding": "summary", **self.summary()}
+            yield from ({"finding": word, **to_json_value(row)} for row in rows())
+        yield {"finding": "summary", **to_json_value(self.summary())}
 
     def summary(self) -> Document:
-        """Return the document with numbers instead of lists."""
+        """Return what the document says, with numbers instead of lists, and with instants."""
         lists = {word: self.counts[word] for word in ("missing", "duplicated", "possibly_twice", "reordered")}
         return {**self._sums(), **lists, **self._circumstances()}
 
@@ -141,17 +141,17 @@ class AuditResult:
 
     def duplicated(self) -> Iterator[Document]:
         for entry, times in self.store.duplicated():
-            yield {**_described(entry), "deliveries": [iso(from_epoch_ms(one)) for one in times]}
+            yield {**_described(entry), "deliveries": [from_epoch_ms(one) for one in times]}
 
     def possibly_twice(self) -> Iterator[Document]:
         """Yield the delivered records that the API may have taken at an earlier attempt, unanswered, too."""
         for entry, times in self.store.possibly_twice():
-            yield {**_described(entry), "unanswered": [iso(from_epoch_ms(one)) for one in times]}
+            yield {**_described(entry), "unanswered": [from_epoch_ms(one) for one in times]}
 
     def reordered(self) -> Iterator[Document]:
         """Yield the records that were delivered after a later one of their group, ``after``."""
         for entry, delivered, after in self.store.reordered(self.related):
-            yield {**_described(entry), "delivered_at": iso(from_epoch_ms(delivered)), "after": after}
+            yield {**_described(entry), "delivered_at": from_epoch_ms(delivered), "after": after}
 
     def _sums(self) -> Document:
         words = ("records", "delivered", "queued", "parked", "waiting", "moved", "unknown", "filtered")
@@ -159,8 +159,8 @@ class AuditResult:
 
     def _circumstances(self) -> Document:
         return {
-            "since": iso(self.since),
-            "until": iso(self.until),
+            "since": self.since,
+            "until": self.until,
             "notes": list(self.notes),
             "unproven_tips": tips_document(self.tips),
         }
@@ -597,7 +597,7 @@ def _described(entry: AuditedRecord) -> Document:
         "key": shown_key(read_key(entry.key)),
         "group": entry.group,
         "stream_sequence": entry.spelled,
-        "created_at": iso(datetime.fromtimestamp(entry.created, UTC)),
+        "created_at": datetime.fromtimestamp(entry.created, UTC),
     }
 
 

@@ -19,7 +19,7 @@ from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
-from fifo_cli.model.results import Document, Single
+from fifo_cli.model.results import Document, Single, to_json_value
 from fifo_cli.model.times import iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
@@ -66,7 +66,7 @@ class Step:
             "time": iso(self.time),
             "step": self.step,
             "event_id": self.event_id,
-            **self.facts,
+            **to_json_value(self.facts),
             "evidence": self.evidence,
         }
 
@@ -375,12 +375,12 @@ class _Trace:
             "group": found.group,
             "place": found.place,
             "message_id": message.message_id,
-            "sent_at": message.sent_at,
+            "sent_at": _instant(message.sent_at),
             "receives": message.receives,
         }
         for name in ("park_reason", "park_status", "park_at", "park_from"):
             if (value := message.text(name)) is not None:
-                facts[name] = value
+                facts[name] = _instant(value) if name == "park_at" else value
         word = {"main": "in line", "hold": "in hold", "dlq": "parked"}[message.queue]
         return Step(self.now, f"{word} now", self.names.queue(message.queue), life.event_id, facts)
 
@@ -403,6 +403,15 @@ class _Trace:
         for look in self.looks:
             if look.failure:
                 yield f"{look.queue} could not be looked through: {look.failure}"
+
+
+def _instant(text: str) -> datetime | str:
+    """Read an instant as we write it; what is none stays text."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return instant if instant.tzinfo and iso(instant) == text else text
 
 
 def _hidden(looks: Iterable[BrowseResult]) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from fifo_cli.operations.stream.record_state import RecordHistory, Stage
+from fifo_cli.operations.stream.trace import Event, Step, TraceResult
 from fifo_cli.render.timeline import Clock, audit_text, key_text, trace_text
 
 NOW = datetime(2026, 1, 2, 13, tzinfo=UTC)
 WHOLE = Clock(NOW)
+WRITTEN = datetime(2026, 1, 1, 1, tzinfo=UTC)
 
 SUMMARY: dict[str, Any] = {
     "records": 5,
@@ -23,8 +26,8 @@ SUMMARY: dict[str, Any] = {
     "missing": 0,
     "duplicated": 0,
     "reordered": 0,
-    "since": "2026-01-01T00:00:00.000Z",
-    "until": "2026-01-02T00:00:00.000Z",
+    "since": datetime(2026, 1, 1, tzinfo=UTC),
+    "until": datetime(2026, 1, 2, tzinfo=UTC),
     "notes": [],
 }
 
@@ -36,7 +39,7 @@ def row(name: str, **facts: Any) -> dict[str, Any]:
         "key": {"id": name},
         "group": "g",
         "stream_sequence": "100",
-        "created_at": "2026-01-01T01:00:00.000Z",
+        "created_at": WRITTEN,
         **facts,
     }
 
@@ -73,13 +76,19 @@ def test_the_sums_say_what_each_number_means_and_none_that_is_nought():
 
 
 def test_no_time_is_cut_on_a_terminal_of_80_columns():
-    at = "2026-01-02T12:42:10.000Z"
+    at = datetime(2026, 1, 2, 12, 42, 10, tzinfo=UTC)
     shown = text(
-        {"missing": 1, "duplicated": 1, "reordered": 1, "since": "2026-01-01T13:00:00.000Z", "until": at},
+        {
+            "missing": 1,
+            "duplicated": 1,
+            "reordered": 1,
+            "since": datetime(2026, 1, 1, 13, tzinfo=UTC),
+            "until": at,
+        },
         clock=Clock(NOW, whole=False),
         width=80,
         missing=[row("a" * 30, reason="never enqueued, " * 9, created_at=at)],
-        duplicated=[row("b" * 30, deliveries=[at, "2026-01-02T12:43:11.987Z"])],
+        duplicated=[row("b" * 30, deliveries=[at, at + timedelta(seconds=61.987)])],
         reordered=[row("c" * 30, delivered_at=at, after="e" * 40)],
     )
     lines = shown.splitlines()
@@ -122,9 +131,9 @@ def test_findings_are_tables_with_their_keys():
             "notes": ["n"],
         },
         missing=[row("a", reason="never enqueued")],
-        duplicated=[row("b", deliveries=["t1", "t2"])],
+        duplicated=[row("b", deliveries=[WRITTEN, NOW])],
         unknown=[],
-        reordered=[row("c", delivered_at="t3", after="e-b")],
+        reordered=[row("c", delivered_at=NOW, after="e-b")],
     )
     assert shown.splitlines()[1:] == [
         "written 2026-01-01T00:00:00.000Z to 2026-01-02T00:00:00.000Z: 3 records (4 more are no messages)",
@@ -138,11 +147,11 @@ def test_findings_are_tables_with_their_keys():
         "",
         "1 delivered twice or more:",
         "ITEM  GROUP  WRITTEN                   DELIVERED",
-        "b     g      2026-01-01T01:00:00.000Z  t1 t2",
+        "b     g      2026-01-01T01:00:00.000Z  2026-01-01T01:00:00.000Z 2026-01-02T13:00:00.000Z",
         "",
         "1 delivered after a later record of their group:",
-        "ITEM  GROUP  WRITTEN                   DELIVERED  AFTER EVENT",
-        "c     g      2026-01-01T01:00:00.000Z  t3         e-b",
+        "ITEM  GROUP  WRITTEN                   DELIVERED                 AFTER EVENT",
+        "c     g      2026-01-01T01:00:00.000Z  2026-01-02T13:00:00.000Z  e-b",
     ]
 
 
@@ -153,77 +162,64 @@ def test_of_many_findings_the_first_twenty_are_shown():
     assert shown.endswith("... and 1,000 more: -o jsonl lists them all\n")
 
 
+def event(stage: Stage, detail: str, created: datetime | None, name: str = "INSERT") -> Event:
+    return Event(RecordHistory("e", name, created=created), stage, detail)
+
+
 def test_a_trace_is_where_it_is_and_its_timeline():
-    event = {"event_name": "INSERT", "created_at": "t0", "stage": "delivered", "detail": "at t1"}
-    document = {
-        "key": {"id": "4711"},
-        "stage": "stuck",
-        "detail": "number 1",
-        "events": [event, {**event, "event_name": "MODIFY", "stage": "stuck", "detail": "number 1"}],
-        "history": [
-            {
-                "time": "t0",
-                "step": "written",
-                "event_id": "e",
-                "event_name": "INSERT",
-                "evidence": "stream s",
-            },
-            {"time": "t1", "step": "delivered (worker)", "event_id": "e", "status": 200, "evidence": "log l"},
-        ],
-        "notes": ["the stream has expired"],
-    }
-    assert trace_text(document, clock=WHOLE, width=None, color=False) == (
+    result = TraceResult(
+        {"id": "4711"},
+        "stuck",
+        "number 1",
+        (event("delivered", "at t1", WRITTEN), event("stuck", "number 1", WRITTEN, "MODIFY")),
+        (
+            Step(WRITTEN, "written", "stream s", "e", {"event_name": "INSERT"}),
+            Step(NOW, "delivered (worker)", "log l", "e", {"status": 200}),
+        ),
+        ("the stream has expired",),
+    )
+    assert trace_text(result, clock=WHOLE, width=None, color=False) == (
         "4711  stuck: number 1\n"
-        "  INSERT of t0: delivered: at t1\n"
-        "  MODIFY of t0: stuck: number 1\n"
+        "  INSERT of 2026-01-01T01:00:00.000Z: delivered: at t1\n"
+        "  MODIFY of 2026-01-01T01:00:00.000Z: stuck: number 1\n"
         "look: the stream has expired\n"
         "\n"
-        "t0  written             event_name=INSERT\n"
+        "2026-01-01T01:00:00.000Z  written             event_name=INSERT\n"
         "    stream s\n"
-        "t1  delivered (worker)  status=200\n"
+        "2026-01-02T13:00:00.000Z  delivered (worker)  status=200\n"
         "    log l\n"
     )
 
 
 def test_a_timeline_fits_80_columns_with_its_times_whole():
-    step = {
-        "time": "2026-01-02T12:42:10.123Z",
-        "step": "delivered (worker)",
-        "event_id": "e",
-        "group": "g" * 60,
-        "sent_at": "2026-01-01T12:42:10.123Z",
-        "evidence": "log l",
-    }
-    event = {
-        "event_name": "INSERT",
-        "created_at": "2026-01-02T12:42:09.000Z",
-        "stage": "queued",
-        "detail": "d",
-    }
-    document = {
-        "key": {"id": "4711"},
-        "stage": "queued",
-        "detail": "d",
-        "events": [event, {**event, "created_at": None}],
-        "history": [step, {**step, "group": "g"}],
-        "notes": [],
-    }
-    shown = trace_text(document, clock=Clock(NOW, whole=False), width=80, color=False)
+    at = datetime(2026, 1, 2, 12, 42, 10, 123000, tzinfo=UTC)
+    facts = {"group": "g" * 60, "sent_at": at - timedelta(days=1)}
+    result = TraceResult(
+        {"id": "4711"},
+        "queued",
+        "d",
+        (event("queued", "d", datetime(2026, 1, 2, 12, 42, 9, tzinfo=UTC)), event("queued", "d", None)),
+        tuple(
+            Step(at, "delivered (worker)", "log l", "e", {**facts, "group": one}) for one in ("g" * 60, "g")
+        ),
+        (),
+    )
+    shown = trace_text(result, clock=Clock(NOW, whole=False), width=80, color=False)
     assert shown.splitlines()[1:3] == ["  INSERT of 12:42:09Z: queued: d", "  INSERT of before: queued: d"]
     assert shown.count("\n12:42:10Z  delivered (worker)  group=g") == 2
     assert "sent_at=01-01 12:42:10Z" in shown
 
 
 def test_what_items_hold_cannot_act_on_the_terminal():
-    document = {
-        "key": {"id": "\x1b[31mred"},
-        "stage": "stuck",
-        "detail": "failed: \x1b]0;title\x07",
-        "events": [],
-        "history": [{"time": "t", "step": "s", "event_id": None, "reason": "\x1b[2J", "evidence": "\x9b1m"}],
-        "notes": ["\x1b[1m"],
-    }
-    assert not {"\x1b", "\x07", "\x9b"} & set(trace_text(document, clock=WHOLE, width=80, color=False))
+    result = TraceResult(
+        {"id": "\x1b[31mred"},
+        "stuck",
+        "failed: \x1b]0;title\x07",
+        (),
+        (Step(NOW, "s", "\x9b1m", None, {"reason": "\x1b[2J"}),),
+        ("\x1b[1m",),
+    )
+    assert not {"\x1b", "\x07", "\x9b"} & set(trace_text(result, clock=WHOLE, width=80, color=False))
     shown = text({"missing": 1, "notes": ["\x1b[1m"]}, missing=[row("\x1b[31m", reason="\x1b[2J")])
     assert "\x1b" not in shown
 
