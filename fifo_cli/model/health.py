@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from fifo_cli.model.results import INTERNAL, Fields, named
-from fifo_cli.model.times import format_duration, iso
+from fifo_cli.model.times import format_duration
 
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
@@ -227,10 +227,6 @@ def waiting(
         # Of several heads the API is the likelier cause, and setting messages aside the wrong thing to do.
         step += f"; if the API is well, fifo-cli park --group {shlex.quote(group)} sets that message aside"
     return Problem(state, text, step)
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else iso(instant)
 
 
 def _count(number: int) -> str:

@@ -199,10 +199,6 @@ class AuditStore:
         """A number that grows when something is added that was not known."""
         return self._db.changes
 
-    def knows(self, event_id: str) -> bool:
-        """Say whether a record is in the store."""
-        return bool(self._db.one("SELECT count(*) FROM records WHERE event_id = ?", event_id))
-
     def __len__(self) -> int:
         """Count the records that should be messages."""
         return int(self._db.one(f"SELECT count(*) FROM records WHERE {_WANTED}"))
