@@ -115,6 +115,26 @@ def read_counts(sqs: SQSClient, url: str) -> Counts:
     )
 
 
+@dataclass(frozen=True)
+class PipelineQueues:
+    """The queues of one pipeline; for what works on several of them."""
+
+    aws: Aws
+    names: Names
+
+    @cached_property
+    def main(self) -> Queue:
+        return Queue(self.aws, self.names, "main")
+
+    @cached_property
+    def dlq(self) -> Queue:
+        return Queue(self.aws, self.names, "dlq")
+
+    @cached_property
+    def hold(self) -> Queue:
+        return Queue(self.aws, self.names, "hold")
+
+
 class Queue:
     """One FIFO queue of the pipeline; its URL is asked for once. Safe to share between threads."""
 

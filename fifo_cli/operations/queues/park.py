@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final
 
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.session import Aws
-from fifo_cli.aws.sqs import OutgoingMessage, Queue
+from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues
 from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.parking import parked_attributes
 from fifo_cli.handlers.visibility import Held
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
-from fifo_cli.model.names import Names
 from fifo_cli.model.results import WorkResult, named
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
@@ -40,23 +37,13 @@ class ParkResult(WorkResult):
 
 
 @dataclass(frozen=True)
-class Park:
+class Park(PipelineQueues):
     """Parking the first ``count`` messages of main, or of one group there."""
 
-    aws: Aws
-    names: Names
     count: int = 1
     group: str | None = None
     reason: str = DEFAULT_REASON
     listener: Listener = silent
-
-    @cached_property
-    def main(self) -> Queue:
-        return Queue(self.aws, self.names, "main")
-
-    @cached_property
-    def dlq(self) -> Queue:
-        return Queue(self.aws, self.names, "dlq")
 
     def preview(self, *, force: bool = False) -> ParkResult:
         """Return what would be parked, by looking at main (see peek)."""

@@ -12,12 +12,10 @@ from typing import Any, Final
 
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.session import Aws
-from fifo_cli.aws.sqs import Queue
+from fifo_cli.aws.sqs import PipelineQueues, Queue
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message, ReceivedMessage
-from fifo_cli.model.names import Names
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
@@ -129,22 +127,12 @@ class RedrivePreview(Single):
 
 
 @dataclass(frozen=True)
-class Redrive:
+class Redrive(PipelineQueues):
     """A redrive of one pipeline: how much there is, what it would move, and the move itself."""
 
-    aws: Aws
-    names: Names
     options: RedriveOptions
     listener: Listener = silent
     load_rules: LoadRules = no_rules
-
-    @cached_property
-    def main(self) -> Queue:
-        return Queue(self.aws, self.names, "main")
-
-    @cached_property
-    def dlq(self) -> Queue:
-        return Queue(self.aws, self.names, "dlq")
 
     @cached_property
     def _tasks(self) -> MoveTasks:

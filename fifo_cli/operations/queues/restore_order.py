@@ -19,17 +19,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Final, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.session import Aws
-from fifo_cli.aws.sqs import OutgoingMessage, Queue
+from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues, Queue
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
-from fifo_cli.model.names import FunctionRole, Names, QueueRole
+from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
@@ -167,29 +165,15 @@ _ROLES: Final[tuple[FunctionRole, ...]] = ("worker", "enqueuer")
 
 
 @dataclass(frozen=True)
-class RestoreOrder:
+class RestoreOrder(PipelineQueues):
     """A rebuild of one pipeline's main queue."""
 
-    aws: Aws
-    names: Names
     pause: Pause
     listener: Listener = silent
     load_rules: LoadRules = no_rules
     workers: int = WORKERS
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-
-    @cached_property
-    def main(self) -> Queue:
-        return self._queue("main")
-
-    @cached_property
-    def dlq(self) -> Queue:
-        return self._queue("dlq")
-
-    @cached_property
-    def hold(self) -> Queue:
-        return self._queue("hold")
 
     def counts(self) -> tuple[int, int, int]:
         """Return SQS's counts of main, DLQ and hold."""
@@ -300,7 +284,7 @@ class RestoreOrder:
 
         A record in main was moved there by other means: it goes back as it is, and the worker parks it.
         """
-        queue = self._queue(role)
+        queue = self.main if role == "main" else self.dlq
         self.listener(Started("gather", "queue", queue.name))
         late = self.aws.settling.queue_counts
         source = QueueSource(
@@ -402,9 +386,6 @@ class RestoreOrder:
             clock=self.clock,
             sleep=self.sleep,
         )
-
-    def _queue(self, role: QueueRole) -> Queue:
-        return Queue(self.aws, self.names, role)
 
 
 _GATHERED: Final[tuple[QueueRole, ...]] = ("main", "dlq")
