@@ -64,7 +64,7 @@ def check_profile_files() -> None:
     """Raise UsageError if a variable names a file of profiles that cannot be read.
 
     botocore takes it for an empty one, so that the profile would be missing, or another account's be taken.
-    One that does not exist is no fault: it says that there are no profiles.
+    One that does not exist is not a fault: it says that there are no profiles.
     """
     for name in PROFILE_FILES:
         path = profile_file(os.environ.get(name, ""))
@@ -117,7 +117,7 @@ def _unusable_setting(session: Session) -> str:
 
 
 def _shown(url: str) -> str:
-    """Hide all that may be a user and a password, whatever they hold: no endpoint has an @ elsewhere."""
+    """Hide all that may be a user and a password, with any text: no endpoint has an @ elsewhere."""
     login, at, rest = url.rpartition("@")
     scheme, slashes, _ = login.rpartition("://")
     return f"{scheme}{slashes}***@{rest}" if at else url

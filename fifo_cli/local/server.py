@@ -41,7 +41,7 @@ def main() -> None:
     sys.argv = ["ministack"]
     try:
         ministack.main()
-    except Exception:  # noqa: BLE001 - the end of the process: whatever it was goes to the log
+    except Exception:  # noqa: BLE001 - the end of the process: any error goes to the log
         traceback.print_exc()
     finally:
         # Its functions end with it, also where the command that stopped it was interrupted.

@@ -177,7 +177,7 @@ class _Child:
         return call
 
     def end(self) -> None:
-        """End the process and what it has started; what it works on is no fault of any call's."""
+        """End the process and what it has started; what it works on is not the fault of a call."""
         with self._state:
             self._was_killed = True
             if not self.ended:

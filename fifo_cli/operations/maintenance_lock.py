@@ -76,7 +76,7 @@ class Lease:
 
     @property
     def died(self) -> bool:
-        """Whether it was made by a process of this machine that is no more."""
+        """Whether it was made by a process of this machine that has ended."""
         if self.machine != _machine():
             return False
         try:

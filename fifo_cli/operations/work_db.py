@@ -75,7 +75,7 @@ class WorkDb:
             connection.executemany(query, rows)
 
     def one(self, query: str, *values: Any) -> Any:
-        """Return the first column of the first row; None if there is no row."""
+        """Return the first column of the first row; None without a row."""
         with self.transaction() as connection:
             row = connection.execute(query, values).fetchone()
         return None if row is None else row[0]

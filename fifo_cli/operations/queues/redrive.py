@@ -223,7 +223,7 @@ class Redrive(PipelineQueues):
                 f" move task would take everything in it to {self.main.name}",
                 hint="use --engine client, which moves only what came from this pipeline",
             )
-        # A task that runs already moves on, whatever is decided here.
+        # A task that runs already moves on, also if this run ends.
         if not any(task.is_active for task in recent):
             self._refuse_records()
         return Engine.NATIVE
