@@ -263,7 +263,7 @@ class ApiDelivery:
 
 
 def checked_request(name: str, request: object) -> httpx.Request:
-    """Return what the user's function made, with its body read; raises MessageError if it is not a request."""
+    """Return what the user's function made, its body read; raises MessageError if it is not a request."""
     if not isinstance(request, httpx.Request):
         raise MessageError(f"{name} returned {type(request).__name__}, not an httpx.Request")
     if not isinstance(request.stream, httpx.SyncByteStream):

@@ -94,7 +94,7 @@ class Pace:
     def text(self, now: float, moved: int, total: int | None) -> str:
         """Return how far it is: "1,200 of 5,000 moved, 310/s, 13 s left".
 
-        Rate and time left are None until they are known, and after a wait in which nothing flowed.
+        Rate and time left are left out until they are known, and after a wait in which nothing flowed.
         """
         while self._marks and now - self._marks[0][0] > _PACE_SECONDS:
             self._marks.popleft()
