@@ -90,7 +90,7 @@ def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
 
 
 def _report_usage(run: Run, error: Any) -> int:
-    """Tell of a command line that click could not parse."""
+    """Report a command line that typer could not parse."""
     context = getattr(error, "ctx", None)
     if context is None:
         return _report(run, f"error: {_text(error)}", code=ExitCode.USAGE)
@@ -109,7 +109,7 @@ def _text(error: Any) -> str:
 
 
 def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
-    """Tell of an error; after a signal, it is the signal that ended the command, with its exit code."""
+    """Report an error; after a signal, it is the signal that ended the command, with its exit code."""
     text = error.message if isinstance(error, Interrupted | _Defect) else f"error: {error.message}"
     code = run.signals.exit_code if run.signals.received else error.exit_code
     return _report(run, text, hint=error.hint, code=code, cause=cause)

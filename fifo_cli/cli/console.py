@@ -105,7 +105,7 @@ class Console:
         return sys.stdin.readline() if sys.stdin is not None else ""
 
     def listen(self, event: Event) -> None:
-        """Tell of an event; on a terminal what began gives way to the next line; --quiet keeps warnings."""
+        """Show an event; on a terminal what began gives way to the next line; --quiet keeps warnings."""
         if self._quiet and not isinstance(event, Warned):
             return
         text = progress.line(event, color=self.error_color)
