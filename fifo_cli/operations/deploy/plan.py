@@ -86,6 +86,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     rebuild = restore_warning(found, settings)
     if rebuild:
         warnings.append(f"{rebuild}; what deploy makes again does not run before that")
+    # What is paused stays paused: a rule that is written without its state would run again.
     wanted = _resting(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))

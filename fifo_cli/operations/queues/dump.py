@@ -119,6 +119,7 @@ class Dump:
             return self._move_to(file, max_rate, stopped)
 
     def _move_to(self, target: _Counting, max_rate: float | None, stopped: Callable[[], bool]) -> DumpResult:
+        # AWS's clock, not this machine's: what comes in from now on is left for the next dump.
         began = QueueTags(self.aws, self.queue).read().at + _DATE_RESOLUTION
         total = self.queue.counts().total
         source = QueueSource(self.queue, expected=total, listener=self.listener)

@@ -121,6 +121,7 @@ class Lines:
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """Yield line numbers and lines, from the beginning, without the empty ones."""
+        # Read twice: to check every line, and to send. Of a file with a bad line nothing is sent.
         self.stream.seek(0)
         for number, line in enumerate(iter(self._next, b""), 1):
             if line.strip():

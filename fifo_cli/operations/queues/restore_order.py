@@ -211,6 +211,7 @@ class RestoreOrder(PipelineQueues):
                 state = State("gather", self.pause.running(), iso(seen.at))
             else:
                 self.listener(Noted(f"finishing an earlier rebuild of {self.main.name} ({unfinished})"))
+                # Who ran before the first run is known from its tag alone: now both are paused.
                 state = replace(State.parse(unfinished), phase="gather")
             return self._perform(tags, state, stopped, resumed=unfinished is not None)
 
@@ -235,6 +236,7 @@ class RestoreOrder(PipelineQueues):
         try:
             # Inside: if its answer is lost, nobody knows whether the tag is there.
             tags.write(RESTORE_TAG, state.text())
+            # Nobody may take from main or put into it while its messages are in hold.
             self.pause.pause(stopped)
             converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
             gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
@@ -250,6 +252,7 @@ class RestoreOrder(PipelineQueues):
                     gathered["dlq"].left - (converter.failed - converter.parked_again),
                     failed=converter.failed,
                 )
+            # The worker first: what it can deliver waits longest. The tag goes last: it names who ran before.
             for role in (role for role in _ROLES if role in state.running):
                 self.pause.resume(role)
             tags.remove(RESTORE_TAG)
@@ -294,6 +297,7 @@ class RestoreOrder(PipelineQueues):
             listener=self.listener,
             clock=self.clock,
         )
+        # A message that SQS moved here from a queue of somebody else's is not main's to put in order.
         ours = "" if role == "main" else self.main.arn
         options = MoveOptions(
             leave=lambda received: bool(ours) and received.dead_letter_source not in ("", ours),
@@ -334,6 +338,7 @@ class RestoreOrder(PipelineQueues):
             store.close()
 
     def _reader(self, store: OrderStore, expected: int | None) -> _Reader:
+        # Long enough to read all of it: no message may come again before the last one is known.
         visibility = HIDDEN_SECONDS + max(self.hold.counts().total, expected or 0) // _READ_RATE_MIN
         late = self.aws.settling.queue_counts
         return _Reader(

@@ -221,6 +221,7 @@ class _Trace:
         self.expired = self.evidence.expired_before(self.since, self.now) or self.expired
 
     def _take_record(self, shard: str, record: StreamRecord) -> None:
+        # A shard is taken in order: a log line of a later record proves that this one was passed.
         for event_id, later in self.later.items():
             if len(later) < _LATER_MAX and self.lives[event_id].shard == shard:
                 later.add(record.event_id)
