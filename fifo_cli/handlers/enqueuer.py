@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from . import clients, runtime
 from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
 from .failure import ConfigurationError, OutOfTimeError, described, owner_of
-from .json_log import Journal, Level, stdout_journal
+from .guarded_output import guard_streams
+from .json_log import Journal, Level, keep_stdout, stdout_journal
 from .ordered_send import SendReport, send_strictly
 from .records import Outgoing, Rules, item_key, to_message
 
@@ -184,6 +185,8 @@ def _place(sequence: str) -> int:
 @cache
 def _enqueuer() -> Enqueuer:
     """Build the enqueuer once per execution environment."""
+    keep_stdout()
+    guard_streams(str)  # there are no keys here, but no record's code may close them for another's
     settings = runtime.load()
     sqs = clients.sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}

@@ -67,6 +67,9 @@ class _GuardedStream:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Stay open: a message whose code closes its output must not stop the next one's print."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.unguarded, name)
 

@@ -6,7 +6,9 @@ and facts: ids, group, sequence, status, attempt, milliseconds. Never a body, ne
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,11 +17,25 @@ from typing import Any, Literal
 Level = Literal["info", "warning", "error"]
 Journal = Callable[..., None]
 
+_kept: list[int] = []
+
+
+def keep_stdout() -> None:
+    """Log to the stdout of now from here on, even if the user's code closes, replaces or redirects it."""
+    if not _kept:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            _kept.append(os.dup(sys.stdout.fileno()))
+
 
 def stdout_journal(level: Level, message: str, **facts: Any) -> None:
-    """Write a line to stdout, which Lambda sends to CloudWatch Logs."""
-    stream = getattr(sys.stdout, "unguarded", sys.stdout)  # guarded_output.py: keys are hidden in it already
-    print(line(level, message, **facts), file=stream, flush=True)
+    """Write a line to stdout, which Lambda sends to CloudWatch Logs; what cannot be logged stops nothing."""
+    text = line(level, message, **facts)
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        if _kept:
+            os.write(_kept[0], f"{text}\n".encode(errors="replace"))
+        else:
+            stream = getattr(sys.stdout, "unguarded", sys.stdout)  # keys are hidden in the text already
+            print(text, file=stream, flush=True)
 
 
 def silent_journal(level: Level, message: str, **facts: Any) -> None:

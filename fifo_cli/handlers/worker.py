@@ -13,7 +13,7 @@ from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_note
 from .delivery import ApiDelivery, RequestCode
 from .failure import described
 from .guarded_output import guard_logs, guard_streams
-from .json_log import stdout_journal
+from .json_log import keep_stdout, stdout_journal
 from .worker_run import Limits, Report, Run, ending
 
 INVOCATION_KEY = "fifo_cli"
@@ -66,6 +66,7 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
 @cache
 def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
     """Build what lasts for the execution environment; the keys are read when a message first needs them."""
+    keep_stdout()
     settings = runtime.load()
     sqs = clients.sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
