@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 from .redaction import WITHHELD
 
 Redact = Callable[[str], str]
-_STREAMS: Final = ("stdout", "stderr")
+_STREAMS: Final = ("stdout", "stderr", "__stdout__", "__stderr__")
 # What these log at DEBUG may hold a whole answer of Parameter Store, before its values are known here.
 _LIBRARIES: Final = frozenset({"boto3", "botocore", "httpcore", "httpx", "urllib3"})
 
@@ -75,7 +75,7 @@ class _GuardedStream:
 
 
 def guard_streams(redact: Redact) -> None:
-    """Hide keys in what is written to ``sys.stdout`` and ``sys.stderr`` from now on."""
+    """Hide keys in what is written to ``sys.stdout``, ``sys.stderr`` and ``__stderr__`` from now on."""
     for name in _STREAMS:
         if (stream := getattr(sys, name)) is not None:
             setattr(sys, name, _GuardedStream(getattr(stream, "unguarded", stream), redact))

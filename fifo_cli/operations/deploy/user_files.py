@@ -18,6 +18,9 @@ Files = dict[str, bytes]
 _SECRET_NAME: Final = re.compile(
     r"""
       (secrets?|credentials?|passwords?|api[-_]?keys?|tokens?)(\.(json|ya?ml|toml|ini|txt|env|cfg|conf|xml|properties|csv))?
+    | .+[-_.](secrets?|credentials?)\.(json|ya?ml|toml|ini|txt|env|cfg|conf|xml|properties|csv)
+    | (.+[-_.])?(api|access|auth)[-_]?(keys?|tokens?)
+      \.(json|ya?ml|toml|ini|txt|env|cfg|conf|xml|properties|csv)
     | id_(rsa|dsa|ecdsa|ed25519)(_sk)?
     | (.+[-_.])?(service[-_]?account|client[-_]?secret)s?([-_.].*)?\.json
     | .+\.(key|p12|pfx|p8|jks|keystore|kdbx|ppk|pgpass|netrc|env|tfstate|tfvars|ovpn)
@@ -26,6 +29,8 @@ _SECRET_NAME: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# What editors and people append to the name of a copy.
+_COPY_ENDING: Final = re.compile(r"(~|\.(bak|backup|copy|old|orig|save|\d+))+$", re.IGNORECASE)
 _PEM_NAME: Final = re.compile(r".+\.pem", re.IGNORECASE)
 _PUBLIC_PEM: Final = re.compile(rb"\s*-----BEGIN (TRUSTED |X509 )?(CERTIFICATE|PUBLIC KEY)")
 _PRIVATE_KEY: Final = re.compile(
@@ -39,6 +44,9 @@ _PRIVATE_KEY: Final = re.compile(
 # AWS's documents use ids that end in EXAMPLE.
 _AWS_KEY_ID: Final = re.compile(
     rb"(?<![A-Za-z0-9])(AKIA|ASIA)(?![A-Z0-9]{9}EXAMPLE)[A-Z2-7]{16}(?![A-Za-z0-9])"
+)
+_AWS_SECRET_KEY: Final = re.compile(
+    rb"(?i:aws_?secret_?(access_?)?key)[\"']?\s*[=:]\s*[\"']?(?![A-Za-z0-9/+]{30}EXAMPLEKEY)[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
 )
 _TOKEN: Final = re.compile(
     rb"(?<![A-Za-z0-9_])(gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60}|[sr]k_live_[A-Za-z0-9]{16}|xox[abprs]-\d+-[\w-]{20}"
@@ -108,7 +116,7 @@ def _unreadable(error: OSError, path: Path) -> ConfigError:
 def _names(source: Path, wanted: set[str]) -> list[str]:
     """Return the names of the files to take; refuses links that leave the folder, and names not in UTF-8."""
     names = sorted({*_walked(source, stay=True), *wanted})
-    root = source.resolve()
+    root = _real(source)
     for name in names:
         _check_name(source, name)
     missing = [name for name in sorted(wanted) if not (source / name).is_file()]
@@ -117,10 +125,15 @@ def _names(source: Path, wanted: set[str]) -> list[str]:
             f"[handlers] include names what is not a file of {source}: {', '.join(missing)}",
             hint="its paths are relative to [handlers] source; take away what is not there",
         )
-    leaving = [name for name in names if not (source / name).resolve().is_relative_to(root)]
+    leaving = [name for name in names if not _real(source / name).is_relative_to(root)]
     if leaving:
         raise _leaves(source, leaving)
     return names
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads; a link to itself leads nowhere, and whoever reads it says so."""
+    return Path(os.path.realpath(path))
 
 
 def _leaves(source: Path, names: Iterable[str]) -> ConfigError:
@@ -147,7 +160,7 @@ def _walked(folder: Path, *, stay: bool = False) -> Iterator[str]:
 
     With ``stay``, a linked folder that lies outside is refused before it is entered.
     """
-    root = folder.resolve()
+    root = _real(folder)
     seen = {root}
 
     def fail(error: OSError) -> None:
@@ -156,11 +169,11 @@ def _walked(folder: Path, *, stay: bool = False) -> Iterator[str]:
     for name, folders, files in os.walk(folder, followlinks=True, onerror=fail):
         here = Path(name)
         kept = sorted(one for one in folders if not _hidden(one))
-        outside = [one for one in kept if stay and not (here / one).resolve().is_relative_to(root)]
+        outside = [one for one in kept if stay and not _real(here / one).is_relative_to(root)]
         if outside:
             raise _leaves(folder, [(here / one).relative_to(folder).as_posix() for one in outside])
-        folders[:] = [one for one in kept if (here / one).resolve() not in seen]
-        seen.update((here / one).resolve() for one in folders)
+        folders[:] = [one for one in kept if _real(here / one) not in seen]
+        seen.update(_real(here / one) for one in folders)
         for one in sorted(files):
             if not _hidden(one) and not one.endswith(".pyc"):
                 yield (here / one).relative_to(folder).as_posix()
@@ -184,7 +197,7 @@ def _refuse_secrets(source: Path, files: Files, wanted: set[str]) -> None:
 
 def _secret(name: str, data: bytes) -> str | None:
     """Say why a file looks like a secret, never with a part of it; None if it does not."""
-    base = name.rpartition("/")[2]
+    base = _COPY_ENDING.sub("", name.rpartition("/")[2])
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.replace(b"\0", b"")  # UTF-16: what is ASCII in it reads as such
     named_as_key = _PEM_NAME.fullmatch(base) and not _PUBLIC_PEM.match(data)
@@ -196,6 +209,7 @@ def _secret(name: str, data: bytes) -> str | None:
         (named_as_key, "its name is that of a key"),
         (in_url, "it holds a password in a URL"),
         (_AWS_KEY_ID.search(data), "it holds the id of an AWS access key"),
+        (_AWS_SECRET_KEY.search(data), "it holds a secret AWS access key"),
         (_TOKEN.search(data), "it holds an access token"),
     )
     return next((reason for found, reason in reasons if found), None)

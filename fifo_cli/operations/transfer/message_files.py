@@ -107,6 +107,15 @@ class DumpFile(_Dump):
 
     def read_earlier(self) -> tuple[int, bool]:
         """Read what is in the file; return where its last line ends, and whether with a line break."""
+        try:
+            return self._read_earlier()
+        except OSError as error:
+            raise UsageError(
+                f"{self.path} cannot be read: {reason_of(error)}; nothing was touched",
+                hint="name a file that is not there yet, or one that `dump` wrote",
+            ) from error
+
+    def _read_earlier(self) -> tuple[int, bool]:
         end, whole = 0, True
         with os.fdopen(os.dup(self._descriptor), "rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LINE_BYTES_MAX), b""), 1):

@@ -159,6 +159,24 @@ def test_no_way_out_of_python_shows_a_key(
         assert not any(text[at : at + 7] in out + err for at in range(len(text) - 6))
 
 
+def test_the_streams_that_python_began_with_show_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "__stdout__", out)
+    monkeypatch.setattr(sys, "__stderr__", err)
+    with guarded_streams(redact):
+        for stream in (sys.__stdout__, sys.__stderr__):
+            assert stream is not None
+            stream.write(f"the key is {SECRET}\n")
+            print(SECRET.encode().hex(), file=stream)
+            logging.StreamHandler(stream).stream.write(SECRET)
+    after: list[object] = [sys.__stdout__, sys.__stderr__]
+    assert after == [out, err]
+    for text in (out.getvalue(), err.getvalue()):
+        assert "the key is ***" in text
+        assert SECRET not in text
+        assert ENDING.encode().hex() not in text
+
+
 def test_what_holds_no_key_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     text = "".join(f"line {n}: nothing to hide\n" for n in range(1_000))
     with guarded_streams(redact):

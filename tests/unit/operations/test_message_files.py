@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from fifo_cli.events import Event, Warned
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import from_line, to_line
 from fifo_cli.operations.queues.load_progress import open_checkpoint, peek_checkpoint
-from fifo_cli.operations.transfer.message_files import new_file, open_dump
+from fifo_cli.operations.transfer.message_files import check_dump, new_file, open_dump
 from fifo_cli.operations.work_db import FileError
 
 
@@ -111,6 +112,15 @@ def test_what_keeps_nothing_is_refused(tmp_path):
     for place in ("/dev/null", "/dev/full", tmp_path / "pipe"):
         with pytest.raises(UsageError, match="not a regular file"), open_dump(type(tmp_path)(place)):
             pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that cannot be read, of Linux")
+def test_a_file_that_cannot_be_read_is_refused():
+    mem = Path("/proc/self/mem")
+    with pytest.raises(UsageError, match=r"/proc/self/mem cannot be read: .*; nothing was touched"):
+        check_dump(mem)
+    with pytest.raises(UsageError, match="cannot be read"), open_dump(mem):
+        pass
 
 
 def test_a_new_file_is_there_whole_or_not_at_all(path, tmp_path):

@@ -236,6 +236,16 @@ def test_a_link_that_leaves_the_folder_is_refused_by_name(tmp_path: Path, name: 
     assert "orders.py" in contents(made)
 
 
+@pytest.mark.parametrize("targets", [["a"], ["b", "a"], ["lib/b", "../a"], ["gone"]], ids=len)
+def test_a_link_that_leads_nowhere_is_refused_by_name(tmp_path: Path, targets: list[str]) -> None:
+    made = project(tmp_path, CODE, **{"orders.py": NAMED, "lib/a.py": "A"})
+    names = ["a", "lib/b" if "/" in targets[0] else "b"][: len(targets)]
+    for name, target in zip(names, targets, strict=True):
+        (tmp_path / "code" / name).symlink_to(target)
+    with pytest.raises(ConfigError, match=r"code/(a|b|lib/b) cannot be read: "):
+        build_zips(made, here=True)
+
+
 PEM = "-----BEGIN {} KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END {} KEY-----\n"
 SECRETS = {
     "secrets.json": "{}",
@@ -263,6 +273,18 @@ SECRETS = {
     "prod-kubeconfig.yaml": "apiVersion: v1",
     "cluster.yaml": "users:\n- user:\n    client-key-data: " + "LS0tLS1C" * 4,
     "pip.conf": "[global]\nproxy = http://me:pw@proxy.example:3128\n",
+    "secrets.json.old": "{}",
+    "id_rsa.bak": "",
+    "credentials~": "",
+    "server.key.orig": "",
+    "key.pem.1": "x",
+    "tokens.txt.bak~": "",
+    "api_token.json": "{}",
+    "orders-access-keys.csv": "",
+    "google_credentials.json": "{}",
+    "prod.secrets.yaml": "a: 1",
+    "job.sh": "export AWS_SECRET_ACCESS_KEY=" + "aB3/" * 10,
+    "aws.json": '{"aws_secret_access_key": "' + "aB3+" * 10 + '"}',
 }
 
 
@@ -291,6 +313,12 @@ def test_what_looks_like_a_secret_is_refused_unless_it_is_meant(tmp_path: Path, 
         ("pip.conf", "[global]\nproxy = http://proxy.example:3128\n"),
         ("pip.ini", "proxy = http://${USER}:${PASSWORD}@proxy.example:3128"),
         ("cluster.yaml", "client-key-data: {{ key }}"),
+        ("orders.json.bak", "{}"),
+        ("credentials.py~", "def read(): ..."),
+        ("author_keys.json", "{}"),
+        ("doc2.md", "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        ("env.py", "aws_secret_access_key = os.environ['AWS_SECRET_ACCESS_KEY']"),
+        ("hash.py", "aws_secret_key = '" + "0a" * 32 + "'"),
         ("urls.py", "EXAMPLE = 'https://user:password@api.example/'"),
     ],
 )
