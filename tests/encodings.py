@@ -72,6 +72,10 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base32 in lower case, without padding": lambda text: (
         base64.b32encode(text.encode()).decode().rstrip("=").lower()
     ),
+    "base32 with the digits first": lambda text: base64.b32hexencode(text.encode()).decode(),
+    "base32 with the digits first, in lower case": lambda text: (
+        base64.b32hexencode(text.encode()).decode().rstrip("=").lower()
+    ),
     "UTF-7": lambda text: text.encode("utf-7", "surrogatepass").decode("ascii"),
     "UTF-16, read as bytes": lambda text: text.encode("utf-16-le").decode("utf-8", "replace"),
     "base64 of UTF-16": lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),

@@ -61,6 +61,14 @@ _UTF7: Final = re.compile(
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{10,}")
 _BASE32: Final = re.compile(rb"[A-Z2-7]{12,}")
 _BASE32_LOWER: Final = re.compile(rb"[a-z2-7]{12,}")
+# RFC 4648, section 7: base32 with the digits first.
+_BASE32_HEX: Final = re.compile(rb"[0-9A-V]{12,}")
+_BASE32_HEX_LOWER: Final = re.compile(rb"[0-9a-v]{12,}")
+_FROM_BASE32_HEX: Final = bytes.maketrans(
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+)
+# What colours a page or a terminal.
+_MARKUP: Final = re.compile(rb"<[^<>]{0,200}>|\x1b\[[0-9;]*[A-Za-z]")
 _DECIMAL: Final = re.compile(rb"(?<!\d)-?\d{1,3}(?!\d)")
 _HEX_GAP: Final = re.compile(rb"\\x|0x|U\+|[^0-9A-Za-z]+")
 _PACKED: Final = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")  # gzip, zlib
@@ -224,7 +232,7 @@ def _byte_windows(data: bytes) -> Iterator[tuple[int, ...]]:
 
 def _forms(layer: bytes) -> set[bytes]:
     """Return ``layer``, and what is left of it without what may have come between the characters."""
-    return {layer, *(gap.sub(b"", layer) for gap in (_BLANK, _BLANK_OR_PLUS, _SPREAD, _NO_LETTER))}
+    return {layer, *(gap.sub(b"", layer) for gap in (_BLANK, _BLANK_OR_PLUS, _SPREAD, _MARKUP, _NO_LETTER))}
 
 
 def _joined(text: bytes) -> Iterator[bytes]:
@@ -254,6 +262,9 @@ def _decoded(text: bytes) -> Iterator[bytes]:
     runs = [*_BASE32.findall(blankless), *_BASE32_LOWER.findall(text)]
     for offset in range(8 if runs else 0):
         yield b"\n".join(_base32(run[offset:].upper()) for run in runs)
+    runs = [*_BASE32_HEX.findall(blankless), *_BASE32_HEX_LOWER.findall(text)]
+    for offset in range(8 if runs else 0):
+        yield b"\n".join(_base32(run[offset:].upper().translate(_FROM_BASE32_HEX)) for run in runs)
 
 
 def _unescaped_forms(text: bytes) -> Iterator[bytes]:

@@ -31,6 +31,23 @@ def test_a_secret_is_hidden_in_every_encoding(encode: Callable[[str], str]) -> N
     assert encode(SECRET)[: PART + 6] not in shown
 
 
+@pytest.mark.parametrize(
+    "mark", ["<b>{}</b>", '<i class="x">{}</i>', "\x1b[1m{}", "\x1b[0;31m{}\x1b[0m", "<wbr>{}"]
+)
+@pytest.mark.parametrize("encode", [str, lambda text: text[:20], lambda text: text[-PART:]])
+def test_a_secret_is_found_between_what_marks_its_characters(mark: str, encode: Callable[[str], str]) -> None:
+    text = "".join(mark.format(char) for char in encode(SECRET))
+    assert made(SECRET)(f"no such key: {text}!") == WITHHELD
+
+
+def test_a_page_is_shown_as_it_is() -> None:
+    rows = "".join(
+        f'<tr class="r{n}"><td>configuration of {n}</td><td>internationalisation</td></tr>' for n in range(40)
+    )
+    page = f"<html><head><title>502 Bad Gateway</title></head><body><table>{rows}</table></body></html>"
+    assert made(SECRET)(page) == page
+
+
 def test_what_is_no_secret_is_shown_as_it_is() -> None:
     text = 'HTTP 422: {"error": "no such order", "id": "3f2b8c1d-9a7e", "trace": "YWJjZGVmZ2hpamts"} 100 %'
     assert made(SECRET)(text) == text
