@@ -53,6 +53,7 @@ _ESCAPE: Final = re.compile(
 _CONTROLS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 # With u: JavaScript's escape(), and IIS.
 _PERCENT: Final = re.compile(rb"%(?:([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))")
+_PAIR: Final = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 _QUOTED_PRINTABLE: Final = re.compile(rb"=([0-9a-fA-F]{2})|=\r?\n")
 # Units of 16 bits in base64; what has another length was cut off, or is not UTF-7.
 _UTF7: Final = re.compile(
@@ -273,7 +274,7 @@ def _unescaped_forms(text: bytes) -> Iterator[bytes]:
         yield _ESCAPE.sub(_unescaped, text)
         yield _ESCAPE.sub(lambda match: _unescaped(match, to_bytes=False), text)
     if b"%" in text:
-        yield _PERCENT.sub(_percent, text)
+        yield _PAIR.sub(_one_character, _PERCENT.sub(_percent, text))
     if b"&" in text:
         yield html.unescape(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     if b"=" in text:
@@ -307,6 +308,12 @@ def _byte(match: re.Match[bytes]) -> bytes:
 
 def _percent(match: re.Match[bytes]) -> bytes:
     return _byte(match) if match[1] else chr(int(match[2], 16)).encode("utf-8", "surrogatepass")
+
+
+def _one_character(match: re.Match[bytes]) -> bytes:
+    """Return the character that two halves of UTF-16 mean, each of which stood for itself."""
+    halves = match[0].decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+    return halves.decode("utf-16-le").encode()
 
 
 def _utf7(match: re.Match[bytes]) -> bytes:

@@ -99,6 +99,7 @@ _SECRETS = st.one_of([st.text(alphabet, min_size=8, max_size=200) for alphabet i
 @given(_SECRETS, st.sampled_from(REVERSIBLE), st.sampled_from(REVERSIBLE), st.data())
 @example("abcdefgh", "base64 of user:KEY", "base64 without padding", None)
 @example("\U00018cd600\xa1\xa1\U0001342f\xa1\U0002ebe1", "repr", "hex dump", None)
+@example("00000000\U00010000:", "%uXXXX", "%uXXXX", None)
 def test_no_seven_characters_of_a_secret_are_shown(
     secret: str, inner: str, outer: str, data: st.DataObject | None
 ) -> None:
