@@ -230,7 +230,9 @@ def unreadable(path: str) -> str:
 def _settings_hint(reason: str) -> str:
     """Name the variables whose values a reason quotes; where there are none, say where all are."""
     settings = {
-        name: value for name, value in os.environ.items() if name.startswith("AWS_") and len(value) > 2
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("AWS_", "SSL")) and len(value) > 2
     }
     quoted = ", ".join(f"${name}" for name, value in settings.items() if value in reason)
     return f"look at {quoted}" if quoted else _SETTINGS.format(files=config_files())

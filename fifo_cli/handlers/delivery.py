@@ -34,7 +34,7 @@ _HOST_MAX: Final = 253  # RFC 1035, 2.3.4
 _LABEL_MAX: Final = 63
 # What h11 sends: a token as name, and no NUL, line break or outer white space in a value.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE: Final = re.compile(rb"(?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?")
+_HEADER_VALUE: Final = re.compile(rb"(?:[^\0-\x20\x7f]+(?:[ \t]+[^\0-\x20\x7f]+)*)?")  # RFC 9110, 5.5
 
 RequestCode = Callable[[Any, dict[str, Any], dict[str, str]], httpx.Request]
 
@@ -116,13 +116,9 @@ class ApiDelivery:
         return outcome
 
     def _attempt_one(self, api: Api, message: Held, time_left: Callable[[], float]) -> Attempt:
-        """Call one API; on 401 and 403 once more with the keys read again, as they may have been rotated."""
+        """Call one API, and say what became of it."""
         try:
-            generation, _ = self._keys.current()
-            answer = self._call(api, message, time_left)
-            if answer.status in _CREDENTIALS and not _matches(answer.status, api.success) and self._keys:
-                self._keys.renew(generation)
-                answer = self._call(api, message, time_left)
+            answer = self._call_with_fresh_keys(api, message, time_left)
         except MessageError as error:
             return Attempt(Verdict.PERMANENT, None, self.redact(str(error)), api=api, owner="message")
         except ApiUnavailableError as error:
@@ -132,6 +128,23 @@ class ApiDelivery:
             return Attempt(verdict, answer.status, None, answer.retry_after, api)
         owner: Owner = "message" if verdict is Verdict.PERMANENT else "api"
         return Attempt(verdict, answer.status, self._said(answer), answer.retry_after, api, owner)
+
+    def _call_with_fresh_keys(self, api: Api, message: Held, time_left: Callable[[], float]) -> Answer:
+        """Call an API; where a key was refused or cannot be used, once more with the keys read again.
+
+        They may have been rotated, or corrected, since this environment read them.
+        """
+        generation, _ = self._keys.current()
+        try:
+            answer = self._call(api, message, time_left)
+            refused = answer.status in _CREDENTIALS and not _matches(answer.status, api.success)
+            if not (refused and self._keys):
+                return answer
+        except ConfigurationError:
+            if not self._keys:
+                raise
+        self._keys.renew(generation)
+        return self._call(api, message, time_left)
 
     def _said(self, answer: Answer) -> str:
         """Return status and beginning of an answer on one line; keys are blotted out before it is cut off.

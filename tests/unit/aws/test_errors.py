@@ -180,6 +180,16 @@ def test_whatever_is_raised_while_a_client_is_made_is_a_fault_of_the_configurati
     assert raised.value.hint
 
 
+@pytest.mark.parametrize("name", ["SSLKEYLOGFILE", "SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE"])
+def test_a_file_that_a_variable_names_is_shown_with_the_variable(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/nonexistent/x")
+    with pytest.raises(UsageError) as raised, configuring("sqs"):
+        raise FileNotFoundError(2, "No such file or directory", "/nonexistent/x")
+    assert f"${name}" in raised.value.hint
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "text", "hint"),
     [

@@ -25,6 +25,7 @@ from fifo_cli.handlers.api_client import retry_after
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict, classify
+from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.redaction import WITHHELD
 from fifo_cli.handlers.runtime import Api
 from fifo_cli.handlers.visibility import Held
@@ -165,6 +166,44 @@ def test_a_rotated_key_heals_itself(status):
     valid = ssm.values["/key"] = "new-key"
     assert made.attempt(held()).verdict is Verdict.SUCCESS
     assert ssm.calls == 2
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        "\ufeffsesame",
+        "ses\u2013ame",
+        "sesame\n",
+        " sesame",
+        "a\rb",
+        "a\0b",
+        "\xa0x",
+        "x\x1f",
+        "x\x7f",
+        "é",
+        "",
+    ],
+)
+@pytest.mark.parametrize("own", [False, True], ids=["headers", "code"])
+def test_a_corrected_key_is_used_at_once(unusable, own):
+    ssm = FakeSsm(key=unusable)
+    api = replace(API, headers={} if own else {"Authorization": "{key}"}, keys={"key": "/key"})
+
+    def code(body: Any, attributes: Any, keys: Any) -> httpx.Request:
+        return httpx.Request("POST", API.url, headers={"Authorization": keys["key"]})
+
+    made = delivery(answering(200), api, keys=keys(ssm), **({"code": code} if own else {}))
+    if not (own and not unusable):  # an empty header of the user's own is legal
+        with pytest.raises(ConfigurationError, match=r"/key"):
+            made.attempt(held())
+    ssm.values["/key"] = "sesame"
+    assert made.attempt(held()).verdict is Verdict.SUCCESS
+
+
+def test_a_fault_of_configuration_without_keys_is_raised_once():
+    made = delivery(answering(200), replace(API, url="http://[::1/x"))
+    with pytest.raises(ConfigurationError, match="url"):
+        made.attempt(held())
 
 
 def test_a_key_still_refused_after_it_was_read_again_is_our_fault_and_transient():
