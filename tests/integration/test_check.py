@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli_harness import Project, Stack
+from tests.cli_harness import Project, Stack, new_name
 from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
@@ -38,6 +38,17 @@ def test_a_fresh_pipeline_is_ok(line: Line) -> None:
 
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(f"FIFO {line.name} OK: 0 waiting, 0 in the DLQ | depth=0;1000;10000;0 age=0s;")
+
+
+def test_a_key_that_does_not_exist_is_critical_before_a_run_fails_for_it(
+    tmp_path: Path, stack: Stack
+) -> None:
+    keys = {"api_key": f"/{new_name()}"}
+    with deployed(tmp_path, stack, api={"headers": {"X-Key": "{api_key}"}, "keys": keys}) as line:
+        ran = line.local("check")
+        assert (ran.code, f"parameter {keys['api_key']} does not exist" in ran.out) == (2, True)
+        line.aws.client("ssm").put_parameter(Name=keys["api_key"], Value="sesame", Type="SecureString")
+        assert line.local("check").code == 0
 
 
 @pytest.mark.parametrize(("count", "code", "word"), [(1, 0, "OK"), (2, 1, "WARNING"), (4, 2, "CRITICAL")])

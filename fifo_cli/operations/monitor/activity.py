@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.model.health import Problem, State, rough, waiting
+from fifo_cli.operations.deploy.api_keys import Keys
 from fifo_cli.operations.monitor.next_runs import reckon_next_runs
 from fifo_cli.operations.monitor.worker_runs import (
     Batch,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 RUNS: Final = "the worker's last runs"
 BATCHES: Final = "the enqueuer's last invocations"
 ACTIVITY: Final = (RUNS, BATCHES)
+KEYS: Final = "which keys are set"
 # A line can be read 5 to 10 minutes after it was logged (Lambda Developer Guide, "Sending Lambda function
 # logs to CloudWatch Logs"). EventBridge fires within the minute, and a cold start takes seconds.
 LATE: Final = timedelta(minutes=15)
@@ -192,3 +194,11 @@ def _dead_lettering(most: Stuck | None, vitals: Measurements, settings: Settings
 
 def _first_line(text: str | None) -> str:
     return next(iter((text or "").splitlines()), "") or "no reason logged"
+
+
+def key_problems(keys: Keys | None) -> Iterator[Problem]:
+    """Name the keys without which no run can deliver."""
+    for key in keys.keys if keys else ():
+        if not key.exists:
+            text = f"key {key.name} is missing: parameter {key.parameter} does not exist"
+            yield Problem("critical", text, f"fifo-cli keys set {key.name}")

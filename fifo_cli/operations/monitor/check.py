@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import Measurements, Problem, State, by_badness, judge, worst
 from fifo_cli.model.health import unknown as not_known
 from fifo_cli.model.names import Names
+from fifo_cli.operations.deploy.api_keys import list_keys
 from fifo_cli.operations.monitor.activity import (
     ACTIVITY,
     BATCHES,
+    KEYS,
     RUNS,
     activity_problems,
     activity_questions,
+    key_problems,
     lateness,
 )
 from fifo_cli.operations.monitor.measure import vital_questions, vitals_of
@@ -88,6 +92,7 @@ def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIM
         aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
         vital = vital_questions(aws, settings, names, now)
         work = activity_questions(aws, thresholds, names, now=now)
+        work[KEYS] = partial(list_keys, aws, settings)
         gathered = read_all({**work, **vital}, limit=limit)
         vitals = vitals_of(gathered.only(vital), settings, names)
     except FifoError as error:
@@ -95,6 +100,7 @@ def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIM
     runs, batches = gathered.get(RUNS, Runs()), gathered.get(BATCHES, Batches())
     problems = [
         *judge(vitals, thresholds, names),
+        *key_problems(gathered.get(KEYS)),
         *activity_problems(
             runs, batches, vitals, settings, thresholds, now=now, late=lateness(aws), patient=True
         ),

@@ -32,10 +32,12 @@ from fifo_cli.operations.deploy.api_keys import Keys, list_keys
 from fifo_cli.operations.monitor.activity import (
     ACTIVITY,
     BATCHES,
+    KEYS,
     LATE,
     RUNS,
     activity_problems,
     activity_questions,
+    key_problems,
     lateness,
 )
 from fifo_cli.operations.monitor.drift import Drift, drift
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Project, Settings
 
 LIMIT_SECONDS: Final = 60.0
-_KEYS: Final = "which keys are set"
 _DRIFT: Final = "drift"
 _PLACE: Final = "the account"
 
@@ -153,7 +154,7 @@ def status(
     questions: dict[str, Callable[[], Any]] = {
         _PLACE: lambda: aws.place,
         **activity_questions(aws, settings.check, names, now=asked),
-        _KEYS: partial(list_keys, aws, settings),
+        KEYS: partial(list_keys, aws, settings),
         _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
     }
     others = read_all(questions, limit=LIMIT_SECONDS)
@@ -184,11 +185,11 @@ def _put_together(
         *found.unseen,
         *(Unavailable(f"{r.kind} {r.name}", r.reason) for r in found.resources if r.state == "unknown"),
     )  # fmt: skip
-    keys = others.get(_KEYS)
+    keys = others.get(KEYS)
     problems = by_badness(
         [
             *judge(vitals, settings.check, names),
-            *_key_problems(keys),
+            *key_problems(keys),
             *_drift_problems(found, vitals),
             *activity_problems(
                 runs, batches, vitals, settings, settings.check, now=now, late=late, patient=False
@@ -209,13 +210,6 @@ def _vitals(vital: Gathered, settings: Settings, names: Names, found: Drift) -> 
         if not any(one.state in ("ok", "drift") for one in found.resources):
             raise
         return Measurements(missing=tuple(queue_names(names).values()))
-
-
-def _key_problems(keys: Keys | None) -> Iterator[Problem]:
-    for key in keys.keys if keys else ():
-        if not key.exists:
-            text = f"key {key.name} is missing: parameter {key.parameter} does not exist"
-            yield Problem("critical", text, f"fifo-cli keys set {key.name}")
 
 
 def _drift_problems(found: Drift, vitals: Measurements) -> Iterator[Problem]:
