@@ -120,9 +120,9 @@ def parts(secret: str) -> Iterator[str]:
 
 def leak(shown: str, secret: str, inner: str, outer: str) -> str | None:
     """Return a part of ``secret`` that ``shown`` has, in any of the encodings or these two; None if none."""
-    for part in parts(secret):
+    for at, part in enumerate(parts(secret)):
         forms = {ENCODINGS[name](part) for name in _LOOKED_FOR} | {
-            *_base64_of(part),
+            *_base64_of(part, secret[:at], secret[at + PART :]),
             encoded(part, inner, outer),
         }
         for form in forms:
@@ -131,9 +131,10 @@ def leak(shown: str, secret: str, inner: str, outer: str) -> str | None:
     return None
 
 
-def _base64_of(part: str) -> Iterator[str]:
-    """Return what stands for ``part`` in base64, wherever in a longer text it begins."""
+def _base64_of(part: str, before: str, after: str) -> Iterator[str]:
+    """Return what stands for all of ``part`` in base64, wherever in a longer text the secret begins."""
     raw = part.encode()
-    for before in range(3):
-        whole = base64.b64encode(b"\0" * before + raw)
-        yield whole[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6].decode()
+    for padding in range(3):
+        ahead = b"\0" * padding + before.encode()
+        whole = base64.b64encode(ahead + raw + after.encode())
+        yield whole[len(ahead) * 8 // 6 : -(-(len(ahead) + len(raw)) * 8 // 6)].decode()
