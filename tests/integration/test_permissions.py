@@ -218,7 +218,7 @@ def test_a_monitor_may_look_at_everything_without_touching_a_message(
     at.run("keys", "list")
     at.run("logs")
     at.run("status", code=1)
-    at.run("check")
+    at.run("check", code=2)
     at.run("depth")
     # The other kind of schedule.
     change(at, '"messages_per_run" = 10', '"messages_per_run" = 10\n"timezone" = "Europe/Berlin"')
