@@ -149,7 +149,7 @@ def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, 
     """
     if not stdin_is_terminal():
         raise UsageError(
-            f"there is no terminal to ask on, so nothing was touched; to do: {what}",
+            f"fifo-cli has no terminal to ask on, so nothing was touched; to do: {what}",
             hint="look at it with --dry-run, and go ahead with --yes",
         )
     console.message(f"About to {printable(what, keep=chr(10))}\n{fields(where()).rstrip()}")
@@ -162,14 +162,14 @@ def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, 
 
 def paced(console: Console, *, clock: Callable[[], float] = time.monotonic) -> Listener:
     """Return a listener that, where no live line can be shown, makes every fifth second's one a line."""
-    told_at = clock()
+    shown_at = clock()
 
     def listen(event: Event) -> None:
-        nonlocal told_at
+        nonlocal shown_at
         if not isinstance(event, Progressed) or console.error_color:
             console.listen(event)
-        elif clock() - told_at >= _LINE_EVERY_SECONDS:
-            told_at = clock()
+        elif clock() - shown_at >= _LINE_EVERY_SECONDS:
+            shown_at = clock()
             console.listen(Noted(event.text))
 
     return listen
