@@ -159,6 +159,18 @@ def test_the_same_for_requests(bench, name):
             assert made.request(number).content == f'{{"id":{number}}}'.encode()
 
 
+def fates(made: Bench, count: int) -> list[str]:
+    """Return what becomes of ``count`` items at a time."""
+
+    def run(number: int) -> str:
+        with suppress(MessageError):
+            return made.run(number) and "good"
+        return "parked"
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
 def test_of_many_at_a_time_only_the_one_that_ends_the_process_is_to_blame(bench):
     slow = (
         "import os, time\ndef code(item):\n    time.sleep(0.1)\n"
@@ -185,14 +197,7 @@ def test_of_many_at_a_time_only_the_one_that_takes_all_memory_is_to_blame(bench)
         "    for _ in range(4): time.sleep(0.05); kept.append(bytes(20_000_000))\n    return item"
     )
     made: Bench = bench(text, threads=4)
-
-    def run(number: int) -> str:
-        with suppress(MessageError):
-            return made.run(number) and "good"
-        return "parked"
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(run, range(4))) == ["parked", "good", "good", "good"]
+    assert fates(made, 4) == ["parked", "good", "good", "good"]
 
 
 def test_code_that_hangs_stops_nothing_that_runs_beside_it(bench):
@@ -201,14 +206,7 @@ def test_code_that_hangs_stops_nothing_that_runs_beside_it(bench):
         "    if item['id'] == 0: re.fullmatch('(a|aa)+', 'a' * 200 + 'b')\n    return item"
     )
     made: Bench = bench(text, threads=3)
-
-    def run(number: int) -> str:
-        with suppress(MessageError):
-            return made.run(number) and "good"
-        return "parked"
-
-    with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(run, range(3))) == ["parked", "good", "good"]
+    assert fates(made, 3) == ["parked", "good", "good"]
 
 
 REQUESTS: Final = {
