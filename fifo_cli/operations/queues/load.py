@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import shutil
 import stat
 import tempfile
@@ -33,7 +32,7 @@ from fifo_cli.operations.queues.load_progress import (
     peek_checkpoint,
 )
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import Rejection
+from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget
 from fifo_cli.operations.transfer.record_conversion import is_record
 from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
@@ -241,10 +240,8 @@ def load(
     )
 
 
-class LineSource:
+class LineSource(LocalSource):
     """The lines that were not loaded before, as a source of the engine; a message's id is "line 17"."""
-
-    hidden_seconds: Final = math.inf
 
     def __init__(self, lines: Lines, checkpoint: LoadProgress) -> None:
         self.already = 0
@@ -276,17 +273,11 @@ class LineSource:
     def exhausted(self) -> bool:
         return self._over
 
-    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
-        return []
-
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Note them in the checkpoint; raises FileError."""
         with self._lock:
             self._checkpoint.add([one.receipt_handle for one in received])
         return []
-
-    def release(self, received: Sequence[ReceivedMessage]) -> None:
-        """Nothing to do: they are in the file."""
 
     def close(self) -> None:
         self._keys.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import threading
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import Final
 
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.queues.order_labels import Origin, unlabel
-from fifo_cli.operations.transfer.interfaces import Rejection
+from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
 from fifo_cli.operations.transfer.queue_target import size_of
 from fifo_cli.operations.work_db import WorkDb
 
@@ -138,10 +137,11 @@ class OrderStoreTarget:
         return []
 
 
-class OrderStoreSource:
-    """A store's line as a source of the engine; a message's receipt handle is its origin."""
+class OrderStoreSource(LocalSource):
+    """A store's line as a source of the engine; a message's receipt handle is its origin.
 
-    hidden_seconds: Final = math.inf
+    Nothing is deleted by it: hold is emptied when all of it is in main.
+    """
 
     def __init__(self, store: OrderStore) -> None:
         self._store = store
@@ -157,16 +157,6 @@ class OrderStoreSource:
 
     def exhausted(self) -> bool:
         return True  # asked only after take gave nothing
-
-    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
-        return []
-
-    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
-        """Nothing to do: hold is emptied when all of it is in main."""
-        return []
-
-    def release(self, received: Sequence[ReceivedMessage]) -> None:
-        """Nothing to do: they are in hold."""
 
 
 def _row(message: Message) -> tuple[str | None, ...]:

@@ -7,7 +7,6 @@ noted in the store as soon as SQS has answered, so a replay that is killed does 
 from __future__ import annotations
 
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.operations.stream.replay_store import ReplayStore, State
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import Rejection
+from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
 from fifo_cli.operations.transfer.result import WORKERS, Failure, MoveOptions, MoveReport
 
 
@@ -93,14 +92,12 @@ class ReplayTransfer:
         return report
 
 
-class RecordSource:
+class RecordSource(LocalSource):
     """The records that wait in a store, each as the message it becomes; ``made`` are those in flight.
 
     A message's id is the record's event id. Once the store cannot be read or written, nothing more is given:
-    what comes later must not overtake.
+    what comes later must not overtake. Nothing is deleted by it: the target notes in the store what SQS has.
     """
-
-    hidden_seconds: Final = math.inf
 
     def __init__(self, replay: ReplayTransfer, stopped: Callable[[], bool]) -> None:
         self.made: dict[str, Outgoing] = {}
@@ -141,16 +138,6 @@ class RecordSource:
 
     def exhausted(self) -> bool:
         return self._over
-
-    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
-        return []
-
-    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
-        """Nothing to do: the target has noted them."""
-        return []
-
-    def release(self, received: Sequence[ReceivedMessage]) -> None:
-        """Nothing to do: they wait in the store."""
 
 
 class RecordTarget:

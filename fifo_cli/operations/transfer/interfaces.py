@@ -6,9 +6,10 @@ overtakes itself, and deletes from the source what the target has accepted for g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from fifo_cli.model.message import Message, ReceivedMessage
 
@@ -65,6 +66,25 @@ class Source(Protocol):
 
     def release(self, received: Sequence[ReceivedMessage]) -> None:
         """Make messages visible again, in the order given: the last of a group first. Never raises."""
+
+
+class LocalSource:
+    """The part of a source that only SQS's queues need: what this program keeps itself is hidden from nobody.
+
+    So nothing has to be extended, and what is released stays where it is.
+    """
+
+    hidden_seconds: Final = math.inf
+
+    def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
+        return []
+
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Nothing to do, unless the source notes what has left it."""
+        return []
+
+    def release(self, received: Sequence[ReceivedMessage]) -> None:
+        """Nothing to do."""
 
 
 class Target(Protocol):
