@@ -36,22 +36,25 @@ class MissingLogGroup(Exception):
     """The log group does not exist, because its function never ran or is not deployed."""
 
 
-def get_log_events(aws: Aws, group: str, *, since: datetime, text: str = "") -> Iterator[LogEvent]:
+def get_log_events(
+    aws: Aws, group: str, *, since: datetime, text: str = "", prefix: str = ""
+) -> Iterator[LogEvent]:
     """Read a group's events from ``since`` on, those that contain ``text``, page by page.
 
+    Only those of streams whose names begin with ``prefix`` (an emulator may return others, too).
     FilterLogEvents returns them sorted by time, over all streams (API Reference). Raises MissingLogGroup.
     """
     start = max(0, int(since.timestamp() * 1000))
     known: set[str] = set()
     while True:
         size, latest, ids = 0, start, set(known)
-        for page in _pages(aws, group, start=start, text=text):
+        for page in _pages(aws, group, start=start, text=text, prefix=prefix):
             size = len(page)
             for event in page:
                 if event.time > latest:
                     latest, ids = event.time, set()
                 ids.add(event.id)
-                if event.id not in known and text in event.text:
+                if event.id not in known and text in event.text and event.stream.startswith(prefix):
                     yield event
         # An emulator stops at a full page without a word of what is behind it.
         if size < _PAGE_EVENTS or ids <= known:
@@ -59,10 +62,12 @@ def get_log_events(aws: Aws, group: str, *, since: datetime, text: str = "") -> 
         start, known = latest, ids
 
 
-def _pages(aws: Aws, group: str, *, start: int, text: str) -> Iterator[list[LogEvent]]:
+def _pages(aws: Aws, group: str, *, start: int, text: str, prefix: str) -> Iterator[list[LogEvent]]:
     query: dict[str, Any] = {"logGroupName": group, "startTime": start, "limit": _PAGE_EVENTS}
     if text:
         query["filterPattern"] = _phrase(text)
+    if prefix:
+        query["logStreamNamePrefix"] = prefix
     pages = iter(aws.client("logs").get_paginator("filter_log_events").paginate(**query))
     while True:
         with calling(f"log group {group}"):

@@ -18,7 +18,7 @@ from fifo_cli.local.receiver import Reply
 from fifo_cli.operations.queues.order_labels import label
 from tests.cli_harness import Project, Ran, wait_until
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import AwsError, Delay, Kill, Proxy, forward_all, on
+from tests.integration.proxy import Action, AwsError, Delay, Kill, Pass, Proxy, Request, forward_all, on
 from tests.integration.screens import shown
 from tests.integration.test_pipeline import REPOSITORY, Line, by_group, orders, repository
 
@@ -396,6 +396,47 @@ def test_what_a_killed_drain_may_have_delivered_is_unknown_and_not_replayed(line
     assert found["unknown_records"][0]["key"]["id"] in named
     assert "not known to be safe" in replayed.err
     assert len(flow.ids()) == 12
+    unknown = found["unknown_records"][0]["key"]["id"]
+    traced = flow.project.local("trace", unknown, "-o", "json")
+    assert (traced.code, traced.json()["stage"]) == (1, "unclear")
+    assert traced.json()["detail"] == found["unknown_records"][0]["reason"]
+
+
+@pytest.mark.parametrize("kill", [Kill(), Kill(after=True)], ids=["before the delete", "before its log line"])
+def test_of_what_a_killed_drain_may_have_delivered_audit_and_trace_say_the_same(
+    line, proxy: Proxy, kill: Kill
+):
+    """The API took it, the drain ended at the delete: no log shows the delivery, and the message is gone."""
+    flow = line()
+    flow.put(*orders(12))
+
+    def rule(request: Request) -> Action:
+        if request.action != "DeleteMessage":
+            return Pass()
+        return kill if proxy.counts["PutLogEvents"] else Delay(0.2)
+
+    proxy.rule = rule
+    assert flow.project.at(proxy.endpoint, "drain", "--all").code == -9
+    flow.project.local("purge", "--queue", "main", "--no-backup", "--yes").ok()
+    code, found = audit(flow)
+    assert (code, found["missing"], found["delivered"] + found["unknown"]) == (1, [], 12)
+    assert found["unknown"] > 0
+    assert len(flow.ids()) > found["delivered"], "one more was taken by the API than the log shows"
+    for row in (found["unknown_records"][0], found["unknown_records"][-1]):
+        traced = flow.project.local("trace", row["key"]["id"], "-o", "json")
+        assert (traced.code, traced.json()["stage"]) == (1, "unclear")
+        assert traced.json()["detail"] == row["reason"]
+        assert "has not logged its end" in row["reason"]
+
+
+def test_a_message_whose_record_the_rules_leave_out_by_now_is_looked_for_in_the_queues(line):
+    flow = line()
+    flow.put(*orders(1))
+    text = flow.project.config.read_text()
+    flow.project.config.write_text(text.replace("[message]", '[message]\nwhere = "n == `99`"'))
+    assert flow.project.config.read_text() != text
+    traced = flow.project.local("trace", "o00", "-o", "json").ok().json()
+    assert (traced["stage"], traced["detail"]) == ("queued", "number 1 in its group g")
 
 
 def test_what_sqs_suppresses_is_still_missing_and_said_so(line):

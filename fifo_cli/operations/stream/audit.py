@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -35,22 +34,14 @@ from fifo_cli.operations.stream.audit_store import (
     AuditedRecord,
     AuditStore,
     Delivery,
-    Logger,
     Numbered,
     Step,
     Verdict,
 )
-from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, Feed, LogFact, OpenRun
+from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogFact
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import message_rules, start_of
-from fifo_cli.operations.stream.record_state import (
-    LogEntry,
-    RecordHistory,
-    Surroundings,
-    log_reach,
-    may_be_late,
-    stage_of,
-)
+from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, LogEntry, RecordHistory
 from fifo_cli.operations.stream.shards import StreamRecord
 
 if TYPE_CHECKING:
@@ -69,10 +60,6 @@ _CHUNK: Final = 500
 _NAMED_MAX: Final = 5
 # A first deploy makes stream and log groups within so long of each other.
 _DEPLOYED: Final = timedelta(minutes=2)
-_RESTING: Final = "not enqueued: "
-# How long after its last line that was logged a process that was killed may have delivered something: its
-# lines go out three times a second, but a slow API lets none come for a while.
-_LAST_WORK: Final = timedelta(minutes=5)
 # The words of handlers/enqueuer.py and handlers/worker_run.py for what became of a record.
 # A message that SQS suppressed had been sent before.
 _SENT: Final = frozenset({"enqueued", "suppressed", "parked"})
@@ -185,7 +172,7 @@ class MissingIds:
         self.expired = sum(not entry.shard for entry, _ in self._store.judged("missing"))
         self.notes = (*result.notes, *_doubtful(result))
         reasons = [reason for reason, _ in self._store.reasons("missing")]
-        self.resting = next((one for one in reasons if one.startswith(_RESTING)), "")
+        self.resting = next((one for one in reasons if one.startswith(NOT_ENQUEUED)), "")
 
     def __contains__(self, event_id: object) -> bool:
         return isinstance(event_id, str) and self._store.is_judged(event_id, "missing")
@@ -418,20 +405,20 @@ class _Examination:
         settled = None if self.settled is None else _milliseconds(self.settled)
         if settled is not None:
             self.store.close_passed(settled)
-        judge = _Judge(
+        judge = Judge(
             feed=self.evidence.feed(),
+            logs=self.evidence.logs_since(self.now),
+            open_runs=self.evidence.open_runs(self.since - _SLACK),
+            hidden=_hidden(self.looks),
+            related=self.evidence.related,
             handled=self.store.handled(),
             settled_handled=self.store.handled(until=settled),
-            settled=settled,
-            gone_since=None if self.gone_since is None else _milliseconds(self.gone_since),
+            settled=self.settled,
+            gone_since=self.gone_since,
             is_passed=self.store.is_passed,
-            related=self.evidence.related,
-            logs=self.evidence.logs_since(self.now),
-            looks=self.looks,
-            open_runs=self.evidence.open_runs(self.since - _SLACK),
         )
         for chunk in _chunks(self.store.unplaced()):
-            self.store.judge((entry.event_id, *judge(entry, said)) for entry, said in chunk)
+            self.store.judge((entry.event_id, *_verdict(judge, entry, said)) for entry, said in chunk)
 
     def _counts(self) -> dict[str, int]:
         return {
@@ -464,124 +451,42 @@ class _Examination:
             )
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """Says what is to be thought of a record that is delivered nowhere and seen in no queue."""
+def _verdict(judge: Judge, entry: AuditedRecord, said: Iterable[Step]) -> tuple[Verdict, str]:
+    """Return what is to be thought of a record that is delivered nowhere and seen in no queue, and why."""
+    history = RecordHistory(
+        entry.event_id,
+        spelled=entry.spelled,
+        shard=entry.shard,
+        created=datetime.fromtimestamp(entry.created, UTC),
+        log=[_log_entry(step) for step in said],
+    )
+    stage, why = judge(history)
+    if stage == "queued":
+        return "unknown", f"sent, and perhaps deeper than can be seen, or in flight, in {judge.hidden}"
+    if stage == "stream":
+        return "missing" if why.startswith(NOT_ENQUEUED) else "waiting", why
+    return "missing" if stage == "lost" else "unknown", why
 
-    feed: Feed
-    handled: Mapping[str, int]
-    related: Callable[[str, str], bool]
-    logs: Mapping[FunctionRole, datetime | None]
-    looks: tuple[BrowseResult, ...]
-    open_runs: tuple[OpenRun, ...] = ()
-    # In epoch milliseconds: up to when all log lines can be read (None: all can), and up to when what was
-    # sent and is in no queue has been gone that long.
-    settled: int | None = None
-    gone_since: int | None = None
-    settled_handled: Mapping[str, int] = field(default_factory=dict)
-    is_passed: Callable[[str], bool] = lambda _: False
 
-    def __call__(self, entry: AuditedRecord, said: Mapping[tuple[Logger, str], Step]) -> tuple[Verdict, str]:
-        history = RecordHistory(entry.event_id, log=[_log_entry(step) for step in said.values()])
-        around = self._surroundings(entry, history)
-        stage, why = stage_of(history, around)
-        if stage == "queued":
-            return "unknown", f"sent, and perhaps deeper than can be seen, or in flight, in {around.hidden}"
-        if stage == "stream":
-            return "missing" if around.resting else "waiting", why
-        return "missing" if stage == "lost" else "unknown", why
-
-    def _surroundings(self, entry: AuditedRecord, history: RecordHistory) -> Surroundings:
-        sent = history.sent
-        at = entry.created * 1000 if sent is None else _milliseconds(sent.line.time)
-        created = datetime.fromtimestamp(entry.created, UTC)
-        unread = log_reach("enqueuer", self.logs["enqueuer"], created)
-        unlogged = log_reach("worker", self.logs["worker"], created)
-        replaying = any(run.logger == "replay" for run in self.open_runs) and not (sent or unread)
-        given_up = any(
-            one.shard == entry.shard and one.first <= entry.sequence <= one.last for one in self.feed.given_up
-        )
-        passed = self._passed(entry.shard, self.handled) > entry.sequence
-        return Surroundings(
-            hidden=self._hidden,
-            unlogged=f"{unlogged}, so a delivery before may not be seen" if unlogged else self._taken(at),
-            unread=unread,
-            resting="" if self.feed.running else f"{_RESTING}{self.feed.reason}",
-            given_up=frozenset({entry.event_id} if given_up else ()),
-            overtaken=frozenset({entry.event_id} if passed else ()),
-            late="" if self._left_early(sent, at, entry.event_id) else self._late("a delivery"),
-            late_sent=""
-            if self._is_settled(entry, history, passed=passed)
-            else self._late("that it was sent"),
-            replaying=f"a replay has not logged its end, and may have sent it: {self._hidden}"
-            if replaying and self._hidden
-            else "",
-        )
-
-    def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
-        """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
-        return max((number for other, number in handled.items() if self.related(other, shard)), default=-1)
-
-    def _is_settled(self, entry: AuditedRecord, history: RecordHistory, *, passed: bool) -> bool:
-        """Say whether a line that shows that it was sent would be readable by now."""
-        skipped = history.last("skipped", logger="enqueuer")
-        if self.settled is None or (skipped and _milliseconds(skipped.line.time) <= self.settled):
-            return True
-        # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
-        waited_out = not passed and self._is_gone(entry.created * 1000)
-        return waited_out or self._passed(entry.shard, self.settled_handled) > entry.sequence
-
-    def _left_early(self, sent: LogEntry | None, at: int, event_id: str) -> bool:
-        """Say whether what was sent ``at`` left the queues so long ago that a delivery would be readable.
-
-        A later message of its group that was delivered before then came after it. What was parked may have
-        been moved back at any time since.
-        """
-        if self.settled is None or self._is_gone(at):
-            return True
-        moved = sent is None or sent.word == "parked" or at > self.settled
-        return not moved and self.is_passed(event_id)
-
-    def _is_gone(self, sent: int) -> bool:
-        return self.gone_since is not None and sent <= self.gone_since
-
-    def _late(self, what: str) -> str:
-        """Say that evidence may be late, and how to be certain."""
-        return (
-            f"{may_be_late(from_epoch_ms(self.settled or 0), what)}; to be certain,"
-            " `fifo-cli pause --wait`, wait for the settle time, then use --settle 0"
-        )
-
-    @cached_property
-    def _hidden(self) -> str:
-        """Say in which queues it may be all the same."""
-        hidden = [look for look in self.looks if not look.complete]
-        if not hidden:
-            return ""
-        places = " and ".join(
-            f"{one.queue} (could not be looked through: {one.failure})"
-            if one.failure
-            else f"{one.queue} ({one.seen + one.known} of {one.total} known)"
-            for one in hidden
-        )
-        held = sum(look.held for look in hidden)
-        advice = (
-            f": {held} held by a consumer, behind which nothing is shown; audit again when it is done, or"
-            " after `fifo-cli pause worker --wait`"
-            if held
-            else ""
-        )
-        return f"{places}{advice}"
-
-    def _taken(self, sent: int) -> str:
-        """Say which drain may have delivered what was in a queue at ``sent``, in epoch milliseconds."""
-        for run in self.open_runs:
-            if run.logger == "worker" and sent <= _milliseconds(run.last + _LAST_WORK):
-                return (
-                    f"a drain begun about {iso(run.begun)} has not logged its end (it was killed, or is at"
-                    " work still), so it may have delivered it"
-                )
+def _hidden(looks: Iterable[BrowseResult]) -> str:
+    """Say in which queues a message may be all the same."""
+    hidden = [look for look in looks if not look.complete]
+    if not hidden:
         return ""
+    places = " and ".join(
+        f"{one.queue} (could not be looked through: {one.failure})"
+        if one.failure
+        else f"{one.queue} ({one.seen + one.known} of {one.total} known)"
+        for one in hidden
+    )
+    held = sum(look.held for look in hidden)
+    advice = (
+        f": {held} held by a consumer, behind which nothing is shown; audit again when it is done, or"
+        " after `fifo-cli pause worker --wait`"
+        if held
+        else ""
+    )
+    return f"{places}{advice}"
 
 
 def _log_entry(step: Step) -> LogEntry:

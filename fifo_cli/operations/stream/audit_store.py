@@ -6,7 +6,7 @@ come does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -221,7 +221,7 @@ class AuditStore:
         )
         return {"delivered": 0, "queued": 0, "parked": 0, **dict(rows)}
 
-    def unplaced(self) -> Iterator[tuple[AuditedRecord, Mapping[tuple[Logger, str], Step]]]:
+    def unplaced(self) -> Iterator[tuple[AuditedRecord, list[Step]]]:
         """Yield the records that are delivered nowhere and in no queue, with all that logs say of each."""
         rows = self._db.rows(
             f"SELECT {_COLUMNS} FROM records JOIN ({_PLACED}) USING (event_id) WHERE place IS NULL"
@@ -230,7 +230,7 @@ class AuditStore:
         for row in rows:
             entry = _entry(row)
             said = self._db.rows("SELECT * FROM steps WHERE event_id = ?", entry.event_id)
-            yield entry, {(step[1], step[2]): Step(*step) for step in said}
+            yield entry, [Step(*step) for step in said]
 
     def has_unplaced(self) -> bool:
         """Say whether there is a record that is delivered nowhere and in no queue."""

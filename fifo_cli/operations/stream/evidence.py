@@ -17,7 +17,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FunctionRole, Names, QueueRole
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
 from fifo_cli.model.settings import Project
 from fifo_cli.model.urls import host_of, is_aws
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
@@ -31,7 +31,7 @@ from fifo_cli.operations.stream.shards import StreamRecord
 ABOUT_A_RECORD: Final = "event_id"
 # A log stream that a replay writes, beside those of the enqueuer function (log_shipping.py).
 _REPLAYS: Final = "replay/"
-_RUNS: Final = ("drain/", _REPLAYS)
+_RUNS: Final[Mapping[FunctionRole, str]] = {"worker": "drain/", "enqueuer": _REPLAYS}
 RUN_ENDED: Final = "run ended"
 # "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
 _LOG_LAG_SECONDS: Final = 10.0
@@ -68,7 +68,7 @@ class GivenUp:
 class Feed:
     """Whether the enqueuer is fed from the stream, and if not, why; what it gave up."""
 
-    running: bool
+    running: bool = True
     reason: str = ""
     given_up: tuple[GivenUp, ...] = ()
 
@@ -104,10 +104,10 @@ class Evidence(Protocol):
         """Say whether the sequence numbers of two shards that were read compare."""
 
     def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
-        """Read what the logs say about records, from a moment on, in lines that contain ``text``."""
+        """Read the lines about records from a moment on that contain ``text``, the enqueuer's log first."""
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
-        """Return the runs whose lines were read and that have not logged their end."""
+        """Return the runs that have logged something since then, but not their end."""
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         """Return since when each function's log holds everything; None if it has none."""
@@ -134,7 +134,6 @@ class AwsEvidence:
         self._related: dict[str, Callable[[str, str], bool]] = {}
         self._answers: dict[tuple[str, str], bool] = {}
         self._streams: list[Stream] | None = None
-        self._runs: dict[str, OpenRun] = {}
         self._tips: dict[str, str | None] = {}
 
     @property
@@ -177,36 +176,31 @@ class AwsEvidence:
         return self._answers[pair]
 
     def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
-        roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
-        for role in roles:
+        for role in FUNCTION_ROLES:
             group = self._names.log_group(role)
             try:
                 for event in get_log_events(self._aws, group, since=since, text=text or ABOUT_A_RECORD):
                     place = f"log {group} {event.stream}".rstrip()
-                    fact = LogFact(logger_of(role, event), parse_line(role, event), place)
-                    if event.stream.startswith(_RUNS):
-                        self._note_run(event.stream, fact)
-                    yield fact
+                    yield LogFact(logger_of(role, event), parse_line(role, event), place)
             except MissingLogGroup:
                 continue
 
-    def _note_run(self, stream: str, fact: LogFact) -> None:
-        at = fact.line.time
-        known = self._runs.get(stream, OpenRun(fact.logger, at, at))
-        self._runs[stream] = OpenRun(fact.logger, min(known.begun, at), max(known.last, at))
-
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
-        roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
+        runs: dict[str, OpenRun] = {}
         ended: set[str] = set()
-        for role in roles if self._runs else ():
+        for role, prefix in _RUNS.items():
             with contextlib.suppress(MissingLogGroup):
                 group = self._names.log_group(role)
-                ended |= {one.stream for one in get_log_events(self._aws, group, since=since, text=RUN_ENDED)}
-        return tuple(run for stream, run in self._runs.items() if stream not in ended)
+                for event in get_log_events(self._aws, group, since=since, prefix=prefix):
+                    line = parse_line(role, event)
+                    begun = runs[event.stream].begun if event.stream in runs else line.time
+                    runs[event.stream] = OpenRun(logger_of(role, event), begun, last=line.time)
+                    if line.message == RUN_ENDED:
+                        ended.add(event.stream)
+        return tuple(run for stream, run in runs.items() if stream not in ended)
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
-        roles: tuple[FunctionRole, ...] = ("enqueuer", "worker")
-        return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in roles}
+        return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in FUNCTION_ROLES}
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         return browse(Queue(self._aws, self._names, role), take)
@@ -225,7 +219,7 @@ class AwsEvidence:
         if found.properties["table"] != self._settings.table.name:
             reason = "the enqueuer reads another stream than the table's present one (`fifo-cli deploy`)"
             return Feed(False, reason, given_up)
-        return Feed(True, "", given_up)
+        return Feed(given_up=given_up)
 
     @property
     def log_lag(self) -> float:

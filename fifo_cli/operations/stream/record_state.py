@@ -1,13 +1,14 @@
-"""Where one record is now, and why: judged by what stream, logs and queues say of it.
+"""Where one record is now, and why: judged by what stream, logs and queues show of it.
 
-``trace`` asks for the records of one item, ``audit`` for every record that it finds nowhere else.
+``Judge`` is asked by ``trace`` for the records of one item, by ``audit`` for every record that is delivered
+nowhere and seen in no queue. It takes the absence of a log line as proof only if the line would be readable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from fifo_cli.model.message import Message
@@ -15,14 +16,18 @@ from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
+from fifo_cli.operations.stream.evidence import Feed, OpenRun
 
 Stage = Literal["filtered", "stream", "queued", "stuck", "parked", "delivered", "lost", "unclear"]
 # What needs a look comes first, then what is furthest from the API: an item is where its worst record is.
 PRECEDENCE: Final[tuple[Stage, ...]] = (
     "lost", "stuck", "parked", "unclear", "stream", "queued", "delivered", "filtered",
 )  # fmt: skip
-# How many of its group SQS shows at most.
-PLACES_SHOWN: Final = 10
+# Why a record that the enqueuer has not come to is not enqueued; the reason follows.
+NOT_ENQUEUED: Final = "not enqueued: "
+# How long after its last line that was logged a process that was killed may have delivered something: its
+# lines go out three times a second, but a slow API lets none come for a while.
+_LAST_WORK: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,13 @@ class RecordHistory:
     log: list[LogEntry] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
 
+    @property
+    def written(self) -> datetime:
+        """When it was written; of one that only logs know of, when they mention it first."""
+        return self.created or min(
+            (one.line.time for one in self.log), default=datetime.min.replace(tzinfo=UTC)
+        )
+
     def last(self, *words: str, logger: Logger | None = None) -> LogEntry | None:
         """Return the last line in one of these words."""
         lines = [one for one in self.log if one.word in words and logger in (None, one.logger)]
@@ -86,17 +98,15 @@ class Surroundings:
     ``hidden``: queues that could not be seen through; ``unlogged``: no log would show a delivery;
     ``unread``: the enqueuer's log does not reach back; ``late`` and ``late_sent``: log lines of a delivery,
     or of a send, may still come; ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not
-    fed;
-    ``given_up`` and ``overtaken`` are event ids: of failed batches, and of records behind which later ones
-    were enqueued.
+    fed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were enqueued.
     """
 
     hidden: str = ""
     unlogged: str = ""
     unread: str = ""
     resting: str = ""
-    given_up: frozenset[str] = frozenset()
-    overtaken: frozenset[str] = frozenset()
+    given_up: bool = False
+    overtaken: bool = False
     late: str = ""
     late_sent: str = ""
     replaying: str = ""
@@ -110,9 +120,100 @@ def log_reach(role: FunctionRole, since: datetime | None, created: datetime) -> 
     return "" if covers else f"the {role}'s log reaches back to {iso(since)} only"
 
 
-def may_be_late(settled: datetime, what: str) -> str:
-    """Say that evidence may be late."""
-    return f"a log line later than {iso(settled)} may not be readable yet, so {what} may not be seen"
+@dataclass(frozen=True)
+class Judge:
+    """Judges records by all that was found, each the same way, whoever asks.
+
+    ``handled`` is the highest number in each shard of which the enqueuer function has logged something;
+    ``settled_handled`` is the same by lines up to ``settled``, the time up to which all lines can be read
+    (None: all can). What was sent up to ``gone_since`` and is in no queue left it longer ago than that.
+    ``is_passed`` says of an event id whether a later message of its group was delivered by then.
+    """
+
+    feed: Feed = field(default_factory=Feed)
+    logs: Mapping[FunctionRole, datetime | None] = field(default_factory=dict)
+    open_runs: tuple[OpenRun, ...] = ()
+    hidden: str = ""
+    related: Callable[[str, str], bool] = lambda one, other: one == other
+    handled: Mapping[str, int] = field(default_factory=dict)
+    settled_handled: Mapping[str, int] = field(default_factory=dict)
+    settled: datetime | None = None
+    gone_since: datetime | None = None
+    is_passed: Callable[[str], bool] = lambda _: False
+
+    def __call__(self, history: RecordHistory) -> tuple[Stage, str]:
+        """Return the stage of a record, and a sentence on it."""
+        return stage_of(history, self._surroundings(history))
+
+    def _surroundings(self, history: RecordHistory) -> Surroundings:
+        sent, sequence = history.sent, int(history.spelled or 0)
+        at = sent.line.time if sent else history.written
+        unread = log_reach("enqueuer", self.logs.get("enqueuer"), history.written)
+        unlogged = log_reach("worker", self.logs.get("worker"), history.written)
+        # What a replay sent without logging it is seen in a queue, if all of them can be seen through.
+        open_replay = any(run.logger == "replay" for run in self.open_runs)
+        replaying = open_replay and bool(self.hidden) and not (sent or unread)
+        passed = self._passed(history.shard, self.handled) > sequence
+        return Surroundings(
+            hidden=self.hidden,
+            unlogged=f"{unlogged}, so a delivery before may not be seen" if unlogged else self._taken(at),
+            unread=unread,
+            resting="" if self.feed.running else f"{NOT_ENQUEUED}{self.feed.reason}",
+            given_up=any(
+                one.shard == history.shard and one.first <= sequence <= one.last for one in self.feed.given_up
+            ),
+            overtaken=passed,
+            late="" if self._left_early(sent, at, history.event_id) else self._late("a delivery"),
+            late_sent="" if self._is_settled(history, passed=passed) else self._late("that it was sent"),
+            replaying=f"a replay has not logged its end, and may have sent it: {self.hidden}"
+            if replaying
+            else "",
+        )
+
+    def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
+        """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
+        return max((number for other, number in handled.items() if self.related(other, shard)), default=-1)
+
+    def _is_settled(self, history: RecordHistory, *, passed: bool) -> bool:
+        """Say whether a line that shows that it was sent would be readable by now."""
+        skipped = history.last("skipped", logger="enqueuer")
+        if self.settled is None or (skipped and skipped.line.time <= self.settled):
+            return True
+        # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
+        waited_out = not passed and self._is_gone(history.written)
+        return waited_out or self._passed(history.shard, self.settled_handled) > int(history.spelled or 0)
+
+    def _left_early(self, sent: LogEntry | None, at: datetime, event_id: str) -> bool:
+        """Say whether what was sent ``at`` left the queues so long ago that a delivery would be readable.
+
+        A later message of its group that was delivered before then came after it. What was parked may have
+        been moved back at any time since.
+        """
+        if self.settled is None or self._is_gone(at):
+            return True
+        moved = sent is None or sent.word == "parked" or at > self.settled
+        return not moved and self.is_passed(event_id)
+
+    def _is_gone(self, sent: datetime) -> bool:
+        return self.gone_since is not None and sent <= self.gone_since
+
+    def _late(self, what: str) -> str:
+        """Say that evidence may be late, and how to be certain."""
+        return (
+            f"a log line later than {iso(self.settled) if self.settled else ''} may not be readable yet, so"
+            f" {what} may not be seen; to be certain, `fifo-cli pause --wait`, wait for the settle time, then"
+            " `fifo-cli audit --settle 0`"
+        )
+
+    def _taken(self, sent: datetime) -> str:
+        """Say which drain may have delivered what was in a queue at ``sent``."""
+        for run in self.open_runs:
+            if run.logger == "worker" and sent <= run.last + _LAST_WORK:
+                return (
+                    f"a drain begun about {iso(run.begun)} has not logged its end (it was killed, or is at"
+                    " work still), so it may have delivered it"
+                )
+        return ""
 
 
 def stage_of(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
@@ -190,9 +291,9 @@ def _why_not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str
     if skipped is not None:
         when, why = iso(skipped.line.time), skipped.line.facts.get("reason", "")
         return "lost", f"skipped by the enqueuer at {when}, by rules other than those now: {why}"
-    if life.event_id in around.given_up:
+    if around.given_up:
         return "lost", "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
-    if life.event_id in around.overtaken:
+    if around.overtaken:
         return "lost", "never enqueued, though later records of its shard were"
     if around.resting:
         return "stream", around.resting

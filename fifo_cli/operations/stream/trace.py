@@ -18,7 +18,7 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
+from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.model.results import Document, Single, to_json_value
 from fifo_cli.model.times import iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
@@ -29,13 +29,10 @@ from fifo_cli.operations.stream.message_rules import message_rules, start_of
 from fifo_cli.operations.stream.record_filter import Keys, key_of, parse_key
 from fifo_cli.operations.stream.record_state import (
     Found,
+    Judge,
     LogEntry,
     RecordHistory,
     Stage,
-    Surroundings,
-    log_reach,
-    may_be_late,
-    stage_of,
     worst,
 )
 from fifo_cli.operations.stream.shards import StreamRecord
@@ -172,14 +169,11 @@ class _Trace:
     settle: timedelta
     listener: Listener
     lives: dict[str, RecordHistory] = field(default_factory=dict)
-    # Event ids of some records behind each of ours in its shard.
-    later: dict[str, set[str]] = field(default_factory=dict)
+    # Some records behind each of ours in its shard, by their event ids: shard and sequence number.
+    later: dict[str, tuple[str, int]] = field(default_factory=dict)
+    wanted_later: dict[str, int] = field(default_factory=dict)
     expired: datetime | None = None
     looks: tuple[BrowseResult, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.settled = self.now - self.settle
-        self.late = may_be_late(self.settled, "a delivery") if self.settle else ""
 
     def result(self) -> TraceResult:
         items = self._items()
@@ -188,11 +182,11 @@ class _Trace:
         if any(self._is_open(life) for life in self.lives.values()) or not self.lives:
             self._look()
             self._read_logs()  # what was delivered while we looked
-        around = self._surroundings()
+        judge = self._judge()
         lives = sorted(
             self.lives.values(), key=lambda life: (life.created or self.since, int(life.spelled or 0))
         )
-        events = tuple(Event(life, *stage_of(life, around)) for life in lives)
+        events = tuple(Event(life, *judge(life)) for life in lives)
         stage, detail = self._verdict(events, items)
         history = sorted(
             [step for event in events for step in self._steps(event.life)], key=lambda step: step.time
@@ -222,13 +216,12 @@ class _Trace:
 
     def _take_record(self, shard: str, record: StreamRecord) -> None:
         # A shard is taken in order: a log line of a later record proves that this one was passed.
-        for event_id, later in self.later.items():
-            if len(later) < _LATER_MAX and self.lives[event_id].shard == shard:
-                later.add(record.event_id)
+        if self.wanted_later.get(shard):
+            self.wanted_later[shard] -= 1
+            self.later[record.event_id] = shard, record.sequence
         if not self._is_ours(key_of(record.raw)):
             return
         message = to_message(record.raw, self.rules)
-        wanted = isinstance(message, Outgoing)
         self.lives[record.event_id] = RecordHistory(
             record.event_id,
             str(record.raw["eventName"]),
@@ -239,8 +232,8 @@ class _Trace:
             unwanted="" if isinstance(message, Outgoing) else message.reason,
             group=message.group if isinstance(message, Outgoing) else "",
         )
-        if wanted:
-            self.later[record.event_id] = set()
+        if isinstance(message, Outgoing):
+            self.wanted_later[shard] = _LATER_MAX
 
     def _read_logs(self) -> None:
         """Take in the lines about the item; what is known already is left as it is."""
@@ -270,7 +263,7 @@ class _Trace:
         )
 
     def _is_open(self, life: RecordHistory) -> bool:
-        return not life.unwanted and life.last("delivered", logger="worker") is None
+        return bool(life.sent or not life.unwanted) and life.last("delivered", logger="worker") is None
 
     def _look(self) -> None:
         """Look through the queues until every record that may be in one is found; for others, through all."""
@@ -301,47 +294,41 @@ class _Trace:
         self.listener(Progressed(f"looking through {role}"))
         return self.evidence.look(role, take)
 
-    def _surroundings(self) -> Surroundings:
+    def _judge(self) -> Judge:
         """Ask for what the stages of open records depend on; nothing, if there are none."""
         pending = [life for life in self.lives.values() if self._is_open(life) and not life.found]
         if not pending:
-            return Surroundings()
-        feed = self.evidence.feed()
-        since = self.evidence.logs_since(self.now)
-        earliest = min((life.created for life in pending if life.created), default=self.since)
-        worker, enqueuer = (log_reach(role, since[role], earliest) for role in FUNCTION_ROLES[::-1])
-        unlogged = f"in no queue, and {worker}, so a delivery before may not be seen" if worker else ""
-        return Surroundings(
+            return Judge()
+        settled = self.now - self.settle if self.settle else None
+        handled, settled_handled = self._handled(pending, settled)
+        return Judge(
+            feed=self.evidence.feed(),
+            logs=self.evidence.logs_since(self.now),
+            open_runs=self.evidence.open_runs(self.since),
             hidden=_hidden(self.looks),
-            unlogged=unlogged,
-            unread=enqueuer,
-            late=self.late,
-            resting="" if feed.running else f"not enqueued: {feed.reason}",
-            given_up=frozenset(
-                life.event_id
-                for life in pending
-                for one in feed.given_up
-                if life.shard == one.shard and one.first <= int(life.spelled or 0) <= one.last
-            ),
-            overtaken=self._overtaken([life for life in pending if life.sent is None and life.created]),
+            related=self.evidence.related,
+            handled=handled,
+            settled_handled=settled_handled,
+            settled=settled,
         )
 
-    def _overtaken(self, pending: list[RecordHistory]) -> frozenset[str]:
-        """Return those of which the enqueuer has dealt with a later record of the same shard."""
-        wanted = {later: life.event_id for life in pending for later in self.later.get(life.event_id, ())}
-        found: set[str] = set()
-        if not wanted:
-            return frozenset()
-        since = min(life.created for life in pending if life.created)
-        for fact in self.evidence.log(since):
-            event_id = str(fact.line.facts.get("event_id"))
-            if fact.line.time > self.settled and self.late:
-                continue
-            if fact.logger == "enqueuer" and fact.line.message != "not enqueued" and event_id in wanted:
-                found |= {life.event_id for life in pending if event_id in self.later[life.event_id]}
-            if len(found) == len(pending):
+    def _handled(
+        self, pending: list[RecordHistory], settled: datetime | None
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """Return how far the enqueuer came in the shards of records; the second, by its settled lines."""
+        unsent = {life.shard: int(life.spelled) for life in pending if life.created and life.sent is None}
+        handled: dict[str, int] = {}
+        by_settled: dict[str, int] = {}
+        since = min((life.created for life in pending if life.created), default=self.now)
+        for fact in self.evidence.log(since) if unsent and self.later else ():
+            if fact.logger == "worker" or all(by_settled.get(one, -1) > unsent[one] for one in unsent):
                 break
-        return frozenset(found)
+            shard, sequence = self.later.get(str(fact.line.facts.get("event_id")), ("", 0))
+            if shard and fact.logger == "enqueuer" and fact.line.message != "not enqueued":
+                handled[shard] = max(sequence, handled.get(shard, 0))
+                if settled is None or fact.line.time <= settled:
+                    by_settled[shard] = handled[shard]
+        return handled, by_settled
 
     def _verdict(self, events: tuple[Event, ...], items: list[dict[str, Any]]) -> tuple[str, str]:
         stage = worst([event.stage for event in events if event.stage != "filtered"])

@@ -90,3 +90,14 @@ def test_an_event_shows_its_log_stream(aws: Aws, stub: Stubber) -> None:
     stub.add_response("filter_log_events", {"events": [event]}, ASKED)
 
     assert list(get_log_events(aws, "g", since=SINCE)) == [LogEvent("1", 5, "m", "drain/host/1")]
+
+
+def test_only_streams_with_a_prefix_are_read_whatever_the_service_returns(aws: Aws, stub: Stubber) -> None:
+    events = [
+        {"eventId": name, "timestamp": 5, "message": "m", "logStreamName": name}
+        for name in ("drain/host/1", "2026/11/23/[1]aa1f")
+    ]
+    stub.add_response("filter_log_events", {"events": events}, {**ASKED, "logStreamNamePrefix": "drain/"})
+
+    found = list(get_log_events(aws, "g", since=SINCE, prefix="drain/"))
+    assert [one.id for one in found] == ["drain/host/1"]

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from fifo_cli.aws.sqs import Counts
 from fifo_cli.operations.monitor.logs import LogLine
-from fifo_cli.operations.stream.audit import _Judge, examined
+from fifo_cli.operations.stream.audit import _verdict, examined
 from fifo_cli.operations.stream.audit_store import AuditedRecord
-from fifo_cli.operations.stream.evidence import Feed, LogFact, OpenRun
+from fifo_cli.operations.stream.evidence import LogFact, OpenRun
+from fifo_cli.operations.stream.record_state import Judge
 from tests.unit.operations.pipeline_world import START, World
 
 WRITES = st.tuples(
@@ -397,15 +398,13 @@ def test_of_an_expired_stream_what_the_enqueuer_logged_is_audited_and_the_rest_i
     ],
 )
 def test_a_record_is_passed_by_when_a_later_one_of_its_shard_or_of_a_child_was_handled(handled, word):
-    judge = _Judge(
-        feed=Feed(True),
+    judge = Judge(
         handled=handled,
         related=lambda one, other: one == other or "s/child" in (one, other),
         logs={"enqueuer": START, "worker": START},
-        looks=(),
     )
     entry = AuditedRecord("e", "s/shard-1", "100", "INSERT", "{}", int(START.timestamp()) + 1, "a")
-    assert judge(entry, {})[0] == word
+    assert _verdict(judge, entry, [])[0] == word
 
 
 def test_a_waiting_record_is_no_gap_until_the_enqueuer_is_minutes_behind(world):

@@ -41,7 +41,7 @@ def entry(logger: Logger, word: str, second: int, **facts: Any) -> LogEntry:
     ("around", "stage", "detail"),
     [
         (
-            Surroundings(unread="U", unlogged="L", overtaken=frozenset({"e1"})),
+            Surroundings(unread="U", unlogged="L", overtaken=True),
             "unclear",
             "U; L",
         ),
@@ -165,13 +165,13 @@ def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
         ),
         (
             life(),
-            Surroundings(given_up=frozenset({"e1"})),
+            Surroundings(given_up=True),
             "lost",
             "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it",
         ),
         (
             life(),
-            Surroundings(overtaken=frozenset({"e1"})),
+            Surroundings(overtaken=True),
             "lost",
             "never enqueued, though later records of its shard were",
         ),
