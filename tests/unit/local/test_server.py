@@ -1,11 +1,21 @@
-"""What the stack's process adds to ministack: stream records outlive a restart."""
+"""What the stack's process adds to ministack: stream records outlive a restart, and no log line is lost."""
 
 from __future__ import annotations
 
+import importlib
+import io
+import queue
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
-from fifo_cli.local.server import keep_streams
+import pytest
+
+from fifo_cli.local.server import keep_log_lines, keep_streams
 
 
 def _dynamodb(**state: Any) -> SimpleNamespace:
@@ -52,3 +62,82 @@ def test_a_ministack_that_saves_its_stream_records_is_left_alone():
     module.get_state = own
     keep_streams(module)
     assert module.get_state is own
+
+
+class LaggingQueue(queue.Queue[str]):
+    """The lines of a reader that the machine lets run only now and then."""
+
+    def put(self, item: str, block: bool = True, timeout: float | None = None) -> None:
+        time.sleep(0.02)
+        super().put(item, block, timeout)
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, bool], dict[str, Any]]]:
+    """Run the body of a handler in one of ministack's function processes, twice; return the first answer."""
+    lambda_runtime: Any = importlib.import_module("ministack.core.lambda_runtime")
+    monkeypatch.setattr(lambda_runtime, "queue", SimpleNamespace(Queue=LaggingQueue, Empty=queue.Empty))
+    made: list[Any] = []
+    processes: list[Any] = []
+
+    def spawn(self: Any) -> None:
+        lambda_runtime.Worker._spawn(self)
+        processes.append(self._proc)
+
+    function: Any = type("Function", (lambda_runtime.Worker,), {"_spawn": spawn})
+
+    def run(body: str, patched: bool) -> dict[str, Any]:
+        if patched:
+            keep_log_lines(function)
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr(
+                "mine.py", f"import os, subprocess, sys, time\ndef handler(event, context):\n    {body}\n"
+            )
+        config = {
+            "FunctionName": "f",
+            "FunctionArn": "arn:aws:lambda:us-west-2:123456789012:function:f",
+            "Runtime": f"python3.{sys.version_info.minor}",
+            "Handler": "mine.handler",
+            "Timeout": 1,
+        }
+        made.append(function("f", config, code.getvalue()))
+        return dict(made[-1].invoke({}, "request"))
+
+    yield run
+    for one in made:
+        one.kill()
+        one._stderr_thread.join()
+    for process in processes:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+
+LINES = "[print(f'line {n}') for n in range(20)]"
+
+
+@pytest.mark.parametrize("ending", ["", "raise ValueError", "os._exit(3)", "time.sleep(9)"])
+def test_all_that_a_function_printed_is_its_log_however_late_it_is_read(invoke, ending: str):
+    log = invoke(f"{LINES}; {ending}" if ending else LINES, True)["log"]
+
+    assert [line for line in log.splitlines() if line.startswith("line")] == [f"line {n}" for n in range(20)]
+
+
+def test_a_line_that_does_not_end_is_a_line_once_the_function_is_gone(invoke):
+    assert invoke("sys.stdout.write('half'); sys.stdout.flush(); os._exit(3)", True)["log"] == "half"
+
+
+def test_a_child_that_prints_on_does_not_hold_up_the_answer(invoke, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fifo_cli.local.server._LOG_SECONDS_MAX", 0.2)
+    code = "import time; [(print(1, flush=True), time.sleep(0.01)) for _ in range(60)]"
+    child = f"subprocess.Popen([sys.executable, '-c', {code!r}], stdout=2); os._exit(3)"
+
+    log = invoke(f"print('mine'); {child}", True)["log"]
+
+    assert log.splitlines()[0] == "mine"
+
+
+def test_without_it_lines_are_lost(invoke):
+    """The day this fails, ``keep_log_lines`` is not needed any more."""
+    assert invoke(LINES, False)["log"].count("line") < 20
