@@ -1,20 +1,18 @@
-"""CloudWatch alarms as resources: what they watch, when they ring, whom they tell, tags."""
+"""CloudWatch alarms as resources: what they watch, when they ring, what they notify, tags."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from botocore.exceptions import ClientError
-
-from fifo_cli.aws.errors import calling, is_missing
-from fifo_cli.aws.resources.gateway import tag_list, tag_map
+from fifo_cli.aws.errors import calling
+from fifo_cli.aws.resources.gateway import Gateway, tag_list, tag_map
 from fifo_cli.model.resources import Found, Resource, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
-    from mypy_boto3_cloudwatch.type_defs import MetricAlarmTypeDef, TagTypeDef
+    from mypy_boto3_cloudwatch.type_defs import MetricAlarmTypeDef
 
 # Each property and the field of PutMetricAlarm and DescribeAlarms that holds it.
 _FIELDS: Final = {
@@ -35,10 +33,11 @@ _FIELDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmAdmin:
+class AlarmAdmin(Gateway):
     """Alarms by name."""
 
     cloudwatch: CloudWatchClient
+    title: ClassVar[str] = "alarm"
 
     def names(self, candidates: Sequence[str]) -> tuple[str, ...]:
         """Return those of the names that are alarms, whoever's they are."""
@@ -46,47 +45,16 @@ class AlarmAdmin:
             found = self._describe(candidates)
         return tuple(name for name in candidates if name in found)
 
-    def read(self, name: str) -> Found | None:
-        """Return an alarm; its ARN is a fact."""
-        with calling(f"alarm {name}"):
-            alarm = self._describe([name]).get(name)
-            if alarm is None:
-                return None
-            arn = alarm["AlarmArn"]
-            try:
-                tags = self.cloudwatch.list_tags_for_resource(ResourceARN=arn).get("Tags")
-            except ClientError as error:
-                if is_missing(error):
-                    return None
-                raise
+    def _read(self, name: str) -> Found | None:
+        alarm = self._describe([name]).get(name)
+        if alarm is None:
+            return None
+        arn = alarm["AlarmArn"]
+        tags = self.cloudwatch.list_tags_for_resource(ResourceARN=arn).get("Tags")
         return Found("alarm", name, _properties(alarm), tag_map(tags), {"arn": arn})
 
-    def create(self, wanted: Resource) -> None:
+    def _create(self, wanted: Resource) -> None:
         """Create an alarm; one that is there already is overwritten, so a repeated call does no harm."""
-        with calling(f"alarm {wanted.name}"):
-            self._put(wanted)
-
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
-        """Write the whole alarm, as PutMetricAlarm does; of an existing one it ignores the tags."""
-        with calling(f"alarm {wanted.name}"):
-            if changed != {"tags"}:
-                self._put(wanted)
-            self.cloudwatch.tag_resource(ResourceARN=found.facts["arn"], Tags=_tags(wanted))
-
-    def delete(self, found: Found) -> None:
-        """Delete an alarm; CloudWatch does not mind if it is gone."""
-        with calling(f"alarm {found.name}"):
-            try:
-                self.cloudwatch.delete_alarms(AlarmNames=[found.name])
-            except ClientError as error:
-                if not is_missing(error):
-                    raise
-
-    def _describe(self, names: Sequence[str]) -> dict[str, MetricAlarmTypeDef]:
-        answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm"])
-        return {one["AlarmName"]: one for one in answer.get("MetricAlarms", [])}
-
-    def _put(self, wanted: Resource) -> None:
         settings = {field: wanted.properties[name] for name, field in _FIELDS.items()}
         arguments: dict[str, Any] = {field: value for field, value in settings.items() if value is not None}
         self.cloudwatch.put_metric_alarm(
@@ -95,9 +63,22 @@ class AlarmAdmin:
             Dimensions=[
                 {"Name": name, "Value": value} for name, value in wanted.properties["dimensions"].items()
             ],
-            Tags=_tags(wanted),
+            Tags=tag_list(stamped(wanted.tags)),
             **arguments,
         )
+
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Write the whole alarm, as PutMetricAlarm does; of an existing one it ignores the tags."""
+        if changed != {"tags"}:
+            self._create(wanted)
+        self.cloudwatch.tag_resource(ResourceARN=found.facts["arn"], Tags=tag_list(stamped(wanted.tags)))
+
+    def _delete(self, found: Found) -> None:
+        self.cloudwatch.delete_alarms(AlarmNames=[found.name])
+
+    def _describe(self, names: Sequence[str]) -> dict[str, MetricAlarmTypeDef]:
+        answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm"])
+        return {one["AlarmName"]: one for one in answer.get("MetricAlarms", [])}
 
 
 def _properties(alarm: MetricAlarmTypeDef) -> dict[str, Any]:
@@ -108,7 +89,3 @@ def _properties(alarm: MetricAlarmTypeDef) -> dict[str, Any]:
     for name in ("actions", "ok_actions", "insufficient_data_actions"):
         properties[name] = list(properties[name] or [])
     return properties
-
-
-def _tags(wanted: Resource) -> list[TagTypeDef]:
-    return cast("list[TagTypeDef]", tag_list(stamped(wanted.tags)))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from botocore.exceptions import ClientError
-
-from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
-from fifo_cli.aws.resources.function import READY_LIMIT, patiently, version_properties, wait_ready
+from fifo_cli.aws.resources.function import READY_LIMIT, passing_refusal, version_properties, wait_ready
 from fifo_cli.aws.resources.function_versions import UNPUBLISHED, VersionAdmin
-from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter
+from fifo_cli.aws.resources.gateway import Gateway, Waiter, unless_missing
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Warned
 from fifo_cli.model.resources import VERSION_PROPERTIES, Found, Resource
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_lambda.type_defs import AliasConfigurationResponseTypeDef
 
 VERSIONS_KEPT: Final = 10
 _ASYNC: Final = frozenset({"async_retries", "async_age", "async_destinations"})
@@ -25,22 +22,19 @@ _PUBLISHED: Final = frozenset({*VERSION_PROPERTIES, "published"})
 
 
 @dataclass(frozen=True, slots=True)
-class AliasAdmin:
+class AliasAdmin(Gateway):
     """Aliases by ``function:alias``."""
 
     client: LambdaClient
     waiter: Waiter = field(default_factory=Waiter)
+    title: ClassVar[str] = "alias"
+    exists_codes: ClassVar[frozenset[str]] = frozenset({"ResourceConflictException"})
 
-    def read(self, name: str) -> Found | None:
+    def _read(self, name: str) -> Found:
         """Return what an alias points to; its ARN and version are facts."""
         function, _, alias = name.partition(":")
-        try:
-            pointer = self.client.get_alias(FunctionName=function, Name=alias)
-            configuration = self.client.get_function(FunctionName=function, Qualifier=alias)["Configuration"]
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise explain(error, f"alias {name}") from error
+        pointer = self.client.get_alias(FunctionName=function, Name=alias)
+        configuration = self.client.get_function(FunctionName=function, Qualifier=alias)["Configuration"]
         properties = {
             **version_properties(configuration),
             "published": pointer["FunctionVersion"] != UNPUBLISHED,
@@ -50,41 +44,30 @@ class AliasAdmin:
         facts = {"arn": pointer["AliasArn"], "version": pointer["FunctionVersion"]}
         return Found("alias", name, properties, facts=facts)
 
-    def create(self, wanted: Resource) -> None:
+    def _create(self, wanted: Resource) -> None:
         """Publish the function as it is and create the alias on that version."""
         function, _, alias = wanted.name.partition(":")
-        with calling(f"alias {wanted.name}"):
-            version = self._publish(function, wanted.properties["code_sha256"])
-            try:
-                self.client.create_alias(FunctionName=function, Name=alias, FunctionVersion=version)
-            except ClientError as error:
-                if "ResourceConflictException" in error_codes(error):
-                    raise AlreadyExists(f"alias {wanted.name} exists already") from error
-                raise
-            self._put_async(function, alias, wanted)
+        version = self._publish(function, wanted.properties["code_sha256"])
+        self.client.create_alias(FunctionName=function, Name=alias, FunctionVersion=version)
+        self._put_async(function, alias, wanted)
 
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Move the alias to a new version if what it points to differs; that alone publishes."""
         function, _, alias = wanted.name.partition(":")
-        with calling(f"alias {wanted.name}"):
-            if changed & {*_PUBLISHED, "routing"}:
-                publishes = bool(changed & _PUBLISHED)
-                code = wanted.properties["code_sha256"]
-                version = self._publish(function, code) if publishes else found.facts["version"]
-                self._point(function, alias, version)
-                if publishes:
-                    self._forget(function, {version, found.facts["version"]})
-            if changed & _ASYNC:
-                self._put_async(function, alias, wanted)
+        versions, old = VersionAdmin(self.client), found.facts["version"]
+        if changed & _PUBLISHED:
+            version = self._publish(function, wanted.properties["code_sha256"])
+            versions.point(function, version)
+            self._remove_old(function, {version, old})
+        elif "routing" in changed:
+            versions.point(function, old)
+        if changed & _ASYNC:
+            self._put_async(function, alias, wanted)
 
-    def delete(self, found: Found) -> None:
+    def _delete(self, found: Found) -> None:
         """Delete an alias; its versions stay."""
         function, _, alias = found.name.partition(":")
-        try:
-            self.client.delete_alias(FunctionName=function, Name=alias)
-        except ClientError as error:
-            if not is_missing(error):
-                raise explain(error, f"alias {found.name}") from error
+        self.client.delete_alias(FunctionName=function, Name=alias)
 
     def _publish(self, function: str, code: str) -> str:
         """Return the number of a version of the function as it is; Lambda makes none if nothing changed.
@@ -92,25 +75,12 @@ class AliasAdmin:
         CodeSha256 makes Lambda refuse if somebody else has uploaded other code meanwhile.
         """
         wait_ready(self.client, self.waiter, function)
-        published: list[str] = []
+        publish = partial(self.client.publish_version, FunctionName=function, CodeSha256=code)
+        made = self.waiter.accepted(publish, passing_refusal, name=function, limit=READY_LIMIT)
+        wait_ready(self.client, self.waiter, function, qualifier=made["Version"])
+        return made["Version"]
 
-        def attempt() -> Pending | None:
-            published.append(self.client.publish_version(FunctionName=function, CodeSha256=code)["Version"])
-            return None
-
-        self.waiter.until(patiently(attempt), name=function, limit=READY_LIMIT)
-        wait_ready(self.client, self.waiter, function, qualifier=published[-1])
-        return published[-1]
-
-    def _point(self, function: str, alias: str, version: str) -> AliasConfigurationResponseTypeDef:
-        return self.client.update_alias(
-            FunctionName=function,
-            Name=alias,
-            FunctionVersion=version,
-            RoutingConfig={"AdditionalVersionWeights": {}},
-        )
-
-    def _forget(self, function: str, used: set[str]) -> None:
+    def _remove_old(self, function: str, used: set[str]) -> None:
         """Remove old versions beyond those that are kept, never one of ``used``; report a failure."""
         versions = VersionAdmin(self.client)
         try:
@@ -122,12 +92,10 @@ class AliasAdmin:
             self.waiter.listener(Warned(f"old versions of {function} were not removed: {error.message}"))
 
     def _async(self, function: str, alias: str) -> dict[str, Any]:
-        try:
-            config = self.client.get_function_event_invoke_config(FunctionName=function, Qualifier=alias)
-        except ClientError as error:
-            if is_missing(error):
-                return {}
-            raise explain(error, f"alias {function}:{alias}") from error
+        ask = self.client.get_function_event_invoke_config
+        config = unless_missing(lambda: ask(FunctionName=function, Qualifier=alias))
+        if config is None:
+            return {}
         return {
             "async_retries": config.get("MaximumRetryAttempts"),
             "async_age": config.get("MaximumEventAgeInSeconds"),

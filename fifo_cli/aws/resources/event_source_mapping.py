@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from botocore.exceptions import ClientError
-
-from fifo_cli.aws.errors import calling, error_codes, is_missing
-from fifo_cli.aws.resources.function import patiently
-from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter
+from fifo_cli.aws.errors import calling
+from fifo_cli.aws.resources.function import passing_refusal
+from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter, unless_missing
+from fifo_cli.aws.resources.table import stream_arn
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import LIVE_ALIAS
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 # Creating and switching take up to a few minutes (Lambda Developer Guide, "Event source mappings").
 SETTLED_LIMIT: Final = 600.0
+T = TypeVar("T")
 _SETTLED: Final = frozenset({"Enabled", "Disabled"})
 
 
 @dataclass(frozen=True, slots=True)
-class MappingAdmin:
+class MappingAdmin(Gateway):
     """The mapping of a function (by its name) and one table; a function has one and no other.
 
-    One that somebody has pointed at ``sibling`` counts as the function's: nothing feeds the worker a stream.
+    One that somebody has pointed at ``sibling`` counts as the function's: the worker reads no stream.
     """
 
     client: LambdaClient
@@ -39,28 +40,22 @@ class MappingAdmin:
     table: str
     waiter: Waiter = field(default_factory=Waiter)
     sibling: str = ""
+    title: ClassVar[str] = "event source mapping of"
+    exists_codes: ClassVar[frozenset[str]] = frozenset({"ResourceConflictException"})
 
-    def read(self, name: str) -> Found | None:
+    def _read(self, name: str) -> Found | None:
         """Return the mapping; of several the one from the table's present stream to the alias, if there is.
 
         The further ones are its ``others``.
         """
-        with calling(f"event source mapping of {name}"):
-            stream = self._stream()
-            mappings = self._list(name, stream)
-            if not mappings:
-                return None
-            mappings.sort(key=lambda one: _strangeness(one, name, stream))
-            first, *others = mappings
-            state = self._known_state(first, name)
-            arn = first.get("EventSourceMappingArn")
-            try:
-                tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
-            except ClientError as error:
-                if is_missing(error):  # deleted by somebody else since it was listed
-                    return None
-                raise
-        source = first.get("EventSourceArn", "")
+        stream = self._stream()
+        mappings = sorted(self._list(name, stream), key=lambda one: _strangeness(one, name, stream))
+        if not mappings:
+            return None
+        first, *others = mappings
+        state = self._known_state(first, name)
+        arn, source = first.get("EventSourceMappingArn"), first.get("EventSourceArn", "")
+        tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
         properties = {
             **_properties(first),
             "table": self.table if source == stream else source,
@@ -75,72 +70,53 @@ class MappingAdmin:
         }
         return Found("event-source-mapping", name, properties, tags, facts)
 
-    def create(self, wanted: Resource) -> None:
-        """Create the mapping from the stream's beginning and wait until it runs (or rests, if disabled)."""
-        with calling(f"event source mapping of {wanted.name}"):
-            self._create(wanted, enabled=wanted.enabled)
+    def _create(self, wanted: Resource) -> None:
+        """Create the mapping from the stream's beginning and wait until it is enabled, or disabled."""
+        self._make(wanted, enabled=wanted.enabled)
 
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
-        """Set what differs; one on another stream is deleted and made again, running or resting as before."""
-        with calling(f"event source mapping of {wanted.name}"):
-            for other in found.properties["others"]:
-                self._delete(other, wanted.name)
-            if "table" in changed:
-                self._delete(found.facts["uuid"], wanted.name)
-                self._create(wanted, enabled=found.facts["enabled"])
-                return
-            if changed - {"others", "tags"}:
-                self._update(wanted, found.facts["uuid"])
-            self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Set what differs; one on another stream is deleted and made again, enabled or not as before."""
+        for other in found.properties["others"]:
+            self._remove(other, wanted.name)
+        uuid = found.facts["uuid"]
+        if "table" in changed:
+            self._remove(uuid, wanted.name)
+            self._make(wanted, enabled=found.facts["enabled"])
+            return
+        if changed - {"others", "tags"}:
+            self._change(uuid, wanted.name, _arguments(wanted.properties))
+            self._wait_settled(uuid, wanted.name)
+        self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
 
     def switch(self, found: Found, *, enabled: bool) -> None:
-        """Let the mapping read the stream, or rest where it is; returns before that is in effect."""
-        uuid = found.facts["uuid"]
-
-        def attempt() -> Pending | None:
-            self.client.update_event_source_mapping(UUID=uuid, Enabled=enabled)
-            return None
-
-        with calling(f"event source mapping of {found.name}"):
-            self._wait_settled(uuid, found.name)
-            self.waiter.until(patiently(attempt), name=found.name, limit=SETTLED_LIMIT)
+        """Enable or disable the mapping, which keeps its place; returns before that is in effect."""
+        with calling(f"{self.title} {found.name}"):
+            self._change(found.facts["uuid"], found.name, {"Enabled": enabled})
 
     def wait_settled(self, found: Found) -> None:
-        """Wait until the mapping has done what was asked: it runs, or rests."""
-        with calling(f"event source mapping of {found.name}"):
+        """Wait until the mapping has done what was asked: it is enabled, or disabled."""
+        with calling(f"{self.title} {found.name}"):
             self._wait_settled(found.facts["uuid"], found.name)
 
-    def delete(self, found: Found) -> None:
+    def _delete(self, found: Found) -> None:
         """Delete the mapping and its likes, and wait until they are gone."""
-        with calling(f"event source mapping of {found.name}"):
-            for uuid in (found.facts["uuid"], *found.properties["others"]):
-                self._delete(uuid, found.name)
+        for uuid in (found.facts["uuid"], *found.properties["others"]):
+            self._remove(uuid, found.name)
 
-    def _create(self, wanted: Resource, *, enabled: bool) -> None:
+    def _make(self, wanted: Resource, *, enabled: bool) -> None:
         stream = self._stream()
         if stream is None:
             raise AwsError(f"table {self.table} has no stream", hint="run `fifo-cli deploy` again")
-        arguments = _arguments(wanted.properties)
-        made: list[str] = []
-
-        def attempt() -> Pending | None:
-            mapping = self.client.create_event_source_mapping(
-                EventSourceArn=stream,
-                StartingPosition="TRIM_HORIZON",
-                Enabled=enabled,
-                Tags=stamped(wanted.tags),
-                **arguments,
-            )
-            made.append(mapping["UUID"])
-            return None
-
-        try:
-            self.waiter.until(patiently(attempt), name=wanted.name, limit=SETTLED_LIMIT)
-        except ClientError as error:
-            if "ResourceConflictException" in error_codes(error):
-                raise AlreadyExists(f"the event source mapping of {wanted.name} exists already") from error
-            raise
-        self._wait_settled(made[-1], wanted.name)
+        create = partial(
+            self.client.create_event_source_mapping,
+            EventSourceArn=stream,
+            StartingPosition="TRIM_HORIZON",
+            Enabled=enabled,
+            Tags=stamped(wanted.tags),
+            **_arguments(wanted.properties),
+        )
+        made = self._accepted(create, wanted.name)
+        self._wait_settled(made["UUID"], wanted.name)
         self._leave_one(wanted.name, stream)
 
     def _leave_one(self, name: str, stream: str) -> None:
@@ -148,33 +124,24 @@ class MappingAdmin:
         listed = self._answers([{"EventSourceArn": stream}], [name])
         alike = [one for one in listed if not any(_strangeness(one, name, stream)[:3])]
         for uuid in sorted(one["UUID"] for one in alike)[1:]:
-            self._delete(uuid, name)
+            self._remove(uuid, name)
 
-    def _update(self, wanted: Resource, uuid: str) -> None:
-        self._wait_settled(uuid, wanted.name)
+    def _change(self, uuid: str, name: str, changes: dict[str, Any]) -> None:
+        self._wait_settled(uuid, name)
+        self._accepted(partial(self.client.update_event_source_mapping, UUID=uuid, **changes), name)
 
-        def attempt() -> Pending | None:
-            self.client.update_event_source_mapping(UUID=uuid, **_arguments(wanted.properties))
-            return None
-
-        self.waiter.until(patiently(attempt), name=wanted.name, limit=SETTLED_LIMIT)
-        self._wait_settled(uuid, wanted.name)
-
-    def _delete(self, uuid: str, name: str) -> None:
-        def attempt() -> Pending | None:
-            try:
-                self.client.delete_event_source_mapping(UUID=uuid)
-            except ClientError as error:
-                if not is_missing(error):
-                    raise
-            return None
+    def _remove(self, uuid: str, name: str) -> None:
+        """Delete one mapping, and wait until it is gone."""
+        delete = partial(self.client.delete_event_source_mapping, UUID=uuid)
+        self._accepted(lambda: unless_missing(delete), name)
 
         def gone() -> Pending | None:
-            state = self._state(uuid)
-            return Pending("being deleted") if state else None
+            return Pending("being deleted") if self._state(uuid) else None
 
-        self.waiter.until(patiently(attempt), name=name, limit=SETTLED_LIMIT)
         self.waiter.until(gone, name=name, limit=SETTLED_LIMIT)
+
+    def _accepted(self, call: Callable[[], T], name: str) -> T:
+        return self.waiter.accepted(call, passing_refusal, name=name, limit=SETTLED_LIMIT)
 
     def _wait_settled(self, uuid: str, name: str) -> None:
         def attempt() -> Pending | None:
@@ -184,7 +151,7 @@ class MappingAdmin:
         self.waiter.until(attempt, name=name, limit=SETTLED_LIMIT)
 
     def _known_state(self, mapping: EventSourceMappingConfigurationTypeDef, name: str) -> str | None:
-        """Return a mapping's state; "Updating", which a resting one shows as well, is waited out."""
+        """Return a mapping's state; "Updating", which a disabled one shows as well, is waited out."""
         state = mapping.get("State")
         if state != "Updating":
             return state
@@ -192,23 +159,13 @@ class MappingAdmin:
         return self._state(mapping["UUID"])
 
     def _state(self, uuid: str) -> str | None:
-        try:
-            return self.client.get_event_source_mapping(UUID=uuid).get("State")
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
+        mapping = unless_missing(lambda: self.client.get_event_source_mapping(UUID=uuid))
+        return mapping.get("State") if mapping else None
 
     def _stream(self) -> str | None:
         """Return the ARN of the table's stream that is switched on."""
-        try:
-            table = self.dynamodb.describe_table(TableName=self.table)["Table"]
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
-        stream = table.get("StreamSpecification")
-        return table.get("LatestStreamArn") if stream and stream.get("StreamEnabled") else None
+        answer = unless_missing(lambda: self.dynamodb.describe_table(TableName=self.table))
+        return stream_arn(answer["Table"]) if answer else None
 
     def _list(self, function: str, stream: str | None) -> list[EventSourceMappingConfigurationTypeDef]:
         """Return the function's mappings that are not going away.
@@ -226,14 +183,12 @@ class MappingAdmin:
     def _answers(
         self, queries: Iterable[dict[str, Any]], functions: Collection[str]
     ) -> list[EventSourceMappingConfigurationTypeDef]:
+        paginator = self.client.get_paginator("list_event_source_mappings")
         found: dict[str, EventSourceMappingConfigurationTypeDef] = {}
         for query in queries:
-            try:
-                for page in self.client.get_paginator("list_event_source_mappings").paginate(**query):
-                    found |= {one["UUID"]: one for one in page["EventSourceMappings"]}
-            except ClientError as error:
-                if not is_missing(error):
-                    raise
+            # Lambda may not know the function.
+            answer = unless_missing(paginator.paginate(**query).build_full_result)
+            found |= {one["UUID"]: one for one in answer["EventSourceMappings"]} if answer else {}
         return [
             one
             for one in found.values()

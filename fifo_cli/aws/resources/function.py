@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
-from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter
+from fifo_cli.aws.errors import error_codes
+from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter, message_of
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import START_VARIABLE
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_lambda.literals import ArchitectureType, RuntimeType
     from mypy_boto3_lambda.type_defs import (
         EnvironmentTypeDef,
         FunctionConfigurationTypeDef,
@@ -37,128 +37,101 @@ _CONFIGURATION: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionAdmin:
+class FunctionAdmin(Gateway):
     """Functions by name; ``zips`` holds the code of those that may be created or updated."""
 
     client: LambdaClient
     zips: Mapping[str, bytes] = field(default_factory=dict)
     waiter: Waiter = field(default_factory=Waiter)
+    title: ClassVar[str] = "function"
+    exists_codes: ClassVar[frozenset[str]] = frozenset({"ResourceConflictException"})
 
-    def read(self, name: str) -> Found | None:
+    def _read(self, name: str) -> Found:
         """Return a function's unpublished state; its ARN is a fact."""
-        try:
-            answer = self.client.get_function(FunctionName=name)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise explain(error, f"function {name}") from error
+        answer = self.client.get_function(FunctionName=name)
         configuration = answer["Configuration"]
         properties = {
             **version_properties(configuration),
             "reserved_concurrency": answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
         }
-        return Found(
-            "function", name, properties, answer.get("Tags", {}), {"arn": configuration["FunctionArn"]}
-        )
+        facts = {"arn": configuration["FunctionArn"]}
+        return Found("function", name, properties, answer.get("Tags", {}), facts)
 
-    def create(self, wanted: Resource) -> None:
+    def _create(self, wanted: Resource) -> None:
         """Create a function and wait until it is active; a role that is too new is waited for."""
-        name, properties = wanted.name, wanted.properties
+        create = partial(
+            self.client.create_function,
+            FunctionName=wanted.name,
+            **_configuration(wanted.properties),
+            Architectures=[wanted.properties["architecture"]],
+            VpcConfig=_network(wanted.properties),
+            Environment=_environment(wanted.properties),
+            Code={"ZipFile": self.zips[wanted.name]},
+            Tags=stamped(wanted.tags),
+        )
+        self._change(wanted.name, create)
+        self._reserve(wanted)
 
-        def attempt() -> Pending | None:
-            self.client.create_function(
-                FunctionName=name,
-                Handler=properties["handler"],
-                Runtime=cast("RuntimeType", properties["runtime"]),
-                Architectures=[cast("ArchitectureType", properties["architecture"])],
-                MemorySize=properties["memory"],
-                Timeout=properties["timeout"],
-                Role=properties["role"],
-                VpcConfig=_network(properties),
-                Environment=_environment(properties),
-                Code={"ZipFile": self.zips[name]},
-                Tags=stamped(wanted.tags),
-            )
-            return None
-
-        with calling(f"function {name}"):
-            try:
-                self.waiter.until(patiently(attempt), name=name, limit=ROLE_LIMIT)
-            except ClientError as error:
-                if "ResourceConflictException" in error_codes(error):
-                    raise AlreadyExists(f"function {name} exists already") from error
-                raise
-            wait_ready(self.client, self.waiter, name)
-            self._reserve(wanted)
-
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Bring code, then configuration to what is wanted, waiting for each to be in effect."""
         name, properties = wanted.name, wanted.properties
-        with calling(f"function {name}"):
-            wait_ready(self.client, self.waiter, name)
-            if changed & {"code_sha256", "architecture"}:
-                self._update_code(name, properties)
-            if changed & _CONFIGURATION:
-                self._update_configuration(name, properties, changed)
-            if "reserved_concurrency" in changed:
-                self._reserve(wanted)
-            self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
+        wait_ready(self.client, self.waiter, name)
+        if changed & {"code_sha256", "architecture"}:
+            upload = partial(
+                self.client.update_function_code,
+                FunctionName=name,
+                ZipFile=self.zips[name],
+                Architectures=[properties["architecture"]],
+            )
+            self._change(name, upload)
+        if changed & _CONFIGURATION:
+            settings = _configuration(properties)
+            if "environment" in changed:
+                settings["Environment"] = _environment(properties)
+            if "layers" in changed:
+                settings["Layers"] = []
+            if "logging" in changed:
+                logging = properties["logging"]
+                settings["LoggingConfig"] = {"LogFormat": logging["format"], "LogGroup": logging["group"]}
+            if changed & _NETWORK:
+                settings["VpcConfig"] = _network(properties)
+            configure = partial(self.client.update_function_configuration, FunctionName=name, **settings)
+            self._change(name, configure)
+        if "reserved_concurrency" in changed:
+            self._reserve(wanted)
+        self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
 
-    def delete(self, found: Found) -> None:
+    def _delete(self, found: Found) -> None:
         """Delete a function with its versions and aliases."""
-        try:
-            self.client.delete_function(FunctionName=found.name)
-        except ClientError as error:
-            if not is_missing(error):
-                raise explain(error, f"function {found.name}") from error
+        self.client.delete_function(FunctionName=found.name)
 
     def can_reserve(self) -> bool:
-        """Say whether the account has concurrency to reserve; one that does not tell has none."""
+        """Say whether the account has concurrency to reserve; one that does not say so has none."""
         try:
             limit = self.client.get_account_settings().get("AccountLimit", {})
         except ClientError:
             return False
         return limit.get("UnreservedConcurrentExecutions", 0) > UNRESERVED_MIN
 
-    def _update_code(self, name: str, properties: Properties) -> None:
-        def attempt() -> Pending | None:
-            architecture = cast("ArchitectureType", properties["architecture"])
-            self.client.update_function_code(
-                FunctionName=name, ZipFile=self.zips[name], Architectures=[architecture]
-            )
-            return None
-
-        self.waiter.until(patiently(attempt), name=name, limit=READY_LIMIT)
-        wait_ready(self.client, self.waiter, name)
-
-    def _update_configuration(self, name: str, properties: Properties, changed: frozenset[str]) -> None:
-        changes: dict[str, Any] = {
-            "Handler": properties["handler"],
-            "Runtime": properties["runtime"],
-            "MemorySize": properties["memory"],
-            "Timeout": properties["timeout"],
-            "Role": properties["role"],
-        }
-        if "environment" in changed:
-            changes["Environment"] = _environment(properties)
-        if "layers" in changed:
-            changes["Layers"] = []
-        if "logging" in changed:
-            logging = properties["logging"]
-            changes["LoggingConfig"] = {"LogFormat": logging["format"], "LogGroup": logging["group"]}
-        if changed & _NETWORK:
-            changes["VpcConfig"] = _network(properties)
-
-        def attempt() -> Pending | None:
-            self.client.update_function_configuration(FunctionName=name, **changes)
-            return None
-
-        self.waiter.until(patiently(attempt), name=name, limit=ROLE_LIMIT)
+    def _change(self, name: str, call: Callable[[], object]) -> None:
+        """Change a function, and wait until that is in effect."""
+        self.waiter.accepted(call, passing_refusal, name=name, limit=ROLE_LIMIT)
         wait_ready(self.client, self.waiter, name)
 
     def _reserve(self, wanted: Resource) -> None:
         if (count := wanted.properties.get("reserved_concurrency")) is not None:
             self.client.put_function_concurrency(FunctionName=wanted.name, ReservedConcurrentExecutions=count)
+
+
+def _configuration(properties: Properties) -> dict[str, Any]:
+    """Return the settings that every call which writes a function's configuration takes."""
+    return {
+        "Handler": properties["handler"],
+        "Runtime": properties["runtime"],
+        "MemorySize": properties["memory"],
+        "Timeout": properties["timeout"],
+        "Role": properties["role"],
+    }
 
 
 def _environment(properties: Properties) -> EnvironmentTypeDef:
@@ -200,16 +173,13 @@ def wait_ready(client: LambdaClient, waiter: Waiter, name: str, *, qualifier: st
         arguments = {"Qualifier": qualifier} if qualifier else {}
         configuration = client.get_function(FunctionName=name, **arguments)["Configuration"]
         state, update = configuration.get("State"), configuration.get("LastUpdateStatus")
-        if state == "Failed":
-            raise AwsError(
-                f"function {name} failed: {configuration.get('StateReason') or 'no reason given'}",
-                hint="correct that and deploy again",
-            )
-        if update == "Failed":
-            reason = configuration.get("LastUpdateStatusReason") or "no reason given"
-            raise AwsError(
-                f"the update of function {name} failed: {reason}", hint="correct that and deploy again"
-            )
+        for what, status, key in (
+            (f"function {name}", state, "StateReason"),
+            (f"the update of function {name}", update, "LastUpdateStatusReason"),
+        ):
+            if status == "Failed":
+                reason = configuration.get(key) or "no reason given"
+                raise AwsError(f"{what} failed: {reason}", hint="correct that and deploy again")
         if state == "Pending":
             return Pending("being made ready by Lambda")
         return Pending("being updated by Lambda") if update == "InProgress" else None
@@ -217,27 +187,13 @@ def wait_ready(client: LambdaClient, waiter: Waiter, name: str, *, qualifier: st
     waiter.until(attempt, name=name, limit=READY_LIMIT)
 
 
-def patiently(attempt: Callable[[], Pending | None]) -> Callable[[], Pending | None]:
-    """Wrap a change so that a role that is too new and an update in progress are Pending, not errors.
+def passing_refusal(error: ClientError) -> str | None:
+    """Say what a change of Lambda's has to wait for: a role that is too new, or an update in progress.
 
     InvalidParameterValueException and ResourceConflictException stand for permanent faults as well, so
     the text decides.
     """
-
-    def wrapped() -> Pending | None:
-        try:
-            return attempt()
-        except ClientError as error:
-            if (reason := _transient(error)) is None:
-                raise
-            return Pending(reason)
-
-    return wrapped
-
-
-def _transient(error: ClientError) -> str | None:
-    said = str(error.response.get("Error", {}).get("Message", ""))
-    codes = error_codes(error)
+    said, codes = message_of(error), error_codes(error)
     if "InvalidParameterValueException" in codes:
         if "cannot be assumed" in said:
             return "waiting for its role to be known to Lambda"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.errors import calling, error_codes, is_missing
 from fifo_cli.aws.resources.function import version_properties
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.names import LIVE_ALIAS
@@ -54,23 +54,24 @@ class VersionAdmin:
             )
         return int(version)
 
-    def point(self, function: str, number: int) -> None:
+    def point(self, function: str, version: int | str) -> None:
         """Point ``live`` to a version, all of it."""
         with calling(f"alias {function}:{LIVE_ALIAS}"):
             self.client.update_alias(
                 FunctionName=function,
                 Name=LIVE_ALIAS,
-                FunctionVersion=str(number),
+                FunctionVersion=str(version),
                 RoutingConfig={"AdditionalVersionWeights": {}},
             )
 
     def delete(self, function: str, number: int) -> None:
         """Delete a version, unless it is gone or another alias points to it."""
-        try:
-            self.client.delete_function(FunctionName=function, Qualifier=str(number))
-        except ClientError as error:
-            if not is_missing(error) and "ResourceConflictException" not in error_codes(error):
-                raise explain(error, f"version {number} of {function}") from error
+        with calling(f"version {number} of {function}"):
+            try:
+                self.client.delete_function(FunctionName=function, Qualifier=str(number))
+            except ClientError as error:
+                if not is_missing(error) and "ResourceConflictException" not in error_codes(error):
+                    raise
 
 
 def _content(properties: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -1,12 +1,16 @@
-"""What provisioning asks of every kind of resource, and how it waits for AWS."""
+"""What all kinds of resources have in common: the steps of provisioning, AWS's errors, and waiting."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import calling, error_codes, is_missing
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Waiting, silent
@@ -30,20 +34,53 @@ class TimedOut(AwsError):
     """AWS was waited for as long as there is patience."""
 
 
-class Gateway(Protocol):
-    """One kind of resource in AWS. Every step may be repeated after a crash."""
+class Gateway(ABC):
+    """One kind of resource in AWS. Every step may be repeated after a crash.
+
+    A subclass makes the calls; here botocore's errors become ours, and name the resource.
+    """
+
+    __slots__ = ()
+    title: ClassVar[str]  # what stands before the name in errors
+    exists_codes: ClassVar[frozenset[str]] = frozenset()  # AWS's codes for: it exists already
 
     def read(self, name: str) -> Found | None:
         """Return the resource as AWS reports it, or None if it does not exist."""
+        with calling(f"{self.title} {name}"):
+            return unless_missing(lambda: self._read(name))
 
     def create(self, wanted: Resource) -> None:
         """Create it, with its tags from the first moment; raise AlreadyExists if it is there."""
+        thing = f"{self.title} {wanted.name}"
+        with calling(thing):
+            try:
+                self._create(wanted)
+            except ClientError as error:
+                if error_codes(error) & self.exists_codes:
+                    raise AlreadyExists(f"{thing} exists already") from error
+                raise
 
     def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Bring the ``changed`` properties (and ``tags``) to what is wanted."""
+        with calling(f"{self.title} {wanted.name}"):
+            self._update(wanted, found, changed)
 
     def delete(self, found: Found) -> None:
         """Delete it; that it is gone already is not an error."""
+        with calling(f"{self.title} {found.name}"):
+            unless_missing(lambda: self._delete(found))
+
+    @abstractmethod
+    def _read(self, name: str) -> Found | None: ...
+
+    @abstractmethod
+    def _create(self, wanted: Resource) -> None: ...
+
+    @abstractmethod
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None: ...
+
+    @abstractmethod
+    def _delete(self, found: Found) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +92,10 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """How AWS is waited for: announced, with growing pauses, and with a bound."""
+    """How AWS is waited for: announced, with growing pauses, and with a bound.
+
+    botocore's own waiters say nothing, and sleep through an interrupt.
+    """
 
     listener: Listener = silent
     sleep: Callable[[float], None] = time.sleep
@@ -79,12 +119,47 @@ class Waiter:
             self.sleep(pause)
         return answer
 
+    def accepted(
+        self,
+        call: Callable[[], T | Pending],
+        passing: Callable[[ClientError], str | None],
+        *,
+        name: str,
+        limit: float,
+    ) -> T:
+        """Return a call's answer; repeat it while ``passing`` gives a reason why AWS refuses it for now."""
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return tags as IAM, DynamoDB and EventBridge take them."""
+        def attempt() -> T | Pending:
+            try:
+                return call()
+            except ClientError as error:
+                if (reason := passing(error)) is None:
+                    raise
+                return Pending(reason)
+
+        return self.until(attempt, name=name, limit=limit)
+
+
+def unless_missing(call: Callable[[], T]) -> T | None:
+    """Return a call's answer, or None if AWS says that what it is about does not exist."""
+    try:
+        return call()
+    except ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+
+
+def tag_list(tags: Mapping[str, str]) -> list[Any]:
+    """Return tags as IAM, DynamoDB, EventBridge and CloudWatch take them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def tag_map(tags: object) -> dict[str, str]:
     """Return tags that came as a list of Key and Value (or not at all) as a mapping."""
     return {one["Key"]: one["Value"] for one in tags} if isinstance(tags, list) else {}
+
+
+def message_of(error: ClientError) -> str:
+    """Return AWS's own words for an error; where a code stands for several faults, they decide."""
+    return str(error.response.get("Error", {}).get("Message", ""))

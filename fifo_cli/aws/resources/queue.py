@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.errors import calling, error_codes, is_missing
 from fifo_cli.aws.foreign_responses import served_at
-from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter
+from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Waiter, message_of
 from fifo_cli.aws.settling import AT_ONCE, Settling
 from fifo_cli.events import Noted
 from fifo_cli.model.names import DELETED_TAG
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 # A deleted queue's name is free after 60 s (SQS API Reference, DeleteQueue); a new one is known soon.
-_HIDDEN: Final = ("NotVisible", "Delayed")
 DELETED_LIMIT: Final = 120.0
 NEW_LIMIT: Final = 60.0
+_IN_FLIGHT: Final = "ApproximateNumberOfMessagesNotVisible"
+_COUNTS: Final = ("ApproximateNumberOfMessages", _IN_FLIGHT, "ApproximateNumberOfMessagesDelayed")
 _GOING: Final = "gone: it was deleted, and SQS may still answer for it for up to a minute"
 
 
@@ -88,38 +90,33 @@ _ATTRIBUTES: Final[dict[str, _Attribute]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class QueueAdmin:
+class QueueAdmin(Gateway):
     """Queues by name."""
 
     sqs: SQSClient
     waiter: Waiter = field(default_factory=Waiter)
     settling: Settling = AT_ONCE
+    title: ClassVar[str] = "queue"
+    exists_codes: ClassVar[frozenset[str]] = frozenset({"QueueNameExists", "QueueAlreadyExists"})
 
-    def read(self, name: str) -> Found | None:
+    def _read(self, name: str) -> Found:
         """Return a queue; its URL, its ARN, and about how many messages it ``holds`` are facts.
 
         One that was deleted just now, and that SQS still answers for, is ``deleted``.
         """
-        try:
-            url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
-            attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-            tagged = self.sqs.list_queue_tags(QueueUrl=url)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise explain(error, f"queue {name}") from error
-        tags = tagged.get("Tags", {})
+        url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        tagged = self.sqs.list_queue_tags(QueueUrl=url)
+        tags, now = tagged.get("Tags", {}), served_at(tagged.get("ResponseMetadata"))
         facts = {
             "url": url,
             "arn": attributes.get("QueueArn", ""),
-            "holds": _messages(attributes),
-            "deleted": self._was_deleted(
-                tags.get(DELETED_TAG), now=served_at(tagged.get("ResponseMetadata"))
-            ),
+            "holds": sum(int(attributes.get(name, 0)) for name in _COUNTS),
+            "deleted": self._was_deleted(tags.get(DELETED_TAG), now=now),
         }
         return Found("queue", name, _properties(attributes), tags, facts)
 
-    def create(self, wanted: Resource) -> None:
+    def _create(self, wanted: Resource) -> None:
         """Create a queue; SQS gives back an equal one, and QueueNameExists for one that differs.
 
         One of this name that is being deleted is waited for; one that then still stands was never deleted.
@@ -130,36 +127,24 @@ class QueueAdmin:
         # What is empty takes away, and a new queue has nothing to be taken away.
         attributes = {name: value for name, value in attributes.items() if value}
 
-        def attempt() -> Pending | None:
-            if self._goes(wanted.name):
+        def create() -> Pending | None:
+            if self._is_going(wanted.name):
                 return Pending(_GOING)
-            try:
-                self.sqs.create_queue(QueueName=wanted.name, Attributes=attributes, tags=stamped(wanted.tags))
-            except ClientError as error:
-                return self._not_yet(error, wanted.name)
+            self.sqs.create_queue(QueueName=wanted.name, Attributes=attributes, tags=stamped(wanted.tags))
             return self._not_the_old_one(wanted.name)
 
-        with calling(f"queue {wanted.name}"):
-            self.waiter.until(attempt, name=wanted.name, limit=DELETED_LIMIT)
+        self.waiter.accepted(create, _passing, name=wanted.name, limit=DELETED_LIMIT)
 
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Set the attributes that differ, all in one call, since SQS takes some only together."""
         url = found.facts["url"]
         attributes = _to_attributes(
             {name: value for name, value in wanted.properties.items() if name in changed}
         )
-
-        def attempt() -> Pending | None:
-            try:
-                self.sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
-            except ClientError as error:
-                return self._not_yet(error, wanted.name)
-            return None
-
-        with calling(f"queue {wanted.name}"):
-            if attributes:
-                self.waiter.until(attempt, name=wanted.name, limit=NEW_LIMIT)
-            self.sqs.tag_queue(QueueUrl=url, Tags=stamped(wanted.tags))
+        if attributes:
+            change = partial(self.sqs.set_queue_attributes, QueueUrl=url, Attributes=attributes)
+            self.waiter.accepted(change, _passing, name=wanted.name, limit=NEW_LIMIT)
+        self.sqs.tag_queue(QueueUrl=url, Tags=stamped(wanted.tags))
         if DELETED_TAG in found.tags:
             self.untag(found, DELETED_TAG)
 
@@ -168,15 +153,11 @@ class QueueAdmin:
         with calling(f"queue {found.name}"):
             self.sqs.untag_queue(QueueUrl=found.facts["url"], TagKeys=[tag])
 
-    def delete(self, found: Found) -> None:
+    def _delete(self, found: Found) -> None:
         """Delete a queue with all it holds; where SQS may go on answering for it, it is marked before."""
         if self.settling.deleted_queue:
             self._mark_deleted(found)
-        try:
-            self.sqs.delete_queue(QueueUrl=found.facts["url"])
-        except ClientError as error:
-            if not is_missing(error):
-                raise explain(error, f"queue {found.name}") from error
+        self.sqs.delete_queue(QueueUrl=found.facts["url"])
 
     def _mark_deleted(self, found: Found) -> None:
         """Tag a queue with the time, by AWS's clock, at which its deletion begins."""
@@ -201,8 +182,8 @@ class QueueAdmin:
             return False
         return age < self.settling.deleted_queue
 
-    def _goes(self, name: str) -> bool:
-        """Whether a queue of this name is on its way out; AlreadyExists if its deletion never came about."""
+    def _is_going(self, name: str) -> bool:
+        """Whether a queue of this name is being deleted; AlreadyExists if its deletion never came about."""
         found = self.read(name) if self.settling.deleted_queue else None
         if found is None or DELETED_TAG not in found.tags:
             return False
@@ -221,28 +202,20 @@ class QueueAdmin:
 
     def in_flight(self, name: str) -> int:
         """Return about how many messages of a queue a consumer has in flight."""
-        attribute: QueueAttributeNameType = "ApproximateNumberOfMessagesNotVisible"
         with calling(f"queue {name}"):
             url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
-            found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
-        return int(found["Attributes"].get(attribute, 0))
-
-    def _not_yet(self, error: ClientError, name: str) -> Pending:
-        """Say what SQS has to be waited for; raise what waiting does not fix."""
-        codes = error_codes(error)
-        if "QueueNameExists" in codes or "QueueAlreadyExists" in codes:
-            raise AlreadyExists(f"queue {name} exists already") from error
-        if any("QueueDeletedRecently" in code for code in codes):
-            return Pending("not free: a queue of this name was deleted within the last minute")
-        said = str(error.response.get("Error", {}).get("Message", "")).lower()
-        if "dead letter target" in said and "exist" in said:
-            return Pending("waiting for its dead-letter queue to be known")
-        raise error
+            found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[_IN_FLIGHT])
+        return int(found["Attributes"].get(_IN_FLIGHT, 0))
 
 
-def _messages(attributes: Mapping[Any, str]) -> int:
-    counts = ("ApproximateNumberOfMessages", *(f"ApproximateNumberOfMessages{one}" for one in _HIDDEN))
-    return sum(int(attributes.get(name, 0)) for name in counts)
+def _passing(error: ClientError) -> str | None:
+    """Say what SQS has to be waited for; None if waiting does not help."""
+    if any("QueueDeletedRecently" in code for code in error_codes(error)):
+        return "not free: a queue of this name was deleted within the last minute"
+    said = message_of(error).lower()
+    if "dead letter target" in said and "exist" in said:
+        return "waiting for its dead-letter queue to be known"
+    return None
 
 
 def _to_attributes(properties: Properties) -> dict[QueueAttributeNameType, str]:

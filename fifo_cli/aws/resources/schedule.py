@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import MISSING, calling, error_codes, explain, is_missing
-from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter, tag_list, tag_map
+from fifo_cli.aws.errors import MISSING, calling, error_codes
+from fifo_cli.aws.resources.gateway import Gateway, Waiter, message_of, tag_list, tag_map, unless_missing
 from fifo_cli.aws.retries import is_concurrent
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_events.literals import RuleStateType
-    from mypy_boto3_events.type_defs import RetryPolicyTypeDef, TagTypeDef
+    from mypy_boto3_events.type_defs import RetryPolicyTypeDef
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_scheduler.literals import ScheduleStateType
@@ -39,12 +39,13 @@ _OWNER: Final = re.compile(rf"{PIPELINE_TAG}=(\S+)")
 
 
 @dataclass(frozen=True, slots=True)
-class RuleAdmin:
+class RuleAdmin(Gateway):
     """Rules by name, with their target and the permission that ``worker``'s alias gives them."""
 
     events: EventBridgeClient
     client: LambdaClient
     worker: str
+    title: ClassVar[str] = "rule"
 
     def names(self, pipeline: str) -> tuple[str, ...]:
         """Return the rules that are named like this pipeline's, whoever's they are."""
@@ -52,17 +53,12 @@ class RuleAdmin:
         with calling(f"rules of {pipeline}"):
             return _numbered(pipeline, (one["Name"] for page in pages for one in page["Rules"]))
 
-    def read(self, name: str) -> Found | None:
+    def _read(self, name: str) -> Found:
         """Return a rule; its ARN and whether it is enabled are facts."""
-        try:
-            rule = self.events.describe_rule(Name=name)
-            targets = self.events.list_targets_by_rule(Rule=name)["Targets"]
-            tags = tag_map(self.events.list_tags_for_resource(ResourceARN=rule["Arn"]).get("Tags"))
-            statement = self._statement(name)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise explain(error, f"rule {name}") from error
+        rule = self.events.describe_rule(Name=name)
+        targets = self.events.list_targets_by_rule(Rule=name)["Targets"]
+        tags = tag_map(self.events.list_tags_for_resource(ResourceARN=rule["Arn"]).get("Tags"))
+        statement = self._statement(name)
         properties = {
             "expression": rule.get("ScheduleExpression"),
             # With one, a rule fires on events besides.
@@ -78,57 +74,49 @@ class RuleAdmin:
         }
         return Found("rule", name, properties, tags, facts)
 
-    def create(self, wanted: Resource) -> None:
+    def _create(self, wanted: Resource) -> None:
         """Create a rule, let it invoke the worker, and point it there."""
-        with calling(f"rule {wanted.name}"):
-            arn = self._put(wanted, enabled=wanted.enabled)
-            self._permit(wanted.name, arn)
-            self._put_target(wanted)
+        arn = self._put(wanted, enabled=wanted.enabled)
+        self._permit(wanted.name, arn)
+        self._put_target(wanted)
 
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Set what differs; a disabled rule stays so, since State is always sent."""
         name, arn = wanted.name, found.facts["arn"]
-        with calling(f"rule {name}"):
-            if changed & {"expression", "pattern"}:
-                self._put(wanted, enabled=found.facts["enabled"])
-            if "permission" in changed:
-                if found.facts["has_statement"]:
-                    self._forbid(name)
-                self._permit(name, arn)
-            if "targets" in changed:
-                self._put_target(wanted)
-                self._remove_targets(name, [one for one in found.facts["target_ids"] if one != TARGET_ID])
-            self.events.tag_resource(ResourceARN=arn, Tags=_tags(wanted))
+        if changed & {"expression", "pattern"}:
+            self._put(wanted, enabled=found.facts["enabled"])
+        if "permission" in changed:
+            if found.facts["has_statement"]:
+                self._forbid(name)
+            self._permit(name, arn)
+        if "targets" in changed:
+            self._put_target(wanted)
+            self._remove_targets(name, [one for one in found.facts["target_ids"] if one != TARGET_ID])
+        self.events.tag_resource(ResourceARN=arn, Tags=tag_list(stamped(wanted.tags)))
 
     def switch(self, found: Found, *, enabled: bool) -> None:
-        """Let a rule fire, or rest; running invocations go on."""
+        """Enable or disable a rule; running invocations go on."""
         with calling(f"rule {found.name}"):
             change = self.events.enable_rule if enabled else self.events.disable_rule
             change(Name=found.name)
 
-    def delete(self, found: Found) -> None:
+    def _delete(self, found: Found) -> None:
         """Delete a rule: its targets first, as EventBridge demands.
 
         Its permission goes before all: once the rule is gone, nobody would look for it any more.
         """
-        name = found.name
-        try:
-            self._forbid(name)
-            self._remove_targets(name, found.facts["target_ids"])
-            self.events.delete_rule(Name=name)
-        except ClientError as error:
-            if not is_missing(error):
-                raise explain(error, f"rule {name}") from error
+        self._forbid(found.name)
+        self._remove_targets(found.name, found.facts["target_ids"])
+        self.events.delete_rule(Name=found.name)
 
     def _put(self, wanted: Resource, *, enabled: bool) -> str:
         """Write the rule; PutRule forgets what is left out, and ignores the tags of an existing rule."""
-        state: RuleStateType = "ENABLED" if enabled else "DISABLED"
         return self.events.put_rule(
             Name=wanted.name,
             ScheduleExpression=wanted.properties["expression"],
-            State=state,
+            State="ENABLED" if enabled else "DISABLED",
             Description=f"Starts {self.worker}",
-            Tags=_tags(wanted),
+            Tags=tag_list(stamped(wanted.tags)),
         )["RuleArn"]
 
     def _put_target(self, wanted: Resource) -> None:
@@ -169,29 +157,24 @@ class RuleAdmin:
                 raise
 
     def _forbid(self, name: str) -> None:
-        try:
-            self.client.remove_permission(FunctionName=self.worker, Qualifier=LIVE_ALIAS, StatementId=name)
-        except ClientError as error:
-            if not is_missing(error):
-                raise
+        remove = self.client.remove_permission
+        unless_missing(lambda: remove(FunctionName=self.worker, Qualifier=LIVE_ALIAS, StatementId=name))
 
     def _statement(self, name: str) -> dict[str, Any] | None:
-        try:
-            policy = self.client.get_policy(FunctionName=self.worker, Qualifier=LIVE_ALIAS)["Policy"]
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
-        statements: list[dict[str, Any]] = json.loads(policy)["Statement"]
+        get = self.client.get_policy
+        answer = unless_missing(lambda: get(FunctionName=self.worker, Qualifier=LIVE_ALIAS))
+        statements: list[dict[str, Any]] = json.loads(answer["Policy"])["Statement"] if answer else []
         return next((one for one in statements if one.get("Sid") == name), None)
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduleAdmin:
+class ScheduleAdmin(Gateway):
     """Schedules by name, in Scheduler's default group."""
 
     scheduler: EventBridgeSchedulerClient
     waiter: Waiter = field(default_factory=Waiter)
+    title: ClassVar[str] = "schedule"
+    exists_codes: ClassVar[frozenset[str]] = frozenset({"ConflictException"})
 
     def names(self, pipeline: str) -> tuple[str, ...]:
         """Return the schedules that are named like this pipeline's, whoever's they are."""
@@ -201,14 +184,9 @@ class ScheduleAdmin:
         with calling(f"schedules of {pipeline}"):
             return _numbered(pipeline, (one["Name"] for page in pages for one in page["Schedules"]))
 
-    def read(self, name: str) -> Found | None:
+    def _read(self, name: str) -> Found:
         """Return a schedule; its ARN and whether it is enabled are facts, its owner is in its description."""
-        try:
-            schedule = self.scheduler.get_schedule(Name=name, GroupName=GROUP)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise explain(error, f"schedule {name}") from error
+        schedule = self.scheduler.get_schedule(Name=name, GroupName=GROUP)
         target = cast("dict[str, Any]", schedule["Target"])
         properties = {
             "expression": schedule["ScheduleExpression"],
@@ -225,46 +203,33 @@ class ScheduleAdmin:
         facts = {"arn": schedule["Arn"], "enabled": schedule.get("State") != "DISABLED", "schedule": kept}
         return Found("schedule", name, properties, tags, facts)
 
-    def create(self, wanted: Resource) -> None:
+    def _create(self, wanted: Resource) -> None:
         """Create a schedule; a role that Scheduler cannot assume yet is waited for."""
-        self._patiently(
-            wanted, lambda: self.scheduler.create_schedule(**_schedule(wanted, enabled=wanted.enabled))
-        )
+        arguments = _schedule(wanted, enabled=wanted.enabled)
+        self._accepted(wanted.name, partial(self.scheduler.create_schedule, **arguments))
 
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Write the whole schedule, as Scheduler resets what is left out; a disabled one stays so."""
-        enabled = found.facts["enabled"]
-        self._patiently(wanted, lambda: self.scheduler.update_schedule(**_schedule(wanted, enabled=enabled)))
+        arguments = _schedule(wanted, enabled=found.facts["enabled"])
+        self._accepted(wanted.name, partial(self.scheduler.update_schedule, **arguments))
 
     def switch(self, found: Found, *, enabled: bool) -> None:
-        """Let a schedule fire, or rest; all else is written back as it was read."""
+        """Enable or disable a schedule; all else is written back as it was read."""
         state: ScheduleStateType = "ENABLED" if enabled else "DISABLED"
         with calling(f"schedule {found.name}"):
             self.scheduler.update_schedule(**{**found.facts["schedule"], "State": state})
 
-    def delete(self, found: Found) -> None:
-        """Delete a schedule."""
-        try:
-            self.scheduler.delete_schedule(Name=found.name, GroupName=GROUP)
-        except ClientError as error:
-            if not is_missing(error):
-                raise explain(error, f"schedule {found.name}") from error
+    def _delete(self, found: Found) -> None:
+        self.scheduler.delete_schedule(Name=found.name, GroupName=GROUP)
 
-    def _patiently(self, wanted: Resource, call: Callable[[], object]) -> None:
-        def attempt() -> Pending | None:
-            try:
-                call()
-            except ClientError as error:
-                said = str(error.response.get("Error", {}).get("Message", ""))
-                if "ValidationException" in error_codes(error) and "assume the role" in said:
-                    return Pending("waiting for its role to be known to Scheduler")
-                if "ConflictException" in error_codes(error):
-                    raise AlreadyExists(f"schedule {wanted.name} exists already") from error
-                raise
+    def _accepted(self, name: str, call: Callable[[], object]) -> None:
+        def passing(error: ClientError) -> str | None:
+            not_assumable = "assume the role" in message_of(error)
+            if "ValidationException" in error_codes(error) and not_assumable:
+                return "waiting for its role to be known to Scheduler"
             return None
 
-        with calling(f"schedule {wanted.name}"):
-            self.waiter.until(attempt, name=wanted.name, limit=ROLE_LIMIT)
+        self.waiter.accepted(call, passing, name=name, limit=ROLE_LIMIT)
 
 
 def _numbered(pipeline: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -323,7 +288,3 @@ def _all_taken(name: str, answer: dict[str, Any]) -> None:
             f"rule {name}: EventBridge refused its target: {said or 'no reason given'}",
             hint="run it again; what was done already stays done",
         )
-
-
-def _tags(wanted: Resource) -> list[TagTypeDef]:
-    return cast("list[TagTypeDef]", tag_list(stamped(wanted.tags)))

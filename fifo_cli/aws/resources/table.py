@@ -3,55 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
-from fifo_cli.aws.resources.gateway import AlreadyExists, Pending, Waiter, tag_list, tag_map
-from fifo_cli.errors import NotDeployedError
+from fifo_cli.aws.errors import calling, error_codes
+from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter, tag_list, tag_map, unless_missing
 from fifo_cli.model.names import ADOPTED_TAG, PIPELINE_TAG
 from fifo_cli.model.resources import Found, Resource, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import (
-        AttributeDefinitionTypeDef,
-        KeySchemaElementTypeDef,
-        StreamSpecificationTypeDef,
-        TableDescriptionTypeDef,
-        TagTypeDef,
-    )
+    from mypy_boto3_dynamodb.type_defs import StreamSpecificationTypeDef, TableDescriptionTypeDef
 
 # A table is ready after seconds as a rule; a change of billing may take some minutes.
 ACTIVE_LIMIT: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class TableAdmin:
+class TableAdmin(Gateway):
     """Tables by name."""
 
     dynamodb: DynamoDBClient
     waiter: Waiter = field(default_factory=Waiter)
+    title: ClassVar[str] = "table"
+    exists_codes: ClassVar[frozenset[str]] = frozenset({"ResourceInUseException"})
 
-    def read(self, name: str) -> Found | None:
+    def _read(self, name: str) -> Found | None:
         """Return a table; its ARN, its stream's, and how many items it ``holds`` are facts.
 
         The count is up to six hours old (DynamoDB API Reference, TableDescription). A table that is being
-        deleted is none.
+        deleted does not count.
         """
-        try:
-            table = self.dynamodb.describe_table(TableName=name)["Table"]
-            if table.get("TableStatus") == "DELETING":
-                return None
-            tags = self._tags(table["TableArn"])
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise explain(error, f"table {name}") from error
+        table = self._describe(name)
+        if table.get("TableStatus") == "DELETING":
+            return None
+        pages = self.dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=table["TableArn"])
+        tags = tag_map([tag for page in pages for tag in page.get("Tags", [])])
         facts = {
             "arn": table["TableArn"],
-            "stream_arn": _stream_arn(table),
+            "stream_arn": stream_arn(table),
             "holds": table.get("ItemCount", 0),
             "kms_key": _kms_key(table),
         }
@@ -59,76 +51,65 @@ class TableAdmin:
 
     def kms_key(self, name: str) -> str | None:
         """Return the ARN of the key in the account that encrypts a table; None for AWS's own, or no table."""
-        try:
-            with calling(f"table {name}"):
-                return _kms_key(self.dynamodb.describe_table(TableName=name)["Table"])
-        except NotDeployedError:
-            return None
+        with calling(f"table {name}"):
+            table = unless_missing(lambda: self._describe(name))
+        return _kms_key(table) if table else None
 
-    def create(self, wanted: Resource) -> None:
+    def _create(self, wanted: Resource) -> None:
         """Create a table with on-demand billing and its stream, and wait until it is active."""
-        keys: list[list[str]] = wanted.properties["keys"]
-        schema = [
+        name, keys = wanted.name, wanted.properties["keys"]
+        schema: Any = [
             {"AttributeName": one[0], "KeyType": kind}
             for one, kind in zip(keys, ("HASH", "RANGE"), strict=False)
         ]
-        definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in keys]
+        create = partial(
+            self.dynamodb.create_table,
+            TableName=name,
+            KeySchema=schema,
+            AttributeDefinitions=[{"AttributeName": one, "AttributeType": kind} for one, kind in keys],
+            BillingMode="PAY_PER_REQUEST",
+            StreamSpecification=_stream(wanted),
+            Tags=tag_list(stamped(wanted.tags)),
+        )
 
-        def attempt() -> Pending | None:
-            try:
-                self.dynamodb.create_table(
-                    TableName=wanted.name,
-                    KeySchema=cast("list[KeySchemaElementTypeDef]", schema),
-                    AttributeDefinitions=cast("list[AttributeDefinitionTypeDef]", definitions),
-                    BillingMode="PAY_PER_REQUEST",
-                    StreamSpecification=_stream(wanted),
-                    Tags=cast("list[TagTypeDef]", tag_list(stamped(wanted.tags))),
-                )
-            except ClientError as error:
-                if "ResourceInUseException" not in error_codes(error):
-                    raise
-                if self._status(wanted.name) == "DELETING":
-                    return Pending("being deleted")
-                raise AlreadyExists(f"table {wanted.name} exists already") from error
-            return None
+        def passing(error: ClientError) -> str | None:
+            in_use = error_codes(error) & self.exists_codes
+            return "being deleted" if in_use and self._status(name) == "DELETING" else None
 
-        with calling(f"table {wanted.name}"):
-            self.waiter.until(attempt, name=wanted.name, limit=ACTIVE_LIMIT)
-            self._wait_active(wanted.name)
+        self.waiter.accepted(create, passing, name=name, limit=ACTIVE_LIMIT)
+        self._wait_active(name)
 
-    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+    def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Switch billing and the stream, one after the other: DynamoDB changes one thing at a time."""
-        with calling(f"table {wanted.name}"):
+        self._wait_active(wanted.name)
+        if "billing" in changed:
+            self.dynamodb.update_table(TableName=wanted.name, BillingMode="PAY_PER_REQUEST")
             self._wait_active(wanted.name)
-            if "billing" in changed:
-                self.dynamodb.update_table(TableName=wanted.name, BillingMode="PAY_PER_REQUEST")
-                self._wait_active(wanted.name)
-            if "stream" in changed:
-                if found.properties.get("stream") is not None:
-                    # "You cannot edit a StreamViewType": DynamoDB Developer Guide, "Enabling a stream".
-                    self._switch_stream(wanted.name, {"StreamEnabled": False})
-                self._switch_stream(wanted.name, _stream(wanted))
-            if wanted.tags:
-                adopted = {} if PIPELINE_TAG in found.tags else {ADOPTED_TAG: "true"}
-                tags = cast("list[TagTypeDef]", tag_list({**stamped(wanted.tags), **adopted}))
-                self.dynamodb.tag_resource(ResourceArn=found.facts["arn"], Tags=tags)
+        if "stream" in changed:
+            if found.properties.get("stream") is not None:
+                # "You cannot edit a StreamViewType": DynamoDB Developer Guide, "Enabling a stream".
+                self._switch_stream(wanted.name, {"StreamEnabled": False})
+            self._switch_stream(wanted.name, _stream(wanted))
+        if wanted.tags:
+            adopted = {} if PIPELINE_TAG in found.tags else {ADOPTED_TAG: "true"}
+            tags = tag_list({**stamped(wanted.tags), **adopted})
+            self.dynamodb.tag_resource(ResourceArn=found.facts["arn"], Tags=tags)
 
     def _switch_stream(self, name: str, specification: StreamSpecificationTypeDef) -> None:
         """Switch a stream, unless it is so already: by an earlier try of this call, whose answer was lost."""
         wanted = specification.get("StreamViewType")
 
-        def attempt() -> Pending | None:
+        def switch() -> None:
             try:
                 self.dynamodb.update_table(TableName=name, StreamSpecification=specification)
             except ClientError as error:
-                codes = error_codes(error)
-                if "ResourceInUseException" in codes:
-                    return Pending("busy with another change")
-                if "ValidationException" not in codes or self._view(name) != wanted:
+                if "ValidationException" not in error_codes(error) or _view(self._describe(name)) != wanted:
                     raise
-            return None
 
-        self.waiter.until(attempt, name=name, limit=ACTIVE_LIMIT)
+        def passing(error: ClientError) -> str | None:
+            return "busy with another change" if "ResourceInUseException" in error_codes(error) else None
+
+        self.waiter.accepted(switch, passing, name=name, limit=ACTIVE_LIMIT)
         self._wait_active(name)
 
     def holds_items(self, name: str) -> bool:
@@ -136,36 +117,21 @@ class TableAdmin:
         with calling(f"table {name}"):
             return self.dynamodb.scan(TableName=name, Limit=1, Select="COUNT")["Count"] > 0
 
-    def delete(self, found: Found) -> None:
+    def _delete(self, found: Found) -> None:
         """Delete a table with all its items, and wait until it is gone."""
-        try:
-            self.dynamodb.delete_table(TableName=found.name)
-        except ClientError as error:
-            if not is_missing(error):
-                raise explain(error, f"table {found.name}") from error
+        self.dynamodb.delete_table(TableName=found.name)
 
         def attempt() -> Pending | None:
             return Pending("being deleted") if self._status(found.name) else None
 
-        with calling(f"table {found.name}"):
-            self.waiter.until(attempt, name=found.name, limit=ACTIVE_LIMIT)
+        self.waiter.until(attempt, name=found.name, limit=ACTIVE_LIMIT)
 
-    def _tags(self, arn: str) -> dict[str, str]:
-        tags: dict[str, str] = {}
-        for page in self.dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn):
-            tags |= tag_map(page.get("Tags"))
-        return tags
+    def _describe(self, name: str) -> TableDescriptionTypeDef:
+        return self.dynamodb.describe_table(TableName=name)["Table"]
 
     def _status(self, name: str) -> str | None:
-        try:
-            return self.dynamodb.describe_table(TableName=name)["Table"].get("TableStatus")
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
-
-    def _view(self, name: str) -> str | None:
-        return _view(self.dynamodb.describe_table(TableName=name)["Table"])
+        table = unless_missing(lambda: self._describe(name))
+        return table.get("TableStatus") if table else None
 
     def _wait_active(self, name: str) -> None:
         def attempt() -> Pending | None:
@@ -202,7 +168,7 @@ def _stream(wanted: Resource) -> StreamSpecificationTypeDef:
     return {"StreamEnabled": True, "StreamViewType": wanted.properties["stream"]}
 
 
-def _stream_arn(table: TableDescriptionTypeDef) -> str | None:
+def stream_arn(table: TableDescriptionTypeDef) -> str | None:
     """Return the ARN of the stream that is switched on; a switched-off one stays named for a day."""
     stream = table.get("StreamSpecification")
     return table.get("LatestStreamArn") if stream and stream.get("StreamEnabled") else None

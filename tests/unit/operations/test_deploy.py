@@ -80,7 +80,8 @@ class World:
         found = {one.key: one for one in seen}
         plan = make_plan(resources, found, pipeline="orders", adopt=adopt)
         unused: Any = None
-        gates = Gateways(dict.fromkeys(get_args(Kind), self), *[unused] * 7)
+        gateway: Any = self
+        gates = Gateways(dict.fromkeys(get_args(Kind), gateway), *[unused] * 7)
         prepared = Prepared(plan, resources, found, gates)
         apply(prepared, "orders", adopt=adopt, work=Work("deploy", events.append, self.halt))
         return events
