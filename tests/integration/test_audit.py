@@ -18,7 +18,18 @@ from fifo_cli.local.receiver import Reply
 from fifo_cli.operations.queues.order_labels import label
 from tests.cli_harness import Project, Ran, wait_until
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import Action, AwsError, Delay, Kill, Pass, Proxy, Request, forward_all, on
+from tests.integration.proxy import (
+    Action,
+    AwsError,
+    Delay,
+    Kill,
+    Pass,
+    Proxy,
+    Request,
+    Rule,
+    forward_all,
+    on,
+)
 from tests.integration.screens import shown
 from tests.integration.test_pipeline import REPOSITORY, Line, by_group, orders, repository
 
@@ -377,11 +388,24 @@ def test_a_long_line_of_one_group_is_known_to_be_queued_and_a_held_one_is_not(li
     flow.main.change_visibility([one.receipt_handle for one in held], seconds=0)
 
 
+def killed_between_two_log_calls(proxy: Proxy, kill: Kill, *, at: str) -> Rule:
+    """Kill a drain at a call after the first that carries its log, with deliveries that no log shows yet."""
+
+    def rule(request: Request) -> Action:
+        if request.action == "DeleteMessage" and request.nth >= 5:
+            wait_until(lambda: proxy.counts["PutLogEvents"] > 0)
+        return (
+            kill if request.action == at and proxy.counts["PutLogEvents"] > (at == "PutLogEvents") else Pass()
+        )
+
+    return rule
+
+
 def test_what_a_killed_drain_may_have_delivered_is_unknown_and_not_replayed(line, proxy: Proxy):
     """Its last lines never reached the log."""
     flow = line()
     flow.put(*orders(12, "a", "b", "c", "d"))
-    proxy.rule = on("PutLogEvents", nth=2, do=Kill())
+    proxy.rule = killed_between_two_log_calls(proxy, Kill(), at="PutLogEvents")
     assert flow.project.at(proxy.endpoint, "drain", "--all").code == -9
     proxy.rule = forward_all
     flow.project.local("drain", "--all").ok()
@@ -409,13 +433,7 @@ def test_of_what_a_killed_drain_may_have_delivered_audit_and_trace_say_the_same(
     """The API took it, the drain ended at the delete: no log shows the delivery, and the message is gone."""
     flow = line()
     flow.put(*orders(12))
-
-    def rule(request: Request) -> Action:
-        if request.action != "DeleteMessage":
-            return Pass()
-        return kill if proxy.counts["PutLogEvents"] else Delay(0.2)
-
-    proxy.rule = rule
+    proxy.rule = killed_between_two_log_calls(proxy, kill, at="DeleteMessage")
     assert flow.project.at(proxy.endpoint, "drain", "--all").code == -9
     flow.project.local("purge", "--queue", "main", "--no-backup", "--yes").ok()
     code, found = audit(flow)
