@@ -9,15 +9,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fifo_cli.model.names import (
-    ALARM_ROLES,
-    FUNCTION_ROLES,
-    LIVE_ALIAS,
-    QUEUE_ROLES,
-    Names,
-    Place,
+from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, LIVE_ALIAS, QUEUE_ROLES, Names, Place
+from fifo_cli.model.role_policies import (
+    LAMBDA,
+    SCHEDULER,
+    Statement,
+    allow,
+    by_way_of_ssm,
+    document,
+    key_parameters,
+    read_keys,
+    read_table_key,
+    use_key,
+    use_table_key,
 )
-from fifo_cli.model.role_policies import POLICY_VERSION, Statement, allow, read_table_key, use_key
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -25,32 +30,6 @@ if TYPE_CHECKING:
 Audience = Literal["operator", "monitor", "deployer"]
 # IAM User Guide, "IAM and AWS STS quotas"; white space is not counted.
 MANAGED_POLICY_SIZE: Final = 6144
-
-# None of these takes a resource; DescribeAlarms and DescribeLogGroups AWS allows for all or none.
-_LOOK_ANYWHERE: Final = [
-    "cloudwatch:DescribeAlarms",
-    "cloudwatch:GetMetricData",
-    "cloudwatch:GetMetricStatistics",
-    "events:ListRules",
-    "lambda:GetAccountSettings",
-    "lambda:ListEventSourceMappings",
-    "logs:DescribeLogGroups",
-    "scheduler:ListSchedules",
-    "ssm:DescribeParameters",
-]
-
-
-# What it takes to write to a table that a key of the account encrypts, and to read it (DynamoDB Developer
-# Guide, "Authorizing use of your customer managed key").
-_WRITE_WITH_KEY: Final = [
-    "kms:Decrypt",
-    "kms:DescribeKey",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-]
 
 
 def people_policy(
@@ -71,10 +50,9 @@ def people_policy(
     if settings.queue.kms_key and audience != "monitor":
         statements.append(use_key(place, settings.queue.kms_key))
     if table_key and audience != "monitor":
-        writes = allow("UseTableKey", _WRITE_WITH_KEY, table_key)
-        # destroy looks whether there are items.
-        statements.append(writes if audience == "operator" else read_table_key(table_key))
-    return _document(_merged(statements))
+        # put writes items; destroy only looks whether there are any.
+        statements.append((use_table_key if audience == "operator" else read_table_key)(table_key))
+    return document(_merged(statements))
 
 
 def people_policies(
@@ -87,7 +65,7 @@ def people_policies(
         if documents[-1] and _size([*documents[-1], one]) > MANAGED_POLICY_SIZE:
             documents.append([])
         documents[-1].append(one)
-    return [_document(each) for each in documents]
+    return [document(each) for each in documents]
 
 
 def _parts(statement: Statement) -> list[Statement]:
@@ -104,12 +82,8 @@ def _parts(statement: Statement) -> list[Statement]:
     ]
 
 
-def _document(statements: list[Statement]) -> dict[str, Any]:
-    return {"Version": POLICY_VERSION, "Statement": statements}
-
-
 def _size(statements: list[Statement]) -> int:
-    return len(json.dumps(_document(statements), separators=(",", ":")))
+    return len(json.dumps(document(statements), separators=(",", ":")))
 
 
 def _merged(statements: list[Statement]) -> list[Statement]:
@@ -129,122 +103,99 @@ class _Arns:
         names = Names(settings.pipeline.name)
         self.place = place
         self.main, self.dlq, self.hold = (place.queue(names.queue(role)) for role in QUEUE_ROLES)
-        self.failures = place.queue(names.stream_failures)
-        self.fifo = [self.main, self.dlq, self.hold]
-        self.queues = [*self.fifo, self.failures]
+        self.queues = [self.main, self.dlq, self.hold, place.queue(names.stream_failures)]
         self.table = place.table(settings.table.name)
         self.stream = place.stream(settings.table.name)
-        self.functions = [place.function(names.function(role)) for role in FUNCTION_ROLES]
-        # With a colon and the version or alias.
-        self.qualified = [f"{arn}:*" for arn in self.functions]
-        self.worker = place.function(names.function("worker"))
+        unqualified = [place.function(names.function(role)) for role in FUNCTION_ROLES]
+        # With a colon and the version or alias, too.
+        self.functions = [*unqualified, *(f"{arn}:*" for arn in unqualified)]
+        self.for_our_functions = {"ArnLike": {"lambda:FunctionArn": self.functions}}
         self.live_worker = place.function(names.function("worker"), LIVE_ALIAS)
         self.mappings = place.mapping("*")
         self.roles = [place.role(names.function(role)) for role in FUNCTION_ROLES]
-        self.log_groups = [place.log_group(names.log_group(role)) for role in FUNCTION_ROLES]
+        groups = [place.log_group(names.log_group(role)) for role in FUNCTION_ROLES]
+        self.log_streams = [f"{arn}:*" for arn in groups]
+        # IAM sees some actions with the ":*" of a group's streams, and some without.
+        self.log_groups = [form for arn in groups for form in (arn, f"{arn}:*")]
         # By number, of one digit or two: "orders-*" would be the rules of "orders-prod" as well.
         self.rules = [place.rule(f"{names.pipeline}-{digits}") for digits in ("?", "??")]
         self.schedules = [place.schedule(f"{names.pipeline}-{digits}") for digits in ("?", "??")]
         self.alarms = [place.alarm(names.alarm(role)) for role in ALARM_ROLES]
-        self.parameters = sorted({place.parameter(name) for name in settings.parameters.values()})
-        self.by_way_of_ssm = {"StringEquals": {"kms:ViaService": f"ssm.{place.region}.amazonaws.com"}}
+        self.parameters = key_parameters(settings, place)
 
 
 def _monitor(arns: _Arns) -> list[Statement]:
     return [
-        allow("LookAnywhere", _LOOK_ANYWHERE, "*"),
+        # None of these takes a resource; DescribeAlarms and DescribeLogGroups AWS allows for all or none.
         allow(
-            "LookAtQueues", ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListQueueTags"], *arns.queues
+            "LookAnywhere",
+            "cloudwatch:DescribeAlarms cloudwatch:GetMetricData cloudwatch:GetMetricStatistics"
+            " events:ListRules lambda:GetAccountSettings lambda:ListEventSourceMappings"
+            " logs:DescribeLogGroups scheduler:ListSchedules ssm:DescribeParameters",
+            "*",
         ),
-        allow("LookAtTable", ["dynamodb:DescribeTable", "dynamodb:ListTagsOfResource"], arns.table),
+        allow("LookAtQueues", "sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ListQueueTags", *arns.queues),
+        allow("LookAtTable", "dynamodb:DescribeTable dynamodb:ListTagsOfResource", arns.table),
         allow(
             "LookAtFunctions",
-            [
-                "lambda:GetAlias",
-                "lambda:GetFunction",
-                "lambda:GetFunctionConcurrency",
-                "lambda:GetFunctionEventInvokeConfig",
-                "lambda:GetPolicy",
-                "lambda:ListTags",
-            ],
+            "lambda:GetAlias lambda:GetFunction lambda:GetFunctionConcurrency"
+            " lambda:GetFunctionEventInvokeConfig lambda:GetPolicy lambda:ListTags",
             *arns.functions,
-            *arns.qualified,
         ),
-        allow("LookAtMapping", ["lambda:ListTags"], arns.mappings),
+        allow("LookAtMapping", "lambda:ListTags", arns.mappings),
         allow(
             "LookAtRoles",
-            ["iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
+            "iam:GetRole iam:GetRolePolicy iam:ListAttachedRolePolicies iam:ListRolePolicies",
             *arns.roles,
         ),
         allow(
             "LookAtRules",
-            ["events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule"],
+            "events:DescribeRule events:ListTagsForResource events:ListTargetsByRule",
             *arns.rules,
         ),
-        allow("LookAtSchedules", ["scheduler:GetSchedule"], *arns.schedules),
-        allow("LookAtAlarms", ["cloudwatch:ListTagsForResource"], *arns.alarms),
-        # IAM sees some of these with the ":*" of a group's streams, and some without.
-        allow(
-            "ReadLogs",
-            ["logs:FilterLogEvents", "logs:ListTagsForResource"],
-            *(form for arn in arns.log_groups for form in (arn, f"{arn}:*")),
-        ),
+        allow("LookAtSchedules", "scheduler:GetSchedule", *arns.schedules),
+        allow("LookAtAlarms", "cloudwatch:ListTagsForResource", *arns.alarms),
+        allow("ReadLogs", "logs:FilterLogEvents logs:ListTagsForResource", *arns.log_groups),
     ]
 
 
 def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
-    take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
-    only_ours = {"ArnLike": {"lambda:FunctionArn": [*arns.functions, *arns.qualified]}}
     statements = [
-        allow("Take", take, *arns.queues),
-        allow("Send", ["sqs:PurgeQueue", "sqs:SendMessage"], *arns.fifo),
+        allow("Take", "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:ReceiveMessage", *arns.queues),
+        allow("Send", "sqs:PurgeQueue sqs:SendMessage", arns.main, arns.dlq, arns.hold),
         allow(
             "Redrive",
-            [
-                "sqs:CancelMessageMoveTask",
-                "sqs:ListDeadLetterSourceQueues",
-                "sqs:ListMessageMoveTasks",
-                "sqs:StartMessageMoveTask",
-            ],
+            "sqs:CancelMessageMoveTask sqs:ListDeadLetterSourceQueues sqs:ListMessageMoveTasks"
+            " sqs:StartMessageMoveTask",
             arns.dlq,
         ),
-        allow("MarkMaintenance", ["sqs:TagQueue", "sqs:UntagQueue"], arns.main),
+        allow("MarkMaintenance", "sqs:TagQueue sqs:UntagQueue", arns.main),
         # A drain or a replay writes down what it did where worker and enqueuer do, for trace and audit.
-        allow(
-            "WriteLogs",
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
-            *(f"{arn}:*" for arn in arns.log_groups),
-        ),
-        allow("PutAndTrace", ["dynamodb:PutItem", "dynamodb:Query"], arns.table),
+        allow("WriteLogs", "logs:CreateLogStream logs:PutLogEvents", *arns.log_streams),
+        allow("PutAndTrace", "dynamodb:PutItem dynamodb:Query", arns.table),
         # AWS's own examples have no resource here.
-        allow("FindStreams", ["dynamodb:ListStreams"], "*"),
+        allow("FindStreams", "dynamodb:ListStreams", "*"),
         allow(
             "ReadStream",
-            ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+            "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",
             arns.stream,
         ),
-        allow("RunWorker", ["lambda:InvokeFunction"], arns.live_worker),
-        {
-            **allow(
-                "PauseEnqueuer",
-                ["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"],
-                arns.mappings,
-            ),
-            "Condition": only_ours,
-        },
-        allow("PauseWorker", ["events:DisableRule", "events:EnableRule"], *arns.rules),
+        allow("RunWorker", "lambda:InvokeFunction", arns.live_worker),
+        allow(
+            "PauseEnqueuer",
+            "lambda:GetEventSourceMapping lambda:UpdateEventSourceMapping",
+            arns.mappings,
+            condition=arns.for_our_functions,
+        ),
+        allow("PauseWorker", "events:DisableRule events:EnableRule", *arns.rules),
     ]
     if settings.schedule.timezone:
         statements += [
-            allow("PauseSchedules", ["scheduler:UpdateSchedule"], *arns.schedules),
-            _pass("PassToScheduler", arns.roles[1:], "scheduler.amazonaws.com"),
+            allow("PauseSchedules", "scheduler:UpdateSchedule", *arns.schedules),
+            _pass("PassToScheduler", arns.roles[1], SCHEDULER),
         ]
     if arns.parameters:
-        decrypt = allow("DecryptKeys", ["kms:Decrypt"], arns.place.key("*"))
-        statements += [
-            allow("ReadKeys", ["ssm:GetParameters"], *arns.parameters),
-            {**decrypt, "Condition": arns.by_way_of_ssm},
-        ]
+        statements += read_keys(arns.place, arns.parameters)
     return statements
 
 
@@ -252,104 +203,70 @@ def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
     statements = [
         allow(
             "MakeQueues",
-            [
-                "sqs:CreateQueue",
-                "sqs:DeleteQueue",
-                "sqs:SetQueueAttributes",
-                "sqs:TagQueue",
-                "sqs:UntagQueue",
-            ],
+            "sqs:CreateQueue sqs:DeleteQueue sqs:SetQueueAttributes sqs:TagQueue sqs:UntagQueue",
             *arns.queues,
         ),
         allow(
             "MakeTable",
-            [
-                "dynamodb:CreateTable",
-                "dynamodb:DeleteTable",
-                "dynamodb:Scan",
-                "dynamodb:TagResource",
-                "dynamodb:UpdateTable",
-            ],
+            "dynamodb:CreateTable dynamodb:DeleteTable dynamodb:Scan dynamodb:TagResource"
+            " dynamodb:UpdateTable",
             arns.table,
         ),
         allow(
             "MakeFunctions",
-            [
-                "lambda:AddPermission",
-                "lambda:CreateAlias",
-                "lambda:CreateFunction",
-                "lambda:DeleteAlias",
-                "lambda:DeleteFunction",
-                "lambda:ListVersionsByFunction",
-                "lambda:PublishVersion",
-                "lambda:PutFunctionConcurrency",
-                "lambda:PutFunctionEventInvokeConfig",
-                "lambda:RemovePermission",
-                "lambda:TagResource",
-                "lambda:UpdateAlias",
-                "lambda:UpdateFunctionCode",
-                "lambda:UpdateFunctionConfiguration",
-            ],
+            "lambda:AddPermission lambda:CreateAlias lambda:CreateFunction lambda:DeleteAlias"
+            " lambda:DeleteFunction lambda:ListVersionsByFunction lambda:PublishVersion"
+            " lambda:PutFunctionConcurrency lambda:PutFunctionEventInvokeConfig lambda:RemovePermission"
+            " lambda:TagResource lambda:UpdateAlias lambda:UpdateFunctionCode"
+            " lambda:UpdateFunctionConfiguration",
             *arns.functions,
-            *arns.qualified,
         ),
-        {
-            **allow(
-                "MakeMapping",
-                [
-                    "lambda:CreateEventSourceMapping",
-                    "lambda:DeleteEventSourceMapping",
-                    "lambda:GetEventSourceMapping",
-                    "lambda:UpdateEventSourceMapping",
-                ],
-                "*",
-            ),
-            "Condition": {"ArnLike": {"lambda:FunctionArn": [*arns.functions, *arns.qualified]}},
-        },
-        allow("TagMapping", ["lambda:TagResource"], arns.mappings),
+        allow(
+            "MakeMapping",
+            "lambda:CreateEventSourceMapping lambda:DeleteEventSourceMapping lambda:GetEventSourceMapping"
+            " lambda:UpdateEventSourceMapping",
+            "*",
+            condition=arns.for_our_functions,
+        ),
+        allow("TagMapping", "lambda:TagResource", arns.mappings),
         *_make_roles(settings, arns),
         allow(
             "MakeRules",
-            [
-                "events:DeleteRule",
-                "events:PutRule",
-                "events:PutTargets",
-                "events:RemoveTargets",
-                "events:TagResource",
-            ],
+            "events:DeleteRule events:PutRule events:PutTargets events:RemoveTargets events:TagResource",
             *arns.rules,
         ),
         allow(
             "MakeSchedules",
-            ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:UpdateSchedule"],
+            "scheduler:CreateSchedule scheduler:DeleteSchedule scheduler:UpdateSchedule",
             *arns.schedules,
         ),
         allow(
             "MakeAlarms",
-            ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
+            "cloudwatch:DeleteAlarms cloudwatch:PutMetricAlarm cloudwatch:TagResource",
             *arns.alarms,
         ),
         allow(
             "MakeLogGroups",
-            ["logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"],
-            *(form for arn in arns.log_groups for form in (arn, f"{arn}:*")),
+            "logs:CreateLogGroup logs:DeleteLogGroup logs:PutRetentionPolicy logs:TagResource",
+            *arns.log_groups,
         ),
     ]
     if arns.parameters:
-        encrypt = allow("EncryptKeys", ["kms:Encrypt", "kms:GenerateDataKey"], arns.place.key("*"))
         statements += [
-            allow("SetKeys", ["ssm:AddTagsToResource", "ssm:PutParameter"], *arns.parameters),
-            {**encrypt, "Condition": arns.by_way_of_ssm},
+            allow("SetKeys", "ssm:AddTagsToResource ssm:PutParameter", *arns.parameters),
+            allow(
+                "EncryptKeys",
+                "kms:Encrypt kms:GenerateDataKey",
+                arns.place.key("*"),
+                condition=by_way_of_ssm(arns.place),
+            ),
         ]
     if settings.functions.subnets:
         # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC".
         # destroy waits until Lambda has deleted its network interfaces.
-        network = [
-            "ec2:DescribeNetworkInterfaces",
-            "ec2:DescribeSecurityGroups",
-            "ec2:DescribeSubnets",
-            "ec2:DescribeVpcs",
-        ]
+        network = (
+            "ec2:DescribeNetworkInterfaces ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"
+        )
         statements.append(allow("LookAtNetwork", network, "*"))
     return statements
 
@@ -361,31 +278,27 @@ def _make_roles(settings: Settings, arns: _Arns) -> list[Statement]:
     ``iam:PermissionsBoundary`` is in the Service Authorization Reference; UpdateAssumeRolePolicy does not,
     and DeleteRolePermissionsBoundary would end it: with a boundary, neither is allowed.
     """
-    bounded = [
-        "iam:CreateRole",
-        "iam:DeleteRolePolicy",
-        "iam:DetachRolePolicy",
-        "iam:PutRolePermissionsBoundary",
-        "iam:PutRolePolicy",
-    ]
-    plain = ["iam:DeleteRole", "iam:TagRole"]
-    boundary = settings.functions.permissions_boundary
+    bounded = (
+        "iam:CreateRole iam:DeleteRolePolicy iam:DetachRolePolicy iam:PutRolePermissionsBoundary"
+        " iam:PutRolePolicy"
+    )
+    plain = "iam:DeleteRole iam:TagRole"
     enqueuer, worker = arns.roles
     passing = [
-        _pass("PassEnqueuerRole", [enqueuer], "lambda.amazonaws.com"),
-        _pass("PassWorkerRole", [worker], "lambda.amazonaws.com", "scheduler.amazonaws.com"),
+        _pass("PassEnqueuerRole", enqueuer, LAMBDA),
+        _pass("PassWorkerRole", worker, LAMBDA, SCHEDULER),
     ]
-    if not boundary:
-        unbounded = ["iam:DeleteRolePermissionsBoundary", "iam:UpdateAssumeRolePolicy"]
-        return [allow("MakeRoles", sorted([*bounded, *plain, *unbounded]), *arns.roles), *passing]
-    condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
-    return [
-        {**allow("MakeBoundedRoles", bounded, *arns.roles), "Condition": condition},
-        allow("MakeRoles", plain, *arns.roles),
-        *passing,
-    ]
+    if boundary := settings.functions.permissions_boundary:
+        condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+        return [
+            allow("MakeBoundedRoles", bounded, *arns.roles, condition=condition),
+            allow("MakeRoles", plain, *arns.roles),
+            *passing,
+        ]
+    unbounded = "iam:DeleteRolePermissionsBoundary iam:UpdateAssumeRolePolicy"
+    return [allow("MakeRoles", f"{bounded} {plain} {unbounded}", *arns.roles), *passing]
 
 
-def _pass(sid: str, roles: list[str], *services: str) -> Statement:
-    condition = {"StringEquals": {"iam:PassedToService": sorted(services)}}
-    return {**allow(sid, ["iam:PassRole"], *roles), "Condition": condition}
+def _pass(sid: str, role: str, *services: str) -> Statement:
+    condition = {"StringEquals": {"iam:PassedToService": list(services)}}
+    return allow(sid, "iam:PassRole", role, condition=condition)

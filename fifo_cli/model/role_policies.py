@@ -10,93 +10,97 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
 
 Statement = dict[str, Any]
-POLICY_VERSION: Final = "2012-10-17"
+Condition = dict[str, dict[str, Any]]
+LAMBDA: Final = "lambda.amazonaws.com"
 SCHEDULER: Final = "scheduler.amazonaws.com"
 INTERFACE_ACTION: Final = "ec2:CreateNetworkInterface"
 # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC"; none of these
 # takes a resource before the interface exists.
-_NETWORK: Final = [
-    "ec2:AssignPrivateIpAddresses",
-    INTERFACE_ACTION,
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:UnassignPrivateIpAddresses",
-]
+_NETWORK: Final = (
+    f"ec2:AssignPrivateIpAddresses {INTERFACE_ACTION} ec2:DeleteNetworkInterface"
+    " ec2:DescribeNetworkInterfaces ec2:DescribeSubnets ec2:UnassignPrivateIpAddresses"
+)
 
 
 def role_trust(settings: Settings, place: Place, role: FunctionRole) -> dict[str, Any]:
     """Return who may assume a function's role: Lambda, and Scheduler where it starts the worker."""
-    statements = [_trust("Lambda", "lambda.amazonaws.com")]
+    statements = [_trust("Lambda", LAMBDA)]
     if role == "worker" and settings.schedule.timezone:
         # EventBridge Scheduler User Guide, "Confused deputy prevention".
         only_ours = {"StringEquals": {"aws:SourceAccount": place.account}}
         statements.append({**_trust("Scheduler", SCHEDULER), "Condition": only_ours})
-    return {"Version": POLICY_VERSION, "Statement": statements}
+    return document(statements)
 
 
 def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRole) -> dict[str, Any]:
     """Return the one inline policy of a function's role."""
-    statements = [
-        allow(
-            "Log",
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
-            f"{place.log_group(names.log_group(role))}:*",
-        )
-    ]
+    log_streams = f"{place.log_group(names.log_group(role))}:*"
+    statements = [allow("Log", "logs:CreateLogStream logs:PutLogEvents", log_streams)]
     statements += _enqueuer(settings, names, place) if role == "enqueuer" else _worker(settings, names, place)
     if settings.queue.kms_key:
         # To send takes a data key, to receive takes decryption (SQS Developer Guide, "Key management").
         statements.append(use_key(place, settings.queue.kms_key))
     if settings.functions.subnets:
         statements += use_network()
-    return {"Version": POLICY_VERSION, "Statement": statements}
+    return document(statements)
 
 
 def _enqueuer(settings: Settings, names: Names, place: Place) -> list[Statement]:
-    stream = [
-        "dynamodb:DescribeStream",
-        "dynamodb:GetRecords",
-        "dynamodb:GetShardIterator",
-        "dynamodb:ListStreams",
-    ]
     queues = [place.queue(names.main), place.queue(names.dlq)]
     return [
-        allow("ReadStream", stream, place.stream(settings.table.name)),
-        allow("Send", ["sqs:GetQueueUrl", "sqs:SendMessage"], *queues),
+        allow(
+            "ReadStream",
+            "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams",
+            place.stream(settings.table.name),
+        ),
+        allow("Send", "sqs:GetQueueUrl sqs:SendMessage", *queues),
         # Lambda itself sends here, with this role.
-        allow("ReportFailedBatches", ["sqs:SendMessage"], place.queue(names.stream_failures)),
+        allow("ReportFailedBatches", "sqs:SendMessage", place.queue(names.stream_failures)),
     ]
 
 
 def _worker(settings: Settings, names: Names, place: Place) -> list[Statement]:
-    take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
     statements = [
-        allow("Take", take, place.queue(names.main)),
-        allow("Park", ["sqs:GetQueueUrl", "sqs:SendMessage"], place.queue(names.dlq)),
+        allow(
+            "Take",
+            "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueUrl sqs:ReceiveMessage",
+            place.queue(names.main),
+        ),
+        allow("Park", "sqs:GetQueueUrl sqs:SendMessage", place.queue(names.dlq)),
     ]
-    parameters = sorted({place.parameter(name) for name in settings.parameters.values()})
-    if parameters:
-        # The key of a SecureString is not known here; the condition admits it only by way of Parameter Store.
-        by_way_of = {"StringEquals": {"kms:ViaService": f"ssm.{place.region}.amazonaws.com"}}
-        statements += [
-            allow("ReadKeys", ["ssm:GetParameters"], *parameters),
-            {**allow("DecryptKeys", ["kms:Decrypt"], place.key("*")), "Condition": by_way_of},
-        ]
+    if parameters := key_parameters(settings, place):
+        statements += read_keys(place, parameters)
     if settings.schedule.timezone:
         live = place.function(names.function("worker"), LIVE_ALIAS)
-        statements.append(allow("Start", ["lambda:InvokeFunction"], live))
+        statements.append(allow("Start", "lambda:InvokeFunction", live))
     return statements
+
+
+def key_parameters(settings: Settings, place: Place) -> list[str]:
+    """Return the ARNs of the parameters that hold the keys of the APIs."""
+    return sorted({place.parameter(name) for name in settings.parameters.values()})
+
+
+def read_keys(place: Place, parameters: list[str]) -> list[Statement]:
+    """Allow to read SecureStrings. Their KMS key is not known here; it may be used only by way of SSM."""
+    return [
+        allow("ReadKeys", "ssm:GetParameters", *parameters),
+        allow("DecryptKeys", "kms:Decrypt", place.key("*"), condition=by_way_of_ssm(place)),
+    ]
+
+
+def by_way_of_ssm(place: Place) -> Condition:
+    return {"StringEquals": {"kms:ViaService": f"ssm.{place.region}.amazonaws.com"}}
 
 
 def use_key(place: Place, key: str) -> Statement:
     """Allow the queues' key; IAM knows an alias only as a condition (KMS, "kms:ResourceAliases")."""
-    actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+    actions = "kms:Decrypt kms:GenerateDataKey"
     _, is_alias, alias = f":{key}".partition(":alias/")
     if not is_alias:
         return allow("UseKey", actions, place.key(key))
     condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{alias}"}}
-    return {**allow("UseKey", actions, place.key("*")), "Condition": condition}
+    return allow("UseKey", actions, place.key("*"), condition=condition)
 
 
 def use_network() -> list[Statement]:
@@ -106,7 +110,7 @@ def use_network() -> list[Statement]:
     (Lambda Developer Guide, "Using source function ARN to control function access behavior").
     """
     by_code = {"Null": {"lambda:SourceFunctionArn": "false"}}
-    denied = {**allow("NoNetworkForCode", _NETWORK, "*"), "Effect": "Deny", "Condition": by_code}
+    denied = {**allow("NoNetworkForCode", _NETWORK, "*", condition=by_code), "Effect": "Deny"}
     return [allow("Network", _NETWORK, "*"), denied]
 
 
@@ -116,11 +120,28 @@ def read_table_key(key: str) -> Statement:
     DynamoDB uses the key for whoever calls (DynamoDB Developer Guide, "DynamoDB encryption at rest"); its
     streams are encrypted with the key of the table ("Encryption at rest usage notes").
     """
-    return allow("UseTableKey", ["kms:Decrypt", "kms:DescribeKey"], key)
+    return allow("UseTableKey", "kms:Decrypt kms:DescribeKey", key)
 
 
-def allow(sid: str, actions: list[str], *resources: str) -> Statement:
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": list(resources)}
+def use_table_key(key: str) -> Statement:
+    """Allow to write to such a table, too ("Authorizing use of your customer managed key")."""
+    return allow(
+        "UseTableKey",
+        "kms:Decrypt kms:DescribeKey kms:Encrypt kms:GenerateDataKey kms:GenerateDataKeyWithoutPlaintext"
+        " kms:ReEncryptFrom kms:ReEncryptTo",
+        key,
+    )
+
+
+def document(statements: list[Statement]) -> dict[str, Any]:
+    """Return a policy document of these statements."""
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def allow(sid: str, actions: str, *resources: str, condition: Condition | None = None) -> Statement:
+    """Return a statement that allows ``actions``, separated by spaces."""
+    statement = {"Sid": sid, "Effect": "Allow", "Action": actions.split(), "Resource": list(resources)}
+    return {**statement, "Condition": condition} if condition else statement
 
 
 def _trust(sid: str, service: str) -> Statement:
