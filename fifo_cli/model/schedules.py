@@ -11,7 +11,7 @@ weekdays from 0 and do not know years, so the runs are worked out here too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -23,38 +23,80 @@ from fifo_cli.model.limits import SCHEDULE_EXPRESSION_MAX
 
 # A run that is late by more than this is not worth having: the next one does its work (Lambda's minimum).
 RUN_AGE_SECONDS: Final = 60
-_RATE = re.compile(r"rate\(([0-9]{1,12}) (minute|minutes|hour|hours|day|days)\)")
+_RATE: Final = re.compile(r"rate\(([0-9]{1,12}) (minute|minutes|hour|hours|day|days)\)")
 # AWS documents no longest rate. This one is beyond any use and within every calendar.
 _RATE_MAX: Final = timedelta(days=36_500)
-_CRON = re.compile(r"cron\(([^()]*)\)")
+_CRON: Final = re.compile(r"cron\(([^()]*)\)")
 _DIGITS: Final = re.compile(r"[0-9]{1,4}")
-_MONTHS: Final = {
-    name: n
-    for n, name in enumerate(
-        ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), 1
-    )
-}
 _UNITS: Final = {"minute": 60, "hour": 3_600, "day": 86_400}
-_WEEKDAYS: Final = {name: n for n, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), 1)}
+_MONTHS: Final = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_WEEKDAYS: Final = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _Field:
+    """One field of cron: its numbers, and the names that stand for them in their order."""
+
     name: str
     low: int
     high: int
-    names: dict[str, int]
-    wildcards: str
+    names: Sequence[str] = ()
+    takes_steps: bool = True
+
+    def number(self, text: str) -> int | None:
+        """Return a value as a number, or None if it is out of range or not a value at all."""
+        if text in self.names:
+            return self.low + self.names.index(text)
+        value = int(text) if _DIGITS.fullmatch(text) else -1
+        return value if self.low <= value <= self.high else None
+
+    def values(self, part: str) -> frozenset[int]:
+        """Return the values of ``*``, ``5``, ``1-5``, ``20-2`` (over the end), and each of them with a step.
+
+        Raises ValueError, naming the fault, for any other part.
+        """
+        base, slash, step = part.upper().partition("/")
+        if slash and not (self.takes_steps and _DIGITS.fullmatch(step) and 0 < int(step) <= self.high):
+            raise ValueError(f"cron without a step like {part!r} in {self.name}")
+        low, dash, high = base.partition("-")
+        first = self.low if base == "*" else self.number(low)
+        to_the_end = base == "*" or (slash and not dash)
+        last = self.high if to_the_end else self.number(high if dash else low)
+        if first is None or last is None:
+            hint = f" or {self.names[0]}-{self.names[-1]}" if self.names else ""
+            raise ValueError(f"cron with {self.name} from {self.low} to {self.high}{hint}, not {part!r}")
+        if first > last and self.name == "year":
+            raise ValueError(f"cron whose years run forwards, not {part!r}")
+        size = self.high - self.low + 1
+        values = range(first, last + 1 + size * (last < first), int(step or 1))
+        return frozenset((value - self.low) % size + self.low for value in values)
 
 
-_FIELDS: Final = (
-    _Field("minutes", 0, 59, {}, "*/"),
-    _Field("hours", 0, 23, {}, "*/"),
-    _Field("day-of-month", 1, 31, {}, "*/?LW"),
-    _Field("month", 1, 12, _MONTHS, "*/"),
-    _Field("day-of-week", 1, 7, _WEEKDAYS, "*?L#"),
-    _Field("year", 1970, 2199, {}, "*/"),
-)
+_MINUTE: Final = _Field("minutes", 0, 59)
+_HOUR: Final = _Field("hours", 0, 23)
+_MONTH_DAY: Final = _Field("day-of-month", 1, 31)
+_MONTH: Final = _Field("month", 1, 12, _MONTHS)
+_WEEKDAY: Final = _Field("day-of-week", 1, 7, _WEEKDAYS, takes_steps=False)
+_YEAR: Final = _Field("year", 1970, 2199)
+_DayTest = Callable[[date], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cron:
+    """A cron expression taken apart; ``minutes`` counts from midnight, ``days`` are its parts about days."""
+
+    minutes: tuple[int, ...]
+    months: frozenset[int]
+    years: frozenset[int]
+    days: tuple[_DayTest, ...]
+
+    def runs_on(self, day: date) -> bool:
+        return day.month in self.months and day.year in self.years and any(test(day) for test in self.days)
+
+
+# Weekdays and leap years come round after 28 years (until 2100), so one such stretch shows every gap. It is
+# fixed, so that a deploy tomorrow finds the same longest gap as today's.
+_STRETCH: Final = (date(2024, 1, 1), date(2052, 1, 1))
 
 
 def check_expression(expression: str) -> None:
@@ -65,9 +107,9 @@ def check_expression(expression: str) -> None:
             " use ranges and steps, or several expressions"
         )
     if expression.startswith("rate("):
-        _check_rate(expression)
+        _rate(expression)
     elif expression.startswith("cron("):
-        _check_cron(expression)
+        _cron(expression)
     else:
         raise ValueError('"rate(5 minutes)" or "cron(0 18 ? * MON-FRI *)"')
 
@@ -80,7 +122,7 @@ def longest_gap(expressions: Sequence[str], timezone: str | None) -> timedelta |
     EventBridge Scheduler does.
     """
     rates = [_rate(one) for one in expressions if one.startswith("rate(")]
-    crons = [_parse(one) for one in expressions if one.startswith("cron(")]
+    crons = [_cron(one) for one in expressions if one.startswith("cron(")]
     gaps = [*rates, *([gap] if (gap := _longest_cron_gap(crons, timezone)) is not None else [])]
     return min(gaps, default=None)
 
@@ -90,7 +132,7 @@ def next_runs(
 ) -> tuple[datetime, ...]:
     """Return the next runs of the cron expressions, in UTC; those of a rate only AWS knows."""
     zone = ZoneInfo(timezone) if timezone else None
-    crons = [_parse(one) for one in expressions if one.startswith("cron(")]
+    crons = [_cron(one) for one in expressions if one.startswith("cron(")]
     first = (after.astimezone(zone) if zone else after.astimezone(UTC)).date()
     found: list[datetime] = []
     # A leap day is eight years away at most, of which 1900 and 2100 are to blame.
@@ -101,179 +143,100 @@ def next_runs(
     return tuple(sorted(found)[:count])
 
 
-def _check_rate(expression: str) -> None:
-    match = _RATE.fullmatch(expression)
-    if match is None:
-        raise ValueError("a rate of a number and minute(s), hour(s) or day(s), such as rate(5 minutes)")
-    value, unit = int(match[1]), match[2]
-    if value < 1:
-        raise ValueError("a rate of at least 1 minute")
-    if (value == 1) == unit.endswith("s"):
-        right = unit.rstrip("s") if value == 1 else f"{unit}s"
-        raise ValueError(f"rate({value} {right}): the unit of {value} is {right}")
-    if value * _UNITS[unit.rstrip("s")] > _RATE_MAX.total_seconds():
-        raise ValueError(f"a rate of {_RATE_MAX.days:,} days at most")
-
-
-def _check_cron(expression: str) -> None:
-    match = _CRON.fullmatch(expression)
-    values = match[1].split() if match else []
-    if len(values) != len(_FIELDS):
-        raise ValueError(
-            f"cron with six fields (minutes hours day-of-month month day-of-week year), not {len(values)}"
-        )
-    for field, value in zip(_FIELDS, values, strict=True):
-        parts = value.split(",")
-        for part in parts:
-            _check_part(field, part)
-        if len(parts) > 1 and any(_stands_alone(field, part.upper()) for part in parts):
-            raise ValueError(
-                f"cron whose {field.name} hold ?, L, W or # alone, not in a list such as {value!r}"
-            )
-    if (values[2] == "?") == (values[4] == "?"):
-        raise ValueError("a cron expression in which exactly one of day-of-month and day-of-week is ?")
-
-
-def _check_part(field: _Field, part: str) -> None:
-    upper = part.upper()
-    if upper in ("*", "?") and upper in field.wildcards:
-        return
-    if "L" in field.wildcards and _is_last(field, upper):
-        return
-    if "W" in field.wildcards and upper.endswith("W") and _number(field, upper[:-1]) is not None:
-        return
-    if "#" in field.wildcards and "#" in upper:
-        day, _, nth = upper.partition("#")
-        if _number(field, day) is not None and nth in ("1", "2", "3", "4", "5"):
-            return
-    base, slash, step = upper.partition("/")
-    if slash and (
-        "/" not in field.wildcards or not _DIGITS.fullmatch(step) or not 0 < int(step) <= field.high
-    ):
-        raise ValueError(f"cron without a step like {part!r} in {field.name}")
-    if base == "*" and slash:
-        return
-    low, dash, high = base.partition("-")
-    first, last = _number(field, low), _number(field, high if dash else low)
-    if first is None or last is None:
-        raise ValueError(
-            f"cron with {field.name} from {field.low} to {field.high}{_hint(field)}, not {part!r}"
-        )
-    if first > last and field.name == "year":
-        raise ValueError(f"cron whose years run forwards, not {part!r}")
-
-
-def _stands_alone(field: _Field, part: str) -> bool:
-    """Whether a part is one that a list may not hold: ?, and days that depend on the month."""
-    return part == "?" or "#" in part or (part not in field.names and part.endswith(("L", "W")))
-
-
-def _is_last(field: _Field, value: str) -> bool:
-    if value == "L" or (field.name == "day-of-month" and value == "LW"):
-        return True
-    return field.name == "day-of-week" and value.endswith("L") and _number(field, value[:-1]) is not None
-
-
-def _number(field: _Field, text: str) -> int | None:
-    """Return a field's value as a number, or None if it is out of range or no value at all."""
-    value = field.names.get(text, int(text) if _DIGITS.fullmatch(text) else -1)
-    return value if field.low <= value <= field.high else None
-
-
-def _hint(field: _Field) -> str:
-    return f" or {next(iter(field.names))}-{list(field.names)[-1]}" if field.names else ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cron:
-    """A cron expression taken apart; ``minutes`` counts from midnight."""
-
-    minutes: tuple[int, ...]
-    months: frozenset[int]
-    years: frozenset[int]
-    month_days: tuple[str, ...]
-    weekdays: tuple[str, ...]
-
-    def runs_on(self, day: date) -> bool:
-        if day.month not in self.months or day.year not in self.years:
-            return False
-        if self.month_days != ("?",):
-            return any(_is_month_day(part, day) for part in self.month_days)
-        return any(_is_weekday(part, day) for part in self.weekdays)
-
-
-# Weekdays and leap years come round after 28 years (until 2100), so one such stretch shows every gap. It is
-# fixed, lest a deploy tomorrow find another longest gap than today's.
-_STRETCH: Final = (date(2024, 1, 1), date(2052, 1, 1))
-
-
 def _rate(expression: str) -> timedelta:
     match = _RATE.fullmatch(expression)
     if match is None:
-        raise ValueError(f"{expression!r} is not a rate")
-    return timedelta(**{f"{match[2].rstrip('s')}s": int(match[1])})
+        raise ValueError("a rate of a number and minute(s), hour(s) or day(s), such as rate(5 minutes)")
+    value, unit = int(match[1]), match[2].rstrip("s")
+    if value < 1:
+        raise ValueError("a rate of at least 1 minute")
+    right = unit if value == 1 else f"{unit}s"
+    if match[2] != right:
+        raise ValueError(f"rate({value} {right}): the unit of {value} is {right}")
+    seconds = value * _UNITS[unit]
+    if seconds > _RATE_MAX.total_seconds():
+        raise ValueError(f"a rate of {_RATE_MAX.days:,} days at most")
+    return timedelta(seconds=seconds)
 
 
 @cache
-def _parse(expression: str) -> _Cron:
+def _cron(expression: str) -> _Cron:
     match = _CRON.fullmatch(expression)
-    if match is None:
-        raise ValueError(f"{expression!r} is not a cron expression")
-    fields = [value.upper().split(",") for value in match[1].split()]
-    minutes, hours, _, months, _, years = (
-        frozenset(value for part in parts for value in _part_values(field, part))
-        if field.name not in ("day-of-month", "day-of-week")
-        else frozenset()
-        for field, parts in zip(_FIELDS, fields, strict=True)
-    )
-    times = tuple(sorted(60 * hour + minute for hour in hours for minute in minutes))
-    return _Cron(times, months, years, tuple(fields[2]), tuple(fields[4]))
+    texts = match[1].split() if match else []
+    if len(texts) != 6:
+        raise ValueError(
+            f"cron with six fields (minutes hours day-of-month month day-of-week year), not {len(texts)}"
+        )
+    minute, hour, month_day, month, weekday, year = texts
+    minutes, hours = _values(_MINUTE, minute), _values(_HOUR, hour)
+    days = [*_days_of(_MONTH_DAY, month_day, _special_month_day)]
+    months = _values(_MONTH, month)
+    days += _days_of(_WEEKDAY, weekday, _special_weekday)
+    years = _values(_YEAR, year)
+    if (month_day == "?") == (weekday == "?"):
+        raise ValueError("a cron expression in which exactly one of day-of-month and day-of-week is ?")
+    times = tuple(sorted(60 * one + other for one in hours for other in minutes))
+    return _Cron(times, months, years, tuple(days))
 
 
-@cache
-def _part_values(field: _Field, part: str) -> frozenset[int]:
-    """Return the values of ``*``, ``5``, ``1-5``, ``20-2`` (over the end), and each of them with a step."""
-    base, _, step = part.partition("/")
-    low, dash, high = base.partition("-")
-    first = field.low if base == "*" else _number(field, low)
-    last = field.high if base == "*" or (step and not dash) else _number(field, high if dash else low)
-    if first is None or last is None:
-        raise ValueError(f"{part!r} is not a {field.name}")
-    size = field.high - field.low + 1
-    values = range(first, last + 1 + size * (last < first), int(step or 1))
-    return frozenset((value - field.low) % size + field.low for value in values)
+def _values(field: _Field, text: str) -> frozenset[int]:
+    return frozenset(value for part in text.split(",") for value in field.values(part))
 
 
-def _is_month_day(part: str, day: date) -> bool:
-    last = _last_of_month(day)
+def _days_of(field: _Field, text: str, special: Callable[[str], _DayTest | None]) -> Iterator[_DayTest]:
+    """Yield a test for each part of a field of days; none for ``?``, which leaves it to the other field."""
+    parts = text.split(",")
+    for part in parts:
+        test = special(part.upper())
+        if (test or part == "?") and len(parts) > 1:
+            raise ValueError(
+                f"cron whose {field.name} hold ?, L, W or # alone, not in a list such as {text!r}"
+            )
+        if part != "?":
+            yield test or _is_one_of(field, field.values(part))
+
+
+def _is_one_of(field: _Field, values: frozenset[int]) -> _DayTest:
+    return lambda day: (_weekday(day) if field is _WEEKDAY else day.day) in values
+
+
+def _special_month_day(part: str) -> _DayTest | None:
+    """Return a test for ``L``, ``LW`` and ``3W``; None for any other part."""
     if part == "L":
-        return day == last
+        return lambda day: day == _last_of_month(day)
     if part == "LW":
-        return day == _nearest_weekday(last)
-    if part.endswith("W"):
-        wanted = int(part[:-1])
-        return wanted <= last.day and day == _nearest_weekday(day.replace(day=wanted))
-    return day.day in _part_values(_FIELDS[2], part)
+        return lambda day: day == _nearest_working_day(_last_of_month(day))
+    number = _MONTH_DAY.number(part[:-1]) if part.endswith("W") else None
+    if number is None:
+        return None
+    return lambda day: (
+        number <= _last_of_month(day).day and day == _nearest_working_day(day.replace(day=number))
+    )
 
 
-def _is_weekday(part: str, day: date) -> bool:
-    field, weekday = _FIELDS[4], day.isoweekday() % 7 + 1  # 1 is Sunday
+def _special_weekday(part: str) -> _DayTest | None:
+    """Return a test for ``L`` (Saturday), ``6L`` (the month's last) and ``6#2`` (its second); None else."""
     if part == "L":
-        return weekday == 7
-    if part.endswith("L"):
-        return weekday == _number(field, part[:-1]) and day.day + 7 > _last_of_month(day).day
-    if "#" in part:
-        wanted, _, nth = part.partition("#")
-        return weekday == _number(field, wanted) and (day.day - 1) // 7 + 1 == int(nth)
-    return weekday in _part_values(field, part)
+        return lambda day: _weekday(day) == 7
+    if part.endswith("L") and (last := _WEEKDAY.number(part[:-1])):
+        return lambda day: _weekday(day) == last and day.day + 7 > _last_of_month(day).day
+    name, _, nth = part.partition("#")
+    if nth in ("1", "2", "3", "4", "5") and (number := _WEEKDAY.number(name)):
+        return lambda day: _weekday(day) == number and (day.day - 1) // 7 + 1 == int(nth)
+    return None
+
+
+def _weekday(day: date) -> int:
+    """Return the number of a weekday as EventBridge counts: 1 is Sunday."""
+    return day.isoweekday() % 7 + 1
 
 
 def _last_of_month(day: date) -> date:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
 
 
-def _nearest_weekday(day: date) -> date:
-    """Return the weekday (Monday to Friday) nearest to a day, within its month."""
+def _nearest_working_day(day: date) -> date:
+    """Return the day from Monday to Friday that is nearest to a day, within its month."""
     if day.isoweekday() == 6:
         return day - timedelta(days=1) if day.day > 1 else day + timedelta(days=2)
     if day.isoweekday() == 7:
