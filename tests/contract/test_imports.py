@@ -20,6 +20,7 @@ HEAVY = (
     "jmespath",
     "ministack",
     "filelock",
+    "packaging",
     "importlib.metadata",
 )
 CODE = """

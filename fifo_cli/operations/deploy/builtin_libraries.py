@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,14 +10,24 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 import fifo_cli
 from fifo_cli.errors import FifoError
 
 # boto3 is Lambda's own (Lambda Developer Guide, "Lambda runtimes").
 LIBRARIES: Final = ("httpx", "jmespath")
 _COMPILED: Final = (".so", ".pyd", ".dylib", ".dll")
-_NAME: Final = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-_PYTHON_MARKER: Final = re.compile(r"python_(?:full_)?version\s*(<=|>=|==|!=|<|>)\s*['\"]([\d.]+)['\"]")
+# What a marker (PEP 508) is evaluated for beside the Python version, on whatever machine the zip is built.
+_LAMBDA: Final = {
+    "implementation_name": "cpython",
+    "platform_python_implementation": "CPython",
+    "os_name": "posix",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+    "extra": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +51,21 @@ def bundled_files(runtime: str) -> Bundle:
 
     Raises FifoError if one is not installed, or is not pure Python and so would not run in Lambda.
     """
-    python = _version(runtime.removeprefix("python"))
+    version = runtime.removeprefix("python")
+    environment = {**_LAMBDA, "python_version": version, "python_full_version": f"{version}.0"}
     files: dict[str, bytes] = {}
     versions: dict[str, str] = {}
-    for distribution in _closure(LIBRARIES, python):
-        versions[_canonical(distribution.metadata["Name"])] = distribution.version
+    for distribution in _closure(LIBRARIES, environment):
+        versions[canonicalize_name(distribution.metadata["Name"])] = distribution.version
         files |= _files(distribution)
     return Bundle(files, versions)
 
 
-def _closure(names: tuple[str, ...], python: tuple[int, ...]) -> Iterator[metadata.Distribution]:
-    """Yield the distributions of these names and of all they require, each once."""
+def _closure(names: tuple[str, ...], environment: dict[str, str]) -> Iterator[metadata.Distribution]:
+    """Yield the distributions of these names and of all they require there, each once."""
     waiting, seen = list(names), set[str]()
     while waiting:
-        name = _canonical(waiting.pop())
+        name = canonicalize_name(waiting.pop())
         if name in seen:
             continue
         seen.add(name)
@@ -67,43 +77,8 @@ def _closure(names: tuple[str, ...], python: tuple[int, ...]) -> Iterator[metada
                 hint=f"python -m pip install {name}",
             ) from None
         yield distribution
-        waiting += [one for line in distribution.requires or () if (one := _required(line, python))]
-
-
-def _required(line: str, python: tuple[int, ...]) -> str | None:
-    """Return the name in a requirement (PEP 508) if it holds for a Python version; extras never do.
-
-    Markers on anything but the Python version do not occur in these libraries; one that does is taken
-    to hold, so that at worst a library too many is in the zip.
-    """
-    requirement, _, marker = line.partition(";")
-    found = _NAME.match(requirement)
-    if found is None or re.search(r"\bextra\b", marker):
-        return None
-    holds = all(
-        _compare(python, operator, _version(text)) for operator, text in _PYTHON_MARKER.findall(marker)
-    )
-    return found[1] if holds else None
-
-
-def _compare(left: tuple[int, ...], operator: str, right: tuple[int, ...]) -> bool:
-    left, right = left[:2], right[:2]
-    return {
-        "<": left < right,
-        "<=": left <= right,
-        ">": left > right,
-        ">=": left >= right,
-        "==": left == right,
-        "!=": left != right,
-    }[operator]
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+        required = map(Requirement, distribution.requires or ())
+        waiting += [one.name for one in required if not one.marker or one.marker.evaluate(environment)]
 
 
 def _files(distribution: metadata.Distribution) -> dict[str, bytes]:

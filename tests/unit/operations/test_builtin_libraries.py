@@ -54,6 +54,7 @@ def test_requirements_that_hold_on_the_functions_python_are_followed_extras_are_
     requires = "Requires-Dist: second_one>=1\nRequires-Dist: nothing; extra == 'more'\n"
     requires += (
         "Requires-Dist: old; python_version < '3.13'\nRequires-Dist: new; python_full_version >= '3.13.0'\n"
+        "Requires-Dist: old; python_version ~= '3.9.0' or platform_system == 'Windows'\n"
     )
     installed(tmp_path, "first", {"first.py": "1"}, requires)
     installed(
