@@ -2,67 +2,58 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from fifo_cli.model.names import QueueRole
-from fifo_cli.model.times import from_epoch_ms, iso
+from fifo_cli.model.results import OPTIONAL, Fields
+from fifo_cli.model.times import from_epoch_ms
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Fields):
     """A message attribute; ``value`` is text, or bytes where ``type`` begins with Binary."""
 
     type: str
     value: str | bytes
 
-    def document(self) -> dict[str, str]:
-        value = self.value if isinstance(self.value, str) else base64.b64encode(self.value).decode("ascii")
-        return {"type": self.type, "value": value}
-
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A message; ``receives`` and ``first_received_at`` leave our own looking out of account."""
+class Message(Fields):
+    """A message; ``receives`` and ``first_received_at`` leave our own looking out of account.
+
+    ``sent_at`` is known of every message of a queue.
+    """
 
     message_id: str
     group: str
     dedup_id: str
     sequence_number: str
     queue: QueueRole
-    sent_at: str
-    first_received_at: str | None
+    sent_at: datetime | None
+    first_received_at: datetime | None
     receives: int
     body: str
     attributes: Mapping[str, Attribute]
-    trace_header: str | None = None  # X-Ray's, a system attribute of the message
+    trace_header: str | None = field(default=None, metadata=OPTIONAL)  # X-Ray's, a system attribute
 
     @property
-    def order(self) -> tuple[int, str]:
+    def order(self) -> tuple[int, int]:
         """The sort key of the line: SQS's sequence number, compared as an integer."""
-        return (int(self.sequence_number or "0"), self.sent_at)
+        return (int(self.sequence_number or "0"), self.sent_ms)
 
-    def document(self) -> dict[str, Any]:
-        """Return the contract's JSON; ``trace_header`` is in it only if the message has one."""
-        traced = {} if self.trace_header is None else {"trace_header": self.trace_header}
-        return {
-            "message_id": self.message_id,
-            "group": self.group,
-            "dedup_id": self.dedup_id,
-            "sequence_number": self.sequence_number,
-            "queue": self.queue,
-            "sent_at": self.sent_at,
-            "first_received_at": self.first_received_at,
-            "receives": self.receives,
-            "body": self.body,
-            "attributes": {name: attribute.document() for name, attribute in self.attributes.items()},
-            **traced,
-        }
+    @property
+    def sent_ms(self) -> int:
+        """When it was sent, in epoch milliseconds; 0 if that is not known."""
+        return round(self.sent_at.timestamp() * 1000) if self.sent_at else 0
+
+    def sent_after(self, instant: datetime) -> bool:
+        return self.sent_at is not None and self.sent_at > instant
 
     def text(self, attribute: str) -> str | None:
         """Return an attribute's text, or None if the message has no such."""
@@ -94,8 +85,8 @@ def from_sqs(raw: MessageTypeDef, queue: QueueRole) -> ReceivedMessage:
         dedup_id=system.get("MessageDeduplicationId", ""),
         sequence_number=system.get("SequenceNumber", ""),
         queue=queue,
-        sent_at=iso(from_epoch_ms(int(system.get("SentTimestamp", "0")))),
-        first_received_at=iso(from_epoch_ms(first)) if receives and first else None,
+        sent_at=from_epoch_ms(int(system.get("SentTimestamp", "0"))),
+        first_received_at=from_epoch_ms(first) if receives and first else None,
         receives=receives,
         body=raw["Body"],
         attributes={

@@ -18,6 +18,7 @@ from fifo_cli.model.json_text import repeated_name, to_json
 from fifo_cli.model.limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import QueueRole
+from fifo_cli.model.times import from_iso
 
 # A body of the largest size, every byte of it escaped, and room for all else.
 LINE_BYTES_MAX: Final = 8 * MESSAGE_BYTES_MAX
@@ -68,7 +69,7 @@ def from_line(line: bytes, *, queue: QueueRole, bytes_max: int = MESSAGE_BYTES_M
         dedup_id=_text(document, "dedup_id"),
         sequence_number=_text(document, "sequence_number"),
         queue=queue,
-        sent_at=_text(document, "sent_at"),
+        sent_at=from_iso(document.get("sent_at")),
         first_received_at=None,
         receives=0,
         body=document["body"],

@@ -6,9 +6,11 @@ of it, too (``INTERNAL``). Only what the contract computes from fields has a ``d
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,8 +21,9 @@ Document = dict[str, Any]
 _NAME: Final = "json"
 
 
-# Metadata of a dataclass field that is not part of the JSON.
+# Metadata of a dataclass field that is not part of the JSON, and of one that is left out if it is None.
 INTERNAL: Final = {_NAME: ""}
+OPTIONAL: Final = {"optional": True}
 
 
 def named(name: str) -> Mapping[str, str]:
@@ -28,19 +31,21 @@ def named(name: str) -> Mapping[str, str]:
     return {_NAME: name}
 
 
-def to_json_value(value: Any) -> Any:
-    """Return a value as JSON has it: an instant in ISO 8601, a path as text, a set sorted."""
+def to_json_value(value: Any) -> Any:  # noqa: PLR0911 - a return a type
+    """Return a value as JSON has it: an instant in ISO 8601, bytes in base64, a set sorted."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if callable(getattr(type(value), "document", None)):
         return value.document()
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode("ascii")
     if isinstance(value, Mapping):
         return {name: to_json_value(one) for name, one in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    return [to_json_value(one) for one in value] if isinstance(value, list | tuple) else value
+    return [to_json_value(one) for one in (sorted(value) if isinstance(value, set | frozenset) else value)]
 
 
 class Fields:
@@ -50,8 +55,18 @@ class Fields:
 
     def document(self) -> Document:
         """Return the fields by their names in JSON."""
-        names = ((one.name, one.metadata.get(_NAME, one.name)) for one in fields(self))  # type: ignore[arg-type]
-        return {shown: to_json_value(getattr(self, name)) for name, shown in names if shown}
+        return {
+            shown: to_json_value(value)
+            for name, shown, optional in _json_fields(type(self))  # type: ignore[arg-type]
+            if (value := getattr(self, name)) is not None or not optional
+        }
+
+
+@cache
+def _json_fields(kind: Any) -> list[tuple[str, str, bool]]:
+    """Return the fields of the JSON: each one's name, its name in JSON, and whether None leaves it out."""
+    named_fields = ((one, one.metadata.get(_NAME, one.name)) for one in fields(kind))
+    return [(one.name, shown, "optional" in one.metadata) for one, shown in named_fields if shown]
 
 
 class Result(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -50,6 +51,15 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
         raise ValueError(f"not a time that UTC can tell: {text!r}") from None
+
+
+def from_iso(text: Any) -> datetime | None:
+    """Read what another program wrote as ISO 8601, without an offset as UTC; None if it is anything else."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def iso(instant: datetime) -> str:

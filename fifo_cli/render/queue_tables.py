@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fifo_cli.model.message import Message
@@ -48,9 +48,8 @@ def peek_table(
 
 
 def _message(number: int, message: Message, width: int | None, color: bool, now: datetime) -> str:
-    sent = datetime.fromisoformat(message.sent_at)
     received = f", received {count(message.receives, 'time')}" if message.receives else ""
-    head = f"{number}. group {printable(message.group)}, sent {_ago(sent, now)} ago{received}"
+    head = f"{number}. group {printable(message.group)}, sent {_ago(message.sent_at, now)} ago{received}"
     lines = [paint(_fit(head, width), "bold", color=color), f"   id        {message.message_id}"]
     if reason := message.text("park_reason"):
         status = message.text("park_status")
@@ -73,8 +72,10 @@ def _fit(line: str, width: int | None) -> str:
     return line if width is None else fit(line, width)
 
 
-def _ago(then: datetime, now: datetime) -> str:
-    seconds = max(0, int((now - then.astimezone(UTC)).total_seconds()))
+def _ago(then: datetime | None, now: datetime) -> str:
+    if then is None:
+        return "?"
+    seconds = max(0, int((now - then).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{seconds // size}{unit}"

@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
@@ -16,7 +16,7 @@ from fifo_cli.errors import ExitCode, FifoError
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document
-from fifo_cli.model.times import from_epoch_ms, iso
+from fifo_cli.model.times import from_epoch_ms, from_iso, iso
 from fifo_cli.operations.monitor.poll_backoff import PollBackoff
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
     facts = _facts(text)
     if facts is not None:
         return LogLine(
-            _time(facts.get("time"), time),
+            from_iso(facts.get("time")) or time,
             function,
             str(facts["level"]).lower(),
             str(facts["message"]),
@@ -138,14 +138,6 @@ def _facts(text: str) -> Document | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and {"level", "message"} <= set(found) else None
-
-
-def _time(text: Any, default: datetime) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return default
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _events_of(

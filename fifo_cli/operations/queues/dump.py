@@ -172,7 +172,7 @@ class _Bystanders:
 
     def __call__(self, received: ReceivedMessage) -> bool:
         foreign = bool(self._owner_arn) and received.dead_letter_source not in ("", self._owner_arn)
-        late = not foreign and datetime.fromisoformat(received.message.sent_at) > self._began
+        late = not foreign and received.message.sent_after(self._began)
         self._foreign += foreign
         self._late += late
         return foreign or late

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Literal
 
 from fifo_cli.model.message import Message
@@ -77,7 +76,7 @@ def origin_of(message: Message) -> Origin:
     sequence = int(message.sequence_number or "0") if kind == "m" else 0
     if len(str(sequence)) > _SEQUENCE_MAX:
         sequence = 0
-    return Origin(kind, _epoch_ms(message.sent_at), sequence, _short(message.message_id))
+    return Origin(kind, message.sent_ms, sequence, _short(message.message_id))
 
 
 def label(message: Message) -> Label:
@@ -93,7 +92,7 @@ def unlabel(message: Message) -> tuple[Origin, str]:
     text, mark, start = message.group.partition("#")
     origin, rest = Origin.parse(text), _HELD.fullmatch(message.dedup_id)
     if not mark or origin is None or rest is None:
-        return Origin("x", _epoch_ms(message.sent_at), 0, _short(message.message_id)), message.group
+        return Origin("x", message.sent_ms, 0, _short(message.message_id)), message.group
     return origin, start + rest[1]
 
 
@@ -110,7 +109,3 @@ def _short(message_id: str) -> str:
     if _SHORT.fullmatch(message_id):
         return message_id
     return hashlib.sha256(message_id.encode()).hexdigest()[:32]
-
-
-def _epoch_ms(sent_at: str) -> int:
-    return round(datetime.fromisoformat(sent_at).timestamp() * 1000)

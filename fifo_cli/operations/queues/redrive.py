@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
@@ -329,7 +329,7 @@ class _Bystanders:
 
     def __init__(self, main_arn: str, began: datetime) -> None:
         self._main_arn = main_arn
-        self._began = began.astimezone(UTC)
+        self._began = began
         self.foreign = 0
         self.late = 0
 
@@ -337,7 +337,7 @@ class _Bystanders:
         if received.dead_letter_source not in ("", self._main_arn):
             self.foreign += 1
             return True
-        late = datetime.fromisoformat(received.message.sent_at) > self._began
+        late = received.message.sent_after(self._began)
         self.late += late
         return late
 

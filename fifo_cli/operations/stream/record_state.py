@@ -253,7 +253,7 @@ def _in_line(life: RecordHistory, found: Found) -> tuple[Stage, str]:
 def _parked(message: Message) -> str:
     status = message.text("park_status")
     reason = message.text("park_reason") or "moved to the DLQ by SQS: no reason is kept"
-    at = message.text("park_at") or message.sent_at
+    at = message.text("park_at") or (iso(message.sent_at) if message.sent_at else "?")
     by = f" by {source}" if (source := message.text("park_from")) else ""
     said = f" (HTTP {status})" if status and status not in reason else ""
     return f"at {at}{by}{said}: {reason}"

@@ -195,7 +195,7 @@ def _message(event_id: str, outgoing: Outgoing) -> Message:
         dedup_id=outgoing.dedup_id,
         sequence_number=outgoing.stream_sequence,
         queue=outgoing.queue,
-        sent_at="",
+        sent_at=None,
         first_received_at=None,
         receives=0,
         body="",

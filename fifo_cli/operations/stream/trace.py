@@ -363,7 +363,7 @@ class _Trace:
             "group": found.group,
             "place": found.place,
             "message_id": message.message_id,
-            "sent_at": _instant(message.sent_at),
+            "sent_at": message.sent_at,
             "receives": message.receives,
         }
         for name in ("park_reason", "park_status", "park_at", "park_from"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import string
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ MESSAGES = st.builds(
     dedup_id=st.text(LEGAL, min_size=1, max_size=128),
     sequence_number=st.integers(0, 2**128).map(str),
     queue=st.just("dlq"),
-    sent_at=st.just("2026-01-02T03:04:05.678Z"),
+    sent_at=st.just(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)),
     first_received_at=st.none(),
     receives=st.just(0),
     body=TEXT,

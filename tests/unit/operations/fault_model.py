@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from fifo_cli.errors import AwsError
@@ -32,7 +33,7 @@ def message(message_id: str, group: str = "g", body: str = "") -> Message:
         dedup_id=f"d-{message_id}",
         sequence_number="",
         queue="dlq",
-        sent_at="2026-01-02T03:04:05.678Z",
+        sent_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
         first_received_at=None,
         receives=1,
         body=body or message_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def received(body: str, message_id: str = "") -> ReceivedMessage:
         dedup_id="d",
         sequence_number="1",
         queue="dlq",
-        sent_at="2026-01-02T03:04:05.678Z",
+        sent_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
         first_received_at=None,
         receives=0,
         body=body,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import string
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ def message(group: str = "g", message_id: str = "m-1", **more: object) -> Messag
         dedup_id="d",
         sequence_number="18849496460467696128",
         queue="main",
-        sent_at="2026-01-02T03:04:05.678Z",
+        sent_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
         first_received_at=None,
         receives=0,
         body="{}",
@@ -70,7 +71,7 @@ def test_what_a_killed_merge_had_sent_is_known_for_what_it_is(group, message_id,
     origin = origin_of(message(group, message_id, queue=queue))
     dedup_id = merge_id(origin, token)
     assert len(dedup_id) <= 128
-    merged = message(group, "another-id", dedup_id=dedup_id, sent_at="2026-02-02T00:00:00.000Z")
+    merged = message(group, "another-id", dedup_id=dedup_id, sent_at=datetime(2026, 2, 2, tzinfo=UTC))
     assert origin_of(merged) == origin
 
 

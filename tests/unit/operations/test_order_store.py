@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from datetime import UTC, datetime
 
 import pytest
 
@@ -33,7 +34,7 @@ def message(body: str, at: int, group: str = "g", stream: int | None = None, que
         dedup_id=more.pop("dedup_id", f"d-{number}"),
         sequence_number=str(number),
         queue=queue,
-        sent_at=f"2026-01-02T03:04:05.{at:03}Z",
+        sent_at=datetime(2026, 1, 2, 3, 4, 5, at * 1000, tzinfo=UTC),
         first_received_at=None,
         receives=0,
         body=body,

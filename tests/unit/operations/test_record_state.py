@@ -76,7 +76,7 @@ def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
         dedup_id="d",
         sequence_number="1",
         queue=queue,
-        sent_at="2026-01-02T03:04:06.000Z",
+        sent_at=datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC),
         first_received_at=None,
         receives=0,
         body="{}",
