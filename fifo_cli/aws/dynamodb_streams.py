@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
 
 Record = Mapping[str, Any]
-IteratorType = Literal[
-    "TRIM_HORIZON", "LATEST", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"
-]
+IteratorType = Literal["TRIM_HORIZON", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"]
 
 # More than two readers of a shard, or more than ten DescribeStream a second (Service Quotas, API Reference).
 _THROTTLED: Final = THROTTLED | {"LimitExceededException"}

@@ -38,10 +38,10 @@ from fifo_cli.operations.stream.audit_store import (
     Step,
     Verdict,
 )
-from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogFact
+from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import message_rules, start_of
-from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, LogEntry, RecordHistory
+from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, RecordHistory
 from fifo_cli.operations.stream.shards import StreamRecord
 
 if TYPE_CHECKING:
@@ -310,10 +310,10 @@ class _Examination:
         """Put the window's records into the store; return until when some have expired, if any have."""
         gap = False
         read = 0
-        for sighting in self.evidence.sightings(self.since, self.now):
-            self.store.add_records(self._entry(sighting.shard, record) for record in sighting.records)
-            gap = gap or sighting.gap
-            read += len(sighting.records)
+        for page in self.evidence.stream_pages(self.since, self.now):
+            self.store.add_records(self._entry(page.shard, record) for record in page.records)
+            gap = gap or page.gap
+            read += len(page.records)
             self.listener(Progressed(f"{read:,} stream records read"))
         expired = self.evidence.expired_before(self.since, self.now)
         if not gap:
@@ -349,7 +349,7 @@ class _Examination:
             read += len(facts)
             self.listener(Progressed(f"{read:,} log lines read"))
 
-    def _logged_record(self, fact: LogFact) -> AuditedRecord | None:
+    def _logged_record(self, fact: LogEntry) -> AuditedRecord | None:
         """Return the record that an enqueuer's line shows, if the stream no longer has it."""
         line = fact.line
         if fact.logger == "worker" or line.message not in _SENT or line.time < self.since:
@@ -506,7 +506,7 @@ def _described(entry: AuditedRecord) -> Document:
     }
 
 
-def _delivery(fact: LogFact) -> Delivery | None:
+def _delivery(fact: LogEntry) -> Delivery | None:
     """Return the delivery that a line shows."""
     line = fact.line
     event_id = _text(line.facts, "event_id")
@@ -521,7 +521,7 @@ def _delivery(fact: LogFact) -> Delivery | None:
     )
 
 
-def _unanswered(fact: LogFact) -> tuple[str, int] | None:
+def _unanswered(fact: LogEntry) -> tuple[str, int] | None:
     """Return the attempt of a log line, if the API may have taken the message, but did not answer."""
     facts = fact.line.facts
     event_id, reason = _text(facts, "event_id"), _text(facts, "reason")
@@ -532,7 +532,7 @@ def _unanswered(fact: LogFact) -> tuple[str, int] | None:
     return event_id, _milliseconds(fact.line.time)
 
 
-def _numbered(fact: LogFact) -> Numbered | None:
+def _numbered(fact: LogEntry) -> Numbered | None:
     """Return the number that SQS gave a message, if a line shows it."""
     line = fact.line
     number = _text(line.facts, "sequence_number")
@@ -542,7 +542,7 @@ def _numbered(fact: LogFact) -> Numbered | None:
     return Numbered(_text(line.facts, "event_id"), _text(line.facts, "group"), int(number))
 
 
-def _step(fact: LogFact) -> Step | None:
+def _step(fact: LogEntry) -> Step | None:
     """Return what a line says of a record, if it is in one of our words."""
     line = fact.line
     words = _WORKER_WORDS if fact.logger == "worker" else _ENQUEUER_WORDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -24,8 +24,7 @@ from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.failed_batches import NotAFailureRecordError, parse_failure
-from fifo_cli.operations.stream.reader import RETENTION, Pace, Reader, Window
-from fifo_cli.operations.stream.shards import StreamRecord
+from fifo_cli.operations.stream.reader import Pace, Reader, StreamPage, Window, expired_before
 
 # In every line about one record or message, and in few others.
 ABOUT_A_RECORD: Final = "event_id"
@@ -38,21 +37,16 @@ _LOG_LAG_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPage:
-    """Records of one shard (named with its stream); ``gap`` says that some before them have expired."""
-
-    shard: str
-    records: tuple[StreamRecord, ...]
-    gap: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LogFact:
+class LogEntry:
     """A line about a record, whose log it was in, and the name of log group and stream."""
 
     logger: Logger
     line: LogLine
     evidence: str = ""
+
+    @property
+    def word(self) -> str:
+        return self.line.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +82,8 @@ class OpenRun:
 class Evidence(Protocol):
     """The evidence of one pipeline."""
 
-    def sightings(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
-        """Read the stream; raises AwsError if it cannot be read."""
+    def stream_pages(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
+        """Read the stream, each shard named with its stream; raises AwsError if it cannot be read."""
 
     def tips(self) -> Mapping[str, str | None]:
         """Return the open shards whose end nothing proved, each with the number of the last record read."""
@@ -103,7 +97,7 @@ class Evidence(Protocol):
     def related(self, one: str, other: str) -> bool:
         """Say whether the sequence numbers of two shards that were read compare."""
 
-    def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
+    def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
         """Read the lines about records from a moment on that contain ``text``, the enqueuer's log first."""
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
@@ -142,13 +136,12 @@ class AwsEvidence:
             self._streams = table_streams(self._aws, self._settings.table.name)
         return self._streams
 
-    def sightings(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
+    def stream_pages(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
         window = Window(since=since, until=until)
         for stream in self._table_streams:
             reader = Reader(StreamSource(self._aws, stream.arn), stream.arn, window, pace=self._pace)
             for read in reader.read():
-                if read.records or read.gap:
-                    yield StreamPage(_shard(stream.arn, read.shard), read.records, read.gap)
+                yield replace(read, shard=_shard(stream.arn, read.shard))
             self._related[stream.label] = reader.lineage.related
             self._tips |= {_shard(stream.arn, shard): last for shard, last in reader.tips.items()}
 
@@ -156,10 +149,7 @@ class AwsEvidence:
         return self._tips
 
     def expired_before(self, since: datetime, now: datetime) -> datetime | None:
-        horizon = now - RETENTION
-        oldest = self._table_streams[0].created
-        # A stream that is younger than that has lost nothing yet.
-        return horizon if since < horizon and (oldest is None or oldest < horizon) else None
+        return expired_before(self._table_streams[0], since=since, now=now)
 
     def stream_begins(self) -> datetime | None:
         return self._table_streams[0].created
@@ -175,13 +165,13 @@ class AwsEvidence:
             self._answers[pair] = stream == another and known is not None and known(shard, child)
         return self._answers[pair]
 
-    def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
+    def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
         for role in FUNCTION_ROLES:
             group = self._names.log_group(role)
             try:
                 for event in get_log_events(self._aws, group, since=since, text=text or ABOUT_A_RECORD):
                     place = f"log {group} {event.stream}".rstrip()
-                    yield LogFact(logger_of(role, event), parse_line(role, event), place)
+                    yield LogEntry(logger_of(role, event), parse_line(role, event), place)
             except MissingLogGroup:
                 continue
 

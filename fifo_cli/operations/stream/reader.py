@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,6 +21,7 @@ from fifo_cli.aws.dynamodb_streams import (
     Page,
     Shard,
     ShardSource,
+    Stream,
     StreamGoneError,
     ThrottledError,
     TrimmedError,
@@ -35,7 +36,6 @@ from fifo_cli.operations.stream.shards import Lineage, Place, Schedule, StreamRe
 RETENTION: Final = timedelta(hours=24)
 # The enqueuer's mapping reads four times a second; a shard gives some five reads a second to all its readers.
 READ_PAUSE: Final = 0.2
-FOLLOW_PAUSE_MAX: Final = 2.0
 # An empty page does not mean the end, and AWS names no sign for the tip of an open shard. So many in a row
 # end the reading, but prove nothing: ``Reader.tips`` has the shards that were left so.
 # Twice as many as long as the shard gave no record: its first ones may be far from where the reading begins.
@@ -51,27 +51,32 @@ _NAP: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """A shard's page. ``gap``: records before it have expired; ``ended``: the shard is read to its end."""
+class StreamPage:
+    """A shard's page; ``gap`` says that some records before it have expired."""
 
     shard: str
     records: tuple[StreamRecord, ...] = ()
     gap: bool = False
-    ended: bool = False
+
+
+def expired_before(stream: Stream, *, since: datetime, now: datetime) -> datetime | None:
+    """Return until when a stream has expired, if ``since`` is before that.
+
+    A stream that is younger than its retention has lost nothing yet.
+    """
+    horizon = now - RETENTION
+    is_young = stream.created is not None and stream.created >= horizon
+    return None if is_young or since >= horizon else horizon
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which records: times and numbers inclusive, None for no bound.
-
-    ``follow`` goes on with what comes, without a lower bound from the moment on at which it begins.
-    """
+    """Which records: times and numbers inclusive, None for no bound."""
 
     since: datetime | None = None
     until: datetime | None = None
     from_sequence: str | None = None
     to_sequence: str | None = None
-    follow: bool = False
 
     def __contains__(self, record: StreamRecord) -> bool:
         if self.from_sequence is not None and record.sequence < int(self.from_sequence):
@@ -85,11 +90,6 @@ class Window:
         return (since is None or record.created >= since) and (
             self.until is None or record.created <= self.until
         )
-
-    @property
-    def from_tip(self) -> bool:
-        """Whether only what is written from now on is wanted."""
-        return self.follow and self.since is None and self.from_sequence is None
 
     def is_past(self, record: StreamRecord) -> bool:
         """Say whether nothing of the window can come after ``record`` in its shard."""
@@ -119,19 +119,14 @@ class Reader:
         arn: str,
         window: Window,
         *,
-        resume: Mapping[str, str] | None = None,
-        done: Collection[str] = (),
         pace: Pace | None = None,
     ) -> None:
-        """``resume`` shows for shards the number after which to go on; ``done`` are those that are read."""
         self._source = source
         self._arn = arn
         self._window = window
-        self._resume = dict(resume or {})
-        self._done = frozenset(done)
         self._pace = pace or Pace()
         self._stopped = threading.Event()
-        self._pages: queue.Queue[Read | BaseException | None] = queue.Queue(_PAGES_WAITING)
+        self._pages: queue.Queue[StreamPage | BaseException | None] = queue.Queue(_PAGES_WAITING)
         self._schedule = Schedule()
         self._times_known = True
         self._reached: set[str] = set()
@@ -151,12 +146,12 @@ class Reader:
         """
         return dict(self._tips)
 
-    def read(self) -> Generator[Read]:
+    def read(self) -> Generator[StreamPage]:
         """Yield the pages; raises AwsError if the stream goes away, or AWS throttles without end.
 
         To leave early, close the iterator: the threads end with it.
         """
-        self._discover(from_tip=self._window.from_tip)
+        self._discover()
         threads = [
             threading.Thread(target=self._work, name=f"shards-{number}", daemon=True)
             for number in range(self._pace.workers)
@@ -180,19 +175,9 @@ class Reader:
             for thread in threads:
                 thread.join()
 
-    def _discover(self, *, from_tip: bool = False) -> None:
+    def _discover(self) -> None:
         """List the shards, and plan those that may hold something of the window."""
-        places = [
-            Place(
-                shard,
-                last=self._resume.get(shard.id),
-                from_tip=from_tip,
-                skipped=shard.id in self._done
-                or self._is_outside(shard)
-                or (from_tip and shard.ending is not None),
-            )
-            for shard in self._listed()
-        ]
+        places = [Place(shard, skipped=self._is_outside(shard)) for shard in self._listed()]
         self._schedule.add(places, now=self._pace.clock())
 
     def _listed(self) -> list[Shard]:
@@ -240,8 +225,6 @@ class Reader:
                 raise self._throttled() from None
             self._again(place, spread(growing_pause(place.stumbles, _BACKOFF_FIRST, _BACKOFF_MAX)))
         except ExpiredIteratorError:
-            if place.from_tip and place.last is None:
-                self._pages.put(Read(place.shard.id, gap=True))  # The new tip may be further on.
             self._once_more(place)
         except TrimmedError:
             place.to_horizon(self._window.from_sequence)
@@ -254,53 +237,49 @@ class Reader:
 
     def _take_in(self, place: Place, page: Page) -> None:
         """Hand on what is new and in the window, and decide what comes next."""
-        if place.missed is not None and page.records:
-            self._tell_gap(place, page)
+        if page.records:
+            self._report_gap(place, page)
         fresh = [record for raw in page.records if (record := place.take(raw)) is not None]
         wanted = tuple(record for record in fresh if record in self._window)
         if wanted:
-            self._pages.put(Read(place.shard.id, wanted))
+            self._pages.put(StreamPage(place.shard.id, wanted))
         place.iterator = page.next_iterator
         place.empty = 0 if fresh else place.empty + 1
         if until := self._window.until:
             self._reached |= {one.shard for one in fresh if one.created and one.created >= until}
         if page.next_iterator is None:
             self._ended(place)
-        elif not self._window.follow and (self._at_tip(place) or (fresh and self._window.is_past(fresh[-1]))):
-            if place.missed is not None:
-                self._tell_gap(place, None)
+        elif self._at_tip(place) or (fresh and self._window.is_past(fresh[-1])):
+            self._report_gap(place, None)
             if self._at_tip(place) and place.shard.id not in self._reached:
                 self._tips[place.shard.id] = place.last
             self._schedule.leave(place)
         else:
-            self._again(place, self._pause(place.empty))
+            self._again(place, READ_PAUSE)
 
     def _at_tip(self, place: Place) -> bool:
         """A closed shard is read until it says so; of an open one, empty pages in a row are the end."""
         enough = self._pace.empty_reads * (1 if place.highest >= 0 else 2)
         return place.shard.ending is None and place.empty >= enough
 
-    def _pause(self, empty: int) -> float:
-        return growing_pause(empty + 1, READ_PAUSE, FOLLOW_PAUSE_MAX) if self._window.follow else READ_PAUSE
-
-    def _tell_gap(self, place: Place, page: Page | None) -> None:
-        """Say that records are gone, unless the oldest one that is left shows that none are.
+    def _report_gap(self, place: Place, page: Page | None) -> None:
+        """Report missed records as gone, unless the oldest one that is left shows that none are.
 
         What is between the place and that record is gone: never skipped in silence.
         """
-        missed, place.missed = place.missed or 0, None
+        if place.missed is None:
+            return
+        missed, place.missed = place.missed, None
         if page is not None:
             oldest, since = record_of(place.shard.id, page.records[0]), self._window.since
             is_older = since is not None and oldest.created is not None and oldest.created < since
             if oldest.sequence <= missed or is_older:
                 return
-        self._pages.put(Read(place.shard.id, gap=True))
+        self._pages.put(StreamPage(place.shard.id, gap=True))
 
     def _ended(self, place: Place) -> None:
         """The shard is closed and read: its children are next, which are new if it was open till now."""
-        if place.missed is not None:
-            self._tell_gap(place, None)
-        self._pages.put(Read(place.shard.id, ended=True))
+        self._report_gap(place, None)
         if place.shard.ending is None:
             self._discover()
         self._schedule.end(place, now=self._pace.clock())
@@ -310,7 +289,7 @@ class Reader:
         if any(shard.id == place.shard.id for shard in self._listed()):
             self._once_more(place)
             return
-        self._pages.put(Read(place.shard.id, gap=True))
+        self._pages.put(StreamPage(place.shard.id, gap=True))
         self._ended(place)
 
     def _again(self, place: Place, pause: float) -> None:
@@ -332,8 +311,6 @@ class Reader:
         shard, window = place.shard.id, self._window
         if place.last is not None:
             return self._source.iterator(shard, "AFTER_SEQUENCE_NUMBER", sequence=place.last)
-        if place.from_tip:
-            return self._source.iterator(shard, "LATEST")
         if not place.at_horizon:
             start, starting = window.from_sequence, place.shard.starting
             if start is not None and starting is not None and starting <= int(start):

@@ -14,9 +14,8 @@ from typing import Final, Literal
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
-from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
-from fifo_cli.operations.stream.evidence import Feed, OpenRun
+from fifo_cli.operations.stream.evidence import Feed, LogEntry, OpenRun
 
 Stage = Literal["filtered", "stream", "queued", "stuck", "parked", "delivered", "lost", "unclear"]
 # What needs a look comes first, then what is furthest from the API: an item is where its worst record is.
@@ -28,19 +27,6 @@ NOT_ENQUEUED: Final = "not enqueued: "
 # How long after its last line that was logged a process that was killed may have delivered something: its
 # lines go out three times a second, but a slow API lets none come for a while.
 _LAST_WORK: Final = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """A line about a record; ``evidence`` is the log stream that it is in."""
-
-    logger: Logger
-    line: LogLine
-    evidence: str
-
-    @property
-    def word(self) -> str:
-        return self.line.message
 
 
 @dataclass(frozen=True, slots=True)

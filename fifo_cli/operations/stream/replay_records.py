@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from fifo_cli.aws.dynamodb_streams import Stream, StreamSource, table_streams
+from fifo_cli.aws.dynamodb_streams import StreamSource, table_streams
 from fifo_cli.aws.session import Aws
 from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.model.times import iso
-from fifo_cli.operations.stream.reader import RETENTION, Pace, Read, Reader, Window
+from fifo_cli.operations.stream.reader import Pace, Reader, StreamPage, Window, expired_before
 from fifo_cli.operations.stream.record_filter import Choice
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
 from fifo_cli.operations.stream.shards import StreamRecord
@@ -76,7 +76,8 @@ def gather(
     NotDeployedError if there is none, AwsError if one goes away meanwhile.
     """
     streams = table_streams(aws, table, listener=listener)
-    read, gap = 0, _begins_too_early(window, streams, now=now)
+    read = 0
+    gap = window.since is not None and bool(expired_before(streams[0], since=window.since, now=now))
     lineup, teller = Lineup(), _Teller(listener)
     tips: dict[str, str | None] = {}
     last = None if window.to_sequence is None else int(window.to_sequence)
@@ -98,21 +99,12 @@ def gather(
     return Gathered(read, gap, tips, reached)
 
 
-def _entries(page: Read, choice: Choice, lineup: Lineup, reader: Reader) -> Iterable[ReplayRecord]:
+def _entries(page: StreamPage, choice: Choice, lineup: Lineup, reader: Reader) -> Iterable[ReplayRecord]:
     parent = reader.lineage.parent(page.shard) if page.records else None
     for record in page.records:
         place = lineup.place(record, parent=parent)
         if choice(record):
             yield ReplayRecord(record.event_id, record.spelling, place, record.raw)
-
-
-def _begins_too_early(window: Window, streams: list[Stream], *, now: datetime) -> bool:
-    """Say whether the window begins where the stream has expired; a young stream has lost nothing yet."""
-    horizon = now - RETENTION
-    if window.since is None or window.since >= horizon:
-        return False
-    created = streams[0].created
-    return created is None or created < horizon
 
 
 class _Teller:

@@ -39,13 +39,12 @@ class StreamRecord:
 class Place:
     """Where the reading of a shard is. ``last`` is the last record's sequence number, as it is spelled.
 
-    ``from_tip``: it began with what was written then. ``missed``: the records from this number on were asked
-    for, and AWS had them no more; whether there were any, the oldest record that it has will tell.
+    ``missed``: the records from this number on were asked for, and AWS had them no more; whether there were
+    any, the oldest record that it has will show.
     """
 
     shard: Shard
     last: str | None = None
-    from_tip: bool = False
     skipped: bool = False
     at_horizon: bool = False
     missed: int | None = None
@@ -53,10 +52,6 @@ class Place:
     empty: int = 0
     stumbles: int = 0
     highest: int = -1
-
-    def __post_init__(self) -> None:
-        if self.last is not None:
-            self.highest = int(self.last)
 
     def take(self, raw: Record) -> StreamRecord | None:
         """Return a record, or None if it came before: a shard's sequence numbers only grow."""

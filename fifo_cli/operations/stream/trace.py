@@ -23,14 +23,13 @@ from fifo_cli.model.results import Document, Single, to_json_value
 from fifo_cli.model.times import iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
-from fifo_cli.operations.stream.evidence import AwsEvidence, LogFact
+from fifo_cli.operations.stream.evidence import AwsEvidence, LogEntry
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import message_rules, start_of
 from fifo_cli.operations.stream.record_filter import Keys, key_of, parse_key
 from fifo_cli.operations.stream.record_state import (
     Found,
     Judge,
-    LogEntry,
     RecordHistory,
     Stage,
     worst,
@@ -205,12 +204,12 @@ class _Trace:
 
     def _read_stream(self) -> None:
         read = 0
-        for sighting in self.evidence.sightings(self.since, self.now):
-            for record in sighting.records:
-                self._take_record(sighting.shard, record)
-            if sighting.gap:
+        for page in self.evidence.stream_pages(self.since, self.now):
+            for record in page.records:
+                self._take_record(page.shard, record)
+            if page.gap:
                 self.expired = self.now if self.expired is None else self.expired
-            read += len(sighting.records)
+            read += len(page.records)
             self.listener(Progressed(f"{read:,} stream records read"))
         self.expired = self.evidence.expired_before(self.since, self.now) or self.expired
 
@@ -244,7 +243,7 @@ class _Trace:
             if isinstance(event_id, str) and isinstance(key, str) and self._is_ours(read_key(key)):
                 self._take_line(event_id, key, fact)
 
-    def _take_line(self, event_id: str, key: str, fact: LogFact) -> None:
+    def _take_line(self, event_id: str, key: str, fact: LogEntry) -> None:
         line = fact.line
         life = self.lives.get(event_id)
         if life is None:
@@ -253,9 +252,8 @@ class _Trace:
             life.unwanted = str(line.facts.get("reason", "")) if line.message == "skipped" else ""
         life.spelled = life.spelled or str(line.facts.get("stream_sequence") or "")
         life.group = life.group or str(line.facts.get("group") or "")
-        entry = LogEntry(fact.logger, line, fact.evidence)
-        if entry not in life.log:
-            life.log.append(entry)
+        if fact not in life.log:
+            life.log.append(fact)
 
     def _is_ours(self, key: Any) -> bool:
         return isinstance(key, dict) and all(

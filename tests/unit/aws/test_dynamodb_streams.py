@@ -155,7 +155,6 @@ def test_a_time_that_the_service_does_not_take_is_not_an_error(aws, source, monk
         ("AT_SEQUENCE_NUMBER", {"sequence": "1"}, TrimmedError),  # no record has it, or it is too large
         ("AFTER_SEQUENCE_NUMBER", {"sequence": "9" * 40}, TrimmedError),
         ("TRIM_HORIZON", {}, AwsError),
-        ("LATEST", {}, AwsError),
     ],
 )
 def test_a_number_that_the_service_does_not_take_is_looked_for_from_the_horizon(
@@ -181,7 +180,10 @@ def test_a_number_that_the_service_does_not_take_is_looked_for_from_the_horizon(
 def test_errors_that_the_reader_acts_on_have_classes_of_their_own(aws, source, code, ours):
     for call, ask in [
         ("get_records", lambda: source.records("i")),
-        ("get_shard_iterator", lambda: source.iterator("shardId-00000000000000000001-00000001", "LATEST")),
+        (
+            "get_shard_iterator",
+            lambda: source.iterator("shardId-00000000000000000001-00000001", "TRIM_HORIZON"),
+        ),
         ("describe_stream", source.shards),
     ]:
         aws.streams.add_client_error(call, code, "because")

@@ -25,8 +25,8 @@ from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.operations.monitor.logs import parse_line
 from fifo_cli.operations.queues.browse import BrowseResult
 from fifo_cli.operations.stream.audit_store import Logger
-from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogFact, OpenRun, StreamPage
-from fifo_cli.operations.stream.reader import Window
+from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogEntry, OpenRun
+from fifo_cli.operations.stream.reader import StreamPage, Window
 from fifo_cli.operations.stream.shards import record_of
 from tests.fakes import Clock, FakeSqs
 from tests.unit.handlers.test_records import rules
@@ -47,7 +47,7 @@ class World:
     paused: bool = False
     given_up: list[GivenUp] = field(default_factory=list)
     accepted: list[tuple[str, float]] = field(default_factory=list)
-    lines: list[LogFact] = field(default_factory=list)
+    lines: list[LogEntry] = field(default_factory=list)
     logs: dict[FunctionRole, datetime | None] = field(
         default_factory=lambda: {"enqueuer": START, "worker": START}
     )
@@ -160,7 +160,7 @@ class World:
 
     # What an audit sees
 
-    def sightings(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
+    def stream_pages(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
         window = Window(since=since, until=until)
         records = [record_of(SHARD, raw) for raw in self.stream[self.trimmed :]]
         found = tuple(record for record in records if record in window)
@@ -178,7 +178,7 @@ class World:
     def related(self, one: str, other: str) -> bool:
         return one == other
 
-    def log(self, since: datetime, text: str = "") -> Iterator[LogFact]:
+    def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
         return (
             fact for fact in list(self.lines) if fact.line.time >= since and "event_id" in fact.line.facts
         )
@@ -255,6 +255,6 @@ class World:
         def journal(level: Any, message: str, **facts: Any) -> None:
             text = line(level, message, at=self.now, **facts)
             event = LogEvent(str(len(self.lines)), int(self.clock() * 1000), text)
-            self.lines.append(LogFact(logger, parse_line(role, event), "log"))
+            self.lines.append(LogEntry(logger, parse_line(role, event), "log"))
 
         return journal

@@ -131,8 +131,6 @@ class SimulatedStream:
             match kind:
                 case "TRIM_HORIZON":
                     at = one.trimmed
-                case "LATEST":
-                    at = len(one.records)
                 case "AT_TIMESTAMP":
                     if not self.knows_times:
                         raise UnknownTimestampError

@@ -14,7 +14,7 @@ from fifo_cli.aws.sqs import Counts
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit import _verdict, examined
 from fifo_cli.operations.stream.audit_store import AuditedRecord
-from fifo_cli.operations.stream.evidence import LogFact, OpenRun
+from fifo_cli.operations.stream.evidence import LogEntry, OpenRun
 from fifo_cli.operations.stream.record_state import Judge
 from tests.unit.operations.pipeline_world import START, World
 
@@ -420,10 +420,10 @@ def test_what_was_enqueued_from_a_stream_that_was_replaced_shows_that_there_was_
     world.work(1, fine)
     world.clock.sleep(10)
     world.begins = world.now
-    world.trimmed, gap = 1, world.sightings
+    world.trimmed, gap = 1, world.stream_pages
     world.write(2, "a", 1)
     world.enqueue()
-    world.sightings = lambda since, until: (replace(one, gap=False) for one in gap(since, until))
+    world.stream_pages = lambda since, until: (replace(one, gap=False) for one in gap(since, until))
     with examined(world, world.rules, since=START, now=world.now) as result:
         counts, notes, code = result.counts, result.notes, result.exit_code
     assert (counts["records"], counts["delivered"], counts["queued"], code) == (2, 1, 1, 1)
@@ -574,7 +574,7 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
     world.write(1, "a", 1)
     world.enqueue()
     line = LogLine(world.now, "worker", "error", "failed", {"event_id": "e0", **facts})
-    world.lines.append(LogFact("worker", line))
+    world.lines.append(LogEntry("worker", line))
     with examined(world, world.rules, since=START, now=world.now) as result:
         assert list(result.possibly_twice()) == []  # not delivered yet
     world.clock.sleep(1)

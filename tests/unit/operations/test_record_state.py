@@ -11,10 +11,10 @@ from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import QueueRole
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
+from fifo_cli.operations.stream.evidence import LogEntry
 from fifo_cli.operations.stream.record_state import (
     PRECEDENCE,
     Found,
-    LogEntry,
     RecordHistory,
     Stage,
     Surroundings,
