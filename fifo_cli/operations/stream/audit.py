@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -25,7 +24,7 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FunctionRole, Names, QueueRole
+from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document, to_json_value
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.monitor.logs import LogLine
@@ -40,7 +39,7 @@ from fifo_cli.operations.stream.audit_store import (
 )
 from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
-from fifo_cli.operations.stream.message_rules import message_rules, start_of
+from fifo_cli.operations.stream.message_rules import rules_since_start
 from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, RecordHistory
 from fifo_cli.operations.stream.shards import StreamRecord
 
@@ -77,7 +76,6 @@ class AuditResult:
     since: datetime
     until: datetime
     notes: tuple[str, ...]
-    complete: bool
     related: Callable[[str, str], bool]
     counts: Mapping[str, int] = field(default_factory=dict)
     tips: Mapping[str, str | None] = field(default_factory=dict)
@@ -86,45 +84,32 @@ class AuditResult:
     def exit_code(self) -> ExitCode:
         """1 if anything is missing, was delivered twice or out of order, or cannot be known."""
         gap = any(self.counts[word] for word in ("missing", "duplicated", "reordered", "unknown"))
-        return ExitCode.ATTENTION if gap or not self.complete else ExitCode.OK
+        return ExitCode.ATTENTION if gap or self.notes else ExitCode.OK
 
     def document(self) -> Document:
-        return {
-            **self._sums(),
-            "missing": to_json_value(list(self.missing())),
-            "duplicated": to_json_value(list(self.duplicated())),
-            "possibly_twice": to_json_value(list(self.possibly_twice())),
-            "reordered": to_json_value(list(self.reordered())),
-            "unknown_records": to_json_value(list(self.unknown())),
-            **to_json_value(self._circumstances()),
+        lists = {
+            "unknown_records" if word == "unknown" else word: to_json_value(list(rows()))
+            for word, rows in self._lists().items()
         }
+        return {**self._sums(), **lists, **to_json_value(self._circumstances())}
 
     def rows(self) -> Iterator[Document]:
         """Yield a line for each finding, and the sums last."""
-        lists = {
-            "missing": self.missing,
-            "duplicated": self.duplicated,
-            "possibly_twice": self.possibly_twice,
-            "reordered": self.reordered,
-            "unknown": self.unknown,
-        }
-        for word, rows in lists.items():
+        for word, rows in self._lists().items():
             yield from ({"finding": word, **to_json_value(row)} for row in rows())
         yield {"finding": "summary", **to_json_value(self.summary())}
 
     def summary(self) -> Document:
         """Return what the document says, with numbers instead of lists, and with instants."""
-        lists = {word: self.counts[word] for word in ("missing", "duplicated", "possibly_twice", "reordered")}
+        lists = {word: self.counts[word] for word in self._lists() if word != "unknown"}
         return {**self._sums(), **lists, **self._circumstances()}
 
     def missing(self) -> Iterator[Document]:
-        for entry, reason in self.store.judged("missing"):
-            yield {**_described(entry), "reason": reason}
+        return self._judged("missing")
 
     def unknown(self) -> Iterator[Document]:
-        """Yield the records that may be fine, with what the evidence does not tell."""
-        for entry, reason in self.store.judged("unknown"):
-            yield {**_described(entry), "reason": reason}
+        """Yield the records that may be fine, with what the evidence does not show."""
+        return self._judged("unknown")
 
     def duplicated(self) -> Iterator[Document]:
         for entry, times in self.store.duplicated():
@@ -139,6 +124,18 @@ class AuditResult:
         """Yield the records that were delivered after a later one of their group, ``after``."""
         for entry, delivered, after in self.store.reordered(self.related):
             yield {**_described(entry), "delivered_at": from_epoch_ms(delivered), "after": after}
+
+    def _judged(self, verdict: Verdict) -> Iterator[Document]:
+        return ({**_described(entry), "reason": reason} for entry, reason in self.store.judged(verdict))
+
+    def _lists(self) -> dict[str, Callable[[], Iterator[Document]]]:
+        return {
+            "missing": self.missing,
+            "duplicated": self.duplicated,
+            "possibly_twice": self.possibly_twice,
+            "reordered": self.reordered,
+            "unknown": self.unknown,
+        }
 
     def _sums(self) -> Document:
         words = ("records", "delivered", "queued", "parked", "waiting", "moved", "unknown", "filtered")
@@ -164,6 +161,9 @@ class MissingIds:
     ``notes`` say what it cannot know, and of which records; ``resting`` is why the enqueuer has not come to
     some that it will send when it goes on, "" if there are none. ``expired`` counts those that the stream did
     not hold any more, of which only the log is known.
+
+    What sends them again must log it in the enqueuer's log group (``log_shipping``): of a record that waits
+    deep in main, another audit knows nothing else.
     """
 
     def __init__(self, result: AuditResult) -> None:
@@ -191,29 +191,6 @@ def _doubtful(result: AuditResult) -> Iterator[str]:
     yield f"not known to be safe, and not replayed: {keys} (`fifo-cli audit` shows more)"
 
 
-@contextmanager
-def missing_event_ids(
-    aws: Aws,
-    project: Project,
-    *,
-    since: datetime,
-    now: datetime,
-    settle: timedelta,
-    code_folders: Iterable[str] = (),
-    listener: Listener = silent,
-) -> Iterator[MissingIds]:
-    """Audit the window and give the event ids of what is missing, as long as the block runs.
-
-    What sends them again must log it in the enqueuer's log group (``log_shipping``): of a record that waits
-    deep in main, another audit knows nothing else.
-    """
-    with audit(
-        aws, project, since=since, now=now, settle=settle, code_folders=code_folders, listener=listener
-    ) as result:
-        yield MissingIds(result)
-
-
-@contextmanager
 def audit(
     aws: Aws,
     project: Project,
@@ -223,68 +200,55 @@ def audit(
     settle: timedelta,
     code_folders: Iterable[str] = (),
     listener: Listener = silent,
-) -> Iterator[AuditResult]:
-    """Audit what was written from ``since`` to ``now``; the result can be read as long as the block runs.
+) -> Audit:
+    """Return an audit of what was written from ``since`` to ``now``.
 
-    Log lines younger than ``settle`` may not be readable yet.
-
-    The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
-    or AwsError if stream or logs cannot be read.
+    The user's own code is imported from ``code_folders``. Raises UsageError if that fails, and when the audit
+    is entered NotDeployedError or AwsError if stream or logs cannot be read.
     """
-    start = start_of(aws, Names(project.settings.pipeline.name))
-    rules = message_rules(project.settings, code_folders, start=start)
-    with examined(
-        AwsEvidence(aws, project), rules, since=since, now=now, settle=settle, listener=listener
-    ) as result:
-        yield result
-
-
-@contextmanager
-def examined(
-    evidence: Evidence,
-    rules: Rules,
-    *,
-    since: datetime,
-    now: datetime,
-    settle: timedelta = timedelta(),
-    listener: Listener = silent,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[AuditResult]:
-    """Examine the evidence, from any source."""
-    store = AuditStore()
-    try:
-        yield _Examination(evidence, rules, store, since, now, settle, listener, sleep).result()
-    finally:
-        store.close()
+    rules = rules_since_start(aws, project.settings, code_folders)
+    return Audit(AwsEvidence(aws, project), rules, since=since, now=now, settle=settle, listener=listener)
 
 
 @dataclass
-class _Examination:
-    """One audit. The evidence is taken in the direction in which messages go, the logs last.
+class Audit:
+    """One audit; its result can be read as long as its ``with`` block runs.
 
-    What moved on meanwhile is then seen in one place at least.
+    Log lines younger than ``settle`` may not be readable yet. The evidence is taken in the direction in which
+    messages go, the logs last: what moved on meanwhile is then seen in one place at least.
     """
 
     evidence: Evidence
     rules: Rules
-    store: AuditStore
+    _: KW_ONLY
     since: datetime
     now: datetime
-    settle: timedelta
-    listener: Listener
-    sleep: Callable[[float], None]
-    expired: datetime | None = None
-    begins: datetime | None = None
-    # What was sent up to here and is in no queue has been gone for longer than the settle time.
-    gone_since: datetime | None = None
-    looks: tuple[BrowseResult, ...] = ()
-    looked: int = 0
+    settle: timedelta = timedelta()
+    listener: Listener = silent
+    sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
+        self.store = AuditStore()
+        self.expired: datetime | None = None
+        self.begins: datetime | None = None
         # What happened up to here has been logged readably; None: all of it.
         self.settled = self.now - self.settle if self.settle else None
+        # What was sent up to here and is in no queue has been gone for longer than the settle time.
+        self.gone_since: datetime | None = None
+        self.looks: tuple[BrowseResult, ...] = ()
+        self.looked = 0
 
-    def result(self) -> AuditResult:
+    def __enter__(self) -> AuditResult:
+        try:
+            return self._result()
+        except BaseException:
+            self.store.close()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self.store.close()
+
+    def _result(self) -> AuditResult:
         self.expired = self._read_stream()
         self.begins = self.evidence.stream_begins()
         if self.begins is not None and self._is_renewed(self.begins):
@@ -292,15 +256,13 @@ class _Examination:
         self._read_logs(self.since - _SLACK)
         if self.store.has_unplaced():
             self._look_and_judge()
-            if self.store.verdicts() != {"missing": 0, "waiting": 0, "unknown": 0}:
+            if any(self.store.verdicts().values()):
                 self._look_again()
-        notes = tuple(self._notes())
         return AuditResult(
             self.store,
             self.since,
             self.now,
-            notes,
-            not notes,
+            tuple(self._notes()),
             self.evidence.related,
             self._counts(),
             self.evidence.tips(),
@@ -424,8 +386,8 @@ class _Examination:
         return {
             "records": len(self.store),
             "filtered": self.store.filtered,
-            **{str(word): number for word, number in self.store.places().items()},
-            **{str(word): number for word, number in self.store.verdicts().items()},
+            **self.store.places(),
+            **self.store.verdicts(),
             # What an operator moves away is not logged: it is missing or unknown.
             "moved": 0,
             "duplicated": sum(1 for _ in self.store.duplicated()),

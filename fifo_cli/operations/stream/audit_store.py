@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from fifo_cli.model.names import QueueRole
 from fifo_cli.operations.work_db import WorkDb
@@ -19,13 +19,12 @@ _DIGITS: Final = 40
 # it cannot have been received, and so not deleted either (Developer Guide, "FIFO queue delivery logic").
 _FRONT: Final = 10
 Logger = Literal["enqueuer", "replay", "worker"]
-Place = Literal["delivered", "queued", "parked"]
 Verdict = Literal["missing", "waiting", "unknown"]
 
 _TABLES: Final = """
     CREATE TABLE records (
-        event_id TEXT PRIMARY KEY, shard TEXT, sequence TEXT, spelled TEXT, event TEXT, key TEXT,
-        created INTEGER, grp TEXT
+        event_id TEXT PRIMARY KEY, shard TEXT, spelled TEXT, event TEXT, key TEXT, created INTEGER, grp TEXT,
+        sequence TEXT
     ) WITHOUT ROWID;
     CREATE TABLE deliveries (
         event_id TEXT, time INTEGER, message_id TEXT, attempt INTEGER,
@@ -45,7 +44,7 @@ _TABLES: Final = """
     CREATE TABLE verdicts (event_id TEXT PRIMARY KEY, verdict TEXT, reason TEXT) WITHOUT ROWID;
 """
 _WANTED: Final = "grp IS NOT NULL"
-_COLUMNS: Final = "event_id, shard, sequence, spelled, event, key, created, grp"
+_COLUMNS: Final = "event_id, shard, spelled, event, key, created, grp"
 _PLACED: Final = f"""
     SELECT records.event_id AS event_id, CASE
         WHEN EXISTS (SELECT 1 FROM deliveries WHERE event_id = records.event_id) THEN 'delivered'
@@ -58,8 +57,7 @@ _PLACED: Final = f"""
 """
 
 
-@dataclass(frozen=True, slots=True)
-class AuditedRecord:
+class AuditedRecord(NamedTuple):
     """A record of the stream; ``spelled`` is its sequence number as the stream writes it.
 
     ``created`` is in epoch seconds. Without a ``group`` no message is made of it. One that only a log knows
@@ -79,8 +77,7 @@ class AuditedRecord:
         return int(self.spelled)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What a log says of a record last, in one of its words; ``time`` is in epoch milliseconds."""
 
     event_id: str
@@ -99,8 +96,7 @@ class Numbered:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A delivery that a log shows; ``time`` is in epoch milliseconds."""
 
     event_id: str
@@ -118,24 +114,11 @@ class AuditStore:
 
     def add_records(self, entries: Iterable[AuditedRecord]) -> None:
         """Add records; one that is there already stays as it is."""
-        rows = (
-            (
-                one.event_id,
-                one.shard,
-                _padded(one.sequence),
-                one.spelled,
-                one.event,
-                one.key,
-                one.created,
-                one.group,
-            )
-            for one in entries
-        )
+        rows = ((*one, _padded(int(one.spelled))) for one in entries)
         self._db.write("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
-        rows = ((one.event_id, one.time, one.message_id, one.attempt) for one in deliveries)
-        self._db.write("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", rows)
+        self._db.write("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", deliveries)
 
     def add_unanswered(self, attempts: Iterable[tuple[str, int]]) -> None:
         """Note attempts that the API did not answer: event id, and time in epoch milliseconds."""
@@ -143,11 +126,10 @@ class AuditStore:
 
     def add_steps(self, steps: Iterable[Step]) -> None:
         """Add what logs say; of the same words about a record the latest is kept."""
-        rows = ((one.event_id, one.logger, one.word, one.time, one.reason) for one in steps)
         self._db.write(
             "INSERT INTO steps VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET time = excluded.time, reason = excluded.reason WHERE excluded.time > steps.time",
-            rows,
+            steps,
         )
 
     def add_seen(self, queue: QueueRole, event_ids: Iterable[str]) -> None:
@@ -214,7 +196,7 @@ class AuditStore:
         found = self._db.one("SELECT min(created) FROM records")
         return None if found is None else int(found)
 
-    def places(self) -> dict[Place, int]:
+    def places(self) -> dict[str, int]:
         """Count the records that are found, by where."""
         rows = self._db.rows(
             f"SELECT place, count(*) FROM ({_PLACED}) WHERE place IS NOT NULL GROUP BY place"
@@ -228,7 +210,7 @@ class AuditStore:
             " ORDER BY shard, sequence"
         )
         for row in rows:
-            entry = _entry(row)
+            entry = AuditedRecord(*row)
             said = self._db.rows("SELECT * FROM steps WHERE event_id = ?", entry.event_id)
             yield entry, [Step(*step) for step in said]
 
@@ -236,7 +218,7 @@ class AuditStore:
         """Say whether there is a record that is delivered nowhere and in no queue."""
         return bool(self._db.one(f"SELECT EXISTS (SELECT 1 FROM ({_PLACED}) WHERE place IS NULL)"))
 
-    def verdicts(self) -> dict[Verdict, int]:
+    def verdicts(self) -> dict[str, int]:
         """Count the records that are not found, by what is thought of them."""
         rows = self._db.rows("SELECT verdict, count(*) FROM verdicts GROUP BY verdict")
         return {"missing": 0, "waiting": 0, "unknown": 0, **dict(rows)}
@@ -258,7 +240,7 @@ class AuditStore:
             " ORDER BY shard, sequence",
             verdict,
         )
-        return ((_entry(row), row[8]) for row in rows)
+        return ((AuditedRecord(*columns), reason) for *columns, reason in rows)
 
     def is_judged(self, event_id: str, verdict: Verdict) -> bool:
         return bool(
@@ -311,7 +293,7 @@ class AuditStore:
             f" USING (event_id) WHERE {_WANTED} ORDER BY first, sequence"
         )
         for row in rows:
-            entry = _entry(row)
+            entry = AuditedRecord(*row)
             times = self._db.rows(
                 "SELECT time FROM deliveries WHERE event_id = ? ORDER BY time", entry.event_id
             )
@@ -325,12 +307,12 @@ class AuditStore:
             f" WHERE {_WANTED} AND EXISTS (SELECT 1 FROM unanswered WHERE"
             " unanswered.event_id = records.event_id AND unanswered.time < last) ORDER BY last, sequence"
         )
-        for row in rows:
-            entry = _entry(row)
+        for *columns, last in rows:
+            entry = AuditedRecord(*columns)
             times = self._db.rows(
                 "SELECT time FROM unanswered WHERE event_id = ? AND time < ? ORDER BY time",
                 entry.event_id,
-                row[8],
+                last,
             )
             yield entry, [one[0] for one in times]
 
@@ -347,8 +329,8 @@ class AuditStore:
         )
         group: str | None = None
         furthest: dict[str, tuple[int, str]] = {}
-        for row in rows:
-            entry, time = _entry(row), row[8]
+        for *columns, time in rows:
+            entry = AuditedRecord(*columns)
             if entry.group != group:
                 group, furthest = entry.group, {}
             ahead = max(
@@ -363,8 +345,3 @@ class AuditStore:
 
 def _padded(number: int) -> str:
     return f"{number:0{_DIGITS}}"
-
-
-def _entry(row: tuple[Any, ...]) -> AuditedRecord:
-    event_id, shard, _, spelled, event, key, created, group = row[:8]
-    return AuditedRecord(event_id, shard, spelled, event, key, created, group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -51,9 +52,10 @@ def _made_by(process: CodeProcess, value: Any) -> Any:
     return None if text is None else exact_json.Written(text)
 
 
-def start_of(aws: Aws, names: Names) -> str | None:
-    """Return when the pipeline began, as its first deploy recorded it; None if it has no start."""
-    try:
-        return QueueTags(aws, Queue(aws, names, "main")).read().tags.get(START_TAG)
-    except NotDeployedError:
-        return None
+def rules_since_start(aws: Aws, settings: Settings, code_folders: Iterable[str]) -> Rules:
+    """Return the same rules; what was written before the pipeline's first deploy is left out."""
+    main = Queue(aws, Names(settings.pipeline.name), "main")
+    start = None
+    with contextlib.suppress(NotDeployedError):
+        start = QueueTags(aws, main).read().tags.get(START_TAG)
+    return message_rules(settings, code_folders, start=start)

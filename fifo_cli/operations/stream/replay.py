@@ -25,7 +25,7 @@ from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import maintenance
-from fifo_cli.operations.stream.audit import MissingIds, missing_event_ids, tips_document
+from fifo_cli.operations.stream.audit import MissingIds, audit, tips_document
 from fifo_cli.operations.stream.evidence import RUN_ENDED
 from fifo_cli.operations.stream.failed_batches import InFlightBatches, Kept, delete_done, held, read_failed
 from fifo_cli.operations.stream.message_rules import message_rules
@@ -235,7 +235,7 @@ class Replay:
             self._read_stream(work, self.options.window, None)
             return
         since = self.options.window.since or self.now - RETENTION
-        audited = missing_event_ids(
+        audited = audit(
             self.aws,
             self.project,
             since=since,
@@ -244,7 +244,8 @@ class Replay:
             code_folders=self.code_folders,
             listener=self.listener,
         )
-        with audited as ids:
+        with audited as result:
+            ids = MissingIds(result)
             work.notes += ids.notes
             if ids.resting:
                 self.listener(

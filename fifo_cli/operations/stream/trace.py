@@ -25,7 +25,7 @@ from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
 from fifo_cli.operations.stream.evidence import AwsEvidence, LogEntry
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
-from fifo_cli.operations.stream.message_rules import message_rules, start_of
+from fifo_cli.operations.stream.message_rules import rules_since_start
 from fifo_cli.operations.stream.record_filter import Keys, key_of, parse_key
 from fifo_cli.operations.stream.record_state import (
     Found,
@@ -146,8 +146,7 @@ def trace(
     The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
     or AwsError if table, stream or logs cannot be read.
     """
-    start = start_of(aws, Names(project.settings.pipeline.name))
-    rules = message_rules(project.settings, code_folders, start=start)
+    rules = rules_since_start(aws, project.settings, code_folders)
     names, evidence = Names(project.settings.pipeline.name), AwsEvidence(aws, project)
     table = project.settings.table
     return _Trace(aws, table, names, evidence, dict(key), rules, since, now, settle, listener).result()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fifo_cli.aws.sqs import Counts
 from fifo_cli.operations.monitor.logs import LogLine
-from fifo_cli.operations.stream.audit import _verdict, examined
+from fifo_cli.operations.stream.audit import Audit, _verdict
 from fifo_cli.operations.stream.audit_store import AuditedRecord
 from fifo_cli.operations.stream.evidence import LogEntry, OpenRun
 from fifo_cli.operations.stream.record_state import Judge
@@ -127,7 +127,7 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
 
 
 def verdict(world: World, since: datetime = START) -> tuple[dict[str, Any], int]:
-    with examined(world, world.rules, since=since, now=world.now, sleep=world.clock.sleep) as result:
+    with Audit(world, world.rules, since=since, now=world.now, sleep=world.clock.sleep) as result:
         document = result.document()
         code = int(result.exit_code)
     lists = ("missing", "duplicated", "reordered")
@@ -188,7 +188,7 @@ def test_an_empty_window_is_proven(world):
 def test_what_a_wrong_version_skipped_is_missing_with_the_reason(world):
     world.write(1, "a", 1)
     world.enqueue(wrong=True)
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         (row,) = result.missing()
     assert (row["event_id"], row["key"], row["group"], row["stream_sequence"]) == (
         "e0",
@@ -241,7 +241,7 @@ def test_a_line_that_is_logged_late_is_waited_for(world):
         waits.append(seconds)
         world.lines.append(held_back)
 
-    with examined(world, world.rules, since=START, now=world.now, sleep=sleep) as result:
+    with Audit(world, world.rules, since=START, now=world.now, sleep=sleep) as result:
         assert (result.counts["delivered"], result.counts["missing"]) == (1, 0)
     assert waits == [0.0]
 
@@ -252,7 +252,7 @@ def test_a_deleted_log_of_deliveries_makes_unknown_and_not_missing(world):
     world.work(1, fine)
     world.forget_log("worker")
     assert verdict(world) == (settled(records=1, unknown=1), 1)
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         (note,) = result.notes
     assert note.startswith("1 unknown: the worker's log reaches back to 2026-01-02T03:00:03.4")
 
@@ -313,7 +313,7 @@ def test_while_a_consumer_holds_the_head_it_says_so_and_what_to_do(world):
         world.write(n, "a", 1)
     world.enqueue()
     world.sqs.receive_message(QueueUrl="main", MaxNumberOfMessages=2, VisibilityTimeout=60)
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         (note,) = result.notes
         unknown = [row["event_id"] for row in result.unknown()]
     assert note == (
@@ -365,7 +365,7 @@ def test_what_sqs_suppressed_was_in_a_queue_before(world):
         replace(fact, line=replace(fact.line, message="suppressed")) if number else fact
         for number, fact in enumerate(world.lines)
     ]
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         reasons = [row["reason"].partition(" at ")[0] for row in result.missing()]
     assert reasons == ["enqueued by the replay", "suppressed by the replay"]
 
@@ -380,7 +380,7 @@ def test_of_an_expired_stream_what_the_enqueuer_logged_is_audited_and_the_rest_i
     world.enqueue()
     world.work(1, fine)
     world.trimmed = 3
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         counts, notes, code = result.counts, result.notes, result.exit_code
         missing = [row["event_id"] for row in result.missing()]
     assert (counts["records"], counts["delivered"], missing, code) == (4, 3, ["e2"], 1)
@@ -424,7 +424,7 @@ def test_what_was_enqueued_from_a_stream_that_was_replaced_shows_that_there_was_
     world.write(2, "a", 1)
     world.enqueue()
     world.stream_pages = lambda since, until: (replace(one, gap=False) for one in gap(since, until))
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         counts, notes, code = result.counts, result.notes, result.exit_code
     assert (counts["records"], counts["delivered"], counts["queued"], code) == (2, 1, 1, 1)
     assert notes[0].startswith("the stream has expired up to 2026-01-02T03:00:12.4")
@@ -433,7 +433,7 @@ def test_what_was_enqueued_from_a_stream_that_was_replaced_shows_that_there_was_
 def test_a_stream_that_is_younger_than_the_pipeline_is_no_proof_of_what_was_before(world):
     world.clock.sleep(600)
     world.begins = world.now
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         (note,), code = result.notes, result.exit_code
     assert (note.partition(",")[0], code) == ("the stream has expired up to 2026-01-02T03:10:00.000Z", 1)
     world.logs = dict.fromkeys(world.logs, world.now)
@@ -549,7 +549,7 @@ def test_evidence_is_proof_at_once_however_young(world):
 def outcome(world: World, settle: float) -> dict[str, int]:
     """Return how many records an audit with that settle time finds in each state."""
     words = ("delivered", "queued", "parked", "waiting", "missing", "unknown")
-    with examined(
+    with Audit(
         world,
         world.rules,
         since=START,
@@ -575,10 +575,10 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
     world.enqueue()
     line = LogLine(world.now, "worker", "error", "failed", {"event_id": "e0", **facts})
     world.lines.append(LogEntry("worker", line))
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         assert list(result.possibly_twice()) == []  # not delivered yet
     world.clock.sleep(1)
     world.work(1, fine)
-    with examined(world, world.rules, since=START, now=world.now) as result:
+    with Audit(world, world.rules, since=START, now=world.now) as result:
         assert [row["event_id"] for row in result.possibly_twice()] == listed
         assert (result.summary()["possibly_twice"], result.exit_code) == (len(listed), 0)

@@ -109,7 +109,8 @@ def with_missing(monkeypatch: pytest.MonkeyPatch, asked: Replay, missing: Missin
         missing.asked.append(since)
         yield missing
 
-    monkeypatch.setattr(replay, "missing_event_ids", audited)
+    monkeypatch.setattr(replay, "audit", audited)
+    monkeypatch.setattr(replay, "MissingIds", lambda result: result)
     return replace(asked, options=replace(asked.options, missing=True, **more))
 
 
