@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -36,9 +36,7 @@ from fifo_cli.operations.stream.replay_store import (
     FOLDER,
     ReplayStore,
     Sums,
-    begin,
     identity,
-    is_stale,
     open_checkpoint,
     passing_checkpoint,
 )
@@ -107,12 +105,7 @@ class ReplayResult(WorkResult):
         return {
             "read": self.read,
             "matched": self.sums.matched,
-            "enqueued": self.sums.enqueued,
-            "suppressed": self.sums.suppressed,
-            "skipped": self.sums.skipped,
-            "parked": self.sums.parked,
-            "failed": self.sums.failed,
-            "waiting": self.sums.waiting,
+            **asdict(self.sums),
             "first_sequence": first,
             "last_sequence": last,
             "expired": self.expired,
@@ -120,7 +113,7 @@ class ReplayResult(WorkResult):
                 {"event_id": one.message_id, "group": one.group, "reason": one.reason}
                 for one in self.failures
             ],
-            "kept": [{"message_id": one.message_id, "reason": one.reason} for one in self.kept],
+            "kept": [asdict(one) for one in self.kept],
             "notes": list(self.notes),
             "unproven_tips": tips_document(self.tips),
         }
@@ -149,6 +142,18 @@ class Work:
     expired: int | None = 0
     notes: list[str] = field(default_factory=list)
     tips: Mapping[str, str | None] = field(default_factory=dict)
+
+    def save(self) -> None:
+        """Write down what the reading found out, for a run that continues this one."""
+        self.checkpoint.note(**{name: json.dumps(getattr(self, name)) for name in _FACTS})
+
+    @classmethod
+    def of_earlier_run(cls, checkpoint: ReplayStore) -> Work:
+        facts = {name: checkpoint.fact(name) for name in _FACTS}
+        return cls(checkpoint, **{name: json.loads(fact) for name, fact in facts.items() if fact})
+
+
+_FACTS: Final = ("read", "expired", "notes", "tips")
 
 
 @dataclass(frozen=True)
@@ -198,21 +203,16 @@ class Replay:
         with opened as checkpoint:
             work = self._earlier(checkpoint)
             if work is None:
-                begin(checkpoint, now=self.now)
+                checkpoint.begin(now=self.now)
                 work = Work(checkpoint)
                 if not self.options.failed:
                     self._gather(work)
-                checkpoint.note(
-                    read=str(work.read),
-                    expired=json.dumps(work.expired),
-                    notes=json.dumps(work.notes),
-                    tips=json.dumps(work.tips),
-                )
+                work.save()
             yield work
 
     def _earlier(self, checkpoint: ReplayStore) -> Work | None:
         """Return the work of an interrupted run, if there is any to go on with."""
-        if is_stale(checkpoint, now=self.now, relative=self.options.relative):
+        if checkpoint.is_stale(now=self.now, relative=self.options.relative):
             return None
         sums, begun = checkpoint.sums(), checkpoint.fact("begun") or ""
         checkpoint.retry_failed()
@@ -222,13 +222,7 @@ class Replay:
                 f" {sums.matched:,} records were done by then; --restart would begin again"
             )
         )
-        return Work(
-            checkpoint,
-            read=int(checkpoint.fact("read") or 0),
-            expired=json.loads(checkpoint.fact("expired") or "0"),
-            notes=json.loads(checkpoint.fact("notes") or "[]"),
-            tips=json.loads(checkpoint.fact("tips") or "{}"),
-        )
+        return Work.of_earlier_run(checkpoint)
 
     def _gather(self, work: Work) -> None:
         if not self.options.missing:

@@ -7,11 +7,9 @@ enqueuer met them; within a shard, and from a shard to those that came out of it
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from fifo_cli.aws.dynamodb_streams import StreamSource, table_streams
 from fifo_cli.aws.session import Aws
@@ -21,8 +19,6 @@ from fifo_cli.operations.stream.reader import Pace, Reader, StreamPage, Window, 
 from fifo_cli.operations.stream.record_filter import Choice
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
 from fifo_cli.operations.stream.shards import StreamRecord
-
-_TELL_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ def gather(
     streams = table_streams(aws, table, listener=listener)
     read = 0
     gap = window.since is not None and bool(expired_before(streams[0], since=window.since, now=now))
-    lineup, teller = Lineup(), _Teller(listener)
+    lineup = Lineup()
     tips: dict[str, str | None] = {}
     last = None if window.to_sequence is None else int(window.to_sequence)
     reached = last is None
@@ -93,7 +89,8 @@ def gather(
             read += len(page.records)
             gap = gap or page.gap
             reached = reached or any(record.sequence == last for record in page.records)
-            teller.tell(read, page.records)
+            if page.records:
+                listener(Progressed(_reached(read, page.records[-1])))
         lineup.next_stream()
         tips |= {f"{stream.label}/{shard}": last for shard, last in reader.tips.items()}
     return Gathered(read, gap, tips, reached)
@@ -107,18 +104,6 @@ def _entries(page: StreamPage, choice: Choice, lineup: Lineup, reader: Reader) -
             yield ReplayRecord(record.event_id, record.spelling, place, record.raw)
 
 
-class _Teller:
-    """Shows how far the reading is, now and then."""
-
-    def __init__(self, listener: Listener, clock: Callable[[], float] = time.monotonic) -> None:
-        self._listener = listener
-        self._clock = clock
-        self._reported_at = clock()
-
-    def tell(self, read: int, records: tuple[StreamRecord, ...]) -> None:
-        if not records or self._clock() - self._reported_at < _TELL_SECONDS:
-            return
-        self._reported_at = self._clock()
-        last = records[-1]
-        at = f", written {iso(last.created)}" if last.created else ""
-        self._listener(Progressed(f"{read:,} records read; at sequence number {last.spelling}{at}"))
+def _reached(read: int, last: StreamRecord) -> str:
+    written = f", written {iso(last.created)}" if last.created else ""
+    return f"{read:,} records read; at sequence number {last.spelling}{written}"

@@ -62,21 +62,21 @@ class ReplayRecord:
 class Sums:
     """How many records are in which state."""
 
-    waiting: int = 0
     enqueued: int = 0
     suppressed: int = 0
-    parked: int = 0
     skipped: int = 0
+    parked: int = 0
     failed: int = 0
+    waiting: int = 0
 
     @property
     def matched(self) -> int:
-        return self.waiting + self.enqueued + self.suppressed + self.parked + self.skipped + self.failed
+        return self.settled + self.failed + self.waiting
 
     @property
     def settled(self) -> int:
         """How many need nothing more."""
-        return self.enqueued + self.suppressed + self.parked + self.skipped
+        return self.enqueued + self.suppressed + self.skipped + self.parked
 
 
 class ReplayStore:
@@ -106,11 +106,19 @@ class ReplayStore:
             self.note(label=label)
         return label
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def begin(self, *, now: datetime) -> None:
+        """Forget what was there, and note the time."""
         with self._db.transaction() as database:
             for table in ("facts", "records", "batches"):
                 database.execute(f"DELETE FROM {table}")
+        self.note(begun=iso(now))
+
+    def is_stale(self, *, now: datetime, relative: bool) -> bool:
+        """Say whether what an interrupted replay left is too old to go on with, or not whole."""
+        begun = self.fact("begun")
+        if self.fact("read") is None or begun is None:
+            return True
+        return now - parse_instant(begun, now=now) > (RELATIVE_LIFETIME if relative else LIFETIME)
 
     # The records.
 
@@ -213,20 +221,6 @@ def open_checkpoint(folder: Path, name: str, *, restart: bool = False) -> Iterat
 def passing_checkpoint() -> contextlib.closing[ReplayStore]:
     """Give a checkpoint that no later run will find."""
     return contextlib.closing(ReplayStore())
-
-
-def is_stale(checkpoint: ReplayStore, *, now: datetime, relative: bool) -> bool:
-    """Say whether what an interrupted replay left is too old to go on with, or not whole."""
-    begun = checkpoint.fact("begun")
-    if checkpoint.fact("read") is None or begun is None:
-        return True
-    return now - parse_instant(begun, now=now) > (RELATIVE_LIFETIME if relative else LIFETIME)
-
-
-def begin(checkpoint: ReplayStore, *, now: datetime) -> None:
-    """Forget what was there, and note the time."""
-    checkpoint.clear()
-    checkpoint.note(begun=iso(now))
 
 
 def _packed(record: Mapping[str, Any]) -> str:

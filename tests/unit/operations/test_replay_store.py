@@ -14,9 +14,7 @@ from fifo_cli.operations.stream.replay_store import (
     ReplayRecord,
     ReplayStore,
     Sums,
-    begin,
     identity,
-    is_stale,
     open_checkpoint,
     passing_checkpoint,
 )
@@ -119,13 +117,13 @@ def test_a_batch_is_worked_off_when_none_of_its_records_is_left(checkpoint):
 
 def test_a_later_run_finds_what_an_interrupted_one_left(tmp_path: Path):
     with open_checkpoint(tmp_path / "replay", "x") as first:
-        begin(first, now=NOW)
+        first.begin(now=NOW)
         first.add([entry(1), entry(2)])
         first.note(read="2", sending="begun")
         label = first.label
         first.settle({"e1": "enqueued"})
     with open_checkpoint(tmp_path / "replay", "x") as second:
-        assert not is_stale(second, now=NOW + timedelta(minutes=30), relative=True)
+        assert not second.is_stale(now=NOW + timedelta(minutes=30), relative=True)
         assert second.label == label
         assert waiting(second) == ["e2"]
 
@@ -156,7 +154,7 @@ def test_what_nobody_went_on_with_for_a_day_is_removed_as_it_holds_items(tmp_pat
 def test_begun_anew_nothing_of_the_interrupted_run_is_left(tmp_path: Path):
     (tmp_path / "x.db").write_bytes(b"no database, as a disk that is broken may leave one")
     with open_checkpoint(tmp_path, "x", restart=True) as made:
-        assert (made.sums(), is_stale(made, now=NOW, relative=False)) == (Sums(), True)
+        assert (made.sums(), made.is_stale(now=NOW, relative=False)) == (Sums(), True)
 
 
 @pytest.mark.parametrize(
@@ -169,15 +167,15 @@ def test_begun_anew_nothing_of_the_interrupted_run_is_left(tmp_path: Path):
     ],
 )
 def test_what_an_interrupted_run_left_is_gone_on_with_for_a_while(checkpoint, age, relative, stale):
-    begin(checkpoint, now=NOW)
+    checkpoint.begin(now=NOW)
     checkpoint.note(read="0")
-    assert is_stale(checkpoint, now=NOW + age, relative=relative) is stale
+    assert checkpoint.is_stale(now=NOW + age, relative=relative) is stale
 
 
 def test_what_was_interrupted_while_it_was_read_is_not_gone_on_with(checkpoint):
-    begin(checkpoint, now=NOW)
+    checkpoint.begin(now=NOW)
     checkpoint.add([entry(1)])
-    assert is_stale(checkpoint, now=NOW, relative=False)
+    assert checkpoint.is_stale(now=NOW, relative=False)
 
 
 def test_one_run_at_a_time_has_a_checkpoint(tmp_path: Path):
