@@ -1,10 +1,10 @@
-"""DynamoDB items from plain JSON: checked against AWS's rules, and written one after the other."""
+"""DynamoDB items from plain JSON: checked against AWS's rules, written, and found by their keys."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ _DEPTH_MAX: Final = 32
 _PATH_SHOWN: Final = 60
 _NAME_BYTES_MAX: Final = 65_535
 _KEY_BYTES_MAX: Final = (2048, 1024)
+_ITEMS_OF_KEY_MAX: Final = 100
 _KEY_TYPES: Final = {"S": "a string", "N": "a number", "B": "binary data, as base64 in a string"}
 
 Item = Mapping[str, "AttributeValueTypeDef"]
@@ -69,6 +70,28 @@ def put_item(aws: Aws, table: str, item: Item) -> None:
     """Write one item, over one with the same key if there is one."""
     with calling(f"table {table}"):
         aws.client("dynamodb").put_item(TableName=table, Item=item)
+
+
+def keys_in_table(
+    aws: Aws, table: str, key: Mapping[str, AttributeValueTypeDef], attributes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the key ``attributes`` of the items with this key, or this partition key, in DynamoDB JSON.
+
+    A hundred items at most, read consistently.
+    """
+    names = {f"#{n}": name for n, name in enumerate(attributes)}
+    places = {name: n for n, name in enumerate(attributes)}
+    with calling(f"table {table}"):
+        answer = aws.client("dynamodb").query(
+            TableName=table,
+            KeyConditionExpression=" AND ".join(f"#{places[name]} = :{places[name]}" for name in key),
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={f":{places[name]}": value for name, value in key.items()},
+            ProjectionExpression=", ".join(names),
+            ConsistentRead=True,
+            Limit=_ITEMS_OF_KEY_MAX,
+        )
+    return [dict(item) for item in answer["Items"]]
 
 
 def kind_of(value: Any) -> str:

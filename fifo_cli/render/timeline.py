@@ -168,9 +168,8 @@ _STAGES: Final[Mapping[str, Style]] = {
 
 def trace_text(result: TraceResult, *, clock: Clock, width: int | None, color: bool) -> str:
     """Where the item is, then its timeline: a line a step, then what proves it."""
-    shown_key = result.document()["key"]
     lines = [
-        f"{printable(key_text(shown_key))}  "
+        f"{printable(key_text(result.key))}  "
         f"{paint(result.stage, _STAGES.get(result.stage, 'bold'), color=color)}: {printable(result.detail)}"
     ]
     events = [event for event in result.events if event.stage != "filtered"]

@@ -37,9 +37,10 @@ from fifo_cli.operations.stream.audit_store import (
     Step,
     Verdict,
 )
-from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry
+from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import rules_since_start
+from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, RecordHistory
 from fifo_cli.operations.stream.shards import StreamRecord
 
@@ -249,7 +250,9 @@ class Audit:
         self.store.close()
 
     def _result(self) -> AuditResult:
-        self.expired = self._read_stream()
+        self.expired = read_stream(
+            self.evidence, since=self.since, now=self.now, take=self._add_page, listener=self.listener
+        )
         self.begins = self.evidence.stream_begins()
         if self.begins is not None and self._is_renewed(self.begins):
             self.expired = max(self.expired or self.begins, self.begins)
@@ -268,20 +271,8 @@ class Audit:
             self.evidence.tips(),
         )
 
-    def _read_stream(self) -> datetime | None:
-        """Put the window's records into the store; return until when some have expired, if any have."""
-        gap = False
-        read = 0
-        for page in self.evidence.stream_pages(self.since, self.now):
-            self.store.add_records(self._entry(page.shard, record) for record in page.records)
-            gap = gap or page.gap
-            read += len(page.records)
-            self.listener(Progressed(f"{read:,} stream records read"))
-        expired = self.evidence.expired_before(self.since, self.now)
-        if not gap:
-            return expired
-        oldest = self.store.oldest
-        return max(expired or self.since, self.now if oldest is None else datetime.fromtimestamp(oldest, UTC))
+    def _add_page(self, page: StreamPage) -> None:
+        self.store.add_records(self._entry(page.shard, record) for record in page.records)
 
     def _is_renewed(self, begins: datetime) -> bool:
         """Say whether the pipeline is older than its stream: what was written before is in no stream."""

@@ -190,12 +190,6 @@ class AuditStore:
         """How many records should be no message."""
         return int(self._db.one(f"SELECT count(*) FROM records WHERE NOT {_WANTED}"))
 
-    @property
-    def oldest(self) -> int | None:
-        """When the oldest record was created, in epoch seconds."""
-        found = self._db.one("SELECT min(created) FROM records")
-        return None if found is None else int(found)
-
     def places(self) -> dict[str, int]:
         """Count the records that are found, by where."""
         rows = self._db.rows(

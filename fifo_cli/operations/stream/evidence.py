@@ -16,6 +16,7 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
+from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
 from fifo_cli.model.settings import Project
@@ -222,6 +223,26 @@ class AwsEvidence:
         queue = Queue(self._aws, self._names, "stream-failures")
         table = self._table_streams[0].arn.partition("/stream/")[0]
         return _given_up(queue, table)
+
+
+def read_stream(
+    evidence: Evidence,
+    *,
+    since: datetime,
+    now: datetime,
+    take: Callable[[StreamPage], None],
+    listener: Listener = silent,
+) -> datetime | None:
+    """Hand the pages of a window to ``take``; return until when its records have expired, if any have."""
+    gap, read, oldest = False, 0, now
+    for page in evidence.stream_pages(since, now):
+        take(page)
+        gap = gap or page.gap
+        read += len(page.records)
+        oldest = min([oldest, *(record.created for record in page.records if record.created)])
+        listener(Progressed(f"{read:,} stream records read"))
+    expired = evidence.expired_before(since, now)
+    return max(expired or since, oldest) if gap else expired
 
 
 def logger_of(role: FunctionRole, event: LogEvent) -> Logger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.aws.dynamodb import typed
-from fifo_cli.aws.item_lookup import keys_in_table
+from fifo_cli.aws.dynamodb import keys_in_table, typed
 from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
@@ -23,9 +21,10 @@ from fifo_cli.model.results import Document, Single, to_json_value
 from fifo_cli.model.times import iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
-from fifo_cli.operations.stream.evidence import AwsEvidence, LogEntry
+from fifo_cli.operations.stream.evidence import AwsEvidence, LogEntry, read_stream
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import rules_since_start
+from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_filter import Keys, key_of, parse_key
 from fifo_cli.operations.stream.record_state import (
     Found,
@@ -38,7 +37,7 @@ from fifo_cli.operations.stream.shards import StreamRecord
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.settings import Project, Table
+    from fifo_cli.model.settings import Project
 
 # Which later records of its shard are asked for in the log, to know whether the enqueuer has passed a record.
 _LATER_MAX: Final = 50
@@ -108,23 +107,13 @@ class TraceResult(Single):
     def exit_code(self) -> ExitCode:
         return ExitCode.ATTENTION if self.stage in _NEEDS_LOOK else ExitCode.OK
 
-    def document(self) -> Document:
-        return {
-            "key": shown_key(self.key),
-            "stage": self.stage,
-            "detail": self.detail,
-            "events": [event.document() for event in self.events],
-            "history": [step.document() for step in self.history],
-            "notes": list(self.notes),
-        }
-
 
 def trace_key(text: str, keys: Keys) -> dict[str, Any]:
     """Read KEY: the table key as JSON, or the plain partition key, which may mean several items.
 
     Raises UsageError, saying what the table's key is.
     """
-    value = _json(text)
+    value = read_key(text)
     given = set(value) if isinstance(value, dict) else {keys[0][0]}
     return parse_key(text, keys[:1] if given == {keys[0][0]} else keys)
 
@@ -147,9 +136,7 @@ def trace(
     or AwsError if table, stream or logs cannot be read.
     """
     rules = rules_since_start(aws, project.settings, code_folders)
-    names, evidence = Names(project.settings.pipeline.name), AwsEvidence(aws, project)
-    table = project.settings.table
-    return _Trace(aws, table, names, evidence, dict(key), rules, since, now, settle, listener).result()
+    return _Trace(aws, project, dict(key), rules, since, now, settle, listener).result()
 
 
 @dataclass
@@ -157,9 +144,7 @@ class _Trace:
     """One trace. As in an audit, the evidence is taken in the direction in which messages go."""
 
     aws: Aws
-    table: Table
-    names: Names
-    evidence: AwsEvidence
+    project: Project
     key: dict[str, Any]
     rules: Rules
     since: datetime
@@ -173,9 +158,16 @@ class _Trace:
     expired: datetime | None = None
     looks: tuple[BrowseResult, ...] = ()
 
+    def __post_init__(self) -> None:
+        self.table = self.project.settings.table
+        self.names = Names(self.project.settings.pipeline.name)
+        self.evidence = AwsEvidence(self.aws, self.project)
+
     def result(self) -> TraceResult:
         items = self._items()
-        self._read_stream()
+        self.expired = read_stream(
+            self.evidence, since=self.since, now=self.now, take=self._take_page, listener=self.listener
+        )
         self._read_logs()
         if any(self._is_open(life) for life in self.lives.values()) or not self.lives:
             self._look()
@@ -190,7 +182,7 @@ class _Trace:
             [step for event in events for step in self._steps(event.life)], key=lambda step: step.time
         )
         history.append(self._table_step(items))
-        return TraceResult(self.key, stage, detail, events, tuple(history), tuple(self._notes()))
+        return TraceResult(shown_key(self.key), stage, detail, events, tuple(history), tuple(self._notes()))
 
     def _items(self) -> list[dict[str, Any]]:
         keys = tuple(pair for pair in self.table.keys if pair[0] in self.key)
@@ -201,16 +193,9 @@ class _Trace:
         found = keys_in_table(self.aws, self.table.name, typed(values, keys), names)
         return [{name: plain(value) for name, value in item.items()} for item in found]
 
-    def _read_stream(self) -> None:
-        read = 0
-        for page in self.evidence.stream_pages(self.since, self.now):
-            for record in page.records:
-                self._take_record(page.shard, record)
-            if page.gap:
-                self.expired = self.now if self.expired is None else self.expired
-            read += len(page.records)
-            self.listener(Progressed(f"{read:,} stream records read"))
-        self.expired = self.evidence.expired_before(self.since, self.now) or self.expired
+    def _take_page(self, page: StreamPage) -> None:
+        for record in page.records:
+            self._take_record(page.shard, record)
 
     def _take_record(self, shard: str, record: StreamRecord) -> None:
         # A shard is taken in order: a log line of a later record proves that this one was passed.
@@ -417,10 +402,3 @@ def _fragment(key: Mapping[str, Any]) -> str:
         for stretch in _PHRASE.findall(value if isinstance(value, str) else exact_json.dumps(value))
     ]
     return max(stretches, key=len, default="")
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.dynamodb import key_of, kind_of, problems_of, put_item, typed
 from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.handlers import exact_json
 from fifo_cli.model.json_text import repeated_name
 from fifo_cli.model.results import INTERNAL, Single
 
@@ -66,11 +67,11 @@ def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewIt
     """
     problems: list[Problem] = []
     entries = list(_parse(_decode(data), problems))
-    first: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
     for entry in entries:
         found = list(problems_of(entry.item, keys))
         if not found and not rewrites:
-            key = _shown_key(entry.item, keys, limit=None)
+            key = _key(entry, keys)
             if key in first:
                 found = [f"has the same key as {first[key]}: {_shown_key(entry.item, keys)}; {_NO_MODIFY}"]
             first.setdefault(key, entry.place)
@@ -92,7 +93,8 @@ def put(aws: Aws, table: str, keys: Keys, entries: list[NewItem], *, stop: threa
 
     Not with BatchWriteItem: it promises no order, and the order of the stream is the order of delivery.
     """
-    resume = _RESUME_REST if _repeats(entries, keys) else _RESUME
+    repeats = len({_key(entry, keys) for entry in entries}) < len(entries)
+    resume = _RESUME_REST if repeats else _RESUME
     for written, entry in enumerate(entries):
         if stop.is_set():
             return PutResult(written, len(entries), _unfinished(written, len(entries), "interrupted", resume))
@@ -107,11 +109,6 @@ def put(aws: Aws, table: str, keys: Keys, entries: list[NewItem], *, stop: threa
             failure.exit_code = error.exit_code
             return PutResult(written, len(entries), failure)
     return PutResult(len(entries), len(entries))
-
-
-def _repeats(entries: list[NewItem], keys: Keys) -> bool:
-    """Say whether a key comes more than once."""
-    return len({_shown_key(entry.item, keys, limit=None) for entry in entries}) < len(entries)
 
 
 def _unfinished(written: int, total: int, reason: str, hint: str) -> FifoError:
@@ -210,26 +207,18 @@ def _no_object(value: Any) -> str:
     return f"an item is a JSON object, not {kind_of(value)}"
 
 
-def _shown_key(item: dict[str, Any], keys: Keys, *, limit: int | None = _KEY_SHOWN) -> str:
-    """Write an item's key as JSON; equal numbers look equal: 1, 1.0 and 1e0 are one key."""
-    shown = json.dumps(
-        {name: _plain(value) for name, value in key_of(item, keys).items()}, ensure_ascii=False
-    )
-    return shown if limit is None or len(shown) <= limit else f"{shown[:limit]}…"
+def _key(entry: NewItem, keys: Keys) -> tuple[Any, ...]:
+    """Return an item's key to compare: as Decimals, 1, 1.0 and 1e0 are equal."""
+    return tuple(key_of(entry.item, keys).values())
 
 
-def _plain(value: Any) -> Any:
-    if not isinstance(value, Decimal):
-        return value
-    sign, digits, exponent = value.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0")
-    stripped = text.rstrip("0")
-    if not stripped:
-        return 0
-    power = int(exponent) + len(text) - len(stripped)
-    if 0 <= power <= _KEY_SHOWN:
-        return int(stripped + "0" * power) * (-1 if sign else 1)
-    return f"{'-' if sign else ''}{stripped}E{power}"
+def _shown_key(item: dict[str, Any], keys: Keys) -> str:
+    key = {
+        name: exact_json.reduced(value) if isinstance(value, Decimal) else value
+        for name, value in key_of(item, keys).items()
+    }
+    shown = json.dumps(key, ensure_ascii=False, default=str)
+    return shown if len(shown) <= _KEY_SHOWN else f"{shown[:_KEY_SHOWN]}…"
 
 
 def _refusal(problems: list[Problem]) -> UsageError:
