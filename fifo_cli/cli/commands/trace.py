@@ -67,11 +67,12 @@ def _trace(
     Each step with its time and its evidence. Exits 1 if the item is parked, stuck or lost, or if nothing is
     known of it.
     """
+    from fifo_cli.operations.stream.record_filter import past_instant
     from fifo_cli.operations.stream.trace import trace, trace_key
     from fifo_cli.render.timeline import Clock, trace_text
 
     now = datetime.now(UTC)
-    start = _past(since, now)
+    start = past_instant("--since", since, now=now)
     wanted = trace_key(key, cli.settings.table.keys)
     result = trace(
         cli.aws,
@@ -97,10 +98,11 @@ def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode
     unknown and said. Exits 1 if anything is missing, was delivered twice or out of order, or is unknown.
     """
     from fifo_cli.operations.stream.audit import audit
+    from fifo_cli.operations.stream.record_filter import past_instant
     from fifo_cli.render.timeline import Clock, audit_text
 
     now = datetime.now(UTC)
-    start = _past(since, now)
+    start = past_instant("--since", since, now=now)
     with audit(
         cli.aws,
         cli.project,
@@ -147,19 +149,3 @@ def settle_time(cli: Cli, text: str | None) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"--settle: {error}", hint="such as --settle 15m") from None
-
-
-def _past(since: str, now: datetime) -> datetime:
-    """Read ``--since``; raises UsageError for what is not a time, or in the future."""
-    from fifo_cli.model.times import iso, parse_instant
-    from fifo_cli.operations.stream.record_filter import BEGINNING
-
-    try:
-        start = parse_instant(since, now=now)
-    except ValueError as error:
-        raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
-    if start > now:
-        raise UsageError(
-            f"--since {since} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
-        )
-    return max(start, BEGINNING)

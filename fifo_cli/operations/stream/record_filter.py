@@ -18,7 +18,7 @@ from fifo_cli.operations.stream.reader import Window
 from fifo_cli.operations.stream.shards import StreamRecord
 
 # Long before every stream and log, and still a time from which minutes can be taken.
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 21 to 40 digits in AWS (API Reference, StreamRecord); the embedded stack's are shorter.
 SEQUENCE: Final = re.compile("[0-9]{1,40}")
 # What no plain key begins with, but an object does.
@@ -122,21 +122,20 @@ def parse_window(
     *, since: str | None, until: str | None, from_sequence: str | None, to_sequence: str | None, now: datetime
 ) -> Window:
     """Read the bounds; ``until`` is now if not given. Raises UsageError for what can hold no record."""
-    begin = _instant("--since", since, now=now)
-    end = _instant("--until", until, now=now)
+    begin = None if since is None else past_instant("--since", since, now=now)
+    end = now if until is None else past_instant("--until", until, now=now)
     first, last = _sequence("--from-sequence", from_sequence), _sequence("--to-sequence", to_sequence)
-    if begin is not None and end is not None and begin > end:
+    if begin is not None and begin > end:
         raise UsageError(f"--since {iso(begin)} is later than --until {iso(end)}", hint="exchange the two")
     if first is not None and last is not None and int(first) > int(last):
         raise UsageError(
             f"--from-sequence {first} is greater than --to-sequence {last}", hint="exchange the two"
         )
-    return Window(begin and max(begin, BEGINNING), end or now, first, last)
+    return Window(begin, end, first, last)
 
 
-def _instant(option: str, text: str | None, *, now: datetime) -> datetime | None:
-    if text is None:
-        return None
+def past_instant(option: str, text: str, *, now: datetime) -> datetime:
+    """Read a time that an option gives; raises UsageError for what is not one, or is in the future."""
     try:
         instant = parse_instant(text, now=now)
     except ValueError as error:
@@ -145,7 +144,7 @@ def _instant(option: str, text: str | None, *, now: datetime) -> datetime | None
         raise UsageError(
             f"{option} {text} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
         )
-    return instant
+    return max(instant, _BEGINNING)
 
 
 def _sequence(option: str, text: str | None) -> str | None:

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from fifo_cli.cli.commands.trace import _listener, _past, settle_time
+from fifo_cli.cli.commands.trace import _listener, settle_time
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Options
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import UsageError
 from fifo_cli.events import Progressed
-
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_how_far_it_is_is_no_line_in_a_pipe_unless_asked_for(capsys, monkeypatch):
@@ -21,12 +19,6 @@ def test_how_far_it_is_is_no_line_in_a_pipe_unless_asked_for(capsys, monkeypatch
         cli = Cli(Options(verbose=verbose), Console(), Signals(lambda text: None))
         _listener(cli)(Progressed("12 log lines read"))
         assert capsys.readouterr() == ("", said)
-
-
-@pytest.mark.parametrize("since", ["0001-01-01", "9999d", "1970-01-01"])
-def test_a_time_before_every_stream_means_all_there_is(since):
-    assert _past(since, NOW) <= NOW
-    assert _past("0001-01-01", NOW) == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.errors import UsageError
-from fifo_cli.operations.stream.record_filter import Choice, item_of, parse_key, parse_window
+from fifo_cli.operations.stream.record_filter import Choice, item_of, parse_key, parse_window, past_instant
 from fifo_cli.operations.stream.shards import StreamRecord, record_of
 from tests.unit.operations.simulated_stream import record
 
@@ -175,3 +175,9 @@ def test_a_comparison_that_cannot_be_made_is_a_failure_and_the_record_is_not_tak
     choice = Choice(expression="n > '3'")
     assert not choice(one(n={"N": "7"}))
     assert choice.failures == 1
+
+
+@pytest.mark.parametrize("since", ["0001-01-01", "9999d", "1970-01-01"])
+def test_a_time_before_every_stream_means_all_there_is(since: str) -> None:
+    assert past_instant("--since", since, now=NOW) <= NOW
+    assert past_instant("--since", "0001-01-01", now=NOW) == datetime(1970, 1, 1, tzinfo=UTC)
