@@ -130,7 +130,6 @@ def window(**given: str) -> Any:
 def test_a_window_ends_now_if_it_is_not_said_when():
     found = window(since="2h")
     assert (found.since, found.until) == (NOW - timedelta(hours=2), NOW)
-    assert not found.follow
 
 
 def test_a_window_of_one_moment_and_one_number_is_one():
