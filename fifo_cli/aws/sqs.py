@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import THROTTLED, calling, error_codes, explain
 from fifo_cli.aws.session import Aws
+from fifo_cli.errors import FifoError
 from fifo_cli.handlers.batch_answer import read_batch
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX, RECEIVE_MAX
 from fifo_cli.model.message import Attribute, ReceivedMessage, from_sqs
@@ -176,6 +177,13 @@ class Queue:
         """Ask for the approximate counts, and the receives that the redrive policy allows."""
         with calling(self.name):
             return read_counts(self._sqs, self.url)
+
+    def total_if_known(self) -> int | None:
+        """Ask how many messages are in the queue; None if AWS cannot be asked, as a report's end needs it."""
+        try:
+            return self.counts().total
+        except FifoError:
+            return None
 
     def oldest_age(self, *, now: datetime | None = None) -> int | None:
         """Ask CloudWatch for the oldest message's age in seconds; None if it does not say."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import OPTIONAL, Fields
@@ -74,6 +74,14 @@ class ReceivedMessage:
     dead_letter_source: str = ""
 
 
+def read_attributes(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Attribute]:
+    """Read message attributes as SQS's API has them."""
+    return {
+        name: Attribute(value["DataType"], value.get("StringValue", value.get("BinaryValue", "")))
+        for name, value in raw.items()
+    }
+
+
 def from_sqs(raw: MessageTypeDef, queue: QueueRole) -> ReceivedMessage:
     """Read a message of ReceiveMessage's answer (all attributes asked for)."""
     system: dict[str, str] = dict(raw.get("Attributes", {}))  # type: ignore[arg-type]
@@ -89,10 +97,7 @@ def from_sqs(raw: MessageTypeDef, queue: QueueRole) -> ReceivedMessage:
         first_received_at=from_epoch_ms(first) if receives and first else None,
         receives=receives,
         body=raw["Body"],
-        attributes={
-            name: Attribute(value["DataType"], value.get("StringValue", value.get("BinaryValue", "")))
-            for name, value in raw.get("MessageAttributes", {}).items()
-        },
+        attributes=read_attributes(raw.get("MessageAttributes", {})),
         trace_header=system.get("AWSTraceHeader"),
     )
     return ReceivedMessage(message, raw["ReceiptHandle"], system.get("DeadLetterQueueSourceArn", ""))

@@ -202,7 +202,8 @@ def _concluded(
     *,
     stopped: bool,
 ) -> DrainResult:
-    remaining = _remaining(main, failure)
+    # Where AWS cannot be asked, the failure says so.
+    remaining = main.counts().total if failure is None else main.total_if_known()
     early = stopped or failure is not None
     reached = options.count is not None and _turns(outcomes) >= options.count
     left = 0 if early or reached else ungiven(outcomes, remaining)
@@ -351,13 +352,3 @@ def _explained(error: BaseException | None, redact: Callable[[str], str]) -> Fif
                 redact(f"the run ended early: {described(error)}"),
                 hint="nothing is lost: look with `fifo-cli status`, and drain again",
             )
-
-
-def _remaining(main: Queue, failure: FifoError | None) -> int | None:
-    """Ask how many wait still; None if AWS cannot be asked, which the failure then says."""
-    try:
-        return main.counts().total
-    except FifoError:
-        if failure is None:
-            raise
-        return None

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, BinaryIO, Final, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, silent
-from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.message import Message
 from fifo_cli.model.message_json import to_line
 from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
@@ -23,13 +21,12 @@ from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Target
 from fifo_cli.operations.transfer.message_files import DumpStream, new_file, open_dump
+from fifo_cli.operations.transfer.message_filter import Exclusions
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.work_db import FileError, reason_of
 
 _PREVIEW_MAX: Final = 100
-# The Date header has whole seconds: what was sent within the second of the start counts as before it.
-_DATE_RESOLUTION: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -120,13 +117,13 @@ class Dump:
 
     def _move_to(self, target: _Counting, max_rate: float | None, stopped: Callable[[], bool]) -> DumpResult:
         # AWS's clock, not this machine's: what comes in from now on is left for the next dump.
-        began = QueueTags(self.aws, self.queue).read().at + _DATE_RESOLUTION
+        began = QueueTags(self.aws, self.queue).read().at
         total = self.queue.counts().total
         source = QueueSource(self.queue, expected=total, listener=self.listener)
-        bystanders = _Bystanders(began, self.owner_arn)
+        exclusions = Exclusions(began, self.owner_arn)
         options = MoveOptions(
             max_rate=max_rate,
-            leave=bystanders,
+            leave=exclusions,
             total=total,
             throttles=lambda: self.aws.throttles,
         )
@@ -139,9 +136,9 @@ class Dump:
         return DumpResult(
             target.written,
             moved=report.moved,
-            remaining=_remaining(self.queue),
+            remaining=self.queue.total_if_known(),
             warnings=tuple(warnings),
-            notes=tuple(bystanders.notes()),
+            notes=tuple(exclusions.notes("command")),
             error=report.error,
         )
 
@@ -159,30 +156,6 @@ class _Counting(Target, Protocol):
     """A target that counts the lines it wrote."""
 
     written: int
-
-
-class _Bystanders:
-    """Messages that are none of a dump's business: those that came after it began, and another queue's."""
-
-    def __init__(self, began: datetime, owner_arn: str) -> None:
-        self._began = began
-        self._owner_arn = owner_arn
-        self._late = 0
-        self._foreign = 0
-
-    def __call__(self, received: ReceivedMessage) -> bool:
-        foreign = bool(self._owner_arn) and received.dead_letter_source not in ("", self._owner_arn)
-        late = not foreign and received.message.sent_after(self._began)
-        self._foreign += foreign
-        self._late += late
-        return foreign or late
-
-    def notes(self) -> Iterator[str]:
-        """Say what was left alone."""
-        if self._foreign:
-            yield f"left alone: {self._foreign} that another queue dead-lettered"
-        if self._late:
-            yield f"left alone: {self._late} that came after the command began"
 
 
 def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> None:
@@ -205,10 +178,3 @@ def _unseen(queue: Queue, total: int, written: int) -> tuple[str, ...]:
         f"{queue.name} counts {total} messages, and {written} could be seen: SQS gives out ten of a"
         " group at most, and none that a consumer holds; `dump --move` takes all",
     )
-
-
-def _remaining(queue: Queue) -> int | None:
-    try:
-        return queue.counts().total
-    except FifoError:
-        return None

@@ -33,7 +33,7 @@ from fifo_cli.operations.queues.load_progress import (
 )
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
-from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget
+from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, outgoing
 from fifo_cli.operations.transfer.record_conversion import is_record
 from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
 from fifo_cli.operations.transfer.scheduler import DOUBT_SECONDS_MAX
@@ -336,10 +336,7 @@ def _packer(salt: str) -> Pack:
     """
 
     def pack(received: ReceivedMessage) -> OutgoingMessage:
-        message = received.message
         digest = hashlib.sha256(f"{salt} {received.receipt_handle}".encode()).hexdigest()
-        return OutgoingMessage(
-            message.body, message.group, f"load-{digest}", message.attributes, message.trace_header or ""
-        )
+        return outgoing(received.message, f"load-{digest}")
 
     return pack

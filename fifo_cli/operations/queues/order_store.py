@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Final
 
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
+from fifo_cli.model.message_json import message_bytes
 from fifo_cli.operations.queues.order_labels import Origin, unlabel
 from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
-from fifo_cli.operations.transfer.queue_target import size_of
 from fifo_cli.operations.work_db import WorkDb
 
 _BATCH_MAX: Final = 100
@@ -130,7 +130,7 @@ class OrderStoreTarget:
         self._store = store
 
     def size(self, message: Message) -> int:
-        return size_of(message)
+        return message_bytes(message)
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         self._store.add([one.message for one in received])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fifo_cli.aws.queue_tags import QueueTags
@@ -12,7 +12,7 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.parking import parked_attributes
 from fifo_cli.handlers.visibility import Held
-from fifo_cli.model.message import Attribute, Message, ReceivedMessage
+from fifo_cli.model.message import Message, ReceivedMessage, read_attributes
 from fifo_cli.model.results import WorkResult, named
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
@@ -20,7 +20,7 @@ from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 from fifo_cli.operations.transfer.queue_source import QueueSource
-from fifo_cli.operations.transfer.queue_target import QueueTarget
+from fifo_cli.operations.transfer.queue_target import QueueTarget, outgoing
 from fifo_cli.operations.transfer.result import MoveOptions
 
 DEFAULT_REASON: Final = "parked by hand"
@@ -97,16 +97,8 @@ class Park(PipelineQueues):
     def _pack(self, received: ReceivedMessage) -> OutgoingMessage:
         message = received.message
         attributes = parked_attributes(_held(received), reason=self.reason, status=None, source=_OPERATOR)
-        return OutgoingMessage(
-            body=message.body,
-            group=message.group,
-            dedup_id=sqs_id(f"park-{message.message_id}"),
-            attributes={
-                name: Attribute(value["DataType"], value.get("StringValue", value.get("BinaryValue", "")))
-                for name, value in attributes.items()
-            },
-            trace_header=message.trace_header,
-        )
+        parked = replace(message, attributes=read_attributes(attributes))
+        return outgoing(parked, sqs_id(f"park-{message.message_id}"))
 
 
 def _held(received: ReceivedMessage) -> Held:

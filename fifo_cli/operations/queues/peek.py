@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fifo_cli.aws.sqs import Counts, Queue
-from fifo_cli.handlers.exact_jmespath import Expression, is_true
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import INTERNAL, Listed
 from fifo_cli.operations.queues.browse import look, require_safe
-from fifo_cli.operations.transfer.message_filter import filtered_document
+from fifo_cli.operations.transfer.message_filter import MessageFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,50 +39,29 @@ def peek(
     counts = queue.counts()
     if not force:
         require_safe(queue, counts, "a peek")
-    wanted = _Matcher(group, expression)
+    wanted = MessageFilter(group=group, expression=expression)
     seen: list[Message] = []
-    found = 0
+    matching: list[Message] = []
 
     def take(message: Message) -> bool:
-        nonlocal found
         seen.append(message)
-        found += wanted(message)
-        return found >= count
+        if wanted(message):
+            matching.append(message)
+        return len(matching) >= count
 
     look(queue, take, clock=clock)
-    seen.sort(key=lambda message: message.order)
-    matching = [message for message in seen if wanted(message)]
+    matching.sort(key=lambda message: message.order)
     truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
     note = _note(queue, counts, seen) or (_unseen(counts, seen, wanted) if len(matching) < count else "")
     return PeekResult(tuple(matching[:count]), truncated, note)
 
 
-class _Matcher:
-    """Says which messages are asked for; one of another shape than the expression expects is not."""
-
-    def __init__(self, group: str | None, expression: str | None) -> None:
-        self._group = group
-        self._compiled = Expression(expression) if expression else None
-        self.failures: dict[str, str] = {}
-
-    def __call__(self, message: Message) -> bool:
-        if self._group is not None and message.group != self._group:
-            return False
-        if self._compiled is None:
-            return True
-        try:
-            return is_true(self._compiled.search(filtered_document(message)))
-        except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
-            self.failures[message.message_id] = str(error).splitlines()[0]
-            return False
-
-
-def _unseen(counts: Counts, seen: list[Message], wanted: _Matcher) -> str:
+def _unseen(counts: Counts, seen: list[Message], wanted: MessageFilter) -> str:
     """Say what the list leaves open: failures of the filter, and messages behind those that could be seen."""
     notes = []
     if wanted.failures:
-        reason = next(iter(wanted.failures.values()))
-        notes.append(f"the filter failed on {len(wanted.failures)} of {len(seen)} messages: {reason}")
+        failures = f"{wanted.failures} of {len(seen)} messages"
+        notes.append(f"the filter failed on {failures}: {wanted.first_failure}")
     if counts.total > len(seen):
         notes.append(
             f"{len(seen)} of {counts.total} messages could be seen: while the first of a group (ten at most)"

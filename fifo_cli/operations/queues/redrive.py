@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.sqs import PipelineQueues, Queue
-from fifo_cli.errors import AwsError, FifoError, UsageError
+from fifo_cli.aws.sqs import PipelineQueues
+from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, silent
-from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.message import Message
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
 from fifo_cli.operations.queues.native_redrive import redrive_natively
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.message_filter import MessageFilter
+from fifo_cli.operations.transfer.message_filter import Exclusions, MessageFilter
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is
 from fifo_cli.operations.transfer.record_conversion import (
@@ -36,8 +35,6 @@ from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
 
 _NO_TASKS: Final = "this service knows no message move tasks"
 _PREVIEW_MAX: Final = 10_000
-# The Date header has whole seconds: what was sent within the second of the start counts as before it.
-_DATE_RESOLUTION: Final = timedelta(seconds=1)
 
 
 class Engine(StrEnum):
@@ -269,7 +266,7 @@ class Redrive(PipelineQueues):
             moved=outcome.moved,
             skipped=0,
             failed=0,
-            remaining=_remaining(self.dlq),
+            remaining=self.dlq.total_if_known(),
             notes=notes,
             error=outcome.error,
         )
@@ -277,7 +274,7 @@ class Redrive(PipelineQueues):
     def _by_client(self, total: int, lock: MaintenanceLock, stopped: Callable[[], bool]) -> RedriveResult:
         options = self.options
         selection = options.selection
-        bystanders = _Bystanders(self.main.arn, lock.since + _DATE_RESOLUTION)
+        exclusions = Exclusions(lock.since, self.main.arn)
         count = options.count
         if options.ids:
             count = len(options.ids) if count is None else min(count, len(options.ids))
@@ -292,7 +289,7 @@ class Redrive(PipelineQueues):
                 count=count,
                 max_rate=options.max_rate,
                 wanted=None if selection.everything else lambda received: selection(received.message),
-                leave=bystanders,
+                leave=exclusions,
                 total=total,
                 before_sending=lock.confirm,
                 throttles=lambda: self.aws.throttles,
@@ -301,12 +298,12 @@ class Redrive(PipelineQueues):
             listener=self.listener,
             stopped=stopped,
         )
-        remaining = 0 if source.emptied else _remaining(self.dlq)
+        remaining = 0 if source.emptied else self.dlq.total_if_known()
         reached = count is not None and report.moved >= count
         warnings = [*describe(report), *converter.warnings()]
         if not (reached or report.stopped or report.error):
             counted = min(
-                total - report.moved - bystanders.foreign - converter.stayed, (remaining or 0) - report.left
+                total - report.moved - exclusions.foreign - converter.stayed, (remaining or 0) - report.left
             )
             warnings += _unfinished(source, report, counted, selection, sought)
         return RedriveResult(
@@ -315,40 +312,10 @@ class Redrive(PipelineQueues):
             skipped=report.skipped + report.left - (converter.failed - converter.parked_again),
             failed=report.failed + converter.failed,
             remaining=remaining,
-            notes=(*bystanders.notes(), *converter.notes()),
+            notes=(*exclusions.notes("redrive"), *converter.notes()),
             warnings=tuple(warnings),
             error=report.error,
         )
-
-
-class _Bystanders:
-    """Messages that a redrive leaves alone: those of another queue, and those that came after it began.
-
-    A poison message that is parked again at once would otherwise be redriven for ever.
-    """
-
-    def __init__(self, main_arn: str, began: datetime) -> None:
-        self._main_arn = main_arn
-        self._began = began
-        self.foreign = 0
-        self.late = 0
-
-    def __call__(self, received: ReceivedMessage) -> bool:
-        if received.dead_letter_source not in ("", self._main_arn):
-            self.foreign += 1
-            return True
-        late = received.message.sent_after(self._began)
-        self.late += late
-        return late
-
-    def notes(self) -> list[str]:
-        """Say what was left alone."""
-        notes = []
-        if self.foreign:
-            notes.append(f"left alone: {self.foreign} that another queue dead-lettered")
-        if self.late:
-            notes.append(f"left alone: {self.late} that came after the redrive began")
-        return notes
 
 
 def _no_tasks() -> AwsError:
@@ -400,10 +367,3 @@ def _unfinished(
 def _not_found(ids: Iterable[str]) -> list[str]:
     missing = ", ".join(sorted(ids))
     return [f"not found: {missing}"] if missing else []
-
-
-def _remaining(queue: Queue) -> int | None:
-    try:
-        return queue.counts().total
-    except FifoError:
-        return None

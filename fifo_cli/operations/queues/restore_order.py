@@ -27,6 +27,7 @@ from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.message_json import message_bytes
 from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document, Single, WorkResult
 from fifo_cli.model.times import iso
@@ -38,8 +39,9 @@ from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Rejection, Source, Target
+from fifo_cli.operations.transfer.message_filter import is_foreign
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
-from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, size_of
+from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, outgoing
 from fifo_cli.operations.transfer.record_conversion import Converter, ConvertingTarget, LoadRules, no_rules
 from fifo_cli.operations.transfer.result import WORKERS, MoveOptions, MoveReport
 
@@ -227,7 +229,7 @@ class RestoreOrder(PipelineQueues):
     def unfinished(self) -> RestoreOrderResult:
         """Say where the messages are after an UnfinishedError."""
         return RestoreOrderResult(
-            0, 0, remaining=_remaining(self.dlq), unfinished=True, held=_remaining(self.hold)
+            0, 0, remaining=self.dlq.total_if_known(), unfinished=True, held=self.hold.total_if_known()
         )
 
     def _perform(
@@ -264,7 +266,7 @@ class RestoreOrder(PipelineQueues):
             ) from error
         foreign = result.skipped - converter.skipped
         notes = (*_notes(result, state, foreign), *converter.notes(), *converter.warnings())
-        return replace(result, remaining=_remaining(self.dlq), notes=notes)
+        return replace(result, remaining=self.dlq.total_if_known(), notes=notes)
 
     def _check_room(self, *, force: bool) -> None:
         """Refuse what cannot be done, before anything is touched."""
@@ -300,7 +302,7 @@ class RestoreOrder(PipelineQueues):
         # A message that SQS moved here from a queue of somebody else's is not main's to put in order.
         ours = "" if role == "main" else self.main.arn
         options = MoveOptions(
-            leave=lambda received: bool(ours) and received.dead_letter_source not in ("", ours),
+            leave=lambda received: is_foreign(received, ours),
             total=queue.counts().total,
             workers=self.workers,
         )
@@ -474,7 +476,7 @@ class _Merged:
         self._store = store
 
     def size(self, message: Message) -> int:
-        return size_of(message)
+        return message_bytes(message)
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         return [
@@ -485,20 +487,15 @@ class _Merged:
 
 
 def _labelled(received: ReceivedMessage) -> OutgoingMessage:
-    message = received.message
-    labels = label(message)
-    return OutgoingMessage(
-        message.body, labels.group, labels.dedup_id, message.attributes, message.trace_header
-    )
+    labels = label(received.message)
+    return outgoing(replace(received.message, group=labels.group), labels.dedup_id)
 
 
 def _merged(token: str) -> Pack:
     def pack(received: ReceivedMessage) -> OutgoingMessage:
-        message, origin = received.message, Origin.parse(received.receipt_handle)
+        origin = Origin.parse(received.receipt_handle)
         assert origin is not None, received.receipt_handle
-        return OutgoingMessage(
-            message.body, message.group, merge_id(origin, token), message.attributes, message.trace_header
-        )
+        return outgoing(received.message, merge_id(origin, token))
 
     return pack
 
@@ -534,10 +531,3 @@ def _notes(result: RestoreOrderResult, state: State, foreign: int) -> tuple[str,
         notes.append(f"left alone: {foreign} that another queue dead-lettered")
     notes += [f"the {role} did not run before, nor now" for role in _ROLES if role not in state.running]
     return tuple(notes)
-
-
-def _remaining(queue: Queue) -> int | None:
-    try:
-        return queue.counts().total
-    except FifoError:
-        return None

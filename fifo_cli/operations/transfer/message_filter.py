@@ -1,20 +1,25 @@
-"""Which messages a command is asked for: by id, by group, by an expression over the message."""
+"""Which messages a command is asked for, and which are none of its business."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.exact_jmespath import Expression, is_true
-from fifo_cli.model.message import Message
+from fifo_cli.model.message import Message, ReceivedMessage
+
+# The Date header has whole seconds: what was sent within the second of the start counts as before it.
+_DATE_RESOLUTION: Final = timedelta(seconds=1)
 
 
 class MessageFilter:
-    """Says of a message whether it is asked for; ``failures`` counts those on which the expression failed.
+    """Says of a message whether it is asked for: by its id, its group, and a JMESPath expression.
 
-    The expression is JMESPath over the message with its body parsed; a message of another shape than it
-    expects is not asked for.
+    The expression sees the message with its body parsed. A message of another shape than it expects is not
+    asked for; ``failures`` counts those, and ``first_failure`` is why the first one failed.
     """
 
     def __init__(
@@ -24,6 +29,7 @@ class MessageFilter:
         self._group = group
         self._expression = expression
         self.failures = 0
+        self.first_failure = ""
 
     @property
     def everything(self) -> bool:
@@ -38,9 +44,10 @@ class MessageFilter:
         if self._expression is None:
             return True
         try:
-            return is_true(self._compiled.search(filtered_document(message)))
-        except Exception:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
+            return is_true(self._compiled.search(_filtered_document(message)))
+        except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
             self.failures += 1
+            self.first_failure = self.first_failure or str(error).partition("\n")[0]
             return False
 
     @cached_property
@@ -49,7 +56,41 @@ class MessageFilter:
         return Expression(self._expression)
 
 
-def filtered_document(message: Message) -> dict[str, Any]:
+class Exclusions:
+    """Messages that a move leaves alone: those that came after it began, and another queue's.
+
+    A poison message that is parked again at once would otherwise be moved for ever. ``began`` is by AWS's
+    clock. Another queue's are those that SQS dead-lettered here from a queue other than ``owner_arn``, if
+    that is given.
+    """
+
+    def __init__(self, began: datetime, owner_arn: str) -> None:
+        self._until = began + _DATE_RESOLUTION
+        self._owner_arn = owner_arn
+        self.foreign = 0
+        self._late = 0
+
+    def __call__(self, received: ReceivedMessage) -> bool:
+        foreign = is_foreign(received, self._owner_arn)
+        late = not foreign and received.message.sent_after(self._until)
+        self.foreign += foreign
+        self._late += late
+        return foreign or late
+
+    def notes(self, operation: str) -> Iterator[str]:
+        """Say what was left alone."""
+        if self.foreign:
+            yield f"left alone: {self.foreign} that another queue dead-lettered"
+        if self._late:
+            yield f"left alone: {self._late} that came after the {operation} began"
+
+
+def is_foreign(received: ReceivedMessage, owner_arn: str) -> bool:
+    """Say whether SQS dead-lettered a message from another queue than ``owner_arn``, if that is given."""
+    return bool(owner_arn) and received.dead_letter_source not in ("", owner_arn)
+
+
+def _filtered_document(message: Message) -> dict[str, Any]:
     """Return what ``--filter`` sees: the message's document with its body parsed, if it is JSON."""
     try:
         body = exact_json.loads(message.body)

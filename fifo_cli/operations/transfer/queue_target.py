@@ -10,11 +10,19 @@ from fifo_cli.errors import FifoError
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.message_json import message_bytes
 from fifo_cli.operations.transfer.interfaces import Rejection
 
 Pack = Callable[[ReceivedMessage], OutgoingMessage]
 # The sum over a call's entries has the limit of a single message (API Reference, SendMessageBatch).
 _BATCH_BYTES_MAX: Final = MESSAGE_BYTES_MAX
+
+
+def outgoing(message: Message, dedup_id: str) -> OutgoingMessage:
+    """Return a message as it is sent, with a deduplication id of its own."""
+    return OutgoingMessage(
+        message.body, message.group, dedup_id, message.attributes, message.trace_header or None
+    )
 
 
 def as_it_is(operation: str) -> Pack:
@@ -25,24 +33,9 @@ def as_it_is(operation: str) -> Pack:
     """
 
     def pack(received: ReceivedMessage) -> OutgoingMessage:
-        message = received.message
-        return OutgoingMessage(
-            body=message.body,
-            group=message.group,
-            dedup_id=sqs_id(f"{operation}-{message.message_id}"),
-            attributes=message.attributes,
-            trace_header=message.trace_header,
-        )
+        return outgoing(received.message, sqs_id(f"{operation}-{received.message.message_id}"))
 
     return pack
-
-
-def size_of(message: Message) -> int:
-    """Return the bytes that SQS counts: the body, and each attribute's name, type and value."""
-    return len(message.body.encode()) + sum(
-        len(name.encode()) + len(each.type.encode()) + _length(each.value)
-        for name, each in message.attributes.items()
-    )
 
 
 class QueueTarget:
@@ -66,7 +59,7 @@ class QueueTarget:
         return self._strict
 
     def size(self, message: Message) -> int:
-        return size_of(message)
+        return message_bytes(message)
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Send messages in as few calls as keep everything of them (trace headers: see ``_calls``)."""
@@ -89,13 +82,13 @@ class QueueTarget:
         return refusals
 
     def _send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
-        outgoing = [self._pack(one) for one in received]
+        packed = [self._pack(one) for one in received]
         alone = (
             len(received) == 1
             and received[0].message.trace_header
             and not self._queue.batches_keep_trace_headers
         )
-        rejected = self._queue.send_singly(outgoing) if alone else self._queue.send(outgoing)
+        rejected = self._queue.send_singly(packed) if alone else self._queue.send(packed)
         return [
             Rejection(received[one.index], one.reason, retry=not one.final, doubtful=one.doubtful)
             for one in rejected
@@ -112,7 +105,3 @@ class QueueTarget:
             else:
                 calls[-1].append(one)
         return [call for call in calls if call]
-
-
-def _length(value: str | bytes) -> int:
-    return len(value if isinstance(value, bytes) else value.encode())

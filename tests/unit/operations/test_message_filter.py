@@ -36,6 +36,16 @@ def test_a_filter_sees_the_message_with_its_body_parsed_and_jmespath_s_truth(
     assert MessageFilter(expression=expression)(REFUND) is expected
 
 
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [("body.total", True), ("`0`", True), ("body.note", False), ("body.lines", False), ("nix", False)],
+)
+def test_a_filter_s_truth_is_jmespath_s_where_0_is_true(expression: str, shown: bool) -> None:
+    selection = MessageFilter(expression=expression)
+    assert selection(message("m1", body='{"total": 0, "note": "", "lines": []}')) is shown
+    assert selection.failures == 0
+
+
 def test_a_body_that_is_not_json_is_a_string_to_a_filter() -> None:
     assert MessageFilter(expression="body == 'plain'")(message("m1", body="plain"))
 
@@ -59,3 +69,4 @@ def test_a_comparison_that_cannot_be_made_is_a_failure_too() -> None:
     selection = MessageFilter(expression="body.n > '3'")
     assert not selection(message("m1", body='{"n": 7}'))
     assert selection.failures == 1
+    assert "not supported between" in selection.first_failure

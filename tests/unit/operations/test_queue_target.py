@@ -10,8 +10,9 @@ import pytest
 from fifo_cli.aws.sqs import OutgoingMessage, RejectedEntry
 from fifo_cli.errors import AwsError
 from fifo_cli.model.message import Attribute, ReceivedMessage
+from fifo_cli.model.message_json import message_bytes
 from fifo_cli.operations.transfer.interfaces import Rejection
-from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is, size_of
+from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is
 from tests.unit.operations.fault_model import message
 
 
@@ -96,4 +97,5 @@ def test_a_later_call_that_fails_refuses_only_its_own_messages() -> None:
 
 def test_a_size_counts_the_body_and_of_each_attribute_name_type_and_value() -> None:
     attributes = {"é": Attribute("String", "ü"), "b": Attribute("Binary", b"123")}
-    assert size_of(replace(message("m", body="ß"), attributes=attributes)) == 2 + (2 + 6 + 2) + (1 + 6 + 3)
+    sized = replace(message("m", body="ß"), attributes=attributes)
+    assert message_bytes(sized) == 2 + (2 + 6 + 2) + (1 + 6 + 3)
