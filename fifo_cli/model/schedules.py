@@ -121,7 +121,7 @@ def longest_gap(expressions: Sequence[str], timezone: str | None) -> timedelta |
     only bounds the gap by itself. In a time zone an hour that is skipped in spring skips its runs, as
     EventBridge Scheduler does.
     """
-    rates = [_rate(one) for one in expressions if one.startswith("rate(")]
+    rates = [rate for one in expressions if (rate := rate_of(one)) is not None]
     crons = [_cron(one) for one in expressions if one.startswith("cron(")]
     gaps = [*rates, *([gap] if (gap := _longest_cron_gap(crons, timezone)) is not None else [])]
     return min(gaps, default=None)
@@ -141,6 +141,11 @@ def next_runs(
         if len(found) >= count:
             break
     return tuple(sorted(found)[:count])
+
+
+def rate_of(expression: str) -> timedelta | None:
+    """Return the period of a ``rate(...)``; None for cron."""
+    return _rate(expression) if expression.startswith("rate(") else None
 
 
 def _rate(expression: str) -> timedelta:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.model.schedules import next_runs
-from fifo_cli.model.times import parse_duration
+from fifo_cli.model.schedules import next_runs, rate_of
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -44,11 +43,3 @@ def reckon_next_runs(
             times += [first + period * number for number in range(count)]
             estimated = True
     return NextRuns(tuple(sorted(set(times))[:count]), estimated, tuple(unknown))
-
-
-def rate_of(expression: str) -> timedelta | None:
-    """Return the period of ``rate(...)``; None for cron."""
-    if not expression.startswith("rate("):
-        return None
-    number, _, unit = expression.removeprefix("rate(").removesuffix(")").partition(" ")
-    return parse_duration(f"{number}{unit[0]}")

@@ -14,11 +14,12 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
 from fifo_cli.model.health import Counted
 from fifo_cli.model.names import Names, Place
+from fifo_cli.model.schedules import rate_of
 from fifo_cli.model.settings import Project, Settings
 from fifo_cli.operations.deploy.api_keys import Key, Keys
 from fifo_cli.operations.monitor import status as operation
 from fifo_cli.operations.monitor.drift import Drift, ResourceState
-from fifo_cli.operations.monitor.next_runs import rate_of, reckon_next_runs
+from fifo_cli.operations.monitor.next_runs import reckon_next_runs
 from fifo_cli.operations.monitor.status import StatusResult
 from fifo_cli.operations.monitor.worker_runs import Runs, Stuck, WorkerRun
 from fifo_cli.operations.parallel import Gathered
