@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from fifo_cli.model.results import INTERNAL, Fields, named
-from fifo_cli.model.times import format_duration
 
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
@@ -24,6 +24,7 @@ QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
 QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
 # Why a function is not fed: its schedules or mapping are off, its concurrency is 0, or there is nothing to.
 Feed = Literal["running", "paused", "stopped", "missing"]
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _PARKED: Final = "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-cli redrive"
 
 
@@ -240,13 +241,8 @@ def _age(seconds: int) -> str:
 def rough(duration: timedelta) -> str:
     """Write a duration in its two largest units: 2d 3h, 5m 10s."""
     seconds = max(0, int(duration.total_seconds()))
-    for size, below in ((86400, 3600), (3600, 60), (60, 1)):
+    for (size, unit), (smaller, smaller_unit) in pairwise(_UNITS):
         if seconds >= size:
-            rest = seconds % size // below * below
-            large = format_duration(timedelta(seconds=seconds // size * size))
-            return large if not rest else f"{_in(seconds // size * size, size)} {_in(rest, below)}"
+            rest = seconds % size // smaller
+            return f"{seconds // size}{unit}" + (f" {rest}{smaller_unit}" if rest else "")
     return f"{seconds}s"
-
-
-def _in(seconds: int, size: int) -> str:
-    return f"{seconds // size}{ {86400: 'd', 3600: 'h', 60: 'm', 1: 's'}[size] }"

@@ -14,7 +14,7 @@ HAPPENINGS_KEPT: Final = 200
 # Log lines come late and in bursts: a rate is taken over so long.
 RATE_SPAN: Final = timedelta(seconds=20)
 
-Fate = Literal["enqueued", "delivered", "parked", "failed", "run ended", "other"]
+Fate = Literal["enqueued", "delivered", "parked", "failed", "run ended"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,9 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import Output
 from fifo_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.monitor.logs import LogsResult
 
 # How soon `logs --follow | head` ends once head has.
 _LOOK_SECONDS: Final = 0.5
@@ -69,7 +72,7 @@ def register(app: Commands) -> None:
         """Show the functions' logs, merged in order of time."""
         from fifo_cli.model.names import FUNCTION_ROLES
         from fifo_cli.model.times import parse_instant
-        from fifo_cli.operations.monitor import logs as operation
+        from fifo_cli.operations.monitor.logs import FunctionLogs
 
         if follow and cli.options.output is Output.JSON:
             raise UsageError("--follow has no end, and -o json is one document", hint="use -o jsonl")
@@ -78,23 +81,13 @@ def register(app: Commands) -> None:
         except ValueError as error:
             raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
         functions = [role for role in FUNCTION_ROLES if function is None or role == function.value]
+        found = FunctionLogs(
+            cli.aws, cli.names, functions=functions, since=start, text=text, listener=cli.listener
+        )
         if not follow:
-            result = operation.logs(
-                cli.aws, cli.names, functions=functions, since=start, text=text, listener=cli.listener
-            )
-            return _emit(cli, result)
+            return _emit(cli, found.read())
         with cli.stopping() as stop:
-            result = operation.follow(
-                cli.aws,
-                cli.names,
-                functions=functions,
-                since=start,
-                text=text,
-                stop=stop,
-                wait=partial(_wait, cli, stop),
-                listener=cli.listener,
-            )
-            return _emit(cli, result)
+            return _emit(cli, found.follow(stop, partial(_wait, cli, stop)))
 
 
 def _status(cli: Cli) -> ExitCode:
@@ -132,11 +125,9 @@ def _wait(cli: Cli, stop: threading.Event, seconds: float) -> None:
         stop.wait(min(left, _LOOK_SECONDS))
 
 
-def _emit(cli: Cli, result: object) -> ExitCode:
-    from fifo_cli.operations.monitor.logs import LogsResult
+def _emit(cli: Cli, result: LogsResult) -> ExitCode:
     from fifo_cli.render.log_line import log_line
 
-    assert isinstance(result, LogsResult)
     if cli.options.output is not Output.TABLE:
         return cli.emit(result, lambda: "")
     color, platform = cli.console.color, cli.options.verbose > 0

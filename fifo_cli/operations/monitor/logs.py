@@ -32,6 +32,8 @@ _TIMED_OUT: Final = re.compile(r"Task timed out after|Runtime exited with error|
 _LATE: Final = timedelta(seconds=30)
 POLL: Final = timedelta(seconds=2)
 
+_OWN: Final = frozenset({"time", "function", "level", "message"})
+
 Wait = Callable[[float], object]
 
 
@@ -54,8 +56,15 @@ class LogLine:
             **{name: value for name, value in self.facts.items() if name not in _OWN},
         }
 
+    def number(self, fact: str) -> int | None:
+        """Return a fact that is a whole number; None if it is anything else."""
+        value = self.facts.get(fact)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
-_OWN: Final = frozenset({"time", "function", "level", "message"})
+    def text(self, fact: str) -> str | None:
+        """Return a fact that is text; None if it is anything else."""
+        value = self.facts.get(fact)
+        return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +82,6 @@ class LogsResult:
 
     def rows(self) -> Iterator[Document]:
         return (line.document() for line in self.lines)
-
-
-def logs(
-    aws: Aws,
-    names: Names,
-    *,
-    functions: Sequence[FunctionRole] = FUNCTION_ROLES,
-    since: datetime,
-    text: str = "",
-    listener: Listener = silent,
-) -> LogsResult:
-    """Return what the functions logged from ``since`` on; a missing log group is empty, with a note."""
-    return LogsResult(_merged(aws, names, functions, since, text, listener))
-
-
-def follow(
-    aws: Aws,
-    names: Names,
-    *,
-    functions: Sequence[FunctionRole] = FUNCTION_ROLES,
-    since: datetime,
-    text: str = "",
-    stop: threading.Event,
-    wait: Wait | None = None,
-    listener: Listener = silent,
-) -> LogsResult:
-    """Return the same and go on with what comes, until ``stop`` is set; ``wait`` sleeps for seconds.
-
-    Once AWS has answered, a lost connection is reported and waited out. Raises while the lines are read what
-    will not pass by itself (credentials, permissions), and any failure before the first answer.
-    """
-    tail = Tail(aws, names, functions=functions, since=since, text=text, listener=listener)
-    return LogsResult(_followed(tail, stop, wait or stop.wait, PollBackoff(POLL, listener)))
 
 
 def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
@@ -140,35 +116,11 @@ def _facts(text: str) -> Document | None:
     return found if isinstance(found, dict) and {"level", "message"} <= set(found) else None
 
 
-def _events_of(
-    aws: Aws, names: Names, function: FunctionRole, since: datetime, text: str, listener: Listener
-) -> Iterator[tuple[FunctionRole, LogEvent]]:
-    try:
-        for event in get_log_events(aws, names.log_group(function), since=since, text=text):
-            yield function, event
-    except MissingLogGroup:
-        listener(
-            Noted(f"{names.log_group(function)} does not exist: {names.function(function)} has not run yet")
-        )
+class FunctionLogs:
+    """What the functions logged from ``since`` on, those lines that contain ``text``, merged by time.
 
-
-def _events(
-    aws: Aws, names: Names, functions: Sequence[FunctionRole], since: datetime, text: str, listener: Listener
-) -> Iterator[tuple[FunctionRole, LogEvent]]:
-    """Yield what several functions logged, in order of time."""
-    streams = [_events_of(aws, names, function, since, text, listener) for function in functions]
-    return heapq.merge(*streams, key=lambda pair: pair[1].time)
-
-
-def _merged(
-    aws: Aws, names: Names, functions: Sequence[FunctionRole], since: datetime, text: str, listener: Listener
-) -> Iterator[LogLine]:
-    for function, event in _events(aws, names, functions, since, text, listener):
-        yield parse_line(function, event)
-
-
-class Tail:
-    """What the functions log, from ``since`` on: each :meth:`poll` yields the lines that are new."""
+    A log group that does not exist is empty; the listener hears of it once.
+    """
 
     def __init__(
         self,
@@ -186,30 +138,55 @@ class Tail:
         self._since = self._newest = since
         self._text = text
         self._listener = listener
+        self._missing: set[FunctionRole] = set()
         self._seen: dict[tuple[FunctionRole, str], int] = {}
 
+    def read(self) -> LogsResult:
+        """Return the lines that are there now."""
+        return LogsResult(parse_line(*found) for found in self._events(self._since))
+
+    def follow(self, stop: threading.Event, wait: Wait | None = None) -> LogsResult:
+        """Return the lines and go on with what comes, until ``stop`` is set; ``wait`` sleeps for seconds.
+
+        Once AWS has answered, a lost connection is reported and waited out. Raises while the lines are read
+        what will not pass by itself (credentials, permissions), and any failure before the first answer.
+        """
+        return LogsResult(self._followed(stop, wait or stop.wait, PollBackoff(POLL, self._listener)))
+
     def poll(self) -> Iterator[LogLine]:
-        """Yield the lines that came since the last time, in order of time, as far as that can be."""
-        start = max(self._since, self._newest - _LATE)
-        found = _events(self._aws, self._names, self._functions, start, self._text, self._listener)
-        for function, event in found:
+        """Yield the lines that came since the last call."""
+        for function, event in self._events(max(self._since, self._newest - _LATE)):
             if (function, event.id) not in self._seen:
                 self._seen[function, event.id] = event.time
                 self._newest = max(self._newest, from_epoch_ms(event.time))
                 yield parse_line(function, event)
         forgotten = int((self._newest - _LATE).timestamp() * 1000)
         self._seen = {key: time for key, time in self._seen.items() if time >= forgotten}
-        self._listener = silent  # once is enough to hear of a group that does not exist
 
+    def _followed(self, stop: threading.Event, wait: Wait, backoff: PollBackoff) -> Iterator[LogLine]:
+        while not stop.is_set():
+            try:
+                for line in self.poll():
+                    backoff.answered()
+                    yield line
+            except FifoError as error:
+                wait(backoff.failed(error))
+            else:
+                backoff.answered()
+                wait(POLL.total_seconds())
 
-def _followed(tail: Tail, stop: threading.Event, wait: Wait, patience: PollBackoff) -> Iterator[LogLine]:
-    while not stop.is_set():
+    def _events(self, since: datetime) -> Iterator[tuple[FunctionRole, LogEvent]]:
+        streams = [self._events_of(function, since) for function in self._functions]
+        return heapq.merge(*streams, key=lambda found: found[1].time)
+
+    def _events_of(self, function: FunctionRole, since: datetime) -> Iterator[tuple[FunctionRole, LogEvent]]:
+        group = self._names.log_group(function)
         try:
-            for line in tail.poll():
-                patience.answered()
-                yield line
-        except FifoError as error:
-            wait(patience.failed(error))
-        else:
-            patience.answered()
-            wait(POLL.total_seconds())
+            for event in get_log_events(self._aws, group, since=since, text=self._text):
+                yield function, event
+        except MissingLogGroup:
+            if function not in self._missing:
+                self._missing.add(function)
+                self._listener(
+                    Noted(f"{group} does not exist: {self._names.function(function)} has not run yet")
+                )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import judge
 from fifo_cli.model.names import Names
 from fifo_cli.model.watch_state import Fate, Lost, Sample, WatchEvent
-from fifo_cli.operations.monitor.logs import LogLine, Tail
+from fifo_cli.operations.monitor.logs import FunctionLogs, LogLine
 from fifo_cli.operations.monitor.measure import depth_questions, slow_questions, vitals_of
 from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 SLOW_PERIOD: Final = timedelta(seconds=30)
 LOOKED_BACK: Final = timedelta(minutes=15)
 _LIMIT_SECONDS: Final = 20.0
-_FATES: Final[dict[str, Fate]] = {
-    "enqueued": "enqueued",
-    "delivered": "delivered",
-    "parked": "parked",
-    "failed": "failed",
-    "run ended": "run ended",
-}
+_FATES: Final[dict[str, Fate]] = {fate: fate for fate in get_args(Fate)}
 
 
 class Sampler:
@@ -53,7 +47,7 @@ class Sampler:
         self._with_logs = with_logs
         self._logged = now() - LOOKED_BACK
         self._aws: Aws | None = None
-        self._tail: Tail | None = None
+        self._log_reader: FunctionLogs | None = None
         self._slow = Gathered()
         self._slow_at: datetime | None = None
         self._last_run: datetime | None = None
@@ -64,7 +58,7 @@ class Sampler:
             return self._sample()
         except BaseException:
             # A profile's or the environment's credentials may be new by the next time.
-            self._aws = self._tail = None
+            self._aws = self._log_reader = None
             self._slow_at = None
             raise
 
@@ -101,10 +95,10 @@ class Sampler:
         """Return what was logged since the last time; why not, if the log may not be read."""
         if not self._with_logs:
             return (), ""
-        if self._tail is None:
-            self._tail = Tail(aws, self._names, since=self._logged)
+        if self._log_reader is None:
+            self._log_reader = FunctionLogs(aws, self._names, since=self._logged)
         try:
-            found = list(self._tail.poll())
+            found = list(self._log_reader.poll())
         except FifoError as error:
             return (), error.message
         if found:
@@ -115,27 +109,24 @@ class Sampler:
 
 
 def happenings_of(lines: Iterable[LogLine]) -> tuple[WatchEvent, ...]:
-    """Return what the lines tell of messages and runs."""
-    return tuple(_happening(line) for line in lines if line.facts and line.message in _FATES)
-
-
-def _happening(line: LogLine) -> WatchEvent:
-    facts: dict[str, Any] = dict(line.facts)
-    return WatchEvent(
-        time=line.time,
-        fate=_FATES[line.message],
-        group=str(facts.get("group") or ""),
-        message_id=str(facts.get("message_id") or ""),
-        item_key=str(facts.get("item_key") or ""),
-        http_status=_number(facts.get("status")),
-        receives=_number(facts.get("attempt")),
-        elapsed_ms=_number(facts.get("elapsed_ms")),
-        reason=str(facts.get("reason") or ""),
+    """Return the events of messages and runs among the lines."""
+    return tuple(
+        _event(line, _FATES[line.message]) for line in lines if line.facts and line.message in _FATES
     )
 
 
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _event(line: LogLine, fate: Fate) -> WatchEvent:
+    return WatchEvent(
+        time=line.time,
+        fate=fate,
+        group=str(line.facts.get("group") or ""),
+        message_id=str(line.facts.get("message_id") or ""),
+        item_key=str(line.facts.get("item_key") or ""),
+        http_status=line.number("status"),
+        receives=line.number("attempt"),
+        elapsed_ms=line.number("elapsed_ms"),
+        reason=str(line.facts.get("reason") or ""),
+    )
 
 
 def keep_sampling(

@@ -194,10 +194,10 @@ def stuck(line: LogLine) -> Stuck:
         message_id=str(line.facts.get("message_id", "")),
         group=str(line.facts.get("group", "")),
         time=line.time,
-        receives=_number(line.facts.get("attempt")),
-        http_status=_number(line.facts.get("status")),
-        error=_text(line.facts.get("reason")),
-        item_key=_text(line.facts.get("item_key")),
+        receives=line.number("attempt"),
+        http_status=line.number("status"),
+        error=line.text("reason"),
+        item_key=line.text("item_key"),
     )
 
 
@@ -260,7 +260,7 @@ def run_of(line: LogLine) -> WorkerRun | None:
     """
     if line.message == "run ended" and line.facts:
         received, delivered, parked, failed = (
-            _number(line.facts.get(word)) for word in ("received", "delivered", "parked", "failed")
+            line.number(word) for word in ("received", "delivered", "parked", "failed")
         )
         return WorkerRun(line.time, received, delivered, parked, failed, *_ending(line))
     if not line.facts and line.level == "error":
@@ -272,7 +272,7 @@ def batch_of(line: LogLine) -> Batch | None:
     """Return the invocation of the enqueuer that a line ends; None if it is about something else."""
     error, owner, what = _ending(line)
     if line.message == "batch ended" and line.facts:
-        return Batch(line.time, _number(line.facts.get("enqueued")), error, owner, what)
+        return Batch(line.time, line.number("enqueued"), error, owner, what)
     if line.message == "batch failed" and line.facts:
         return Batch(line.time, None, error or "no reason logged", owner, what, raised=True)
     if not line.facts and line.level == "error":
@@ -282,16 +282,8 @@ def batch_of(line: LogLine) -> Batch | None:
 
 def _ending(line: LogLine) -> tuple[str | None, str | None, str | None]:
     """Return why a run ended early: error, owner, what; all None if it did not."""
-    owner, what, reason = (_text(line.facts.get(name)) for name in ("owner", "what", "reason"))
+    owner, what, reason = (line.text(name) for name in ("owner", "what", "reason"))
     if owner is None and reason is None:
         return None, None, None
     said = reason or "no reason logged"
     return f"{what}: {said}" if what else said, owner, what
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

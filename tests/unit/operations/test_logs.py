@@ -16,7 +16,7 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.names import Names
-from fifo_cli.operations.monitor.logs import follow, logs, parse_line
+from fifo_cli.operations.monitor.logs import FunctionLogs, parse_line
 
 NAMES = Names("orders")
 SINCE = datetime(2026, 1, 2, tzinfo=UTC)
@@ -107,7 +107,7 @@ def test_both_functions_are_merged_in_order_of_time(aws: Aws, stub: Stubber) -> 
     answer(stub, "enqueuer", (1, "a"), (4, "d"))
     answer(stub, "worker", (2, "b"), (3, "c"))
 
-    result = logs(aws, NAMES, since=SINCE)
+    result = FunctionLogs(aws, NAMES, since=SINCE).read()
 
     assert [(one["function"], one["message"]) for one in result.document()["lines"]] == [
         ("enqueuer", "a"), ("worker", "b"), ("worker", "c"), ("enqueuer", "d"),
@@ -117,7 +117,9 @@ def test_both_functions_are_merged_in_order_of_time(aws: Aws, stub: Stubber) -> 
 def test_one_function_is_asked_for_alone(aws: Aws, stub: Stubber) -> None:
     answer(stub, "worker", (1, "a"))
 
-    assert [one["message"] for one in logs(aws, NAMES, functions=["worker"], since=SINCE).rows()] == ["a"]
+    assert [
+        one["message"] for one in FunctionLogs(aws, NAMES, functions=["worker"], since=SINCE).read().rows()
+    ] == ["a"]
 
 
 def test_a_missing_group_is_empty_with_a_note(aws: Aws, stub: Stubber) -> None:
@@ -125,7 +127,7 @@ def test_a_missing_group_is_empty_with_a_note(aws: Aws, stub: Stubber) -> None:
     stub.add_client_error("filter_log_events", "ResourceNotFoundException", "no")
     answer(stub, "worker", (1, "a"))
 
-    rows = list(logs(aws, NAMES, since=SINCE, listener=heard.append).rows())
+    rows = list(FunctionLogs(aws, NAMES, since=SINCE, listener=heard.append).read().rows())
 
     assert [one["message"] for one in rows] == ["a"]
     assert heard == [Noted("/aws/lambda/orders-enqueuer does not exist: orders-enqueuer has not run yet")]
@@ -144,7 +146,7 @@ def test_following_looks_back_for_late_lines_and_shows_none_twice(aws: Aws, stub
     # The second turn starts 30 s before the newest line.
     answer(stub, "worker", (50_000, "late"), (60_000, "c"), (61_000, "d"), start=START + 30_000)
 
-    result = follow(aws, NAMES, functions=["worker"], since=SINCE, stop=stop, wait=wait)
+    result = FunctionLogs(aws, NAMES, functions=["worker"], since=SINCE).follow(stop, wait)
 
     assert [one["message"] for one in result.rows()] == ["a", "c", "late", "d"]
     assert waits == [2, 2]
@@ -177,9 +179,9 @@ def test_following_outlives_a_loss_of_connection_and_says_so_once(aws: Aws, stub
     answer(stub, "worker", (61_000, "b"), start=START + 31_000)
 
     rows = list(
-        follow(
-            aws, NAMES, functions=["worker"], since=SINCE, stop=stop, wait=wait, listener=heard.append
-        ).rows()
+        FunctionLogs(aws, NAMES, functions=["worker"], since=SINCE, listener=heard.append)
+        .follow(stop, wait)
+        .rows()
     )
 
     assert [one["message"] for one in rows] == ["a", "b"]
@@ -192,7 +194,7 @@ def test_following_outlives_a_loss_of_connection_and_says_so_once(aws: Aws, stub
 def test_following_ends_when_aws_refuses_for_good(aws: Aws, stub: Stubber, code: str) -> None:
     answer(stub, "worker", (1, "a"))
     lost(stub, code)
-    result = follow(aws, NAMES, functions=["worker"], since=SINCE, stop=threading.Event(), wait=str)
+    result = FunctionLogs(aws, NAMES, functions=["worker"], since=SINCE).follow(threading.Event(), str)
 
     with pytest.raises(AwsError):
         list(result.rows())
@@ -200,7 +202,7 @@ def test_following_ends_when_aws_refuses_for_good(aws: Aws, stub: Stubber, code:
 
 def test_following_what_was_never_reached_fails_at_once(aws: Aws, stub: Stubber) -> None:
     lost(stub)
-    result = follow(aws, NAMES, functions=["worker"], since=SINCE, stop=threading.Event(), wait=str)
+    result = FunctionLogs(aws, NAMES, functions=["worker"], since=SINCE).follow(threading.Event(), str)
 
     with pytest.raises(AwsError, match="throttled"):
         list(result.rows())
