@@ -5,6 +5,7 @@ A run is a process of its own, with its own pid, to be killed and waited for as 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,8 @@ class Running:
     def wait(self, timeout: float = 60.0) -> Forked:
         """Return what the run left, once it ends; the code of a killed one is minus the signal."""
         self.finish(timeout)
-        ran = Forked(self._args, self._code, self._out.read_text(), self._err.read_text(), self._peak_kib)
+        out, err = (path.read_bytes().decode() for path in (self._out, self._err))
+        ran = Forked(self._args, self._code, out, err, self._peak_kib)
         self._out.unlink()
         self._err.unlink()
         return ran
@@ -122,11 +125,13 @@ class ForkServer:
         env: Mapping[str, str],
         *,
         terminal: str = "",
+        stdin: Path = Path(os.devnull),
         patient: bool = True,
     ) -> Running:
         """Run a command line in a folder, in the background; with a terminal's path on that, in a session.
 
-        A ``patient`` run does not take the embedded stack for silent after a signal (tests/patient.py).
+        Without a terminal it reads from ``stdin``. A ``patient`` run does not take the embedded stack for
+        silent after a signal (tests/patient.py).
         """
         with self._lock:
             self._number += 1
@@ -141,6 +146,7 @@ class ForkServer:
                 "out": str(out),
                 "err": str(err),
                 "terminal": terminal,
+                "stdin": str(stdin),
                 "patient": patient,
             }
             assert self._process.stdin is not None
@@ -171,6 +177,14 @@ class ForkServer:
                 self._runs[number].begun(pid)
             else:
                 self._runs.pop(number).ended(code, peak_kib)
+
+
+@cache
+def forker() -> ForkServer:
+    """Return the process that forks the runs of most tests, started when the first is wanted."""
+    server = ForkServer("tests.integration.whole_program")
+    atexit.register(server.close)
+    return server
 
 
 def _serve() -> None:
@@ -210,7 +224,7 @@ def _become(order: dict[str, Any]) -> None:
             os.setsid()  # the terminal that is opened next becomes this session's
         write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         for descriptor, path, flags in (
-            (0, order["terminal"] or os.devnull, os.O_RDWR if order["terminal"] else os.O_RDONLY),
+            (0, order["terminal"] or order["stdin"], os.O_RDWR if order["terminal"] else os.O_RDONLY),
             (1, order["terminal"] or order["out"], os.O_RDWR if order["terminal"] else write),
             (2, order["terminal"] or order["err"], os.O_RDWR if order["terminal"] else write),
         ):

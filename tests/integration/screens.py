@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import signal
@@ -11,7 +10,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pyte
 from pexpect import fdpexpect
 
 from tests.cli_harness import clean_environment
-from tests.integration.fork_server import ForkServer, Running
+from tests.integration.fork_server import Running, forker
 
 # What leaves the alternate screen (xterm's private mode 1049), and what shows the cursor again.
 LEAVE = b"\x1b[?1049l"
@@ -171,16 +170,6 @@ def _started(words: Sequence[str], folder: Path, env: Mapping[str, str], size: t
         dimensions=size,
         timeout=30,
     )
-
-
-@cache
-def forker() -> ForkServer:
-    """Return the process that forks the runs, started when the first is wanted."""
-    zygote = ForkServer(
-        "fifo_cli.cli.commands.watch", "fifo_cli.cli.screen", "fifo_cli.render.watch_screen", "rich.live"
-    )
-    atexit.register(zygote.close)
-    return zygote
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from fifo_cli.cli.framework import Command, Commands, Impact
 from fifo_cli.render.text import display_width
 from tests.cli_harness import Project, Stack
 from tests.integration.deployed_pipeline import Line, deployed
-from tests.integration.screens import forker, shown
+from tests.integration.fork_server import forker
+from tests.integration.screens import shown
 
 # How a command is run so that it ends and breaks nothing; "" is just its name. A new command must be added.
 WORDS: dict[str, tuple[str, ...]] = {
