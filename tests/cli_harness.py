@@ -228,7 +228,7 @@ class Project:
                 each.process.kill()
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 60.0, interval: float = 0.02) -> None:
+def wait_until(condition: Callable[[], object], timeout: float = 60.0, interval: float = 0.02) -> None:
     """Wait until a condition holds; fails after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():

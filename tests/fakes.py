@@ -30,6 +30,10 @@ class Clock:
         self.now += seconds
 
 
+def silent_journal(level: str, message: str, **facts: Any) -> None:
+    """Log nothing."""
+
+
 @dataclass
 class Stored:
     """A message in a fake queue."""

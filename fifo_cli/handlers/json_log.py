@@ -38,10 +38,6 @@ def stdout_journal(level: Level, message: str, **facts: Any) -> None:
             print(text, file=stream, flush=True)
 
 
-def silent_journal(level: Level, message: str, **facts: Any) -> None:
-    """Log nothing."""
-
-
 def line(level: Level, message: str, *, at: datetime | None = None, **facts: Any) -> str:
     """Build one line, of this moment if not ``at`` another; facts that are None are left out."""
     time = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -39,19 +39,12 @@ def is_free(port: int) -> bool:
 
 def holder_of(port: int) -> str:
     """Name the process that listens on a port ("process 4711 (nginx)"), or "" if the system does not tell."""
-    inodes = {inode for local, _, state, inode in _sockets() if local == port and state == _LISTENING}
-    pid = _owner(inodes)
+    inodes = {inode for local, _, state, inode in tcp_sockets() if local == port and state == _LISTENING}
+    pid = owner_of(inodes)
     return f"process {pid} ({_command(pid)})" if pid else ""
 
 
-def pid_of_connection(local_port: int, remote_port: int) -> int | None:
-    """Return the process at the ``local_port`` end of a loopback connection; None if not to be known."""
-    return _owner(
-        {inode for local, remote, _, inode in _sockets() if (local, remote) == (local_port, remote_port)}
-    )
-
-
-def _sockets() -> Iterator[tuple[int, int, str, str]]:
+def tcp_sockets() -> Iterator[tuple[int, int, str, str]]:
     """Yield local port, remote port, state and inode of each TCP socket (proc(5), /proc/net/tcp)."""
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         try:
@@ -67,7 +60,7 @@ def _sockets() -> Iterator[tuple[int, int, str, str]]:
             )
 
 
-def _owner(inodes: set[str]) -> int | None:
+def owner_of(inodes: set[str]) -> int | None:
     """Return the lowest process id that holds one of these sockets open."""
     wanted = {f"socket:[{inode}]" for inode in inodes - {"0"}}
     if not wanted:

@@ -95,7 +95,7 @@ class Receiver:
         answer: Rule = _no_rule,
         observer: Observer = _no_observer,
     ) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._requests: list[Received] = []
         self._accepted: list[Received] = []
         self._port = port
@@ -141,13 +141,13 @@ class Receiver:
     @property
     def requests(self) -> list[Received]:
         """All requests, in the order of arrival."""
-        with self._changed:
+        with self._lock:
             return list(self._requests)
 
     @property
     def accepted(self) -> list[Received]:
         """The requests answered with 2xx, in the order of the answers."""
-        with self._changed:
+        with self._lock:
             return list(self._accepted)
 
     def fail(self, status: int = 503, *, retry_after: str | int | None = None) -> None:
@@ -169,27 +169,16 @@ class Receiver:
 
     def clear(self) -> None:
         """Forget the requests so far."""
-        with self._changed:
+        with self._lock:
             self._requests.clear()
             self._accepted.clear()
-
-    def wait_for_requests(self, count: int, timeout: float = 10.0) -> bool:
-        """Wait until ``count`` requests have arrived in all; False after ``timeout`` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: len(self._requests) >= count, timeout)
-
-    def wait_for_accepted(self, count: int, timeout: float = 10.0) -> bool:
-        """Wait until ``count`` requests in all were answered with 2xx; False after ``timeout`` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: len(self._accepted) >= count, timeout)
 
     # For the server's threads.
 
     def _record(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Received:
-        with self._changed:
+        with self._lock:
             received = Received(len(self._requests) + 1, method, path, headers, body, time.monotonic())
             self._requests.append(received)
-            self._changed.notify_all()
             return received
 
     def _decide(self, received: Received) -> Answer:
@@ -203,15 +192,14 @@ class Receiver:
 
     def _settle(self, received: Received, answer: Answer) -> None:
         """Count an answer that is about to be sent, so that who has read it finds it counted."""
-        with self._changed:
+        with self._lock:
             if isinstance(answer, Reply) and 200 <= answer.status < 300:
                 self._accepted.append(received)
-                self._changed.notify_all()
         self._observer(received, answer)
 
     def _take_back(self, received: Received) -> None:
         """Do not count an answer that could not be sent."""
-        with self._changed, contextlib.suppress(ValueError):
+        with self._lock, contextlib.suppress(ValueError):
             self._accepted.remove(received)
 
 

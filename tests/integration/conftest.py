@@ -30,7 +30,7 @@ STORIES = {
         "test_a_poison_item_is_parked_with_status_and_reason_and_its_group_goes_on",
     },
     "test_provisioning.py": {"test_a_pipeline_is_deployed_put_right_and_destroyed"},
-    "test_rebuild.py": {
+    "test_restore_order.py": {
         "test_parked_messages_are_back_in_their_places",
         "test_interrupted_it_says_how_to_finish_and_a_second_run_does",
     },

@@ -28,7 +28,7 @@ from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
 
 from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
-from fifo_cli.local.ports import HOST, pid_of_connection
+from fifo_cli.local.ports import HOST, owner_of, tcp_sockets
 
 _UPSTREAM_TIMEOUT = 120.0
 # Of one connection, not of the message (RFC 9110, section 7.6.1), and what the server sets itself.
@@ -429,3 +429,10 @@ def _error(request: Request, error: AwsError) -> _Answer:
     document = {"__type": f"com.amazonaws#{error.code}", "message": error.message}
     headers["Content-Type"] = "application/x-amz-json-1.0"
     return _Answer(error.status, headers, json.dumps(document).encode())
+
+
+def pid_of_connection(local_port: int, remote_port: int) -> int | None:
+    """Return the process at the ``local_port`` end of a loopback connection; None if not to be known."""
+    return owner_of(
+        {inode for local, remote, _, inode in tcp_sockets() if (local, remote) == (local_port, remote_port)}
+    )

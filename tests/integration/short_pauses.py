@@ -1,12 +1,12 @@
-"""Imported before a process forks runs of the program: moves that do not wait for their marker to settle.
+"""Imported before a process forks runs of the program: moves that do not wait for their lock to settle.
 
 A test that kills a command at each of its requests runs it a hundred times, and nobody else takes the
-marker at the same moment.
+lock at the same moment.
 """
 
 from __future__ import annotations
 
 import tests.integration.warm  # noqa: F401
-from fifo_cli.operations import maintenance_lock as marker
+from fifo_cli.operations import maintenance_lock
 
-vars(marker)["SETTLE_SECONDS"] = 0.01
+vars(maintenance_lock)["SETTLE_SECONDS"] = 0.01

@@ -137,7 +137,7 @@ def test_a_deployers_policy_without_a_boundary_says_that_it_is_an_administrators
     assert "permissions boundary" not in printed.out
 
 
-def test_while_an_in_order_rebuild_is_unfinished_nothing_is_woken(deployed, clients: Aws):
+def test_while_restoring_order_is_unfinished_nothing_is_resumed(deployed, clients: Aws):
     names, loaded = deployed.names, load(deployed.config)
     sqs, functions, events = clients.client("sqs"), clients.client("lambda"), clients.client("events")
     url = sqs.get_queue_url(QueueName=names.main)["QueueUrl"]

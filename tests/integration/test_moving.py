@@ -414,7 +414,7 @@ def test_one_of_two_that_begin_at_once_exits_75_and_puts_back_what_it_had_taken_
     assert set(_tags(one)) == {MAINTENANCE_TAG}
 
 
-def test_a_stale_marker_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard) -> None:
+def test_an_expired_lock_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard) -> None:
     one.send("dlq", "a")
     name, queue = one.names.queue("main"), one.urls["main"]
     claim = "redrive by eve@elsewhere since 2026-01-02T03:04:05.000Z until {}T03:04:05.000Z as 0123.1.ff"
@@ -808,7 +808,7 @@ def test_a_native_redrive_that_is_killed_is_followed_by_the_next(lean: Lean) -> 
     assert lean.audit()["Calls"]["StartMessageMoveTask"] == 1
 
 
-def test_who_lost_the_marker_at_the_last_moment_starts_no_task(
+def test_who_lost_the_lock_at_the_last_moment_starts_no_task(
     lean: Lean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lean.fill(60, 6)

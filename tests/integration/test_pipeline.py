@@ -293,7 +293,7 @@ def test_interrupted_the_message_in_hand_is_finished_and_the_rest_given_back(lin
     flow.put(*orders(3))
     flow.api.delay = 1
     running = flow.project.start("drain", "--all", "-o", "json")
-    assert flow.api.wait_for_requests(1)
+    wait_until(lambda: flow.api.requests)
     running.interrupt(number)
     ran = running.wait()
     assert ran.code == code
@@ -529,7 +529,7 @@ def test_the_worker_runs_on_its_schedule(line):
     """The one test that waits for a tick: a rate of one minute is the shortest there is."""
     flow = line(schedule={"expressions": ["rate(1 minute)"], "messages_per_run": 2})
     flow.put(*orders(3))
-    assert flow.api.wait_for_accepted(2, timeout=100)
+    wait_until(lambda: len(flow.api.accepted) >= 2, timeout=100)
     assert flow.ids()[:2] == ["o00", "o01"]
 
 

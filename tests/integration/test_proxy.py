@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from tests.integration.proxy import (
     RefuseEntries,
     Request,
     on,
+    pid_of_connection,
     position,
 )
 
@@ -360,3 +362,12 @@ def test_the_connection_is_kept_for_the_next_request(proxy, through, queue):
         sqs.list_queues()
     assert len({each.client_port for each in proxy.requests}) == 1
     assert proxy.endpoint.startswith(f"http://{HOST}:")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux's /proc shows")
+def test_the_process_at_the_end_of_a_connection_is_found():
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection((HOST, port)) as client:
+            assert pid_of_connection(client.getsockname()[1], port) == os.getpid()
+            assert pid_of_connection(client.getsockname()[1], port + 1) is None

@@ -108,7 +108,7 @@ def test_a_pause_is_reported_and_the_schedule_has_no_next_run(line: Line) -> Non
     assert "next run    none: the schedule is off" in line.local("status").out
 
 
-def test_an_restore_warning_is_reported_with_the_command_that_finishes_it(line: Line) -> None:
+def test_an_unfinished_restore_is_reported_with_the_command_that_finishes_it(line: Line) -> None:
     sqs, tag = line.aws.client("sqs"), "fifo-cli:rebuild"
     begun = datetime.now(UTC) - timedelta(minutes=12)
     state = State("merge", frozenset(("worker",)), iso(begun))

@@ -44,7 +44,7 @@ REASONS: Final = {
 }
 
 
-class Flow:
+class CodePipeline:
     """A pipeline with code of the user's, ten items in it, and its API."""
 
     def __init__(self, project: Project, aws: Aws, api: Any) -> None:
@@ -65,8 +65,8 @@ class Flow:
 
 
 @pytest.fixture
-def flow(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Flow]:
-    def deploy(deed: str, **tables: Any) -> Flow:
+def flow(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., CodePipeline]:
+    def deploy(deed: str, **tables: Any) -> CodePipeline:
         made = project(
             handlers={"source": "code/", "request": "mine:to_request"},
             functions={"timeout": "10s"},
@@ -76,12 +76,12 @@ def flow(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callab
         (made.folder / "code").mkdir()
         (made.folder / "code" / "mine.py").write_text(f"URL = {receiver.url!r}\n{CODE.format(deed=deed)}")
         made.local("deploy", "--yes").ok()
-        return Flow(made, clients, receiver)
+        return CodePipeline(made, clients, receiver)
 
     return deploy
 
 
-def invocations_until_done(flow: Flow, run: Callable[[], Any], most: int) -> int:
+def invocations_until_done(flow: CodePipeline, run: Callable[[], Any], most: int) -> int:
     for number in range(1, most + 1):
         wait_until(lambda: flow.main.counts().in_flight == 0, timeout=90, interval=0.2)
         done = run()
@@ -93,7 +93,7 @@ def invocations_until_done(flow: Flow, run: Callable[[], Any], most: int) -> int
     raise AssertionError(f"{done} {notes} after {most} runs {flow.main.counts()} {flow.reasons()}")
 
 
-def check_one_parked(flow: Flow, kind: str) -> None:
+def check_one_parked(flow: CodePipeline, kind: str) -> None:
     (parked,) = flow.reasons().items()
     assert parked[0] == "o04"
     assert parked[1].startswith(REASONS[kind])
@@ -150,7 +150,7 @@ def test_one_record_of_ten_is_parked_by_the_enqueuer_and_the_others_are_sent(
     (made.folder / "code").mkdir()
     (made.folder / "code" / "mine.py").write_text(RECORD_CODE.format(deed=DEEDS[kind]))
     made.local("deploy", "--yes").ok()
-    flow = Flow(made, clients, receiver)
+    flow = CodePipeline(made, clients, receiver)
     items = [{"id": f"o{n:02}", "grp": f"g{n % 5}"} for n in range(10)]
     made.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
     wait_until(lambda: (flow.main.counts().total, flow.dlq.counts().total) == (9, 1), timeout=90)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from fifo_cli.handlers import enqueuer
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.enqueuer import Enqueuer, handler
-from fifo_cli.handlers.json_log import silent_journal
 from fifo_cli.handlers.runtime import UserCodeError
-from tests.fakes import Clock, FakeSqs, client_error
+from tests.fakes import Clock, FakeSqs, client_error, silent_journal
 from tests.unit.handlers.test_records import record, rules
 
 

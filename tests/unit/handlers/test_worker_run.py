@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery
-from fifo_cli.handlers.json_log import silent_journal
 from fifo_cli.handlers.worker_run import Limits, Run
-from tests.fakes import Clock, FakeSqs, client_error
+from tests.fakes import Clock, FakeSqs, client_error, silent_journal
 from tests.unit.plain_api import API, URLS
 
 Answer = Callable[[httpx.Request], httpx.Response]

@@ -40,12 +40,3 @@ def test_the_holder_of_a_port_is_named():
 
 def test_nobody_is_named_for_a_free_port():
     assert ports.holder_of(ports.free_port()) == ""
-
-
-@needs_proc
-def test_the_process_at_the_end_of_a_connection_is_found():
-    with socket.create_server((ports.HOST, 0)) as server:
-        port = server.getsockname()[1]
-        with socket.create_connection((ports.HOST, port)) as client:
-            assert ports.pid_of_connection(client.getsockname()[1], port) == os.getpid()
-            assert ports.pid_of_connection(client.getsockname()[1], port + 1) is None

@@ -126,7 +126,7 @@ def test_of_several_groups_that_wait_the_first_is_reported_and_the_others_counte
     assert waiting("ada", "503", more=2).text.endswith("503 (2 more groups wait)")
 
 
-def test_a_rebuild_is_critical_only_when_nobody_works_on_it() -> None:
+def test_an_unfinished_restore_is_critical_only_when_nobody_works_on_it() -> None:
     at = datetime(2026, 1, 2, 12, 5, tzinfo=UTC)
     begun = UnfinishedRestore("merge", ("enqueuer", "worker"), at - timedelta(minutes=5), at)
 
@@ -137,7 +137,7 @@ def test_a_rebuild_is_critical_only_when_nobody_works_on_it() -> None:
     assert judged(restore=begun, maintenance=REDRIVE)[0][0] == "warning"
 
 
-def test_what_a_rebuild_paused_is_not_to_be_resumed_before_that_is_finished() -> None:
+def test_what_restoring_order_paused_is_not_to_be_resumed_before_it_is_finished() -> None:
     vitals = Measurements(worker="paused", enqueuer="paused", restore=UnfinishedRestore("merge"))
 
     assert {problem.next.removesuffix(" finishes it") for problem in judge(vitals, CHECK, NAMES)} == {

@@ -133,7 +133,7 @@ def claim(until: timedelta) -> Lease:
     return Lease("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + until, "0" * 12, 1, "ab")
 
 
-def test_markers_come_from_the_tags_of_main() -> None:
+def test_locks_come_from_the_tags_of_main() -> None:
     vitals = marked(
         maintenance=claim(timedelta(seconds=40)).text(),
         rebuild="merge worker=running enqueuer=paused since 2026-01-02T11:55:00.000Z",
@@ -154,11 +154,11 @@ def test_markers_come_from_the_tags_of_main() -> None:
     }
 
 
-def test_a_marker_that_was_not_renewed_holds_nobody_up() -> None:
+def test_a_lock_that_was_not_renewed_holds_nobody_up() -> None:
     assert marked(maintenance=claim(timedelta(seconds=-1)).text()).maintenance is None
 
 
-def test_markers_that_none_of_ours_wrote_are_reported_as_they_are() -> None:
+def test_locks_that_none_of_ours_wrote_are_reported_as_they_are() -> None:
     vitals = marked(maintenance="hands off", rebuild="merge")
 
     assert str(vitals.maintenance) == "hands off"

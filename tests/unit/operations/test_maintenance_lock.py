@@ -74,14 +74,14 @@ class Bench:
         self.slept.append(seconds)
         self.meanwhile()
 
-    def marker(self, what: str = "redrive", *, force: bool = False) -> MaintenanceLock:
+    def lock(self, what: str = "redrive", *, force: bool = False) -> MaintenanceLock:
         tags: Any = self.tags
         return MaintenanceLock(tags, what, force=force, listener=self.heard.append, sleep=self.sleep)
 
     def take(
         self, what: str = "redrive", *, force: bool = False, finishes_restore: bool = False
     ) -> MaintenanceLock:
-        lock = self.marker(what, force=force)
+        lock = self.lock(what, force=force)
         lock.acquire(finishes_restore=finishes_restore)
         lock.confirm()
         return lock
@@ -96,7 +96,7 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_a_marker_says_who_what_since_when_and_until_when_and_goes_at_the_end(bench: Bench) -> None:
+def test_a_lock_says_who_what_since_when_and_until_when_and_goes_at_the_end(bench: Bench) -> None:
     lock = bench.take("redrive --in-order")
     assert bench.claim is not None
     assert (bench.claim.what, bench.claim.pid) == ("redrive---in-order", os.getpid())
@@ -106,7 +106,7 @@ def test_a_marker_says_who_what_since_when_and_until_when_and_goes_at_the_end(be
     assert bench.tags.tags == {}
 
 
-def test_a_marker_s_text_is_legal_in_a_tag_and_reads_back() -> None:
+def test_a_lock_s_text_is_legal_in_a_tag_and_reads_back() -> None:
     text = OTHERS.text()
     assert Lease.parse(text) == OTHERS
     assert len(text) <= 256
@@ -134,7 +134,7 @@ def test_with_force_it_goes_on_and_says_so(bench: Bench) -> None:
     assert warning.text.endswith("; going on because of --force")
 
 
-def test_a_marker_that_was_not_refreshed_for_a_minute_of_the_service_s_time_holds_nobody(
+def test_a_lock_that_was_not_renewed_for_a_minute_of_the_service_s_time_holds_nobody(
     bench: Bench,
 ) -> None:
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
@@ -145,7 +145,7 @@ def test_a_marker_that_was_not_refreshed_for_a_minute_of_the_service_s_time_hold
     bench.take()
 
 
-def test_a_marker_of_a_process_of_this_machine_that_died_holds_nobody(bench: Bench) -> None:
+def test_a_lock_of_a_process_of_this_machine_that_died_holds_nobody(bench: Bench) -> None:
     bench.take()
     mine = bench.claim
     assert mine is not None
@@ -163,7 +163,7 @@ def test_a_marker_of_a_process_of_this_machine_that_died_holds_nobody(bench: Ben
 
 
 def test_of_two_that_take_it_at_once_only_the_last_to_write_goes_on(bench: Bench) -> None:
-    other = bench.marker("load")
+    other = bench.lock("load")
     bench.meanwhile = lambda: other._write(NOW, since=NOW)
     with pytest.raises(BusyError, match="load by"):
         bench.take()
@@ -210,12 +210,12 @@ def test_an_restore_warning_stops_every_other_operation_but_the_one_that_finishe
     assert bench.claim is not None
 
 
-def test_without_a_rebuild_nothing_is_refused_because_of_one(bench: Bench) -> None:
+def test_where_nothing_is_unfinished_nothing_is_refused_because_of_it(bench: Bench) -> None:
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
     refuse_while_unfinished(bench.tags)  # type: ignore[arg-type]
 
 
-def test_a_block_that_raises_gives_the_marker_back(bench: Bench) -> None:
+def test_a_block_that_raises_releases_the_lock(bench: Bench) -> None:
     def fail() -> None:
         with maintenance(bench.tags, "redrive", sleep=bench.sleep):  # type: ignore[arg-type]
             assert bench.claim is not None

@@ -161,7 +161,7 @@ class Bench:
         service = Service(clock)
         return cls(clock, service, FakePause(service, *running))
 
-    def rebuild(self, workers: int = 1, settling: Settling = AT_ONCE) -> RestoreOrder:
+    def restore(self, workers: int = 1, settling: Settling = AT_ONCE) -> RestoreOrder:
         aws: Any = FakeAws(self.service)
         aws.settling = settling
         return RestoreOrder(aws, NAMES, self.pause, workers=workers, clock=self.clock, sleep=self.clock.sleep)
@@ -264,7 +264,7 @@ def check_in_order(lived: Lived) -> None:
 @given(history=HISTORIES)
 def test_after_any_history_each_group_is_in_stream_order_and_foreign_messages_keep_their_places(history):
     lived = live(history)
-    lived.bench.rebuild().perform()
+    lived.bench.restore().perform()
     check_in_order(lived)
 
 
@@ -280,14 +280,14 @@ def test_a_network_that_dies_anywhere_and_again_costs_neither_a_message_nor_orde
         service.lives, service.late = lives, late
         failures: list[FifoError] = []
         try:
-            lived.bench.rebuild().perform()
+            lived.bench.restore().perform()
         except FifoError as error:
             failures.append(error)
         assert {error.exit_code for error in failures} <= {ExitCode.AWS}
         service.lives = -1
         lived.bench.clock.now += pause
         service.tags.pop(MAINTENANCE_TAG, None)  # this process still lives, so its marker would hold
-    lived.bench.rebuild().perform()
+    lived.bench.restore().perform()
     check_in_order(lived)
 
 
@@ -308,14 +308,14 @@ def test_counts_that_are_late_or_too_low_cost_neither_a_message_nor_order(histor
             QueueUrl=name, MaxNumberOfMessages=hidden, VisibilityTimeout=30, WaitTimeSeconds=0
         )
     try:
-        lived.bench.rebuild(settling=LATE).perform()
+        lived.bench.restore(settling=LATE).perform()
     except UnfinishedError:
         # It says so, and worker and enqueuer stay paused. Counts that are late as documented do not cause it.
         assert share < 1.0 or lag > LATE.queue_counts
         assert lived.bench.pause.fed == set()
         service.share = 1.0
         lived.bench.clock.now += 120
-        lived.bench.rebuild(settling=LATE).perform()
+        lived.bench.restore(settling=LATE).perform()
     check_in_order(lived)
 
 
@@ -327,24 +327,24 @@ def test_counts_that_still_show_what_was_moved_are_waited_out(lag):
     lived.bench.clock.now += 100
     lived.bench.service.list_queue_tags(QueueUrl=NAMES.main)  # from then on they are counted
     lived.bench.clock.now += 100
-    lived.bench.rebuild(settling=LATE).perform()
+    lived.bench.restore(settling=LATE).perform()
     check_in_order(lived)
 
 
 def test_a_queue_that_is_not_counted_yet_is_not_called_empty():
     bench = broken()
     bench.service.share = 0.0
-    assert bench.rebuild().nothing() is None
+    assert bench.restore().nothing() is None
     for queue in bench.service.queues.values():
         queue.messages.clear()
-    nothing = bench.rebuild().nothing()
+    nothing = bench.restore().nothing()
     assert nothing is not None
     assert nothing.notes == ("nothing to put in order: orders.fifo and orders-dlq.fifo are empty",)
 
 
 def test_many_workers_keep_order_as_one_does():
     lived = live([("stream", n % 4, 0) for n in range(300)] + [("park", n % 4, n) for n in range(120)])
-    lived.bench.rebuild(workers=12).perform()
+    lived.bench.restore(workers=12).perform()
     check_in_order(lived)
 
 
@@ -361,7 +361,7 @@ def broken() -> Bench:
 
 def test_what_ran_before_runs_again_and_what_was_paused_stays_so():
     bench = broken()
-    result = bench.rebuild().perform()
+    result = bench.restore().perform()
     assert bench.pause.fed == {"worker"}
     assert (result.moved, result.merged, result.remaining) == (1, 3, 0)
     assert result.notes == (
@@ -370,26 +370,26 @@ def test_what_ran_before_runs_again_and_what_was_paused_stays_so():
     )
 
 
-def test_a_run_that_finishes_anothers_rebuild_resumes_what_ran_before_that_one():
+def test_a_run_that_finishes_anothers_work_resumes_what_ran_before_that_one():
     bench = broken()
     bench.service.lives = 25
     with pytest.raises(UnfinishedError):
-        bench.rebuild().perform()
+        bench.restore().perform()
     assert bench.pause.fed == set()
     assert bench.service.tags.keys() == {RESTORE_TAG, MAINTENANCE_TAG}
     bench.service.lives = -1
     del bench.service.tags[MAINTENANCE_TAG]
     bench.clock.now += 31
-    bench.rebuild().perform()
+    bench.restore().perform()
     assert bench.pause.fed == {"worker"}
     assert bench.line() == {"g": ["1", "2", "3"]}
 
 
-def test_while_a_rebuild_is_unfinished_other_moves_are_refused_and_reported_how_to_finish_it():
+def test_while_restoring_order_is_unfinished_other_moves_are_refused_and_say_how_to_finish_it():
     bench = broken()
     bench.service.lives = 25
     with pytest.raises(UnfinishedError):
-        bench.rebuild().perform()
+        bench.restore().perform()
     bench.service.lives = -1
     del bench.service.tags[MAINTENANCE_TAG]
     aws: Any = FakeAws(bench.service)
@@ -417,9 +417,9 @@ def test_a_tag_that_somebody_spoilt_resumes_nothing():
 def test_stopped_it_is_unfinished_and_nothing_is_lost():
     bench = broken()
     with pytest.raises(UnfinishedError, match="interrupted") as caught:
-        bench.rebuild().perform(stopped=lambda: True)
+        bench.restore().perform(stopped=lambda: True)
     assert "run `fifo-cli redrive --in-order` again" in caught.value.hint
-    bench.rebuild().perform()
+    bench.restore().perform()
     assert bench.line() == {"g": ["1", "2", "3"]}
 
 
@@ -428,7 +428,7 @@ def test_what_another_queue_dead_lettered_stays_in_the_dlq():
     foreign = {"StringValue": "arn:aws:sqs:us-east-1:1:other.fifo"}
     bench.send("dlq", "theirs", "g", 1)
     bench.service.queues[NAMES.dlq].messages[-1].system["DeadLetterQueueSourceArn"] = foreign
-    result = bench.rebuild().perform()
+    result = bench.restore().perform()
     assert (result.moved, result.skipped, result.remaining) == (1, 1, 1)
     assert bench.line() == {"g": ["1", "2", "3"]}
     assert bench.service.bodies(NAMES.dlq) == ["theirs"]
@@ -439,7 +439,7 @@ def test_more_than_sqs_lets_be_in_hand_is_refused_before_anything_is_touched():
     queue = bench.service.queues[NAMES.dlq]
     queue.messages = queue.messages * 120_000
     with pytest.raises(UsageError, match="at most 120,000") as caught:
-        bench.rebuild().perform()
+        bench.restore().perform()
     assert caught.value.exit_code is ExitCode.USAGE
     assert bench.service.tags == {}
     assert bench.pause.fed == {"worker"}
@@ -449,9 +449,9 @@ def test_what_is_in_hold_though_nothing_is_unfinished_is_asked_about():
     bench = broken()
     bench.send("hold", "strange", "s")
     with pytest.raises(UsageError, match="though no rebuild is unfinished"):
-        bench.rebuild().perform()
+        bench.restore().perform()
     assert bench.service.bodies(NAMES.hold) == ["strange"]
-    bench.rebuild().perform(force=True)
+    bench.restore().perform(force=True)
     assert bench.line() == {"g": ["1", "2", "3"], "s": ["strange"]}
 
 
@@ -461,18 +461,18 @@ def test_a_copy_that_is_hidden_behind_another_of_itself_in_hold_goes_with_it():
     for _ in range(2):
         bench.service.lives = 12
         with pytest.raises(UnfinishedError):
-            bench.rebuild().perform()
+            bench.restore().perform()
         bench.service.lives = -1
         bench.service.tags.pop(MAINTENANCE_TAG, None)
         bench.clock.now += 400
-    bench.rebuild().perform()
+    bench.restore().perform()
     assert bench.line() == {"g": ["1", "2", "3"]}
     assert bench.left() == [0, 0]
 
 
 def test_a_preview_touches_nothing_and_says_what_would_be_paused():
     bench = broken()
-    preview = bench.rebuild().preview()
+    preview = bench.restore().preview()
     assert preview.document()["pauses"] == ["worker"]
     assert [message["body"] for message in preview.document()["messages"]] == ["2"]
     assert (preview.remaining, preview.among) == (1, 2)

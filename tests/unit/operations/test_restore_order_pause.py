@@ -11,7 +11,7 @@ from fifo_cli.operations.deploy.pause import _warn
 from fifo_cli.operations.queues.restore_order_pause import PipelinePause
 
 
-def test_a_rebuild_that_resumes_by_itself_passes_on_no_warning_of_what_a_long_pause_loses() -> None:
+def test_restoring_order_resumes_by_itself_and_passes_on_no_warning_of_what_a_long_pause_loses() -> None:
     settings = Settings(
         pipeline=Pipeline(name="orders"),
         table=Table(name="orders"),

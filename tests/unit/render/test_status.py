@@ -141,7 +141,7 @@ def test_a_later_run_that_is_known_does_not_hide_a_sooner_one_that_is_not() -> N
     )
 
 
-def test_markers_tell_who_what_and_until_when() -> None:
+def test_locks_say_who_what_and_until_when() -> None:
     held = Maintenance("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + timedelta(seconds=40))
     restore = UnfinishedRestore("merge", ("worker",), NOW - timedelta(minutes=10))
 

@@ -97,7 +97,7 @@ def _fixed(one: Yard, expected: Mapping[str, list[str]] = LONG) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_request_a_second_run_finishes_the_rebuild(make, after):
+def test_killed_at_any_request_a_second_run_finishes_it(make, after):
     requests = crash_everywhere(
         make,
         _short_broken_line,
@@ -203,12 +203,12 @@ def test_answers_later_than_the_client_waits_lose_nothing(one):
     one.proxy.edit = hidden(3)
     one.proxy.rule = weather(11, slow=1.5)
     aws = ImpatientAws(Target(endpoint_url=one.proxy.endpoint, local=True))
-    rebuild = RestoreOrder(aws, one.names, NothingToPause())
+    restore = RestoreOrder(aws, one.names, NothingToPause())
     with contextlib.suppress(UnfinishedError):
-        rebuild.perform()
+        restore.perform()
     one.proxy.rule = forward_all
-    # By force: the weather may have kept the marker there, and the process that made it is this one.
-    rebuild.perform(force=True)
+    # By force: the weather may have kept the lock there, and the process that made it is this one.
+    restore.perform(force=True)
     assert by_group(one.drained("main")) == {
         f"g{k}": [str(n) for n in range(1, 16) if n % 5 == k] for k in range(5)
     }
@@ -294,9 +294,7 @@ def test_killed_while_it_pauses_or_resumes_what_ran_before_runs_in_the_end(stack
         list(pool.map(crash, CRASHES))
 
 
-def test_a_paused_worker_stays_paused_and_status_shows_of_an_restore_warning(
-    stack, clients, zygote, tmp_path
-):
+def test_a_paused_worker_stays_paused_and_status_shows_what_is_unfinished(stack, clients, zygote, tmp_path):
     with Proxy(stack.endpoint) as proxy:
         one = _deployed(stack, clients, zygote, tmp_path, proxy)
         one.run("pause", "worker").ok()
