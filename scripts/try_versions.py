@@ -108,7 +108,7 @@ def main() -> None:
             str(folder / "venv/bin/pytest"),
             "-q",
             "-n",
-            "3",
+            "2",
             "-p",
             "no:cacheprovider",
             *(tests or ["tests/unit"]),
