@@ -9,9 +9,8 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,35 +160,23 @@ class Project:
     ) -> Ran:
         """Run a command line in the folder, without a terminal, and wait for it.
 
-        It is a process of its own, forked from one that has imported the program, where a variable is not
-        given that the interpreter or a library reads when it starts.
+        It is a process of its own, forked from one that has imported the program, unless a variable is given
+        that the interpreter reads when it starts.
         """
-        given = (input.encode() if isinstance(input, str) else input) or b""
-        if all(name.startswith(("AWS_", "FIFO_")) for name in env or ()):
-            return self._forked(args, given, env or {}, timeout)
+        from tests.integration.fork_server import can_be_forked, forker
+
+        if can_be_forked(env or {}):
+            return forker().run(self.folder, args, env or {}, input=input, timeout=timeout, patient=False)
         done = subprocess.run(
             [sys.executable, "-m", "fifo_cli", *args],
             cwd=self.folder,
             env=clean_environment(env),
-            input=given,
+            input=input.encode() if isinstance(input, str) else input or b"",
             capture_output=True,
             timeout=timeout,
             check=False,
         )
         return Ran(args, done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    def _forked(self, args: Sequence[str], input: bytes, env: Mapping[str, str], timeout: float) -> Ran:
-        from tests.integration.fork_server import forker
-
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(input)
-            file.flush()
-            running = forker().start(self.folder, args, env, stdin=Path(file.name), patient=False)
-            try:
-                return running.wait(timeout)
-            except AssertionError:
-                running.send(signal.SIGKILL)
-                raise
 
     def local(self, *args: str, **options: Any) -> Ran:
         """Run a command line with ``--local``."""

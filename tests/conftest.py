@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import tests.botocore_models  # noqa: F401
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
 from tests.cli_harness import Project, Stack, give_known_key, new_name

@@ -53,9 +53,9 @@ class Forked(Ran):
 class Running:
     """A forked run that goes on; ``pid`` is there once it has begun."""
 
-    def __init__(self, args: Sequence[str], out: Path, err: Path) -> None:
+    def __init__(self, args: Sequence[str], given: Path, out: Path, err: Path) -> None:
         self._args = tuple(args)
-        self._out, self._err = out, err
+        self._given, self._out, self._err = given, out, err
         self._begun, self._ended = threading.Event(), threading.Event()
         self._pid = self._code = self._peak_kib = 0
 
@@ -78,8 +78,8 @@ class Running:
         self.finish(timeout)
         out, err = (path.read_bytes().decode() for path in (self._out, self._err))
         ran = Forked(self._args, self._code, out, err, self._peak_kib)
-        self._out.unlink()
-        self._err.unlink()
+        for path in (self._given, self._out, self._err):
+            path.unlink()
         return ran
 
     @property
@@ -125,19 +125,20 @@ class ForkServer:
         env: Mapping[str, str],
         *,
         terminal: str = "",
-        stdin: Path = Path(os.devnull),
+        input: bytes = b"",
         patient: bool = True,
     ) -> Running:
         """Run a command line in a folder, in the background; with a terminal's path on that, in a session.
 
-        Without a terminal it reads from ``stdin``. A ``patient`` run does not take the embedded stack for
+        Without a terminal it reads ``input``. A ``patient`` run does not take the embedded stack for
         silent after a signal (tests/patient.py).
         """
         with self._lock:
             self._number += 1
             number = self._number
-            out, err = (folder / f".run-{number}.{name}" for name in ("out", "err"))
-            running = self._runs[number] = Running(args, out, err)
+            given, out, err = (folder / f".run-{number}.{name}" for name in ("in", "out", "err"))
+            given.write_bytes(input)
+            running = self._runs[number] = Running(args, given, out, err)
             order = {
                 "number": number,
                 "folder": str(folder),
@@ -146,7 +147,7 @@ class ForkServer:
                 "out": str(out),
                 "err": str(err),
                 "terminal": terminal,
-                "stdin": str(stdin),
+                "given": str(given),
                 "patient": patient,
             }
             assert self._process.stdin is not None
@@ -155,10 +156,23 @@ class ForkServer:
         return running
 
     def run(
-        self, folder: Path, args: Sequence[str], env: Mapping[str, str], *, timeout: float = 60.0
+        self,
+        folder: Path,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        input: str | bytes | None = None,
+        timeout: float = 60.0,
+        patient: bool = True,
     ) -> Forked:
-        """Run a command line in a folder and wait for it."""
-        return self.start(folder, args, env).wait(timeout)
+        """Run a command line in a folder and wait for it; it is killed where it does not end."""
+        given = input.encode() if isinstance(input, str) else input or b""
+        running = self.start(folder, args, env, input=given, patient=patient)
+        try:
+            return running.wait(timeout)
+        except AssertionError:
+            running.send(signal.SIGKILL)
+            raise
 
     def close(self) -> None:
         """End the process."""
@@ -177,6 +191,11 @@ class ForkServer:
                 self._runs[number].begun(pid)
             else:
                 self._runs.pop(number).ended(code, peak_kib)
+
+
+def can_be_forked(env: Mapping[str, str]) -> bool:
+    """Say whether no variable is among these that the interpreter reads when it starts."""
+    return not any(name.startswith(("PYTHON", "LANG", "LC_")) for name in env)
 
 
 @cache
@@ -224,7 +243,7 @@ def _become(order: dict[str, Any]) -> None:
             os.setsid()  # the terminal that is opened next becomes this session's
         write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         for descriptor, path, flags in (
-            (0, order["terminal"] or order["stdin"], os.O_RDWR if order["terminal"] else os.O_RDONLY),
+            (0, order["terminal"] or order["given"], os.O_RDWR if order["terminal"] else os.O_RDONLY),
             (1, order["terminal"] or order["out"], os.O_RDWR if order["terminal"] else write),
             (2, order["terminal"] or order["err"], os.O_RDWR if order["terminal"] else write),
         ):

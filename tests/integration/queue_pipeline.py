@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import Names, QueueRole
 from tests.cli_harness import Project, Ran, new_name
@@ -32,6 +34,8 @@ from tests.integration.proxy import (
 )
 
 ENV = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+# The whole of a matrix of crashes takes minutes; CI runs the first and the last request of each action.
+crashes = pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.long)])
 # What a crash in a test left hidden comes back after so many seconds.
 HIDDEN = 1
 Found = Mapping[str, Any]
@@ -191,15 +195,17 @@ def crash_everywhere(
     after: bool,
     at: Callable[[Request], bool] = lambda request: True,
     codes: Container[int] = (0,),
+    every: bool,
     at_once: int = 12,
     hidden_for: int = HIDDEN,
 ) -> int:
     """Run a command killed at its n-th request, run it again, and check; for every n there is.
 
-    ``at`` says which requests count. ``after``: killed when the request took effect but before the answer
-    comes. ``codes`` are the exit codes that the second run may have, and ``hidden_for`` the seconds for which
-    what was received stays hidden: longer than a poll where a run holds messages that stay. Returns how many
-    requests it was killed at. Cases run beside each other, each with queues of its own.
+    Without ``every``, only at the first and the last request of each action. ``at`` says which requests
+    count. ``after``: killed when the request took effect but before the answer comes. ``codes`` are the exit
+    codes that the second run may have, and ``hidden_for`` the seconds for which what was received stays
+    hidden: longer than a poll where a run holds messages that stay. Returns how many requests it was killed
+    at. Cases run beside each other, each with queues of its own.
     """
 
     def crash(number: int) -> bool:
@@ -224,9 +230,27 @@ def crash_everywhere(
 
     killed: list[bool] = []
     with ThreadPoolExecutor(at_once) as pool:
-        while all(killed):
+        if not every:
+            killed += pool.map(crash, _first_and_last(make, prepare, command, at))
+        while every and all(killed):
             killed += pool.map(crash, range(len(killed) + 1, len(killed) + 1 + at_once))
     return sum(killed)
+
+
+def _first_and_last(
+    make: Make,
+    prepare: Callable[[Yard], None],
+    command: Callable[[Yard], Ran],
+    at: Callable[[Request], bool],
+) -> list[int]:
+    """Return the numbers of each action's first and last request, in a run that nothing kills."""
+    with make() as one:
+        prepare(one)
+        one.proxy.clear()
+        command(one)
+        actions = [request.action for request in one.proxy.requests if at(request)]
+    last = {action: number for number, action in enumerate(actions, 1)}
+    return sorted({actions.index(action) + 1 for action in last} | set(last.values()))
 
 
 def to_sqs(request: Request) -> bool:

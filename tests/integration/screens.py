@@ -19,7 +19,7 @@ import pyte
 from pexpect import fdpexpect
 
 from tests.cli_harness import clean_environment
-from tests.integration.fork_server import Running, forker
+from tests.integration.fork_server import Running, can_be_forked, forker
 
 # What leaves the alternate screen (xterm's private mode 1049), and what shows the cursor again.
 LEAVE = b"\x1b[?1049l"
@@ -43,9 +43,9 @@ class Screen:
         self.written = b""
         self._screen: Any = pyte.Screen(columns, lines)
         self._stream: Any = pyte.ByteStream(self._screen)
-        # What the interpreter reads when it starts takes an interpreter that starts.
-        fresh = any(name.startswith(("PYTHON", "LANG", "LC_")) for name in given)
-        self.child: Any = (_started if fresh else _forked)(words, folder, given, (lines, columns))
+        self.child: Any = (_forked if can_be_forked(given) else _started)(
+            words, folder, given, (lines, columns)
+        )
         self.before = termios.tcgetattr(self.child.fileno())
 
     @property

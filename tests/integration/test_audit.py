@@ -48,10 +48,7 @@ class Forking(Project):
         timeout: float = 60.0,
     ) -> Ran:
         assert self.zygote is not None
-        if isinstance(input, str):
-            (self.folder / "input").write_text(input, encoding="utf-8")
-            args = tuple("@input" if one == "-" else one for one in args)
-        return self.zygote.run(self.folder, args, env or {}, timeout=timeout)
+        return self.zygote.run(self.folder, args, env or {}, input=input, timeout=timeout)
 
 
 PRELOADED = ("tests.integration.short_waits",)

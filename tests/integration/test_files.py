@@ -29,6 +29,7 @@ from tests.integration.queue_pipeline import (
     by_group,
     changes_sqs,
     crash_everywhere,
+    crashes,
     to_sqs,
     weather,
 )
@@ -730,9 +731,10 @@ def _check(name: str) -> Callable[[Yard], None]:
     return check
 
 
+@crashes
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("name", MOVES)
-def test_killed_at_any_request_a_second_run_completes_it(make, name, after):
+def test_killed_at_any_request_a_second_run_completes_it(make, name, after, every):
     requests = crash_everywhere(
         make,
         _prepare(name),
@@ -740,6 +742,7 @@ def test_killed_at_any_request_a_second_run_completes_it(make, name, after):
         _check(name),
         after=after,
         at=changes_sqs if after else to_sqs,
+        every=every,
         at_once=4 if after else 7,
     )
     assert requests >= (5 if after else 8)

@@ -47,6 +47,7 @@ from tests.integration.queue_pipeline import (
     by_group,
     changes_sqs,
     crash_everywhere,
+    crashes,
     to_sqs,
     weather,
 )
@@ -107,9 +108,12 @@ def _fill_seven(one: Yard, role: QueueRole) -> None:
         one.send(role, str(n), f"g{n % 2}", MessageAttributes=attributes)
 
 
+@crashes
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("name", CRASHES)
-def test_killed_at_any_request_a_second_run_completes_the_move(make: Make, name: str, after: bool) -> None:
+def test_killed_at_any_request_a_second_run_completes_the_move(
+    make: Make, name: str, after: bool, every: bool
+) -> None:
     args, source, target = CRASHES[name]
 
     def check(one: Yard) -> None:
@@ -130,6 +134,7 @@ def test_killed_at_any_request_a_second_run_completes_the_move(make: Make, name:
         check,
         after=after,
         at=changes_sqs if after else to_sqs,
+        every=every,
         codes=codes,
     )
     assert requests >= (8 if after else 12)
@@ -172,10 +177,11 @@ def _check_records(one: Yard, fault: Mapping[str, Any], reason: str) -> None:
     assert reason in facts["park_reason"][1]
 
 
+@crashes
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", FAULTS)
 def test_killed_at_any_request_records_become_messages_once_and_what_fails_stays_once(
-    make: Make, kind: str, after: bool
+    make: Make, kind: str, after: bool, every: bool
 ) -> None:
     fault, reason = FAULTS[kind]
     requests = crash_everywhere(
@@ -185,6 +191,7 @@ def test_killed_at_any_request_records_become_messages_once_and_what_fails_stays
         lambda one: _check_records(one, fault, reason),
         after=after,
         at=changes_sqs if after else to_sqs,
+        every=every,
         codes=(1,),
         hidden_for=5,
     )

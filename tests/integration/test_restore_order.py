@@ -27,6 +27,7 @@ from tests.integration.queue_pipeline import (
     by_group,
     changes_sqs,
     crash_everywhere,
+    crashes,
     to_sqs,
     weather,
 )
@@ -96,8 +97,9 @@ def _fixed(one: Yard, expected: Mapping[str, list[str]] = LONG) -> None:
     assert _tags(one) == {}
 
 
+@crashes
 @pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_request_a_second_run_finishes_it(make, after):
+def test_killed_at_any_request_a_second_run_finishes_it(make, after, every):
     requests = crash_everywhere(
         make,
         _short_broken_line,
@@ -105,6 +107,7 @@ def test_killed_at_any_request_a_second_run_finishes_it(make, after):
         lambda one: _fixed(one, SHORT),
         after=after,
         at=changes_sqs if after else to_sqs,
+        every=every,
         at_once=7,
     )
     assert requests > (14 if after else 28)

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import gc
-from functools import cache
 from typing import Any
 
-from botocore.loaders import JSONFileLoader
-
+import tests.botocore_models  # noqa: F401
 from fifo_cli.aws.session import SERVICES, Aws, Target
 
-_load = JSONFileLoader.load_file
-
-
-@cache
-def _load_once(path: str) -> Any:
-    return _load(JSONFileLoader(), path)
-
-
-# Every run has a session of its own, whose loader would read the models of ten services again.
-setattr(JSONFileLoader, "load_file", lambda self, path: _load_once(path))  # noqa: B010 - mypy, a method
 _aws: Any = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
 for _service in SERVICES:
     if _service != "ec2":  # the largest model of all, which only a destroy of functions in a VPC reads
