@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from fifo_cli.errors import ExitCode, UsageError
@@ -100,18 +101,43 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class DeployedSchedule(Fields):
+    """A schedule, with its next run if this machine can know it."""
+
+    name: str
+    expression: str
+    enabled: bool
+    next_run: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs(Fields):
+    """Where a pipeline's resources are; None for what does not exist (yet)."""
+
+    account: str
+    region: str
+    queues: Mapping[str, str | None]
+    functions: Mapping[str, str | None]
+    versions: Mapping[str, str | None]
+    table: str
+    stream: str | None
+    log_groups: Mapping[str, str]
+    schedules: tuple[DeployedSchedule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DeployResult:
     """A plan that was carried out (or, in a dry run, was not), and where things are now."""
 
     plan: Plan
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Outputs
 
     @property
     def exit_code(self) -> ExitCode:
         return ExitCode.OK
 
     def document(self) -> Document:
-        return {**self.plan.document(), "outputs": dict(self.outputs)}
+        return {**self.plan.document(), "outputs": self.outputs.document()}
 
     def rows(self) -> Iterable[Document]:
         return self.plan.rows()

@@ -44,8 +44,13 @@ def to_json_value(value: Any) -> Any:  # noqa: PLR0911 - a return a type
     if isinstance(value, bytes):
         return b64encode(value).decode("ascii")
     if isinstance(value, Mapping):
-        return {name: to_json_value(one) for name, one in value.items()}
+        return to_json_object(value)
     return [to_json_value(one) for one in (sorted(value) if isinstance(value, set | frozenset) else value)]
+
+
+def to_json_object(values: Mapping[str, Any]) -> Document:
+    """Return a JSON object that a result computes from its fields."""
+    return {name: to_json_value(value) for name, value in values.items()}
 
 
 class Fields:

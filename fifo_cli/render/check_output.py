@@ -7,13 +7,16 @@ Monitoring Plugins Development Guidelines, "Plugin Output for Nagios" and "Perfo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final, get_args
 
-from fifo_cli.model.results import Document
+from fifo_cli.model.health import Feed, Measurements
 from fifo_cli.render.text import printable
 
+if TYPE_CHECKING:
+    from fifo_cli.operations.monitor.check import CheckResult
+
 # A plugin's line is cut off by some systems; the first problems say most.
-_PROBLEMS_TOLD: Final = 4
+_PROBLEMS_SHOWN: Final = 4
 # Value, its unit, and the threshold it is held against.
 _PERFDATA: Final = (
     ("depth", "depth", "", "depth"),
@@ -23,42 +26,31 @@ _PERFDATA: Final = (
     ("stream_failures", "stream_failures", "", "dlq"),
     ("hold", "hold", "", ""),
 )
-_CODES: Final = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
-_FEEDS: Final = ("running", "paused", "stopped", "missing")
 
 
-def nagios_line(document: Document) -> str:
+def nagios_line(result: CheckResult) -> str:
     """Write the plugin's one line: the state and why, then the numbers after a bar."""
-    problems = document["problems"]
-    said = [_problem(problem) for problem in problems[:_PROBLEMS_TOLD]]
-    more = len(problems) - len(said)
+    said = [" ".join(one.text.split()) for one in result.problems[:_PROBLEMS_SHOWN]]
+    more = len(result.problems) - len(said)
+    values = result.values
+    fine = f"{values['depth']} waiting, {values['dlq']} in the DLQ"
     text = "; ".join(said) + (f"; and {more} more" if more > 0 else "")
-    name = f"FIFO {document['pipeline']}".strip()
-    line = f"{name} {document['state']}: {text or _well(document['values'])}"
+    line = f"{f'FIFO {result.pipeline}'.strip()} {result.state.upper()}: {text or fine}"
     # The bar separates the numbers; a line break would start another part of the output.
-    return f"{printable(line).replace('|', '/')} | {' '.join(_perfdata(document))}\n"
+    return f"{printable(line).replace('|', '/')} | {' '.join(_perfdata(result))}\n"
 
 
-def _problem(problem: Mapping[str, str]) -> str:
-    first, *rest = problem["text"].splitlines() or [""]
-    return first.strip() if not rest else f"{first.strip()} {' '.join(line.strip() for line in rest)}"
-
-
-def _well(values: Mapping[str, int | None]) -> str:
-    return f"{values['depth']} waiting, {values['dlq']} in the DLQ"
-
-
-def _perfdata(document: Document) -> Iterator[str]:
+def _perfdata(result: CheckResult) -> Iterator[str]:
     """Yield ``label=value[unit];warning;critical;minimum``; U is a value that could not be determined."""
     for label, field, unit, threshold in _PERFDATA:
-        value = document["values"][field]
-        warning, critical = document["thresholds"].get(threshold, ("", ""))
+        value = result.values[field]
+        warning, critical = result.thresholds.get(threshold, ("", ""))
         yield f"{label}={'U' if value is None else f'{value}{unit}'};{warning};{critical};0"
 
 
-def prometheus_text(document: Document, *, time: float) -> str:
+def prometheus_text(result: CheckResult, *, time: float) -> str:
     """Write gauges in Prometheus's text format; what is not known has no sample. ``time`` is the epoch's."""
-    label = f'pipeline="{_escaped(document["pipeline"])}"'
+    label = f'pipeline="{_escaped(result.pipeline)}"'
     lines: list[str] = []
 
     def gauge(name: str, help: str, samples: Mapping[str, float | int | None]) -> None:
@@ -68,21 +60,25 @@ def prometheus_text(document: Document, *, time: float) -> str:
             lines.extend(f"fifo_{name}{{{','.join(filter(None, (label, labels)))}}} {value}"
                          for labels, value in known.items())  # fmt: skip
 
-    queues: Mapping[str, Document] = document["queues"]
-    values = document["values"]
-    gauge("up", "Whether AWS could be asked.", {"": int(document["reached"])})
+    values, vitals = result.values, result.vitals or Measurements()
+    feeds = {"enqueuer": vitals.enqueuer, "worker": vitals.worker}
+    gauge("up", "Whether AWS could be asked.", {"": int(result.reached)})
     gauge(
         "check_state",
         "What check thinks: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
-        {"": _CODES[document["state"]]},
+        {"": result.code},
     )
     gauge(
         "messages",
         "Approximate number of messages in a queue.",
         {
-            f'queue="{queue}",state="{state}"': counts[state]
-            for queue, counts in queues.items()
-            for state in ("visible", "in_flight", "delayed")
+            f'queue="{queue}",state="{state}"': number
+            for queue, counts in vitals.queues.items()
+            for state, number in (
+                ("visible", counts.visible),
+                ("in_flight", counts.in_flight),
+                ("delayed", counts.delayed),
+            )
         },
     )
     gauge(
@@ -90,7 +86,7 @@ def prometheus_text(document: Document, *, time: float) -> str:
         "Age of the oldest message.",
         {
             'queue="main"': values["age_seconds"],
-            'queue="dlq"': queues.get("dlq", {}).get("oldest_age_seconds"),
+            'queue="dlq"': vitals.queues["dlq"].oldest_age if "dlq" in vitals.queues else None,
         },
     )
     gauge(
@@ -98,24 +94,27 @@ def prometheus_text(document: Document, *, time: float) -> str:
         "How far the enqueuer is behind the stream.",
         {"": values["iterator_age_seconds"]},
     )
-    feeds = {
-        f'function="{role}",state="{state}"': int(document[role] == state)
-        for role in ("enqueuer", "worker")
-        for state in _FEEDS
-        if document[role]
-    }
-    gauge("function", "1 for the state that a function is in.", feeds)
+    gauge(
+        "function",
+        "1 for the state that a function is in.",
+        {
+            f'function="{role}",state="{state}"': int(feed == state)
+            for role, feed in feeds.items()
+            for state in get_args(Feed)
+            if feed
+        },
+    )
     gauge(
         "maintenance",
         "Whether a maintenance operation or an unfinished rebuild holds the pipeline.",
-        {"": int(bool(document["maintenance"] or document["rebuild"])) if document["reached"] else None},
+        {"": int(bool(vitals.maintenance or vitals.restore)) if result.reached else None},
     )
     gauge(
         "threshold",
         "From this number on check warns, or is critical.",
         {
             f'check="{name}",state="{state}"': value
-            for name, pair in document["thresholds"].items()
+            for name, pair in result.thresholds.items()
             for state, value in zip(("warning", "critical"), pair, strict=True)
         },
     )

@@ -2,117 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from fifo_cli.render.text import count, printable, table
+from fifo_cli.render.text import count, printable, remain, table
+from fifo_cli.render.transfer import MORE_THAN_SHOWN, messages_table
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
+    from fifo_cli.operations.queues.load import LoadPreview, LoadResult
+    from fifo_cli.operations.queues.purge import PurgeResult
 
 
-def dump_text(
-    document: Mapping[str, Any], *, queue: str, to: str, moved: int | None, remaining: int | None
-) -> str:
-    """The sum of a dump; ``moved`` is None if it only looked.
+def dump_text(result: DumpResult, *, queue: str, to: str, move: bool) -> str:
+    """The sum of a dump, with ``move`` one that took messages out of the queue.
 
     More were deleted than written if a run that was killed had written them, and not deleted them yet.
     """
-    lines = f"{count(document['written'], 'message')} written to {printable(to)}"
-    if not document["written"] and moved == 0 and remaining == 0:
+    if move and not result.written and result.moved == 0 and result.remaining == 0:
         return f"nothing to move: {queue} is empty\n"
-    if moved is None:
-        return f"{lines}; nothing was taken out of {queue}\n"
-    left = "unknown how many remain" if remaining is None else f"{count(remaining, 'message')} remain"
-    before = moved - document["written"]
+    written = f"{count(result.written, 'message')} written to {printable(to)}"
+    if not move:
+        return f"{written}; nothing was taken out of {queue}\n"
+    before = result.moved - result.written
     known = f" ({before:,} had been written before)" if before > 0 else ""
-    return f"{lines}, {moved:,} deleted from {queue}{known}; {left}\n"
+    return f"{written}, {result.moved:,} deleted from {queue}{known}; {remain(result.remaining)}\n"
 
 
-def load_text(document: Mapping[str, Any], *, queue: str, left: int) -> str:
+def dump_preview(seen: DumpPreview, *, queue: str, what: str, width: int | None) -> str:
+    """The messages that a dump or a purge would take; ``what`` would become of them."""
+    more = f"{MORE_THAN_SHOWN}\n" if seen.truncated else ""
+    total = count(seen.remaining, "message")
+    return (
+        f"{messages_table(seen.messages, width=width)}{more}"
+        f"dry run: nothing was touched; {total} of {queue} {printable(what)}\n"
+    )
+
+
+def load_text(result: LoadResult, *, queue: str, left: int) -> str:
     """The sum of a load; ``left`` lines were not reached."""
-    nothing = not (document["loaded"] or document["failed"] or left)
-    said = ["nothing to load" if nothing else f"{count(document['loaded'], 'message')} loaded to {queue}"]
-    if document["already_loaded"]:
-        said.append(f"{document['already_loaded']:,} had been loaded before")
-    if document["failed"]:
-        said.append(f"{document['failed']:,} failed")
+    nothing = not (result.loaded or result.failed or left)
+    said = ["nothing to load" if nothing else f"{count(result.loaded, 'message')} loaded to {queue}"]
+    if result.already_loaded:
+        said.append(f"{result.already_loaded:,} had been loaded before")
+    if result.failed:
+        said.append(f"{result.failed:,} failed")
     if left:
         said.append(f"{left:,} not sent yet")
     return ", ".join(said) + "\n"
 
 
-def purge_text(document: Mapping[str, Any], *, queue: str, remaining: int | None) -> str:
-    """The sum of a purge."""
-    if not document["purged"] and remaining == 0:
-        return f"nothing to purge: {queue} is empty\n"
-    saved = f", saved in {printable(document['backup'])}" if document["backup"] else ", not saved"
-    left = "unknown how many remain" if remaining is None else f"{count(remaining, 'message')} remain"
-    return f"{count(document['purged'], 'message')} purged from {queue}{saved}; {left}\n"
-
-
-def lines_preview(
-    messages: Iterable[Mapping[str, Any]], *, new: int, already: int, queue: str, width: int | None
-) -> str:
-    """What a load would send: the first lines, how many there are, and what happens to order."""
-    rows = [(one["message_id"], one["group"], one["body"]) for one in messages]
+def load_preview(seen: LoadPreview, *, queue: str, width: int | None) -> str:
+    """What a load would send: the first lines, and how many there are."""
+    rows = [(one.message_id, one.group, one.body) for one in seen.messages]
     shown = table(rows, headers=("MESSAGE", "GROUP", "BODY"), width=width) if rows else ""
-    more = f"and {new - len(rows):,} more\n" if new > len(rows) else ""
-    before = f" ({already:,} were loaded before)" if already else ""
-    return f"{shown}{more}dry run: nothing was sent; {count(new, 'line')} would go to {queue}{before}\n"
+    more = f"and {seen.new - len(rows):,} more\n" if seen.new > len(rows) else ""
+    before = f" ({seen.already_loaded:,} were loaded before)" if seen.already_loaded else ""
+    return f"{shown}{more}dry run: nothing was sent; {count(seen.new, 'line')} would go to {queue}{before}\n"
 
 
-def restore_order_plan(
-    *, main: int, dlq: int, held: int, names: tuple[str, str, str], pauses: Iterable[str]
-) -> str:
-    """What an in-order redrive is about to do; ``names`` are those of main, DLQ and hold."""
-    paused = " and ".join(pauses)
-    lines = [
-        f"put {count(dlq, 'message')} of {names[1]} back in place among {count(main, 'message')} of"
-        f" {names[0]}",
-        "Order: afterwards each group is in stream order; all of it goes through " + names[2],
-        f"Meanwhile nothing is delivered: {paused} paused, and resumed at the end"
-        if paused
-        else "Worker and enqueuer are not running, and stay so",
-    ]
-    if held:
-        lines.append(f"{names[2]} counts {count(held, 'message')}: an earlier run's, if that is unfinished")
-    return "\n".join(lines)
-
-
-def restore_order_text(document: Mapping[str, Any], *, notes: Iterable[str], source: str, target: str) -> str:
-    """The sum of an in-order redrive."""
-    left = document["remaining"]
-    remaining = "unknown how many remain" if left is None else f"{count(left, 'message')} remain"
-    moved = count(document["moved"], "message")
-    lines = [f"{moved} moved from {source} into place in {target}; {remaining}", *notes]
-    return "".join(f"{printable(line)}\n" for line in lines)
-
-
-def restore_order_unfinished(document: Mapping[str, Any], *, source: str, hold: str) -> str:
-    """Where the messages are when an in-order redrive stopped halfway."""
-    text = [
-        f"{'an unknown number of messages' if number is None else count(number, 'message')} in {name}"
-        for number, name in ((document["held"], hold), (document["remaining"], source))
-    ]
-    return f"unfinished: {', '.join(text)}\n"
-
-
-def restore_order_preview(document: Mapping[str, Any], *, width: int | None) -> str:
-    """The DLQ's messages that an in-order redrive would put back."""
-    rows = [
-        (
-            one["message_id"],
-            one["group"],
-            one["attributes"].get("stream_sequence", {}).get("value"),
-            one["body"],
-        )
-        for one in document["messages"]
-    ]
-    shown = table(rows, headers=("MESSAGE", "GROUP", "STREAM SEQUENCE", "BODY"), width=width) if rows else ""
-    paused = " and ".join(document["pauses"])
-    lines = [
-        f"dry run: nothing was touched; {count(document['remaining'], 'message')} of {document['from']} would"
-        f" go into place among {count(document['among'], 'message')} of {document['to']}",
-        f"{paused} would be paused meanwhile" if paused else "worker and enqueuer are not running",
-    ]
-    if document["truncated"]:
-        lines.append("There are more than shown: of one group, SQS shows the first ten.")
-    return shown + "".join(f"{line}\n" for line in lines)
+def purge_text(result: PurgeResult, *, queue: str) -> str:
+    """The sum of a purge."""
+    if not result.purged and result.remaining == 0:
+        return f"nothing to purge: {queue} is empty\n"
+    saved = f"saved in {printable(result.backup)}" if result.backup else "not saved"
+    return f"{count(result.purged, 'message')} purged from {queue}, {saved}; {remain(result.remaining)}\n"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.model.results import Document
+from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, paint, printable, shorten
 
-_FIRST: Final = ("time", "function", "level", "message")
+if TYPE_CHECKING:
+    from fifo_cli.operations.monitor.logs import LogLine
+
 _LEVELS: Final[dict[str, Style]] = {
     "error": "red",
     "critical": "red",
@@ -23,15 +25,15 @@ _IDS: Final = frozenset({"event_id", "message_id", "stream_sequence", "sequence_
 _ID_SHOWN: Final = 13
 
 
-def log_line(row: Document, *, color: bool, short: bool = False) -> str:
-    """Write one row of ``logs``, ending in a newline; further lines of a message are indented.
+def log_line(line: LogLine, *, color: bool, short: bool = False) -> str:
+    """Write one line of ``logs``, ending in a newline; further lines of a message are indented.
 
     With ``short`` ids are shortened in the middle.
     """
-    level, function = str(row["level"]), str(row["function"])
-    first, *more = re.split(r"\r\n|\r|\n", str(row["message"]))
+    level, function = line.level, line.function
+    first, *more = re.split(r"\r\n|\r|\n", line.message)
     parts = [
-        paint(str(row["time"]), "dim", color=color),
+        paint(iso(line.time), "dim", color=color),
         paint(f"{function:<8}", _FUNCTIONS.get(function, "bold"), color=color),
         paint(f"{printable(level):<8}", _LEVELS[level], color=color)
         if level in _LEVELS
@@ -39,12 +41,11 @@ def log_line(row: Document, *, color: bool, short: bool = False) -> str:
         printable(first, keep="\t"),
         *(
             f"{paint(printable(name) + '=', 'dim', color=color)}{_value(name, value, short)}"
-            for name, value in row.items()
-            if name not in _FIRST
+            for name, value in line.further_facts.items()
         ),
     ]
     return (
-        "\n".join([" ".join(parts), *(_INDENT + printable(line, keep="\t") for line in more if line.strip())])
+        "\n".join([" ".join(parts), *(_INDENT + printable(one, keep="\t") for one in more if one.strip())])
         + "\n"
     )
 

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.message import Message
+from fifo_cli.model.results import to_json_value
 from fifo_cli.model.times import format_duration
 from fifo_cli.render.text import count, fit, paint, printable, table
+
+if TYPE_CHECKING:
+    from fifo_cli.handlers.worker_run import Status
+    from fifo_cli.operations.queues.depth import DepthResult
+    from fifo_cli.operations.queues.drain import DrainResult
 
 _ID_SHOWN: Final = 8
 _OWN: Final = ("event_id", "stream_sequence", "event_name", "item_key", "created_at")
 
 
-def depth_table(document: Mapping[str, Any], *, width: int | None) -> str:
+def depth_table(result: DepthResult, *, width: int | None) -> str:
     """One line a queue."""
     rows = [
-        (
-            role,
-            queue["name"],
-            queue["visible"],
-            queue["in_flight"],
-            queue["delayed"],
-            _age(queue["oldest_age_seconds"]),
-        )
-        for role, queue in document["queues"].items()
+        (role, one.name, one.visible, one.in_flight, one.delayed, _age(one.oldest_age_seconds))
+        for role, one in result.queues.items()
     ]
     headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
     return table(rows, headers=headers, right=(2, 3, 4, 5), width=width)
@@ -65,7 +64,7 @@ def _message(number: int, message: Message, width: int | None, color: bool, now:
 
 
 def _value(message: Message, name: str) -> str:
-    return printable(json.dumps(message.attributes[name].document()["value"], ensure_ascii=False))
+    return printable(json.dumps(to_json_value(message.attributes[name].value), ensure_ascii=False))
 
 
 def _fit(line: str, width: int | None) -> str:
@@ -82,29 +81,29 @@ def _ago(then: datetime | None, now: datetime) -> str:
     return f"{seconds}s"
 
 
-def drain_table(document: Mapping[str, Any], *, width: int | None, dry_run: bool) -> str:
+def drain_table(result: DrainResult, *, width: int | None, dry_run: bool) -> str:
     """One line a message, and the sum."""
     rows = [
         (
-            row["message_id"] if width is None else row["message_id"][:_ID_SHOWN],
-            row["group"],
-            "would deliver" if dry_run else row["status"],
-            row["http_status"],
-            None if dry_run else f"{row['elapsed_ms']} ms",
-            row["error"] or "",
+            one.message_id if width is None else one.message_id[:_ID_SHOWN],
+            one.group,
+            "would deliver" if dry_run else one.status,
+            one.http_status,
+            None if dry_run else f"{one.elapsed_ms} ms",
+            one.error or "",
         )
-        for row in document["results"]
+        for one in result.results
     ]
     shown = table(
         rows, headers=("MESSAGE", "GROUP", "STATUS", "HTTP", "TIME", "WHY"), right=(3, 4), width=width
     )
-    left = document["remaining"]
+    left = result.remaining
     remaining = "unknown how many remain" if left is None else f"{count(left, 'message')} in the queue"
     if dry_run:
         return (shown if rows else "") + f"dry run: nothing was delivered, {remaining}\n"
-    skipped = document["received"] - document["delivered"] - document["parked"] - document["failed"]
-    said = [f"{document[word]} {word}" for word in ("delivered", "parked", "failed")]
-    said += [f"{skipped} left for the next run"] if skipped else []
+    statuses: tuple[Status, ...] = ("delivered", "parked", "failed")
+    said = [f"{result.count(one)} {one}" for one in statuses]
+    said += [f"{skipped} left for the next run"] if (skipped := result.count("skipped")) else []
     return (shown if rows else "") + f"{', '.join(said)}; {remaining}\n"
 
 

@@ -2,77 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
+from fifo_cli.model.times import iso
 from fifo_cli.render.text import count, open_shards, printable, table
 
-_OUTCOMES: Final = {
-    "suppressed": "suppressed by SQS",
-    "skipped": "skipped by the rules of fifo.toml",
-    "parked": "parked in the DLQ",
-    "failed": "failed",
-    "waiting": "not sent yet",
-}
+if TYPE_CHECKING:
+    from fifo_cli.operations.stream.replay import ReplayPreview, ReplayResult
 
 
-def replay_text(document: Mapping[str, Any], *, main: str) -> str:
+def replay_text(result: ReplayResult, *, main: str) -> str:
     """The sum of a replay, and below it what needs a look."""
-    said = [f"{count(document['enqueued'], 'record')} enqueued in {main}"]
-    said += [f"{document[name]:,} {words}" for name, words in _OUTCOMES.items() if document[name]]
-    lines = [
-        f"{count(document['read'], 'record')} read, {document['matched']:,} matched: {', '.join(said)}",
-        *_bounds(document["first_sequence"], document["last_sequence"]),
-        *open_shards(document, "replay"),
-        *replay_warnings(document),
-    ]
-    return "".join(f"{printable(line)}\n" for line in lines)
+    sums = result.sums
+    outcomes = (
+        (sums.suppressed, "suppressed by SQS"),
+        (sums.skipped, "skipped by the rules of fifo.toml"),
+        (sums.parked, "parked in the DLQ"),
+        (sums.failed, "failed"),
+        (sums.waiting, "not sent yet"),
+    )
+    said = [f"{count(sums.enqueued, 'record')} enqueued in {main}"]
+    said += [f"{number:,} {words}" for number, words in outcomes if number]
+    return _lines(
+        f"{count(result.read, 'record')} read, {sums.matched:,} matched: {', '.join(said)}",
+        *_bounds(*result.bounds),
+        *open_shards(len(result.tips), "replay"),
+        *replay_warnings(result),
+    )
 
 
-def replay_warnings(document: Mapping[str, Any]) -> list[str]:
+def replay_warnings(result: ReplayResult) -> list[str]:
     """What a person should know beyond the counts, a line each."""
-    lines = [f"look: {one}" for one in document["notes"]]
+    lines = [f"look: {one}" for one in result.notes]
     lines += [
-        f"look: {one['event_id']} (group {one['group']}) was not sent: {one['reason']}"
-        for one in document["failures"]
+        f"look: {one.message_id} (group {one.group}) was not sent: {one.reason}" for one in result.failures
     ]
-    if document["failed"] > len(document["failures"]):
-        lines.append(f"look: and {document['failed'] - len(document['failures']):,} more that were not sent")
-    if document["expired"]:
-        lines.append(f"look: {count(document['expired'], 'record')} expired: the stream no longer has them")
+    if result.sums.failed > len(result.failures):
+        lines.append(f"look: and {result.sums.failed - len(result.failures):,} more that were not sent")
+    if result.expired:
+        lines.append(f"look: {count(result.expired, 'record')} expired: the stream no longer has them")
     lines += [
-        f"look: failure record {one['message_id']} stays in its queue: {one['reason']}"
-        for one in document["kept"]
+        f"look: failure record {one.message_id} stays in its queue: {one.reason}" for one in result.kept
     ]
-    if document["failed"] or document["waiting"]:
+    if result.waits_for_another_run:
         lines.append("run the same command again to go on with the rest")
     return lines
 
 
-def replay_preview(document: Mapping[str, Any], *, main: str, width: int | None) -> str:
+def replay_preview(seen: ReplayPreview, *, main: str, width: int | None) -> str:
     """What a replay would enqueue."""
     rows = [
         (
-            one["stream_sequence"],
-            one["created_at"],
-            one["event_name"],
-            one["item_key"],
-            one["becomes"],
-            one["group"] if one["reason"] is None else one["reason"],
+            one.stream_sequence,
+            iso(one.created_at) if one.created_at else None,
+            one.event_name,
+            one.item_key,
+            one.becomes,
+            one.group if one.reason is None else one.reason,
         )
-        for one in document["records"]
+        for one in seen.records
     ]
     headers = ("SEQUENCE", "WRITTEN", "EVENT", "KEY", "BECOMES", "GROUP")
-    shown = table(rows, headers=headers, width=width) if rows else ""
-    more = document["matched"] - len(rows)
-    lines = [
+    more = seen.sums.matched - len(rows)
+    return (table(rows, headers=headers, width=width) if rows else "") + _lines(
         *([f"and {more:,} more"] if more > 0 else []),
-        f"dry run: nothing was sent; {count(document['matched'], 'record')} of {document['read']:,} read"
+        f"dry run: nothing was sent; {count(seen.sums.matched, 'record')} of {seen.read:,} read"
         f" would go through the enqueuer's code to {main}",
-        *open_shards(document, "replay"),
-        *(one for one in replay_warnings({**document, "waiting": 0})),
-    ]
-    return shown + "".join(f"{printable(line)}\n" for line in lines)
+        *open_shards(len(seen.tips), "replay"),
+        *replay_warnings(seen),
+    )
 
 
 def replay_question(
@@ -128,3 +126,7 @@ def _bounds(first: str | None, last: str | None) -> list[str]:
     if first is None or last is None:
         return []
     return [f"first sequence number {first}", f"last sequence number  {last}"]
+
+
+def _lines(*lines: str) -> str:
+    return "".join(f"{printable(line)}\n" for line in lines)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
 
 from fifo_cli.model.json_text import ACTING
 
@@ -127,9 +127,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def open_shards(document: Mapping[str, Any], command: str) -> list[str]:
+def remain(number: int | None, where: str = "") -> str:
+    """Say how many messages are left; None is not known."""
+    if number is None:
+        return "unknown how many remain"
+    return f"{count(number, 'message')} remain{f' in {where}' if where else ''}"
+
+
+def open_shards(number: int, command: str) -> list[str]:
     """Say that open shards were left at an end that nothing proved, if any were."""
-    number = len(document.get("unproven_tips", ()))
     if not number:
         return []
     return [

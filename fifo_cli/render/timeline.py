@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -13,9 +13,9 @@ from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, count, fit, open_shards, paint, printable, table
 
 if TYPE_CHECKING:
+    from fifo_cli.operations.stream.audit import AuditSummary, Duplicated, Finding, Reordered, Unplaced
     from fifo_cli.operations.stream.trace import Step, TraceResult
 
-Row = Mapping[str, Any]
 _SHOWN: Final = 20
 _INDENT: Final = "    "
 # What each number of an audit means, in the order in which a record goes on.
@@ -47,104 +47,86 @@ class Clock:
 
 
 def audit_text(
-    summary: Mapping[str, Any],
+    summary: AuditSummary,
     *,
-    missing: Iterable[Row],
-    duplicated: Iterable[Row],
-    reordered: Iterable[Row],
-    unknown: Iterable[Row],
+    missing: Iterable[Unplaced],
+    duplicated: Iterable[Duplicated],
+    reordered: Iterable[Reordered],
+    unknown: Iterable[Unplaced],
     clock: Clock,
     width: int | None,
     color: bool,
 ) -> str:
     """The verdict, the sums, and below them the first findings of each kind."""
     fine, verdict = _verdict(summary)
-    filtered = f" ({summary['filtered']:,} more are no messages)" if summary["filtered"] else ""
+    filtered = f" ({summary.filtered:,} more are no messages)" if summary.filtered else ""
     parts = [
         paint(verdict, "green" if fine else "red", color=color),
-        f"written {clock(summary['since'])} to {clock(summary['until'])}:"
-        f" {count(summary['records'], 'record')}{filtered}",
-        *(f"look: {printable(note)}" for note in summary["notes"]),
+        f"written {clock(summary.since)} to {clock(summary.until)}:"
+        f" {count(summary.records, 'record')}{filtered}",
+        *(f"look: {printable(note)}" for note in summary.notes),
+        *open_shards(len(summary.unproven_tips), "audit"),
     ]
-    first = ("ITEM", "GROUP", "WRITTEN")
-
-    def start(row: Row) -> tuple[object, ...]:
-        return (key_text(row["key"]), row["group"], clock(row["created_at"]))
-
-    blocks = [
-        _block(
-            "missing", summary["missing"], missing, lambda row: (*start(row), row["reason"]), (*first, "WHY")
-        ),
-        _block(
-            "delivered twice or more",
-            summary["duplicated"],
-            duplicated,
-            lambda row: (*start(row), " ".join(map(clock, row["deliveries"]))),
-            (*first, "DELIVERED"),
-        ),
-        _block(
-            "delivered after a later record of their group",
-            summary["reordered"],
-            reordered,
-            lambda row: (*start(row), clock(row["delivered_at"]), row["after"]),
-            (*first, "DELIVERED", "AFTER EVENT"),
-        ),
-        _block("unknown", summary["unknown"], unknown, start, first),
+    sums = [
+        (f"{getattr(summary, word):,}", word, meaning)
+        for word, meaning in _MEANINGS.items()
+        if getattr(summary, word) or word == "delivered"
     ]
-    parts += open_shards(summary, "audit")
-    head = "".join(f"{part}\n" for part in parts)
-    return head + _sums(summary, width=width) + "".join(block(width) for block in blocks)
+    headers = ("ITEM", "GROUP", "WRITTEN")
+
+    def start(one: Finding) -> tuple[object, ...]:
+        return (key_text(one.key), one.group, clock(one.created_at))
+
+    def block(title: str, number: int, rows: Iterable[tuple[object, ...]], *more: str) -> str:
+        if not number:
+            return ""
+        lines = table(islice(rows, _SHOWN), headers=(*headers, *more), width=width)
+        rest = f"... and {number - _SHOWN:,} more: -o jsonl lists them all\n" if number > _SHOWN else ""
+        return f"\n{number:,} {title}:\n{lines}{rest}"
+
+    return "".join(
+        [
+            *(f"{part}\n" for part in parts),
+            table(sums, right=(0,), width=width) if summary.records else "",
+            block("missing", summary.missing, ((*start(one), one.reason) for one in missing), "WHY"),
+            block(
+                "delivered twice or more",
+                summary.duplicated,
+                ((*start(one), " ".join(map(clock, one.deliveries))) for one in duplicated),
+                "DELIVERED",
+            ),
+            block(
+                "delivered after a later record of their group",
+                summary.reordered,
+                ((*start(one), clock(one.delivered_at), one.after) for one in reordered),
+                "DELIVERED",
+                "AFTER EVENT",
+            ),
+            block("unknown", summary.unknown, map(start, unknown)),
+        ]
+    )
 
 
-def _verdict(summary: Mapping[str, Any]) -> tuple[bool, str]:
+def _verdict(summary: AuditSummary) -> tuple[bool, str]:
     wrong = [
-        f"{summary[word]:,} {said}"
-        for word, said in (
-            ("missing", "missing"),
-            ("duplicated", "delivered more than once"),
-            ("reordered", "delivered out of order"),
-            ("unknown", "unknown"),
+        f"{number:,} {what}"
+        for number, what in (
+            (summary.missing, "missing"),
+            (summary.duplicated, "delivered more than once"),
+            (summary.reordered, "delivered out of order"),
+            (summary.unknown, "unknown"),
         )
-        if summary[word]
+        if number
     ]
     if wrong:
         return False, f"not proven: {', '.join(wrong)}"
-    if summary["notes"]:
+    if summary.notes:
         return False, "not proven: the evidence is incomplete"
-    if not summary["records"]:
+    if not summary.records:
         return True, "no record in this time should have become a message"
-    left = summary["queued"] + summary["parked"] + summary["waiting"]
+    left = summary.queued + summary.parked + summary.waiting
     rest = f"; {left:,} still on the way or parked" if left else ""
     return True, f"proven: what was delivered was delivered once and in order{rest}"
-
-
-def _sums(summary: Mapping[str, Any], *, width: int | None) -> str:
-    """What the records are, a line for each kind that there is."""
-    rows = [
-        (f"{summary[word]:,}", word, meaning)
-        for word, meaning in _MEANINGS.items()
-        if summary.get(word) or word == "delivered"
-    ]
-    return table(rows, right=(0,), width=width) if summary["records"] else ""
-
-
-def _block(
-    title: str,
-    number: int,
-    rows: Iterable[Row],
-    shown: Callable[[Row], tuple[object, ...]],
-    headers: tuple[str, ...],
-) -> Callable[[int | None], str]:
-    """Return what writes a table of the first rows, for a width."""
-
-    def write(width: int | None) -> str:
-        if not number:
-            return ""
-        lines = table(map(shown, islice(rows, _SHOWN)), headers=headers, width=width)
-        more = f"... and {number - _SHOWN:,} more: -o jsonl lists them all\n" if number > _SHOWN else ""
-        return f"\n{number:,} {title}:\n{lines}{more}"
-
-    return write
 
 
 def key_text(key: Any) -> str:
@@ -195,7 +177,7 @@ def _timeline(history: Sequence[Step], *, clock: Clock, width: int | None, color
     )
 
 
-def _facts(facts: Row, clock: Clock) -> str:
+def _facts(facts: Mapping[str, Any], clock: Clock) -> str:
     """Write the facts of a step as name=value, without the message's id."""
     return " ".join(
         f"{name}={clock(value) if isinstance(value, datetime) else value}"

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
-from fifo_cli.render.text import count, printable, table
+from fifo_cli.model.message import Message
+from fifo_cli.model.times import iso
+from fifo_cli.render.text import count, printable, remain, table
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.queues.park import ParkResult
+    from fifo_cli.operations.queues.redrive import RedrivePreview, RedriveResult
+    from fifo_cli.operations.queues.restore_order import RestoreOrderPreview, RestoreOrderResult
 
 _ID_SHOWN: Final = 8
-_DAY_TO_SECOND: Final = slice(5, 19)  # of an ISO time: no queue keeps a message for longer than 14 days
+MORE_THAN_SHOWN: Final = "There are more than shown: of one group, SQS shows the first ten."
 
 
-def redrive_text(
-    document: Mapping[str, Any], *, notes: Iterable[str], warnings: Iterable[str], source: str, target: str
-) -> str:
+def redrive_text(result: RedriveResult, *, source: str, target: str) -> str:
     """The sum of a redrive, and below it what needs a look."""
-    left = document["remaining"]
-    remaining = "unknown how many remain" if left is None else f"{count(left, 'message')} remain in {source}"
-    others = [f"{document[word]:,} {word}" for word in ("skipped", "failed") if document[word]]
-    moved = ", ".join([f"{count(document['moved'], 'message')} moved to {target}", *others])
-    nothing = not document["moved"] and not others and left == 0
-    text = f"nothing to move: {source} is empty" if nothing else f"{moved}; {remaining}"
-    lines = [text, *notes, *(f"look: {one}" for one in warnings)]
-    return "".join(f"{printable(line)}\n" for line in lines)
+    others = [f"{n:,} {word}" for n, word in ((result.skipped, "skipped"), (result.failed, "failed")) if n]
+    moved = ", ".join([f"{count(result.moved, 'message')} moved to {target}", *others])
+    nothing = not result.moved and not others and result.remaining == 0
+    text = f"{moved}; {remain(result.remaining, source)}"
+    return _lines(
+        f"nothing to move: {source} is empty" if nothing else text,
+        *result.notes,
+        *(f"look: {one}" for one in result.warnings),
+    )
 
 
-def redrive_preview(document: Mapping[str, Any], *, width: int | None) -> str:
+def redrive_preview(seen: RedrivePreview, *, width: int | None) -> str:
     """What a redrive would move, and what happens to order."""
-    if not document["remaining"]:
-        return f"dry run: nothing to move: {document['from']} is empty\n"
-    shown = messages_table(document["messages"], width=width)
-    number = count(len(document["messages"]), "message")
-    shown_of = f" shown of {document['remaining']:,}" if document["truncated"] else ""
-    lines = [
-        f"dry run: nothing was moved; {number}{shown_of} would go"
-        f" from {document['from']} to {document['to']} ({document['engine']} engine)",
-        order_note(document["to"], document["behind"]),
-    ]
-    if document["truncated"]:
-        lines.append("There are more than shown: of one group, SQS shows the first ten.")
-    return shown + "".join(f"{line}\n" for line in lines)
+    if not seen.remaining:
+        return f"dry run: nothing to move: {seen.source} is empty\n"
+    shown_of = f" shown of {seen.remaining:,}" if seen.truncated else ""
+    return messages_table(seen.messages, width=width) + _lines(
+        f"dry run: nothing was moved; {count(len(seen.messages), 'message')}{shown_of} would go"
+        f" from {seen.source} to {seen.target} ({seen.engine} engine)",
+        order_note(seen.target, seen.behind),
+        *([MORE_THAN_SHOWN] if seen.truncated else []),
+    )
 
 
 def order_note(target: str, behind: int) -> str:
@@ -53,33 +55,77 @@ def order_note(target: str, behind: int) -> str:
     )
 
 
-def park_text(
-    document: Mapping[str, Any],
-    *,
-    warnings: Iterable[str],
-    dry_run: bool,
-    width: int | None,
-    notes: Iterable[str] = (),
+def restore_order_plan(
+    *, main: int, dlq: int, held: int, names: tuple[str, str, str], pauses: Iterable[str]
 ) -> str:
-    """The parked messages, and what needs a look; without any, ``notes`` say why."""
-    rows, notes = document["parked"], list(notes)
-    said = f"{count(len(rows), 'message')} {'would be parked; nothing was moved' if dry_run else 'parked'}"
-    lines = notes if notes and not rows else [said, *notes]
-    lines = [("dry run: " if dry_run else "") + lines[0], *lines[1:], *(f"look: {one}" for one in warnings)]
-    return messages_table(rows, width=width) + "".join(f"{printable(line)}\n" for line in lines)
+    """What an in-order redrive is about to do; ``names`` are those of main, DLQ and hold."""
+    paused = " and ".join(pauses)
+    lines = [
+        f"put {count(dlq, 'message')} of {names[1]} back in place among {count(main, 'message')} of"
+        f" {names[0]}",
+        "Order: afterwards each group is in stream order; all of it goes through " + names[2],
+        f"Meanwhile nothing is delivered: {paused} paused, and resumed at the end"
+        if paused
+        else "Worker and enqueuer are not running, and stay so",
+    ]
+    if held:
+        lines.append(f"{names[2]} counts {count(held, 'message')}: an earlier run's, if that is unfinished")
+    return "\n".join(lines)
 
 
-def messages_table(messages: Iterable[Mapping[str, Any]], *, width: int | None) -> str:
-    """One line a message."""
+def restore_order_text(result: RestoreOrderResult, *, source: str, target: str) -> str:
+    """The sum of an in-order redrive."""
+    moved = f"{count(result.moved, 'message')} moved from {source} into place in {target}"
+    return _lines(f"{moved}; {remain(result.remaining)}", *result.notes)
+
+
+def restore_order_unfinished(result: RestoreOrderResult, *, source: str, hold: str) -> str:
+    """Where the messages are when an in-order redrive stopped halfway."""
+    text = [
+        f"{'an unknown number of messages' if number is None else count(number, 'message')} in {name}"
+        for number, name in ((result.held, hold), (result.remaining, source))
+    ]
+    return f"unfinished: {', '.join(text)}\n"
+
+
+def restore_order_preview(seen: RestoreOrderPreview, *, width: int | None) -> str:
+    """The DLQ's messages that an in-order redrive would put back."""
+    rows = [(one.message_id, one.group, one.text("stream_sequence"), one.body) for one in seen.messages]
+    shown = table(rows, headers=("MESSAGE", "GROUP", "STREAM SEQUENCE", "BODY"), width=width) if rows else ""
+    paused = " and ".join(sorted(seen.running))
+    return shown + _lines(
+        f"dry run: nothing was touched; {count(seen.remaining, 'message')} of {seen.source} would"
+        f" go into place among {count(seen.among, 'message')} of {seen.target}",
+        f"{paused} would be paused meanwhile" if paused else "worker and enqueuer are not running",
+        *([MORE_THAN_SHOWN] if seen.truncated else []),
+    )
+
+
+def park_text(result: ParkResult, *, dry_run: bool, width: int | None) -> str:
+    """The parked messages, and what needs a look; without any, its notes say why."""
+    number, notes = count(len(result.messages), "message"), list(result.notes)
+    if result.messages or not notes:
+        notes.insert(0, f"{number} {'would be parked; nothing was moved' if dry_run else 'parked'}")
+    notes[0] = ("dry run: " if dry_run else "") + notes[0]
+    warnings = (f"look: {one}" for one in result.warnings)
+    return messages_table(result.messages, width=width) + _lines(*notes, *warnings)
+
+
+def messages_table(messages: Iterable[Message], *, width: int | None) -> str:
+    """One line a message; into a pipe, with whole ids and times."""
     rows = [
         (
-            message["message_id"] if width is None else message["message_id"][:_ID_SHOWN],
-            message["group"],
-            message["sent_at"] if width is None else message["sent_at"][_DAY_TO_SECOND].replace("T", " "),
-            message["attributes"].get("park_reason", {}).get("value", ""),
-            message["body"],
+            one.message_id if width is None else one.message_id[:_ID_SHOWN],
+            one.group,
+            # No queue keeps a message for a year.
+            one.sent_at and (iso(one.sent_at) if width is None else f"{one.sent_at:%m-%d %H:%M:%S}"),
+            one.text("park_reason") or "",
+            one.body,
         )
-        for message in messages
+        for one in messages
     ]
-    headers = ("MESSAGE", "GROUP", "SENT", "REASON", "BODY")
-    return table(rows, headers=headers, width=width) if rows else ""
+    return table(rows, headers=("MESSAGE", "GROUP", "SENT", "REASON", "BODY"), width=width) if rows else ""
+
+
+def _lines(*lines: str) -> str:
+    return "".join(f"{printable(line)}\n" for line in lines)

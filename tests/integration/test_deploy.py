@@ -114,13 +114,13 @@ def test_new_settings_publish_a_version_and_an_unchanged_function_does_not(
         *(("update", "function", name) for name in functions),
         *(("update", "alias", f"{name}:live") for name in functions),
     ]
-    assert result.outputs["versions"] == {"enqueuer": "2", "worker": "2"}
+    assert result.outputs.versions == {"enqueuer": "2", "worker": "2"}
     client = clients.client("lambda")
     # A rollback by hand is drift, and is fixed without a third version: that code is published already.
     client.update_alias(FunctionName=functions[1], Name="live", FunctionVersion="1")
     repaired = deployed(clients, made)
     assert summary(repaired.plan.changes) == [("update", "alias", f"{functions[1]}:live")]
-    assert repaired.outputs["versions"] == {"enqueuer": "2", "worker": "2"}
+    assert repaired.outputs.versions == {"enqueuer": "2", "worker": "2"}
     assert len(client.list_versions_by_function(FunctionName=functions[1])["Versions"]) == 3  # and $LATEST
 
 
@@ -138,7 +138,7 @@ def test_a_paused_pipeline_stays_paused_through_a_deploy(project: Make, clients:
     result = deployed(clients, made)
     assert ("create", "rule", f"{made.name}-2") in summary(result.plan.changes)
     assert ("update", "rule", f"{made.name}-1") in summary(result.plan.changes)
-    assert [one["enabled"] for one in result.outputs["schedules"]] == [False, False]
+    assert [one.enabled for one in result.outputs.schedules] == [False, False]
     after = functions.get_event_source_mapping(UUID=mapping["UUID"])
     assert (after["State"], after["BatchSize"]) == ("Disabled", 100)
 
@@ -268,7 +268,7 @@ def test_a_dry_run_and_a_refused_question_change_nothing(project: Make, clients:
         assert len(asked.changes) == 15
         raise UsageError("not confirmed")
 
-    assert deployed(clients, made, dry_run=True).outputs["queues"]["main"] is None
+    assert deployed(clients, made, dry_run=True).outputs.queues["main"] is None
     with pytest.raises(UsageError, match="not confirmed"):
         deployed(clients, made, confirm=refuse)
     assert len(plan(clients, load(made)).changes) == 15
@@ -312,7 +312,7 @@ def test_a_schedule_that_starts_nothing_is_warned_of(project, clients, expressio
 
 def test_a_key_of_ones_own_encrypts_the_queues_and_leaving_it_goes_back(project: Make, clients: Aws) -> None:
     made = project(queue={"kms_key": "alias/orders"})
-    url = deployed(clients, made).outputs["queues"]["main"]
+    url = deployed(clients, made).outputs.queues["main"] or ""
     sqs = clients.client("sqs")
     assert (
         sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]["KmsMasterKeyId"]

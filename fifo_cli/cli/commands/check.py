@@ -16,7 +16,6 @@ from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
-    from fifo_cli.model.results import Document
     from fifo_cli.model.settings import Check
     from fifo_cli.operations.monitor.check import CheckResult
 
@@ -95,19 +94,17 @@ def _check(
     if format_ is None:
         format_ = Format.NAGIOS if cli.options.output is Output.TABLE else Format.JSON
     result = _measure(cli, depth, age, dlq, timeout)
-    document = result.document()
-    code = result.code
     try:
         if textfile is not None:
-            write_whole(textfile, prometheus_text(document, time=time.time()))
+            write_whole(textfile, prometheus_text(result, time=time.time()))
         if textfile is None or not cli.options.quiet:
-            text = _text(format_, document, a_line=cli.options.output is Output.JSONL)
+            text = _text(format_, result, a_line=cli.options.output is Output.JSONL)
             cli.console.result([text], data=format_ is not Format.NAGIOS)
     except FifoError as error:
         cli.console.error(f"error: {error.message}", hint=error.hint)
         return _UNKNOWN
     # The plugin's codes 0 to 3 have other names among ours, and the same numbers.
-    return ExitCode(code)
+    return ExitCode(result.code)
 
 
 def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, timeout: str) -> CheckResult:
@@ -124,17 +121,17 @@ def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, time
         return unknown(pipeline, error)
 
 
-def _text(format_: Format, document: Document, *, a_line: bool) -> str:
+def _text(format_: Format, result: CheckResult, *, a_line: bool) -> str:
     from fifo_cli.render.check_output import nagios_line, prometheus_text
     from fifo_cli.render.documents import json_document, json_line
 
     match format_:
         case Format.NAGIOS:
-            return nagios_line(document)
+            return nagios_line(result)
         case Format.JSON:
-            return json_line(document) if a_line else json_document(document)
+            return (json_line if a_line else json_document)(result.document())
         case Format.PROMETHEUS:
-            return prometheus_text(document, time=time.time())
+            return prometheus_text(result, time=time.time())
         case _:
             assert_never(format_)
 

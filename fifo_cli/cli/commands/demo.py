@@ -118,7 +118,7 @@ class _Teller:
     def depth(self, result: DepthResult) -> None:
         from fifo_cli.render.queue_tables import depth_table
 
-        self._block(depth_table(result.document(), width=self._width))
+        self._block(depth_table(result, width=self._width))
 
     def messages(self, queue: str, messages: tuple[Message, ...]) -> None:
         from fifo_cli.render.queue_tables import peek_table

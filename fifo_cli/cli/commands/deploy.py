@@ -98,7 +98,7 @@ def _register_package(app: Commands) -> None:
         from fifo_cli.render.deploy_tables import zips_table
 
         result = package(cli.project, out=out, here=cli.options.local, listener=cli.listener)
-        return cli.emit(result, lambda: zips_table(result.document(), width=cli.console.width))
+        return cli.emit(result, lambda: zips_table(result, width=cli.console.width))
 
 
 def _register_deploy(app: Commands) -> None:
@@ -167,7 +167,7 @@ def _register_keys(app: Commands) -> None:
         from fifo_cli.render.deploy_tables import keys_table
 
         result = list_keys(cli.aws, cli.settings)
-        return cli.emit(result, lambda: keys_table(result.document(), width=cli.console.width))
+        return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
 
     @command(
         keys,
@@ -194,7 +194,7 @@ def _register_keys(app: Commands) -> None:
 
         resolve_key(cli.settings, name)
         result = set_key(cli.aws, cli.settings, name, _read_secret(name))
-        return cli.emit(result, lambda: keys_table(result.document(), width=cli.console.width))
+        return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
 
 
 def _read_secret(name: str) -> str:

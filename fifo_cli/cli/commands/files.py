@@ -83,7 +83,7 @@ def _dump(
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump, DumpResult, preview
     from fifo_cli.operations.transfer.message_files import check_dump, check_new_file, keeps_what_it_gets
-    from fifo_cli.render.files import dump_text
+    from fifo_cli.render.files import dump_preview, dump_text
 
     if max_rate is not None and not move:
         raise UsageError(
@@ -112,32 +112,21 @@ def _dump(
 
     pieces: Move[DumpPreview, DumpResult] = Move(
         preview=lambda: preview(source, force=force),
-        preview_text=lambda seen: _preview_text(
-            cli, seen, source, f"would be {'moved' if move else 'written'} to {file}"
+        preview_text=lambda seen: dump_preview(
+            seen,
+            queue=source.name,
+            what=f"would be {'moved' if move else 'written'} to {file}",
+            width=cli.console.width,
         ),
         question=ask if move else None,
         perform=perform,
         text=lambda result: dump_text(
-            result.document(),
-            queue=source.name,
-            to="stdout" if path is None else file,
-            moved=result.moved if move else None,
-            remaining=result.remaining,
+            result, queue=source.name, to="stdout" if path is None else file, move=move
         ),
         remarks_in_text=False,
         stdout_is_taken=path is None,
     )
     return run_move(cli, pieces, dry_run=dry_run)
-
-
-def _preview_text(cli: Cli, seen: DumpPreview, source: Queue, what: str) -> str:
-    from fifo_cli.render.text import count, printable
-    from fifo_cli.render.transfer import messages_table
-
-    shown = messages_table(seen.document()["messages"], width=cli.console.width)
-    more = "There are more than shown: of one group, SQS shows the first ten.\n" if seen.truncated else ""
-    total = count(seen.remaining, "message")
-    return f"{shown}{more}dry run: nothing was touched; {total} of {source.name} {printable(what)}\n"
 
 
 def _load(
@@ -167,9 +156,9 @@ def _load(
     from datetime import UTC, datetime
 
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.operations.queues.load import LoadPreview, check, load, open_lines
+    from fifo_cli.operations.queues.load import LoadPreview, check, load, open_lines, preview
     from fifo_cli.operations.queues.load_progress import check_checkpoint
-    from fifo_cli.render.files import lines_preview, load_text
+    from fifo_cli.render.files import load_preview, load_text
     from fifo_cli.render.text import count
 
     target = Queue(cli.aws, cli.names, queue.value)
@@ -204,18 +193,12 @@ def _load(
                 )
 
         pieces: Move[LoadPreview, LoadResult] = Move(
-            preview=lambda: LoadPreview(checked, target.counts().total),
-            preview_text=lambda seen: lines_preview(
-                seen.document()["messages"],
-                new=checked.new,
-                already=checked.already,
-                queue=target.name,
-                width=cli.console.width,
-            ),
+            preview=lambda: preview(checked, behind=target.counts().total),
+            preview_text=lambda seen: load_preview(seen, queue=target.name, width=cli.console.width),
             question=lambda: _load_question(cli, lines, checked, target, force=force),
             perform=perform,
             text=lambda result: load_text(
-                result.document(),
+                result,
                 queue=target.name,
                 left=checked.total - result.loaded - result.already_loaded - result.failed,
             ),
@@ -288,16 +271,17 @@ def _purge(
     The backup is a file as `dump` writes it, continued if it exists; `load` brings it back.
     """
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.operations.queues.dump import Dump, preview
+    from fifo_cli.operations.queues.dump import Dump
     from fifo_cli.operations.queues.purge import (
         PurgePreview,
         PurgeResult,
         backed_up,
+        preview_purge,
         purge_for_good,
         refuse_if_shared,
     )
     from fifo_cli.operations.transfer.message_files import check_dump
-    from fifo_cli.render.files import purge_text
+    from fifo_cli.render.files import dump_preview, purge_text
 
     if backup is not None and no_backup:
         raise UsageError("--backup and --no-backup contradict each other", hint="leave one of them out")
@@ -321,13 +305,15 @@ def _purge(
     doomed = f"deleted, and saved in {path}" if path else "deleted for good"
     saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"
     pieces: Move[PurgePreview, PurgeResult] = Move(
-        preview=lambda: PurgePreview(preview(source, force=force), str(path) if path else None),
-        preview_text=lambda seen: _preview_text(cli, seen.seen, source, f"would be {doomed}"),
+        preview=lambda: preview_purge(source, path, force=force),
+        preview_text=lambda seen: dump_preview(
+            seen, queue=source.name, what=f"would be {doomed}", width=cli.console.width
+        ),
         question=lambda: _question(
             cli, source, "delete", f"of {source.name}, {saved}", PurgeResult(0, None, 0), force
         ),
         perform=perform,
-        text=lambda result: purge_text(result.document(), queue=source.name, remaining=result.remaining),
+        text=lambda result: purge_text(result, queue=source.name),
         remarks_in_text=False,
     )
     return run_move(cli, pieces, dry_run=dry_run)

@@ -85,10 +85,10 @@ def _register_rollback(app: Commands) -> None:
         from fifo_cli.render.deploy_tables import moves_table
 
         def confirm(result: RollbackResult) -> None:
-            cli.confirm(f"move live of both functions:\n\n{moves_table(result.document())}")
+            cli.confirm(f"move live of both functions:\n\n{moves_table(result)}")
 
         result = rollback(cli.aws, cli.names, to=to, confirm=confirm, dry_run=dry_run, listener=cli.listener)
-        return cli.emit(result, lambda: moves_table(result.document()))
+        return cli.emit(result, lambda: moves_table(result))
 
 
 def _register_pause(app: Commands) -> None:
@@ -115,7 +115,7 @@ def _register_pause(app: Commands) -> None:
         from fifo_cli.render.deploy_tables import pause_table
 
         result = pause(cli.aws, cli.settings, part.value, wait=wait, listener=cli.listener)
-        return cli.emit(result, lambda: pause_table(result.document()))
+        return cli.emit(result, lambda: pause_table(result))
 
 
 def _register_resume(app: Commands) -> None:
@@ -128,7 +128,7 @@ def _register_resume(app: Commands) -> None:
         from fifo_cli.render.deploy_tables import pause_table
 
         result = resume(cli.aws, cli.settings, part.value, listener=cli.listener)
-        return cli.emit(result, lambda: pause_table(result.document()))
+        return cli.emit(result, lambda: pause_table(result))
 
 
 def _register_destroy(app: Commands) -> None:

@@ -63,4 +63,4 @@ def register(app: Commands) -> None:
 def _emit(cli: Cli, status: StackStatus) -> ExitCode:
     from fifo_cli.render.deploy_tables import stack_table
 
-    return cli.emit(status, lambda: stack_table(status.document()))
+    return cli.emit(status, lambda: stack_table(status))

@@ -133,6 +133,6 @@ def _emit(cli: Cli, result: LogsResult) -> ExitCode:
     color, platform = cli.console.color, cli.options.verbose > 0
     # Into a pipe, and with -v, ids go whole, to be searched for.
     short = cli.console.width is not None and not platform
-    rows = (row for row in result.rows() if platform or row["level"] != "platform")
-    cli.console.result((log_line(row, color=color, short=short) for row in rows), data=False)
+    lines = (line for line in result.lines if platform or line.level != "platform")
+    cli.console.result((log_line(line, color=color, short=short) for line in lines), data=False)
     return result.exit_code

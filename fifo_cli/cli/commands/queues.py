@@ -66,7 +66,7 @@ def _depth(
 
     def show() -> ExitCode:
         result = depth(cli.aws, cli.names)
-        return cli.emit(result, lambda: depth_table(result.document(), width=cli.console.width))
+        return cli.emit(result, lambda: depth_table(result, width=cli.console.width))
 
     if not watch:
         return show()
@@ -156,9 +156,7 @@ def _drain(
         raise UsageError("say how much to drain: either --count N or --all", hint="fifo-cli drain --count 1")
     options = DrainOptions(count, concurrency, max_rate)
     result = preview(cli.aws, cli.project, options) if dry_run else _perform(cli, options, via)
-    code = cli.conclude(
-        result, lambda: drain_table(result.document(), width=cli.console.width, dry_run=dry_run)
-    )
+    code = cli.conclude(result, lambda: drain_table(result, width=cli.console.width, dry_run=dry_run))
     if result.ungiven:
         cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
     return code

@@ -19,6 +19,7 @@ from fifo_cli.cli.parameters import Force
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from fifo_cli.model.results import WorkResult
     from fifo_cli.operations.stream.replay import Replay, ReplayPreview, ReplayResult, Work
 
 
@@ -119,19 +120,23 @@ def _replay(
 
 
 def _move_of(cli: Cli, replay: Replay, work: Work, *, force: bool) -> Move[ReplayPreview, ReplayResult]:
-    from fifo_cli.operations.stream.replay import ReplayPreview
+    from fifo_cli.operations.stream.replay import ReplayPreview, ReplayResult
     from fifo_cli.render.replay_text import replay_preview, replay_text, replay_warnings
 
     main = replay.main.name
+
+    def remarks(result: WorkResult) -> list[str]:
+        # The text of a preview has them.
+        assert isinstance(result, ReplayResult)
+        return [] if isinstance(result, ReplayPreview) else replay_warnings(result)
+
     return Move(
         preview=lambda: replay.preview(work),
-        preview_text=lambda seen: replay_preview(seen.document(), main=main, width=cli.console.width),
+        preview_text=lambda seen: replay_preview(seen, main=main, width=cli.console.width),
         question=lambda: _question(replay, work),
         perform=lambda stopped: replay.perform(work, force=force, stopped=stopped),
-        text=lambda result: replay_text(result.document(), main=main),
-        remarks=lambda result: (
-            [] if isinstance(result, ReplayPreview) else replay_warnings(result.document())
-        ),
+        text=lambda result: replay_text(result, main=main),
+        remarks=remarks,
     )
 
 

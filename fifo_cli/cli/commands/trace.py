@@ -115,7 +115,7 @@ def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode
         return cli.emit(
             result,
             lambda: audit_text(
-                result.summary(),
+                result.summary,
                 missing=result.missing(),
                 duplicated=result.duplicated(),
                 reordered=result.reordered(),

@@ -109,16 +109,10 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     redrive = Redrive(cli.aws, cli.names, options, paced(cli.console), cli.load_rules)
     move: Move[RedrivePreview, RedriveResult] = Move(
         preview=lambda: redrive.preview(force=force),
-        preview_text=lambda seen: redrive_preview(seen.document(), width=cli.console.width),
+        preview_text=lambda seen: redrive_preview(seen, width=cli.console.width),
         question=lambda: _redrive_question(redrive, force=force),
         perform=lambda stopped: redrive.perform(force=force, stopped=stopped),
-        text=lambda result: redrive_text(
-            result.document(),
-            notes=result.notes,
-            warnings=result.warnings,
-            source=redrive.dlq.name,
-            target=redrive.main.name,
-        ),
+        text=lambda result: redrive_text(result, source=redrive.dlq.name, target=redrive.main.name),
     )
     return run_move(cli, move, dry_run=dry_run)
 
@@ -176,13 +170,7 @@ def _park(
     park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
 
     def text(result: ParkResult) -> str:
-        return park_text(
-            result.document(),
-            notes=result.notes,
-            warnings=result.warnings,
-            dry_run=dry_run,
-            width=cli.console.width,
-        )
+        return park_text(result, dry_run=dry_run, width=cli.console.width)
 
     move = Move(
         preview=lambda: park.preview(force=force),

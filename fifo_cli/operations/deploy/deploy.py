@@ -13,10 +13,16 @@ from fifo_cli.aws.settling import AT_ONCE, Settling
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
-from fifo_cli.model.planning import Change, DeployResult, differences, ownership_refusal
+from fifo_cli.model.planning import (
+    Change,
+    DeployedSchedule,
+    DeployResult,
+    Outputs,
+    differences,
+    ownership_refusal,
+)
 from fifo_cli.model.resources import Found, Key, Resource, alias_name
 from fifo_cli.model.schedules import next_runs
-from fifo_cli.model.times import iso
 from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.plan import Prepared, prepare
 from fifo_cli.operations.deploy.remote_state import observe
@@ -178,31 +184,30 @@ def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) ->
         gate.update(wanted, found, Change("update", wanted.kind, wanted.name, diff).changed)
 
 
-def outputs(aws: Aws, settings: Settings, found: Mapping[Key, Found], *, now: datetime) -> dict[str, Any]:
-    """Return where the pipeline's resources are, and the next runs; null for what does not exist (yet)."""
+def outputs(aws: Aws, settings: Settings, found: Mapping[Key, Found], *, now: datetime) -> Outputs:
+    """Return where the pipeline's resources are, and the next runs; None for what does not exist (yet)."""
     names = Names(settings.pipeline.name)
 
     def fact(key: Key, name: str) -> Any:
         return found[key].facts.get(name) if key in found else None
 
-    queues = {role: fact(("queue", names.queue(role)), "url") for role in QUEUE_ROLES}
+    queues: dict[str, str | None] = {role: fact(("queue", names.queue(role)), "url") for role in QUEUE_ROLES}
     aliases = {role: alias_name(names.function(role)) for role in FUNCTION_ROLES}
-    return {
-        "account": aws.place.account,
-        "region": aws.place.region,
-        "queues": {**queues, "stream-failures": fact(("queue", names.stream_failures), "url")},
-        "functions": {role: fact(("alias", name), "arn") for role, name in aliases.items()},
-        "versions": {role: fact(("alias", name), "version") for role, name in aliases.items()},
-        "table": settings.table.name,
-        "stream": fact(("table", settings.table.name), "stream_arn"),
-        "log_groups": {role: names.log_group(role) for role in FUNCTION_ROLES},
-        "schedules": [_schedule(one, now) for one in found.values() if one.kind in ("rule", "schedule")],
-    }
+    return Outputs(
+        account=aws.place.account,
+        region=aws.place.region,
+        queues={**queues, "stream-failures": fact(("queue", names.stream_failures), "url")},
+        functions={role: fact(("alias", name), "arn") for role, name in aliases.items()},
+        versions={role: fact(("alias", name), "version") for role, name in aliases.items()},
+        table=settings.table.name,
+        stream=fact(("table", settings.table.name), "stream_arn"),
+        log_groups={role: names.log_group(role) for role in FUNCTION_ROLES},
+        schedules=tuple(_schedule(one, now) for one in found.values() if one.kind in ("rule", "schedule")),
+    )
 
 
-def _schedule(found: Found, now: datetime) -> dict[str, Any]:
+def _schedule(found: Found, now: datetime) -> DeployedSchedule:
     """Return a schedule with its next run; that of a rate only AWS knows, and a paused one has none."""
     expression, enabled = found.properties["expression"], found.facts["enabled"]
     runs = next_runs([expression], found.properties.get("timezone"), after=now, count=1) if enabled else ()
-    next_run = iso(runs[0]) if runs else None
-    return {"name": found.name, "expression": expression, "enabled": enabled, "next_run": next_run}
+    return DeployedSchedule(found.name, expression, enabled, runs[0] if runs else None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import Measurements, Problem, State, by_badness, judge, worst
 from fifo_cli.model.health import unknown as not_known
 from fifo_cli.model.names import Names
+from fifo_cli.model.results import Document, to_json_object
 from fifo_cli.operations.deploy.api_keys import list_keys
 from fifo_cli.operations.monitor.activity import (
     ACTIVITY,
@@ -56,32 +57,45 @@ class CheckResult:
         """The plugin's exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
         return CODES[self.state]
 
-    def document(self) -> dict[str, Any]:
-        """Return the JSON; numbers that are not known are null."""
+    @property
+    def reached(self) -> bool:
+        """Whether AWS could be asked."""
+        return self.vitals is not None
+
+    @property
+    def values(self) -> dict[str, int | None]:
+        """The numbers that are held against thresholds; None for what is not known."""
         vitals = self.vitals or Measurements()
         return {
-            "pipeline": self.pipeline,
-            "state": self.state.upper(),
-            "code": self.code,
-            "problems": [problem.document() for problem in self.problems],
-            "reached": self.vitals is not None,
-            "values": {
-                "depth": vitals.total("main"),
-                "age_seconds": vitals.age,
-                "dlq": vitals.total("dlq"),
-                "hold": vitals.total("hold"),
-                "stream_failures": vitals.total("stream_failures"),
-                "iterator_age_seconds": vitals.iterator_age,
-            },
-            "queues": {kind: queue.document() for kind, queue in vitals.queues.items()},
-            "thresholds": {name: list(values) for name, values in self.thresholds.items()},
-            "last_run": self.runs[0].document() if self.runs else None,
-            "last_batch": self.batches[0].document() if self.batches else None,
-            "worker": vitals.worker,
-            "enqueuer": vitals.enqueuer,
-            "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
-            "rebuild": vitals.restore.document() if vitals.restore else None,
+            "depth": vitals.total("main"),
+            "age_seconds": vitals.age,
+            "dlq": vitals.total("dlq"),
+            "hold": vitals.total("hold"),
+            "stream_failures": vitals.total("stream_failures"),
+            "iterator_age_seconds": vitals.iterator_age,
         }
+
+    def document(self) -> Document:
+        """Return the JSON; numbers that are not known are null."""
+        vitals = self.vitals or Measurements()
+        return to_json_object(
+            {
+                "pipeline": self.pipeline,
+                "state": self.state.upper(),
+                "code": self.code,
+                "problems": self.problems,
+                "reached": self.reached,
+                "values": self.values,
+                "queues": vitals.queues,
+                "thresholds": self.thresholds,
+                "last_run": self.runs[0] if self.runs else None,
+                "last_batch": self.batches[0] if self.batches else None,
+                "worker": vitals.worker,
+                "enqueuer": vitals.enqueuer,
+                "maintenance": vitals.maintenance,
+                "rebuild": vitals.restore,
+            }
+        )
 
 
 def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIMEOUT_SECONDS) -> CheckResult:

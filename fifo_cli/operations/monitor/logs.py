@@ -15,8 +15,8 @@ from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
 from fifo_cli.errors import ExitCode, FifoError
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
-from fifo_cli.model.results import Document
-from fifo_cli.model.times import from_epoch_ms, from_iso, iso
+from fifo_cli.model.results import INTERNAL, Document, Fields
+from fifo_cli.model.times import from_epoch_ms, from_iso
 from fifo_cli.operations.monitor.poll_backoff import PollBackoff
 
 if TYPE_CHECKING:
@@ -38,23 +38,21 @@ Wait = Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(Fields):
     """One line: ours, with its facts, or what the platform wrote, with level "platform"."""
 
     time: datetime
     function: FunctionRole
     level: str
     message: str
-    facts: Document = field(default_factory=dict)
+    facts: Document = field(default_factory=dict, metadata=INTERNAL)
+
+    @property
+    def further_facts(self) -> Document:
+        return {name: value for name, value in self.facts.items() if name not in _OWN}
 
     def document(self) -> Document:
-        return {
-            "time": iso(self.time),
-            "function": self.function,
-            "level": self.level,
-            "message": self.message,
-            **{name: value for name, value in self.facts.items() if name not in _OWN},
-        }
+        return super().document() | self.further_facts
 
     def number(self, fact: str) -> int | None:
         """Return a fact that is a whole number; None if it is anything else."""

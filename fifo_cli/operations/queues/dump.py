@@ -14,7 +14,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.message_json import to_line
-from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult
+from fifo_cli.model.results import INTERNAL, Single, WorkResult
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
@@ -38,29 +38,24 @@ class DumpResult(WorkResult):
     remaining: int | None = field(default=None, metadata=INTERNAL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DumpPreview(Single):
     """The messages that can be seen of those that would be written; ``remaining`` is SQS's count of all."""
 
-    messages: tuple[Message, ...]
+    dry_run: bool = True
+    written: int = 0
     remaining: int
     truncated: bool
-
-    def document(self) -> Document:
-        return {
-            "dry_run": True,
-            "written": 0,
-            "remaining": self.remaining,
-            "truncated": self.truncated,
-            "messages": [message.document() for message in self.messages],
-        }
+    messages: tuple[Message, ...]
 
 
 def preview(queue: Queue, *, force: bool = False) -> DumpPreview:
     """Look at the queue, without touching anything."""
     total = queue.counts().total
     seen = peek(queue, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
-    return DumpPreview(seen.messages, max(total, len(seen.messages)), seen.truncated)
+    return DumpPreview(
+        remaining=max(total, len(seen.messages)), truncated=seen.truncated, messages=seen.messages
+    )
 
 
 @dataclass(frozen=True)

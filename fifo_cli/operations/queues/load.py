@@ -24,7 +24,7 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity
 from fifo_cli.model.names import QueueRole
-from fifo_cli.model.results import Document, Single, WorkResult
+from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.queues.load_progress import (
     LoadProgress,
     NoCheckpoint,
@@ -87,24 +87,29 @@ class LoadResult(WorkResult):
         return bool(self.failed or self.warnings)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPreview(Single):
-    """What a load would send, behind how many messages."""
+    """What a load would send, behind how many messages; ``messages`` are the first."""
 
-    checked: Checked
+    dry_run: bool = True
+    loaded: int = 0
+    already_loaded: int
+    failed: int = 0
+    new: int
+    repeated: int
     behind: int
+    messages: tuple[Message, ...]
 
-    def document(self) -> Document:
-        return {
-            "dry_run": True,
-            "loaded": 0,
-            "already_loaded": self.checked.already,
-            "failed": 0,
-            "new": self.checked.new,
-            "repeated": self.checked.repeated,
-            "behind": self.behind,
-            "messages": [message.document() for message in self.checked.shown],
-        }
+
+def preview(checked: Checked, *, behind: int) -> LoadPreview:
+    """Return what a load of these lines would send."""
+    return LoadPreview(
+        already_loaded=checked.already,
+        new=checked.new,
+        repeated=checked.repeated,
+        behind=behind,
+        messages=checked.shown,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
-from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult
-from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
+from fifo_cli.model.results import INTERNAL, WorkResult
+from fifo_cli.operations.queues.dump import DumpPreview, DumpResult, preview
 
 # PurgeQueue takes so long, and may be called again only then (SQS API Reference, PurgeQueue).
 PURGE_SECONDS: Final = 60.0
@@ -30,17 +30,24 @@ class PurgeResult(WorkResult):
     remaining: int | None = field(default=None, metadata=INTERNAL)
 
 
-@dataclass(frozen=True, slots=True)
-class PurgePreview(Single):
-    """What a purge would delete, and where it would save it; see DumpPreview."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgePreview(DumpPreview):
+    """What a purge would delete, and where it would save it."""
 
-    seen: DumpPreview
+    written: int = field(default=0, metadata=INTERNAL)
+    purged: int = 0
     backup: str | None
 
-    def document(self) -> Document:
-        document = self.seen.document()
-        del document["written"]
-        return {**document, "purged": 0, "backup": self.backup}
+
+def preview_purge(queue: Queue, backup: Path | None, *, force: bool = False) -> PurgePreview:
+    """Say what would be deleted, and where it would be saved, by looking at the queue (see peek)."""
+    seen = preview(queue, force=force)
+    return PurgePreview(
+        remaining=seen.remaining,
+        truncated=seen.truncated,
+        messages=seen.messages,
+        backup=str(backup) if backup else None,
+    )
 
 
 def backed_up(dumped: DumpResult, backup: Path) -> PurgeResult:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
@@ -15,7 +15,7 @@ from fifo_cli.aws.sqs import PipelineQueues
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message
-from fifo_cli.model.results import Single, WorkResult
+from fifo_cli.model.results import Single, WorkResult, named
 from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
 from fifo_cli.operations.queues.native_redrive import redrive_natively
@@ -94,33 +94,21 @@ class RedriveResult(WorkResult):
         return bool(self.failed or self.warnings)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedrivePreview(Single):
     """What a redrive would move, as far as it can be seen, and behind how many messages."""
 
     engine: str
-    source: str
-    target: str
-    messages: tuple[Message, ...]
+    dry_run: bool = True
+    moved: int = 0
     skipped: int
+    failed: int = 0
     remaining: int
+    source: str = field(metadata=named("from"))
+    target: str = field(metadata=named("to"))
     behind: int
     truncated: bool
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "engine": self.engine,
-            "dry_run": True,
-            "moved": 0,
-            "skipped": self.skipped,
-            "failed": 0,
-            "remaining": self.remaining,
-            "from": self.source,
-            "to": self.target,
-            "behind": self.behind,
-            "truncated": self.truncated,
-            "messages": [message.document() for message in self.messages],
-        }
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True)

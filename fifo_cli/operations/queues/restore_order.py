@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
@@ -29,7 +29,7 @@ from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import message_bytes
 from fifo_cli.model.names import FunctionRole, QueueRole
-from fifo_cli.model.results import Document, Single, WorkResult
+from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult, named
 from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.browse import count_waiting
@@ -75,63 +75,46 @@ class Pause(Protocol):
         """Feed a function again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RestoreOrderResult(WorkResult):
     """What a rebuild did: ``moved`` from the DLQ to their places among ``merged`` in main.
 
     An ``unfinished`` one has put nothing in place yet; ``held`` messages are in hold (None: unknown).
     """
 
-    moved: int
-    merged: int
+    engine: str = "client"
+    moved: int = 0
     skipped: int = 0
-    remaining: int | None = None
-    unfinished: bool = False
-    held: int | None = None
     failed: int = 0
+    remaining: int | None = None
+    merged: int = field(default=0, metadata=INTERNAL)
+    unfinished: bool = field(default=False, metadata=INTERNAL)
+    held: int | None = field(default=None, metadata=INTERNAL)
 
     @property
     def needs_look(self) -> bool:
         return bool(self.failed)
 
     def document(self) -> Document:
-        return {
-            "engine": "client",
-            "moved": self.moved,
-            "skipped": self.skipped,
-            "failed": self.failed,
-            "remaining": self.remaining,
-            **({"unfinished": True, "held": self.held} if self.unfinished else {}),
-        }
+        return super().document() | ({"unfinished": True, "held": self.held} if self.unfinished else {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOrderPreview(Single):
     """What a rebuild would put in order: SQS's counts, and the DLQ's messages that can be seen."""
 
-    source: str
-    target: str
+    engine: str = "client"
+    dry_run: bool = True
+    moved: int = 0
+    skipped: int = 0
+    failed: int = 0
     remaining: int
+    source: str = field(metadata=named("from"))
+    target: str = field(metadata=named("to"))
     among: int
-    running: frozenset[FunctionRole]
-    messages: tuple[Message, ...]
+    running: frozenset[FunctionRole] = field(metadata=named("pauses"))
     truncated: bool
-
-    def document(self) -> Document:
-        return {
-            "engine": "client",
-            "dry_run": True,
-            "moved": 0,
-            "skipped": 0,
-            "failed": 0,
-            "remaining": self.remaining,
-            "from": self.source,
-            "to": self.target,
-            "among": self.among,
-            "pauses": sorted(self.running),
-            "truncated": self.truncated,
-            "messages": [message.document() for message in self.messages],
-        }
+    messages: tuple[Message, ...]
 
 
 class UnfinishedError(NeedsAttention):
@@ -187,7 +170,13 @@ class RestoreOrder(PipelineQueues):
         seen = peek(self.dlq, count=min(_PREVIEW_MAX, max(total, 1)), force=force)
         total = max(total, len(seen.messages))
         return RestoreOrderPreview(
-            self.dlq.name, self.main.name, total, among, self.pause.running(), seen.messages, seen.truncated
+            remaining=total,
+            source=self.dlq.name,
+            target=self.main.name,
+            among=among,
+            running=self.pause.running(),
+            truncated=seen.truncated,
+            messages=seen.messages,
         )
 
     def perform(
@@ -224,12 +213,12 @@ class RestoreOrder(PipelineQueues):
         if any(count_waiting(queue) for queue in (self.main, self.dlq, self.hold)):
             return None
         report_text = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
-        return RestoreOrderResult(0, 0, remaining=0, notes=(report_text,))
+        return RestoreOrderResult(remaining=0, notes=(report_text,))
 
     def unfinished(self) -> RestoreOrderResult:
         """Say where the messages are after an UnfinishedError."""
         return RestoreOrderResult(
-            0, 0, remaining=self.dlq.total_if_known(), unfinished=True, held=self.hold.total_if_known()
+            remaining=self.dlq.total_if_known(), unfinished=True, held=self.hold.total_if_known()
         )
 
     def _perform(
@@ -249,9 +238,9 @@ class RestoreOrder(PipelineQueues):
                 self._empty_hold(store, stopped)
                 moved = store.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
                 result = RestoreOrderResult(
-                    moved,
-                    len(store),
-                    gathered["dlq"].left - (converter.failed - converter.parked_again),
+                    moved=moved,
+                    merged=len(store),
+                    skipped=gathered["dlq"].left - (converter.failed - converter.parked_again),
                     failed=converter.failed,
                 )
             # The worker first: what it can deliver waits longest. The tag goes last: it names who ran before.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -25,7 +25,7 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, QueueRole
-from fifo_cli.model.results import Document, to_json_value
+from fifo_cli.model.results import Document, Fields
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
@@ -69,67 +69,103 @@ _NOT_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError
 _WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
 
 
+@dataclass(frozen=True, slots=True)
+class Finding(Fields):
+    """A record that is not proven fine."""
+
+    event_id: str
+    event_name: str | None
+    key: Any
+    group: str | None
+    stream_sequence: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced(Finding):
+    """One that is missing, or may be fine; ``reason`` says what the evidence shows or does not show."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicated(Finding):
+    deliveries: tuple[datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PossiblyTwice(Finding):
+    """A delivered one that the API may have taken at an earlier attempt, ``unanswered``, too."""
+
+    unanswered: tuple[datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reordered(Finding):
+    """One that was delivered after a later one of its group, ``after``."""
+
+    delivered_at: datetime
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tip(Fields):
+    """An open shard, behind whose last record that was read more may be."""
+
+    shard: str
+    read_to: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSummary(Fields):
+    """How many records were found in which place, and what makes the proof incomplete."""
+
+    records: int
+    delivered: int
+    queued: int
+    parked: int
+    waiting: int
+    moved: int
+    unknown: int
+    filtered: int
+    missing: int
+    duplicated: int
+    possibly_twice: int
+    reordered: int
+    since: datetime
+    until: datetime
+    notes: tuple[str, ...]
+    unproven_tips: tuple[Tip, ...]
+
+
 @dataclass(frozen=True)
 class AuditResult:
     """What an audit found out, as long as its store is open; the lists are read when they are asked for."""
 
     store: AuditStore
-    since: datetime
-    until: datetime
-    notes: tuple[str, ...]
+    summary: AuditSummary
     related: Callable[[str, str], bool]
-    counts: Mapping[str, int] = field(default_factory=dict)
-    tips: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:
         """1 if anything is missing, was delivered twice or out of order, or cannot be known."""
-        gap = any(self.counts[word] for word in ("missing", "duplicated", "reordered", "unknown"))
-        return ExitCode.ATTENTION if gap or self.notes else ExitCode.OK
+        found = self.summary
+        gap = found.missing or found.duplicated or found.reordered or found.unknown or found.notes
+        return ExitCode.ATTENTION if gap else ExitCode.OK
 
     def document(self) -> Document:
-        lists = {
-            "unknown_records" if word == "unknown" else word: to_json_value(list(rows()))
-            for word, rows in self._lists().items()
-        }
-        return {**self._sums(), **lists, **to_json_value(self._circumstances())}
+        """Return the sums, with the lists in place of their lengths."""
+        lists = {word: [one.document() for one in findings()] for word, findings in self._findings().items()}
+        unknown = lists.pop("unknown")
+        return {**self.summary.document(), **lists, "unknown_records": unknown}
 
     def rows(self) -> Iterator[Document]:
         """Yield a line for each finding, and the sums last."""
-        for word, rows in self._lists().items():
-            yield from ({"finding": word, **to_json_value(row)} for row in rows())
-        yield {"finding": "summary", **to_json_value(self.summary())}
+        for word, findings in self._findings().items():
+            yield from ({"finding": word, **one.document()} for one in findings())
+        yield {"finding": "summary", **self.summary.document()}
 
-    def summary(self) -> Document:
-        """Return what the document says, with numbers instead of lists, and with instants."""
-        lists = {word: self.counts[word] for word in self._lists() if word != "unknown"}
-        return {**self._sums(), **lists, **self._circumstances()}
-
-    def missing(self) -> Iterator[Document]:
-        return self._judged("missing")
-
-    def unknown(self) -> Iterator[Document]:
-        """Yield the records that may be fine, with what the evidence does not show."""
-        return self._judged("unknown")
-
-    def duplicated(self) -> Iterator[Document]:
-        for entry, times in self.store.duplicated():
-            yield {**_described(entry), "deliveries": [from_epoch_ms(one) for one in times]}
-
-    def possibly_twice(self) -> Iterator[Document]:
-        """Yield the delivered records that the API may have taken at an earlier attempt, unanswered, too."""
-        for entry, times in self.store.possibly_twice():
-            yield {**_described(entry), "unanswered": [from_epoch_ms(one) for one in times]}
-
-    def reordered(self) -> Iterator[Document]:
-        """Yield the records that were delivered after a later one of their group, ``after``."""
-        for entry, delivered, after in self.store.reordered(self.related):
-            yield {**_described(entry), "delivered_at": from_epoch_ms(delivered), "after": after}
-
-    def _judged(self, verdict: Verdict) -> Iterator[Document]:
-        return ({**_described(entry), "reason": reason} for entry, reason in self.store.judged(verdict))
-
-    def _lists(self) -> dict[str, Callable[[], Iterator[Document]]]:
+    def _findings(self) -> dict[str, Callable[[], Iterator[Finding]]]:
         return {
             "missing": self.missing,
             "duplicated": self.duplicated,
@@ -138,22 +174,32 @@ class AuditResult:
             "unknown": self.unknown,
         }
 
-    def _sums(self) -> Document:
-        words = ("records", "delivered", "queued", "parked", "waiting", "moved", "unknown", "filtered")
-        return {word: self.counts[word] for word in words}
+    def missing(self) -> Iterator[Unplaced]:
+        return self._judged("missing")
 
-    def _circumstances(self) -> Document:
-        return {
-            "since": self.since,
-            "until": self.until,
-            "notes": list(self.notes),
-            "unproven_tips": tips_document(self.tips),
-        }
+    def unknown(self) -> Iterator[Unplaced]:
+        return self._judged("unknown")
+
+    def _judged(self, verdict: Verdict) -> Iterator[Unplaced]:
+        for entry, reason in self.store.judged(verdict):
+            yield Unplaced(*_described(entry), reason)
+
+    def duplicated(self) -> Iterator[Duplicated]:
+        for entry, times in self.store.duplicated():
+            yield Duplicated(*_described(entry), tuple(map(from_epoch_ms, times)))
+
+    def possibly_twice(self) -> Iterator[PossiblyTwice]:
+        for entry, times in self.store.possibly_twice():
+            yield PossiblyTwice(*_described(entry), tuple(map(from_epoch_ms, times)))
+
+    def reordered(self) -> Iterator[Reordered]:
+        for entry, delivered, after in self.store.reordered(self.related):
+            yield Reordered(*_described(entry), from_epoch_ms(delivered), after)
 
 
-def tips_document(tips: Mapping[str, str | None]) -> list[Document]:
-    """Return the open shards behind whose last record more may be, as JSON has them."""
-    return [{"shard": shard, "read_to": last} for shard, last in sorted(tips.items())]
+def unproven_tips(tips: Mapping[str, str | None]) -> tuple[Tip, ...]:
+    """Return the open shards behind whose last record more may be."""
+    return tuple(Tip(shard, last) for shard, last in sorted(tips.items()))
 
 
 class MissingIds:
@@ -169,9 +215,9 @@ class MissingIds:
 
     def __init__(self, result: AuditResult) -> None:
         self._store = result.store
-        self._count = result.counts["missing"]
+        self._count = result.summary.missing
         self.expired = sum(not entry.shard for entry, _ in self._store.judged("missing"))
-        self.notes = (*result.notes, *_doubtful(result))
+        self.notes = (*result.summary.notes, *_doubtful(result))
         reasons = [reason for reason, _ in self._store.reasons("missing")]
         self.resting = next((one for one in reasons if one.startswith(NOT_ENQUEUED)), "")
 
@@ -187,7 +233,7 @@ def _doubtful(result: AuditResult) -> Iterator[str]:
     rows = list(islice(result.store.judged("unknown"), _NAMED_MAX))
     if not rows:
         return
-    more = result.counts["unknown"] - len(rows)
+    more = result.summary.unknown - len(rows)
     keys = ", ".join(entry.key for entry, _ in rows) + (f" and {more:,} more" if more else "")
     yield f"not known to be safe, and not replayed: {keys} (`fifo-cli audit` shows more)"
 
@@ -261,15 +307,7 @@ class Audit:
             self._look_and_judge()
             if any(self.store.verdicts().values()):
                 self._look_again()
-        return AuditResult(
-            self.store,
-            self.since,
-            self.now,
-            tuple(self._notes()),
-            self.evidence.related,
-            self._counts(),
-            self.evidence.tips(),
-        )
+        return AuditResult(self.store, self._summary(), self.evidence.related)
 
     def _add_page(self, page: StreamPage) -> None:
         self.store.add_records(self._entry(page.shard, record) for record in page.records)
@@ -373,18 +411,27 @@ class Audit:
         for chunk in _chunks(self.store.unplaced()):
             self.store.judge((entry.event_id, *_verdict(judge, entry, said)) for entry, said in chunk)
 
-    def _counts(self) -> dict[str, int]:
-        return {
-            "records": len(self.store),
-            "filtered": self.store.filtered,
-            **self.store.places(),
-            **self.store.verdicts(),
+    def _summary(self) -> AuditSummary:
+        places, verdicts = self.store.places(), self.store.verdicts()
+        return AuditSummary(
+            records=len(self.store),
+            delivered=places["delivered"],
+            queued=places["queued"],
+            parked=places["parked"],
+            waiting=verdicts["waiting"],
             # What an operator moves away is not logged: it is missing or unknown.
-            "moved": 0,
-            "duplicated": sum(1 for _ in self.store.duplicated()),
-            "possibly_twice": sum(1 for _ in self.store.possibly_twice()),
-            "reordered": sum(1 for _ in self.store.reordered(self.evidence.related)),
-        }
+            moved=0,
+            unknown=verdicts["unknown"],
+            filtered=self.store.filtered,
+            missing=verdicts["missing"],
+            duplicated=sum(1 for _ in self.store.duplicated()),
+            possibly_twice=sum(1 for _ in self.store.possibly_twice()),
+            reordered=sum(1 for _ in self.store.reordered(self.evidence.related)),
+            since=self.since,
+            until=self.now,
+            notes=tuple(self._notes()),
+            unproven_tips=unproven_tips(self.evidence.tips()),
+        )
 
     def _notes(self) -> Iterator[str]:
         """Say what makes the proof incomplete."""
@@ -448,15 +495,10 @@ def _log_entry(step: Step) -> LogEntry:
     return LogEntry(step.logger, line, "")
 
 
-def _described(entry: AuditedRecord) -> Document:
-    return {
-        "event_id": entry.event_id,
-        "event_name": entry.event or None,
-        "key": shown_key(read_key(entry.key)),
-        "group": entry.group,
-        "stream_sequence": entry.spelled,
-        "created_at": datetime.fromtimestamp(entry.created, UTC),
-    }
+def _described(entry: AuditedRecord) -> tuple[str, str | None, Any, str | None, str, datetime]:
+    """Return the fields of a Finding."""
+    key, created = shown_key(read_key(entry.key)), datetime.fromtimestamp(entry.created, UTC)
+    return entry.event_id, entry.event or None, key, entry.group, entry.spelled, created
 
 
 def _delivery(fact: LogEntry) -> Delivery | None:

@@ -19,6 +19,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, Waiting, Warned, silent
 from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.model.results import Fields
 from fifo_cli.operations.stream.reader import Pace, Reader, Window
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.replay_records import Lineup
@@ -57,7 +58,7 @@ class FailedBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Fields):
     """A failure record that stays in its queue, and why."""
 
     message_id: str

@@ -20,12 +20,12 @@ from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.handlers.enqueuer import Enqueuer
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key, to_message
 from fifo_cli.model.names import Names
-from fifo_cli.model.results import Document, WorkResult
+from fifo_cli.model.results import Document, Fields, WorkResult, to_json_value
 from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import maintenance
-from fifo_cli.operations.stream.audit import MissingIds, audit, tips_document
+from fifo_cli.operations.stream.audit import MissingIds, audit, unproven_tips
 from fifo_cli.operations.stream.evidence import RUN_ENDED
 from fifo_cli.operations.stream.failed_batches import InFlightBatches, Kept, delete_done, held, read_failed
 from fifo_cli.operations.stream.message_rules import message_rules
@@ -96,6 +96,10 @@ class ReplayResult(WorkResult):
         return self.error is None and not self.sums.failed and not self.sums.waiting
 
     @property
+    def waits_for_another_run(self) -> bool:
+        return bool(self.sums.failed or self.sums.waiting)
+
+    @property
     def needs_look(self) -> bool:
         """Whether a record failed, was parked or has expired, or there are doubts."""
         return bool(self.sums.failed or self.sums.parked or self.expired != 0 or self.kept or self.notes)
@@ -113,24 +117,42 @@ class ReplayResult(WorkResult):
                 {"event_id": one.message_id, "group": one.group, "reason": one.reason}
                 for one in self.failures
             ],
-            "kept": [asdict(one) for one in self.kept],
+            "kept": to_json_value(self.kept),
             "notes": list(self.notes),
-            "unproven_tips": tips_document(self.tips),
+            "unproven_tips": to_json_value(unproven_tips(self.tips)),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedRecord(Fields):
+    """A record of the stream, and what it would become: ``group`` is None where that is nothing."""
+
+    event_id: str
+    stream_sequence: str
+    event_name: str
+    item_key: str
+    created_at: datetime | None
+    becomes: str
+    group: str | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
 class ReplayPreview(ReplayResult):
     """What a replay would do: the first hundred records, and what each would become."""
 
-    records: tuple[Document, ...] = ()
+    records: tuple[PreviewedRecord, ...] = ()
+
+    @property
+    def waits_for_another_run(self) -> bool:
+        return bool(self.sums.failed)
 
     @property
     def needs_look(self) -> bool:
         return bool(self.expired != 0 or self.kept or self.notes)
 
     def document(self) -> Document:
-        return {**super().document(), "records": list(self.records)}
+        return {**super().document(), "records": to_json_value(self.records)}
 
 
 @dataclass
@@ -315,9 +337,9 @@ class Replay:
         return self._previewed(work, in_flight)
 
     def _previewed(self, work: Work, in_flight: InFlightBatches | None) -> ReplayPreview:
-        rows: list[Document] = []
+        rows: list[PreviewedRecord] = []
         for chunk in work.checkpoint.chunks():
-            rows += [_row(record, self.rules) for record in chunk[: SHOWN_MAX - len(rows)]]
+            rows += [_previewed(record, self.rules) for record in chunk[: SHOWN_MAX - len(rows)]]
             if len(rows) >= SHOWN_MAX:
                 break
         result = self._result(work, MoveReport(), in_flight)
@@ -439,8 +461,8 @@ def _message_id(text: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _row(record: Mapping[str, Any], rules: Rules) -> Document:
-    """Tell a record, and what the enqueuer's code makes of it."""
+def _previewed(record: Mapping[str, Any], rules: Rules) -> PreviewedRecord:
+    """Return what the enqueuer's code makes of a record."""
     data = record["dynamodb"]
     message = to_message(record, rules)
     group: str | None = None
@@ -450,13 +472,13 @@ def _row(record: Mapping[str, Any], rules: Rules) -> Document:
         case Outgoing(queue=queue, group=group, reason=reason):
             becomes = "enqueued" if queue == "main" else "parked"
     created = data.get("ApproximateCreationDateTime")
-    return {
-        "event_id": record["eventID"],
-        "stream_sequence": data["SequenceNumber"],
-        "event_name": record["eventName"],
-        "item_key": item_key(record),
-        "created_at": iso(datetime.fromtimestamp(created, UTC)) if created else None,
-        "becomes": becomes,
-        "group": group,
-        "reason": reason or None,
-    }
+    return PreviewedRecord(
+        record["eventID"],
+        data["SequenceNumber"],
+        record["eventName"],
+        item_key(record),
+        datetime.fromtimestamp(created, UTC) if created else None,
+        becomes,
+        group,
+        reason or None,
+    )

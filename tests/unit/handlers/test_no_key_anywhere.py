@@ -274,7 +274,7 @@ def _outputs(report: Report, redact: Callable[[str], str]) -> str:
     if ended := _explained(report.error, redact):
         shown += [ended.message, str(ended.hint), *traceback.format_exception(ended)]
     result = DrainResult(tuple(report.results), 0)
-    shown += [drain_table(result.document(), width=width, dry_run=False) for width in (None, 80)]
+    shown += [drain_table(result, width=width, dry_run=False) for width in (None, 80)]
     return "\n".join([*shown, json_document(result.document()), *map(json_line, result.rows())])
 
 

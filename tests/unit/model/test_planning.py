@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fifo_cli.errors import UsageError
-from fifo_cli.model.planning import Change, DeployResult, Difference, Plan, make_plan
+from fifo_cli.model.planning import Change, DeployResult, Difference, Outputs, Plan, make_plan
 from fifo_cli.model.resources import Found, Resource
 
 TAGS = {"fifo-cli:pipeline": "orders", "team": "payments"}
@@ -207,8 +207,20 @@ def test_a_shorter_retention_is_warned_of_and_a_longer_one_is_not() -> None:
 def test_changes_need_a_look_only_when_asked_to_check() -> None:
     changed = Plan((Change("delete", "rule", "orders-2"),))
     assert [one.exit_code for one in (changed, replace(changed, check=True), Plan(check=True))] == [0, 1, 0]
-    result = DeployResult(changed, {"table": "items"})
-    assert result.document() == {**changed.document(), "outputs": {"table": "items"}}
+    there = Outputs(
+        account="1",
+        region="r",
+        queues={"main": None},
+        functions={},
+        versions={},
+        table="items",
+        stream=None,
+        log_groups={},
+        schedules=(),
+    )
+    result = DeployResult(changed, there)
+    assert result.document() == {**changed.document(), "outputs": there.document()}
+    assert there.document()["queues"] == {"main": None}
     assert result.exit_code == 0
 
 

@@ -131,8 +131,8 @@ def verdict(world: World, since: datetime = START) -> tuple[dict[str, Any], int]
         document = result.document()
         code = int(result.exit_code)
     lists = ("missing", "duplicated", "reordered")
-    assert len(document["missing"]) == len({row["event_id"] for row in document["missing"]})
-    text: dict[str, Any] = {word: {row["event_id"] for row in document[word]} for word in lists}
+    assert len(document["missing"]) == len({row.event_id for row in document["missing"]})
+    text: dict[str, Any] = {word: {row.event_id for row in document[word]} for word in lists}
     words = ("records", "delivered", "queued", "parked", "unknown", "waiting")
     assert document["records"] == sum(document[word] for word in words[1:]) + len(document["missing"])
     return {**text, **{word: document[word] for word in words}}, code
@@ -190,13 +190,13 @@ def test_what_a_wrong_version_skipped_is_missing_with_the_reason(world):
     world.enqueue(wrong=True)
     with Audit(world, world.rules, since=START, now=world.now) as result:
         (row,) = result.missing()
-    assert (row["event_id"], row["key"], row["group"], row["stream_sequence"]) == (
+    assert (row.event_id, row.key, row.group, row.stream_sequence) == (
         "e0",
         {"id": "i1"},
         "a",
         "100",
     )
-    assert row["reason"].startswith("skipped by the enqueuer at 2026-01-02T03:00:00.400Z, by rules other")
+    assert row.reason.startswith("skipped by the enqueuer at 2026-01-02T03:00:00.400Z, by rules other")
 
 
 def test_a_message_that_moves_on_during_the_audit_is_not_missing(world):
@@ -242,7 +242,7 @@ def test_a_line_that_is_logged_late_is_waited_for(world):
         world.lines.append(held_back)
 
     with Audit(world, world.rules, since=START, now=world.now, sleep=sleep) as result:
-        assert (result.counts["delivered"], result.counts["missing"]) == (1, 0)
+        assert (result.summary.delivered, result.summary.missing) == (1, 0)
     assert waits == [0.0]
 
 
@@ -253,7 +253,7 @@ def test_a_deleted_log_of_deliveries_makes_unknown_and_not_missing(world):
     world.forget_log("worker")
     assert verdict(world) == (settled(records=1, unknown=1), 1)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        (note,) = result.notes
+        (note,) = result.summary.notes
     assert note.startswith("1 unknown: the worker's log reaches back to 2026-01-02T03:00:03.4")
 
 
@@ -314,8 +314,8 @@ def test_while_a_consumer_holds_the_head_it_says_so_and_what_to_do(world):
     world.enqueue()
     world.sqs.receive_message(QueueUrl="main", MaxNumberOfMessages=2, VisibilityTimeout=60)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        (note,) = result.notes
-        unknown = [row["event_id"] for row in result.unknown()]
+        (note,) = result.summary.notes
+        unknown = [row.event_id for row in result.unknown()]
     assert note == (
         "13 unknown: sent, and perhaps deeper than can be seen, or in flight, in main (0 of 13 known): 2 held"
         " by a consumer, behind which nothing is shown; audit again when it is done, or after"
@@ -366,7 +366,7 @@ def test_what_sqs_suppressed_was_in_a_queue_before(world):
         for number, fact in enumerate(world.lines)
     ]
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        reasons = [row["reason"].partition(" at ")[0] for row in result.missing()]
+        reasons = [row.reason.partition(" at ")[0] for row in result.missing()]
     assert reasons == ["enqueued by the replay", "suppressed by the replay"]
 
 
@@ -381,8 +381,8 @@ def test_of_an_expired_stream_what_the_enqueuer_logged_is_audited_and_the_rest_i
     world.work(1, fine)
     world.trimmed = 3
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        counts, notes, code = result.counts, result.notes, result.exit_code
-        missing = [row["event_id"] for row in result.missing()]
+        counts, notes, code = result.summary.document(), result.summary.notes, result.exit_code
+        missing = [row.event_id for row in result.missing()]
     assert (counts["records"], counts["delivered"], missing, code) == (4, 3, ["e2"], 1)
     assert notes[0].startswith("the stream has expired up to 2026-01-02T03:00:0")
 
@@ -425,7 +425,7 @@ def test_what_was_enqueued_from_a_stream_that_was_replaced_shows_that_there_was_
     world.enqueue()
     world.stream_pages = lambda since, until: (replace(one, gap=False) for one in gap(since, until))
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        counts, notes, code = result.counts, result.notes, result.exit_code
+        counts, notes, code = result.summary.document(), result.summary.notes, result.exit_code
     assert (counts["records"], counts["delivered"], counts["queued"], code) == (2, 1, 1, 1)
     assert notes[0].startswith("the stream has expired up to 2026-01-02T03:00:12.4")
 
@@ -434,7 +434,7 @@ def test_a_stream_that_is_younger_than_the_pipeline_is_no_proof_of_what_was_befo
     world.clock.sleep(600)
     world.begins = world.now
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        (note,), code = result.notes, result.exit_code
+        (note,), code = result.summary.notes, result.exit_code
     assert (note.partition(",")[0], code) == ("the stream has expired up to 2026-01-02T03:10:00.000Z", 1)
     world.logs = dict.fromkeys(world.logs, world.now)
     assert verdict(world) == (settled(), 0)
@@ -557,7 +557,8 @@ def outcome(world: World, settle: float) -> dict[str, int]:
         settle=timedelta(seconds=settle),
         sleep=lambda _: None,
     ) as result:
-        return {word: result.counts[word] for word in words if result.counts[word]}
+        counts = result.summary.document()
+        return {word: counts[word] for word in words if counts[word]}
 
 
 @pytest.mark.parametrize(
@@ -580,5 +581,5 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
     world.clock.sleep(1)
     world.work(1, fine)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        assert [row["event_id"] for row in result.possibly_twice()] == listed
-        assert (result.summary()["possibly_twice"], result.exit_code) == (len(listed), 0)
+        assert [row.event_id for row in result.possibly_twice()] == listed
+        assert (result.summary.possibly_twice, result.exit_code) == (len(listed), 0)

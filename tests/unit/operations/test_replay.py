@@ -115,7 +115,7 @@ def with_missing(monkeypatch: pytest.MonkeyPatch, asked: Replay, missing: Missin
 
 
 def shown(work: Any, asked: Replay) -> list[str]:
-    return [row["event_id"] for row in asked.preview(work).records]
+    return [row.event_id for row in asked.preview(work).records]
 
 
 def test_what_is_gathered_is_shown_and_nothing_is_left_behind(asked):

@@ -3,86 +3,67 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from fifo_cli.model.health import Counted, Measurements, Problem
+from fifo_cli.operations.monitor.check import CheckResult
 from fifo_cli.render.check_output import nagios_line, prometheus_text
 
-COUNTS = {"name": "x", "visible": 3, "in_flight": 2, "delayed": 0, "oldest_age_seconds": 5}
-DOCUMENT: dict[str, Any] = {
-    "pipeline": "orders",
-    "state": "OK",
-    "code": 0,
-    "problems": [],
-    "reached": True,
-    "values": {
-        "depth": 5,
-        "age_seconds": 61,
-        "dlq": 0,
-        "hold": 0,
-        "stream_failures": 0,
-        "iterator_age_seconds": None,
-    },
-    "queues": {"main": COUNTS, "dlq": {**COUNTS, "oldest_age_seconds": None}},
-    "thresholds": {"depth": [1000, 10_000], "age": [900, 3600], "dlq": [1, 10]},
-    "worker": "running",
-    "enqueuer": "paused",
-    "maintenance": None,
-    "rebuild": None,
-}
-UNREACHED = {
-    **DOCUMENT,
-    "state": "UNKNOWN",
-    "code": 3,
-    "reached": False,
-    "queues": {},
-    "values": dict.fromkeys(DOCUMENT["values"]),
-    "thresholds": {},
-    "worker": None,
-    "enqueuer": None,
-}
+COUNTS = Counted("x", 3, 2, 0, 5)
+RESULT = CheckResult(
+    "orders",
+    Measurements(
+        {
+            "main": replace(COUNTS, oldest_age=61),
+            "dlq": Counted("x", 0, 2, 0),
+            "hold": Counted("x", 0, 0, 0),
+            "stream_failures": Counted("x", 0, 0, 0),
+        },
+        worker="running",
+        enqueuer="paused",
+    ),
+    (),
+    {"depth": (1000, 10_000), "age": (900, 3600), "dlq": (1, 10)},
+)
+UNREACHED = CheckResult("orders", None, (Problem("unknown", "no answer"),), {})
 # Monitoring Plugins Development Guidelines, "Performance data".
 PERFDATA = re.compile(r"[a-z_]+=(U|\d+(s|%|c|[KMGT]?B)?);\d*;\d*;\d*")
 
 
-def problems(*texts: str) -> list[dict[str, str]]:
-    return [{"state": "warning", "text": text, "next": ""} for text in texts]
+def with_problems(*texts: str) -> CheckResult:
+    return replace(RESULT, problems=tuple(Problem("warning", text) for text in texts))
 
 
 def test_the_plugin_s_line_is_the_state_the_reason_and_the_numbers() -> None:
-    assert nagios_line(DOCUMENT) == (
-        "FIFO orders OK: 5 waiting, 0 in the DLQ | depth=5;1000;10000;0 age=61s;900;3600;0 dlq=0;1;10;0"
+    assert nagios_line(RESULT) == (
+        "FIFO orders OK: 5 waiting, 2 in the DLQ | depth=5;1000;10000;0 age=61s;900;3600;0 dlq=2;1;10;0"
         " iterator_age=U;900;3600;0 stream_failures=0;1;10;0 hold=0;;;0\n"
     )
 
 
 def test_the_first_problems_are_reported_and_the_rest_are_counted() -> None:
-    line = nagios_line(
-        {**DOCUMENT, "state": "WARNING", "problems": problems("one", "two", "three", "four", "five", "six")}
-    )
+    line = nagios_line(with_problems("one", "two", "three", "four", "five", "six"))
 
     assert line.startswith("FIFO orders WARNING: one; two; three; four; and 2 more | ")
 
 
 def test_without_a_pipeline_the_line_is_still_one() -> None:
-    said = {
-        **UNREACHED,
-        "pipeline": "",
-        "problems": problems("fifo.toml has 2 problems:\n  api: x\n  table: y"),
-    }
+    problem = Problem("unknown", "fifo.toml has 2 problems:\n  api: x\n  table: y")
+    result = replace(UNREACHED, pipeline="", problems=(problem,))
 
-    assert nagios_line(said).startswith(
+    assert nagios_line(result).startswith(
         "FIFO UNKNOWN: fifo.toml has 2 problems: api: x table: y | depth=U;;;0 "
     )
 
 
 @given(text=st.text(max_size=200))
 def test_whatever_aws_says_the_line_is_one_line_with_one_bar(text: str) -> None:
-    line = nagios_line({**DOCUMENT, "problems": problems(text)})
+    line = nagios_line(with_problems(text))
 
     assert line.endswith("\n")
     assert len(line.splitlines()) == 1
@@ -101,7 +82,7 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def test_prometheus_text_is_what_prometheus_reads() -> None:
-    found = samples(prometheus_text(DOCUMENT, time=1_700_000_000.5))
+    found = samples(prometheus_text(RESULT, time=1_700_000_000.5))
     pipeline = ("pipeline", "orders")
 
     assert found["fifo_up", (pipeline,)] == 1
@@ -118,7 +99,7 @@ def test_prometheus_text_is_what_prometheus_reads() -> None:
 
 
 def test_every_family_of_prometheus_has_help_and_a_type() -> None:
-    for family in text_string_to_metric_families(prometheus_text(DOCUMENT, time=0)):
+    for family in text_string_to_metric_families(prometheus_text(RESULT, time=0)):
         assert family.documentation
         assert family.type == "gauge"
 
@@ -133,6 +114,6 @@ def test_when_aws_could_not_be_asked_prometheus_hears_that_and_no_number() -> No
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "ümlaut", ""])
 def test_a_label_survives_whatever_is_in_it(name: str) -> None:
-    found = samples(prometheus_text({**DOCUMENT, "pipeline": name}, time=0))
+    found = samples(prometheus_text(replace(RESULT, pipeline=name), time=0))
 
     assert ("fifo_up", (("pipeline", name),)) in found

@@ -1,29 +1,25 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+from fifo_cli.operations.stream.failed_batches import Kept
+from fifo_cli.operations.stream.replay import PreviewedRecord, ReplayPreview, ReplayResult
+from fifo_cli.operations.stream.replay_store import Sums
+from fifo_cli.operations.transfer.result import Failure
 from fifo_cli.render.replay_text import replay_preview, replay_question, replay_text
 
-NOTHING: dict[str, Any] = {
-    "read": 0,
-    "matched": 0,
-    "enqueued": 0,
-    "suppressed": 0,
-    "skipped": 0,
-    "parked": 0,
-    "failed": 0,
-    "waiting": 0,
-    "first_sequence": None,
-    "last_sequence": None,
-    "expired": 0,
-    "failures": [],
-    "kept": [],
-    "notes": [],
-}
+NOTHING = Sums()
 
 
-def text(**more: Any) -> str:
-    return replay_text({**NOTHING, **more}, main="orders.fifo")
+def text(
+    read: int = 0,
+    sums: Sums = NOTHING,
+    bounds: tuple[str | None, str | None] = (None, None),
+    expired: int | None = 0,
+    **more: Any,
+) -> str:
+    return replay_text(ReplayResult(read, sums, bounds, expired, **more), main="orders.fifo")
 
 
 def test_nothing_is_said_plainly():
@@ -31,7 +27,7 @@ def test_nothing_is_said_plainly():
 
 
 def test_a_replay_without_troubles_is_three_lines():
-    assert text(read=1200, matched=7, enqueued=5, suppressed=2, first_sequence="1", last_sequence="9") == (
+    assert text(1200, Sums(enqueued=5, suppressed=2), ("1", "9")) == (
         "1,200 records read, 7 matched: 5 records enqueued in orders.fifo, 2 suppressed by SQS\n"
         "first sequence number 1\n"
         "last sequence number  9\n"
@@ -40,20 +36,15 @@ def test_a_replay_without_troubles_is_three_lines():
 
 def test_every_outcome_and_every_trouble_has_its_words():
     assert text(
-        read=9,
-        matched=9,
-        enqueued=1,
-        skipped=1,
-        parked=1,
-        failed=102,
-        waiting=1,
+        106,
+        Sums(enqueued=1, skipped=1, parked=1, failed=102, waiting=1),
         expired=3,
-        failures=[{"event_id": "e1", "group": "g\x1b", "reason": "InternalError"}],
-        kept=[{"message_id": "m1", "reason": "3 of its 5 records have expired"}],
-        notes=["a part has expired"],
+        failures=(Failure("e1", "g\x1b", "InternalError"),),
+        kept=(Kept("m1", "3 of its 5 records have expired"),),
+        notes=("a part has expired",),
     ) == (
-        "9 records read, 9 matched: 1 record enqueued in orders.fifo, 1 skipped by the rules of fifo.toml,"
-        " 1 parked in the DLQ, 102 failed, 1 not sent yet\n"
+        "106 records read, 106 matched: 1 record enqueued in orders.fifo, 1 skipped by the rules of"
+        " fifo.toml, 1 parked in the DLQ, 102 failed, 1 not sent yet\n"
         "look: a part has expired\n"
         "look: e1 (group g\\x1b) was not sent: InternalError\n"
         "look: and 101 more that were not sent\n"
@@ -64,22 +55,17 @@ def test_every_outcome_and_every_trouble_has_its_words():
 
 
 def test_an_unknown_number_of_expired_records_is_reported_by_its_note_alone():
-    assert "records expired" not in text(expired=None, notes=["a part has expired"])
+    assert "records expired" not in text(expired=None, notes=("a part has expired",))
 
 
 def test_a_preview_shows_each_record_and_what_becomes_of_it():
-    row = {
-        "stream_sequence": "7",
-        "created_at": "2026-01-02T03:04:05.000Z",
-        "event_name": "INSERT",
-        "item_key": '{"id":"a"}',
-        "becomes": "enqueued",
-        "group": "g1",
-        "reason": None,
-    }
-    skipped = {**row, "stream_sequence": "8", "becomes": "skipped", "group": None, "reason": "where is false"}
-    document = {**NOTHING, "read": 40, "matched": 30, "waiting": 30, "records": [row, skipped]}
-    assert replay_preview(document, main="orders.fifo", width=None) == (
+    written = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    rows = (
+        PreviewedRecord("e", "7", "INSERT", '{"id":"a"}', written, "enqueued", "g1", None),
+        PreviewedRecord("e", "8", "INSERT", '{"id":"a"}', written, "skipped", None, "where is false"),
+    )
+    seen = ReplayPreview(40, Sums(waiting=30), (None, None), 0, records=rows)
+    assert replay_preview(seen, main="orders.fifo", width=None) == (
         "SEQUENCE  WRITTEN                   EVENT   KEY         BECOMES   GROUP\n"
         '7         2026-01-02T03:04:05.000Z  INSERT  {"id":"a"}  enqueued  g1\n'
         '8         2026-01-02T03:04:05.000Z  INSERT  {"id":"a"}  skipped   where is false\n'
@@ -90,7 +76,7 @@ def test_a_preview_shows_each_record_and_what_becomes_of_it():
 
 
 def test_a_preview_of_nothing_is_a_line():
-    shown = replay_preview({**NOTHING, "records": []}, main="orders.fifo", width=80)
+    shown = replay_preview(ReplayPreview(0, Sums(), (None, None), 0), main="orders.fifo", width=80)
     assert shown.startswith("dry run: nothing was sent; 0 records of 0 read")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from fifo_cli.operations.stream.audit import AuditSummary, Duplicated, Reordered, Unplaced
 from fifo_cli.operations.stream.record_state import RecordHistory, Stage
 from fifo_cli.operations.stream.trace import Event, Step, TraceResult
 from fifo_cli.render.timeline import Clock, audit_text, key_text, trace_text
@@ -15,44 +17,36 @@ NOW = datetime(2026, 1, 2, 13, tzinfo=UTC)
 WHOLE = Clock(NOW)
 WRITTEN = datetime(2026, 1, 1, 1, tzinfo=UTC)
 
-SUMMARY: dict[str, Any] = {
-    "records": 5,
-    "delivered": 5,
-    "queued": 0,
-    "parked": 0,
-    "waiting": 0,
-    "unknown": 0,
-    "filtered": 0,
-    "missing": 0,
-    "duplicated": 0,
-    "reordered": 0,
-    "since": datetime(2026, 1, 1, tzinfo=UTC),
-    "until": datetime(2026, 1, 2, tzinfo=UTC),
-    "notes": [],
-}
+SUMMARY = AuditSummary(
+    records=5,
+    delivered=5,
+    queued=0,
+    parked=0,
+    waiting=0,
+    moved=0,
+    unknown=0,
+    filtered=0,
+    missing=0,
+    duplicated=0,
+    possibly_twice=0,
+    reordered=0,
+    since=datetime(2026, 1, 1, tzinfo=UTC),
+    until=datetime(2026, 1, 2, tzinfo=UTC),
+    notes=(),
+    unproven_tips=(),
+)
 
 
-def row(name: str, **facts: Any) -> dict[str, Any]:
-    return {
-        "event_id": f"e-{name}",
-        "event_name": "INSERT",
-        "key": {"id": name},
-        "group": "g",
-        "stream_sequence": "100",
-        "created_at": WRITTEN,
-        **facts,
-    }
+def row(name: str, created_at: datetime = WRITTEN) -> tuple[str, str, Any, str, str, datetime]:
+    return f"e-{name}", "INSERT", {"id": name}, "g", "100", created_at
 
 
 def text(
-    summary: dict[str, Any],
-    *,
-    clock: Clock = WHOLE,
-    width: int | None = None,
-    **lists: list[dict[str, Any]],
+    summary: dict[str, Any], *, clock: Clock = WHOLE, width: int | None = None, **lists: list[Any]
 ) -> str:
     empty: dict[str, Any] = {"missing": [], "duplicated": [], "reordered": [], "unknown": []}
-    return audit_text({**SUMMARY, **summary}, **{**empty, **lists}, clock=clock, width=width, color=False)
+    found = replace(SUMMARY, **summary)
+    return audit_text(found, **{**empty, **lists}, clock=clock, width=width, color=False)
 
 
 def test_a_proven_window_is_three_lines():
@@ -87,9 +81,9 @@ def test_no_time_is_cut_on_a_terminal_of_80_columns():
         },
         clock=Clock(NOW, whole=False),
         width=80,
-        missing=[row("a" * 30, reason="never enqueued, " * 9, created_at=at)],
-        duplicated=[row("b" * 30, deliveries=[at, at + timedelta(seconds=61.987)])],
-        reordered=[row("c" * 30, delivered_at=at, after="e" * 40)],
+        missing=[Unplaced(*row("a" * 30, at), "never enqueued, " * 9)],
+        duplicated=[Duplicated(*row("b" * 30), (at, at + timedelta(seconds=61.987)))],
+        reordered=[Reordered(*row("c" * 30), at, "e" * 40)],
     )
     lines = shown.splitlines()
     assert lines[1] == "written 01-01 13:00:00Z to 12:42:10Z: 5 records"
@@ -107,8 +101,8 @@ def test_no_time_is_cut_on_a_terminal_of_80_columns():
             {"queued": 2, "parked": 1},
             "proven: what was delivered was delivered once and in order; 3 still on the way or parked",
         ),
-        ({"unknown": 2, "notes": ["x"]}, "not proven: 2 unknown"),
-        ({"notes": ["expired"]}, "not proven: the evidence is incomplete"),
+        ({"unknown": 2, "notes": ("x",)}, "not proven: 2 unknown"),
+        ({"notes": ("expired",)}, "not proven: the evidence is incomplete"),
         (
             {"missing": 1000, "duplicated": 1, "reordered": 2},
             "not proven: 1,000 missing, 1 delivered more than once, 2 delivered out of order",
@@ -128,12 +122,12 @@ def test_findings_are_tables_with_their_keys():
             "duplicated": 1,
             "reordered": 1,
             "filtered": 4,
-            "notes": ["n"],
+            "notes": ("n",),
         },
-        missing=[row("a", reason="never enqueued")],
-        duplicated=[row("b", deliveries=[WRITTEN, NOW])],
+        missing=[Unplaced(*row("a"), "never enqueued")],
+        duplicated=[Duplicated(*row("b"), (WRITTEN, NOW))],
         unknown=[],
-        reordered=[row("c", delivered_at=NOW, after="e-b")],
+        reordered=[Reordered(*row("c"), NOW, "e-b")],
     )
     assert shown.splitlines()[1:] == [
         "written 2026-01-01T00:00:00.000Z to 2026-01-02T00:00:00.000Z: 3 records (4 more are no messages)",
@@ -156,7 +150,7 @@ def test_findings_are_tables_with_their_keys():
 
 
 def test_of_many_findings_the_first_twenty_are_shown():
-    shown = text({"missing": 1020}, missing=[row(f"i{n}", reason="why") for n in range(1020)])
+    shown = text({"missing": 1020}, missing=[Unplaced(*row(f"i{n}"), "why") for n in range(1020)])
     assert "i19 " in shown
     assert "i20" not in shown
     assert shown.endswith("... and 1,000 more: -o jsonl lists them all\n")
@@ -220,7 +214,7 @@ def test_what_items_hold_cannot_act_on_the_terminal():
         ("\x1b[1m",),
     )
     assert not {"\x1b", "\x07", "\x9b"} & set(trace_text(result, clock=WHOLE, width=80, color=False))
-    shown = text({"missing": 1, "notes": ["\x1b[1m"]}, missing=[row("\x1b[31m", reason="\x1b[2J")])
+    shown = text({"missing": 1, "notes": ("\x1b[1m",)}, missing=[Unplaced(*row("\x1b[31m"), "\x1b[2J")])
     assert "\x1b" not in shown
 
 

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fifo_cli.model.message import Message
+from fifo_cli.operations.queues.park import ParkResult
+from fifo_cli.operations.queues.redrive import RedrivePreview, RedriveResult
+from fifo_cli.operations.queues.restore_order import RestoreOrderPreview, RestoreOrderResult
+from fifo_cli.render.transfer import (
+    park_text,
+    redrive_preview,
+    redrive_text,
+    restore_order_plan,
+    restore_order_preview,
+    restore_order_text,
+    restore_order_unfinished,
+)
+from tests.unit.render.samples import message
 
-from fifo_cli.render.transfer import park_text, redrive_preview, redrive_text
+MESSAGE = message(message_id="0123456789abcdef", group="customer-7", park_reason="410 Gone")
 
-MESSAGE: dict[str, Any] = {
-    "message_id": "0123456789abcdef",
-    "group": "customer-7",
-    "sent_at": "2026-01-02T03:04:05.678Z",
-    "attributes": {"park_reason": {"type": "String", "value": "410 Gone"}},
-    "body": "{}",
-}
+
+def preview(
+    *,
+    remaining: int = 12,
+    behind: int = 7,
+    truncated: bool = True,
+    messages: tuple[Message, ...] = (MESSAGE,),
+) -> RedrivePreview:
+    return RedrivePreview(
+        engine="client",
+        source="orders-dlq.fifo",
+        target="orders.fifo",
+        skipped=0,
+        remaining=remaining,
+        behind=behind,
+        truncated=truncated,
+        messages=messages,
+    )
 
 
 def test_a_redrive_is_summed_up_with_what_needs_a_look() -> None:
-    document = {"engine": "client", "moved": 1200, "skipped": 3, "failed": 1, "remaining": 4}
-    text = redrive_text(
-        document,
-        notes=["left alone: 3 that came after the redrive began"],
-        warnings=["m1 (group g): InternalError"],
-        source="orders-dlq.fifo",
-        target="orders.fifo",
+    result = RedriveResult(
+        "client",
+        1200,
+        3,
+        1,
+        4,
+        notes=("left alone: 3 that came after the redrive began",),
+        warnings=("m1 (group g): InternalError",),
     )
-    assert text.splitlines() == [
+    assert redrive_text(result, source="orders-dlq.fifo", target="orders.fifo").splitlines() == [
         "1,200 messages moved to orders.fifo, 3 skipped, 1 failed; 4 messages remain in orders-dlq.fifo",
         "left alone: 3 that came after the redrive began",
         "look: m1 (group g): InternalError",
@@ -32,36 +57,25 @@ def test_a_redrive_is_summed_up_with_what_needs_a_look() -> None:
 
 
 def test_what_cannot_be_counted_is_not_called_none() -> None:
-    document = {"engine": "native", "moved": 1, "skipped": 0, "failed": 0, "remaining": None}
-    text = redrive_text(document, notes=(), warnings=(), source="a", target="b")
+    text = redrive_text(RedriveResult("native", 1, 0, 0, None), source="a", target="b")
     assert text == "1 message moved to b; unknown how many remain\n"
 
 
 def test_an_empty_dlq_is_said_to_be_empty() -> None:
-    document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 0}
-    text = redrive_text(document, notes=(), warnings=["not found: m1"], source="a", target="b")
+    result = RedriveResult("client", 0, 0, 0, 0, warnings=("not found: m1",))
+    text = redrive_text(result, source="a", target="b")
     assert text == "nothing to move: a is empty\nlook: not found: m1\n"
-    dry = redrive_preview({**document, "from": "a", "messages": []}, width=80)
-    assert dry == "dry run: nothing to move: a is empty\n"
+    dry = redrive_preview(preview(remaining=0, messages=()), width=80)
+    assert dry == "dry run: nothing to move: orders-dlq.fifo is empty\n"
 
 
 def test_words_of_others_cannot_move_the_cursor() -> None:
-    document = {"engine": "client", "moved": 0, "skipped": 0, "failed": 1, "remaining": 1}
-    text = redrive_text(document, notes=(), warnings=["m (group \x1b[2J): no"], source="a", target="b")
-    assert "\x1b" not in text
+    result = RedriveResult("client", 0, 0, 1, 1, warnings=("m (group \x1b[2J): no",))
+    assert "\x1b" not in redrive_text(result, source="a", target="b")
 
 
 def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> None:
-    document = {
-        "engine": "client",
-        "remaining": 12,
-        "from": "orders-dlq.fifo",
-        "to": "orders.fifo",
-        "behind": 7,
-        "truncated": True,
-        "messages": [MESSAGE],
-    }
-    lines = redrive_preview(document, width=None).splitlines()
+    lines = redrive_preview(preview(), width=None).splitlines()
     assert lines[0].split() == ["MESSAGE", "GROUP", "SENT", "REASON", "BODY"]
     assert lines[1].split() == [
         "0123456789abcdef",
@@ -79,16 +93,57 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
         " place.",
         "There are more than shown: of one group, SQS shows the first ten.",
     ]
-    empty = redrive_preview({**document, "behind": 0, "truncated": False, "messages": []}, width=80)
+    empty = redrive_preview(preview(behind=0, truncated=False, messages=()), width=80)
     assert empty.splitlines()[1:] == ["Order: nothing waits in orders.fifo, so each group keeps its order."]
 
 
+def test_an_in_order_redrive_says_beforehand_what_it_stops_and_through_where_it_goes():
+    names = ("m.fifo", "d.fifo", "h.fifo")
+    plan = restore_order_plan(main=5, dlq=1, held=0, names=names, pauses=["enqueuer", "worker"])
+    assert plan.splitlines() == [
+        "put 1 message of d.fifo back in place among 5 messages of m.fifo",
+        "Order: afterwards each group is in stream order; all of it goes through h.fifo",
+        "Meanwhile nothing is delivered: enqueuer and worker paused, and resumed at the end",
+    ]
+    words = restore_order_plan(main=5, dlq=1, held=2, names=names, pauses=[])
+    assert "Worker and enqueuer are not running, and stay so" in words
+    assert "h.fifo counts 2 messages: an earlier run's, if that is unfinished" in words
+
+
+def test_an_in_order_redrive_shows_what_it_did_and_shows_what_it_would():
+    result = RestoreOrderResult(moved=2, remaining=None, notes=("a note",))
+    assert restore_order_text(result, source="d", target="m") == (
+        "2 messages moved from d into place in m; unknown how many remain\na note\n"
+    )
+    unfinished = RestoreOrderResult(held=3, remaining=None, unfinished=True)
+    assert restore_order_unfinished(unfinished, source="d", hold="h") == (
+        "unfinished: 3 messages in h, an unknown number of messages in d\n"
+    )
+    preview = RestoreOrderPreview(
+        remaining=12,
+        source="d",
+        target="m",
+        among=3,
+        running=frozenset({"worker"}),
+        truncated=True,
+        messages=(message("b", stream_sequence="41"),),
+    )
+    text = restore_order_preview(preview, width=100)
+    assert "41" in text.splitlines()[1]
+    assert text.endswith(
+        "dry run: nothing was touched; 12 messages of d would go into place among 3 messages of m\n"
+        "worker would be paused meanwhile\n"
+        "There are more than shown: of one group, SQS shows the first ten.\n"
+    )
+
+
 def test_a_parking_shows_what_was_parked() -> None:
-    text = park_text({"parked": [MESSAGE]}, warnings=["asked for 2, found 1"], dry_run=False, width=80)
+    result = ParkResult((MESSAGE,), warnings=("asked for 2, found 1",))
+    text = park_text(result, dry_run=False, width=80)
     assert text.splitlines()[1].startswith("01234567 ")
     assert " 01-02 03:04:05 " in text.splitlines()[1]
     assert text.splitlines()[2:] == ["1 message parked", "look: asked for 2, found 1"]
-    text = park_text({"parked": []}, warnings=(), dry_run=True, width=80)
+    text = park_text(ParkResult(()), dry_run=True, width=80)
     assert text == "dry run: 0 messages would be parked; nothing was moved\n"
-    text = park_text({"parked": []}, notes=["a is empty"], warnings=(), dry_run=True, width=80)
+    text = park_text(ParkResult((), notes=("a is empty",)), dry_run=True, width=80)
     assert text == "dry run: a is empty\n"
