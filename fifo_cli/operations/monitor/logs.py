@@ -52,7 +52,7 @@ class LogLine(Fields):
         return {name: value for name, value in self.facts.items() if name not in _OWN}
 
     def document(self) -> Document:
-        return super().document() | self.further_facts
+        return Fields.document(self) | self.further_facts
 
     def number(self, fact: str) -> int | None:
         """Return a fact that is a whole number; None if it is anything else."""

@@ -131,8 +131,8 @@ def verdict(world: World, since: datetime = START) -> tuple[dict[str, Any], int]
         document = result.document()
         code = int(result.exit_code)
     lists = ("missing", "duplicated", "reordered")
-    assert len(document["missing"]) == len({row.event_id for row in document["missing"]})
-    text: dict[str, Any] = {word: {row.event_id for row in document[word]} for word in lists}
+    assert len(document["missing"]) == len({row["event_id"] for row in document["missing"]})
+    text: dict[str, Any] = {word: {row["event_id"] for row in document[word]} for word in lists}
     words = ("records", "delivered", "queued", "parked", "unknown", "waiting")
     assert document["records"] == sum(document[word] for word in words[1:]) + len(document["missing"])
     return {**text, **{word: document[word] for word in words}}, code
