@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .identifiers import sqs_id
 from .limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from .parked_records import PARK_FROM, is_parked_record
-from .records import legal_text
+from .records import reason_text
 from .visibility import Held
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-
-_REASON_MAX: Final = 500
 
 
 def park(sqs: SQSClient, dlq_url: str, message: Held, *, reason: str, status: int | None, source: str) -> str:
@@ -56,7 +54,7 @@ def parked_attributes(message: Held, *, reason: str, status: int | None, source:
         - sum(_size(name, value) for name, value in own.items())
     )
     ours = {
-        "park_reason": legal_text(reason[:_REASON_MAX]),
+        "park_reason": reason_text(reason),
         "park_status": str(status) if status is not None else None,
         "park_at": datetime.fromtimestamp(time.time(), UTC)
         .isoformat(timespec="milliseconds")

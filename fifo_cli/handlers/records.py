@@ -288,7 +288,7 @@ def _created(value: float | datetime | None) -> str:
 
 def _for_dlq(record: Mapping[str, Any], group: str, reason: str, *, keys_only: bool = False) -> Outgoing:
     """Make the message that parks a record, exactly as the stream had it, with any fault it has."""
-    reason = legal_text(reason[:_REASON_MAX])
+    reason = reason_text(reason)
     attributes = {
         **_attributes_of_any(record),
         "park_reason": reason,
@@ -319,6 +319,11 @@ def _attributes_of_any(record: Mapping[str, Any]) -> Attributes:
         "created_at": created,
     }
     return {name: legal_text(text) for name, text in facts.items()}
+
+
+def reason_text(reason: str) -> str:
+    """Return why something is parked, as ``park_reason`` has it."""
+    return legal_text(reason[:_REASON_MAX])
 
 
 def legal_text(text: str) -> str:

@@ -128,7 +128,7 @@ class _Loop:
         self._noticed = 0.0
 
     def run(self, board: WatchState) -> ExitCode:
-        """Return 0 after q, or the signal's code; what is being done then is waited for."""
+        """Draw until q or a signal, whose exit code is then the command's; wait for what is being done."""
         from fifo_cli.cli.screen import screen
 
         with screen(color=self._cli.console.color) as on:
@@ -139,7 +139,7 @@ class _Loop:
             self._cli.console.message("finishing what is in flight …")
             self._thread.join()
             self._cli.console.message(self._message.get())
-        return ExitCode.OK if on.ended is None else _exit_code(on.ended)
+        return ExitCode.OK
 
     def _draw_until_done(self, on: Screen, board: WatchState) -> None:
         from fifo_cli.render.watch_screen import as_text, frame
@@ -248,14 +248,6 @@ def _place(cli: Cli) -> str:
         raise
     except FifoError:
         return cli.aws.region
-
-
-def _exit_code(number: int) -> ExitCode:
-    """130 after Ctrl-C, 129 after SIGHUP, 143 after any other signal that ends."""
-    import signal
-
-    codes = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGHUP: ExitCode.HUNG_UP}
-    return codes.get(signal.Signals(number), ExitCode.TERMINATED)
 
 
 def _interval(text: str) -> float:
