@@ -1,4 +1,4 @@
-"""What monitoring asks of AWS, in as few calls as can be: counts, metrics, and what is switched on.
+"""What monitoring measures, in as few calls as can be: counts and metrics.
 
 None of these calls changes anything, and none receives a message.
 """
@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
-from fifo_cli.aws.errors import calling, is_missing
+from fifo_cli.aws.errors import calling
 from fifo_cli.aws.sqs import read_counts
 from fifo_cli.model.health import Counted
-from fifo_cli.model.names import LIVE_ALIAS
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -23,9 +20,6 @@ if TYPE_CHECKING:
 # SQS reports once a minute, Lambda within a few (CloudWatch User Guide).
 METRIC_WINDOW: Final = timedelta(minutes=10)
 _PERIOD_SECONDS: Final = 60
-# A mapping in any other state reads the stream, or is about to (Lambda API Reference, GetEventSourceMapping).
-_RESTING: Final = frozenset({"Disabled", "Disabling"})
-_SCHEDULER_GROUP: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +30,6 @@ class Metric:
     name: str
     dimensions: Mapping[str, str]
     statistic: str = "Maximum"
-
-
-@dataclass(frozen=True, slots=True)
-class EventSourceMapping:
-    """The event source mapping of a function: its state, and what came of its last batch."""
-
-    state: str
-    last_result: str | None
-
-    @property
-    def enabled(self) -> bool:
-        return self.state not in _RESTING
 
 
 def get_counts(aws: Aws, name: str) -> Counted:
@@ -86,54 +68,3 @@ def get_latest(aws: Aws, metrics: Mapping[str, Metric], *, now: datetime) -> dic
         if value := max(points, key=lambda point: point[0], default=None):
             newest[one["Id"]] = value[1]
     return newest
-
-
-def is_rule_enabled(aws: Aws, name: str) -> bool | None:
-    """Say whether an EventBridge rule fires; None if there is none."""
-    with calling(f"rule {name}"):
-        try:
-            found = aws.client("events").describe_rule(Name=name)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
-    return found.get("State") != "DISABLED"
-
-
-def is_schedule_enabled(aws: Aws, name: str) -> bool | None:
-    """Say whether a schedule of EventBridge Scheduler fires; None if there is none."""
-    with calling(f"schedule {name}"):
-        try:
-            found = aws.client("scheduler").get_schedule(Name=name, GroupName=_SCHEDULER_GROUP)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
-    return found.get("State") != "DISABLED"
-
-
-def get_mapping(aws: Aws, function: str) -> EventSourceMapping | None:
-    """Return the event source mapping of a function's ``live`` alias; None if there is none."""
-    with calling(f"event source mapping of {function}"):
-        try:
-            answer = aws.client("lambda").list_event_source_mappings(FunctionName=f"{function}:{LIVE_ALIAS}")
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
-    found = [one for one in answer["EventSourceMappings"] if one.get("State") != "Deleting"]
-    if not found:
-        return None
-    return EventSourceMapping(found[0].get("State", ""), found[0].get("LastProcessingResult"))
-
-
-def get_reserved_concurrency(aws: Aws, function: str) -> int | None:
-    """Return a function's reserved concurrency; None if nothing is reserved, or it does not exist."""
-    with calling(f"function {function}"):
-        try:
-            answer = aws.client("lambda").get_function_concurrency(FunctionName=function)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
-    return answer.get("ReservedConcurrentExecutions")

@@ -24,7 +24,7 @@ _OWN: Final = ("event_id", "stream_sequence", "event_name", "item_key", "created
 def depth_table(result: DepthResult, *, width: int | None) -> str:
     """One line a queue."""
     rows = [
-        (role, one.name, one.visible, one.in_flight, one.delayed, _age(one.oldest_age_seconds))
+        (role, one.name, one.visible, one.in_flight, one.delayed, _age(one.oldest_age))
         for role, one in result.queues.items()
     ]
     headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")

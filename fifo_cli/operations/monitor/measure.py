@@ -8,17 +8,15 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fifo_cli.aws.cloudwatch import (
-    Metric,
-    get_counts,
-    get_latest,
-    get_mapping,
+from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.sqs import Queue
+from fifo_cli.aws.triggers import (
     get_reserved_concurrency,
+    is_mapping_enabled,
     is_rule_enabled,
     is_schedule_enabled,
 )
-from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.health import Counted, Feed, Measurements, QueueKind, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names
@@ -59,7 +57,7 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
         _metrics(): partial(get_latest, aws, _metric_names(names), now=now),
         _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
         **{_schedule(name): partial(is_enabled, aws, name) for name in schedule_names(settings, names)},
-        _mapping(names): partial(get_mapping, aws, names.function("enqueuer")),
+        _mapping(names): partial(is_mapping_enabled, aws, names.function("enqueuer")),
         **{
             _concurrency(names.function(role)): partial(get_reserved_concurrency, aws, names.function(role))
             for role in FUNCTION_ROLES
@@ -131,8 +129,8 @@ def _enqueuer(gathered: Gathered, names: Names) -> Feed | None:
         return "stopped"
     if _mapping(names) not in gathered.answers:
         return None
-    mapping = gathered[_mapping(names)]
-    return "missing" if mapping is None else "running" if mapping.enabled else "paused"
+    enabled = gathered[_mapping(names)]
+    return "missing" if enabled is None else "running" if enabled else "paused"
 
 
 def _metric_names(names: Names) -> dict[str, Metric]:

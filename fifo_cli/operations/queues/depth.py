@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
+from fifo_cli.model.health import Counted
 from fifo_cli.model.names import QUEUE_ROLES, Names, QueueRole
-from fifo_cli.model.results import Fields, Single
-
-
-@dataclass(frozen=True, slots=True)
-class QueueDepth(Fields):
-    """A queue's approximate counts; ``oldest_age_seconds`` is CloudWatch's, None where it knows none."""
-
-    name: str
-    visible: int
-    in_flight: int
-    delayed: int
-    oldest_age_seconds: int | None
+from fifo_cli.model.results import Single
+from fifo_cli.operations.parallel import read_all
 
 
 @dataclass(frozen=True)
@@ -27,18 +18,17 @@ class DepthResult(Single):
     """The depths of all queues."""
 
     pipeline: str
-    queues: dict[QueueRole, QueueDepth]
+    queues: dict[QueueRole, Counted]
 
 
 def depth(aws: Aws, names: Names) -> DepthResult:
     """Ask all queues at once; raises NotDeployedError if one does not exist."""
-    queues = [Queue(aws, names, role) for role in QUEUE_ROLES]
-    with ThreadPoolExecutor(len(queues)) as pool:
-        return DepthResult(names.pipeline, dict(zip(QUEUE_ROLES, pool.map(_depth_of, queues), strict=True)))
+    found = read_all({role: partial(_depth_of, Queue(aws, names, role)) for role in QUEUE_ROLES})
+    return DepthResult(names.pipeline, {role: found[role] for role in QUEUE_ROLES})
 
 
-def _depth_of(queue: Queue) -> QueueDepth:
+def _depth_of(queue: Queue) -> Counted:
     counts = queue.counts()
     # CloudWatch's word is a minute old: an empty queue has no oldest message, even if it names one.
     age = queue.oldest_age() if counts.total else None
-    return QueueDepth(queue.name, counts.visible, counts.in_flight, counts.delayed, age)
+    return Counted(queue.name, counts.visible, counts.in_flight, counts.delayed, age)

@@ -1,0 +1,52 @@
+"""Whether what starts a function is enabled, as one call shows it that a monitor may make.
+
+None is: there is no such thing. What deploy reads and changes of these is in aws/resources.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from fifo_cli.aws.errors import calling
+from fifo_cli.aws.resources.gateway import unless_missing
+from fifo_cli.model.names import LIVE_ALIAS
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+
+# A mapping in any other state reads the stream, or is about to (Lambda API Reference, GetEventSourceMapping).
+_DISABLED: Final = frozenset({"Disabled", "Disabling"})
+_SCHEDULER_GROUP: Final = "default"
+
+
+def is_rule_enabled(aws: Aws, name: str) -> bool | None:
+    """Say whether an EventBridge rule fires."""
+    with calling(f"rule {name}"):
+        found = unless_missing(partial(aws.client("events").describe_rule, Name=name))
+    return None if found is None else found.get("State") != "DISABLED"
+
+
+def is_schedule_enabled(aws: Aws, name: str) -> bool | None:
+    """Say whether a schedule of EventBridge Scheduler fires."""
+    read = partial(aws.client("scheduler").get_schedule, Name=name, GroupName=_SCHEDULER_GROUP)
+    with calling(f"schedule {name}"):
+        found = unless_missing(read)
+    return None if found is None else found.get("State") != "DISABLED"
+
+
+def is_mapping_enabled(aws: Aws, function: str) -> bool | None:
+    """Say whether the event source mapping of a function's ``live`` alias reads its source."""
+    read = partial(aws.client("lambda").list_event_source_mappings, FunctionName=f"{function}:{LIVE_ALIAS}")
+    with calling(f"event source mapping of {function}"):
+        answer = unless_missing(read)
+    mappings = answer["EventSourceMappings"] if answer else []
+    states = [one.get("State", "") for one in mappings if one.get("State") != "Deleting"]
+    return states[0] not in _DISABLED if states else None
+
+
+def get_reserved_concurrency(aws: Aws, function: str) -> int | None:
+    """Return a function's reserved concurrency; None also if nothing is reserved."""
+    with calling(f"function {function}"):
+        answer = unless_missing(partial(aws.client("lambda").get_function_concurrency, FunctionName=function))
+    return answer.get("ReservedConcurrentExecutions") if answer else None
