@@ -35,23 +35,20 @@ from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError, without_login
 
-app = Commands(PROGRAM, "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.")
-# The order of these lines is the order of the commands in the help.
-deploy.register(app)
-lifecycle.register(app)
-queues.register(app)
-transfer.register(app)
-files.register(app)
-replay.register(app)
-table.register(app)
-monitor.register(app)
-trace.register(app)
-check.register(app)
-watch.register(app)
-local.register(app)
-demo.register(app)
-completion.register(app)
-manual.register(app)
+# In the order of the help.
+app = Commands(
+    PROGRAM,
+    "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.",
+    [
+        *(deploy.init, deploy.plan, deploy.package, deploy.deploy, deploy.keys, deploy.schema),
+        *(lifecycle.rollback, lifecycle.pause, lifecycle.resume, lifecycle.destroy, lifecycle.policy),
+        *(queues.depth, queues.peek, queues.drain, transfer.redrive, transfer.park),
+        *(files.dump, files.load, files.purge, replay.replay, table.put),
+        *(monitor.status, monitor.logs, trace.trace, trace.audit, check.check, watch.watch),
+        *(local.local, demo.demo, completion.completion),
+    ],
+)
+app.add_command(manual.manual_of(app))
 
 
 def main(

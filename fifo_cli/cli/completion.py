@@ -20,7 +20,7 @@ import typer
 
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Command, Commands, Impact, command
 from fifo_cli.cli.options import FILES, FOLDERS, PROGRAM, common_options
 from fifo_cli.errors import ExitCode
 
@@ -136,22 +136,25 @@ class Value(NamedTuple):
     help: str = ""
 
 
-def register(app: Commands) -> None:
-    """Add the commands that print the scripts: one a shell, so that typer has no argument to read."""
-    group = Commands("completion", "Print the completion script of a shell.")
-    app.add_command(group)
-    _register(group, Shell.BASH, 'eval "$(fifo-cli completion bash)"')
-    _register(group, Shell.ZSH, 'eval "$(fifo-cli completion zsh)"')
-    _register(group, Shell.FISH, "fifo-cli completion fish > ~/.config/fish/completions/fifo-cli.fish")
-
-
-def _register(group: Commands, shell: Shell, example: str) -> None:
+def _printing(shell: Shell, example: str) -> Command:
     def script(cli: Cli) -> ExitCode:
         cli.console.result([SCRIPTS[shell]], data=True)
         return ExitCode.OK
 
     script.__doc__ = f"Print the completion script of {shell}."
-    command(group, shell.value, impact=Impact.READS, examples=[example])(script)
+    return command(shell.value, impact=Impact.READS, examples=[example])(script)
+
+
+# One command a shell, so that typer has no argument to read.
+completion = Commands(
+    "completion",
+    "Print the completion script of a shell.",
+    [
+        _printing(Shell.BASH, 'eval "$(fifo-cli completion bash)"'),
+        _printing(Shell.ZSH, 'eval "$(fifo-cli completion zsh)"'),
+        _printing(Shell.FISH, "fifo-cli completion fish > ~/.config/fish/completions/fifo-cli.fish"),
+    ],
+)
 
 
 def answer(root: Commands, shell: str, words: Sequence[str]) -> int:

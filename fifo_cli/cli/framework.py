@@ -1,16 +1,15 @@
 """How a command is registered: its function, its tag and its examples; and the common options beside its own.
 
-Adding one is a function, a decorator, and its module's line in ``app.py``::
+Adding one is a function, a decorator, and its name in ``app.py``::
 
-    def register(app: Commands) -> None:
-        @command(app, "depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json"])
-        def depth(cli: Cli, *, watch: Annotated[bool, typer.Option(help="Keep on.")] = False) -> ExitCode:
-            '''Show the depths of all queues.'''
-            from fifo_cli.operations.queues.depth import depth
-            from fifo_cli.render.depth import depth_table
+    @command("depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json"])
+    def depth(cli: Cli, *, watch: Annotated[bool, typer.Option(help="Keep on.")] = False) -> ExitCode:
+        '''Show the depths of all queues.'''
+        from fifo_cli.operations.queues.depth import depth
+        from fifo_cli.render.queue_tables import depth_table
 
-            result = depth(cli.aws, cli.names)
-            return cli.emit(result, lambda: depth_table(result))
+        result = depth(cli.aws, cli.names)
+        return cli.emit(result, lambda: depth_table(result))
 
 typer reads the function's options; groups and commands are its ``TyperGroup`` and ``TyperCommand``. The
 common options are added to the parser of each, so that they may stand anywhere on the line.
@@ -21,10 +20,10 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 from typer import TyperException
@@ -36,8 +35,6 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import PROGRAM, Options, common_options
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, Interrupted
-
-Body = TypeVar("Body", bound=Callable[..., ExitCode])
 
 
 class Impact(StrEnum):
@@ -136,9 +133,9 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """A group of commands, in the order of the help."""
+    """A group of commands and groups, in the order of the help."""
 
-    def __init__(self, name: str, help: str) -> None:
+    def __init__(self, name: str, help: str, commands: Iterable[Command | Commands] = ()) -> None:
         super().__init__(
             name=name,
             help=help,
@@ -146,6 +143,8 @@ class Commands(TyperGroup):
             add_help_option=False,
             rich_markup_mode=None,
         )
+        for one in commands:
+            self.add_command(one)
 
     def add_command(self, cmd: Any, name: str | None = None) -> None:
         """Add a command or a group at the end."""
@@ -172,24 +171,14 @@ class Commands(TyperGroup):
 
 
 def command(
-    app: Commands,
-    name: str,
-    *,
-    impact: Impact,
-    examples: Sequence[str],
-    usage_code: ExitCode = ExitCode.USAGE,
-) -> Callable[[Body], Body]:
-    """Register a function as the command ``name``; its docstring is the help, first sentence the short one.
+    name: str, *, impact: Impact, examples: Sequence[str], usage_code: ExitCode = ExitCode.USAGE
+) -> Callable[[Callable[..., ExitCode]], Command]:
+    """Make a function the command ``name``; its docstring is the help, the first sentence the short one.
 
     The function gets a :class:`Cli` and its own options by keyword, and returns the exit code. A command line
     that it does not take exits with ``usage_code``.
     """
-
-    def register(body: Body) -> Body:
-        app.add_command(Command(name, body, impact=impact, examples=examples, usage_code=usage_code))
-        return body
-
-    return register
+    return lambda body: Command(name, body, impact=impact, examples=examples, usage_code=usage_code)
 
 
 def _first_sentence(text: str) -> str:

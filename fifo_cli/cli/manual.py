@@ -50,14 +50,16 @@ _IMPACTS: Final = {
 }
 
 
-def register(app: Commands) -> None:
-    """Add the command that prints the page."""
+def manual_of(app: Commands) -> Command:
+    """Return the command that prints the page."""
 
-    @command(app, "manual", impact=Impact.READS, examples=["fifo-cli manual | man -l -"])
+    @command("manual", impact=Impact.READS, examples=["fifo-cli manual | man -l -"])
     def manual(cli: Cli) -> ExitCode:
         """Print the man page."""
         cli.console.result([page(app)], data=True)
         return ExitCode.OK
+
+    return manual
 
 
 def page(app: Commands) -> str:

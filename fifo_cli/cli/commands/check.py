@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 import typer
 
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
@@ -31,23 +31,18 @@ class Format(StrEnum):
     PROMETHEUS = "prometheus"
 
 
-def register(app: Commands) -> None:
-    """Add the command."""
-    command(
-        app,
-        "check",
-        impact=Impact.READS,
-        usage_code=_UNKNOWN,
-        examples=[
-            "fifo-cli check --env prod",
-            "fifo-cli check --depth 500,5000 --age 10m,30m --dlq 1,10",
-            "fifo-cli check --format json",
-            "fifo-cli check -q --textfile /var/lib/node_exporter/textfile/orders.prom",
-        ],
-    )(_check)
-
-
-def _check(
+@command(
+    "check",
+    impact=Impact.READS,
+    usage_code=_UNKNOWN,
+    examples=[
+        "fifo-cli check --env prod",
+        "fifo-cli check --depth 500,5000 --age 10m,30m --dlq 1,10",
+        "fifo-cli check --format json",
+        "fifo-cli check -q --textfile /var/lib/node_exporter/textfile/orders.prom",
+    ],
+)
+def check(
     cli: Cli,
     *,
     format_: Annotated[

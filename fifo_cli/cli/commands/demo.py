@@ -10,7 +10,7 @@ import typer
 
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.render.text import count, paint, printable
@@ -26,44 +26,40 @@ _PROBLEMS_SHOWN = 20
 _BAR = 40
 
 
-def register(app: Commands) -> None:
-    """Add the command."""
+@command(
+    "demo",
+    impact=Impact.READS,
+    examples=["fifo-cli demo", "fifo-cli demo --items orders.jsonl --group customer.id"],
+)
+def demo(
+    cli: Cli,
+    *,
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            "--items",
+            metavar="FILE",
+            help="JSON lines, each with an id, instead of made-up orders.",
+            autocompletion=complete_files,
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", metavar="JMESPATH", help="What makes an item's message group."),
+    ] = None,
+) -> ExitCode:
+    """Show the whole story on an embedded stack of its own, and check it at the end.
 
-    @command(
-        app,
-        "demo",
-        impact=Impact.READS,
-        examples=["fifo-cli demo", "fifo-cli demo --items orders.jsonl --group customer.id"],
-    )
-    def demo(
-        cli: Cli,
-        *,
-        items: Annotated[
-            Path | None,
-            typer.Option(
-                "--items",
-                metavar="FILE",
-                help="JSON lines, each with an id, instead of made-up orders.",
-                autocompletion=complete_files,
-            ),
-        ] = None,
-        group: Annotated[
-            str | None,
-            typer.Option("--group", metavar="JMESPATH", help="What makes an item's message group."),
-        ] = None,
-    ) -> ExitCode:
-        """Show the whole story on an embedded stack of its own, and check it at the end.
+    Needs nothing but Python, touches no AWS and no project, and leaves nothing behind. Exits 1 if an item
+    was lost, delivered twice, changed, or out of order.
+    """
+    from fifo_cli.local.demo.story import tell
 
-        Needs nothing but Python, touches no AWS and no project, and leaves nothing behind. Exits 1 if an item
-        was lost, delivered twice, changed, or out of order.
-        """
-        from fifo_cli.local.demo.story import tell
-
-        if cli.options.output is not Output.TABLE:
-            raise UsageError("demo shows a story, for which there is no JSON", hint="leave -o out")
-        chosen = _items(items, group)
-        teller = _Teller(cli.console)
-        return _conclude(teller, tell(chosen, teller, before_cleanup=cli.signals.ignore))
+    if cli.options.output is not Output.TABLE:
+        raise UsageError("demo shows a story, for which there is no JSON", hint="leave -o out")
+    chosen = _items(items, group)
+    teller = _Teller(cli.console)
+    return _conclude(teller, tell(chosen, teller, before_cleanup=cli.signals.ignore))
 
 
 def _items(path: Path | None, group: str | None) -> DemoItems:

@@ -21,180 +21,155 @@ if TYPE_CHECKING:
 _SECRET_BYTES_READ = 1 << 16
 
 
-def register(app: Commands) -> None:
-    """Add the commands."""
-    _register_init(app)
-    _register_plan(app)
-    _register_package(app)
-    _register_deploy(app)
-    _register_keys(app)
-    _register_schema(app)
+@command("init", impact=Impact.WRITES, examples=["fifo-cli init", "fifo-cli init shop --name orders"])
+def init(
+    cli: Cli,
+    *,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[DIR]",
+            help="The folder; made if need be.",
+            show_default=False,
+            autocompletion=complete_folders,
+        ),
+    ] = Path(),
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="N", help="The pipeline's name; else the folder's.")
+    ] = None,
+) -> ExitCode:
+    """Write a commented fifo.toml, never over an existing one."""
+    from fifo_cli.operations.deploy.init import init
+
+    result = init(folder, name=name)
+    return cli.emit(result, lambda: f"wrote {result.path}\n")
 
 
-def _register_init(app: Commands) -> None:
-    @command(
-        app, "init", impact=Impact.WRITES, examples=["fifo-cli init", "fifo-cli init shop --name orders"]
+@command("plan", impact=Impact.READS, examples=["fifo-cli plan", "fifo-cli plan --check -q --env prod"])
+def plan(
+    cli: Cli,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 if there is anything to change.")] = False,
+) -> ExitCode:
+    """Show what deploy would change; changes nothing."""
+    from fifo_cli.operations.deploy.plan import plan
+    from fifo_cli.render.plan import plan_table
+
+    result = plan(cli.aws, cli.project, check=check, listener=cli.listener)
+    return cli.emit(result, lambda: plan_table(result))
+
+
+@command("package", impact=Impact.WRITES, examples=["fifo-cli package --out build -o json"])
+def package(
+    cli: Cli,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="The folder. Default: .fifo/build.",
+            show_default=False,
+            autocompletion=complete_folders,
+        ),
+    ] = None,
+) -> ExitCode:
+    """Build both handler zips, byte-identical for identical input."""
+    from fifo_cli.operations.deploy.package import package
+    from fifo_cli.render.deploy_tables import zips_table
+
+    result = package(cli.project, out=out, here=cli.options.local, listener=cli.listener)
+    return cli.emit(result, lambda: zips_table(result, width=cli.console.width))
+
+
+@command(
+    "deploy",
+    impact=Impact.DESTROYS,
+    examples=["fifo-cli deploy --dry-run", "fifo-cli deploy --env prod", "fifo-cli deploy --yes -o json"],
+)
+def deploy(
+    cli: Cli,
+    *,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over resources that carry no tag.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
+) -> ExitCode:
+    """Make AWS match fifo.toml; a second run changes nothing.
+
+    What would cost data (a shorter retention, a new stream) is asked about once more.
+    """
+    from fifo_cli.operations.deploy.deploy import deploy
+    from fifo_cli.render.deploy_tables import outputs_table
+    from fifo_cli.render.plan import plan_table
+
+    def confirm(plan: Plan) -> None:
+        cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n")
+        if plan.losses:
+            losses = "\n".join(plan.losses)
+            cli.confirm(f"accept what cannot be undone afterwards:\n\n{losses}\n")
+
+    result = deploy(
+        cli.aws,
+        cli.project,
+        adopt=adopt,
+        confirm=confirm,
+        dry_run=dry_run,
+        listener=cli.listener,
     )
-    def init(
-        cli: Cli,
-        *,
-        folder: Annotated[
-            Path,
-            typer.Argument(
-                metavar="[DIR]",
-                help="The folder; made if need be.",
-                show_default=False,
-                autocompletion=complete_folders,
-            ),
-        ] = Path(),
-        name: Annotated[
-            str | None, typer.Option("--name", metavar="N", help="The pipeline's name; else the folder's.")
-        ] = None,
-    ) -> ExitCode:
-        """Write a commented fifo.toml, never over an existing one."""
-        from fifo_cli.operations.deploy.init import init
-
-        result = init(folder, name=name)
-        return cli.emit(result, lambda: f"wrote {result.path}\n")
-
-
-def _register_plan(app: Commands) -> None:
-    @command(
-        app, "plan", impact=Impact.READS, examples=["fifo-cli plan", "fifo-cli plan --check -q --env prod"]
+    return cli.emit(
+        result,
+        lambda: (
+            f"{plan_table(result.plan, done=not dry_run)}\n\n"
+            f"{outputs_table(result.outputs, width=cli.console.width)}"
+        ),
     )
-    def plan(
-        cli: Cli,
-        *,
-        check: Annotated[
-            bool, typer.Option("--check", help="Exit 1 if there is anything to change.")
-        ] = False,
-    ) -> ExitCode:
-        """Show what deploy would change; changes nothing."""
-        from fifo_cli.operations.deploy.plan import plan
-        from fifo_cli.render.plan import plan_table
-
-        result = plan(cli.aws, cli.project, check=check, listener=cli.listener)
-        return cli.emit(result, lambda: plan_table(result))
 
 
-def _register_package(app: Commands) -> None:
-    @command(app, "package", impact=Impact.WRITES, examples=["fifo-cli package --out build -o json"])
-    def package(
-        cli: Cli,
-        *,
-        out: Annotated[
-            Path | None,
-            typer.Option(
-                "--out",
-                metavar="DIR",
-                help="The folder. Default: .fifo/build.",
-                show_default=False,
-                autocompletion=complete_folders,
-            ),
-        ] = None,
-    ) -> ExitCode:
-        """Build both handler zips, byte-identical for identical input."""
-        from fifo_cli.operations.deploy.package import package
-        from fifo_cli.render.deploy_tables import zips_table
+@command("schema", impact=Impact.READS, examples=["fifo-cli schema > fifo.schema.json"])
+def schema(cli: Cli) -> ExitCode:
+    """Print the JSON Schema of fifo.toml."""
+    from fifo_cli.model.settings import json_schema
 
-        result = package(cli.project, out=out, here=cli.options.local, listener=cli.listener)
-        return cli.emit(result, lambda: zips_table(result, width=cli.console.width))
+    return cli.emit_document(json_schema())
 
 
-def _register_deploy(app: Commands) -> None:
-    @command(
-        app,
-        "deploy",
-        impact=Impact.DESTROYS,
-        examples=["fifo-cli deploy --dry-run", "fifo-cli deploy --env prod", "fifo-cli deploy --yes -o json"],
-    )
-    def deploy(
-        cli: Cli,
-        *,
-        adopt: Annotated[
-            bool, typer.Option("--adopt", help="Take over resources that carry no tag.")
-        ] = False,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
-    ) -> ExitCode:
-        """Make AWS match fifo.toml; a second run changes nothing.
+@command("list", impact=Impact.READS, examples=["fifo-cli keys list", "fifo-cli keys list -o json"])
+def list_keys(cli: Cli) -> ExitCode:
+    """Show which keys exist, never their values."""
+    from fifo_cli.operations.deploy.api_keys import list_keys
+    from fifo_cli.render.deploy_tables import keys_table
 
-        What would cost data (a shorter retention, a new stream) is asked about once more.
-        """
-        from fifo_cli.operations.deploy.deploy import deploy
-        from fifo_cli.render.deploy_tables import outputs_table
-        from fifo_cli.render.plan import plan_table
-
-        def confirm(plan: Plan) -> None:
-            cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n")
-            if plan.losses:
-                losses = "\n".join(plan.losses)
-                cli.confirm(f"accept what cannot be undone afterwards:\n\n{losses}\n")
-
-        result = deploy(
-            cli.aws,
-            cli.project,
-            adopt=adopt,
-            confirm=confirm,
-            dry_run=dry_run,
-            listener=cli.listener,
-        )
-        return cli.emit(
-            result,
-            lambda: (
-                f"{plan_table(result.plan, done=not dry_run)}\n\n"
-                f"{outputs_table(result.outputs, width=cli.console.width)}"
-            ),
-        )
+    result = list_keys(cli.aws, cli.settings)
+    return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
 
 
-def _register_schema(app: Commands) -> None:
-    @command(app, "schema", impact=Impact.READS, examples=["fifo-cli schema > fifo.schema.json"])
-    def schema(cli: Cli) -> ExitCode:
-        """Print the JSON Schema of fifo.toml."""
-        from fifo_cli.model.settings import json_schema
+@command(
+    "set",
+    impact=Impact.WRITES,
+    examples=["fifo-cli keys set api_key", "pass show example/api | fifo-cli keys set api_key"],
+)
+def set_key(
+    cli: Cli,
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The placeholder in [api] keys, or its parameter.",
+            show_default=False,
+            autocompletion=_key_names,
+        ),
+    ],
+) -> ExitCode:
+    """Set a key to the value read from stdin, or asked for without echo."""
+    from fifo_cli.operations.deploy.api_keys import resolve_key, set_key
+    from fifo_cli.render.deploy_tables import keys_table
 
-        return cli.emit_document(json_schema())
+    resolve_key(cli.settings, name)
+    result = set_key(cli.aws, cli.settings, name, _read_secret(name))
+    return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
 
 
-def _register_keys(app: Commands) -> None:
-    keys = Commands("keys", "Show and set the SSM parameters the pipeline needs.")
-    app.add_command(keys)
-
-    @command(keys, "list", impact=Impact.READS, examples=["fifo-cli keys list", "fifo-cli keys list -o json"])
-    def list_command(cli: Cli) -> ExitCode:
-        """Show which keys exist, never their values."""
-        from fifo_cli.operations.deploy.api_keys import list_keys
-        from fifo_cli.render.deploy_tables import keys_table
-
-        result = list_keys(cli.aws, cli.settings)
-        return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
-
-    @command(
-        keys,
-        "set",
-        impact=Impact.WRITES,
-        examples=["fifo-cli keys set api_key", "pass show example/api | fifo-cli keys set api_key"],
-    )
-    def set_command(
-        cli: Cli,
-        *,
-        name: Annotated[
-            str,
-            typer.Argument(
-                metavar="NAME",
-                help="The placeholder in [api] keys, or its parameter.",
-                show_default=False,
-                autocompletion=_key_names,
-            ),
-        ],
-    ) -> ExitCode:
-        """Set a key to the value read from stdin, or asked for without echo."""
-        from fifo_cli.operations.deploy.api_keys import resolve_key, set_key
-        from fifo_cli.render.deploy_tables import keys_table
-
-        resolve_key(cli.settings, name)
-        result = set_key(cli.aws, cli.settings, name, _read_secret(name))
-        return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
+keys = Commands("keys", "Show and set the SSM parameters the pipeline needs.", [list_keys, set_key])
 
 
 def _read_secret(name: str) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.moves import Move, R, Stopped, run_move
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
@@ -28,33 +28,16 @@ if TYPE_CHECKING:
 _STDIO = "-"
 
 
-def register(app: Commands) -> None:
-    """Add the commands to the program."""
-    command(
-        app,
-        "dump",
-        impact=Impact.MOVES,
-        examples=[
-            "fifo-cli dump dlq.jsonl",
-            "fifo-cli dump dlq.jsonl --move",
-            "fifo-cli dump - --queue main | jq .body",
-        ],
-    )(_dump)
-    command(
-        app,
-        "load",
-        impact=Impact.MOVES,
-        examples=["fifo-cli load dlq.jsonl --dry-run", "fifo-cli load dlq.jsonl --max-rate 10"],
-    )(_load)
-    command(
-        app,
-        "purge",
-        impact=Impact.DESTROYS,
-        examples=["fifo-cli purge --queue dlq", "fifo-cli purge --queue dlq --backup parked.jsonl --yes"],
-    )(_purge)
-
-
-def _dump(
+@command(
+    "dump",
+    impact=Impact.MOVES,
+    examples=[
+        "fifo-cli dump dlq.jsonl",
+        "fifo-cli dump dlq.jsonl --move",
+        "fifo-cli dump - --queue main | jq .body",
+    ],
+)
+def dump(
     cli: Cli,
     *,
     file: Annotated[
@@ -129,7 +112,12 @@ def _dump(
     return run_move(cli, pieces, dry_run=dry_run)
 
 
-def _load(
+@command(
+    "load",
+    impact=Impact.MOVES,
+    examples=["fifo-cli load dlq.jsonl --dry-run", "fifo-cli load dlq.jsonl --max-rate 10"],
+)
+def load(
     cli: Cli,
     *,
     file: Annotated[
@@ -246,7 +234,12 @@ def _load_question(
     )
 
 
-def _purge(
+@command(
+    "purge",
+    impact=Impact.DESTROYS,
+    examples=["fifo-cli purge --queue dlq", "fifo-cli purge --queue dlq --backup parked.jsonl --yes"],
+)
+def purge(
     cli: Cli,
     *,
     queue: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -46,160 +46,140 @@ PartArgument = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")]
 
 
-def register(app: Commands) -> None:
-    """Add the commands."""
-    _register_rollback(app)
-    _register_pause(app)
-    _register_resume(app)
-    _register_destroy(app)
-    _register_policy(app)
+@command(
+    "rollback",
+    impact=Impact.DESTROYS,
+    examples=["fifo-cli rollback --dry-run", "fifo-cli rollback", "fifo-cli rollback --to 7 --yes"],
+)
+def rollback(
+    cli: Cli,
+    *,
+    to: Annotated[
+        int | None,
+        typer.Option(
+            "--to",
+            metavar="VERSION",
+            help="This version; else the one before the live one.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Point both functions' live alias at the previous version.
+
+    Code and settings go back together, both functions or neither. Queues, schedules and the rest stay as
+    they are; `plan` then shows what differs from fifo.toml, and `deploy` goes forward again.
+    """
+    from fifo_cli.operations.deploy.rollback import rollback
+    from fifo_cli.render.deploy_tables import moves_table
+
+    def confirm(result: RollbackResult) -> None:
+        cli.confirm(f"move live of both functions:\n\n{moves_table(result)}")
+
+    result = rollback(cli.aws, cli.names, to=to, confirm=confirm, dry_run=dry_run, listener=cli.listener)
+    return cli.emit(result, lambda: moves_table(result))
 
 
-def _register_rollback(app: Commands) -> None:
-    @command(
-        app,
-        "rollback",
-        impact=Impact.DESTROYS,
-        examples=["fifo-cli rollback --dry-run", "fifo-cli rollback", "fifo-cli rollback --to 7 --yes"],
+@command(
+    "pause",
+    impact=Impact.WRITES,
+    examples=["fifo-cli pause", "fifo-cli pause worker --wait", "fifo-cli pause enqueuer -o json"],
+)
+def pause(
+    cli: Cli,
+    *,
+    part: PartArgument = Part.ALL,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when what was in flight is done.")] = False,
+) -> ExitCode:
+    """Stop the flow; nothing is lost meanwhile.
+
+    The worker rests when its schedules are off, the enqueuer when its event source mapping is; both go on
+    where they stopped. The stream keeps records for 24 hours, so the enqueuer must not rest for longer.
+
+    On AWS --wait takes three minutes or more: a disabled rule may still fire, and SQS's counts are late.
+    """
+    from fifo_cli.operations.deploy.pause import pause
+    from fifo_cli.render.deploy_tables import pause_table
+
+    result = pause(cli.aws, cli.settings, part.value, wait=wait, listener=cli.listener)
+    return cli.emit(result, lambda: pause_table(result))
+
+
+@command("resume", impact=Impact.WRITES, examples=["fifo-cli resume", "fifo-cli resume worker --env prod"])
+def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
+    """Restart the flow where it was paused."""
+    from fifo_cli.operations.deploy.pause import resume
+    from fifo_cli.render.deploy_tables import pause_table
+
+    result = resume(cli.aws, cli.settings, part.value, listener=cli.listener)
+    return cli.emit(result, lambda: pause_table(result))
+
+
+@command(
+    "destroy",
+    impact=Impact.DESTROYS,
+    examples=["fifo-cli destroy --dry-run", "fifo-cli destroy --keep-table --keep-queues"],
+)
+def destroy(
+    cli: Cli,
+    *,
+    keep_table: Annotated[bool, typer.Option("--keep-table", help="Leave the table.")] = False,
+    keep_queues: Annotated[bool, typer.Option("--keep-queues", help="Leave the queues.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+) -> ExitCode:
+    """Remove what deploy made, in a safe order; a table it did not create stays.
+
+    Messages and items that would go with it are counted, and asked about once more.
+    """
+    from fifo_cli.model.resources import Kind
+    from fifo_cli.operations.deploy.destroy import destroy
+    from fifo_cli.render.plan import plan_table
+
+    def confirm(plan: Plan, data: Sequence[str]) -> None:
+        cli.confirm(f"delete:\n\n{plan_table(plan)}\n")
+        if data:
+            cli.confirm("delete for good what these hold:\n\n" + "\n".join(data) + "\n")
+
+    kept: dict[Kind, bool] = {"table": keep_table, "queue": keep_queues}
+    result = destroy(
+        cli.aws,
+        cli.settings,
+        keep=frozenset(kind for kind, keep in kept.items() if keep),
+        confirm=confirm,
+        dry_run=dry_run,
+        listener=cli.listener,
     )
-    def rollback(
-        cli: Cli,
-        *,
-        to: Annotated[
-            int | None,
-            typer.Option(
-                "--to",
-                metavar="VERSION",
-                help="This version; else the one before the live one.",
-                show_default=False,
-            ),
-        ] = None,
-        dry_run: DryRun = False,
-    ) -> ExitCode:
-        """Point both functions' live alias at the previous version.
-
-        Code and settings go back together, both functions or neither. Queues, schedules and the rest stay as
-        they are; `plan` then shows what differs from fifo.toml, and `deploy` goes forward again.
-        """
-        from fifo_cli.operations.deploy.rollback import rollback
-        from fifo_cli.render.deploy_tables import moves_table
-
-        def confirm(result: RollbackResult) -> None:
-            cli.confirm(f"move live of both functions:\n\n{moves_table(result)}")
-
-        result = rollback(cli.aws, cli.names, to=to, confirm=confirm, dry_run=dry_run, listener=cli.listener)
-        return cli.emit(result, lambda: moves_table(result))
-
-
-def _register_pause(app: Commands) -> None:
-    @command(
-        app,
-        "pause",
-        impact=Impact.WRITES,
-        examples=["fifo-cli pause", "fifo-cli pause worker --wait", "fifo-cli pause enqueuer -o json"],
+    return cli.emit(
+        result,
+        lambda: plan_table(result, done=not dry_run) if result.changes else "Nothing to delete.",
     )
-    def pause(
-        cli: Cli,
-        *,
-        part: PartArgument = Part.ALL,
-        wait: Annotated[bool, typer.Option("--wait", help="Return when what was in flight is done.")] = False,
-    ) -> ExitCode:
-        """Stop the flow; nothing is lost meanwhile.
-
-        The worker rests when its schedules are off, the enqueuer when its event source mapping is; both go on
-        where they stopped. The stream keeps records for 24 hours, so the enqueuer must not rest for longer.
-
-        On AWS --wait takes three minutes or more: a disabled rule may still fire, and SQS's counts are late.
-        """
-        from fifo_cli.operations.deploy.pause import pause
-        from fifo_cli.render.deploy_tables import pause_table
-
-        result = pause(cli.aws, cli.settings, part.value, wait=wait, listener=cli.listener)
-        return cli.emit(result, lambda: pause_table(result))
 
 
-def _register_resume(app: Commands) -> None:
-    @command(
-        app, "resume", impact=Impact.WRITES, examples=["fifo-cli resume", "fifo-cli resume worker --env prod"]
-    )
-    def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
-        """Restart the flow where it was paused."""
-        from fifo_cli.operations.deploy.pause import resume
-        from fifo_cli.render.deploy_tables import pause_table
+@command(
+    "policy",
+    impact=Impact.READS,
+    examples=["fifo-cli policy monitor", "fifo-cli policy deployer --env prod > deployer.json"],
+)
+def policy(
+    cli: Cli,
+    *,
+    audience: Annotated[
+        Audience,
+        typer.Argument(metavar="operator|monitor|deployer", help="Whom it is for.", show_default=False),
+    ],
+) -> ExitCode:
+    """Print the IAM policy those commands need, for this pipeline.
 
-        result = resume(cli.aws, cli.settings, part.value, listener=cli.listener)
-        return cli.emit(result, lambda: pause_table(result))
+    monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages,
+    reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,
+    rollback, keys set.
+    """
+    from fifo_cli.events import Warned
+    from fifo_cli.model.operator_policies import people_policies
+    from fifo_cli.operations.deploy.remote_state import table_key
 
-
-def _register_destroy(app: Commands) -> None:
-    @command(
-        app,
-        "destroy",
-        impact=Impact.DESTROYS,
-        examples=["fifo-cli destroy --dry-run", "fifo-cli destroy --keep-table --keep-queues"],
-    )
-    def destroy(
-        cli: Cli,
-        *,
-        keep_table: Annotated[bool, typer.Option("--keep-table", help="Leave the table.")] = False,
-        keep_queues: Annotated[bool, typer.Option("--keep-queues", help="Leave the queues.")] = False,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
-    ) -> ExitCode:
-        """Remove what deploy made, in a safe order; a table it did not create stays.
-
-        Messages and items that would go with it are counted, and asked about once more.
-        """
-        from fifo_cli.model.resources import Kind
-        from fifo_cli.operations.deploy.destroy import destroy
-        from fifo_cli.render.plan import plan_table
-
-        def confirm(plan: Plan, data: Sequence[str]) -> None:
-            cli.confirm(f"delete:\n\n{plan_table(plan)}\n")
-            if data:
-                cli.confirm("delete for good what these hold:\n\n" + "\n".join(data) + "\n")
-
-        kept: dict[Kind, bool] = {"table": keep_table, "queue": keep_queues}
-        result = destroy(
-            cli.aws,
-            cli.settings,
-            keep=frozenset(kind for kind, keep in kept.items() if keep),
-            confirm=confirm,
-            dry_run=dry_run,
-            listener=cli.listener,
-        )
-        return cli.emit(
-            result,
-            lambda: plan_table(result, done=not dry_run) if result.changes else "Nothing to delete.",
-        )
-
-
-def _register_policy(app: Commands) -> None:
-    @command(
-        app,
-        "policy",
-        impact=Impact.READS,
-        examples=["fifo-cli policy monitor", "fifo-cli policy deployer --env prod > deployer.json"],
-    )
-    def policy(
-        cli: Cli,
-        *,
-        audience: Annotated[
-            Audience,
-            typer.Argument(metavar="operator|monitor|deployer", help="Whom it is for.", show_default=False),
-        ],
-    ) -> ExitCode:
-        """Print the IAM policy those commands need, for this pipeline.
-
-        monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages,
-        reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,
-        rollback, keys set.
-        """
-        from fifo_cli.events import Warned
-        from fifo_cli.model.operator_policies import people_policies
-        from fifo_cli.operations.deploy.remote_state import table_key
-
-        if audience is Audience.DEPLOYER and not cli.settings.functions.permissions_boundary:
-            cli.listener(Warned(_UNBOUNDED))
-        key = table_key(cli.aws, cli.settings, cli.listener) if audience is not Audience.MONITOR else None
-        documents = people_policies(cli.settings, cli.aws.place, audience.value, table_key=key)
-        return cli.emit_document(documents if len(documents) > 1 else documents[0])
+    if audience is Audience.DEPLOYER and not cli.settings.functions.permissions_boundary:
+        cli.listener(Warned(_UNBOUNDED))
+    key = table_key(cli.aws, cli.settings, cli.listener) if audience is not Audience.MONITOR else None
+    documents = people_policies(cli.settings, cli.aws.place, audience.value, table_key=key)
+    return cli.emit_document(documents if len(documents) > 1 else documents[0])

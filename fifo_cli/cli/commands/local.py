@@ -14,50 +14,52 @@ if TYPE_CHECKING:
     from fifo_cli.local.stack import StackStatus
 
 
-def register(app: Commands) -> None:
-    """Add the commands. They act on 127.0.0.1 and `.fifo/` only, and so ask nothing."""
-    local = Commands("local", "Run the embedded AWS on 127.0.0.1.")
-    app.add_command(local)
+@command("up", impact=Impact.WRITES, examples=["fifo-cli local up", "fifo-cli local up --port 0"])
+def up(
+    cli: Cli,
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            metavar="P",
+            help="The TCP port; 0 for any free one. Default: 4566.",
+            show_default=False,
+        ),
+    ] = None,
+) -> ExitCode:
+    """Start the embedded stack, and wait until it answers."""
+    from fifo_cli.local import stack
 
-    @command(local, "up", impact=Impact.WRITES, examples=["fifo-cli local up", "fifo-cli local up --port 0"])
-    def up(
-        cli: Cli,
-        *,
-        port: Annotated[
-            int | None,
-            typer.Option(
-                "--port",
-                metavar="P",
-                help="The TCP port; 0 for any free one. Default: 4566.",
-                show_default=False,
-            ),
-        ] = None,
-    ) -> ExitCode:
-        """Start the embedded stack, and wait until it answers."""
-        from fifo_cli.local import stack
+    return _emit(cli, stack.up(cli.folder, port=port, listener=cli.listener))
 
-        return _emit(cli, stack.up(cli.folder, port=port, listener=cli.listener))
 
-    @command(local, "down", impact=Impact.WRITES, examples=["fifo-cli local down"])
-    def down(cli: Cli) -> ExitCode:
-        """Stop the embedded stack; what it holds stays in .fifo/."""
-        from fifo_cli.local import stack
+@command("down", impact=Impact.WRITES, examples=["fifo-cli local down"])
+def down(cli: Cli) -> ExitCode:
+    """Stop the embedded stack; what it holds stays in .fifo/."""
+    from fifo_cli.local import stack
 
-        return _emit(cli, stack.down(cli.folder, listener=cli.listener))
+    return _emit(cli, stack.down(cli.folder, listener=cli.listener))
 
-    @command(local, "status", impact=Impact.READS, examples=["fifo-cli local status -o json"])
-    def status(cli: Cli) -> ExitCode:
-        """Show whether the embedded stack runs, and where."""
-        from fifo_cli.local import stack
 
-        return _emit(cli, stack.status(cli.folder))
+@command("status", impact=Impact.READS, examples=["fifo-cli local status -o json"])
+def status(cli: Cli) -> ExitCode:
+    """Show whether the embedded stack runs, and where."""
+    from fifo_cli.local import stack
 
-    @command(local, "reset", impact=Impact.WRITES, examples=["fifo-cli local reset"])
-    def reset(cli: Cli) -> ExitCode:
-        """Forget everything the embedded stack holds."""
-        from fifo_cli.local import stack
+    return _emit(cli, stack.status(cli.folder))
 
-        return _emit(cli, stack.reset(cli.folder, listener=cli.listener))
+
+@command("reset", impact=Impact.WRITES, examples=["fifo-cli local reset"])
+def reset(cli: Cli) -> ExitCode:
+    """Forget everything the embedded stack holds."""
+    from fifo_cli.local import stack
+
+    return _emit(cli, stack.reset(cli.folder, listener=cli.listener))
+
+
+# They act on 127.0.0.1 and `.fifo/` only, and so ask nothing.
+local = Commands("local", "Run the embedded AWS on 127.0.0.1.", [up, down, status, reset])
 
 
 def _emit(cli: Cli, status: StackStatus) -> ExitCode:

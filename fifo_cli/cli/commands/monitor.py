@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
 from fifo_cli.errors import ExitCode, UsageError
 
@@ -30,67 +30,58 @@ class Function(StrEnum):
     WORKER = "worker"
 
 
-def register(app: Commands) -> None:
-    """Add the commands."""
-    command(
-        app,
-        "status",
-        impact=Impact.READS,
-        examples=["fifo-cli status", "fifo-cli status --env prod -v", "fifo-cli status -o json"],
-    )(_status)
+@command(
+    "logs",
+    impact=Impact.READS,
+    examples=[
+        "fifo-cli logs --since 15m",
+        "fifo-cli logs worker --filter parked -o jsonl",
+        "fifo-cli logs --follow",
+    ],
+)
+def logs(
+    cli: Cli,
+    *,
+    function: Annotated[
+        Function | None,
+        typer.Argument(metavar="enqueuer|worker", help="Only this one's.", show_default=False),
+    ] = None,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
+    ] = "1h",
+    text: Annotated[
+        str,
+        typer.Option("--filter", metavar="TEXT", help="Only lines that contain this.", show_default=False),
+    ] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+) -> ExitCode:
+    """Show the functions' logs, merged in order of time."""
+    from fifo_cli.model.names import FUNCTION_ROLES
+    from fifo_cli.model.times import parse_instant
+    from fifo_cli.operations.monitor.logs import FunctionLogs
 
-    @command(
-        app,
-        "logs",
-        impact=Impact.READS,
-        examples=[
-            "fifo-cli logs --since 15m",
-            "fifo-cli logs worker --filter parked -o jsonl",
-            "fifo-cli logs --follow",
-        ],
+    if follow and cli.options.output is Output.JSON:
+        raise UsageError("--follow has no end, and -o json is one document", hint="use -o jsonl")
+    try:
+        start = parse_instant(since, now=datetime.now(UTC))
+    except ValueError as error:
+        raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
+    functions = [role for role in FUNCTION_ROLES if function is None or role == function.value]
+    found = FunctionLogs(
+        cli.aws, cli.names, functions=functions, since=start, text=text, listener=cli.listener
     )
-    def logs(
-        cli: Cli,
-        *,
-        function: Annotated[
-            Function | None,
-            typer.Argument(metavar="enqueuer|worker", help="Only this one's.", show_default=False),
-        ] = None,
-        since: Annotated[
-            str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
-        ] = "1h",
-        text: Annotated[
-            str,
-            typer.Option(
-                "--filter", metavar="TEXT", help="Only lines that contain this.", show_default=False
-            ),
-        ] = "",
-        follow: Annotated[
-            bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")
-        ] = False,
-    ) -> ExitCode:
-        """Show the functions' logs, merged in order of time."""
-        from fifo_cli.model.names import FUNCTION_ROLES
-        from fifo_cli.model.times import parse_instant
-        from fifo_cli.operations.monitor.logs import FunctionLogs
-
-        if follow and cli.options.output is Output.JSON:
-            raise UsageError("--follow has no end, and -o json is one document", hint="use -o jsonl")
-        try:
-            start = parse_instant(since, now=datetime.now(UTC))
-        except ValueError as error:
-            raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
-        functions = [role for role in FUNCTION_ROLES if function is None or role == function.value]
-        found = FunctionLogs(
-            cli.aws, cli.names, functions=functions, since=start, text=text, listener=cli.listener
-        )
-        if not follow:
-            return _emit(cli, found.read())
-        with cli.stopping() as stop:
-            return _emit(cli, found.follow(stop, partial(_wait, cli, stop)))
+    if not follow:
+        return _emit(cli, found.read())
+    with cli.stopping() as stop:
+        return _emit(cli, found.follow(stop, partial(_wait, cli, stop)))
 
 
-def _status(cli: Cli) -> ExitCode:
+@command(
+    "status",
+    impact=Impact.READS,
+    examples=["fifo-cli status", "fifo-cli status --env prod -v", "fifo-cli status -o json"],
+)
+def status(cli: Cli) -> ExitCode:
     """Show on one screen whether the pipeline is healthy, and if not, where it is stuck.
 
     The verdict first, with the next command to type; then depths, drift, pause, keys, the last runs, what

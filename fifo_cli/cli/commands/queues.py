@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption
 from fifo_cli.errors import ExitCode, FifoError, UsageError
@@ -27,29 +27,8 @@ class Via(StrEnum):
     LAMBDA = "lambda"
 
 
-def register(app: Commands) -> None:
-    """Add the commands to the program."""
-    command(
-        app, "depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json --env prod"]
-    )(_depth)
-    command(
-        app,
-        "peek",
-        impact=Impact.READS,
-        examples=[
-            "fifo-cli peek --count 3",
-            "fifo-cli peek --queue dlq --filter 'body.total > `100`' -o jsonl",
-        ],
-    )(_peek)
-    command(
-        app,
-        "drain",
-        impact=Impact.WRITES,
-        examples=["fifo-cli drain --count 1", "fifo-cli drain --all --concurrency 8 --max-rate 20"],
-    )(_drain)
-
-
-def _depth(
+@command("depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json --env prod"])
+def depth(
     cli: Cli,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
@@ -58,7 +37,7 @@ def _depth(
 
     Only reads; the numbers are SQS's approximate counts, and the oldest message's age is CloudWatch's.
     """
-    from fifo_cli.cli.commands.watch import watch as live
+    from fifo_cli.cli.commands.watch import show as live
     from fifo_cli.cli.screen import is_screen
     from fifo_cli.operations.monitor.poll_backoff import PollBackoff
     from fifo_cli.operations.queues.depth import depth
@@ -87,7 +66,15 @@ def _depth(
     return ExitCode.OK
 
 
-def _peek(
+@command(
+    "peek",
+    impact=Impact.READS,
+    examples=[
+        "fifo-cli peek --count 3",
+        "fifo-cli peek --queue dlq --filter 'body.total > `100`' -o jsonl",
+    ],
+)
+def peek(
     cli: Cli,
     *,
     queue: QueueOption = QueueName.MAIN,
@@ -126,7 +113,12 @@ def _peek(
     )
 
 
-def _drain(
+@command(
+    "drain",
+    impact=Impact.WRITES,
+    examples=["fifo-cli drain --count 1", "fifo-cli drain --all --concurrency 8 --max-rate 20"],
+)
+def drain(
     cli: Cli,
     *,
     count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Deliver so many.")] = None,

@@ -13,7 +13,7 @@ import typer
 from fifo_cli.cli.commands.trace import Settle, settle_time
 from fifo_cli.cli.console import paced, stdin_is_terminal
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.moves import Move, carry_out
 from fifo_cli.cli.parameters import Force
 from fifo_cli.errors import ExitCode, UsageError
@@ -31,22 +31,17 @@ class EventName(StrEnum):
     REMOVE = "REMOVE"
 
 
-def register(app: Commands) -> None:
-    """Add the command to the program."""
-    command(
-        app,
-        "replay",
-        impact=Impact.MOVES,
-        examples=[
-            "fifo-cli replay --since 2h --dry-run",
-            "fifo-cli replay --missing --since 24h",
-            "fifo-cli replay --failed --yes",
-            """fifo-cli replay --key '{"id": "4711"}' --fresh""",
-        ],
-    )(_replay)
-
-
-def _replay(
+@command(
+    "replay",
+    impact=Impact.MOVES,
+    examples=[
+        "fifo-cli replay --since 2h --dry-run",
+        "fifo-cli replay --missing --since 24h",
+        "fifo-cli replay --failed --yes",
+        """fifo-cli replay --key '{"id": "4711"}' --fresh""",
+    ],
+)
+def replay(
     cli: Cli,
     *,
     since: Annotated[

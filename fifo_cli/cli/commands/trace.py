@@ -9,7 +9,7 @@ import typer
 
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -32,26 +32,15 @@ Settle = Annotated[
 ]
 
 
-def register(app: Commands) -> None:
-    """Add the commands to the program."""
-    command(
-        app,
-        "trace",
-        impact=Impact.READS,
-        examples=[
-            "fifo-cli trace 4711",
-            """fifo-cli trace '{"id": "4711", "created": 1767225600}' -o json""",
-        ],
-    )(_trace)
-    command(
-        app,
-        "audit",
-        impact=Impact.READS,
-        examples=["fifo-cli audit", "fifo-cli audit --since 90m -o json", "fifo-cli audit -o jsonl"],
-    )(_audit)
-
-
-def _trace(
+@command(
+    "trace",
+    impact=Impact.READS,
+    examples=[
+        "fifo-cli trace 4711",
+        """fifo-cli trace '{"id": "4711", "created": 1767225600}' -o json""",
+    ],
+)
+def trace(
     cli: Cli,
     *,
     key: Annotated[
@@ -91,7 +80,12 @@ def _trace(
     )
 
 
-def _audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
+@command(
+    "audit",
+    impact=Impact.READS,
+    examples=["fifo-cli audit", "fifo-cli audit --since 90m -o json", "fifo-cli audit -o jsonl"],
+)
+def audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
     """Prove that every matching stream record was delivered once and in order, or list which were not.
 
     Joins the stream, the logs and the queues (looked at as by peek). What cannot be known is counted as

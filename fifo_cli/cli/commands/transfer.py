@@ -9,7 +9,7 @@ import typer
 
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.moves import Move, run_move
 from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
 from fifo_cli.errors import ExitCode, UsageError
@@ -27,30 +27,16 @@ class EngineName(StrEnum):
     CLIENT = "client"
 
 
-def register(app: Commands) -> None:
-    """Add the commands to the program."""
-    command(
-        app,
-        "redrive",
-        impact=Impact.MOVES,
-        examples=[
-            "fifo-cli redrive --dry-run",
-            "fifo-cli redrive --filter 'receives > `3`' --max-rate 10",
-            "fifo-cli redrive --in-order",
-        ],
-    )(_redrive)
-    command(
-        app,
-        "park",
-        impact=Impact.MOVES,
-        examples=[
-            "fifo-cli park --dry-run",
-            "fifo-cli park --group customer-7 --reason 'see ticket 123'",
-        ],
-    )(_park)
-
-
-def _redrive(
+@command(
+    "redrive",
+    impact=Impact.MOVES,
+    examples=[
+        "fifo-cli redrive --dry-run",
+        "fifo-cli redrive --filter 'receives > `3`' --max-rate 10",
+        "fifo-cli redrive --in-order",
+    ],
+)
+def redrive(
     cli: Cli,
     *,
     count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = None,
@@ -144,7 +130,15 @@ def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force
     return redrive_in_order(cli, dry_run=dry_run, force=force)
 
 
-def _park(
+@command(
+    "park",
+    impact=Impact.MOVES,
+    examples=[
+        "fifo-cli park --dry-run",
+        "fifo-cli park --group customer-7 --reason 'see ticket 123'",
+    ],
+)
+def park(
     cli: Cli,
     *,
     count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Park so many.")] = 1,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.framework import Commands, Impact, command
+from fifo_cli.cli.framework import Impact, command
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
@@ -27,17 +27,10 @@ _TICK_SECONDS: Final = 0.25
 _NOTICE_SECONDS: Final = 20.0
 
 
-def register(app: Commands) -> None:
-    """Add the command."""
-    command(
-        app,
-        "watch",
-        impact=Impact.WRITES,
-        examples=["fifo-cli watch", "fifo-cli watch --interval 5s --env prod"],
-    )(_watch)
-
-
-def _watch(
+@command(
+    "watch", impact=Impact.WRITES, examples=["fifo-cli watch", "fifo-cli watch --interval 5s --env prod"]
+)
+def watch(
     cli: Cli,
     *,
     interval: Annotated[
@@ -57,10 +50,10 @@ def _watch(
         raise UsageError(
             "watch needs a terminal to draw on", hint="in a pipe, `fifo-cli depth --watch -o jsonl` does it"
         )
-    return watch(cli, seconds)
+    return show(cli, seconds)
 
 
-def watch(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
+def show(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
     """Show the board until q or a signal; without ``logs``, depths only."""
     from fifo_cli.aws.session import Aws
     from fifo_cli.cli.screen import is_dumb

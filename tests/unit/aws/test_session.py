@@ -14,7 +14,7 @@ from botocore.session import Session
 from fifo_cli import __version__
 from fifo_cli.aws import session
 from fifo_cli.aws.session import CONNECTIONS, SERVICES, Aws, Target
-from fifo_cli.cli.commands.queues import register
+from fifo_cli.cli.commands.queues import drain
 from fifo_cli.errors import UsageError
 from fifo_cli.local.receiver import Receiver, Reply
 
@@ -199,12 +199,6 @@ def ask_there(monkeypatch: pytest.MonkeyPatch, metadata: Receiver) -> None:
 
 def most_threads_of_drain() -> int:
     """Return the upper bound of ``drain --concurrency``."""
-    from fifo_cli.cli.framework import Command, Commands
-
-    commands = Commands("test", "")
-    register(commands)
-    drain = commands.commands["drain"]
-    assert isinstance(drain, Command)
     body = get_type_hints(drain.body, include_extras=True)
     return int(get_args(body["concurrency"])[1].max)
 

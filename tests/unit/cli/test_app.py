@@ -28,15 +28,13 @@ from fifo_cli.errors import (
 
 
 def running(body: Callable[[Cli], Any]) -> Commands:
-    app = Commands("prog", "A program.")
-
-    @command(app, "run", impact=Impact.READS, examples=["prog run"])
+    @command("run", impact=Impact.READS, examples=["prog run"])
     def run(cli: Cli) -> ExitCode:
         """Run."""
         result: ExitCode = body(cli)
         return result
 
-    return app
+    return Commands("prog", "A program.", [run])
 
 
 def raising(error: BaseException) -> Commands:

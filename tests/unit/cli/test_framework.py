@@ -42,10 +42,8 @@ def seen() -> list[tuple[str, Options, dict[str, Any]]]:
 @pytest.fixture
 def commands(seen: list[tuple[str, Options, dict[str, Any]]]) -> Commands:
     """A program with a command, and a group with another."""
-    app = Commands("prog", "A program.")
-    sub = Commands("sub", "A group.")
 
-    @command(app, "top", impact=Impact.READS, examples=["prog top"])
+    @command("top", impact=Impact.READS, examples=["prog top"])
     def top(
         cli: Cli,
         *,
@@ -56,15 +54,13 @@ def commands(seen: list[tuple[str, Options, dict[str, Any]]]) -> Commands:
         seen.append(("top", cli.options, {"word": word, "count": count}))
         return ExitCode.ATTENTION
 
-    app.add_command(sub)
-
-    @command(sub, "low", impact=Impact.MOVES, examples=["prog sub low"])
+    @command("low", impact=Impact.MOVES, examples=["prog sub low"])
     def low(cli: Cli) -> ExitCode:
         """Do it below."""
         seen.append(("low", cli.options, {}))
         return ExitCode.OK
 
-    return app
+    return Commands("prog", "A program.", [top, Commands("sub", "A group.", [low])])
 
 
 @pytest.mark.parametrize("place", range(2))
