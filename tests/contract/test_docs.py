@@ -104,10 +104,39 @@ def test_every_command_that_is_there_is_in_the_readme_s_table() -> None:
         assert re.search(rf"`{name}\b", table), name
 
 
-def test_the_architecture_names_only_what_is_there() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([\w/]+\.py)`", text))
-    assert len(named) > 20
+def _named_paths(path: Path) -> set[str]:
+    """Return the files and folders that a document names in backticks."""
+    quoted = re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8"))
+    return {one for one in quoted if re.fullmatch(r"[\w/.-]+(\.(py|toml|md)|/)", one) and one != "fifo.toml"}
+
+
+@pytest.mark.parametrize(("name", "at_least"), [("docs/architecture.md", 40), ("CONTRIBUTING.md", 8)])
+def test_a_document_of_the_code_names_only_files_and_folders_that_are_there(name: str, at_least: int) -> None:
+    named = _named_paths(ROOT / name)
     folders = (ROOT, ROOT / "fifo_cli", ROOT / "fifo_cli" / "operations")
-    missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
-    assert missing == []
+
+    assert len(named) >= at_least
+    assert sorted(one for one in named if not any((folder / one).exists() for folder in folders)) == []
+
+
+def test_the_picture_of_the_architecture_has_every_folder_of_the_program_and_no_other() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = text[text.index("```") : text.index("```", text.index("```") + 3)]
+    drawn = set(re.findall(r"^ +(\w+)/ ", picture, re.MULTILINE)) | {"render"}
+    program = ROOT / "fifo_cli"
+    places = [program, program / "operations", program / "cli", program / "aws"]
+    folders = {one.name for place in places for one in place.iterdir() if (one / "__init__.py").exists()}
+
+    assert drawn == folders
+    shared = {module.stem for module in (program / "operations").glob("*.py")} - {"__init__"}
+    assert shared - set(re.findall(r"\w+", picture)) == set()
+
+
+def test_names_of_the_code_in_the_architecture_are_in_the_code() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([A-Z]\w+|[a-z]+_\w+)(?:\(\))?`", text))
+    code = "\n".join(one.read_text(encoding="utf-8") for one in (ROOT / "fifo_cli").rglob("*.py"))
+    defined = set(re.findall(r"(?:class|def) (\w+)|^ +(?:self\.)?(\w+):", code, re.MULTILINE))
+
+    assert len(names) > 5
+    assert names - {word for pair in defined for word in pair} == set()
