@@ -1,12 +1,15 @@
-"""Options that mean the same in several commands."""
+"""Options that mean the same in several commands, and what reads their values."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
+
+from fifo_cli.errors import UsageError
 
 
 class QueueName(StrEnum):
@@ -49,3 +52,32 @@ SameGroupBatches = Annotated[
     typer.Option("--same-group-batches", help="Faster for few groups; a refusal may then break order."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on in spite of another's maintenance marker.")]
+
+
+def read_duration(option: str, text: str, *, example: str) -> timedelta:
+    """Read an option's duration; raises UsageError for anything else."""
+    from fifo_cli.model.times import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint=f"such as {option} {example}") from None
+
+
+def check_expression(option: str, expression: str | None) -> None:
+    """Raise UsageError, saying what is wrong, unless ``expression`` is JMESPath or not given."""
+    from fifo_cli.model.expressions import fault_of
+
+    fault = None if expression is None else fault_of(expression)
+    if fault is not None:
+        example = "customer.id" if option == "--group" else "\"body.type == 'refund' && receives > `3`\""
+        raise UsageError(
+            f"{option} {expression!r} is not a JMESPath expression: {fault}",
+            hint=f"an example: {option} {example}",
+        )
+
+
+def refuse_empty(option: str, value: str | None) -> None:
+    """Raise UsageError for an option whose value is empty: a script's variable was not set."""
+    if value is not None and not value.strip():
+        raise UsageError(f"{option} is empty", hint="give it a value, or leave it out")

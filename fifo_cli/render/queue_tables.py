@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import to_json_value
 from fifo_cli.model.times import format_duration
-from fifo_cli.render.text import count, fit, paint, printable, table
+from fifo_cli.render.text import count, fit, paint, printable, short_id, table
 
 if TYPE_CHECKING:
     from fifo_cli.handlers.worker_run import Status
     from fifo_cli.operations.queues.depth import DepthResult
     from fifo_cli.operations.queues.drain import DrainResult
 
-_ID_SHOWN: Final = 8
 _OWN: Final = ("event_id", "stream_sequence", "event_name", "item_key", "created_at")
 
 
@@ -85,7 +84,7 @@ def drain_table(result: DrainResult, *, width: int | None, dry_run: bool) -> str
     """One line a message, and the sum."""
     rows = [
         (
-            one.message_id if width is None else one.message_id[:_ID_SHOWN],
+            short_id(one.message_id, width),
             one.group,
             "would deliver" if dry_run else one.status,
             one.http_status,

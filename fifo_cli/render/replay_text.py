@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.times import iso
-from fifo_cli.render.text import count, open_shards, printable, table
+from fifo_cli.render.text import as_lines, count, open_shards, table
 
 if TYPE_CHECKING:
     from fifo_cli.operations.stream.replay import ReplayPreview, ReplayResult
@@ -23,7 +23,7 @@ def replay_text(result: ReplayResult, *, main: str) -> str:
     )
     said = [f"{count(sums.enqueued, 'record')} enqueued in {main}"]
     said += [f"{number:,} {words}" for number, words in outcomes if number]
-    return _lines(
+    return as_lines(
         f"{count(result.read, 'record')} read, {sums.matched:,} matched: {', '.join(said)}",
         *_bounds(*result.bounds),
         *open_shards(len(result.tips), "replay"),
@@ -64,7 +64,7 @@ def replay_preview(seen: ReplayPreview, *, main: str, width: int | None) -> str:
     ]
     headers = ("SEQUENCE", "WRITTEN", "EVENT", "KEY", "BECOMES", "GROUP")
     more = seen.sums.matched - len(rows)
-    return (table(rows, headers=headers, width=width) if rows else "") + _lines(
+    return (table(rows, headers=headers, width=width) if rows else "") + as_lines(
         *([f"and {more:,} more"] if more > 0 else []),
         f"dry run: nothing was sent; {count(seen.sums.matched, 'record')} of {seen.read:,} read"
         f" would go through the enqueuer's code to {main}",
@@ -126,7 +126,3 @@ def _bounds(first: str | None, last: str | None) -> list[str]:
     if first is None or last is None:
         return []
     return [f"first sequence number {first}", f"last sequence number  {last}"]
-
-
-def _lines(*lines: str) -> str:
-    return "".join(f"{printable(line)}\n" for line in lines)

@@ -127,6 +127,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def as_lines(*lines: str) -> str:
+    """Write texts, which may hold anything, a line each."""
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def short_id(message_id: str, width: int | None) -> str:
+    """Return the beginning of an id, enough to find it on a screen; the whole of it in a pipe."""
+    return message_id if width is None else message_id[:8]
+
+
 def remain(number: int | None, where: str = "") -> str:
     """Say how many messages are left; None is not known."""
     if number is None:

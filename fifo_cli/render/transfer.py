@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.message import Message
 from fifo_cli.model.times import iso
-from fifo_cli.render.text import count, printable, remain, table
+from fifo_cli.render.text import as_lines, count, remain, short_id, table
 
 if TYPE_CHECKING:
     from fifo_cli.operations.queues.park import ParkResult
     from fifo_cli.operations.queues.redrive import RedrivePreview, RedriveResult
     from fifo_cli.operations.queues.restore_order import RestoreOrderPreview, RestoreOrderResult
 
-_ID_SHOWN: Final = 8
 MORE_THAN_SHOWN: Final = "There are more than shown: of one group, SQS shows the first ten."
 
 
@@ -24,7 +23,7 @@ def redrive_text(result: RedriveResult, *, source: str, target: str) -> str:
     moved = ", ".join([f"{count(result.moved, 'message')} moved to {target}", *others])
     nothing = not result.moved and not others and result.remaining == 0
     text = f"{moved}; {remain(result.remaining, source)}"
-    return _lines(
+    return as_lines(
         f"nothing to move: {source} is empty" if nothing else text,
         *result.notes,
         *(f"look: {one}" for one in result.warnings),
@@ -36,7 +35,7 @@ def redrive_preview(seen: RedrivePreview, *, width: int | None) -> str:
     if not seen.remaining:
         return f"dry run: nothing to move: {seen.source} is empty\n"
     shown_of = f" shown of {seen.remaining:,}" if seen.truncated else ""
-    return messages_table(seen.messages, width=width) + _lines(
+    return messages_table(seen.messages, width=width) + as_lines(
         f"dry run: nothing was moved; {count(len(seen.messages), 'message')}{shown_of} would go"
         f" from {seen.source} to {seen.target} ({seen.engine} engine)",
         order_note(seen.target, seen.behind),
@@ -76,7 +75,7 @@ def restore_order_plan(
 def restore_order_text(result: RestoreOrderResult, *, source: str, target: str) -> str:
     """The sum of an in-order redrive."""
     moved = f"{count(result.moved, 'message')} moved from {source} into place in {target}"
-    return _lines(f"{moved}; {remain(result.remaining)}", *result.notes)
+    return as_lines(f"{moved}; {remain(result.remaining)}", *result.notes)
 
 
 def restore_order_unfinished(result: RestoreOrderResult, *, source: str, hold: str) -> str:
@@ -93,7 +92,7 @@ def restore_order_preview(seen: RestoreOrderPreview, *, width: int | None) -> st
     rows = [(one.message_id, one.group, one.text("stream_sequence"), one.body) for one in seen.messages]
     shown = table(rows, headers=("MESSAGE", "GROUP", "STREAM SEQUENCE", "BODY"), width=width) if rows else ""
     paused = " and ".join(sorted(seen.running))
-    return shown + _lines(
+    return shown + as_lines(
         f"dry run: nothing was touched; {count(seen.remaining, 'message')} of {seen.source} would"
         f" go into place among {count(seen.among, 'message')} of {seen.target}",
         f"{paused} would be paused meanwhile" if paused else "worker and enqueuer are not running",
@@ -108,14 +107,14 @@ def park_text(result: ParkResult, *, dry_run: bool, width: int | None) -> str:
         notes.insert(0, f"{number} {'would be parked; nothing was moved' if dry_run else 'parked'}")
     notes[0] = ("dry run: " if dry_run else "") + notes[0]
     warnings = (f"look: {one}" for one in result.warnings)
-    return messages_table(result.messages, width=width) + _lines(*notes, *warnings)
+    return messages_table(result.messages, width=width) + as_lines(*notes, *warnings)
 
 
 def messages_table(messages: Iterable[Message], *, width: int | None) -> str:
     """One line a message; into a pipe, with whole ids and times."""
     rows = [
         (
-            one.message_id if width is None else one.message_id[:_ID_SHOWN],
+            short_id(one.message_id, width),
             one.group,
             # No queue keeps a message for a year.
             one.sent_at and (iso(one.sent_at) if width is None else f"{one.sent_at:%m-%d %H:%M:%S}"),
@@ -125,7 +124,3 @@ def messages_table(messages: Iterable[Message], *, width: int | None) -> str:
         for one in messages
     ]
     return table(rows, headers=("MESSAGE", "GROUP", "SENT", "REASON", "BODY"), width=width) if rows else ""
-
-
-def _lines(*lines: str) -> str:
-    return "".join(f"{printable(line)}\n" for line in lines)

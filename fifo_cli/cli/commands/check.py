@@ -13,6 +13,7 @@ import typer
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output, complete_files
+from fifo_cli.cli.parameters import read_duration
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, time
 
     pipeline = ""
     try:
-        limit = _seconds(timeout)
+        limit = read_duration("--timeout", timeout, example="20s").total_seconds()
+        if limit < 1:
+            raise UsageError(f"--timeout {timeout}: at least 1s", hint="such as --timeout 20s")
         settings = cli.settings
         pipeline = settings.pipeline.name
         return check(cli.aws, settings, _thresholds(settings.check, depth, age, dlq), limit=limit)
@@ -158,18 +161,6 @@ def _thresholds(configured: Check, depth: str | None, age: str | None, dlq: str 
                 hint=f"such as --{name} {example}",
             )
     return Check.model_validate(pairs)
-
-
-def _seconds(text: str) -> float:
-    from fifo_cli.model.times import parse_duration
-
-    try:
-        seconds = parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}", hint="such as --timeout 20s") from None
-    if seconds < 1:
-        raise UsageError(f"--timeout {text}: at least 1s", hint="such as --timeout 20s")
-    return seconds
 
 
 def write_whole(path: Path, text: str) -> None:

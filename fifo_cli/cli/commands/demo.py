@@ -12,6 +12,7 @@ from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output, complete_files
+from fifo_cli.cli.parameters import check_expression
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.render.text import count, paint, printable
 
@@ -63,7 +64,6 @@ def demo(
 
 
 def _items(path: Path | None, group: str | None) -> DemoItems:
-    from fifo_cli.cli.expressions import check_expression
     from fifo_cli.local.demo.items import items_of_file, made_up_orders
 
     check_expression("--group", group)

@@ -11,7 +11,7 @@ import typer
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
-from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption
+from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption, check_expression
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,6 @@ def peek(
     SQS counts a look as a receive and gives out at most the first ten messages of a group.
     """
     from fifo_cli.aws.sqs import Queue
-    from fifo_cli.cli.expressions import check_expression
     from fifo_cli.operations.queues.peek import peek
     from fifo_cli.render.queue_tables import peek_table
     from fifo_cli.render.text import printable

@@ -15,7 +15,7 @@ from fifo_cli.cli.console import paced, stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.moves import Move, carry_out
-from fifo_cli.cli.parameters import Force
+from fifo_cli.cli.parameters import Force, check_expression
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -186,9 +186,7 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
     """Check the options and make what replays; raises UsageError."""
     from datetime import UTC, datetime
 
-    from fifo_cli.cli.expressions import check_expression
     from fifo_cli.local.process import FOLDER
-    from fifo_cli.operations.deploy.user_requirements import vendored
     from fifo_cli.operations.stream.record_filter import parse_key, parse_window
     from fifo_cli.operations.stream.replay import Replay, ReplayOptions
 
@@ -216,13 +214,12 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
         asked=given.asked,
         relative=given.relative,
     )
-    folders = (cli.project.source, vendored(cli.project, here=True))
     return Replay(
         cli.aws,
         cli.project,
         options,
         cli.folder / FOLDER,
-        tuple(str(folder) for folder in folders if folder),
+        tuple(cli.code_folders()),
         paced(cli.console),
         now,
     )

@@ -10,7 +10,8 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.cli.parameters import read_duration
+from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from fifo_cli.events import Listener
@@ -133,13 +134,8 @@ def _whole(cli: Cli) -> bool:
 
 def settle_time(cli: Cli, text: str | None) -> timedelta:
     """Read ``--settle``; raises UsageError for what is not a duration."""
-    from fifo_cli.model.times import parse_duration
-
     if text is None:
         return timedelta() if cli.options.local else _SETTLE
     if text.strip() == "0":
         return timedelta()
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"--settle: {error}", hint="such as --settle 15m") from None
+    return read_duration("--settle", text, example="15m")

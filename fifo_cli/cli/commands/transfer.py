@@ -11,7 +11,15 @@ from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.moves import Move, run_move
-from fifo_cli.cli.parameters import Filter, Force, Group, MaxRate, SameGroupBatches
+from fifo_cli.cli.parameters import (
+    Filter,
+    Force,
+    Group,
+    MaxRate,
+    SameGroupBatches,
+    check_expression,
+    refuse_empty,
+)
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -67,13 +75,12 @@ def redrive(
     They go to the end of main, behind newer messages of their groups; --in-order puts each back in its old
     place. Nothing is lost if it is interrupted anywhere: run it again. Exits 1 if a message stayed behind.
     """
-    from fifo_cli.cli.expressions import check_expression
     from fifo_cli.operations.queues.redrive import Engine, RedriveOptions
 
     check_expression("--filter", filter_)
-    _refuse_empty("--group", group)
+    refuse_empty("--group", group)
     for one in ids or ():
-        _refuse_empty("--id", one)
+        refuse_empty("--id", one)
     options = RedriveOptions(
         count=count,
         ids=frozenset(ids or ()),
@@ -159,8 +166,8 @@ def park(
     from fifo_cli.operations.queues.park import Park
     from fifo_cli.render.transfer import park_text
 
-    _refuse_empty("--group", group)
-    _refuse_empty("--reason", reason)
+    refuse_empty("--group", group)
+    refuse_empty("--reason", reason)
     park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
 
     def text(result: ParkResult) -> str:
@@ -190,9 +197,3 @@ def _park_question(park: Park, *, force: bool) -> str | ParkResult:
         f" ({count(total, 'message')}) to {park.dlq.name}\n"
         "Order: the rest of each group goes on without them."
     )
-
-
-def _refuse_empty(option: str, value: str | None) -> None:
-    """Raise UsageError for an option whose value is empty: a script's variable was not set."""
-    if value is not None and not value.strip():
-        raise UsageError(f"{option} is empty", hint="give it a value, or leave it out")

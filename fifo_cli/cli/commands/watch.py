@@ -14,6 +14,7 @@ import typer
 
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
+from fifo_cli.cli.parameters import read_duration
 from fifo_cli.errors import ExitCode, FifoError, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def watch(
     """
     from fifo_cli.cli.screen import is_dumb, is_screen
 
-    seconds = _interval(interval)
+    seconds = read_duration("--interval", interval, example="5s").total_seconds()
+    if not 1 <= seconds <= 3600:
+        raise UsageError(f"--interval {interval}: from 1s to 1h", hint="such as --interval 5s")
     if not is_screen() and not is_dumb():
         raise UsageError(
             "watch needs a terminal to draw on", hint="in a pipe, `fifo-cli depth --watch -o jsonl` does it"
@@ -241,15 +244,3 @@ def _place(cli: Cli) -> str:
         raise
     except FifoError:
         return cli.aws.region
-
-
-def _interval(text: str) -> float:
-    from fifo_cli.model.times import parse_duration
-
-    try:
-        seconds = parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise UsageError(f"--interval: {error}", hint="such as --interval 5s") from None
-    if not 1 <= seconds <= 3600:
-        raise UsageError(f"--interval {text}: from 1s to 1h", hint="such as --interval 5s")
-    return seconds
