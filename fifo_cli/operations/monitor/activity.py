@@ -6,14 +6,16 @@ was due, there is none, and that is well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.model.health import Problem, State, rough, waiting
-from fifo_cli.operations.deploy.api_keys import Keys
+from fifo_cli.model.health import Problem, State, by_badness, judge, rough, unknown, waiting
+from fifo_cli.model.names import Names
+from fifo_cli.operations.deploy.api_keys import Keys, list_keys
 from fifo_cli.operations.monitor.next_runs import reckon_next_runs
 from fifo_cli.operations.monitor.worker_runs import (
     Batch,
@@ -27,13 +29,14 @@ from fifo_cli.operations.monitor.worker_runs import (
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
+    from fifo_cli.errors import FifoError
     from fifo_cli.model.health import Measurements
-    from fifo_cli.model.names import Names
     from fifo_cli.model.settings import Check, Settings
+    from fifo_cli.operations.parallel import Gathered
 
 RUNS: Final = "the worker's last runs"
 BATCHES: Final = "the enqueuer's last invocations"
-ACTIVITY: Final = (RUNS, BATCHES)
+_LOGS: Final = (RUNS, BATCHES)
 KEYS: Final = "which keys are set"
 # A line can be read 5 to 10 minutes after it was logged (Lambda Developer Guide, "Sending Lambda function
 # logs to CloudWatch Logs"). EventBridge fires within the minute, and a cold start takes seconds.
@@ -49,14 +52,57 @@ def lateness(aws: Aws) -> timedelta:
     return _LATE_LOCALLY if aws.target.local else LATE
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the functions' logs show, and which keys are set; ``failures`` is what could not be asked."""
+
+    runs: Runs
+    batches: Batches
+    keys: Keys | None
+    failures: Mapping[str, FifoError]
+
+
 def activity_questions(
-    aws: Aws, check: Check, names: Names, *, now: datetime
+    aws: Aws, settings: Settings, check: Check, names: Names, *, now: datetime
 ) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked, each under the words by which a failure is reported."""
     return {
         RUNS: partial(last_runs, aws, names, now=now, ages=max(check.age)),
         BATCHES: partial(last_batches, aws, names, now=now),
+        KEYS: partial(list_keys, aws, settings),
     }
+
+
+def activity_of(gathered: Gathered) -> Activity:
+    """Put the answers together."""
+    return Activity(
+        gathered.get(RUNS, Runs()), gathered.get(BATCHES, Batches()), gathered.get(KEYS), gathered.failures
+    )
+
+
+def all_problems(
+    vitals: Measurements,
+    activity: Activity,
+    settings: Settings,
+    check: Check,
+    *,
+    drifted: Iterable[Problem] = (),
+    now: datetime,
+    late: timedelta = LATE,
+    patient: bool,
+) -> tuple[Problem, ...]:
+    """Return all that is wrong, the worst first; ``patient`` is of heads, as below."""
+    return by_badness(
+        [
+            *judge(vitals, check, Names(settings.pipeline.name)),
+            *_key_problems(activity.keys),
+            *drifted,
+            *activity_problems(
+                activity.runs, activity.batches, vitals, settings, check, now=now, late=late, patient=patient
+            ),
+            *(unknown(what, why) for what, why in activity.failures.items() if what in _LOGS),
+        ]
+    )
 
 
 def activity_problems(
@@ -70,7 +116,7 @@ def activity_problems(
     late: timedelta = LATE,
     patient: bool,
 ) -> Iterator[Problem]:
-    """Yield what is wrong; who is ``patient`` hears of a head only when it has waited for ``[check] age``."""
+    """Yield what the logs show; where ``patient``, a head only when it has waited for ``[check] age``."""
     yield from _failed_runs(runs.runs)
     yield from _failed_batches(batches, now, late)
     yield from _silence(runs, batches, vitals, settings, now, late)
@@ -96,7 +142,7 @@ def _failed_runs(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
 
 
 def _failed_batches(found: Batches, now: datetime, late: timedelta) -> Iterator[Problem]:
-    """Complain of the last invocations. A single failure stands when no line of a later try can be late."""
+    """Report the last invocations. A single failure stands when no line of a later try can be late."""
     failed = list(takewhile(lambda batch: batch.error is not None, found.batches))
     if not failed:
         return
@@ -130,7 +176,7 @@ def _unusable(message: str, one: WorkerRun | Batch) -> Problem:
 def _silence(
     runs: Runs, batches: Batches, vitals: Measurements, settings: Settings, now: datetime, late: timedelta
 ) -> Iterator[Problem]:
-    """Complain if the worker is to run and did not, though messages wait."""
+    """Report that the worker was due and did not run, though messages wait."""
     main = vitals.queues.get("main")
     if vitals.worker != "running" or main is None or not main.visible:
         return
@@ -196,7 +242,7 @@ def _first_line(text: str | None) -> str:
     return next(iter((text or "").splitlines()), "") or "no reason logged"
 
 
-def key_problems(keys: Keys | None) -> Iterator[Problem]:
+def _key_problems(keys: Keys | None) -> Iterator[Problem]:
     """Name the keys without which no run can deliver."""
     for key in keys.keys if keys else ():
         if not key.exists:

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.errors import FifoError
-from fifo_cli.model.health import Measurements, Problem, State, by_badness, judge, worst
-from fifo_cli.model.health import unknown as not_known
+from fifo_cli.model.health import Measurements, Problem, State, worst
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Document, to_json_object
-from fifo_cli.operations.deploy.api_keys import list_keys
-from fifo_cli.operations.monitor.activity import (
-    ACTIVITY,
-    BATCHES,
-    KEYS,
-    RUNS,
-    activity_problems,
-    activity_questions,
-    key_problems,
-    lateness,
-)
+from fifo_cli.operations.monitor.activity import activity_of, activity_questions, all_problems, lateness
 from fifo_cli.operations.monitor.measure import vital_questions, vitals_of
-from fifo_cli.operations.monitor.worker_runs import Batch, Batches, Runs, WorkerRun
+from fifo_cli.operations.monitor.worker_runs import Batch, WorkerRun
 from fifo_cli.operations.parallel import read_all
 
 if TYPE_CHECKING:
@@ -105,23 +93,20 @@ def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIM
     try:
         aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
         vital = vital_questions(aws, settings, names, now)
-        work = activity_questions(aws, thresholds, names, now=now)
-        work[KEYS] = partial(list_keys, aws, settings)
+        work = activity_questions(aws, settings, thresholds, names, now=now)
         gathered = read_all({**work, **vital}, limit=limit)
         vitals = vitals_of(gathered.only(vital), settings, names)
     except FifoError as error:
         return unknown(names.pipeline, error, thresholds)
-    runs, batches = gathered.get(RUNS, Runs()), gathered.get(BATCHES, Batches())
-    problems = [
-        *judge(vitals, thresholds, names),
-        *key_problems(gathered.get(KEYS)),
-        *activity_problems(
-            runs, batches, vitals, settings, thresholds, now=now, late=lateness(aws), patient=True
-        ),
-        *(not_known(what, gathered.failures[what]) for what in ACTIVITY if what in gathered.failures),
-    ]
+    activity = activity_of(gathered)
+    problems = all_problems(vitals, activity, settings, thresholds, now=now, late=lateness(aws), patient=True)
     return CheckResult(
-        names.pipeline, vitals, by_badness(problems), _numbers(thresholds), runs.runs, batches.batches
+        names.pipeline,
+        vitals,
+        problems,
+        _numbers(thresholds),
+        activity.runs.runs,
+        activity.batches.batches,
     )
 
 

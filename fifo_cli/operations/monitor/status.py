@@ -6,9 +6,8 @@ Nothing is changed and no message is received. What may not be seen is said, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import ExitCode, NotDeployedError
@@ -19,31 +18,24 @@ from fifo_cli.model.health import (
     QueueKind,
     State,
     Unavailable,
-    by_badness,
-    judge,
-    unknown,
     worst,
 )
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
-from fifo_cli.operations.deploy.api_keys import Keys, list_keys
+from fifo_cli.operations.deploy.api_keys import Keys
 from fifo_cli.operations.monitor.activity import (
-    ACTIVITY,
-    BATCHES,
-    KEYS,
     LATE,
-    RUNS,
-    activity_problems,
+    activity_of,
     activity_questions,
-    key_problems,
+    all_problems,
     lateness,
 )
 from fifo_cli.operations.monitor.drift import Drift, drift
 from fifo_cli.operations.monitor.measure import queue_names, vital_questions, vitals_of
 from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
-from fifo_cli.operations.monitor.worker_runs import Batches, Runs
+from fifo_cli.operations.monitor.worker_runs import Runs
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -153,8 +145,7 @@ def status(
         raise next(iter(vital.failures.values()))
     questions: dict[str, Callable[[], Any]] = {
         _PLACE: lambda: aws.place,
-        **activity_questions(aws, settings.check, names, now=asked),
-        KEYS: partial(list_keys, aws, settings),
+        **activity_questions(aws, settings, settings.check, names, now=asked),
         _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
     }
     others = read_all(questions, limit=LIMIT_SECONDS)
@@ -172,10 +163,11 @@ def _put_together(
 ) -> StatusResult:
     found = others.get(_DRIFT, Drift(()))
     vitals = _vitals(vital, settings, names, found)
-    runs, batches = others.get(RUNS, Runs()), others.get(BATCHES, Batches())
+    activity = activity_of(others)
     if vitals.total("main") == 0:
         # What stayed behind in the last run is gone since: by drain, or by hand.
-        runs = Runs(runs.runs)
+        activity = replace(activity, runs=Runs(activity.runs.runs))
+    runs = activity.runs
     coming = NextRuns()
     if vitals.worker == "running":
         coming = reckon_next_runs(settings, runs.runs[0].time if runs.runs else None, now=now)
@@ -185,20 +177,18 @@ def _put_together(
         *found.unseen,
         *(Unavailable(f"{r.kind} {r.name}", r.reason) for r in found.resources if r.state == "unknown"),
     )  # fmt: skip
-    keys = others.get(KEYS)
-    problems = by_badness(
-        [
-            *judge(vitals, settings.check, names),
-            *key_problems(keys),
-            *_drift_problems(found, vitals),
-            *activity_problems(
-                runs, batches, vitals, settings, settings.check, now=now, late=late, patient=False
-            ),
-            *(unknown(what, others.failures[what]) for what in ACTIVITY if what in others.failures),
-        ]
+    problems = all_problems(
+        vitals,
+        activity,
+        settings,
+        settings.check,
+        drifted=_drift_problems(found, vitals),
+        now=now,
+        late=late,
+        patient=False,
     )
     return StatusResult(
-        names, settings, others.get(_PLACE), vitals, runs, found, keys, coming, problems, unseen
+        names, settings, others.get(_PLACE), vitals, runs, found, activity.keys, coming, problems, unseen
     )
 
 
