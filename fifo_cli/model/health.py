@@ -23,7 +23,7 @@ STATES: Final[tuple[State, ...]] = get_args(State)
 QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
 QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
 # Why a function is not fed: its schedules or mapping are off, its concurrency is 0, or there is nothing to.
-Feed = Literal["running", "paused", "stopped", "missing"]
+TriggerState = Literal["running", "paused", "stopped", "missing"]
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _PARKED: Final = "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-cli redrive"
 
@@ -107,8 +107,8 @@ class Measurements:
     queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     iterator_age: int | None = None
-    worker: Feed | None = None
-    enqueuer: Feed | None = None
+    worker: TriggerState | None = None
+    enqueuer: TriggerState | None = None
     maintenance: Maintenance | None = None
     restore: UnfinishedRestore | None = None
     resumed_at: datetime | None = None
@@ -135,76 +135,81 @@ def by_badness(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: -STATES.index(problem.state)))
 
 
-def judge(vitals: Measurements, check: Check, names: Names) -> tuple[Problem, ...]:
+def evaluate(measured: Measurements, check: Check, names: Names) -> tuple[Problem, ...]:
     """Return the problems, the worst first; a number is one from its threshold on, as for the alarms."""
-    problems = [*_missing(vitals), *_numbers(vitals, check, names), *_stopped(vitals), *_markers(vitals)]
-    problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in vitals.unseen]
+    problems = [
+        *_missing(measured),
+        *_numbers(measured, check, names),
+        *_stopped(measured),
+        *_maintenance(measured),
+    ]
+    problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in measured.unseen]
     return by_badness(problems)
 
 
-def _missing(vitals: Measurements) -> Iterator[Problem]:
-    for name in vitals.missing:
+def _missing(measured: Measurements) -> Iterator[Problem]:
+    for name in measured.missing:
         yield Problem("critical", f"queue {name} does not exist", "fifo-cli plan")
 
 
-def _numbers(vitals: Measurements, check: Check, names: Names) -> Iterator[Problem]:
+def _numbers(measured: Measurements, check: Check, names: Names) -> Iterator[Problem]:
     ages = tuple(int(age.total_seconds()) for age in check.age)
     age = (ages[0], ages[-1])
-    measured: list[tuple[int | None, tuple[int, int], Callable[[int], str], str]] = [
-        (vitals.total("dlq"), check.dlq, lambda n: f"{_count(n)} in the DLQ", _PARKED),
-        (vitals.age, age, lambda n: f"the oldest message has waited {_age(n)}", "fifo-cli logs worker"),
-        (vitals.total("main"), check.depth, lambda n: f"{_count(n)} waiting", "fifo-cli peek --count 3"),
+    rules: list[tuple[int | None, tuple[int, int], Callable[[int], str], str]] = [
+        (measured.total("dlq"), check.dlq, lambda n: f"{_count(n)} in the DLQ", _PARKED),
+        (measured.age, age, lambda n: f"the oldest message has waited {_age(n)}", "fifo-cli logs worker"),
+        (measured.total("main"), check.depth, lambda n: f"{_count(n)} waiting", "fifo-cli peek --count 3"),
         (
-            vitals.iterator_age,
+            measured.iterator_age,
             age,
             lambda n: f"the enqueuer is {_age(n)} behind the stream",
             "fifo-cli logs enqueuer",
         ),
         (
-            vitals.total("stream_failures"),
+            measured.total("stream_failures"),
             check.dlq,
             lambda n: f"{_count(n)} in {names.stream_failures}: stream records that were given up",
             "fifo-cli replay --failed, within 24 h of the record",
         ),
     ]
-    for value, (warning, critical), message, step in measured:
+    for value, (warning, critical), message, step in rules:
         if value is not None and value >= min(warning, critical) and value > 0:
             yield Problem("critical" if value >= critical else "warning", message(value), step)
 
 
-def _stopped(vitals: Measurements) -> Iterator[Problem]:
-    for role, feed in (("worker", vitals.worker), ("enqueuer", vitals.enqueuer)):
+def _stopped(measured: Measurements) -> Iterator[Problem]:
+    for role, state in (("worker", measured.worker), ("enqueuer", measured.enqueuer)):
         what = "schedule" if role == "worker" else "event source mapping"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
-        if feed == "paused":
+        if state == "paused":
             # Resumed now, it would meet a main that lacks the heads of its groups.
-            step = f"fifo-cli resume {role}" if vitals.restore is None else "fifo-cli redrive --in-order"
+            step = f"fifo-cli resume {role}" if measured.restore is None else "fifo-cli redrive --in-order"
             yield Problem("warning", f"the {role} is paused{late}", step)
-        if feed == "stopped":
+        if state == "stopped":
             yield Problem(
                 "critical",
                 f"the {role} is stopped: its reserved concurrency is 0{late}",
                 "raise it again in Lambda",
             )
-        if feed == "missing":
+        if state == "missing":
             yield Problem("critical", f"the {role} has no {what}: nothing starts it{late}", "fifo-cli plan")
 
 
-def _markers(vitals: Measurements) -> Iterator[Problem]:
-    if vitals.restore is not None and vitals.maintenance is None:
+def _maintenance(measured: Measurements) -> Iterator[Problem]:
+    if measured.restore is not None and measured.maintenance is None:
         yield Problem(
             "critical",
-            f"an in-order rebuild is unfinished: {vitals.restore}",
+            f"an in-order rebuild is unfinished: {measured.restore}",
             "fifo-cli redrive --in-order finishes it",
         )
-    elif vitals.maintenance is not None:
+    elif measured.maintenance is not None:
         yield Problem(
             "warning",
-            f"maintenance is going on: {vitals.maintenance}",
-            "wait for it to end; if it was killed, its marker is over within a minute",
+            f"maintenance is going on: {measured.maintenance}",
+            "wait for it to finish; if it was killed, its lock expires within 60 s",
         )
-    elif vitals.total("hold"):
-        held = _count(vitals.total("hold") or 0)
+    elif measured.total("hold"):
+        held = _count(measured.total("hold") or 0)
         yield Problem("warning", f"{held} left in the hold queue", "fifo-cli peek --queue hold")
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from fifo_cli.model.health import Measurements, Problem, by_badness, waiting
 
 POINTS_KEPT: Final = 600
-HAPPENINGS_KEPT: Final = 200
+EVENTS_KEPT: Final = 200
 # Log lines come late and in bursts: a rate is taken over so long.
 RATE_SPAN: Final = timedelta(seconds=20)
 
@@ -37,9 +37,9 @@ class Sample:
     """What was found at one moment; ``next_run`` and ``logs_unseen`` are None and "" if there is no such."""
 
     at: datetime
-    vitals: Measurements
+    measured: Measurements
     problems: tuple[Problem, ...] = ()
-    happenings: tuple[WatchEvent, ...] = ()
+    events: tuple[WatchEvent, ...] = ()
     next_run: datetime | None = None
     estimated: bool = False
     logs_unseen: str = ""
@@ -107,24 +107,24 @@ def seen(board: WatchState, sample: Sample) -> WatchState:
     """Return the board with one more sample; what was lost is found again."""
     first = board.sample is None
     # What was logged before the watch began happened over minutes, not at its first moment.
-    counted: Iterable[WatchEvent] = () if first else sample.happenings
+    counted: Iterable[WatchEvent] = () if first else sample.events
     point = Point(
         sample.at,
-        sample.vitals.total("main"),
-        sample.vitals.total("dlq"),
+        sample.measured.total("main"),
+        sample.measured.total("dlq"),
         entered=sum(one.fate == "enqueued" for one in counted),
         left=sum(one.fate in ("delivered", "parked") for one in counted),
     )
-    shown = [one for one in sample.happenings if one.fate in ("delivered", "parked", "failed")]
-    stuck, ended = _stuck(board.stuck, board.run_ended, sample.happenings)
+    shown = [one for one in sample.events if one.fate in ("delivered", "parked", "failed")]
+    stuck, ended = _stuck(board.stuck, board.run_ended, sample.events)
     return replace(
         board,
         sample=sample,
         lost=None,
         points=(*board.points, point)[-POINTS_KEPT:],
-        recent=(*board.recent, *shown)[-HAPPENINGS_KEPT:],
+        recent=(*board.recent, *shown)[-EVENTS_KEPT:],
         statuses=_statuses(board.statuses, shown),
-        stuck=stuck if sample.vitals.total("main") != 0 else {},
+        stuck=stuck if sample.measured.total("main") != 0 else {},
         run_ended=ended,
     )
 
@@ -135,16 +135,16 @@ def lost(board: WatchState, failure: Lost) -> WatchState:
     return replace(board, lost=replace(failure, since=since))
 
 
-def _statuses(before: Mapping[str, int], happenings: Iterable[WatchEvent]) -> dict[str, int]:
+def _statuses(before: Mapping[str, int], events: Iterable[WatchEvent]) -> dict[str, int]:
     counts = dict(before)
-    for one in happenings:
+    for one in events:
         key = str(one.http_status) if one.http_status else "no answer"
         counts[key] = counts.get(key, 0) + 1
     return dict(sorted(counts.items()))
 
 
 def _stuck(
-    before: Mapping[str, WatchEvent], ended: datetime | None, happenings: Iterable[WatchEvent]
+    before: Mapping[str, WatchEvent], ended: datetime | None, events: Iterable[WatchEvent]
 ) -> tuple[dict[str, WatchEvent], datetime | None]:
     """Follow the head of each group that failed, until it is delivered or parked; return when a run ended.
 
@@ -152,7 +152,7 @@ def _stuck(
     not meet again has gone by other ways: moved, parked by hand, or purged.
     """
     heads = dict(before)
-    for one in happenings:
+    for one in events:
         if one.fate == "run ended":
             since = ended
             heads = {group: head for group, head in heads.items() if since is None or head.time > since}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, get_args
 
-from fifo_cli.model.health import Feed, Measurements
+from fifo_cli.model.health import Measurements, TriggerState
 from fifo_cli.render.text import printable
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def prometheus_text(result: CheckResult, *, time: float) -> str:
             lines.extend(f"fifo_{name}{{{','.join(filter(None, (label, labels)))}}} {value}"
                          for labels, value in known.items())  # fmt: skip
 
-    values, vitals = result.values, result.vitals or Measurements()
-    feeds = {"enqueuer": vitals.enqueuer, "worker": vitals.worker}
+    values, measured = result.values, result.measured or Measurements()
+    triggers = {"enqueuer": measured.enqueuer, "worker": measured.worker}
     gauge("up", "Whether AWS could be asked.", {"": int(result.reached)})
     gauge(
         "check_state",
@@ -73,7 +73,7 @@ def prometheus_text(result: CheckResult, *, time: float) -> str:
         "Approximate number of messages in a queue.",
         {
             f'queue="{queue}",state="{state}"': number
-            for queue, counts in vitals.queues.items()
+            for queue, counts in measured.queues.items()
             for state, number in (
                 ("visible", counts.visible),
                 ("in_flight", counts.in_flight),
@@ -86,7 +86,7 @@ def prometheus_text(result: CheckResult, *, time: float) -> str:
         "Age of the oldest message.",
         {
             'queue="main"': values["age_seconds"],
-            'queue="dlq"': vitals.queues["dlq"].oldest_age if "dlq" in vitals.queues else None,
+            'queue="dlq"': measured.queues["dlq"].oldest_age if "dlq" in measured.queues else None,
         },
     )
     gauge(
@@ -98,16 +98,16 @@ def prometheus_text(result: CheckResult, *, time: float) -> str:
         "function",
         "1 for the state that a function is in.",
         {
-            f'function="{role}",state="{state}"': int(feed == state)
-            for role, feed in feeds.items()
-            for state in get_args(Feed)
-            if feed
+            f'function="{role}",state="{state}"': int(now == state)
+            for role, now in triggers.items()
+            for state in get_args(TriggerState)
+            if now
         },
     )
     gauge(
         "maintenance",
         "Whether a maintenance operation or an unfinished rebuild holds the pipeline.",
-        {"": int(bool(vitals.maintenance or vitals.restore)) if result.reached else None},
+        {"": int(bool(measured.maintenance or measured.restore)) if result.reached else None},
     )
     gauge(
         "threshold",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.model.health import Feed, rough
+from fifo_cli.model.health import TriggerState, rough
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, count, display_width, fit, paint, printable, shorten, table
 
@@ -98,12 +98,12 @@ class _Screen:
         yield from table(rows, headers=headers, right=(2, 3, 4, 5), width=self._width).splitlines()
 
     def _enqueuer(self) -> list[str]:
-        behind = self._result.vitals.iterator_age
-        state = _state(self._result.vitals.enqueuer, self._result.version("enqueuer"))
+        behind = self._result.measured.iterator_age
+        state = _state(self._result.measured.enqueuer, self._result.version("enqueuer"))
         return [state if behind is None else f"{state}, {_span(behind)} behind the stream"]
 
     def _worker(self) -> list[str]:
-        return [_state(self._result.vitals.worker, self._result.version("worker"))]
+        return [_state(self._result.measured.worker, self._result.version("worker"))]
 
     def _next_runs(self) -> list[str]:
         runs = self._result.next_runs
@@ -122,7 +122,7 @@ class _Screen:
         ]
 
     def _restore(self) -> list[str]:
-        found = self._result.vitals.restore
+        found = self._result.measured.restore
         if found is None:
             return []
         begun = f", begun {self._ago(found.since)}" if found.since else ""
@@ -130,7 +130,7 @@ class _Screen:
         return [f"unfinished, at its step {found.phase}{begun}{paused}"]
 
     def _maintenance(self) -> list[str]:
-        found = self._result.vitals.maintenance
+        found = self._result.measured.maintenance
         if found is None:
             return []
         if found.since is None or found.until is None:
@@ -216,7 +216,7 @@ class _Screen:
         return f"{relative}, {iso(then)}" if self._absolute else relative
 
 
-def _state(state: Feed | None, version: str | None) -> str:
+def _state(state: TriggerState | None, version: str | None) -> str:
     return (state or "not known") + (f", version {version}" if version else "")
 
 

@@ -63,9 +63,9 @@ def one_line(board: WatchState, *, now: datetime) -> str:
         return f"{clock} {printable(board.pipeline)} LOST: {printable(board.lost.reason)}\n"
     if board.sample is None:
         return f"{clock} {printable(board.pipeline)} waiting for AWS\n"
-    vitals = board.sample.vitals
+    measured = board.sample.measured
     state = worst(problem.state for problem in board.problems)
-    message = [f"main {_or_unknown(vitals.total('main'))}", f"dlq {_or_unknown(vitals.total('dlq'))}"]
+    message = [f"main {_or_unknown(measured.total('main'))}", f"dlq {_or_unknown(measured.total('dlq'))}"]
     message += [f"in {_rate(board, 'entered')}", f"out {_rate(board, 'left')}"]
     why = "; ".join(printable(problem.text) for problem in board.problems[:2])
     return f"{clock} {state.upper():<8} {'  '.join(message)}" + (f"  {why}" if why else "") + "\n"
@@ -128,21 +128,21 @@ def _verdict(board: WatchState) -> Iterator[Line]:
 
 def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterator[Line]:
     """Yield the depths and the rates, each with its history."""
-    vitals = board.sample.vitals if board.sample else None
-    main = vitals.queues.get("main") if vitals else None
-    age = vitals.age if vitals else None
+    measured = board.sample.measured if board.sample else None
+    main = measured.queues.get("main") if measured else None
+    age = measured.age if measured else None
     details = [f"{main.in_flight} in flight"] if main and main.in_flight else []
     details += [f"oldest {rough(timedelta(seconds=age))}"] if age else []
     rows: list[tuple[str, str, list[float | None], str]] = [
         (
             "main",
-            _or_unknown(vitals.total("main") if vitals else None),
+            _or_unknown(measured.total("main") if measured else None),
             [point.main for point in board.points],
             ", ".join(details),
         ),
         (
             "dlq",
-            _or_unknown(vitals.total("dlq") if vitals else None),
+            _or_unknown(measured.total("dlq") if measured else None),
             [point.dlq for point in board.points],
             "",
         ),
@@ -161,8 +161,8 @@ def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterato
             (sparkline(values, room, plain=plain), faded or "cyan"),
             (note, faded),
         ]
-    if vitals and vitals.total("hold"):
-        yield [(f"{'hold':<{_LABEL}}", "dim"), (f"{vitals.total('hold'):>{_NUMBER}}", "yellow")]
+    if measured and measured.total("hold"):
+        yield [(f"{'hold':<{_LABEL}}", "dim"), (f"{measured.total('hold'):>{_NUMBER}}", "yellow")]
 
 
 def _flow(board: WatchState, now: datetime) -> Iterator[Line]:
@@ -177,16 +177,16 @@ def _flow(board: WatchState, now: datetime) -> Iterator[Line]:
     sample = board.sample
     if sample is None:
         return
-    vitals = sample.vitals
-    message = f"{vitals.worker or 'not known'}"
+    measured = sample.measured
+    message = f"{measured.worker or 'not known'}"
     if sample.next_run is not None:
         about = "about " if sample.estimated else ""
         message += f", next run {about}in {rough(sample.next_run - now)}"
     yield [
         (f"{'worker':<{_LABEL}}", "dim"),
-        (message, "" if vitals.worker == "running" else "yellow"),
+        (message, "" if measured.worker == "running" else "yellow"),
         ("   enqueuer ", "dim"),
-        (vitals.enqueuer or "not known", "" if vitals.enqueuer == "running" else "yellow"),
+        (measured.enqueuer or "not known", "" if measured.enqueuer == "running" else "yellow"),
     ]
     if sample.logs_unseen:
         yield [(f"{'log':<{_LABEL}}", "dim"), (f"not seen: {_flat(sample.logs_unseen)}", "cyan")]

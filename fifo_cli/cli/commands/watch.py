@@ -100,7 +100,7 @@ def _print(cli: Cli, board: WatchState, news: queue.SimpleQueue[Sample | Lost]) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Deed:
+class _Action:
     """Something to do once the user said yes."""
 
     question: str
@@ -109,7 +109,7 @@ class _Deed:
 
 
 class _Loop:
-    """Draws the board and minds the keys; deeds are done in a thread of their own, one at a time."""
+    """Draws the board and minds the keys; actions are done in a thread of their own, one at a time."""
 
     def __init__(
         self, cli: Cli, sampler: Sampler, news: queue.SimpleQueue[Sample | Lost], *, logs: bool
@@ -118,7 +118,7 @@ class _Loop:
         self._sampler = sampler
         self._news = news
         self._logs = logs
-        self._asked: _Deed | None = None
+        self._asked: _Action | None = None
         self._thread: threading.Thread | None = None
         self._message: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._noticed = 0.0
@@ -164,34 +164,34 @@ class _Loop:
 
     def _press(self, key: str, board: WatchState) -> WatchState:
         if self._asked is not None:
-            deed, self._asked = self._asked, None
-            return self._start(deed, board) if key in ("y", "Y") else self._notice(board, "not done")
+            action, self._asked = self._asked, None
+            return self._start(action, board) if key in ("y", "Y") else self._notice(board, "not done")
         if self._busy:
             return board
         if key in ("p", "P") and self._logs:
             self._asked = self._pause_or_resume(board)
         elif key in ("d", "D") and self._logs:
             name = self._cli.names.function("worker")
-            self._asked = _Deed(
+            self._asked = _Action(
                 f"Let {name} deliver one message now?", "delivering one message", self._deliver
             )
         return board
 
-    def _start(self, deed: _Deed, board: WatchState) -> WatchState:
+    def _start(self, action: _Action, board: WatchState) -> WatchState:
         def act() -> None:
             try:
-                message = deed.act()
+                message = action.act()
             except FifoError as error:
-                message = f"{deed.doing} failed: {error.message}"
+                message = f"{action.doing} failed: {error.message}"
             except Exception as error:  # noqa: BLE001 - reported on the screen, which goes on
-                message = f"{deed.doing} failed: {type(error).__name__}: {error}"
+                message = f"{action.doing} failed: {type(error).__name__}: {error}"
             self._sampler.refresh()
             self._message.put(message)
 
         # Not a daemon: a delivery in flight is finished, no matter which key is pressed next.
-        self._thread = threading.Thread(target=act, name="deed")
+        self._thread = threading.Thread(target=act, name="action")
         self._thread.start()
-        return self._notice(board, f"{deed.doing} …")
+        return self._notice(board, f"{action.doing} …")
 
     def _notice(self, board: WatchState, text: str) -> WatchState:
         self._noticed = time.monotonic()
@@ -201,15 +201,15 @@ class _Loop:
     def _busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _pause_or_resume(self, board: WatchState) -> _Deed:
-        paused = board.sample is not None and board.sample.vitals.worker == "paused"
+    def _pause_or_resume(self, board: WatchState) -> _Action:
+        paused = board.sample is not None and board.sample.measured.worker == "paused"
         pipeline = self._cli.names.pipeline
         if paused:
-            return _Deed(
+            return _Action(
                 f"Resume the worker of {pipeline}?", "resuming the worker", lambda: self._switch(True)
             )
         question = f"Pause the worker of {pipeline}? Messages wait, nothing is lost."
-        return _Deed(question, "pausing the worker", lambda: self._switch(False))
+        return _Action(question, "pausing the worker", lambda: self._switch(False))
 
     def _switch(self, on: bool) -> str:
         from fifo_cli.operations.deploy.pause import pause, resume

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.model.health import Problem, State, by_badness, judge, rough, unknown, waiting
+from fifo_cli.model.health import Problem, State, by_badness, evaluate, rough, unknown, waiting
 from fifo_cli.model.names import Names
 from fifo_cli.operations.deploy.api_keys import Keys, list_keys
 from fifo_cli.operations.monitor.next_runs import reckon_next_runs
@@ -81,7 +81,7 @@ def activity_of(gathered: Gathered) -> Activity:
 
 
 def all_problems(
-    vitals: Measurements,
+    measured: Measurements,
     activity: Activity,
     settings: Settings,
     check: Check,
@@ -94,11 +94,18 @@ def all_problems(
     """Return all that is wrong, the worst first; ``patient`` is of heads, as below."""
     return by_badness(
         [
-            *judge(vitals, check, Names(settings.pipeline.name)),
+            *evaluate(measured, check, Names(settings.pipeline.name)),
             *_key_problems(activity.keys),
             *drifted,
             *activity_problems(
-                activity.runs, activity.batches, vitals, settings, check, now=now, late=late, patient=patient
+                activity.runs,
+                activity.batches,
+                measured,
+                settings,
+                check,
+                now=now,
+                late=late,
+                patient=patient,
             ),
             *(unknown(what, why) for what, why in activity.failures.items() if what in _LOGS),
         ]
@@ -108,7 +115,7 @@ def all_problems(
 def activity_problems(
     runs: Runs,
     batches: Batches,
-    vitals: Measurements,
+    measured: Measurements,
     settings: Settings,
     check: Check,
     *,
@@ -119,11 +126,11 @@ def activity_problems(
     """Yield what the logs show; where ``patient``, a head only when it has waited for ``[check] age``."""
     yield from _failed_runs(runs.runs)
     yield from _failed_batches(batches, now, late)
-    yield from _silence(runs, batches, vitals, settings, now, late)
-    if vitals.total("main") != 0:
+    yield from _silence(runs, batches, measured, settings, now, late)
+    if measured.total("main") != 0:
         yield from _heads(runs.stuck, check, now, patient=patient)
         yield from _nothing_delivered(runs.runs)
-        yield from _dead_lettering(runs.most_received, vitals, settings)
+        yield from _dead_lettering(runs.most_received, measured, settings)
 
 
 def _failed_runs(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
@@ -174,16 +181,16 @@ def _unusable(message: str, one: WorkerRun | Batch) -> Problem:
 
 
 def _silence(
-    runs: Runs, batches: Batches, vitals: Measurements, settings: Settings, now: datetime, late: timedelta
+    runs: Runs, batches: Batches, measured: Measurements, settings: Settings, now: datetime, late: timedelta
 ) -> Iterator[Problem]:
     """Report that the worker was due and did not run, though messages wait."""
-    main = vitals.queues.get("main")
-    if vitals.worker != "running" or main is None or not main.visible:
+    main = measured.queues.get("main")
+    if measured.worker != "running" or main is None or not main.visible:
         return
-    last = runs.runs[0].time if runs.runs else _waiting_since(batches, vitals, now)
+    last = runs.runs[0].time if runs.runs else _waiting_since(batches, measured, now)
     if last is None:
         return
-    if (resumed := vitals.resumed_at) is not None:
+    if (resumed := measured.resumed_at) is not None:
         last = max(last, resumed)  # paused, it was not to run
     due = reckon_next_runs(settings, last, now=last + timedelta(seconds=59), count=1).times
     if due and due[0] + late < now:
@@ -192,10 +199,10 @@ def _silence(
         yield Problem("critical", message, "fifo-cli logs worker; fifo-cli plan")
 
 
-def _waiting_since(batches: Batches, vitals: Measurements, now: datetime) -> datetime | None:
+def _waiting_since(batches: Batches, measured: Measurements, now: datetime) -> datetime | None:
     """Return since when something waits, for a worker of which no run is known."""
-    if vitals.age:
-        return now - timedelta(seconds=vitals.age)
+    if measured.age:
+        return now - timedelta(seconds=measured.age)
     return min((batch.time for batch in batches.batches if batch.enqueued), default=None)
 
 
@@ -222,9 +229,9 @@ def _nothing_delivered(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
         yield Problem("warning", f"the worker's last {len(last)} runs delivered nothing", step)
 
 
-def _dead_lettering(most: Stuck | None, vitals: Measurements, settings: Settings) -> Iterator[Problem]:
+def _dead_lettering(most: Stuck | None, measured: Measurements, settings: Settings) -> Iterator[Problem]:
     """Warn before SQS moves a message to the DLQ by itself, out of order and without a reason."""
-    main = vitals.queues.get("main")
+    main = measured.queues.get("main")
     if main is None or not main.max_receives or most is None or 2 * (most.receives or 0) < main.max_receives:
         return
     step = "fifo-cli deploy takes this policy away"

@@ -11,7 +11,7 @@ from fifo_cli.model.health import Measurements, Problem, State, worst
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Document, to_json_object
 from fifo_cli.operations.monitor.activity import activity_of, activity_questions, all_problems, lateness
-from fifo_cli.operations.monitor.measure import vital_questions, vitals_of
+from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
 from fifo_cli.operations.monitor.worker_runs import Batch, WorkerRun
 from fifo_cli.operations.parallel import read_all
 
@@ -27,10 +27,10 @@ CODES: Final[dict[State, int]] = {"ok": 0, "warning": 1, "critical": 2, "unknown
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was measured and what is thought of it; ``vitals`` is None if AWS could not be asked."""
+    """What was measured and what is thought of it; ``measured`` is None if AWS could not be asked."""
 
     pipeline: str
-    vitals: Measurements | None
+    measured: Measurements | None
     problems: tuple[Problem, ...]
     thresholds: dict[str, tuple[int, int]]
     runs: tuple[WorkerRun, ...] = ()
@@ -48,24 +48,24 @@ class CheckResult:
     @property
     def reached(self) -> bool:
         """Whether AWS could be asked."""
-        return self.vitals is not None
+        return self.measured is not None
 
     @property
     def values(self) -> dict[str, int | None]:
         """The numbers that are held against thresholds; None for what is not known."""
-        vitals = self.vitals or Measurements()
+        measured = self.measured or Measurements()
         return {
-            "depth": vitals.total("main"),
-            "age_seconds": vitals.age,
-            "dlq": vitals.total("dlq"),
-            "hold": vitals.total("hold"),
-            "stream_failures": vitals.total("stream_failures"),
-            "iterator_age_seconds": vitals.iterator_age,
+            "depth": measured.total("main"),
+            "age_seconds": measured.age,
+            "dlq": measured.total("dlq"),
+            "hold": measured.total("hold"),
+            "stream_failures": measured.total("stream_failures"),
+            "iterator_age_seconds": measured.iterator_age,
         }
 
     def document(self) -> Document:
         """Return the JSON; numbers that are not known are null."""
-        vitals = self.vitals or Measurements()
+        measured = self.measured or Measurements()
         return to_json_object(
             {
                 "pipeline": self.pipeline,
@@ -74,14 +74,14 @@ class CheckResult:
                 "problems": self.problems,
                 "reached": self.reached,
                 "values": self.values,
-                "queues": vitals.queues,
+                "queues": measured.queues,
                 "thresholds": self.thresholds,
                 "last_run": self.runs[0] if self.runs else None,
                 "last_batch": self.batches[0] if self.batches else None,
-                "worker": vitals.worker,
-                "enqueuer": vitals.enqueuer,
-                "maintenance": vitals.maintenance,
-                "rebuild": vitals.restore,
+                "worker": measured.worker,
+                "enqueuer": measured.enqueuer,
+                "maintenance": measured.maintenance,
+                "rebuild": measured.restore,
             }
         )
 
@@ -92,17 +92,19 @@ def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIM
     now = datetime.now(UTC)
     try:
         aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
-        vital = vital_questions(aws, settings, names, now)
+        numbers = measurement_questions(aws, settings, names, now)
         work = activity_questions(aws, settings, thresholds, names, now=now)
-        gathered = read_all({**work, **vital}, limit=limit)
-        vitals = vitals_of(gathered.only(vital), settings, names)
+        gathered = read_all({**work, **numbers}, limit=limit)
+        measured = measurements_of(gathered.only(numbers), settings, names)
     except FifoError as error:
         return unknown(names.pipeline, error, thresholds)
     activity = activity_of(gathered)
-    problems = all_problems(vitals, activity, settings, thresholds, now=now, late=lateness(aws), patient=True)
+    problems = all_problems(
+        measured, activity, settings, thresholds, now=now, late=lateness(aws), patient=True
+    )
     return CheckResult(
         names.pipeline,
-        vitals,
+        measured,
         problems,
         _numbers(thresholds),
         activity.runs.runs,

@@ -13,9 +13,9 @@ from fifo_cli.operations.queues.restore_order import State
 
 
 def maintenance_of(seen: Seen) -> Maintenance | None:
-    """Return who holds the pipeline; None if nobody does, or one whose marker is over.
+    """Return who holds the pipeline; None if nobody does, or one whose lock has expired.
 
-    A marker that none of our commands wrote holds the pipeline too, with any text.
+    A tag that none of our commands wrote holds the pipeline too, with any text.
     """
     text = seen.tags.get(MAINTENANCE_TAG)
     if text is None:

@@ -1,4 +1,4 @@
-"""The vital signs of a pipeline, measured at once: what ``check``, ``status`` and ``watch`` judge by."""
+"""The numbers of a pipeline, measured at once: what ``check``, ``status`` and ``watch`` evaluate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fifo_cli.aws.triggers import (
     is_schedule_enabled,
 )
 from fifo_cli.errors import NotDeployedError
-from fifo_cli.model.health import Counted, Feed, Measurements, QueueKind, Unavailable
+from fifo_cli.model.health import Counted, Measurements, QueueKind, TriggerState, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names
 from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
 from fifo_cli.operations.parallel import Gathered
@@ -38,7 +38,7 @@ def queue_names(names: Names) -> dict[QueueKind, str]:
     }
 
 
-def vital_questions(
+def measurement_questions(
     aws: Aws, settings: Settings, names: Names, now: datetime
 ) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked, each under the words by which a failure is reported."""
@@ -70,7 +70,7 @@ def schedule_names(settings: Settings, names: Names) -> dict[str, str]:
     return {names.schedule(number): one for number, one in enumerate(settings.schedule.expressions, 1)}
 
 
-def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Measurements:
+def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Measurements:
     """Put the answers together; what cannot be asked is in ``unseen``.
 
     Raises NotDeployedError if no queue exists, and the first failure if nothing at all answered.
@@ -112,7 +112,7 @@ def vitals_of(gathered: Gathered, settings: Settings, names: Names) -> Measureme
     )
 
 
-def _worker(gathered: Gathered, settings: Settings, names: Names) -> Feed | None:
+def _worker(gathered: Gathered, settings: Settings, names: Names) -> TriggerState | None:
     if gathered.get(_concurrency(names.function("worker"))) == 0:
         return "stopped"
     questions = [_schedule(name) for name in schedule_names(settings, names)]
@@ -124,7 +124,7 @@ def _worker(gathered: Gathered, settings: Settings, names: Names) -> Feed | None
     return "missing" if all(state is None for state in states) else "paused"
 
 
-def _enqueuer(gathered: Gathered, names: Names) -> Feed | None:
+def _enqueuer(gathered: Gathered, names: Names) -> TriggerState | None:
     if gathered.get(_concurrency(names.function("enqueuer"))) == 0:
         return "stopped"
     if _mapping(names) not in gathered.answers:

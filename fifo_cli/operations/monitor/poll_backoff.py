@@ -1,4 +1,4 @@
-"""Patience with a connection that comes and goes, for everything that asks again and again."""
+"""How long to wait for a connection that comes and goes, for everything that asks again and again."""
 
 from __future__ import annotations
 

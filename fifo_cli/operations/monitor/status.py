@@ -33,7 +33,7 @@ from fifo_cli.operations.monitor.activity import (
     lateness,
 )
 from fifo_cli.operations.monitor.drift import Drift, drift
-from fifo_cli.operations.monitor.measure import queue_names, vital_questions, vitals_of
+from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of, queue_names
 from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.operations.monitor.worker_runs import Runs
 from fifo_cli.operations.parallel import Gathered, read_all
@@ -55,7 +55,7 @@ class StatusResult(Single):
     names: Names
     settings: Settings
     place: Place | None
-    vitals: Measurements
+    measured: Measurements
     runs: Runs
     drift: Drift
     keys: Keys | None
@@ -75,12 +75,12 @@ class StatusResult(Single):
     @property
     def queues(self) -> dict[QueueKind, Counted | str]:
         """Each queue's counts, or its name if they are not known."""
-        return {kind: self.vitals.queues.get(kind, name) for kind, name in queue_names(self.names).items()}
+        return {kind: self.measured.queues.get(kind, name) for kind, name in queue_names(self.names).items()}
 
     @property
     def enabled(self) -> bool | None:
         """Whether the worker is started by itself, if that is known."""
-        return None if self.vitals.worker is None else self.vitals.worker == "running"
+        return None if self.measured.worker is None else self.measured.worker == "running"
 
     def version(self, role: FunctionRole) -> str | None:
         """Return the version of a function that is live."""
@@ -88,7 +88,7 @@ class StatusResult(Single):
         return next((one.version for one in self.drift.resources if (one.kind, one.name) == alias), None)
 
     def document(self) -> Document:
-        vitals, runs = self.vitals, self.runs
+        measured, runs = self.measured, self.runs
         return {
             "pipeline": self.names.pipeline,
             "account": self.place.account if self.place else None,
@@ -111,19 +111,19 @@ class StatusResult(Single):
                 "unknown": list(self.next_runs.unknown),
             },
             "enqueuer": {
-                "state": vitals.enqueuer,
+                "state": measured.enqueuer,
                 "version": self.version("enqueuer"),
-                "iterator_age_seconds": vitals.iterator_age,
+                "iterator_age_seconds": measured.iterator_age,
             },
             "worker": {
-                "state": vitals.worker,
+                "state": measured.worker,
                 "version": self.version("worker"),
                 "last_runs": [run.document() for run in runs.runs],
                 "stuck": [one.document() for one in runs.stuck],
             },
             "keys": self.keys.document()["keys"] if self.keys else None,
-            "maintenance": vitals.maintenance.document() if vitals.maintenance else None,
-            "rebuild": vitals.restore.document() if vitals.restore else None,
+            "maintenance": measured.maintenance.document() if measured.maintenance else None,
+            "rebuild": measured.restore.document() if measured.restore else None,
             "unseen": [one.document() for one in self.unseen],
         }
 
@@ -139,21 +139,21 @@ def status(
     names = Names(settings.pipeline.name)
     aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
     asked = now()
-    vital = read_all(vital_questions(aws, settings, names, asked), limit=LIMIT_SECONDS)
-    if not vital.answers:
+    numbers = read_all(measurement_questions(aws, settings, names, asked), limit=LIMIT_SECONDS)
+    if not numbers.answers:
         # Each further question would wait as long for nothing.
-        raise next(iter(vital.failures.values()))
+        raise next(iter(numbers.failures.values()))
     questions: dict[str, Callable[[], Any]] = {
         _PLACE: lambda: aws.place,
         **activity_questions(aws, settings, settings.check, names, now=asked),
         _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
     }
     others = read_all(questions, limit=LIMIT_SECONDS)
-    return _put_together(vital, others, settings, names, asked, late=lateness(aws))
+    return _put_together(numbers, others, settings, names, asked, late=lateness(aws))
 
 
 def _put_together(
-    vital: Gathered,
+    numbers: Gathered,
     others: Gathered,
     settings: Settings,
     names: Names,
@@ -162,50 +162,50 @@ def _put_together(
     late: timedelta = LATE,
 ) -> StatusResult:
     found = others.get(_DRIFT, Drift(()))
-    vitals = _vitals(vital, settings, names, found)
+    measured = _measured(numbers, settings, names, found)
     activity = activity_of(others)
-    if vitals.total("main") == 0:
+    if measured.total("main") == 0:
         # What stayed behind in the last run is gone since: by drain, or by hand.
         activity = replace(activity, runs=Runs(activity.runs.runs))
     runs = activity.runs
     coming = NextRuns()
-    if vitals.worker == "running":
+    if measured.worker == "running":
         coming = reckon_next_runs(settings, runs.runs[0].time if runs.runs else None, now=now)
     unseen = (
-        *vitals.unseen,
+        *measured.unseen,
         *(Unavailable(what, failure.message) for what, failure in others.failures.items()),
         *found.unseen,
         *(Unavailable(f"{r.kind} {r.name}", r.reason) for r in found.resources if r.state == "unknown"),
     )  # fmt: skip
     problems = all_problems(
-        vitals,
+        measured,
         activity,
         settings,
         settings.check,
-        drifted=_drift_problems(found, vitals),
+        drifted=_drift_problems(found, measured),
         now=now,
         late=late,
         patient=False,
     )
     return StatusResult(
-        names, settings, others.get(_PLACE), vitals, runs, found, activity.keys, coming, problems, unseen
+        names, settings, others.get(_PLACE), measured, runs, found, activity.keys, coming, problems, unseen
     )
 
 
-def _vitals(vital: Gathered, settings: Settings, names: Names, found: Drift) -> Measurements:
-    """Return the vital signs; where no queue exists, but other parts do, they are reported as drift."""
+def _measured(numbers: Gathered, settings: Settings, names: Names, found: Drift) -> Measurements:
+    """Return the numbers; where no queue exists, but other parts do, they are reported as drift."""
     try:
-        return vitals_of(vital, settings, names)
+        return measurements_of(numbers, settings, names)
     except NotDeployedError:
         if not any(one.state in ("ok", "drift") for one in found.resources):
             raise
         return Measurements(missing=tuple(queue_names(names).values()))
 
 
-def _drift_problems(found: Drift, vitals: Measurements) -> Iterator[Problem]:
+def _drift_problems(found: Drift, measured: Measurements) -> Iterator[Problem]:
     def named(*states: str) -> list[str]:
         return [f"{one.kind} {one.name}" for one in found.resources
-                if one.state in states and one.name not in vitals.missing]  # fmt: skip
+                if one.state in states and one.name not in measured.missing]  # fmt: skip
 
     if missing := named("missing"):
         yield Problem("critical", f"missing: {_listed(missing)}", "fifo-cli deploy")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
-from fifo_cli.model.health import judge
+from fifo_cli.model.health import evaluate
 from fifo_cli.model.names import Names
 from fifo_cli.model.watch_state import Fate, Lost, Sample, WatchEvent
 from fifo_cli.operations.monitor.logs import FunctionLogs, LogLine
-from fifo_cli.operations.monitor.measure import depth_questions, slow_questions, vitals_of
+from fifo_cli.operations.monitor.measure import depth_questions, measurements_of, slow_questions
 from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
 from fifo_cli.operations.parallel import Gathered, read_all
@@ -72,16 +72,16 @@ class Sampler:
             self._slow = read_all(slow_questions(aws, self._settings, self._names, now), limit=_LIMIT_SECONDS)
             self._slow_at = now
         both = Gathered({**self._slow.answers, **fast.answers}, {**self._slow.failures, **fast.failures})
-        vitals = vitals_of(both, self._settings, self._names)
-        happenings, unseen = self._happenings(aws)
+        measured = measurements_of(both, self._settings, self._names)
+        events, unseen = self._events(aws)
         runs = NextRuns()
-        if vitals.worker == "running":
+        if measured.worker == "running":
             runs = reckon_next_runs(self._settings, self._last_run, now=now, count=1)
         return Sample(
             at=now,
-            vitals=vitals,
-            problems=judge(vitals, self._settings.check, self._names),
-            happenings=happenings,
+            measured=measured,
+            problems=evaluate(measured, self._settings.check, self._names),
+            events=events,
             next_run=runs.times[0] if runs.times and not runs.unknown else None,
             estimated=runs.estimated,
             logs_unseen=unseen,
@@ -91,7 +91,7 @@ class Sampler:
         """Ask for everything at the next sample, as something was just switched."""
         self._slow_at = None
 
-    def _happenings(self, aws: Aws) -> tuple[tuple[WatchEvent, ...], str]:
+    def _events(self, aws: Aws) -> tuple[tuple[WatchEvent, ...], str]:
         """Return what was logged since the last time; why not, if the log may not be read."""
         if not self._with_logs:
             return (), ""
@@ -105,10 +105,10 @@ class Sampler:
             self._logged = max(self._logged, max(line.time for line in found) + timedelta(milliseconds=1))
         ended = [line.time for line in found if line.message == "run ended"]
         self._last_run = max([*ended, *([self._last_run] if self._last_run else [])], default=None)
-        return happenings_of(found), ""
+        return events_of(found), ""
 
 
-def happenings_of(lines: Iterable[LogLine]) -> tuple[WatchEvent, ...]:
+def events_of(lines: Iterable[LogLine]) -> tuple[WatchEvent, ...]:
     """Return the events of messages and runs among the lines."""
     return tuple(
         _event(line, _FATES[line.message]) for line in lines if line.facts and line.message in _FATES

@@ -15,7 +15,7 @@ from fifo_cli.model.health import (
     QueueKind,
     Unavailable,
     UnfinishedRestore,
-    judge,
+    evaluate,
     rough,
     waiting,
     worst,
@@ -34,8 +34,8 @@ def queues(age: int | None = None, **totals: int) -> dict[QueueKind, Counted]:
 
 
 def judged(**changes: Any) -> list[tuple[str, str]]:
-    vitals = replace(WELL, **{"queues": queues(), **changes})
-    return [(problem.state, problem.text) for problem in judge(vitals, CHECK, NAMES)]
+    measured = replace(WELL, **{"queues": queues(), **changes})
+    return [(problem.state, problem.text) for problem in evaluate(measured, CHECK, NAMES)]
 
 
 def test_a_pipeline_with_empty_queues_and_running_functions_is_well() -> None:
@@ -80,8 +80,8 @@ def test_an_age_that_is_said_of_an_empty_queue_is_none() -> None:
 def test_a_threshold_of_zero_does_not_make_an_empty_queue_a_problem() -> None:
     check = CHECK.model_copy(update={"dlq": (0, 0), "depth": (0, 0)})
 
-    assert judge(replace(WELL, queues=queues()), check, NAMES) == ()
-    assert [one.state for one in judge(replace(WELL, queues=queues(dlq=1)), check, NAMES)] == ["critical"]
+    assert evaluate(replace(WELL, queues=queues()), check, NAMES) == ()
+    assert [one.state for one in evaluate(replace(WELL, queues=queues(dlq=1)), check, NAMES)] == ["critical"]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_an_unfinished_restore_is_critical_only_when_nobody_works_on_it() -> Non
 
 
 def test_what_restoring_order_paused_is_not_to_be_resumed_before_it_is_finished() -> None:
-    vitals = Measurements(worker="paused", enqueuer="paused", restore=UnfinishedRestore("merge"))
+    measured = Measurements(worker="paused", enqueuer="paused", restore=UnfinishedRestore("merge"))
 
-    assert {problem.next.removesuffix(" finishes it") for problem in judge(vitals, CHECK, NAMES)} == {
+    assert {problem.next.removesuffix(" finishes it") for problem in evaluate(measured, CHECK, NAMES)} == {
         "fifo-cli redrive --in-order"
     }
 
@@ -163,7 +163,7 @@ def test_what_is_known_to_be_wrong_comes_before_what_is_not_known() -> None:
 
 
 def test_every_problem_but_what_is_not_known_says_what_to_do_next() -> None:
-    vitals = Measurements(
+    measured = Measurements(
         queues=queues(dlq=9, main=999, hold=1, stream_failures=1, age=9999),
         missing=("x",),
         iterator_age=9999,
@@ -171,7 +171,7 @@ def test_every_problem_but_what_is_not_known_says_what_to_do_next() -> None:
         enqueuer="stopped",
     )
 
-    found = judge(vitals, CHECK, NAMES)
+    found = evaluate(measured, CHECK, NAMES)
 
     assert len(found) == 9
     assert all(problem.next for problem in found)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from fifo_cli.model.health import Counted, Measurements
 from fifo_cli.model.watch_state import (
-    HAPPENINGS_KEPT,
+    EVENTS_KEPT,
     POINTS_KEPT,
     Fate,
     Lost,
@@ -24,8 +24,8 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def sample(seconds: float, *happenings: WatchEvent, main: int = 5) -> Sample:
-    return Sample(at(seconds), Measurements(queues={"main": Counted("m", main, 0, 0)}), happenings=happenings)
+def sample(seconds: float, *events: WatchEvent, main: int = 5) -> Sample:
+    return Sample(at(seconds), Measurements(queues={"main": Counted("m", main, 0, 0)}), events=events)
 
 
 def happening(fate: Fate, message: str = "m1", group: str = "g", status: int | None = None) -> WatchEvent:
@@ -94,7 +94,7 @@ def test_memory_is_bounded_however_long_it_is_watched() -> None:
     for number in range(POINTS_KEPT + 50):
         board = seen(board, sample(number, happening("delivered", str(number))))
 
-    assert (len(board.points), len(board.recent)) == (POINTS_KEPT, HAPPENINGS_KEPT)
+    assert (len(board.points), len(board.recent)) == (POINTS_KEPT, EVENTS_KEPT)
     assert board.recent[-1].message_id == str(POINTS_KEPT + 49)
 
 

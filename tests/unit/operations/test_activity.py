@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.model.health import Counted, Feed, Measurements, Problem, State, worst
+from fifo_cli.model.health import Counted, Measurements, Problem, State, TriggerState, worst
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.activity import LATE, activity_problems
@@ -48,7 +48,9 @@ def settings(*expressions: str, max_receives: int = 0) -> Settings:
     )
 
 
-def vitals(visible: int = 0, *, worker: Feed = "running", age: int | None = None, limit: int | None = None):
+def numbers(
+    visible: int = 0, *, worker: TriggerState = "running", age: int | None = None, limit: int | None = None
+):
     return Measurements({"main": Counted("orders.fifo", visible, 0, 0, age, limit)}, worker=worker)
 
 
@@ -93,7 +95,7 @@ def problems(
     given = given or settings()
     return list(
         activity_problems(
-            runs, found, measured or vitals(5), given, given.check, now=NOW, late=late, patient=patient
+            runs, found, measured or numbers(5), given, given.check, now=NOW, late=late, patient=patient
         )
     )
 
@@ -224,7 +226,7 @@ def test_a_head_is_judged_by_how_long_it_has_failed(minutes: int, patient: bool,
     newest = WorkerRun(NOW, 2, 1, 0, 1)
 
     assert state(Runs((newest,), (head,)), patient=patient) == verdict
-    assert state(Runs((newest,), (head,)), measured=vitals(0), patient=patient) == "ok"
+    assert state(Runs((newest,), (head,)), measured=numbers(0), patient=patient) == "ok"
 
 
 def test_the_oldest_of_several_heads_counts_and_no_one_is_sent_to_park() -> None:
@@ -251,14 +253,14 @@ def test_half_of_the_receives_that_sqs_allows_is_a_warning(
     line = worker(2, fate, message_id="m1", group="ada", attempt=receives)
     runs = runs_of(line, worker(1))
 
-    found = [one for one in problems(runs, measured=vitals(1, limit=limit)) if "SQS moves" in one.text]
+    found = [one for one in problems(runs, measured=numbers(1, limit=limit)) if "SQS moves" in one.text]
 
     assert [one.state for one in found] == ["warning"] * warns
     assert all("group ada" in one.text and "fifo-cli deploy" in one.next for one in found)
 
 
 @pytest.mark.parametrize(
-    ("expression", "last", "waited", "visible", "feed", "silent"),
+    ("expression", "last", "waited", "visible", "state", "silent"),
     [
         ("rate(1 minute)", 15, None, 1, "running", False),  # its line may come yet
         ("rate(1 minute)", 17, None, 1, "running", True),
@@ -273,11 +275,11 @@ def test_half_of_the_receives_that_sqs_allows_is_a_warning(
     ],
 )
 def test_a_worker_is_silent_if_it_was_due_and_something_waits(
-    expression: str, last: int | None, waited: int | None, visible: int, feed: Feed, silent: bool
+    expression: str, last: int | None, waited: int | None, visible: int, state: TriggerState, silent: bool
 ) -> None:
     runs = Runs() if last is None else runs_of(worker(last))
 
-    found = problems(runs, measured=vitals(visible, worker=feed, age=waited), given=settings(expression))
+    found = problems(runs, measured=numbers(visible, worker=state, age=waited), given=settings(expression))
 
     assert [one.state for one in found] == ["critical"] * silent
 
@@ -335,6 +337,6 @@ def test_an_enqueuer_whose_newest_invocation_failed_is_never_ok(history: list[st
     }
     found = batches(*(made[word](20 + number) for number, word in enumerate(history)))
 
-    verdict = state(found=found, measured=vitals(0))
+    verdict = state(found=found, measured=numbers(0))
     assert (verdict == "ok") == (history[0] == "well")
     assert history[0] == "well" or verdict == "critical"

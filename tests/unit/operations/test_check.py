@@ -19,7 +19,7 @@ from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.maintenance_lock import Lease
 from fifo_cli.operations.monitor.check import CODES, CheckResult, check, unknown
-from fifo_cli.operations.monitor.measure import vital_questions, vitals_of
+from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
 from fifo_cli.operations.parallel import read_all
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -63,7 +63,7 @@ def test_a_check_that_could_not_ask_has_no_numbers_and_says_why() -> None:
 def answers(**changes: Any) -> Measurements:
     """Put together what a pipeline answers that is well, but for some answers or failures by question."""
     aws = Aws(Target(local=True))
-    questions = vital_questions(aws, SETTINGS, NAMES, None)  # type: ignore[arg-type]
+    questions = measurement_questions(aws, SETTINGS, NAMES, None)  # type: ignore[arg-type]
     usual: dict[str, Any] = {
         "the depth of orders.fifo": Counted("orders.fifo", 2, 0, 0),
         "the depth of orders-dlq.fifo": Counted("orders-dlq.fifo", 0, 0, 0),
@@ -84,44 +84,46 @@ def answers(**changes: Any) -> Measurements:
         return found
 
     given = {**usual, **changes}
-    return vitals_of(read_all({name: partial(ask, found) for name, found in given.items()}), SETTINGS, NAMES)
+    return measurements_of(
+        read_all({name: partial(ask, found) for name, found in given.items()}), SETTINGS, NAMES
+    )
 
 
-def test_the_vital_signs_are_put_together_from_the_answers() -> None:
-    vitals = answers()
+def test_the_numbers_are_put_together_from_the_answers() -> None:
+    measured = answers()
 
-    assert (vitals.age, vitals.iterator_age) == (12, 2)
-    assert vitals.queues["dlq"].oldest_age is None, "an empty queue has no oldest message"
-    assert (vitals.worker, vitals.enqueuer) == ("running", "missing")
-    assert vitals.unseen == ()
+    assert (measured.age, measured.iterator_age) == (12, 2)
+    assert measured.queues["dlq"].oldest_age is None, "an empty queue has no oldest message"
+    assert (measured.worker, measured.enqueuer) == ("running", "missing")
+    assert measured.unseen == ()
 
 
 @pytest.mark.parametrize(
-    ("answer", "feed"),
+    ("answer", "state"),
     [(True, "running"), (False, "paused"), (None, "missing"), (AwsError("denied"), None)],
 )
-def test_the_worker_is_as_its_schedules_are(answer: Any, feed: str | None) -> None:
-    vitals = answers(**{"whether schedule orders-1 is on": answer})
+def test_the_worker_is_as_its_schedules_are(answer: Any, state: str | None) -> None:
+    measured = answers(**{"whether schedule orders-1 is on": answer})
 
-    assert vitals.worker == feed
-    assert bool(vitals.unseen) == isinstance(answer, AwsError)
+    assert measured.worker == state
+    assert bool(measured.unseen) == isinstance(answer, AwsError)
 
 
 def test_a_function_with_no_concurrency_is_stopped_whatever_starts_it() -> None:
-    vitals = answers(
+    measured = answers(
         **{"the reserved concurrency of orders-worker": 0, "the reserved concurrency of orders-enqueuer": 0}
     )
 
-    assert (vitals.worker, vitals.enqueuer) == ("stopped", "stopped")
+    assert (measured.worker, measured.enqueuer) == ("stopped", "stopped")
 
 
 def test_what_may_not_be_asked_is_unseen_with_the_reason() -> None:
-    vitals = answers(**{"the age of messages and stream records": AwsError("metrics: denied")})
+    measured = answers(**{"the age of messages and stream records": AwsError("metrics: denied")})
 
-    assert [(one.what, one.reason) for one in vitals.unseen] == [
+    assert [(one.what, one.reason) for one in measured.unseen] == [
         ("the age of messages and stream records", "metrics: denied")
     ]
-    assert vitals.age is None
+    assert measured.age is None
 
 
 def marked(**tags: str) -> Measurements:
@@ -134,20 +136,20 @@ def claim(until: timedelta) -> Lease:
 
 
 def test_locks_come_from_the_tags_of_main() -> None:
-    vitals = marked(
+    measured = marked(
         maintenance=claim(timedelta(seconds=40)).text(),
         rebuild="merge worker=running enqueuer=paused since 2026-01-02T11:55:00.000Z",
     )
 
-    assert vitals.maintenance is not None
-    assert vitals.maintenance.document() == {
+    assert measured.maintenance is not None
+    assert measured.maintenance.document() == {
         "what": "redrive",
         "who": "ada@ops-1",
         "since": "2026-01-02T11:55:00.000Z",
         "until": "2026-01-02T12:00:40.000Z",
     }
-    assert vitals.restore is not None
-    assert vitals.restore.document() == {
+    assert measured.restore is not None
+    assert measured.restore.document() == {
         "phase": "merge",
         "paused": ["worker"],
         "since": "2026-01-02T11:55:00.000Z",
@@ -159,11 +161,11 @@ def test_a_lock_that_was_not_renewed_holds_nobody_up() -> None:
 
 
 def test_locks_that_none_of_ours_wrote_are_reported_as_they_are() -> None:
-    vitals = marked(maintenance="hands off", rebuild="merge")
+    measured = marked(maintenance="hands off", rebuild="merge")
 
-    assert str(vitals.maintenance) == "hands off"
-    assert vitals.restore is not None
-    assert vitals.restore.document() == {"phase": "merge", "paused": [], "since": None}
+    assert str(measured.maintenance) == "hands off"
+    assert measured.restore is not None
+    assert measured.restore.document() == {"phase": "merge", "paused": [], "since": None}
 
 
 @pytest.fixture

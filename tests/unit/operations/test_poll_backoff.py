@@ -22,12 +22,12 @@ def unreachable() -> FifoError:
 
 def test_pauses_double_up_to_half_a_minute_and_begin_anew_after_an_answer() -> None:
     heard: list[Event] = []
-    patience = PollBackoff(timedelta(seconds=2), heard.append)
-    patience.answered()
+    backoff = PollBackoff(timedelta(seconds=2), heard.append)
+    backoff.answered()
 
-    assert [patience.failed(unreachable()) for _ in range(5)] == [4, 8, 16, 30, 30]
-    patience.answered()
-    assert patience.failed(unreachable()) == 4
+    assert [backoff.failed(unreachable()) for _ in range(5)] == [4, 8, 16, 30, 30]
+    backoff.answered()
+    assert backoff.failed(unreachable()) == 4
 
     assert [type(event) for event in heard] == [Warned, Noted, Warned], "each loss is reported once"
 
@@ -38,11 +38,11 @@ def test_what_never_answered_is_not_waited_for() -> None:
 
 
 def test_what_will_not_pass_is_not_waited_for() -> None:
-    patience = PollBackoff(timedelta(seconds=2), lambda _: None)
-    patience.answered()
+    backoff = PollBackoff(timedelta(seconds=2), lambda _: None)
+    backoff.answered()
     refused = explain(NoCredentialsError())
     refused.__cause__ = NoCredentialsError()
 
     for error in (refused, NeedsAttention("stdout cannot be written")):
         with pytest.raises(FifoError):
-            patience.failed(error)
+            backoff.failed(error)

@@ -120,8 +120,8 @@ def part(found: Gathered, *, others: bool) -> Gathered:
 
 
 def judged(found: Gathered, given: Settings | None = None) -> StatusResult:
-    vital, others = part(found, others=False), part(found, others=True)
-    return operation._put_together(vital, others, given or settings(), NAMES, NOW)
+    numbers, others = part(found, others=False), part(found, others=True)
+    return operation._put_together(numbers, others, given or settings(), NAMES, NOW)
 
 
 def message(found: Gathered, given: Settings | None = None) -> list[str]:

@@ -17,7 +17,7 @@ from fifo_cli.model.settings import Settings
 from fifo_cli.model.watch_state import Lost, Sample, WatchEvent
 from fifo_cli.operations.monitor.logs import parse_line
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
-from fifo_cli.operations.monitor.watch import Sampler, happenings_of, keep_sampling
+from fifo_cli.operations.monitor.watch import Sampler, events_of, keep_sampling
 
 START = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SETTINGS = Settings.model_validate(
@@ -82,13 +82,13 @@ def test_a_sample_has_depths_switches_and_what_was_logged(world: World) -> None:
 
     sample = world.sampler().sample()
 
-    assert (sample.vitals.total("main"), sample.vitals.worker, sample.vitals.enqueuer) == (
+    assert (sample.measured.total("main"), sample.measured.worker, sample.measured.enqueuer) == (
         3,
         "running",
         "running",
     )
     # Both groups answered with it.
-    assert [(one.fate, one.group, one.http_status) for one in sample.happenings] == [
+    assert [(one.fate, one.group, one.http_status) for one in sample.events] == [
         ("delivered", "ada", 200)
     ] * 2
 
@@ -124,7 +124,7 @@ def test_a_log_that_may_not_be_read_costs_no_more_than_itself(world: World) -> N
 
     sample = world.sampler().sample()
 
-    assert (sample.logs_unseen, sample.vitals.total("main")) == ("denied", 3)
+    assert (sample.logs_unseen, sample.measured.total("main")) == ("denied", 3)
 
 
 def test_after_a_failure_new_clients_are_made_which_may_have_new_credentials(world: World) -> None:
@@ -147,7 +147,7 @@ def lines(*objects: dict[str, Any]) -> list[Any]:
 
 
 def test_only_lines_that_tell_of_messages_and_runs_happen() -> None:
-    found = happenings_of(
+    found = events_of(
         lines(
             {
                 "message": "failed",

@@ -52,7 +52,7 @@ RESULT = StatusResult(
     names=Names("orders"),
     settings=cast("Settings", None),  # not shown
     place=Place("123456789012", "eu-west-1"),
-    vitals=VITALS,
+    measured=VITALS,
     runs=RUNS,
     drift=Drift(RESOURCES),
     keys=Keys((Key("api_key", "/orders/api-key", True, 1, NOW - timedelta(days=1)),)),
@@ -127,7 +127,7 @@ def test_instants_are_reported_only_when_asked_for() -> None:
 def test_a_schedule_that_is_off_has_no_next_run_and_a_rate_that_never_ran_an_unknown_one() -> None:
     off = replace(VITALS, worker="paused")
 
-    assert "next run    none: the schedule is off\n" in screen(vitals=off, next_runs=NextRuns())
+    assert "next run    none: the schedule is off\n" in screen(measured=off, next_runs=NextRuns())
     assert "next run    of rate(5 minutes) known to AWS only\n" in screen(
         next_runs=NextRuns(unknown=("rate(5 minutes)",))
     )
@@ -145,13 +145,13 @@ def test_locks_say_who_what_and_until_when() -> None:
     held = Maintenance("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + timedelta(seconds=40))
     restore = UnfinishedRestore("merge", ("worker",), NOW - timedelta(minutes=10))
 
-    shown = screen(vitals=replace(VITALS, maintenance=held, restore=restore))
+    shown = screen(measured=replace(VITALS, maintenance=held, restore=restore))
     assert "rebuild     unfinished, at its step merge, begun 10m ago; it paused worker\n" in shown
     assert "maintenance redrive by ada@ops-1, begun 5m ago\n" in shown
     assert "its marker expires in 40s unless it is renewed\n" in screen(
-        vitals=replace(VITALS, maintenance=held)
+        measured=replace(VITALS, maintenance=held)
     )
-    assert "hands off\n" in screen(vitals=replace(VITALS, maintenance=Maintenance("hands off")))
+    assert "hands off\n" in screen(measured=replace(VITALS, maintenance=Maintenance("hands off")))
 
 
 def test_a_healthy_pipeline_says_so_in_one_line() -> None:

@@ -17,13 +17,13 @@ from fifo_cli.render.watch_screen import KEYS, as_text, frame, one_line, sparkli
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-def vitals(main: int = 5, dlq: int = 0, **changes: Any) -> Measurements:
+def measured(main: int = 5, dlq: int = 0, **changes: Any) -> Measurements:
     queues: Any = {"main": Counted("m", main, 0, 0, 65), "dlq": Counted("d", dlq, 0, 0)}
     return Measurements(**{"queues": queues, "worker": "running", "enqueuer": "running", **changes})
 
 
 def board(reason: str = "the API answered 503", group: str = "ada") -> WatchState:
-    happenings = (
+    events = (
         WatchEvent(
             NOW,
             "delivered",
@@ -38,9 +38,9 @@ def board(reason: str = "the API answered 503", group: str = "ada") -> WatchStat
     problems = (Problem("warning", "the worker is paused", "x"), Problem("unknown", "y"))
     first = seen(
         WatchState("orders", place="123456789012 eu-west-1", since=NOW),
-        Sample(NOW - timedelta(seconds=2), vitals(3)),
+        Sample(NOW - timedelta(seconds=2), measured(3)),
     )
-    return seen(first, Sample(NOW, vitals(5, 1), problems, happenings, next_run=NOW + timedelta(seconds=90)))
+    return seen(first, Sample(NOW, measured(5, 1), problems, events, next_run=NOW + timedelta(seconds=90)))
 
 
 def text(shown: WatchState, width: int = 80, height: int = 24, **options: Any) -> list[str]:
@@ -114,7 +114,7 @@ def test_before_the_first_answer_it_says_that_it_waits() -> None:
 
 
 def test_a_log_that_may_not_be_read_is_told() -> None:
-    unseen = seen(WatchState("orders"), Sample(NOW, vitals(), logs_unseen="FilterLogEvents: denied"))
+    unseen = seen(WatchState("orders"), Sample(NOW, measured(), logs_unseen="FilterLogEvents: denied"))
 
     assert "log      not seen: FilterLogEvents: denied" in text(unseen)
 
