@@ -165,9 +165,9 @@ def _common(
     output: Annotated[
         Output | None, _option("--output", "-o", metavar="FORMAT", help="table, json or jsonl.")
     ] = None,
-    quiet: Annotated[bool, _option("--quiet", "-q", help="Say nothing of progress.")] = False,
+    quiet: Annotated[bool, _option("--quiet", "-q", help="Show no progress.")] = False,
     verbose: Annotated[
-        int | None, _option("--verbose", "-v", count=True, help="Say more; -vv: most.")
+        int | None, _option("--verbose", "-v", count=True, help="Show more; -vv shows the most.")
     ] = None,
     yes: Annotated[bool, _option("--yes", "-y", help="Skip the question.")] = False,
     no_color: Annotated[bool, _option("--no-color", help="No colours.")] = False,

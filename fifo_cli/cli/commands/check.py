@@ -79,7 +79,7 @@ def check(
         str, typer.Option("--timeout", metavar="DURATION", help="UNKNOWN if AWS takes longer.")
     ] = "30s",
 ) -> ExitCode:
-    """Say whether the pipeline is well, in the words of monitoring systems.
+    """Report the pipeline's state to a monitoring system: Nagios, Prometheus, JSON.
 
     Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A number is a problem from its threshold on; without
     flags the thresholds are those of [check] in fifo.toml. A paused function warns, too. Nothing is

@@ -91,7 +91,7 @@ def pause(
     part: PartArgument = Part.ALL,
     wait: Annotated[bool, typer.Option("--wait", help="Return when what was in flight is done.")] = False,
 ) -> ExitCode:
-    """Stop the flow; nothing is lost meanwhile.
+    """Stop the enqueuer, the worker or both; nothing is lost meanwhile.
 
     The worker rests when its schedules are off, the enqueuer when its event source mapping is; both go on
     where they stopped. The stream keeps records for 24 hours, so the enqueuer must not rest for longer.
@@ -107,7 +107,7 @@ def pause(
 
 @command("resume", impact=Impact.WRITES, examples=["fifo-cli resume", "fifo-cli resume worker --env prod"])
 def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
-    """Restart the flow where it was paused."""
+    """Start the enqueuer, the worker or both again, where they stopped."""
     from fifo_cli.operations.deploy.pause import resume
     from fifo_cli.render.deploy_tables import pause_table
 
@@ -168,7 +168,7 @@ def policy(
         typer.Argument(metavar="operator|monitor|deployer", help="Whom it is for.", show_default=False),
     ],
 ) -> ExitCode:
-    """Print the IAM policy those commands need, for this pipeline.
+    """Print the IAM policy that operator, monitor or deployer need for this pipeline.
 
     monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages,
     reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,

@@ -85,7 +85,7 @@ def peek(
         bool, typer.Option("--force", help="Look even if it could dead-letter a message.")
     ] = False,
 ) -> ExitCode:
-    """Show messages in the order of the line, without consuming them.
+    """Show messages in the order in which they are delivered, without consuming them.
 
     SQS counts a look as a receive and gives out at most the first ten messages of a group.
     """
@@ -121,7 +121,7 @@ def drain(
     cli: Cli,
     *,
     count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Deliver so many.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Deliver until the line is empty.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Deliver until the queue is empty.")] = False,
     via: Annotated[
         Via,
         typer.Option(

@@ -52,7 +52,7 @@ def trace(
     ],
     since: Since = "24h",
 ) -> ExitCode:
-    """Show where one item is now and how it came there: table, stream, queue, DLQ, delivered.
+    """Show where one item is now and how it got there: table, stream, queue, DLQ, delivered.
 
     Each step with its time and its evidence. Exits 1 if the item is parked, stuck or lost, or if nothing is
     known of it.

@@ -55,7 +55,9 @@ def redrive(
     filter_: Filter = None,
     in_order: Annotated[
         bool,
-        typer.Option("--in-order", help="Everything, each message back in its old place; pauses the flow."),
+        typer.Option(
+            "--in-order", help="Everything, each message back in its old place; pauses the pipeline."
+        ),
     ] = False,
     same_group_batches: SameGroupBatches = False,
     engine: Annotated[
