@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.resources.function import passing_refusal
-from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter, unless_missing
+from fifo_cli.aws.resources.gateway import Pending, TriggerGateway, Waiter, unless_missing
 from fifo_cli.aws.resources.table import stream_arn
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import LIVE_ALIAS
@@ -29,7 +29,7 @@ _SETTLED: Final = frozenset({"Enabled", "Disabled"})
 
 
 @dataclass(frozen=True, slots=True)
-class MappingAdmin(Gateway):
+class MappingAdmin(TriggerGateway):
     """The mapping of a function (by its name) and one table; a function has one and no other.
 
     One that somebody has pointed at ``sibling`` counts as the function's: the worker reads no stream.
@@ -88,10 +88,9 @@ class MappingAdmin(Gateway):
             self._wait_settled(uuid, wanted.name)
         self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
 
-    def switch(self, found: Found, *, enabled: bool) -> None:
+    def _switch(self, found: Found, *, enabled: bool) -> None:
         """Enable or disable the mapping, which keeps its place; returns before that is in effect."""
-        with calling(f"{self.title} {found.name}"):
-            self._change(found.facts["uuid"], found.name, {"Enabled": enabled})
+        self._change(found.facts["uuid"], found.name, {"Enabled": enabled})
 
     def wait_settled(self, found: Found) -> None:
         """Wait until the mapping has done what was asked: it is enabled, or disabled."""

@@ -83,6 +83,20 @@ class Gateway(ABC):
     def _delete(self, found: Found) -> None: ...
 
 
+class TriggerGateway(Gateway):
+    """A kind of resource that starts a function, and can be disabled."""
+
+    __slots__ = ()
+
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Enable or disable it; what it has started goes on."""
+        with calling(f"{self.title} {found.name}"):
+            self._switch(found, enabled=enabled)
+
+    @abstractmethod
+    def _switch(self, found: Found, *, enabled: bool) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
     """AWS is not ready; ``reason`` is what a person reads."""

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import MISSING, calling, error_codes
-from fifo_cli.aws.resources.gateway import Gateway, Waiter, message_of, tag_list, tag_map, unless_missing
+from fifo_cli.aws.resources.gateway import (
+    TriggerGateway,
+    Waiter,
+    message_of,
+    tag_list,
+    tag_map,
+    unless_missing,
+)
 from fifo_cli.aws.retries import is_concurrent
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import RetryPolicyTypeDef
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
-    from mypy_boto3_scheduler.literals import ScheduleStateType
 
 TARGET_ID: Final = "worker"
 # Scheduler's one group that is always there.
@@ -39,7 +45,7 @@ _OWNER: Final = re.compile(rf"{PIPELINE_TAG}=(\S+)")
 
 
 @dataclass(frozen=True, slots=True)
-class RuleAdmin(Gateway):
+class RuleAdmin(TriggerGateway):
     """Rules by name, with their target and the permission that ``worker``'s alias gives them."""
 
     events: EventBridgeClient
@@ -94,11 +100,9 @@ class RuleAdmin(Gateway):
             self._remove_targets(name, [one for one in found.facts["target_ids"] if one != TARGET_ID])
         self.events.tag_resource(ResourceARN=arn, Tags=tag_list(stamped(wanted.tags)))
 
-    def switch(self, found: Found, *, enabled: bool) -> None:
-        """Enable or disable a rule; running invocations go on."""
-        with calling(f"rule {found.name}"):
-            change = self.events.enable_rule if enabled else self.events.disable_rule
-            change(Name=found.name)
+    def _switch(self, found: Found, *, enabled: bool) -> None:
+        change = self.events.enable_rule if enabled else self.events.disable_rule
+        change(Name=found.name)
 
     def _delete(self, found: Found) -> None:
         """Delete a rule: its targets first, as EventBridge demands.
@@ -168,7 +172,7 @@ class RuleAdmin(Gateway):
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduleAdmin(Gateway):
+class ScheduleAdmin(TriggerGateway):
     """Schedules by name, in Scheduler's default group."""
 
     scheduler: EventBridgeSchedulerClient
@@ -213,11 +217,10 @@ class ScheduleAdmin(Gateway):
         arguments = _schedule(wanted, enabled=found.facts["enabled"])
         self._accepted(wanted.name, partial(self.scheduler.update_schedule, **arguments))
 
-    def switch(self, found: Found, *, enabled: bool) -> None:
+    def _switch(self, found: Found, *, enabled: bool) -> None:
         """Enable or disable a schedule; all else is written back as it was read."""
-        state: ScheduleStateType = "ENABLED" if enabled else "DISABLED"
-        with calling(f"schedule {found.name}"):
-            self.scheduler.update_schedule(**{**found.facts["schedule"], "State": state})
+        state = "ENABLED" if enabled else "DISABLED"
+        self.scheduler.update_schedule(**{**found.facts["schedule"], "State": state})
 
     def _delete(self, found: Found) -> None:
         self.scheduler.delete_schedule(Name=found.name, GroupName=GROUP)

@@ -1,18 +1,18 @@
-"""pause and resume: stop and restart what states through a pipeline; nothing is lost meanwhile.
+"""pause and resume: stop and restart the enqueuer and the worker; nothing is lost meanwhile.
 
-The worker rests when its schedules are disabled, the enqueuer when its event source mapping is; both go on
-where they stopped.
+The worker is paused when its schedules are disabled, the enqueuer when its event source mapping is; both go
+on where they stopped.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import LONGEST_PAUSE, Pending, TimedOut, Waiter
@@ -27,9 +27,9 @@ from fifo_cli.model.times import format_duration, iso
 from fifo_cli.operations.deploy.remote_state import (
     Gateways,
     gateways,
+    naming_place,
     observe,
     schedule_keys,
-    telling_place,
 )
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 
@@ -43,7 +43,7 @@ Part = Literal["enqueuer", "worker", "all"]
 
 @dataclass(frozen=True, slots=True)
 class PauseState(Single):
-    """Whether each function is fed; ``settled`` is false if what was in flight did not end in time."""
+    """Whether each function is started; ``settled`` is false if what was in flight did not end in time."""
 
     enqueuer: RunState
     worker: RunState
@@ -54,22 +54,8 @@ class PauseState(Single):
         return ExitCode.OK if self.settled else ExitCode.ATTENTION
 
 
-@dataclass(frozen=True, slots=True)
-class _Feeds:
-    """What feeds the functions: the mapping the enqueuer, rules or schedules the worker."""
-
-    mapping: Found
-    schedules: tuple[Found, ...]
-
-    @property
-    def enqueuer(self) -> RunState:
-        return "running" if self.mapping.facts["enabled"] else "paused"
-
-    @property
-    def worker(self) -> RunState:
-        return "running" if any(one.facts["enabled"] for one in self.schedules) else "paused"
-
-
+# What starts each function: the enqueuer its mapping, the worker its rules or schedules.
+_Triggers = Mapping[FunctionRole, tuple[Found, ...]]
 # Said of every pause; whoever resumes a moment later by itself may leave it out.
 STREAM_FORGETS: Final = "the stream keeps a record for 24 hours only"
 
@@ -85,7 +71,7 @@ def pause(
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> PauseState:
-    """Stop feeding a function, or both; with ``wait``, return when what was in flight is done.
+    """Stop a function, or both; with ``wait``, return when what was in flight is done.
 
     Where AWS settles late, that takes minutes even if nothing is to be seen in flight. The wait has a bound,
     past which the result is not ``settled``; ``sleep`` may raise Interrupted. Raises NotDeployedError if
@@ -93,7 +79,7 @@ def pause(
     """
     waiter = Waiter(listener, sleep, clock)
     gates = gateways(aws, settings, waiter=waiter)
-    with telling_place(aws):
+    with naming_place(aws):
         state = _switch(gates, settings, part, listener, enabled=False)
     _warn(settings, part, listener, now())
     if not wait:
@@ -119,7 +105,7 @@ def resume(
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> PauseState:
-    """Feed a function, or both, again.
+    """Start a function, or both, again.
 
     Raises NotDeployedError if there is nothing to resume, and BusyError while an in-order rebuild is
     unfinished (but for ``finishes_restore``): main lacks the heads of its groups, and what the enqueuer
@@ -127,7 +113,7 @@ def resume(
     """
     gates = gateways(aws, settings, waiter=Waiter(listener, sleep, clock))
     tags = QueueTags(aws, Queue(aws, Names(settings.pipeline.name), "main"))
-    with telling_place(aws):
+    with naming_place(aws):
         if not finishes_restore:
             refuse_while_unfinished(tags)
         return _switch(
@@ -142,23 +128,27 @@ def _note_resume(tags: QueueTags, now: Callable[[], datetime]) -> None:
 
 
 def pause_state(aws: Aws, settings: Settings) -> PauseState:
-    """Return whether each function is fed; raises NotDeployedError if there is nothing that feeds them."""
-    feeds = _feeds(gateways(aws, settings, waiter=Waiter()), settings)
-    return PauseState(feeds.enqueuer, feeds.worker)
+    """Return whether each function is started; raises NotDeployedError if nothing starts one of them."""
+    triggers = _triggers(gateways(aws, settings, waiter=Waiter()), settings)
+    return PauseState(_state(triggers["enqueuer"]), _state(triggers["worker"]))
+
+
+def _state(triggers: Iterable[Found]) -> RunState:
+    return "running" if any(one.facts["enabled"] for one in triggers) else "paused"
 
 
 def _roles(part: Part) -> Sequence[FunctionRole]:
     return FUNCTION_ROLES if part == "all" else (part,)
 
 
-def _feeds(gates: Gateways, settings: Settings) -> _Feeds:
-    """Read what feeds the functions; schedules of others that are named alike are left out."""
+def _triggers(gates: Gateways, settings: Settings) -> _Triggers:
+    """Read what starts the functions; schedules of others that are named alike are left out."""
     name, mapping = settings.pipeline.name, _mapping(gates, settings)
-    keys = schedule_keys(gates, settings)
-    ours = [one for one in observe(gates, keys).values() if one.tags.get(PIPELINE_TAG) == name]
+    found = observe(gates, schedule_keys(gates, settings))
+    ours = tuple(one for one in found.values() if one.tags.get(PIPELINE_TAG) == name)
     if not ours:
         raise _not_deployed(f"the worker of {name} has no schedule")
-    return _Feeds(mapping, tuple(ours))
+    return {"enqueuer": (mapping,), "worker": ours}
 
 
 def _mapping(gates: Gateways, settings: Settings) -> Found:
@@ -185,39 +175,29 @@ def _switch(
     enabled: bool,
     resumed: Callable[[], None] = lambda: None,
 ) -> PauseState:
-    """Switch what feeds a function, and return how both are then.
+    """Enable or disable what starts a function, and return how both are then.
 
-    The enqueuer is paused first and resumed last: meanwhile the line is served rather than fed. ``resumed``
-    is called before a paused worker is resumed.
+    The enqueuer is paused first and resumed last: meanwhile the queue gets shorter rather than longer.
+    ``resumed`` is called before a paused worker is resumed.
     """
-    feeds = _feeds(gates, settings)
+    triggers = _triggers(gates, settings)
+    states = {role: _state(triggers[role]) for role in FUNCTION_ROLES}
+    state: RunState
     verb, state = ("resume", "running") if enabled else ("pause", "paused")
-    states: dict[str, Any] = {"enqueuer": feeds.enqueuer, "worker": feeds.worker}
     for role in (role for role in FUNCTION_ROLES[:: -1 if enabled else 1] if role in _roles(part)):
-        changing = [one for one in _feeding(feeds, role) if one.facts["enabled"] != enabled]
+        changing = [one for one in triggers[role] if one.facts["enabled"] != enabled]
         if enabled and changing and role == "worker":
             resumed()
         for found in changing:
             listener(Started(verb, found.kind, found.name))
-            _gate(gates, found).switch(found, enabled=enabled)
+            gates.switch(found, enabled=enabled)
             listener(Finished(verb, found.kind, found.name))
         if not changing:
             listener(Noted(f"the {role} is {state} already"))
         states[role] = state
     if enabled and part != "worker":
-        gates.mappings.wait_settled(feeds.mapping)
-    return PauseState(**states)
-
-
-def _feeding(feeds: _Feeds, role: FunctionRole) -> tuple[Found, ...]:
-    return (feeds.mapping,) if role == "enqueuer" else feeds.schedules
-
-
-def _gate(gates: Gateways, found: Found) -> Any:
-    switches: dict[str, Any] = {
-        "event-source-mapping": gates.mappings, "rule": gates.rules, "schedule": gates.schedules,
-    }  # fmt: skip
-    return switches[found.kind]
+        gates.mappings.wait_settled(*triggers["enqueuer"])
+    return PauseState(states["enqueuer"], states["worker"])
 
 
 def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> None:
@@ -260,10 +240,25 @@ def _wait_for_worker(
     names = Names(settings.pipeline.name)
     if "worker" not in _roles(part):
         return True
-    quiet = _Quiet(waiter.clock, since + settling.last_run, settling.queue_counts)
+    starts_until = since + settling.last_run  # then the last run has started
+    empty_since: float | None = None
 
     def attempt() -> Pending | None:
-        return quiet.look(gates.queues.in_flight(names.main))
+        nonlocal empty_since
+        now = waiter.clock()
+        if gates.queues.in_flight(names.main):
+            empty_since = None
+            return Pending("delivering what it has received")
+        empty_since = now if empty_since is None else empty_since
+        if now < starts_until:
+            return Pending(
+                "started for the last time: a disabled rule may still fire, and its run start later,"
+                f" {starts_until - empty_since:.0f} s at most"
+            )
+        # Of a run that started last, the counts may know nothing for so long.
+        if now < max(empty_since, starts_until) + settling.queue_counts:
+            return Pending(f"seen at rest for {settling.queue_counts:.0f} s: so late may SQS's counts be")
+        return None
 
     # A run may take its whole timeout; what a killed one held stays hidden for as long again.
     hidden = settings.run_needs + timedelta(seconds=VISIBILITY_MARGIN)
@@ -277,35 +272,3 @@ def _wait_for_worker(
         waiter.listener(Warned(text))
         return False
     return True
-
-
-@dataclass(slots=True)
-class _Quiet:
-    """Judges by SQS's counts, a look at a time, whether the worker rests.
-
-    ``starts_until`` is when the last run has started; ``lag`` is by how many seconds counts may be late.
-    Where nothing is late, one look is enough.
-    """
-
-    clock: Callable[[], float]
-    starts_until: float
-    lag: float
-    since: float | None = None
-
-    def look(self, in_flight: int) -> Pending | None:
-        """Return what to wait for, if the worker may still be at work."""
-        now = self.clock()
-        if in_flight:
-            self.since = None
-            return Pending("delivering what it has received")
-        if self.since is None:
-            self.since = now
-        if now < self.starts_until:
-            return Pending(
-                "started for the last time: a disabled rule may still fire, and its run start later,"
-                f" {self.starts_until - self.since:.0f} s at most"
-            )
-        # Of a run that started last, the counts may know nothing for so long.
-        if now < max(self.since, self.starts_until) + self.lag:
-            return Pending(f"seen at rest for {self.lag:.0f} s: so late may SQS's counts be")
-        return None

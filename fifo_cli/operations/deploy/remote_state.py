@@ -14,7 +14,7 @@ from fifo_cli.aws.resources.alarm import AlarmAdmin
 from fifo_cli.aws.resources.alias import AliasAdmin
 from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
 from fifo_cli.aws.resources.function import FunctionAdmin
-from fifo_cli.aws.resources.gateway import Gateway, Waiter
+from fifo_cli.aws.resources.gateway import Gateway, TriggerGateway, Waiter
 from fifo_cli.aws.resources.log_group import LogGroupAdmin
 from fifo_cli.aws.resources.network_interface import NetworkInterfaces
 from fifo_cli.aws.resources.queue import QueueAdmin
@@ -37,7 +37,7 @@ THREADS: Final = 8
 
 
 @contextmanager
-def telling_place(aws: Aws) -> Iterator[None]:
+def naming_place(aws: Aws) -> Iterator[None]:
     """Name account and region where something is not deployed: as a rule they are not the ones meant."""
     try:
         yield
@@ -49,7 +49,7 @@ def telling_place(aws: Aws) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """One gateway a kind, and the typed ones for what only they can tell."""
+    """One gateway for each kind, and by name those that have methods of their own."""
 
     by_kind: Mapping[Kind, Gateway]
     tables: TableAdmin
@@ -59,6 +59,15 @@ class Gateways:
     rules: RuleAdmin
     schedules: ScheduleAdmin
     alarms: AlarmAdmin
+
+    def switch(self, found: Found, *, enabled: bool) -> None:
+        """Enable or disable what starts a function: an event source mapping, a rule or a schedule."""
+        triggers: dict[Kind, TriggerGateway] = {
+            "event-source-mapping": self.mappings,
+            "rule": self.rules,
+            "schedule": self.schedules,
+        }
+        triggers[found.kind].switch(found, enabled=enabled)
 
 
 def gateways(

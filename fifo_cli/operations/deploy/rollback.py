@@ -17,7 +17,7 @@ from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document, Listed
-from fifo_cli.operations.deploy.remote_state import telling_place
+from fifo_cli.operations.deploy.remote_state import naming_place
 
 if TYPE_CHECKING:
     from fifo_cli.aws.resources.function_versions import Version
@@ -61,7 +61,7 @@ def rollback(
     """
     admin = VersionAdmin(aws.client("lambda"))
     functions = {role: names.function(role) for role in FUNCTION_ROLES}
-    with telling_place(aws), ThreadPoolExecutor(len(functions)) as pool:
+    with naming_place(aws), ThreadPoolExecutor(len(functions)) as pool:
         versions = dict(zip(functions, pool.map(admin.list, functions.values()), strict=True))
         live = dict(zip(functions, pool.map(admin.live, functions.values()), strict=True))
     releases = releases_of(versions)
