@@ -16,7 +16,6 @@ from fifo_cli.model.names import (
     FUNCTION_ROLES,
     LIVE_ALIAS,
     PIPELINE_TAG,
-    QUEUE_ROLES,
     REGION_TAG,
     SCHEDULER_TAG,
     START_TAG,
@@ -127,21 +126,17 @@ def wanted_resources(
     ``zips`` is the base64 SHA-256 of each function's code, as Lambda's CodeSha256; ``reserve_concurrency``
     says whether the account has concurrency to reserve for the worker.
     """
-    names = Names(settings.pipeline.name)
-    tags = {PIPELINE_TAG: names.pipeline, **settings.tags}
+    pipeline = _Pipeline(settings, Names(settings.pipeline.name), place)
     return (
-        _table(settings, tags),
-        *_queues(settings, names, place, tags),
-        *(_log_group(settings, names, role, tags) for role in FUNCTION_ROLES),
-        *(_role(settings, names, place, role, tags) for role in FUNCTION_ROLES),
-        *(
-            _function(settings, names, place, role, zips[role], tags, reserve_concurrency)
-            for role in FUNCTION_ROLES
-        ),
-        *(_alias(settings, names, place, role, zips[role]) for role in FUNCTION_ROLES),
-        _mapping(settings, names, place, tags),
-        *_schedules(settings, names, place, tags),
-        *_alarms(settings, names, tags),
+        pipeline.table(),
+        *pipeline.queues(),
+        *map(pipeline.log_group, FUNCTION_ROLES),
+        *map(pipeline.role, FUNCTION_ROLES),
+        *(pipeline.function(role, zips[role], reserve_concurrency) for role in FUNCTION_ROLES),
+        *(pipeline.alias(role, zips[role]) for role in FUNCTION_ROLES),
+        pipeline.mapping(),
+        *pipeline.schedules(),
+        *pipeline.alarms(),
     )
 
 
@@ -253,219 +248,198 @@ def alias_name(function: str) -> str:
     return f"{function}:{LIVE_ALIAS}"
 
 
-def _table(settings: Settings, tags: Mapping[str, str]) -> Resource:
-    table = settings.table
-    properties: dict[str, Any] = {"keys": [list(key) for key in table.keys], "stream": STREAM_VIEW}
-    # A queue first: it carries the start of the pipeline, and a new stream holds what is written after it.
-    needs: tuple[Key, ...] = (("queue", Names(settings.pipeline.name).dlq),)
-    if table.create:
-        return Resource("table", table.name, {**properties, "billing": "PAY_PER_REQUEST"}, tags, needs)
-    # Only a removal needs the old image.
-    views = () if "REMOVE" in settings.message.events else ("NEW_IMAGE",)
-    return Resource("table", table.name, properties, {}, needs, {"stream": views}, managed=False)
+@dataclass(frozen=True, slots=True)
+class _Pipeline:
+    """What the resources of one pipeline are made of."""
 
+    settings: Settings
+    names: Names
+    place: Place
 
-def _queues(settings: Settings, names: Names, place: Place, tags: Mapping[str, str]) -> list[Resource]:
-    longest = _seconds(limits.RETENTION_MAX)
-    encryption = settings.queue.kms_key or "sqs"
-    common = {
-        "max_message_bytes": limits.MESSAGE_BYTES_MAX,
-        "visibility_timeout": max(30, math.ceil(settings.run_needs.total_seconds()) + VISIBILITY_MARGIN),
-        "delay": 0,
-        "encryption": encryption,
-    }
-    high = settings.queue.high_throughput
-    fifo = {
-        **common,
-        "fifo": True,
-        "content_based_deduplication": False,
-        "deduplication_scope": "messageGroup" if high else "queue",
-        "throughput_limit": "perMessageGroupId" if high else "perQueue",
-    }
-    own: dict[str, dict[str, Any]] = {
-        "main": {
-            "retention": _seconds(settings.queue.retention),
-            "redrive": _redrive(names, place, settings.queue.max_receives),
-        },
-        "dlq": {
-            "retention": longest,
-            # A policy of its own would take away what waits in it, look by look.
-            "redrive": None,
-            "redrive_allow": {
-                "permission": "byQueue",
-                "sources": _dead_letter_sources(settings, names, place),
-            },
-        },
+    @property
+    def tags(self) -> dict[str, str]:
+        return {PIPELINE_TAG: self.names.pipeline, **self.settings.tags}
+
+    def table(self) -> Resource:
+        table = self.settings.table
+        properties: dict[str, Any] = {"keys": [list(key) for key in table.keys], "stream": STREAM_VIEW}
+        # A queue first: it carries the pipeline's start, and a new stream holds what is written after it.
+        needs: tuple[Key, ...] = (("queue", self.names.dlq),)
+        if table.create:
+            return Resource(
+                "table", table.name, {**properties, "billing": "PAY_PER_REQUEST"}, self.tags, needs
+            )
+        # Only a removal needs the old image.
+        views = () if "REMOVE" in self.settings.message.events else ("NEW_IMAGE",)
+        return Resource("table", table.name, properties, {}, needs, {"stream": views}, managed=False)
+
+    def queues(self) -> list[Resource]:
+        settings, names = self.settings.queue, self.names
+        hidden = math.ceil(self.settings.run_needs.total_seconds()) + VISIBILITY_MARGIN
+        common = {
+            "max_message_bytes": limits.MESSAGE_BYTES_MAX,
+            "visibility_timeout": max(30, hidden),
+            "delay": 0,
+            "encryption": settings.kms_key or "sqs",
+            "retention": _seconds(limits.RETENTION_MAX),
+        }
+        high = settings.high_throughput
+        fifo = {
+            **common,
+            "fifo": True,
+            "content_based_deduplication": False,
+            "deduplication_scope": "messageGroup" if high else "queue",
+            "throughput_limit": "perMessageGroupId" if high else "perQueue",
+        }
+        main = {"retention": _seconds(settings.retention), "redrive": self._redrive(settings.max_receives)}
+        sources = [names.hold, *([names.main] if settings.max_receives else [])]
+        allow = {"permission": "byQueue", "sources": sorted(map(self.place.queue, sources))}
+        # A policy of its own would take away what waits in the DLQ, receive by receive.
+        dlq = {"redrive": None, "redrive_allow": allow}
         # SQS starts a move task only from a queue that some queue's policy names. In hold a message is
         # received a few times in all, so this policy never acts.
-        "hold": {"retention": longest, "redrive": _redrive(names, place, limits.MAX_RECEIVES_MAX)},
-    }
-    # A queue may name the DLQ once the DLQ admits it; main gives up its policy once hold has one.
-    needs: dict[str, tuple[Key, ...]] = {
-        "hold": (("queue", names.dlq),),
-        "main": (("queue", names.dlq), ("queue", names.hold)),
-    }
-    marks = {"main": {SCHEDULER_TAG: "used"}} if settings.schedule.timezone else {}
-    queues = [
-        Resource(
-            "queue",
-            names.queue(role),
-            {**fifo, **own[role]},
-            {**tags, **marks.get(role, {})},
-            needs.get(role, ()),
+        hold = {"redrive": self._redrive(limits.MAX_RECEIVES_MAX)}
+        main_tags = {SCHEDULER_TAG: "used"} if self.settings.schedule.timezone else {}
+        # A queue may name the DLQ once the DLQ admits it; main gives up its policy once hold has one.
+        needs_dlq: Key = ("queue", names.dlq)
+        return [
+            Resource(
+                "queue",
+                names.main,
+                {**fifo, **main},
+                {**self.tags, **main_tags},
+                (needs_dlq, ("queue", names.hold)),
+            ),
+            Resource("queue", names.dlq, {**fifo, **dlq}, self.tags),
+            Resource("queue", names.hold, {**fifo, **hold}, self.tags, (needs_dlq,)),
+            Resource("queue", names.stream_failures, {**common, "fifo": False}, self.tags),
+        ]
+
+    def _redrive(self, max_receives: int) -> dict[str, Any] | None:
+        policy = {"target": self.place.queue(self.names.dlq), "max_receives": max_receives}
+        return policy if max_receives else None
+
+    def log_group(self, role: FunctionRole) -> Resource:
+        days = self.settings.functions.log_retention.days
+        return Resource("log-group", self.names.log_group(role), {"retention_days": days}, self.tags)
+
+    def role(self, role: FunctionRole) -> Resource:
+        properties: dict[str, Any] = {
+            "trust": role_trust(self.settings, self.place, role),
+            "policy": role_policy(self.settings, self.names, self.place, role),
+            "permissions_boundary": self.settings.functions.permissions_boundary,
+            # What else is attached to it, it may do besides.
+            "other_policies": [],
+        }
+        tags = {**self.tags, REGION_TAG: self.place.region}
+        return Resource("role", self.names.function(role), properties, tags)
+
+    def _version(self, role: FunctionRole, code: str) -> dict[str, Any]:
+        """Return what a version is made of (``VERSION_PROPERTIES``).
+
+        There are no environment variables and no layers: settings and libraries are in the zip, so that a
+        version holds all.
+        """
+        functions = self.settings.functions
+        return {
+            "code_sha256": code,
+            "handler": HANDLERS[role],
+            "runtime": functions.runtime,
+            "architecture": functions.architecture,
+            "memory": functions.memory,
+            "timeout": _seconds(functions.timeout),
+            "role": self.place.role(self.names.function(role)),
+            "subnets": sorted(functions.subnets),
+            "security_groups": sorted(functions.security_groups),
+            "environment": [],
+            "layers": [],
+            # Where and how our own lines are found again: `logs`, `audit` and `trace` read them.
+            "logging": {"group": self.names.log_group(role), "format": "Text"},
+        }
+
+    def function(self, role: FunctionRole, code: str, reserve_concurrency: bool) -> Resource:
+        name = self.names.function(role)
+        properties = self._version(role, code)
+        accepts: dict[str, tuple[Any, ...]] = {}
+        if role == "worker" and reserve_concurrency:
+            properties["reserved_concurrency"] = 1
+            # 0 is Lambda's emergency stop; who pulled it decides when it ends.
+            accepts["reserved_concurrency"] = (0,)
+        needs: tuple[Key, ...] = (("role", name), ("log-group", self.names.log_group(role)))
+        return Resource("function", name, properties, self.tags, needs, accepts)
+
+    def alias(self, role: FunctionRole, code: str) -> Resource:
+        name = self.names.function(role)
+        # What is not published changes under the alias without a deploy.
+        properties = {**self._version(role, code), "published": True, "routing": {}}
+        if role == "worker":
+            # Lambda would retry a failed run after one and two minutes, over the next ones (Lambda Developer
+            # Guide, "How Lambda handles errors and retries with asynchronous invocation").
+            properties |= {"async_retries": 0, "async_age": RUN_AGE_SECONDS, "async_destinations": {}}
+        return Resource("alias", alias_name(name), properties, needs=(("function", name),))
+
+    def mapping(self) -> Resource:
+        table, names = self.settings.table.name, self.names
+        function = names.function("enqueuer")
+        properties = {
+            "table": table,
+            "function": self.place.function(function, LIVE_ALIAS),
+            "filters": [{"eventName": sorted(self.settings.message.events)}],
+            "batch_size": STREAM_BATCH_SIZE,
+            "batching_window": 0,
+            "response_types": ["ReportBatchItemFailures"],
+            "bisect": True,
+            "retries": RECORD_RETRIES,
+            "record_age": RECORD_AGE_SECONDS,
+            "parallelization": 1,
+            "on_failure": self.place.queue(names.stream_failures),
+            "others": [],
+        }
+        needs: tuple[Key, ...] = (
+            ("table", table),
+            ("alias", alias_name(function)),
+            ("queue", names.main),
+            ("queue", names.dlq),
+            ("queue", names.stream_failures),
         )
-        for role in QUEUE_ROLES
-    ]
-    failures = {**common, "fifo": False, "retention": longest}
-    return [*queues, Resource("queue", names.stream_failures, failures, tags)]
+        return Resource("event-source-mapping", function, properties, self.tags, needs)
 
-
-def _redrive(names: Names, place: Place, max_receives: int) -> dict[str, Any] | None:
-    return {"target": place.queue(names.dlq), "max_receives": max_receives} if max_receives else None
-
-
-def _dead_letter_sources(settings: Settings, names: Names, place: Place) -> list[str]:
-    main = [names.main] if settings.queue.max_receives else []
-    return sorted(place.queue(name) for name in (names.hold, *main))
-
-
-def _log_group(settings: Settings, names: Names, role: FunctionRole, tags: Mapping[str, str]) -> Resource:
-    days = settings.functions.log_retention.days
-    return Resource("log-group", names.log_group(role), {"retention_days": days}, tags)
-
-
-def _role(
-    settings: Settings, names: Names, place: Place, role: FunctionRole, tags: Mapping[str, str]
-) -> Resource:
-    properties: dict[str, Any] = {
-        "trust": role_trust(settings, place, role),
-        "policy": role_policy(settings, names, place, role),
-        "permissions_boundary": settings.functions.permissions_boundary,
-        # What else is attached to it, it may do besides.
-        "other_policies": [],
-    }
-    return Resource("role", names.function(role), properties, {**tags, REGION_TAG: place.region})
-
-
-def _version(settings: Settings, names: Names, place: Place, role: FunctionRole, code: str) -> dict[str, Any]:
-    """Return what a version is made of (``VERSION_PROPERTIES``).
-
-    There are no environment variables and no layers: settings and libraries are in the zip, so that a version
-    holds all.
-    """
-    functions = settings.functions
-    return {
-        "code_sha256": code,
-        "handler": HANDLERS[role],
-        "runtime": functions.runtime,
-        "architecture": functions.architecture,
-        "memory": functions.memory,
-        "timeout": _seconds(functions.timeout),
-        "role": place.role(names.function(role)),
-        "subnets": sorted(functions.subnets),
-        "security_groups": sorted(functions.security_groups),
-        "environment": [],
-        "layers": [],
-        # Where and how our own lines are found again: `logs`, `audit` and `trace` read them.
-        "logging": {"group": names.log_group(role), "format": "Text"},
-    }
-
-
-def _function(
-    settings: Settings,
-    names: Names,
-    place: Place,
-    role: FunctionRole,
-    code: str,
-    tags: Mapping[str, str],
-    reserve_concurrency: bool,
-) -> Resource:
-    name = names.function(role)
-    properties = _version(settings, names, place, role, code)
-    accepts: dict[str, tuple[Any, ...]] = {}
-    if role == "worker" and reserve_concurrency:
-        properties["reserved_concurrency"] = 1
-        # 0 is Lambda's emergency stop; who pulled it decides when it ends.
-        accepts["reserved_concurrency"] = (0,)
-    needs: tuple[Key, ...] = (("role", name), ("log-group", names.log_group(role)))
-    return Resource("function", name, properties, tags, needs, accepts)
-
-
-def _alias(settings: Settings, names: Names, place: Place, role: FunctionRole, code: str) -> Resource:
-    name = names.function(role)
-    # What is not published changes under the alias without a deploy.
-    properties = {**_version(settings, names, place, role, code), "published": True, "routing": {}}
-    if role == "worker":
-        # Lambda would retry a failed run after one and two minutes, over the next ones (Lambda Developer
-        # Guide, "How Lambda handles errors and retries with asynchronous invocation").
-        properties |= {"async_retries": 0, "async_age": RUN_AGE_SECONDS, "async_destinations": {}}
-    return Resource("alias", alias_name(name), properties, needs=(("function", name),))
-
-
-def _mapping(settings: Settings, names: Names, place: Place, tags: Mapping[str, str]) -> Resource:
-    function = names.function("enqueuer")
-    properties = {
-        "table": settings.table.name,
-        "function": place.function(function, LIVE_ALIAS),
-        "filters": [{"eventName": sorted(settings.message.events)}],
-        "batch_size": STREAM_BATCH_SIZE,
-        "batching_window": 0,
-        "response_types": ["ReportBatchItemFailures"],
-        "bisect": True,
-        "retries": RECORD_RETRIES,
-        "record_age": RECORD_AGE_SECONDS,
-        "parallelization": 1,
-        "on_failure": place.queue(names.stream_failures),
-        "others": [],
-    }
-    needs: tuple[Key, ...] = (
-        ("table", settings.table.name),
-        ("alias", alias_name(function)),
-        ("queue", names.main),
-        ("queue", names.dlq),
-        ("queue", names.stream_failures),
-    )
-    return Resource("event-source-mapping", function, properties, tags, needs)
-
-
-def _schedules(settings: Settings, names: Names, place: Place, tags: Mapping[str, str]) -> list[Resource]:
-    worker = names.function("worker")
-    target = {"arn": place.function(worker, LIVE_ALIAS), "retries": 0, "age": RUN_AGE_SECONDS}
-    needs: tuple[Key, ...] = (("alias", alias_name(worker)), ("queue", names.main))
-    timezone = settings.schedule.timezone
-    found = []
-    for number, expression in enumerate(settings.schedule.expressions, 1):
-        name = names.schedule(number)
-        if timezone is None:
-            rule = {"expression": expression, "pattern": None, "targets": [target], "permission": True}
-            found.append(Resource("rule", name, rule, tags, needs))
-        else:
+    def schedules(self) -> list[Resource]:
+        worker, timezone = self.names.function("worker"), self.settings.schedule.timezone
+        target = {"arn": self.place.function(worker, LIVE_ALIAS), "retries": 0, "age": RUN_AGE_SECONDS}
+        needs: tuple[Key, ...] = (("alias", alias_name(worker)), ("queue", self.names.main))
+        wanted = []
+        for number, expression in enumerate(self.settings.schedule.expressions, 1):
+            name = self.names.schedule(number)
+            if timezone is None:
+                rule = {"expression": expression, "pattern": None, "targets": [target], "permission": True}
+                wanted.append(Resource("rule", name, rule, self.tags, needs))
+                continue
             schedule = {
                 "expression": expression,
                 "timezone": timezone,
                 "target": target,
-                "role": place.role(worker),
+                "role": self.place.role(worker),
                 "flexible_window": "OFF",
                 "dates": [],
             }
             # A schedule takes no tags; its description carries the pipeline's name instead.
-            owner = {PIPELINE_TAG: names.pipeline}
-            found.append(Resource("schedule", name, schedule, owner, (*needs, ("role", worker))))
-    return found
+            owner = {PIPELINE_TAG: self.names.pipeline}
+            wanted.append(Resource("schedule", name, schedule, owner, (*needs, ("role", worker))))
+        return wanted
 
-
-def _alarms(settings: Settings, names: Names, tags: Mapping[str, str]) -> list[Resource]:
-    """Return the alarms: made when all they watch is there, and deleted before it."""
-    needs: tuple[Key, ...] = (
-        ("queue", names.main),
-        ("event-source-mapping", names.function("enqueuer")),
-        ("alias", alias_name(names.function("worker"))),
-    )
-    return [
-        # To ring when all periods are bad is what CloudWatch does if it is given no number.
-        Resource("alarm", name, properties, tags, needs, {"datapoints": (properties["periods"],)})
-        for name, properties in alarm_properties(settings, names).items()
-    ]
+    def alarms(self) -> list[Resource]:
+        """Return the alarms: made when all they watch is there, and deleted before it."""
+        needs: tuple[Key, ...] = (
+            ("queue", self.names.main),
+            ("event-source-mapping", self.names.function("enqueuer")),
+            ("alias", alias_name(self.names.function("worker"))),
+        )
+        return [
+            # To ring when all periods are bad is what CloudWatch does if it is given no number.
+            Resource("alarm", name, properties, self.tags, needs, {"datapoints": (properties["periods"],)})
+            for name, properties in alarm_properties(self.settings, self.names).items()
+        ]
 
 
 def _seconds(duration: timedelta) -> int:
