@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fifo_cli import __version__
 from fifo_cli.model import limits
@@ -42,7 +42,6 @@ Kind = Literal[
     "table", "queue", "log-group", "role", "function", "alias", "event-source-mapping", "rule", "schedule",
     "alarm",
 ]  # fmt: skip
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 Key = tuple[Kind, str]
 Properties = Mapping[str, Any]
 
@@ -61,11 +60,6 @@ RECORD_AGE_SECONDS: Final = 21 * 3600
 RECORD_RETRIES: Final = 10_000
 STREAM_BATCH_SIZE: Final = 100
 STREAM_VIEW: Final = "NEW_AND_OLD_IMAGES"
-# What the function runs as: a difference in any of these needs a new version.
-VERSION_PROPERTIES: Final = (
-    "code_sha256", "handler", "runtime", "architecture", "memory", "timeout", "role", "subnets",
-    "security_groups", "environment", "layers", "logging",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +329,7 @@ class _Pipeline:
         return Resource("role", self.names.function(role), properties, tags)
 
     def _version(self, role: FunctionRole, code: str) -> dict[str, Any]:
-        """Return what a version is made of (``VERSION_PROPERTIES``).
+        """Return what a version is made of; a difference in any of it needs a new one.
 
         There are no environment variables and no layers: settings and libraries are in the zip, so that a
         version holds all.

@@ -11,14 +11,15 @@ from fifo_cli.aws.resources.function_versions import UNPUBLISHED, VersionAdmin
 from fifo_cli.aws.resources.gateway import Gateway, Waiter, unless_missing
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Warned
-from fifo_cli.model.resources import VERSION_PROPERTIES, Found, Resource
+from fifo_cli.model.resources import Found, Resource
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 VERSIONS_KEPT: Final = 10
 _ASYNC: Final = frozenset({"async_retries", "async_age", "async_destinations"})
-_PUBLISHED: Final = frozenset({*VERSION_PROPERTIES, "published"})
+# All other properties are those of the version that it points to.
+_OWN: Final = _ASYNC | {"routing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class AliasAdmin(Gateway):
         """Move the alias to a new version if what it points to differs; that alone publishes."""
         function, _, alias = wanted.name.partition(":")
         versions, old = VersionAdmin(self.client), found.facts["version"]
-        if changed & _PUBLISHED:
+        if changed - _OWN:
             version = self._publish(function, wanted.properties["code_sha256"])
             versions.point(function, version)
             self._remove_old(function, {version, old})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -13,9 +13,9 @@ from fifo_cli.handlers import runtime
 from fifo_cli.model import names
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, Names, Place
 from fifo_cli.model.resources import (
-    KINDS,
     Found,
     Key,
+    Kind,
     Resource,
     may_have_schedules,
     normalised,
@@ -86,7 +86,9 @@ def test_every_resource_of_the_contract_is_wanted_and_tagged(settings) -> None:
     assert stamped(tags) == {**tags, "fifo-cli:version": __version__}
     with_zone = wanted(settings('[schedule]\ntimezone = "Europe/Berlin"'))
     watched = wanted(settings("[alarms]"))
-    assert {one.kind for one in (*found.values(), *with_zone.values(), *watched.values())} == set(KINDS)
+    assert {one.kind for one in (*found.values(), *with_zone.values(), *watched.values())} == set(
+        get_args(Kind)
+    )
 
 
 def test_what_a_resource_needs_is_wanted_too(settings) -> None:
