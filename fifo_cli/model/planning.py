@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.model.names import ADOPTED_TAG, DELETED_TAG, PIPELINE_TAG, REGION_TAG
 from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
-from fifo_cli.model.results import Document, Fields, named
+from fifo_cli.model.results import Document, Fields, Listed, named
 
 Action = Literal["create", "update", "delete"]
 # All inline policies of a role together (IAM User Guide, "IAM and AWS STS quotas").
 INLINE_POLICIES_SIZE: Final = 10_240
 
+_Paths = dict[tuple[Kind, str], str]
 # What AWS cannot change on an existing resource, and changing which would mean to delete data.
-_FIXED: Final[dict[tuple[Kind, str], str]] = {
+_FIXED: Final[_Paths] = {
     ("table", "keys"): "the keys of a table cannot be changed; correct [table] or name another table",
     ("queue", "fifo"): "a queue cannot be made FIFO or standard afterwards; choose another pipeline name",
 }
 # A table of somebody else's has other readers, which a new stream would cut off.
-_FIXED_OF_OTHERS: Final[dict[tuple[Kind, str], str]] = {
+_FIXED_OF_OTHERS: Final[_Paths] = {
+    **_FIXED,
     ("table", "stream"): (
         "the view type of a stream cannot be edited, and a new stream would cut off its other readers;"
         " switch the stream off by hand when nothing reads it, then deploy again"
     ),
 }
 # A mapping is bound to one stream for life (Lambda API Reference, UpdateEventSourceMapping).
-_REPLACING: Final[dict[tuple[Kind, str], str]] = {
-    (
-        "event-source-mapping",
-        "table",
-    ): "deleted and created again: a mapping cannot be pointed at another stream",
-    ("table", "stream"): "switched off and on again: the view type of a stream cannot be edited",
+_MAPPING: Final = "deleted and created again: a mapping cannot be pointed at another stream"
+_STREAM: Final = "switched off and on again: the view type of a stream cannot be edited"
+_REPLACING: Final[_Paths] = {
+    ("event-source-mapping", "table"): _MAPPING,
+    ("table", "stream"): _STREAM,
 }
 
 
@@ -68,10 +70,10 @@ class Change(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Listed):
     """What would be changed, deletes last; with ``check`` any change needs a look (exit 1).
 
-    ``losses`` are those of the warnings that tell of data which is gone for good afterwards.
+    ``losses`` are those of the warnings that are about data which is gone for good afterwards.
     """
 
     changes: tuple[Change, ...] = ()
@@ -87,17 +89,11 @@ class Plan:
     @property
     def summary(self) -> dict[str, int]:
         """How many are created, updated, deleted and left as they are."""
-        counts = {
-            action: sum(one.action == action for one in self.changes)
-            for action in ("create", "update", "delete")
-        }
-        return {**counts, "unchanged": self.unchanged}
+        count = Counter(one.action for one in self.changes)
+        return {**{action: count[action] for action in get_args(Action)}, "unchanged": self.unchanged}
 
     def document(self) -> Document:
         return {"changes": [change.document() for change in self.changes], "summary": self.summary}
-
-    def rows(self) -> Iterable[Document]:
-        return [change.document() for change in self.changes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +122,14 @@ class Outputs(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class DeployResult:
+class DeployResult(Listed):
     """A plan that was carried out (or, in a dry run, was not), and where things are now."""
 
     plan: Plan
     outputs: Outputs
 
-    @property
-    def exit_code(self) -> ExitCode:
-        return ExitCode.OK
-
     def document(self) -> Document:
         return {**self.plan.document(), "outputs": self.outputs.document()}
-
-    def rows(self) -> Iterable[Document]:
-        return self.plan.rows()
 
 
 def make_plan(
@@ -238,12 +227,11 @@ def _refusals(wanted: Resource, found: Found | None, pipeline: str, adopt: bool)
             " give the parameters in keys shorter names, or use fewer of them"
         ]
     if found is None:
-        if wanted.managed:
-            return []
-        return [f"{thing} does not exist, and [table] says create = false"]
-    reasons = ownership_refusal(wanted, found, pipeline, adopt=adopt)
+        return [] if wanted.managed else [f"{thing} does not exist, and [table] says create = false"]
+    owned = ownership_refusal(wanted, found, pipeline, adopt=adopt)
+    reasons = [owned] if owned else []
+    fixed = _FIXED if wanted.managed else _FIXED_OF_OTHERS
     for one in differences(wanted, found):
-        fixed = _FIXED if wanted.managed else {**_FIXED, **_FIXED_OF_OTHERS}
         why = fixed.get((wanted.kind, one.path))
         if why and one.old is not None:
             reasons.append(f"{thing}: {one.path} is {one.old!r}, not {one.new!r}: {why}")
@@ -277,22 +265,22 @@ def _ways_out(
     return ways
 
 
-def ownership_refusal(wanted: Resource, found: Found, pipeline: str, *, adopt: bool) -> list[str]:
+def ownership_refusal(wanted: Resource, found: Found, pipeline: str, *, adopt: bool) -> str | None:
     """Say why a found resource may not be touched: another's tag, or none at all without ``adopt``."""
-    owner = found.tags.get(PIPELINE_TAG)
+    thing, owner = f"{wanted.kind} {wanted.name}", found.tags.get(PIPELINE_TAG)
     if not wanted.tags or (owner is None and adopt):
-        return []
+        return None
     if owner is None:
-        return [f"{wanted.kind} {wanted.name} exists already and does not carry the tag {PIPELINE_TAG}"]
+        return f"{thing} exists already and does not carry the tag {PIPELINE_TAG}"
     if owner != pipeline:
-        return [f"{wanted.kind} {wanted.name} belongs to the pipeline {owner!r}"]
+        return f"{thing} belongs to the pipeline {owner!r}"
     region, ours = found.tags.get(REGION_TAG), wanted.tags.get(REGION_TAG)
     if region is not None and ours is not None and region != ours:
-        return [
-            f"{wanted.kind} {wanted.name} belongs to the pipeline {owner!r} in {region}, not in {ours}"
+        return (
+            f"{thing} belongs to the pipeline {owner!r} in {region}, not in {ours}"
             f" ({wanted.kind}s have no region: check --region, or choose another name)"
-        ]
-    return []
+        )
+    return None
 
 
 def make_destroy_plan(
@@ -342,7 +330,7 @@ def _why_it_stays(
         return f"it does not carry the tag {PIPELINE_TAG}"
     if owner != pipeline:
         return f"it belongs to the pipeline {owner!r}"
-    return "; ".join(ownership_refusal(wanted, found, pipeline, adopt=False)) or None if wanted else None
+    return ownership_refusal(wanted, found, pipeline, adopt=False) if wanted else None
 
 
 def _warnings(change: Change) -> list[str]:

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import Final, TypeVar
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.errors import AwsError, FifoError, Interrupted
 from fifo_cli.events import Event, Finished, Listener, Noted, Started
 from fifo_cli.model.planning import Change
-from fifo_cli.operations.deploy.remote_state import THREADS
+from fifo_cli.model.resources import Key, Resource
+from fifo_cli.operations.parallel import THREADS
 
 # A sleep looks this often, in seconds, whether it was interrupted.
 _NAP: Final = 0.25
 Failures = list[tuple[Change, FifoError]]
 T = TypeVar("T")
+
+
+def depths(wanted: Iterable[Resource]) -> dict[Key, int]:
+    """Return how many steps each resource comes after those that need nothing, counted from 1."""
+    needs = {one.key: one.needs for one in wanted}
+    sorter = TopologicalSorter({key: [need for need in keys if need in needs] for key, keys in needs.items()})
+    sorter.prepare()
+    depth: dict[Key, int] = {}
+    step = 1
+    while ready := sorter.get_ready():
+        depth |= dict.fromkeys(ready, step)
+        sorter.done(*ready)
+        step += 1
+    return depth
+
+
+def in_levels(changes: Iterable[Change], level: Callable[[Change], int]) -> list[list[Change]]:
+    """Order changes by a number; those with the same one do not depend on one another."""
+    ordered: dict[int, list[Change]] = {}
+    for change in changes:
+        ordered.setdefault(level(change), []).append(change)
+    return [ordered[number] for number in sorted(ordered)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +134,7 @@ class Work:
 
 
 def one_at_a_time(listener: Listener) -> Listener:
-    """Tell a listener of one thing after the other, though the work is done side by side."""
+    """Report one thing after the other to a listener, though the work is done side by side."""
     lock = threading.Lock()
 
     def locked(event: Event) -> None:

@@ -23,7 +23,7 @@ from fifo_cli.model.planning import (
 )
 from fifo_cli.model.resources import Found, Key, Resource, alias_name
 from fifo_cli.model.schedules import next_runs
-from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
+from fifo_cli.operations.deploy.apply import Work, depths, in_levels, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.plan import Prepared, prepare
 from fifo_cli.operations.deploy.remote_state import observe
 
@@ -62,33 +62,11 @@ def deploy(
     return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
 
 
-def depths(wanted: Iterable[Resource]) -> dict[Key, int]:
-    """Return how many steps each resource comes after those that need nothing, counted from 1."""
-    resources = {one.key: one for one in wanted}
-    depth: dict[Key, int] = {}
-
-    def measure(key: Key) -> int:
-        if key not in depth:
-            needs = [need for need in resources[key].needs if need in resources]
-            depth[key] = 1 + max(map(measure, needs), default=0)
-        return depth[key]
-
-    for key in resources:
-        measure(key)
-    return depth
-
-
 def levels(changes: Sequence[Change], wanted: Iterable[Resource]) -> list[list[Change]]:
-    """Order changes so that what a resource needs comes before it, and deletes come last.
-
-    What is in one level does not depend on one another.
-    """
+    """Order changes so that what a resource needs comes before it, and deletes come last."""
     depth = depths(wanted)
     last = 1 + max(depth.values(), default=0)
-    ordered: dict[int, list[Change]] = {}
-    for change in changes:
-        ordered.setdefault(last if change.action == "delete" else depth[change.key], []).append(change)
-    return [ordered[level] for level in sorted(ordered)]
+    return in_levels(changes, lambda change: last if change.action == "delete" else depth[change.key])
 
 
 def apply(prepared: Prepared, pipeline: str, *, adopt: bool, work: Work) -> None:
@@ -170,13 +148,12 @@ def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) ->
     found = gate.read(wanted.name)
     if found is None or found.deleted:
         raise AwsError(
-            f"{wanted.kind} {wanted.name} is there and not there at once",
-            hint="run deploy again in a minute",
+            f"{wanted.kind} {wanted.name}: create says that it exists, read says that it does not",
+            hint="AWS shows some changes late: run deploy again in a minute",
         )
-    reasons = ownership_refusal(wanted, found, pipeline, adopt=adopt)
-    if reasons:
+    if reason := ownership_refusal(wanted, found, pipeline, adopt=adopt):
         raise UsageError(
-            "; ".join(reasons),
+            reason,
             hint="somebody made it meanwhile: look with `fifo-cli plan`, and deploy again",
         )
     diff = differences(wanted, found)

@@ -15,8 +15,7 @@ from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, START_TAG
 from fifo_cli.model.planning import Plan, held, make_destroy_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource, makes_interfaces, wanted_resources
-from fifo_cli.operations.deploy.apply import Work, one_at_a_time, sleep_unless
-from fifo_cli.operations.deploy.deploy import depths
+from fifo_cli.operations.deploy.apply import Work, depths, in_levels, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.plan import restore_warning
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
 
@@ -102,12 +101,13 @@ def removal_levels(
     depth = depths(wanted)
     # A schedule or an alarm that is not wanted any more hangs on all the rest, as its likes do.
     first = 1 + max(depth.values(), default=0)
-    ordered: dict[int, list[Change]] = {}
-    for change in changes:
-        level = 0 if change.kind in _DATA else depth.get(change.key, first)
-        level = -1 if change.key in last else level
-        ordered.setdefault(level, []).append(change)
-    return [ordered[level] for level in sorted(ordered, reverse=True)]
+
+    def level(change: Change) -> int:
+        if change.key in last:
+            return 1
+        return 0 if change.kind in _DATA else -depth.get(change.key, first)
+
+    return in_levels(changes, level)
 
 
 def _with_items(gates: Gateways, found: Mapping[Key, Found], tables: Sequence[str]) -> dict[Key, Found]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
@@ -32,6 +32,7 @@ from fifo_cli.operations.deploy.package import Zip, build_zips
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.deploy.user_requirements import NotBuiltError
 from fifo_cli.operations.maintenance_lock import FINISHES, RESTORE_TAG, unfinished
+from fifo_cli.operations.parallel import read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -70,14 +71,17 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     zips, codes = _zips(aws, project, build=build, listener=waiter.listener)
     gates = gateways(aws, settings, zips={one.function: one.data for one in zips}, waiter=waiter)
     resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=True)
-    with ThreadPoolExecutor(2) as pool:
-        reserve = pool.submit(gates.functions.can_reserve)
-        missing = pool.submit(_missing_keys, aws, settings)
-        found = _standing(observe_pipeline(gates, settings, [one.key for one in resources]), waiter.listener)
-        if not reserve.result() and not _reserved(found):
-            resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
-        warnings = [*missing.result(), *_unwatched(settings, resources)]
-    warnings += _never_due(settings, aws.called_at)
+    gathered = read_all(
+        {
+            "resources": partial(observe_pipeline, gates, settings, [one.key for one in resources]),
+            "concurrency to reserve": gates.functions.can_reserve,
+            "keys": partial(_missing_keys, aws, settings),
+        }
+    )
+    found = _without_deleted(gathered["resources"], waiter.listener)
+    if not gathered["concurrency to reserve"] and not _reserved(found):
+        resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
+    warnings = [*gathered["keys"], *_unwatched(settings, resources), *_never_due(settings, aws.called_at)]
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
     resources = with_table_key(settings, with_start(resources, began.start), found)
@@ -87,7 +91,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     if rebuild:
         warnings.append(f"{rebuild}; what deploy makes again does not run before that")
     # What is paused stays paused: a rule that is written without its state would run again.
-    wanted = _resting(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
+    wanted = _paused(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
@@ -95,7 +99,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     return Prepared(made, wanted, found, gates)
 
 
-def _standing(found: Mapping[Key, Found], listener: Listener) -> dict[Key, Found]:
+def _without_deleted(found: Mapping[Key, Found], listener: Listener) -> dict[Key, Found]:
     """Leave out what was deleted just now, and say so: AWS still answers for it."""
     for one in found.values():
         if one.deleted:
@@ -191,7 +195,7 @@ def restore_warning(found: Mapping[Key, Found], settings: Settings) -> str | Non
     return None if main is None or text is None else f"{unfinished(main.name, text)}; {FINISHES}"
 
 
-def _rests(found: Mapping[Key, Found], pipeline: str) -> bool:
+def _starts_nothing(found: Mapping[Key, Found], pipeline: str) -> bool:
     """Say whether the worker is paused: it has schedules, and every one is disabled."""
     states = [
         one.facts["enabled"]
@@ -201,11 +205,11 @@ def _rests(found: Mapping[Key, Found], pipeline: str) -> bool:
     return bool(states) and not any(states)
 
 
-def _resting(
+def _paused(
     wanted: tuple[Resource, ...], found: Mapping[Key, Found], pipeline: str, *, rebuild: bool
 ) -> tuple[Resource, ...]:
-    """Let new schedules of a paused worker start disabled, and in a rebuild all: a deploy wakes nobody."""
-    resting: tuple[Kind, ...] = _SCHEDULES if rebuild or _rests(found, pipeline) else ()
+    """Let new schedules of a paused worker start disabled, and in a rebuild the mapping as well."""
+    disabled: tuple[Kind, ...] = _SCHEDULES if rebuild or _starts_nothing(found, pipeline) else ()
     if rebuild:
-        resting = (*resting, "event-source-mapping")
-    return tuple(replace(one, enabled=False) if one.kind in resting else one for one in wanted)
+        disabled = (*disabled, "event-source-mapping")
+    return tuple(replace(one, enabled=False) if one.kind in disabled else one for one in wanted)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.aws.errors import calling
 from fifo_cli.aws.resources.alarm import AlarmAdmin
 from fifo_cli.aws.resources.alias import AliasAdmin
 from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
@@ -26,14 +24,13 @@ from fifo_cli.errors import FifoError, NotDeployedError
 from fifo_cli.events import Listener, Warned
 from fifo_cli.model.names import ALARM_ROLES, Names
 from fifo_cli.model.resources import Found, Key, Kind, may_have_schedules
+from fifo_cli.operations.parallel import read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Settings
 
 _NO_CODE: Final[Mapping[str, bytes]] = {}
-# Below the connections of a client's pool; IAM and Lambda's control plane take some 15 requests a second.
-THREADS: Final = 8
 
 
 @contextmanager
@@ -113,16 +110,10 @@ def table_key(aws: Aws, settings: Settings, listener: Listener) -> str | None:
 
 def observe(gates: Gateways, keys: Iterable[Key]) -> dict[Key, Found]:
     """Read resources side by side and return those that exist, in the order of ``keys``."""
-    ordered = list(dict.fromkeys(keys))
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(partial(_read, gates), ordered)
-        return {key: one for key, one in zip(ordered, found, strict=True) if one is not None}
-
-
-def _read(gates: Gateways, key: Key) -> Found | None:
-    kind, name = key
-    with calling(f"{kind} {name}"):
-        return gates.by_kind[kind].read(name)
+    questions = {f"{kind} {name}": partial(gates.by_kind[kind].read, name) for kind, name in keys}
+    gathered = read_all(questions)
+    found: Iterable[Found | None] = (gathered[question] for question in questions)
+    return {one.key: one for one in found if one is not None}
 
 
 def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -> dict[Key, Found]:
@@ -132,14 +123,16 @@ def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -
     """
     pipeline = settings.pipeline.name
     candidates = [Names(pipeline).alarm(role) for role in ALARM_ROLES]
-    asked: dict[Kind, Callable[[], tuple[str, ...]]] = {
-        "rule": partial(gates.rules.names, pipeline),
-        "alarm": partial(gates.alarms.names, candidates),
-    }
-    with ThreadPoolExecutor(len(asked)) as pool:
-        answers = {kind: pool.submit(ask) for kind, ask in asked.items()}
-        found = observe(gates, keys)
-        named: list[Key] = [(kind, name) for kind, answer in answers.items() for name in answer.result()]
+    gathered = read_all(
+        {
+            "resources": partial(observe, gates, keys),
+            "rules": partial(gates.rules.names, pipeline),
+            "alarms": partial(gates.alarms.names, candidates),
+        }
+    )
+    found: dict[Key, Found] = gathered["resources"]
+    named: list[Key] = [("rule", name) for name in gathered["rules"]]
+    named += [("alarm", name) for name in gathered["alarms"]]
     if may_have_schedules(settings, found):
         named += [("schedule", name) for name in gates.schedules.names(pipeline)]
     return {**found, **observe(gates, (key for key in named if key not in keys))}

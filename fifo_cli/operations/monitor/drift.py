@@ -151,8 +151,8 @@ def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState
     if found is None or found.deleted:
         return ResourceState(wanted.kind, wanted.name, "missing")
     version = found.facts.get("version")
-    if reasons := ownership_refusal(wanted, found, pipeline, adopt=False):
-        return ResourceState(wanted.kind, wanted.name, "foreign", reason="; ".join(reasons))
+    if reason := ownership_refusal(wanted, found, pipeline, adopt=False):
+        return ResourceState(wanted.kind, wanted.name, "foreign", reason=reason)
     diff = differences(wanted, found)
     return ResourceState(wanted.kind, wanted.name, "drift" if diff else "ok", diff, version=version)
 

@@ -26,7 +26,7 @@ from fifo_cli.model.settings import Api, Functions, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.apply import Work, sleep_unless
 from fifo_cli.operations.deploy.deploy import apply, wait_until_shown
 from fifo_cli.operations.deploy.pause import _wait_for_enqueuer, _wait_for_worker
-from fifo_cli.operations.deploy.plan import Prepared, _standing
+from fifo_cli.operations.deploy.plan import Prepared, _without_deleted
 from fifo_cli.operations.deploy.remote_state import Gateways, observe
 from tests.fakes import Clock
 from tests.unit.operations.late_sqs import LateSqs
@@ -53,7 +53,7 @@ class Bench:
         self.gates = Gateways({"queue": self.queues}, unused, self.queues, *[unused] * 5)
 
     def prepare(self, wanted: Resource = MAIN) -> Prepared:
-        found = _standing(observe(self.gates, [wanted.key]), self.events.append)
+        found = _without_deleted(observe(self.gates, [wanted.key]), self.events.append)
         return Prepared(make_plan([wanted], found, pipeline="orders"), (wanted,), found, self.gates)
 
     def deploy(self, wanted: Resource = MAIN) -> dict[Key, Found]:
