@@ -15,6 +15,7 @@ from fifo_cli.model.names import LIVE_ALIAS
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import FunctionConfigurationTypeDef
 
 UNPUBLISHED: Final = "$LATEST"
 # What differs between the two functions of one deploy.
@@ -23,10 +24,10 @@ _OWN: Final = frozenset({"handler", "role", "logging", "environment"})
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One published version; ``content`` is its code and configuration, its role apart."""
+    """One published version; ``content`` is what it has in common with the other function's of one deploy."""
 
     number: int
-    content: tuple[tuple[str, Any], ...]
+    content: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class VersionAdmin:
         with calling(f"function {function}"):
             pages = self.client.get_paginator("list_versions_by_function").paginate(FunctionName=function)
             found = [one for page in pages for one in page["Versions"] if one["Version"] != UNPUBLISHED]
-        versions = (Version(int(one["Version"]), _content(version_properties(one))) for one in found)
+        versions = (Version(int(one["Version"]), _content(one)) for one in found)
         return tuple(sorted(versions, key=lambda one: one.number))
 
     def live(self, function: str) -> int:
@@ -74,10 +75,5 @@ class VersionAdmin:
                     raise
 
 
-def _content(properties: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return what the versions of both functions that were published together have in common."""
-    return tuple((name, _plain(value)) for name, value in sorted(properties.items()) if name not in _OWN)
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _content(configuration: FunctionConfigurationTypeDef) -> dict[str, Any]:
+    return {name: value for name, value in version_properties(configuration).items() if name not in _OWN}

@@ -25,10 +25,9 @@ from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_events.type_defs import RetryPolicyTypeDef
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
@@ -125,14 +124,11 @@ class RuleAdmin(TriggerGateway):
 
     def _put_target(self, wanted: Resource) -> None:
         target = wanted.properties["targets"][0]
-        policy: RetryPolicyTypeDef = {
-            "MaximumRetryAttempts": target["retries"],
-            "MaximumEventAgeInSeconds": target["age"],
-        }
+        policy: Any = _retry_policy(target)
         answer = self.events.put_targets(
             Rule=wanted.name, Targets=[{"Id": TARGET_ID, "Arn": target["arn"], "RetryPolicy": policy}]
         )
-        _all_taken(wanted.name, cast("dict[str, Any]", answer))
+        _refuse_failed(wanted.name, answer.get("FailedEntries", []))
 
     def _remove_targets(self, name: str, ids: list[str]) -> None:
         if not ids:
@@ -140,7 +136,7 @@ class RuleAdmin(TriggerGateway):
         answer = self.events.remove_targets(Rule=name, Ids=ids)
         # One that is gone already may have been removed by this very call, whose first answer was lost.
         entries = [one for one in answer.get("FailedEntries", []) if one.get("ErrorCode") not in MISSING]
-        _all_taken(name, {"FailedEntryCount": len(entries), "FailedEntries": entries})
+        _refuse_failed(name, entries)
 
     def _permit(self, name: str, arn: str) -> None:
         """Let the rule invoke the alias; no SourceAccount, which EventBridge's calls do not carry."""
@@ -253,11 +249,8 @@ def _target(target: dict[str, Any]) -> dict[str, Any]:
 
 
 def _permits(statement: dict[str, Any], arn: str) -> bool:
-    condition = statement.get("Condition", {})
-    source = condition.get("ArnLike", {}).get("AWS:SourceArn")
-    principal = statement.get("Principal")
-    service = principal.get("Service") if isinstance(principal, dict) else None
-    return source == arn and service == "events.amazonaws.com" and list(condition) == ["ArnLike"]
+    by_events = statement.get("Principal") == {"Service": "events.amazonaws.com"}
+    return by_events and statement.get("Condition") == {"ArnLike": {"AWS:SourceArn": arn}}
 
 
 def _schedule(wanted: Resource, *, enabled: bool) -> dict[str, Any]:
@@ -274,18 +267,18 @@ def _schedule(wanted: Resource, *, enabled: bool) -> dict[str, Any]:
         "Target": {
             "Arn": target["arn"],
             "RoleArn": properties["role"],
-            "RetryPolicy": {
-                "MaximumRetryAttempts": target["retries"],
-                "MaximumEventAgeInSeconds": target["age"],
-            },
+            "RetryPolicy": _retry_policy(target),
         },
     }
 
 
-def _all_taken(name: str, answer: dict[str, Any]) -> None:
+def _retry_policy(target: dict[str, Any]) -> dict[str, int]:
+    return {"MaximumRetryAttempts": target["retries"], "MaximumEventAgeInSeconds": target["age"]}
+
+
+def _refuse_failed(name: str, entries: Sequence[Any]) -> None:
     """Raise AwsError if EventBridge took only some of the targets, which is not an error of the call."""
-    if answer.get("FailedEntryCount"):
-        entries = answer.get("FailedEntries", [])
+    if entries:
         said = "; ".join(str(one.get("ErrorMessage") or one.get("ErrorCode")) for one in entries)
         raise AwsError(
             f"rule {name}: EventBridge refused its target: {said or 'no reason given'}",

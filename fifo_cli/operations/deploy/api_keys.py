@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -64,7 +63,14 @@ def check_value(settings: Settings, name: str, value: str, found: Parameter | No
         raise UsageError(
             f"the value for {name} is empty; nothing was set", hint="give it on stdin, or at the prompt"
         )
-    _check_size(name, value, found)
+    size = len(value.encode("utf-8"))
+    advanced = found is not None and found.tier == "Advanced"
+    most = ADVANCED_PARAMETER_VALUE_BYTES_MAX if advanced else PARAMETER_VALUE_BYTES_MAX
+    if size > most:
+        kind = "a parameter of the advanced tier" if advanced else "a parameter"
+        raise UsageError(
+            f"the value for {name} has {size:,} bytes; {kind} holds {most:,}", hint="was it the right file?"
+        )
     if "{{" in value:
         raise UsageError(
             f"the value for {name} contains {{{{, which Parameter Store refuses; nothing was set",
@@ -84,19 +90,6 @@ def check_value(settings: Settings, name: str, value: str, found: Parameter | No
         )
 
 
-def _check_size(name: str, value: str, found: Parameter | None) -> None:
-    """Raise UsageError if a value is longer than its parameter may be; one of the advanced tier stays so."""
-    size = len(value.encode("utf-8"))
-    advanced = found is not None and found.tier == "Advanced"
-    most = ADVANCED_PARAMETER_VALUE_BYTES_MAX if advanced else PARAMETER_VALUE_BYTES_MAX
-    kind = "a parameter of the advanced tier" if advanced else "a parameter"
-    if size > most:
-        raise UsageError(
-            f"the value for {name} has {size:,} bytes; {kind} holds {most:,}",
-            hint="was it the right file?",
-        )
-
-
 def set_key(aws: Aws, settings: Settings, name: str, value: str) -> Keys:
     """Write a key as a SecureString, creating or overwriting its parameter."""
     placeholder, parameter = resolve_key(settings, name)
@@ -108,12 +101,9 @@ def set_key(aws: Aws, settings: Settings, name: str, value: str) -> Keys:
             " a parameter's type cannot be changed",
             hint=f"delete it with `aws ssm delete-parameter --name {parameter}` and set it again",
         )
-    put_secret(aws, parameter, value, found=found, tags=_tags(settings))
+    tags = {PIPELINE_TAG: settings.pipeline.name, **settings.tags}
+    put_secret(aws, parameter, value, found=found, tags=tags)
     return Keys((_key(placeholder, parameter, get_parameters(aws, [parameter]).get(parameter)),))
-
-
-def _tags(settings: Settings) -> Mapping[str, str]:
-    return {PIPELINE_TAG: settings.pipeline.name, **settings.tags}
 
 
 def _key(name: str, parameter: str, found: Parameter | None) -> Key:

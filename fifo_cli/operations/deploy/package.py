@@ -132,7 +132,7 @@ def _collected(project: Project, *, here: bool, build: bool, listener: Listener)
             f"{project.source} holds names that are taken in the zip: {', '.join(clashes)}",
             hint="rename them: the built-in handlers and their libraries lie beside your files",
         )
-    folder = vendored(project, here=here, constraints=bundle.versions, build=build, listener=listener)
+    folder = vendored(project, here=here, build=build, listener=listener)
     # What is required both by the user and by us is the same version (pip gets ours), so ours serves.
     required = {} if folder is None else {k: v for k, v in read_tree(folder).items() if _top(k) not in taken}
     clashes = sorted({_top(name) for name in theirs} & {_top(name) for name in required})

@@ -47,24 +47,20 @@ def vendored(
     project: Project,
     *,
     here: bool,
-    constraints: Mapping[str, str] | None = None,
     build: bool = True,
     listener: Listener = silent,
 ) -> Path | None:
     """Return the folder with the user's requirements installed, or None if there are none.
 
     ``here`` installs for the running interpreter (the embedded stack, ``drain --via local``), else for
-    Lambda's. ``constraints`` are versions that are settled, by default those of the libraries in the zip.
-    Without ``build`` nothing is built from source: raises NotBuiltError where that may be needed. Raises
-    UsageError if pip is missing or fails, ConfigError if requirements.txt cannot be read, or needs a build
-    that [handlers] does not allow.
+    Lambda's. The libraries in the zip keep their versions. Without ``build`` nothing is built from source:
+    raises NotBuiltError where that may be needed. Raises UsageError if pip is missing or fails, ConfigError
+    if requirements.txt cannot be read, or needs a build that [handlers] does not allow.
     """
     requirements = (project.source / REQUIREMENTS).resolve() if project.source else None
     if requirements is None or not requirements.is_file():
         return None
-    settled = (
-        bundled_files(project.settings.functions.runtime).versions if constraints is None else constraints
-    )
+    settled = bundled_files(project.settings.functions.runtime).versions
     allowed = project.settings.handlers is not None and project.settings.handlers.allow_builds
     options = [] if here else _lambda_options(project.settings.functions)
     if not (here and allowed):  # for another platform pip takes nothing but wheels and what is named
