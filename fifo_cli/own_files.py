@@ -11,6 +11,7 @@ import grp
 import os
 import pwd
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,28 @@ def check_own(path: Path) -> None:
         why = "it is not a regular file"
     if why:
         raise _refused(path, why)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file that others may read, so that a reader finds the old or the new one, never half of it.
+
+    Raises NotOwnError unless file and folder are the user's own, and OSError. A half-written file has a
+    hidden name that ends in ``.tmp``.
+    """
+    check_folder(path.parent)
+    check_own(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def check_folder(path: Path) -> None:

@@ -323,7 +323,7 @@ def _why_it_stays(
         return "it was there before it was taken over with --adopt"
     if found.kind == "alias":
         function = all_found.get(("function", found.name.partition(":")[0]))
-        # Without its function an alias is a shadow that is soon gone.
+        # An alias whose function is deleted goes with it.
         return _why_it_stays(function, None, all_found, pipeline) if function else None
     owner = found.tags.get(PIPELINE_TAG)
     if owner is None:
@@ -376,5 +376,5 @@ def _lost_logs(name: str, retention: Difference) -> list[str]:
     kept = "for ever" if retention.old is None else f"for {retention.old} days"
     return [
         f"{name}: logs were kept {kept}, and are for {retention.new} days from now on; older ones, which"
-        " `audit` and `trace` rest on, are deleted"
+        " `audit` and `trace` need, are deleted"
     ]

@@ -98,7 +98,7 @@ class MappingAdmin(TriggerGateway):
             self._wait_settled(found.facts["uuid"], found.name)
 
     def _delete(self, found: Found) -> None:
-        """Delete the mapping and its likes, and wait until they are gone."""
+        """Delete the mapping and the further ones, and wait until they are gone."""
         for uuid in (found.facts["uuid"], *found.properties["others"]):
             self._remove(uuid, found.name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -166,27 +165,13 @@ def _thresholds(configured: Check, depth: str | None, age: str | None, dlq: str 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader finds the old or the new one, never half; raises UsageError.
 
-    Half-written files have another name than ``*.prom``, so node_exporter's collector does not read them.
+    node_exporter's collector, which runs as another user, may read it; half-written files are not ``*.prom``.
     """
-    import tempfile
+    from fifo_cli.own_files import replace_file
 
-    from fifo_cli.own_files import check_folder, check_own
-
-    check_folder(path.parent)
-    check_own(path)
-    temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # For node_exporter, which runs as another user.
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        replace_file(path, text.encode())
     except (OSError, ValueError) as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = "make room, or name a file in a folder that this user may write in"
         raise UsageError(f"{path} cannot be written: {reason}", hint=hint) from None

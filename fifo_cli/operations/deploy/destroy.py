@@ -1,10 +1,10 @@
-"""destroy: delete what deploy made, in an order in which nothing is left in the air, and nothing else."""
+"""destroy: delete what deploy made, and nothing else; what needs a resource goes before it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -57,7 +57,8 @@ def destroy(
     )
     name = settings.pipeline.name
     found = observe_pipeline(gates, settings, [one.key for one in wanted])
-    found = _with_items(gates, found, [] if "table" in keep else [settings.table.name])
+    if "table" not in keep:
+        found = _with_items(gates, found, settings.table.name)
     plan = make_destroy_plan(wanted, found, pipeline=name, keep=keep)
     waiting = [one for one in found.values() if makes_interfaces(one)]
     order = removal_levels(plan.changes, wanted, last=[one.key for one in waiting])
@@ -99,7 +100,7 @@ def removal_levels(
     After the data only what is ``last``, as Lambda takes its time with it.
     """
     depth = depths(wanted)
-    # A schedule or an alarm that is not wanted any more hangs on all the rest, as its likes do.
+    # A schedule or an alarm that is not wanted any more needs all the others, as the wanted ones do.
     first = 1 + max(depth.values(), default=0)
 
     def level(change: Change) -> int:
@@ -110,16 +111,14 @@ def removal_levels(
     return in_levels(changes, level)
 
 
-def _with_items(gates: Gateways, found: Mapping[Key, Found], tables: Sequence[str]) -> dict[Key, Found]:
+def _with_items(gates: Gateways, found: dict[Key, Found], name: str) -> dict[Key, Found]:
     """Look whether a table that counts no items has some: DynamoDB's count is hours old."""
-    looked = dict(found)
-    for name in tables:
-        table = looked.get(("table", name))
-        if table is not None and not table.facts["holds"]:
-            try:
-                holds = gates.tables.holds_items(name)
-            except AwsError:
-                continue  # what may not be looked at is asked about with the plan all the same
-            facts = {**table.facts, "holds": "some" if holds else 0}
-            looked[table.key] = replace(table, facts=facts)
-    return looked
+    table = found.get(("table", name))
+    if table is None or table.facts["holds"]:
+        return found
+    try:
+        holds = gates.tables.holds_items(name)
+    except AwsError:
+        return found  # what may not be looked at is asked about with the plan all the same
+    facts = {**table.facts, "holds": "some" if holds else 0}
+    return {**found, table.key: replace(table, facts=facts)}

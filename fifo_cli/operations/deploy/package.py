@@ -6,8 +6,6 @@ import base64
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +22,7 @@ from fifo_cli.operations.deploy.builtin_libraries import built_in_files, bundled
 from fifo_cli.operations.deploy.user_files import Files, read_tree, source_files
 from fifo_cli.operations.deploy.user_requirements import FOLDER, REQUIREMENTS, ensure_folder, vendored
 from fifo_cli.operations.runtime_settings import runtime_settings
-from fifo_cli.own_files import check_folder, check_own
+from fifo_cli.own_files import replace_file
 
 SETTINGS_FILE: Final = "fifo_cli/handlers/settings.json"
 # The first date a zip can hold; every file has it, and one mode.
@@ -108,7 +106,6 @@ def package(
         if out is None:
             ensure_folder(project.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        check_folder(folder)
         return PackageResult(tuple(_written(one, folder / f"{one.function}.zip") for one in zips))
     except OSError as error:
         raise UsageError(
@@ -165,15 +162,5 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def _written(one: Zip, path: Path) -> Packed:
-    """Write a zip so that a reader finds the old or the new one, never half of it."""
-    check_own(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(one.data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_file(path, one.data)
     return Packed(one.function, path, len(one.data), one.sha256)

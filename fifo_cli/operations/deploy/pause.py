@@ -221,16 +221,16 @@ def _wait_for_enqueuer(
     if "enqueuer" not in _roles(part):
         return
     gates.mappings.wait_settled(_mapping(gates, settings))
-    rest = settings.functions.timeout.total_seconds() if settling.last_run else 0
-    ends = waiter.clock() + rest
+    longest = settings.functions.timeout.total_seconds() if settling.last_run else 0
+    ends = waiter.clock() + longest
 
     def attempt() -> Pending | None:
         if waiter.clock() >= ends:
             return None
-        return Pending(f"ending its last invocation, {rest:.0f} s at most")
+        return Pending(f"ending its last invocation, {longest:.0f} s at most")
 
     name = Names(settings.pipeline.name).function("enqueuer")
-    waiter.until(attempt, name=name, limit=rest + 2 * LONGEST_PAUSE)
+    waiter.until(attempt, name=name, limit=longest + 2 * LONGEST_PAUSE)
 
 
 def _wait_for_worker(

@@ -151,7 +151,7 @@ def _zips(
 
 
 def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
-    """Say which parameters the worker will look for in vain; that they cannot be asked for stops nothing."""
+    """Name the keys without a parameter; that SSM cannot be asked is a warning, too."""
     try:
         keys = list_keys(aws, settings).keys
     except FifoError as error:
