@@ -16,7 +16,7 @@ from fifo_cli.model.names import LIVE_ALIAS
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 # Creating and switching take up to a few minutes (Lambda Developer Guide, "Event source mappings").
 SETTLED_LIMIT: Final = 600.0
 T = TypeVar("T")
+# Properties that are fields as they are: the field's name, and its value where Lambda leaves it out.
+_FIELDS: Final[dict[str, tuple[str, Any]]] = {
+    "batch_size": ("BatchSize", None),
+    "batching_window": ("MaximumBatchingWindowInSeconds", 0),
+    "response_types": ("FunctionResponseTypes", []),
+    "bisect": ("BisectBatchOnFunctionError", False),
+    "retries": ("MaximumRetryAttempts", -1),
+    "record_age": ("MaximumRecordAgeInSeconds", -1),
+    "parallelization": ("ParallelizationFactor", 1),
+}
 _SETTLED: Final = frozenset({"Enabled", "Disabled"})
 
 
@@ -208,18 +218,12 @@ def _function(arn: str) -> str:
     return (arn.split(":") + [""] * 7)[6]
 
 
-def _properties(mapping: EventSourceMappingConfigurationTypeDef) -> dict[str, Any]:
+def _properties(mapping: Mapping[str, Any]) -> dict[str, Any]:
     filters = mapping.get("FilterCriteria", {}).get("Filters", [])
     return {
         "function": mapping.get("FunctionArn"),
         "filters": [_filter(one.get("Pattern", "{}")) for one in filters],
-        "batch_size": mapping.get("BatchSize"),
-        "batching_window": mapping.get("MaximumBatchingWindowInSeconds", 0),
-        "response_types": list(mapping.get("FunctionResponseTypes", [])),
-        "bisect": mapping.get("BisectBatchOnFunctionError", False),
-        "retries": mapping.get("MaximumRetryAttempts", -1),
-        "record_age": mapping.get("MaximumRecordAgeInSeconds", -1),
-        "parallelization": mapping.get("ParallelizationFactor", 1),
+        **{name: mapping.get(field, default) for name, (field, default) in _FIELDS.items()},
         "on_failure": mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
     }
 
@@ -241,12 +245,6 @@ def _arguments(properties: Properties) -> dict[str, Any]:
     return {
         "FunctionName": properties["function"],
         "FilterCriteria": {"Filters": patterns},
-        "BatchSize": properties["batch_size"],
-        "MaximumBatchingWindowInSeconds": properties["batching_window"],
-        "FunctionResponseTypes": properties["response_types"],
-        "BisectBatchOnFunctionError": properties["bisect"],
-        "MaximumRetryAttempts": properties["retries"],
-        "MaximumRecordAgeInSeconds": properties["record_age"],
-        "ParallelizationFactor": properties["parallelization"],
+        **{field: properties[name] for name, (field, _) in _FIELDS.items()},
         "DestinationConfig": {"OnFailure": {"Destination": properties["on_failure"]}},
     }
