@@ -115,7 +115,9 @@ class Cli:
         return ExitCode.OK
 
     def code_folders(self) -> list[str]:
-        """Return where the user's own code is imported from."""
+        """Return where the user's own code is imported from; [] if there is none."""
+        if self.project.source is None:
+            return []  # what looks for requirements takes 15 ms to import
         from fifo_cli.operations.deploy.user_requirements import vendored
 
         return [str(folder) for folder in (self.project.source, vendored(self.project, here=True)) if folder]
