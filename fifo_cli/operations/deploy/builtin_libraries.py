@@ -19,7 +19,7 @@ from fifo_cli.errors import FifoError
 # boto3 is Lambda's own (Lambda Developer Guide, "Lambda runtimes").
 LIBRARIES: Final = ("httpx", "jmespath")
 _COMPILED: Final = (".so", ".pyd", ".dylib", ".dll")
-# What a marker (PEP 508) is evaluated for beside the Python version, on whatever machine the zip is built.
+# What a marker (PEP 508) is evaluated for beside the Python version, wherever the zip is built.
 _LAMBDA: Final = {
     "implementation_name": "cpython",
     "platform_python_implementation": "CPython",

@@ -110,7 +110,7 @@ def _release(releases: Sequence[Numbers], number: int) -> Numbers:
     found = next((one for one in releases if one["worker"] == number), None)
     if found is None:
         raise UsageError(
-            f"there is no version {number} that both functions have; nothing was changed",
+            f"both functions have no version {number}; nothing was changed",
             hint=_known(releases),
         )
     return found
