@@ -11,7 +11,7 @@ import queue
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -62,12 +62,10 @@ class LogShipper:
         stream: LogStream,
         *,
         listener: Listener = silent,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         every: float = _EVERY_SECONDS,
     ) -> None:
         self._stream = stream
         self._listener = listener
-        self._now = now
         self._every = every
         self._waiting: queue.SimpleQueue[Stamped | None] = queue.SimpleQueue()
         self._lost = 0
@@ -77,7 +75,7 @@ class LogShipper:
 
     def journal(self, level: Level, message: str, **facts: Any) -> None:
         """Take a line; never waits, never raises."""
-        at = self._now()
+        at = datetime.now(UTC)
         text = line(level, message, at=at, **facts)
         if len(text.encode("utf-8", "replace")) > MESSAGE_BYTES_MAX:
             text = line(level, message, at=at, reason="this line was too long for CloudWatch Logs")

@@ -24,6 +24,7 @@ from fifo_cli.own_files import check_folder, check_own_folder, open_own
 
 _CHUNK: Final = 500
 _PRIVATE: Final = 0o700
+_FILE_HINT: Final = "name a file in a folder that exists and that you may write"
 _TEMPORARY_FOLDER: Final = "$TMPDIR or $SQLITE_TMPDIR"
 
 
@@ -47,7 +48,7 @@ class WorkDb:
         self._failed = f"{path} cannot be used" if path else f"{what} cannot be kept on this machine's disk"
         self._meaning = f"; {meaning}" if meaning else ""
         self._hint = hint or f"make room in the temporary folder, or set {_TEMPORARY_FOLDER} to one with room"
-        with _usable(path or Path(tempfile.gettempdir()), self._hint):
+        with usable(path or Path(tempfile.gettempdir()), self._hint):
             if path:
                 os.close(open_own(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it readable to others
             self._connection = sqlite3.connect(path or "", check_same_thread=False)
@@ -146,7 +147,7 @@ def remove(path: Path) -> None:
 @contextlib.contextmanager
 def _locked(path: Path, hint: str) -> Iterator[None]:
     folder, lock = path.parent, path.with_suffix(".lock")
-    with _usable(folder, hint):
+    with usable(folder, hint):
         folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), (folder.parent / ".gitignore").open("x") as file:
             file.write("*\n")
@@ -165,7 +166,8 @@ def _locked(path: Path, hint: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _usable(path: Path, hint: str) -> Iterator[None]:
+def usable(path: Path, hint: str = _FILE_HINT) -> Iterator[None]:
+    """Make an error of the disk a UsageError: nothing has been touched yet."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -181,40 +183,26 @@ def open_for_append(path: Path) -> tuple[int, bool]:
     """Open a file of the user's own to read and append, made if need be; say whether it is new."""
     flags = os.O_RDWR | os.O_APPEND
     check_folder(path.parent)
-    try:
+    with usable(path):
         try:
             return open_own(path, flags | os.O_CREAT | os.O_EXCL), True
         except FileExistsError:
             return open_own(path, flags), False
-    except OSError as error:
-        raise unusable(path, error) from error
 
 
 def open_if_there(path: Path) -> int | None:
     """Open a file as ``open_for_append`` does, but make none; None if it is not there, and could be made."""
     check_folder(path.parent)
-    try:
-        return open_own(path, os.O_RDWR | os.O_APPEND)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise unusable(path, error) from error
-    try:
-        path.parent.stat()
-        effective = os.access in os.supports_effective_ids
-        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=effective):
+    with usable(path):
+        try:
+            return open_own(path, os.O_RDWR | os.O_APPEND)
+        except FileNotFoundError:
+            path.parent.stat()
+        if not os.access(
+            path.parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+        ):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise unusable(path, error) from error
     return None
-
-
-def unusable(path: Path, error: OSError) -> UsageError:
-    """Say that a file cannot be opened to write."""
-    return UsageError(
-        f"{path} cannot be written: {error.strerror}; nothing was touched",
-        hint="name a file in a folder that exists and that you may write",
-    )
 
 
 def append(descriptor: int, data: bytes) -> None:

@@ -157,8 +157,8 @@ def trace_text(result: TraceResult, *, clock: Clock, width: int | None, color: b
     events = [event for event in result.events if event.stage != "filtered"]
     if len(events) > 1:
         lines += [
-            f"  {event.life.event or 'record'} of"
-            f" {clock(event.life.created) if event.life.created else 'before'}:"
+            f"  {event.record.event or 'record'} of"
+            f" {clock(event.record.created) if event.record.created else 'before'}:"
             f" {paint(event.stage, _STAGES.get(event.stage, 'bold'), color=color)}: {printable(event.detail)}"
             for event in events
         ]

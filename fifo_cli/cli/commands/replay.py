@@ -187,7 +187,8 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
     from datetime import UTC, datetime
 
     from fifo_cli.local.process import FOLDER
-    from fifo_cli.operations.stream.record_filter import parse_key, parse_window
+    from fifo_cli.operations.stream.item_keys import parse_key
+    from fifo_cli.operations.stream.record_filter import parse_window
     from fifo_cli.operations.stream.replay import Replay, ReplayOptions
 
     check_expression("--filter", given.filter)

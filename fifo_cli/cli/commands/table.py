@@ -51,8 +51,8 @@ def put(
     with cli.stopping() as stop:
         result = put(cli.aws, table.name, table.keys, entries, stop=stop)
     code = cli.emit(result, lambda: f"{count(result.written, 'item')} written to {table.name}\n")
-    if result.failure is not None:
-        raise result.failure
+    if result.error is not None:
+        raise result.error
     return code
 
 

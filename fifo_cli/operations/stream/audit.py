@@ -322,7 +322,7 @@ class Audit:
         return AuditedRecord(
             record.event_id,
             shard,
-            record.spelling,
+            record.stream_sequence,
             str(record.raw["eventName"]),
             item_key(record.raw),
             int(record.created.timestamp()) if record.created else 0,
@@ -331,14 +331,36 @@ class Audit:
 
     def _read_logs(self, since: datetime) -> None:
         read = 0
-        for facts in _chunks(self.evidence.log(since)):
-            self.store.add_records(filter(None, map(self._logged_record, facts)))
-            self.store.add_deliveries(filter(None, map(_delivery, facts)))
-            self.store.add_unanswered(filter(None, map(_unanswered, facts)))
-            self.store.add_steps(filter(None, map(_step, facts)))
-            self.store.add_numbers(filter(None, map(_numbered, facts)))
-            read += len(facts)
+        for entries in _chunks(self.evidence.log(since)):
+            self.store.add_records(filter(None, map(self._logged_record, entries)))
+            self._add_facts(entries)
+            read += len(entries)
             self.listener(Progressed(f"{read:,} log lines read"))
+
+    def _add_facts(self, entries: Iterable[LogEntry]) -> None:
+        """Put what log lines show of records into the store; other lines have none of our words."""
+        deliveries: list[Delivery] = []
+        unanswered: list[tuple[str, int]] = []
+        numbers: list[Numbered] = []
+        steps: list[Step] = []
+        for entry in entries:
+            line, word, time = entry.line, entry.word, _milliseconds(entry.line.time)
+            event_id, by_worker = line.text("event_id"), entry.logger == "worker"
+            if not event_id or word not in (_WORKER_WORDS if by_worker else _ENQUEUER_WORDS):
+                continue
+            steps.append(Step(event_id, entry.logger, word, time, line.text("reason") or ""))
+            number = line.text("sequence_number") or ""
+            if by_worker and word == "delivered":
+                message_id, attempt = line.text("message_id") or "", line.number("attempt") or 0
+                deliveries.append(Delivery(event_id, time, message_id, attempt))
+            elif by_worker and word == "failed" and _is_unanswered(line):
+                unanswered.append((event_id, time))
+            elif word in ("enqueued", "suppressed") and number.isascii() and number.isdigit():
+                numbers.append(Numbered(event_id, line.text("group") or "", int(number)))
+        self.store.add_deliveries(deliveries)
+        self.store.add_unanswered(unanswered)
+        self.store.add_steps(steps)
+        self.store.add_numbers(numbers)
 
     def _logged_record(self, fact: LogEntry) -> AuditedRecord | None:
         """Return the record that an enqueuer's line shows, if the stream no longer has it."""
@@ -350,11 +372,11 @@ class Audit:
             self.expired = max(self.expired or self.begins, self.begins)
         if self.expired is None or line.time >= self.expired:
             return None
-        event_id, spelled = _text(line.facts, "event_id"), _text(line.facts, "stream_sequence")
-        key, group = _text(line.facts, "item_key"), _text(line.facts, "group")
-        if not event_id or not spelled.isdecimal() or not group:
+        event_id, group = line.text("event_id"), line.text("group")
+        sequence, key = line.text("stream_sequence") or "", line.text("item_key") or ""
+        if not event_id or not sequence.isdecimal() or not group:
             return None
-        return AuditedRecord(event_id, "", spelled, "", key, int(line.time.timestamp()), group)
+        return AuditedRecord(event_id, "", sequence, "", key, int(line.time.timestamp()), group)
 
     def _look_and_judge(self) -> None:
         """Look through the queues; what was seen in an earlier look was there, wherever it is now."""
@@ -389,6 +411,7 @@ class Audit:
         self._read_logs(self.now - 2 * _SLACK)
         if waited_out and whole:
             self.settled = self.gone_since = self.now
+        # Nothing new, and nothing missing: the first look stands.
         if self.gone_since or self.store.changes != before or self.store.verdicts()["missing"]:
             self._look_and_judge()
 
@@ -455,7 +478,7 @@ def _verdict(judge: Judge, entry: AuditedRecord, said: Iterable[Step]) -> tuple[
     """Return what is to be thought of a record that is delivered nowhere and seen in no queue, and why."""
     history = RecordHistory(
         entry.event_id,
-        spelled=entry.spelled,
+        stream_sequence=entry.stream_sequence,
         shard=entry.shard,
         created=datetime.fromtimestamp(entry.created, UTC),
         log=[_log_entry(step) for step in said],
@@ -498,58 +521,14 @@ def _log_entry(step: Step) -> LogEntry:
 def _described(entry: AuditedRecord) -> tuple[str, str | None, Any, str | None, str, datetime]:
     """Return the fields of a Finding."""
     key, created = shown_key(read_key(entry.key)), datetime.fromtimestamp(entry.created, UTC)
-    return entry.event_id, entry.event or None, key, entry.group, entry.spelled, created
+    return entry.event_id, entry.event or None, key, entry.group, entry.stream_sequence, created
 
 
-def _delivery(fact: LogEntry) -> Delivery | None:
-    """Return the delivery that a line shows."""
-    line = fact.line
-    event_id = _text(line.facts, "event_id")
-    if fact.logger != "worker" or line.message != "delivered" or not event_id:
-        return None
-    attempt = line.facts.get("attempt")
-    return Delivery(
-        event_id,
-        _milliseconds(line.time),
-        _text(line.facts, "message_id"),
-        attempt if isinstance(attempt, int) else 0,
-    )
-
-
-def _unanswered(fact: LogEntry) -> tuple[str, int] | None:
-    """Return the attempt of a log line, if the API may have taken the message, but did not answer."""
-    facts = fact.line.facts
-    event_id, reason = _text(facts, "event_id"), _text(facts, "reason")
-    if fact.logger != "worker" or fact.line.message != "failed" or not event_id or not reason:
-        return None
-    if facts.get("status") is not None or facts.get("owner", "api") != "api" or reason.startswith(_NOT_SENT):
-        return None
-    return event_id, _milliseconds(fact.line.time)
-
-
-def _numbered(fact: LogEntry) -> Numbered | None:
-    """Return the number that SQS gave a message, if a line shows it."""
-    line = fact.line
-    number = _text(line.facts, "sequence_number")
-    in_main = fact.logger != "worker" and line.message in ("enqueued", "suppressed")
-    if not in_main or not (number.isascii() and number.isdigit()):
-        return None
-    return Numbered(_text(line.facts, "event_id"), _text(line.facts, "group"), int(number))
-
-
-def _step(fact: LogEntry) -> Step | None:
-    """Return what a line says of a record, if it is in one of our words."""
-    line = fact.line
-    words = _WORKER_WORDS if fact.logger == "worker" else _ENQUEUER_WORDS
-    event_id = _text(line.facts, "event_id")
-    if line.message not in words or not event_id:
-        return None
-    return Step(event_id, fact.logger, line.message, _milliseconds(line.time), _text(line.facts, "reason"))
-
-
-def _text(facts: Mapping[str, Any], name: str) -> str:
-    value = facts.get(name)
-    return value if isinstance(value, str) else ""
+def _is_unanswered(line: LogLine) -> bool:
+    """Say of a failed attempt whether the API may have taken the message, but did not answer."""
+    reason = line.text("reason") or ""
+    from_api = line.facts.get("status") is None and line.facts.get("owner", "api") == "api"
+    return from_api and bool(reason) and not reason.startswith(_NOT_SENT)
 
 
 def _milliseconds(instant: datetime) -> int:

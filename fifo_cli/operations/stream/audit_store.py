@@ -23,8 +23,8 @@ Verdict = Literal["missing", "waiting", "unknown"]
 
 _TABLES: Final = """
     CREATE TABLE records (
-        event_id TEXT PRIMARY KEY, shard TEXT, spelled TEXT, event TEXT, key TEXT, created INTEGER, grp TEXT,
-        sequence TEXT
+        event_id TEXT PRIMARY KEY, shard TEXT, stream_sequence TEXT, event TEXT, key TEXT, created INTEGER,
+        grp TEXT, sequence TEXT
     ) WITHOUT ROWID;
     CREATE TABLE deliveries (
         event_id TEXT, time INTEGER, message_id TEXT, attempt INTEGER,
@@ -44,7 +44,7 @@ _TABLES: Final = """
     CREATE TABLE verdicts (event_id TEXT PRIMARY KEY, verdict TEXT, reason TEXT) WITHOUT ROWID;
 """
 _WANTED: Final = "grp IS NOT NULL"
-_COLUMNS: Final = "event_id, shard, spelled, event, key, created, grp"
+_COLUMNS: Final = "event_id, shard, stream_sequence, event, key, created, grp"
 _PLACED: Final = f"""
     SELECT records.event_id AS event_id, CASE
         WHEN EXISTS (SELECT 1 FROM deliveries WHERE event_id = records.event_id) THEN 'delivered'
@@ -58,7 +58,7 @@ _PLACED: Final = f"""
 
 
 class AuditedRecord(NamedTuple):
-    """A record of the stream; ``spelled`` is its sequence number as the stream writes it.
+    """A record of the stream; ``stream_sequence`` is as the stream writes it.
 
     ``created`` is in epoch seconds. Without a ``group`` no message is made of it. One that only a log knows
     of has no ``shard``.
@@ -66,7 +66,7 @@ class AuditedRecord(NamedTuple):
 
     event_id: str
     shard: str
-    spelled: str
+    stream_sequence: str
     event: str
     key: str
     created: int
@@ -74,7 +74,7 @@ class AuditedRecord(NamedTuple):
 
     @property
     def sequence(self) -> int:
-        return int(self.spelled)
+        return int(self.stream_sequence)
 
 
 class Step(NamedTuple):
@@ -114,7 +114,7 @@ class AuditStore:
 
     def add_records(self, entries: Iterable[AuditedRecord]) -> None:
         """Add records; one that is there already stays as it is."""
-        rows = ((*one, _padded(int(one.spelled))) for one in entries)
+        rows = ((*one, _padded(int(one.stream_sequence))) for one in entries)
         self._db.write("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
@@ -282,33 +282,19 @@ class AuditStore:
     def duplicated(self) -> Iterator[tuple[AuditedRecord, list[int]]]:
         """Yield the records that were delivered more than once, and when, in order of the first time."""
         rows = self._db.rows(
-            f"SELECT {_COLUMNS} FROM records JOIN"
-            " (SELECT event_id, min(time) AS first FROM deliveries GROUP BY event_id HAVING count(*) > 1)"
-            f" USING (event_id) WHERE {_WANTED} ORDER BY first, sequence"
+            f"SELECT {_COLUMNS}, group_concat(time) FROM records JOIN deliveries USING (event_id)"
+            f" WHERE {_WANTED} GROUP BY event_id HAVING count(*) > 1 ORDER BY min(time), sequence"
         )
-        for row in rows:
-            entry = AuditedRecord(*row)
-            times = self._db.rows(
-                "SELECT time FROM deliveries WHERE event_id = ? ORDER BY time", entry.event_id
-            )
-            yield entry, [one[0] for one in times]
+        return ((AuditedRecord(*columns), _times(text)) for *columns, text in rows)
 
     def possibly_twice(self) -> Iterator[tuple[AuditedRecord, list[int]]]:
         """Yield the records delivered after an attempt without an answer, and when those attempts ended."""
         rows = self._db.rows(
-            f"SELECT {_COLUMNS}, last FROM records JOIN"
+            f"SELECT {_COLUMNS}, group_concat(time) FROM records JOIN unanswered USING (event_id) JOIN"
             " (SELECT event_id, max(time) AS last FROM deliveries GROUP BY event_id) USING (event_id)"
-            f" WHERE {_WANTED} AND EXISTS (SELECT 1 FROM unanswered WHERE"
-            " unanswered.event_id = records.event_id AND unanswered.time < last) ORDER BY last, sequence"
+            f" WHERE {_WANTED} AND time < last GROUP BY event_id ORDER BY last, sequence"
         )
-        for *columns, last in rows:
-            entry = AuditedRecord(*columns)
-            times = self._db.rows(
-                "SELECT time FROM unanswered WHERE event_id = ? AND time < ? ORDER BY time",
-                entry.event_id,
-                last,
-            )
-            yield entry, [one[0] for one in times]
+        return ((AuditedRecord(*columns), _times(text)) for *columns, text in rows)
 
     def reordered(self, related: Callable[[str, str], bool]) -> Iterator[tuple[AuditedRecord, int, str]]:
         """Yield the records first delivered after a later one of their group: when, and that one's event id.
@@ -335,6 +321,10 @@ class AuditStore:
             known = furthest.get(entry.shard)
             if known is None or known[0] < entry.sequence:
                 furthest[entry.shard] = (entry.sequence, entry.event_id)
+
+
+def _times(text: str) -> list[int]:
+    return sorted(map(int, text.split(",")))
 
 
 def _padded(number: int) -> str:

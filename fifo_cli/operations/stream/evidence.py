@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Final, Protocol
 
 from fifo_cli.aws.dynamodb_streams import Stream, StreamSource, table_streams
@@ -25,7 +26,7 @@ from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.failed_batches import NotAFailureRecordError, parse_failure
-from fifo_cli.operations.stream.reader import Pace, Reader, StreamPage, Window, expired_before
+from fifo_cli.operations.stream.reader import Reader, StreamPage, Window, expired_before
 
 # In every line about one record or message, and in few others.
 ABOUT_A_RECORD: Final = "event_id"
@@ -121,26 +122,22 @@ class Evidence(Protocol):
 class AwsEvidence:
     """The evidence that AWS has."""
 
-    def __init__(self, aws: Aws, project: Project, *, pace: Pace | None = None) -> None:
+    def __init__(self, aws: Aws, project: Project) -> None:
         self._aws = aws
         self._settings = project.settings
         self._names = Names(project.settings.pipeline.name)
-        self._pace = pace
         self._related: dict[str, Callable[[str, str], bool]] = {}
         self._answers: dict[tuple[str, str], bool] = {}
-        self._streams: list[Stream] | None = None
         self._tips: dict[str, str | None] = {}
 
-    @property
+    @cached_property
     def _table_streams(self) -> list[Stream]:
-        if self._streams is None:
-            self._streams = table_streams(self._aws, self._settings.table.name)
-        return self._streams
+        return table_streams(self._aws, self._settings.table.name)
 
     def stream_pages(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
         window = Window(since=since, until=until)
         for stream in self._table_streams:
-            reader = Reader(StreamSource(self._aws, stream.arn), stream.arn, window, pace=self._pace)
+            reader = Reader(StreamSource(self._aws, stream.arn), stream.arn, window)
             for read in reader.read():
                 yield replace(read, shard=_shard(stream.arn, read.shard))
             self._related[stream.label] = reader.lineage.related
@@ -169,14 +166,13 @@ class AwsEvidence:
     def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
         for role in FUNCTION_ROLES:
             group = self._names.log_group(role)
-            try:
+            with contextlib.suppress(MissingLogGroup):
                 for event in get_log_events(self._aws, group, since=since, text=text or ABOUT_A_RECORD):
                     place = f"log {group} {event.stream}".rstrip()
                     yield LogEntry(logger_of(role, event), parse_line(role, event), place)
-            except MissingLogGroup:
-                continue
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        # Of a run that was killed after its first lines, the last one shows until when it was at work.
         runs: dict[str, OpenRun] = {}
         ended: set[str] = set()
         for role, prefix in _RUNS.items():
@@ -197,20 +193,17 @@ class AwsEvidence:
         return browse(Queue(self._aws, self._names, role), take)
 
     def feed(self) -> Feed:
-        name = self._names.function("enqueuer")
-        admin = MappingAdmin(
-            self._aws.client("lambda"), self._aws.client("dynamodb"), self._settings.table.name, Waiter()
-        )
+        name, table = self._names.function("enqueuer"), self._settings.table.name
+        admin = MappingAdmin(self._aws.client("lambda"), self._aws.client("dynamodb"), table, Waiter())
         found = admin.read(name)
-        given_up = self._given_up()
+        reason = ""
         if found is None:
-            return Feed(False, f"{name} has no event source mapping", given_up)
-        if not found.facts["enabled"]:
-            return Feed(False, "the enqueuer is paused (`fifo-cli resume enqueuer`)", given_up)
-        if found.properties["table"] != self._settings.table.name:
+            reason = f"{name} has no event source mapping"
+        elif not found.facts["enabled"]:
+            reason = "the enqueuer is paused (`fifo-cli resume enqueuer`)"
+        elif found.properties["table"] != table:
             reason = "the enqueuer reads another stream than the table's present one (`fifo-cli deploy`)"
-            return Feed(False, reason, given_up)
-        return Feed(given_up=given_up)
+        return Feed(not reason, reason, self._given_up())
 
     @property
     def log_lag(self) -> float:
@@ -219,10 +212,20 @@ class AwsEvidence:
         return _LOG_LAG_SECONDS if is_aws(host) else 0.0
 
     def _given_up(self) -> tuple[GivenUp, ...]:
-        """Look through the queue of failed batches; one that cannot be read is not evidence."""
+        """Read the failure records that can be seen; what cannot be read is not evidence."""
         queue = Queue(self._aws, self._names, "stream-failures")
         table = self._table_streams[0].arn.partition("/stream/")[0]
-        return _given_up(queue, table)
+        found: list[GivenUp] = []
+
+        def take(message: Message) -> None:
+            with contextlib.suppress(NotAFailureRecordError):
+                batch = parse_failure(message.body, table_arn=table)
+                found.append(GivenUp(_shard(batch.stream, batch.shard), int(batch.first), int(batch.last)))
+
+        with contextlib.suppress(FifoError):
+            if queue.counts().total:
+                look(queue, take)
+        return tuple(found)
 
 
 def read_stream(
@@ -246,32 +249,10 @@ def read_stream(
 
 
 def logger_of(role: FunctionRole, event: LogEvent) -> Logger:
-    """Tell a replay's lines from those of the enqueuer function."""
+    """Return who wrote a line: a replay writes beside the enqueuer function, a drain counts as the worker."""
     return "replay" if role == "enqueuer" and event.stream.startswith(_REPLAYS) else role
 
 
 def _shard(arn: str, shard: str) -> str:
     """Name a shard so that none of another stream is named alike."""
     return f"{arn.rpartition('/stream/')[2]}/{shard}"
-
-
-def _given_up(queue: Queue, table: str) -> tuple[GivenUp, ...]:
-    """Read the failure records that can be seen."""
-    found: list[GivenUp] = []
-
-    def take(message: Message) -> None:
-        if (stretch := _stretch(message.body, table)) is not None:
-            found.append(stretch)
-
-    with contextlib.suppress(FifoError):
-        if queue.counts().total:
-            look(queue, take)
-    return tuple(found)
-
-
-def _stretch(body: str, table: str) -> GivenUp | None:
-    try:
-        batch = parse_failure(body, table_arn=table)
-    except NotAFailureRecordError:
-        return None
-    return GivenUp(_shard(batch.stream, batch.shard), int(batch.first), int(batch.last))

@@ -20,7 +20,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, Waiting, Warned, silent
 from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.results import Fields
-from fifo_cli.operations.stream.reader import Pace, Reader, Window
+from fifo_cli.operations.stream.reader import Reader, ReadPace, Window
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.replay_records import Lineup
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
@@ -69,8 +69,9 @@ class Kept(Fields):
 class InFlightBatches:
     """The failure records that are in flight; ``expired`` counts records that the stream no longer has.
 
-    ``gathered`` are the ids of those whose records are in the checkpoint, as far as there are any;
-    ``partial``: of one batch, only a part was found.
+    ``kept`` are those that stay in their queue, by message id, and why. ``gathered`` are the ids of those
+    whose records are in the checkpoint, as far as there are any; ``partial``: of one batch, only a part was
+    found.
     """
 
     batches: dict[str, FailedBatch] = field(default_factory=dict)
@@ -219,7 +220,7 @@ def read_failed(
     checkpoint: ReplayStore,
     events: tuple[str, ...],
     *,
-    pace: Pace | None = None,
+    pace: ReadPace | None = None,
     listener: Listener = silent,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -237,8 +238,8 @@ def read_failed(
             in_flight.read += len(records)
             found += sum(record.raw["eventName"] in events for record in records)
             entries = [
-                ReplayRecord(record.event_id, record.spelling, lineup.place(record, parent=None), record.raw)
-                for record in records
+                ReplayRecord(one.event_id, one.stream_sequence, lineup.place(one, parent=None), one.raw)
+                for one in records
             ]
             checkpoint.add(entries, batch=message_id)
         in_flight.gathered.add(message_id)
@@ -259,7 +260,7 @@ def _why_kept(batch: FailedBatch, found: int, *, proven: bool) -> str:
     return f"{lacking} were not read: its shard gave only empty answers at last; run the command again"
 
 
-def _reader(aws: Aws, batch: FailedBatch, pace: Pace | None) -> Reader:
+def _reader(aws: Aws, batch: FailedBatch, pace: ReadPace | None) -> Reader:
     window = Window(from_sequence=batch.first, to_sequence=batch.last)
     source = OneShard(StreamSource(aws, batch.stream), batch.shard)
     return Reader(source, batch.stream, window, pace=pace)

@@ -36,6 +36,7 @@ def message_rules(
     facts = runtime.from_document(runtime_settings(settings))
     elsewhere = None
     try:
+        # The user's code has a process of its own: it may exit, crash or never return.
         if facts.message_code is not None:
             process = CodeProcess(CodeSetup.of_message(facts, code_folders), stopped=stopped)
             process.start()

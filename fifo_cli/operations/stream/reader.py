@@ -30,7 +30,7 @@ from fifo_cli.aws.dynamodb_streams import (
 )
 from fifo_cli.aws.retries import growing_pause, spread
 from fifo_cli.errors import AwsError
-from fifo_cli.operations.stream.shards import Lineage, Place, Schedule, StreamRecord, record_of
+from fifo_cli.operations.stream.shards import Lineage, Schedule, ShardPosition, StreamRecord, record_of
 
 # DynamoDB Streams keeps records for 24 hours (Developer Guide).
 RETENTION: Final = timedelta(hours=24)
@@ -101,13 +101,12 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReadPace:
     """How fast a shard is read, and by how many threads; ``clock`` is in seconds."""
 
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     workers: int = _WORKERS
-    empty_reads: int = EMPTY_READS
 
 
 class Reader:
@@ -119,12 +118,12 @@ class Reader:
         arn: str,
         window: Window,
         *,
-        pace: Pace | None = None,
+        pace: ReadPace | None = None,
     ) -> None:
         self._source = source
         self._arn = arn
         self._window = window
-        self._pace = pace or Pace()
+        self._pace = pace or ReadPace()
         self._stopped = threading.Event()
         self._pages: queue.Queue[StreamPage | BaseException | None] = queue.Queue(_PAGES_WAITING)
         self._schedule = Schedule()
@@ -177,8 +176,8 @@ class Reader:
 
     def _discover(self) -> None:
         """List the shards, and plan those that may hold something of the window."""
-        places = [Place(shard, skipped=self._is_outside(shard)) for shard in self._listed()]
-        self._schedule.add(places, now=self._pace.clock())
+        positions = [ShardPosition(shard, skipped=self._is_outside(shard)) for shard in self._listed()]
+        self._schedule.add(positions, now=self._pace.clock())
 
     def _listed(self) -> list[Shard]:
         for tries in range(1, _TRIES_MAX + 1):
@@ -202,9 +201,9 @@ class Reader:
         """Visit shards until all are read; every error is passed on through the queue."""
         try:
             while not self._stopped.is_set() and not self._schedule.finished:
-                place, pause = self._schedule.take(self._pace.clock())
-                if place is not None:
-                    self._visit(place)
+                position, pause = self._schedule.take(self._pace.clock())
+                if position is not None:
+                    self._visit(position)
                 elif pause:
                     self._pace.sleep(min(pause, _NAP))
         except BaseException as error:  # noqa: BLE001 - raised again where the pages are read
@@ -213,106 +212,106 @@ class Reader:
         finally:
             self._pages.put(None)
 
-    def _visit(self, place: Place) -> None:
+    def _visit(self, position: ShardPosition) -> None:
         """Read one page of a shard, and plan its next visit, or its children's."""
         try:
-            if place.iterator is None:
-                place.iterator = self._begin(place)
-            page = self._source.records(place.iterator)
+            if position.iterator is None:
+                position.iterator = self._begin(position)
+            page = self._source.records(position.iterator)
         except ThrottledError:
-            place.stumbles += 1
-            if place.stumbles >= _TRIES_MAX:
+            position.failures += 1
+            if position.failures >= _TRIES_MAX:
                 raise self._throttled() from None
-            self._again(place, spread(growing_pause(place.stumbles, _BACKOFF_FIRST, _BACKOFF_MAX)))
+            self._again(position, spread(growing_pause(position.failures, _BACKOFF_FIRST, _BACKOFF_MAX)))
         except ExpiredIteratorError:
-            self._once_more(place)
+            self._once_more(position)
         except TrimmedError:
-            place.to_horizon(self._window.from_sequence)
-            self._once_more(place)
+            position.to_horizon(self._window.from_sequence)
+            self._once_more(position)
         except StreamGoneError:
-            self._vanished(place)
+            self._vanished(position)
         else:
-            place.stumbles = 0
-            self._take_in(place, page)
+            position.failures = 0
+            self._take_in(position, page)
 
-    def _take_in(self, place: Place, page: Page) -> None:
+    def _take_in(self, position: ShardPosition, page: Page) -> None:
         """Hand on what is new and in the window, and decide what comes next."""
         if page.records:
-            self._report_gap(place, page)
-        fresh = [record for raw in page.records if (record := place.take(raw)) is not None]
+            self._report_gap(position, page)
+        fresh = [record for raw in page.records if (record := position.take(raw)) is not None]
         wanted = tuple(record for record in fresh if record in self._window)
         if wanted:
-            self._pages.put(StreamPage(place.shard.id, wanted))
-        place.iterator = page.next_iterator
-        place.empty = 0 if fresh else place.empty + 1
+            self._pages.put(StreamPage(position.shard.id, wanted))
+        position.iterator = page.next_iterator
+        position.empty = 0 if fresh else position.empty + 1
         if until := self._window.until:
             self._reached |= {one.shard for one in fresh if one.created and one.created >= until}
         if page.next_iterator is None:
-            self._ended(place)
-        elif self._at_tip(place) or (fresh and self._window.is_past(fresh[-1])):
-            self._report_gap(place, None)
-            if self._at_tip(place) and place.shard.id not in self._reached:
-                self._tips[place.shard.id] = place.last
-            self._schedule.leave(place)
+            self._ended(position)
+        elif self._at_tip(position) or (fresh and self._window.is_past(fresh[-1])):
+            self._report_gap(position, None)
+            if self._at_tip(position) and position.shard.id not in self._reached:
+                self._tips[position.shard.id] = position.last
+            self._schedule.leave(position)
         else:
-            self._again(place, READ_PAUSE)
+            self._again(position, READ_PAUSE)
 
-    def _at_tip(self, place: Place) -> bool:
+    def _at_tip(self, position: ShardPosition) -> bool:
         """A closed shard is read until it says so; of an open one, empty pages in a row are the end."""
-        enough = self._pace.empty_reads * (1 if place.highest >= 0 else 2)
-        return place.shard.ending is None and place.empty >= enough
+        enough = EMPTY_READS * (1 if position.highest >= 0 else 2)
+        return position.shard.ending is None and position.empty >= enough
 
-    def _report_gap(self, place: Place, page: Page | None) -> None:
+    def _report_gap(self, position: ShardPosition, page: Page | None) -> None:
         """Report missed records as gone, unless the oldest one that is left shows that none are.
 
-        What is between the place and that record is gone: never skipped in silence.
+        What is between the position and that record is gone: never skipped in silence.
         """
-        if place.missed is None:
+        if position.missed is None:
             return
-        missed, place.missed = place.missed, None
+        missed, position.missed = position.missed, None
         if page is not None:
-            oldest, since = record_of(place.shard.id, page.records[0]), self._window.since
+            oldest, since = record_of(position.shard.id, page.records[0]), self._window.since
             is_older = since is not None and oldest.created is not None and oldest.created < since
             if oldest.sequence <= missed or is_older:
                 return
-        self._pages.put(StreamPage(place.shard.id, gap=True))
+        self._pages.put(StreamPage(position.shard.id, gap=True))
 
-    def _ended(self, place: Place) -> None:
+    def _ended(self, position: ShardPosition) -> None:
         """The shard is closed and read: its children are next, which are new if it was open till now."""
-        self._report_gap(place, None)
-        if place.shard.ending is None:
+        self._report_gap(position, None)
+        if position.shard.ending is None:
             self._discover()
-        self._schedule.end(place, now=self._pace.clock())
+        self._schedule.end(position, now=self._pace.clock())
 
-    def _vanished(self, place: Place) -> None:
+    def _vanished(self, position: ShardPosition) -> None:
         """A shard whose records have all expired is listed no more; a stream that is gone lists nothing."""
-        if any(shard.id == place.shard.id for shard in self._listed()):
-            self._once_more(place)
+        if any(shard.id == position.shard.id for shard in self._listed()):
+            self._once_more(position)
             return
-        self._pages.put(StreamPage(place.shard.id, gap=True))
-        self._ended(place)
+        self._pages.put(StreamPage(position.shard.id, gap=True))
+        self._ended(position)
 
-    def _again(self, place: Place, pause: float) -> None:
-        self._schedule.put(place, self._pace.clock() + pause)
+    def _again(self, position: ShardPosition, pause: float) -> None:
+        self._schedule.put(position, self._pace.clock() + pause)
 
-    def _once_more(self, place: Place) -> None:
+    def _once_more(self, position: ShardPosition) -> None:
         """Plan another visit, with a new iterator."""
-        place.iterator = None
-        place.stumbles += 1
-        if place.stumbles >= _TRIES_MAX:
+        position.iterator = None
+        position.failures += 1
+        if position.failures >= _TRIES_MAX:
             raise AwsError(
-                f"the shard {place.shard.id} of {self._arn} cannot be read: every new iterator is refused",
+                f"the shard {position.shard.id} of {self._arn} cannot be read: every new iterator is refused",
                 hint="run the command again",
             )
-        self._again(place, READ_PAUSE if place.stumbles > 1 else 0.0)
+        self._again(position, READ_PAUSE if position.failures > 1 else 0.0)
 
-    def _begin(self, place: Place) -> str:
-        """Return an iterator at the place: after the last record read, else where the window begins."""
-        shard, window = place.shard.id, self._window
-        if place.last is not None:
-            return self._source.iterator(shard, "AFTER_SEQUENCE_NUMBER", sequence=place.last)
-        if not place.at_horizon:
-            start, starting = window.from_sequence, place.shard.starting
+    def _begin(self, position: ShardPosition) -> str:
+        """Return an iterator at the position: after the last record read, else where the window begins."""
+        shard, window = position.shard.id, self._window
+        if position.last is not None:
+            return self._source.iterator(shard, "AFTER_SEQUENCE_NUMBER", sequence=position.last)
+        if not position.at_horizon:
+            start, starting = window.from_sequence, position.shard.starting
             if start is not None and starting is not None and starting <= int(start):
                 return self._source.iterator(shard, "AT_SEQUENCE_NUMBER", sequence=start)
             if window.since is not None and self._times_known:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final
 
-from fifo_cli.aws.dynamodb import problems_of
 from fifo_cli.errors import UsageError
 from fifo_cli.handlers.exact_jmespath import Expression, is_true
 from fifo_cli.handlers.records import plain
 from fifo_cli.model.times import iso, parse_instant
+from fifo_cli.operations.stream.item_keys import key_of
 from fifo_cli.operations.stream.reader import Window
 from fifo_cli.operations.stream.shards import StreamRecord
 
@@ -21,13 +19,9 @@ from fifo_cli.operations.stream.shards import StreamRecord
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 21 to 40 digits in AWS (API Reference, StreamRecord); the embedded stack's are shorter.
 SEQUENCE: Final = re.compile("[0-9]{1,40}")
-# What no plain key begins with, but an object does.
-_OBJECT: Final = re.compile(r"""\s*\{\s*(["'}]|$)""")
-
-Keys = tuple[tuple[str, str], ...]
 
 
-class Choice:
+class RecordFilter:
     """Says of a record whether it is asked for.
 
     ``failures`` counts those on which the expression failed, ``failure`` says why on the first. ``found``
@@ -91,33 +85,6 @@ def item_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in image.items()}
 
 
-def key_of(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the table key of a record, plain; equal numbers are equal however they are spelled."""
-    return {name: plain(value) for name, value in raw["dynamodb"].get("Keys", {}).items()}
-
-
-def parse_key(text: str, keys: Keys) -> dict[str, Any]:
-    """Read a table key: JSON, or for a table without sort key the plain partition key.
-
-    Binary key attributes are given as base64. Raises UsageError, saying what the table's key is, if it is
-    none.
-    """
-    names = _named(keys)
-    value = _parsed(text, keys)
-    if not isinstance(value, dict):
-        raise UsageError(
-            f"the key {text!r} is not enough: the table's key is {names}", hint=f"write {_example(keys)}"
-        )
-    problems = list(problems_of(value, keys))
-    problems += [f"{name!r} is not a key attribute" for name in value if name not in dict(keys)]
-    if problems:
-        raise UsageError(
-            f"the key {text} is none of this table's, whose key is {names}: {'; '.join(problems)}",
-            hint=f"write {_example(keys)}",
-        )
-    return {name: _comparable(value[name]) for name, _ in keys}
-
-
 def parse_window(
     *, since: str | None, until: str | None, from_sequence: str | None, to_sequence: str | None, now: datetime
 ) -> Window:
@@ -154,35 +121,3 @@ def _sequence(option: str, text: str | None) -> str | None:
         f"{option} {text!r} is not a sequence number: that is one to forty digits",
         hint="a message's attribute stream_sequence is one, and so is stream_sequence in the logs",
     )
-
-
-def _parsed(text: str, keys: Keys) -> Any:
-    (name, kind), *more = keys
-    try:
-        value = json.loads(text, parse_int=Decimal, parse_float=Decimal)
-    except (ValueError, RecursionError):
-        if _OBJECT.match(text):
-            raise UsageError(
-                f"the key {text!r} begins like JSON but is none: the table's key is {_named(keys)}",
-                hint=f"write {_example(keys)}",
-            ) from None
-        value = text
-    if isinstance(value, dict) or more:
-        return value
-    # The plain partition key: the text itself, but for a number, or for a string in JSON's quotes.
-    if kind == "N":
-        return {name: value} if isinstance(value, Decimal) else {name: text}
-    return {name: value if isinstance(value, str) else text}
-
-
-def _comparable(value: Any) -> Any:
-    """Return a key attribute as ``plain`` has it."""
-    return plain({"N": str(value)}) if isinstance(value, Decimal) else value
-
-
-def _named(keys: Keys) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in keys)
-
-
-def _example(keys: Keys) -> str:
-    return "'" + json.dumps({name: 42 if kind == "N" else "..." for name, kind in keys}) + "'"

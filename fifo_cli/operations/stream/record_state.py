@@ -47,7 +47,7 @@ class RecordHistory:
 
     event_id: str
     event: str = ""
-    spelled: str = ""
+    stream_sequence: str = ""
     key: str = ""
     shard: str = ""
     created: datetime | None = None
@@ -55,6 +55,10 @@ class RecordHistory:
     group: str = ""
     log: list[LogEntry] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+
+    @property
+    def sequence(self) -> int:
+        return int(self.stream_sequence or 0)
 
     @property
     def written(self) -> datetime:
@@ -132,7 +136,7 @@ class Judge:
         return stage_of(history, self._surroundings(history))
 
     def _surroundings(self, history: RecordHistory) -> Surroundings:
-        sent, sequence = history.sent, int(history.spelled or 0)
+        sent, sequence = history.sent, history.sequence
         at = sent.line.time if sent else history.written
         unread = log_reach("enqueuer", self.logs.get("enqueuer"), history.written)
         unlogged = log_reach("worker", self.logs.get("worker"), history.written)
@@ -167,7 +171,7 @@ class Judge:
             return True
         # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
         waited_out = not passed and self._is_gone(history.written)
-        return waited_out or self._passed(history.shard, self.settled_handled) > int(history.spelled or 0)
+        return waited_out or self._passed(history.shard, self.settled_handled) > history.sequence
 
     def _left_early(self, sent: LogEntry | None, at: datetime, event_id: str) -> bool:
         """Say whether what was sent ``at`` left the queues so long ago that a delivery would be readable.
@@ -202,34 +206,34 @@ class Judge:
         return ""
 
 
-def stage_of(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
+def stage_of(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
     """Return the stage of a record, and a sentence on it."""
-    delivered = life.last("delivered", logger="worker")
+    delivered = history.last("delivered", logger="worker")
     if delivered is not None:
-        return "delivered", _delivered(life, delivered)
-    for found in life.found:
+        return "delivered", _delivered(history, delivered)
+    for found in history.found:
         if found.message.queue != "dlq":
-            return _in_line(life, found)
-    for found in life.found:
+            return _in_line(history, found)
+    for found in history.found:
         return "parked", _parked(found.message)
-    if life.sent or (around.unread and not life.unwanted and not life.log):
-        return _gone(life.sent, around)
-    return _not_sent(life, around)
+    if history.sent or (around.unread and not history.unwanted and not history.log):
+        return _gone(history.sent, around)
+    return _not_sent(history, around)
 
 
-def _delivered(life: RecordHistory, last: LogEntry) -> str:
-    times = sum(one.word == "delivered" and one.logger == "worker" for one in life.log)
+def _delivered(history: RecordHistory, last: LogEntry) -> str:
+    times = sum(one.word == "delivered" and one.logger == "worker" for one in history.log)
     status = last.line.facts.get("status")
     again = f", {times} times in all" if times > 1 else ""
     return f"at {iso(last.line.time)}" + (f" with HTTP {status}" if status else "") + again
 
 
-def _in_line(life: RecordHistory, found: Found) -> tuple[Stage, str]:
+def _in_line(history: RecordHistory, found: Found) -> tuple[Stage, str]:
     message = found.message
     if message.queue == "hold":
         return "queued", "in hold, while an in-order redrive is unfinished"
     place = f"number {found.place} in its group {found.group}"
-    tried = life.last("failed", "delivered", "parked", logger="worker")
+    tried = history.last("failed", "delivered", "parked", logger="worker")
     if tried is None or tried.word != "failed":
         return "queued", place
     why = tried.line.facts.get("reason") or "no reason was logged"
@@ -260,20 +264,20 @@ def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
     return "lost", f"{was}in no queue, and no log shows a delivery"
 
 
-def _not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
+def _not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
     """No log shows that it was ever in a queue."""
-    if life.unwanted:
-        return "filtered", f"becomes no message: {life.unwanted}"
+    if history.unwanted:
+        return "filtered", f"becomes no message: {history.unwanted}"
     if around.replaying:
         return "unclear", around.replaying
-    stage, why = _why_not_sent(life, around)
+    stage, why = _why_not_sent(history, around)
     if around.late_sent and (stage == "lost" or around.resting):
         return "unclear", f"{why}; {around.late_sent}"
     return stage, why
 
 
-def _why_not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
-    skipped = life.last("skipped", logger="enqueuer")
+def _why_not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
+    skipped = history.last("skipped", logger="enqueuer")
     if skipped is not None:
         when, why = iso(skipped.line.time), skipped.line.facts.get("reason", "")
         return "lost", f"skipped by the enqueuer at {when}, by rules other than those now: {why}"
@@ -283,7 +287,7 @@ def _why_not_sent(life: RecordHistory, around: Surroundings) -> tuple[Stage, str
         return "lost", "never enqueued, though later records of its shard were"
     if around.resting:
         return "stream", around.resting
-    refused = life.last("not enqueued")
+    refused = history.last("not enqueued")
     if refused is not None:
         return "stream", f"refused by SQS at {iso(refused.line.time)}: {refused.line.facts.get('reason', '')}"
     return "stream", "its turn in the stream has not come"

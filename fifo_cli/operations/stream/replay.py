@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -25,12 +26,13 @@ from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import maintenance
+from fifo_cli.operations.monitor.logs import parse_line
 from fifo_cli.operations.stream.audit import MissingIds, audit, unproven_tips
 from fifo_cli.operations.stream.evidence import RUN_ENDED
 from fifo_cli.operations.stream.failed_batches import InFlightBatches, Kept, delete_done, held, read_failed
 from fifo_cli.operations.stream.message_rules import message_rules
-from fifo_cli.operations.stream.reader import RETENTION, Pace, Window
-from fifo_cli.operations.stream.record_filter import Choice
+from fifo_cli.operations.stream.reader import RETENTION, ReadPace, Window
+from fifo_cli.operations.stream.record_filter import RecordFilter
 from fifo_cli.operations.stream.replay_records import gather
 from fifo_cli.operations.stream.replay_store import (
     FOLDER,
@@ -38,7 +40,7 @@ from fifo_cli.operations.stream.replay_store import (
     Sums,
     identity,
     open_checkpoint,
-    passing_checkpoint,
+    temporary_checkpoint,
 )
 from fifo_cli.operations.stream.replay_transfer import EarlierMessages, ReplayTransfer
 from fifo_cli.operations.transfer.result import Failure, MoveReport
@@ -48,6 +50,8 @@ _RECENT: Final = timedelta(minutes=6)
 DEDUPLICATION: Final = timedelta(minutes=5)
 _RECENT_MAX: Final = 200_000
 SHOWN_MAX: Final = 100
+# What the reading found out, written down for a run that continues this one.
+_FACTS: Final = ("read", "expired", "notes", "tips")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class ReplayResult(WorkResult):
     """What became of the records, those of an interrupted replay that was gone on with included.
 
     ``expired`` counts records that are known to be gone from the stream; None if some are, and nobody knows
-    how many. ``kept`` are failure records that stay in their queue, ``notes`` say what else needs a look.
+    how many. ``kept`` says why failure records stay in their queue, ``notes`` what else needs a look.
     ``tips`` are the open shards behind whose last record more may be, with that record's number.
     """
 
@@ -157,25 +161,25 @@ class ReplayPreview(ReplayResult):
 
 @dataclass
 class Work:
-    """What one run of replay works on: its checkpoint, and what the reading found out."""
+    """What one run of replay works on: its checkpoint, and what the reading found out.
+
+    ``in_flight`` are the failure records of ``--failed``.
+    """
 
     checkpoint: ReplayStore
     read: int = 0
     expired: int | None = 0
     notes: list[str] = field(default_factory=list)
     tips: Mapping[str, str | None] = field(default_factory=dict)
+    in_flight: InFlightBatches | None = None
 
     def save(self) -> None:
-        """Write down what the reading found out, for a run that continues this one."""
         self.checkpoint.note(**{name: json.dumps(getattr(self, name)) for name in _FACTS})
 
     @classmethod
     def of_earlier_run(cls, checkpoint: ReplayStore) -> Work:
         facts = {name: checkpoint.fact(name) for name in _FACTS}
         return cls(checkpoint, **{name: json.loads(fact) for name, fact in facts.items() if fact})
-
-
-_FACTS: Final = ("read", "expired", "notes", "tips")
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ class Replay:
     code_folders: tuple[str, ...] = ()
     listener: Listener = silent
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    pace: Pace = field(default_factory=Pace)
+    pace: ReadPace = field(default_factory=ReadPace)
 
     @cached_property
     def names(self) -> Names:
@@ -218,7 +222,7 @@ class Replay:
         """
         _ = self.rules, self.main.url  # What is wrong with these is said before anything is read.
         if dry_run:
-            opened: contextlib.AbstractContextManager[ReplayStore] = passing_checkpoint()
+            opened: contextlib.AbstractContextManager[ReplayStore] = temporary_checkpoint()
         else:
             name = identity(self.aws.place.queue(self.names.main), self.options.asked)
             opened = open_checkpoint(self.folder / FOLDER, name, restart=self.options.restart)
@@ -273,8 +277,8 @@ class Replay:
             if not len(ids):
                 return
             window = replace(self.options.window, since=since)
-            choice = self._read_stream(work, window, ids)
-            lacking = len(ids) - choice.found if self.options.takes_all_missing else 0
+            chosen = self._read_stream(work, window, ids)
+            lacking = len(ids) - chosen.found if self.options.takes_all_missing else 0
             if lacking:
                 work.expired = min(lacking, ids.expired) if work.tips else lacking
             if lacking and work.expired != lacking:
@@ -283,24 +287,26 @@ class Replay:
                     " answers at last, which do not prove its end; run the command again"
                 )
 
-    def _read_stream(self, work: Work, window: Window, ids: MissingIds | None) -> Choice:
+    def _read_stream(self, work: Work, window: Window, ids: MissingIds | None) -> RecordFilter:
         options = self.options
-        choice = Choice(key=options.key, events=options.events, expression=options.expression, event_ids=ids)
+        chosen = RecordFilter(
+            key=options.key, events=options.events, expression=options.expression, event_ids=ids
+        )
         found = gather(
             self.aws,
             self.project.settings.table.name,
             window,
-            choice,
+            chosen,
             work.checkpoint,
             now=self.now,
             pace=self.pace,
             listener=self.listener,
         )
         work.read, work.expired, work.tips = found.read, None if found.gap else 0, found.tips
-        if choice.failures:
+        if chosen.failures:
             work.notes.append(
-                f"--filter failed on {choice.failures:,} records, which are not replayed; on the first:"
-                f" {choice.failure}"
+                f"--filter failed on {chosen.failures:,} records, which are not replayed; on the first:"
+                f" {chosen.failure}"
             )
         if found.gap:
             work.notes.append(
@@ -311,7 +317,7 @@ class Replay:
                 f"the record {window.to_sequence} was not read: an open shard gave only empty answers at"
                 " last, which do not prove its end, so records up to there may be left out; run it again"
             )
-        return choice
+        return chosen
 
     # What happens with it.
 
@@ -326,24 +332,16 @@ class Replay:
     def untouched(self, work: Work) -> ReplayResult:
         """Return the result when there is nothing to send, or nothing more."""
         work.checkpoint.note(done="yes")
-        return self._result(work, MoveReport(), None)
+        return self._result(work, MoveReport())
 
     def preview(self, work: Work) -> ReplayPreview:
-        """Say what would be sent, without sending anything."""
-        if not self.options.failed:
-            return self._previewed(work, None)
-        with held(self.failures, table_arn=self._table_arn, listener=self.listener) as in_flight:
-            self._gather_failed(work, in_flight, lambda: False)
-        return self._previewed(work, in_flight)
-
-    def _previewed(self, work: Work, in_flight: InFlightBatches | None) -> ReplayPreview:
-        rows: list[PreviewedRecord] = []
-        for chunk in work.checkpoint.chunks():
-            rows += [_previewed(record, self.rules) for record in chunk[: SHOWN_MAX - len(rows)]]
-            if len(rows) >= SHOWN_MAX:
-                break
-        result = self._result(work, MoveReport(), in_flight)
-        return ReplayPreview(**{**vars(result), "records": tuple(rows)})
+        """Show what would be sent, without sending anything."""
+        if self.options.failed:
+            with self._failed_batches(work):
+                pass
+        first = itertools.islice(work.checkpoint.waiting(), SHOWN_MAX)
+        records = tuple(_previewed(record, self.rules) for record in first)
+        return ReplayPreview(**vars(self._result(work, MoveReport())), records=records)
 
     def perform(
         self, work: Work, *, force: bool = False, stopped: Callable[[], bool] = lambda: False
@@ -351,43 +349,41 @@ class Replay:
         """Send what is to be sent. Raises BusyError if another maintenance operation holds the pipeline."""
         if self.has_nothing(work):
             return self.untouched(work)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                maintenance(QueueTags(self.aws, self.main), "replay", force=force, listener=self.listener)
-            )
-            in_flight = None
+        tags = QueueTags(self.aws, self.main)
+        with (
+            maintenance(tags, "replay", force=force, listener=self.listener),
+            contextlib.ExitStack() as stack,
+        ):
             if self.options.failed:
-                in_flight = stack.enter_context(
-                    held(self.failures, table_arn=self._table_arn, listener=self.listener, stopped=stopped)
-                )
-                self._gather_failed(work, in_flight, stopped)
-            result = self._result(work, self._send(work, stopped), in_flight)
+                stack.enter_context(self._failed_batches(work, stopped))
+            report = self._send(work, stopped)
             left = 0
-            if in_flight is not None and not stopped():
-                left = delete_done(self.failures, in_flight, work.checkpoint)
-                if left:
-                    note = f"{left} failure records are done, but could not be deleted: run it again"
-                    result = replace(result, notes=(*result.notes, note))
+            if work.in_flight and not stopped():
+                left = delete_done(self.failures, work.in_flight, work.checkpoint)
+            if left:
+                work.notes.append(f"{left} failure records are done, but could not be deleted: run it again")
+            result = self._result(work, report)
             # Else another run is to know what was sent: as long as a stream has records at all.
-            if result.is_whole and not left and not (in_flight and in_flight.partial):
+            if result.is_whole and not left and not (work.in_flight and work.in_flight.partial):
                 work.checkpoint.note(done="yes")
         return result
 
-    @property
-    def _table_arn(self) -> str:
-        return self.aws.place.table(self.project.settings.table.name)
-
-    def _gather_failed(self, work: Work, in_flight: InFlightBatches, stopped: Callable[[], bool]) -> None:
-        read_failed(
-            self.aws,
-            in_flight,
-            work.checkpoint,
-            self.project.settings.message.events,
-            pace=self.pace,
-            listener=self.listener,
-            stopped=stopped,
-        )
-        work.read, work.expired = in_flight.read, in_flight.expired
+    @contextlib.contextmanager
+    def _failed_batches(self, work: Work, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Read the records of the failed batches, whose failure records stay in flight meanwhile."""
+        table_arn = self.aws.place.table(self.project.settings.table.name)
+        with held(self.failures, table_arn=table_arn, listener=self.listener, stopped=stopped) as in_flight:
+            read_failed(
+                self.aws,
+                in_flight,
+                work.checkpoint,
+                self.project.settings.message.events,
+                pace=self.pace,
+                listener=self.listener,
+                stopped=stopped,
+            )
+            work.in_flight, work.read, work.expired = in_flight, in_flight.read, in_flight.expired
+            yield
 
     def _send(self, work: Work, stopped: Callable[[], bool]) -> MoveReport:
         if not work.checkpoint.sums().waiting or stopped():
@@ -416,8 +412,9 @@ class Replay:
         group = self.names.log_group("enqueuer")
         try:
             for event in get_log_events(self.aws, group, since=datetime.now(UTC) - _RECENT, text="enqueued"):
-                message_id = _message_id(event.text)
-                if message_id:
+                line = parse_line("enqueuer", event)
+                message_id = line.text("message_id")
+                if line.message == "enqueued" and message_id is not None:
                     found[message_id] = event.time
                 if len(found) >= _RECENT_MAX:
                     break
@@ -426,15 +423,14 @@ class Replay:
             self.listener(Warned(f"suppressed messages are counted as enqueued: {why}"))
         return found
 
-    def _result(self, work: Work, report: MoveReport, in_flight: InFlightBatches | None) -> ReplayResult:
-        kept = () if in_flight is None else tuple(Kept(*one) for one in sorted(in_flight.kept.items()))
+    def _result(self, work: Work, report: MoveReport) -> ReplayResult:
         return ReplayResult(
             read=work.read,
             sums=work.checkpoint.sums(),
             bounds=work.checkpoint.bounds(),
             expired=work.expired,
             failures=tuple(report.failures),
-            kept=kept,
+            kept=tuple(Kept(*one) for one in sorted(work.in_flight.kept.items())) if work.in_flight else (),
             tips=work.tips,
             notes=tuple(work.notes),
             error=report.error,
@@ -448,17 +444,6 @@ def _still_missing(number: int, sent_before: int) -> str:
         f"{number} still missing: SQS took them within the last five minutes and drops a second copy; run it"
         f" again after {iso(since + DEDUPLICATION)}, or with --fresh"
     )
-
-
-def _message_id(text: str) -> str | None:
-    try:
-        line: Any = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(line, dict) or line.get("message") != "enqueued":
-        return None
-    found = line.get("message_id")
-    return found if isinstance(found, str) else None
 
 
 def _previewed(record: Mapping[str, Any], rules: Rules) -> PreviewedRecord:

@@ -15,8 +15,8 @@ from fifo_cli.aws.dynamodb_streams import StreamSource, table_streams
 from fifo_cli.aws.session import Aws
 from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.model.times import iso
-from fifo_cli.operations.stream.reader import Pace, Reader, StreamPage, Window, expired_before
-from fifo_cli.operations.stream.record_filter import Choice
+from fifo_cli.operations.stream.reader import Reader, ReadPace, StreamPage, Window, expired_before
+from fifo_cli.operations.stream.record_filter import RecordFilter
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
 from fifo_cli.operations.stream.shards import StreamRecord
 
@@ -59,11 +59,11 @@ def gather(
     aws: Aws,
     table: str,
     window: Window,
-    choice: Choice,
+    chosen: RecordFilter,
     checkpoint: ReplayStore,
     *,
     now: datetime,
-    pace: Pace | None = None,
+    pace: ReadPace | None = None,
     listener: Listener = silent,
 ) -> Gathered:
     """Write the chosen records of all the table's streams into the checkpoint.
@@ -85,25 +85,28 @@ def gather(
             )
         reader = Reader(StreamSource(aws, stream.arn), stream.arn, window, pace=pace)
         for page in reader.read():
-            checkpoint.add(_entries(page, choice, lineup, reader))
+            checkpoint.add(_entries(page, chosen, lineup, reader))
             read += len(page.records)
             gap = gap or page.gap
             reached = reached or any(record.sequence == last for record in page.records)
             if page.records:
                 listener(Progressed(_reached(read, page.records[-1])))
+        # All of it was written before the stream that replaced it began.
         lineup.next_stream()
         tips |= {f"{stream.label}/{shard}": last for shard, last in reader.tips.items()}
     return Gathered(read, gap, tips, reached)
 
 
-def _entries(page: StreamPage, choice: Choice, lineup: Lineup, reader: Reader) -> Iterable[ReplayRecord]:
+def _entries(
+    page: StreamPage, chosen: RecordFilter, lineup: Lineup, reader: Reader
+) -> Iterable[ReplayRecord]:
     parent = reader.lineage.parent(page.shard) if page.records else None
     for record in page.records:
         place = lineup.place(record, parent=parent)
-        if choice(record):
-            yield ReplayRecord(record.event_id, record.spelling, place, record.raw)
+        if chosen(record):
+            yield ReplayRecord(record.event_id, record.stream_sequence, place, record.raw)
 
 
 def _reached(read: int, last: StreamRecord) -> str:
     written = f", written {iso(last.created)}" if last.created else ""
-    return f"{read:,} records read; at sequence number {last.spelling}{written}"
+    return f"{read:,} records read; at sequence number {last.stream_sequence}{written}"

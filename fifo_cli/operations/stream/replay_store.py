@@ -26,8 +26,7 @@ FOLDER: Final = "replay"
 # What an interrupted replay with a time such as "2h" is asked for is another thing later on.
 RELATIVE_LIFETIME: Final = timedelta(hours=1)
 LIFETIME: Final = timedelta(hours=24)
-_CHUNK_RECORDS: Final = 500
-_CHUNK_CHARACTERS: Final = 4 * 1024 * 1024
+_READ_AHEAD: Final = 25
 _LABEL_BYTES: Final = 4
 _HINT: Final = (
     "a replay keeps there what it still has to send: make room, let yourself write there, or begin again with"
@@ -122,43 +121,31 @@ class ReplayStore:
 
     # The records.
 
-    def add(self, entries: Iterable[ReplayRecord], *, batch: str | None = None) -> int:
-        """Add records that are not there yet, all or none; return how many were new.
-
-        ``batch`` is the id of the failure record that they are in.
-        """
+    def add(self, entries: Iterable[ReplayRecord], *, batch: str | None = None) -> None:
+        """Add records that are not there yet, all or none; ``batch`` is the failure record they are in."""
         with self._db.transaction() as database:
-            new = 0
             for entry in entries:
-                new += database.execute(
+                database.execute(
                     "INSERT OR IGNORE INTO records (event_id, time, sequence, record) VALUES (?, ?, ?, ?)",
                     (entry.event_id, entry.time, entry.sequence, _packed(entry.record)),
-                ).rowcount
+                )
                 if batch is not None:
                     database.execute("INSERT OR IGNORE INTO batches VALUES (?, ?)", (batch, entry.event_id))
-        return new
 
-    def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
-        """Yield the waiting records in their order, some at a time, as the enqueuer function gets them."""
+    def waiting(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the waiting records in their order, as the enqueuer function gets them.
+
+        They may be settled meanwhile. Some are read at a time: one may have 800 KB.
+        """
+        query = (
+            "SELECT time, number, record FROM records"
+            " WHERE state = 'waiting' AND (time, number) > (?, ?) ORDER BY time, number LIMIT ?"
+        )
         after = (-1, -1)
-        while True:
-            chunk: list[Mapping[str, Any]] = []
-            characters = 0
-            with self._db.transaction() as database:
-                rows = database.execute(
-                    "SELECT time, number, record FROM records"
-                    " WHERE state = 'waiting' AND (time, number) > (?, ?) ORDER BY time, number LIMIT ?",
-                    (*after, _CHUNK_RECORDS),
-                )
-                for second, number, record in rows:
-                    chunk.append(json.loads(record))
-                    characters += len(record)
-                    after = (second, number)
-                    if characters > _CHUNK_CHARACTERS:
-                        break
-            if not chunk:
-                return
-            yield chunk
+        while rows := list(self._db.rows(query, *after, _READ_AHEAD)):
+            for time, number, record in rows:
+                after = (time, number)
+                yield json.loads(record)
 
     def settle(self, states: Mapping[str, State]) -> None:
         """Note what became of records, by event id; it survives the end of this process, however it ends."""
@@ -218,7 +205,7 @@ def open_checkpoint(folder: Path, name: str, *, restart: bool = False) -> Iterat
                 remove(path)
 
 
-def passing_checkpoint() -> contextlib.closing[ReplayStore]:
+def temporary_checkpoint() -> contextlib.closing[ReplayStore]:
     """Give a checkpoint that no later run will find."""
     return contextlib.closing(ReplayStore())
 

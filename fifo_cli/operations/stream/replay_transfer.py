@@ -6,7 +6,6 @@ noted in the store as soon as SQS has answered, so a replay that is killed does 
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +104,7 @@ class RecordSource(LocalSource):
         self._enqueuer = replay.enqueuer
         self._fresh = replay.fresh
         self._stopped = stopped
-        self._rest = itertools.chain.from_iterable(replay.store.chunks())
+        self._rest = replay.store.waiting()
         self._over = False
         self._error: FifoError | None = None
         self._lock = threading.Lock()
@@ -162,6 +161,7 @@ class RecordTarget:
         outgoing = [self._made[event_id] for event_id in by_id]
         report = send_strictly(self._enqueuer.sqs, self._enqueuer.urls, outgoing)
         states = self._states(report)
+        # First of all: from here on, a replay that is killed does not send these again.
         self._store.settle(states)
         self._enqueuer.log(report, suppressed={one for one in states if states[one] == "suppressed"})
         for event_id in states:

@@ -30,13 +30,13 @@ class StreamRecord:
         return str(self.raw["eventID"])
 
     @property
-    def spelling(self) -> str:
+    def stream_sequence(self) -> str:
         """The sequence number as the stream writes it, leading zeros and all."""
         return str(self.raw["dynamodb"]["SequenceNumber"])
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class ShardPosition:
     """Where the reading of a shard is. ``last`` is the last record's sequence number, as it is spelled.
 
     ``missed``: the records from this number on were asked for, and AWS had them no more; whether there were
@@ -50,7 +50,7 @@ class Place:
     missed: int | None = None
     iterator: str | None = None
     empty: int = 0
-    stumbles: int = 0
+    failures: int = 0
     highest: int = -1
 
     def take(self, raw: Record) -> StreamRecord | None:
@@ -58,7 +58,7 @@ class Place:
         record = record_of(self.shard.id, raw)
         if record.sequence <= self.highest:
             return None
-        self.highest, self.last = record.sequence, record.spelling
+        self.highest, self.last = record.sequence, record.stream_sequence
         return record
 
     def to_horizon(self, wanted: str | None) -> None:
@@ -113,11 +113,13 @@ class Schedule:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._shards: dict[str, Shard] = {}
-        self._waiting: defaultdict[str, list[Place]] = defaultdict(list)  # by the parent they wait for
+        self._waiting: defaultdict[str, list[ShardPosition]] = defaultdict(
+            list
+        )  # by the parent they wait for
         self._unread: set[str] = set()
-        self._due: list[tuple[float, int, Place]] = []
+        self._due: list[tuple[float, int, ShardPosition]] = []
         self._count = 0
-        self._in_hand = 0
+        self._visited = 0
 
     @property
     def lineage(self) -> Lineage:
@@ -128,59 +130,60 @@ class Schedule:
     def finished(self) -> bool:
         """Whether nothing is left to visit."""
         with self._changed:
-            return not self._due and not self._in_hand
+            return not self._due and not self._visited
 
-    def add(self, places: Iterable[Place], *, now: float) -> None:
+    def add(self, positions: Iterable[ShardPosition], *, now: float) -> None:
         """Plan shards that are new; a child waits for its parent, if that is to be read."""
         with self._changed:
-            new = [place for place in places if place.shard.id not in self._shards]
-            self._shards |= {place.shard.id: place.shard for place in new}
-            self._unread |= {place.shard.id for place in new if not place.skipped}
-            for place in new:
-                if place.skipped:
+            new = [position for position in positions if position.shard.id not in self._shards]
+            self._shards |= {position.shard.id: position.shard for position in new}
+            self._unread |= {position.shard.id for position in new if not position.skipped}
+            for position in new:
+                if position.skipped:
                     continue
-                parent = place.shard.parent
+                parent = position.shard.parent
+                # An item's later records are in the child: they must not come before those of the parent.
                 if parent is not None and parent in self._unread:
-                    self._waiting[parent].append(place)
+                    self._waiting[parent].append(position)
                 else:
-                    self._put(place, now)
+                    self._put(position, now)
 
-    def take(self, now: float) -> tuple[Place | None, float]:
-        """Return a place whose turn it is, or how many seconds it is until the next one's turn."""
+    def take(self, now: float) -> tuple[ShardPosition | None, float]:
+        """Return a position whose turn it is, or how many seconds it is until the next one's turn."""
         with self._changed:
             if not self._due:
-                if self._in_hand:
+                if self._visited:
                     self._changed.wait(_WAIT_SECONDS)
                 return None, 0.0
-            due, _, place = self._due[0]
+            due, _, position = self._due[0]
             if due > now:
                 return None, due - now
             heapq.heappop(self._due)
-            self._in_hand += 1
-            return place, 0.0
+            self._visited += 1
+            return position, 0.0
 
-    def put(self, place: Place, due: float) -> None:
-        """Give a place back, for its next turn at ``due``."""
+    def put(self, position: ShardPosition, due: float) -> None:
+        """Give a position back, for its next turn at ``due``."""
         with self._changed:
-            self._in_hand -= 1
-            self._put(place, due)
+            self._visited -= 1
+            self._put(position, due)
 
-    def end(self, place: Place, *, now: float) -> None:
+    def end(self, position: ShardPosition, *, now: float) -> None:
         """A shard is read to its end: its children have their turn."""
         with self._changed:
-            self._in_hand -= 1
-            self._unread.discard(place.shard.id)
-            for child in self._waiting.pop(place.shard.id, []):
+            self._visited -= 1
+            self._unread.discard(position.shard.id)
+            for child in self._waiting.pop(position.shard.id, []):
                 self._put(child, now)
             self._changed.notify_all()
 
-    def leave(self, place: Place) -> None:
+    def leave(self, position: ShardPosition) -> None:
         """A shard is read as far as it is wanted; so what came out of it is not wanted either."""
         with self._changed:
-            self._in_hand -= 1
+            self._visited -= 1
             self._changed.notify_all()
 
-    def _put(self, place: Place, due: float) -> None:
+    def _put(self, position: ShardPosition, due: float) -> None:
         self._count += 1
-        heapq.heappush(self._due, (due, self._count, place))
+        heapq.heappush(self._due, (due, self._count, position))
         self._changed.notify()

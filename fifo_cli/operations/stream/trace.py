@@ -1,4 +1,4 @@
-"""trace: one item's life as a timeline, each step with its time and its evidence."""
+"""trace: one item's way as a timeline, each step with its time and its evidence."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from fifo_cli.aws.dynamodb import keys_in_table, typed
 from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
-from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
+from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.model.results import Document, Single, to_json_value
 from fifo_cli.model.times import iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
-from fifo_cli.operations.stream.evidence import AwsEvidence, LogEntry, read_stream
-from fifo_cli.operations.stream.item_keys import read_key, shown_key
+from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
+from fifo_cli.operations.stream.item_keys import Keys, key_of, parse_key, read_key, shown_key
 from fifo_cli.operations.stream.message_rules import rules_since_start
 from fifo_cli.operations.stream.reader import StreamPage
-from fifo_cli.operations.stream.record_filter import Keys, key_of, parse_key
 from fifo_cli.operations.stream.record_state import (
     Found,
     Judge,
@@ -37,7 +36,7 @@ from fifo_cli.operations.stream.shards import StreamRecord
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.settings import Project
+    from fifo_cli.model.settings import Project, Settings, Table
 
 # Which later records of its shard are asked for in the log, to know whether the enqueuer has passed a record.
 _LATER_MAX: Final = 50
@@ -48,7 +47,7 @@ _NEEDS_LOOK: Final = frozenset({"lost", "stuck", "parked", "unclear", "unknown"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a life; ``evidence`` is where it is written."""
+    """One step of an item's way; ``evidence`` is where it is written."""
 
     time: datetime
     step: str
@@ -70,19 +69,19 @@ class Step:
 class Event:
     """One record of the item, and where it is now."""
 
-    life: RecordHistory
+    record: RecordHistory
     stage: Stage
     detail: str
 
     def document(self) -> Document:
-        life = self.life
+        record = self.record
         return {
-            "event_id": life.event_id,
-            "event_name": life.event or None,
-            "key": shown_key(read_key(life.key)),
-            "stream_sequence": life.spelled or None,
-            "created_at": iso(life.created) if life.created else None,
-            "group": life.group or None,
+            "event_id": record.event_id,
+            "event_name": record.event or None,
+            "key": shown_key(read_key(record.key)),
+            "stream_sequence": record.stream_sequence or None,
+            "created_at": iso(record.created) if record.created else None,
+            "group": record.group or None,
             "stage": self.stage,
             "detail": self.detail,
         }
@@ -136,62 +135,57 @@ def trace(
     or AwsError if table, stream or logs cannot be read.
     """
     rules = rules_since_start(aws, project.settings, code_folders)
-    return _Trace(aws, project, dict(key), rules, since, now, settle, listener).result()
+    items = _items(aws, project.settings.table, key)
+    evidence = AwsEvidence(aws, project)
+    return _Trace(evidence, project.settings, dict(key), items, rules, since, now, settle, listener).result()
+
+
+def _items(aws: Aws, table: Table, key: Mapping[str, Any]) -> int:
+    """Count the items with a key that are in the table."""
+    keys = tuple(pair for pair in table.keys if pair[0] in key)
+    values = {name: Decimal(str(key[name])) if kind == "N" else key[name] for name, kind in keys}
+    return len(keys_in_table(aws, table.name, typed(values, keys), [name for name, _ in table.keys]))
 
 
 @dataclass
 class _Trace:
     """One trace. As in an audit, the evidence is taken in the direction in which messages go."""
 
-    aws: Aws
-    project: Project
+    evidence: Evidence
+    settings: Settings
     key: dict[str, Any]
+    items: int
     rules: Rules
     since: datetime
     now: datetime
-    settle: timedelta
-    listener: Listener
-    lives: dict[str, RecordHistory] = field(default_factory=dict)
+    settle: timedelta = timedelta()
+    listener: Listener = silent
+    records: dict[str, RecordHistory] = field(default_factory=dict)
     # Some records behind each of ours in its shard, by their event ids: shard and sequence number.
     later: dict[str, tuple[str, int]] = field(default_factory=dict)
     wanted_later: dict[str, int] = field(default_factory=dict)
     expired: datetime | None = None
     looks: tuple[BrowseResult, ...] = ()
 
-    def __post_init__(self) -> None:
-        self.table = self.project.settings.table
-        self.names = Names(self.project.settings.pipeline.name)
-        self.evidence = AwsEvidence(self.aws, self.project)
-
     def result(self) -> TraceResult:
-        items = self._items()
         self.expired = read_stream(
             self.evidence, since=self.since, now=self.now, take=self._take_page, listener=self.listener
         )
         self._read_logs()
-        if any(self._is_open(life) for life in self.lives.values()) or not self.lives:
+        if any(self._is_open(record) for record in self.records.values()) or not self.records:
             self._look()
             self._read_logs()  # what was delivered while we looked
         judge = self._judge()
-        lives = sorted(
-            self.lives.values(), key=lambda life: (life.created or self.since, int(life.spelled or 0))
+        records = sorted(
+            self.records.values(), key=lambda record: (record.created or self.since, record.sequence)
         )
-        events = tuple(Event(life, *judge(life)) for life in lives)
-        stage, detail = self._verdict(events, items)
+        events = tuple(Event(record, *judge(record)) for record in records)
+        stage, detail = self._verdict(events)
         history = sorted(
-            [step for event in events for step in self._steps(event.life)], key=lambda step: step.time
+            [step for event in events for step in self._steps(event.record)], key=lambda step: step.time
         )
-        history.append(self._table_step(items))
+        history.append(self._table_step())
         return TraceResult(shown_key(self.key), stage, detail, events, tuple(history), tuple(self._notes()))
-
-    def _items(self) -> list[dict[str, Any]]:
-        keys = tuple(pair for pair in self.table.keys if pair[0] in self.key)
-        values = {
-            name: Decimal(str(self.key[name])) if kind == "N" else self.key[name] for name, kind in keys
-        }
-        names = [name for name, _ in self.table.keys]
-        found = keys_in_table(self.aws, self.table.name, typed(values, keys), names)
-        return [{name: plain(value) for name, value in item.items()} for item in found]
 
     def _take_page(self, page: StreamPage) -> None:
         for record in page.records:
@@ -205,10 +199,10 @@ class _Trace:
         if not self._is_ours(key_of(record.raw)):
             return
         message = to_message(record.raw, self.rules)
-        self.lives[record.event_id] = RecordHistory(
+        self.records[record.event_id] = RecordHistory(
             record.event_id,
             str(record.raw["eventName"]),
-            record.spelling,
+            record.stream_sequence,
             item_key(record.raw),
             shard,
             record.created,
@@ -220,43 +214,41 @@ class _Trace:
 
     def _read_logs(self) -> None:
         """Take in the lines about the item; what is known already is left as it is."""
-        for fact in self.evidence.log(self.since, text=_fragment(self.key)):
-            line = fact.line
-            event_id = line.facts.get("event_id")
-            key = line.facts.get("item_key")
-            if isinstance(event_id, str) and isinstance(key, str) and self._is_ours(read_key(key)):
-                self._take_line(event_id, key, fact)
+        for entry in self.evidence.log(self.since, text=_fragment(self.key)):
+            event_id, key = entry.line.text("event_id"), entry.line.text("item_key")
+            if event_id is not None and key is not None and self._is_ours(read_key(key)):
+                self._take_line(event_id, key, entry)
 
-    def _take_line(self, event_id: str, key: str, fact: LogEntry) -> None:
-        line = fact.line
-        life = self.lives.get(event_id)
-        if life is None:
-            life = self.lives[event_id] = RecordHistory(event_id, key=key)
+    def _take_line(self, event_id: str, key: str, entry: LogEntry) -> None:
+        line = entry.line
+        record = self.records.get(event_id)
+        if record is None:
+            record = self.records[event_id] = RecordHistory(event_id, key=key)
             # A record that no message was made of, and that the stream no longer has.
-            life.unwanted = str(line.facts.get("reason", "")) if line.message == "skipped" else ""
-        life.spelled = life.spelled or str(line.facts.get("stream_sequence") or "")
-        life.group = life.group or str(line.facts.get("group") or "")
-        if fact not in life.log:
-            life.log.append(fact)
+            record.unwanted = str(line.facts.get("reason", "")) if line.message == "skipped" else ""
+        record.stream_sequence = record.stream_sequence or str(line.facts.get("stream_sequence") or "")
+        record.group = record.group or str(line.facts.get("group") or "")
+        if entry not in record.log:
+            record.log.append(entry)
 
     def _is_ours(self, key: Any) -> bool:
         return isinstance(key, dict) and all(
             name in key and key[name] == value for name, value in self.key.items()
         )
 
-    def _is_open(self, life: RecordHistory) -> bool:
-        return bool(life.sent or not life.unwanted) and life.last("delivered", logger="worker") is None
+    def _is_open(self, record: RecordHistory) -> bool:
+        return bool(record.sent or not record.unwanted) and record.last("delivered", logger="worker") is None
 
     def _look(self) -> None:
         """Look through the queues until every record that may be in one is found; for others, through all."""
-        known = bool(self.lives)
+        known = bool(self.records)
         for role in ROLES:
             self.looks = (*self.looks, self._look_through(role, known=known))
             if known and self._all_found():
                 return
 
     def _all_found(self) -> bool:
-        return all(life.found for life in self.lives.values() if self._is_open(life))
+        return all(record.found for record in self.records.values() if self._is_open(record))
 
     def _look_through(self, role: QueueRole, *, known: bool) -> BrowseResult:
         places: Counter[str] = Counter()
@@ -267,10 +259,10 @@ class _Trace:
             event_id, key = message.text("event_id"), message.text("item_key")
             if event_id is None or key is None or not self._is_ours(read_key(key)):
                 return False
-            life = self.lives.setdefault(event_id, RecordHistory(event_id, key=key, group=group))
-            life.event = life.event or message.text("event_name") or ""
-            life.spelled = life.spelled or message.text("stream_sequence") or ""
-            life.found.append(Found(message, group, places[group]))
+            record = self.records.setdefault(event_id, RecordHistory(event_id, key=key, group=group))
+            record.event = record.event or message.text("event_name") or ""
+            record.stream_sequence = record.stream_sequence or message.text("stream_sequence") or ""
+            record.found.append(Found(message, group, places[group]))
             return known and self._all_found()
 
         self.listener(Progressed(f"looking through {role}"))
@@ -278,7 +270,7 @@ class _Trace:
 
     def _judge(self) -> Judge:
         """Ask for what the stages of open records depend on; nothing, if there are none."""
-        pending = [life for life in self.lives.values() if self._is_open(life) and not life.found]
+        pending = [record for record in self.records.values() if self._is_open(record) and not record.found]
         if not pending:
             return Judge()
         settled = self.now - self.settle if self.settle else None
@@ -298,47 +290,49 @@ class _Trace:
         self, pending: list[RecordHistory], settled: datetime | None
     ) -> tuple[dict[str, int], dict[str, int]]:
         """Return how far the enqueuer came in the shards of records; the second, by its settled lines."""
-        unsent = {life.shard: int(life.spelled) for life in pending if life.created and life.sent is None}
+        unsent = {
+            record.shard: record.sequence for record in pending if record.created and record.sent is None
+        }
         handled: dict[str, int] = {}
         by_settled: dict[str, int] = {}
-        since = min((life.created for life in pending if life.created), default=self.now)
-        for fact in self.evidence.log(since) if unsent and self.later else ():
-            if fact.logger == "worker" or all(by_settled.get(one, -1) > unsent[one] for one in unsent):
+        since = min((record.created for record in pending if record.created), default=self.now)
+        for entry in self.evidence.log(since) if unsent and self.later else ():
+            if entry.logger == "worker" or all(by_settled.get(one, -1) > unsent[one] for one in unsent):
                 break
-            shard, sequence = self.later.get(str(fact.line.facts.get("event_id")), ("", 0))
-            if shard and fact.logger == "enqueuer" and fact.line.message != "not enqueued":
+            shard, sequence = self.later.get(str(entry.line.facts.get("event_id")), ("", 0))
+            if shard and entry.logger == "enqueuer" and entry.line.message != "not enqueued":
                 handled[shard] = max(sequence, handled.get(shard, 0))
-                if settled is None or fact.line.time <= settled:
+                if settled is None or entry.line.time <= settled:
                     by_settled[shard] = handled[shard]
         return handled, by_settled
 
-    def _verdict(self, events: tuple[Event, ...], items: list[dict[str, Any]]) -> tuple[str, str]:
+    def _verdict(self, events: tuple[Event, ...]) -> tuple[str, str]:
         stage = worst([event.stage for event in events if event.stage != "filtered"])
         if stage is not None:
             last = [event for event in events if event.stage == stage][-1]
             return stage, last.detail
-        if events and items:
+        if events and self.items:
             return "filtered", events[-1].detail
-        if items:
+        if self.items:
             return "table", f"in the table; no record of it since {iso(self.since)} in the stream or a log"
         if events:
             return "deleted", f"no longer in the table; its record {events[0].detail}"
         return "unknown", f"not in the table, and nothing about it since {iso(self.since)}"
 
-    def _steps(self, life: RecordHistory) -> Iterator[Step]:
-        if life.created is not None:
-            facts: Document = {"event_name": life.event, "stream_sequence": life.spelled}
-            if life.unwanted:
-                facts["filtered"] = life.unwanted
-            yield Step(life.created, "written", f"stream {life.shard}", life.event_id, facts)
-        for entry in life.log:
+    def _steps(self, record: RecordHistory) -> Iterator[Step]:
+        if record.created is not None:
+            facts: Document = {"event_name": record.event, "stream_sequence": record.stream_sequence}
+            if record.unwanted:
+                facts["filtered"] = record.unwanted
+            yield Step(record.created, "written", f"stream {record.shard}", record.event_id, facts)
+        for entry in record.log:
             line = entry.line
             facts = {name: line.facts[name] for name in _FACTS if line.facts.get(name) is not None}
-            yield Step(line.time, f"{line.message} ({entry.logger})", entry.evidence, life.event_id, facts)
-        for found in life.found:
-            yield self._sighting(life, found)
+            yield Step(line.time, f"{line.message} ({entry.logger})", entry.evidence, record.event_id, facts)
+        for found in record.found:
+            yield self._seen(record, found)
 
-    def _sighting(self, life: RecordHistory, found: Found) -> Step:
+    def _seen(self, record: RecordHistory, found: Found) -> Step:
         message = found.message
         facts: Document = {
             "queue": message.queue,
@@ -352,12 +346,13 @@ class _Trace:
             if (value := message.text(name)) is not None:
                 facts[name] = _instant(value) if name == "park_at" else value
         word = {"main": "in line", "hold": "in hold", "dlq": "parked"}[message.queue]
-        return Step(self.now, f"{word} now", self.names.queue(message.queue), life.event_id, facts)
+        queue = Names(self.settings.pipeline.name).queue(message.queue)
+        return Step(self.now, f"{word} now", queue, record.event_id, facts)
 
-    def _table_step(self, items: list[dict[str, Any]]) -> Step:
-        facts: Document = {"items": len(items)} if len(items) != 1 else {}
-        word = "in the table now" if items else "not in the table now"
-        return Step(self.now, word, f"table {self.table.name}", None, facts)
+    def _table_step(self) -> Step:
+        facts: Document = {"items": self.items} if self.items != 1 else {}
+        word = "in the table now" if self.items else "not in the table now"
+        return Step(self.now, word, f"table {self.settings.table.name}", None, facts)
 
     def _notes(self) -> Iterator[str]:
         if self.expired is not None:
@@ -365,7 +360,7 @@ class _Trace:
                 f"the stream has expired up to {iso(self.expired)}: of what was written before, only what"
                 " was logged is known"
             )
-        if not self.lives and self.evidence.tips():
+        if not self.records and self.evidence.tips():
             yield (
                 "an open shard was read until empty answers, which do not prove its end: a record behind them"
                 " is not known"

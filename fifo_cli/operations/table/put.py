@@ -10,10 +10,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.dynamodb import key_of, kind_of, problems_of, put_item, typed
-from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.handlers import exact_json
 from fifo_cli.model.json_text import repeated_name
-from fifo_cli.model.results import INTERNAL, Single
+from fifo_cli.model.results import INTERNAL, WorkResult
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -45,17 +45,12 @@ class NewItem:
         return f"{self.where} {self.number}" if self.where else ""
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult(Single):
-    """How many items were written, and what stopped it before ``total``, if anything did."""
+@dataclass(frozen=True)
+class PutResult(WorkResult):
+    """How many items of ``total`` were written."""
 
     written: int
     total: int = field(metadata=INTERNAL)
-    failure: FifoError | None = field(default=None, metadata=INTERNAL)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        return self.failure.exit_code if self.failure else ExitCode.OK
 
 
 def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewItem]:
@@ -97,7 +92,8 @@ def put(aws: Aws, table: str, keys: Keys, entries: list[NewItem], *, stop: threa
     resume = _RESUME_REST if repeats else _RESUME
     for written, entry in enumerate(entries):
         if stop.is_set():
-            return PutResult(written, len(entries), _unfinished(written, len(entries), "interrupted", resume))
+            stopped = _unfinished(written, len(entries), "interrupted", resume)
+            return PutResult(written, len(entries), error=stopped)
         try:
             put_item(aws, table, typed(entry.item, keys))
         except FifoError as error:
@@ -107,7 +103,7 @@ def put(aws: Aws, table: str, keys: Keys, entries: list[NewItem], *, stop: threa
             hint = "; ".join(filter(None, (error.hint, resume)))
             failure = _unfinished(written, len(entries), f"{error.message}; it was at {at}", hint)
             failure.exit_code = error.exit_code
-            return PutResult(written, len(entries), failure)
+            return PutResult(written, len(entries), error=failure)
     return PutResult(len(entries), len(entries))
 
 
@@ -132,39 +128,31 @@ def _decode(data: bytes) -> str:
 
 def _parse(text: str, problems: list[Problem]) -> Iterator[NewItem]:
     """Find the items; what is none goes to ``problems``."""
-    if not text.strip():
-        return
+    for where, number, value, wrong in _values(text) if text.strip() else ():
+        place = f"{where} {number}: " if where else ""
+        if wrong is None and isinstance(value, dict):
+            yield NewItem(where, number, value)
+        else:
+            problem = wrong or f"an item is a JSON object, not {kind_of(value)}"
+            problems.append((number, f"{place}{problem}"))
+
+
+def _values(text: str) -> Iterator[tuple[str, int, Any, str | None]]:
+    """Yield the place of each value of the input, the value, and what is wrong with it if anything is."""
     whole, reason = _load(text)
     if reason is None:
-        yield from _document(whole, problems)
+        values = enumerate(whole, 1) if isinstance(whole, list) else [(0, whole)]
+        where = "item" if isinstance(whole, list) else ""
+        yield from ((where, number, value, None) for number, value in values)
         return
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     loaded = [(number, *_load(line)) for number, line in lines]
     # A broken line among sound ones means JSON lines; of one document over several lines none is an object.
     if text.lstrip().startswith("[") or not any(isinstance(value, dict) for _, value, _ in loaded):
-        problems.append((0, reason))
+        yield "", 0, None, reason
         return
     for number, value, wrong in loaded:
-        if wrong is not None:
-            problems.append((number, f"line {number}: {wrong.removeprefix('line 1, ')}"))
-        elif isinstance(value, dict):
-            yield NewItem("line", number, value)
-        else:
-            problems.append((number, f"line {number}: {_no_object(value)}"))
-
-
-def _document(whole: Any, problems: list[Problem]) -> Iterator[NewItem]:
-    if isinstance(whole, dict):
-        yield NewItem("", 0, whole)
-        return
-    if not isinstance(whole, list):
-        problems.append((0, _no_object(whole)))
-        return
-    for number, value in enumerate(whole, 1):
-        if isinstance(value, dict):
-            yield NewItem("item", number, value)
-        else:
-            problems.append((number, f"item {number}: {_no_object(value)}"))
+        yield "line", number, value, wrong and wrong.removeprefix("line 1, ")
 
 
 class _Refused(ValueError):
@@ -201,10 +189,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if (twice := repeated_name(pairs)) is not None:
         raise _Refused(f"the attribute {twice!r} is there twice in one object")
     return dict(pairs)
-
-
-def _no_object(value: Any) -> str:
-    return f"an item is a JSON object, not {kind_of(value)}"
 
 
 def _key(entry: NewItem, keys: Keys) -> tuple[Any, ...]:

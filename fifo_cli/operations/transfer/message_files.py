@@ -30,8 +30,8 @@ from fifo_cli.operations.work_db import (
     open_if_there,
     reason_of,
     sync_folder,
-    unusable,
     unwritable,
+    usable,
     write_all,
 )
 from fifo_cli.own_files import check_folder
@@ -208,10 +208,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """
     refuse_existing(path)
     check_folder(path.parent)
-    try:
+    with usable(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}.", suffix=".part")
-    except OSError as error:
-        raise unusable(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             try:

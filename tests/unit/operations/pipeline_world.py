@@ -179,9 +179,8 @@ class World:
         return one == other
 
     def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
-        return (
-            fact for fact in list(self.lines) if fact.line.time >= since and "event_id" in fact.line.facts
-        )
+        lines = sorted(self.lines, key=lambda fact: fact.logger == "worker")
+        return (fact for fact in lines if fact.line.time >= since and "event_id" in fact.line.facts)
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         return self.logs

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.aws.sqs import Counts
+from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit import Audit, _verdict
 from fifo_cli.operations.stream.audit_store import AuditedRecord
 from fifo_cli.operations.stream.evidence import LogEntry, OpenRun
 from fifo_cli.operations.stream.record_state import Judge
+from fifo_cli.operations.stream.trace import _Trace
 from tests.unit.operations.pipeline_world import START, World
 
 WRITES = st.tuples(
@@ -47,6 +49,16 @@ ROUNDS = st.tuples(
 )
 HISTORIES = st.lists(ROUNDS, min_size=2, max_size=5).map(
     lambda rounds: [action for one in rounds for part in one for action in part]
+)
+
+
+PIPELINE = Settings.model_validate(
+    {
+        "pipeline": {"name": "orders"},
+        "table": {"name": "orders"},
+        "schedule": {"expressions": ["rate(5 minutes)"]},
+        "api": ({"url": "https://api.example.com"},),
+    }
 )
 
 
@@ -155,6 +167,37 @@ def test_after_any_history_the_audit_says_what_is_true(actions, late):
         if world.now.timestamp() - one["dynamodb"]["ApproximateCreationDateTime"] > 300
     ]
     assert code == 1 if wrong else code == 0 or late_ones
+
+
+@settings(max_examples=60, deadline=None)
+@given(HISTORIES, st.booleans(), st.sampled_from([None, "worker", "replay"]), st.sampled_from([0, 0, 900]))
+def test_after_any_history_trace_calls_lost_only_what_the_audit_calls_missing(actions, purged, run, settle):
+    """One judge for both; the audit knows more of the queues, by the numbers in the logs."""
+    world = World()
+    play(world, [*actions, ("purge", "main")] if purged else actions)
+    world.clock.sleep(1)
+    world.open = [OpenRun(run, START, world.now)] if run else []
+    options: Any = {"since": START, "now": world.now, "settle": timedelta(seconds=settle)}
+    with Audit(world, world.rules, **options, sleep=lambda _: None) as result:
+        judged: dict[str, str] = {
+            entry.event_id: word
+            for word in ("missing", "unknown", "waiting")
+            for entry, _ in result.store.judged(word)
+        }
+    stages = {
+        event.record.event_id: event.stage
+        for item in range(6)
+        for event in _Trace(world, PIPELINE, {"id": f"i{item}"}, 1, world.rules, **options).result().events
+        if not event.record.unwanted
+    }
+    allowed = {
+        "missing": {"lost", "stream", "queued", "unclear"},
+        "unknown": {"unclear", "queued"},
+        "waiting": {"stream"},
+    }
+    for event_id, stage in stages.items():
+        word = judged.get(event_id, "found")
+        assert stage in allowed.get(word, {"queued", "stuck", "parked", "delivered", "unclear"})
 
 
 def settled(**changes: Any) -> Mapping[str, Any]:

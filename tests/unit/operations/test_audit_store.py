@@ -1,4 +1,4 @@
-"""The ledger of an audit: every fact once, in any order, and order only where it is known."""
+"""The store of an audit: every fact once, in any order, and order only where it is known."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_sequence_numbers_are_compared_as_integers(store: AuditStore):
     store.add_steps([Step("short", "enqueuer", "enqueued", 1), Step("long", "enqueuer", "skipped", 1)])
     assert store.handled() == {"s": int("1" * 40)}
     store.judge([("short", "missing", "why")])
-    assert [found.spelled for found, _ in store.judged("missing")] == ["9" * 21]
+    assert [found.stream_sequence for found, _ in store.judged("missing")] == ["9" * 21]
 
 
 @pytest.mark.parametrize(

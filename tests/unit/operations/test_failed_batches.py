@@ -23,8 +23,8 @@ from fifo_cli.operations.stream.failed_batches import (
     parse_failure,
     read_failed,
 )
-from fifo_cli.operations.stream.reader import Pace
-from fifo_cli.operations.stream.replay_store import passing_checkpoint
+from fifo_cli.operations.stream.reader import ReadPace
+from fifo_cli.operations.stream.replay_store import temporary_checkpoint
 from tests.unit.operations.simulated_stream import FastClock, SimulatedStream, chain, record
 
 TABLE = "arn:aws:dynamodb:eu-west-1:1:table/orders"
@@ -229,7 +229,7 @@ def test_of_a_stream_one_shard_is_seen_and_of_a_lost_one_none():
 
 def test_what_was_not_gathered_is_not_deleted_however_little_is_left_to_do():
     queue = FakeFailures(message("m"))
-    with held(queue, table_arn=TABLE, wait=0) as in_flight, passing_checkpoint() as checkpoint:
+    with held(queue, table_arn=TABLE, wait=0) as in_flight, temporary_checkpoint() as checkpoint:
         assert delete_done(queue, in_flight, checkpoint) == 0
         assert queue.deleted == []
         in_flight.gathered.add("m")
@@ -240,7 +240,7 @@ def test_what_was_not_gathered_is_not_deleted_however_little_is_left_to_do():
 
 def test_interrupted_it_gathers_no_more():
     in_flight = InFlightBatches(batches={"m": parse(failure())})
-    with passing_checkpoint() as checkpoint:
+    with temporary_checkpoint() as checkpoint:
         read_failed(None, in_flight, checkpoint, ("INSERT",), stopped=lambda: True)  # type: ignore[arg-type]
     assert in_flight.gathered == set()
 
@@ -256,10 +256,10 @@ def test_a_batch_is_gathered_from_its_own_records_and_one_that_lacks_some_is_kep
     carried = parse(failure("gone", payload={"Records": [inside]}, info={"batchSize": 1}))
     in_flight = InFlightBatches(batches={"whole": whole, "cut": cut, "carried": carried})
     clock = FastClock()
-    with passing_checkpoint() as checkpoint:
-        pace = Pace(sleep=clock.sleep, clock=clock, workers=1)
+    with temporary_checkpoint() as checkpoint:
+        pace = ReadPace(sleep=clock.sleep, clock=clock, workers=1)
         read_failed(None, in_flight, checkpoint, ("INSERT",), pace=pace)  # type: ignore[arg-type]
-        found = [one["eventID"] for chunk in checkpoint.chunks() for one in chunk]
+        found = [one["eventID"] for one in checkpoint.waiting()]
     assert sorted(found) == ["e10", "e11", "e12", "e13", "e14", "e15", "e99"]
     assert (in_flight.expired, in_flight.partial, set(in_flight.kept)) == (5, True, {"cut"})
     assert in_flight.kept["cut"] == "5 of its 7 records have expired"
@@ -292,8 +292,8 @@ def test_records_have_expired_only_where_the_shard_proves_it(
     batch = parse(failure(first=f"{12:030}", last=f"{last:030}", info={"batchSize": size}))
     in_flight = InFlightBatches(batches={"m": batch})
     clock = FastClock()
-    with passing_checkpoint() as checkpoint:
-        pace = Pace(sleep=clock.sleep, clock=clock, workers=1)
+    with temporary_checkpoint() as checkpoint:
+        pace = ReadPace(sleep=clock.sleep, clock=clock, workers=1)
         read_failed(None, in_flight, checkpoint, ("INSERT",), pace=pace)  # type: ignore[arg-type]
     assert in_flight.expired == expired
     assert in_flight.kept.get("m", "").partition(":")[0] == kept

@@ -175,7 +175,7 @@ def test_items_are_written_one_by_one_in_the_order_of_the_input(aws: Aws, stub: 
 
     result = put(aws, "t", KEYS, entries("b", "a", "c"), stop=threading.Event())
 
-    assert (result.document(), result.exit_code, result.failure) == ({"written": 3}, ExitCode.OK, None)
+    assert (result.document(), result.exit_code, result.error) == ({"written": 3}, ExitCode.OK, None)
 
 
 def test_a_failure_half_way_shows_how_far_it_came_and_how_to_go_on(aws: Aws, stub: Stubber) -> None:
@@ -186,11 +186,11 @@ def test_a_failure_half_way_shows_how_far_it_came_and_how_to_go_on(aws: Aws, stu
 
     assert result.document() == {"written": 1}
     assert result.exit_code == ExitCode.AWS
-    assert result.failure is not None
-    assert "permission denied" in result.failure.message
-    assert 'line 2 ({"id": "b"})' in result.failure.message
-    assert "1 of 3 items are written" in result.failure.message
-    assert "run the command again" in result.failure.hint
+    assert result.error is not None
+    assert "permission denied" in result.error.message
+    assert 'line 2 ({"id": "b"})' in result.error.message
+    assert "1 of 3 items are written" in result.error.message
+    assert "run the command again" in result.error.hint
 
 
 def test_a_failure_at_the_first_item_is_just_that_failure(aws: Aws, stub: Stubber) -> None:
@@ -208,8 +208,8 @@ def test_a_stop_finishes_the_item_in_hand_and_writes_no_other(aws: Aws, stub: St
     result = put(aws, "t", KEYS, entries("a", "b"), stop=stop)
 
     assert result.document() == {"written": 1}
-    assert result.failure is not None
-    assert result.failure.message == (
+    assert result.error is not None
+    assert result.error.message == (
         "interrupted\n1 of 2 items are written, the first ones of the input, in its order"
     )
 
@@ -223,5 +223,5 @@ def test_after_a_stop_keys_that_come_again_are_not_to_be_written_from_the_start(
 
     result = put(aws, "t", KEYS, entries("a", "b", "a"), stop=stop)
 
-    assert result.failure is not None
-    assert result.failure.hint == "take these off the input and run the command again with the rest"
+    assert result.error is not None
+    assert result.error.hint == "take these off the input and run the command again with the rest"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fifo_cli.aws.dynamodb_streams import StreamGoneError, ThrottledError
 from fifo_cli.errors import AwsError
-from fifo_cli.operations.stream.reader import EMPTY_READS, Pace, Reader, StreamPage, Window
+from fifo_cli.operations.stream.reader import EMPTY_READS, Reader, ReadPace, StreamPage, Window
 from tests.unit.operations.simulated_stream import (
     START,
     FastClock,
@@ -32,7 +32,7 @@ def reader(stream: SimulatedStream, window: Window | None = None, **options: Any
         stream,
         "arn:stream",
         window or Window(),
-        pace=Pace(sleep=clock.sleep, clock=clock, workers=workers),
+        pace=ReadPace(sleep=clock.sleep, clock=clock, workers=workers),
         **options,
     )
 

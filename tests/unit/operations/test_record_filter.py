@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from fifo_cli.errors import UsageError
-from fifo_cli.operations.stream.record_filter import Choice, item_of, parse_key, parse_window, past_instant
+from fifo_cli.operations.stream.item_keys import parse_key
+from fifo_cli.operations.stream.record_filter import (
+    RecordFilter,
+    item_of,
+    parse_window,
+    past_instant,
+)
 from fifo_cli.operations.stream.shards import StreamRecord, record_of
 from tests.unit.operations.simulated_stream import record
 
@@ -20,16 +26,16 @@ def one(number: int = 1, item: str = "i", **more: Any) -> StreamRecord:
 
 
 def test_without_a_choice_every_record_is_asked_for():
-    assert Choice()(one())
+    assert RecordFilter()(one())
 
 
 def test_events_choose():
-    choice = Choice(events=frozenset({"REMOVE"}))
+    choice = RecordFilter(events=frozenset({"REMOVE"}))
     assert [choice(one(event=event)) for event in ("INSERT", "MODIFY", "REMOVE")] == [False, False, True]
 
 
 def test_the_filter_is_over_the_item_which_for_a_removal_is_the_old_one():
-    choice = Choice(expression="total > `10` && contains(tags, 'x')")
+    choice = RecordFilter(expression="total > `10` && contains(tags, 'x')")
     image: Any = {"total": {"N": "12.5"}, "tags": {"SS": ["x", "y"]}}
     assert choice(one(**image))
     assert choice(one(event="REMOVE", **image))
@@ -37,7 +43,7 @@ def test_the_filter_is_over_the_item_which_for_a_removal_is_the_old_one():
 
 
 def test_a_filter_that_fails_on_a_record_does_not_take_it_and_counts_it():
-    choice = Choice(expression="length(total) > `1`")
+    choice = RecordFilter(expression="length(total) > `1`")
     assert not choice(one(total={"N": "12"}))
     assert choice.failures == 1
 
@@ -51,7 +57,7 @@ def test_a_record_without_images_is_filtered_by_its_key():
 def test_a_key_chooses_however_its_number_is_spelled():
     raw = record(1)
     raw["dynamodb"]["Keys"] = {"id": {"S": "a"}, "n": {"N": "1.50"}}
-    chosen = Choice(key=parse_key('{"n": 1.5, "id": "a"}', BOTH))
+    chosen = RecordFilter(key=parse_key('{"n": 1.5, "id": "a"}', BOTH))
     assert chosen(record_of("s", raw))
     raw["dynamodb"]["Keys"]["n"] = {"N": "1.51"}
     assert not chosen(record_of("s", raw))
@@ -59,18 +65,18 @@ def test_a_key_chooses_however_its_number_is_spelled():
 
 def test_a_table_whose_key_is_not_the_one_of_fifo_toml_is_found_out():
     with pytest.raises(UsageError, match="the key of the table is id, as its stream shows") as caught:
-        Choice(key=parse_key('{"id": "a", "n": 1}', BOTH))(one())
+        RecordFilter(key=parse_key('{"id": "a", "n": 1}', BOTH))(one())
     assert "says id, n" in caught.value.message
 
 
 def test_a_binary_key_is_given_as_base64():
     raw = record(1)
     raw["dynamodb"]["Keys"] = {"id": {"B": b"\xff\x00"}}
-    assert Choice(key=parse_key('{"id": "/wA="}', (("id", "B"),)))(record_of("s", raw))
+    assert RecordFilter(key=parse_key('{"id": "/wA="}', (("id", "B"),)))(record_of("s", raw))
 
 
 def test_ids_choose_first_and_those_found_are_counted():
-    choice = Choice(event_ids={"e1", "e2"}, events=frozenset({"MODIFY"}))
+    choice = RecordFilter(event_ids={"e1", "e2"}, events=frozenset({"MODIFY"}))
     assert not choice(one(1))
     assert choice(one(2, event="MODIFY"))
     assert not choice(one(3, event="MODIFY"))
@@ -167,11 +173,11 @@ def test_sequence_numbers_are_compared_as_integers():
     ("expression", "taken"), [("total", True), ("`0`", True), ("''", False), ("`[]`", False), ("nix", False)]
 )
 def test_a_filter_s_truth_is_jmespath_s_where_0_is_true(expression, taken):
-    assert Choice(expression=expression)(one(total={"N": "0"})) is taken
+    assert RecordFilter(expression=expression)(one(total={"N": "0"})) is taken
 
 
 def test_a_comparison_that_cannot_be_made_is_a_failure_and_the_record_is_not_taken():
-    choice = Choice(expression="n > '3'")
+    choice = RecordFilter(expression="n > '3'")
     assert not choice(one(n={"N": "7"}))
     assert choice.failures == 1
 

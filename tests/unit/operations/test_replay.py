@@ -19,7 +19,7 @@ from fifo_cli.model.settings import Project, load
 from fifo_cli.operations.stream import replay
 from fifo_cli.operations.stream import replay_records as gathering
 from fifo_cli.operations.stream.failed_batches import Kept
-from fifo_cli.operations.stream.reader import Pace, Window
+from fifo_cli.operations.stream.reader import ReadPace, Window
 from fifo_cli.operations.stream.replay import Replay, ReplayOptions, ReplayResult
 from fifo_cli.operations.stream.replay_store import Sums
 from tests.unit.operations.simulated_stream import START, FastClock, SimulatedStream, chain
@@ -99,7 +99,7 @@ def asked(project, stream, events) -> Replay:
         project.folder / ".fifo",
         listener=events.append,
         now=NOW,
-        pace=Pace(sleep=clock.sleep, clock=clock, workers=1),
+        pace=ReadPace(sleep=clock.sleep, clock=clock, workers=1),
     )
 
 
@@ -295,9 +295,9 @@ def test_a_replay_is_whole_when_nothing_of_it_waits_for_another_run(outcome, who
 
 def test_message_ids_are_taken_from_the_enqueuers_own_lines_and_no_others(asked, monkeypatch):
     lines = [
-        json.dumps({"message": "enqueued", "message_id": "m1"}),
-        json.dumps({"message": "not enqueued", "message_id": "m2"}),
-        json.dumps({"message": "enqueued"}),
+        json.dumps({"level": "info", "message": "enqueued", "message_id": "m1"}),
+        json.dumps({"level": "error", "message": "not enqueued", "message_id": "m2"}),
+        json.dumps({"level": "info", "message": "enqueued"}),
         json.dumps(["enqueued"]),
         "START enqueued",
     ]

@@ -16,7 +16,7 @@ from fifo_cli.operations.stream.replay_store import (
     Sums,
     identity,
     open_checkpoint,
-    passing_checkpoint,
+    temporary_checkpoint,
 )
 from tests.unit.operations.simulated_stream import record
 
@@ -29,12 +29,12 @@ def entry(number: int, *, time: int = 0) -> ReplayRecord:
 
 @pytest.fixture
 def checkpoint() -> Iterator[ReplayStore]:
-    with passing_checkpoint() as made:
+    with temporary_checkpoint() as made:
         yield made
 
 
 def waiting(checkpoint: ReplayStore) -> list[str]:
-    return [one["eventID"] for chunk in checkpoint.chunks() for one in chunk]
+    return [one["eventID"] for one in checkpoint.waiting()]
 
 
 def test_records_come_in_the_order_of_their_time_and_then_of_their_coming(checkpoint):
@@ -45,15 +45,15 @@ def test_records_come_in_the_order_of_their_time_and_then_of_their_coming(checkp
 
 
 def test_a_record_that_comes_twice_is_there_once(checkpoint):
-    assert checkpoint.add([entry(1), entry(2), entry(1)]) == 2
-    assert checkpoint.add([entry(2), entry(3)]) == 1
+    checkpoint.add([entry(1), entry(2), entry(1)])
+    checkpoint.add([entry(2), entry(3)])
     assert waiting(checkpoint) == ["e1", "e2", "e3"]
 
 
 def test_records_come_as_lambda_hands_them_out(checkpoint):
     raw = record(1, data={"B": b"\xff\x00"}, many={"BS": [b"a"]})
     checkpoint.add([ReplayRecord("e1", "1", 1, raw)])
-    ((found,),) = checkpoint.chunks()
+    (found,) = checkpoint.waiting()
     assert found["dynamodb"]["NewImage"] == {
         "id": {"S": "i"},
         "data": {"B": "/wA="},
@@ -73,30 +73,32 @@ def test_only_what_waits_is_given_and_the_rest_is_counted(checkpoint):
     assert waiting(checkpoint) == ["e4", "e5"]
 
 
-def test_what_is_settled_while_chunks_are_given_is_not_given_again(checkpoint):
+def test_what_is_settled_while_records_are_given_is_not_given_again(checkpoint):
     checkpoint.add(entry(n) for n in range(1200))
     given: list[str] = []
-    for chunk in checkpoint.chunks():
-        given += [one["eventID"] for one in chunk]
-        assert len(chunk) <= 500
-        checkpoint.settle({one["eventID"]: "enqueued" for one in chunk})
+    for one in checkpoint.waiting():
+        given.append(one["eventID"])
+        checkpoint.settle({one["eventID"]: "enqueued"})
     assert given == [f"e{n}" for n in range(1200)]
 
 
 def test_large_records_come_a_few_at_a_time(checkpoint):
     large: Any = {"padding": {"S": "x" * 400_000}}
-    checkpoint.add(ReplayRecord(f"e{n}", str(n), n, record(n, **large)) for n in range(40))
-    assert max(len(chunk) for chunk in checkpoint.chunks()) < 15
-    assert len(waiting(checkpoint)) == 40
+    checkpoint.add(ReplayRecord(f"e{n}", str(n), n, record(n, **large)) for n in range(150))
+    tracemalloc.start()
+    assert sum(1 for _ in checkpoint.waiting()) == 150
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30_000_000  # all of them are 60 MB
 
 
 def test_memory_does_not_grow_with_the_number_of_records():
     def peak(count: int) -> int:
-        with passing_checkpoint() as made:
+        with temporary_checkpoint() as made:
             tracemalloc.start()
             made.add(entry(n) for n in range(count))
-            for chunk in made.chunks():
-                made.settle({one["eventID"]: "enqueued" for one in chunk})
+            for one in made.waiting():
+                made.settle({one["eventID"]: "enqueued"})
             _, most = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             return most

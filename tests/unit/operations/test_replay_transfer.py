@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Progressed
 from fifo_cli.handlers.enqueuer import Enqueuer
-from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore, Sums, passing_checkpoint
+from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore, Sums, temporary_checkpoint
 from fifo_cli.operations.stream.replay_transfer import EarlierMessages, ReplayTransfer
 from fifo_cli.operations.transfer.result import MoveReport
 from fifo_cli.operations.transfer.scheduler import FIRST_PAUSE, TRIES_MAX
@@ -83,7 +83,7 @@ def _event_id(entry: dict[str, Any]) -> str:
 
 @pytest.fixture
 def replaying() -> Iterator[Replaying]:
-    with passing_checkpoint() as checkpoint:
+    with temporary_checkpoint() as checkpoint:
         yield Replaying(checkpoint)
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from fifo_cli.aws.dynamodb_streams import Stream
 from fifo_cli.events import Event, Warned
 from fifo_cli.operations.stream import replay_records as gathering
-from fifo_cli.operations.stream.reader import Pace, Window
-from fifo_cli.operations.stream.record_filter import Choice
+from fifo_cli.operations.stream.reader import ReadPace, Window
+from fifo_cli.operations.stream.record_filter import RecordFilter
 from fifo_cli.operations.stream.replay_records import Gathered, Lineup, gather
-from fifo_cli.operations.stream.replay_store import passing_checkpoint
+from fifo_cli.operations.stream.replay_store import temporary_checkpoint
 from fifo_cli.operations.stream.shards import record_of
 from tests.unit.operations.simulated_stream import (
     START,
@@ -43,20 +43,20 @@ class Streams:
         self.sources[ARN + label] = SimulatedStream(shards, **more)
         self.listed.append(Stream(ARN + label, enabled))
 
-    def gather(self, window: Window | None = None, choice: Choice | None = None, **more: Any) -> Any:
+    def gather(self, window: Window | None = None, choice: RecordFilter | None = None, **more: Any) -> Any:
         clock = FastClock()
-        with passing_checkpoint() as checkpoint:
+        with temporary_checkpoint() as checkpoint:
             found = gather(
                 None,  # type: ignore[arg-type]
                 "orders",
                 window or Window(),
-                choice or Choice(),
+                choice or RecordFilter(),
                 checkpoint,
                 now=NOW,
-                pace=Pace(sleep=clock.sleep, clock=clock, workers=2),
+                pace=ReadPace(sleep=clock.sleep, clock=clock, workers=2),
                 **more,
             )
-            return found, [one["eventID"] for chunk in checkpoint.chunks() for one in chunk]
+            return found, [one["eventID"] for one in checkpoint.waiting()]
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_a_replaced_stream_holds_comes_before_what_its_successor_holds(stre
 
 def test_only_what_is_chosen_is_kept_and_what_was_read_is_counted(streams):
     streams.add("2026-01-02T03:00:00.000", chain("a", range(10)))
-    assert streams.gather(choice=Choice(event_ids={"e3", "e4"})) == (Gathered(10, False), ["e3", "e4"])
+    assert streams.gather(choice=RecordFilter(event_ids={"e3", "e4"})) == (Gathered(10, False), ["e3", "e4"])
 
 
 def test_a_clock_that_goes_back_does_not_turn_a_shards_order_around(streams):
