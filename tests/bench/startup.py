@@ -93,7 +93,7 @@ def _pairs(field: Field, aws: str | None) -> list[Pair]:
         Pair("redrive --help", ours("redrive", "--help"), "aws --version", version),
         Pair("TAB for a command", ours("re", env=tab), "aws --version", version, 0.30),
         Pair("TAB for an option", ours("redrive", "--", env=tab), "TAB in aws", their_tab("aws sqs get")),
-        Pair("depth, all queues", ours("depth", *at), "aws sqs get-queue-attributes", attributes, 0.80),
+        Pair("depth, all queues", ours("depth", *at), "aws sqs get-queue-attributes", attributes, 0.75),
         Pair("peek", ours("peek", *at), "aws sqs receive-message", receive),
     ]
 
