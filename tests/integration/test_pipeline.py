@@ -18,7 +18,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Reply
 from tests.cli_harness import Project, wait_until
-from tests.integration.proxy import Kill, Proxy, on
+from tests.integration.proxy import Kill, Proxy, hidden, on
 
 REPOSITORY = "payload.repository.full_name"
 
@@ -264,11 +264,12 @@ def test_drain_one_prints_one_result_and_takes_one_message(line):
 def test_killed_between_answer_and_delete_the_message_comes_again_with_the_same_key(line, proxy: Proxy):
     flow = line()
     flow.put(*orders(2))
+    proxy.edit = hidden(3)
     proxy.rule = on("DeleteMessage", do=Kill())
     killed = flow.project.start("drain", "--count", "1", endpoint=proxy.endpoint).wait()
     assert killed.code == -signal.SIGKILL
     assert flow.main.counts().total == 2
-    wait_until(lambda: flow.main.counts().visible == 2, timeout=90, interval=0.5)
+    wait_until(lambda: flow.main.counts().visible == 2, timeout=90)
     flow.project.local("drain", "--all").ok()
     assert flow.ids() == ["o00", "o00", "o01"]
     first, again, other = (one.idempotency_key for one in flow.api.accepted)
@@ -279,9 +280,10 @@ def test_killed_between_parking_and_delete_there_is_one_copy_in_the_dlq(line, pr
     flow = line()
     flow.put(*orders(2))
     flow.api.answer = lambda received: Reply(422) if b'"o00"' in received.body else None
+    proxy.edit = hidden(3)
     proxy.rule = on("DeleteMessage", do=Kill())
     assert flow.project.start("drain", "--count", "1", endpoint=proxy.endpoint).wait().code == -signal.SIGKILL
-    wait_until(lambda: flow.main.counts().visible == 2, timeout=90, interval=0.5)
+    wait_until(lambda: flow.main.counts().visible == 2, timeout=90)
     assert flow.project.local("drain", "--all").code == 1
     assert [json.loads(message["body"])["id"] for message in flow.peek("dlq")] == ["o00"]
     assert (flow.ids(), flow.main.counts().total) == (["o01"], 0)
