@@ -100,11 +100,16 @@ class Line:
         return Ran(words, code, *texts)
 
     def reset(self) -> None:
-        """Empty the queues, and let everything run."""
+        """Empty the table and the queues, let everything run, and let the API answer as at first."""
+        table = self.aws.client("dynamodb")
+        for item in table.scan(TableName=self.name, ProjectionExpression="id").get("Items", []):
+            table.delete_item(TableName=self.name, Key=item)
         for role in ("main", "dlq", "hold"):
             self.aws.client("sqs").purge_queue(QueueUrl=self.url(role))
         self.switch(enabled=True)
+        self.api.key, self.api.delay, self.api.answer = None, 0.0, lambda received: None
         self.api.recover()
+        self.api.clear()
 
     def switch(self, *, enabled: bool) -> None:
         """Switch the rule that starts the worker."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +17,9 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Reply
-from tests.cli_harness import Project, wait_until
+from tests.cli_harness import Project, Stack, wait_until
+from tests.integration.deployed_pipeline import Line as SharedLine
+from tests.integration.deployed_pipeline import deployed
 from tests.integration.proxy import Kill, Proxy, hidden, on
 
 REPOSITORY = "payload.repository.full_name"
@@ -65,9 +67,23 @@ class Line:
         )
 
 
+@pytest.fixture(scope="module")
+def plain(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLine]:
+    """The pipeline of all tests here that ask for nothing special."""
+    with deployed(tmp_path_factory.mktemp("plain"), stack) as made:
+        yield made
+
+
 @pytest.fixture
-def line(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Line]:
+def line(
+    project: Callable[..., Project], clients: Aws, receiver: Any, plain: SharedLine
+) -> Callable[..., Line]:
+    """Return a pipeline: one of its own for a test that has settings for it, else the shared one, emptied."""
+
     def deploy(**tables: Any) -> Line:
+        if not tables:
+            plain.reset()
+            return Line(plain.project, clients, plain.api)
         made = project(**tables)
         made.local("deploy", "--yes").ok()
         return Line(made, clients, receiver)
@@ -305,7 +321,7 @@ def test_interrupted_the_message_in_hand_is_finished_and_the_rest_given_back(lin
 
 @pytest.mark.parametrize("via", ["local", "lambda"])
 def test_a_stuck_group_takes_one_turn_of_a_run_and_the_others_go_on(line, via):
-    flow = line(message={"group": "grp"})
+    flow = line()
     flow.put(*orders(14, "stuck"), *({"id": f"free{n}", "grp": f"free{n}", "total": n} for n in range(3)))
     flow.api.answer = lambda received: Reply(503) if b'"stuck"' in received.body else None
     ran = flow.project.local("drain", "--count", "3", "--via", via, "-o", "json")
@@ -325,7 +341,7 @@ def test_drain_says_when_a_consumer_holds_the_line(line):
 
 
 def test_drain_delivers_what_it_is_given_and_says_what_a_consumer_holds(line):
-    flow = line(message={"group": "grp"})
+    flow = line()
     flow.put(*orders(9, "a", "b", "c"))
     flow.main.receive(count=1, visibility=60, wait=0)
     enough = flow.project.local("drain", "--count", "1", "-o", "json").ok()
@@ -549,7 +565,7 @@ def test_several_apis_are_all_called_before_the_message_is_deleted(line, receive
 
 
 def test_logs_tell_every_messages_fate(line):
-    flow = line()
+    flow = line(tags={"logs": "its own"})
     flow.put(*orders(2))
     flow.project.local("drain", "--all", "--via", "lambda").ok()
     rows = flow.project.local("logs", "-o", "jsonl").ok().jsonl()
