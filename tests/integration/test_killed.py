@@ -82,7 +82,7 @@ def _call(request: Request) -> str:
 
 def _kind(request: Request) -> str:
     """Return what a request does, whichever resource it does it to."""
-    return re.sub("(?<=/)(t-[^/]+|[0-9a-f-]{36})", "*", request.action)
+    return re.sub("t-[0-9a-f]{10}[^/]*|(?<=/)[0-9a-f-]{36}", "*", request.action)
 
 
 def killed_at_every_change(
@@ -96,7 +96,8 @@ def killed_at_every_change(
         ran = zygote.run(folder, [*args, "--yes", "--endpoint-url", proxy.endpoint], KEYS)
         if ran.code == 0:
             assert not rule.is_dead
-            assert rule.before == rule.after
+            # A call that only completes what another run began need not come a second time.
+            assert rule.before == rule.after if every else rule.before >= rule.after
             return rule
         assert ran.code == -9, f"{args}: exit {ran.code}\n{ran.err}"
         assert "Traceback" not in ran.err
