@@ -137,7 +137,8 @@ def test_killed_at_any_request_a_second_run_completes_the_move(
         every=every,
         codes=codes,
     )
-    assert requests >= (8 if after else 12)
+    whole, part = (8, 5) if after else (12, 8)
+    assert requests >= (whole if every else part)
 
 
 # Why one record of nine still cannot become a message: its item, and what the new reason says.
@@ -195,7 +196,8 @@ def test_killed_at_any_request_records_become_messages_once_and_what_fails_stays
         codes=(1,),
         hidden_for=5,
     )
-    assert requests >= (8 if after else 12)
+    whole, part = (8, 5) if after else (12, 8)
+    assert requests >= (whole if every else part)
 
 
 @pytest.mark.parametrize("way", [["redrive"], ["redrive", "--in-order"]])
