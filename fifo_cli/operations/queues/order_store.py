@@ -13,13 +13,10 @@ from datetime import datetime
 from typing import Final
 
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
-from fifo_cli.model.message_json import message_bytes
 from fifo_cli.operations.queues.order_labels import Origin, unlabel
-from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
+from fifo_cli.operations.transfer.interfaces import LocalSource, LocalTarget, Rejection
 from fifo_cli.operations.work_db import WorkDb
 
-_BATCH_MAX: Final = 100
-_BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 _TABLES: Final = """
     CREATE TABLE spool (
         key TEXT PRIMARY KEY, origin TEXT, grp TEXT, sequence TEXT, exact TEXT, place TEXT, message TEXT
@@ -119,18 +116,11 @@ class OrderStore:
         return [_read(*row) for row in rows]
 
 
-class OrderStoreTarget:
+class OrderStoreTarget(LocalTarget):
     """A store as a target of the engine."""
-
-    batch_max: Final = _BATCH_MAX
-    bytes_max: Final = _BATCH_BYTES_MAX
-    strict: Final = False
 
     def __init__(self, store: OrderStore) -> None:
         self._store = store
-
-    def size(self, message: Message) -> int:
-        return message_bytes(message)
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         self._store.add([one.message for one in received])

@@ -22,12 +22,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues, Queue
+from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
-from fifo_cli.model.message_json import message_bytes
 from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult, named
 from fifo_cli.model.times import iso
@@ -38,7 +37,7 @@ from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource,
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import Rejection, Source, Target
+from fifo_cli.operations.transfer.interfaces import LocalTarget, Rejection, Source, Target
 from fifo_cli.operations.transfer.message_filter import is_foreign
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, outgoing
@@ -157,6 +156,7 @@ class RestoreOrder(PipelineQueues):
     listener: Listener = silent
     load_rules: LoadRules = no_rules
     workers: int = WORKERS
+    in_flight_max: int = IN_FLIGHT_MAX
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -229,20 +229,12 @@ class RestoreOrder(PipelineQueues):
             tags.write(RESTORE_TAG, state.text())
             # Nobody may take from main or put into it while its messages are in hold.
             self.pause.pause(stopped)
-            converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
-            gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
-            tags.write(RESTORE_TAG, replace(state, phase="merge").text())
-            there = sum(report.moved for report in gathered.values()) - converter.parked_again
-            with self._collected(stopped, expected=None if resumed else there) as store:
-                self._merge(store, stopped)
-                self._empty_hold(store, stopped)
-                moved = store.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
-                result = RestoreOrderResult(
-                    moved=moved,
-                    merged=len(store),
-                    skipped=gathered["dlq"].left - (converter.failed - converter.parked_again),
-                    failed=converter.failed,
-                )
+            # Counts are late, and with both paused they show more; nothing has been moved yet.
+            refusal = None if resumed else self._too_many()
+            if refusal:
+                result = RestoreOrderResult(error=refusal)
+            else:
+                result = self._put_in_order(tags, state, stopped, resumed=resumed)
             # The worker first: what it can deliver waits longest. The tag goes last: it names who ran before.
             for role in (role for role in _ROLES if role in state.running):
                 self.pause.resume(role)
@@ -253,19 +245,46 @@ class RestoreOrder(PipelineQueues):
             raise UnfinishedError(
                 f"the rebuild of {self.main.name} is unfinished: {error.message}", exit_code=error.exit_code
             ) from error
-        foreign = result.skipped - converter.skipped
-        notes = (*_notes(result, state, foreign), *converter.notes(), *converter.warnings())
-        return replace(result, remaining=self.dlq.total_if_known(), notes=notes)
+        return replace(result, remaining=self.dlq.total_if_known())
+
+    def _put_in_order(
+        self, tags: QueueTags, state: State, stopped: Callable[[], bool], *, resumed: bool
+    ) -> RestoreOrderResult:
+        """Gather, merge, and empty hold, while nobody else uses main."""
+        converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
+        gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
+        tags.write(RESTORE_TAG, replace(state, phase="merge").text())
+        there = sum(report.moved for report in gathered.values()) - converter.parked_again
+        with self._collected(stopped, expected=None if resumed else there) as store:
+            self._merge(store, stopped)
+            self._empty_hold(store, stopped)
+            moved = store.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
+            merged = len(store)
+        skipped = gathered["dlq"].left - (converter.failed - converter.parked_again)
+        notes = (
+            *_notes(merged, state, skipped - converter.skipped),
+            *converter.notes(),
+            *converter.warnings(),
+        )
+        return RestoreOrderResult(
+            moved=moved, merged=merged, skipped=skipped, failed=converter.failed, notes=notes
+        )
+
+    def _too_many(self) -> UsageError | None:
+        main, dlq, hold = self.counts()
+        if main + dlq + hold <= self.in_flight_max:
+            return None
+        return UsageError(
+            f"{self.main.name} and {self.dlq.name} hold {main + dlq:,} messages, and SQS lets at most"
+            f" {self.in_flight_max:,} be in flight at a time; nothing was touched",
+            hint="deliver some with `fifo-cli drain` first, or redrive without --in-order",
+        )
 
     def _check_room(self, *, force: bool) -> None:
         """Refuse what cannot be done, before anything is touched."""
-        main, dlq, hold = self.counts()
-        if main + dlq + hold > IN_FLIGHT_MAX:
-            raise UsageError(
-                f"{self.main.name} and {self.dlq.name} hold {main + dlq:,} messages, and SQS lets at most"
-                f" {IN_FLIGHT_MAX:,} be in flight at a time; nothing was touched",
-                hint="deliver some with `fifo-cli drain` first, or redrive without --in-order",
-            )
+        if refusal := self._too_many():
+            raise refusal
+        hold = self.hold.counts().total
         if hold and not force and peek(self.hold, count=1, force=True).messages:
             raise UsageError(
                 f"{self.hold.name} has {hold} messages, though no rebuild is unfinished; nothing was touched",
@@ -317,9 +336,16 @@ class RestoreOrder(PipelineQueues):
         store = OrderStore()
         self.listener(Started("read", "queue", self.hold.name))
         try:
-            source = self._reader(store, expected)
+            source = _Reader(self, store, expected)
             report = self._move(source, OrderStoreTarget(store), MoveOptions(workers=self.workers), stopped)
             _demand(report, f"{self.hold.name} could not be read")
+            there = max(expected or 0, self.hold.counts().total)
+            if there > store.handles >= self.in_flight_max:
+                raise UnfinishedError(
+                    f"{self.hold.name} holds {there:,} messages, and SQS lets at most"
+                    f" {self.in_flight_max:,} be"
+                    " in flight at a time: they cannot all be read, so none was put back"
+                )
             if source.given_up:
                 raise UnfinishedError(f"{source.given_up} messages of {self.hold.name} could not be read")
             self.listener(Finished("read", "queue", self.hold.name, f"{len(store)} messages"))
@@ -327,21 +353,6 @@ class RestoreOrder(PipelineQueues):
         finally:
             _in_tens(store, lambda handles: self.hold.change_visibility(handles, seconds=0))
             store.close()
-
-    def _reader(self, store: OrderStore, expected: int | None) -> _Reader:
-        # Long enough to read all of it: no message may come again before the last one is known.
-        visibility = HIDDEN_SECONDS + max(self.hold.counts().total, expected or 0) // _READ_RATE_MIN
-        late = self.aws.settling.queue_counts
-        return _Reader(
-            self.hold,
-            store,
-            hidden_seconds=visibility,
-            patience=visibility + _MARGIN_SECONDS + late,
-            expected=expected,
-            quiet=late,
-            listener=self.listener,
-            clock=self.clock,
-        )
 
     def _merge(self, store: OrderStore, stopped: Callable[[], bool]) -> None:
         """Send the store to main, each group in order."""
@@ -396,44 +407,29 @@ class _Reader(QueueSource):
     emptied.
     """
 
-    def __init__(
-        self,
-        queue: Queue,
-        store: OrderStore,
-        *,
-        hidden_seconds: int,
-        patience: float,
-        expected: int | None,
-        quiet: float,
-        listener: Listener,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, restore: RestoreOrder, store: OrderStore, expected: int | None) -> None:
+        # Long enough to read all of it: no message may come again before the last one is known.
+        visibility = HIDDEN_SECONDS + max(restore.hold.counts().total, expected or 0) // _READ_RATE_MIN
+        late = restore.aws.settling.queue_counts
         super().__init__(
-            queue,
-            hidden_seconds=hidden_seconds,
-            patience=patience,
+            restore.hold,
+            hidden_seconds=visibility,
+            patience=visibility + _MARGIN_SECONDS + late,
             expected=expected,
-            quiet=quiet,
-            listener=listener,
-            clock=clock,
+            quiet=late,
+            listener=restore.listener,
+            clock=restore.clock,
         )
         self._all = expected or 0
         self._store = store
-        self._hold = queue
+        self._hold = restore.hold
         self._again = 0  # how many known ones came since the last new one
 
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         received = super().receive(count, wait=wait)
-        known = self._store.known([one.message.message_id for one in received])
-        self._store.add_handles(
-            [
-                (one.message.message_id, one.receipt_handle)
-                for one in received
-                if one.message.message_id in known
-            ]
-        )
-        news = [one for one in received if one.message.message_id not in known]
-        self._forget([one for one in received if one.message.message_id in known])
+        ids = self._store.known([one.message.message_id for one in received])
+        self.delete([one for one in received if one.message.message_id in ids])
+        news = [one for one in received if one.message.message_id not in ids]
         self._again = 0 if news else self._again + len(received)
         return news
 
@@ -449,23 +445,17 @@ class _Reader(QueueSource):
         return super().count_hidden() + self._store.handles
 
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        """Keep them in flight, and their handles on disk, where memory does not grow with the queue."""
         self._store.add_handles([(one.message.message_id, one.receipt_handle) for one in received])
-        self._forget(received)  # they are counted in the spool, where memory does not grow
+        self._forget(received)
         return []
 
 
-class _Merged:
+class _Merged(LocalTarget):
     """What main has, as a target: it takes a message of hold that was merged, and refuses any other."""
-
-    batch_max: Final = BATCH_ENTRIES_MAX
-    bytes_max: Final = 8 * 1024 * 1024
-    strict: Final = False
 
     def __init__(self, store: OrderStore) -> None:
         self._store = store
-
-    def size(self, message: Message) -> int:
-        return message_bytes(message)
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         return [
@@ -514,8 +504,8 @@ def _demand(report: MoveReport, what: str) -> None:
         raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
 
 
-def _notes(result: RestoreOrderResult, state: State, foreign: int) -> tuple[str, ...]:
-    notes = [f"{result.merged} messages in main, each group in stream order"]
+def _notes(merged: int, state: State, foreign: int) -> tuple[str, ...]:
+    notes = [f"{merged} messages in main, each group in stream order"]
     if foreign:
         notes.append(f"left alone: {foreign} that another queue dead-lettered")
     notes += [f"the {role} did not run before, nor now" for role in _ROLES if role not in state.running]

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.message_json import message_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,14 @@ class Target(Protocol):
         Raises FifoError if nothing is known to be accepted. Sending the same message again within five
         minutes makes no second copy.
         """
+
+
+class LocalTarget:
+    """The part of a target that this machine keeps: many messages at a time, any number of one group."""
+
+    batch_max: Final = 100
+    bytes_max: Final = 8 * MESSAGE_BYTES_MAX
+    strict: Final = False
+
+    def size(self, message: Message) -> int:
+        return message_bytes(message)

@@ -14,13 +14,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from fifo_cli.errors import UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity, to_line
-from fifo_cli.operations.transfer.interfaces import Rejection
+from fifo_cli.operations.transfer.interfaces import LocalTarget, Rejection
 from fifo_cli.operations.work_db import (
     DigestSet,
     FileError,
@@ -36,25 +36,14 @@ from fifo_cli.operations.work_db import (
 )
 from fifo_cli.own_files import check_folder
 
-# A send is one write and one fsync; ten messages of the largest size, at most.
-_BATCH_MAX: Final = 100
-_BATCH_BYTES_MAX: Final = LINE_BYTES_MAX
 
-
-class _Dump(ABC):
-    """Where messages are moved to as lines, each once."""
-
-    batch_max: Final = _BATCH_MAX
-    bytes_max: Final = _BATCH_BYTES_MAX
-    strict: Final = False
+class _Dump(LocalTarget, ABC):
+    """Where messages are moved to as lines, each once; a send is one write and one fsync."""
 
     def __init__(self) -> None:
         self.written = 0
         self._lock = threading.Lock()
         self._seen = DigestSet()
-
-    def size(self, message: Message) -> int:
-        return len(message.body) + 1
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Write what was not written before, and wait for it; raises FileError."""

@@ -48,7 +48,7 @@ class QueueSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
-        self._hidden_seconds = hidden_seconds
+        self.hidden_seconds: float = hidden_seconds
         self._patience = patience
         self._expected = expected
         self._quiet = quiet
@@ -65,10 +65,6 @@ class QueueSource:
         self.given_up = 0
         self.emptied = False
 
-    @property
-    def hidden_seconds(self) -> float:
-        return self._hidden_seconds
-
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         """Receive up to ten messages.
 
@@ -78,7 +74,7 @@ class QueueSource:
         all_settled = wait and self._all_settled()
         received = self._queue.receive(
             count=min(count, RECEIVE_MAX),
-            visibility=self._hidden_seconds,
+            visibility=int(self.hidden_seconds),
             wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
         )
         with self._lock:

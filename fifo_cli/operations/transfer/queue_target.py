@@ -14,8 +14,6 @@ from fifo_cli.model.message_json import message_bytes
 from fifo_cli.operations.transfer.interfaces import Rejection
 
 Pack = Callable[[ReceivedMessage], OutgoingMessage]
-# The sum over a call's entries has the limit of a single message (API Reference, SendMessageBatch).
-_BATCH_BYTES_MAX: Final = MESSAGE_BYTES_MAX
 
 
 def outgoing(message: Message, dedup_id: str) -> OutgoingMessage:
@@ -41,22 +39,14 @@ def as_it_is(operation: str) -> Pack:
 class QueueTarget:
     """A queue. ``pack`` makes of a message in flight what is sent; ``strict``: one of a group in a call."""
 
+    batch_max: Final = BATCH_ENTRIES_MAX
+    # The sum over a call's entries has the limit of a single message (API Reference, SendMessageBatch).
+    bytes_max: Final = MESSAGE_BYTES_MAX
+
     def __init__(self, queue: Queue, pack: Pack, *, strict: bool = True) -> None:
         self._queue = queue
         self._pack = pack
-        self._strict = strict
-
-    @property
-    def batch_max(self) -> int:
-        return BATCH_ENTRIES_MAX
-
-    @property
-    def bytes_max(self) -> int:
-        return _BATCH_BYTES_MAX
-
-    @property
-    def strict(self) -> bool:
-        return self._strict
+        self.strict = strict
 
     def size(self, message: Message) -> int:
         return message_bytes(message)

@@ -181,18 +181,7 @@ class ConvertingTarget:
         self._target = target
         self._dlq = dlq
         self._converter = converter
-
-    @property
-    def batch_max(self) -> int:
-        return self._target.batch_max
-
-    @property
-    def bytes_max(self) -> int:
-        return self._target.bytes_max
-
-    @property
-    def strict(self) -> bool:
-        return self._target.strict
+        self.batch_max, self.bytes_max, self.strict = target.batch_max, target.bytes_max, target.strict
 
     def size(self, message: Message) -> int:
         return self._target.size(message)

@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ class Service(FakeSqs):
         self.tags: dict[str, str] = {}
         self.lives = -1  # calls until the network dies; -1: it does not
         self.late = 0  # of these, whether the last one still takes effect
+        self.in_flight_max = 120_000
         self.lag = 0.0  # by how many seconds counts are late
         self.share = 1.0  # how much of the truth they show
         self._past: list[tuple[float, dict[str, tuple[int, int]]]] = []
@@ -56,7 +57,12 @@ class Service(FakeSqs):
         return {"Attributes": {**found, "QueueArn": f"arn:aws:sqs:us-east-1:1:{QueueUrl}"}}
 
     def receive_message(self, **request: Any) -> Any:
-        answer = super().receive_message(**request)
+        hidden = sum(one.visible_at > self.clock() for one in self.queues[request["QueueUrl"]].messages)
+        if hidden >= self.in_flight_max:
+            answer = {}  # "Amazon SQS returns no error messages" (Developer Guide, FIFO queue quotas)
+        else:
+            count = min(request["MaxNumberOfMessages"], self.in_flight_max - hidden)
+            answer = super().receive_message(**{**request, "MaxNumberOfMessages": count})
         if not answer:
             self.clock.sleep(request["WaitTimeSeconds"])
         return answer
@@ -443,6 +449,40 @@ def test_more_than_sqs_lets_be_in_hand_is_refused_before_anything_is_touched():
     assert caught.value.exit_code is ExitCode.USAGE
     assert bench.service.tags == {}
     assert bench.pause.fed == {"worker"}
+
+
+def test_more_than_sqs_lets_be_in_flight_that_counts_show_only_once_paused_is_refused_and_resumed():
+    bench = broken()
+    bench.service.share = 0.0
+    before = bench.line()
+
+    class LatePause(FakePause):
+        def pause(self, stopped: Callable[[], bool]) -> None:
+            super().pause(stopped)
+            bench.service.share = 1.0
+
+    pause = LatePause(bench.service, "worker")
+    result = replace(bench.rebuild(), pause=pause, in_flight_max=2).perform()
+    assert isinstance(result.error, UsageError)
+    assert result.exit_code is ExitCode.USAGE
+    assert pause.fed == {"worker"}
+    assert bench.service.tags == {}
+    assert bench.line() == before
+
+
+def test_more_in_hold_than_sqs_lets_be_in_flight_is_unfinished_and_the_next_run_finishes_it():
+    """Counts were too low until all was in hold."""
+    bench = broken()
+    bench.service.share, bench.service.in_flight_max = 0.0, 2
+    with pytest.raises(UnfinishedError, match="in flight at a time: they cannot all be read") as caught:
+        replace(bench.rebuild(), in_flight_max=2).perform()
+    assert caught.value.exit_code is ExitCode.ATTENTION
+    assert bench.pause.fed == set()
+    assert bench.left() == [0, 3]
+    bench.service.share, bench.service.in_flight_max = 1.0, 120_000
+    bench.rebuild().perform()
+    assert bench.line() == {"g": ["1", "2", "3"]}
+    assert bench.left() == [0, 0]
 
 
 def test_what_is_in_hold_though_nothing_is_unfinished_is_asked_about():
