@@ -27,7 +27,6 @@ from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import Single, WorkResult
 from fifo_cli.operations.queues.load_progress import (
     LoadProgress,
-    NoCheckpoint,
     open_checkpoint,
     peek_checkpoint,
 )
@@ -188,7 +187,7 @@ def check(lines: Lines) -> Checked:
     problems: list[str] = []
     bad = total = already = 0
     shown: list[Message] = []
-    found = peek_checkpoint(lines.path) if lines.path else contextlib.nullcontext(NoCheckpoint())
+    found = peek_checkpoint(lines.path) if lines.path else contextlib.nullcontext(LoadProgress())
     with found as earlier, contextlib.closing(_Keys(lines.arn)) as keys:
         for number, line in lines.numbered():
             total += 1
@@ -227,7 +226,7 @@ def load(
 
     Raises UsageError or BusyError, with nothing sent, if the checkpoint cannot be used.
     """
-    opened = open_checkpoint(lines.path) if lines.path else contextlib.nullcontext(NoCheckpoint())
+    opened = open_checkpoint(lines.path) if lines.path else contextlib.nullcontext(LoadProgress())
     with opened as checkpoint, contextlib.closing(LineSource(lines, checkpoint)) as source:
         target = QueueTarget(queue, _packer(checkpoint.salt), strict=not same_group_batches)
         options = MoveOptions(

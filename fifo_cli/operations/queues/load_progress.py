@@ -7,10 +7,9 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from fifo_cli.errors import UsageError
 from fifo_cli.operations.work_db import (
@@ -23,7 +22,7 @@ from fifo_cli.operations.work_db import (
     sync_folder,
     write_all,
 )
-from fifo_cli.own_files import NotOwnError, open_own
+from fifo_cli.own_files import open_own
 
 SUFFIX: Final = ".loaded"
 _HEADER: Final = re.compile(r"fifo-cli load 1 ([0-9a-f]{16})")
@@ -33,62 +32,38 @@ _SALT_BYTES: Final = 8
 _ENTRY_BYTES_MAX: Final = 128
 
 
-class LoadProgress(Protocol):
-    """Which lines were sent. ``salt`` makes the deduplication ids of one checkpoint differ from another's."""
+class LoadProgress:
+    """Which lines were sent. This one notes nothing: for stdin, which no second run can read again.
 
-    @property
-    def salt(self) -> str:
-        """A text that is the same for every run that continues the checkpoint."""
+    ``salt`` is the same for every run that continues a checkpoint, and makes its deduplication ids differ
+    from another's. ``broken_off`` is when an earlier run that did not come to its end noted something last:
+    it may have sent more.
+    """
 
-    @property
-    def broken_off(self) -> datetime | None:
-        """When an earlier run noted something last, if it did not come to its end: it may have sent more."""
+    salt = ""
+    broken_off: datetime | None = None
 
     def __contains__(self, digest: str) -> bool:
         """Say whether the line of this digest was sent by an earlier run."""
-
-    def add(self, digests: Iterable[str]) -> None:
-        """Remember lines for good; raises FileError if that fails."""
-
-    def end(self) -> None:
-        """Remember that every line that was sent is noted."""
-
-
-class NoCheckpoint:
-    """For stdin, which no second run can read again."""
-
-    salt: Final = ""
-    broken_off: Final = None
-
-    def __contains__(self, digest: str) -> bool:
         return False
 
     def add(self, digests: Iterable[str]) -> None:
-        """Remember nothing."""
+        """Note lines for good; raises FileError if that fails."""
 
     def end(self) -> None:
-        """Remember nothing."""
+        """Note that every line that was sent is noted."""
 
 
-class FileCheckpoint:
+class FileCheckpoint(LoadProgress):
     """A file with a line for each line that was sent, its digest, and one for each run that came to its end.
 
     A crash tears the last one at most.
     """
 
-    def __init__(self, path: Path, descriptor: int, notes: _Notes, earlier: DigestSet) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._notes = notes
-        self._earlier = earlier
-
-    @property
-    def salt(self) -> str:
-        return self._notes.salt
-
-    @property
-    def broken_off(self) -> datetime | None:
-        return self._notes.broken_off
+        self._earlier = DigestSet()
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._earlier
@@ -108,13 +83,51 @@ class FileCheckpoint:
         with contextlib.suppress(OSError):
             write_all(self._descriptor, f"{_ENDED}\n".encode())
 
+    def begin(self) -> None:
+        """Make a new file a checkpoint."""
+        self.salt = secrets.token_hex(_SALT_BYTES)
+        try:
+            append(self._descriptor, f"fifo-cli load 1 {self.salt}\n".encode())
+            sync_folder(self.path)
+        except OSError as error:
+            raise UsageError(
+                f"{self.path} cannot be written: {error.strerror}; nothing was touched",
+                hint="make room: it notes what was loaded, so that nothing is loaded twice",
+            ) from error
 
-@dataclass(frozen=True, slots=True)
-class _Notes:
-    """What a checkpoint says besides its entries."""
+    def read(self) -> int:
+        """Read all entries, and return where the last whole one ends; ``salt`` is "" if there is none."""
+        end, ended = 0, False
+        written = datetime.fromtimestamp(os.fstat(self._descriptor).st_mtime, UTC)
+        with os.fdopen(os.dup(self._descriptor), "rb") as lines:
+            for number, line in enumerate(iter(lambda: lines.readline(_ENTRY_BYTES_MAX), b""), 1):
+                text = line.decode("ascii", "replace").rstrip("\n")
+                known = (_HEADER if number == 1 else _LINE).fullmatch(text)
+                if known is None or not line.endswith(b"\n"):
+                    self._refuse_unless_torn(line, last=not lines.peek(1))
+                    ended = False
+                    break
+                if number == 1:
+                    self.salt = known[1]
+                elif text != _ENDED:
+                    self._earlier.add(text)
+                ended = text == _ENDED
+                end += len(line)
+        self.broken_off = written if self.salt and not ended else None
+        return end
 
-    salt: str
-    broken_off: datetime | None = None
+    def _refuse_unless_torn(self, line: bytes, *, last: bool) -> None:
+        # A power cut leaves zeros, a crash a line without its end.
+        if last and (b"\0" in line or not line.endswith(b"\n")):
+            return
+        raise UsageError(
+            f"{self.path} is in the way: it is not a checkpoint of `load`; nothing was touched",
+            hint="move it elsewhere, or load the file under another name",
+        )
+
+    def close(self) -> None:
+        self._earlier.close()
+        os.close(self._descriptor)
 
 
 @contextlib.contextmanager
@@ -123,24 +136,21 @@ def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
 
     Raises UsageError if it cannot be written or is something else, BusyError if another run has it.
     """
-    path = file.with_name(file.name + SUFFIX)
+    path = _beside(file)
     descriptor, _ = open_for_append(path)
-    earlier = DigestSet()
-    try:
+    with contextlib.closing(FileCheckpoint(path, descriptor)) as checkpoint:
         lock_file(descriptor, path)
-        notes = _read(path, descriptor, earlier)
-        if notes is None:
-            notes = _Notes(secrets.token_hex(_SALT_BYTES))
-            _begin(path, descriptor, notes.salt)
-        yield FileCheckpoint(path, descriptor, notes, earlier)
-    finally:
-        earlier.close()
-        os.close(descriptor)
+        end = checkpoint.read()
+        if os.fstat(descriptor).st_size > end:
+            os.ftruncate(descriptor, end)
+        if not checkpoint.salt:
+            checkpoint.begin()
+        yield checkpoint
 
 
 def check_checkpoint(file: Path) -> None:
     """Raise what ``open_checkpoint`` would of the file's owner, mode, kind and lock, and touch nothing."""
-    path = file.with_name(file.name + SUFFIX)
+    path = _beside(file)
     descriptor = open_if_there(path)
     if descriptor is not None:
         try:
@@ -152,75 +162,22 @@ def check_checkpoint(file: Path) -> None:
 @contextlib.contextmanager
 def peek_checkpoint(file: Path) -> Iterator[LoadProgress]:
     """Read the checkpoint beside ``file``, if there is one, and change nothing."""
-    path = file.with_name(file.name + SUFFIX)
-    earlier = DigestSet()
-    try:
-        descriptor = open_own(path, os.O_RDONLY)
-    except NotOwnError:
-        earlier.close()
-        raise
-    except OSError as error:
-        earlier.close()
-        if not isinstance(error, FileNotFoundError):
-            raise _unreadable(path, error) from error
-        yield NoCheckpoint()
-        return
-    try:
+    path = _beside(file)
+    with contextlib.ExitStack() as stack:
+        progress = LoadProgress()
         try:
-            notes = _read(path, descriptor, earlier, repair=False)
+            checkpoint = FileCheckpoint(path, open_own(path, os.O_RDONLY))
+            progress = stack.enter_context(contextlib.closing(checkpoint))
+            checkpoint.read()
+        except FileNotFoundError:
+            pass
         except OSError as error:
-            raise _unreadable(path, error) from error
-        yield FileCheckpoint(path, descriptor, notes or _Notes(""), earlier)
-    finally:
-        earlier.close()
-        os.close(descriptor)
+            raise UsageError(
+                f"{path} cannot be read: {error.strerror}; nothing was sent",
+                hint="it shows what was loaded before: fix it, or load the file under another name",
+            ) from error
+        yield progress
 
 
-def _read(path: Path, descriptor: int, earlier: DigestSet, *, repair: bool = True) -> _Notes | None:
-    """Read notes and entries, and cut off a torn end; None if nothing whole is in the file."""
-    salt, end, ended = None, 0, False
-    written = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
-    with os.fdopen(os.dup(descriptor), "rb") as lines:
-        for number, line in enumerate(iter(lambda: lines.readline(_ENTRY_BYTES_MAX), b""), 1):
-            text = line.decode("ascii", "replace").rstrip("\n")
-            known = (_HEADER if number == 1 else _LINE).fullmatch(text)
-            if known is None or not line.endswith(b"\n"):
-                _refuse_unless_torn(path, line, last=not lines.peek(1))
-                ended = False
-                break
-            if number == 1:
-                salt = known[1]
-            elif text != _ENDED:
-                earlier.add(text)
-            ended = text == _ENDED
-            end += len(line)
-    if repair and os.fstat(descriptor).st_size > end:
-        os.ftruncate(descriptor, end)
-    return None if salt is None else _Notes(salt, None if ended else written)
-
-
-def _unreadable(path: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"{path} cannot be read: {error.strerror}; nothing was sent",
-        hint="it shows what was loaded before: fix it, or load the file under another name",
-    )
-
-
-def _refuse_unless_torn(path: Path, line: bytes, *, last: bool) -> None:
-    if last and (b"\0" in line or not line.endswith(b"\n")):
-        return
-    raise UsageError(
-        f"{path} is in the way: it is not a checkpoint of `load`; nothing was touched",
-        hint="move it elsewhere, or load the file under another name",
-    )
-
-
-def _begin(path: Path, descriptor: int, salt: str) -> None:
-    try:
-        append(descriptor, f"fifo-cli load 1 {salt}\n".encode())
-        sync_folder(path)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}; nothing was touched",
-            hint="make room: it notes what was loaded, so that nothing is loaded twice",
-        ) from error
+def _beside(file: Path) -> Path:
+    return file.with_name(file.name + SUFFIX)

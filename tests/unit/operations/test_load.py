@@ -14,7 +14,7 @@ import pytest
 from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.model.message_json import LINE_BYTES_MAX
 from fifo_cli.operations.queues.load import Lines, LineSource, check, open_lines
-from fifo_cli.operations.queues.load_progress import NoCheckpoint, open_checkpoint
+from fifo_cli.operations.queues.load_progress import LoadProgress, open_checkpoint
 
 ARN = "arn:aws:sqs:us-east-1:1:orders.fifo"
 
@@ -86,7 +86,7 @@ def test_all_bad_lines_are_reported_at_once_up_to_a_limit(path):
 
 def test_a_file_that_is_changed_while_it_is_loaded_stops_the_load(path):
     path.write_text(line("a") + line("b"))
-    with opened(path) as lines, contextlib.closing(LineSource(lines, NoCheckpoint())) as source:
+    with opened(path) as lines, contextlib.closing(LineSource(lines, LoadProgress())) as source:
         check(lines)
         path.write_text(line("a") + "garbage\n")
         with pytest.raises(UsageError, match=r"line 2: .*the file was changed while it was loaded"):
