@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TextIO
 
 from .redaction import WITHHELD
 
 Redact = Callable[[str], str]
-_STREAMS: Final = ("stdout", "stderr", "__stdout__", "__stderr__")
+STREAMS: Final = ("stdout", "stderr", "__stdout__", "__stderr__")
 # What these log at DEBUG may hold a whole answer of Parameter Store, before its values are known here.
 _LIBRARIES: Final = frozenset({"boto3", "botocore", "httpcore", "httpx", "urllib3"})
 
@@ -76,18 +75,6 @@ class _GuardedStream:
 
 def guard_streams(redact: Redact) -> None:
     """Hide keys in what is written to ``sys.stdout``, ``sys.stderr`` and ``__stderr__`` from now on."""
-    for name in _STREAMS:
+    for name in STREAMS:
         if (stream := getattr(sys, name)) is not None:
             setattr(sys, name, _GuardedStream(getattr(stream, "unguarded", stream), redact))
-
-
-@contextmanager
-def guarded_streams(redact: Redact) -> Iterator[None]:
-    """Hide keys in what is written to ``sys.stdout`` and ``sys.stderr`` inside."""
-    before = {name: getattr(sys, name) for name in _STREAMS}
-    guard_streams(redact)
-    try:
-        yield
-    finally:
-        for name, stream in before.items():
-            setattr(sys, name, stream)

@@ -23,7 +23,6 @@ from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.failure import ConfigurationError, described
-from fifo_cli.handlers.guarded_output import guarded_streams
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
@@ -126,10 +125,7 @@ def drain_here(
         patience=project.settings.functions.timeout.total_seconds(),
         stopped=stopped,
     )
-    with (
-        guarded_streams(keys.redact_long),
-        shipped_journal(aws, names, "worker", "drain", listener=listener) as journal,
-    ):
+    with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
         setup = CodeSetup.of_request(facts, code_folders, options.concurrency)
         delivery = _courier(project, facts, keys, setup, stopped)
         run = Run(

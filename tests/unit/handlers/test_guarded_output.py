@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.handlers.guarded_output import guard_logs, guard_streams, guarded_streams
+from fifo_cli.handlers.guarded_output import guard_logs, guard_streams
 from fifo_cli.handlers.json_log import stdout_journal
 from fifo_cli.handlers.redaction import WITHHELD, Redactor
+from tests.unit.handlers.guarded_streams import guarded_streams
 
 SECRET = 's3cr3t/Key+with=Some&Odd "Parts"-9f8e7d'
 ENDING = "9f8e7d"

@@ -31,7 +31,7 @@ from fifo_cli.handlers import worker
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery, RequestCode
-from fifo_cli.handlers.guarded_output import guard_logs, guarded_streams
+from fifo_cli.handlers.guarded_output import guard_logs
 from fifo_cli.handlers.json_log import stdout_journal
 from fifo_cli.handlers.worker_run import Limits, Report, Run
 from fifo_cli.operations.queues.drain import DrainResult, _explained
@@ -39,6 +39,7 @@ from fifo_cli.render.documents import json_document, json_line
 from fifo_cli.render.queue_tables import drain_table
 from tests.encodings import PART, REVERSIBLE, cut, encoded, leak, parts
 from tests.fakes import Clock, FakeSqs
+from tests.unit.handlers.guarded_streams import guarded_streams
 from tests.unit.handlers.test_api_client import RawApi, said
 from tests.unit.handlers.test_delivery import FakeSsm
 from tests.unit.plain_api import API, URLS
