@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from fifo_cli.aws.errors import is_passing
@@ -39,129 +39,6 @@ class NativeOutcome:
     error: FifoError | None = None
 
 
-@dataclass(slots=True)
-class _OwnTask:
-    """Which of the queue's tasks is the one that this command started, or follows."""
-
-    before: frozenset[int]
-    handle: str | None = None
-    started_ms: int | None = None
-    last: MoveTask | None = None
-
-    def find(self, listed: Sequence[MoveTask]) -> MoveTask | None:
-        """Return the task; None while it is not listed, or several may be it."""
-        if self.started_ms is None:
-            self.started_ms = self._recognize(listed)
-        found = next((task for task in listed if task.started_ms == self.started_ms), None)
-        self.last = found or self.last
-        return found
-
-    def new(self, listed: Sequence[MoveTask]) -> list[MoveTask]:
-        """Return the tasks that were not there before the start."""
-        return [task for task in listed if task.started_ms not in self.before]
-
-    def _recognize(self, listed: Sequence[MoveTask]) -> int | None:
-        for task in listed:
-            if self.handle is not None and task.handle == self.handle:
-                return task.started_ms
-        ended = [task for task in self.new(listed) if task.handle is None]
-        return ended[0].started_ms if len(ended) == 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Redrive:
-    """One redrive by SQS, and what it waits with."""
-
-    tasks: MoveTasks
-    target_arn: str
-    listener: Listener
-    stopped: Callable[[], bool]
-    sleep: Callable[[float], None]
-    clock: Callable[[], float]
-
-    def begin(self) -> _OwnTask:
-        """Start a task, or take the one that is running."""
-        listed = self.tasks.recent()
-        running = next((task for task in listed if task.is_active), None)
-        own = _OwnTask(frozenset(task.started_ms for task in listed))
-        if running is not None:
-            self._receive(own, running)
-            return own
-        for pause in (*_START_PAUSES, None):
-            try:
-                own.handle = self.tasks.start(self.target_arn)
-            except FifoError as error:
-                if self._has_started(own, error):
-                    break
-                if pause is None or self.stopped() or not is_passing(error):
-                    raise
-                self.sleep(pause)
-            else:
-                break
-        return own
-
-    def _has_started(self, own: _OwnTask, error: FifoError) -> bool:
-        """Look whether a task runs, or ran, though its start was refused or got no answer."""
-        try:
-            new = own.new(self.tasks.recent())
-        except FifoError:
-            new = []
-            if is_passing(error):
-                raise AwsError(
-                    f"whether SQS has started a move task is not known: {error.message}", hint=_FOLLOWS_AGAIN
-                ) from error
-        running = next((task for task in new if task.is_active), None)
-        if running is not None:
-            self._receive(own, running)
-            return True
-        return is_passing(error) and bool(new)
-
-    def _receive(self, own: _OwnTask, running: MoveTask) -> None:
-        """Follow a running task; raises AwsError if it moves to another queue."""
-        if running.target_arn not in (None, self.target_arn):
-            raise AwsError(
-                f"a move task to another queue ({running.target_arn}) is running already",
-                hint="wait until it is done, or cancel it with `aws sqs cancel-message-move-task`",
-            )
-        own.handle, own.started_ms = running.handle, running.started_ms
-        started = iso(from_epoch_ms(running.started_ms))
-        self.listener(Noted(f"a move task started at {started} is running; following it"))
-
-    def follow(self, own: _OwnTask) -> NativeOutcome:
-        """Wait until the task has ended; cancel it when asked to stop."""
-        started = seen = self.clock()
-        cancelled: float | None = None
-        while True:
-            task = own.find(self.tasks.recent())
-            now = self.clock()
-            if task is not None:
-                seen = now
-                if not task.is_active:
-                    return _outcome(task)
-                _report_progress(task, self.listener, now - started)
-                own.handle = task.handle or own.handle
-            if now - seen > LISTED_WITHIN_SECONDS:
-                return _lost(own)
-            if cancelled is not None and now - cancelled > CANCELLED_WITHIN_SECONDS:
-                return _not_cancelled(own)
-            if self.stopped() and cancelled is None and own.handle is not None:
-                cancelled = now
-                self.listener(Noted("cancelling the move task; what it has moved stays moved"))
-                self._cancel(own)
-            until = self.clock() + POLL_SECONDS
-            while self.clock() < until and (cancelled is not None or not self.stopped()):
-                self.sleep(_NAP_SECONDS)
-
-    def _cancel(self, own: _OwnTask) -> None:
-        """Cancel; a task that has just ended cannot be, and the next look shows it."""
-        try:
-            self.tasks.cancel(own.handle or "")
-        except AwsError:
-            task = own.find(self.tasks.recent())
-            if task is not None and task.status == "RUNNING":
-                raise
-
-
 def redrive_natively(
     tasks: MoveTasks,
     target_arn: str,
@@ -176,48 +53,148 @@ def redrive_natively(
     Raises UnknownCallError where the service knows no such tasks: nothing was moved then.
     """
     redrive = _Redrive(tasks, target_arn, listener, stopped, sleep, clock)
-    own = redrive.begin()
+    redrive.begin()
     try:
-        return redrive.follow(own)
+        return redrive.follow()
     except FifoError as error:
         hint = f"the task goes on in SQS; {_FOLLOWS_AGAIN}"
-        reason = AwsError(f"the move task cannot be followed: {error.message}", hint=hint)
-        return NativeOutcome(own.last.moved if own.last else 0, "UNKNOWN", reason)
+        return redrive.ended("UNKNOWN", f"the move task cannot be followed: {error.message}", hint)
 
 
-def _outcome(task: MoveTask) -> NativeOutcome:
-    if task.status != "FAILED":
-        return NativeOutcome(task.moved, task.status)
-    why = task.failure or "no reason given"
-    reason = AwsError(
-        f"SQS's move task failed after {task.moved} messages: {why}",
-        hint="`fifo-cli redrive --engine client` moves them from here, and says of each what is wrong",
-    )
-    return NativeOutcome(task.moved, task.status, reason)
+@dataclass(slots=True)
+class _Redrive:
+    """One redrive by SQS: what it waits with, and which of the queue's tasks it started or follows."""
 
+    tasks: MoveTasks
+    target_arn: str
+    listener: Listener
+    stopped: Callable[[], bool]
+    sleep: Callable[[float], None]
+    clock: Callable[[], float]
+    _before: frozenset[int] = field(default_factory=frozenset)  # when earlier tasks were started
+    _handle: str | None = None
+    _started_ms: int | None = None
+    _last: MoveTask | None = None
 
-def _lost(own: _OwnTask) -> NativeOutcome:
-    """Say that SQS does not show which task is ours: no other task's result is taken for it."""
-    reason = AwsError(
-        "SQS has started the move task, but its list of tasks does not show which one it is:"
-        " whether it has ended, and how much it moved, is not known",
-        hint="look at `fifo-cli depth` and `aws sqs list-message-move-tasks --max-results 10`; "
-        + _FOLLOWS_AGAIN,
-    )
-    return NativeOutcome(own.last.moved if own.last else 0, "UNKNOWN", reason)
+    def begin(self) -> None:
+        """Start a task, or take the one that is running."""
+        listed = self.tasks.recent()
+        self._before = frozenset(task.started_ms for task in listed)
+        if self._take_running(listed):
+            return
+        for pause in (*_START_PAUSES, None):
+            try:
+                self._handle = self.tasks.start(self.target_arn)
+                return
+            except FifoError as error:
+                if self._has_started(error):
+                    return
+                if pause is None or self.stopped() or not is_passing(error):
+                    raise
+                self.sleep(pause)
 
+    def _has_started(self, error: FifoError) -> bool:
+        """Look whether a task runs, or ran, though its start was refused or got no answer."""
+        try:
+            new = self._new(self.tasks.recent())
+        except FifoError:
+            if not is_passing(error):
+                return False
+            message = f"whether SQS has started a move task is not known: {error.message}"
+            raise AwsError(message, hint=_FOLLOWS_AGAIN) from error
+        return self._take_running(new) or (is_passing(error) and bool(new))
 
-def _not_cancelled(own: _OwnTask) -> NativeOutcome:
-    reason = AwsError(
-        f"the move task was cancelled, but has not ended after {CANCELLED_WITHIN_SECONDS:.0f} s",
-        hint="look at `aws sqs list-message-move-tasks`; it may still move messages",
-    )
-    status = own.last.status if own.last else "UNKNOWN"
-    return NativeOutcome(own.last.moved if own.last else 0, status, reason)
+    def _take_running(self, listed: Sequence[MoveTask]) -> bool:
+        """Follow the task that is running, if one is; raises AwsError if it moves to another queue."""
+        running = next((task for task in listed if task.is_active), None)
+        if running is None:
+            return False
+        if running.target_arn not in (None, self.target_arn):
+            raise AwsError(
+                f"a move task to another queue ({running.target_arn}) is running already",
+                hint="wait until it is done, or cancel it with `aws sqs cancel-message-move-task`",
+            )
+        self._handle, self._started_ms = running.handle, running.started_ms
+        started = iso(from_epoch_ms(running.started_ms))
+        self.listener(Noted(f"a move task started at {started} is running; following it"))
+        return True
 
+    def follow(self) -> NativeOutcome:
+        """Wait until the task has ended; cancel it when asked to stop."""
+        began = seen = self.clock()
+        cancelled: float | None = None
+        while True:
+            task = self._find()
+            now = self.clock()
+            if task is not None:
+                seen = now
+                if not task.is_active:
+                    return self._outcome(task)
+                self._report_progress(task, now - began)
+                self._handle = task.handle or self._handle
+            if now - seen > LISTED_WITHIN_SECONDS:
+                # No other task's result is taken for ours.
+                return self.ended(
+                    "UNKNOWN",
+                    "SQS has started the move task, but its list of tasks does not show which one it is:"
+                    " whether it has ended, and how much it moved, is not known",
+                    "look at `fifo-cli depth` and `aws sqs list-message-move-tasks --max-results 10`; "
+                    + _FOLLOWS_AGAIN,
+                )
+            if cancelled is not None and now - cancelled > CANCELLED_WITHIN_SECONDS:
+                return self.ended(
+                    self._last.status if self._last else "UNKNOWN",
+                    f"the move task was cancelled, but has not ended after {CANCELLED_WITHIN_SECONDS:.0f} s",
+                    "look at `aws sqs list-message-move-tasks`; it may still move messages",
+                )
+            if self.stopped() and cancelled is None and self._handle is not None:
+                cancelled = now
+                self._cancel(self._handle)
+            until = self.clock() + POLL_SECONDS
+            while self.clock() < until and (cancelled is not None or not self.stopped()):
+                self.sleep(_NAP_SECONDS)
 
-def _report_progress(task: MoveTask, listener: Listener, seconds: float) -> None:
-    of = f" of {task.total:,}" if task.total else ""
-    rate = task.moved / max(seconds, 1.0)
-    left = f", {time_left((task.total - task.moved) / rate)} left" if rate and task.total else ""
-    listener(Progressed(f"{task.moved:,}{of} moved by SQS, {rate:,.0f}/s{left}"))
+    def _find(self) -> MoveTask | None:
+        """Return our task; None while it is not listed, or several may be it."""
+        listed = self.tasks.recent()
+        if self._started_ms is None:
+            ours = [task for task in listed if task.handle and task.handle == self._handle]
+            ended = [task for task in self._new(listed) if task.handle is None]
+            if ours or len(ended) == 1:
+                self._started_ms = (ours or ended)[0].started_ms
+        found = next((task for task in listed if task.started_ms == self._started_ms), None)
+        self._last = found or self._last
+        return found
+
+    def _new(self, listed: Sequence[MoveTask]) -> list[MoveTask]:
+        """Return the tasks that were not there before the start."""
+        return [task for task in listed if task.started_ms not in self._before]
+
+    def _cancel(self, handle: str) -> None:
+        """Cancel; a task that has just ended cannot be, and the next look shows it."""
+        self.listener(Noted("cancelling the move task; what it has moved stays moved"))
+        try:
+            self.tasks.cancel(handle)
+        except AwsError:
+            task = self._find()
+            if task is not None and task.status == "RUNNING":
+                raise
+
+    def _outcome(self, task: MoveTask) -> NativeOutcome:
+        if task.status != "FAILED":
+            return NativeOutcome(task.moved, task.status)
+        return self.ended(
+            task.status,
+            f"SQS's move task failed after {task.moved} messages: {task.failure or 'no reason given'}",
+            "`fifo-cli redrive --engine client` moves them from here, and says of each what is wrong",
+        )
+
+    def ended(self, status: str, message: str, hint: str) -> NativeOutcome:
+        """Return an end that needs a look, with what the task had moved when it was seen last."""
+        return NativeOutcome(self._last.moved if self._last else 0, status, AwsError(message, hint=hint))
+
+    def _report_progress(self, task: MoveTask, seconds: float) -> None:
+        of = f" of {task.total:,}" if task.total else ""
+        rate = task.moved / max(seconds, 1.0)
+        left = f", {time_left((task.total - task.moved) / rate)} left" if rate and task.total else ""
+        self.listener(Progressed(f"{task.moved:,}{of} moved by SQS, {rate:,.0f}/s{left}"))
