@@ -17,7 +17,6 @@ from fifo_cli.model.message_json import to_line
 from fifo_cli.model.results import INTERNAL, Single, WorkResult
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
 from fifo_cli.operations.queues.peek import peek
-from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Target
 from fifo_cli.operations.transfer.message_files import DumpStream, new_file, open_dump
@@ -123,7 +122,7 @@ class Dump:
             throttles=lambda: self.aws.throttles,
         )
         report = move(source, target, options, listener=self.listener, stopped=stopped)
-        warnings = describe(report)
+        warnings = report.warnings()
         if source.given_up and not report.error:
             warnings.append(
                 f"{source.given_up} stay in flight with a consumer, or will be visible later; run it again"

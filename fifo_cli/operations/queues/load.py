@@ -34,7 +34,7 @@ from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, outgoing
 from fifo_cli.operations.transfer.record_conversion import is_record
-from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
+from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.transfer.scheduler import DOUBT_SECONDS_MAX
 from fifo_cli.operations.work_db import DigestSet, reason_of
 
@@ -239,7 +239,12 @@ def load(
         loaded=report.moved,
         already_loaded=source.already,
         failed=report.failed,
-        warnings=tuple(_warnings(report, lines)),
+        warnings=tuple(
+            report.warnings(
+                not_deleted=f"of {lines.name} were sent, but not noted as loaded: loaded again after more"
+                " than five minutes, they are sent a second time"
+            )
+        ),
         error=report.error,
     )
 
@@ -294,23 +299,6 @@ class LineSource(LocalSource):
                 f"{self._lines.name}, line {number}: {error}; the file was changed while it was loaded",
                 hint="run the command again; it goes on where this one stopped",
             ) from error
-
-
-def _warnings(report: MoveReport, lines: Lines) -> list[str]:
-    """Say what needs a look, line by line."""
-    warnings = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
-    if report.failed > len(report.failures):
-        warnings.append(f"and {report.failed - len(report.failures)} more lines that failed")
-    warnings += [
-        f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
-        for one in report.overtakings
-    ]
-    if report.not_deleted:
-        warnings.append(
-            f"{report.not_deleted} of {lines.name} were sent, but not noted as loaded: loaded again after"
-            " more than five minutes, they are sent a second time"
-        )
-    return warnings
 
 
 class _Keys:

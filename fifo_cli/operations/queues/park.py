@@ -16,7 +16,6 @@ from fifo_cli.model.message import Message, ReceivedMessage, read_attributes
 from fifo_cli.model.results import WorkResult, named
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
-from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 from fifo_cli.operations.transfer.queue_source import QueueSource
@@ -80,9 +79,9 @@ class Park(PipelineQueues):
                 stopped=stopped,
             )
         if report.stopped or report.error or report.failed:
-            return ParkResult(tuple(parked), warnings=tuple(describe(report)), error=report.error)
+            return ParkResult(tuple(parked), warnings=tuple(report.warnings()), error=report.error)
         notes, warnings = self._shortfall(len(parked), source.given_up)
-        return ParkResult(tuple(parked), notes=notes, warnings=(*describe(report), *warnings))
+        return ParkResult(tuple(parked), notes=notes, warnings=(*report.warnings(), *warnings))
 
     def _shortfall(self, found: int, given_up: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return notes and warnings on fewer messages than asked for; that main is empty is not a warning."""

@@ -288,7 +288,7 @@ class Redrive(PipelineQueues):
         )
         remaining = 0 if source.emptied else self.dlq.total_if_known()
         reached = count is not None and report.moved >= count
-        warnings = [*describe(report), *converter.warnings()]
+        warnings = [*report.warnings(), *converter.warnings()]
         if not (reached or report.stopped or report.error):
             counted = min(
                 total - report.moved - exclusions.foreign - converter.stayed, (remaining or 0) - report.left
@@ -308,23 +308,6 @@ class Redrive(PipelineQueues):
 
 def _no_tasks() -> AwsError:
     return AwsError(f"{_NO_TASKS}; nothing was moved", hint="use --engine client")
-
-
-def describe(report: MoveReport) -> list[str]:
-    """Say what of a move needs a look, message by message."""
-    warnings = [f"{one.message_id} (group {one.group}): {one.reason}" for one in report.failures]
-    if report.failed > len(report.failures):
-        warnings.append(f"and {report.failed - len(report.failures)} more that failed")
-    if report.not_deleted:
-        warnings.append(
-            f"{report.not_deleted} moved, but not deleted from the source: they may come again; running the"
-            " command again within five minutes makes no second copy of them"
-        )
-    warnings += [
-        f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
-        for one in report.overtakings
-    ]
-    return warnings
 
 
 def _unfinished(

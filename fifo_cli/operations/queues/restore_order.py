@@ -35,7 +35,6 @@ from fifo_cli.operations.queues.browse import count_waiting
 from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
 from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource, OrderStoreTarget
 from fifo_cli.operations.queues.peek import peek
-from fifo_cli.operations.queues.redrive import describe
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalTarget, Rejection, Source, Target
 from fifo_cli.operations.transfer.message_filter import is_foreign
@@ -500,7 +499,7 @@ def _demand(report: MoveReport, what: str) -> None:
         raise UnfinishedError(f"{what}: {report.error.message}", exit_code=report.error.exit_code)
     if report.stopped:
         raise UnfinishedError(f"{what}: interrupted")
-    if warnings := describe(report):
+    if warnings := report.warnings():
         raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
 
 

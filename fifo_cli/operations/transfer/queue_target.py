@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from fifo_cli.aws.sqs import OutgoingMessage, Queue
@@ -53,23 +53,9 @@ class QueueTarget:
 
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Send messages in as few calls as keep everything of them (trace headers: see ``_calls``)."""
-        refusals: list[Rejection] = []
-        stopped: set[str] = set()
-        for number, call in enumerate(self._calls(received)):
-            free = [one for one in call if one.message.group not in stopped]
-            behind = [one for one in call if one.message.group in stopped]
-            refusals += [Rejection(one, "behind a message of its group that was refused") for one in behind]
-            if not free:
-                continue
-            try:
-                refused = self._send(free)
-            except FifoError as error:
-                if number == 0:
-                    raise
-                refused = [Rejection(one, error.message, doubtful=True) for one in free]
-            refusals += refused
-            stopped |= {one.received.message.group for one in refused}
-        return refusals
+        first, *rest = self._calls(received)
+        refused = self._send(first)
+        return refused + (send_in_order(rest, self._send, refused=refused) if rest else [])
 
     def _send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         packed = [self._pack(one) for one in received]
@@ -95,3 +81,31 @@ class QueueTarget:
             else:
                 calls[-1].append(one)
         return [call for call in calls if call]
+
+
+def send_in_order(
+    calls: Iterable[Sequence[ReceivedMessage]],
+    send: Callable[[Sequence[ReceivedMessage]], list[Rejection]],
+    *,
+    groups: Callable[[ReceivedMessage], set[str]] = lambda received: {received.message.group},
+    refused: Iterable[Rejection] = (),
+) -> list[Rejection]:
+    """Send call by call, and behind a message that was refused, now or before, none of its ``groups``.
+
+    A call that fails as a whole refuses all its messages: it may have taken effect.
+    """
+    stopped = {group for one in refused for group in groups(one.received)}
+    refusals: list[Rejection] = []
+    for call in calls:
+        behind = [one for one in call if groups(one) & stopped]
+        free = [one for one in call if not groups(one) & stopped]
+        refusals += [Rejection(one, "behind a message of its group that was refused") for one in behind]
+        if not free:
+            continue
+        try:
+            news = send(free)
+        except FifoError as error:
+            news = [Rejection(one, error.message, doubtful=True) for one in free]
+        refusals += news
+        stopped |= {group for one in news for group in groups(one.received)}
+    return refusals

@@ -19,7 +19,7 @@ from fifo_cli.handlers.records import Outgoing, Rules, Skipped, to_message
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Rejection
-from fifo_cli.operations.transfer.queue_target import QueueTarget
+from fifo_cli.operations.transfer.queue_target import QueueTarget, send_in_order
 
 _SHOWN_MAX: Final = 100
 _STOPPED: Final = "stopped while the user's code ran"
@@ -221,23 +221,12 @@ class ConvertingTarget:
     def _send_all(
         self, target: QueueTarget, received: Sequence[ReceivedMessage], groups: Mapping[str, str]
     ) -> list[Rejection]:
-        """Send in calls that hold one of a group; behind a refused one, none of its groups, old or new."""
-        refusals: list[Rejection] = []
-        stopped: set[str] = set()
-        for call in self._calls(received):
-            free = [one for one in call if not {one.message.group, groups[one.message.message_id]} & stopped]
-            behind = [one for one in call if one not in free]
-            refusals += [Rejection(one, "behind a message of its group that was refused") for one in behind]
-            if not free:
-                continue
-            try:
-                refused = target.send(free)
-            except FifoError as error:
-                refused = [Rejection(one, error.message, doubtful=True) for one in free]
-            refusals += refused
-            for one in refused:
-                stopped |= {one.received.message.group, groups[one.received.message.message_id]}
-        return refusals
+        """Send in calls that hold one of a group; a refused one stops its group of before and of now."""
+        return send_in_order(
+            self._calls(received),
+            target.send,
+            groups=lambda one: {one.message.group, groups[one.message.message_id]},
+        )
 
     def _calls(self, received: Sequence[ReceivedMessage]) -> list[list[ReceivedMessage]]:
         """Split into calls within the limits, as what records become may share a group, or be larger."""

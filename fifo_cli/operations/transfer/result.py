@@ -15,6 +15,10 @@ WORKERS: Final = 12
 FAILURES_SHOWN_MAX: Final = 100
 _PACE_SECONDS: Final = 10.0
 _PACE_SECONDS_MIN: Final = 0.5
+_NOT_DELETED: Final = (
+    "moved, but not deleted from the source: they may come again; running the command again within five"
+    " minutes makes no second copy of them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,17 @@ class MoveReport:
     overtakings: list[Overtaking] = field(default_factory=list)
     error: FifoError | None = None
     stopped: bool = False
+
+    def warnings(self, *, not_deleted: str = _NOT_DELETED) -> list[str]:
+        """Say what needs a look, message by message; ``not_deleted`` says what it means for those."""
+        warnings = [f"{one.message_id} (group {one.group}): {one.reason}" for one in self.failures]
+        if self.failed > len(self.failures):
+            warnings.append(f"and {self.failed - len(self.failures)} more that failed")
+        warnings += [
+            f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
+            for one in self.overtakings
+        ]
+        return warnings + ([f"{self.not_deleted} {not_deleted}"] if self.not_deleted else [])
 
     def failed_with(self, failure: Failure) -> None:
         """Count a message that stays behind."""

@@ -462,7 +462,7 @@ def test_more_than_sqs_lets_be_in_flight_that_counts_show_only_once_paused_is_re
             bench.service.share = 1.0
 
     pause = LatePause(bench.service, "worker")
-    result = replace(bench.rebuild(), pause=pause, in_flight_max=2).perform()
+    result = replace(bench.restore(), pause=pause, in_flight_max=2).perform()
     assert isinstance(result.error, UsageError)
     assert result.exit_code is ExitCode.USAGE
     assert pause.fed == {"worker"}
@@ -475,12 +475,12 @@ def test_more_in_hold_than_sqs_lets_be_in_flight_is_unfinished_and_the_next_run_
     bench = broken()
     bench.service.share, bench.service.in_flight_max = 0.0, 2
     with pytest.raises(UnfinishedError, match="in flight at a time: they cannot all be read") as caught:
-        replace(bench.rebuild(), in_flight_max=2).perform()
+        replace(bench.restore(), in_flight_max=2).perform()
     assert caught.value.exit_code is ExitCode.ATTENTION
     assert bench.pause.fed == set()
     assert bench.left() == [0, 3]
     bench.service.share, bench.service.in_flight_max = 1.0, 120_000
-    bench.rebuild().perform()
+    bench.restore().perform()
     assert bench.line() == {"g": ["1", "2", "3"]}
     assert bench.left() == [0, 0]
 
