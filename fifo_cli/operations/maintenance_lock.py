@@ -1,7 +1,7 @@
-"""The maintenance marker: one moving command at a time for a pipeline, said in a tag of its main queue.
+"""The maintenance lock: one moving command at a time for a pipeline, held by a tag of its main queue.
 
-SQS has no lock. A tag written and read again after a moment is as good as one here: of two that write at
-nearly the same time both read the last one's, and only that one goes on.
+SQS has no lock, so we use a tag: write it, wait 0.3 s, read it back. If two processes write at once, both
+read the last value, and only its writer continues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.times import iso, parse_instant
 
 MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
-# Set while an in-order rebuild is unfinished; it has no expiry (queues/restore_order.py).
+# Set while an in-order redrive is unfinished; it has no expiry (queues/restore_order.py).
 RESTORE_TAG: Final = "fifo-cli:rebuild"
 LIFETIME: Final = timedelta(seconds=60)
 REFRESH_SECONDS: Final = 20.0
@@ -35,7 +35,7 @@ SETTLE_SECONDS: Final = 0.3
 _WHO_MAX: Final = 60
 # Tags hold letters, digits, spaces and these (SQS API Reference, TagQueue).
 _ILLEGAL: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]")
-_CLAIM: Final = re.compile(
+_LEASE: Final = re.compile(
     r"(?P<what>\S+) by (?P<who>\S+) since (?P<since>\S+) until (?P<until>\S+)"
     r" as (?P<machine>[0-9a-f]+)\.(?P<pid>[0-9]+)\.(?P<token>[0-9a-f]+)"
 )
@@ -63,7 +63,7 @@ class Lease:
     @classmethod
     def parse(cls, text: str) -> Lease | None:
         """Read a tag's value; None if it is none of ours."""
-        match = _CLAIM.fullmatch(text)
+        match = _LEASE.fullmatch(text)
         if match is None:
             return None
         try:
@@ -99,12 +99,12 @@ def maintenance(
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[MaintenanceLock]:
-    """Hold the pipeline for ``what`` while the block runs, refreshing the marker from a thread of its own.
+    """Hold the pipeline for ``what`` while the block runs, renewing the lease from a thread of its own.
 
-    Raises BusyError if another holds it, or if an in-order rebuild is unfinished (but for
-    ``finishes_restore``); ``force`` goes on in spite of both. A marker of a process of this machine that has
-    died, or that was not refreshed for a minute, holds nobody up. Without ``confirm`` it does not wait for
-    another that takes the marker at the same moment: the block has to, before it changes anything for good.
+    Raises BusyError if another holds it, or if an in-order redrive is unfinished (but for
+    ``finishes_restore``); ``force`` goes on in spite of both. A lease of a process of this machine that has
+    died, or that was not renewed for a minute, holds nobody up. Without ``confirm`` it does not wait for
+    another that takes the lock at the same moment: the block has to, before it changes anything for good.
     """
     lock = MaintenanceLock(tags, what, force=force, listener=listener, sleep=sleep)
     lock.acquire(finishes_restore=finishes_restore)
@@ -122,7 +122,7 @@ def maintenance(
 
 
 def refuse_while_unfinished(tags: QueueTags) -> None:
-    """Raise BusyError if an in-order rebuild is unfinished: main does not hold the heads of its groups then.
+    """Raise BusyError if an in-order redrive is unfinished: main does not hold the heads of its groups then.
 
     For what delivers: it goes on beside another's move, but not beside this.
     """
@@ -132,7 +132,7 @@ def refuse_while_unfinished(tags: QueueTags) -> None:
 
 
 class MaintenanceLock:
-    """This process's marker on one pipeline; ``force`` takes it in spite of another's."""
+    """This process's lock on one pipeline; ``force`` takes it in spite of another's."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class MaintenanceLock:
         return self._lease.since
 
     def acquire(self, *, finishes_restore: bool = False) -> None:
-        """Write the marker; raises BusyError if another has it."""
+        """Write the tag; raises BusyError if another has it."""
         seen = self._tags.read()
         if RESTORE_TAG in seen.tags and not finishes_restore:
             hint = f"{FINISHES}; --force goes on all the same"
@@ -179,7 +179,7 @@ class MaintenanceLock:
         self._confirmed = True
 
     def renew(self) -> None:
-        """Push the expiry on; another's marker, taken by force, is left as it is."""
+        """Move the expiry on; another's lease, taken by force, is left as it is."""
         try:
             seen = self._tags.read()
             if self._is_ours(seen.tags.get(MAINTENANCE_TAG, "")):
@@ -191,7 +191,7 @@ class MaintenanceLock:
             self._listener(Warned(f"the maintenance marker could not be refreshed: {error.message}"))
 
     def release(self) -> None:
-        """Remove the marker if it is ours still."""
+        """Remove the tag if it is still ours."""
         try:
             if self._is_ours(self._tags.read().tags.get(MAINTENANCE_TAG, "")):
                 self._tags.remove(MAINTENANCE_TAG)
@@ -221,7 +221,7 @@ class MaintenanceLock:
 
 
 _LATER: Final = (
-    "wait until it is done; if it was killed on another machine, its marker expires within a minute;"
+    "wait until it is done; if it was killed on another machine, its lock expires within a minute;"
     " --force goes on all the same"
 )
 
@@ -230,7 +230,7 @@ FINISHES: Final = "`fifo-cli redrive --in-order` finishes it"
 
 
 def unfinished(name: str, text: str) -> str:
-    """Say that the rebuild of a queue is unfinished; ``text`` is its tag's value."""
+    """Say that an in-order redrive is unfinished; ``text`` is its tag's value."""
     return f"{name}: an in-order redrive is unfinished ({text})"
 
 

@@ -127,7 +127,7 @@ def drain_here(
     )
     with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
         setup = CodeSetup.of_request(facts, code_folders, options.concurrency)
-        delivery = _courier(project, facts, keys, setup, stopped)
+        delivery = _api_delivery(project, facts, keys, setup, stopped)
         run = Run(
             aws.client("sqs"),
             urls,
@@ -232,7 +232,7 @@ def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
     return DrainResult(outcomes, total, 0 if outcomes else total)
 
 
-def _courier(
+def _api_delivery(
     project: Project,
     facts: runtime.Runtime,
     keys: Keys,

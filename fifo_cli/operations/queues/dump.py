@@ -99,7 +99,7 @@ class Dump:
     ) -> DumpResult:
         """Write every message that is in the queue now, and delete it once its line is on disk.
 
-        The caller holds the maintenance marker. Raises UsageError or BusyError, with nothing touched, if the
+        The caller holds the maintenance lock. Raises UsageError or BusyError, with nothing touched, if the
         file cannot be used.
         """
         if self.path is None:

@@ -38,7 +38,7 @@ from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.transfer.scheduler import DOUBT_SECONDS_MAX
 from fifo_cli.operations.work_db import DigestSet, reason_of
 
-_PROBLEMS_TOLD: Final = 50
+_PROBLEMS_SHOWN_MAX: Final = 50
 _SPOOL_IN_MEMORY: Final = 1024 * 1024
 _SHOWN_MAX: Final = 20
 _A_RECORD: Final = (
@@ -196,7 +196,7 @@ def check(lines: Lines) -> Checked:
             except LineError as error:
                 bad += 1
                 problems += [
-                    f"line {number}: {one}" for one in error.problems[: _PROBLEMS_TOLD - len(problems)]
+                    f"line {number}: {one}" for one in error.problems[: _PROBLEMS_SHOWN_MAX - len(problems)]
                 ]
                 continue
             if keys.of(message) in earlier:

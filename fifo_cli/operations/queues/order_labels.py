@@ -68,7 +68,7 @@ class Label:
 
 
 def origin_of(message: Message) -> Origin:
-    """Return the origin that an earlier rebuild gave a message, or a new one."""
+    """Return the origin that an earlier in-order redrive gave a message, or a new one."""
     merged = _MERGED.fullmatch(message.dedup_id)
     if merged is not None and (known := Origin.parse(merged[1])) is not None:
         return known

@@ -18,7 +18,7 @@ from fifo_cli.operations.transfer.interfaces import LocalSource, LocalTarget, Re
 from fifo_cli.operations.work_db import WorkDb
 
 _TABLES: Final = """
-    CREATE TABLE spool (
+    CREATE TABLE messages (
         key TEXT PRIMARY KEY, origin TEXT, grp TEXT, sequence TEXT, exact TEXT, place TEXT, message TEXT
     ) WITHOUT ROWID;
     CREATE TABLE handles (id TEXT PRIMARY KEY, handle TEXT) WITHOUT ROWID;
@@ -36,7 +36,7 @@ _ORDER: Final = """
             PARTITION BY grp ORDER BY sequence, place, key
             ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
         ) AS latest
-        FROM spool WHERE sequence <> ''
+        FROM messages WHERE sequence <> ''
     ), placed AS (
         SELECT key, grp, sequence, max(min(place, coalesce(latest, place))) OVER (
             PARTITION BY grp ORDER BY sequence, place, key
@@ -44,7 +44,7 @@ _ORDER: Final = """
         ) AS place, place AS own
         FROM bounded
         UNION ALL
-        SELECT key, grp, sequence, place, place FROM spool WHERE sequence = ''
+        SELECT key, grp, sequence, place, place FROM messages WHERE sequence = ''
     ), lined AS (
         SELECT key, grp, row_number() OVER (
             PARTITION BY grp ORDER BY place DESC, sequence DESC, own DESC, key DESC
@@ -63,19 +63,19 @@ class OrderStore:
         self.close = self._db.close
 
     def __len__(self) -> int:
-        return int(self._db.one("SELECT count(*) FROM spool"))
+        return int(self._db.one("SELECT count(*) FROM messages"))
 
     def __contains__(self, origin: Origin) -> bool:
-        return bool(self._db.one("SELECT count(*) FROM spool WHERE key = ?", origin.key))
+        return bool(self._db.one("SELECT count(*) FROM messages WHERE key = ?", origin.key))
 
     @property
     def from_dlq(self) -> int:
         """How many came from the DLQ."""
-        return int(self._db.one("SELECT count(*) FROM spool WHERE origin LIKE 'd%'"))
+        return int(self._db.one("SELECT count(*) FROM messages WHERE origin LIKE 'd%'"))
 
     def add(self, messages: Sequence[Message]) -> None:
         """Add messages as hold gave them; raises FifoError if the disk is full."""
-        self._db.write("INSERT OR IGNORE INTO spool VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, messages))
+        self._db.write("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, messages))
 
     @property
     def handles(self) -> int:
@@ -108,7 +108,7 @@ class OrderStore:
     def read(self, *, after: int, count: int) -> list[tuple[int, Origin, Message]]:
         """Return the next messages of the line, those of each group in order, as they were before hold."""
         rows = self._db.rows(
-            "SELECT line.id, origin, grp, message FROM line JOIN spool USING (key)"
+            "SELECT line.id, origin, grp, message FROM line JOIN messages USING (key)"
             " WHERE line.id > ? ORDER BY line.id LIMIT ?",
             after,
             count,

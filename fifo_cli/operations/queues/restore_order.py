@@ -1,14 +1,14 @@
 """``redrive --in-order``: every group of main in stream order, the DLQ's messages in their old places.
 
-SQS can only append, so main is rebuilt, through the queue hold:
+SQS can only append, so all of main goes through the queue hold:
 
 1. pause worker and enqueuer, and wait until nothing of main is in flight;
 2. gather: main → hold, DLQ → hold, each message labelled with its group and origin (order_labels.py);
 3. merge: read all of hold into a temporary file (order_store.py), and send it to main in order;
 4. empty hold of what main has, resume what ran before.
 
-A message is deleted only when the next queue has it. A tag on main says that a rebuild is unfinished, and
-what ran before; run again, it gathers again, also what a killed merge had sent to main, and merges again.
+A message is deleted only when the next queue has it. A tag on main says that this is unfinished, and
+what ran before. Run again, it gathers again, also what a killed merge had sent to main, and merges again.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class RestoreOrderPreview(Single):
 
 
 class UnfinishedError(NeedsAttention):
-    """A rebuild stopped halfway; nothing is lost, and another run finishes it."""
+    """An in-order redrive stopped halfway; nothing is lost, and another run finishes it."""
 
     def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.ATTENTION) -> None:
         super().__init__(message, hint=AGAIN)
@@ -125,7 +125,7 @@ class UnfinishedError(NeedsAttention):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """An unfinished rebuild, as the tag on main shows it."""
+    """An unfinished in-order redrive, as the tag on main shows it."""
 
     phase: str
     running: frozenset[FunctionRole]
@@ -149,7 +149,7 @@ _ROLES: Final[tuple[FunctionRole, ...]] = ("worker", "enqueuer")
 
 @dataclass(frozen=True)
 class RestoreOrder(PipelineQueues):
-    """A rebuild of one pipeline's main queue."""
+    """An in-order redrive of one pipeline."""
 
     pause: Pause
     listener: Listener = silent
@@ -181,7 +181,7 @@ class RestoreOrder(PipelineQueues):
     def perform(
         self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False
     ) -> RestoreOrderResult:
-        """Rebuild main, or finish an earlier run's rebuild.
+        """Put main in order, or finish what an earlier run began.
 
         Raises BusyError or UsageError with nothing touched, and UnfinishedError if it stopped halfway.
         """
@@ -200,19 +200,21 @@ class RestoreOrder(PipelineQueues):
                 self._check_room(force=force)
                 state = State("gather", self.pause.running(), iso(seen.at))
             else:
-                self.listener(Noted(f"finishing an earlier rebuild of {self.main.name} ({unfinished})"))
+                self.listener(
+                    Noted(f"finishing an earlier in-order redrive of {self.main.name} ({unfinished})")
+                )
                 # Who ran before the first run is known from its tag alone: now both are paused.
                 state = replace(State.parse(unfinished), phase="gather")
             return self._perform(tags, state, stopped, resumed=unfinished is not None)
 
     def nothing(self) -> RestoreOrderResult | None:
-        """Return what a rebuild comes to if nothing is there to put in order; None if there may be."""
+        """Return the result if nothing is there to put in order; None if there may be."""
         if RESTORE_TAG in QueueTags(self.aws, self.main).read().tags:
             return None
         if any(count_waiting(queue) for queue in (self.main, self.dlq, self.hold)):
             return None
-        report_text = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
-        return RestoreOrderResult(remaining=0, notes=(report_text,))
+        note = f"nothing to put in order: {self.main.name} and {self.dlq.name} are empty"
+        return RestoreOrderResult(remaining=0, notes=(note,))
 
     def unfinished(self) -> RestoreOrderResult:
         """Say where the messages are after an UnfinishedError."""
@@ -242,7 +244,8 @@ class RestoreOrder(PipelineQueues):
             raise
         except FifoError as error:
             raise UnfinishedError(
-                f"the rebuild of {self.main.name} is unfinished: {error.message}", exit_code=error.exit_code
+                f"the in-order redrive of {self.main.name} is unfinished: {error.message}",
+                exit_code=error.exit_code,
             ) from error
         return replace(result, remaining=self.dlq.total_if_known())
 
@@ -311,18 +314,13 @@ class RestoreOrder(PipelineQueues):
         options = MoveOptions(
             leave=lambda received: is_foreign(received, ours),
             total=queue.counts().total,
-            workers=self.workers,
         )
         # Not strict: in hold a message's place does not matter.
         hold = QueueTarget(self.hold, _labelled, strict=False)
         dlq = QueueTarget(self.dlq, as_it_is("park"))
         target = hold if role == "main" else ConvertingTarget(hold, dlq, converter)
-        report = self._move(source, target, options, stopped)
-        _demand(report, f"{queue.name} could not be gathered in {self.hold.name}")
-        if source.given_up:
-            raise UnfinishedError(
-                f"{source.given_up} messages of {queue.name} are in flight with a consumer; stop the consumer"
-            )
+        what = f"{queue.name} could not be gathered in {self.hold.name}"
+        report = self._move_all(source, target, options, stopped, what)
         self.listener(Finished("gather", "queue", queue.name, f"{report.moved} moved"))
         return report
 
@@ -336,8 +334,8 @@ class RestoreOrder(PipelineQueues):
         self.listener(Started("read", "queue", self.hold.name))
         try:
             source = _Reader(self, store, expected)
-            report = self._move(source, OrderStoreTarget(store), MoveOptions(workers=self.workers), stopped)
-            _demand(report, f"{self.hold.name} could not be read")
+            what = f"{self.hold.name} could not be read"
+            self._move_all(source, OrderStoreTarget(store), MoveOptions(), stopped, what)
             there = max(expected or 0, self.hold.counts().total)
             if there > store.handles >= self.in_flight_max:
                 raise UnfinishedError(
@@ -345,8 +343,6 @@ class RestoreOrder(PipelineQueues):
                     f" {self.in_flight_max:,} be"
                     " in flight at a time: they cannot all be read, so none was put back"
                 )
-            if source.given_up:
-                raise UnfinishedError(f"{source.given_up} messages of {self.hold.name} could not be read")
             self.listener(Finished("read", "queue", self.hold.name, f"{len(store)} messages"))
             yield store
         finally:
@@ -358,9 +354,9 @@ class RestoreOrder(PipelineQueues):
         self.listener(Started("merge", "queue", self.main.name))
         store.put_in_order()
         target = QueueTarget(self.main, _merged(secrets.token_hex(4)))
-        options = MoveOptions(total=len(store), receives=1, workers=self.workers)
-        report = self._move(OrderStoreSource(store), target, options, stopped)
-        _demand(report, f"not everything could be put back into {self.main.name}")
+        options = MoveOptions(total=len(store), receives=1)
+        what = f"not everything could be put back into {self.main.name}"
+        report = self._move_all(OrderStoreSource(store), target, options, stopped, what)
         if report.moved != len(store):
             raise UnfinishedError(f"{report.moved} of {len(store)} messages were put back")
         self.listener(Finished("merge", "queue", self.main.name, f"{report.moved} in order"))
@@ -375,23 +371,38 @@ class RestoreOrder(PipelineQueues):
             listener=self.listener,
             clock=self.clock,
         )
-        report = self._move(source, _Merged(store), MoveOptions(workers=self.workers), stopped)
-        _demand(report, f"{self.hold.name} could not be emptied")
-        if source.given_up:
-            raise UnfinishedError(f"{source.given_up} messages of {self.hold.name} could not be deleted")
+        what = f"{self.hold.name} could not be emptied"
+        self._move_all(source, _Merged(store), MoveOptions(), stopped, what)
 
-    def _move(
-        self, source: Source, target: Target, options: MoveOptions, stopped: Callable[[], bool]
+    def _move_all(
+        self,
+        source: Source,
+        target: Target,
+        options: MoveOptions,
+        stopped: Callable[[], bool],
+        what: str,
     ) -> MoveReport:
-        return move(
+        """Move every message; raises UnfinishedError, which begins with ``what``, unless all were moved."""
+        report = move(
             source,
             target,
-            replace(options, throttles=lambda: self.aws.throttles),
+            replace(options, workers=self.workers, throttles=lambda: self.aws.throttles),
             listener=self.listener,
             stopped=stopped,
             clock=self.clock,
             sleep=self.sleep,
         )
+        if report.error is not None:
+            raise UnfinishedError(f"{what}: {report.error.message}", exit_code=report.error.exit_code)
+        if report.stopped:
+            raise UnfinishedError(f"{what}: interrupted")
+        if warnings := report.warnings():
+            raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
+        if isinstance(source, QueueSource) and source.given_up:
+            raise UnfinishedError(
+                f"{what}: {source.given_up} messages are in flight with another consumer; stop that consumer"
+            )
+        return report
 
 
 _GATHERED: Final[tuple[QueueRole, ...]] = ("main", "dlq")
@@ -491,16 +502,6 @@ def _in_tens(store: OrderStore, call: Callable[[list[str]], object]) -> None:
                 done.result()
             except FifoError:
                 continue
-
-
-def _demand(report: MoveReport, what: str) -> None:
-    """Raise UnfinishedError unless every message was moved."""
-    if report.error is not None:
-        raise UnfinishedError(f"{what}: {report.error.message}", exit_code=report.error.exit_code)
-    if report.stopped:
-        raise UnfinishedError(f"{what}: interrupted")
-    if warnings := report.warnings():
-        raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
 
 
 def _notes(merged: int, state: State, foreign: int) -> tuple[str, ...]:

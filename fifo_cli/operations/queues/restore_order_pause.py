@@ -48,13 +48,13 @@ class PipelinePause:
         """
         sleep = sleep_unless(stopped, time.sleep)
         try:
-            pause(self.aws, self.settings, "all", wait=True, listener=self._tell, sleep=sleep)
+            pause(self.aws, self.settings, "all", wait=True, listener=self._pass_on, sleep=sleep)
         except NotDeployedError:
             if self._is_fed():
                 raise
 
-    def _tell(self, event: Event) -> None:
-        """Pass on all but the word of what becomes of a long pause: the rebuild resumes by itself."""
+    def _pass_on(self, event: Event) -> None:
+        """Pass on all but the word of what becomes of a long pause: an in-order redrive resumes by itself."""
         if not (isinstance(event, Warned) and event.text.startswith(STREAM_FORGETS)):
             self.listener(event)
 

@@ -198,7 +198,7 @@ class _Engine:
         with self._changed:
             self._note(error)
             self._in_flight.deleted(action, refused, now=self._clock())
-            self._tell_progress()
+            self._report_progress()
 
     def _extend_visibility(self, action: ExtendVisibility) -> None:
         asked_at = self._clock()
@@ -246,7 +246,7 @@ class _Engine:
         if self._in_flight.report.error is None:
             self._in_flight.report.error = error
 
-    def _tell_progress(self) -> None:
+    def _report_progress(self) -> None:
         now = self._clock()
         if now - self._reported_at < _PROGRESS_EVERY:
             return

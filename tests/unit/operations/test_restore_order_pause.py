@@ -20,8 +20,8 @@ def test_restoring_order_resumes_by_itself_and_passes_on_no_warning_of_what_a_lo
     heard: list[Event] = []
     pause = PipelinePause(Aws(Target(local=True)), settings, heard.append)
 
-    _warn(settings, "all", pause._tell, datetime.now(UTC))
-    pause._tell(Warned("nothing of it has settled"))
+    _warn(settings, "all", pause._pass_on, datetime.now(UTC))
+    pause._pass_on(Warned("nothing of it has settled"))
 
     assert [type(event) for event in heard] == [Noted, Warned]
     assert heard[-1] == Warned("nothing of it has settled")
