@@ -15,9 +15,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from fifo_cli.aws.queue_tags import QueueTags
@@ -84,7 +85,7 @@ class Lease:
         except ProcessLookupError:
             return True
         except (PermissionError, OverflowError):
-            return False
+            pass  # another user's, or a number that no process has here
         return False
 
 
@@ -256,14 +257,8 @@ def _who() -> str:
 def _machine() -> str:
     """Return what distinguishes the machines, boots and containers within which process ids are unique."""
     parts = [socket.gethostname()]
-    for path, read in (("/proc/sys/kernel/random/boot_id", _text), ("/proc/self/ns/pid", os.readlink)):
-        try:
-            parts.append(read(path))
-        except OSError:
-            continue
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read()
