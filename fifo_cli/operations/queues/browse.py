@@ -29,8 +29,6 @@ LONG_POLL_SECONDS: Final = 1
 SAFE_RECEIVES: Final = 100
 # Handles of what is invisible are kept, and a FIFO queue gives out 20,000 at least (Quotas, "in flight").
 MESSAGES_MAX: Final = 10_000
-# While that many of a group are invisible, SQS gives out none behind them.
-GROUP_SHOWN: Final = 10
 # A receive brings ten at most; on AWS, from anywhere, this many a second come at the least.
 _LOOK_RATE_MIN: Final = 100
 _EMPTY_RECEIVES: Final = 2

@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
@@ -47,33 +48,29 @@ def move(
     has been given back. ``on_sent`` hears of each message once, when the target has it. With one worker,
     nothing but ``sleep`` waits.
     """
-    engine = _Engine(
-        source, target, options or MoveOptions(), on_sent=on_sent, listener=listener, stopped=stopped
-    )
-    return engine.perform(clock, sleep)
+    return _Engine(
+        source, target, options or MoveOptions(), on_sent, listener, stopped, clock, sleep
+    ).perform()
 
 
+@dataclass(eq=False)
 class _Engine:
     """One move; ``perform`` may be called once."""
 
-    def __init__(
-        self,
-        source: Source,
-        target: Target,
-        options: MoveOptions,
-        *,
-        on_sent: Callable[[ReceivedMessage], None],
-        listener: Listener,
-        stopped: Callable[[], bool],
-    ) -> None:
-        self._source = source
-        self._target = target
-        self._options = options
-        self._on_sent = on_sent
-        self._listener = listener
-        self._stopped = stopped
-        self._in_flight = InFlightMessages(target, options, hidden_seconds=source.hidden_seconds)
+    _source: Source
+    _target: Target
+    _options: MoveOptions
+    _on_sent: Callable[[ReceivedMessage], None]
+    _listener: Listener
+    _stopped: Callable[[], bool]
+    _clock: Callable[[], float]
+    _sleep: Callable[[float], None]
+
+    def __post_init__(self) -> None:
+        options = self._options
+        self._in_flight = InFlightMessages(self._target, options, hidden_seconds=self._source.hidden_seconds)
         self._concurrency = AdaptiveConcurrency(options.workers, throttles=options.throttles())
+        self._pace = Pace(self._clock())
         self._changed = threading.Condition()
         self._broken = False
         self._rounds = 0
@@ -81,10 +78,8 @@ class _Engine:
         self._reported_at = -math.inf
         self._spilled: list[ReceivedMessage] = []  # taken, but not in flight because of a defect; tails first
 
-    def perform(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> MoveReport:
+    def perform(self) -> MoveReport:
         """Run the workers, then give back what is left."""
-        self._clock, self._sleep = clock, sleep
-        self._pace = Pace(clock())
         threads = [
             threading.Thread(target=self._work, name=f"move-{number}", daemon=True)
             for number in range(1, self._options.workers)
