@@ -75,7 +75,7 @@ class Pause(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreOrderResult(WorkResult):
-    """What a rebuild did: ``moved`` from the DLQ to their places among ``merged`` in main.
+    """What putting in order did: ``moved`` from the DLQ to their places among ``merged`` in main.
 
     An ``unfinished`` one has put nothing in place yet; ``held`` messages are in hold (None: unknown).
     """
@@ -99,7 +99,7 @@ class RestoreOrderResult(WorkResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOrderPreview(Single):
-    """What a rebuild would put in order: SQS's counts, and the DLQ's messages that can be seen."""
+    """What would be put in order: SQS's counts, and the DLQ's messages that can be seen."""
 
     engine: str = "client"
     dry_run: bool = True
