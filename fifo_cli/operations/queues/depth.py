@@ -29,6 +29,6 @@ def depth(aws: Aws, names: Names) -> DepthResult:
 
 def _depth_of(queue: Queue) -> Counted:
     counts = queue.counts()
-    # CloudWatch's word is a minute old: an empty queue has no oldest message, even if it names one.
+    # CloudWatch's age is a minute old; an empty queue has no oldest message, even if CloudWatch shows one.
     age = queue.oldest_age() if counts.total else None
     return Counted(queue.name, counts.visible, counts.in_flight, counts.delayed, age)

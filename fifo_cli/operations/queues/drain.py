@@ -312,8 +312,8 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
             hint="`fifo-cli plan` shows whether its code is what is here",
         ) from None
     if answer.get("FunctionError") or not isinstance(report, dict) or "results" not in report:
-        said = report.get("errorMessage", report) if isinstance(report, dict) else report
-        raise AwsError(f"{name} failed: {said}", hint="`fifo-cli logs worker --since 15m` shows more")
+        message = report.get("errorMessage", report) if isinstance(report, dict) else report
+        raise AwsError(f"{name} failed: {message}", hint="`fifo-cli logs worker --since 15m` shows more")
     return report
 
 

@@ -54,7 +54,7 @@ class PipelinePause:
                 raise
 
     def _pass_on(self, event: Event) -> None:
-        """Pass on all but the word of what becomes of a long pause: an in-order redrive resumes by itself."""
+        """Pass on all but the warning of a long pause: an in-order redrive resumes by itself."""
         if not (isinstance(event, Warned) and event.text.startswith(STREAM_FORGETS)):
             self.listener(event)
 

@@ -93,7 +93,7 @@ class QueueSource:
     def exhausted(self) -> bool:
         """Say whether a long poll gave nothing and SQS counts nothing that may still come.
 
-        SQS's counts lag behind, by a minute at worst (API Reference, GetQueueAttributes): what they tell is
+        SQS's counts lag behind, by a minute at worst (API Reference, GetQueueAttributes): what they show is
         waited for until ``patience`` is over, unless we have seen all that was counted at the start. While we
         hide messages ourselves, what is visible is behind ours in their groups, and cannot be had; unless it
         became visible after the poll, so another one asks for it.

@@ -29,7 +29,7 @@ LoadRules = Callable[[Stopped], Rules]
 
 
 def no_rules(stopped: Stopped) -> Rules:
-    """Refuse, where nobody has said what the rules are."""
+    """Refuse records where no rules are given."""
     raise UsageError(
         "what the enqueuer's records become is not known here",
         hint="run `fifo-cli redrive` with the fifo.toml",
