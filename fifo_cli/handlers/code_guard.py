@@ -35,6 +35,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from . import standard_files
 from .call_thread import CallThread, TimeUpError
 from .failure import ApiUnavailableError, ConfigurationError, MessageError, OutOfTimeError, user_code_failure
 from .runtime import UserCodeError, load_code
@@ -215,7 +216,10 @@ def load_noted(reference: str, notes: Notes, *, limit: float) -> Callable[..., A
     thread = CallThread()
     notes.write(subject, Note(f"the import of {reference}", running=True))
     try:
-        return thread.call(lambda: load_code(reference), limit, stop=True)
+        code = thread.call(lambda: load_code(reference), limit, stop=True)
+        if not standard_files.put_back():
+            os._exit(standard_files.CLOSED)
+        return code
     except TimeUpError:
         raise UserCodeError(reference, f"the import did not end within {limit:g} s") from None
     finally:
@@ -401,6 +405,12 @@ class CodeGuard:
             if process is not None and not (isinstance(error, TimeUpError) and process.stands_still()):
                 process.end()
             raise
+        finally:
+            if process is None and not standard_files.put_back():
+                # The next message must not meet this. Its note shows whose fault the end was.
+                note.how = standard_files.CLOSED_ITS_FILES
+                self._notes.write(subject, note)
+                os._exit(standard_files.CLOSED)
 
     def _over_limit(self, subject: str, note: Note, *, full: bool) -> Exception:
         """Say what it means that the code did not return in time; ``full``: it had all of the limit."""

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from . import standard_files
+
 Level = Literal["info", "warning", "error"]
 Journal = Callable[..., None]
 
@@ -22,9 +24,10 @@ _kept: list[int] = []
 
 def keep_stdout() -> None:
     """Log to the stdout of now from here on, even if the user's code closes, replaces or redirects it."""
+    standard_files.keep()
     if not _kept:
         with contextlib.suppress(AttributeError, OSError, ValueError):
-            _kept.append(os.dup(sys.stdout.fileno()))
+            _kept.append(standard_files.copy_of(sys.stdout.fileno()))
 
 
 def stdout_journal(level: Level, message: str, **facts: Any) -> None:

@@ -26,15 +26,13 @@ from typing import Any, Final
 from fifo_cli.handlers.code_guard import IMPORT_SECONDS_MIN, STOOD_STILL, CodeEndedError, RunningProcess
 from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError, MessageError
 from fifo_cli.handlers.runtime import Runtime, UserCodeError
+from fifo_cli.handlers.standard_files import CLOSED, CLOSED_ITS_FILES
 
 _MAIN: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
     " from fifo_cli.operations.code_server import main; main(int(sys.argv[1]))"
 )
-# The exit code of a process that cannot answer.
-CLOSED: Final = 113
 _LOOK_SECONDS: Final = 0.2
-_CLOSED_ITS_FILES: Final = "it closed the files of its process"
 # What a process may take to end by itself: once it was asked to, and once it has hung up.
 _END_SECONDS: Final = 1.0
 _HUNG_UP_SECONDS: Final = 0.5
@@ -234,11 +232,11 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._kill_group()
             self._process.wait()
-            return _CLOSED_ITS_FILES
+            return CLOSED_ITS_FILES
         self._kill_group()  # what it has started
         code = self._process.returncode
         if code == CLOSED:
-            return _CLOSED_ITS_FILES
+            return CLOSED_ITS_FILES
         if code >= 0:
             return f"exit code {code}"
         with contextlib.suppress(ValueError):

@@ -19,14 +19,14 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, Final
 
-from fifo_cli.handlers import exact_json
+from fifo_cli.handlers import exact_json, standard_files
 from fifo_cli.handlers.code_guard import memory_bounded
 from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError, MessageError, user_code_failure
 from fifo_cli.handlers.guarded_output import guard_logs, guard_streams
 from fifo_cli.handlers.records import written
 from fifo_cli.handlers.redaction import Redactor
 from fifo_cli.handlers.runtime import UserCodeError, load_code
-from fifo_cli.operations.code_process import CLOSED
+from fifo_cli.handlers.standard_files import CLOSED
 
 # Where nobody is left to end a process whose Python stands still, it is ended after so long beyond the limit.
 _GRACE_SECONDS: Final = 30.0
@@ -40,6 +40,7 @@ _PLAIN: Final = (str, int, float, bool, type(None))
 def main(descriptor: int) -> None:
     """Answer calls until the other side hangs up."""
     os.set_inheritable(descriptor, False)
+    standard_files.keep()
     connection = Connection(descriptor)
     setup = json.loads(connection.recv_bytes())
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -100,6 +101,8 @@ class _Server:
             answer = self._answer(arguments)
             if os.getpid() != self._pid:  # the code has forked, and returned twice
                 os._exit(0)
+            if not standard_files.put_back():
+                os._exit(CLOSED)
             self._busy.discard(number)
             self._idle.release()
             self._send([number, answer])

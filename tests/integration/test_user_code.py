@@ -165,6 +165,29 @@ def test_one_record_of_ten_is_parked_by_the_enqueuer_and_the_others_are_sent(
     assert ids.index("o00") < ids.index("o05")
 
 
+@pytest.mark.parametrize("deed", ["os.closerange(0, 3)", "os.closerange(0, 50)"])
+def test_a_record_whose_code_closes_files_costs_no_other_record(project, clients, receiver, deed):
+    made = project(
+        handlers={"source": "code/", "message": "mine:to_message"},
+        functions={"timeout": "10s"},
+        message={"group": "grp"},
+        api={"timeout": "1s"},
+    )
+    (made.folder / "code").mkdir()
+    text = RECORD_CODE.format(deed=deed).replace("    if", "    print(1, flush=True)\n    if")
+    (made.folder / "code" / "mine.py").write_text(text)
+    made.local("deploy", "--yes").ok()
+    flow = CodePipeline(made, clients, receiver)
+    items = [{"id": f"o{n:02}", "grp": f"g{n % 5}"} for n in range(10)]
+    made.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
+    parked = int(deed.endswith("50)"))
+    wait_until(
+        lambda: (flow.main.counts().total, flow.dlq.counts().total) == (10 - parked, parked), timeout=90
+    )
+    made.local("drain", "--all").ok()
+    assert sorted(flow.ids()) == [f"o{n:02}" for n in range(10) if n != 4 or not parked]
+
+
 def test_a_module_that_cannot_be_loaded_parks_nothing_and_is_named(flow):
     made = flow("raise SystemExit(3)")
     made.put(2)

@@ -169,12 +169,14 @@ def test_a_stopped_thread_ends_and_one_that_cannot_be_stopped_is_left_alone():
 
 
 DYING: Final = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
+from fifo_cli.handlers import standard_files
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.failure import MessageError
 import threading
-made = CodeGuard("mine:code", Notes(Path(sys.argv[1])), limit=30, calls_network=True)
+standard_files.keep()
+made = CodeGuard("mine:code", Notes(Path(sys.argv[1])), limit={limit}, calls_network=True)
 def handle(name):
     try:
         made.run(name, {code})
@@ -189,6 +191,11 @@ DEATHS: Final = {
     "killed": "lambda: name == 'bad' and os.kill(os.getpid(), signal.SIGKILL)",
     "segfault": "lambda: name == 'bad' and __import__('ctypes').string_at(0)",
     "abort": "lambda: name == 'bad' and os.abort()",
+    "closes all files": "lambda: name == 'bad' and os.closerange(0, 50)",
+    "closes all files, and raises": "lambda: name == 'bad' and (os.closerange(0, 50), 1 / 0)",
+    "closes all files, and hangs": "lambda: name == 'bad' and (os.closerange(0, 50), time.sleep(600))",
+    "closes what is not standard": "lambda: name == 'bad' and os.closerange(3, 50)",
+    "puts others there": "lambda: name == 'bad' and [os.dup2(os.pipe()[0], n) for n in range(3, 50)]",
 }
 ONE_BY_ONE: Final = "for name in sys.argv[2:]: handle(name)"
 AT_ONCE: Final = """
@@ -203,7 +210,8 @@ threads = [threading.Thread(target=start, args=(name,)) for name in sys.argv[2:]
 
 
 def died(folder: Path, code: str, run: str, names: list[str]) -> list[str]:
-    words = [sys.executable, "-c", DYING.format(code=code, run=run), str(folder), *names]
+    program = DYING.format(code=code, run=run, limit=2 if "sleep" in code else 30)
+    words = [sys.executable, "-c", program, str(folder), *names]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
 
 
@@ -220,6 +228,14 @@ def test_code_that_ends_the_process_parks_its_message_and_no_other(tmp_path, kin
                 assert "the process ended 2 times while mine:code handled this one" in reason[0]
         waiting = [name for name in waiting if name not in fates]
     assert fates == {"a": "delivered", "b": "delivered", "bad": "parked", "c": "delivered", "d": "delivered"}
+
+
+@pytest.mark.parametrize("deed", ["os.closerange(0, 3)", "sys.stderr.close(); os.close(2)", "os.close(0)"])
+def test_code_that_closes_standard_files_costs_no_message(tmp_path, deed):
+    code = f"lambda: (os.fstat(0), os.fstat(1), os.write(2, b'x'), name == 'bad' and exec({deed!r}))"
+    assert died(tmp_path, code, ONE_BY_ONE, ["a", "bad", "b"]) == [
+        f"delivered {name}" for name in ("a", "bad", "b")
+    ]
 
 
 def test_a_process_that_was_asked_to_stop_blames_no_message(tmp_path):

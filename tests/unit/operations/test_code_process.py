@@ -159,6 +159,29 @@ def test_the_same_for_requests(bench, name):
             assert made.request(number).content == f'{{"id":{number}}}'.encode()
 
 
+@pytest.mark.parametrize("deed", ["os.closerange(0, 3)", "sys.stdout.close(); os.close(1)", "os.close(2)"])
+def test_after_code_closed_standard_files_the_next_one_still_prints(bench, deed):
+    text = MODULE.format(deed=deed).replace(
+        "def code(", "def code(*given):\n{each}    return made(*given)\n\ndef made("
+    )
+    made: Bench = bench(text.format(each="    os.fstat(0)\n    print(1)\n    print(2, file=sys.stderr)\n"))
+    assert all(made.run(number) for number in range(1, 7))
+
+
+def test_code_that_closes_many_files_is_to_blame_where_the_connection_is_not_among_them(bench):
+    """Its number is that of this process's end, which is high where much is open."""
+    kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(60)]
+    made: Bench = bench(MODULE.format(deed="os.closerange(0, 50)"))
+    for number in (3, 5, 4, 6):
+        if number == 4:
+            with pytest.raises(MessageError, match="it closed the files of its process"):
+                made.run(number)
+        else:
+            assert made.run(number)
+    for descriptor in kept:
+        os.close(descriptor)
+
+
 def fates(made: Bench, count: int) -> list[str]:
     """Return what becomes of ``count`` items at a time."""
 
