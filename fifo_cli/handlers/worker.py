@@ -56,11 +56,11 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
     counts = {name: value for name, value in document.items() if name != "results"}
     early = ending(report.error, redact)
     stdout_journal("error" if early else "info", "run ended", **counts, **early)
-    complaint = report.error and redact(described(report.error))
+    error = report.error and redact(described(report.error))
     if report.error is not None and asked is None:
         # Not the exception itself: Lambda logs what is raised, and more may be chained to it or noted on it.
-        raise RunEndedEarlyError(complaint) from None
-    return {**document, "complaint": complaint, "owner": early.get("owner"), "what": early.get("what")}
+        raise RunEndedEarlyError(error) from None
+    return {**document, "error": error, "owner": early.get("owner"), "what": early.get("what")}
 
 
 @cache

@@ -127,7 +127,7 @@ class Run:
         self._clock = clock
         self._sleep = sleep
         self._inbox = ReceivedMessages(sqs, urls["main"], needs=limits.needs, clock=clock)
-        self._courier = delivery
+        self._delivery = delivery
         self._limits = limits
         self._journal = journal
         self._source = source
@@ -151,7 +151,7 @@ class Run:
             with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="lane") as pool:
                 self._pump(pool)
         except Exception as error:  # noqa: BLE001 - reported with what was done until then
-            self._complain(error)
+            self._end_early(error)
         finally:
             self._release()
         return self._report
@@ -197,7 +197,7 @@ class Run:
         done, going = wait(groups, timeout=1, return_when=FIRST_COMPLETED)
         for group_messages in done:
             if (error := group_messages.exception()) is not None:
-                self._complain(error)
+                self._end_early(error)
         self._inbox.keep()
         return going
 
@@ -235,7 +235,7 @@ class Run:
                 if not self._inbox.holds(message):
                     self._settle(message, "skipped", error="its visibility timeout ended; it will come again")
                     return
-                attempt = self._courier.attempt(message, time_left=self._limits.time_left)
+                attempt = self._delivery.attempt(message, time_left=self._limits.time_left)
                 if attempt.verdict is not Verdict.TRANSIENT or not attempt.retry_after:
                     break
                 self._resume_at = max(self._resume_at, self._clock() + attempt.retry_after)
@@ -252,7 +252,7 @@ class Run:
         """Act on what was raised while a message was handled: only configuration and AWS end the run."""
         owner, text = owner_of(error), described(error)
         if owner in ("configuration", "aws"):
-            self._complain(error)
+            self._end_early(error)
             self._settle(message, "skipped", error=text, owner=owner)
         else:
             if owner == "program":
@@ -286,28 +286,15 @@ class Run:
             self._delete(message, "delivered", facts)
             return
         reason = self._reason_to_park(message, attempt)
-        reason = reason and self._courier.redact(reason)
         if reason is None:
             self._settle(message, "failed", error=attempt.error, owner=attempt.owner, **facts)
             return
+        reason, status = self._delivery.redact(reason), attempt.http_status
         try:
-            park(
-                self._sqs,
-                self._dlq_url,
-                message,
-                reason=reason,
-                status=attempt.http_status,
-                source=self._source,
-            )
+            park(self._sqs, self._dlq_url, message, reason=reason, status=status, source=self._source)
         except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
-            trouble = described(error)
-            self._settle(
-                message,
-                "failed",
-                error=f"{reason}; parking failed: {trouble}",
-                owner=owner_of(error),
-                **facts,
-            )
+            text = f"{reason}; parking failed: {described(error)}"
+            self._settle(message, "failed", error=text, owner=owner_of(error), **facts)
             return
         self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
 
@@ -327,11 +314,10 @@ class Run:
         try:
             self._inbox.delete(message)
         except Exception as error:  # noqa: BLE001 - said in the result; the message comes again
-            said = facts.pop("error", None)
-            trouble = f"{status}, but not deleted from the queue, so it may come again: {error}"
-            self._settle(
-                message, status, error=f"{said}; {trouble}" if said else trouble, closes=True, **facts
-            )
+            text = f"{status}, but not deleted from the queue, so it may come again: {error}"
+            if before := facts.pop("error", None):
+                text = f"{before}; {text}"
+            self._settle(message, status, error=text, closes=True, **facts)
         else:
             self._settle(message, status, **facts)
 
@@ -350,7 +336,7 @@ class Run:
 
         Whatever an ``error`` quotes, be it the API's or AWS's words or an exception's, is redacted here.
         """
-        error = error and self._courier.redact(error)
+        error = error and self._delivery.redact(error)
         outcome = Outcome(message.message_id, message.group, status, http_status, elapsed_ms, error)
         with self._lock:
             if closes or status in ("failed", "skipped"):
@@ -372,12 +358,12 @@ class Run:
         )
         self._on_outcome(outcome)
 
-    def _complain(self, error: BaseException) -> None:
+    def _end_early(self, error: BaseException) -> None:
         """End the run because of ``error``; the first one is reported."""
         self._ended.set()
         if self._report.error is None:
             self._report.error = error
-            self._journal("error", "run failed", **ending(error, self._courier.redact))
+            self._journal("error", "run failed", **ending(error, self._delivery.redact))
 
     def _release(self) -> None:
         try:
@@ -385,4 +371,4 @@ class Run:
         except Exception as error:  # noqa: BLE001 - they become visible by themselves when their time is over
             refused = [str(error)]
         for reason in refused:
-            self._journal("warning", "not released", reason=self._courier.redact(reason))
+            self._journal("warning", "not released", reason=self._delivery.redact(reason))

@@ -183,8 +183,10 @@ def drain_by_function(
         outcomes += news
         for outcome in news:
             announce(outcome)
-        if answer.get("complaint"):
-            failure = _of_function(names.function("worker"), answer)
+        if reason := answer.get("error") or answer.get(
+            "complaint"
+        ):  # a worker deployed before says "complaint"
+            failure = _of_function(names.function("worker"), reason, answer.get("owner"))
         if failure or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
     return _concluded(outcomes, main, options, failure, stopped=stopped())
@@ -269,10 +271,10 @@ def _request_by(
     )
 
 
-def _of_function(name: str, answer: Mapping[str, Any]) -> FifoError:
+def _of_function(name: str, reason: str, owner: str | None) -> FifoError:
     """Turn what ended the function's run into an error; a fault of configuration is named with its owner."""
-    message = f"{name} ended early: {answer['complaint']}"
-    if answer.get("owner") == "configuration":
+    message = f"{name} ended early: {reason}"
+    if owner == "configuration":
         return UsageError(message, hint=_NOTHING_PARKED)
     return AwsError(message, hint="`fifo-cli logs worker --since 15m` shows more")
 

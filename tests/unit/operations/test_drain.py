@@ -71,7 +71,7 @@ class Worker:
         self.waiting -= done
         row = {"message_id": "m" * 36, "group": '"' * 128, "status": "parked", "http_status": 422}
         rows = [{**row, "elapsed_ms": 99_999, "error": "\u2603" * 500} for _ in range(done)]
-        body = json.dumps({"results": rows, "complaint": None, "owner": None, "what": None}).encode()
+        body = json.dumps({"results": rows, "error": None, "owner": None, "what": None}).encode()
         self.answered.append(len(body))
         return Reply(200, body)
 
