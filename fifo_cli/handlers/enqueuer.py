@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import clients, runtime
 from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
-from .failure import ConfigurationError, OutOfTimeError, described, owner_of
+from .failure import OutOfTimeError, ending
 from .guarded_output import guard_streams
 from .json_log import Journal, Level, keep_stdout, stdout_journal
 from .ordered_send import SendReport, send_strictly
@@ -141,7 +141,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
         if guard and guard.times_over > times_over and report.unsent and not report.sent:
             raise OutOfTimeError("the time was over before anything could be sent; it is tried again")
     except Exception as error:
-        stdout_journal("error", "batch failed", **_ending(error))
+        stdout_journal("error", "batch failed", **ending(error))
         raise
     stdout_journal("warning" if report.unsent else "info", "batch ended", **_counts(report))
     return {"batchItemFailures": checkpoint(report)}
@@ -150,24 +150,17 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
 def _counts(report: SendReport) -> dict[str, Any]:
     """Return what an invocation did, and why it did not do all."""
     parked = sum(message.queue == "dlq" for message, _ in report.sent)
-    ending = _ending(report.error) if report.error else {}
-    if report.unsent and not ending:
-        ending = {"owner": "aws", "reason": report.unsent[0][1]}
+    early = ending(report.error)
+    if report.unsent and not early:
+        early = {"owner": "aws", "reason": report.unsent[0][1]}
     return {
         "records": len(report.sent) + len(report.unsent) + report.skipped,
         "enqueued": len(report.sent) - parked,
         "parked": parked,
         "skipped": report.skipped,
         "failed": len(report.unsent),
-        **ending,
+        **early,
     }
-
-
-def _ending(error: Exception) -> dict[str, Any]:
-    """Say whose failure ended an invocation, and what it was."""
-    if isinstance(error, ConfigurationError):
-        return {"owner": error.owner, "reason": error.reason, "what": error.what}
-    return {"owner": owner_of(error), "reason": described(error)}
 
 
 def checkpoint(report: SendReport) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -124,6 +124,15 @@ def described(error: BaseException) -> str:
     except BaseException as broken:  # noqa: BLE001 - the user's class may do anything
         text = f"(its text cannot be had: {type(broken).__name__})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def ending(error: BaseException | None, redact: Callable[[str], str] = str) -> dict[str, str]:
+    """Return why a run or invocation ended early, for its log lines: owner, reason, and what is unusable."""
+    if error is None:
+        return {}
+    if isinstance(error, ConfigurationError):
+        return {"owner": error.owner, "what": redact(error.what), "reason": redact(error.reason)}
+    return {"owner": owner_of(error), "reason": redact(described(error))}
 
 
 def is_network_error(error: BaseException) -> bool:

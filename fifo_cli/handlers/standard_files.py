@@ -1,4 +1,4 @@
-"""Standard input, output and error, open for the next message whatever the user's code closes.
+"""Standard input, output and error, open again for the next message if the user's code closed them.
 
 A copy of each is kept. A standard file that was closed is put back from its copy. Where the copies were
 closed as well, any file of the process may be: connections, too, whose numbers others then take over. Such

@@ -11,10 +11,10 @@ from . import clients, runtime
 from .api_keys import Keys
 from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
 from .delivery import ApiDelivery, RequestCode
-from .failure import described
+from .failure import described, ending
 from .guarded_output import guard_logs, guard_streams
 from .json_log import keep_stdout, stdout_journal
-from .worker_run import Limits, Report, Run, ending
+from .worker_run import Limits, Report, Run
 
 INVOCATION_KEY = "fifo_cli"
 
@@ -33,7 +33,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     try:
         settings, urls, sqs, delivery = _environment()
     except Exception as error:  # noqa: BLE001 - logged as any run that ended early
-        stdout_journal("error", "run failed", **ending(error, str))
+        stdout_journal("error", "run failed", **ending(error))
         return _ended(Report(error=error), str, asked)
     options = asked or {}
     limits = Limits(

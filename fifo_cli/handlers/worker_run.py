@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .delivery import ApiDelivery, Attempt, Verdict
-from .failure import ConfigurationError, Owner, described, owner_of
+from .failure import Owner, described, ending, owner_of
 from .json_log import Journal, Level
 from .limits import RECEIVE_MAX
 from .parking import park
@@ -69,21 +69,9 @@ class Report:
     results: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
 
-    def count(self, status: Status) -> int:
-        return sum(outcome.status == status for outcome in self.results)
-
     def document(self) -> dict[str, Any]:
         """Return the report as the contract's JSON, without ``remaining``."""
         return {**sums(self.results), "results": [asdict(outcome) for outcome in self.results]}
-
-
-def ending(error: BaseException | None, redact: Callable[[str], str]) -> dict[str, str]:
-    """Return why a run ended early, as its log lines have it: owner, reason, and what is unusable."""
-    if error is None:
-        return {}
-    what = {"what": redact(error.what)} if isinstance(error, ConfigurationError) else {}
-    reason = error.reason if isinstance(error, ConfigurationError) else described(error)
-    return {"owner": owner_of(error), **what, "reason": redact(reason)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +322,7 @@ class Run:
     ) -> None:
         """Account for a message and log it; one that stays behind closes its group for this run.
 
-        Whatever an ``error`` quotes, be it the API's or AWS's words or an exception's, is redacted here.
+        An ``error`` may quote the API, AWS or an exception: it is redacted here.
         """
         error = error and self._delivery.redact(error)
         outcome = Outcome(message.message_id, message.group, status, http_status, elapsed_ms, error)

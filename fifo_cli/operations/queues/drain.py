@@ -22,11 +22,11 @@ from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.delivery import ApiDelivery
-from fifo_cli.handlers.failure import ConfigurationError, described
+from fifo_cli.handlers.failure import ConfigurationError, described, ending
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
-from fifo_cli.handlers.worker_run import Limits, Outcome, Report, Run, ending, sums
+from fifo_cli.handlers.worker_run import Limits, Outcome, Report, Run, sums
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
@@ -183,9 +183,8 @@ def drain_by_function(
         outcomes += news
         for outcome in news:
             announce(outcome)
-        if reason := answer.get("error") or answer.get(
-            "complaint"
-        ):  # a worker deployed before says "complaint"
+        # A worker that an older version deployed says "complaint".
+        if reason := answer.get("error") or answer.get("complaint"):
             failure = _of_function(names.function("worker"), reason, answer.get("owner"))
         if failure or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
