@@ -45,7 +45,8 @@ def _problems(table: dict[str, str], path: str, value: Any) -> Iterator[str]:
 
 
 def _field_problems(table: dict[str, str], path: str, value: dict[str, Any]) -> Iterator[str]:
-    known = {field.rpartition(".")[2]: field for field in table if field and field.rpartition(".")[0] == path}
+    fields = [field for field in table if field and not field.endswith("[]")]
+    known = {field.rpartition(".")[2]: field for field in fields if field.rpartition(".")[0] == path}
     if "*" in known:
         for one in value.values():
             yield from _problems(table, known["*"], one)

@@ -74,3 +74,11 @@ def test_times_are_text_and_counts_are_numbers() -> None:
 )
 def test_each_difference_is_found(document: object, problem: list[str]) -> None:
     assert shape_problems("put", document) == problem
+
+
+def test_the_elements_of_a_list_are_looked_at() -> None:
+    zips = [{"function": "f", "path": "p", "bytes": 1, "sha256": "s"}]
+    assert shape_problems("package", {"zips": zips}) == []
+    assert shape_problems("package", {"zips": [{**zips[0], "bytes": "1"}]}) == [
+        "zips[].bytes is string, not integer: '1'"
+    ]
