@@ -22,7 +22,8 @@ State = Literal["ok", "unknown", "warning", "critical"]
 STATES: Final[tuple[State, ...]] = get_args(State)
 QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
 QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
-# Why nothing starts a function: its schedules or mapping are disabled, its concurrency is 0, or there is nothing to.
+# Whether something starts a function: its schedules or mapping are disabled, its concurrency is 0, or nothing
+# is there to start it.
 TriggerState = Literal["running", "paused", "stopped", "missing"]
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _PARKED: Final = "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-cli redrive"
