@@ -15,6 +15,7 @@ from fifo_cli.cli.app import app
 from fifo_cli.cli.framework import Command, Commands, Impact
 from fifo_cli.render.text import display_width
 from tests.cli_harness import Project, Stack
+from tests.contract.json_shapes import TABLE, shape_problems
 from tests.integration.deployed_pipeline import Line, deployed
 from tests.integration.fork_server import forker
 from tests.integration.screens import shown
@@ -124,6 +125,15 @@ def test_into_a_pipe_each_format_is_what_it_says(line: Line, name: str) -> None:
         assert ran.out.endswith("\n") or not ran.out
         if name not in TEXT:
             _parses(output, ran.out)
+            _has_its_shape(name, output, ran.out)
+
+
+def _has_its_shape(name: str, output: str, out: str) -> None:
+    label = f"{name} --dry-run" if "--dry-run" in WORDS[name] else name
+    label += " (jsonl)" * (output == "jsonl")
+    if output != "table" and label in TABLE:
+        for text in [out] if output == "json" else out.splitlines():
+            assert shape_problems(label, json.loads(text)) == []
 
 
 def _parses(output: str, out: str) -> None:
