@@ -21,6 +21,7 @@ ENDS = {
     "__main__.py",  # the program, and an interrupt before its own code is imported
     "cli/signals.py",  # a second signal
     "operations/code_server.py",  # the process of the user's code
+    "handlers/code_guard.py",  # the function, where the user's code closed the files of its process
     "local/server.py",  # the embedded stack's own process
     "local/receiver.py",  # another program: python -m fifo_cli.local.receiver
 }
