@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.sqs import read_counts
-from fifo_cli.model.health import Counted
+from fifo_cli.model.queue_counts import Counted
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws

@@ -9,44 +9,38 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from typer import TyperException
 
 from fifo_cli.cli import completion, manual
-from fifo_cli.cli.commands import (
-    check,
-    demo,
-    deploy,
-    files,
-    lifecycle,
-    local,
-    monitor,
-    queues,
-    replay,
-    table,
-    trace,
-    transfer,
-    watch,
-)
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.framework import Command, Commands, Run
 from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError, without_login
 
+_MODULES: Final = {
+    "deploy": ["init", "plan", "package", "deploy", "keys", "schema"],
+    "lifecycle": ["rollback", "pause", "resume", "destroy", "policy"],
+    "queues": ["depth", "peek", "drain"],
+    "transfer": ["redrive", "park"],
+    "files": ["dump", "load", "purge"],
+    "replay": ["replay"],
+    "table": ["put"],
+    "monitor": ["status", "logs"],
+    "trace": ["trace", "audit"],
+    "check": ["check"],
+    "watch": ["watch"],
+    "local": ["local"],
+    "demo": ["demo"],
+}
 # In the order of the help.
 app = Commands(
     PROGRAM,
     "Provision and operate an ordered DynamoDB -> SQS FIFO -> HTTP API pipeline on AWS.",
-    [
-        *(deploy.init, deploy.plan, deploy.package, deploy.deploy, deploy.keys, deploy.schema),
-        *(lifecycle.rollback, lifecycle.pause, lifecycle.resume, lifecycle.destroy, lifecycle.policy),
-        *(queues.depth, queues.peek, queues.drain, transfer.redrive, transfer.park),
-        *(files.dump, files.load, files.purge, replay.replay, table.put),
-        *(monitor.status, monitor.logs, trace.trace, trace.audit, check.check, watch.watch),
-        *(local.local, demo.demo, completion.completion),
-    ],
+    [completion.completion],
+    modules={f"fifo_cli.cli.commands.{module}": names for module, names in _MODULES.items()},
 )
 app.add_command(manual.manual_of(app))
 

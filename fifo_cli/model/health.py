@@ -14,6 +14,7 @@ from fifo_cli.model.results import INTERNAL, Fields, named
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
     from fifo_cli.model.names import Names
+    from fifo_cli.model.queue_counts import Counted
     from fifo_cli.model.settings import Check
 
 State = Literal["ok", "unknown", "warning", "critical"]
@@ -44,25 +45,6 @@ class Unavailable(Fields):
 
     what: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Counted(Fields):
-    """A queue's approximate counts; ``oldest_age`` is in seconds, None where CloudWatch knows none.
-
-    ``max_receives`` is after how many receives SQS moves a message to the DLQ; None without such a policy.
-    """
-
-    name: str
-    visible: int
-    in_flight: int
-    delayed: int
-    oldest_age: int | None = field(default=None, metadata=named("oldest_age_seconds"))
-    max_receives: int | None = field(default=None, metadata=INTERNAL)
-
-    @property
-    def total(self) -> int:
-        return self.visible + self.in_flight + self.delayed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from fifo_cli.aws.triggers import (
     is_schedule_enabled,
 )
 from fifo_cli.errors import NotDeployedError
-from fifo_cli.model.health import Counted, Measurements, QueueKind, TriggerState, Unavailable
+from fifo_cli.model.health import Measurements, QueueKind, TriggerState, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
 from fifo_cli.operations.parallel import Gathered
 

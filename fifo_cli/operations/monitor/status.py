@@ -11,16 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import ExitCode, NotDeployedError
-from fifo_cli.model.health import (
-    Counted,
-    Measurements,
-    Problem,
-    QueueKind,
-    State,
-    Unavailable,
-    worst,
-)
+from fifo_cli.model.health import Measurements, Problem, QueueKind, State, Unavailable, worst
 from fifo_cli.model.names import FunctionRole, Names
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso

@@ -7,8 +7,8 @@ from functools import partial
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.model.health import Counted
 from fifo_cli.model.names import QUEUE_ROLES, Names, QueueRole
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.results import Single
 from fifo_cli.operations.parallel import read_all
 

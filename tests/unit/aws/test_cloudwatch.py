@@ -18,7 +18,7 @@ from fifo_cli.aws.triggers import (
     is_schedule_enabled,
 )
 from fifo_cli.errors import AwsError, NotDeployedError
-from fifo_cli.model.health import Counted
+from fifo_cli.model.queue_counts import Counted
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 URL = "https://sqs/orders.fifo"

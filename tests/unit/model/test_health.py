@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from fifo_cli.model.health import (
-    Counted,
     Maintenance,
     Measurements,
     QueueKind,
@@ -21,6 +20,7 @@ from fifo_cli.model.health import (
     worst,
 )
 from fifo_cli.model.names import Names
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Check
 
 NAMES = Names("orders")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from fifo_cli.model.health import Counted, Measurements
+from fifo_cli.model.health import Measurements
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.watch_state import (
     EVENTS_KEPT,
     POINTS_KEPT,

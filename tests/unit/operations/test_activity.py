@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.model.health import Counted, Measurements, Problem, State, TriggerState, worst
+from fifo_cli.model.health import Measurements, Problem, State, TriggerState, worst
 from fifo_cli.model.names import FunctionRole
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.activity import LATE, activity_problems
 from fifo_cli.operations.monitor.logs import LogLine, parse_line

@@ -14,8 +14,9 @@ import pytest
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
-from fifo_cli.model.health import Counted, Measurements, Problem, State
+from fifo_cli.model.health import Measurements, Problem, State
 from fifo_cli.model.names import Names
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.maintenance_lock import Lease
 from fifo_cli.operations.monitor.check import CODES, CheckResult, check, unknown

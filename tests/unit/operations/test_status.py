@@ -12,8 +12,8 @@ from moto import mock_aws
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
-from fifo_cli.model.health import Counted
 from fifo_cli.model.names import Names, Place
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.schedules import rate_of
 from fifo_cli.model.settings import Project, Settings
 from fifo_cli.operations.deploy.api_keys import Key, Keys

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from fifo_cli.model.health import Counted, Measurements, Problem
+from fifo_cli.model.health import Measurements, Problem
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.operations.monitor.check import CheckResult
 from fifo_cli.render.check_output import nagios_line, prometheus_text
 

@@ -10,9 +10,10 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.model.health import Counted, Maintenance, Measurements, Problem, Unavailable, UnfinishedRestore
+from fifo_cli.model.health import Maintenance, Measurements, Problem, Unavailable, UnfinishedRestore
 from fifo_cli.model.names import Names, Place
 from fifo_cli.model.planning import Difference
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.deploy.api_keys import Key, Keys
 from fifo_cli.operations.monitor.drift import Drift, ResourceState

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.model.health import Counted, Measurements, Problem
+from fifo_cli.model.health import Measurements, Problem
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.watch_state import Lost, Sample, WatchEvent, WatchState, lost, seen
 from fifo_cli.render.text import display_width
 from fifo_cli.render.watch_screen import KEYS, as_text, frame, one_line, sparkline
