@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from .batch_answer import read_batch
-from .limits import BATCH_ENTRIES_MAX
+from .limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -77,7 +77,7 @@ class ReceivedMessages:
         asked_at = self._clock()
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
-            MaxNumberOfMessages=min(count, BATCH_ENTRIES_MAX),
+            MaxNumberOfMessages=min(count, RECEIVE_MAX),
             VisibilityTimeout=self._visibility,
             WaitTimeSeconds=_POLL_SECONDS,
             ReceiveRequestAttemptId=uuid.uuid4().hex,

@@ -1,12 +1,12 @@
 """Queues: the commands that look into the pipeline's queues, deliver from them, and move their messages.
 
-``depth`` counts, ``peek`` shows messages, and ``browse`` looks through a whole queue: each receives, hides
-for a moment and releases, so that nothing changes its place. ``drain`` is the worker's own code in this
+``depth`` asks for counts. ``peek`` shows messages by ``browse``, which receives, hides for a moment and
+releases, so that nothing changes its place. ``drain`` is the worker's own code in this
 process.
 
-``redrive``, ``park``, ``dump``, ``load`` and ``purge`` are moves: each chooses a source and a target and
-lets transfer/engine.py do the work. ``native_redrive`` lets SQS move the messages itself. ``load_progress``
-notes which lines of a file were loaded.
+``redrive``, ``park``, ``dump --move``, ``load`` and ``purge --backup`` are moves: each chooses a source and a
+target and lets transfer/engine.py do the work. ``native_redrive`` lets SQS move the messages itself.
+``load_progress`` notes which lines of a file were loaded.
 
 ``restore_order`` is ``redrive --in-order``: it pauses the pipeline (``restore_order_pause``), moves main
 and DLQ to the hold queue, sorts there (``order_store`` on disk, ``order_labels`` in the messages) and moves
