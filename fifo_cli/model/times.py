@@ -57,9 +57,13 @@ def from_iso(text: Any) -> datetime | None:
     """Read what another program wrote as ISO 8601, without an offset as UTC; None if it is anything else."""
     try:
         instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # in UTC, the first and last hours of the calendar overflow
         return None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def iso(instant: datetime) -> str:

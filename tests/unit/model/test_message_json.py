@@ -69,6 +69,15 @@ def line(**fields: object) -> bytes:
     return json.dumps({"group": "g", "body": "b", **fields}).encode()
 
 
+@pytest.mark.parametrize(
+    "sent_at",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-02", "yesterday", "", 5, [1]],
+)
+def test_an_odd_time_in_a_line_does_not_matter(sent_at):
+    message = from_line(line(sent_at=sent_at), queue="dlq")
+    assert identity(message) == identity(from_line(line(), queue="dlq"))
+
+
 def attribute(name: str = "a", **fields: object) -> bytes:
     return line(attributes={name: {"type": "String", "value": "v", **fields}})
 

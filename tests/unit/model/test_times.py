@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.model.times import format_duration, from_epoch_ms, iso, parse_duration, parse_instant
+from fifo_cli.model.times import (
+    format_duration,
+    from_epoch_ms,
+    from_iso,
+    iso,
+    parse_duration,
+    parse_instant,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -40,6 +47,25 @@ def test_an_instant_is_iso_8601_or_so_long_ago(text, instant):
 def test_what_is_no_instant_is_refused(text):
     with pytest.raises(ValueError, match=r"time|long"):
         parse_instant(text, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-01-01T10:00:00+02:00", datetime(2026, 1, 1, 8, tzinfo=UTC)),
+        ("2026-01-01T10:00:00", datetime(2026, 1, 1, 10, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59.999999-14:00", None),
+        ("yesterday", None),
+        ("", None),
+        (1_767_323_045, None),
+        (None, None),
+    ],
+)
+def test_a_time_of_another_program_is_an_instant_that_can_be_written(text, instant):
+    found = from_iso(text)
+    assert found == instant
+    assert found is None or iso(found).endswith("Z")
 
 
 def test_times_are_written_in_utc_with_milliseconds():
