@@ -109,10 +109,11 @@ def keep_log_lines(worker: Any) -> None:
         if type(self) is not worker:
             return str(take_soon(self, *args, **kwargs))
         end = time.monotonic() + _LOG_SECONDS_MAX
-        if self._proc is None:
+        process = self._proc  # a deploy meanwhile takes it away
+        if process is None:
             self._stderr_thread.join(_LOG_SECONDS_MAX)
         else:
-            while _poll(self._proc.stderr, 0) and time.monotonic() < end:
+            while _poll(process.stderr, 0) and time.monotonic() < end:
                 time.sleep(0.001)
         if lock_of(self).acquire(timeout=max(0.0, end - time.monotonic())):
             lock_of(self).release()

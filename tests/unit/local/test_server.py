@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import queue
 import sys
 import time
@@ -136,6 +137,32 @@ def test_a_child_that_prints_on_does_not_hold_up_the_answer(invoke, monkeypatch:
     log = invoke(f"print('mine'); {child}", True)["log"]
 
     assert log.splitlines()[0] == "mine"
+
+
+def test_a_function_that_is_replaced_while_its_log_is_waited_for_still_answers(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class Function:
+        def _drain_stderr(self) -> str:
+            return "its log"
+
+        _drain_stderr_bounded = _drain_stderr
+
+    keep_log_lines(Function)
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as pipe, os.fdopen(writing, "w") as printed:
+        printed.write("a line\n")
+        printed.flush()
+        function: Any = Function()
+        function._proc = SimpleNamespace(stderr=pipe)
+
+        def replace(seconds: float) -> None:
+            function._proc = None
+            os.read(reading, 100)
+
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=replace)
+        monkeypatch.setattr("fifo_cli.local.server.time", clock)
+        assert function._drain_stderr_bounded() == "its log"
 
 
 def test_without_it_lines_are_lost(invoke):
