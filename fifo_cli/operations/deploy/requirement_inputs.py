@@ -7,6 +7,7 @@ zip, and so that a build is refused before pip runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from fifo_cli.errors import ConfigError
@@ -29,9 +30,15 @@ _BUILT: Final = ("build", "dist")
 _IGNORED: Final = (".egg-info", ".pyc")
 
 
-def _option_parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise ValueError; argparse's own would print this program's usage, and end it."""
+        raise ValueError(message)
+
+
+def _option_parser() -> _Parser:
     """Return a parser of the options of a line that name files or ask for a build; pip knows more."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser = _Parser(add_help=False)
     for names in (
         ("-r", "--requirement"),
         ("-c", "--constraint"),
@@ -64,7 +71,8 @@ class RequirementInputs:
             return
         text = self._hash_file(path).decode("utf-8-sig", errors="replace")
         for number, line in _lines(text):
-            self._read_line(line, f"{label}:{number}: {line}", path.parent)
+            with contextlib.suppress(ValueError):  # of what cannot be read at all pip says what is wrong
+                self._read_line(line, f"{label}:{number}: {line}", path.parent)
 
     def _read_line(self, line: str, label: str, folder: Path) -> None:
         """Read one line of a file in ``folder``; ``label`` is how to name it where it needs a build."""
@@ -72,10 +80,7 @@ class RequirementInputs:
             if self._needs_build(_target(line)):
                 self.builds.append(label)
             return
-        try:
-            options, _ = _OPTIONS.parse_known_args(shlex.split(line))
-        except (ValueError, argparse.ArgumentError):  # pip says so
-            return
+        options, _ = _OPTIONS.parse_known_args(shlex.split(line))
         for value in filter(_is_local, [*options.requirement, *options.constraint]):
             self.read_list(_local(value, folder))
         for value in filter(_is_local, options.find_links):
