@@ -128,7 +128,8 @@ class RuleAdmin(TriggerGateway):
         answer = self.events.put_targets(
             Rule=wanted.name, Targets=[{"Id": TARGET_ID, "Arn": target["arn"], "RetryPolicy": policy}]
         )
-        _refuse_failed(wanted.name, answer.get("FailedEntries", []))
+        # Whatever says that a target was not taken counts: without it, nothing would start the worker.
+        _refuse_failed(wanted.name, answer.get("FailedEntries") or [{}] * answer.get("FailedEntryCount", 0))
 
     def _remove_targets(self, name: str, ids: list[str]) -> None:
         if not ids:
@@ -279,8 +280,8 @@ def _retry_policy(target: dict[str, Any]) -> dict[str, int]:
 def _refuse_failed(name: str, entries: Sequence[Any]) -> None:
     """Raise AwsError if EventBridge took only some of the targets, which is not an error of the call."""
     if entries:
-        said = "; ".join(str(one.get("ErrorMessage") or one.get("ErrorCode")) for one in entries)
+        reasons = [one.get("ErrorMessage") or one.get("ErrorCode") or "no reason given" for one in entries]
         raise AwsError(
-            f"rule {name}: EventBridge refused its target: {said or 'no reason given'}",
+            f"rule {name}: EventBridge refused its target: {'; '.join(reasons)}",
             hint="run it again; what was done already stays done",
         )

@@ -162,14 +162,23 @@ def test_a_foreign_target_and_a_changed_permission_are_seen_and_put_right() -> N
     assert differences(rule(), again) == ()
 
 
-def test_a_target_that_eventbridge_refuses_is_an_error_though_the_call_succeeds() -> None:
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"FailedEntryCount": 1, "FailedEntries": [{"ErrorMessage": "limit reached"}]}, "limit reached"),
+        ({"FailedEntryCount": 1, "FailedEntries": [{"ErrorCode": "Conflict"}]}, "Conflict"),
+        ({"FailedEntryCount": 1, "FailedEntries": [{}]}, "no reason given"),
+        ({"FailedEntryCount": 1}, "no reason given"),
+    ],
+)
+def test_a_target_that_eventbridge_refuses_is_an_error_though_the_call_succeeds(
+    answer: dict[str, Any], reason: str
+) -> None:
     events, stub = stubbed("events")
     stub.add_response("put_rule", {"RuleArn": RULE})
-    stub.add_response(
-        "put_targets", {"FailedEntryCount": 1, "FailedEntries": [{"ErrorMessage": "limit reached"}]}
-    )
+    stub.add_response("put_targets", answer)
     lambda_: Any = Permissions()
-    with pytest.raises(AwsError, match="rule orders-1: EventBridge refused its target: limit reached"):
+    with pytest.raises(AwsError, match=f"rule orders-1: EventBridge refused its target: {reason}"):
         RuleAdmin(events, lambda_, WORKER).create(rule())
 
 
