@@ -18,7 +18,7 @@ from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.model.results import Document, Single, to_json_value
-from fifo_cli.model.times import iso
+from fifo_cli.model.times import from_iso, iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
 from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
@@ -372,11 +372,8 @@ class _Trace:
 
 def _instant(text: str) -> datetime | str:
     """Read an instant as we write it; what is none stays text."""
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    return instant if instant.tzinfo and iso(instant) == text else text
+    instant = from_iso(text)
+    return instant if instant and iso(instant) == text else text
 
 
 def _hidden(looks: Iterable[BrowseResult]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from fifo_cli.errors import UsageError
 from fifo_cli.handlers import exact_json
 from fifo_cli.operations.stream.evidence import logger_of
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
-from fifo_cli.operations.stream.trace import _fragment, trace_key
+from fifo_cli.operations.stream.trace import _fragment, _instant, trace_key
 
 PLAIN = (("id", "S"),)
 NUMBER = (("id", "N"),)
@@ -100,3 +101,17 @@ def test_a_replays_lines_are_reported_from_the_functions() -> None:
     assert logger_of("enqueuer", by_function) == "enqueuer"
     assert logger_of("enqueuer", by_replay) == "replay"
     assert logger_of("worker", LogEvent("1", 1, "", "drain/host/12-2026")) == "worker"
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-01-02T03:04:05.678Z", datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)),
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("0001-01-01T00:00:00.000+14:00", "0001-01-01T00:00:00.000+14:00"),
+        ("9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59-14:00"),
+        ("T", "T"),
+    ],
+)
+def test_the_time_of_parking_is_an_instant_if_it_is_as_we_write_it(text: str, instant: object) -> None:
+    assert _instant(text) == instant
