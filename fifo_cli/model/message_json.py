@@ -82,12 +82,19 @@ def from_line(line: bytes, *, queue: QueueRole, bytes_max: int = MESSAGE_BYTES_M
 
 
 def message_bytes(message: Message) -> int:
-    """Return what SQS counts towards its limits: the body, and each attribute's name, type and value."""
+    """Return what SQS counts towards its limits: the body, and each attribute's name, type and value.
+
+    An emulator may have taken half of a surrogate pair; to move such a message must not fail here.
+    """
     extra = 0
     for name, attribute in message.attributes.items():
-        value = attribute.value if isinstance(attribute.value, bytes) else attribute.value.encode()
-        extra += len(name.encode()) + len(attribute.type.encode()) + len(value)
-    return len(message.body.encode()) + extra
+        value = attribute.value if isinstance(attribute.value, bytes) else _utf_8(attribute.value)
+        extra += len(_utf_8(name)) + len(_utf_8(attribute.type)) + len(value)
+    return len(_utf_8(message.body)) + extra
+
+
+def _utf_8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def identity(message: Message, *, salt: str = "") -> str:

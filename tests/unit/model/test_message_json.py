@@ -87,6 +87,14 @@ def test_group_and_body_are_all_that_a_line_needs():
     assert (found.group, found.body, found.attributes, found.queue) == ("g", "b", {}, "main")
 
 
+def test_half_of_a_surrogate_pair_that_a_queue_holds_all_the_same_has_a_size_and_a_line():
+    found = dataclasses.replace(
+        from_line(line(), queue="main"), body="x\ud800", attributes={"a": Attribute("String", "\udfff")}
+    )
+    assert message_bytes(found) == 1 + 3 + (1 + 6 + 3)
+    assert b"\\ud800" in to_line(found)
+
+
 BAD = {
     "no JSON": (b"group: g", "it is not JSON"),
     "not UTF-8": (b'{"group": "\xff", "body": "b"}', "it is not UTF-8"),
