@@ -125,6 +125,8 @@ class Signals:
             signal.set_wakeup_fd(outer)
             os.close(writing)  # the thread ends when it sees this
             if self.received is not None:
+                # The thread that hears of the signal may not have come to it yet.
+                CHILDREN.end()
                 self._terminal.restore()
             CHILDREN.ended = False  # for whoever runs a second command in this process
 

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ class ForkServer:
         self._lock = threading.Lock()
         self._runs: dict[int, Running] = {}
         self._number = 0
+        # Not in the folders of the runs: tests look at what is left there.
+        self._files = tempfile.TemporaryDirectory(prefix="runs-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.fork_server", *imports],
             env=clean_environment(),
@@ -136,7 +139,7 @@ class ForkServer:
         with self._lock:
             self._number += 1
             number = self._number
-            given, out, err = (folder / f".run-{number}.{name}" for name in ("in", "out", "err"))
+            given, out, err = (Path(self._files.name, f"{number}.{name}") for name in ("in", "out", "err"))
             given.write_bytes(input)
             running = self._runs[number] = Running(args, given, out, err)
             order = {
@@ -182,6 +185,7 @@ class ForkServer:
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        self._files.cleanup()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

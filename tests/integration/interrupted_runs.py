@@ -104,15 +104,25 @@ def processes_of(token: str) -> list[int]:
     return found
 
 
+def left_of(token: str) -> list[int]:
+    """Return the processes that still are there after a moment: a killed one takes some time to be gone."""
+    end = time.monotonic() + 2
+    while (found := processes_of(token)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
 def waited_for_a_processor(pid: int) -> float:
     """Return how many seconds a process was ready to run and did not (proc/schedstat in Linux's documents).
 
     Of its threads the one counts that waited longest.
     """
     waited = [0.0]
-    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError, IndexError):
-            waited.append(int(thread.read_text().split()[1]) / 1e9)
+    # It may end meanwhile.
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, IndexError):
+                waited.append(int(thread.read_text().split()[1]) / 1e9)
     return max(waited)
 
 
@@ -211,7 +221,7 @@ class Place:
             return "did not end"
         code, shown = _result(run, terminal)
         files = [str(path) for path in temporary.rglob("*") if path.name not in ("here", "in.jsonl")]
-        left = [*processes_of(token), *files]
+        left = [*left_of(token), *files]
         return Interrupted(code, seconds, shown, left, None if terminal is None else terminal.echoes).wrong(
             number
         )

@@ -8,10 +8,11 @@ from importlib import import_module
 import httpx  # noqa: F401
 import rich.live  # noqa: F401
 
+import fifo_cli.cli.commands
 import fifo_cli.operations
 import fifo_cli.render
 
-for _package in (fifo_cli.operations, fifo_cli.render):
+for _package in (fifo_cli.operations, fifo_cli.render, fifo_cli.cli.commands):
     for _found in pkgutil.walk_packages(_package.__path__, _package.__name__ + "."):
         import_module(_found.name)
 import_module("fifo_cli.cli.screen")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
 from fifo_cli.cli.signals import Signals
+from fifo_cli.interrupts import CHILDREN
 
 
 def collect() -> tuple[Signals, list[str]]:
@@ -90,3 +93,15 @@ def test_in_another_thread_signals_are_left_alone() -> None:
     thread.join()
 
     assert ran == [True]
+
+
+def test_a_child_is_ended_before_the_command_is_over_however_late_the_thread_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Signals, "_listen", lambda self, reading: os.close(reading))
+    ended: list[bool] = []
+    child = CHILDREN.one(lambda: ended.append(True))
+    with child, suppress(KeyboardInterrupt), Signals(lambda text: None).handled():
+        signal.raise_signal(signal.SIGINT)
+
+    assert ended == [True]
