@@ -41,6 +41,7 @@ from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry,
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import rules_since_start
 from fifo_cli.operations.stream.reader import StreamPage
+from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, RecordHistory
 from fifo_cli.operations.stream.shards import StreamRecord
 
@@ -355,7 +356,7 @@ class Audit:
                 deliveries.append(Delivery(event_id, time, message_id, attempt))
             elif by_worker and word == "failed" and _is_unanswered(line):
                 unanswered.append((event_id, time))
-            elif word in ("enqueued", "suppressed") and number.isascii() and number.isdigit():
+            elif word in ("enqueued", "suppressed") and SEQUENCE.fullmatch(number):
                 numbers.append(Numbered(event_id, line.text("group") or "", int(number)))
         self.store.add_deliveries(deliveries)
         self.store.add_unanswered(unanswered)
@@ -374,7 +375,7 @@ class Audit:
             return None
         event_id, group = line.text("event_id"), line.text("group")
         sequence, key = line.text("stream_sequence") or "", line.text("item_key") or ""
-        if not event_id or not sequence.isdecimal() or not group:
+        if not event_id or not SEQUENCE.fullmatch(sequence) or not group:
             return None
         return AuditedRecord(event_id, "", sequence, "", key, int(line.time.timestamp()), group)
 

@@ -16,6 +16,7 @@ from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.evidence import Feed, LogEntry, OpenRun
+from fifo_cli.operations.stream.record_filter import SEQUENCE
 
 Stage = Literal["filtered", "stream", "queued", "stuck", "parked", "delivered", "lost", "unclear"]
 # What needs a look comes first, then what is furthest from the API: an item is where its worst record is.
@@ -58,7 +59,8 @@ class RecordHistory:
 
     @property
     def sequence(self) -> int:
-        return int(self.stream_sequence or 0)
+        """The number to compare; 0 if a line or an attribute that is not ours has something else there."""
+        return int(self.stream_sequence) if SEQUENCE.fullmatch(self.stream_sequence) else 0
 
     @property
     def written(self) -> datetime:

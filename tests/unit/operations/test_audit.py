@@ -430,6 +430,22 @@ def test_of_an_expired_stream_what_the_enqueuer_logged_is_audited_and_the_rest_i
     assert notes[0].startswith("the stream has expired up to 2026-01-02T03:00:0")
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "٣", "abc", "-1", ""])
+def test_a_line_with_a_number_that_is_not_ours_ends_neither_audit_nor_trace(world, number):
+    world.write(1, "a", 1)
+    world.enqueue()
+    facts = {"event_id": "forged", "item_key": '{"id":"i1"}', "group": "a", "stream_sequence": number}
+    line = LogLine(world.now, "enqueuer", "info", "enqueued", {**facts, "sequence_number": number})
+    world.lines.append(LogEntry("enqueuer", line))
+    world.clock.sleep(1)
+    world.begins = world.now
+    options: Any = {"since": START, "now": world.now}
+    with Audit(world, world.rules, **options, sleep=world.clock.sleep) as result:
+        assert result.summary.records == 1
+    events = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result().events
+    assert {event.record.event_id for event in events} == {"e0", "forged"}
+
+
 @pytest.mark.parametrize(
     ("handled", "word"),
     [
