@@ -56,7 +56,8 @@ class Gateway(ABC):
             try:
                 self._create(wanted)
             except ClientError as error:
-                if error_codes(error) & self.exists_codes:
+                # From a later step the same code means another conflict, such as an update in progress.
+                if error.operation_name.startswith("Create") and error_codes(error) & self.exists_codes:
                     raise AlreadyExists(f"{thing} exists already") from error
                 raise
 

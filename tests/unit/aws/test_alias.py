@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fifo_cli.aws.resources.alias import AliasAdmin
+from fifo_cli.aws.resources.gateway import AlreadyExists
+from fifo_cli.errors import AwsError
 from fifo_cli.model.resources import Found, Resource
 from tests.unit.aws.bench import READY, VERSION, Bench
 
@@ -28,6 +32,22 @@ def test_an_alias_is_made_of_the_code_that_was_uploaded_and_no_other(bench: Benc
         },
     )
     AliasAdmin(bench.client, bench.waiter).create(ALIAS)
+    bench.check()
+
+
+def test_an_alias_that_is_there_already_is_reported_apart_and_another_conflict_in_awss_words(
+    bench: Bench,
+) -> None:
+    bench.answer("get_function", READY)
+    bench.refuse("publish_version", "ResourceConflictException", "another state")
+    with pytest.raises(AwsError, match=r"PublishVersion on alias orders-worker:live.*another state"):
+        AliasAdmin(bench.client, bench.waiter).create(ALIAS)
+    bench.answer("get_function", READY)
+    bench.answer("publish_version", {"Version": "3"})
+    bench.answer("get_function", READY)
+    bench.refuse("create_alias", "ResourceConflictException", "Alias already exists")
+    with pytest.raises(AlreadyExists):
+        AliasAdmin(bench.client, bench.waiter).create(ALIAS)
     bench.check()
 
 
