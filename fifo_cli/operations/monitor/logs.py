@@ -31,6 +31,7 @@ _TIMED_OUT: Final = re.compile(r"Task timed out after|Runtime exited with error|
 # Events become visible some seconds after they happened, and not in order: look back that far at each turn.
 _LATE: Final = timedelta(seconds=30)
 POLL: Final = timedelta(seconds=2)
+_FAR: Final = timedelta(days=1)
 
 _OWN: Final = frozenset({"time", "function", "level", "message"})
 
@@ -88,7 +89,7 @@ def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
     facts = _facts(text)
     if facts is not None:
         return LogLine(
-            from_iso(facts.get("time")) or time,
+            _own_time(facts, time),
             function,
             str(facts["level"]).lower(),
             str(facts["message"]),
@@ -101,6 +102,12 @@ def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
         level = "error" if found[1] in ("ERROR", "CRITICAL") else found[1].lower()
         return LogLine(time, function, level, text)
     return LogLine(time, function, "error" if _TIMED_OUT.search(text) else "info", text)
+
+
+def _own_time(facts: Document, logged: datetime) -> datetime:
+    """Return the time that a line gives; when it was logged if that is far from it: somebody else's print."""
+    time = from_iso(facts.get("time"))
+    return logged if time is None or abs(time - logged) > _FAR else time
 
 
 def _facts(text: str) -> Document | None:

@@ -88,6 +88,13 @@ def test_other_lines_get_a_level_and_keep_their_text(text: str, level: str) -> N
     assert shown["time"] == "2026-01-02T00:00:00.000Z"
 
 
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00+14:00", "2026-01-04"])
+def test_a_time_that_is_far_from_when_it_was_logged_gives_way_too(time: str) -> None:
+    shown = row(json.dumps({"time": time, "level": "info", "message": "run ended"}))
+
+    assert shown["time"] == "2026-01-02T00:00:00.000Z"
+
+
 def test_a_time_that_is_none_gives_way_to_cloudwatch_s() -> None:
     for time in (5, None, "soon"):
         assert (

@@ -93,6 +93,15 @@ def test_a_sample_has_depths_switches_and_what_was_logged(world: World) -> None:
     ] * 2
 
 
+def test_a_line_of_the_end_of_all_time_ends_no_watch(world: World) -> None:
+    line = {"level": "info", "message": "run ended", "time": "9999-12-31T23:59:59.999999Z"}
+    world.answers["FilterLogEvents"] = {
+        "events": [{"eventId": "1", "timestamp": int(START.timestamp() * 1000), "message": json.dumps(line)}]
+    }
+
+    assert world.sampler().sample().next_run is not None
+
+
 def test_what_changes_slowly_is_asked_for_every_half_minute_only(world: World) -> None:
     sampler = world.sampler()
     for _ in range(31):
