@@ -137,14 +137,15 @@ class ReplayStore:
 
         They may be settled meanwhile. Some are read at a time: one may have 800 KB.
         """
+        # (time, number) > (?, ?), as two ranges of the index: SQLite would read a whole second each time.
+        columns = "SELECT time, number, record FROM records WHERE state = 'waiting' AND"
         query = (
-            "SELECT time, number, record FROM records"
-            " WHERE state = 'waiting' AND (time, number) > (?, ?) ORDER BY time, number LIMIT ?"
+            f"{columns} time = ? AND number > ? UNION ALL {columns} time > ? ORDER BY time, number LIMIT ?"
         )
-        after = (-1, -1)
+        after = (-1, -1, -1)
         while rows := list(self._db.rows(query, *after, _READ_AHEAD)):
             for time, number, record in rows:
-                after = (time, number)
+                after = (time, number, time)
                 yield json.loads(record)
 
     def settle(self, states: Mapping[str, State]) -> None:

@@ -92,6 +92,20 @@ def test_large_records_come_a_few_at_a_time(checkpoint):
     assert most < 30_000_000  # all of them are 60 MB
 
 
+def test_reading_costs_no_more_a_record_when_all_of_them_are_of_one_second(checkpoint):
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 100
+        return 0
+
+    checkpoint.add(entry(n, time=7) for n in range(4000))
+    checkpoint._db._connection.set_progress_handler(count, 100)
+    assert len(waiting(checkpoint)) == 4000
+    assert 0 < steps / 4000 < 100
+
+
 def test_memory_does_not_grow_with_the_number_of_records():
     def peak(count: int) -> int:
         with temporary_checkpoint() as made:
