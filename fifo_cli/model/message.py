@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fifo_cli.model.names import QueueRole
-from fifo_cli.model.results import OPTIONAL, Fields
+from fifo_cli.model.results import OPTIONAL, Document, Fields
 from fifo_cli.model.times import from_epoch_ms
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Attribute(Fields):
 class Message(Fields):
     """A message; ``receives`` and ``first_received_at`` leave our own looking out of account.
 
-    ``sent_at`` is known of every message of a queue.
+    ``sent_at`` is known of every message of a queue; in JSON it is text, "" where it is not known.
     """
 
     message_id: str
@@ -41,6 +41,9 @@ class Message(Fields):
     body: str
     attributes: Mapping[str, Attribute]
     trace_header: str | None = field(default=None, metadata=OPTIONAL)  # X-Ray's, a system attribute
+
+    def document(self) -> Document:
+        return Fields.document(self) | ({} if self.sent_at else {"sent_at": ""})
 
     @property
     def order(self) -> tuple[int, int]:

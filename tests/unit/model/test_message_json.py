@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity, message_bytes, to_line
+from tests.contract.json_shapes import shape_problems
 
 LEGAL = string.ascii_letters + string.digits + string.punctuation
 # What SQS takes in a body: all of XML 1.0's characters.
@@ -85,6 +86,7 @@ def attribute(name: str = "a", **fields: object) -> bytes:
 def test_group_and_body_are_all_that_a_line_needs():
     found = from_line(b'{"group": "g", "body": "b"}', queue="main")
     assert (found.group, found.body, found.attributes, found.queue) == ("g", "b", {}, "main")
+    assert shape_problems("peek (jsonl)", found.document()) == []
 
 
 def test_half_of_a_surrogate_pair_that_a_queue_holds_all_the_same_has_a_size_and_a_line():
