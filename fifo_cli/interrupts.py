@@ -12,10 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from fifo_cli.errors import Interrupted
 
 Clock = Callable[[], float]
+Child = TypeVar("Child")
 _HURRIED_PAUSE: Final = 0.1
+# A child is started in less, unless the system hangs; then a signal ends the others at least.
+_START_SECONDS: Final = 1.0
 
 
 class Calls:
@@ -105,25 +111,37 @@ class Children:
     """The child processes that a signal ends; safe to share between threads."""
 
     def __init__(self) -> None:
-        self._ends: list[Callable[[], None]] = []
+        # Held while a child starts: it is either ended with the others, or not started.
+        self._starting = threading.RLock()
+        self._ends: dict[Any, Callable[[], None]] = {}
         self.ended = False
 
-    @contextmanager
-    def one(self, end: Callable[[], None]) -> Iterator[None]:
-        """Call ``end`` when a signal arrives while the block runs, or has arrived already."""
-        self._ends.append(end)
-        try:
+    def start(self, begin: Callable[[], Child], end: Callable[[Child], None]) -> Child:
+        """Start a child process, which a signal ends from now on until it is ``over``.
+
+        Raises Interrupted, and starts none, if a signal has arrived already.
+        """
+        with self._starting:
             if self.ended:
-                end()
-            yield
-        finally:
-            self._ends.remove(end)
+                raise Interrupted
+            child = begin()
+            self._ends[child] = partial(end, child)
+        return child
+
+    def over(self, child: Any) -> None:
+        """Note that a child process has ended."""
+        self._ends.pop(child, None)
 
     def end(self) -> None:
-        """End all there are, and each that is started from now on."""
-        self.ended = True
-        for end in list(self._ends):
-            end()
+        """End all there are; none is started from now on."""
+        held = self._starting.acquire(timeout=_START_SECONDS)
+        try:
+            self.ended = True
+            for end in list(self._ends.values()):
+                end()
+        finally:
+            if held:
+                self._starting.release()
 
 
 # One of each for the process, as its signals are.

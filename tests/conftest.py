@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 import tests.botocore_models  # noqa: F401
+from fifo_cli.interrupts import CHILDREN
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
 from tests.cli_harness import Project, Stack, give_known_key, new_name
@@ -97,6 +98,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if tried:
         pytest.fail(f"the test tried to reach {sorted(map(str, tried))}")
+
+
+@pytest.fixture(autouse=True)
+def no_signal_before() -> None:
+    """Forget the signal of an earlier test: after one, a process starts no child."""
+    CHILDREN.ended = False
 
 
 @pytest.fixture(autouse=True)

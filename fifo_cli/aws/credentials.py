@@ -25,6 +25,7 @@ from botocore.utils import JSONFileCache, parse_timestamp
 
 from fifo_cli.aws.errors import CredentialProcessError, CredentialsError, MfaError
 from fifo_cli.aws.interruptible_calls import GivenUpError
+from fifo_cli.errors import Interrupted
 from fifo_cli.interrupts import CHILDREN
 
 # What AWS's SDK for Go allows, too; botocore itself would wait for ever.
@@ -129,14 +130,15 @@ class _Process(subprocess.Popen[bytes]):
     def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
         """Return what the process printed; raises CredentialProcessError if it is of no use."""
         try:
-            with CHILDREN.one(self._kill):
-                out, err = super().communicate(input, timeout or PROCESS_SECONDS)
+            out, err = super().communicate(input, timeout or PROCESS_SECONDS)
         except subprocess.TimeoutExpired:
             self._end()
             raise self._error(f"it did not end within {PROCESS_SECONDS:.0f} s", passing=True) from None
         except BaseException:
             self._end()
             raise
+        finally:
+            CHILDREN.over(self)
         if CHILDREN.ended:
             raise GivenUpError
         if self.returncode:
@@ -213,7 +215,9 @@ def _adapted(make: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 
 def _start(words: list[str], **options: Any) -> _Process:
     try:
-        return _Process(words, **options)
+        return CHILDREN.start(lambda: _Process(words, **options), _Process._kill)
+    except Interrupted:
+        raise GivenUpError from None
     except OSError as error:
         reason = f"it cannot be run: {error.strerror}"
         raise CredentialProcessError(program=words[0], reason=reason, passing=False) from error

@@ -107,6 +107,7 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
+        CHILDREN.ended = False  # of a command before this one in the same process
         self._terminal = Terminal.current()
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -128,7 +129,6 @@ class Signals:
                 # The thread that hears of the signal may not have come to it yet.
                 CHILDREN.end()
                 self._terminal.restore()
-            CHILDREN.ended = False  # for whoever runs a second command in this process
 
     @contextmanager
     def stopping(self) -> Iterator[Stop]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -64,7 +65,8 @@ def run_pip(
 
 def _run(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-P", *arguments]  # -P: no module of the user's folder in place of pip's
-    with subprocess.Popen(
+    start = partial(
+        subprocess.Popen,
         words,
         cwd=folder,
         env=env,
@@ -74,13 +76,15 @@ def _run(arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> subp
         text=True,
         errors="replace",
         start_new_session=True,  # a group of its own, to be ended with all that it starts
-    ) as process:
+    )
+    with CHILDREN.start(start, _end) as process:
         try:
-            with CHILDREN.one(lambda: _end(process)):
-                out, err = process.communicate()
+            out, err = process.communicate()
         except BaseException:
             _end(process)
             raise
+        finally:
+            CHILDREN.over(process)
     if CHILDREN.ended:
         raise Interrupted
     ran = subprocess.CompletedProcess(words, process.returncode, out, err)

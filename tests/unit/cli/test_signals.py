@@ -10,7 +10,8 @@ from contextlib import suppress
 import pytest
 
 from fifo_cli.cli.signals import Signals
-from fifo_cli.interrupts import CHILDREN
+from fifo_cli.errors import Interrupted
+from fifo_cli.interrupts import CHILDREN, Children
 
 
 def collect() -> tuple[Signals, list[str]]:
@@ -100,8 +101,36 @@ def test_a_child_is_ended_before_the_command_is_over_however_late_the_thread_is(
 ) -> None:
     monkeypatch.setattr(Signals, "_listen", lambda self, reading: os.close(reading))
     ended: list[bool] = []
-    child = CHILDREN.one(lambda: ended.append(True))
-    with child, suppress(KeyboardInterrupt), Signals(lambda text: None).handled():
+    child = CHILDREN.start(object, lambda child: ended.append(True))
+    with suppress(KeyboardInterrupt), Signals(lambda text: None).handled():
         signal.raise_signal(signal.SIGINT)
 
     assert ended == [True]
+    CHILDREN.over(child)
+
+
+def test_after_a_signal_no_child_is_started() -> None:
+    with suppress(KeyboardInterrupt), Signals(lambda text: None).handled():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        CHILDREN.start(object, lambda child: None)
+
+
+def test_a_child_that_starts_while_a_signal_arrives_is_ended() -> None:
+    children, starts, ended = Children(), threading.Event(), threading.Event()
+
+    def begin() -> object:
+        starts.set()
+        signalled.join(0.1)
+        return object()
+
+    def interrupt() -> None:
+        starts.wait(5)
+        children.end()
+
+    signalled = threading.Thread(target=interrupt)
+    signalled.start()
+    children.start(begin, lambda child: ended.set())
+
+    assert ended.wait(5)
+    signalled.join()
