@@ -99,7 +99,8 @@ def test_in_another_thread_signals_are_left_alone() -> None:
 def test_a_child_is_ended_before_the_command_is_over_however_late_the_thread_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Signals, "_listen", lambda self, reading: os.close(reading))
+    pipes: list[int] = []
+    monkeypatch.setattr(Signals, "_listen", lambda self, reading: pipes.append(reading))
     ended: list[bool] = []
     child = CHILDREN.start(object, lambda child: ended.append(True))
     with suppress(KeyboardInterrupt), Signals(lambda text: None).handled():
@@ -107,6 +108,7 @@ def test_a_child_is_ended_before_the_command_is_over_however_late_the_thread_is(
 
     assert ended == [True]
     CHILDREN.over(child)
+    os.close(pipes[0])
 
 
 def test_after_a_signal_no_child_is_started() -> None:
