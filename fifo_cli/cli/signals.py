@@ -146,6 +146,10 @@ class Signals:
         self.received = number
         threading.Thread(target=self._watch, args=(None,), name="signals", daemon=True).start()
 
+    def first_only(self) -> None:
+        """Let a second signal not end the process: what the first one begins is to be cleaned up in any case."""
+        self._may_leave = False
+
     def ignore(self) -> None:
         """Let nothing interrupt any more: what follows is a short, bounded cleaning up."""
         self._may_leave = False
@@ -157,7 +161,9 @@ class Signals:
         """Interrupt the main thread, unless the command stops by itself."""
         if self.received is not None:
             # The second one means it: no cleanup that could hang.
-            self._leave(number)
+            if self._may_leave:
+                self._leave(number)
+            return
         self.received = number
         if self._stop is None:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated

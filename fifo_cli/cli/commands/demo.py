@@ -60,6 +60,8 @@ def demo(
         raise UsageError("demo shows a story, for which there is no JSON", hint="leave -o out")
     chosen = _items(items, group)
     teller = _Teller(cli.console)
+    # A second Ctrl-C may come before the first one has got to the cleaning up.
+    cli.signals.first_only()
     return _conclude(teller, tell(chosen, teller, before_cleanup=cli.signals.ignore))
 
 

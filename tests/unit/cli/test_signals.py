@@ -136,3 +136,15 @@ def test_a_child_that_starts_while_a_signal_arrives_is_ended() -> None:
 
     assert ended.wait(5)
     signalled.join()
+
+
+def test_where_only_the_first_signal_counts_a_second_one_ends_nothing() -> None:
+    signals = Signals(lambda text: None)
+    with suppress(KeyboardInterrupt), signals.handled():
+        signals.first_only()
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    assert signals.exit_code == 130
