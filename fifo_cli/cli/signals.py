@@ -147,7 +147,7 @@ class Signals:
         threading.Thread(target=self._watch, args=(None,), name="signals", daemon=True).start()
 
     def first_only(self) -> None:
-        """Let a second signal not end the process: what the first one begins is to be cleaned up in any case."""
+        """Let no second signal end the process: what is there after the first is cleaned up in any case."""
         self._may_leave = False
 
     def ignore(self) -> None:

@@ -61,7 +61,8 @@ DEEDS: Final = {
     ),
     "loop": ("while True: pass", "TIME"),
     "regular expression": ("import re; re.fullmatch('(a|aa)+', 'a' * 200 + 'b')", STILL),
-    "stop": ("os.kill(os.getpid(), signal.SIGSTOP)", STILL),
+    # The signal may stop another thread first: the call is still there when this one stops.
+    "stop": ("os.kill(os.getpid(), signal.SIGSTOP); time.sleep(60)", STILL),
     "alarm": ("signal.alarm(1); time.sleep(60)", "SIGALRM"),
     "exit function": ("atexit.register(sys.exit, 3)", None),
     "stdout": ("sys.stdout.close(); sys.stdout = None", None),
