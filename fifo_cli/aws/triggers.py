@@ -1,6 +1,6 @@
 """Whether what starts a function is enabled, as one call shows it that a monitor may make.
 
-None is: there is no such thing. What deploy reads and changes of these is in aws/resources.
+None means that it does not exist. What deploy reads and changes of these is in aws/resources.
 """
 
 from __future__ import annotations

@@ -54,15 +54,15 @@ def demo(
     Needs nothing but Python, touches no AWS and no project, and leaves nothing behind. Exits 1 if an item
     was lost, delivered twice, changed, or out of order.
     """
-    from fifo_cli.local.demo.story import tell
+    from fifo_cli.local.demo.story import run_story
 
     if cli.options.output is not Output.TABLE:
-        raise UsageError("demo shows a story, for which there is no JSON", hint="leave -o out")
+        raise UsageError("demo shows a story and has no JSON", hint="leave -o out")
     chosen = _items(items, group)
     teller = _Teller(cli.console)
     # A second Ctrl-C may come before the first one has got to the cleaning up.
     cli.signals.first_only()
-    return _conclude(teller, tell(chosen, teller, before_cleanup=cli.signals.ignore))
+    return _conclude(teller, run_story(chosen, teller, before_cleanup=cli.signals.ignore))
 
 
 def _items(path: Path | None, group: str | None) -> DemoItems:

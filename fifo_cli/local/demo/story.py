@@ -83,8 +83,10 @@ class _Api:
         self.on_request(len(self.receiver.accepted))
 
 
-def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None] = lambda: None) -> Verdict:
-    """Tell the whole story and return what the check found; leaves nothing running and no file behind.
+def run_story(
+    items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None] = lambda: None
+) -> Verdict:
+    """Run the whole story and return what the check found; leaves nothing running and no file behind.
 
     ``before_cleanup`` is called when all is reported, or on an interrupt: none should come after it.
     """
@@ -101,7 +103,7 @@ def tell(items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None]
             key = stack.key_of(folder)
             aws = Aws(Target(region=LOCAL_REGION, endpoint_url=endpoint, local=True, key=key))
             try:
-                return _Story(aws, load(path), items, api, teller).tell()
+                return _Story(aws, load(path), items, api, teller).run()
             except FifoError:
                 process.check_room(folder, NEEDED_BYTES // 2, "the demo")
                 raise
@@ -162,7 +164,7 @@ class _Story:
         self.dlq = Queue(self.aws, names, "dlq")
         self.total = len(self.items.entries)
 
-    def tell(self) -> Verdict:
+    def run(self) -> Verdict:
         self._deploy()
         self._put()
         self._deliver_some()

@@ -25,7 +25,7 @@ def inputs_of(folder: Path, text: str) -> RequirementInputs:
         "--requirement=other.txt",
         "--req other.txt",
         "-c other.txt",
-        "--index-url https://example.com/simple -r other.txt",
+        "--trusted-host example.com -r other.txt",
         "-r file:other.txt",
         "--=x\n-r other.txt",
         "own @ http://[x\n-r other.txt",
