@@ -51,7 +51,8 @@ class Verdict(Enum):
 class Attempt:
     """The outcome of one attempt at all APIs; ``retry_after`` is in seconds, ``api`` the one that decided.
 
-    ``owner`` is whose failure it is, None for a success.
+    ``owner`` is whose failure it is, None for a success. ``error_type`` is the class of the error where the
+    API was called and did not answer.
     """
 
     verdict: Verdict
@@ -60,6 +61,12 @@ class Attempt:
     retry_after: float | None = None
     api: Api | None = None
     owner: Owner | None = None
+    error_type: str | None = None
+
+    @property
+    def failed_at(self) -> str | None:
+        """The name of the API that the message did not get past, if there is one."""
+        return None if self.api is None or self.verdict is Verdict.SUCCESS else self.api.name
 
 
 class ApiDelivery:
@@ -122,12 +129,14 @@ class ApiDelivery:
         except MessageError as error:
             return Attempt(Verdict.PERMANENT, None, self.redact(str(error)), api=api, owner="message")
         except ApiUnavailableError as error:
-            return Attempt(Verdict.TRANSIENT, None, self.redact(str(error)), api=api, owner="api")
+            what = "no answer from" if error.error_type else "no call to"
+            text = f"{what} {api.name}: {self.redact(str(error))}"
+            return Attempt(Verdict.TRANSIENT, None, text, api=api, owner="api", error_type=error.error_type)
         verdict = classify(answer.status, api)
         if verdict is Verdict.SUCCESS:
             return Attempt(verdict, answer.status, None, answer.retry_after, api)
         owner: Owner = "message" if verdict is Verdict.PERMANENT else "api"
-        return Attempt(verdict, answer.status, self._said(answer), answer.retry_after, api, owner)
+        return Attempt(verdict, answer.status, self._said(answer, api.name), answer.retry_after, api, owner)
 
     def _call_with_fresh_keys(self, api: Api, message: Held, time_left: Callable[[], float]) -> Answer:
         """Call an API; where a key was refused or cannot be used, once more with the keys read again.
@@ -146,18 +155,19 @@ class ApiDelivery:
         self._keys.renew(generation)
         return self._call(api, message, time_left)
 
-    def _said(self, answer: Answer) -> str:
-        """Return status and beginning of an answer on one line; keys are blotted out before it is cut off.
+    def _said(self, answer: Answer, name: str) -> str:
+        """Return status, API and beginning of an answer on one line; keys are hidden before it is cut off.
 
         Of an answer that broke off nothing is quoted: a part of a key could be its end.
         """
+        said = f"HTTP {answer.status} from {name}"
         if answer.text is None:
-            return f"HTTP {answer.status}; the answer broke off"
+            return f"{said}; the answer broke off"
         if answer.packed:
-            return f"HTTP {answer.status}: (text withheld: it is compressed in a way that is not read here)"
+            return f"{said}: (text withheld: it is compressed in a way that is not read here)"
         line = " ".join(self.redact(answer.text[:_QUOTED_FROM_MAX]).split())
         text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
-        return f"HTTP {answer.status}: {text}".rstrip(": ")
+        return f"{said}: {text}".rstrip(": ")
 
     def _call(self, api: Api, message: Held, time_left: Callable[[], float]) -> Answer:
         """Make the request and send it; everything that httpx then raises has an owner."""
@@ -178,7 +188,7 @@ class ApiDelivery:
             if isinstance(error, httpx.TransportError):
                 # h11 quotes what it cannot read: of such an answer nothing is shown.
                 text = described(error).partition(": bytearray(")[0]
-                raise ApiUnavailableError(text) from error
+                raise ApiUnavailableError(text, type(error).__name__) from error
             raise
 
     def _client(self) -> ApiClient:

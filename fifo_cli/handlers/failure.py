@@ -42,9 +42,16 @@ class MessageError(Exception):
 
 
 class ApiUnavailableError(Exception):
-    """The API, or what the user's code calls to reach it, did not answer; the text says why."""
+    """The API, or what the user's code calls to reach it, did not answer; the text says why.
+
+    ``error_type`` is the class of the error of the call; None if the API was not called.
+    """
 
     owner: Final = "api"
+
+    def __init__(self, text: str, error_type: str | None = None) -> None:
+        super().__init__(text)
+        self.error_type = error_type
 
 
 class OutOfTimeError(Exception):

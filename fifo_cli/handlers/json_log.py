@@ -1,7 +1,7 @@
 """One JSON object a line: what the functions log, and ``logs``, ``trace`` and ``audit`` read.
 
 Fields: time (ISO 8601 UTC), level (info, warning, error), message (a fixed word, such as "delivered"),
-and facts: ids, group, sequence, status, attempt, milliseconds. Never a body, never a key's value.
+and facts: ids, group, sequence, status, receives, milliseconds. Never a body, never a key's value.
 """
 
 from __future__ import annotations

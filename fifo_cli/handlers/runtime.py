@@ -23,8 +23,9 @@ class UserCodeError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One HTTP API; times are in seconds."""
+    """One HTTP API; times are in seconds, and ``name`` is how logs and reasons call it."""
 
+    name: str
     url: str
     method: str
     timeout: float

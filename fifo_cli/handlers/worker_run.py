@@ -41,7 +41,11 @@ _LEVELS: Final[dict[Status, Level]] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one received message."""
+    """What became of one received message.
+
+    ``api`` is the name of the API that it did not get past; ``error_type`` is the class of the error where
+    that one did not answer; ``owner`` is whose failure it was.
+    """
 
     message_id: str
     group: str
@@ -49,6 +53,9 @@ class Outcome:
     http_status: int | None
     elapsed_ms: int
     error: str | None
+    api: str | None = None
+    error_type: str | None = None
+    owner: Owner | None = None
 
 
 def sums(results: Sequence[Outcome]) -> dict[str, int]:
@@ -269,7 +276,7 @@ class Run:
 
     def _conclude(self, message: Held, attempt: Attempt, elapsed_ms: int) -> None:
         """Act on the attempt: delete, park and delete, or leave the message at the head of its group."""
-        facts: dict[str, Any] = {"http_status": attempt.http_status, "elapsed_ms": elapsed_ms}
+        facts: dict[str, Any] = {"attempt": attempt, "elapsed_ms": elapsed_ms}
         if attempt.verdict is Verdict.SUCCESS:
             self._delete(message, "delivered", facts)
             return
@@ -314,7 +321,7 @@ class Run:
         message: Held,
         status: Status,
         *,
-        http_status: int | None = None,
+        attempt: Attempt | None = None,
         elapsed_ms: int = 0,
         error: str | None = None,
         owner: Owner | None = None,
@@ -324,8 +331,17 @@ class Run:
 
         An ``error`` may quote the API, AWS or an exception: it is redacted here.
         """
-        error = error and self._delivery.redact(error)
-        outcome = Outcome(message.message_id, message.group, status, http_status, elapsed_ms, error)
+        outcome = Outcome(
+            message_id=message.message_id,
+            group=message.group,
+            status=status,
+            http_status=attempt.http_status if attempt else None,
+            elapsed_ms=elapsed_ms,
+            error=error and self._delivery.redact(error),
+            api=attempt.failed_at if attempt else None,
+            error_type=attempt.error_type if attempt else None,
+            owner=owner,
+        )
         with self._lock:
             if closes or status in ("failed", "skipped"):
                 self._closed.add(message.group)
@@ -338,11 +354,14 @@ class Run:
             event_id=message.attribute("event_id"),
             stream_sequence=message.attribute("stream_sequence"),
             item_key=message.attribute("item_key"),
-            status=http_status,
-            attempt=message.receives,
+            status=outcome.http_status,
+            # Every receive counts, a look too: it is not the number of attempts.
+            receives=message.receives,
             elapsed_ms=elapsed_ms,
+            api=outcome.api,
+            error_type=outcome.error_type,
             owner=owner,
-            reason=error,
+            reason=outcome.error,
         )
         self._on_outcome(outcome)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -33,7 +34,7 @@ from fifo_cli.model.problems import Problem, problems_of
 from fifo_cli.model.schedules import check_expression
 from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_duration
 from fifo_cli.model.urls import PATTERN as URL_PATTERN
-from fifo_cli.model.urls import check_url, host_of, is_this_machine
+from fifo_cli.model.urls import authority_of, check_url, host_of, is_this_machine
 from fifo_cli.model.user_code import code_problems
 
 CONFIG_FILE: Final = "fifo.toml"
@@ -210,6 +211,13 @@ Parameter = Annotated[
 StatusPattern = Annotated[int | str, _Rule(_status_pattern, _STATUS_SCHEMA)]
 Statuses = Annotated[tuple[StatusPattern, ...], _LISTED]
 SomeStatuses = Annotated[Statuses, _Rule(_some)]
+ApiName = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9](?:[A-Za-z0-9 ._:/-]{0,62}[A-Za-z0-9])?",
+        "1 to 64 letters, digits, spaces and . _ : / -, a letter or digit first and last",
+    ),
+]
 CodeReference = Annotated[str, _matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", '"module:function"')]
 IncludedFile = Annotated[
     str, _matching(r"(?!/)(?!(.*/)?\.\.?(/|$))[^\\]+", "a path below handlers.source, with / and without ..")
@@ -311,6 +319,9 @@ class Functions(_Table):
 class Api(_Table):
     """One HTTP API that gets the messages."""
 
+    name: ApiName | None = Field(
+        default=None, description="how results, logs and reasons call it; default its host"
+    )
     url: Url
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
     timeout: ApiTimeout = timedelta(seconds=10)
@@ -368,6 +379,27 @@ class Settings(_Table):
     def parameters(self) -> dict[str, str]:
         """Every header placeholder of every API → its SSM parameter."""
         return {name: parameter for api in self.api for name, parameter in api.keys.items()}
+
+    @property
+    def api_names(self) -> tuple[str, ...]:
+        """How results, logs and reasons call each API; no two are called the same.
+
+        Without a name it is the host: with its port where another has the same host, with the number of its
+        table where that does not help. Never the path: with some APIs, it is the key.
+        """
+        given = Counter(api.name for api in self.api if api.name)
+        short, long = (
+            Counter(host_of(api.url) for api in self.api),
+            Counter(authority_of(api.url) for api in self.api),
+        )
+
+        def default(number: int, url: str) -> str:
+            for name, taken in ((host_of(url), short), (authority_of(url), long)):
+                if taken[name] == 1 and not given[name]:
+                    return name
+            return f"{authority_of(url)} #{number}"
+
+        return tuple(api.name or default(number, api.url) for number, api in enumerate(self.api, 1))
 
     @property
     def run_needs(self) -> timedelta:
@@ -546,7 +578,13 @@ def _combinations(sound: Mapping[str, Any]) -> list[Problem]:
         )
     for number, api in enumerate(apis):
         found += _api_combinations(api, f"api[{number}]" if len(apis) > 1 else "api")
-    return [*found, *_key_clashes(apis), *_too_many_rules(sound.get("schedule")), *_tag_faults(sound)]
+    return [
+        *found,
+        *_key_clashes(apis),
+        *_name_clashes(apis),
+        *_too_many_rules(sound.get("schedule")),
+        *_tag_faults(sound),
+    ]
 
 
 def _too_many_rules(schedule: Schedule | None) -> list[Problem]:
@@ -616,6 +654,16 @@ def _key_clashes(apis: tuple[Api, ...]) -> list[Problem]:
         for number, api in enumerate(apis)
         for name, parameter in api.keys.items()
         if first.setdefault(name, parameter) != parameter
+    ]
+
+
+def _name_clashes(apis: tuple[Api, ...]) -> list[Problem]:
+    """A reason that names an API names one of them."""
+    names = [api.name for api in apis]
+    return [
+        Problem(f"api[{number}].name", repr(name), f"another name than that of api[{names.index(name)}]")
+        for number, name in enumerate(names)
+        if name is not None and names.index(name) < number
     ]
 
 

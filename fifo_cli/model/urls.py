@@ -52,6 +52,11 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
+def authority_of(url: str) -> str:
+    """Return the host of a URL that was checked, with its port if it has one."""
+    return urlsplit(url).netloc.lower()
+
+
 def is_aws(host: str) -> bool:
     """Say whether a host is AWS's own, and not an emulator's, a proxy's or a tunnel's."""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))

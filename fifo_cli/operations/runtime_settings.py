@@ -28,7 +28,7 @@ def runtime_settings(settings: Settings) -> dict[str, Any]:
         },
         "messages_per_run": settings.schedule.messages_per_run,
         "run_needs": settings.run_needs.total_seconds(),
-        "apis": [_api(api) for api in settings.api],
+        "apis": [_api(api, name) for api, name in zip(settings.api, settings.api_names, strict=True)],
         "code": {
             "message": settings.handlers.message if settings.handlers else None,
             "request": settings.handlers.request if settings.handlers else None,
@@ -53,8 +53,9 @@ def record_notes(settings: Settings) -> Path:
     return function_notes("operator", settings.pipeline.name)
 
 
-def _api(api: Api) -> dict[str, Any]:
+def _api(api: Api, name: str) -> dict[str, Any]:
     return {
+        "name": name,
         "url": api.url,
         "method": api.method,
         "timeout": api.timeout.total_seconds(),

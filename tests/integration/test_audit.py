@@ -211,14 +211,14 @@ def test_trace_shows_every_stage_of_a_life(line, proxy: Proxy):
     assert flow.project.local("drain", "--count", "5").code == 1
     code, word, detail = stage("o00")
     assert (code, word) == (1, "parked")
-    assert detail.endswith("by drain: HTTP 422")
+    assert detail.endswith("by drain: HTTP 422 from 127.0.0.1")
     code, word, detail = stage("o01")
     assert (code, word) == (0, "delivered")
     assert detail.endswith("with HTTP 200")
     code, word, detail = stage("o02")
     assert (code, word) == (1, "stuck")
     assert detail.startswith("number 1 in its group g; the last attempt, at 20")
-    assert detail.endswith("failed: HTTP 503")
+    assert detail.endswith("failed: HTTP 503 from 127.0.0.1")
 
     table = flow.aws.client("dynamodb")
     for key in ("o01", "o03"):

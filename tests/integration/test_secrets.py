@@ -69,7 +69,7 @@ def test_debug_logs_and_echoes_of_the_api_show_no_key(flow, clients, receiver):
     for ran in (here, by_function):
         [result] = ran.json()["results"]
         assert (result["status"], result["http_status"]) == ("parked", 422)
-        assert result["error"] == "HTTP 422: (text withheld: it may hold a key)"
+        assert result["error"] == "HTTP 422 from 127.0.0.1: (text withheld: it may hold a key)"
     assert "my own line" in here.err
     for form in (
         KEY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fifo_cli.handlers.runtime import Api
 
 API = Api(
+    name="api.test",
     url="https://api.test/orders",
     method="POST",
     timeout=10,

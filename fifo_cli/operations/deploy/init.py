@@ -56,6 +56,7 @@ messages_per_run = 10
 # log_retention = "30d"
 
 [api]                                # [[api]] several times: called in order, deleted when all have succeeded
+# name = "{name}"                    # how results, logs and reasons call it; default its host
 url = "https://api.example.com/v1/{name}"
 method = "POST"
 timeout = "10s"

@@ -34,6 +34,7 @@ POLL: Final = timedelta(seconds=2)
 _FAR: Final = timedelta(days=1)
 
 _OWN: Final = frozenset({"time", "function", "level", "message"})
+_ATTEMPTS: Final = frozenset({"delivered", "parked", "failed"})
 
 Wait = Callable[[float], object]
 
@@ -54,6 +55,16 @@ class LogLine(Fields):
 
     def document(self) -> Document:
         return Fields.document(self) | self.further_facts
+
+    @property
+    def is_attempt(self) -> bool:
+        """Whether it is of an attempt of the worker's to deliver a message, and not of an operator's move."""
+        return self.message in _ATTEMPTS and "park_from" not in self.facts
+
+    @property
+    def receives(self) -> int | None:
+        """How often SQS had given it out, looks included; earlier versions called that the attempt."""
+        return self.number("receives") or self.number("attempt")
 
     def number(self, fact: str) -> int | None:
         """Return a fact that is a whole number; None if it is anything else."""

@@ -123,7 +123,7 @@ def _event(line: LogLine, fate: Fate) -> WatchEvent:
         message_id=str(line.facts.get("message_id") or ""),
         item_key=str(line.facts.get("item_key") or ""),
         http_status=line.number("status"),
-        receives=line.number("attempt"),
+        receives=line.receives,
         elapsed_ms=line.number("elapsed_ms"),
         reason=str(line.facts.get("reason") or ""),
     )

@@ -194,7 +194,7 @@ def stuck(line: LogLine) -> Stuck:
         message_id=str(line.facts.get("message_id", "")),
         group=str(line.facts.get("group", "")),
         time=line.time,
-        receives=line.number("attempt"),
+        receives=line.receives,
         http_status=line.number("status"),
         error=line.text("reason"),
         item_key=line.text("item_key"),

@@ -6,7 +6,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -87,6 +87,12 @@ class DrainResult(WorkResult):
         return [_row(outcome) for outcome in self.results]
 
 
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    """Read a line of the function's report; another version's may have fewer fields, or more."""
+    known: dict[str, Any] = {one.name: row.get(one.name) for one in fields(Outcome)}
+    return Outcome(**known)
+
+
 def _row(outcome: Outcome) -> dict[str, Any]:
     return {
         "message_id": outcome.message_id,
@@ -95,6 +101,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "http_status": outcome.http_status,
         "elapsed_ms": outcome.elapsed_ms,
         "error": outcome.error,
+        "api": outcome.api,
     }
 
 
@@ -179,7 +186,7 @@ def drain_by_function(
         except FifoError as error:
             failure = error
             break
-        news = [Outcome(**row) for row in answer["results"]]
+        news = [_outcome(row) for row in answer["results"]]
         outcomes += news
         for outcome in news:
             announce(outcome)

@@ -352,8 +352,8 @@ class Audit:
             steps.append(Step(event_id, entry.logger, word, time, line.text("reason") or ""))
             number = line.text("sequence_number") or ""
             if by_worker and word == "delivered":
-                message_id, attempt = line.text("message_id") or "", line.number("attempt") or 0
-                deliveries.append(Delivery(event_id, time, message_id, attempt))
+                message_id = line.text("message_id") or ""
+                deliveries.append(Delivery(event_id, time, message_id, line.receives or 0))
             elif by_worker and word == "failed" and _is_unanswered(line):
                 unanswered.append((event_id, time))
             elif word in ("enqueued", "suppressed") and SEQUENCE.fullmatch(number):
@@ -529,7 +529,10 @@ def _is_unanswered(line: LogLine) -> bool:
     """Say of a failed attempt whether the API may have taken the message, but did not answer."""
     reason = line.text("reason") or ""
     from_api = line.facts.get("status") is None and line.facts.get("owner", "api") == "api"
-    return from_api and bool(reason) and not reason.startswith(_NOT_SENT)
+    # A worker that an earlier version deployed logs no error_type; its reason begins with it.
+    error = line.text("error_type") or reason
+    called = not reason.startswith("no call to ")
+    return from_api and called and bool(reason) and not error.startswith(_NOT_SENT)
 
 
 def _milliseconds(instant: datetime) -> int:

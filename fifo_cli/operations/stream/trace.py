@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # Which later records of its shard are asked for in the log, to know whether the enqueuer has passed a record.
 _LATER_MAX: Final = 50
 _PHRASE: Final = re.compile(r"[A-Za-z0-9_.:/@ -]+")
-_FACTS: Final = ("group", "message_id", "status", "attempt", "elapsed_ms", "reason")
+_FACTS: Final = ("group", "message_id", "status", "elapsed_ms", "reason")
 _NEEDS_LOOK: Final = frozenset({"lost", "stuck", "parked", "unclear", "unknown"})
 
 
@@ -325,9 +325,14 @@ class _Trace:
             if record.unwanted:
                 facts["filtered"] = record.unwanted
             yield Step(record.created, "written", f"stream {record.shard}", record.event_id, facts)
-        for entry in record.log:
+        attempt = 0
+        for entry in sorted(record.log, key=lambda one: one.line.time):
             line = entry.line
             facts = {name: line.facts[name] for name in _FACTS if line.facts.get(name) is not None}
+            if entry.logger == "worker" and line.is_attempt:
+                # Counted here: SQS counts receives, and a look is one.
+                attempt += 1
+                facts = {"attempt": attempt, **facts}
             yield Step(line.time, f"{line.message} ({entry.logger})", entry.evidence, record.event_id, facts)
         for found in record.found:
             yield self._seen(record, found)

@@ -244,7 +244,7 @@ def test_more_than_ten_parameters_take_several_calls():
 )
 def test_a_key_that_the_api_echoes_in_any_spelling_is_blotted_out(echo):
     attempt = delivery(answering(422, f"bad token {echo}!"), keys=keys(FakeSsm(key=SECRET))).attempt(held())
-    assert attempt.error == "HTTP 422: bad token ***!"
+    assert attempt.error == "HTTP 422 from api.test: bad token ***!"
 
 
 @pytest.mark.parametrize("padding", range(240, 320, 7))
@@ -278,7 +278,7 @@ def test_a_compressed_answer_is_read_without_unpacking_all_of_it():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert error is not None
-    assert error.startswith("HTTP 422: no")
+    assert error.startswith("HTTP 422 from api.test: no")
     assert peak < 5_000_000
 
 
@@ -301,29 +301,33 @@ def gzipped(body: bytes, level: int = 9) -> bytes:
     return gzip.compress(body, level, mtime=0)
 
 
-COMPRESSED = "HTTP 422: (text withheld: it is compressed in a way that is not read here)"
+COMPRESSED = "HTTP 422 from api.test: (text withheld: it is compressed in a way that is not read here)"
 
 
 @pytest.mark.parametrize(
     ("encoding", "body", "said"),
     [
-        ("gzip", gzipped(b"no such order"), "HTTP 422: no such order"),
-        ("X-GZIP", gzipped(b"no such order"), "HTTP 422: no such order"),
-        ("deflate", zlib.compress(b"no such order"), "HTTP 422: no such order"),
-        ("deflate", raw_deflate(b"no such order"), "HTTP 422: no such order"),
-        ("identity", b"no such order", "HTTP 422: no such order"),
-        ("gzip", gzipped(SECRET.encode()), "HTTP 422: ***"),
-        ("deflate", raw_deflate(base64.b64encode(b"u:" + SECRET.encode())), f"HTTP 422: {WITHHELD}"),
-        ("gzip", gzipped(SECRET.encode() * 9)[:-9], "HTTP 422; the answer broke off"),
-        ("gzip", gzipped(b"no such order" * 99, 0)[:200], "HTTP 422; the answer broke off"),
+        ("gzip", gzipped(b"no such order"), "HTTP 422 from api.test: no such order"),
+        ("X-GZIP", gzipped(b"no such order"), "HTTP 422 from api.test: no such order"),
+        ("deflate", zlib.compress(b"no such order"), "HTTP 422 from api.test: no such order"),
+        ("deflate", raw_deflate(b"no such order"), "HTTP 422 from api.test: no such order"),
+        ("identity", b"no such order", "HTTP 422 from api.test: no such order"),
+        ("gzip", gzipped(SECRET.encode()), "HTTP 422 from api.test: ***"),
+        (
+            "deflate",
+            raw_deflate(base64.b64encode(b"u:" + SECRET.encode())),
+            f"HTTP 422 from api.test: {WITHHELD}",
+        ),
+        ("gzip", gzipped(SECRET.encode() * 9)[:-9], "HTTP 422 from api.test; the answer broke off"),
+        ("gzip", gzipped(b"no such order" * 99, 0)[:200], "HTTP 422 from api.test; the answer broke off"),
         ("gzip", b"no such order", COMPRESSED),
         ("deflate", b"\x78\x9cno such order", COMPRESSED),
         ("br", b"\x8b\x02\x80hello\x03", COMPRESSED),
         ("zstd", b"(\xb5/\xfd no such order", COMPRESSED),
         ("gzip, gzip", gzipped(gzipped(b"no")), COMPRESSED),
         (SECRET.encode("ascii", "replace").decode(), b"no such order", COMPRESSED),
-        ("br", b"", "HTTP 422"),
-        ("gzip", b"", "HTTP 422"),
+        ("br", b"", "HTTP 422 from api.test"),
+        ("gzip", b"", "HTTP 422 from api.test"),
     ],
 )
 def test_an_answer_is_unpacked_before_it_is_quoted_or_not_quoted(encoding, body, said):
@@ -334,7 +338,7 @@ def test_of_an_answer_that_cannot_be_read_nothing_is_quoted():
     junk = b"HTTP/1.1 what is this: s3cr3t\r\n\r\n"
     with raw_server(lambda connection: connection.sendall(junk)) as url:
         error = real(url).error
-    assert error == "RemoteProtocolError: illegal status line"
+    assert error == "no answer from api.test: RemoteProtocolError: illegal status line"
 
 
 def test_a_success_is_one_though_its_body_broke_off():
@@ -365,7 +369,7 @@ def test_an_old_key_is_blotted_out_after_its_rotation():
 def test_the_reason_is_one_short_printable_line():
     attempt = delivery(answering(422, "a\n\tb\x1b[31m" + "x" * 1000)).attempt(held())
     assert attempt.error is not None
-    assert attempt.error.startswith("HTTP 422: a b?[31mxxx")
+    assert attempt.error.startswith("HTTP 422 from api.test: a b?[31mxxx")
     assert len(attempt.error) < 350
 
 
@@ -374,7 +378,13 @@ def test_a_network_error_is_transient():
         raise httpx.ConnectError("refused", request=request)
 
     assert delivery(answer).attempt(held()) == Attempt(
-        Verdict.TRANSIENT, None, "ConnectError: refused", None, API, "api"
+        Verdict.TRANSIENT,
+        None,
+        "no answer from api.test: ConnectError: refused",
+        None,
+        API,
+        "api",
+        "ConnectError",
     )
 
 
@@ -516,7 +526,7 @@ def test_an_answer_cut_off_after_its_status_counts_as_that_status():
     cut = b"HTTP/1.1 422 No\r\nContent-Length: 500\r\n\r\nbecause"
     with raw_server(lambda connection: connection.sendall(cut)) as url:
         attempt = real(url)
-    said = "HTTP 422; the answer broke off"
+    said = "HTTP 422 from api.test; the answer broke off"
     assert attempt == Attempt(Verdict.PERMANENT, 422, said, None, attempt.api, "message")
 
 

@@ -177,7 +177,7 @@ def test_a_permanent_failure_is_parked_with_its_reason_and_its_group_goes_on(ben
     assert texts.pop("park_at").endswith("Z")
     assert texts == {
         "event_id": "event-bad",
-        "park_reason": "HTTP 422: no",
+        "park_reason": "HTTP 422 from api.test: no",
         "park_status": "422",
         "park_from": "worker",
     }

@@ -9,6 +9,7 @@ import pytest
 
 from fifo_cli.errors import ConfigError
 from fifo_cli.model.settings import Settings, json_schema, load
+from fifo_cli.operations.runtime_settings import runtime_settings
 
 GOOD = """
 [pipeline]
@@ -65,6 +66,7 @@ def test_a_small_file_gets_every_default(read):
         },
         "api": (
             {
+                "name": None,
                 "url": "https://api.example.com/v1/orders",
                 "method": "POST",
                 "timeout": timedelta(seconds=10),
@@ -461,3 +463,51 @@ def test_a_url_that_cannot_be_called_is_a_problem_of_the_file(problems, url):
     (problem,) = problems(f'[pipeline]\nname = "o"\n[table]\nname = "ooo"\n[api]\nurl = "{url}"\n')
     assert problem.startswith("api.url: ")
     assert "must be a URL" in problem
+
+
+URL = "https://api.example.com/v1"
+PORT = "https://api.example.com:8443/v1"
+
+
+@pytest.mark.parametrize(
+    ("apis", "names"),
+    [
+        ([{"url": URL}], ["api.example.com"]),
+        ([{"url": PORT}], ["api.example.com"]),
+        ([{"url": URL, "name": "billing"}], ["billing"]),
+        ([{"url": URL, "name": "a"}], ["a"]),
+        ([{"url": "http://[::1]:8080/x"}], ["::1"]),
+        ([{"url": "https://API.Example.com/x"}], ["api.example.com"]),
+        ([{"url": URL}, {"url": "https://stock.example.com"}], ["api.example.com", "stock.example.com"]),
+        ([{"url": URL}, {"url": PORT}], ["api.example.com", "api.example.com:8443"]),
+        ([{"url": PORT}, {"url": PORT + "/2"}], ["api.example.com:8443 #1", "api.example.com:8443 #2"]),
+        ([{"url": URL}, {"url": URL, "name": "stock"}], ["api.example.com #1", "stock"]),
+        ([{"url": URL}, {"url": PORT, "name": "api.example.com"}], ["api.example.com #1", "api.example.com"]),
+        ([{"url": URL + "/SECRET"}, {"url": URL + "/OTHER"}], ["api.example.com #1", "api.example.com #2"]),
+        (
+            [{"url": "http://[::1]:8080/x"}, {"url": "http://[::1]:8081/x"}],
+            ["[::1]:8080", "[::1]:8081"],
+        ),
+    ],
+)
+def test_an_api_is_called_by_its_name_or_its_host_and_no_two_alike(apis, names):
+    settings = Settings.model_validate(
+        {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": apis}
+    )
+
+    assert list(settings.api_names) == names
+    assert [api["name"] for api in runtime_settings(settings)["apis"]] == names
+
+
+@pytest.mark.parametrize("name", ["", " ", "a ", "-a", "a\nb", "é", "x" * 65, "#1", "a{b}"])
+def test_a_name_that_no_log_line_could_show_is_refused(problems, name):
+    [problem] = problems(GOOD.replace("[api]", f"[api]\nname = {json.dumps(name)}"))
+
+    assert problem.startswith("api.name: found")
+
+
+def test_two_apis_of_one_name_are_refused(problems):
+    table = '[[api]]\nname = "billing"\nurl = "https://{}.example.com"\n'
+    config = GOOD.partition("[api]")[0] + table.format("a") + table.format("b")
+
+    assert problems(config) == ["api[1].name: 'billing'; must be another name than that of api[0]"]

@@ -628,6 +628,9 @@ def outcome(world: World, settle: float) -> dict[str, int]:
         ({"reason": "ReadTimeout", "owner": "message"}, []),
         ({"reason": "HTTP 503", "status": 503}, []),
         ({"reason": "ConnectError: [Errno 111] Connection refused", "owner": "api"}, []),
+        ({"reason": "no answer from a.test: ReadTimeout: slow", "error_type": "ReadTimeout"}, ["e0"]),
+        ({"reason": "no answer from a.test: ConnectError: no", "error_type": "ConnectError"}, []),
+        ({"reason": "no call to a.test: orders:to_request raised OSError", "owner": "api"}, []),
     ],
 )
 def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, facts, listed):
