@@ -20,6 +20,7 @@ from hypothesis import settings
 
 import tests.botocore_models  # noqa: F401
 from fifo_cli.interrupts import CHILDREN
+from fifo_cli.invocation import remember
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
 from tests.cli_harness import Project, Stack, give_known_key, new_name
@@ -104,6 +105,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def no_signal_before() -> None:
     """Forget the signal of an earlier test: after one, a process starts no child."""
     CHILDREN.ended = False
+
+
+@pytest.fixture(autouse=True)
+def no_command_line_before() -> None:
+    """Forget the options of an earlier test's command line, which printed commands repeat."""
+    remember({})
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fifo_cli"
-OURS = {"errors", "events", "interrupts", "own_files"}
+OURS = {"errors", "events", "interrupts", "invocation", "own_files"}
 ALLOWED = {
     "model": OURS | {"model"},
     "handlers": {"handlers"},

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from fifo_cli.aws.errors import DENIED, THROTTLED, calling, error_codes, is_missing
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
@@ -196,7 +197,7 @@ def table_streams(aws: Aws, table: str, *, listener: Listener = silent) -> list[
     if not streams:
         raise NotDeployedError(
             f"table {table} has no stream, so nothing of what was written to it can be read back",
-            hint="switch the stream on with `fifo-cli deploy`; it holds what is written from then on",
+            hint=f"switch the stream on with {command_line('deploy')}; it holds what is written from then on",
         )
     return sorted(streams, key=lambda stream: stream.label)
 

@@ -21,6 +21,7 @@ from botocore.parsers import ResponseParserError
 from fifo_cli.aws.foreign_responses import ForeignAnswerError
 from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
+from fifo_cli.invocation import aws_command_line, command_line, quoted
 
 MISSING: Final = frozenset(
     {
@@ -63,23 +64,28 @@ _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestEx
 _SKEWED: Final = frozenset({"RequestTimeTooSkewed", "InvalidSignatureException", "SignatureDoesNotMatch"})
 _UNKNOWN_KEY: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
 
-_LOGIN = "check `aws sts get-caller-identity`; sign in with `aws sso login`, or name a profile with --profile"
 _SETTINGS = "look at the AWS_… variables of the environment, and at the profile in {files}"
-_POLICIES = (
-    "`fifo-cli policy deployer` prints all that deploy takes, and `policy operator` and `policy monitor` what"
-    " the other commands do"
-)
-
 # What `policy deployer` does not allow where fifo.toml sets a permissions boundary.
 _FOR_ADMINISTRATORS: Final = {
     "DeleteRolePermissionsBoundary": "what a role may have at most",
     "UpdateAssumeRolePolicy": "who may assume a role that exists",
 }
-_BY_AN_ADMINISTRATOR = (
-    "with a permissions boundary, `fifo-cli policy deployer` does not allow this, on purpose: it changes"
-    " {what}. An administrator has to run `fifo-cli deploy` once with this fifo.toml; after that the deployer"
-    " can go on (docs/security.md, The permissions boundary)"
-)
+
+
+def _login() -> str:
+    """Say how to sign in again."""
+    return (
+        f"check {aws_command_line('sts get-caller-identity')}; sign in with"
+        f" {aws_command_line('sso login')}, or name a profile with --profile"
+    )
+
+
+def _by_an_administrator(what: str) -> str:
+    return (
+        f"with a permissions boundary, {command_line('policy deployer')} does not allow this, on purpose: it"
+        f" changes {what}. An administrator has to run {command_line('deploy', for_another=True)} once with"
+        " this fifo.toml; after that the deployer can go on (docs/security.md, The permissions boundary)"
+    )
 
 
 class CredentialsError(BotoCoreError):
@@ -244,11 +250,11 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     call = f"{error.operation_name}{about}"
     said = str(error.response.get("Error", {}).get("Message") or "no reason given").rstrip(".")
     if codes & _EXPIRED:
-        return AwsError(f"{call}: the AWS credentials have expired", hint=_LOGIN)
+        return AwsError(f"{call}: the AWS credentials have expired", hint=_login())
     if codes & _UNKNOWN_KEY:
         return AwsError(
             f"{call}: AWS does not know these credentials ({said})",
-            hint=f"{_LOGIN}; in a region that is not switched on for the account no credentials are known",
+            hint=f"{_login()}; in a region that is not switched on for the account no credentials are known",
         )
     if codes & _SKEWED:
         return AwsError(
@@ -258,15 +264,19 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     if codes & DENIED:
         # Most services name the permission; a few, and what an organisation forbids, do not.
         missing = "that this names" if "perform: " in said else f"to call {error.operation_name}"
-        hint = f"ask for the permission {missing}; {_POLICIES}"
+        hint = (
+            f"ask for the permission {missing}; {command_line('policy deployer')} prints all that deploy"
+            f" takes, {command_line('policy operator')} and {command_line('policy monitor')} what the others"
+            " do"
+        )
         if what := _FOR_ADMINISTRATORS.get(error.operation_name):
-            hint = _BY_AN_ADMINISTRATOR.format(what=what)
+            hint = _by_an_administrator(what)
         return AwsError(f"{call}: permission denied ({said})", hint=hint)
     if codes & MISSING:
         name = resource or "a resource"
         return NotDeployedError(
             f"{name} does not exist in this account and region ({error.operation_name})",
-            hint="deploy the pipeline with `fifo-cli deploy`, or check --env, --profile and --region",
+            hint=f"deploy the pipeline with {command_line('deploy')}, or check --env, --profile and --region",
         )
     if codes & THROTTLED:
         return AwsError(
@@ -291,7 +301,8 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
 class _Rule:
     """How an error of botocore's reads: its class, the words before botocore's, and the next step.
 
-    In ``words`` and ``hint``, ``{about}`` is what the call was about and ``{files}`` are the profiles' files.
+    In ``words`` and ``hint``, ``{about}`` is what the call was about and ``{files}`` are the profiles' files;
+    ``_explain_failure`` has the others.
     """
 
     kind: type[FifoError]
@@ -299,9 +310,7 @@ class _Rule:
     hint: str
 
 
-_PROFILE: Final = _Rule(
-    UsageError, "{error}; looked in {files}", "list profiles with `aws configure list-profiles`"
-)
+_PROFILE: Final = _Rule(UsageError, "{error}; looked in {files}", "list profiles with {profiles}")
 _REGION: Final = _Rule(
     UsageError, "{error}", "check --region, region in [pipeline], $AWS_REGION and $AWS_DEFAULT_REGION"
 )
@@ -327,21 +336,21 @@ _INSTALLATION: Final = _Rule(
     "botocore cannot do this as it is installed{about}: {error}",
     "install it again with `pip install --upgrade boto3`; look at $AWS_DATA_PATH",
 )
-_CREDENTIALS: Final = _Rule(AwsError, "no usable AWS credentials: {error}", _LOGIN)
+_CREDENTIALS: Final = _Rule(AwsError, "no usable AWS credentials: {error}", "{login}")
 _NO_CREDENTIALS: Final = _Rule(
-    AwsError, "no usable AWS credentials: {error}; looked in the environment, {files}", _LOGIN
+    AwsError, "no usable AWS credentials: {error}; looked in the environment, {files}", "{login}"
 )
 _MFA: Final = _Rule(
     UsageError,
     "{error}",
-    "run it in a terminal, or sign in with `aws sts get-caller-identity` first: what that keeps is used here",
+    "run it in a terminal, or sign in with {identity} first: what that keeps is used here",
 )
-_SIGN_IN: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", _LOGIN)
-_LOGIN_SESSION: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "sign in with `aws login`")
+_SIGN_IN: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "{login}")
+_LOGIN_SESSION: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "sign in with {sign_in}")
 _NETWORK: Final = _Rule(
     AwsError,
     "AWS could not be reached{about}: {error}",
-    "check the network, --region and --endpoint-url, and `fifo-cli local status`",
+    "check the network, --region and --endpoint-url, and {local}",
 )
 _BUSY: Final = _Rule(AwsError, "the call to AWS failed{about}: {error}", "wait a minute and run it again")
 _REFUSED: Final = _Rule(
@@ -479,6 +488,11 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:
         "about": f" (for {resource})" if resource else "",
         "files": config_files(),
         "settings": _settings_hint(f"{error}"),
+        "login": _login(),
+        "local": command_line("local status"),
+        "identity": aws_command_line("sts get-caller-identity"),
+        "profiles": "`aws configure list-profiles`",
+        "sign_in": aws_command_line("login"),
     }
     return rule.kind(rule.words.format(**said), hint=rule.hint.format(**said))
 
@@ -520,9 +534,9 @@ def _explain_credentials(error: CredentialsError) -> FifoError:
     if isinstance(cause, boto.SSOError | boto.TokenRetrievalError) or (
         error.method == "sso" and not isinstance(cause, BotoCoreError)
     ):
-        return AwsError(f"{whose}: {cause}", hint=f"sign in with `aws sso login --profile {profile}`")
+        return AwsError(f"{whose}: {cause}", hint=f"sign in with `aws sso login --profile {quoted(profile)}`")
     if rule_of(type(cause)) is _LOGIN_SESSION:
-        return AwsError(f"{whose}: {cause}", hint=f"sign in with `aws login --profile {profile}`")
+        return AwsError(f"{whose}: {cause}", hint=f"sign in with `aws login --profile {quoted(profile)}`")
     if isinstance(cause, BotoCoreError):
         text = _explain_failure(cause, "")
         return type(text)(f"{whose}: {text.message}", hint=text.hint)
@@ -537,7 +551,7 @@ def _explain_exchange(error: ClientError, whose: str, profile: str) -> FifoError
     if "MultiFactorAuthentication" in said:
         return AwsError(message, hint="run it again with the code that the device shows now")
     if codes & _EXPIRED:
-        return AwsError(message, hint=_LOGIN)
+        return AwsError(message, hint=_login())
     if codes & _SKEWED:
         return AwsError(message, hint="check this machine's clock and the secret key")
     if "Role" in error.operation_name:
@@ -546,7 +560,7 @@ def _explain_exchange(error: ClientError, whose: str, profile: str) -> FifoError
             hint=f"check role_arn and what the profile {profile} starts from, whether account and role"
             " still exist, and whom the role trusts",
         )
-    return AwsError(message, hint=f"check the profile {profile} in {config_files()}; {_LOGIN}")
+    return AwsError(message, hint=f"check the profile {profile} in {config_files()}; {_login()}")
 
 
 def _explain_system(error: CredentialsError, whose: str, profile: str) -> FifoError:
@@ -562,7 +576,7 @@ def _explain_system(error: CredentialsError, whose: str, profile: str) -> FifoEr
             " and at the file that it names",
         )
     if isinstance(cause, RuntimeError):
-        return AwsError(f"{whose}: {cause}", hint=_LOGIN)
+        return AwsError(f"{whose}: {cause}", hint=_login())
     reason = str(cause) or type(cause).__name__
     if isinstance(cause, LookupError | TypeError | AttributeError):
         reason = "the answer is not what AWS's documents describe"

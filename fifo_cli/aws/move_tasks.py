@@ -60,7 +60,7 @@ class MoveTasks:
     def __init__(self, aws: Aws, *, name: str, source_arn: str) -> None:
         self._aws = aws
         self._name = name
-        self._source_arn = source_arn
+        self.source_arn = source_arn
 
     @property
     def _sqs(self) -> SQSClient:
@@ -75,7 +75,7 @@ class MoveTasks:
         with calling(self._name):
             try:
                 answer = self._aws.client("sqs", attempts=1).start_message_move_task(
-                    SourceArn=self._source_arn, DestinationArn=target_arn
+                    SourceArn=self.source_arn, DestinationArn=target_arn
                 )
             except ClientError as error:
                 _raise_if_unknown(error)
@@ -87,7 +87,7 @@ class MoveTasks:
         with calling(self._name):
             try:
                 answer = self._sqs.list_message_move_tasks(
-                    SourceArn=self._source_arn, MaxResults=_LISTED_AT_MOST
+                    SourceArn=self.source_arn, MaxResults=_LISTED_AT_MOST
                 )
             except ClientError as error:
                 _raise_if_unknown(error)

@@ -16,9 +16,9 @@ from typer import TyperException
 from fifo_cli.cli import completion, manual
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.framework import Command, Commands, Run
-from fifo_cli.cli.options import PROGRAM
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError, without_login
+from fifo_cli.invocation import PROGRAM
 
 _MODULES: Final = {
     "deploy": ["init", "plan", "package", "deploy", "keys", "schema"],

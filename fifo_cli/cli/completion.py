@@ -21,8 +21,9 @@ import typer
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Command, Commands, Impact, command
-from fifo_cli.cli.options import FILES, FOLDERS, PROGRAM, common_options
+from fifo_cli.cli.options import FILES, FOLDERS, common_options
 from fifo_cli.errors import ExitCode
+from fifo_cli.invocation import PROGRAM
 
 SHELL_VARIABLE: Final = "FIFO_CLI_COMPLETE"
 # Names come from files that may be anybody's, such as the fifo.toml of a foreign folder, and bash puts them

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fifo_cli.errors import UsageError
+from fifo_cli.invocation import command_line
 
 CONFIG_FILE: Final = "fifo.toml"
 
@@ -30,7 +31,7 @@ def config_path(given: Path | None) -> Path:
     if path is None:
         raise UsageError(
             f"there is no {CONFIG_FILE} in this folder or above it",
-            hint="write one with `fifo-cli init`, or name one with --config or $FIFO_CONFIG",
+            hint=f"write one with {command_line('init')}, or name one with --config or $FIFO_CONFIG",
         )
     return path.absolute()
 

@@ -35,9 +35,10 @@ from typer.core import TyperCommand, TyperGroup
 from fifo_cli import __version__
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
-from fifo_cli.cli.options import PROGRAM, Options, common_options
+from fifo_cli.cli.options import Options, common_options
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, Interrupted
+from fifo_cli.invocation import PROGRAM, remember
 
 
 class Impact(StrEnum):
@@ -61,6 +62,7 @@ class Run:
         self.options = Options()
         self._typed: dict[str, Any] = {}
         self.begun = False
+        remember({})
 
     def add(self, typed: Mapping[str, Any]) -> None:
         """Add the common options typed at one place of the line; the later one wins, every -v counts."""
@@ -77,6 +79,7 @@ class Run:
         except typer.BadParameter as error:
             error.ctx = context
             raise
+        remember(self.options.to_repeat())
 
     def start(self) -> Cli:
         """Build what the command works with."""

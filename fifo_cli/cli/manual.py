@@ -11,8 +11,9 @@ import typer
 from fifo_cli import __version__
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Command, Commands, Impact, command
-from fifo_cli.cli.options import PROGRAM, common_options
+from fifo_cli.cli.options import common_options
 from fifo_cli.errors import ExitCode
+from fifo_cli.invocation import PROGRAM
 
 _EXITS: Final[dict[ExitCode, str]] = {
     ExitCode.OK: "Done.",

@@ -14,7 +14,6 @@ import typer
 
 from fifo_cli.errors import UsageError
 
-PROGRAM: Final = "fifo-cli"
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
@@ -61,6 +60,18 @@ class Options:
                     f"{given['output']!r} is not one of {known}.", param_hint="'--output' / '-o'"
                 ) from None
         return cls(**given)
+
+    def to_repeat(self) -> dict[str, str | None]:
+        """Return those that say which pipeline is meant, and where, by their names; a flag has no value."""
+        texts = {
+            "--config": None if self.config is None else str(self.config),
+            "--env": self.env,
+            "--profile": self.profile,
+            "--region": self.region,
+            "--endpoint-url": self.endpoint_url,
+        }
+        given: dict[str, str | None] = {name: text for name, text in texts.items() if text is not None}
+        return given | ({"--local": None} if self.local else {})
 
     def filled_from(self, environment: Mapping[str, str]) -> Options:
         """Fill in from $FIFO_ENV and $FIFO_LOCAL what was not given.

@@ -16,12 +16,12 @@ from . import exact_json
 
 PARK_FROM: Final = "enqueuer"  # the value of a parked record's attribute park_from
 NOT_A_MESSAGE: Final = (
-    "this is a record that the enqueuer parked, not a message for the API; `fifo-cli redrive` makes a message"
-    " of it with the code and fifo.toml as they are now"
+    "this is a record that the enqueuer parked, not a message for the API; a redrive makes a message of it"
+    " with the code and fifo.toml as they are now"
 )
 _REPLAY: Final = (
-    "`fifo-cli replay --key` reads the item's records from the stream, which keeps them for 24 hours; after"
-    " that write the item again"
+    "a replay of its key reads the item's records from the stream, which keeps them for 24 hours; after that"
+    " write the item again"
 )
 
 

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from fifo_cli.invocation import command_line
 from fifo_cli.local.ports import HOST
 
 Scope = MutableMapping[str, Any]
@@ -79,7 +80,9 @@ def guarded(app: App, *, port: int, key: str) -> App:
         if not why and not _FUNCTION_URL.match(scope["path"]):
             headers = {name.lower(): value for name, value in given}
             if not has_key(headers, scope.get("query_string", b"").decode("latin-1"), key):
-                why = "the access key is not this stack's; `fifo-cli local status` shows how to use it"
+                why = (
+                    f"the access key is not this stack's; {command_line('local status')} shows how to use it"
+                )
         if why:
             await _refuse(send, why)
             return

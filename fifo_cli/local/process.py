@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from fifo_cli.errors import StackError
+from fifo_cli.invocation import command_line
 from fifo_cli.local.ports import HOST
 from fifo_cli.own_files import check_own_folder
 
@@ -37,7 +38,6 @@ _POLL: Final = 0.05
 _LOG_TAIL: Final = 15
 _MIB: Final = 1024 * 1024
 _HEALTH_TIMEOUT: Final = 5.0
-_NEW_KEY: Final = "stop the stack, delete that file, and start again: `fifo-cli local up` makes a new key"
 # What a process needs to find its programs, libraries and certificates; nothing that leads to the user's AWS.
 _INHERITED: Final = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "VIRTUAL_ENV", "PYTHONHOME",
@@ -118,14 +118,14 @@ class Files:
                 found = os.fstat(file.fileno())
                 if found.st_uid != os.geteuid() or found.st_mode & 0o077:
                     raise StackError(
-                        f"{self.credentials} is another user's, or open to others", hint=_NEW_KEY
+                        f"{self.credentials} is another user's, or open to others", hint=_new_key()
                     )
                 parser = configparser.RawConfigParser()
                 parser.read_file(file)
                 values = parser["default"]
                 return Key(values["aws_access_key_id"], values["aws_secret_access_key"])
         except (OSError, KeyError, ValueError, configparser.Error) as error:
-            raise StackError(f"{self.credentials} does not hold the stack's key", hint=_NEW_KEY) from error
+            raise StackError(f"{self.credentials} does not hold the stack's key", hint=_new_key()) from error
 
     def log_tail(self) -> str:
         """Return the last lines of the log, indented; "" when there are none."""
@@ -181,9 +181,13 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         )
 
 
+def _new_key() -> str:
+    return f"stop the stack, delete that file, and start again: {command_line('local up')} makes a new key"
+
+
 def look_into(files: Files) -> str:
     """Say where a stack that would not run shows why."""
-    return f"its log is {files.log}; `fifo-cli local reset` begins with an empty state"
+    return f"its log is {files.log}; {command_line('local reset')} begins with an empty state"
 
 
 def require_guarded(running: Running) -> None:
@@ -191,7 +195,9 @@ def require_guarded(running: Running) -> None:
     if not running.guarded:
         raise StackError(
             f"the embedded stack on port {running.port} was started by an older version: it asks for no key",
-            hint="restart it: `fifo-cli local down`, then `fifo-cli local up`; what it holds stays",
+            hint=f"restart it: {command_line('local down')}, then {command_line('local up')}; it keeps"
+            " what it"
+            " holds",
         )
 
 
@@ -339,7 +345,7 @@ def wait_until_ready(files: Files, *, sleep: Sleep, clock: Clock) -> Running | N
         sleep(_POLL)
     raise StackError(
         f"the embedded stack did not answer within {READY_TIMEOUT:.0f} s{files.log_tail()}",
-        hint=f"`fifo-cli local down` ends it; {look_into(files)}",
+        hint=f"{command_line('local down')} ends it; {look_into(files)}",
     )
 
 

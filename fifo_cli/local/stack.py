@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from fifo_cli.errors import StackError, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.local import process
 from fifo_cli.local.ports import HOST, free_port, holder_of, is_free
 from fifo_cli.local.process import Clock, Files, Running, Sleep
@@ -70,7 +71,7 @@ def up(
         if running is not None and port not in (None, 0, running.port):
             raise StackError(
                 f"the embedded stack of {folder} runs already, on port {running.port}, not {port}",
-                hint="use it there, or stop it first with `fifo-cli local down`",
+                hint=f"use it there, or stop it first with {command_line('local down')}",
             )
         if running is not None:
             process.require_guarded(running)
@@ -132,7 +133,7 @@ def reset(
             return _status(files, _start(files, running.port, listener, sleep, clock))
         except KeyboardInterrupt:
             if running is not None:
-                listener(Warned("the embedded stack is stopped now; `fifo-cli local up` starts it"))
+                listener(Warned(f"the embedded stack is stopped now; {command_line('local up')} starts it"))
             raise
 
 
@@ -154,7 +155,7 @@ def endpoint_of(folder: Path) -> str:
     if running is None or running.stopping:
         raise StackError(
             f"the embedded stack of {folder.absolute()} is not running",
-            hint="start it with `fifo-cli local up`",
+            hint=f"start it with {command_line('local up')}",
         )
     process.require_guarded(running)
     return running.endpoint

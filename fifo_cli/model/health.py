@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.results import INTERNAL, Fields, named
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
 # is there to start it.
 TriggerState = Literal["running", "paused", "stopped", "missing"]
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_PARKED: Final = "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-cli redrive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,32 +131,46 @@ def evaluate(measured: Measurements, check: Check, names: Names) -> tuple[Proble
 
 def _missing(measured: Measurements) -> Iterator[Problem]:
     for name in measured.missing:
-        yield Problem("critical", f"queue {name} does not exist", "fifo-cli plan")
+        yield Problem("critical", f"queue {name} does not exist", command_line("plan"))
 
 
 def _numbers(measured: Measurements, check: Check, names: Names) -> Iterator[Problem]:
     ages = tuple(int(age.total_seconds()) for age in check.age)
     age = (ages[0], ages[-1])
     rules: list[tuple[int | None, tuple[int, int], Callable[[int], str], str]] = [
-        (measured.total("dlq"), check.dlq, lambda n: f"{_count(n)} in the DLQ", _PARKED),
-        (measured.age, age, lambda n: f"the oldest message has waited {_age(n)}", "fifo-cli logs worker"),
-        (measured.total("main"), check.depth, lambda n: f"{_count(n)} waiting", "fifo-cli peek --count 3"),
+        (measured.total("dlq"), check.dlq, lambda n: f"{_count(n)} in the DLQ", _parked()),
+        (
+            measured.age,
+            age,
+            lambda n: f"the oldest message has waited {_age(n)}",
+            command_line("logs worker"),
+        ),
+        (
+            measured.total("main"),
+            check.depth,
+            lambda n: f"{_count(n)} waiting",
+            command_line("peek --count 3"),
+        ),
         (
             measured.iterator_age,
             age,
             lambda n: f"the enqueuer is {_age(n)} behind the stream",
-            "fifo-cli logs enqueuer",
+            command_line("logs enqueuer"),
         ),
         (
             measured.total("stream_failures"),
             check.dlq,
             lambda n: f"{_count(n)} in {names.stream_failures}: stream records that were given up",
-            "fifo-cli replay --failed, within 24 h of the record",
+            f"{command_line('replay --failed')}, within 24 h of the record",
         ),
     ]
     for value, (warning, critical), message, step in rules:
         if value is not None and value >= min(warning, critical) and value > 0:
             yield Problem("critical" if value >= critical else "warning", message(value), step)
+
+
+def _parked() -> str:
+    return f"{command_line('peek --queue dlq')} shows why; once that is fixed, {command_line('redrive')}"
 
 
 def _stopped(measured: Measurements) -> Iterator[Problem]:
@@ -166,7 +179,7 @@ def _stopped(measured: Measurements) -> Iterator[Problem]:
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         if state == "paused":
             # Resumed now, it would meet a main that lacks the heads of its groups.
-            step = f"fifo-cli resume {role}" if measured.restore is None else "fifo-cli redrive --in-order"
+            step = command_line(f"resume {role}" if measured.restore is None else "redrive --in-order")
             yield Problem("warning", f"the {role} is paused{late}", step)
         if state == "stopped":
             yield Problem(
@@ -175,7 +188,9 @@ def _stopped(measured: Measurements) -> Iterator[Problem]:
                 "raise it again in Lambda",
             )
         if state == "missing":
-            yield Problem("critical", f"the {role} has no {what}: nothing starts it{late}", "fifo-cli plan")
+            yield Problem(
+                "critical", f"the {role} has no {what}: nothing starts it{late}", command_line("plan")
+            )
 
 
 def _maintenance(measured: Measurements) -> Iterator[Problem]:
@@ -183,7 +198,7 @@ def _maintenance(measured: Measurements) -> Iterator[Problem]:
         yield Problem(
             "critical",
             f"an in-order rebuild is unfinished: {measured.restore}",
-            "fifo-cli redrive --in-order finishes it",
+            f"{command_line('redrive --in-order')} finishes it",
         )
     elif measured.maintenance is not None:
         yield Problem(
@@ -193,7 +208,7 @@ def _maintenance(measured: Measurements) -> Iterator[Problem]:
         )
     elif measured.total("hold"):
         held = _count(measured.total("hold") or 0)
-        yield Problem("warning", f"{held} left in the hold queue", "fifo-cli peek --queue hold")
+        yield Problem("warning", f"{held} left in the hold queue", command_line("peek --queue hold"))
 
 
 def unknown(what: str, failure: FifoError) -> Problem:
@@ -211,10 +226,10 @@ def waiting(
     others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
     since = f" and has failed for {rough(age)}" if age is not None else ""
     text = f"group {group} waits for its head{since}: {reason or 'no reason logged'}{others}"
-    step = "fifo-cli drain --count 1 tries again"
+    step = f"{command_line('drain --count 1')} tries again"
     if not more:
         # Of several heads the API is the likelier cause, and setting messages aside the wrong thing to do.
-        step += f"; if the API is well, fifo-cli park --group {shlex.quote(group)} sets that message aside"
+        step += f"; if the API is well, {command_line('park --group', group)} sets that message aside"
     return Problem(state, text, step)
 
 

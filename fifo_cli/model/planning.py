@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import ADOPTED_TAG, DELETED_TAG, PIPELINE_TAG, REGION_TAG
 from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
 from fifo_cli.model.results import Document, Fields, Listed, named
@@ -29,7 +30,7 @@ _FIXED_OF_OTHERS: Final[_Paths] = {
     **_FIXED,
     ("table", "stream"): (
         "the view type of a stream cannot be edited, and a new stream would cut off its other readers;"
-        " switch the stream off by hand when nothing reads it, then deploy again"
+        " switch the stream off by hand when nothing reads it, and run this deploy again"
     ),
 }
 # A mapping is bound to one stream for life (Lambda API Reference, UpdateEventSourceMapping).
@@ -256,11 +257,11 @@ def _ways_out(
     }
     ways = []
     if None in owners:
-        ways.append("what carries no tag can be taken over with `deploy --adopt`")
+        ways.append(f"what carries no tag can be taken over with {command_line('deploy --adopt')}")
     if others := sorted(owner for owner in owners if owner not in (None, pipeline)):
         ways.append(
             f"choose other names in [pipeline] and [table]; if this is {' or '.join(map(repr, others))}"
-            " renamed, take back its name and run `fifo-cli destroy` first"
+            f" renamed, take back its name and run {command_line('destroy')} first"
         )
     return ways
 
@@ -376,5 +377,5 @@ def _lost_logs(name: str, retention: Difference) -> list[str]:
     kept = "for ever" if retention.old is None else f"for {retention.old} days"
     return [
         f"{name}: logs were kept {kept}, and are for {retention.new} days from now on; older ones, which"
-        " `audit` and `trace` need, are deleted"
+        " audit and trace need, are deleted"
     ]

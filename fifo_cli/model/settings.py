@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from fifo_cli.errors import ConfigError
+from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
 from fifo_cli.model.expressions import fault_of
 from fifo_cli.model.problems import Problem, problems_of
@@ -454,7 +455,7 @@ def load(path: Path, *, env: str | None = None) -> Project:
         raise ConfigError(
             f"{where} has {len(problems)} problem{'s' if len(problems) != 1 else ''}:",
             [str(problem) for problem in problems],
-            hint="fix them and run the command again; `fifo-cli schema` prints what is allowed",
+            hint=f"fix them and run the command again; {command_line('schema')} prints what is allowed",
         )
     return project
 
@@ -463,7 +464,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist", hint="write one with `fifo-cli init`") from None
+        raise ConfigError(f"{path} does not exist", hint=f"write one with {command_line('init')}") from None
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}",

@@ -24,6 +24,7 @@ from typing import Final
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.errors import BusyError, FifoError
 from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.times import iso, parse_instant
 
 MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
@@ -129,7 +130,7 @@ def refuse_while_unfinished(tags: QueueTags) -> None:
     """
     text = tags.read().tags.get(RESTORE_TAG)
     if text is not None:
-        raise BusyError(unfinished(tags.queue.name, text), hint=FINISHES)
+        raise BusyError(unfinished(tags.queue.name, text), hint=finishes())
 
 
 class MaintenanceLock:
@@ -163,7 +164,7 @@ class MaintenanceLock:
         """Write the tag; raises BusyError if another has it."""
         seen = self._tags.read()
         if RESTORE_TAG in seen.tags and not finishes_restore:
-            hint = f"{FINISHES}; --force goes on all the same"
+            hint = f"{finishes()}; --force goes on all the same"
             self._refuse(unfinished(self._tags.queue.name, seen.tags[RESTORE_TAG]), hint=hint)
         if (text := seen.tags.get(MAINTENANCE_TAG)) is not None:
             self._check(text, seen.at)
@@ -227,7 +228,9 @@ _LATER: Final = (
 )
 
 
-FINISHES: Final = "`fifo-cli redrive --in-order` finishes it"
+def finishes() -> str:
+    """Say what finishes an in-order redrive."""
+    return f"{command_line('redrive --in-order')} finishes it"
 
 
 def unfinished(name: str, text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import to_json_value
 from fifo_cli.model.times import format_duration
@@ -115,6 +116,7 @@ def drain_left(number: int, *, stayed: bool) -> str:
     return (
         f"{left}: {ours}another consumer holds them or what is before them in their groups, or one that was"
         " killed did, and they are hidden until its visibility timeout is over\n"
-        "next: run it again when the other consumer has ended, or in a minute; `fifo-cli depth` shows how"
+        f"next: run it again when the other consumer has ended, or in a minute; {command_line('depth')}"
+        " shows how"
         " many are in flight (SQS's counts may lag by a minute)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import as_lines, count, open_shards, table
 
@@ -107,8 +108,8 @@ def _twice(*, fresh: bool) -> str:
     """Say what happens to what has been this way before."""
     return (
         "Twice: what was delivered already is delivered once more, with the same Idempotency-Key and after"
-        f" what came since ({'' if fresh else _DROPPED}`fifo-cli audit` then counts it as duplicated)."
-        " `fifo-cli replay --missing` sends only what got lost."
+        f" what came since ({'' if fresh else _DROPPED}{command_line('audit')} then counts it as duplicated)."
+        f" {command_line('replay --missing')} sends only what got lost."
     )
 
 

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.health import TriggerState, rough
 from fifo_cli.model.times import iso
-from fifo_cli.render.text import Style, count, display_width, fit, paint, printable, shorten, table
+from fifo_cli.render.text import (
+    Style,
+    count,
+    display_width,
+    fit,
+    fold,
+    has_command,
+    paint,
+    printable,
+    shorten,
+    table,
+)
 
 if TYPE_CHECKING:
     from fifo_cli.model.planning import Difference
@@ -205,6 +216,8 @@ class _Screen:
         if self._width is None:
             return [text]
         room = max(20, min(self._width, _WIDTH_MAX) - indent)
+        if has_command(text):
+            return fold(" ".join(text.split()), room).split("\n")
         lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
         return [line if display_width(line) <= room else fit(line, room) for line in lines]
 

@@ -17,6 +17,9 @@ _ACTING: Final = re.compile(rf"[\x00-\x1f{ACTING}]")
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _GAP: Final = "  "
 _COLUMN_MIN: Final = 8
+# A command in backticks; for a moment its spaces are a character that no printed text holds.
+_COMMAND: Final = re.compile(r"`(?:fifo-cli|aws) [^`]*`")
+_HELD: Final = "\0"
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -55,7 +58,8 @@ def fit(text: str, width: int) -> str:
 def fold(text: str, width: int | None) -> str:
     """Break the lines that are wider than ``width`` at spaces, with their indent; None, a pipe, breaks none.
 
-    Colours take no room, and a word that is too long, such as a path, stays whole.
+    Colours take no room. A word that is too long, such as a path, stays whole, and so does a command of this
+    program in backticks: half of one, copied from the screen, would be another command.
     """
     if width is None:
         return text
@@ -63,7 +67,7 @@ def fold(text: str, width: int | None) -> str:
 
 
 def _folded(line: str, width: int) -> str:
-    words = line.split(" ")
+    words = [word.replace(_HELD, " ") for word in _COMMAND.sub(_hold_together, line).split(" ")]
     lines, used = [words[0]], _shown_width(words[0])
     indent = " " * min(len(line) - len(line.lstrip(" ")), width // 2)
     for word in words[1:]:
@@ -75,6 +79,15 @@ def _folded(line: str, width: int) -> str:
             lines[-1] += f" {word}"
             used += 1 + size
     return "\n".join(lines)
+
+
+def has_command(text: str) -> bool:
+    """Say whether a text holds a command in backticks, which must not be cut."""
+    return _COMMAND.search(text) is not None
+
+
+def _hold_together(found: re.Match[str]) -> str:
+    return found[0].replace(" ", _HELD)
 
 
 def _shown_width(text: str) -> int:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, count, fit, open_shards, paint, printable, table
 
@@ -22,7 +23,7 @@ _INDENT: Final = "    "
 _MEANINGS: Final = {
     "delivered": "the API took them",
     "queued": "in line for the worker",
-    "parked": "in the DLQ: `fifo-cli peek --queue dlq` shows why",
+    "parked": "in the DLQ",
     "waiting": "in the stream: the enqueuer has not come to them yet",
     "missing": "neither delivered nor in a queue; see below",
     "moved": "moved away by an operator",
@@ -88,6 +89,7 @@ def audit_text(
         [
             *(f"{part}\n" for part in parts),
             table(sums, right=(0,), width=width) if summary.records else "",
+            f"{command_line('peek --queue dlq')} shows why they are in the DLQ\n" if summary.parked else "",
             block("missing", summary.missing, ((*start(one), one.reason) for one in missing), "WHY"),
             block(
                 "delivered twice or more",

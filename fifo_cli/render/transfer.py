@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import as_lines, count, remain, short_id, table
@@ -49,7 +50,8 @@ def order_note(target: str, behind: int) -> str:
         return f"Order: nothing waits in {target}, so each group keeps its order."
     return (
         f"Order: they go to the end of {target}, behind the {count(behind, 'message')} counted there now, so"
-        " a group with messages there is no longer in stream order. `fifo-cli redrive --in-order` puts each"
+        f" a group with messages there is no longer in stream order. {command_line('redrive --in-order')}"
+        " puts each"
         " back in its place."
     )
 

@@ -8,9 +8,10 @@ from typing import Final, Literal
 
 from rich.text import Text
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.health import rough, worst
 from fifo_cli.model.watch_state import WatchEvent, WatchState
-from fifo_cli.render.text import count, display_width, fit, printable, shorten
+from fifo_cli.render.text import count, display_width, fit, fold, printable, shorten
 
 Span = tuple[str, str]
 Line = list[Span]
@@ -34,7 +35,7 @@ def frame(
 
     On a low screen the deliveries go first, then what is above them; the keys stay.
     """
-    head = [*_head(board, now), *_measured(board, width, plain, logs)]
+    head = [*_head(board, now, width), *_measured(board, width, plain, logs)]
     body = [*_flow(board, now), *_stuck(board, now)]
     foot = [*_answer(board), [(KEYS if logs else "q quit", "dim")]]
     used = len(head) + len(body) + len(foot)
@@ -87,7 +88,7 @@ def sparkline(values: Sequence[float | None], width: int, *, plain: bool = False
     return "".join(drawn)
 
 
-def _head(board: WatchState, now: datetime) -> Iterator[Line]:
+def _head(board: WatchState, now: datetime, width: int) -> Iterator[Line]:
     place = f"  {board.place}" if board.place else ""
     yield [
         (printable(board.pipeline), "bold"),
@@ -101,11 +102,11 @@ def _head(board: WatchState, now: datetime) -> Iterator[Line]:
             (f"for {ago}, again in {again} s: {_flat(board.lost.reason)}", "red"),
         ]
         if board.lost.hint:
-            yield [(f"     {_flat(board.lost.hint)}", "")]
+            yield from _folded(f"     {_flat(board.lost.hint)}", width, "")
     elif board.sample is None:
         yield [("waiting for AWS", "dim")]
     else:
-        yield from _verdict(board)
+        yield from _verdict(board, width)
         late = now - board.sample.at - timedelta(seconds=board.interval)
         if late > _LATE:
             yield [
@@ -113,17 +114,23 @@ def _head(board: WatchState, now: datetime) -> Iterator[Line]:
             ]
 
 
-def _verdict(board: WatchState) -> Iterator[Line]:
+def _verdict(board: WatchState, width: int) -> Iterator[Line]:
     problems = board.problems
     state = worst(problem.state for problem in problems)
     if not problems:
         yield [("OK", "green")]
         return
     yield [(state.upper(), _STYLES[state]), (f"  {_flat(problems[0].text)}", "")]
-    more = f"{len(problems) - 1} more: fifo-cli status" if len(problems) > 1 else ""
+    more = f"{len(problems) - 1} more: {command_line('status')}" if len(problems) > 1 else ""
     message = "; ".join(filter(None, (problems[0].next and f"next: {_flat(problems[0].next)}", more)))
     if message:
-        yield [(f"{' ' * len(state)}  {message}", "dim")]
+        yield from _folded(f"{' ' * len(state)}  {message}", width, "dim")
+
+
+def _folded(text: str, width: int, style: str) -> Iterator[Line]:
+    """Yield a text that may hold commands in as many lines as it takes: a part of one is another command."""
+    for line in fold(text, width).split("\n"):
+        yield from ([(line[at : at + width], style)] for at in range(0, len(line), max(1, width)))
 
 
 def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterator[Line]:

@@ -148,7 +148,8 @@ def test_json_is_one_document_whatever_the_state(line: Line, words: list[str]) -
         {
             "state": "warning",
             "text": "1 message in the DLQ",
-            "next": "fifo-cli peek --queue dlq shows why; once that is fixed, fifo-cli redrive",
+            "next": "`fifo-cli peek --queue dlq --local` shows why;"
+            " once that is fixed, `fifo-cli redrive --local`",
         }
     ]
     assert line.at(REFUSED_PORT, "check", *words, "--timeout", "1s").json()["state"] == "UNKNOWN"

@@ -12,6 +12,7 @@ from fifo_cli.aws.resources.function import passing_refusal
 from fifo_cli.aws.resources.gateway import Pending, TriggerGateway, Waiter, unless_missing
 from fifo_cli.aws.resources.table import stream_arn
 from fifo_cli.errors import AwsError
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import LIVE_ALIAS
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
@@ -115,7 +116,7 @@ class MappingAdmin(TriggerGateway):
     def _make(self, wanted: Resource, *, enabled: bool) -> None:
         stream = self._stream()
         if stream is None:
-            raise AwsError(f"table {self.table} has no stream", hint="run `fifo-cli deploy` again")
+            raise AwsError(f"table {self.table} has no stream", hint=f"run {command_line('deploy')} again")
         create = partial(
             self.client.create_event_source_mapping,
             EventSourceArn=stream,

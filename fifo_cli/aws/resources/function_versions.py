@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from fifo_cli.aws.errors import calling, error_codes, is_missing
 from fifo_cli.aws.resources.function import version_properties
 from fifo_cli.errors import NotDeployedError
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import LIVE_ALIAS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class VersionAdmin:
         if not version.isdigit():
             raise NotDeployedError(
                 f"alias {function}:{LIVE_ALIAS} points to {version}, which is not a version",
-                hint="put it right with `fifo-cli deploy`",
+                hint=f"put it right with {command_line('deploy')}",
             )
         return int(version)
 

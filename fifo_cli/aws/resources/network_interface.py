@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.resources.gateway import Pending, TimedOut, Waiter
+from fifo_cli.invocation import command_line
 
 # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC": 20 minutes;
 # AWS re:Post, "How do I delete a network interface that Lambda created?": up to 45.
@@ -47,7 +48,7 @@ class NetworkInterfaces:
                 error.message,
                 hint="Lambda needs the role for that; another function with the same subnets and security"
                 " groups may still use the network interface: then delete the role when that one is gone;"
-                " else run `fifo-cli destroy` again, which goes on waiting",
+                f" else run {command_line('destroy')} again, which goes on waiting",
             ) from error
 
     def _of(self, function: str) -> list[str]:

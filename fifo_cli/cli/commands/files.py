@@ -17,6 +17,7 @@ from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Warned
+from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
     from fifo_cli.aws.queue_tags import QueueTags
@@ -202,7 +203,7 @@ def _broken_off(checked: Checked, target: Queue) -> str:
     return (
         f"an earlier load of this file broke off after {iso(checked.broken_off)}; what it sent in its last"
         f" moment is not noted, and SQS no longer knows it: some of the next lines may be in {target.name}"
-        " already, and become second copies (`fifo-cli peek` shows what is there)"
+        f" already, and become second copies ({command_line('peek')} shows what is there)"
     )
 
 

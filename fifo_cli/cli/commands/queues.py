@@ -13,6 +13,7 @@ from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption, check_expression
 from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
     from fifo_cli.operations.queues.drain import DrainOptions, DrainResult
@@ -144,7 +145,9 @@ def drain(
     from fifo_cli.render.queue_tables import drain_left, drain_table
 
     if (count is None) == (not all_):
-        raise UsageError("say how much to drain: either --count N or --all", hint="fifo-cli drain --count 1")
+        raise UsageError(
+            "say how much to drain: either --count N or --all", hint=command_line("drain --count 1")
+        )
     options = DrainOptions(count, concurrency, max_rate)
     result = preview(cli.aws, cli.project, options) if dry_run else _perform(cli, options, via)
     code = cli.conclude(result, lambda: drain_table(result, width=cli.console.width, dry_run=dry_run))

@@ -16,6 +16,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.parameters import read_duration
 from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
     from fifo_cli.cli.screen import Screen
@@ -51,7 +52,8 @@ def watch(
         raise UsageError(f"--interval {interval}: from 1s to 1h", hint="such as --interval 5s")
     if not is_screen() and not is_dumb():
         raise UsageError(
-            "watch needs a terminal to draw on", hint="in a pipe, `fifo-cli depth --watch -o jsonl` does it"
+            "watch needs a terminal to draw on",
+            hint=f"in a pipe, {command_line('depth --watch -o jsonl')} does it",
         )
     return show(cli, seconds)
 

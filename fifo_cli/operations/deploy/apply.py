@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from fifo_cli.aws.errors import calling
 from fifo_cli.errors import AwsError, FifoError, Interrupted
 from fifo_cli.events import Event, Finished, Listener, Noted, Started
+from fifo_cli.invocation import command_line
 from fifo_cli.model.planning import Change
 from fifo_cli.model.resources import Key, Resource
 from fifo_cli.operations.parallel import THREADS
@@ -123,7 +124,7 @@ class Work:
         return AwsError("\n".join([*lines, self._made(planned)]), hint="; ".join(hints))
 
     def _hints(self, errors: Sequence[FifoError]) -> list[str]:
-        again = f"run `fifo-cli {self.command}` again; it continues where this one stopped"
+        again = f"run {command_line(self.command)} again; it continues where this one stopped"
         return list(dict.fromkeys([*(error.hint for error in errors if error.hint), again]))
 
     def _made(self, planned: int) -> str:

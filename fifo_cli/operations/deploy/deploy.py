@@ -12,6 +12,7 @@ from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Wait
 from fifo_cli.aws.settling import AT_ONCE, Settling
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, Warned, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
 from fifo_cli.model.planning import (
     Change,
@@ -111,13 +112,15 @@ def wait_until_shown(prepared: Prepared, settling: Settling, waiter: Waiter) -> 
         elapsed = waiter.clock() - began
         if elapsed < least:
             return Pending(
-                f"known to all of SQS, {least:.0f} s: all changes are made, but `plan` may show old values"
+                f"known to all of SQS, {least:.0f} s: all changes are made, but a plan may show old values"
             )
         names = ", ".join(one.name for one in late)
         if late and elapsed < _shown_within(late, found, settling):
             return Pending(f"shown as it was set: {names}")
         if late:
-            waiter.listener(Warned(f"SQS does not show yet what was set: {names}; look with `plan --diff`"))
+            waiter.listener(
+                Warned(f"SQS does not show yet what was set: {names}; look with {command_line('plan')}")
+            )
         return None
 
     # The attempt itself ends before.
@@ -154,7 +157,7 @@ def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) ->
     if reason := ownership_refusal(wanted, found, pipeline, adopt=adopt):
         raise UsageError(
             reason,
-            hint="somebody made it meanwhile: look with `fifo-cli plan`, and deploy again",
+            hint=f"somebody made it meanwhile: look with {command_line('plan')}, and deploy again",
         )
     diff = differences(wanted, found)
     if diff:

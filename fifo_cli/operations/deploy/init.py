@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from fifo_cli.errors import UsageError
+from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import PIPELINE_NAME_MAX
 from fifo_cli.model.results import Single
 from fifo_cli.model.settings import CONFIG_FILE, PipelineName
@@ -114,14 +115,17 @@ def init(folder: Path, *, name: str | None = None) -> InitResult:
             file.write(text)
     except FileExistsError:
         if not folder.is_dir():
-            raise UsageError(f"{folder} is not a folder", hint="name a folder: `fifo-cli init DIR`") from None
+            raise UsageError(
+                f"{folder} is not a folder", hint=f"name a folder: {command_line('init DIR')}"
+            ) from None
         raise UsageError(
             f"{path} exists already; nothing was changed",
-            hint="edit it, or give another folder: `fifo-cli init DIR`",
+            hint=f"edit it, or give another folder: {command_line('init DIR')}",
         ) from None
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror}", hint="give a folder that can: `fifo-cli init DIR`"
+            f"{path} cannot be written: {error.strerror}",
+            hint=f"give a folder that can: {command_line('init DIR')}",
         ) from None
     return InitResult(path)
 

@@ -20,6 +20,7 @@ from fifo_cli.aws.settling import Settling
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, FunctionRole, Names
 from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found
 from fifo_cli.model.results import INTERNAL, Single
@@ -162,7 +163,7 @@ def _mapping(gates: Gateways, settings: Settings) -> Found:
 def _not_deployed(what: str) -> NotDeployedError:
     return NotDeployedError(
         f"{what} in this account and region",
-        hint="deploy the pipeline with `fifo-cli deploy`, or check --env, --profile and --region",
+        hint=f"deploy the pipeline with {command_line('deploy')}, or check --env, --profile and --region",
     )
 
 
@@ -268,7 +269,7 @@ def _wait_for_worker(
     try:
         waiter.until(attempt, name=names.function("worker"), limit=limit)
     except TimedOut:
-        text = f"{names.main} still has messages in flight after {limit:.0f} s; look with `fifo-cli depth`"
-        waiter.listener(Warned(text))
+        late = f"{names.main} still has messages in flight after {limit:.0f} s"
+        waiter.listener(Warned(f"{late}; look with {command_line('depth')}"))
         return False
     return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.planning import Plan, make_plan
 from fifo_cli.model.resources import (
@@ -31,7 +32,7 @@ from fifo_cli.operations.deploy.api_keys import list_keys
 from fifo_cli.operations.deploy.package import Zip, build_zips
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.deploy.user_requirements import NotBuiltError
-from fifo_cli.operations.maintenance_lock import FINISHES, RESTORE_TAG, unfinished
+from fifo_cli.operations.maintenance_lock import RESTORE_TAG, finishes, unfinished
 from fifo_cli.operations.parallel import read_all
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
         return [f"whether the keys in [api] exist is not known: {error.message}"]
     return [
         f"key {key.name}: parameter {key.parameter} does not exist, so the worker cannot deliver;"
-        f" set it with `fifo-cli keys set {key.name}`"
+        f" set it with {command_line('keys set', key.name)}"
         for key in keys
         if not key.exists
     ]
@@ -192,7 +193,7 @@ def restore_warning(found: Mapping[Key, Found], settings: Settings) -> str | Non
     """Say that an in-order rebuild is unfinished, and who finishes it; None if none is."""
     main = found.get(("queue", Names(settings.pipeline.name).main))
     text = main.tags.get(RESTORE_TAG) if main else None
-    return None if main is None or text is None else f"{unfinished(main.name, text)}; {FINISHES}"
+    return None if main is None or text is None else f"{unfinished(main.name, text)}; {finishes()}"
 
 
 def _starts_nothing(found: Mapping[Key, Found], pipeline: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fifo_cli.aws.resources.function_versions import VersionAdmin
 from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document, Listed
 from fifo_cli.operations.deploy.remote_state import naming_place
@@ -160,5 +161,6 @@ def _failed(error: FifoError, moves: Sequence[Move], begun: Sequence[Move], stay
     if begun[-1] in stay:
         lines.append(f"{begun[-1].name}: whether live is at {begun[-1].target} is not known")
     worker = next((move.target for move in moves if move.name.endswith("-worker")), None)
-    again = "run `fifo-cli rollback" + (f" --to {worker}" if worker is not None else "") + "` again"
+    rollback = command_line("rollback") if worker is None else command_line("rollback --to", str(worker))
+    again = f"run {rollback} again"
     return AwsError("\n".join(lines), hint="; ".join([*([error.hint] if error.hint else []), again]))

@@ -16,6 +16,7 @@ from typing import Final
 
 from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Finished, Listener, Started, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.settings import Functions, Project
 from fifo_cli.operations.deploy.builtin_libraries import bundled_files
 from fifo_cli.operations.deploy.pip_run import NOTHING_IS_BUILT, run_pip
@@ -75,7 +76,7 @@ def vendored(
     if allowed and not build:
         raise NotBuiltError(
             f"the requirements are built by deploy, from inputs {digest[:8]}",
-            hint="`fifo-cli package` builds them now, without a change in AWS",
+            hint=f"{command_line('package')} builds them now, without a change in AWS",
         )
     listener(Started("install", "requirements", str(requirements)))
     try:

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.health import Problem, State, by_badness, evaluate, rough, unknown, waiting
 from fifo_cli.model.names import Names
 from fifo_cli.operations.deploy.api_keys import Keys, list_keys
@@ -144,7 +145,7 @@ def _failed_runs(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
     state: State = "critical" if len(failed) >= _SEVERAL else "warning"
     which = "run" if len(failed) == 1 else f"{len(failed)} runs"
     yield Problem(
-        state, f"the worker's last {which} failed: {_first_line(newest.error)}", "fifo-cli logs worker"
+        state, f"the worker's last {which} failed: {_first_line(newest.error)}", command_line("logs worker")
     )
 
 
@@ -166,17 +167,17 @@ def _failed_batches(found: Batches, now: datetime, late: timedelta) -> Iterator[
     yield Problem(
         "critical" if stands and lasting else "warning",
         f"the enqueuer's last {which} failed: {_first_line(newest.error)}{forgets}",
-        "fifo-cli logs enqueuer",
+        command_line("logs enqueuer"),
     )
 
 
 def _unusable(message: str, one: WorkerRun | Batch) -> Problem:
     kind, name, *_ = [*(one.what or "").split()[:2], "", ""]
-    step = "correct it in fifo.toml or where it is set, then fifo-cli deploy; nothing was parked"
+    step = f"correct it in fifo.toml or where it is set, then {command_line('deploy')}; nothing was parked"
     if kind == "key":
-        step = f"fifo-cli keys set {name}; nothing was parked"
+        step = f"{command_line('keys set', name)}; nothing was parked"
     elif (kind, name) == ("[api]", "keys:"):
-        step = "fifo-cli keys list, then fifo-cli keys set NAME; nothing was parked"
+        step = f"{command_line('keys list')}, then {command_line('keys set NAME')}; nothing was parked"
     return Problem("critical", f"{message}: {_first_line(one.error)}", step)
 
 
@@ -196,7 +197,7 @@ def _silence(
     if due and due[0] + late < now:
         since = "" if runs.runs else " since its messages came"
         message = f"the worker has not run for {rough(now - last)}{since}, though it should have"
-        yield Problem("critical", message, "fifo-cli logs worker; fifo-cli plan")
+        yield Problem("critical", message, f"{command_line('logs worker')}; {command_line('plan')}")
 
 
 def _waiting_since(batches: Batches, measured: Measurements, now: datetime) -> datetime | None:
@@ -225,7 +226,7 @@ def _nothing_delivered(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
     if len(last) == _UNDELIVERED and all(
         run.error is None and run.received and not run.delivered and not run.parked for run in last
     ):
-        step = "fifo-cli logs worker; if the API is down, wait: the messages keep their order"
+        step = f"{command_line('logs worker')}; if the API is down, wait: the messages keep their order"
         yield Problem("warning", f"the worker's last {len(last)} runs delivered nothing", step)
 
 
@@ -234,9 +235,9 @@ def _dead_lettering(most: Stuck | None, measured: Measurements, settings: Settin
     main = measured.queues.get("main")
     if main is None or not main.max_receives or most is None or 2 * (most.receives or 0) < main.max_receives:
         return
-    step = "fifo-cli deploy takes this policy away"
+    step = f"{command_line('deploy')} takes this policy away"
     if settings.queue.max_receives:
-        step = "set [queue] max_receives = 0, then fifo-cli deploy"
+        step = f"set [queue] max_receives = 0, then {command_line('deploy')}"
     yield Problem(
         "warning",
         f"SQS moves a message to the DLQ after {main.max_receives} receives, and one of group {most.group}"
@@ -254,4 +255,4 @@ def _key_problems(keys: Keys | None) -> Iterator[Problem]:
     for key in keys.keys if keys else ():
         if not key.exists:
             text = f"key {key.name} is missing: parameter {key.parameter} does not exist"
-            yield Problem("critical", text, f"fifo-cli keys set {key.name}")
+            yield Problem("critical", text, command_line("keys set", key.name))

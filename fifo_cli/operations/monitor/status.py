@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import ExitCode, NotDeployedError
+from fifo_cli.invocation import command_line
 from fifo_cli.model.health import Measurements, Problem, QueueKind, State, Unavailable, worst
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.queue_counts import Counted
@@ -201,11 +202,11 @@ def _drift_problems(found: Drift, measured: Measurements) -> Iterator[Problem]:
                 if one.state in states and one.name not in measured.missing]  # fmt: skip
 
     if missing := named("missing"):
-        yield Problem("critical", f"missing: {_listed(missing)}", "fifo-cli deploy")
+        yield Problem("critical", f"missing: {_listed(missing)}", command_line("deploy"))
     if foreign := named("foreign"):
-        yield Problem("critical", f"not this pipeline's: {_listed(foreign)}", "fifo-cli plan")
+        yield Problem("critical", f"not this pipeline's: {_listed(foreign)}", command_line("plan"))
     if drifted := named("drift", "surplus"):
-        yield Problem("warning", f"not as in fifo.toml: {_listed(drifted)}", "fifo-cli plan")
+        yield Problem("warning", f"not as in fifo.toml: {_listed(drifted)}", command_line("plan"))
 
 
 def _listed(names: list[str], most: int = 3) -> str:

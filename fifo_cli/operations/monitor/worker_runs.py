@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
 from fifo_cli.errors import AwsError
+from fifo_cli.invocation import command_line
 from fifo_cli.model.results import INTERNAL, Fields
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.parallel import Gathered, read_all
@@ -221,7 +222,7 @@ def _matching(aws: Aws, names: Names, role: FunctionRole, phrase: str, since: da
     try:
         return [parse_line(role, event) for event in get_log_events(aws, group, since=since, text=phrase)]
     except MissingLogGroup:
-        raise AwsError(f"log group {group} does not exist", hint="fifo-cli plan") from None
+        raise AwsError(f"log group {group} does not exist", hint=command_line("plan")) from None
 
 
 def worker_runs(lines: Iterable[LogLine]) -> list[WorkerRun]:

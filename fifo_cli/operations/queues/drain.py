@@ -28,6 +28,7 @@ from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
 from fifo_cli.handlers.worker_run import Limits, Outcome, Report, Run, sums
 from fifo_cli.interrupts import AWS_CALLS
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
 from fifo_cli.model.settings import Project
@@ -282,7 +283,7 @@ def _of_function(name: str, reason: str, owner: str | None) -> FifoError:
     message = f"{name} ended early: {reason}"
     if owner == "configuration":
         return UsageError(message, hint=_NOTHING_PARKED)
-    return AwsError(message, hint="`fifo-cli logs worker --since 15m` shows more")
+    return AwsError(message, hint=f"{command_line('logs worker --since 15m')} shows more")
 
 
 def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> Mapping[str, Any]:
@@ -303,7 +304,7 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
     except AbandonedError as error:
         raise AbandonedError(
             f"{name} was invoked and may still run; its answer is not waited for after the interrupt",
-            hint="`fifo-cli logs worker --since 15m` shows what it did",
+            hint=f"{command_line('logs worker --since 15m')} shows what it did",
         ) from error
     except AwsError as error:
         if isinstance(error.__cause__, client.exceptions.TooManyRequestsException):
@@ -317,11 +318,13 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
     except ValueError:
         raise AwsError(
             f"{name} answered {payload[:200]!r}, which is not a report",
-            hint="`fifo-cli plan` shows whether its code is what is here",
+            hint=f"{command_line('plan')} shows whether its code is what is here",
         ) from None
     if answer.get("FunctionError") or not isinstance(report, dict) or "results" not in report:
         message = report.get("errorMessage", report) if isinstance(report, dict) else report
-        raise AwsError(f"{name} failed: {message}", hint="`fifo-cli logs worker --since 15m` shows more")
+        raise AwsError(
+            f"{name} failed: {message}", hint=f"{command_line('logs worker --since 15m')} shows more"
+        )
     return report
 
 
@@ -347,12 +350,13 @@ def _explained(error: BaseException | None, redact: Callable[[str], str]) -> Fif
         case KeysMissingError():
             return UsageError(
                 f"{error}",
-                hint="`fifo-cli keys list` shows what is missing, `fifo-cli keys set NAME` sets it",
+                hint=f"{command_line('keys list')} shows what is missing, {command_line('keys set NAME')}"
+                " sets it",
             )
         case ConfigurationError():
             return UsageError(redact(str(error)), hint=_NOTHING_PARKED)
         case _:
             return AwsError(
                 redact(f"the run ended early: {described(error)}"),
-                hint="nothing is lost: look with `fifo-cli status`, and drain again",
+                hint=f"nothing is lost: look with {command_line('status')}, and drain again",
             )

@@ -170,5 +170,5 @@ def _unseen(queue: Queue, total: int, written: int) -> tuple[str, ...]:
         return ()
     return (
         f"{queue.name} counts {total} messages, and {written} could be seen: SQS gives out ten of a"
-        " group at most, and none that a consumer holds; `dump --move` takes all",
+        " group at most, and none that a consumer holds; --move takes all",
     )

@@ -21,6 +21,7 @@ from typing import IO, BinaryIO, Final
 from fifo_cli.aws.sqs import OutgoingMessage, Queue
 from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Listener, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity
 from fifo_cli.model.names import QueueRole
@@ -42,8 +43,8 @@ _PROBLEMS_SHOWN_MAX: Final = 50
 _SPOOL_IN_MEMORY: Final = 1024 * 1024
 _SHOWN_MAX: Final = 20
 _A_RECORD: Final = (
-    "it is a record that the enqueuer parked, not a message: load it into the DLQ (--queue dlq), from where"
-    " `fifo-cli redrive` makes a message of it"
+    "it is a record that the enqueuer parked, not a message: load it into the DLQ (--queue dlq), from where a"
+    " redrive makes a message of it"
 )
 
 
@@ -168,7 +169,7 @@ def open_lines(
             raise UsageError(
                 f"{path} is not a regular file: what is loaded could not be noted beside it;"
                 " nothing was sent",
-                hint="name a file, or feed it to stdin: `fifo-cli load - --yes`",
+                hint=f"name a file, or feed it to stdin: {command_line('load - --yes')}",
             )
         stream = path.open("rb")
         stream.seek(0)
@@ -207,7 +208,8 @@ def check(lines: Lines) -> Checked:
         raise ConfigError(
             f"{lines.name}: {bad} of {total} lines cannot be loaded; nothing was sent",
             problems,
-            hint="fix these lines and run it again; a line is a message as `peek -o jsonl` prints it",
+            hint="fix these lines and run it again; a line is a message as"
+            f" {command_line('peek -o jsonl')} prints it",
         )
     return Checked(total, already, tuple(shown), keys.repeated, earlier.broken_off)
 

@@ -121,7 +121,7 @@ class FileCheckpoint(LoadProgress):
         if last and (b"\0" in line or not line.endswith(b"\n")):
             return
         raise UsageError(
-            f"{self.path} is in the way: it is not a checkpoint of `load`; nothing was touched",
+            f"{self.path} is in the way: it is not a checkpoint of a load; nothing was touched",
             hint="move it elsewhere, or load the file under another name",
         )
 

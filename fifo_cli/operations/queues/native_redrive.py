@@ -17,6 +17,7 @@ from fifo_cli.aws.errors import is_passing
 from fifo_cli.aws.move_tasks import MoveTask, MoveTasks
 from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Listener, Noted, Progressed, silent
+from fifo_cli.invocation import aws_command_line, command_line
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.transfer.result import time_left
 
@@ -27,7 +28,10 @@ LISTED_WITHIN_SECONDS: Final = 30.0
 CANCELLED_WITHIN_SECONDS: Final = 60.0
 _START_PAUSES: Final = (1.0, 2.0, 4.0)
 _NAP_SECONDS: Final = 0.2
-_FOLLOWS_AGAIN: Final = "`fifo-cli redrive --engine native` run again follows a task that is still running"
+
+
+def _follows_again() -> str:
+    return f"{command_line('redrive --engine native')} run again follows a task that is still running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def redrive_natively(
     try:
         return redrive.follow()
     except FifoError as error:
-        hint = f"the task goes on in SQS; {_FOLLOWS_AGAIN}"
+        hint = f"the task goes on in SQS; {_follows_again()}"
         return redrive.ended("UNKNOWN", f"the move task cannot be followed: {error.message}", hint)
 
 
@@ -101,7 +105,7 @@ class _Redrive:
             if not is_passing(error):
                 return False
             message = f"whether SQS has started a move task is not known: {error.message}"
-            raise AwsError(message, hint=_FOLLOWS_AGAIN) from error
+            raise AwsError(message, hint=_follows_again()) from error
         return self._take_running(new) or (is_passing(error) and bool(new))
 
     def _take_running(self, listed: Sequence[MoveTask]) -> bool:
@@ -138,14 +142,13 @@ class _Redrive:
                     "UNKNOWN",
                     "SQS has started the move task, but its list of tasks does not show which one it is:"
                     " whether it has ended, and how much it moved, is not known",
-                    "look at `fifo-cli depth` and `aws sqs list-message-move-tasks --max-results 10`; "
-                    + _FOLLOWS_AGAIN,
+                    f"look at {command_line('depth')} and {self._listing()}; {_follows_again()}",
                 )
             if cancelled is not None and now - cancelled > CANCELLED_WITHIN_SECONDS:
                 return self.ended(
                     self._last.status if self._last else "UNKNOWN",
                     f"the move task was cancelled, but has not ended after {CANCELLED_WITHIN_SECONDS:.0f} s",
-                    "look at `aws sqs list-message-move-tasks`; it may still move messages",
+                    f"look at {self._listing()}; it may still move messages",
                 )
             if self.stopped() and cancelled is None and self._handle is not None:
                 cancelled = now
@@ -153,6 +156,9 @@ class _Redrive:
             until = self.clock() + POLL_SECONDS
             while self.clock() < until and (cancelled is not None or not self.stopped()):
                 self.sleep(_NAP_SECONDS)
+
+    def _listing(self) -> str:
+        return aws_command_line("sqs list-message-move-tasks --source-arn", self.tasks.source_arn)
 
     def _find(self) -> MoveTask | None:
         """Return our task; None while it is not listed, or several may be it."""
@@ -186,7 +192,7 @@ class _Redrive:
         return self.ended(
             task.status,
             f"SQS's move task failed after {task.moved} messages: {task.failure or 'no reason given'}",
-            "`fifo-cli redrive --engine client` moves them from here, and says of each what is wrong",
+            f"{command_line('redrive --engine client')} moves them from here, and says of each what is wrong",
         )
 
     def ended(self, status: str, message: str, hint: str) -> NativeOutcome:

@@ -13,6 +13,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.results import INTERNAL, WorkResult
 from fifo_cli.operations.queues.dump import DumpPreview, DumpResult, preview
 
@@ -101,7 +102,7 @@ def purge_for_good(
         if not _purge(queue):
             raise AwsError(
                 f"{queue.name} is being purged by somebody else; nothing was purged by this command",
-                hint="look with `fifo-cli depth`, and run the command again in a minute",
+                hint=f"look with {command_line('depth')}, and run the command again in a minute",
             )
     if not aws.target.local:
         wait(PURGE_SECONDS, "SQS takes a minute to purge it, and may delete what is sent meanwhile")
@@ -129,5 +130,5 @@ def _purge(queue: Queue) -> bool:
             raise
         raise type(error)(
             f"it is not known whether {queue.name} was purged: {error.message}",
-            hint="look with `fifo-cli depth`; run the command again to purge it",
+            hint=f"look with {command_line('depth')}; run the command again to purge it",
         ) from error.__cause__

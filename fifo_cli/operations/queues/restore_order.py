@@ -25,6 +25,7 @@ from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole, QueueRole
@@ -51,10 +52,13 @@ _MARGIN_SECONDS: Final = 5
 _THREADS: Final = 8
 _PREVIEW_MAX: Final = 1_000
 
-AGAIN: Final = (
-    "run `fifo-cli redrive --in-order` again: it finishes this, and resumes what ran before; until then"
-    " worker and enqueuer stay paused, and the stream keeps new records for 24 hours"
-)
+
+def _again() -> str:
+    return (
+        f"run {command_line('redrive --in-order')} again: it finishes this, and resumes what ran before;"
+        " until"
+        " then worker and enqueuer stay paused, and the stream keeps new records for 24 hours"
+    )
 
 
 class Pause(Protocol):
@@ -119,7 +123,7 @@ class UnfinishedError(NeedsAttention):
     """An in-order redrive stopped halfway; nothing is lost, and another run finishes it."""
 
     def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.ATTENTION) -> None:
-        super().__init__(message, hint=AGAIN)
+        super().__init__(message, hint=_again())
         self.exit_code = exit_code
 
 
@@ -279,7 +283,8 @@ class RestoreOrder(PipelineQueues):
         return UsageError(
             f"{self.main.name} and {self.dlq.name} hold {main + dlq:,} messages, and SQS lets at most"
             f" {self.in_flight_max:,} be in flight at a time; nothing was touched",
-            hint="deliver some with `fifo-cli drain` first, or redrive without --in-order",
+            hint=f"deliver some with {command_line('drain --count 1000')} first, or redrive without"
+            " --in-order",
         )
 
     def _check_room(self, *, force: bool) -> None:
@@ -290,8 +295,10 @@ class RestoreOrder(PipelineQueues):
         if hold and not force and peek(self.hold, count=1, force=True).messages:
             raise UsageError(
                 f"{self.hold.name} has {hold} messages, though no rebuild is unfinished; nothing was touched",
-                hint="look with `fifo-cli peek --queue hold`; `dump --queue hold --move` takes them away, and"
-                " --force puts them into main, too",
+                hint=f"look with {command_line('peek --queue hold')};"
+                f" {command_line('dump hold.jsonl --queue hold --move')} takes them away, and --force"
+                " puts them"
+                " into main, too",
             )
 
     def _gather(self, role: QueueRole, converter: Converter, stopped: Callable[[], bool]) -> MoveReport:

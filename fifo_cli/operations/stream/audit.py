@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
+from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document, Fields
@@ -236,7 +237,7 @@ def _doubtful(result: AuditResult) -> Iterator[str]:
         return
     more = result.summary.unknown - len(rows)
     keys = ", ".join(entry.key for entry, _ in rows) + (f" and {more:,} more" if more else "")
-    yield f"not known to be safe, and not replayed: {keys} (`fifo-cli audit` shows more)"
+    yield f"not known to be safe, and not replayed: {keys} ({command_line('audit')} shows more)"
 
 
 def audit(
@@ -471,7 +472,8 @@ class Audit:
         if behind:
             yield (
                 f"{behind} wait in the stream for more than {_LATE.seconds // 60} minutes: the enqueuer is"
-                " behind (`fifo-cli status` shows its iterator age, `fifo-cli logs enqueuer` why)"
+                f" behind ({command_line('status')} shows its iterator age,"
+                f" {command_line('logs enqueuer')} why)"
             )
 
 
@@ -506,7 +508,7 @@ def _hidden(looks: Iterable[BrowseResult]) -> str:
     held = sum(look.held for look in hidden)
     advice = (
         f": {held} held by a consumer, behind which nothing is shown; audit again when it is done, or"
-        " after `fifo-cli pause worker --wait`"
+        f" after {command_line('pause worker --wait')}"
         if held
         else ""
     )

@@ -18,6 +18,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
 from fifo_cli.model.settings import Project
@@ -200,9 +201,11 @@ class AwsEvidence:
         if found is None:
             reason = f"{name} has no event source mapping"
         elif not found.facts["enabled"]:
-            reason = "the enqueuer is paused (`fifo-cli resume enqueuer`)"
+            reason = f"the enqueuer is paused ({command_line('resume enqueuer')})"
         elif found.properties["table"] != table:
-            reason = "the enqueuer reads another stream than the table's present one (`fifo-cli deploy`)"
+            reason = (
+                f"the enqueuer reads another stream than the table's present one ({command_line('deploy')})"
+            )
         return Feed(not reason, reason, self._given_up())
 
     @property

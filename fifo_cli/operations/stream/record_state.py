@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
@@ -193,8 +194,9 @@ class Judge:
         """Say that evidence may be late, and how to be certain."""
         return (
             f"a log line later than {iso(self.settled) if self.settled else ''} may not be readable yet, so"
-            f" {what} may not be seen; to be certain, `fifo-cli pause --wait`, wait for the settle time, then"
-            " `fifo-cli audit --settle 0`"
+            f" {what} may not be seen; to be certain, {command_line('pause --wait')}, wait for the settle"
+            " time, then"
+            f" {command_line('audit --settle 0')}"
         )
 
     def _taken(self, sent: datetime) -> str:
@@ -284,7 +286,10 @@ def _why_not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, 
         when, why = iso(skipped.line.time), skipped.line.facts.get("reason", "")
         return "lost", f"skipped by the enqueuer at {when}, by rules other than those now: {why}"
     if around.given_up:
-        return "lost", "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it"
+        return (
+            "lost",
+            f"the enqueuer failed on its batch for good: {command_line('replay --failed')} sends it",
+        )
     if around.overtaken:
         return "lost", "never enqueued, though later records of its shard were"
     if around.resting:

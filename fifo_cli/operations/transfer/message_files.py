@@ -101,7 +101,7 @@ class DumpFile(_Dump):
         except OSError as error:
             raise UsageError(
                 f"{self.path} cannot be read: {reason_of(error)}; nothing was touched",
-                hint="name a file that is not there yet, or one that `dump` wrote",
+                hint="name a file that is not there yet, or one that a dump wrote",
             ) from error
 
     def _read_earlier(self) -> tuple[int, bool]:
@@ -125,7 +125,7 @@ class DumpFile(_Dump):
                 return None
             raise UsageError(
                 f"{self.path}, line {number}: no line of a dump ({error.problems[0]}); nothing was touched",
-                hint="name a file that is not there yet, or one that `dump` wrote",
+                hint="name a file that is not there yet, or one that a dump wrote",
             ) from None
 
 
@@ -226,7 +226,7 @@ def refuse_existing(path: Path) -> None:
     if path.exists() or path.is_symlink():
         raise UsageError(
             f"{path} exists already, and nothing is written over it; nothing was touched",
-            hint="name another file; only `dump --move` continues an existing one",
+            hint="name another file; only --move continues an existing one",
         )
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.handlers.parked_records import NoRecordError, is_parked_record, record_of
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, to_message
+from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Rejection
@@ -32,7 +33,7 @@ def no_rules(stopped: Stopped) -> Rules:
     """Refuse records where no rules are given."""
     raise UsageError(
         "what the enqueuer's records become is not known here",
-        hint="run `fifo-cli redrive` with the fifo.toml",
+        hint=f"run {command_line('redrive')} with the fifo.toml",
     )
 
 
@@ -107,8 +108,10 @@ class Converter:
             try:
                 made = to_message(record_of(message.body, texts), self._loaded())
             except NoRecordError as error:
-                self._failed[event_id] = str(error)
-                return Stays(str(error), skipped=False)
+                key = texts.get("item_key")
+                replay = f" ({command_line('replay --key', key)})" if key else ""
+                self._failed[event_id] = f"{error}{replay}"
+                return Stays(self._failed[event_id], skipped=False)
             if isinstance(made, Outgoing) and made.queue == "dlq" and self._stopped():
                 raise StoppedError(_STOPPED, hint="run the command again")
             if isinstance(made, Skipped):

@@ -141,7 +141,7 @@ def test_what_restoring_order_paused_is_not_to_be_resumed_before_it_is_finished(
     measured = Measurements(worker="paused", enqueuer="paused", restore=UnfinishedRestore("merge"))
 
     assert {problem.next.removesuffix(" finishes it") for problem in evaluate(measured, CHECK, NAMES)} == {
-        "fifo-cli redrive --in-order"
+        "`fifo-cli redrive --in-order`"
     }
 
 

@@ -246,7 +246,7 @@ def test_a_longer_retention_of_logs_and_one_of_an_empty_group_cost_nothing() -> 
 def test_the_way_out_of_a_refusal_is_reported_only_where_it_is_one() -> None:
     untagged = replace(found(QUEUE), tags={})
     renamed = replace(found(QUEUE), tags={"fifo-cli:pipeline": "old"})
-    adopts = "nothing was changed; what carries no tag can be taken over with `deploy --adopt`"
+    adopts = "nothing was changed; what carries no tag can be taken over with `fifo-cli deploy --adopt`"
     assert _hint(untagged) == adopts
     assert _hint(renamed) == (
         "nothing was changed; choose other names in [pipeline] and [table]; if this is 'old' renamed,"

@@ -59,13 +59,14 @@ def test_a_proven_window_is_three_lines():
 
 def test_the_sums_say_what_each_number_means_and_none_that_is_nought():
     numbers = {"delivered": 0, "queued": 1200, "parked": 3, "waiting": 1, "missing": 2, "unknown": 4}
-    assert text({"records": 1210, **numbers}).splitlines()[2:8] == [
+    assert text({"records": 1210, **numbers}).splitlines()[2:9] == [
         "    0  delivered  the API took them",
         "1,200  queued     in line for the worker",
-        "    3  parked     in the DLQ: `fifo-cli peek --queue dlq` shows why",
+        "    3  parked     in the DLQ",
         "    1  waiting    in the stream: the enqueuer has not come to them yet",
         "    2  missing    neither delivered nor in a queue; see below",
         "    4  unknown    the evidence does not reach that far; see above",
+        "`fifo-cli peek --queue dlq` shows why they are in the DLQ",
     ]
 
 

@@ -56,7 +56,7 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
     assert lines[:17] == [
         "orders  123456789012 eu-west-1  12:00:00, every 2 s",
         "WARNING  the worker is paused",
-        "         next: x; 2 more: fifo-cli status",
+        "         next: x; 2 more: `fifo-cli status`",
         "",
         "main             5  ▅█  oldest 1m 5s",
         "dlq              1  ▁█",
