@@ -42,6 +42,7 @@ def parsed(words: list[str]) -> Run:
     while isinstance(context.command, Commands):
         left = [*context._protected_args, *context.args]
         name, command, rest = context.command.resolve_command(context, left)
+        assert command is not None
         context = command.make_context(name, rest, parent=context)
     return run
 
