@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.errors import THROTTLED
-from fifo_cli.events import Listener, Waiting
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -45,10 +44,10 @@ def spread(seconds: float) -> float:
     return seconds * random.uniform(0.5, 1.0)
 
 
-def announce_retries(client: BaseClient, listener: Listener) -> None:
-    """Tell the listener of every call of a client that is about to be repeated, and why.
+def announce_retries(client: BaseClient, listener: Callable[[str, str], None]) -> None:
+    """Report every call of a client that is about to be repeated: its service, and which call and why.
 
-    Of several listeners to one client, the last one given is reported.
+    Of several listeners to one client, only the last one given hears of it.
     """
     config: Any = client.meta.config
 
@@ -56,7 +55,7 @@ def announce_retries(client: BaseClient, listener: Listener) -> None:
         retries = config.retries or {}
         reason = _reason(response, caught_exception)
         if reason and attempts < int(retries.get("total_max_attempts", 1)):
-            listener(Waiting(client.meta.service_model.service_name, f"{operation.name} again: {reason}"))
+            listener(client.meta.service_model.service_name, f"{operation.name} again: {reason}")
 
     client.meta.events.unregister(_EVENT, unique_id=_ID)
     client.meta.events.register(_EVENT, text, unique_id=_ID)

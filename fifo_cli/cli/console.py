@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from fifo_cli.errors import NeedsAttention, UsageError
-from fifo_cli.events import Event, Listener, Noted, Progressed, Started, Waiting, Warned
-from fifo_cli.render import progress
 from fifo_cli.render.text import fields, fold, printable
+
+if TYPE_CHECKING:
+    from fifo_cli.events import Event, Listener
 
 _ERASE_LINE: Final = "\r\x1b[K"
 _LINE_EVERY_SECONDS: Final = 5.0
@@ -106,6 +107,9 @@ class Console:
 
     def listen(self, event: Event) -> None:
         """Show an event; on a terminal what began gives way to the next line; --quiet keeps warnings."""
+        from fifo_cli.events import Progressed, Started, Waiting, Warned
+        from fifo_cli.render import progress
+
         if self._quiet and not isinstance(event, Warned):
             return
         text = progress.line(event, color=self.error_color)
@@ -162,6 +166,8 @@ def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, 
 
 def paced(console: Console, *, clock: Callable[[], float] = time.monotonic) -> Listener:
     """Return a listener that, where no live line can be shown, makes every fifth second's one a line."""
+    from fifo_cli.events import Noted, Progressed
+
     shown_at = clock()
 
     def listen(event: Event) -> None:

@@ -88,10 +88,9 @@ def _duration(low: timedelta, high: timedelta) -> _Rule:
 
 def _matching(pattern: str, said: str) -> _Rule:
     """A string that matches ``pattern`` wholly; ``said`` is what a person reads."""
-    compiled = re.compile(pattern)
 
     def check(value: str) -> str:
-        if compiled.fullmatch(value) is None:
+        if re.fullmatch(pattern, value) is None:
             raise ValueError(said)
         return value
 

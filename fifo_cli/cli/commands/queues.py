@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -38,9 +39,6 @@ def depth(
 
     Only reads; the numbers are SQS's approximate counts, and the oldest message's age is CloudWatch's.
     """
-    from fifo_cli.cli.commands.watch import show as live
-    from fifo_cli.cli.screen import is_screen
-    from fifo_cli.operations.monitor.poll_backoff import PollBackoff
     from fifo_cli.operations.queues.depth import depth
     from fifo_cli.render.queue_tables import depth_table
 
@@ -48,21 +46,28 @@ def depth(
         result = depth(cli.aws, cli.names)
         return cli.emit(result, lambda: depth_table(result, width=cli.console.width))
 
-    if not watch:
-        return show()
+    return _repeat(cli, show) if watch else show()
+
+
+def _repeat(cli: Cli, show: Callable[[], ExitCode]) -> ExitCode:
+    """Show the depths again and again: on a terminal as ``watch`` does, elsewhere as lines."""
+    from fifo_cli.cli.commands.watch import show as show_live
+    from fifo_cli.cli.screen import is_screen
+    from fifo_cli.operations.monitor.poll_backoff import PollBackoff
+
     if cli.options.output is Output.TABLE and is_screen():
-        return live(cli, _WATCH_SECONDS, logs=False)
+        return show_live(cli, _WATCH_SECONDS, logs=False)
     if cli.options.output is Output.JSON:
         raise UsageError("--watch prints again and again, and -o json is one document", hint="use -o jsonl")
-    patience = PollBackoff(timedelta(seconds=_WATCH_SECONDS), cli.listener)
+    backoff = PollBackoff(timedelta(seconds=_WATCH_SECONDS), cli.listener)
     with cli.stopping() as stop:
         while not stop.is_set() and not cli.console.unread:
             try:
                 show()
             except FifoError as error:
-                stop.wait(patience.failed(error))
+                stop.wait(backoff.failed(error))
             else:
-                patience.answered()
+                backoff.answered()
                 stop.wait(_WATCH_SECONDS)
     return ExitCode.OK
 

@@ -21,7 +21,7 @@ from fifo_cli.aws.resources.schedule import RuleAdmin, ScheduleAdmin
 from fifo_cli.aws.resources.table import TableAdmin
 from fifo_cli.aws.retries import announce_retries
 from fifo_cli.errors import FifoError, NotDeployedError
-from fifo_cli.events import Listener, Warned
+from fifo_cli.events import Listener, Waiting, Warned
 from fifo_cli.model.names import ALARM_ROLES, Names
 from fifo_cli.model.resources import Found, Key, Kind, may_have_schedules
 from fifo_cli.operations.parallel import read_all
@@ -75,7 +75,7 @@ def gateways(
     sqs, logs, events = aws.client("sqs"), aws.client("logs"), aws.client("events")
     scheduler, cloudwatch = aws.client("scheduler"), aws.client("cloudwatch")
     for one in (client, dynamodb, iam, sqs, logs, events, scheduler, cloudwatch):
-        announce_retries(one, waiter.listener)
+        announce_retries(one, lambda service, call: waiter.listener(Waiting(service, call)))
     worker = Names(settings.pipeline.name).function("worker")
     tables = TableAdmin(dynamodb, waiter)
     queues = QueueAdmin(sqs, waiter, aws.settling)
