@@ -13,7 +13,7 @@ from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import ADOPTED_TAG, DELETED_TAG, PIPELINE_TAG, REGION_TAG
 from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
-from fifo_cli.model.results import Document, Fields, Listed, named
+from fifo_cli.model.results import OPTIONAL, Document, Fields, Listed, named
 
 Action = Literal["create", "update", "delete"]
 # All inline policies of a role together (IAM User Guide, "IAM and AWS STS quotas").
@@ -42,13 +42,24 @@ _REPLACING: Final[_Paths] = {
 }
 
 
+CODE_HASH: Final = "code_sha256"
+# What changes inside the functions' zips, as model/code_changes.py names it.
+_IN_CODE: Final = ("settings", "requirements", "libraries", "fifo-cli", "files")
+
+
 @dataclass(frozen=True, slots=True)
 class Difference(Fields):
-    """One property that is not as wanted; ``path`` is dotted."""
+    """One property that is not as wanted; ``path`` is dotted. ``unified``: how a text differs, by line."""
 
     path: str
     old: Any
     new: Any
+    unified: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL)
+
+
+def is_code_change(one: Difference) -> bool:
+    """Say whether a difference is inside a function's zip."""
+    return one.path.partition(".")[0] in _IN_CODE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,32 +6,65 @@ import json
 import textwrap
 from typing import Any, Final
 
-from fifo_cli.model.planning import Action, Change, Difference, Plan
+from fifo_cli.model.planning import CODE_HASH, Action, Change, Difference, Plan, is_code_change
+from fifo_cli.render.text import fit, printable
 
 WIDTH: Final = 80
+_INDENT: Final = " " * 6
 _MARKS: Final[dict[Action, str]] = {"create": "+", "update": "~", "delete": "-"}
 
 
-def plan_table(plan: Plan, *, done: bool = False) -> str:
+def plan_table(plan: Plan, *, done: bool = False, whole: bool = False) -> str:
     """Return the changes a line each, updates with what differs below them, and the sum; ``done`` if made.
 
-    The warnings are not in it: they were reported as events.
+    The warnings are not in it: they were reported as events. Both functions have the same code, and so their
+    aliases: what changes in it is shown once. ``whole``: no line of a file's diff is cut off.
     """
-    lines = [line for change in plan.changes for line in _change(change)]
+    shown: dict[tuple[Difference, ...], str] = {}
+    lines = [line for change in plan.changes for line in _change(change, shown, done=done, whole=whole)]
     if lines:
         lines.append("")
     if not plan.changes:
         return "\n".join([*lines, f"Nothing to change: {plan.unchanged} resources are as wanted."])
+    if not (whole or done) and any(_is_cut(one) for change in plan.changes for one in change.diff):
+        lines += ["`fifo-cli plan --diff` shows all of what changes in your files.", ""]
     counts = plan.summary
     sums = [f"{counts[word]} {word}d" if done else f"{counts[word]} to {word}" for word in _MARKS]
     return "\n".join([*lines, ", ".join([*sums, f"{plan.unchanged} unchanged"])])
 
 
-def _change(change: Change) -> list[str]:
+def _change(
+    change: Change, shown: dict[tuple[Difference, ...], str], *, done: bool, whole: bool
+) -> list[str]:
     head = f"{_MARKS[change.action]} {change.action} {change.kind} {change.name}"
     if change.action != "update":
         return [_fit(head)]
-    return [_fit(head), *(line for one in change.diff for line in _difference(one))]
+    code = tuple(one for one in change.diff if is_code_change(one))
+    lines = [
+        line
+        for one in change.diff
+        if one not in code and not (code and one.path == CODE_HASH)
+        for line in _difference(one)
+    ]
+    if code in shown:
+        lines.append(_fit(f"    code: the same changes as in {shown[code]}"))
+    elif code:
+        shown[code] = change.name
+        lines += [line for one in code for line in _code_difference(one, done=done, whole=whole)]
+    return [_fit(head), *lines]
+
+
+def _code_difference(one: Difference, *, done: bool, whole: bool) -> list[str]:
+    lines = _difference(one)
+    for line in () if done else one.unified or ():
+        text = f"{_INDENT}{printable(line)}"
+        lines.append(text if whole else fit(text, WIDTH))
+    return lines
+
+
+def _is_cut(one: Difference) -> bool:
+    lines = one.unified or ()
+    return any(len(line) > WIDTH - len(_INDENT) or line.startswith("(") for line in lines)
 
 
 def _difference(one: Difference) -> list[str]:
@@ -39,20 +72,17 @@ def _difference(one: Difference) -> list[str]:
     if one.path == "replaced":
         return _wrapped("    ", str(one.new))
     old, new = _value(one.old), _value(one.new)
-    line = f"    {one.path}: {old} -> {new}"
+    path = printable(one.path)
+    line = f"    {path}: {old} -> {new}"
     if len(line) <= WIDTH:
         return [line]
-    return [_fit(f"    {one.path}:"), _fit(f"      {old}"), _fit(f"      -> {new}")]
+    return [_fit(f"    {path}:"), _fit(f"      {old}"), _fit(f"      -> {new}")]
 
 
 def _value(value: Any) -> str:
-    return (
-        "(none)"
-        if value is None
-        else value
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False)
-    )
+    if value is None:
+        return "(none)"
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _fit(line: str) -> str:

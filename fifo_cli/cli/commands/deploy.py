@@ -45,18 +45,29 @@ def init(
     return cli.emit(result, lambda: f"wrote {result.path}\n")
 
 
-@command("plan", impact=Impact.READS, examples=["fifo-cli plan", "fifo-cli plan --check -q --env prod"])
+@command(
+    "plan",
+    impact=Impact.READS,
+    examples=["fifo-cli plan", "fifo-cli plan --diff", "fifo-cli plan --check -q --env prod"],
+)
 def plan(
     cli: Cli,
     *,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if there is anything to change.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show all of what changes in your code, not only its first lines.")
+    ] = False,
 ) -> ExitCode:
-    """Show what deploy would change; changes nothing."""
+    """Show what deploy would change; changes nothing.
+
+    Inside the functions' code it names the settings, the requirements by version, and your files. It shows
+    neither the values of headers nor files that look like secrets.
+    """
     from fifo_cli.operations.deploy.plan import plan
     from fifo_cli.render.plan import plan_table
 
-    result = plan(cli.aws, cli.project, check=check, listener=cli.listener)
-    return cli.emit(result, lambda: plan_table(result))
+    result = plan(cli.aws, cli.project, check=check, whole_diff=diff, listener=cli.listener)
+    return cli.emit(result, lambda: plan_table(result, whole=diff))
 
 
 @command("package", impact=Impact.WRITES, examples=["fifo-cli package --out build -o json"])

@@ -15,16 +15,16 @@ from typing import Final
 from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Finished, Listener, Started, silent
 from fifo_cli.model import limits
+from fifo_cli.model.code_changes import SETTINGS_FILE, NewCode, top_of
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Fields, Single, named
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.deploy.builtin_libraries import built_in_files, bundled_files
-from fifo_cli.operations.deploy.user_files import Files, read_tree, source_files
+from fifo_cli.operations.deploy.user_files import read_tree, source_files
 from fifo_cli.operations.deploy.user_requirements import FOLDER, REQUIREMENTS, ensure_folder, vendored
 from fifo_cli.operations.runtime_settings import runtime_settings
 from fifo_cli.own_files import replace_file
 
-SETTINGS_FILE: Final = "fifo_cli/handlers/settings.json"
 # The first date a zip can hold; every file has it, and one mode.
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o100644
@@ -43,6 +43,7 @@ class Zip:
     data: bytes
     sha256: str
     code_sha256: str
+    content: NewCode = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,15 @@ def build_zips(
     """
     name = project.settings.pipeline.name
     listener(Started("build", "zip", name))
-    files = _collected(project, here=here, build=build, listener=listener)
-    size = sum(map(len, files.values()))
+    content = _collected(project, here=here, build=build, listener=listener)
+    size = sum(map(len, content.files.values()))
     if size > limits.UNZIPPED_BYTES_MAX:
         raise ConfigError(
             f"the functions' zip holds {size:,} bytes unzipped;"
             f" Lambda takes {limits.UNZIPPED_BYTES_MAX:,} at most",
             hint=_LEAVE_OUT,
         )
-    data = _zipped(files)
+    data = _zipped(content.files)
     if len(data) > limits.ZIP_BYTES_MAX:
         raise ConfigError(
             f"the functions' zip has {len(data):,} bytes; Lambda takes {limits.ZIP_BYTES_MAX:,} at most",
@@ -90,9 +91,9 @@ def build_zips(
     digest = hashlib.sha256(data)
     listener(Finished("build", "zip", name, f"{len(data):,} bytes"))
     names = Names(name)
+    code = base64.b64encode(digest.digest()).decode()
     return tuple(
-        Zip(names.function(role), role, data, digest.hexdigest(), base64.b64encode(digest.digest()).decode())
-        for role in FUNCTION_ROLES
+        Zip(names.function(role), role, data, digest.hexdigest(), code, content) for role in FUNCTION_ROLES
     )
 
 
@@ -113,17 +114,18 @@ def package(
         ) from None
 
 
-def _collected(project: Project, *, here: bool, build: bool, listener: Listener) -> Files:
+def _collected(project: Project, *, here: bool, build: bool, listener: Listener) -> NewCode:
     settings = project.settings
     document = json.dumps(runtime_settings(settings), sort_keys=True, separators=(",", ":"))
     ours = {**built_in_files(), SETTINGS_FILE: document.encode()}
     bundle = bundled_files(settings.functions.runtime)
+    libraries = {top_of(name) for name in bundle.files}
     handlers = settings.handlers
     if project.source is None:
-        return {**ours, **bundle.files}
-    taken = {_top(name) for name in (*ours, *bundle.files)}
+        return NewCode({**ours, **bundle.files}, libraries=libraries)
+    taken = {top_of(name) for name in (*ours, *bundle.files)}
     theirs = source_files(project.source, handlers.include if handlers else ())
-    clashes = sorted({_top(name) for name in theirs} & taken)
+    clashes = sorted({top_of(name) for name in theirs} & taken)
     if clashes:
         raise ConfigError(
             f"{project.source} holds names that are taken in the zip: {', '.join(clashes)}",
@@ -131,21 +133,17 @@ def _collected(project: Project, *, here: bool, build: bool, listener: Listener)
         )
     folder = vendored(project, here=here, build=build, listener=listener)
     # What is required both by the user and by us is the same version (pip gets ours), so ours serves.
-    required = {} if folder is None else {k: v for k, v in read_tree(folder).items() if _top(k) not in taken}
-    clashes = sorted({_top(name) for name in theirs} & {_top(name) for name in required})
+    required = (
+        {} if folder is None else {k: v for k, v in read_tree(folder).items() if top_of(k) not in taken}
+    )
+    clashes = sorted({top_of(name) for name in theirs} & {top_of(name) for name in required})
     if clashes:
         where = project.source / REQUIREMENTS
         raise ConfigError(
             f"{where} installs names that {project.source} holds as well: {', '.join(clashes)}",
             hint="rename your own, or leave the requirement out",
         )
-    return {**ours, **bundle.files, **required, **theirs}
-
-
-def _top(name: str) -> str:
-    """Return the name by which a file's package or module is imported."""
-    top = name.partition("/")[0]
-    return top.partition(".")[0] if top.endswith((".py", ".so")) else top
+    return NewCode({**ours, **bundle.files, **required, **theirs}, frozenset(theirs), libraries)
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

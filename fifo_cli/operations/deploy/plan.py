@@ -29,6 +29,7 @@ from fifo_cli.model.resources import (
 from fifo_cli.model.schedules import next_runs
 from fifo_cli.model.times import iso
 from fifo_cli.operations.deploy.api_keys import list_keys
+from fifo_cli.operations.deploy.code_changes import with_code_changes
 from fifo_cli.operations.deploy.package import Zip, build_zips
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.deploy.user_requirements import NotBuiltError
@@ -53,17 +54,26 @@ class Prepared:
 
 
 def plan(
-    aws: Aws, project: Project, *, adopt: bool = False, check: bool = False, listener: Listener = silent
+    aws: Aws,
+    project: Project,
+    *,
+    adopt: bool = False,
+    check: bool = False,
+    whole_diff: bool = False,
+    listener: Listener = silent,
 ) -> Plan:
     """Return what deploy would change; with ``check``, any change makes the exit code 1.
 
-    Raises UsageError if deploy would refuse.
+    ``whole_diff``: all of what changes in the user's files, not only the first lines of each. Raises
+    UsageError if deploy would refuse.
     """
-    prepared = prepare(aws, project, adopt=adopt, build=False, waiter=Waiter(listener))
+    prepared = prepare(aws, project, adopt=adopt, build=False, waiter=Waiter(listener), whole_diff=whole_diff)
     return replace(prepared.plan, check=check)
 
 
-def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Waiter) -> Prepared:
+def prepare(
+    aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Waiter, whole_diff: bool = False
+) -> Prepared:
     """Build the zips, read what AWS holds, and compare; warnings go to the listener.
 
     Without ``build`` no requirement is built from source; code that would need it counts as changed.
@@ -94,6 +104,7 @@ def prepare(aws: Aws, project: Project, *, adopt: bool, build: bool, waiter: Wai
     # What is paused stays paused: a rule that is written without its state would run again.
     wanted = _paused(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
+    made = with_code_changes(aws, made, zips, whole=whole_diff, listener=waiter.listener)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
         waiter.listener(Warned(text))

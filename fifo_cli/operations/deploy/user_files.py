@@ -73,6 +73,11 @@ def source_files(source: Path, include: Iterable[str] = ()) -> Files:
     return files
 
 
+def looks_secret(name: str, data: bytes) -> bool:
+    """Say whether a file looks like a secret, also one that is meant to be in the zip."""
+    return _secret(name, data) is not None
+
+
 def read_tree(folder: Path) -> Files:
     """Read all files of a folder that are neither hidden nor bytecode."""
     return read_files(folder, _walked(folder))
