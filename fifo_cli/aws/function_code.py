@@ -38,7 +38,7 @@ def deployed_files(aws: Aws, function: str, qualifier: str | None, code_sha256: 
         )
     data = _download(aws, url)
     if base64.b64encode(hashlib.sha256(data).digest()).decode() != code_sha256:
-        raise AwsError("what was read is other code than that of this version")
+        raise _unreadable("what was read is other code than that of this version")
     return _unzipped(data)
 
 
@@ -51,7 +51,7 @@ def _download(aws: Aws, url: str) -> bytes:
         url = urlsplit(url)._replace(scheme=own.scheme, netloc=own.netloc).geturl()
         headers["x-amz-security-token"] = aws.target.key[0]
     elif urlsplit(url).scheme not in ("http", "https") or is_aws(host_of(url)) != is_aws(host_of(endpoint)):
-        raise AwsError("its address leads elsewhere than to the AWS of this run")
+        raise _unreadable("its address leads elsewhere than to the AWS of this run")
     request = AWSRequest("GET", url, headers=headers).prepare()
     try:
         with AWS_CALLS.one():
@@ -59,10 +59,14 @@ def _download(aws: Aws, url: str) -> bytes:
             answer = client._endpoint.http_session.send(request)  # type: ignore[attr-defined]
     except BotoCoreError as error:
         # Not with its URL, which is as good as a key for ten minutes.
-        raise AwsError(f"{host_of(url)} cannot be reached ({type(error).__name__})") from None
+        raise _unreadable(f"{host_of(url)} cannot be reached ({type(error).__name__})") from None
     if answer.status_code != _OK:
-        raise AwsError(f"{host_of(url)} answered {answer.status_code}")
+        raise _unreadable(f"{host_of(url)} answered {answer.status_code}")
     return bytes(answer.content)
+
+
+def _unreadable(reason: str) -> AwsError:
+    return AwsError(reason, hint="`fifo-cli plan` compares the code by its hash then")
 
 
 def _unzipped(data: bytes) -> dict[str, bytes]:
@@ -70,7 +74,7 @@ def _unzipped(data: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [one for one in archive.infolist() if not one.is_dir()]
             if sum(one.file_size for one in entries) > UNZIPPED_BYTES_MAX:
-                raise AwsError("it is larger than Lambda takes")
+                raise _unreadable("it is larger than Lambda takes")
             return {one.filename: archive.read(one) for one in entries}
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
-        raise AwsError("it is not a zip that can be read") from None
+        raise _unreadable("it is not a zip that can be read") from None

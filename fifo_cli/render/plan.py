@@ -20,7 +20,7 @@ def plan_table(plan: Plan, *, done: bool = False, whole: bool = False) -> str:
     The warnings are not in it: they were reported as events. Both functions have the same code, and so their
     aliases: what changes in it is shown once. ``whole``: no line of a file's diff is cut off.
     """
-    shown: dict[tuple[Difference, ...], str] = {}
+    shown: list[tuple[list[Difference], str]] = []
     lines = [line for change in plan.changes for line in _change(change, shown, done=done, whole=whole)]
     if lines:
         lines.append("")
@@ -34,22 +34,23 @@ def plan_table(plan: Plan, *, done: bool = False, whole: bool = False) -> str:
 
 
 def _change(
-    change: Change, shown: dict[tuple[Difference, ...], str], *, done: bool, whole: bool
+    change: Change, shown: list[tuple[list[Difference], str]], *, done: bool, whole: bool
 ) -> list[str]:
     head = f"{_MARKS[change.action]} {change.action} {change.kind} {change.name}"
     if change.action != "update":
         return [_fit(head)]
-    code = tuple(one for one in change.diff if is_code_change(one))
+    code = [one for one in change.diff if is_code_change(one)]
     lines = [
         line
         for one in change.diff
         if one not in code and not (code and one.path == CODE_HASH)
         for line in _difference(one)
     ]
-    if code in shown:
-        lines.append(_fit(f"    code: the same changes as in {shown[code]}"))
+    known = next((name for differences, name in shown if differences == code), None)
+    if code and known:
+        lines.append(_fit(f"    code: the same changes as in {known}"))
     elif code:
-        shown[code] = change.name
+        shown.append((code, change.name))
         lines += [line for one in code for line in _code_difference(one, done=done, whole=whole)]
     return [_fit(head), *lines]
 

@@ -60,3 +60,39 @@ def test_a_replacement_says_so() -> None:
 
 def test_an_empty_plan_says_that_all_is_as_wanted() -> None:
     assert plan_table(Plan(unchanged=15)) == "Nothing to change: 15 resources are as wanted."
+
+
+def test_what_changes_in_the_code_is_shown_once_and_its_hash_not_at_all() -> None:
+    code = (
+        Difference("code_sha256", "a" * 44, "b" * 44),
+        Difference("settings.api.permanent", ["400"], ["400", "404"]),
+        Difference("files.a.py", "3 bytes (1)", "3 bytes (2)", ("-a\x1b", "+b" * 60, "(7 more lines)")),
+    )
+    plan = Plan(
+        (
+            Change("update", "function", "orders-enqueuer", (Difference("memory", 1, 2), *code)),
+            Change("update", "function", "orders-worker", code),
+            Change("update", "alias", "orders-worker:live", code[:1]),
+        )
+    )
+    assert plan_table(plan).splitlines() == [
+        "~ update function orders-enqueuer",
+        "    memory: 1 -> 2",
+        '    settings.api.permanent: ["400"] -> ["400", "404"]',
+        "    files.a.py: 3 bytes (1) -> 3 bytes (2)",
+        "      -a\\x1b",
+        f"      {'+b' * 36}+…",
+        "      (7 more lines)",
+        "~ update function orders-worker",
+        "    code: the same changes as in orders-enqueuer",
+        "~ update alias orders-worker:live",
+        "    code_sha256:",
+        f"      {'a' * 44}",
+        f"      -> {'b' * 44}",
+        "",
+        "`fifo-cli plan --diff` shows all of what changes in your files.",
+        "",
+        "0 to create, 3 to update, 0 to delete, 0 unchanged",
+    ]
+    assert "+b" * 60 in plan_table(plan, whole=True)
+    assert "+b" not in plan_table(plan, done=True)
