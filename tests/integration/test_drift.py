@@ -18,7 +18,7 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import PIPELINE_TAG, Names
-from fifo_cli.model.planning import Plan
+from fifo_cli.model.planning import CODE_HASH, Plan, is_code_change
 from fifo_cli.model.settings import Project as Loaded
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
@@ -942,16 +942,19 @@ def _check_named(hand: Hand, change: Change, seen: Plan, text: str) -> None:
         assert found.action == "create", change.message
         assert f"+ create {change.kind} {change.name(hand)}" in text
         return
-    kept = [
+    named = [
         one for one in found.diff if (found.kind, one.path.partition(".")[0]) not in hand.emulator.forgets
     ]
+    kept = [one for one in named if not is_code_change(one)]
+    inside = [one.path for one in named if is_code_change(one)]
     assert [one.path for one in kept] == [path for path, _, _ in change.diffs], change.message
     message = text.partition(f"~ update {change.kind} {change.name(hand)}\n")[2]
     for one, (path, old, new) in zip(kept, change.diffs, strict=True):
         assert old is ANY or one.old == old, (change.message, path)
         assert new is ANY or one.new == new, (change.message, path)
         assert one.old != one.new, (change.message, path)
-        assert f"    {path}:" in message, change.message
+        shown = inside if path == CODE_HASH and inside else [path]
+        assert all(f"    {one}:" in message for one in shown), change.message
 
 
 @pytest.mark.parametrize(("hand", "changes"), _cases([*CHANGES, *RULES]), indirect=["hand"])
