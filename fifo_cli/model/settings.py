@@ -1,6 +1,6 @@
 """fifo.toml → Settings: read, overlaid with ``[env.NAME]``, and checked, all problems at once.
 
-The tables and their keys are the contract's; what each value may be is said here and nowhere else,
+The tables and their keys are the contract's; what each value may be stands here and nowhere else,
 and ``json_schema`` derives the published schema from it.
 """
 
@@ -31,8 +31,8 @@ from fifo_cli.errors import ConfigError
 from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
 from fifo_cli.model.expressions import fault_of
-from fifo_cli.model.problems import Problem, problems_of
 from fifo_cli.model.schedules import check_expression
+from fifo_cli.model.setting_problems import SettingProblem, problems_of
 from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_duration
 from fifo_cli.model.urls import PATTERN as URL_PATTERN
 from fifo_cli.model.urls import authority_of, check_url, host_of, is_this_machine
@@ -70,7 +70,7 @@ def _after(check: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
 
 def _duration(low: timedelta, high: timedelta) -> _Rule:
     """A duration between two bounds, both allowed."""
-    said = f'a duration from "{format_duration(low)}" to "{format_duration(high)}", such as "90s" or "15m"'
+    allowed = f'a duration from "{format_duration(low)}" to "{format_duration(high)}", such as "90s" or "15m"'
 
     def check(value: object) -> timedelta:
         if isinstance(value, timedelta):
@@ -78,23 +78,23 @@ def _duration(low: timedelta, high: timedelta) -> _Rule:
         try:
             duration = parse_duration(value if isinstance(value, str) else "")
         except ValueError:
-            raise ValueError(said) from None
+            raise ValueError(allowed) from None
         if not low <= duration <= high:
-            raise ValueError(said)
+            raise ValueError(allowed)
         return duration
 
-    return _Rule(check, {"type": "string", "pattern": DURATION_PATTERN, "description": said}, before=True)
+    return _Rule(check, {"type": "string", "pattern": DURATION_PATTERN, "description": allowed}, before=True)
 
 
-def _matching(pattern: str, said: str) -> _Rule:
-    """A string that matches ``pattern`` wholly; ``said`` is what a person reads."""
+def _matching(pattern: str, allowed: str) -> _Rule:
+    """A string that matches ``pattern`` wholly; ``allowed`` is what a person reads."""
 
     def check(value: str) -> str:
         if re.fullmatch(pattern, value) is None:
-            raise ValueError(said)
+            raise ValueError(allowed)
         return value
 
-    return _Rule(check, {"type": "string", "pattern": f"^(?:{pattern})$", "description": said})
+    return _Rule(check, {"type": "string", "pattern": f"^(?:{pattern})$", "description": allowed})
 
 
 def _checked(check: Callable[[str], object], schema: dict[str, Any] | None = None) -> _Rule:
@@ -442,7 +442,8 @@ def load(path: Path, *, env: str | None = None) -> Project:
     for name, tables in overlays.items():
         unknown = sorted(set(tables) - known) if isinstance(tables, dict) else ["(not a table)"]
         problems += [
-            Problem(f"env.{name}.{key}", "found", f"one of {', '.join(sorted(known))}") for key in unknown
+            SettingProblem(f"env.{name}.{key}", "found", f"one of {', '.join(sorted(known))}")
+            for key in unknown
         ]
     project = Project(settings, path, env) if settings else None
     if handlers:
@@ -506,12 +507,12 @@ def _known_keys(annotation: Any) -> list[str]:
     return []
 
 
-def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem], Handlers | None]:
+def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingProblem], Handlers | None]:
     """Check table by table, so that rules over several tables run on those that are sound.
 
     Returns the [handlers] table too, if that is sound, even if others are not.
     """
-    problems: list[Problem] = []
+    problems: list[SettingProblem] = []
     sound: dict[str, Any] = {}
     single = isinstance(document.get("api"), dict)
     if single:
@@ -519,7 +520,7 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem],
     for name, field in Settings.model_fields.items():
         if name not in document:
             if field.is_required():
-                problems.append(Problem(name, "missing", f"a [{name}] table"))
+                problems.append(SettingProblem(name, "missing", f"a [{name}] table"))
             else:
                 # Without validated_data, pydantic 2.10.0 calls no default factory.
                 sound[name] = field.get_default(call_default_factory=True, validated_data={})
@@ -530,7 +531,7 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem],
         except ValidationError as error:
             problems += problems_of(error, prefix=(name,), known_keys=_known_keys(field.annotation))
     problems += [
-        Problem(key, "unknown table", f"one of {', '.join(Settings.model_fields)}, env")
+        SettingProblem(key, "unknown table", f"one of {', '.join(Settings.model_fields)}, env")
         for key in document
         if key not in Settings.model_fields
     ]
@@ -540,41 +541,47 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[Problem],
     return (None if problems else Settings.model_construct(**sound)), problems, sound.get("handlers")
 
 
-def _combinations(sound: Mapping[str, Any]) -> list[Problem]:
+def _combinations(sound: Mapping[str, Any]) -> list[SettingProblem]:
     """Check what no single value can tell."""
-    found: list[Problem] = []
+    found: list[SettingProblem] = []
     apis: tuple[Api, ...] = sound.get("api", ())
     functions: Functions | None = sound.get("functions")
     handlers: Handlers | None = sound.get("handlers")
     table: Table | None = sound.get("table")
     if table and len({name for name, _ in table.keys}) < len(table.keys):
-        found.append(Problem("table.sort_key", repr(table.sort_key), "another attribute than partition_key"))
+        found.append(
+            SettingProblem("table.sort_key", repr(table.sort_key), "another attribute than partition_key")
+        )
     if functions and bool(functions.subnets) != bool(functions.security_groups):
         found.append(
-            Problem("functions", "subnets without security_groups or the reverse", "both or neither")
+            SettingProblem("functions", "subnets without security_groups or the reverse", "both or neither")
         )
     if functions and functions.log_retention % timedelta(days=1):
         found.append(
-            Problem("functions.log_retention", format_duration(functions.log_retention), "whole days")
+            SettingProblem("functions.log_retention", format_duration(functions.log_retention), "whole days")
         )
     elif functions and functions.log_retention.days not in limits.LOG_RETENTION_DAYS:
         days = ", ".join(f"{day}d" for day in limits.LOG_RETENTION_DAYS)
         found.append(
-            Problem("functions.log_retention", format_duration(functions.log_retention), f"one of {days}")
+            SettingProblem(
+                "functions.log_retention", format_duration(functions.log_retention), f"one of {days}"
+            )
         )
     if functions and apis:
         needs = sum((api.timeout for api in apis), RUN_RESERVE)
         if needs > functions.timeout:
-            said = (
+            allowed = (
                 f"at least {format_duration(needs)}: the timeouts of all [api] tables and"
                 f" {format_duration(RUN_RESERVE)} to finish cleanly"
             )
-            found.append(Problem("functions.timeout", format_duration(functions.timeout), said))
+            found.append(SettingProblem("functions.timeout", format_duration(functions.timeout), allowed))
     if handlers and not (handlers.message or handlers.request):
-        found.append(Problem("handlers", "only source", "message, request or both beside it"))
+        found.append(SettingProblem("handlers", "only source", "message, request or both beside it"))
     if handlers and handlers.request and len(apis) > 1:
         found.append(
-            Problem("handlers.request", f"beside {len(apis)} [[api]] tables", "one [api] when request is set")
+            SettingProblem(
+                "handlers.request", f"beside {len(apis)} [[api]] tables", "one [api] when request is set"
+            )
         )
     for number, api in enumerate(apis):
         found += _api_combinations(api, f"api[{number}]" if len(apis) > 1 else "api")
@@ -587,38 +594,40 @@ def _combinations(sound: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _too_many_rules(schedule: Schedule | None) -> list[Problem]:
+def _too_many_rules(schedule: Schedule | None) -> list[SettingProblem]:
     """A rule needs a permission in the worker's resource-based policy; a schedule of Scheduler does not."""
     if schedule is None or schedule.timezone or len(schedule.expressions) <= limits.RULES_MAX:
         return []
-    said = f"at most {limits.RULES_MAX}, or with a timezone"
-    return [Problem("schedule.expressions", f"{len(schedule.expressions)} expressions", said)]
+    allowed = f"at most {limits.RULES_MAX}, or with a timezone"
+    return [SettingProblem("schedule.expressions", f"{len(schedule.expressions)} expressions", allowed)]
 
 
-def _tag_faults(sound: Mapping[str, Any]) -> list[Problem]:
+def _tag_faults(sound: Mapping[str, Any]) -> list[SettingProblem]:
     """Tags that AWS would refuse together; to IAM, two keys that differ only in case are the same."""
     tags: Mapping[str, str] = sound.get("tags", {})
     first: dict[str, str] = {}
     found = [
-        Problem(f"tags.{key}", repr(key), f"a key that differs from {first[key.lower()]!r} not only in case")
+        SettingProblem(
+            f"tags.{key}", repr(key), f"a key that differs from {first[key.lower()]!r} not only in case"
+        )
         for key in tags
         if first.setdefault(key.lower(), key) != key
     ]
     if len(tags) > limits.TAGS_MAX:
-        said = f"at most {limits.TAGS_MAX}: AWS takes 50 of a resource, and this program has its own"
-        found.append(Problem("tags", f"{len(tags)} tags", said))
+        allowed = f"at most {limits.TAGS_MAX}: AWS takes 50 of a resource, and this program has its own"
+        found.append(SettingProblem("tags", f"{len(tags)} tags", allowed))
     return found
 
 
-def _api_combinations(api: Api, key: str) -> list[Problem]:
+def _api_combinations(api: Api, key: str) -> list[SettingProblem]:
     found = [
-        Problem(f"{key}.headers.{header}", "a header that this program sets itself", "left out")
+        SettingProblem(f"{key}.headers.{header}", "a header that this program sets itself", "left out")
         for header in api.headers
         if header.lower() in _OWN_HEADERS
     ]
     for header, value in api.headers.items():
         found += [
-            Problem(
+            SettingProblem(
                 f"{key}.headers.{header}",
                 f"{{{name}}}",
                 f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})",
@@ -627,12 +636,12 @@ def _api_combinations(api: Api, key: str) -> list[Problem]:
             if name not in api.keys
         ]
         if re.search(r"[^\t\x20-\x7e]", value):
-            found.append(Problem(f"{key}.headers.{header}", repr(value), "printable ASCII"))
+            found.append(SettingProblem(f"{key}.headers.{header}", repr(value), "printable ASCII"))
     if api.url.startswith("http://") and not (api.insecure or is_this_machine(host_of(api.url))):
         used = sorted({name for value in api.headers.values() for name in _PLACEHOLDER.findall(value)})
         if used:
             found.append(
-                Problem(
+                SettingProblem(
                     f"{key}.url",
                     f"{api.url!r} with keys ({', '.join(used)})",
                     "https://, or insecure = true: anyone on the way can read a key sent over http://",
@@ -640,15 +649,17 @@ def _api_combinations(api: Api, key: str) -> list[Problem]:
             )
     both = sorted({str(status) for status in api.success} & {str(status) for status in api.permanent})
     if both:
-        found.append(Problem(f"{key}.permanent", ", ".join(both), "statuses that are not in success as well"))
+        found.append(
+            SettingProblem(f"{key}.permanent", ", ".join(both), "statuses that are not in success as well")
+        )
     return found
 
 
-def _key_clashes(apis: tuple[Api, ...]) -> list[Problem]:
+def _key_clashes(apis: tuple[Api, ...]) -> list[SettingProblem]:
     """One placeholder name means one parameter in the whole pipeline."""
     first: dict[str, str] = {}
     return [
-        Problem(
+        SettingProblem(
             f"api[{number}].keys.{name}", repr(parameter), f"{first[name]!r} as in the first, or another name"
         )
         for number, api in enumerate(apis)
@@ -657,11 +668,13 @@ def _key_clashes(apis: tuple[Api, ...]) -> list[Problem]:
     ]
 
 
-def _name_clashes(apis: tuple[Api, ...]) -> list[Problem]:
+def _name_clashes(apis: tuple[Api, ...]) -> list[SettingProblem]:
     """A reason that names an API names one of them."""
     names = [api.name for api in apis]
     return [
-        Problem(f"api[{number}].name", repr(name), f"another name than that of api[{names.index(name)}]")
+        SettingProblem(
+            f"api[{number}].name", repr(name), f"another name than that of api[{names.index(name)}]"
+        )
         for number, name in enumerate(names)
         if name is not None and names.index(name) < number
     ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from fifo_cli.model.problems import Problem
+from fifo_cli.model.setting_problems import SettingProblem
 
 REQUIREMENTS: Final = "requirements.txt"
 # Lambda's own, which it imports before the function's code, or which the handlers import from Lambda.
@@ -32,10 +32,10 @@ _STANDARD: Final = sys.stdlib_module_names | _NEWER
 _AT_START: Final = frozenset(("__main__", "sitecustomize", "usercustomize"))
 
 
-def code_problems(source: Path, references: Mapping[str, str | None]) -> list[Problem]:
+def code_problems(source: Path, references: Mapping[str, str | None]) -> list[SettingProblem]:
     """Check the folder and each ``module:function``; a module may come from requirements.txt too."""
     if not source.is_dir():
-        return [Problem("handlers.source", repr(str(source)), "an existing folder")]
+        return [SettingProblem("handlers.source", repr(str(source)), "an existing folder")]
     shadowing = list(_shadowing(source))
     if shadowing:
         return shadowing
@@ -45,7 +45,7 @@ def code_problems(source: Path, references: Mapping[str, str | None]) -> list[Pr
     ]
 
 
-def _shadowing(source: Path) -> Iterator[Problem]:
+def _shadowing(source: Path) -> Iterator[SettingProblem]:
     """Refuse modules named like ones of Python or Lambda: each would be imported in place of the other."""
     try:
         entries = sorted(source.iterdir())
@@ -54,7 +54,7 @@ def _shadowing(source: Path) -> Iterator[Problem]:
     for entry in entries:
         owner = _owner(_imported_as(entry))
         if owner in ("Python", "Lambda"):
-            yield Problem(
+            yield SettingProblem(
                 "handlers.source",
                 repr(str(entry)),
                 f"named otherwise: {owner} has a module {_imported_as(entry)}, and only one of the two can be"
@@ -78,11 +78,11 @@ def _owner(name: str) -> str | None:
     return "fifo-cli" if name in _BUNDLED else None
 
 
-def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Problem]:
+def _reference_problems(key: str, source: Path, reference: str) -> Iterator[SettingProblem]:
     module, _, function = reference.partition(":")
     top = module.partition(".")[0]
     if owner := "Python" if top in _AT_START else _owner(top):
-        yield Problem(
+        yield SettingProblem(
             f"handlers.{key}",
             repr(reference),
             f"in a module of your own: {top} is one of {owner}'s, which is imported in its place;"
@@ -92,17 +92,21 @@ def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Prob
     file = _file_of(source, module)
     if file is None:
         if not (source / REQUIREMENTS).is_file():
-            yield Problem(
+            yield SettingProblem(
                 f"handlers.{key}", repr(reference), f"in a module that is in {source}: no {module} is there"
             )
         return
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:
-        yield Problem(f"handlers.{key}", repr(reference), f"in a module that is Python: {file}: {error}")
+        yield SettingProblem(
+            f"handlers.{key}", repr(reference), f"in a module that is Python: {file}: {error}"
+        )
         return
     if function not in set(_names(tree)) and not any(_imports_all(node) for node in tree.body):
-        yield Problem(f"handlers.{key}", repr(reference), f"a function of {file}: it defines no {function}")
+        yield SettingProblem(
+            f"handlers.{key}", repr(reference), f"a function of {file}: it defines no {function}"
+        )
 
 
 def _file_of(source: Path, module: str) -> Path | None:

@@ -26,7 +26,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SettingProblem:
     """One thing that is wrong with one key."""
 
     key: str
@@ -39,12 +39,12 @@ class Problem:
 
 def problems_of(
     error: ValidationError, *, prefix: tuple[str, ...], known_keys: Sequence[str]
-) -> list[Problem]:
+) -> list[SettingProblem]:
     """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or".
 
     ``prefix`` is where the table is, and ``known_keys`` are its keys, for what an unknown key may have meant.
     """
-    found: dict[str, Problem] = {}
+    found: dict[str, SettingProblem] = {}
     details = error.errors(include_url=False)
     for detail in details:
         if detail["type"] == "too_short" and detail["input"]:
@@ -52,19 +52,21 @@ def problems_of(
         problem = _problem(detail, prefix, known_keys)
         before = found.get(problem.key)
         if before and before.allowed != problem.allowed:
-            problem = Problem(problem.key, problem.found, f"{before.allowed} or {problem.allowed}")
+            problem = SettingProblem(problem.key, problem.found, f"{before.allowed} or {problem.allowed}")
         found[problem.key] = problem
     return list(found.values())
 
 
-def _problem(detail: ErrorDetails, prefix: tuple[str, ...], known_keys: Sequence[str]) -> Problem:
+def _problem(detail: ErrorDetails, prefix: tuple[str, ...], known_keys: Sequence[str]) -> SettingProblem:
     key = _key((*prefix, *detail["loc"]))
     kind = detail["type"]
     if kind == "missing":
-        return Problem(key, "missing", "given")
+        return SettingProblem(key, "missing", "given")
     if kind == "extra_forbidden":
-        return Problem(key, "unknown key", f"left out{_suggestion(str(detail['loc'][-1]), known_keys)}")
-    return Problem(key, f"found {_show(detail['input'])}", _allowed(detail))
+        return SettingProblem(
+            key, "unknown key", f"left out{_suggestion(str(detail['loc'][-1]), known_keys)}"
+        )
+    return SettingProblem(key, f"found {_show(detail['input'])}", _allowed(detail))
 
 
 def _allowed(detail: ErrorDetails) -> str:
