@@ -20,7 +20,7 @@ from .code_guard import CodeGuard
 from .failure import ApiUnavailableError, ConfigurationError, MessageError, Owner, described
 from .parked_records import NOT_A_MESSAGE, is_parked_record
 from .runtime import Api
-from .visibility import Held
+from .visibility import QueueMessage
 
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIALS: Final = frozenset({401, 403})
@@ -107,7 +107,9 @@ class ApiDelivery:
         """The keys that were read and are too short to be hidden in a text."""
         return self._keys.too_short
 
-    def attempt(self, message: Held, *, time_left: Callable[[], float] = lambda: float("inf")) -> Attempt:
+    def attempt(
+        self, message: QueueMessage, *, time_left: Callable[[], float] = lambda: float("inf")
+    ) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.
 
         ``time_left`` says how many seconds the run still has: the user's code may take so many. Raises what
@@ -122,7 +124,7 @@ class ApiDelivery:
                 return outcome
         return outcome
 
-    def _attempt_one(self, api: Api, message: Held, time_left: Callable[[], float]) -> Attempt:
+    def _attempt_one(self, api: Api, message: QueueMessage, time_left: Callable[[], float]) -> Attempt:
         """Call one API, and say what became of it."""
         try:
             answer = self._call_with_fresh_keys(api, message, time_left)
@@ -138,7 +140,9 @@ class ApiDelivery:
         owner: Owner = "message" if verdict is Verdict.PERMANENT else "api"
         return Attempt(verdict, answer.status, self._said(answer, api.name), answer.retry_after, api, owner)
 
-    def _call_with_fresh_keys(self, api: Api, message: Held, time_left: Callable[[], float]) -> Answer:
+    def _call_with_fresh_keys(
+        self, api: Api, message: QueueMessage, time_left: Callable[[], float]
+    ) -> Answer:
         """Call an API; where a key was refused or cannot be used, once more with the keys read again.
 
         They may have been rotated, or corrected, since this environment read them.
@@ -169,7 +173,7 @@ class ApiDelivery:
         text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
         return f"{said}: {text}".rstrip(": ")
 
-    def _call(self, api: Api, message: Held, time_left: Callable[[], float]) -> Answer:
+    def _call(self, api: Api, message: QueueMessage, time_left: Callable[[], float]) -> Answer:
         """Make the request and send it; everything that httpx then raises has an owner."""
         generation, keys = self._keys.current()
         if self._guard is None:
@@ -198,7 +202,7 @@ class ApiDelivery:
         return self._clients[thread]
 
     def _own_request(
-        self, api: Api, message: Held, generation: int, keys: Mapping[str, str]
+        self, api: Api, message: QueueMessage, generation: int, keys: Mapping[str, str]
     ) -> httpx.Request:
         body = _checked_body(message)
         cached = (generation, id(api))
@@ -225,7 +229,7 @@ class ApiDelivery:
         return headers
 
     def _user_request(
-        self, api: Api, message: Held, keys: Mapping[str, str], seconds: float
+        self, api: Api, message: QueueMessage, keys: Mapping[str, str], seconds: float
     ) -> httpx.Request:
         guard, code = self._guard, self._code
         assert guard is not None
@@ -295,7 +299,7 @@ def checked_request(name: str, request: object) -> httpx.Request:
     return request
 
 
-def _addressed(request: httpx.Request, api: Api, message: Held) -> httpx.Request:
+def _addressed(request: httpx.Request, api: Api, message: QueueMessage) -> httpx.Request:
     """Add what every request has: the key that makes a second delivery harmless, and the time limit."""
     if "idempotency-key" not in request.headers:
         request.headers["Idempotency-Key"] = _header_text(message.attribute("event_id") or message.message_id)
@@ -304,7 +308,7 @@ def _addressed(request: httpx.Request, api: Api, message: Held) -> httpx.Request
     return request
 
 
-def _checked_body(message: Held) -> bytes:
+def _checked_body(message: QueueMessage) -> bytes:
     """Return the body's bytes if it is JSON; its numbers are read as texts, so none is too large."""
     try:
         json.loads(message.body, parse_int=str, parse_float=str, parse_constant=_refuse)

@@ -10,13 +10,15 @@ from .identifiers import sqs_id
 from .limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from .parked_records import PARK_FROM, is_parked_record
 from .records import reason_text
-from .visibility import Held
+from .visibility import QueueMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
-def park(sqs: SQSClient, dlq_url: str, message: Held, *, reason: str, status: int | None, source: str) -> str:
+def park(
+    sqs: SQSClient, dlq_url: str, message: QueueMessage, *, reason: str, status: int | None, source: str
+) -> str:
     """Send a copy to the DLQ, with ``park_*`` attributes, and return its message id.
 
     The deduplication id is made of the source message's id and the operation, so a repeat within five
@@ -37,7 +39,9 @@ def park(sqs: SQSClient, dlq_url: str, message: Held, *, reason: str, status: in
     return answer["MessageId"]
 
 
-def parked_attributes(message: Held, *, reason: str, status: int | None, source: str) -> dict[str, Any]:
+def parked_attributes(
+    message: QueueMessage, *, reason: str, status: int | None, source: str
+) -> dict[str, Any]:
     """The message's own attributes, and as many of ours as the limits on count and size leave room for."""
     own = {
         name: {

@@ -30,7 +30,7 @@ _VISIBILITY_MAX: Final = 43_200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class QueueMessage:
     """A received message. ``attributes`` and ``system`` are as SQS gave them."""
 
     message_id: str
@@ -54,7 +54,7 @@ class Held:
         return value if isinstance(value, str) else None
 
 
-class ReceivedMessages:
+class MainQueue:
     """One run's view of the main queue. ``needs`` is the longest a message may take, in seconds."""
 
     def __init__(
@@ -65,10 +65,10 @@ class ReceivedMessages:
         self._clock = clock
         self._needs = needs + _MARGIN_SECONDS
         self._visibility = min(_VISIBILITY_MAX, max(_VISIBILITY_MIN, int(self._needs) + _VISIBILITY_MIN))
-        self._expiry: dict[Held, float] = {}  # in the order of receipt
+        self._expiry: dict[QueueMessage, float] = {}  # in the order of receipt
         self._lock = threading.RLock()
 
-    def receive(self, count: int) -> list[Held]:
+    def receive(self, count: int) -> list[QueueMessage]:
         """Receive up to ``count`` (at most ten) messages, hidden long enough for one delivery.
 
         Each receive has a name, so that botocore's retry of a lost answer gets the same messages (API
@@ -84,13 +84,13 @@ class ReceivedMessages:
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["All"],
         )
-        messages = [_held(message) for message in answer.get("Messages", [])]
+        messages = [_read(message) for message in answer.get("Messages", [])]
         with self._lock:
             for message in messages:
                 self._expiry[message] = asked_at + self._visibility
         return messages
 
-    def holds(self, message: Held, *, extra: float = 0) -> bool:
+    def keep_hidden(self, message: QueueMessage, *, extra: float = 0) -> bool:
         """Make sure that ``message`` stays hidden while it is delivered (and ``extra`` seconds more).
 
         If its time is too short, everything held is extended, heads before tails. False means that the
@@ -103,13 +103,13 @@ class ReceivedMessages:
                 self._extend(list(self._expiry), seconds=self._visibility + int(extra))
             return message in self._expiry
 
-    def keep(self) -> None:
+    def keep_all_hidden(self) -> None:
         """Extend what is held if its time is short, so that a waiting group stays closed."""
         with self._lock:
             if any(expiry - self._clock() < self._needs for expiry in self._expiry.values()):
                 self._extend(list(self._expiry), seconds=self._visibility)
 
-    def delete(self, message: Held) -> None:
+    def delete(self, message: QueueMessage) -> None:
         """Delete a message that was delivered or is safe elsewhere; raises botocore's ClientError."""
         with self._lock:
             self._expiry.pop(message, None)
@@ -122,7 +122,7 @@ class ReceivedMessages:
             self._expiry.clear()
         return [reason for _, reason in self._change(messages, seconds=0)]
 
-    def _extend(self, messages: list[Held], *, seconds: int) -> None:
+    def _extend(self, messages: list[QueueMessage], *, seconds: int) -> None:
         seconds = min(seconds, _VISIBILITY_MAX)
         asked_at = self._clock()
         lost = {message for message, _ in self._change(messages, seconds=seconds)}
@@ -132,9 +132,9 @@ class ReceivedMessages:
             elif message in self._expiry:
                 self._expiry[message] = asked_at + seconds
 
-    def _change(self, messages: list[Held], *, seconds: int) -> Iterable[tuple[Held, str]]:
+    def _change(self, messages: list[QueueMessage], *, seconds: int) -> Iterable[tuple[QueueMessage, str]]:
         """Set the visibility timeout of messages, in this order; return those that SQS does not confirm."""
-        refused: list[tuple[Held, str]] = []
+        refused: list[tuple[QueueMessage, str]] = []
         for start in range(0, len(messages), BATCH_ENTRIES_MAX):
             part = messages[start : start + BATCH_ENTRIES_MAX]
             answer = self._sqs.change_message_visibility_batch(
@@ -149,9 +149,9 @@ class ReceivedMessages:
         return refused
 
 
-def _held(message: MessageTypeDef) -> Held:
+def _read(message: MessageTypeDef) -> QueueMessage:
     system: dict[str, str] = dict(message.get("Attributes", {}))  # type: ignore[arg-type]
-    return Held(
+    return QueueMessage(
         message_id=message["MessageId"],
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"],

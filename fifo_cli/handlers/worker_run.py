@@ -24,7 +24,7 @@ from .failure import Owner, described, ending, owner_of
 from .json_log import Journal, Level
 from .limits import RECEIVE_MAX
 from .parking import park
-from .visibility import Held, ReceivedMessages
+from .visibility import QueueMessage, MainQueue
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -121,7 +121,7 @@ class Run:
         self._dlq_url = urls["dlq"]
         self._clock = clock
         self._sleep = sleep
-        self._inbox = ReceivedMessages(sqs, urls["main"], needs=limits.needs, clock=clock)
+        self._queue = MainQueue(sqs, urls["main"], needs=limits.needs, clock=clock)
         self._delivery = delivery
         self._limits = limits
         self._journal = journal
@@ -163,8 +163,8 @@ class Run:
                 if not wanted or len(groups) >= self._limits.concurrency:
                     groups = self._wait(groups)
                     continue
-                self._inbox.keep()
-                batch = self._inbox.receive(wanted)
+                self._queue.keep_all_hidden()
+                batch = self._queue.receive(wanted)
                 # A closed group's message comes again only if its time ran out: it is held, not tried again.
                 fresh = [message for message in batch if message.group not in self._closed]
                 if not fresh and not groups:
@@ -193,19 +193,19 @@ class Run:
         for group_messages in done:
             if (error := group_messages.exception()) is not None:
                 self._end_early(error)
-        self._inbox.keep()
+        self._queue.keep_all_hidden()
         return going
 
-    def _split(self, batch: list[Held]) -> list[list[Held]]:
+    def _split(self, batch: list[QueueMessage]) -> list[list[QueueMessage]]:
         """One list a group; with one worker a single list, so that the oldest message goes first."""
         if self._limits.concurrency == 1:
             return [batch] if batch else []
-        groups: dict[str, list[Held]] = {}
+        groups: dict[str, list[QueueMessage]] = {}
         for message in batch:
             groups.setdefault(message.group, []).append(message)
         return list(groups.values())
 
-    def _work(self, group_messages: list[Held]) -> None:
+    def _work(self, group_messages: list[QueueMessage]) -> None:
         for message in group_messages:
             if message.group in self._closed:
                 self._settle(message, "skipped", error="behind a message of its group that was not delivered")
@@ -221,13 +221,13 @@ class Run:
             self._ended.is_set() or self._limits.stopped() or self._limits.time_left() <= self._limits.needs
         )
 
-    def _deliver(self, message: Held) -> None:
+    def _deliver(self, message: QueueMessage) -> None:
         """Attempt one message, again as often as the API asks for a later time that is within the budget."""
         started = self._clock()
         attempt: Attempt | None = None
         try:
             while self._await_turn(message, first=attempt is None):
-                if not self._inbox.holds(message):
+                if not self._queue.keep_hidden(message):
                     self._settle(message, "skipped", error="its visibility timeout ended; it will come again")
                     return
                 attempt = self._delivery.attempt(message, time_left=self._limits.time_left)
@@ -243,7 +243,7 @@ class Run:
         else:
             self._conclude(message, attempt, elapsed_ms)
 
-    def _attribute(self, message: Held, error: BaseException, *, elapsed_ms: int) -> None:
+    def _attribute(self, message: QueueMessage, error: BaseException, *, elapsed_ms: int) -> None:
         """Act on what was raised while a message was handled: only configuration and AWS end the run."""
         owner, text = owner_of(error), described(error)
         if owner in ("configuration", "aws"):
@@ -254,7 +254,7 @@ class Run:
                 text = f"internal error: {text}"
             self._settle(message, "failed", error=text, owner=owner, elapsed_ms=elapsed_ms)
 
-    def _await_turn(self, message: Held, *, first: bool) -> bool:
+    def _await_turn(self, message: QueueMessage, *, first: bool) -> bool:
         """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
         with self._lock:
             now = self._clock()
@@ -268,13 +268,13 @@ class Run:
             self._patience -= asked
             if first and self._limits.max_rate:
                 self._next_slot = slot + 1 / self._limits.max_rate
-        if pause and self._inbox.holds(message, extra=pause):
+        if pause and self._queue.keep_hidden(message, extra=pause):
             until = now + pause
             while (left := until - self._clock()) > 0 and not self._limits.stopped():
                 self._sleep(min(left, _NAP_SECONDS))
         return not (pause and self._limits.stopped())
 
-    def _conclude(self, message: Held, attempt: Attempt, elapsed_ms: int) -> None:
+    def _conclude(self, message: QueueMessage, attempt: Attempt, elapsed_ms: int) -> None:
         """Act on the attempt: delete, park and delete, or leave the message at the head of its group."""
         facts: dict[str, Any] = {"attempt": attempt, "elapsed_ms": elapsed_ms}
         if attempt.verdict is Verdict.SUCCESS:
@@ -293,7 +293,7 @@ class Run:
             return
         self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
 
-    def _reason_to_park(self, message: Held, attempt: Attempt) -> str | None:
+    def _reason_to_park(self, message: QueueMessage, attempt: Attempt) -> str | None:
         """Return why the message leaves the line, or None if it stays."""
         api = attempt.api
         if api is None:  # not for any API
@@ -305,9 +305,9 @@ class Run:
             return f"gave up after {age:.0f} s in the queue: {attempt.error}"
         return None
 
-    def _delete(self, message: Held, status: Status, facts: dict[str, Any]) -> None:
+    def _delete(self, message: QueueMessage, status: Status, facts: dict[str, Any]) -> None:
         try:
-            self._inbox.delete(message)
+            self._queue.delete(message)
         except Exception as error:  # noqa: BLE001 - said in the result; the message comes again
             text = f"{status}, but not deleted from the queue, so it may come again: {error}"
             if before := facts.pop("error", None):
@@ -318,7 +318,7 @@ class Run:
 
     def _settle(
         self,
-        message: Held,
+        message: QueueMessage,
         status: Status,
         *,
         attempt: Attempt | None = None,
@@ -374,7 +374,7 @@ class Run:
 
     def _release(self) -> None:
         try:
-            refused = self._inbox.release()
+            refused = self._queue.release()
         except Exception as error:  # noqa: BLE001 - they become visible by themselves when their time is over
             refused = [str(error)]
         for reason in refused:

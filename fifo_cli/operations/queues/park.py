@@ -11,7 +11,7 @@ from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues
 from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.parking import parked_attributes
-from fifo_cli.handlers.visibility import Held
+from fifo_cli.handlers.visibility import QueueMessage
 from fifo_cli.model.message import Message, ReceivedMessage, read_attributes
 from fifo_cli.model.results import WorkResult, named
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
@@ -100,10 +100,10 @@ class Park(PipelineQueues):
         return outgoing(parked, sqs_id(f"park-{message.message_id}"))
 
 
-def _held(received: ReceivedMessage) -> Held:
+def _held(received: ReceivedMessage) -> QueueMessage:
     """Return the message as the worker's code takes it."""
     message = received.message
-    return Held(
+    return QueueMessage(
         message_id=message.message_id,
         receipt_handle=received.receipt_handle,
         body=message.body,

@@ -22,7 +22,7 @@ from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.runtime import Api
-from fifo_cli.handlers.visibility import Held
+from fifo_cli.handlers.visibility import QueueMessage
 from tests.unit import plain_api
 
 API = replace(plain_api.API, success=("2xx", "303"), permanent=("301", "404", "422"), timeout=5)
@@ -88,8 +88,8 @@ def delivery(api: Api = API, **options: Any) -> Iterator[ApiDelivery]:
         made.close()
 
 
-def held(body: str = '{"id": 1}') -> Held:
-    return Held("m1", "h1", body, "g", {}, {})
+def held(body: str = '{"id": 1}') -> QueueMessage:
+    return QueueMessage("m1", "h1", body, "g", {}, {})
 
 
 def attempt(raw: RawApi, answer: bytes) -> Attempt:

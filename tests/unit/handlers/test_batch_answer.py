@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fifo_cli.handlers.batch_answer import NOT_CONFIRMED, EntryError, read_batch
 from fifo_cli.handlers.ordered_send import send_strictly
 from fifo_cli.handlers.records import Outgoing
-from fifo_cli.handlers.visibility import ReceivedMessages
+from fifo_cli.handlers.visibility import MainQueue
 from tests.batch_answers import ENTRY, NOT_DONE, PROVEN, REFUSED, UNPROVEN
 from tests.fakes import Clock, FakeSqs
 
@@ -82,12 +82,12 @@ def test_a_message_whose_extension_is_not_confirmed_is_not_delivered(kind):
         sqs.send_message(
             QueueUrl="main", MessageBody=f"{n}", MessageGroupId=f"g{n}", MessageDeduplicationId=f"{n}"
         )
-    inbox = ReceivedMessages(sqs, "main", needs=10, clock=clock)  # type: ignore[arg-type]
-    received = inbox.receive(10)
+    queue = MainQueue(sqs, "main", needs=10, clock=clock)  # type: ignore[arg-type]
+    received = queue.receive(10)
     clock.sleep(35)  # less is left than a delivery needs
-    assert [inbox.holds(message) for message in received] == [True, False, True]
+    assert [queue.keep_hidden(message) for message in received] == [True, False, True]
     # What was not confirmed is nobody's to extend or release; its own time brings it back.
-    inbox.release()
+    queue.release()
     assert [entry["ReceiptHandle"] for entry in sqs.calls[-1][1]["Entries"]] == ["m3#1", "m1#1"]
 
 
@@ -98,9 +98,9 @@ def test_a_release_that_is_not_confirmed_is_reported(kind):
         sqs.send_message(
             QueueUrl="main", MessageBody=f"{n}", MessageGroupId=f"g{n}", MessageDeduplicationId=f"{n}"
         )
-    inbox = ReceivedMessages(sqs, "main", needs=10)  # type: ignore[arg-type]
-    inbox.receive(10)
-    assert len(inbox.release()) == 1
+    queue = MainQueue(sqs, "main", needs=10)  # type: ignore[arg-type]
+    queue.receive(10)
+    assert len(queue.release()) == 1
 
 
 @spoilt

@@ -28,7 +28,7 @@ from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict, classify
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.redaction import WITHHELD
 from fifo_cli.handlers.runtime import Api
-from fifo_cli.handlers.visibility import Held
+from fifo_cli.handlers.visibility import QueueMessage
 from tests.unit import plain_api
 
 API = replace(plain_api.API, permanent=("400", "422"))
@@ -50,9 +50,9 @@ class FakeSsm:
         return {"Parameters": found, "InvalidParameters": [name for name in Names if name not in self.values]}
 
 
-def held(body: str = '{"id": 1}', **attributes: str) -> Held:
+def held(body: str = '{"id": 1}', **attributes: str) -> QueueMessage:
     typed = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
-    return Held("m1", "h1", body, "g", typed, {})
+    return QueueMessage("m1", "h1", body, "g", typed, {})
 
 
 def keys(ssm: FakeSsm) -> Keys:

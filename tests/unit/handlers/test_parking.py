@@ -4,7 +4,7 @@ from typing import Any
 
 from fifo_cli.handlers.limits import MESSAGE_BYTES_MAX
 from fifo_cli.handlers.parking import park
-from fifo_cli.handlers.visibility import Held
+from fifo_cli.handlers.visibility import QueueMessage
 from tests.fakes import Clock, FakeSqs
 
 
@@ -12,7 +12,7 @@ def text(value: str) -> dict[str, str]:
     return {"DataType": "String", "StringValue": value}
 
 
-def parked(message: Held, **facts: Any):
+def parked(message: QueueMessage, **facts: Any):
     sqs: Any = FakeSqs(Clock(), "dlq")
     facts = {"reason": "HTTP 422: no", "status": 422, "source": "worker", **facts}
     park(sqs, "dlq", message, **facts)
@@ -21,8 +21,8 @@ def parked(message: Held, **facts: Any):
     return stored
 
 
-def held(body: str = "{}", attributes: dict[str, Any] | None = None, **system: str) -> Held:
-    return Held("m1", "h", body, "group", attributes or {}, system)
+def held(body: str = "{}", attributes: dict[str, Any] | None = None, **system: str) -> QueueMessage:
+    return QueueMessage("m1", "h", body, "group", attributes or {}, system)
 
 
 def test_everything_of_the_message_is_kept_and_a_repeat_makes_no_second_copy():
