@@ -24,7 +24,7 @@ from .failure import Owner, described, ending, owner_of
 from .json_log import Journal, Level
 from .limits import RECEIVE_MAX
 from .parking import park
-from .visibility import QueueMessage, MainQueue
+from .visibility import MainQueue, QueueMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
