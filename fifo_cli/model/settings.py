@@ -1,7 +1,7 @@
 """fifo.toml → Settings: read, overlaid with ``[env.NAME]``, and checked, all problems at once.
 
-The tables and their keys are the contract's; what each value may be stands here and nowhere else,
-and ``json_schema`` derives the published schema from it.
+The tables and their keys are the contract's. What a single value may be stands in ``setting_types``, what
+several may be together here; ``json_schema`` derives the published schema from both.
 """
 
 from __future__ import annotations
@@ -9,33 +9,21 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
-from zoneinfo import available_timezones
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    TypeAdapter,
-    ValidationError,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fifo_cli.errors import ConfigError
 from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
-from fifo_cli.model.expressions import fault_of
-from fifo_cli.model.schedules import check_expression
+from fifo_cli.model import setting_types as types
 from fifo_cli.model.setting_problems import SettingProblem, problems_of
-from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_duration
-from fifo_cli.model.urls import PATTERN as URL_PATTERN
-from fifo_cli.model.urls import authority_of, check_url, host_of, is_this_machine
+from fifo_cli.model.times import format_duration
+from fifo_cli.model.urls import authority_of, host_of, is_this_machine
 from fifo_cli.model.user_code import code_problems
 
 CONFIG_FILE: Final = "fifo.toml"
@@ -44,197 +32,6 @@ RUN_RESERVE: Final = timedelta(seconds=5)
 # Another value of these would break the request, or the promise that a repeat is recognised.
 _OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rule:
-    """A check in a type's annotation: raises ValueError saying what is allowed; ``before`` pydantic's own."""
-
-    check: Callable[[Any], Any]
-    schema: dict[str, Any] | None = None
-    before: bool = False
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        wrap = core_schema.no_info_before_validator_function if self.before else _after
-        return wrap(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return self.schema if self.schema is not None else handler(schema)
-
-
-def _after(check: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
-    return core_schema.no_info_after_validator_function(check, schema)
-
-
-def _duration(low: timedelta, high: timedelta) -> _Rule:
-    """A duration between two bounds, both allowed."""
-    allowed = f'a duration from "{format_duration(low)}" to "{format_duration(high)}", such as "90s" or "15m"'
-
-    def check(value: object) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        try:
-            duration = parse_duration(value if isinstance(value, str) else "")
-        except ValueError:
-            raise ValueError(allowed) from None
-        if not low <= duration <= high:
-            raise ValueError(allowed)
-        return duration
-
-    return _Rule(check, {"type": "string", "pattern": DURATION_PATTERN, "description": allowed}, before=True)
-
-
-def _matching(pattern: str, allowed: str) -> _Rule:
-    """A string that matches ``pattern`` wholly; ``allowed`` is what a person reads."""
-
-    def check(value: str) -> str:
-        if re.fullmatch(pattern, value) is None:
-            raise ValueError(allowed)
-        return value
-
-    return _Rule(check, {"type": "string", "pattern": f"^(?:{pattern})$", "description": allowed})
-
-
-def _checked(check: Callable[[str], object], schema: dict[str, Any] | None = None) -> _Rule:
-    """A string that ``check`` accepts without raising ValueError."""
-
-    def apply(value: str) -> str:
-        check(value)
-        return value
-
-    return _Rule(apply, schema)
-
-
-def _compile(expression: str) -> None:
-    fault = fault_of(expression)
-    if fault is not None:
-        raise ValueError(f"a JMESPath expression ({fault})")
-
-
-def _known_timezone(name: str) -> None:
-    # Of this machine's, two are no zone anywhere else.
-    if name not in available_timezones() - {"Factory", "localtime"}:
-        raise ValueError('an IANA time zone, such as "America/Los_Angeles"')
-
-
-def _parameter_name(name: str) -> None:
-    """Raise ValueError unless a parameter can have this name (PutParameter, "Naming Constraints")."""
-    levels = name.removeprefix("/").split("/")
-    if "/" in name and not name.startswith("/"):
-        raise ValueError(f'the name of an SSM parameter, which begins with / if it holds one: "/{name}"')
-    if not all(levels):
-        raise ValueError("the name of an SSM parameter, without // and without a / at its end")
-    if len(levels) > limits.PARAMETER_LEVELS_MAX:
-        raise ValueError(f"the name of an SSM parameter of at most {limits.PARAMETER_LEVELS_MAX} levels")
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("a list with at least one value")
-    return values
-
-
-def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError("values that differ from one another")
-    return _some(values)
-
-
-def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
-    if values[0] > values[1]:
-        raise ValueError("[warning, critical] with warning not above critical")
-    return values
-
-
-def _status_pattern(value: int | str) -> str:
-    text = str(value).lower()
-    if re.fullmatch(r"[1-5](xx|[0-9][0-9])", text) is None:
-        raise ValueError('an HTTP status such as 204, or a class such as "2xx"')
-    return text
-
-
-_STATUS_SCHEMA: Final = {
-    "anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[1-5](xx|[0-9]{2})$"}]
-}
-_LISTED: Final = _Rule(_tuple, before=True)
-
-PipelineName = Annotated[
-    str,
-    _matching(
-        rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{limits.PIPELINE_NAME_MAX - 1}}}",
-        f"1 to {limits.PIPELINE_NAME_MAX} letters, digits, hyphens or underscores, a letter or digit first",
-    ),
-]
-Region = Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-[0-9]", 'an AWS region, such as "us-west-2"')]
-TableName = Annotated[
-    str, _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, dots, hyphens or underscores")
-]
-KeyAttribute = Annotated[
-    str,
-    _matching(
-        r"[^:]{1,255}(:(S|N|B))?",
-        'an attribute name, with its type after a colon unless it is a string: "id", "created:N"',
-    ),
-]
-Expression = Annotated[str, _checked(_compile)]
-Events = Annotated[tuple[Literal["INSERT", "MODIFY", "REMOVE"], ...], _LISTED, _Rule(_unique)]
-Retention = Annotated[timedelta, _duration(limits.RETENTION_MIN, limits.RETENTION_MAX)]
-Schedules = Annotated[tuple[Annotated[str, _checked(check_expression)], ...], _LISTED, _Rule(_unique)]
-Timezone = Annotated[str, _checked(_known_timezone)]
-PythonRuntime = Annotated[str, _matching(r"python3\.(1[1-9]|[2-9][0-9])", '"python3.11" or newer')]
-FunctionTimeout = Annotated[timedelta, _duration(timedelta(seconds=10), limits.FUNCTION_TIMEOUT_MAX)]
-LogRetention = Annotated[timedelta, _duration(timedelta(days=1), timedelta(days=3653))]
-PolicyArn = Annotated[str, _matching(r"arn:.+:policy/.+", "the ARN of an IAM policy")]
-TopicArn = Annotated[str, _matching(r"arn:[^:]+:sns:.+", "the ARN of an SNS topic")]
-Names = Annotated[tuple[str, ...], _LISTED]
-Url = Annotated[
-    str,
-    _checked(
-        check_url,
-        {"type": "string", "pattern": URL_PATTERN, "description": "an http:// or https:// URL"},
-    ),
-]
-ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
-HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
-Placeholder = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores")]
-Parameter = Annotated[
-    str,
-    _matching(r"/?[A-Za-z0-9_./-]{1,1011}", "the name of an SSM parameter"),
-    _checked(_parameter_name),
-]
-StatusPattern = Annotated[int | str, _Rule(_status_pattern, _STATUS_SCHEMA)]
-Statuses = Annotated[tuple[StatusPattern, ...], _LISTED]
-SomeStatuses = Annotated[Statuses, _Rule(_some)]
-ApiName = Annotated[
-    str,
-    _matching(
-        r"[A-Za-z0-9](?:[A-Za-z0-9 ._:/-]{0,62}[A-Za-z0-9])?",
-        "1 to 64 letters, digits, spaces and . _ : / -, a letter or digit first and last",
-    ),
-]
-CodeReference = Annotated[str, _matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", '"module:function"')]
-IncludedFile = Annotated[
-    str, _matching(r"(?!/)(?!(.*/)?\.\.?(/|$))[^\\]+", "a path below handlers.source, with / and without ..")
-]
-IncludedFiles = Annotated[tuple[IncludedFile, ...], _LISTED]
-Age = Annotated[timedelta, _duration(timedelta(0), limits.RETENTION_MAX)]
-Count = Annotated[int, Field(ge=0)]
-Counts = Annotated[tuple[Count, Count], _LISTED, _Rule(_ascending)]
-Ages = Annotated[tuple[Age, Age], _LISTED, _Rule(_ascending)]
-TagKey = Annotated[
-    str,
-    _matching(
-        r"(?!(?:[Aa][Ww][Ss]|[Ff][Ii][Ff][Oo]-[Cc][Ll][Ii]):)[\w .:/=+@-]{1,128}",
-        "1 to 128 letters, digits and _.:/=+-@, not starting with aws: or fifo-cli:",
-    ),
-]
-TagValue = Annotated[str, _matching(r"[\w .:/=+@-]{0,256}", "up to 256 letters, digits and _.:/=+-@")]
 
 
 class _Table(BaseModel):
@@ -246,17 +43,17 @@ class _Table(BaseModel):
 class Pipeline(_Table):
     """The pipeline itself."""
 
-    name: PipelineName = Field(description="prefix of every resource")
-    region: Region | None = None
+    name: types.PipelineName = Field(description="prefix of every resource")
+    region: types.Region | None = None
 
 
 class Table(_Table):
     """The DynamoDB table whose new items become messages."""
 
-    name: TableName
+    name: types.TableName
     create: bool = Field(default=True, description="false: the table exists; only its stream is switched on")
-    partition_key: KeyAttribute = "id"
-    sort_key: KeyAttribute | None = None
+    partition_key: types.KeyAttribute = "id"
+    sort_key: types.KeyAttribute | None = None
     start: Literal["now", "oldest"] = Field(
         default="now",
         description="a table that was there before: what is written from the first deploy on (now), or the 24"
@@ -273,16 +70,16 @@ class Table(_Table):
 class Message(_Table):
     """How an item becomes a message."""
 
-    events: Events = ("INSERT",)
-    where: Expression | None = None
-    body: Expression | None = None
-    group: Expression | None = None
+    events: types.Events = ("INSERT",)
+    where: types.Expression | None = None
+    body: types.Expression | None = None
+    group: types.Expression | None = None
 
 
 class Queue(_Table):
     """The FIFO queues."""
 
-    retention: Retention = limits.RETENTION_MAX
+    retention: types.Retention = limits.RETENTION_MAX
     high_throughput: bool = False
     kms_key: str | None = Field(default=None, min_length=1)
     max_receives: int = Field(
@@ -296,41 +93,41 @@ class Queue(_Table):
 class Schedule(_Table):
     """When the worker runs."""
 
-    expressions: Schedules = ("rate(5 minutes)",)
-    timezone: Timezone | None = None
+    expressions: types.Schedules = ("rate(5 minutes)",)
+    timezone: types.Timezone | None = None
     messages_per_run: int = Field(default=10, ge=1, le=10_000)
 
 
 class Functions(_Table):
     """The two Lambda functions."""
 
-    runtime: PythonRuntime = "python3.13"
+    runtime: types.PythonRuntime = "python3.13"
     architecture: Literal["arm64", "x86_64"] = "arm64"
     memory: int = Field(
         default=256, ge=limits.FUNCTION_MEMORY_MIN, le=limits.FUNCTION_MEMORY_MAX, description="MiB"
     )
-    timeout: FunctionTimeout = timedelta(seconds=60)
-    log_retention: LogRetention = timedelta(days=30)
-    permissions_boundary: PolicyArn | None = None
-    subnets: Names = ()
-    security_groups: Names = ()
+    timeout: types.FunctionTimeout = timedelta(seconds=60)
+    log_retention: types.LogRetention = timedelta(days=30)
+    permissions_boundary: types.PolicyArn | None = None
+    subnets: types.Names = ()
+    security_groups: types.Names = ()
 
 
 class Api(_Table):
     """One HTTP API that gets the messages."""
 
-    name: ApiName | None = Field(
+    name: types.ApiName | None = Field(
         default=None, description="how results, logs and reasons call it; default its host"
     )
-    url: Url
+    url: types.Url
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
-    timeout: ApiTimeout = timedelta(seconds=10)
-    headers: dict[HeaderName, str] = Field(default_factory=dict)
-    keys: dict[Placeholder, Parameter] = Field(default_factory=dict)
-    success: SomeStatuses = ("2xx",)
-    permanent: Statuses = ("400", "404", "409", "410", "413", "415", "422")
+    timeout: types.ApiTimeout = timedelta(seconds=10)
+    headers: dict[types.HeaderName, str] = Field(default_factory=dict)
+    keys: dict[types.Placeholder, types.Parameter] = Field(default_factory=dict)
+    success: types.SomeStatuses = ("2xx",)
+    permanent: types.Statuses = ("400", "404", "409", "410", "413", "415", "422")
     on_permanent: Literal["park", "block"] = "park"
-    give_up_after: Age = timedelta(0)
+    give_up_after: types.Age = timedelta(0)
     insecure: bool = Field(
         default=False, description="true: keys may go to an http:// URL that is not on this machine"
     )
@@ -340,24 +137,24 @@ class Handlers(_Table):
     """The user's own code."""
 
     source: str = Field(min_length=1)
-    message: CodeReference | None = None
-    request: CodeReference | None = None
-    include: IncludedFiles = ()
+    message: types.CodeReference | None = None
+    request: types.CodeReference | None = None
+    include: types.IncludedFiles = ()
     allow_builds: bool = False
 
 
 class Check(_Table):
     """Thresholds of ``check`` and the alarms, each [warning, critical]."""
 
-    depth: Counts = (1000, 10_000)
-    age: Ages = (timedelta(minutes=15), timedelta(hours=1))
-    dlq: Counts = (1, 10)
+    depth: types.Counts = (1000, 10_000)
+    age: types.Ages = (timedelta(minutes=15), timedelta(hours=1))
+    dlq: types.Counts = (1, 10)
 
 
 class Alarms(_Table):
     """CloudWatch alarms on the same numbers."""
 
-    sns_topic: TopicArn | None = None
+    sns_topic: types.TopicArn | None = None
 
 
 class Settings(_Table):
@@ -369,11 +166,11 @@ class Settings(_Table):
     queue: Queue = Queue.model_construct()
     schedule: Schedule = Schedule.model_construct()
     functions: Functions = Functions.model_construct()
-    api: Annotated[tuple[Api, ...], _LISTED, _Rule(_some)]
+    api: Annotated[tuple[Api, ...], types.LISTED, types.NOT_EMPTY]
     handlers: Handlers | None = None
     check: Check = Check.model_construct()
     alarms: Alarms | None = None
-    tags: dict[TagKey, TagValue] = Field(default_factory=dict)
+    tags: dict[types.TagKey, types.TagValue] = Field(default_factory=dict)
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -13,7 +13,8 @@ from fifo_cli.errors import UsageError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import PIPELINE_NAME_MAX
 from fifo_cli.model.results import Single
-from fifo_cli.model.settings import CONFIG_FILE, PipelineName
+from fifo_cli.model.setting_types import PipelineName
+from fifo_cli.model.settings import CONFIG_FILE
 from fifo_cli.own_files import check_folder
 
 _TABLE_NAME_MIN: Final = 3

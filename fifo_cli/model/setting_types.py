@@ -1,0 +1,212 @@
+"""What one value of fifo.toml may be: the types of ``settings``, each with its check and published schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import available_timezones
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from fifo_cli.model import limits
+from fifo_cli.model.expressions import fault_of
+from fifo_cli.model.schedules import check_expression
+from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_duration
+from fifo_cli.model.urls import PATTERN as URL_PATTERN
+from fifo_cli.model.urls import check_url
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """A check in a type's annotation: raises ValueError saying what is allowed; ``before`` pydantic's own."""
+
+    check: Callable[[Any], Any]
+    schema: dict[str, Any] | None = None
+    before: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        wrap = core_schema.no_info_before_validator_function if self.before else _after
+        return wrap(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return self.schema if self.schema is not None else handler(schema)
+
+
+def _after(check: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
+    return core_schema.no_info_after_validator_function(check, schema)
+
+
+def _duration(low: timedelta, high: timedelta) -> Rule:
+    """A duration between two bounds, both allowed."""
+    allowed = f'a duration from "{format_duration(low)}" to "{format_duration(high)}", such as "90s" or "15m"'
+
+    def check(value: object) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            duration = parse_duration(value if isinstance(value, str) else "")
+        except ValueError:
+            raise ValueError(allowed) from None
+        if not low <= duration <= high:
+            raise ValueError(allowed)
+        return duration
+
+    return Rule(check, {"type": "string", "pattern": DURATION_PATTERN, "description": allowed}, before=True)
+
+
+def _matching(pattern: str, allowed: str) -> Rule:
+    """A string that matches ``pattern`` wholly; ``allowed`` is what a person reads."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(allowed)
+        return value
+
+    return Rule(check, {"type": "string", "pattern": f"^(?:{pattern})$", "description": allowed})
+
+
+def _checked(check: Callable[[str], object], schema: dict[str, Any] | None = None) -> Rule:
+    """A string that ``check`` accepts without raising ValueError."""
+
+    def apply(value: str) -> str:
+        check(value)
+        return value
+
+    return Rule(apply, schema)
+
+
+def _compile(expression: str) -> None:
+    fault = fault_of(expression)
+    if fault is not None:
+        raise ValueError(f"a JMESPath expression ({fault})")
+
+
+def _known_timezone(name: str) -> None:
+    # Of this machine's, two are no zone anywhere else.
+    if name not in available_timezones() - {"Factory", "localtime"}:
+        raise ValueError('an IANA time zone, such as "America/Los_Angeles"')
+
+
+def _parameter_name(name: str) -> None:
+    """Raise ValueError unless a parameter can have this name (PutParameter, "Naming Constraints")."""
+    levels = name.removeprefix("/").split("/")
+    if "/" in name and not name.startswith("/"):
+        raise ValueError(f'the name of an SSM parameter, which begins with / if it holds one: "/{name}"')
+    if not all(levels):
+        raise ValueError("the name of an SSM parameter, without // and without a / at its end")
+    if len(levels) > limits.PARAMETER_LEVELS_MAX:
+        raise ValueError(f"the name of an SSM parameter of at most {limits.PARAMETER_LEVELS_MAX} levels")
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("a list with at least one value")
+    return values
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("values that differ from one another")
+    return _some(values)
+
+
+def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
+    if values[0] > values[1]:
+        raise ValueError("[warning, critical] with warning not above critical")
+    return values
+
+
+def _status_pattern(value: int | str) -> str:
+    text = str(value).lower()
+    if re.fullmatch(r"[1-5](xx|[0-9][0-9])", text) is None:
+        raise ValueError('an HTTP status such as 204, or a class such as "2xx"')
+    return text
+
+
+_STATUS_SCHEMA: Final = {
+    "anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[1-5](xx|[0-9]{2})$"}]
+}
+LISTED: Final = Rule(_tuple, before=True)
+NOT_EMPTY: Final = Rule(_some)
+
+PipelineName = Annotated[
+    str,
+    _matching(
+        rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{limits.PIPELINE_NAME_MAX - 1}}}",
+        f"1 to {limits.PIPELINE_NAME_MAX} letters, digits, hyphens or underscores, a letter or digit first",
+    ),
+]
+Region = Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-[0-9]", 'an AWS region, such as "us-west-2"')]
+TableName = Annotated[
+    str, _matching(r"[A-Za-z0-9_.-]{3,255}", "3 to 255 letters, digits, dots, hyphens or underscores")
+]
+KeyAttribute = Annotated[
+    str,
+    _matching(
+        r"[^:]{1,255}(:(S|N|B))?",
+        'an attribute name, with its type after a colon unless it is a string: "id", "created:N"',
+    ),
+]
+Expression = Annotated[str, _checked(_compile)]
+Events = Annotated[tuple[Literal["INSERT", "MODIFY", "REMOVE"], ...], LISTED, Rule(_unique)]
+Retention = Annotated[timedelta, _duration(limits.RETENTION_MIN, limits.RETENTION_MAX)]
+Schedules = Annotated[tuple[Annotated[str, _checked(check_expression)], ...], LISTED, Rule(_unique)]
+Timezone = Annotated[str, _checked(_known_timezone)]
+PythonRuntime = Annotated[str, _matching(r"python3\.(1[1-9]|[2-9][0-9])", '"python3.11" or newer')]
+FunctionTimeout = Annotated[timedelta, _duration(timedelta(seconds=10), limits.FUNCTION_TIMEOUT_MAX)]
+LogRetention = Annotated[timedelta, _duration(timedelta(days=1), timedelta(days=3653))]
+PolicyArn = Annotated[str, _matching(r"arn:.+:policy/.+", "the ARN of an IAM policy")]
+TopicArn = Annotated[str, _matching(r"arn:[^:]+:sns:.+", "the ARN of an SNS topic")]
+Names = Annotated[tuple[str, ...], LISTED]
+Url = Annotated[
+    str,
+    _checked(
+        check_url,
+        {"type": "string", "pattern": URL_PATTERN, "description": "an http:// or https:// URL"},
+    ),
+]
+ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
+HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
+Placeholder = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores")]
+Parameter = Annotated[
+    str,
+    _matching(r"/?[A-Za-z0-9_./-]{1,1011}", "the name of an SSM parameter"),
+    _checked(_parameter_name),
+]
+StatusPattern = Annotated[int | str, Rule(_status_pattern, _STATUS_SCHEMA)]
+Statuses = Annotated[tuple[StatusPattern, ...], LISTED]
+SomeStatuses = Annotated[Statuses, NOT_EMPTY]
+ApiName = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9](?:[A-Za-z0-9 ._:/-]{0,62}[A-Za-z0-9])?",
+        "1 to 64 letters, digits, spaces and . _ : / -, a letter or digit first and last",
+    ),
+]
+CodeReference = Annotated[str, _matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", '"module:function"')]
+IncludedFile = Annotated[
+    str, _matching(r"(?!/)(?!(.*/)?\.\.?(/|$))[^\\]+", "a path below handlers.source, with / and without ..")
+]
+IncludedFiles = Annotated[tuple[IncludedFile, ...], LISTED]
+Age = Annotated[timedelta, _duration(timedelta(0), limits.RETENTION_MAX)]
+Count = Annotated[int, Field(ge=0)]
+Counts = Annotated[tuple[Count, Count], LISTED, Rule(_ascending)]
+Ages = Annotated[tuple[Age, Age], LISTED, Rule(_ascending)]
+TagKey = Annotated[
+    str,
+    _matching(
+        r"(?!(?:[Aa][Ww][Ss]|[Ff][Ii][Ff][Oo]-[Cc][Ll][Ii]):)[\w .:/=+@-]{1,128}",
+        "1 to 128 letters, digits and _.:/=+-@, not starting with aws: or fifo-cli:",
+    ),
+]
+TagValue = Annotated[str, _matching(r"[\w .:/=+@-]{0,256}", "up to 256 letters, digits and _.:/=+-@")]
