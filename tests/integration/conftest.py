@@ -13,7 +13,7 @@ import pytest
 from fifo_cli.aws.session import Aws
 from tests.cli_harness import ROOT, Stack
 from tests.integration.emulators import Emulator, moto_server
-from tests.integration.fork_server import ForkServer
+from tests.integration.fork_server import ForkServer, forker
 from tests.integration.proxy import Proxy
 from tests.integration.queue_pipeline import Make, Yard, yard
 
@@ -94,11 +94,9 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def zygote(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
-    """A process that forks the program; a module may name what it imports before, in ``PRELOADED``."""
-    made = ForkServer(*getattr(request.module, "PRELOADED", ()))
-    yield made
-    made.close()
+def zygote(request: pytest.FixtureRequest) -> ForkServer:
+    """A process that forks the program; a module may name what it imports besides, in ``PRELOADED``."""
+    return forker(*getattr(request.module, "PRELOADED", ()))
 
 
 @pytest.fixture

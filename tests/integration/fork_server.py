@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -22,22 +23,7 @@ from typing import Any
 
 from tests.cli_harness import Ran, clean_environment
 
-_IMPORTS = (
-    "tests.patient",
-    "fifo_cli.cli.app",
-    "fifo_cli.aws.session",
-    "fifo_cli.model.settings",
-    "fifo_cli.operations.queues.redrive",
-    "fifo_cli.operations.queues.park",
-    "fifo_cli.operations.queues.dump",
-    "fifo_cli.operations.queues.load",
-    "fifo_cli.operations.queues.purge",
-    "fifo_cli.operations.queues.restore_order",
-    "fifo_cli.operations.queues.restore_order_pause",
-    "fifo_cli.render.files",
-    "fifo_cli.render.transfer",
-    "fifo_cli.render.documents",
-)
+_IMPORTS = ("tests.patient", "tests.integration.whole_program")
 
 
 @dataclass(frozen=True)
@@ -203,9 +189,9 @@ def can_be_forked(env: Mapping[str, str]) -> bool:
 
 
 @cache
-def forker() -> ForkServer:
-    """Return the process that forks the runs of most tests, started when the first is wanted."""
-    server = ForkServer("tests.integration.whole_program")
+def forker(*imports: str) -> ForkServer:
+    """Return the process that forks the runs of tests, one for these imports."""
+    server = ForkServer(*imports)
     atexit.register(server.close)
     return server
 
@@ -216,6 +202,9 @@ def _serve() -> None:
 
     for name in (*_IMPORTS, *sys.argv[1:]):
         importlib.import_module(name)
+    # What is imported stays: a fork need not look through it for garbage, which would copy its pages besides.
+    gc.collect()
+    gc.freeze()
     lock = threading.Lock()
     # Not the main thread's stdin and stdout: a child must not read or flush what is the parent's.
     for line in sys.stdin:

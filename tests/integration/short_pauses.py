@@ -6,7 +6,6 @@ lock at the same moment.
 
 from __future__ import annotations
 
-import tests.integration.warm  # noqa: F401
 from fifo_cli.operations import maintenance_lock
 
 vars(maintenance_lock)["SETTLE_SECONDS"] = 0.01

@@ -5,16 +5,6 @@ The embedded stack answers at once, so that an empty answer need not be waited f
 
 from __future__ import annotations
 
-import fifo_cli.cli.commands.replay
-import fifo_cli.cli.commands.trace
-import fifo_cli.operations.deploy.rollback
-import fifo_cli.operations.monitor.logs
-import fifo_cli.operations.queues.drain
-import fifo_cli.operations.stream.trace
-import fifo_cli.operations.table.put
-import fifo_cli.render.replay_text
-import fifo_cli.render.timeline  # noqa: F401
-import tests.integration.warm  # noqa: F401
 from fifo_cli.operations.queues import browse as looking
 from fifo_cli.operations.stream import reader
 

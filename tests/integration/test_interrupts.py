@@ -15,18 +15,6 @@ from tests.cli_harness import Project, new_name
 from tests.integration.fork_server import ForkServer
 from tests.integration.interrupted_runs import CODES, KEYS, BlackHole, Place
 
-PRELOADED = (
-    "fifo_cli.operations.queues.drain",
-    "fifo_cli.operations.monitor.watch",
-    "fifo_cli.operations.monitor.status",
-    "fifo_cli.operations.deploy.deploy",
-    "fifo_cli.operations.deploy.destroy",
-    "fifo_cli.operations.deploy.rollback",
-    "fifo_cli.operations.stream.audit",
-    "fifo_cli.operations.stream.replay",
-    "fifo_cli.operations.stream.trace",
-    "rich.live",
-)
 _ITEM = '{"id": "1", "grp": "g"}'
 
 # What each command is given so that it calls AWS; more than one line where its ways differ.

@@ -25,12 +25,11 @@ from tests.integration.fork_server import ForkServer
 from tests.integration.interrupted_runs import CODES, KEYS, WITHIN, BlackHole, Place
 from tests.integration.proxy import Proxy, Stall, on
 from tests.integration.queue_pipeline import ENV, Make
-from tests.integration.test_interrupts import PRELOADED, lines, typed
+from tests.integration.test_interrupts import lines, typed
 
 EACH_SIGNAL: Final = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 # Where the signals differ in nothing but their number, every third case has the same.
 IN_TURN: Final = tuple(CODES)
-__all__ = ["PRELOADED"]  # read by conftest.py
 # Writes AWS's files into a home; returns variables, and whether the search for credentials hangs.
 Source = Callable[[Path, BlackHole], tuple[dict[str, str], Callable[[], bool]]]
 ROLE: Final = "arn:aws:iam::123456789012:role/ops"

@@ -22,7 +22,6 @@ from tests.cli_harness import Project, new_name, wait_until
 from tests.integration.fork_server import ForkServer
 from tests.integration.interrupted_runs import CODES, Place, processes_of
 
-PRELOADED: Final = ("fifo_cli.local.stack", "fifo_cli.render.deploy_tables")
 Phase = Callable[[Files], bool]
 
 

@@ -28,9 +28,6 @@ ALARMS = {"sns_topic": "arn:aws:sns:us-east-1:000000000000:oncall"}
 READS = ("Describe", "Get", "List", "Scan")
 
 
-PRELOADED = ("tests.integration.warm",)
-
-
 def mutates(request: Request) -> bool:
     """Say whether a request is anything but one that is known to read."""
     verb = request.action.partition(" ")[0]

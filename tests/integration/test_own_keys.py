@@ -20,7 +20,6 @@ from tests.integration.test_killed import KEYS
 
 Make = Callable[..., Project]
 Run = Callable[..., Ran]
-PRELOADED = ("tests.integration.warm",)
 KEY = "arn:aws:kms:us-east-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OTHER_KEY = "arn:aws:kms:us-east-1:000000000000:key/ffffabcd-12ab-34cd-56ef-1234567890ab"
 

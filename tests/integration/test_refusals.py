@@ -23,9 +23,6 @@ Run = Callable[..., Ran]
 FUNCTIONS = "POST /2015-03-31/functions"
 
 
-PRELOADED = ("tests.integration.warm",)
-
-
 @pytest.fixture
 def run(zygote: ForkServer, proxy: Proxy) -> Run:
     """Run a command line through the proxy, as a process; a key of twelve digits is another account's."""

@@ -21,7 +21,6 @@ from tests.integration.test_killed import KEYS, killed_at_every_change
 
 Make = Callable[..., Project]
 Run = Callable[..., Ran]
-PRELOADED = ("tests.integration.warm",)
 ZONED = {"expressions": ["rate(365 days)"], "timezone": "Europe/Berlin"}
 PLAIN = {"expressions": ["rate(365 days)"]}
 

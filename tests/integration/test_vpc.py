@@ -20,7 +20,6 @@ from tests.integration.test_deploy import settings_of
 from tests.integration.test_killed import KEYS, made_of
 
 Make = Callable[..., Project]
-PRELOADED = ("tests.integration.warm",)
 INSIDE = {"subnets": ["subnet-1"], "security_groups": ["sg-1"]}
 
 
