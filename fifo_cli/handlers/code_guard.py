@@ -198,10 +198,12 @@ def _write(path: str, note: Note) -> None:
 def function_notes(*identity: str) -> Path:
     """Return the folder for a function's notes, apart from every other function's and version's.
 
-    On AWS /tmp is the environment's own; the embedded stack's functions share this machine's.
+    On AWS /tmp is the environment's own; the embedded stack's functions share the stack's $TMPDIR, which goes
+    with it.
     """
     text = "\n".join([*identity, os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")])
-    return Path(f"/tmp/fifo-cli-{os.getuid()}-{hashlib.sha256(text.encode()).hexdigest()[:16]}")
+    name = f"fifo-cli-{os.getuid()}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return Path(os.environ.get("TMPDIR", "/tmp"), name)
 
 
 def load_noted(reference: str, notes: Notes, *, limit: float) -> Callable[..., Any]:

@@ -259,7 +259,7 @@ def visit(site: Site, folder: Path) -> None:
             # A name that its owner has made to lead to this machine.
             "--host-resolver-rules=MAP rebound.example 127.0.0.1", site.url,
         ],
-        env={**os.environ, "HOME": str(folder)},
+        env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip

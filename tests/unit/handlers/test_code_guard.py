@@ -288,6 +288,13 @@ def test_a_folder_that_others_may_write_is_not_used(tmp_path, make):
     assert [path for path in seen if path != folder / "notes"] == []
 
 
+def test_notes_lie_where_the_functions_temporary_files_go(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert function_notes("worker").parent == tmp_path
+    monkeypatch.delenv("TMPDIR")
+    assert function_notes("worker").parent == Path("/tmp")
+
+
 def test_functions_and_versions_have_their_own_notes(monkeypatch):
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "1")
     first = function_notes("worker", "http://127.0.0.1:1/q")

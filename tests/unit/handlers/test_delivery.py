@@ -50,6 +50,12 @@ class FakeSsm:
         return {"Parameters": found, "InvalidParameters": [name for name in Names if name not in self.values]}
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the notes of ``delivery`` in a folder that goes away."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 def held(body: str = '{"id": 1}', **attributes: str) -> QueueMessage:
     typed = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
     return QueueMessage("m1", "h1", body, "g", typed, {})
