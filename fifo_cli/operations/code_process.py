@@ -75,7 +75,7 @@ class CodeProcess:
     def start(self) -> RunningProcess:
         """Start the process and import the code, unless it runs. Raises UserCodeError."""
         with self._lock:
-            if self._child is None or self._child.ended:
+            if self._child is None or self._child.is_over:
                 self._child = None
                 self._child = self._started()
             return self._child
@@ -159,6 +159,11 @@ class _Child:
         with contextlib.suppress(OSError):  # that it has ended is found out by the first call
             self._connection.send_bytes(json.dumps(asdict(setup)).encode())
         threading.Thread(target=self._listen, name="user code", daemon=True).start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended or is about to: it was killed, and its end has not been noticed yet."""
+        return self.ended or self._was_killed or self._stood_still
 
     def call(self, arguments: Any) -> _Call:
         """Begin a call; no arguments mean the import."""
