@@ -909,14 +909,23 @@ def _rounds(changes: Sequence[Change]) -> list[Round]:
     return [tuple(one.values()) for one in rounds]
 
 
+# CI makes each change on ministack, and on moto, a slow second opinion, most of them: the first rounds.
+MOTO_ROUNDS: Final = 4
+
+
 def _cases(changes: Sequence[Change]) -> list[Any]:
-    """Return the rounds on each emulator."""
+    """Return the rounds on each emulator; moto's later ones are long."""
     not_on_moto = {message for messages in MOTO_CANNOT.values() for message in messages}
     able = {"ministack": changes, "moto": [one for one in changes if one.message not in not_on_moto]}
     return [
-        pytest.param(name, one, id=f"{name}: {'; '.join(each.message for each in one)}")
+        pytest.param(
+            name,
+            one,
+            id=f"{name}: {'; '.join(each.message for each in one)}",
+            marks=[pytest.mark.long] if name == "moto" and number >= MOTO_ROUNDS else [],
+        )
         for name, some in able.items()
-        for one in _rounds(some)
+        for number, one in enumerate(_rounds(some))
     ]
 
 
