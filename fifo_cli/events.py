@@ -49,9 +49,10 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """How far the work is, for a live line; the next one takes its place."""
+    """How far the work is, for a live line; the next one takes its place. ``share`` is done, of 1."""
 
     text: str
+    share: float | None = None
 
 
 Event = Started | Finished | Waiting | Warned | Noted | Progressed

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.aws.errors import calling
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import THROTTLED, calling, error_codes
+from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.model.limits import ITEM_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ _PATH_SHOWN: Final = 60
 _NAME_BYTES_MAX: Final = 65_535
 _KEY_BYTES_MAX: Final = (2048, 1024)
 _ITEMS_OF_KEY_MAX: Final = 100
+# API Reference, BatchWriteItem.
+BATCH_ITEMS_MAX: Final = 25
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
+_BUSY: Final = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded"})
 _KEY_TYPES: Final = {"S": "a string", "N": "a number", "B": "binary data, as base64 in a string"}
 
 Item = Mapping[str, "AttributeValueTypeDef"]
@@ -70,6 +77,36 @@ def put_item(aws: Aws, table: str, item: Item) -> None:
     """Write one item, over one with the same key if there is one."""
     with calling(f"table {table}"):
         aws.client("dynamodb").put_item(TableName=table, Item=item)
+
+
+class BatchDeniedError(AwsError):
+    """The caller may not call BatchWriteItem."""
+
+
+def put_items(aws: Aws, table: str, items: Sequence[Item]) -> set[int]:
+    """Write up to 25 items with different keys, in no order; return the places of those not written.
+
+    Raises BatchDeniedError where only PutItem is allowed.
+    """
+    requests: Any = [{"PutRequest": {"Item": item}} for item in items]
+    try:
+        with calling(f"table {table}"):
+            answer = aws.client("dynamodb").batch_write_item(RequestItems={table: requests})
+    except FifoError as error:
+        cause = error.__cause__
+        if isinstance(cause, ClientError) and error_codes(cause) & _DENIED:
+            raise BatchDeniedError(error.message, hint=error.hint) from cause
+        raise
+    left = [one["PutRequest"]["Item"] for one in answer.get("UnprocessedItems", {}).get(table, [])]
+    places = {place for place, item in enumerate(items) if item in left}
+    # Known by all that they hold; if that fails, all are written again, which changes nothing.
+    return places if len(places) == len(left) else set(range(len(items)))
+
+
+def table_is_busy(error: FifoError) -> bool:
+    """Say whether a write failed because the table throttles: the same write may succeed in a moment."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and bool(error_codes(cause) & (THROTTLED | _BUSY))
 
 
 def keys_in_table(

@@ -128,7 +128,7 @@ def _made(record: Mapping[str, Any], rules: Rules, seconds: float) -> Outgoing |
         item = _item(data, event)
         if rules.runtime.where and not is_true(_evaluate("where", rules.runtime.where, item)):
             return Skipped(sequence, "message.where is false")
-        group = _group(rules.runtime.group, item)
+        group = group_of(rules.runtime.group, item)
         body = _body(rules, item, sequence, seconds)
         if body is None:
             return Skipped(sequence, f"{rules.runtime.message_code} returned None")
@@ -206,7 +206,8 @@ def _evaluate(key: str, expression: str, item: Any) -> Any:
         raise MessageError(f"message.{key} failed: {described(error)}") from error
 
 
-def _group(expression: str | None, item: Any) -> str:
+def group_of(expression: str | None, item: Any) -> str:
+    """Return the message group of an item; raises MessageError."""
     value = _evaluate("group", expression, item) if expression else None
     if value is None:
         return DEFAULT_GROUP

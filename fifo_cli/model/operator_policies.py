@@ -172,7 +172,7 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
         allow("MarkMaintenance", "sqs:TagQueue sqs:UntagQueue", arns.main),
         # A drain or a replay writes down what it did where worker and enqueuer do, for trace and audit.
         allow("WriteLogs", "logs:CreateLogStream logs:PutLogEvents", *arns.log_streams),
-        allow("PutAndTrace", "dynamodb:PutItem dynamodb:Query", arns.table),
+        allow("PutAndTrace", "dynamodb:BatchWriteItem dynamodb:PutItem dynamodb:Query", arns.table),
         # AWS's own examples have no resource here.
         allow("FindStreams", "dynamodb:ListStreams", "*"),
         allow(

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from fifo_cli.events import Event, Finished, Noted, Progressed, Started, Waiting, Warned
 from fifo_cli.render.text import paint, printable
+
+_BAR: Final = 16
+
+
+def _bar(share: float | None) -> str:
+    """Return a bar of what is done, and a space; "" if that is not known."""
+    if share is None:
+        return ""
+    full = int(_BAR * max(0.0, min(1.0, share)))
+    return f"[{'#' * full}{'.' * (_BAR - full)}] "
 
 
 def line(event: Event, *, color: bool) -> str:
@@ -20,8 +30,8 @@ def line(event: Event, *, color: bool) -> str:
             return f"waiting for {printable(name)}: {printable(reason)}"
         case Warned(text):
             return f"{paint('warning:', 'yellow', color=color)} {printable(text, keep=chr(10))}"
-        case Progressed(text):
-            return printable(text)
+        case Progressed(text, share):
+            return f"{_bar(share)}{printable(text)}"
         case Noted(text):
             return printable(text, keep="\n")
         case _:

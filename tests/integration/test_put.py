@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import tomllib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -59,6 +61,24 @@ def test_the_stream_has_the_items_in_the_order_of_the_input(table: Project, clie
     assert ran.json() == {"written": 100}
     assert ran.err == ""
     assert stream(clients, table) == names
+
+
+def test_each_group_is_in_order_in_the_stream_though_groups_are_written_side_by_side(
+    table: Project, clients: Aws
+) -> None:
+    table.configure({**tomllib.loads(table.config.read_text()), "message": {"group": "g.name"}})
+    items: list[dict[str, Any]] = [
+        {"id": f"{n * 7919 % 900:03}", "g": {"name": f"é{n % 40}"}} for n in range(900)
+    ]
+    (table.folder / "items.json").write_text(json.dumps(items))
+
+    assert table.local("put", "@items.json", "-o", "json").ok().json() == {"written": 900}
+
+    place = {key: number for number, key in enumerate(stream(clients, table))}
+    assert len(place) == 900
+    for group in range(40):
+        places = [place[one["id"]] for one in items[group::40]]
+        assert places == sorted(places)
 
 
 def test_a_key_that_comes_twice_is_written_twice_in_order_if_modify_is_delivered(

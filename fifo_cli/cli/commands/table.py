@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import complete_files
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.render.text import count
+
+if TYPE_CHECKING:
+    from fifo_cli.model.settings import Project
 
 
 @command(
@@ -37,7 +43,10 @@ def put(
         ),
     ],
 ) -> ExitCode:
-    """Write items to the table, in the order given.
+    """Write items to the table, those of each message group in the order given.
+
+    Items of different groups and keys are written side by side, so a pipeline with a [message] group is
+    faster. Interrupted, it says how many are written and how to write the rest.
 
     An object, an array of objects, or JSON lines. All is checked before anything is written. Numbers stay
     exact; a key attribute of type B is given as base64. One key twice is refused, unless MODIFY is in
@@ -49,11 +58,31 @@ def put(
     rewrites = "MODIFY" in cli.settings.message.events
     entries = read_items(_read(source), table.keys, rewrites=rewrites)
     with cli.stopping() as stop:
-        result = put(cli.aws, table.name, table.keys, entries, stop=stop)
+        result = put(
+            cli.aws,
+            table.name,
+            table.keys,
+            entries,
+            group=cli.settings.message.group,
+            stop=stop,
+            listener=paced(cli.console),
+            save_rest=lambda lines: _saved(cli.project, lines),
+        )
     code = cli.emit(result, lambda: f"{count(result.written, 'item')} written to {table.name}\n")
     if result.error is not None:
         raise result.error
     return code
+
+
+def _saved(project: Project, lines: Iterable[str]) -> str:
+    """Save what is not written yet in .fifo/ beside fifo.toml, and return its path."""
+    from fifo_cli.operations.deploy.user_requirements import FOLDER, ensure_folder
+    from fifo_cli.own_files import replace_file
+
+    ensure_folder(project.folder)
+    path = project.folder / FOLDER / f"put-rest-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
+    replace_file(path, "".join(lines).encode())
+    return str(path)
 
 
 def _read(source: str) -> bytes:

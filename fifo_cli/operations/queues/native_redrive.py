@@ -19,7 +19,7 @@ from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Listener, Noted, Progressed, silent
 from fifo_cli.invocation import aws_command_line, command_line
 from fifo_cli.model.times import from_epoch_ms, iso
-from fifo_cli.operations.transfer.result import time_left
+from fifo_cli.operations.pace import time_left
 
 POLL_SECONDS: Final = 2.0
 # How long SQS may take to list a task that it has started, or to end one that was cancelled. AWS documents
@@ -203,4 +203,5 @@ class _Redrive:
         of = f" of {task.total:,}" if task.total else ""
         rate = task.moved / max(seconds, 1.0)
         left = f", {time_left((task.total - task.moved) / rate)} left" if rate and task.total else ""
-        self.listener(Progressed(f"{task.moved:,}{of} moved by SQS, {rate:,.0f}/s{left}"))
+        share = min(1.0, task.moved / task.total) if task.total else None
+        self.listener(Progressed(f"{task.moved:,}{of} moved by SQS, {rate:,.0f}/s{left}", share))

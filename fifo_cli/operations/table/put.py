@@ -1,19 +1,25 @@
-"""put: items into the table, in the order given, so that the stream has them in that order."""
+"""put: items into the table, so that the stream has those of each message group in the order given."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.aws.dynamodb import key_of, kind_of, problems_of, put_item, typed
-from fifo_cli.errors import FifoError, UsageError
+from fifo_cli.aws.dynamodb import key_of, kind_of, problems_of, typed
+from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.events import Listener, silent
 from fifo_cli.handlers import exact_json
+from fifo_cli.handlers.failure import MessageError
+from fifo_cli.handlers.records import DEFAULT_GROUP, group_of, plain
 from fifo_cli.model.json_text import repeated_name
 from fifo_cli.model.results import INTERNAL, WorkResult
+from fifo_cli.operations.pace import Progress
+from fifo_cli.operations.table.write import Writer, Writes, lanes_of
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -83,36 +89,74 @@ def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewIt
     return entries
 
 
-def put(aws: Aws, table: str, keys: Keys, entries: list[NewItem], *, stop: threading.Event) -> PutResult:
-    """Write the items one after the other, until ``stop`` is set or AWS refuses.
+def put(
+    aws: Aws,
+    table: str,
+    keys: Keys,
+    entries: list[NewItem],
+    *,
+    group: str | None = None,
+    stop: threading.Event,
+    listener: Listener = silent,
+    save_rest: Callable[[Iterable[str]], str] | None = None,
+) -> PutResult:
+    """Write the items until ``stop`` is set or AWS refuses; those of one message group in the order given.
 
-    Not with BatchWriteItem: it promises no order, and the order of the stream is the order of delivery.
+    ``group`` is ``[message] group``. Items of other groups and keys are written side by side (write.py).
+    Where another command has to write the rest, ``save_rest`` saves it and returns where.
     """
-    repeats = len({_key(entry, keys) for entry in entries}) < len(entries)
-    resume = _RESUME_REST if repeats else _RESUME
-    for written, entry in enumerate(entries):
-        if stop.is_set():
-            stopped = _unfinished(written, len(entries), "interrupted", resume)
-            return PutResult(written, len(entries), error=stopped)
-        try:
-            put_item(aws, table, typed(entry.item, keys))
-        except FifoError as error:
-            if not written:
-                raise
-            at = f"{entry.place or 'the item'} ({_shown_key(entry.item, keys)})"
-            hint = "; ".join(filter(None, (error.hint, resume)))
-            failure = _unfinished(written, len(entries), f"{error.message}; it was at {at}", hint)
-            failure.exit_code = error.exit_code
-            return PutResult(written, len(entries), error=failure)
-    return PutResult(len(entries), len(entries))
-
-
-def _unfinished(written: int, total: int, reason: str, hint: str) -> FifoError:
-    """Say how far it came; the exit code of an interruption is the signal's, which the command line knows."""
-    return FifoError(
-        f"{reason}\n{written} of {total} items are written, the first ones of the input, in its order",
-        hint=hint,
+    names = [(("group", _group(entry, keys, group)), ("key", _key(entry, keys))) for entry in entries]
+    lanes = lanes_of(names)
+    progress = Progress(listener, "written", len(entries))
+    writer = Writer(
+        aws, table, lambda number: typed(entries[number].item, keys), lanes, stop, on_written=progress.at
     )
+    writes = writer.run()
+    if writes.error is None and writes.count == len(entries):
+        return PutResult(writes.count, len(entries))
+    if writes.error is not None and not writes.count:
+        raise writes.error
+    repeats = len({key for _, (_, key) in names}) < len(entries)
+    reason, hint, code = "interrupted", "", ExitCode.OK
+    if writes.error is not None and writes.failed is not None:
+        entry = entries[writes.failed]
+        at = f"{entry.place or 'the item'} ({_shown_key(entry.item, keys)})"
+        reason, hint = f"{writes.error.message}; it was at {at}", writes.error.hint
+        code = writes.error.exit_code
+    failure = FifoError(f"{reason}\n{_how_far(writes, len(lanes))}")
+    failure.exit_code = code or failure.exit_code
+    rest = [entry for entry, done in zip(entries, writes.written, strict=True) if not done]
+    failure.hint = "; ".join(filter(None, (hint, _resume(rest, len(lanes), repeats, save_rest))))
+    return PutResult(writes.count, len(entries), error=failure)
+
+
+def _group(entry: NewItem, keys: Keys, expression: str | None) -> str:
+    """Return the message group that the enqueuer gives an item; that of what it cannot group, too."""
+    if expression is None:
+        return DEFAULT_GROUP
+    try:
+        return group_of(expression, {name: plain(value) for name, value in typed(entry.item, keys).items()})
+    except MessageError:
+        return DEFAULT_GROUP
+
+
+def _how_far(writes: Writes, lanes: int) -> str:
+    which = (
+        "the first ones of the input, in its order" if lanes == 1 else "of each message group the first ones"
+    )
+    return f"{writes.count} of {len(writes.written)} items are written, {which}"
+
+
+def _resume(
+    rest: list[NewItem], lanes: int, repeats: bool, save_rest: Callable[[Iterable[str]], str] | None
+) -> str:
+    """Say how to write the rest."""
+    if not repeats:
+        return _RESUME
+    if lanes == 1 or save_rest is None:
+        return _RESUME_REST
+    path = save_rest(f"{exact_json.dumps(entry.item)}\n" for entry in rest)
+    return f"write the rest with `fifo-cli put {shlex.quote('@' + path)}`"
 
 
 def _decode(data: bytes) -> str:

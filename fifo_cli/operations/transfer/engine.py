@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
-from fifo_cli.events import Listener, Noted, Progressed, Warned, silent
+from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.transfer.concurrency import AdaptiveConcurrency
 from fifo_cli.operations.transfer.interfaces import Rejection, Source, Target
-from fifo_cli.operations.transfer.result import MoveOptions, MoveReport, Pace
+from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
 from fifo_cli.operations.transfer.scheduler import InFlightMessages
 from fifo_cli.operations.transfer.steps import Action, Delete, ExtendVisibility, Receive, Rejections, Send
 
@@ -27,7 +28,6 @@ from fifo_cli.operations.transfer.steps import Action, Delete, ExtendVisibility,
 ROUNDS_MAX: Final = 3
 ROUND_PAUSE: Final = 1.0
 _NAP: Final = 0.1
-_PROGRESS_EVERY: Final = 0.2
 
 
 def move(
@@ -70,12 +70,12 @@ class _Engine:
         options = self._options
         self._in_flight = InFlightMessages(self._target, options, hidden_seconds=self._source.hidden_seconds)
         self._concurrency = AdaptiveConcurrency(options.workers, throttles=options.throttles())
-        self._pace = Pace(self._clock())
+        total = options.total if options.count is None else options.count
+        self._progress = Progress(self._listener, "moved", total, clock=self._clock)
         self._changed = threading.Condition()
         self._broken = False
         self._rounds = 0
         self._resume_at = -math.inf
-        self._reported_at = -math.inf
         self._spilled: list[ReceivedMessage] = []  # taken, but not in flight because of a defect; tails first
 
     def perform(self) -> MoveReport:
@@ -242,12 +242,7 @@ class _Engine:
             self._in_flight.report.error = error
 
     def _report_progress(self) -> None:
-        now = self._clock()
-        if now - self._reported_at < _PROGRESS_EVERY:
-            return
-        self._reported_at = now
-        total = self._options.total if self._options.count is None else self._options.count
-        self._listener(Progressed(self._pace.text(now, self._in_flight.report.moved, total)))
+        self._progress.at(self._in_flight.report.moved)
 
 
 def _refusals(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,8 +11,6 @@ from fifo_cli.model.message import ReceivedMessage
 
 WORKERS: Final = 12
 FAILURES_SHOWN_MAX: Final = 100
-_PACE_SECONDS: Final = 10.0
-_PACE_SECONDS_MIN: Final = 0.5
 _NOT_DELETED: Final = (
     "moved, but not deleted from the source: they may come again; running the command again within five"
     " minutes makes no second copy of them"
@@ -98,32 +94,3 @@ class MoveReport:
         self.failed += 1
         if len(self.failures) < FAILURES_SHOWN_MAX:
             self.failures.append(failure)
-
-
-class Pace:
-    """How fast a move goes at the moment: its rate over the last ten seconds."""
-
-    def __init__(self, began: float) -> None:
-        self._marks: deque[tuple[float, int]] = deque([(began, 0)])
-
-    def text(self, now: float, moved: int, total: int | None) -> str:
-        """Return how far it is: "1,200 of 5,000 moved, 310/s, 13 s left".
-
-        Rate and time left are left out until they are known, and after a wait in which nothing flowed.
-        """
-        while self._marks and now - self._marks[0][0] > _PACE_SECONDS:
-            self._marks.popleft()
-        self._marks.append((now, moved))
-        begun, before = self._marks[0]
-        text = f"{moved:,}" + (f" of {total:,}" if total and total >= moved else "") + " moved"
-        if now - begun < _PACE_SECONDS_MIN or moved == before:
-            return text
-        rate = (moved - before) / (now - begun)
-        text += f", {rate:,.0f}/s" if rate >= 1 else f", {rate * 60:,.0f} a minute"
-        return f"{text}, {time_left((total - moved) / rate)} left" if total and total > moved else text
-
-
-def time_left(seconds: float) -> str:
-    """Return seconds as progress shows them: "2 min 5 s"."""
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

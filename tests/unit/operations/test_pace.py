@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fifo_cli.operations.transfer.result import Pace, time_left
+from fifo_cli.operations.pace import Pace, time_left
 
 
 def test_the_rate_is_that_of_the_last_ten_seconds_and_the_time_left_follows_from_it() -> None:
