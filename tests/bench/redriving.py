@@ -21,7 +21,7 @@ def measure(bench: Bench) -> list[Section]:
     """Race the movers over few and many groups, then over many messages."""
     size = bench.size
     with ExitStack() as services:
-        yard = Yard(bench, services.enter_context(bench.stack()), services)
+        races = Races(bench, services.enter_context(bench.stack()), services)
         cells: list[Cell] = []
         most = size.groups[-1]
         everyone = {OURS: ours(), POOL: peer("move-by-pool"), LOOP: peer("move-by-loop")}
@@ -29,19 +29,19 @@ def measure(bench: Bench) -> list[Section]:
             # One by one takes long, and takes as long for the first as for the last.
             counts = {**dict.fromkeys(everyone, messages), LOOP: min(200, messages // 5)}
             for delayed in (False, True):
-                cells += yard.race(everyone, counts, groups, delayed=delayed, runs=size.matrix)
+                cells += races.race(everyone, counts, groups, delayed=delayed, runs=size.matrix)
             if groups == 1:
                 batched = {FAST: ours("--same-group-batches"), BATCHES: peer("move-by-batches")}
-                cells += yard.race(
+                cells += races.race(
                     batched, dict.fromkeys(batched, messages), 1, delayed=True, runs=size.matrix
                 )
         batchers = {OURS: ours(), POOL: peer("move-by-pool")}
         for messages in size.many:
             for delayed in (False, True):
-                cells += yard.race(
+                cells += races.race(
                     batchers, dict.fromkeys(batchers, messages), most, delayed=delayed, runs=size.runs
                 )
-        ceiling = yard.ceiling(1_000)
+        ceiling = races.ceiling(1_000)
     note = (
         f"DLQ to main on the embedded stack; {RUNS}. {AS_IS}: straight to the stack. {DELAYED}: through a"
         " relay that counts, and adds as much to every request."
@@ -61,7 +61,7 @@ def peer(what: str) -> Mover:
 
 
 @dataclass
-class Yard:
+class Races:
     """Where the races are: one embedded stack, and a relay before it."""
 
     bench: Bench

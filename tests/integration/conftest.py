@@ -15,7 +15,7 @@ from tests.cli_harness import ROOT, Stack
 from tests.integration.emulators import Emulator, moto_server
 from tests.integration.fork_server import ForkServer, forker
 from tests.integration.proxy import Proxy
-from tests.integration.queue_pipeline import Make, Yard, yard
+from tests.integration.queue_pipeline import Make, Queues, queues
 
 # What every run of pytest shows on the embedded stack: deploy and deliver, an outage, poison, redrive in
 # order stopped halfway, replay, drift. All other integration tests are marked slow.
@@ -94,19 +94,19 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def zygote(request: pytest.FixtureRequest) -> ForkServer:
+def fork_server(request: pytest.FixtureRequest) -> ForkServer:
     """A process that forks the program; a module may name what it imports besides, in ``PRELOADED``."""
     return forker(*getattr(request.module, "PRELOADED", ()))
 
 
 @pytest.fixture
-def make(stack: Stack, clients: Aws, zygote: ForkServer, tmp_path: Path) -> Make:
+def make(stack: Stack, clients: Aws, fork_server: ForkServer, tmp_path: Path) -> Make:
     """Makes the queues of a pipeline, behind a proxy of their own."""
-    return lambda **options: yard(tmp_path, stack.endpoint, clients, zygote, **options)
+    return lambda **options: queues(tmp_path, stack.endpoint, clients, fork_server, **options)
 
 
 @pytest.fixture
-def one(make: Make) -> Iterator[Yard]:
+def one(make: Make) -> Iterator[Queues]:
     with make() as made:
         yield made
 

@@ -21,7 +21,7 @@ from tests.cli_harness import Project, Ran, Stack, new_name
 
 
 @dataclass(frozen=True)
-class Line:
+class Pipeline:
     """A pipeline, its API, and clients of the stack it is on."""
 
     project: Project
@@ -118,7 +118,7 @@ class Line:
 
 
 @contextmanager
-def deployed(folder: Path, stack: Stack, *, deploy: bool = True, **tables: Any) -> Iterator[Line]:
+def deployed(folder: Path, stack: Stack, *, deploy: bool = True, **tables: Any) -> Iterator[Pipeline]:
     """Deploy a pipeline of its own for the block inside; without ``deploy``, the test does so."""
     with Receiver() as api:
         name = new_name()
@@ -126,6 +126,6 @@ def deployed(folder: Path, stack: Stack, *, deploy: bool = True, **tables: Any) 
         if deploy:
             project.local("deploy", "--yes").ok()
         try:
-            yield Line(project, api, stack.aws())
+            yield Pipeline(project, api, stack.aws())
         finally:
             project.end()

@@ -175,7 +175,7 @@ class Place:
     """A project, a way to start the program in it, and a folder for temporary files."""
 
     project: Project
-    zygote: ForkServer
+    fork_server: ForkServer
     tmp: Path
 
     def interrupted(
@@ -205,7 +205,9 @@ class Place:
             **env,
         }
         terminal = Terminal.open() if typed is not None else None
-        run = self.zygote.start(folder, line, own, terminal=terminal.path if terminal else "", patient=False)
+        run = self.fork_server.start(
+            folder, line, own, terminal=terminal.path if terminal else "", patient=False
+        )
         if terminal is not None and typed is not None:
             terminal.answer(*typed)
         try:

@@ -42,13 +42,13 @@ Found = Mapping[str, Any]
 
 
 @dataclass
-class Yard:
+class Queues:
     """Queues, a folder with their fifo.toml, and the program run in it through a proxy."""
 
     aws: Aws
     project: Project
     proxy: Proxy
-    zygote: ForkServer
+    fork_server: ForkServer
     urls: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -96,7 +96,7 @@ class Yard:
     def start(self, *args: str, patient: bool = True) -> Running:
         """Run a command line through the proxy, in the background."""
         line = [*args, "--endpoint-url", self.proxy.endpoint]
-        return self.zygote.start(self.project.folder, line, ENV, patient=patient)
+        return self.fork_server.start(self.project.folder, line, ENV, patient=patient)
 
     def run(self, *args: str, timeout: float = 60.0) -> Forked:
         """Run a command line through the proxy."""
@@ -129,7 +129,7 @@ class Yard:
         return sum(map(int, found.values()))
 
 
-Make = Callable[..., contextlib.AbstractContextManager[Yard]]
+Make = Callable[..., contextlib.AbstractContextManager[Queues]]
 
 
 def by_group(messages: Iterable[Found]) -> dict[str, list[str]]:
@@ -141,13 +141,13 @@ def by_group(messages: Iterable[Found]) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def yard(
-    folder: Path, endpoint: str, aws: Aws, zygote: ForkServer, *, api: str = "http://127.0.0.1:9"
-) -> Iterator[Yard]:
+def queues(
+    folder: Path, endpoint: str, aws: Aws, fork_server: ForkServer, *, api: str = "http://127.0.0.1:9"
+) -> Iterator[Queues]:
     """Make a pipeline's folder and queues, behind a proxy of their own."""
     with Proxy(endpoint) as proxy:
         name = new_name()
-        made = Yard(aws, Project.create(folder / name, name, api, None, {}), proxy, zygote)
+        made = Queues(aws, Project.create(folder / name, name, api, None, {}), proxy, fork_server)
         made.create()
         yield made
 
@@ -188,9 +188,9 @@ def weather(seed: int, *, slow: float = 0.0) -> Rule:
 
 def crash_everywhere(
     make: Make,
-    prepare: Callable[[Yard], None],
-    command: Callable[[Yard], Ran],
-    check: Callable[[Yard], None],
+    prepare: Callable[[Queues], None],
+    command: Callable[[Queues], Ran],
+    check: Callable[[Queues], None],
     *,
     after: bool,
     at: Callable[[Request], bool] = lambda request: True,
@@ -239,8 +239,8 @@ def crash_everywhere(
 
 def _first_and_last(
     make: Make,
-    prepare: Callable[[Yard], None],
-    command: Callable[[Yard], Ran],
+    prepare: Callable[[Queues], None],
+    command: Callable[[Queues], Ran],
     at: Callable[[Request], bool],
 ) -> list[int]:
     """Return the numbers of each action's first and last request, in a run that nothing kills."""

@@ -31,14 +31,14 @@ from tests.integration.proxy import (
     on,
 )
 from tests.integration.screens import shown
-from tests.integration.test_pipeline import REPOSITORY, Line, by_group, orders, repository
+from tests.integration.test_pipeline import REPOSITORY, Pipeline, by_group, orders, repository
 
 
 @dataclass(frozen=True)
 class Forking(Project):
     """A project folder whose runs are forked from a process that has imported the program."""
 
-    zygote: ForkServer | None = None
+    fork_server: ForkServer | None = None
 
     def run(
         self,
@@ -47,33 +47,33 @@ class Forking(Project):
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
     ) -> Ran:
-        assert self.zygote is not None
-        return self.zygote.run(self.folder, args, env or {}, input=input, timeout=timeout)
+        assert self.fork_server is not None
+        return self.fork_server.run(self.folder, args, env or {}, input=input, timeout=timeout)
 
 
 PRELOADED = ("tests.integration.short_waits",)
 
 
 @pytest.fixture
-def folder(project: Callable[..., Project], zygote: ForkServer) -> Callable[..., Project]:
+def folder(project: Callable[..., Project], fork_server: ForkServer) -> Callable[..., Project]:
     def make(**tables: Any) -> Project:
         made = project(**tables)
-        return Forking(made.folder, made.name, made.background, zygote)
+        return Forking(made.folder, made.name, made.background, fork_server)
 
     return make
 
 
 @pytest.fixture
-def line(folder: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Line]:
-    def deploy(**tables: Any) -> Line:
+def line(folder: Callable[..., Project], clients: Aws, receiver: Any) -> Callable[..., Pipeline]:
+    def deploy(**tables: Any) -> Pipeline:
         made = folder(**tables)
         made.local("deploy", "--yes").ok()
-        return Line(made, clients, receiver)
+        return Pipeline(made, clients, receiver)
 
     return deploy
 
 
-def write(flow: Line, items: Iterable[dict[str, Any]]) -> None:
+def write(flow: Pipeline, items: Iterable[dict[str, Any]]) -> None:
     """Put items without waiting for what becomes of them."""
     flow.project.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
 
@@ -82,12 +82,12 @@ def keys(rows: Iterable[dict[str, Any]]) -> set[str]:
     return {row["key"]["id"] for row in rows}
 
 
-def audit(flow: Line, *args: str) -> tuple[int, dict[str, Any]]:
+def audit(flow: Pipeline, *args: str) -> tuple[int, dict[str, Any]]:
     ran = flow.project.local("audit", *args, "-o", "json")
     return ran.code, ran.json()
 
 
-def logged(flow: Line, word: str) -> int:
+def logged(flow: Pipeline, word: str) -> int:
     """Count the enqueuer's lines in a word."""
     events = flow.aws.client("logs").filter_log_events(logGroupName=flow.project.names.log_group("enqueuer"))
     return sum(f'"message": "{word}"' in event["message"] for event in events["events"])
@@ -144,7 +144,7 @@ def test_what_the_users_code_cannot_take_is_parked_and_not_missing(folder, clien
         "    return item if item['n'] < 4 else None\n"
     )
     made.local("deploy", "--yes").ok()
-    flow = Line(made, clients, receiver)
+    flow = Pipeline(made, clients, receiver)
     write(flow, orders(5))
     wait_until(lambda: flow.waiting() == 4)
     flow.project.local("drain", "--all").ok()

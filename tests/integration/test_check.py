@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli_harness import Project, Stack, new_name
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
 REFUSED_PORT = "http://127.0.0.1:9"
@@ -22,18 +22,18 @@ READS = ("Get", "List", "Describe", "GET ", "QueryGet", "FilterLogEvents")
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     with deployed(tmp_path_factory.mktemp("check"), stack) as line:
         yield line
 
 
 @pytest.fixture
-def line(shared: Line) -> Line:
+def line(shared: Pipeline) -> Pipeline:
     shared.reset()
     return shared
 
 
-def test_a_fresh_pipeline_is_ok(line: Line) -> None:
+def test_a_fresh_pipeline_is_ok(line: Pipeline) -> None:
     ran = line.local("check")
 
     assert (ran.code, ran.err) == (0, "")
@@ -53,7 +53,7 @@ def test_a_key_that_does_not_exist_is_critical_before_a_run_fails_for_it(
 
 @pytest.mark.parametrize(("count", "code", "word"), [(1, 0, "OK"), (2, 1, "WARNING"), (4, 2, "CRITICAL")])
 def test_a_backlog_warns_from_the_first_threshold_and_is_critical_from_the_second(
-    line: Line, count: int, code: int, word: str
+    line: Pipeline, count: int, code: int, word: str
 ) -> None:
     line.send(count)
 
@@ -65,7 +65,9 @@ def test_a_backlog_warns_from_the_first_threshold_and_is_critical_from_the_secon
 
 
 @pytest.mark.parametrize(("flags", "code"), [([], 1), (["--dlq", "1,2"], 2), (["--dlq", "3,9"], 0)])
-def test_a_message_in_the_dlq_is_held_against_its_thresholds(line: Line, flags: list[str], code: int) -> None:
+def test_a_message_in_the_dlq_is_held_against_its_thresholds(
+    line: Pipeline, flags: list[str], code: int
+) -> None:
     line.send(2, "dlq")
 
     assert line.local("check", *flags).code == code
@@ -86,7 +88,7 @@ def test_the_age_that_cloudwatch_knows_counts_while_messages_wait(
         assert f"age={age}s;900;3600;0" in ran.out
 
 
-def test_a_paused_worker_warns(line: Line) -> None:
+def test_a_paused_worker_warns(line: Pipeline) -> None:
     line.switch(enabled=False)
 
     ran = line.local("check")
@@ -95,7 +97,7 @@ def test_a_paused_worker_warns(line: Line) -> None:
     assert ran.out.startswith(f"FIFO {line.name} WARNING: the worker is paused |")
 
 
-def test_when_the_stack_is_down_it_is_unknown_with_the_reason(line: Line) -> None:
+def test_when_the_stack_is_down_it_is_unknown_with_the_reason(line: Pipeline) -> None:
     ran = line.at(REFUSED_PORT, "check")
 
     assert ran.code == 3
@@ -127,7 +129,7 @@ def test_a_pipeline_that_is_not_deployed_is_unknown(project: Callable[..., Proje
     ids=" ".join,
 )
 def test_whatever_is_wrong_with_the_command_itself_is_unknown_and_not_critical(
-    line: Line, words: list[str]
+    line: Pipeline, words: list[str]
 ) -> None:
     ran = line.local("check", *words)
 
@@ -136,7 +138,7 @@ def test_whatever_is_wrong_with_the_command_itself_is_unknown_and_not_critical(
 
 
 @pytest.mark.parametrize("words", [["--format", "json"], ["-o", "json"], ["-o", "jsonl"]], ids=" ".join)
-def test_json_is_one_document_whatever_the_state(line: Line, words: list[str]) -> None:
+def test_json_is_one_document_whatever_the_state(line: Pipeline, words: list[str]) -> None:
     line.send(1, "dlq")
 
     ran = line.local("check", *words)
@@ -163,7 +165,7 @@ def families(text: str) -> dict[str, float]:
     }
 
 
-def test_prometheus_reads_its_format_and_the_textfile(line: Line, tmp_path: Path) -> None:
+def test_prometheus_reads_its_format_and_the_textfile(line: Pipeline, tmp_path: Path) -> None:
     line.send(3)
     target = tmp_path / "orders.prom"
 
@@ -178,7 +180,9 @@ def test_prometheus_reads_its_format_and_the_textfile(line: Line, tmp_path: Path
     assert os.listdir(tmp_path) == ["orders.prom"]
 
 
-def test_the_textfile_is_replaced_in_one_step_and_shows_when_aws_is_gone(line: Line, tmp_path: Path) -> None:
+def test_the_textfile_is_replaced_in_one_step_and_shows_when_aws_is_gone(
+    line: Pipeline, tmp_path: Path
+) -> None:
     target = tmp_path / "orders.prom"
     line.local("check", "-q", "--textfile", str(target))
     with target.open() as reader:  # node_exporter, in the middle of reading
@@ -192,7 +196,7 @@ def test_the_textfile_is_replaced_in_one_step_and_shows_when_aws_is_gone(line: L
 
 @pytest.mark.parametrize("path", ["missing/orders.prom", ".", "/dev/full"])
 def test_a_textfile_that_cannot_be_written_is_unknown_and_leaves_nothing(
-    line: Line, tmp_path: Path, path: str
+    line: Pipeline, tmp_path: Path, path: str
 ) -> None:
     ran = line.local("check", "--textfile", str(tmp_path / path) if path != "/dev/full" else "/proc/x")
 
@@ -209,7 +213,7 @@ def denying(*actions: str) -> Callable[[Request], Action]:
     return rule
 
 
-def test_a_right_that_is_missing_makes_it_unknown_with_the_reason(line: Line, proxy: Proxy) -> None:
+def test_a_right_that_is_missing_makes_it_unknown_with_the_reason(line: Pipeline, proxy: Proxy) -> None:
     proxy.rule = denying("DescribeRule")
 
     ran = line.at(proxy.endpoint, "check")
@@ -222,7 +226,7 @@ def test_a_right_that_is_missing_makes_it_unknown_with_the_reason(line: Line, pr
     assert line.at(proxy.endpoint, "check").code == 1, "what is known to be wrong comes first"
 
 
-def test_it_only_reads_and_receives_nothing(line: Line, proxy: Proxy) -> None:
+def test_it_only_reads_and_receives_nothing(line: Pipeline, proxy: Proxy) -> None:
     line.send(2)
 
     line.at(proxy.endpoint, "check").ok()
@@ -231,7 +235,7 @@ def test_it_only_reads_and_receives_nothing(line: Line, proxy: Proxy) -> None:
     assert proxy.counts["ReceiveMessage"] == 0
 
 
-def test_it_ends_in_time_though_nothing_answers(line: Line) -> None:
+def test_it_ends_in_time_though_nothing_answers(line: Pipeline) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli_harness import ROOT, Stack
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 
 COMMANDS = (
     ("check",),
@@ -29,13 +29,13 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     with deployed(tmp_path_factory.mktemp("cron"), stack) as line:
         yield line
 
 
 @pytest.fixture
-def line(shared: Line) -> Line:
+def line(shared: Pipeline) -> Pipeline:
     shared.reset()
     return shared
 
@@ -54,7 +54,7 @@ def minimal(home: Path, **more: str) -> dict[str, str]:
 
 
 def run(
-    line: Line, *words: str, env: dict[str, str], shell: str = "", timeout: float = 60
+    line: Pipeline, *words: str, env: dict[str, str], shell: str = "", timeout: float = 60
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command line the way cron does: through /bin/sh, in a session of its own, with no input."""
     command = f'cd "{line.project.folder}" && "{sys.executable}" -m fifo_cli "$@" --local {shell}'
@@ -83,7 +83,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_with_hardly_an_environment_and_no_home_to_write_it_works(
-    line: Line, home: Path, words: tuple[str, ...]
+    line: Pipeline, home: Path, words: tuple[str, ...]
 ) -> None:
     before = sorted(os.listdir(home))
 
@@ -100,7 +100,7 @@ def test_with_hardly_an_environment_and_no_home_to_write_it_works(
     "env", [{}, {"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"LC_ALL": "POSIX"}], ids=str
 )
 def test_in_the_c_locale_data_is_utf_8_and_text_is_never_mojibake(
-    line: Line, home: Path, env: dict[str, str]
+    line: Pipeline, home: Path, env: dict[str, str]
 ) -> None:
     sqs, url = line.aws.client("sqs"), line.url("main")
     body = '{"name": "Zoë — 日本"}'
@@ -124,7 +124,7 @@ def test_in_the_c_locale_data_is_utf_8_and_text_is_never_mojibake(
     ids=str,
 )
 def test_a_full_disk_is_reported_and_not_a_crash(
-    line: Line, home: Path, words: tuple[str, ...], code: int
+    line: Pipeline, home: Path, words: tuple[str, ...], code: int
 ) -> None:
     """There is nothing in the logs to write, so nothing fails there."""
     done = run(line, *words, env=minimal(home), shell="> /dev/full")
@@ -134,7 +134,7 @@ def test_a_full_disk_is_reported_and_not_a_crash(
     assert (b"No space left on device" in done.stderr) == bool(code)
 
 
-def test_a_drain_onto_a_full_disk_still_accounts_for_what_it_delivered(line: Line, home: Path) -> None:
+def test_a_drain_onto_a_full_disk_still_accounts_for_what_it_delivered(line: Pipeline, home: Path) -> None:
     line.send(2)
 
     done = run(line, "drain", "--all", "-o", "json", env=minimal(home), shell="> /dev/full")
@@ -145,7 +145,7 @@ def test_a_drain_onto_a_full_disk_still_accounts_for_what_it_delivered(line: Lin
     assert line.project.local("depth", "-o", "json").json()["queues"]["main"]["in_flight"] == 0
 
 
-def test_two_drains_at_once_deliver_every_message_once_and_in_order(line: Line, home: Path) -> None:
+def test_two_drains_at_once_deliver_every_message_once_and_in_order(line: Pipeline, home: Path) -> None:
     for group in ("a", "b", "c"):
         line.send(4, group=group)
     before = len(line.api.accepted)
@@ -163,7 +163,7 @@ def test_two_drains_at_once_deliver_every_message_once_and_in_order(line: Line, 
 
 
 @pytest.mark.parametrize("words", [("deploy",), ("destroy",)], ids=" ".join)
-def test_nothing_asks_without_a_terminal(line: Line, home: Path, words: tuple[str, ...]) -> None:
+def test_nothing_asks_without_a_terminal(line: Pipeline, home: Path, words: tuple[str, ...]) -> None:
     config = line.project.config.read_text(encoding="utf-8")
     line.project.config.write_text(config.replace('"messages_per_run" = 10', '"messages_per_run" = 7'))
     try:
@@ -175,7 +175,7 @@ def test_nothing_asks_without_a_terminal(line: Line, home: Path, words: tuple[st
     assert b"--yes" in done.stderr
 
 
-def test_an_aws_that_never_answers_is_given_up_on_and_leaves_no_process(line: Line, home: Path) -> None:
+def test_an_aws_that_never_answers_is_given_up_on_and_leaves_no_process(line: Pipeline, home: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:

@@ -13,18 +13,18 @@ import pytest
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.handlers.json_log import line as journal_line
 from tests.cli_harness import Stack, wait_until
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     with deployed(tmp_path_factory.mktemp("evidence"), stack) as line:
         yield line
 
 
 @pytest.fixture
-def line(shared: Line) -> Line:
+def line(shared: Pipeline) -> Pipeline:
     shared.reset()
     shared.forget_logs()
     return shared
@@ -44,14 +44,14 @@ RAISED = "[ERROR] ClientError: An error occurred (AccessDenied) when calling Sen
 TIMED_OUT = "2026-01-02T11:59:00Z 8a6 Task timed out after 60.00 seconds"
 
 
-def verdicts(line: Line) -> tuple[int, int, list[str]]:
+def verdicts(line: Pipeline) -> tuple[int, int, list[str]]:
     """Return the exit codes of check and status, and what status says."""
     status = line.local("status", "-o", "json")
     texts = [one["text"] for one in status.json()["verdict"]["problems"]]
     return line.local("check").code, status.code, texts
 
 
-def test_a_new_pipeline_and_an_idle_one_are_ok(line: Line) -> None:
+def test_a_new_pipeline_and_an_idle_one_are_ok(line: Pipeline) -> None:
     assert verdicts(line) == (0, 0, [])
 
     line.logged("worker", run(), ago=90)
@@ -60,7 +60,9 @@ def test_a_new_pipeline_and_an_idle_one_are_ok(line: Line) -> None:
     assert verdicts(line) == (0, 0, [])
 
 
-def test_every_run_that_ends_for_a_fault_of_configuration_is_critical_until_one_ends_well(line: Line) -> None:
+def test_every_run_that_ends_for_a_fault_of_configuration_is_critical_until_one_ends_well(
+    line: Pipeline,
+) -> None:
     line.send(2)
     for ago in (90, 60, 30):
         line.logged("worker", run(received=2, **KEY), "[ERROR] ConfigurationError: no", ago=ago)
@@ -92,7 +94,7 @@ def test_every_run_that_ends_for_a_fault_of_configuration_is_critical_until_one_
     ],
 )
 def test_functions_that_fail_are_seen_though_the_numbers_are_well(
-    line: Line, role: Any, texts: list[str | Callable[..., str]], code: int
+    line: Pipeline, role: Any, texts: list[str | Callable[..., str]], code: int
 ) -> None:
     for number, text in enumerate(texts):
         ago = 60 - 20 * number
@@ -102,7 +104,7 @@ def test_functions_that_fail_are_seen_though_the_numbers_are_well(
     assert verdicts(line)[:2] == (code, min(code, 1))
 
 
-def test_a_group_that_starves_is_judged_by_how_long(line: Line) -> None:
+def test_a_group_that_starves_is_judged_by_how_long(line: Pipeline) -> None:
     line.send(1, group="ada")
     failed = {"message_id": "m-ada", "group": "ada", "reason": "the API answered 503"}
     at = datetime.now(UTC) - timedelta(seconds=60)
@@ -116,7 +118,7 @@ def test_a_group_that_starves_is_judged_by_how_long(line: Line) -> None:
     assert line.local("check", "--age", "10s,30s").code == 2
 
 
-def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Line) -> None:
+def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Pipeline) -> None:
     # The stack's own schedule would run it; that of fifo.toml is what it is held against.
     config = line.project.config.with_name("hourly.toml")
     text = line.project.config.read_text()
@@ -136,7 +138,7 @@ def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Line) -> None:
     assert "has not run" not in line.local("check", "--config", str(config)).out
 
 
-def test_paused_on_purpose_it_is_not_silent(line: Line) -> None:
+def test_paused_on_purpose_it_is_not_silent(line: Pipeline) -> None:
     line.send(1)
     line.logged("worker", run(at=datetime.now(UTC) - timedelta(hours=1)), ago=3600)
     line.switch(enabled=False)
@@ -144,7 +146,7 @@ def test_paused_on_purpose_it_is_not_silent(line: Line) -> None:
     assert verdicts(line) == (1, 1, ["the worker is paused"])
 
 
-def test_without_a_right_to_the_logs_it_is_unknown_and_not_ok(line: Line, proxy: Proxy) -> None:
+def test_without_a_right_to_the_logs_it_is_unknown_and_not_ok(line: Pipeline, proxy: Proxy) -> None:
     def denied(request: Request) -> Action:
         return (
             AwsError("AccessDeniedException", "you may not", 403) if "FilterLog" in request.action else Pass()
@@ -160,7 +162,7 @@ def test_without_a_right_to_the_logs_it_is_unknown_and_not_ok(line: Line, proxy:
     assert status.json()["verdict"]["state"] == "unknown"
 
 
-def test_a_policy_set_by_hand_warns_before_sqs_acts(line: Line) -> None:
+def test_a_policy_set_by_hand_warns_before_sqs_acts(line: Pipeline) -> None:
     sqs, url = line.aws.client("sqs"), line.url("main")
     arns = sqs.get_queue_attributes(QueueUrl=line.url("dlq"), AttributeNames=["QueueArn"])["Attributes"]
     policy = {"deadLetterTargetArn": arns["QueueArn"], "maxReceiveCount": 3}
@@ -187,7 +189,7 @@ def test_a_policy_set_by_hand_warns_before_sqs_acts(line: Line) -> None:
     assert not found.get("RedrivePolicy")
 
 
-def test_a_pipeline_deployed_before_gives_up_main_s_policy_after_hold_has_one(line: Line) -> None:
+def test_a_pipeline_deployed_before_gives_up_main_s_policy_after_hold_has_one(line: Pipeline) -> None:
     sqs = line.aws.client("sqs")
     arn = {
         role: sqs.get_queue_attributes(QueueUrl=line.url(role), AttributeNames=["QueueArn"])["Attributes"][
@@ -232,7 +234,7 @@ BREAKS_IN_LAMBDA = "if 'AWS_LAMBDA_FUNCTION_NAME' in os.environ: raise ImportErr
 class Story:
     """A pipeline with code of the user's and a key, its runs started by hand."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Pipeline) -> None:
         self.line = line
         (line.project.folder / "code").mkdir(exist_ok=True)
 
@@ -363,7 +365,7 @@ def test_a_record_that_was_parked_is_seen_until_it_is_delivered(story: Story) ->
     assert story.delivered() == ["o2", "bad"]
 
 
-def test_a_worker_that_was_paused_for_long_is_not_silent_when_it_is_resumed(line: Line) -> None:
+def test_a_worker_that_was_paused_for_long_is_not_silent_when_it_is_resumed(line: Pipeline) -> None:
     config = line.project.config.with_name("often.toml")
     config.write_text(line.project.config.read_text().replace("rate(365 days)", "rate(30 minutes)"))
     line.send(1)

@@ -25,7 +25,7 @@ from tests.cli_harness import ROOT, clean_environment, wait_until
 from tests.integration.proxy import Action, Delay, Kill, Pass, Request, forward_all, hidden, on
 from tests.integration.queue_pipeline import (
     ENV,
-    Yard,
+    Queues,
     by_group,
     changes_sqs,
     crash_everywhere,
@@ -43,12 +43,12 @@ ATTRIBUTES = {
 }
 
 
-def read(one: Yard, name: str = "f.jsonl") -> list[Any]:
+def read(one: Queues, name: str = "f.jsonl") -> list[Any]:
     """Read a file of lines."""
     return [json.loads(line) for line in (one.project.folder / name).read_bytes().splitlines()]
 
 
-def in_file(one: Yard, name: str = "f.jsonl") -> dict[str, list[str]]:
+def in_file(one: Queues, name: str = "f.jsonl") -> dict[str, list[str]]:
     """Return the bodies of a file by group, in order."""
     groups: dict[str, list[str]] = {}
     for line in read(one, name):
@@ -56,7 +56,7 @@ def in_file(one: Yard, name: str = "f.jsonl") -> dict[str, list[str]]:
     return groups
 
 
-def seven(one: Yard, role: Any) -> None:
+def seven(one: Queues, role: Any) -> None:
     for n in range(7):
         one.send(role, str(n), f"g{n % 2}", MessageAttributes=ATTRIBUTES)
 
@@ -64,7 +64,7 @@ def seven(one: Yard, role: Any) -> None:
 SEVEN = {"g0": ["0", "2", "4", "6"], "g1": ["1", "3", "5"]}
 
 
-def write(one: Yard, *messages: Any, name: str = "f.jsonl") -> Path:
+def write(one: Queues, *messages: Any, name: str = "f.jsonl") -> Path:
     """Write lines."""
     path = one.project.folder / name
     path.write_bytes(b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in messages))
@@ -153,7 +153,7 @@ def test_nothing_is_moved_to_what_keeps_nothing(one):
     assert one.total("dlq") == 1
 
 
-def _with_small_files(one: Yard, kilobytes: int, *words: str) -> Any:
+def _with_small_files(one: Queues, kilobytes: int, *words: str) -> Any:
     """Run the program where no file may grow larger: to it, that is a full disk."""
     program = (
         "import resource, sys\n"
@@ -315,7 +315,7 @@ def test_empty_queues_of_an_restore_warning_are_not_called_nothing_to_do(one, co
     assert "an in-order redrive is unfinished" in refused.err
 
 
-def _shell(one: Yard, line: str) -> Any:
+def _shell(one: Queues, line: str) -> Any:
     return subprocess.run(
         ["bash", "-c", line],
         cwd=one.project.folder,
@@ -477,7 +477,7 @@ def test_a_load_where_no_checkpoint_can_be_kept_sends_nothing(one):
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
-def _follow_the_runbook(one: Yard) -> tuple[str, str]:
+def _follow_the_runbook(one: Queues) -> tuple[str, str]:
     """Return the shell blocks of its section on fixing: to the end of the groups, and to the old places."""
     section = RUNBOOK.read_text(encoding="utf-8").split("## Parked messages need fixing")[1].split("\n## ")[0]
     first, second = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
@@ -485,7 +485,7 @@ def _follow_the_runbook(one: Yard) -> tuple[str, str]:
     return f"set -e\n{program}\n{first}", f"set -e\n{program}\n{second}"
 
 
-def _misspelt(one: Yard) -> None:
+def _misspelt(one: Queues) -> None:
     roles: list[QueueRole] = ["dlq", "main", "dlq"]
     for number, role in enumerate(roles, 1):
         one.send(
@@ -495,7 +495,7 @@ def _misspelt(one: Yard) -> None:
         )
 
 
-def _fixed(one: Yard) -> list[tuple[int, str]]:
+def _fixed(one: Queues) -> list[tuple[int, str]]:
     bodies = [json.loads(message["Body"]) for message in one.drained("main")]
     assert {body["total"] for body in bodies} == {"1.10"}
     return [(body["n"], body["currency"]) for body in bodies]
@@ -610,7 +610,7 @@ MOVES = {
 
 
 @pytest.fixture
-def loaded(one: Yard) -> Yard:
+def loaded(one: Queues) -> Queues:
     """Seven messages in the DLQ, and seven lines in a file."""
     seven(one, "dlq")
     write(one, *({"group": f"g{n % 2}", "body": str(n)} for n in range(7)), name="lines.jsonl")
@@ -695,8 +695,8 @@ def test_a_purge_of_main_asks_with_a_warning(loaded):
 # --- Crashes and weather.
 
 
-def _prepare(name: str) -> Callable[[Yard], None]:
-    def prepare(one: Yard) -> None:
+def _prepare(name: str) -> Callable[[Queues], None]:
+    def prepare(one: Queues) -> None:
         if name == "load":
             write(
                 one,
@@ -716,8 +716,8 @@ def _prepare(name: str) -> Callable[[Yard], None]:
     return prepare
 
 
-def _check(name: str) -> Callable[[Yard], None]:
-    def check(one: Yard) -> None:
+def _check(name: str) -> Callable[[Queues], None]:
+    def check(one: Queues) -> None:
         assert one.drained("dlq", timeout=2) == []
         if name == "load":
             arrived = one.drained("main")

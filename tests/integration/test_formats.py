@@ -16,7 +16,7 @@ from fifo_cli.cli.framework import Command, Commands, Impact
 from fifo_cli.render.text import display_width
 from tests.cli_harness import Project, Stack
 from tests.contract.json_shapes import TABLE, shape_problems
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.fork_server import forker
 from tests.integration.screens import shown
 
@@ -79,7 +79,7 @@ RUN = [name for name in ALL if name not in ELSEWHERE]
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def line(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     with deployed(tmp_path_factory.mktemp("formats"), stack) as made:
         # A second version, so that there is one to roll back to.
         text = made.project.config.read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ def test_every_command_is_exercised_here_or_known_to_be_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_into_a_pipe_each_format_is_what_it_says(line: Line, name: str) -> None:
+def test_into_a_pipe_each_format_is_what_it_says(line: Pipeline, name: str) -> None:
     running = []
     for output in FORMATS:
         clear(line.project)
@@ -145,7 +145,9 @@ def _parses(output: str, out: str) -> None:
 
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("name", [name for name in RUN if name not in TEXT | {"schema", "policy"}])
-def test_on_a_terminal_a_table_fits_and_json_is_never_wrapped(line: Line, name: str, columns: int) -> None:
+def test_on_a_terminal_a_table_fits_and_json_is_never_wrapped(
+    line: Pipeline, name: str, columns: int
+) -> None:
     for output in ("table", "json") if columns == 80 else ("table",):
         clear(line.project)
         words = (*words_of(name), "-o", output)
@@ -164,13 +166,13 @@ def test_on_a_terminal_a_table_fits_and_json_is_never_wrapped(line: Line, name: 
 
 
 @pytest.mark.parametrize("name", ["plan", "depth", "status", "check", "peek", "logs"])
-def test_with_a_dumb_terminal_there_is_no_escape_at_all(line: Line, name: str) -> None:
+def test_with_a_dumb_terminal_there_is_no_escape_at_all(line: Pipeline, name: str) -> None:
     with shown(*words_of(name), folder=line.project.folder, env={"TERM": "dumb"}) as run:
         assert run.end() in (0, 1)
         assert b"\x1b" not in run.written
 
 
-def test_long_ids_are_shortened_on_a_terminal_only(line: Line) -> None:
+def test_long_ids_are_shortened_on_a_terminal_only(line: Pipeline) -> None:
     words = words_of("depth")
     piped = line.project.run(*words).out
     name = line.project.names.main

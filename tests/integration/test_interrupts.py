@@ -81,12 +81,12 @@ def test_no_command_is_forgotten() -> None:
 
 
 @pytest.fixture
-def place(zygote: ForkServer, tmp_path: Path) -> Place:
+def place(fork_server: ForkServer, tmp_path: Path) -> Place:
     tables = {"api": {"keys": {"api_key": "/k"}, "headers": {"X": "{api_key}"}}}
     made = Project.create(tmp_path / "project", new_name(), "http://127.0.0.1:9", None, tables)
     tmp = tmp_path / "tmp"
     tmp.mkdir()
-    return Place(made, zygote, tmp)
+    return Place(made, fork_server, tmp)
 
 
 def lines() -> list[list[str]]:

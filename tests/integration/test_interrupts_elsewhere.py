@@ -46,11 +46,11 @@ LINES: Final = (
 
 
 @pytest.fixture
-def place(zygote: ForkServer, tmp_path: Path) -> Place:
+def place(fork_server: ForkServer, tmp_path: Path) -> Place:
     tables = {"api": {"keys": {"api_key": "/k"}, "headers": {"X": "{api_key}"}}}
     made = Project.create(tmp_path / "project", new_name(), "http://127.0.0.1:9", None, tables)
     (tmp_path / "tmp").mkdir()
-    return Place(made, zygote, tmp_path / "tmp")
+    return Place(made, fork_server, tmp_path / "tmp")
 
 
 def process(home: Path, hole: BlackHole) -> tuple[dict[str, str], Callable[[], bool]]:
@@ -145,7 +145,7 @@ def test_at_the_question_for_a_code(place: Place) -> None:
 
 
 @EACH_SIGNAL
-def test_while_pip_runs(zygote: ForkServer, tmp_path: Path, number: signal.Signals) -> None:
+def test_while_pip_runs(fork_server: ForkServer, tmp_path: Path, number: signal.Signals) -> None:
     """Nothing of pip is left: no process, no half installed library."""
     (tmp_path / "tmp").mkdir()
 
@@ -157,14 +157,14 @@ def test_while_pip_runs(zygote: ForkServer, tmp_path: Path, number: signal.Signa
         (made.folder / "code").mkdir()
         (made.folder / "code" / "mine.py").write_text("to_request = to_message = print\n")
         (made.folder / "code" / "requirements.txt").write_text("some-library==1.0\n")
-        place = Place(made, zygote, tmp_path / "tmp")
+        place = Place(made, fork_server, tmp_path / "tmp")
         with BlackHole() as index, BlackHole() as aws:
             env = {**KEYS, "PIP_INDEX_URL": f"{index.url}/simple", "AWS_ENDPOINT_URL": aws.url}
             wrong = place.interrupted(line.split(), number, env, hangs=index.called.is_set)
         left = [str(path) for path in (made.folder / ".fifo").rglob("*") if path.name.startswith(".new-")]
         return wrong or " ".join(left)
 
-    place = Place(Project(tmp_path, "none"), zygote, tmp_path / "tmp")
+    place = Place(Project(tmp_path, "none"), fork_server, tmp_path / "tmp")
     assert place.in_a_loop({line: partial(run, line) for line in ("package", "drain --all")}) == {}
 
 
@@ -190,7 +190,7 @@ def coded(make: Make, tmp_path: Path) -> Iterator[Callable[[str], tuple[Place, P
             (made.folder / "code" / "mine.py").write_text(text)
             one.send("main", "{}")
             (tmp_path / "tmp").mkdir()
-            return Place(made, one.zygote, tmp_path / "tmp"), begun
+            return Place(made, one.fork_server, tmp_path / "tmp"), begun
 
         yield write
         assert one.total("main") == 1
@@ -228,7 +228,7 @@ def test_while_the_users_code_runs(
 )
 def test_while_an_answer_stops_half_way(
     project: Callable[..., Project],
-    zygote: ForkServer,
+    fork_server: ForkServer,
     stack: Stack,
     tmp_path: Path,
     receiver: Receiver,
@@ -238,7 +238,7 @@ def test_while_an_answer_stops_half_way(
     made = project(api={"keys": {"api_key": "/k"}, "headers": {"X": "{api_key}"}})
     made.local("deploy", "--yes").ok()
     (tmp_path / "tmp").mkdir()
-    place, reached = Place(made, zygote, tmp_path / "tmp"), []
+    place, reached = Place(made, fork_server, tmp_path / "tmp"), []
 
     def run(line: list[str], nth: int) -> str:
         with Proxy(stack.endpoint, on(nth=nth, do=Stall())) as proxy:
@@ -254,7 +254,7 @@ def test_while_an_answer_stops_half_way(
 
 def test_while_the_worker_runs_in_lambda(
     project: Callable[..., Project],
-    zygote: ForkServer,
+    fork_server: ForkServer,
     stack: Stack,
     tmp_path: Path,
     receiver: Receiver,
@@ -269,7 +269,7 @@ def test_while_the_worker_runs_in_lambda(
     )
     (tmp_path / "tmp").mkdir()
     env = {**ENV, "AWS_ENDPOINT_URL": stack.endpoint}
-    place = Place(made, zygote, tmp_path / "tmp")
+    place = Place(made, fork_server, tmp_path / "tmp")
     line = ["drain", "--all", "--via", "lambda"]
     assert place.interrupted(line, signal.SIGINT, env, hangs=lambda: bool(receiver.requests)) == ""
 
@@ -281,7 +281,7 @@ def test_at_the_question_whether_to_go_ahead(
     with make() as one:
         one.send("dlq", "{}")
         (tmp_path / "tmp").mkdir()
-        place = Place(one.project, one.zygote, tmp_path / "tmp")
+        place = Place(one.project, one.fork_server, tmp_path / "tmp")
         env = {**ENV, "AWS_ENDPOINT_URL": stack.endpoint}
 
         def run(line: str) -> str:

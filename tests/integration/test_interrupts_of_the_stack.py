@@ -32,10 +32,10 @@ def in_turn(name: str, values: Iterable[str]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def place(zygote: ForkServer, tmp_path: Path) -> Iterator[Place]:
+def place(fork_server: ForkServer, tmp_path: Path) -> Iterator[Place]:
     made = Project.create(tmp_path / "project", new_name(), "http://127.0.0.1:9", None, {})
     (tmp_path / "tmp").mkdir()
-    yield Place(made, zygote, tmp_path / "tmp")
+    yield Place(made, fork_server, tmp_path / "tmp")
     files = Files.of(made.folder)
     if (running := process.find(files)) is not None:
         process.kill(files, running, sleep=time.sleep, clock=time.monotonic)

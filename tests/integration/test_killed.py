@@ -83,14 +83,14 @@ def _kind(request: Request) -> str:
 
 
 def killed_at_every_change(
-    zygote: ForkServer, proxy: Proxy, folder: Path, *args: str, every: bool = True
+    fork_server: ForkServer, proxy: Proxy, folder: Path, *args: str, every: bool = True
 ) -> KillEach:
     """Run a command again and again, killed each time at a change not met before, until it ends well."""
     rule = KillEach(every=every)
     proxy.rule = rule
     for _ in range(200):
         rule.begin()
-        ran = zygote.run(folder, [*args, "--yes", "--endpoint-url", proxy.endpoint], KEYS)
+        ran = fork_server.run(folder, [*args, "--yes", "--endpoint-url", proxy.endpoint], KEYS)
         if ran.code == 0:
             assert not rule.is_dead
             # A call that only completes what another run began need not come a second time.
@@ -160,10 +160,10 @@ def _lines(made: Project, *changes: tuple[str, str]) -> None:
 
 @crashes
 def test_a_deploy_killed_at_every_change_is_completed_by_the_next(
-    project: Make, proxy: Proxy, zygote: ForkServer, clients: Aws, neighbour: Project, every: bool
+    project: Make, proxy: Proxy, fork_server: ForkServer, clients: Aws, neighbour: Project, every: bool
 ) -> None:
     made = project(alarms=ALARMS)
-    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy", every=every)
+    rule = killed_at_every_change(fork_server, proxy, made.folder, "deploy", every=every)
     assert len(rule.after) >= (25 if every else 10)
     assert plan(clients, load(made.config)).changes == ()
 
@@ -172,7 +172,7 @@ def test_a_deploy_killed_at_every_change_is_completed_by_the_next(
 def test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next(
     project: Make,
     proxy: Proxy,
-    zygote: ForkServer,
+    fork_server: ForkServer,
     clients: Aws,
     stack: Stack,
     neighbour: Project,
@@ -193,7 +193,7 @@ def test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next(
         ('["rate(365 days)", "rate(364 days)"]', '["rate(365 days)"]'),
         (f'[alarms]\n"sns_topic" = "{ALARMS["sns_topic"]}"\n', ""),
     )
-    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy", every=every)
+    rule = killed_at_every_change(fork_server, proxy, made.folder, "deploy", every=every)
     assert len(rule.after) >= (20 if every else 10)
     assert plan(clients, load(made.config)).changes == ()
     assert clients.client("events").list_rules(NamePrefix=f"{made.name}-")["Rules"] == []
@@ -204,7 +204,7 @@ def test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next(
 def test_a_destroy_killed_at_every_change_leaves_nothing_behind(
     project: Make,
     proxy: Proxy,
-    zygote: ForkServer,
+    fork_server: ForkServer,
     clients: Aws,
     stack: Stack,
     neighbour: Project,
@@ -214,21 +214,21 @@ def test_a_destroy_killed_at_every_change_leaves_nothing_behind(
     deploy(clients, load(made.config))
     theirs = made_of(stack, neighbour.name)
     assert len(made_of(stack, made.name)) >= 17
-    rule = killed_at_every_change(zygote, proxy, made.folder, "destroy", every=every)
+    rule = killed_at_every_change(fork_server, proxy, made.folder, "destroy", every=every)
     assert len(rule.after) >= (20 if every else 10)
     assert made_of(stack, made.name) == []
     assert made_of(stack, neighbour.name) == theirs
 
 
 def test_a_rollback_killed_at_either_move_is_completed_by_the_next(
-    project: Make, proxy: Proxy, zygote: ForkServer, clients: Aws
+    project: Make, proxy: Proxy, fork_server: ForkServer, clients: Aws
 ) -> None:
     made = project()
     for count in (10, 7, 5):
         text = re.sub(r'"messages_per_run" = \d+', f'"messages_per_run" = {count}', made.config.read_text())
         made.config.write_text(text)
         deploy(clients, load(made.config))
-    rule = killed_at_every_change(zygote, proxy, made.folder, "rollback", "--to", "2")
+    rule = killed_at_every_change(fork_server, proxy, made.folder, "rollback", "--to", "2")
     assert len(rule.after) == 2
     client = clients.client("lambda")
     for role in ("enqueuer", "worker"):
@@ -236,7 +236,7 @@ def test_a_rollback_killed_at_either_move_is_completed_by_the_next(
         assert alias["FunctionVersion"] == "2"
     # Killed between the two, a plain rollback goes to the older of both, and no further.
     client.update_alias(FunctionName=made.names.function("worker"), Name="live", FunctionVersion="3")
-    zygote.run(made.folder, ["rollback", "--yes", "--endpoint-url", proxy.endpoint], KEYS).ok()
+    fork_server.run(made.folder, ["rollback", "--yes", "--endpoint-url", proxy.endpoint], KEYS).ok()
     assert client.get_alias(FunctionName=made.names.function("worker"), Name="live")["FunctionVersion"] == "2"
     deploy(clients, load(made.config))
     assert plan(clients, load(made.config)).changes == ()

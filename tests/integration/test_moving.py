@@ -43,7 +43,7 @@ from tests.integration.queue_pipeline import (
     Found,
     ImpatientAws,
     Make,
-    Yard,
+    Queues,
     by_group,
     changes_sqs,
     crash_everywhere,
@@ -61,7 +61,7 @@ def text(value: str) -> dict[str, str]:
 
 
 def in_turns(count: int, groups: int) -> dict[str, list[str]]:
-    """Return what ``Yard.fill`` sent, by group."""
+    """Return what ``Queues.fill`` sent, by group."""
     return {f"g{k}": [str(n) for n in range(k, count, groups)] for k in range(min(groups, count))}
 
 
@@ -80,7 +80,7 @@ def as_sent(message: Found) -> dict[str, Any]:
     }
 
 
-def test_a_redrive_moves_everything_in_the_order_of_its_groups(one: Yard) -> None:
+def test_a_redrive_moves_everything_in_the_order_of_its_groups(one: Queues) -> None:
     one.fill("dlq", 45, 4)
     done = one.run("redrive", "--yes", "-o", "json")
     assert done.json() == {"engine": "client", "moved": 45, "skipped": 0, "failed": 0, "remaining": 0}
@@ -89,7 +89,7 @@ def test_a_redrive_moves_everything_in_the_order_of_its_groups(one: Yard) -> Non
     assert "Tags" not in one.sqs.list_queue_tags(QueueUrl=one.urls["main"]) or not _tags(one)
 
 
-def _tags(one: Yard) -> dict[str, str]:
+def _tags(one: Queues) -> dict[str, str]:
     return dict(one.sqs.list_queue_tags(QueueUrl=one.urls["main"]).get("Tags") or {})
 
 
@@ -102,7 +102,7 @@ CRASHES: dict[str, tuple[tuple[str, ...], QueueRole, QueueRole]] = {
 PARKED = {"park_reason", "park_at", "park_from"}
 
 
-def _fill_seven(one: Yard, role: QueueRole) -> None:
+def _fill_seven(one: Queues, role: QueueRole) -> None:
     attributes = {"event_id": text("e"), "b": {"DataType": "Binary", "BinaryValue": b"\x00"}}
     for n in range(7):
         one.send(role, str(n), f"g{n % 2}", MessageAttributes=attributes)
@@ -116,7 +116,7 @@ def test_killed_at_any_request_a_second_run_completes_the_move(
 ) -> None:
     args, source, target = CRASHES[name]
 
-    def check(one: Yard) -> None:
+    def check(one: Queues) -> None:
         arrived = one.drained(target)
         assert by_group(arrived) == {"g0": ["0", "2", "4", "6"], "g1": ["1", "3", "5"]}
         for message in arrived:
@@ -148,7 +148,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def _fill_records(one: Yard, fault: Mapping[str, Any] = FAULTS["no such type"][0]) -> None:
+def _fill_records(one: Queues, fault: Mapping[str, Any] = FAULTS["no such type"][0]) -> None:
     """Fill the DLQ with what the worker and the enqueuer parked; one record still cannot become a message."""
     one.sqs.set_queue_attributes(QueueUrl=one.urls["main"], Attributes={"MaximumMessageSize": "2048"})
     for n in range(9):
@@ -166,7 +166,7 @@ def _fill_records(one: Yard, fault: Mapping[str, Any] = FAULTS["no such type"][0
         one.send("dlq", body, "all" if n % 3 == 0 else f"g{n % 2}", MessageAttributes=attributes)
 
 
-def _check_records(one: Yard, fault: Mapping[str, Any], reason: str) -> None:
+def _check_records(one: Queues, fault: Mapping[str, Any], reason: str) -> None:
     """Check that one record is parked again, and that all else is in main."""
     arrived = by_group(one.drained("main"))
     assert (arrived["g0"], arrived["g1"]) == (["2", "4", "8"], ["1", "5", "7"])
@@ -202,7 +202,7 @@ def test_killed_at_any_request_records_become_messages_once_and_what_fails_stays
 
 @pytest.mark.parametrize("way", [["redrive"], ["redrive", "--in-order"]])
 def test_a_record_that_is_too_long_for_main_is_parked_again_and_a_second_run_changes_no_more(
-    one: Yard, way: list[str]
+    one: Queues, way: list[str]
 ) -> None:
     fault, reason = FAULTS["too long for main"]
     _fill_records(one, fault)
@@ -214,7 +214,7 @@ def test_a_record_that_is_too_long_for_main_is_parked_again_and_a_second_run_cha
 
 
 @pytest.mark.parametrize("code", ["InvalidMessageContents", "InvalidParameterValue", "InvalidAttributeValue"])
-def test_a_record_whose_message_main_refuses_is_parked_again_with_that_reason(one: Yard, code: str) -> None:
+def test_a_record_whose_message_main_refuses_is_parked_again_with_that_reason(one: Queues, code: str) -> None:
     fault = {"S": "refuse me"}
     _fill_records(one, fault)
 
@@ -233,7 +233,7 @@ def test_a_record_whose_message_main_refuses_is_parked_again_with_that_reason(on
 # --- Bad weather.
 
 
-def test_in_bad_weather_a_redrive_completes_or_accounts_for_what_stayed(one: Yard) -> None:
+def test_in_bad_weather_a_redrive_completes_or_accounts_for_what_stayed(one: Queues) -> None:
     one.fill("dlq", 40, 20)
     one.proxy.edit = hidden(2)
     one.proxy.rule = weather(1)
@@ -250,7 +250,7 @@ def test_in_bad_weather_a_redrive_completes_or_accounts_for_what_stayed(one: Yar
     assert by_group(one.drained("main")) == in_turns(40, 20)
 
 
-def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Yard) -> None:
+def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Queues) -> None:
     one.fill("main", 16, 4)
     one.proxy.edit = hidden(2)
     one.proxy.rule = weather(2)
@@ -266,7 +266,7 @@ def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Yard) 
     assert by_group(one.drained("dlq")) == in_turns(16, 4)
 
 
-def test_when_sqs_throttles_a_redrive_goes_slower_and_says_so(one: Yard) -> None:
+def test_when_sqs_throttles_a_redrive_goes_slower_and_says_so(one: Queues) -> None:
     one.fill("dlq", 300, 50)
     one.proxy.rule = on("SendMessageBatch", nth=2, do=AwsError("RequestThrottled", status=403))
     ran = one.run("redrive", "--yes").ok()
@@ -274,7 +274,7 @@ def test_when_sqs_throttles_a_redrive_goes_slower_and_says_so(one: Yard) -> None
     assert by_group(one.drained("main")) == in_turns(300, 50)
 
 
-def test_answers_later_than_the_client_waits_lose_nothing(one: Yard) -> None:
+def test_answers_later_than_the_client_waits_lose_nothing(one: Queues) -> None:
     one.fill("dlq", 40, 10)
     one.proxy.edit = hidden(2)
     # One request in nine takes effect when its answer is no longer waited for, and was asked for again.
@@ -290,7 +290,7 @@ def test_answers_later_than_the_client_waits_lose_nothing(one: Yard) -> None:
     assert by_group(one.drained("main")) == in_turns(40, 10)
 
 
-def test_a_service_that_refuses_every_send_ends_it_with_3_and_everything_where_it_was(one: Yard) -> None:
+def test_a_service_that_refuses_every_send_ends_it_with_3_and_everything_where_it_was(one: Queues) -> None:
     one.fill("dlq", 12, 3)
     one.proxy.rule = on("SendMessageBatch", do=AwsError("AccessDenied", "not you", status=403))
     done = one.run("redrive", "--yes", "-o", "json")
@@ -302,7 +302,7 @@ def test_a_service_that_refuses_every_send_ends_it_with_3_and_everything_where_i
     assert by_group(one.drained("dlq")) == in_turns(12, 3)
 
 
-def test_one_group_that_is_refused_stays_in_order_while_the_others_go(one: Yard) -> None:
+def test_one_group_that_is_refused_stays_in_order_while_the_others_go(one: Queues) -> None:
     one.fill("dlq", 12, 3)
 
     def bodies_of_g1(place: int, entry: Any) -> bool:
@@ -318,7 +318,7 @@ def test_one_group_that_is_refused_stays_in_order_while_the_others_go(one: Yard)
     assert by_group(one.drained("dlq")) == {"g1": ["1", "4", "7", "10"]}
 
 
-def test_with_same_group_batches_a_partial_refusal_names_who_overtook_whom(one: Yard) -> None:
+def test_with_same_group_batches_a_partial_refusal_names_who_overtook_whom(one: Queues) -> None:
     one.fill("dlq", 3, 1)
     refused = RefuseEntries(lambda place, entry: bool(entry["MessageBody"] == "1"))
     one.proxy.rule = on("SendMessageBatch", nth=1, do=refused)
@@ -331,7 +331,7 @@ def test_with_same_group_batches_a_partial_refusal_names_who_overtook_whom(one: 
 # --- The deduplication trap.
 
 
-def test_a_message_whose_deduplication_id_main_has_seen_survives_a_redrive(one: Yard) -> None:
+def test_a_message_whose_deduplication_id_main_has_seen_survives_a_redrive(one: Queues) -> None:
     one.send("main", "first", dedup_id="the-same")
     one.drained("main")
     one.send("dlq", "parked", dedup_id="the-same")
@@ -339,7 +339,7 @@ def test_a_message_whose_deduplication_id_main_has_seen_survives_a_redrive(one: 
     assert by_group(one.drained("main")) == {"g": ["parked"]}
 
 
-def test_a_message_whose_deduplication_id_the_dlq_has_seen_survives_a_park(one: Yard) -> None:
+def test_a_message_whose_deduplication_id_the_dlq_has_seen_survives_a_park(one: Queues) -> None:
     one.send("dlq", "first", dedup_id="the-same")
     one.drained("dlq")
     one.send("main", "poison", dedup_id="the-same")
@@ -347,7 +347,7 @@ def test_a_message_whose_deduplication_id_the_dlq_has_seen_survives_a_park(one: 
     assert by_group(one.drained("dlq")) == {"g": ["poison"]}
 
 
-def test_a_message_may_be_redriven_and_parked_again_and_again_within_minutes(one: Yard) -> None:
+def test_a_message_may_be_redriven_and_parked_again_and_again_within_minutes(one: Queues) -> None:
     one.send("dlq", "poison")
     for _ in range(2):
         one.run("redrive", "--yes").ok()
@@ -387,7 +387,7 @@ def test_the_worker_delivers_while_a_redrive_runs_each_once_and_in_order(
             ]
 
 
-def test_a_second_redrive_exits_75_until_the_first_is_done(one: Yard) -> None:
+def test_a_second_redrive_exits_75_until_the_first_is_done(one: Queues) -> None:
     one.fill("dlq", 12, 1)
     first = one.start("redrive", "--yes", "--max-rate", "4")
     while MAINTENANCE_TAG not in _tags(one):
@@ -403,7 +403,7 @@ def test_a_second_redrive_exits_75_until_the_first_is_done(one: Yard) -> None:
     assert by_group(one.drained("main")) == in_turns(12, 1)
 
 
-def test_one_of_two_that_begin_at_once_exits_75_and_puts_back_what_it_had_taken_already(one: Yard) -> None:
+def test_one_of_two_that_begin_at_once_exits_75_and_puts_back_what_it_had_taken_already(one: Queues) -> None:
     one.fill("dlq", 100, 10)
     claim = "park by eve@elsewhere since {0}T03:04:05.000Z until {0}T03:04:05.000Z as 0123.1.ff"
 
@@ -423,7 +423,7 @@ def test_one_of_two_that_begin_at_once_exits_75_and_puts_back_what_it_had_taken_
     assert set(_tags(one)) == {MAINTENANCE_TAG}
 
 
-def test_an_expired_lock_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard) -> None:
+def test_an_expired_lock_stops_nobody_and_force_goes_past_a_fresh_one(one: Queues) -> None:
     one.send("dlq", "a")
     name, queue = one.names.queue("main"), one.urls["main"]
     claim = "redrive by eve@elsewhere since 2026-01-02T03:04:05.000Z until {}T03:04:05.000Z as 0123.1.ff"
@@ -443,7 +443,7 @@ def test_an_expired_lock_stops_nobody_and_force_goes_past_a_fresh_one(one: Yard)
 @pytest.mark.parametrize(
     "command", ["redrive --yes", "park --yes", "drain --all", "drain --all --via lambda", "resume"]
 )
-def test_an_restore_warning_stops_what_moves_and_what_delivers(one: Yard, command: str) -> None:
+def test_an_restore_warning_stops_what_moves_and_what_delivers(one: Queues, command: str) -> None:
     one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={RESTORE_TAG: "merge since 2026-01-02T03:04:05.000Z"})
     refused = one.run(*command.split())
     assert (refused.code, refused.out) == (75, "")
@@ -451,7 +451,7 @@ def test_an_restore_warning_stops_what_moves_and_what_delivers(one: Yard, comman
     assert "redrive --in-order" in refused.err
 
 
-def test_what_comes_after_a_redrive_began_is_left_so_that_it_ends(one: Yard) -> None:
+def test_what_comes_after_a_redrive_began_is_left_so_that_it_ends(one: Queues) -> None:
     one.fill("dlq", 20, 2)
     done = threading.Event()
 
@@ -475,7 +475,7 @@ def test_what_comes_after_a_redrive_began_is_left_so_that_it_ends(one: Yard) -> 
     assert all(message["Body"].startswith("late-") for message in one.drained("dlq"))
 
 
-def test_of_a_dlq_shared_by_two_queues_only_ours_is_taken(one: Yard) -> None:
+def test_of_a_dlq_shared_by_two_queues_only_ours_is_taken(one: Queues) -> None:
     policy = json.dumps(
         {"deadLetterTargetArn": _arn(one, "dlq"), "maxReceiveCount": 1},
     )
@@ -495,14 +495,14 @@ def test_of_a_dlq_shared_by_two_queues_only_ours_is_taken(one: Yard) -> None:
     assert by_group(one.drained("dlq")) == {"g": ["theirs"]}
 
 
-def _arn(one: Yard, role: QueueRole) -> str:
+def _arn(one: Queues, role: QueueRole) -> str:
     answer = one.sqs.get_queue_attributes(QueueUrl=one.urls[role], AttributeNames=["QueueArn"])
     return str(answer["Attributes"]["QueueArn"])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_it_ends_with_a_summary_and_nothing_in_the_air(
-    one: Yard, number: signal.Signals, code: int
+    one: Queues, number: signal.Signals, code: int
 ) -> None:
     one.fill("dlq", 30, 2)
     running = one.start("redrive", "--yes", "--max-rate", "5", "-o", "json")
@@ -522,7 +522,7 @@ def test_interrupted_it_ends_with_a_summary_and_nothing_in_the_air(
 # --- Odd messages.
 
 
-def test_odd_messages_arrive_as_they_were_sent(one: Yard) -> None:
+def test_odd_messages_arrive_as_they_were_sent(one: Queues) -> None:
     ten: dict[str, Any] = {f"name.{n}-_": text(f"v{n} é") for n in range(8)}
     ten["number"] = {"DataType": "Number.int", "StringValue": "12345678901234567890"}
     ten["blob"] = {"DataType": "Binary.png", "BinaryValue": bytes(range(256))}
@@ -549,7 +549,7 @@ def test_odd_messages_arrive_as_they_were_sent(one: Yard) -> None:
     assert sorted(arrived, key=key) == sorted(expected, key=key)
 
 
-def test_a_parked_message_keeps_all_that_fits_and_says_why_and_by_whom(one: Yard) -> None:
+def test_a_parked_message_keeps_all_that_fits_and_says_why_and_by_whom(one: Queues) -> None:
     one.send("main", "poison", "g", MessageAttributes={"event_id": text("e1")})
     done = one.run("park", "--reason", "see ticket 123", "--yes", "-o", "json").ok()
     (parked,) = done.json()["parked"]
@@ -560,14 +560,14 @@ def test_a_parked_message_keeps_all_that_fits_and_says_why_and_by_whom(one: Yard
     assert attributes == {"event_id": "e1", "park_reason": "see ticket 123", "park_from": "operator"}
 
 
-def test_park_takes_the_heads_of_the_group_asked_for_and_no_more(one: Yard) -> None:
+def test_park_takes_the_heads_of_the_group_asked_for_and_no_more(one: Queues) -> None:
     one.fill("main", 12, 3)
     one.run("park", "--group", "g1", "--count", "2", "--yes").ok()
     assert by_group(one.drained("dlq")) == {"g1": ["1", "4"]}
     assert by_group(one.drained("main")) == {**in_turns(12, 3), "g1": ["7", "10"]}
 
 
-def test_a_park_of_more_than_there_is_exits_1_and_says_how_many_it_found(one: Yard) -> None:
+def test_a_park_of_more_than_there_is_exits_1_and_says_how_many_it_found(one: Queues) -> None:
     one.send("main", "only")
     done = one.run("park", "--count", "3", "--yes", "-o", "json")
     assert (done.code, len(done.json()["parked"])) == (1, 1)
@@ -577,7 +577,7 @@ def test_a_park_of_more_than_there_is_exits_1_and_says_how_many_it_found(one: Ya
 # --- Selection.
 
 
-def test_only_what_is_selected_is_moved_and_the_rest_stays_in_order(one: Yard) -> None:
+def test_only_what_is_selected_is_moved_and_the_rest_stays_in_order(one: Queues) -> None:
     ids = [
         one.send("dlq", json.dumps({"type": "refund" if n % 2 else "sale", "n": n}), f"g{n % 3}")
         for n in range(9)
@@ -595,21 +595,21 @@ def test_only_what_is_selected_is_moved_and_the_rest_stays_in_order(one: Yard) -
     assert arrived == {"g0": [3, 0], "g1": [1, 7, 4], "g2": [5, 8]}
 
 
-def test_an_id_that_is_not_there_is_said_and_exits_1(one: Yard) -> None:
+def test_an_id_that_is_not_there_is_said_and_exits_1(one: Queues) -> None:
     found = one.send("dlq", "a")
     done = one.run("redrive", "--id", found, "--id", "no-such-id", "--yes", "-o", "json")
     assert (done.code, done.json()["moved"]) == (1, 1)
     assert "not found: no-such-id" in done.err
 
 
-def test_what_cannot_be_seen_behind_ten_that_stay_is_said_and_exits_1(one: Yard) -> None:
+def test_what_cannot_be_seen_behind_ten_that_stay_is_said_and_exits_1(one: Queues) -> None:
     one.fill("dlq", 14, 1)
     done = one.run("redrive", "--filter", "body == `12`", "--yes", "-o", "json")
     assert (done.code, done.json()["moved"], done.json()["skipped"]) == (1, 0, 10), done
     assert "4 could not be seen: SQS gives out ten of a group at most while those stay in it" in done.err
 
 
-def test_a_count_takes_the_heads(one: Yard) -> None:
+def test_a_count_takes_the_heads(one: Queues) -> None:
     one.fill("dlq", 30, 1)
     done = one.run("redrive", "--count", "12", "--yes", "-o", "json").ok()
     assert (done.json()["moved"], done.json()["remaining"]) == (12, 18)
@@ -619,7 +619,7 @@ def test_a_count_takes_the_heads(one: Yard) -> None:
 # --- Asking first, and looking.
 
 
-def test_without_yes_and_without_a_terminal_nothing_is_touched(one: Yard) -> None:
+def test_without_yes_and_without_a_terminal_nothing_is_touched(one: Queues) -> None:
     one.send("dlq", "a")
     one.fill("main", 2, 1)
     main, dlq = one.names.queue("main"), one.names.queue("dlq")
@@ -638,7 +638,7 @@ def test_without_yes_and_without_a_terminal_nothing_is_touched(one: Yard) -> Non
     assert not [action for action in one.proxy.counts if action in ("ReceiveMessage", "TagQueue")]
 
 
-def test_a_dry_run_shows_what_would_go_where_and_what_becomes_of_order(one: Yard) -> None:
+def test_a_dry_run_shows_what_would_go_where_and_what_becomes_of_order(one: Queues) -> None:
     one.fill("dlq", 3, 1)
     one.send("main", "newer", "g0")
     done = one.run("redrive", "--dry-run", "-o", "json").ok()
@@ -663,7 +663,7 @@ NOTHING: dict[str, Any] = {"engine": "client", "moved": 0, "skipped": 0, "failed
 
 
 @pytest.mark.parametrize("yes", [[], ["--yes"]])
-def test_nothing_to_do_is_said_with_0_and_nobody_is_asked(one: Yard, yes: list[str]) -> None:
+def test_nothing_to_do_is_said_with_0_and_nobody_is_asked(one: Queues, yes: list[str]) -> None:
     main, dlq = one.names.queue("main"), one.names.queue("dlq")
     assert one.run("redrive", *yes, "-o", "json").ok().json() == NOTHING
     assert one.run("park", *yes, "-o", "json").ok().json() == {"parked": []}
@@ -672,7 +672,7 @@ def test_nothing_to_do_is_said_with_0_and_nobody_is_asked(one: Yard, yes: list[s
 
 
 @pytest.mark.parametrize("yes", [[], ["--yes"]])
-def test_what_is_named_and_not_there_is_said_with_1_even_of_empty_queues(one: Yard, yes: list[str]) -> None:
+def test_what_is_named_and_not_there_is_said_with_1_even_of_empty_queues(one: Queues, yes: list[str]) -> None:
     redriven = one.run("redrive", "--id", "no-such-id", *yes, "-o", "json")
     assert (redriven.code, redriven.json()) == (1, NOTHING)
     assert "not found: no-such-id" in redriven.err
@@ -682,7 +682,7 @@ def test_what_is_named_and_not_there_is_said_with_1_even_of_empty_queues(one: Ya
 
 
 @pytest.mark.parametrize("command", ["redrive", "park"])
-def test_empty_queues_of_an_restore_warning_are_not_called_nothing_to_do(one: Yard, command: str) -> None:
+def test_empty_queues_of_an_restore_warning_are_not_called_nothing_to_do(one: Queues, command: str) -> None:
     one.sqs.tag_queue(QueueUrl=one.urls["main"], Tags={RESTORE_TAG: "merge since 2026-01-02T03:04:05.000Z"})
     refused = one.run(command)
     assert (refused.code, refused.out) == (75, "")
@@ -693,7 +693,7 @@ def test_empty_queues_of_an_restore_warning_are_not_called_nothing_to_do(one: Ya
     "words", [("redrive", "--id"), ("redrive", "--group"), ("park", "--group"), ("park", "--reason")]
 )
 def test_an_option_of_which_a_script_s_variable_was_not_set_is_refused(
-    one: Yard, words: tuple[str, str]
+    one: Queues, words: tuple[str, str]
 ) -> None:
     refused = one.run(*words, "", "--yes")
     assert (refused.code, refused.out) == (2, "")
@@ -701,14 +701,14 @@ def test_an_option_of_which_a_script_s_variable_was_not_set_is_refused(
     assert one.proxy.counts == {}
 
 
-def test_a_missing_dlq_is_told(one: Yard) -> None:
+def test_a_missing_dlq_is_told(one: Queues) -> None:
     one.sqs.delete_queue(QueueUrl=one.urls["dlq"])
     missing = one.run("redrive", "--yes")
     assert (missing.code, missing.out) == (3, "")
     assert f"{one.names.queue('dlq')} does not exist" in missing.err
 
 
-def test_where_sqs_has_no_move_tasks_the_native_engine_moves_nothing_and_says_so(one: Yard) -> None:
+def test_where_sqs_has_no_move_tasks_the_native_engine_moves_nothing_and_says_so(one: Queues) -> None:
     one.fill("dlq", 5, 1)
     done = one.run("redrive", "--engine", "native", "--yes")
     assert (done.code, done.out) == (3, "")
@@ -717,7 +717,7 @@ def test_where_sqs_has_no_move_tasks_the_native_engine_moves_nothing_and_says_so
     assert by_group(one.drained("dlq")) == in_turns(5, 1)
 
 
-def test_the_native_engine_refuses_what_only_the_client_engine_takes(one: Yard) -> None:
+def test_the_native_engine_refuses_what_only_the_client_engine_takes(one: Queues) -> None:
     done = one.run("redrive", "--engine", "native", "--group", "g", "--yes")
     assert (done.code, done.out) == (2, "")
     assert done.err == (
@@ -738,14 +738,14 @@ class Lean:
 
     endpoint: str
     folder: Path
-    zygote: ForkServer
+    fork_server: ForkServer
 
     @property
     def sqs(self) -> Any:
         return Aws(Target(endpoint_url=self.endpoint, local=True)).client("sqs")
 
     def start(self, *args: str) -> Running:
-        return self.zygote.start(self.folder, [*args, "--endpoint-url", self.endpoint], ENV)
+        return self.fork_server.start(self.folder, [*args, "--endpoint-url", self.endpoint], ENV)
 
     def audit(self, queue: str = "big.fifo") -> Any:
         return ask(self.endpoint, "Audit", QueueUrl=f"/{queue}")
@@ -755,13 +755,13 @@ class Lean:
 
 
 @contextlib.contextmanager
-def lean_pipeline(folder: Path, zygote: ForkServer) -> Iterator[Lean]:
+def lean_pipeline(folder: Path, fork_server: ForkServer) -> Iterator[Lean]:
     """Make the queues of a pipeline on a lean service of its own."""
     (folder / "fifo.toml").write_text(
         '[pipeline]\nname = "big"\n[table]\nname = "big"\n[[api]]\nurl = "http://127.0.0.1:9"\n'
     )
     with lean_sqs() as endpoint:
-        made = Lean(endpoint, folder, zygote)
+        made = Lean(endpoint, folder, fork_server)
         policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:big-dlq.fifo"}
         for name in ("big-dlq.fifo", "big-hold.fifo"):
             made.sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})
@@ -771,8 +771,8 @@ def lean_pipeline(folder: Path, zygote: ForkServer) -> Iterator[Lean]:
 
 
 @pytest.fixture
-def lean(zygote: ForkServer, tmp_path: Path) -> Iterator[Lean]:
-    with lean_pipeline(tmp_path, zygote) as made:
+def lean(fork_server: ForkServer, tmp_path: Path) -> Iterator[Lean]:
+    with lean_pipeline(tmp_path, fork_server) as made:
         yield made
 
 
@@ -936,9 +936,9 @@ def test_who_may_not_look_at_move_tasks_is_refused_the_native_engine(lean: Lean)
 # --- Size.
 
 
-def _redrive(folder: Path, zygote: ForkServer, count: int) -> tuple[int, int]:
+def _redrive(folder: Path, fork_server: ForkServer, count: int) -> tuple[int, int]:
     """Redrive so many messages of 1 KB; return the requests it took, and the most memory in KiB."""
-    with lean_pipeline(folder, zygote) as lean:
+    with lean_pipeline(folder, fork_server) as lean:
         lean.fill(count, 100, 1000)
         before = sum(lean.audit()["Calls"].values())
         done = lean.start("redrive", "--yes", "-o", "json", "--engine", "client").wait(600).ok()
@@ -949,10 +949,10 @@ def _redrive(folder: Path, zygote: ForkServer, count: int) -> tuple[int, int]:
 
 
 def test_memory_stays_flat_and_requests_grow_with_the_messages_only(
-    zygote: ForkServer, tmp_path: Path
+    fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    few, small = _redrive(tmp_path, zygote, 1_000)
-    many, large = _redrive(tmp_path, zygote, 5_000)
+    few, small = _redrive(tmp_path, fork_server, 1_000)
+    many, large = _redrive(tmp_path, fork_server, 5_000)
     assert many <= 5_000 * 0.35
     assert many <= 5 * few
     assert large - small < 8 * 1024
@@ -961,17 +961,17 @@ def test_memory_stays_flat_and_requests_grow_with_the_messages_only(
 
 @pytest.mark.long
 def test_a_hundred_thousand_take_no_more_memory_and_no_more_requests_each(
-    zygote: ForkServer, tmp_path: Path
+    fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    few, small = _redrive(tmp_path, zygote, 1_000)
-    many, large = _redrive(tmp_path, zygote, 100_000)
+    few, small = _redrive(tmp_path, fork_server, 1_000)
+    many, large = _redrive(tmp_path, fork_server, 100_000)
     assert many <= 100 * few
     assert large <= 1.35 * small
     assert large < 120 * 1024
 
 
 @pytest.mark.long
-def test_ten_thousand_arrive_once_and_in_order(one: Yard) -> None:
+def test_ten_thousand_arrive_once_and_in_order(one: Queues) -> None:
     one.fill("dlq", 10_000, 100)
     done = one.run("redrive", "--yes", "-o", "json", timeout=600).ok()
     assert (done.json()["moved"], done.json()["remaining"]) == (10_000, 0)

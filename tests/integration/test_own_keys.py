@@ -25,9 +25,9 @@ OTHER_KEY = "arn:aws:kms:us-east-1:000000000000:key/ffffabcd-12ab-34cd-56ef-1234
 
 
 @pytest.fixture
-def run(zygote: ForkServer, proxy: Proxy) -> Run:
+def run(fork_server: ForkServer, proxy: Proxy) -> Run:
     def ran(made: Project, *args: str) -> Ran:
-        return zygote.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], KEYS)
+        return fork_server.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], KEYS)
 
     return ran
 

@@ -18,7 +18,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Reply
 from tests.cli_harness import Project, Stack, wait_until
-from tests.integration.deployed_pipeline import Line as SharedLine
+from tests.integration.deployed_pipeline import Pipeline as SharedPipeline
 from tests.integration.deployed_pipeline import deployed
 from tests.integration.proxy import Kill, Proxy, hidden, on
 
@@ -30,7 +30,7 @@ def exact(text: str | bytes) -> Any:
     return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
-class Line:
+class Pipeline:
     """A deployed pipeline and its API."""
 
     def __init__(self, project: Project, aws: Aws, receiver: Any) -> None:
@@ -68,7 +68,7 @@ class Line:
 
 
 @pytest.fixture(scope="module")
-def plain(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLine]:
+def plain(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedPipeline]:
     """The pipeline of all tests here that ask for nothing special."""
     with deployed(tmp_path_factory.mktemp("plain"), stack) as made:
         yield made
@@ -76,17 +76,17 @@ def plain(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh
 
 @pytest.fixture
 def line(
-    project: Callable[..., Project], clients: Aws, receiver: Any, plain: SharedLine
-) -> Callable[..., Line]:
+    project: Callable[..., Project], clients: Aws, receiver: Any, plain: SharedPipeline
+) -> Callable[..., Pipeline]:
     """Return a pipeline: one of its own for a test that has settings for it, else the shared one, emptied."""
 
-    def deploy(**tables: Any) -> Line:
+    def deploy(**tables: Any) -> Pipeline:
         if not tables:
             plain.reset()
-            return Line(plain.project, clients, plain.api)
+            return Pipeline(plain.project, clients, plain.api)
         made = project(**tables)
         made.local("deploy", "--yes").ok()
-        return Line(made, clients, receiver)
+        return Pipeline(made, clients, receiver)
 
     return deploy
 
@@ -512,7 +512,7 @@ def to_request(body, attributes, keys):
         (made.folder / "code" / "mine.py").write_text(f"URL = {receiver.url!r}\n{self.CODE}")
         (made.folder / "code" / "vendored_names.py").write_text("title = str.title\n")
         made.local("deploy", "--yes").ok()
-        return Line(made, clients, receiver)
+        return Pipeline(made, clients, receiver)
 
     @pytest.mark.parametrize("via", ["local", "lambda"])
     def test_makes_the_message_and_the_request_in_both_functions(self, flow, via):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli_harness import Project, Stack, clean_environment, new_name, to_toml
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 
 CONFIG = "a b/it's.toml"
 GIVEN = ("--config", CONFIG, "--env", "prod", "--local")
@@ -19,7 +19,7 @@ REPEATED = """ --config 'a b/it'"'"'s.toml' --env prod --local"""
 
 
 @pytest.fixture(scope="module")
-def prod(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def prod(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     """A pipeline that is an overlay of another one, which is not deployed, in a file with an odd name."""
     with deployed(tmp_path_factory.mktemp("printed"), stack, deploy=False) as line:
         folder = line.project.folder
@@ -56,7 +56,7 @@ def typed(project: Project, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_each_problem_of_a_pipeline_comes_with_a_command_that_is_about_this_one(prod: Line) -> None:
+def test_each_problem_of_a_pipeline_comes_with_a_command_that_is_about_this_one(prod: Pipeline) -> None:
     prod.project.run("pause", "worker", *GIVEN).ok()
     ran = prod.project.run("status", *GIVEN)
     assert ran.code == 1
@@ -67,7 +67,7 @@ def test_each_problem_of_a_pipeline_comes_with_a_command_that_is_about_this_one(
     assert prod.project.run("status", *GIVEN).code == 0
 
 
-def test_json_has_the_same_commands_as_the_screen(prod: Line) -> None:
+def test_json_has_the_same_commands_as_the_screen(prod: Pipeline) -> None:
     prod.project.run("pause", "enqueuer", *GIVEN).ok()
     ran = prod.project.run("status", *GIVEN, "-o", "json")
     (problem,) = ran.json()["verdict"]["problems"]
@@ -76,7 +76,7 @@ def test_json_has_the_same_commands_as_the_screen(prod: Line) -> None:
     assert prod.project.run("check", *GIVEN, "--format", "json").json()["problems"] == []
 
 
-def test_a_group_with_a_name_that_a_shell_would_act_on_is_quoted(prod: Line) -> None:
+def test_a_group_with_a_name_that_a_shell_would_act_on_is_quoted(prod: Pipeline) -> None:
     prod.send(1, group="$(touch;ran)")
     prod.api.fail(503)
     prod.project.run("drain", "--all", "--via", "lambda", *GIVEN)
@@ -89,7 +89,7 @@ def test_a_group_with_a_name_that_a_shell_would_act_on_is_quoted(prod: Line) -> 
     prod.project.run("drain", "--all", *GIVEN)
 
 
-def test_a_message_that_looks_like_a_hint_stays_as_it_is(prod: Line) -> None:
+def test_a_message_that_looks_like_a_hint_stays_as_it_is(prod: Pipeline) -> None:
     body = "look with `fifo-cli status`"
     prod.aws.client("sqs").send_message(
         QueueUrl=prod.aws.client("sqs").get_queue_url(QueueName=f"{prod.name}-dlq.fifo")["QueueUrl"],
@@ -117,7 +117,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("words", "code", "named"), MISTAKES, ids=[" ".join(one[0]) for one in MISTAKES])
-def test_every_hint_of_an_error_can_be_typed(prod: Line, words, code, named) -> None:
+def test_every_hint_of_an_error_can_be_typed(prod: Pipeline, words, code, named) -> None:
     ran = prod.project.run(*words, *GIVEN)
     assert ran.code == code, ran.err
     for line in printed(ran.out + ran.err):

@@ -24,7 +24,7 @@ FUNCTIONS = "POST /2015-03-31/functions"
 
 
 @pytest.fixture
-def run(zygote: ForkServer, proxy: Proxy) -> Run:
+def run(fork_server: ForkServer, proxy: Proxy) -> Run:
     """Run a command line through the proxy, as a process; a key of twelve digits is another account's."""
 
     def ran(
@@ -38,7 +38,7 @@ def run(zygote: ForkServer, proxy: Proxy) -> Run:
         }
         if account != "test":
             keys["AWS_SESSION_TOKEN"] = "test"  # the stack's key all the same
-        return zygote.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], keys)
+        return fork_server.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], keys)
 
     return ran
 

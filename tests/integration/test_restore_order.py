@@ -23,7 +23,7 @@ from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Kill, Proxy, Request, forward_all, hidden, on
 from tests.integration.queue_pipeline import (
     ImpatientAws,
-    Yard,
+    Queues,
     by_group,
     changes_sqs,
     crash_everywhere,
@@ -35,7 +35,7 @@ from tests.integration.queue_pipeline import (
 PRELOADED = ("tests.integration.short_pauses",)
 
 
-def streamed(one: Yard, role: Any, sequence: int, group: str = "g", **more: Any) -> str:
+def streamed(one: Queues, role: Any, sequence: int, group: str = "g", **more: Any) -> str:
     """Send what the enqueuer would make of the stream record of this sequence number."""
     attributes = {
         "stream_sequence": {"DataType": "String", "StringValue": str(sequence)},
@@ -63,11 +63,11 @@ def test_nothing_to_put_in_order_is_said_with_0_and_nobody_is_asked(one):
     assert (asked.code, asked.out) == (2, "")
 
 
-def _tags(one: Yard) -> Any:
+def _tags(one: Queues) -> Any:
     return one.sqs.list_queue_tags(QueueUrl=one.urls["main"]).get("Tags", {})
 
 
-def _broken_line(one: Yard) -> None:
+def _broken_line(one: Queues) -> None:
     for n in (1, 3, 4):
         streamed(one, "main", n)
     streamed(one, "main", 6, "h")
@@ -78,7 +78,7 @@ def _broken_line(one: Yard) -> None:
 SHORT = {"g": ["1", "2", "3"], "h": ["4"]}
 
 
-def _short_broken_line(one: Yard) -> None:
+def _short_broken_line(one: Queues) -> None:
     for n, group in ((1, "g"), (3, "g"), (4, "h")):
         streamed(one, "main", n, group)
     streamed(one, "dlq", 2)
@@ -87,7 +87,7 @@ def _short_broken_line(one: Yard) -> None:
 LONG = {"g": ["1", "2", "3", "4"], "h": ["5", "6"]}
 
 
-def _fixed(one: Yard, expected: Mapping[str, list[str]] = LONG) -> None:
+def _fixed(one: Queues, expected: Mapping[str, list[str]] = LONG) -> None:
     arrived = one.drained("main")
     assert by_group(arrived) == expected
     for message in arrived:
@@ -249,17 +249,17 @@ def _is(request: Request, change: str, seen: Counter[str]) -> bool:
     return change == (name if seen[name] == 1 else f"{name} again")
 
 
-def _deployed(stack: Stack, clients: Aws, zygote: ForkServer, folder: Path, proxy: Proxy) -> Yard:
+def _deployed(stack: Stack, clients: Aws, fork_server: ForkServer, folder: Path, proxy: Proxy) -> Queues:
     name = new_name()
     project = Project.create(folder / name, name, "http://127.0.0.1:9", None, {})
-    made = Yard(clients, project, proxy, zygote)
+    made = Queues(clients, project, proxy, fork_server)
     made.run("deploy", "--yes", timeout=120).ok()
     for role in ("main", "dlq", "hold"):
         made.urls[role] = made.sqs.get_queue_url(QueueName=made.names.queue(role))["QueueUrl"]
     return made
 
 
-def _flow(one: Yard) -> tuple[bool, bool]:
+def _flow(one: Queues) -> tuple[bool, bool]:
     """Say whether enqueuer and worker are fed."""
     mappings = one.aws.client("lambda").list_event_source_mappings(
         FunctionName=one.names.function("enqueuer") + ":live"
@@ -268,11 +268,13 @@ def _flow(one: Yard) -> tuple[bool, bool]:
     return mappings["EventSourceMappings"][0]["State"] in ("Enabled", "Enabling"), rule["State"] == "ENABLED"
 
 
-def test_killed_while_it_pauses_or_resumes_what_ran_before_runs_in_the_end(stack, clients, zygote, tmp_path):
+def test_killed_while_it_pauses_or_resumes_what_ran_before_runs_in_the_end(
+    stack, clients, fork_server, tmp_path
+):
     def crash(case: tuple[str, bool]) -> None:
         change, after = case
         with Proxy(stack.endpoint) as proxy:
-            one = _deployed(stack, clients, zygote, tmp_path, proxy)
+            one = _deployed(stack, clients, fork_server, tmp_path, proxy)
             _broken_line(one)
             kept = ("fifo-cli:pipeline", "fifo-cli:version", "fifo-cli:start")
             ours = {tag: value for tag, value in _tags(one).items() if tag in kept}
@@ -298,9 +300,11 @@ def test_killed_while_it_pauses_or_resumes_what_ran_before_runs_in_the_end(stack
         list(pool.map(crash, CRASHES))
 
 
-def test_a_paused_worker_stays_paused_and_status_shows_what_is_unfinished(stack, clients, zygote, tmp_path):
+def test_a_paused_worker_stays_paused_and_status_shows_what_is_unfinished(
+    stack, clients, fork_server, tmp_path
+):
     with Proxy(stack.endpoint) as proxy:
-        one = _deployed(stack, clients, zygote, tmp_path, proxy)
+        one = _deployed(stack, clients, fork_server, tmp_path, proxy)
         one.run("pause", "worker").ok()
         _broken_line(one)
         proxy.edit = hidden(1)

@@ -36,9 +36,9 @@ def forbidden(request: Request) -> Action:
 
 
 @pytest.fixture
-def run(zygote: ForkServer, proxy: Proxy) -> Run:
+def run(fork_server: ForkServer, proxy: Proxy) -> Run:
     def ran(made: Project, *args: str) -> Ran:
-        return zygote.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], KEYS)
+        return fork_server.run(made.folder, [*args, "--endpoint-url", proxy.endpoint], KEYS)
 
     return ran
 
@@ -150,13 +150,13 @@ def test_a_schedule_left_over_from_a_former_deploy_is_seen_paused_and_deleted(
 
 
 def test_a_switch_to_rules_killed_at_every_change_leaves_no_schedule_that_nobody_sees(
-    project: Make, proxy: Proxy, zygote: ForkServer, clients: Aws
+    project: Make, proxy: Proxy, fork_server: ForkServer, clients: Aws
 ) -> None:
     made = project()
     deployed(clients, made, ZONED)
     untagged(clients, made)
     made.configure(settings_of(made, schedule=PLAIN))
-    rule = killed_at_every_change(zygote, proxy, made.folder, "deploy")
+    rule = killed_at_every_change(fork_server, proxy, made.folder, "deploy")
     assert any(call.startswith("DELETE /schedules") for call in rule.after)
     assert schedules(clients, made) == []
     assert plan(clients, load(made.config)).changes == ()

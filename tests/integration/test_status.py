@@ -16,12 +16,12 @@ from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import maintenance
 from fifo_cli.operations.queues.restore_order import State
 from tests.cli_harness import Project, Stack, wait_until
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     with deployed(tmp_path_factory.mktemp("status"), stack, api={"keys": {"api_key": "/t/status"}}) as line:
         line.project.local("keys", "set", "api_key", input="sesame\n").ok()
         yield line
@@ -29,12 +29,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[L
 
 
 @pytest.fixture
-def line(shared: Line) -> Line:
+def line(shared: Pipeline) -> Pipeline:
     shared.reset()
     return shared
 
 
-def test_a_healthy_pipeline_has_all_the_contract_asks_for(line: Line) -> None:
+def test_a_healthy_pipeline_has_all_the_contract_asks_for(line: Pipeline) -> None:
     ran = line.local("status", "-o", "json").ok()
 
     document = ran.json()
@@ -63,7 +63,7 @@ def test_a_healthy_pipeline_has_all_the_contract_asks_for(line: Line) -> None:
     assert document["unseen"] == []
 
 
-def test_a_person_reads_the_verdict_first_and_no_secret(line: Line) -> None:
+def test_a_person_reads_the_verdict_first_and_no_secret(line: Pipeline) -> None:
     ran = line.local("status").ok()
 
     assert ran.out.startswith(f"OK  {line.name} is healthy  (000000000000, us-east-1)\n")
@@ -71,7 +71,7 @@ def test_a_person_reads_the_verdict_first_and_no_secret(line: Line) -> None:
     assert "sesame" not in ran.out + ran.err
 
 
-def test_an_api_that_is_down_shows_the_head_of_each_line_with_its_reason(line: Line) -> None:
+def test_an_api_that_is_down_shows_the_head_of_each_line_with_its_reason(line: Pipeline) -> None:
     for group in ("ada", "bob"):
         line.send(2, group=group)
     line.api.fail(503)
@@ -96,7 +96,7 @@ def test_an_api_that_is_down_shows_the_head_of_each_line_with_its_reason(line: L
     assert line.local("status", "-o", "json").ok().json()["worker"]["stuck"] == []
 
 
-def test_a_pause_is_reported_and_the_schedule_has_no_next_run(line: Line) -> None:
+def test_a_pause_is_reported_and_the_schedule_has_no_next_run(line: Pipeline) -> None:
     line.switch(enabled=False)
 
     ran = line.local("status", "-o", "json")
@@ -108,7 +108,7 @@ def test_a_pause_is_reported_and_the_schedule_has_no_next_run(line: Line) -> Non
     assert "next run    none: the schedule is off" in line.local("status").out
 
 
-def test_an_unfinished_restore_is_reported_with_the_command_that_finishes_it(line: Line) -> None:
+def test_an_unfinished_restore_is_reported_with_the_command_that_finishes_it(line: Pipeline) -> None:
     sqs, tag = line.aws.client("sqs"), "fifo-cli:rebuild"
     begun = datetime.now(UTC) - timedelta(minutes=12)
     state = State("merge", frozenset(("worker",)), iso(begun))
@@ -125,7 +125,7 @@ def test_an_unfinished_restore_is_reported_with_the_command_that_finishes_it(lin
         sqs.untag_queue(QueueUrl=line.url("main"), TagKeys=[tag])
 
 
-def test_maintenance_is_reported_with_who_does_what_since_when(line: Line) -> None:
+def test_maintenance_is_reported_with_who_does_what_since_when(line: Pipeline) -> None:
     queue = Queue(line.aws, Names(line.name), "main")
     with maintenance(QueueTags(line.aws, queue), "redrive"):
         ran = line.local("status")
@@ -138,7 +138,7 @@ def test_maintenance_is_reported_with_who_does_what_since_when(line: Line) -> No
     assert line.local("status", "-o", "json").json()["maintenance"] is None
 
 
-def test_drift_is_reported_property_by_property(line: Line) -> None:
+def test_drift_is_reported_property_by_property(line: Pipeline) -> None:
     sqs, url = line.aws.client("sqs"), line.url("dlq")
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"MessageRetentionPeriod": "3600"})
@@ -153,7 +153,7 @@ def test_drift_is_reported_property_by_property(line: Line) -> None:
         sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 
-def test_a_missing_key_and_a_deleted_queue_are_critical(line: Line, stack: Stack) -> None:
+def test_a_missing_key_and_a_deleted_queue_are_critical(line: Pipeline, stack: Stack) -> None:
     with deployed(line.project.folder / "other", stack, api={"keys": {"token": "/t/never-set"}}) as other:
         other.aws.client("sqs").delete_queue(QueueUrl=other.url("main"))
 
@@ -176,7 +176,7 @@ def denying(*actions: str) -> Callable[[Request], Action]:
     return rule
 
 
-def test_what_may_not_be_seen_is_listed_and_the_rest_is_shown(line: Line, proxy: Proxy) -> None:
+def test_what_may_not_be_seen_is_listed_and_the_rest_is_shown(line: Pipeline, proxy: Proxy) -> None:
     proxy.rule = denying("GetRole", "DescribeParameters", "FilterLogEvents")
     assert line.at(proxy.endpoint, "status").code == 1, (
         "without the logs there is no evidence that all is well"
@@ -201,7 +201,7 @@ def test_what_may_not_be_seen_is_listed_and_the_rest_is_shown(line: Line, proxy:
     assert "not seen" in line.at(proxy.endpoint, "status").out
 
 
-def test_it_only_reads_and_receives_nothing(line: Line, proxy: Proxy) -> None:
+def test_it_only_reads_and_receives_nothing(line: Pipeline, proxy: Proxy) -> None:
     line.send(1)
 
     assert line.at(proxy.endpoint, "status").code in (0, 1)
@@ -223,7 +223,7 @@ def test_nothing_deployed_and_nothing_reachable_are_errors(project: Callable[...
     assert "could not be reached" in gone.err
 
 
-def test_the_last_runs_are_those_that_the_worker_logged(line: Line) -> None:
+def test_the_last_runs_are_those_that_the_worker_logged(line: Pipeline) -> None:
     line.send(1)
     line.local("drain", "--all", "--via", "lambda").ok()
 

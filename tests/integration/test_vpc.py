@@ -41,8 +41,8 @@ def roles(clients: Aws, made: Project) -> list[str]:
 
 
 @pytest.fixture
-def destroy(zygote: ForkServer, proxy: Proxy) -> Callable[[Project], Any]:
-    return lambda made: zygote.start(
+def destroy(fork_server: ForkServer, proxy: Proxy) -> Callable[[Project], Any]:
+    return lambda made: fork_server.start(
         made.folder, ["destroy", "--yes", "--endpoint-url", proxy.endpoint], KEYS
     )
 

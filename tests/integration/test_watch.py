@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from tests.cli_harness import Project, Stack, wait_until
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Action, AwsError, Drop, Pass, Proxy, Request, forward_all
 from tests.integration.screens import ENTER, LEAVE, SHOW_CURSOR, Screen, shown
 
@@ -21,13 +21,13 @@ KEYS = "q quit   p pause/resume   d deliver one"
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     with deployed(tmp_path_factory.mktemp("watch"), stack) as line:
         yield line
 
 
 @pytest.fixture
-def line(shared: Line) -> Line:
+def line(shared: Pipeline) -> Pipeline:
     shared.reset()
     return shared
 
@@ -45,7 +45,7 @@ def given_back(screen: Screen) -> bool:
     )
 
 
-def test_it_shows_the_line_and_q_gives_the_terminal_back(line: Line) -> None:
+def test_it_shows_the_line_and_q_gives_the_terminal_back(line: Pipeline) -> None:
     line.send(3)
     with shown("watch", "--local", folder=line.project.folder) as screen:
         screen.until("main             3")
@@ -66,7 +66,7 @@ def test_it_shows_the_line_and_q_gives_the_terminal_back(line: Line) -> None:
     )["Attributes"] == {"ApproximateNumberOfMessages": "3"}, "looking took nothing"
 
 
-def test_p_pauses_and_resumes_the_worker_after_a_yes_and_only_then(line: Line) -> None:
+def test_p_pauses_and_resumes_the_worker_after_a_yes_and_only_then(line: Pipeline) -> None:
     rule = {"Name": line.project.names.schedule(1)}
     with shown("watch", "--local", "--interval", "1s", folder=line.project.folder) as screen:
         screen.until("worker   running")
@@ -92,7 +92,7 @@ def test_p_pauses_and_resumes_the_worker_after_a_yes_and_only_then(line: Line) -
     assert line.aws.client("events").describe_rule(**rule)["State"] == "ENABLED"
 
 
-def test_d_delivers_one_message_and_the_delivery_streams_by(line: Line) -> None:
+def test_d_delivers_one_message_and_the_delivery_streams_by(line: Pipeline) -> None:
     line.send(2)
     before = len(line.api.accepted)
     with shown("watch", "--local", "--interval", "1s", folder=line.project.folder) as screen:
@@ -109,7 +109,7 @@ def test_d_delivers_one_message_and_the_delivery_streams_by(line: Line) -> None:
     assert len(line.api.accepted) == before + 1
 
 
-def test_a_delivery_in_hand_is_finished_when_it_is_quit(line: Line) -> None:
+def test_a_delivery_in_hand_is_finished_when_it_is_quit(line: Pipeline) -> None:
     from fifo_cli.local.receiver import Reply
 
     line.send(1)
@@ -131,7 +131,7 @@ def test_a_delivery_in_hand_is_finished_when_it_is_quit(line: Line) -> None:
     assert len(line.api.accepted) == before + 1
 
 
-def test_a_failing_api_shows_what_waits_and_why(line: Line) -> None:
+def test_a_failing_api_shows_what_waits_and_why(line: Pipeline) -> None:
     line.send(1, group="ada")
     line.api.fail(503)
     assert line.project.local("drain", "--count", "1", "--via", "lambda").code == 1
@@ -146,7 +146,9 @@ def test_a_failing_api_shows_what_waits_and_why(line: Line) -> None:
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 143)],
 )
-def test_signals_end_it_with_the_terminal_given_back(line: Line, number: signal.Signals, code: int) -> None:
+def test_signals_end_it_with_the_terminal_given_back(
+    line: Pipeline, number: signal.Signals, code: int
+) -> None:
     with shown("watch", "--local", folder=line.project.folder) as screen:
         screen.until("main             0")
 
@@ -156,7 +158,7 @@ def test_signals_end_it_with_the_terminal_given_back(line: Line, number: signal.
         assert given_back(screen)
 
 
-def test_two_ctrl_c_in_a_row_do_not_leave_the_screen_behind(line: Line) -> None:
+def test_two_ctrl_c_in_a_row_do_not_leave_the_screen_behind(line: Pipeline) -> None:
     with shown("watch", "--local", folder=line.project.folder) as screen:
         screen.until("main             0")
 
@@ -166,7 +168,7 @@ def test_two_ctrl_c_in_a_row_do_not_leave_the_screen_behind(line: Line) -> None:
         assert given_back(screen)
 
 
-def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(line: Line) -> None:
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(line: Pipeline) -> None:
     with shown("watch", "--local", folder=line.project.folder) as screen:
         screen.until("main             0")
         screen.type("\x1a")
@@ -190,7 +192,7 @@ def fits(screen: Screen, keys: str) -> bool:
     return screen.lines[-1] == keys and screen.lines[0].startswith("t-")
 
 
-def test_it_follows_the_window_from_narrow_to_wide(line: Line) -> None:
+def test_it_follows_the_window_from_narrow_to_wide(line: Pipeline) -> None:
     with shown("watch", "--local", folder=line.project.folder, columns=200, lines=50) as screen:
         screen.until(lambda: screen.lines[-1] == KEYS)
         for columns, lines in ((40, 12), (80, 24), (20, 5), (150, 40)):
@@ -201,7 +203,7 @@ def test_it_follows_the_window_from_narrow_to_wide(line: Line) -> None:
         assert screen.end() == 0
 
 
-def test_a_lost_connection_is_reported_and_outlived(line: Line, proxy: Proxy) -> None:
+def test_a_lost_connection_is_reported_and_outlived(line: Pipeline, proxy: Proxy) -> None:
     line.send(1)
     words = ("watch", "--interval", "1s", "--endpoint-url", proxy.endpoint)
     with shown(*words, folder=line.project.folder, env={**AWS, "AWS_MAX_ATTEMPTS": "1"}) as screen:
@@ -224,7 +226,7 @@ def expired(request: Request) -> Action:
 
 
 def test_credentials_that_expire_are_reported_with_what_to_do_and_new_ones_are_taken(
-    line: Line, proxy: Proxy
+    line: Pipeline, proxy: Proxy
 ) -> None:
     """The profile's file gets new credentials while it runs, as a login would write them."""
     credentials = line.project.folder / "credentials"
@@ -249,7 +251,7 @@ def test_credentials_that_expire_are_reported_with_what_to_do_and_new_ones_are_t
         assert screen.end() == 0
 
 
-def test_looking_only_reads_and_receives_nothing(line: Line, proxy: Proxy) -> None:
+def test_looking_only_reads_and_receives_nothing(line: Pipeline, proxy: Proxy) -> None:
     line.send(1)
     words = ("watch", "--interval", "1s", "--endpoint-url", proxy.endpoint)
     with shown(*words, folder=line.project.folder, env=AWS) as screen:
@@ -261,7 +263,7 @@ def test_looking_only_reads_and_receives_nothing(line: Line, proxy: Proxy) -> No
     assert [action for action in proxy.counts if not action.startswith(reads)] == []
 
 
-def test_it_leaves_no_process_behind(line: Line) -> None:
+def test_it_leaves_no_process_behind(line: Pipeline) -> None:
     with shown("watch", "--local", folder=line.project.folder) as screen:
         screen.until("main             0")
         children = f"/proc/{screen.child.pid}/task/{screen.child.pid}/children"
@@ -271,7 +273,7 @@ def test_it_leaves_no_process_behind(line: Line) -> None:
         assert screen.end() == 0
 
 
-def test_depth_watch_is_the_same_screen_with_depths_only(line: Line) -> None:
+def test_depth_watch_is_the_same_screen_with_depths_only(line: Pipeline) -> None:
     line.send(2, "dlq")
     with shown("depth", "--watch", "--local", folder=line.project.folder) as screen:
         screen.until("dlq              2")
@@ -285,7 +287,7 @@ def test_depth_watch_is_the_same_screen_with_depths_only(line: Line) -> None:
         assert given_back(screen)
 
 
-def test_depth_watch_in_a_pipe_goes_on_line_by_line(line: Line) -> None:
+def test_depth_watch_in_a_pipe_goes_on_line_by_line(line: Pipeline) -> None:
     running = line.project.start("depth", "--watch", "-o", "jsonl")
     assert running.process.stdout is not None
     for _ in range(2):
@@ -295,7 +297,7 @@ def test_depth_watch_in_a_pipe_goes_on_line_by_line(line: Line) -> None:
     assert running.process.returncode == 130
 
 
-def test_depth_watch_ends_when_its_reader_has_gone(line: Line) -> None:
+def test_depth_watch_ends_when_its_reader_has_gone(line: Pipeline) -> None:
     running = line.project.start("depth", "--watch", "-o", "jsonl")
     assert running.process.stdout is not None
     running.process.stdout.readline()
@@ -306,7 +308,7 @@ def test_depth_watch_ends_when_its_reader_has_gone(line: Line) -> None:
     assert running.process.returncode == 0
 
 
-def test_depth_watch_in_a_pipe_outlives_a_lost_connection(line: Line, proxy: Proxy) -> None:
+def test_depth_watch_in_a_pipe_outlives_a_lost_connection(line: Pipeline, proxy: Proxy) -> None:
     running = line.project.start("depth", "--watch", "-o", "jsonl", endpoint=proxy.endpoint)
     out, err = running.process.stdout, running.process.stderr
     assert out is not None
@@ -322,7 +324,7 @@ def test_depth_watch_in_a_pipe_outlives_a_lost_connection(line: Line, proxy: Pro
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
-def test_on_a_terminal_that_cannot_be_drawn_on_it_prints_lines(line: Line, term: str) -> None:
+def test_on_a_terminal_that_cannot_be_drawn_on_it_prints_lines(line: Pipeline, term: str) -> None:
     line.send(1)
     with shown(
         "watch", "--local", "--interval", "1s", folder=line.project.folder, env={"TERM": term}
@@ -333,7 +335,7 @@ def test_on_a_terminal_that_cannot_be_drawn_on_it_prints_lines(line: Line, term:
         assert b"\x1b" not in screen.written
 
 
-def test_no_color_means_none(line: Line) -> None:
+def test_no_color_means_none(line: Pipeline) -> None:
     for words, env in ((("--no-color",), {}), ((), {"NO_COLOR": "1"})):
         with shown("watch", "--local", *words, folder=line.project.folder, env=env) as screen:
             screen.until("main             0")
@@ -343,7 +345,7 @@ def test_no_color_means_none(line: Line) -> None:
             assert b"\x1b[36m" not in screen.written
 
 
-def test_in_a_terminal_of_ascii_nothing_else_is_written(line: Line) -> None:
+def test_in_a_terminal_of_ascii_nothing_else_is_written(line: Pipeline) -> None:
     env = {
         "LANG": "C",
         "LC_ALL": "C",
@@ -359,14 +361,14 @@ def test_in_a_terminal_of_ascii_nothing_else_is_written(line: Line) -> None:
 
 
 @pytest.mark.parametrize("interval", ["0s", "2h", "soon"])
-def test_an_interval_that_makes_no_sense_is_told(line: Line, interval: str) -> None:
+def test_an_interval_that_makes_no_sense_is_told(line: Pipeline, interval: str) -> None:
     ran = line.project.local("watch", "--interval", interval)
 
     assert (ran.code, ran.out) == (2, "")
     assert "--interval" in ran.err
 
 
-def test_in_a_pipe_it_says_what_to_use_instead(line: Line) -> None:
+def test_in_a_pipe_it_says_what_to_use_instead(line: Pipeline) -> None:
     ran = line.project.run("watch", "--local", env={"TERM": "xterm"})
 
     assert (ran.code, ran.out) == (2, "")
