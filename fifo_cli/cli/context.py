@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fifo_cli.handlers.records import Rules
     from fifo_cli.model.names import Names
     from fifo_cli.model.results import Document, Result, WorkResult
-    from fifo_cli.model.settings import Project, Settings
+    from fifo_cli.model.settings import CodeRole, Project, Settings
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,17 @@ class Cli:
         """The fifo.toml that is meant, read and checked; raises ConfigError with every problem."""
         from fifo_cli.model.settings import load
 
-        return load(config_path(self.options.config), env=self.options.env)
+        return load(config_path(self.options.config), env=self.options.env, code=())
+
+    def project_with_code(self, *roles: CodeRole) -> Project:
+        """Return the same, with the user's code checked; raises ConfigError with the problems of both.
+
+        For commands that run or pack that code. No other must fail because of a mistake in it.
+        """
+        from fifo_cli.model.settings import load
+
+        self.__dict__["project"] = load(config_path(self.options.config), env=self.options.env, code=roles)
+        return self.project
 
     @property
     def settings(self) -> Settings:
@@ -114,9 +124,10 @@ class Cli:
         self.console.result([write(document)], data=True)
         return ExitCode.OK
 
-    def code_folders(self) -> list[str]:
-        """Return where the user's own code is imported from; [] if there is none."""
-        if self.project.source is None:
+    def code_folders(self, role: CodeRole) -> list[str]:
+        """Return where the user's own ``message`` or ``request`` is imported from; [] if there is none."""
+        handlers = self.settings.handlers
+        if self.project.source is None or handlers is None or getattr(handlers, role) is None:
             return []  # what looks for requirements takes 15 ms to import
         from fifo_cli.operations.deploy.user_requirements import vendored
 
@@ -126,7 +137,7 @@ class Cli:
         """Return the enqueuer's rules, with the user's code; see ``message_rules``."""
         from fifo_cli.operations.stream.message_rules import message_rules
 
-        return message_rules(self.settings, self.code_folders(), stopped=stopped)
+        return message_rules(self.settings, self.code_folders("message"), stopped=stopped)
 
     def _where(self) -> Iterator[tuple[str, str]]:
         place = self.aws.place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,7 +107,19 @@ def load_code(reference: str) -> Callable[..., Any]:
     except BaseException as error:  # everything that the user's module may do when imported
         if is_interruption(error):
             raise
-        raise UserCodeError(reference, f"cannot be loaded: {described(error)}") from error
+        raise UserCodeError(reference, f"cannot be loaded: {_fault(error, module_name)}") from error
     if not callable(function):
         raise UserCodeError(reference, f"is {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]
+
+
+def _fault(error: BaseException, module: str) -> str:
+    """Say why an import failed, with file and line of the user's code, if it came to any of it."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    names = module.split(".")
+    # The module's own file, and what lies beside it: in what it imports from elsewhere nothing can be fixed.
+    begun = next((file for file, _ in frames if set(names) & {Path(file).stem, Path(file).parent.name}), None)
+    own = [place for place in frames if begun and Path(place[0]).is_relative_to(Path(begun).parent)]
+    return described(error) + (f" ({own[-1][0]}, line {own[-1][1]})" if own else "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -157,6 +157,10 @@ class Alarms(_Table):
     sns_topic: types.TopicArn | None = None
 
 
+CodeRole = Literal["message", "request"]
+CODE_ROLES: Final[tuple[CodeRole, ...]] = get_args(CodeRole)
+
+
 class Settings(_Table):
     """One pipeline, as fifo.toml describes it, with every default filled in."""
 
@@ -222,8 +226,12 @@ class Project:
         return self.folder / self.settings.handlers.source if self.settings.handlers else None
 
 
-def load(path: Path, *, env: str | None = None) -> Project:
-    """Read and check a fifo.toml; raise ConfigError with every problem found."""
+def load(path: Path, *, env: str | None = None, code: Iterable[CodeRole] = CODE_ROLES) -> Project:
+    """Read and check a fifo.toml; raise ConfigError with every problem found.
+
+    Of the user's own ``code`` that is checked, too, which the caller is going to run or to pack: a mistake in
+    it must stop nobody else.
+    """
     document = _read(path)
     overlays = document.pop("env", {})
     if not isinstance(overlays, dict):
@@ -243,10 +251,9 @@ def load(path: Path, *, env: str | None = None) -> Project:
             for key in unknown
         ]
     project = Project(settings, path, env) if settings else None
-    if handlers:
-        problems += code_problems(
-            path.parent / handlers.source, {"message": handlers.message, "request": handlers.request}
-        )
+    references = {str(role): getattr(handlers, role) for role in code} if handlers else {}
+    if handlers and (any(references.values()) or len(references) == len(CODE_ROLES)):
+        problems += code_problems(path.parent / handlers.source, references)
     if problems or project is None:
         where = f"{path} (with --env {env})" if env else str(path)
         raise ConfigError(

@@ -33,7 +33,10 @@ _AT_START: Final = frozenset(("__main__", "sitecustomize", "usercustomize"))
 
 
 def code_problems(source: Path, references: Mapping[str, str | None]) -> list[SettingProblem]:
-    """Check the folder and each ``module:function``; a module may come from requirements.txt too."""
+    """Check the folder and each ``module:function``; a module may come from requirements.txt too.
+
+    Only what runs or packs the code asks this: a mistake in it must stop nobody from looking or pausing.
+    """
     if not source.is_dir():
         return [SettingProblem("handlers.source", repr(str(source)), "an existing folder")]
     shadowing = list(_shadowing(source))
@@ -89,7 +92,7 @@ def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Sett
             f" rename yours, such as my_{top.strip('_')}:{function}",
         )
         return
-    file = _file_of(source, module)
+    file = file_of(source, module)
     if file is None:
         if not (source / REQUIREMENTS).is_file():
             yield SettingProblem(
@@ -98,10 +101,9 @@ def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Sett
         return
     try:
         tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        yield SettingProblem(
-            f"handlers.{key}", repr(reference), f"in a module that is Python: {file}: {error}"
-        )
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        fault = _fault(file, error)
+        yield SettingProblem(f"handlers.{key}", repr(reference), f"in a module that is Python: {fault}")
         return
     if function not in set(_names(tree)) and not any(_imports_all(node) for node in tree.body):
         yield SettingProblem(
@@ -109,7 +111,15 @@ def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Sett
         )
 
 
-def _file_of(source: Path, module: str) -> Path | None:
+def _fault(file: Path, error: Exception) -> str:
+    """Say in which line of a file Python finds which mistake."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"{file}, line {error.lineno}: {error.msg}"
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{file}: {reason or type(error).__name__}"
+
+
+def file_of(source: Path, module: str) -> Path | None:
     """Return the file of a module, found as Python's import does: with its case, on every file system."""
     *folders, last = module.split(".")
     for steps in ((*folders, f"{last}.py"), (*folders, last, "__init__.py")):

@@ -21,12 +21,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final
 
 from fifo_cli.handlers.code_guard import IMPORT_SECONDS_MIN, STOOD_STILL, CodeEndedError, RunningProcess
 from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError, MessageError
 from fifo_cli.handlers.runtime import Runtime, UserCodeError
 from fifo_cli.handlers.standard_files import CLOSED, CLOSED_ITS_FILES
+from fifo_cli.model.user_code import file_of
 
 _MAIN: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
@@ -50,6 +52,12 @@ class CodeSetup:
     limit: float
     memory: int
     threads: int = 1
+
+    @property
+    def file(self) -> Path | None:
+        """The file that is imported, if it is in one of the folders."""
+        module = self.reference.partition(":")[0]
+        return next((file for one in self.folders if (file := file_of(Path(one), module))), None)
 
     @classmethod
     def of_request(cls, facts: Runtime, folders: Iterable[str], threads: int) -> CodeSetup:
@@ -96,6 +104,7 @@ class CodeProcess:
             self._child = None
 
     def _started(self) -> _Child:
+        where = f" ({file})" if (file := self._setup.file) else ""
         reference, limit = self._setup.reference, max(self._setup.limit, IMPORT_SECONDS_MIN)
         try:
             child = _Child(self._setup)
@@ -108,10 +117,11 @@ class CodeProcess:
                 if self._stopped():
                     raise UserCodeError(reference, "the import was interrupted")
                 if time.monotonic() > until:
-                    raise UserCodeError(reference, f"the import did not end within {limit:g} s")
+                    raise UserCodeError(reference, f"the import did not end within {limit:g} s{where}")
             _value(reference, imported.answer())
         except CodeEndedError as error:
-            raise UserCodeError(reference, f"the process ended while it was imported ({error.how})") from None
+            how = f"the process ended while it was imported ({error.how}){where}"
+            raise UserCodeError(reference, how) from None
         except BaseException:
             child.end()
             raise

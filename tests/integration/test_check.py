@@ -146,12 +146,13 @@ def test_json_is_one_document_whatever_the_state(line: Pipeline, words: list[str
     assert ran.code == 1
     document = ran.json()
     assert (document["state"], document["code"], document["values"]["dlq"]) == ("WARNING", 1, 1)
+    given = f"--config {line.project.config} --local"
     assert document["problems"] == [
         {
             "state": "warning",
             "text": "1 message in the DLQ",
-            "next": "`fifo-cli peek --queue dlq --local` shows why;"
-            " once that is fixed, `fifo-cli redrive --local`",
+            "next": f"`fifo-cli peek --queue dlq {given}` shows why;"
+            f" once that is fixed, `fifo-cli redrive {given}`",
         }
     ]
     assert line.at(REFUSED_PORT, "check", *words, "--timeout", "1s").json()["state"] == "UNKNOWN"

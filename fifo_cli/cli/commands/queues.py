@@ -171,9 +171,9 @@ def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
             )
         return drain_here(
             cli.aws,
-            cli.project,
+            cli.project_with_code("request"),
             options,
-            code_folders=cli.code_folders(),
+            code_folders=cli.code_folders("request"),
             stopped=stop.is_set,
             listener=cli.listener,
         )

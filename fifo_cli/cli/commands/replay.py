@@ -200,7 +200,8 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
         to_sequence=given.to_sequence,
         now=now,
     )
-    settings = cli.settings
+    project = cli.project_with_code("message")
+    settings = project.settings
     _check_combination(given, settings.message.events)
     options = ReplayOptions(
         window=window,
@@ -217,10 +218,10 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
     )
     return Replay(
         cli.aws,
-        cli.project,
+        project,
         options,
         cli.folder / FOLDER,
-        tuple(cli.code_folders()),
+        tuple(cli.code_folders("message")),
         paced(cli.console),
         now,
     )

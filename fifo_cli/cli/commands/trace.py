@@ -71,7 +71,7 @@ def trace(
         since=start,
         now=now,
         settle=settle_time(cli, None),
-        code_folders=cli.code_folders(),
+        code_folders=lambda: cli.code_folders("message"),
         listener=_listener(cli),
     )
     clock = Clock(now, whole=_whole(cli))
@@ -104,7 +104,7 @@ def audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
         since=start,
         now=now,
         settle=settle_time(cli, settle),
-        code_folders=cli.code_folders(),
+        code_folders=lambda: cli.code_folders("message"),
         listener=_listener(cli),
     ) as result:
         return cli.emit(

@@ -40,7 +40,7 @@ from fifo_cli.operations.stream.audit_store import (
 )
 from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
-from fifo_cli.operations.stream.message_rules import rules_since_start
+from fifo_cli.operations.stream.message_rules import going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, RecordHistory
@@ -247,16 +247,24 @@ def audit(
     since: datetime,
     now: datetime,
     settle: timedelta,
-    code_folders: Iterable[str] = (),
+    code_folders: Callable[[], Iterable[str]] = tuple,
     listener: Listener = silent,
 ) -> Audit:
     """Return an audit of what was written from ``since`` to ``now``.
 
-    The user's own code is imported from ``code_folders``. Raises UsageError if that fails, and when the audit
-    is entered NotDeployedError or AwsError if stream or logs cannot be read.
+    The user's own code is imported from ``code_folders``; if that fails, the audit goes without it and says
+    so. When the audit is entered, raises NotDeployedError or AwsError if stream or logs cannot be read.
     """
-    rules = rules_since_start(aws, project.settings, code_folders)
-    return Audit(AwsEvidence(aws, project), rules, since=since, now=now, settle=settle, listener=listener)
+    known = known_rules(aws, project.settings, code_folders)
+    return Audit(
+        AwsEvidence(aws, project),
+        known.rules,
+        since=since,
+        now=now,
+        settle=settle,
+        listener=listener,
+        without_code=known.without_code,
+    )
 
 
 @dataclass
@@ -275,6 +283,7 @@ class Audit:
     settle: timedelta = timedelta()
     listener: Listener = silent
     sleep: Callable[[float], None] = time.sleep
+    without_code: str = ""
 
     def __post_init__(self) -> None:
         self.store = AuditStore()
@@ -432,6 +441,7 @@ class Audit:
             settled=self.settled,
             gone_since=self.gone_since,
             is_passed=self.store.is_passed,
+            without_code=bool(self.without_code),
         )
         for chunk in _chunks(self.store.unplaced()):
             self.store.judge((entry.event_id, *_verdict(judge, entry, said)) for entry, said in chunk)
@@ -460,6 +470,8 @@ class Audit:
 
     def _notes(self) -> Iterator[str]:
         """Say what makes the proof incomplete."""
+        if self.without_code:
+            yield going_without(self.without_code)
         if self.expired is not None:
             yield (
                 f"the stream has expired up to {iso(self.expired)}, or begins only then: of what was written"

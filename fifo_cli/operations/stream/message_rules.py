@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -53,10 +53,34 @@ def _made_by(process: CodeProcess, value: Any) -> Any:
     return None if text is None else exact_json.Written(text)
 
 
-def rules_since_start(aws: Aws, settings: Settings, code_folders: Iterable[str]) -> Rules:
-    """Return the same rules; what was written before the pipeline's first deploy is left out."""
+@dataclass(frozen=True, slots=True)
+class KnownRules:
+    """The rules as far as they can be known here; ``without_code`` is why the user's code is not asked."""
+
+    rules: Rules
+    without_code: str = ""
+
+
+def going_without(reason: str) -> str:
+    """Say that the user's code is not asked, why, and what is then not known."""
+    return (
+        f"goes without your code ({reason}): not known is which records it leaves out, and of which it cannot"
+        " make a message"
+    )
+
+
+def known_rules(aws: Aws, settings: Settings, code_folders: Callable[[], Iterable[str]]) -> KnownRules:
+    """Return the rules for judging what became of records; without the user's code if that cannot be loaded.
+
+    What was written before the pipeline's first deploy is left out.
+    """
     main = Queue(aws, Names(settings.pipeline.name), "main")
     start = None
     with contextlib.suppress(NotDeployedError):
         start = QueueTags(aws, main).read().tags.get(START_TAG)
-    return message_rules(settings, code_folders, start=start)
+    try:
+        return KnownRules(message_rules(settings, code_folders(), start=start))
+    except UsageError as error:
+        facts = runtime.from_document(runtime_settings(settings))
+        rules = Rules(replace(facts, message_code=None), start=runtime.pipeline_start(start))
+        return KnownRules(rules, error.message)

@@ -91,7 +91,8 @@ class Surroundings:
     ``hidden``: queues that could not be seen through; ``unlogged``: no log would show a delivery;
     ``unread``: the enqueuer's log does not reach back; ``late`` and ``late_sent``: log lines of a delivery,
     or of a send, may still come; ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not
-    fed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were enqueued.
+    fed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were enqueued;
+    ``without_code``: the user's code, which may leave it out, cannot be asked.
     """
 
     hidden: str = ""
@@ -103,6 +104,7 @@ class Surroundings:
     late: str = ""
     late_sent: str = ""
     replaying: str = ""
+    without_code: bool = False
 
 
 def log_reach(role: FunctionRole, since: datetime | None, created: datetime) -> str:
@@ -133,6 +135,7 @@ class Judge:
     settled: datetime | None = None
     gone_since: datetime | None = None
     is_passed: Callable[[str], bool] = lambda _: False
+    without_code: bool = False
 
     def __call__(self, history: RecordHistory) -> tuple[Stage, str]:
         """Return the stage of a record, and a sentence on it."""
@@ -161,6 +164,7 @@ class Judge:
             replaying=f"a replay has not logged its end, and may have sent it: {self.hidden}"
             if replaying
             else "",
+            without_code=self.without_code,
         )
 
     def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
@@ -275,6 +279,8 @@ def _not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]
     if around.replaying:
         return "unclear", around.replaying
     stage, why = _why_not_sent(history, around)
+    if around.without_code and stage == "lost":
+        return "unclear", f"{why}; whether it becomes a message is not known without your code"
     if around.late_sent and (stage == "lost" or around.resting):
         return "unclear", f"{why}; {around.late_sent}"
     return stage, why
@@ -283,8 +289,7 @@ def _not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]
 def _why_not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
     skipped = history.last("skipped", logger="enqueuer")
     if skipped is not None:
-        when, why = iso(skipped.line.time), skipped.line.facts.get("reason", "")
-        return "lost", f"skipped by the enqueuer at {when}, by rules other than those now: {why}"
+        return "lost", "the enqueuer skipped it" if around.without_code else _skipped(skipped)
     if around.given_up:
         return (
             "lost",
@@ -298,6 +303,11 @@ def _why_not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, 
     if refused is not None:
         return "stream", f"refused by SQS at {iso(refused.line.time)}: {refused.line.facts.get('reason', '')}"
     return "stream", "its turn in the stream has not come"
+
+
+def _skipped(last: LogEntry) -> str:
+    when, why = iso(last.line.time), last.line.facts.get("reason", "")
+    return f"skipped by the enqueuer at {when}, by rules other than those now: {why}"
 
 
 def worst(stages: Sequence[Stage]) -> Stage | None:

@@ -261,7 +261,7 @@ class Replay:
             since=since,
             now=self.now,
             settle=self.options.settle,
-            code_folders=self.code_folders,
+            code_folders=lambda: self.code_folders,
             listener=self.listener,
         )
         with audited as result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,7 +23,7 @@ from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
 from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
 from fifo_cli.operations.stream.item_keys import Keys, key_of, parse_key, read_key, shown_key
-from fifo_cli.operations.stream.message_rules import rules_since_start
+from fifo_cli.operations.stream.message_rules import going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_state import (
     Found,
@@ -125,19 +125,30 @@ def trace(
     since: datetime,
     now: datetime,
     settle: timedelta = timedelta(),
-    code_folders: Iterable[str] = (),
+    code_folders: Callable[[], Iterable[str]] = tuple,
     listener: Listener = silent,
 ) -> TraceResult:
     """Follow the items with a key through table, stream, logs and queues, from ``since`` to ``now``.
 
     Log lines younger than ``settle`` may not be readable yet: without one, nothing is called lost.
-    The user's own code is imported from ``code_folders``. Raises UsageError if that fails, NotDeployedError
-    or AwsError if table, stream or logs cannot be read.
+    The user's own code is imported from ``code_folders``; if that fails, the trace goes without it and says
+    so. Raises NotDeployedError or AwsError if table, stream or logs cannot be read.
     """
-    rules = rules_since_start(aws, project.settings, code_folders)
+    known = known_rules(aws, project.settings, code_folders)
     items = _items(aws, project.settings.table, key)
     evidence = AwsEvidence(aws, project)
-    return _Trace(evidence, project.settings, dict(key), items, rules, since, now, settle, listener).result()
+    return _Trace(
+        evidence,
+        project.settings,
+        dict(key),
+        items,
+        known.rules,
+        since,
+        now,
+        settle,
+        listener,
+        known.without_code,
+    ).result()
 
 
 def _items(aws: Aws, table: Table, key: Mapping[str, Any]) -> int:
@@ -160,6 +171,7 @@ class _Trace:
     now: datetime
     settle: timedelta = timedelta()
     listener: Listener = silent
+    without_code: str = ""
     records: dict[str, RecordHistory] = field(default_factory=dict)
     # Some records behind each of ours in its shard, by their event ids: shard and sequence number.
     later: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -284,6 +296,7 @@ class _Trace:
             handled=handled,
             settled_handled=settled_handled,
             settled=settled,
+            without_code=bool(self.without_code),
         )
 
     def _handled(
@@ -360,6 +373,8 @@ class _Trace:
         return Step(self.now, word, f"table {self.settings.table.name}", None, facts)
 
     def _notes(self) -> Iterator[str]:
+        if self.without_code:
+            yield going_without(self.without_code)
         if self.expired is not None:
             yield (
                 f"the stream has expired up to {iso(self.expired)}: of what was written before, only what"

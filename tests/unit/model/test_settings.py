@@ -283,7 +283,11 @@ def test_handlers_without_a_function_do_nothing(problems):
     [
         (None, "orders:f", "'orders:f'; must be in a module that is in HERE/code: no orders is there"),
         ("", "orders:f", "'orders:f'; must be a function of HERE/code/orders.py: it defines no f"),
-        ("def f(:", "orders:f", "'orders:f'; must be in a module that is Python: HERE/code/orders.py:"),
+        (
+            "def f(:",
+            "orders:f",
+            "'orders:f'; must be in a module that is Python: HERE/code/orders.py, line 1:",
+        ),
         ("import os", "os:system", "'os:system'; must be in a module of your own: os is one of Python's"),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_missing_key_is_critical_and_says_how_to_set_it() -> None:
         (
             "critical",
             "key api_key is missing: parameter /orders/api-key does not exist",
-            "fifo-cli keys set api_key",
+            "`fifo-cli keys set api_key`",
         )
     ]
 
