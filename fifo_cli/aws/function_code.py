@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError
 from fifo_cli.aws.errors import calling
 from fifo_cli.errors import AwsError
 from fifo_cli.interrupts import AWS_CALLS
+from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import UNZIPPED_BYTES_MAX
 from fifo_cli.model.urls import host_of, is_aws
 
@@ -66,7 +67,7 @@ def _download(aws: Aws, url: str) -> bytes:
 
 
 def _unreadable(reason: str) -> AwsError:
-    return AwsError(reason, hint="`fifo-cli plan` compares the code by its hash then")
+    return AwsError(reason, hint=f"{command_line('plan')} compares the code by its hash then")
 
 
 def _unzipped(data: bytes) -> dict[str, bytes]:
