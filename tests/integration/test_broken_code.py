@@ -11,7 +11,7 @@ import pytest
 
 from fifo_cli.aws.sqs import Queue
 from tests.cli_harness import Stack, wait_until
-from tests.integration.deployed_pipeline import Line, deployed
+from tests.integration.deployed_pipeline import Pipeline, deployed
 
 CODE: Final = """
 import httpx
@@ -83,7 +83,7 @@ TRIED_WITH_ALL: Final = {"a syntax error"}
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Line]:
+def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
     """A pipeline whose code leaves out one of three items; one is delivered, one waits."""
     tables = {
         "handlers": {"source": "code/", "message": "mine:to_message", "request": "mine:to_request"},
@@ -107,7 +107,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[L
 
 
 @pytest.fixture
-def line(shared: Line) -> Iterator[Line]:
+def line(shared: Pipeline) -> Iterator[Pipeline]:
     folder = shared.project.folder
     yield shared
     shutil.rmtree(folder / "code", ignore_errors=True)
@@ -116,7 +116,7 @@ def line(shared: Line) -> Iterator[Line]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_what_runs_the_code_stops(line: Line, kind: str) -> None:
+def test_only_what_runs_the_code_stops(line: Pipeline, kind: str) -> None:
     spoil, place, is_seen = KINDS[kind]
     spoil(line.project.folder / "code")
 
@@ -141,13 +141,13 @@ def test_only_what_runs_the_code_stops(line: Line, kind: str) -> None:
     assert (line.local(*words.split()).code == 2) is is_seen
 
 
-def test_code_that_is_right_is_asked(line: Line) -> None:
+def test_code_that_is_right_is_asked(line: Pipeline) -> None:
     audit = line.local("audit", "-o", "json")
     assert (audit.code, audit.json()["unknown"], audit.json()["filtered"]) == (0, 0, 1)
     assert line.local("trace", "left", "-o", "json").json()["stage"] == "filtered"
 
 
-def test_code_that_never_returns_from_its_import_is_gone_without(line: Line, monkeypatch) -> None:
+def test_code_that_never_returns_from_its_import_is_gone_without(line: Pipeline, monkeypatch) -> None:
     monkeypatch.setattr("fifo_cli.operations.code_process.IMPORT_SECONDS_MIN", 1.0)
     (line.project.folder / "code" / "mine.py").write_text(f"{CODE}\nwhile True: pass\n")
     assert line.local("status").code in (0, 1)
@@ -158,7 +158,7 @@ def test_code_that_never_returns_from_its_import_is_gone_without(line: Line, mon
     assert "goes without your code" in line.local("audit", "-o", "json").out
 
 
-def test_the_worker_s_code_is_not_asked_by_what_needs_the_enqueuer_s(line: Line) -> None:
+def test_the_worker_s_code_is_not_asked_by_what_needs_the_enqueuer_s(line: Pipeline) -> None:
     folder = line.project.folder
     config = line.project.config.read_text()
     (folder / "code" / "other.py").write_text("def f(:\n")
