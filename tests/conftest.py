@@ -45,6 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = "not long"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without a slow test where only those are run: each worker would import them."""
+    if config.option.markexpr != "slow" or not collection_path.match("test_*.py"):
+        return None
+    is_marked = collection_path.parent.name == "integration" or "mark.slow" in collection_path.read_text()
+    return None if is_marked else True
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Take the user's AWS settings, proxies and home away."""

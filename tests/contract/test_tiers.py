@@ -16,5 +16,5 @@ def test_every_story_is_a_test_that_exists() -> None:
 
 def test_ci_runs_what_the_readmes_command_leaves_out() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "pytest -n auto -m slow" in script
+    assert 'pytest -n "$workers" -m slow' in script
     assert "last-failed" not in script
