@@ -19,13 +19,13 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
+from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays, delays_of
 from fifo_cli.aws.credentials import use_every_source
 from fifo_cli.aws.environment import check_endpoint, check_profile_files, check_way, naming_settings
 from fifo_cli.aws.errors import calling, configuring
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
 from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
-from fifo_cli.aws.settling import AT_ONCE, Settling, settling_of
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.names import Place
 
@@ -127,12 +127,12 @@ class Aws:
         return self._called_at
 
     @cached_property
-    def settling(self) -> Settling:
+    def delays(self) -> ConsistencyDelays:
         """How late what was changed shows; at once with ``--local`` and at endpoints on this machine."""
         if self.target.local:
             return AT_ONCE
         changed = (self.client("sqs"), self.client("events"), self.client("scheduler"), self.client("lambda"))
-        return settling_of(client.meta.endpoint_url for client in changed)
+        return delays_of(client.meta.endpoint_url for client in changed)
 
     @cached_property
     def _for_many_requests(self) -> Config:

@@ -103,9 +103,9 @@ class WatchState:
         return float(total) / seconds if seconds > 0 else None
 
 
-def seen(board: WatchState, sample: Sample) -> WatchState:
-    """Return the board with one more sample; what was lost is found again."""
-    first = board.sample is None
+def seen(dashboard: WatchState, sample: Sample) -> WatchState:
+    """Return the dashboard with one more sample; what was lost is found again."""
+    first = dashboard.sample is None
     # What was logged before the watch began happened over minutes, not at its first moment.
     counted: Iterable[WatchEvent] = () if first else sample.events
     point = Point(
@@ -116,23 +116,23 @@ def seen(board: WatchState, sample: Sample) -> WatchState:
         left=sum(one.fate in ("delivered", "parked") for one in counted),
     )
     shown = [one for one in sample.events if one.fate in ("delivered", "parked", "failed")]
-    stuck, ended = _stuck(board.stuck, board.run_ended, sample.events)
+    stuck, ended = _stuck(dashboard.stuck, dashboard.run_ended, sample.events)
     return replace(
-        board,
+        dashboard,
         sample=sample,
         lost=None,
-        points=(*board.points, point)[-POINTS_KEPT:],
-        recent=(*board.recent, *shown)[-EVENTS_KEPT:],
-        statuses=_statuses(board.statuses, shown),
+        points=(*dashboard.points, point)[-POINTS_KEPT:],
+        recent=(*dashboard.recent, *shown)[-EVENTS_KEPT:],
+        statuses=_statuses(dashboard.statuses, shown),
         stuck=stuck if sample.measured.total("main") != 0 else {},
         run_ended=ended,
     )
 
 
-def lost(board: WatchState, failure: Lost) -> WatchState:
-    """Return the board after a failure, which began with the first in a row."""
-    since = board.lost.since if board.lost else failure.since
-    return replace(board, lost=replace(failure, since=since))
+def lost(dashboard: WatchState, failure: Lost) -> WatchState:
+    """Return the dashboard after a failure, which began with the first in a row."""
+    since = dashboard.lost.since if dashboard.lost else failure.since
+    return replace(dashboard, lost=replace(failure, since=since))
 
 
 def _statuses(before: Mapping[str, int], events: Iterable[WatchEvent]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The board of ``watch`` as lines of a screen of any size, and as one line where there is not a screen."""
+"""The dashboard of ``watch`` as lines for a screen of any size, or as one line where there is none."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _LATE: Final = timedelta(seconds=5)
 
 
 def frame(
-    board: WatchState, *, width: int, height: int, now: datetime, plain: bool = False, logs: bool = True
+    dashboard: WatchState, *, width: int, height: int, now: datetime, plain: bool = False, logs: bool = True
 ) -> list[Line]:
     """Return at most ``height`` lines of at most ``width`` columns; ``plain`` keeps to ASCII.
 
     On a low screen the deliveries go first, then what is above them; the keys stay.
     """
-    head = [*_head(board, now, width), *_measured(board, width, plain, logs)]
-    body = [*_flow(board, now), *_stuck(board, now)]
-    foot = [*_answer(board), [(KEYS if logs else "q quit", "dim")]]
+    head = [*_head(dashboard, now, width), *_measured(dashboard, width, plain, logs)]
+    body = [*_flow(dashboard, now), *_stuck(dashboard, now)]
+    foot = [*_answer(dashboard), [(KEYS if logs else "q quit", "dim")]]
     used = len(head) + len(body) + len(foot)
     room = height - used - 1
-    recent = list(_recent(board, room - 1)) if logs and room > 1 else []
+    recent = list(_recent(dashboard, room - 1)) if logs and room > 1 else []
     lines = [*head, *body, *([[]] if room > 0 else []), *recent]
     lines = lines[: max(0, height - len(foot))]
     lines += [[] for _ in range(height - len(foot) - len(lines))]
@@ -57,18 +57,18 @@ def as_text(lines: Iterable[Line]) -> Text:
     return text
 
 
-def one_line(board: WatchState, *, now: datetime) -> str:
-    """Return the board as one line, for a terminal that is none, or for a log."""
+def one_line(dashboard: WatchState, *, now: datetime) -> str:
+    """Return the dashboard as one line, for a terminal that is none, or for a log."""
     clock = f"{now.astimezone():%H:%M:%S}"
-    if board.lost is not None:
-        return f"{clock} {printable(board.pipeline)} LOST: {printable(board.lost.reason)}\n"
-    if board.sample is None:
-        return f"{clock} {printable(board.pipeline)} waiting for AWS\n"
-    measured = board.sample.measured
-    state = worst(problem.state for problem in board.problems)
+    if dashboard.lost is not None:
+        return f"{clock} {printable(dashboard.pipeline)} LOST: {printable(dashboard.lost.reason)}\n"
+    if dashboard.sample is None:
+        return f"{clock} {printable(dashboard.pipeline)} waiting for AWS\n"
+    measured = dashboard.sample.measured
+    state = worst(problem.state for problem in dashboard.problems)
     message = [f"main {_or_unknown(measured.total('main'))}", f"dlq {_or_unknown(measured.total('dlq'))}"]
-    message += [f"in {_rate(board, 'entered')}", f"out {_rate(board, 'left')}"]
-    why = "; ".join(printable(problem.text) for problem in board.problems[:2])
+    message += [f"in {_rate(dashboard, 'entered')}", f"out {_rate(dashboard, 'left')}"]
+    why = "; ".join(printable(problem.text) for problem in dashboard.problems[:2])
     return f"{clock} {state.upper():<8} {'  '.join(message)}" + (f"  {why}" if why else "") + "\n"
 
 
@@ -88,34 +88,33 @@ def sparkline(values: Sequence[float | None], width: int, *, plain: bool = False
     return "".join(drawn)
 
 
-def _head(board: WatchState, now: datetime, width: int) -> Iterator[Line]:
-    place = f"  {board.place}" if board.place else ""
+def _head(dashboard: WatchState, now: datetime, width: int) -> Iterator[Line]:
+    place = f"  {dashboard.place}" if dashboard.place else ""
     yield [
-        (printable(board.pipeline), "bold"),
-        (f"{place}  {now.astimezone():%H:%M:%S}, every {board.interval:g} s", "dim"),
+        (printable(dashboard.pipeline), "bold"),
+        (f"{place}  {now.astimezone():%H:%M:%S}, every {dashboard.interval:g} s", "dim"),
     ]
-    if board.lost is not None:
-        again = max(0, round((board.lost.again - now).total_seconds()))
-        ago = rough(now - board.lost.since)
+    if dashboard.lost is not None:
+        again = max(0, round((dashboard.lost.again - now).total_seconds()))
+        ago = rough(now - dashboard.lost.since)
         yield [
             ("LOST ", "bold red"),
-            (f"for {ago}, again in {again} s: {_flat(board.lost.reason)}", "red"),
+            (f"for {ago}, again in {again} s: {_flat(dashboard.lost.reason)}", "red"),
         ]
-        if board.lost.hint:
-            yield from _folded(f"     {_flat(board.lost.hint)}", width, "")
-    elif board.sample is None:
+        if dashboard.lost.hint:
+            yield from _folded(f"     {_flat(dashboard.lost.hint)}", width, "")
+    elif dashboard.sample is None:
         yield [("waiting for AWS", "dim")]
     else:
-        yield from _verdict(board, width)
-        late = now - board.sample.at - timedelta(seconds=board.interval)
+        yield from _verdict(dashboard, width)
+        late = now - dashboard.sample.at - timedelta(seconds=dashboard.interval)
         if late > _LATE:
-            yield [
-                (f"no answer from AWS for {rough(now - board.sample.at)}; the numbers are so old", "yellow")
-            ]
+            silent_for = rough(now - dashboard.sample.at)
+            yield [(f"no answer from AWS for {silent_for}; the numbers are so old", "yellow")]
 
 
-def _verdict(board: WatchState, width: int) -> Iterator[Line]:
-    problems = board.problems
+def _verdict(dashboard: WatchState, width: int) -> Iterator[Line]:
+    problems = dashboard.problems
     state = worst(problem.state for problem in problems)
     if not problems:
         yield [("OK", "green")]
@@ -133,9 +132,9 @@ def _folded(text: str, width: int, style: str) -> Iterator[Line]:
         yield from ([(line[at : at + width], style)] for at in range(0, len(line), max(1, width)))
 
 
-def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterator[Line]:
+def _measured(dashboard: WatchState, width: int, plain: bool, logs: bool) -> Iterator[Line]:
     """Yield the depths and the rates, each with its history."""
-    measured = board.sample.measured if board.sample else None
+    measured = dashboard.sample.measured if dashboard.sample else None
     main = measured.queues.get("main") if measured else None
     age = measured.age if measured else None
     details = [f"{main.in_flight} in flight"] if main and main.in_flight else []
@@ -144,21 +143,21 @@ def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterato
         (
             "main",
             _or_unknown(measured.total("main") if measured else None),
-            [point.main for point in board.points],
+            [point.main for point in dashboard.points],
             ", ".join(details),
         ),
         (
             "dlq",
             _or_unknown(measured.total("dlq") if measured else None),
-            [point.dlq for point in board.points],
+            [point.dlq for point in dashboard.points],
             "",
         ),
     ]
     if logs:
-        rows.append(("in", _rate(board, "entered"), [point.entered for point in board.points], ""))
-        rows.append(("out", _rate(board, "left"), [point.left for point in board.points], ""))
+        rows.append(("in", _rate(dashboard, "entered"), [point.entered for point in dashboard.points], ""))
+        rows.append(("out", _rate(dashboard, "left"), [point.left for point in dashboard.points], ""))
     yield []
-    faded = "dim" if board.lost else ""
+    faded = "dim" if dashboard.lost else ""
     for label, number, values, detail in rows:
         note = f"  {detail}" if detail else ""
         room = width - _LABEL - _NUMBER - 2 - display_width(note)
@@ -172,16 +171,16 @@ def _measured(board: WatchState, width: int, plain: bool, logs: bool) -> Iterato
         yield [(f"{'hold':<{_LABEL}}", "dim"), (f"{measured.total('hold'):>{_NUMBER}}", "yellow")]
 
 
-def _flow(board: WatchState, now: datetime) -> Iterator[Line]:
+def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
     """Yield what the API answers, and when the worker runs next."""
     yield []
-    if board.statuses:
+    if dashboard.statuses:
         answers = [
-            (f"{status}: {number}   ", _answer_style(status)) for status, number in board.statuses.items()
+            (f"{status}: {number}   ", _answer_style(status)) for status, number in dashboard.statuses.items()
         ]
-        since = f"since {board.since.astimezone():%H:%M}" if board.since else ""
+        since = f"since {dashboard.since.astimezone():%H:%M}" if dashboard.since else ""
         yield [(f"{'API':<{_LABEL}}", "dim"), *answers, (since, "dim")]
-    sample = board.sample
+    sample = dashboard.sample
     if sample is None:
         return
     measured = sample.measured
@@ -199,8 +198,8 @@ def _flow(board: WatchState, now: datetime) -> Iterator[Line]:
         yield [(f"{'log':<{_LABEL}}", "dim"), (f"not seen: {_flat(sample.logs_unseen)}", "cyan")]
 
 
-def _stuck(board: WatchState, now: datetime) -> Iterator[Line]:
-    heads = sorted(board.stuck.values(), key=lambda one: one.time)
+def _stuck(dashboard: WatchState, now: datetime) -> Iterator[Line]:
+    heads = sorted(dashboard.stuck.values(), key=lambda one: one.time)
     for number, one in enumerate(heads[:_STUCK_SHOWN]):
         times = f", received {count(one.receives, 'time')}" if one.receives else ""
         ago = rough(now - one.time)
@@ -213,12 +212,12 @@ def _stuck(board: WatchState, now: datetime) -> Iterator[Line]:
         yield [(" " * _LABEL, ""), (f"and {count(len(heads) - _STUCK_SHOWN, 'more group')}", "")]
 
 
-def _recent(board: WatchState, room: int) -> Iterator[Line]:
+def _recent(dashboard: WatchState, room: int) -> Iterator[Line]:
     """Yield the last deliveries, the newest at the top."""
-    if not board.recent:
+    if not dashboard.recent:
         yield [("no deliveries yet", "dim")]
         return
-    for one in reversed(board.recent[-room:] if room > 0 else ()):
+    for one in reversed(dashboard.recent[-room:] if room > 0 else ()):
         yield _delivery(one)
 
 
@@ -236,20 +235,20 @@ def _delivery(one: WatchEvent) -> Line:
     ]
 
 
-def _answer(board: WatchState) -> Iterator[Line]:
+def _answer(dashboard: WatchState) -> Iterator[Line]:
     """Yield the line above the keys: a question, or what came of the last one."""
-    if board.question:
-        yield [(f"{board.question} [y/N]", "bold")]
-    elif board.notice:
-        yield [(_flat(board.notice), "")]
+    if dashboard.question:
+        yield [(f"{dashboard.question} [y/N]", "bold")]
+    elif dashboard.notice:
+        yield [(_flat(dashboard.notice), "")]
 
 
 def _answer_style(status: str) -> str:
     return "green" if status.startswith("2") else "red" if status[0] in "5n" else "yellow"
 
 
-def _rate(board: WatchState, what: Literal["entered", "left"]) -> str:
-    rate = board.rate(what)
+def _rate(dashboard: WatchState, what: Literal["entered", "left"]) -> str:
+    rate = dashboard.rate(what)
     return "-" if rate is None else f"{rate:.1f}/s"
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from botocore.exceptions import ClientError
 
+from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays
 from fifo_cli.aws.errors import calling, error_codes, is_missing
 from fifo_cli.aws.foreign_responses import served_at
 from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Waiter, message_of
-from fifo_cli.aws.settling import AT_ONCE, Settling
 from fifo_cli.events import Noted
 from fifo_cli.model.names import DELETED_TAG
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
@@ -95,7 +95,7 @@ class QueueAdmin(Gateway):
 
     sqs: SQSClient
     waiter: Waiter = field(default_factory=Waiter)
-    settling: Settling = AT_ONCE
+    delays: ConsistencyDelays = AT_ONCE
     title: ClassVar[str] = "queue"
     exists_codes: ClassVar[frozenset[str]] = frozenset({"QueueNameExists", "QueueAlreadyExists"})
 
@@ -155,7 +155,7 @@ class QueueAdmin(Gateway):
 
     def _delete(self, found: Found) -> None:
         """Delete a queue with all it holds; where SQS may go on answering for it, it is marked before."""
-        if self.settling.deleted_queue:
+        if self.delays.deleted_queue:
             self._mark_deleted(found)
         self.sqs.delete_queue(QueueUrl=found.facts["url"])
 
@@ -174,17 +174,17 @@ class QueueAdmin(Gateway):
 
     def _was_deleted(self, marked: str | None, *, now: datetime) -> bool:
         """Whether a mark is so young that SQS may still answer for a queue that is gone."""
-        if not marked or not self.settling.deleted_queue:
+        if not marked or not self.delays.deleted_queue:
             return False
         try:
             age = (now - datetime.fromisoformat(marked)).total_seconds()
         except (ValueError, TypeError):
             return False
-        return age < self.settling.deleted_queue
+        return age < self.delays.deleted_queue
 
     def _is_going(self, name: str) -> bool:
         """Whether a queue of this name is being deleted; AlreadyExists if its deletion never came about."""
-        found = self.read(name) if self.settling.deleted_queue else None
+        found = self.read(name) if self.delays.deleted_queue else None
         if found is None or DELETED_TAG not in found.tags:
             return False
         if not found.deleted:
@@ -193,7 +193,7 @@ class QueueAdmin(Gateway):
 
     def _not_the_old_one(self, name: str) -> Pending | None:
         """Look whether what CreateQueue gave is new: while one of the name goes, SQS may give that back."""
-        if not self.settling.deleted_queue:
+        if not self.delays.deleted_queue:
             return None
         found = self.read(name)
         if found is None:

@@ -1,4 +1,4 @@
-"""``watch``: samples come from a thread, keys from the terminal, and the board is drawn here."""
+"""``watch``: samples come from a thread, keys from the terminal, and the dashboard is drawn here."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def watch(
 
 
 def show(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
-    """Show the board until q or a signal; without ``logs``, depths only."""
+    """Show the dashboard until q or a signal; without ``logs``, depths only."""
     from fifo_cli.aws.session import Aws
     from fifo_cli.cli.screen import is_dumb
     from fifo_cli.model.watch_state import WatchState
     from fifo_cli.operations.monitor.watch import LOOKED_BACK, Sampler, keep_sampling
 
     since = datetime.now(UTC) - LOOKED_BACK
-    board = WatchState(cli.names.pipeline, interval=seconds, since=since, place=_place(cli))
+    dashboard = WatchState(cli.names.pipeline, interval=seconds, since=since, place=_place(cli))
     target = cli.aws.target
     sampler = Sampler(lambda: Aws(target), cli.settings, with_logs=logs)
     news: queue.SimpleQueue[Sample | Lost] = queue.SimpleQueue()
@@ -81,23 +81,23 @@ def show(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
     thread.start()
     try:
         if is_dumb():
-            return _print(cli, board, news)
-        return _Loop(cli, sampler, news, logs=logs).run(board)
+            return _print(cli, dashboard, news)
+        return _Loop(cli, sampler, news, logs=logs).run(dashboard)
     finally:
         stop.set()
 
 
-def _print(cli: Cli, board: WatchState, news: queue.SimpleQueue[Sample | Lost]) -> ExitCode:
+def _print(cli: Cli, dashboard: WatchState, news: queue.SimpleQueue[Sample | Lost]) -> ExitCode:
     """Write a line for each sample, until a signal."""
     from fifo_cli.render.watch_screen import one_line
 
     with cli.stopping() as stop:
         while not stop.is_set() and not cli.console.unread:
             try:
-                board = _take(board, news.get(timeout=_TICK_SECONDS))
+                dashboard = _take(dashboard, news.get(timeout=_TICK_SECONDS))
             except queue.Empty:
                 continue
-            cli.console.result([one_line(board, now=datetime.now(UTC))], data=False)
+            cli.console.result([one_line(dashboard, now=datetime.now(UTC))], data=False)
     return ExitCode.OK
 
 
@@ -111,7 +111,7 @@ class _Action:
 
 
 class _Loop:
-    """Draws the board and minds the keys; actions are done in a thread of their own, one at a time."""
+    """Draws the dashboard and minds the keys; actions are done in a thread of their own, one at a time."""
 
     def __init__(
         self, cli: Cli, sampler: Sampler, news: queue.SimpleQueue[Sample | Lost], *, logs: bool
@@ -125,12 +125,12 @@ class _Loop:
         self._message: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._noticed = 0.0
 
-    def run(self, board: WatchState) -> ExitCode:
+    def run(self, dashboard: WatchState) -> ExitCode:
         """Draw until q or a signal, whose exit code is then the command's; wait for what is being done."""
         from fifo_cli.cli.screen import screen
 
         with screen(color=self._cli.console.color) as on:
-            self._draw_until_done(on, board)
+            self._draw_until_done(on, dashboard)
         if on.ended is not None:
             self._cli.signals.received_elsewhere(on.ended)
         if self._thread is not None and self._busy:
@@ -139,20 +139,20 @@ class _Loop:
             self._cli.console.message(self._message.get())
         return ExitCode.OK
 
-    def _draw_until_done(self, on: Screen, board: WatchState) -> None:
+    def _draw_until_done(self, on: Screen, dashboard: WatchState) -> None:
         from fifo_cli.render.watch_screen import as_text, frame
 
         while on.ended is None:
             while not self._news.empty():
-                board = _take(board, self._news.get())
+                dashboard = _take(dashboard, self._news.get())
             while not self._message.empty():
-                board = self._notice(board, self._message.get())
-            if board.notice and not self._busy and time.monotonic() - self._noticed > _NOTICE_SECONDS:
-                board = replace(board, notice="")
-            board = replace(board, question=self._asked.question if self._asked else "")
+                dashboard = self._notice(dashboard, self._message.get())
+            if dashboard.notice and not self._busy and time.monotonic() - self._noticed > _NOTICE_SECONDS:
+                dashboard = replace(dashboard, notice="")
+            dashboard = replace(dashboard, question=self._asked.question if self._asked else "")
             width, height = on.size
             lines = frame(
-                board, width=width, height=height, now=datetime.now(UTC), plain=on.plain, logs=self._logs
+                dashboard, width=width, height=height, now=datetime.now(UTC), plain=on.plain, logs=self._logs
             )
             try:
                 on.draw(as_text(lines))
@@ -162,24 +162,26 @@ class _Loop:
             if key is None or (key in ("q", "Q") and self._asked is None):
                 return
             if key:
-                board = self._press(key, board)
+                dashboard = self._press(key, dashboard)
 
-    def _press(self, key: str, board: WatchState) -> WatchState:
+    def _press(self, key: str, dashboard: WatchState) -> WatchState:
         if self._asked is not None:
             action, self._asked = self._asked, None
-            return self._start(action, board) if key in ("y", "Y") else self._notice(board, "not done")
+            return (
+                self._start(action, dashboard) if key in ("y", "Y") else self._notice(dashboard, "not done")
+            )
         if self._busy:
-            return board
+            return dashboard
         if key in ("p", "P") and self._logs:
-            self._asked = self._pause_or_resume(board)
+            self._asked = self._pause_or_resume(dashboard)
         elif key in ("d", "D") and self._logs:
             name = self._cli.names.function("worker")
             self._asked = _Action(
                 f"Let {name} deliver one message now?", "delivering one message", self._deliver
             )
-        return board
+        return dashboard
 
-    def _start(self, action: _Action, board: WatchState) -> WatchState:
+    def _start(self, action: _Action, dashboard: WatchState) -> WatchState:
         def act() -> None:
             try:
                 message = action.act()
@@ -193,18 +195,18 @@ class _Loop:
         # Not a daemon: a delivery in flight is finished, no matter which key is pressed next.
         self._thread = threading.Thread(target=act, name="action")
         self._thread.start()
-        return self._notice(board, f"{action.doing} …")
+        return self._notice(dashboard, f"{action.doing} …")
 
-    def _notice(self, board: WatchState, text: str) -> WatchState:
+    def _notice(self, dashboard: WatchState, text: str) -> WatchState:
         self._noticed = time.monotonic()
-        return replace(board, notice=text)
+        return replace(dashboard, notice=text)
 
     @property
     def _busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _pause_or_resume(self, board: WatchState) -> _Action:
-        paused = board.sample is not None and board.sample.measured.worker == "paused"
+    def _pause_or_resume(self, dashboard: WatchState) -> _Action:
+        paused = dashboard.sample is not None and dashboard.sample.measured.worker == "paused"
         pipeline = self._cli.names.pipeline
         if paused:
             return _Action(
@@ -232,10 +234,10 @@ class _Loop:
         return f"{one.status}: message {one.message_id} of group {one.group}{why}"
 
 
-def _take(board: WatchState, news: Sample | Lost) -> WatchState:
+def _take(dashboard: WatchState, news: Sample | Lost) -> WatchState:
     from fifo_cli.model.watch_state import Sample, lost, seen
 
-    return seen(board, news) if isinstance(news, Sample) else lost(board, news)
+    return seen(dashboard, news) if isinstance(news, Sample) else lost(dashboard, news)
 
 
 def _place(cli: Cli) -> str:

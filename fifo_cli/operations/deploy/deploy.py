@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays
 from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Waiter
-from fifo_cli.aws.settling import AT_ONCE, Settling
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.invocation import command_line
@@ -59,7 +59,7 @@ def deploy(
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
         apply(prepared, project.settings.pipeline.name, adopt=adopt, work=work)
-        found = work.afterwards(lambda: wait_until_shown(prepared, aws.settling, waiter))
+        found = work.afterwards(lambda: wait_until_shown(prepared, aws.delays, waiter))
     return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
 
 
@@ -89,21 +89,21 @@ def apply(prepared: Prepared, pipeline: str, *, adopt: bool, work: Work) -> None
     work.carry_out(levels(prepared.plan.changes, prepared.wanted), make)
 
 
-def wait_until_shown(prepared: Prepared, settling: Settling, waiter: Waiter) -> Mapping[Key, Found]:
-    """Read what there is now; where SQS settles late, wait until the queues show everywhere as they were set.
+def wait_until_shown(prepared: Prepared, delays: ConsistencyDelays, waiter: Waiter) -> Mapping[Key, Found]:
+    """Read what there is now; on AWS, wait until the queues show everywhere as they were set.
 
     Otherwise a ``plan --check`` that follows would see a difference that is none. One answer with the new
     attributes of a queue proves little: another one of SQS's servers may still have the old ones.
     """
     found = observe(prepared.gates, [one.key for one in prepared.wanted])
     changes = [change for change in prepared.plan.changes if change.kind == "queue"]
-    if settling == AT_ONCE or not changes:
+    if delays == AT_ONCE or not changes:
         return found
     changed = {change.key for change in changes}
     queues = [one for one in prepared.wanted if one.key in changed]
     began = waiter.clock()
     # An attribute that a queue was created with is there with the queue.
-    least = settling.queue_attributes if any(map(_sets_attributes, changes)) else 0
+    least = delays.queue_attributes if any(map(_sets_attributes, changes)) else 0
 
     def attempt() -> Pending | None:
         late = _not_shown(queues, found)
@@ -115,7 +115,7 @@ def wait_until_shown(prepared: Prepared, settling: Settling, waiter: Waiter) -> 
                 f"known to all of SQS, {least:.0f} s: all changes are made, but a plan may show old values"
             )
         names = ", ".join(one.name for one in late)
-        if late and elapsed < _shown_within(late, found, settling):
+        if late and elapsed < _shown_within(late, found, delays):
             return Pending(f"shown as it was set: {names}")
         if late:
             waiter.listener(
@@ -124,7 +124,7 @@ def wait_until_shown(prepared: Prepared, settling: Settling, waiter: Waiter) -> 
         return None
 
     # The attempt itself ends before.
-    waiter.until(attempt, name="what was changed", limit=2 * settling.queue_retention)
+    waiter.until(attempt, name="what was changed", limit=2 * delays.queue_retention)
     return found
 
 
@@ -136,11 +136,11 @@ def _not_shown(queues: Iterable[Resource], found: Mapping[Key, Found]) -> list[R
     return [one for one in queues if one.key not in found or differences(one, found[one.key])]
 
 
-def _shown_within(late: Iterable[Resource], found: Mapping[Key, Found], settling: Settling) -> float:
+def _shown_within(late: Iterable[Resource], found: Mapping[Key, Found], delays: ConsistencyDelays) -> float:
     """Return how many seconds SQS may take to show what is late; a retention takes longest."""
     pairs = [(one, found[one.key]) for one in late if one.key in found]
     paths = {difference.path for pair in pairs for difference in differences(*pair)}
-    return settling.queue_retention if "retention" in paths else 2 * settling.queue_attributes
+    return delays.queue_retention if "retention" in paths else 2 * delays.queue_attributes
 
 
 def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) -> None:

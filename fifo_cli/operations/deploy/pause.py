@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from fifo_cli.aws.consistency import ConsistencyDelays
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import LONGEST_PAUSE, Pending, TimedOut, Waiter
-from fifo_cli.aws.settling import Settling
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
@@ -44,15 +44,15 @@ Part = Literal["enqueuer", "worker", "all"]
 
 @dataclass(frozen=True, slots=True)
 class PauseState(Single):
-    """Whether each function is started; ``settled`` is false if what was in flight did not end in time."""
+    """Whether each function is started; ``at_rest`` is false if what was in flight did not end in time."""
 
     enqueuer: RunState
     worker: RunState
-    settled: bool = field(default=True, metadata=INTERNAL)
+    at_rest: bool = field(default=True, metadata=INTERNAL)
 
     @property
     def exit_code(self) -> ExitCode:
-        return ExitCode.OK if self.settled else ExitCode.ATTENTION
+        return ExitCode.OK if self.at_rest else ExitCode.ATTENTION
 
 
 # What starts each function: the enqueuer its mapping, the worker its rules or schedules.
@@ -74,8 +74,8 @@ def pause(
 ) -> PauseState:
     """Stop a function, or both; with ``wait``, return when what was in flight is done.
 
-    Where AWS settles late, that takes minutes even if nothing is to be seen in flight. The wait has a bound,
-    past which the result is not ``settled``; ``sleep`` may raise Interrupted. Raises NotDeployedError if
+    On AWS that takes minutes, even if nothing is seen in flight: its counts are late. The wait has a bound,
+    past which the result is not ``at_rest``; ``sleep`` may raise Interrupted. Raises NotDeployedError if
     there is nothing to pause.
     """
     waiter = Waiter(listener, sleep, clock)
@@ -87,12 +87,12 @@ def pause(
         return state
     since = waiter.clock()
     try:
-        _wait_for_enqueuer(gates, settings, part, waiter, aws.settling)
-        settled = _wait_for_worker(gates, settings, part, waiter, aws.settling, since=since)
+        _wait_for_enqueuer(gates, settings, part, waiter, aws.delays)
+        at_rest = _wait_for_worker(gates, settings, part, waiter, aws.delays, since=since)
     except (Interrupted, KeyboardInterrupt):
         listener(Noted("interrupted: what was paused stays so, but something of it may still be under way"))
         raise
-    return replace(state, settled=settled)
+    return replace(state, at_rest=at_rest)
 
 
 def resume(
@@ -213,7 +213,7 @@ def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> 
 
 
 def _wait_for_enqueuer(
-    gates: Gateways, settings: Settings, part: Part, waiter: Waiter, settling: Settling
+    gates: Gateways, settings: Settings, part: Part, waiter: Waiter, delays: ConsistencyDelays
 ) -> None:
     """Wait until the mapping is disabled, and its last invocation has had its time.
 
@@ -222,7 +222,7 @@ def _wait_for_enqueuer(
     if "enqueuer" not in _roles(part):
         return
     gates.mappings.wait_settled(_mapping(gates, settings))
-    longest = settings.functions.timeout.total_seconds() if settling.last_run else 0
+    longest = settings.functions.timeout.total_seconds() if delays.last_run else 0
     ends = waiter.clock() + longest
 
     def attempt() -> Pending | None:
@@ -235,13 +235,19 @@ def _wait_for_enqueuer(
 
 
 def _wait_for_worker(
-    gates: Gateways, settings: Settings, part: Part, waiter: Waiter, settling: Settling, *, since: float
+    gates: Gateways,
+    settings: Settings,
+    part: Part,
+    waiter: Waiter,
+    delays: ConsistencyDelays,
+    *,
+    since: float,
 ) -> bool:
     """Wait until no run can start any more and nothing of main is in flight; False if it takes too long."""
     names = Names(settings.pipeline.name)
     if "worker" not in _roles(part):
         return True
-    starts_until = since + settling.last_run  # then the last run has started
+    starts_until = since + delays.last_run  # then the last run has started
     empty_since: float | None = None
 
     def attempt() -> Pending | None:
@@ -257,15 +263,15 @@ def _wait_for_worker(
                 f" {starts_until - empty_since:.0f} s at most"
             )
         # Of a run that started last, the counts may know nothing for so long.
-        if now < max(empty_since, starts_until) + settling.queue_counts:
-            return Pending(f"seen at rest for {settling.queue_counts:.0f} s: so late may SQS's counts be")
+        if now < max(empty_since, starts_until) + delays.queue_counts:
+            return Pending(f"seen at rest for {delays.queue_counts:.0f} s: so late may SQS's counts be")
         return None
 
     # A run may take its whole timeout; what a killed one held stays hidden for as long again.
     hidden = settings.run_needs + timedelta(seconds=VISIBILITY_MARGIN)
     longest = (settings.functions.timeout + hidden).total_seconds()
     # Counts are late twice: they show for so long what has ended, and then have to show nothing for so long.
-    limit = longest + settling.last_run + 2 * (settling.queue_counts + LONGEST_PAUSE)
+    limit = longest + delays.last_run + 2 * (delays.queue_counts + LONGEST_PAUSE)
     try:
         waiter.until(attempt, name=names.function("worker"), limit=limit)
     except TimedOut:

@@ -78,7 +78,7 @@ def gateways(
         announce_retries(one, lambda service, call: waiter.listener(Waiting(service, call)))
     worker = Names(settings.pipeline.name).function("worker")
     tables = TableAdmin(dynamodb, waiter)
-    queues = QueueAdmin(sqs, waiter, aws.settling)
+    queues = QueueAdmin(sqs, waiter, aws.delays)
     functions = FunctionAdmin(client, zips, waiter)
     mappings = MappingAdmin(client, dynamodb, settings.table.name, waiter, worker)
     rules = RuleAdmin(events, client, worker)

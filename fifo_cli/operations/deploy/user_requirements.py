@@ -61,7 +61,7 @@ def vendored(
     requirements = (project.source / REQUIREMENTS).resolve() if project.source else None
     if requirements is None or not requirements.is_file():
         return None
-    settled = bundled_files(project.settings.functions.runtime).versions
+    pinned = bundled_files(project.settings.functions.runtime).versions
     allowed = project.settings.handlers is not None and project.settings.handlers.allow_builds
     options = [] if here else _lambda_options(project.settings.functions)
     if not (here and allowed):  # for another platform pip takes nothing but wheels and what is named
@@ -69,7 +69,7 @@ def vendored(
     inputs = read_inputs(requirements)
     if inputs.builds and not allowed:
         raise ConfigError(f"{requirements} needs a build from source:", inputs.builds, hint=_ALLOW)
-    digest = _digest(inputs, options, settled, here=here, allowed=allowed)
+    digest = _digest(inputs, options, pinned, here=here, allowed=allowed)
     folder = project.folder.resolve() / FOLDER / "vendor" / digest
     if folder.is_dir():
         return folder
@@ -83,7 +83,7 @@ def vendored(
         ensure_folder(project.folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
-            _install(requirements, Path(temporary), options, settled, allowed=allowed)
+            _install(requirements, Path(temporary), options, pinned, allowed=allowed)
             if not here:
                 _refuse_built_for_here(Path(temporary) / "site")
             _keep(Path(temporary) / "site", folder)
@@ -122,23 +122,23 @@ def _lambda_options(functions: Functions) -> list[str]:
 def _digest(
     inputs: RequirementInputs,
     options: list[str],
-    settled: Mapping[str, str],
+    pinned: Mapping[str, str],
     *,
     here: bool,
     allowed: bool,
 ) -> str:
     """Hash what decides about the result."""
     target = [sys.implementation.cache_tag, sys.platform, platform.machine()] if here else options
-    decides = [target, allowed, sorted(settled.items()), sorted(inputs.hashes.items())]
+    decides = [target, allowed, sorted(pinned.items()), sorted(inputs.hashes.items())]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:32]
 
 
 def _install(
-    requirements: Path, temporary: Path, options: list[str], settled: Mapping[str, str], *, allowed: bool
+    requirements: Path, temporary: Path, options: list[str], pinned: Mapping[str, str], *, allowed: bool
 ) -> None:
     constraints = temporary / "constraints.txt"
     constraints.write_text(
-        "".join(f"{name}=={version}\n" for name, version in sorted(settled.items())), "utf-8"
+        "".join(f"{name}=={version}\n" for name, version in sorted(pinned.items())), "utf-8"
     )
     how = ["--no-input", "--disable-pip-version-check", "--progress-bar=off"]
     named = ["--constraint", str(constraints), "--requirement", str(requirements)]

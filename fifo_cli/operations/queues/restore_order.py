@@ -308,7 +308,7 @@ class RestoreOrder(PipelineQueues):
         """
         queue = self.main if role == "main" else self.dlq
         self.listener(Started("gather", "queue", queue.name))
-        late = self.aws.settling.queue_counts
+        late = self.aws.delays.queue_counts
         source = QueueSource(
             queue,
             patience=HIDDEN_SECONDS + _MARGIN_SECONDS + late,
@@ -374,7 +374,7 @@ class RestoreOrder(PipelineQueues):
         visibility = HIDDEN_SECONDS + len(store) // _READ_RATE_MIN
         source = QueueSource(
             self.hold,
-            patience=visibility + _MARGIN_SECONDS + self.aws.settling.queue_counts,
+            patience=visibility + _MARGIN_SECONDS + self.aws.delays.queue_counts,
             listener=self.listener,
             clock=self.clock,
         )
@@ -427,7 +427,7 @@ class _Reader(QueueSource):
     def __init__(self, restore: RestoreOrder, store: OrderStore, expected: int | None) -> None:
         # Long enough to read all of it: no message may come again before the last one is known.
         visibility = HIDDEN_SECONDS + max(restore.hold.counts().total, expected or 0) // _READ_RATE_MIN
-        late = restore.aws.settling.queue_counts
+        late = restore.aws.delays.queue_counts
         super().__init__(
             restore.hold,
             hidden_seconds=visibility,

@@ -244,7 +244,7 @@ class Replay:
         checkpoint.retry_failed()
         self.listener(
             Noted(
-                f"going on with the same replay, begun {begun} and interrupted: {sums.settled:,} of"
+                f"going on with the same replay, begun {begun} and interrupted: {sums.finished:,} of"
                 f" {sums.matched:,} records were done by then; --restart would begin again"
             )
         )

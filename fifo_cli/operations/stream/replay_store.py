@@ -70,10 +70,10 @@ class Sums:
 
     @property
     def matched(self) -> int:
-        return self.settled + self.failed + self.waiting
+        return self.finished + self.failed + self.waiting
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """How many need nothing more."""
         return self.enqueued + self.suppressed + self.skipped + self.parked
 
@@ -135,7 +135,7 @@ class ReplayStore:
     def waiting(self) -> Iterator[Mapping[str, Any]]:
         """Yield the waiting records in their order, as the enqueuer function gets them.
 
-        They may be settled meanwhile. Some are read at a time: one may have 800 KB.
+        Their state may change meanwhile. Some are read at a time: one may have 800 KB.
         """
         # (time, number) > (?, ?), as two ranges of the index: SQLite would read a whole second each time.
         columns = "SELECT time, number, record FROM records WHERE state = 'waiting' AND"
@@ -148,7 +148,7 @@ class ReplayStore:
                 after = (time, number, time)
                 yield json.loads(record)
 
-    def settle(self, states: Mapping[str, State]) -> None:
+    def set_states(self, states: Mapping[str, State]) -> None:
         """Note what became of records, by event id; it survives the end of this process, however it ends."""
         rows = [(state, event_id) for event_id, state in states.items()]
         self._db.write("UPDATE records SET state = ? WHERE event_id = ?", rows)

@@ -87,7 +87,7 @@ class ReplayTransfer:
             total=self.store.sums().waiting, workers=workers, receives=1, on_failed=note, throttles=throttles
         )
         report = move(source, target, options, listener=listener, stopped=stopped, clock=clock, sleep=sleep)
-        self.store.settle(failed)
+        self.store.set_states(failed)
         return report
 
 
@@ -126,7 +126,7 @@ class RecordSource(LocalSource):
             event_id = record["eventID"]
             outgoing = self._enqueuer.message_of(record)
             if outgoing is None:
-                self._store.settle({event_id: "skipped"})
+                self._store.set_states({event_id: "skipped"})
             else:
                 self.made[event_id] = _renamed(outgoing, self._fresh) if self._fresh else outgoing
                 received.append(ReceivedMessage(_message(event_id, outgoing), event_id))
@@ -162,7 +162,7 @@ class RecordTarget:
         report = send_strictly(self._enqueuer.sqs, self._enqueuer.urls, outgoing)
         states = self._states(report)
         # First of all: from here on, a replay that is killed does not send these again.
-        self._store.settle(states)
+        self._store.set_states(states)
         self._enqueuer.log(report, suppressed={one for one in states if states[one] == "suppressed"})
         for event_id in states:
             del self._made[event_id]

@@ -1,4 +1,4 @@
-"""The board of watch, sample by sample."""
+"""The dashboard of watch, sample by sample."""
 
 from __future__ import annotations
 
@@ -34,80 +34,80 @@ def happening(fate: Fate, message: str = "m1", group: str = "g", status: int | N
 
 
 def test_rates_are_taken_over_the_last_seconds_and_not_over_what_was_logged_before() -> None:
-    board = seen(WatchState("orders"), sample(0, *[happening("delivered")] * 50))
-    assert board.rate("left") is None
+    dashboard = seen(WatchState("orders"), sample(0, *[happening("delivered")] * 50))
+    assert dashboard.rate("left") is None
 
-    board = seen(board, sample(2, happening("delivered"), happening("enqueued"), happening("parked")))
+    dashboard = seen(dashboard, sample(2, happening("delivered"), happening("enqueued"), happening("parked")))
 
-    assert (board.rate("left"), board.rate("entered")) == (1.0, 0.5)
+    assert (dashboard.rate("left"), dashboard.rate("entered")) == (1.0, 0.5)
 
 
 def test_a_rate_falls_when_nothing_happens_any_more() -> None:
-    board = seen(WatchState("orders"), sample(0))
-    board = seen(board, sample(2, *[happening("delivered")] * 10))
+    dashboard = seen(WatchState("orders"), sample(0))
+    dashboard = seen(dashboard, sample(2, *[happening("delivered")] * 10))
     for seconds in range(4, 60, 2):
-        board = seen(board, sample(seconds))
+        dashboard = seen(dashboard, sample(seconds))
 
-    assert board.rate("left") == 0
+    assert dashboard.rate("left") == 0
 
 
 def test_a_stuck_head_is_followed_until_it_moves() -> None:
-    board = seen(WatchState("orders"), sample(0, happening("failed"), happening("failed", "x1", "other")))
-    assert {group: one.message_id for group, one in board.stuck.items()} == {"g": "m1", "other": "x1"}
+    dashboard = seen(WatchState("orders"), sample(0, happening("failed"), happening("failed", "x1", "other")))
+    assert {group: one.message_id for group, one in dashboard.stuck.items()} == {"g": "m1", "other": "x1"}
 
-    board = seen(board, sample(4, happening("delivered", "m1"), happening("parked", "x1", "other")))
+    dashboard = seen(dashboard, sample(4, happening("delivered", "m1"), happening("parked", "x1", "other")))
 
-    assert board.stuck == {}
+    assert dashboard.stuck == {}
 
 
 def test_a_head_that_was_delivered_unlogged_gives_way_to_the_next_that_fails() -> None:
-    board = seen(WatchState("orders"), sample(0, happening("failed", "m1")))
+    dashboard = seen(WatchState("orders"), sample(0, happening("failed", "m1")))
 
-    board = seen(board, sample(2, happening("failed", "m2")))
+    dashboard = seen(dashboard, sample(2, happening("failed", "m2")))
 
-    assert [one.message_id for one in board.stuck.values()] == ["m2"]
+    assert [one.message_id for one in dashboard.stuck.values()] == ["m2"]
 
 
 def test_an_empty_queue_has_no_stuck_head_whoever_delivered_it() -> None:
-    board = seen(WatchState("orders"), sample(0, happening("failed")))
+    dashboard = seen(WatchState("orders"), sample(0, happening("failed")))
 
-    assert seen(board, sample(2, main=0)).stuck == {}
+    assert seen(dashboard, sample(2, main=0)).stuck == {}
 
 
 def test_statuses_are_counted_and_no_answer_is_one_of_them() -> None:
-    board = seen(WatchState("orders"), sample(0, happening("delivered", status=200), happening("failed")))
-    board = seen(board, sample(2, happening("delivered", status=200), happening("enqueued")))
+    dashboard = seen(WatchState("orders"), sample(0, happening("delivered", status=200), happening("failed")))
+    dashboard = seen(dashboard, sample(2, happening("delivered", status=200), happening("enqueued")))
 
-    assert board.statuses == {"200": 2, "no answer": 1}
+    assert dashboard.statuses == {"200": 2, "no answer": 1}
 
 
 def test_what_is_lost_is_lost_since_the_first_failure_and_found_by_the_next_sample() -> None:
-    board = lost(seen(WatchState("orders"), sample(0)), Lost(at(2), at(6), "refused"))
-    board = lost(board, Lost(at(6), at(14), "still refused"))
+    dashboard = lost(seen(WatchState("orders"), sample(0)), Lost(at(2), at(6), "refused"))
+    dashboard = lost(dashboard, Lost(at(6), at(14), "still refused"))
 
-    assert board.lost == Lost(at(2), at(14), "still refused")
-    assert board.sample is not None
-    assert seen(board, sample(20)).lost is None
+    assert dashboard.lost == Lost(at(2), at(14), "still refused")
+    assert dashboard.sample is not None
+    assert seen(dashboard, sample(20)).lost is None
 
 
 def test_memory_is_bounded_however_long_it_is_watched() -> None:
-    board = WatchState("orders")
+    dashboard = WatchState("orders")
     for number in range(POINTS_KEPT + 50):
-        board = seen(board, sample(number, happening("delivered", str(number))))
+        dashboard = seen(dashboard, sample(number, happening("delivered", str(number))))
 
-    assert (len(board.points), len(board.recent)) == (POINTS_KEPT, EVENTS_KEPT)
-    assert board.recent[-1].message_id == str(POINTS_KEPT + 49)
+    assert (len(dashboard.points), len(dashboard.recent)) == (POINTS_KEPT, EVENTS_KEPT)
+    assert dashboard.recent[-1].message_id == str(POINTS_KEPT + 49)
 
 
 def test_a_head_that_does_not_move_is_a_problem_until_it_does() -> None:
-    board = seen(WatchState("orders"), sample(0, happening("failed"), happening("failed", "x1", "other")))
+    dashboard = seen(WatchState("orders"), sample(0, happening("failed"), happening("failed", "x1", "other")))
 
-    assert [(one.state, one.text) for one in board.problems] == [
+    assert [(one.state, one.text) for one in dashboard.problems] == [
         ("warning", "group g waits for its head: no reason logged (1 more group waits)")
     ]
 
-    board = seen(board, sample(4, happening("delivered", "m1"), happening("parked", "x1", "other")))
-    assert board.problems == ()
+    dashboard = seen(dashboard, sample(4, happening("delivered", "m1"), happening("parked", "x1", "other")))
+    assert dashboard.problems == ()
 
 
 def ended(seconds: float) -> WatchEvent:
@@ -119,11 +119,13 @@ def failed(seconds: float, message: str, group: str) -> WatchEvent:
 
 
 def test_a_head_that_the_next_run_does_not_meet_has_gone_another_way() -> None:
-    board = seen(WatchState("orders"), sample(0, failed(-3, "m1", "g"), failed(-2, "x1", "other"), ended(-1)))
-    assert set(board.stuck) == {"g", "other"}
+    dashboard = seen(
+        WatchState("orders"), sample(0, failed(-3, "m1", "g"), failed(-2, "x1", "other"), ended(-1))
+    )
+    assert set(dashboard.stuck) == {"g", "other"}
 
-    board = seen(board, sample(60, failed(58, "m1", "g"), ended(59)))
-    assert set(board.stuck) == {"g"}
+    dashboard = seen(dashboard, sample(60, failed(58, "m1", "g"), ended(59)))
+    assert set(dashboard.stuck) == {"g"}
 
-    board = seen(board, sample(120, ended(119)))
-    assert board.stuck == {}
+    dashboard = seen(dashboard, sample(120, ended(119)))
+    assert dashboard.stuck == {}

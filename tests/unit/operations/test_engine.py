@@ -415,19 +415,19 @@ def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
 
 def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
     class SlowToSettle(Line):
-        settling = False
+        delays = False
         ahead = 0
 
         def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
             refused = super().delete(received)
-            self.settling = True
+            self.delays = True
             time.sleep(0.05)
-            self.settling = False
+            self.delays = False
             return refused
 
         def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
             found = super().receive(count, wait=wait)
-            self.ahead += bool(found) and self.settling
+            self.ahead += bool(found) and self.delays
             return found
 
     faults = FaultModel()

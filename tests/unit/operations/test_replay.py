@@ -190,7 +190,7 @@ def test_open_shards_whose_end_is_not_proven_are_named_also_when_it_goes_on(aske
     with asked.gathered() as work:
         assert asked.preview(work).document()["unproven_tips"] == named
         work.checkpoint.note(sending="begun")
-        work.checkpoint.settle({"e0": "enqueued"})
+        work.checkpoint.set_states({"e0": "enqueued"})
     with asked.gathered() as again:
         assert again.checkpoint.sums().enqueued == 1
         assert asked.preview(again).document()["unproven_tips"] == named
@@ -228,7 +228,7 @@ def test_what_sqs_suppressed_is_still_missing_and_when_to_try_again_is_said():
 def test_a_later_run_of_the_same_command_knows_what_the_first_one_found(asked, stream, events):
     with asked.gathered() as work:
         work.checkpoint.note(sending="begun")
-        work.checkpoint.settle({"e0": "enqueued", "e1": "failed"})
+        work.checkpoint.set_states({"e0": "enqueued", "e1": "failed"})
     stream.simulated.clear()
     with replace(asked, now=NOW + timedelta(minutes=10)).gathered() as again:
         sums = again.checkpoint.sums()
@@ -241,7 +241,7 @@ def test_a_later_run_of_the_same_command_knows_what_the_first_one_found(asked, s
 def test_another_command_is_another_replay(asked):
     with asked.gathered() as work:
         work.checkpoint.note(sending="begun")
-        work.checkpoint.settle({"e0": "enqueued"})
+        work.checkpoint.set_states({"e0": "enqueued"})
     other = replace(asked, options=replace(asked.options, fresh=True, asked=("--fresh",)))
     with other.gathered() as work:
         assert work.checkpoint.sums() == Sums(waiting=10)

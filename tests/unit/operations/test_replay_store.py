@@ -64,21 +64,23 @@ def test_records_come_as_lambda_hands_them_out(checkpoint):
 
 def test_only_what_waits_is_given_and_the_rest_is_counted(checkpoint):
     checkpoint.add(entry(n) for n in range(6))
-    checkpoint.settle({"e0": "enqueued", "e1": "suppressed", "e2": "parked", "e3": "skipped", "e4": "failed"})
+    checkpoint.set_states(
+        {"e0": "enqueued", "e1": "suppressed", "e2": "parked", "e3": "skipped", "e4": "failed"}
+    )
     assert waiting(checkpoint) == ["e5"]
     sums = checkpoint.sums()
     assert sums == Sums(waiting=1, enqueued=1, suppressed=1, parked=1, skipped=1, failed=1)
-    assert (sums.matched, sums.settled) == (6, 4)
+    assert (sums.matched, sums.finished) == (6, 4)
     checkpoint.retry_failed()
     assert waiting(checkpoint) == ["e4", "e5"]
 
 
-def test_what_is_settled_while_records_are_given_is_not_given_again(checkpoint):
+def test_what_is_finished_while_records_are_given_is_not_given_again(checkpoint):
     checkpoint.add(entry(n) for n in range(1200))
     given: list[str] = []
     for one in checkpoint.waiting():
         given.append(one["eventID"])
-        checkpoint.settle({one["eventID"]: "enqueued"})
+        checkpoint.set_states({one["eventID"]: "enqueued"})
     assert given == [f"e{n}" for n in range(1200)]
 
 
@@ -112,7 +114,7 @@ def test_memory_does_not_grow_with_the_number_of_records():
             tracemalloc.start()
             made.add(entry(n) for n in range(count))
             for one in made.waiting():
-                made.settle({one["eventID"]: "enqueued"})
+                made.set_states({one["eventID"]: "enqueued"})
             _, most = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             return most
@@ -123,11 +125,11 @@ def test_memory_does_not_grow_with_the_number_of_records():
 def test_a_batch_is_worked_off_when_none_of_its_records_is_left(checkpoint):
     checkpoint.add([entry(1), entry(2)], batch="m1")
     checkpoint.add([entry(2), entry(3)], batch="m2")
-    checkpoint.settle({"e1": "enqueued", "e2": "skipped"})
+    checkpoint.set_states({"e1": "enqueued", "e2": "skipped"})
     assert (checkpoint.is_worked_off("m1"), checkpoint.is_worked_off("m2")) == (True, False)
-    checkpoint.settle({"e3": "failed"})
+    checkpoint.set_states({"e3": "failed"})
     assert not checkpoint.is_worked_off("m2")
-    checkpoint.settle({"e3": "parked"})
+    checkpoint.set_states({"e3": "parked"})
     assert checkpoint.is_worked_off("m2")
 
 
@@ -137,7 +139,7 @@ def test_a_later_run_finds_what_an_interrupted_one_left(tmp_path: Path):
         first.add([entry(1), entry(2)])
         first.note(read="2", sending="begun")
         label = first.label
-        first.settle({"e1": "enqueued"})
+        first.set_states({"e1": "enqueued"})
     with open_checkpoint(tmp_path / "replay", "x") as second:
         assert not second.is_stale(now=NOW + timedelta(minutes=30), relative=True)
         assert second.label == label
@@ -151,7 +153,7 @@ def test_what_is_done_or_was_never_begun_leaves_nothing_behind(tmp_path: Path):
     with open_checkpoint(folder, "done") as done:
         done.add([entry(1)])
         done.note(sending="begun", done="yes")
-        done.settle({"e1": "enqueued"})
+        done.set_states({"e1": "enqueued"})
     assert list(folder.iterdir()) == []
 
 

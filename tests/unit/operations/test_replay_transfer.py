@@ -214,7 +214,7 @@ def test_the_deduplication_id_is_the_event_id_and_sqs_suppresses_what_it_knows(r
     replaying.add(3)
     replaying.send()
     first = {one.message_id for one in replaying.sqs.queues["main"].messages}
-    replaying.checkpoint.settle({f"e{n}": "waiting" for n in range(3)})
+    replaying.checkpoint.set_states({f"e{n}": "waiting" for n in range(3)})
     replaying.journal.clear()
     replaying.send(known=dict.fromkeys(first, 7))
     assert replaying.checkpoint.sums() == Sums(suppressed=3)
@@ -257,7 +257,7 @@ def test_fresh_ids_are_this_replays_own_and_the_same_when_it_is_run_again(replay
     replaying.add(2)
     replaying.send()
     for _ in range(2):
-        replaying.checkpoint.settle({f"e{n}": "waiting" for n in range(2)})
+        replaying.checkpoint.set_states({f"e{n}": "waiting" for n in range(2)})
         replaying.send(fresh="replay-0a1b2c3d")
     messages = replaying.sqs.queues["main"].messages
     assert [one.dedup_id for one in messages] == ["e0", "e1", "replay-0a1b2c3d-e0", "replay-0a1b2c3d-e1"]
@@ -270,7 +270,7 @@ def test_a_full_disk_ends_the_run_with_what_it_is(replaying):
     def full(states: object) -> None:
         raise AwsError("x.db cannot be used: disk full")
 
-    replaying.checkpoint.settle = full
+    replaying.checkpoint.set_states = full
     with pytest.raises(AwsError, match="disk full"):
         raise replaying.send().error or AssertionError
 
@@ -294,16 +294,16 @@ def test_nothing_is_read_past_a_record_that_could_not_be_noted(replaying):
     replaying.add(1, keep={"BOOL": True})
     replaying.add(1, start=1, keep={"BOOL": False})
     replaying.add(4, start=2, keep={"BOOL": True})
-    settle = replaying.checkpoint.settle
+    set_states = replaying.checkpoint.set_states
 
     def full_at_first(states: dict[str, Any]) -> None:
         if "skipped" in states.values():
             raise AwsError("x.db cannot be used: disk full")
-        settle(states)
+        set_states(states)
 
-    replaying.checkpoint.settle = full_at_first
+    replaying.checkpoint.set_states = full_at_first
     assert "disk full" in replaying.send(where="keep").error.message
     assert replaying.checkpoint.sums() == Sums(waiting=6)
-    replaying.checkpoint.settle = settle
+    replaying.checkpoint.set_states = set_states
     replaying.send(where="keep")
     assert (replaying.ids("g0"), replaying.ids("g1")) == (["e0", "e2", "e4"], ["e3", "e5"])

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fifo_cli.aws.consistency import AT_ONCE, LATE, ConsistencyDelays
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.settling import AT_ONCE, LATE, Settling
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import BusyError, ExitCode, FifoError, UsageError
 from fifo_cli.model.names import FunctionRole, Names
@@ -123,7 +123,7 @@ class Meta:
 
 class FakeAws:
     throttles = 0
-    settling = AT_ONCE
+    delays = AT_ONCE
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -167,9 +167,9 @@ class Bench:
         service = Service(clock)
         return cls(clock, service, FakePause(service, *running))
 
-    def restore(self, workers: int = 1, settling: Settling = AT_ONCE) -> RestoreOrder:
+    def restore(self, workers: int = 1, delays: ConsistencyDelays = AT_ONCE) -> RestoreOrder:
         aws: Any = FakeAws(self.service)
-        aws.settling = settling
+        aws.delays = delays
         return RestoreOrder(aws, NAMES, self.pause, workers=workers, clock=self.clock, sleep=self.clock.sleep)
 
     def send(self, role: Any, body: str, group: str, sequence: int | None = None, **more: str) -> str:
@@ -314,14 +314,14 @@ def test_counts_that_are_late_or_too_low_cost_neither_a_message_nor_order(histor
             QueueUrl=name, MaxNumberOfMessages=hidden, VisibilityTimeout=30, WaitTimeSeconds=0
         )
     try:
-        lived.bench.restore(settling=LATE).perform()
+        lived.bench.restore(delays=LATE).perform()
     except UnfinishedError:
         # It says so, and worker and enqueuer stay paused. Counts that are late as documented do not cause it.
         assert share < 1.0 or lag > LATE.queue_counts
         assert lived.bench.pause.fed == set()
         service.share = 1.0
         lived.bench.clock.now += 120
-        lived.bench.restore(settling=LATE).perform()
+        lived.bench.restore(delays=LATE).perform()
     check_in_order(lived)
 
 
@@ -333,7 +333,7 @@ def test_counts_that_still_show_what_was_moved_are_waited_out(lag):
     lived.bench.clock.now += 100
     lived.bench.service.list_queue_tags(QueueUrl=NAMES.main)  # from then on they are counted
     lived.bench.clock.now += 100
-    lived.bench.restore(settling=LATE).perform()
+    lived.bench.restore(delays=LATE).perform()
     check_in_order(lived)
 
 

@@ -23,7 +23,7 @@ def measured(main: int = 5, dlq: int = 0, **changes: Any) -> Measurements:
     return Measurements(**{"queues": queues, "worker": "running", "enqueuer": "running", **changes})
 
 
-def board(reason: str = "the API answered 503", group: str = "ada") -> WatchState:
+def dashboard(reason: str = "the API answered 503", group: str = "ada") -> WatchState:
     events = (
         WatchEvent(
             NOW,
@@ -50,7 +50,7 @@ def text(shown: WatchState, width: int = 80, height: int = 24, **options: Any) -
 
 
 def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
-    lines = text(board())
+    lines = text(dashboard())
 
     assert len(lines) == 24
     assert lines[:17] == [
@@ -78,7 +78,7 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
 def test_a_question_stands_above_the_keys_and_a_notice_gives_way_to_it() -> None:
     from dataclasses import replace
 
-    message = replace(board(), notice="the worker is paused")
+    message = replace(dashboard(), notice="the worker is paused")
 
     assert text(message)[-2:] == ["the worker is paused", KEYS]
     assert text(replace(message, question="Pause it?"))[-2:] == ["Pause it? [y/N]", KEYS]
@@ -86,7 +86,7 @@ def test_a_question_stands_above_the_keys_and_a_notice_gives_way_to_it() -> None
 
 def test_a_lost_connection_is_reported_with_the_reason_and_the_last_numbers_stay() -> None:
     gone = lost(
-        board(),
+        dashboard(),
         Lost(
             NOW - timedelta(seconds=9), NOW + timedelta(seconds=4), "the credentials have expired", "sign in"
         ),
@@ -99,7 +99,7 @@ def test_a_lost_connection_is_reported_with_the_reason_and_the_last_numbers_stay
 
 
 def test_numbers_that_are_old_are_reported_to_be_while_an_answer_is_waited_for() -> None:
-    shown = board()
+    shown = dashboard()
     assert not any("no answer" in line for line in text(shown))
 
     late = frame(shown, width=80, height=24, now=NOW + timedelta(seconds=12))
@@ -121,7 +121,7 @@ def test_a_log_that_may_not_be_read_is_told() -> None:
 
 
 def test_without_logs_there_are_depths_and_nothing_to_press_but_q() -> None:
-    lines = text(board(), logs=False)
+    lines = text(dashboard(), logs=False)
 
     assert lines[-1] == "q quit"
     assert [line.split()[0] for line in lines[4:6]] == ["main", "dlq"]
@@ -138,7 +138,7 @@ def test_without_logs_there_are_depths_and_nothing_to_press_but_q() -> None:
 def test_it_never_leaves_the_screen_nor_lets_a_message_act_on_it(
     width: int, height: int, reason: str, group: str, plain: bool
 ) -> None:
-    lines = text(board(reason, group), width, height, plain=plain)
+    lines = text(dashboard(reason, group), width, height, plain=plain)
 
     assert len(lines) == height
     assert max(map(display_width, lines)) <= width
@@ -149,14 +149,14 @@ def test_it_never_leaves_the_screen_nor_lets_a_message_act_on_it(
 
 
 def test_markup_in_a_message_is_text() -> None:
-    shown = as_text(frame(board("[bold]no[/bold]"), width=100, height=24, now=NOW))
+    shown = as_text(frame(dashboard("[bold]no[/bold]"), width=100, height=24, now=NOW))
 
     assert "[bold]no[/bold]" in shown.plain
 
 
 def test_every_state_and_fate_is_a_word_too() -> None:
     """Without colours, the plain text is all there is."""
-    plain = "\n".join(text(board()))
+    plain = "\n".join(text(dashboard()))
 
     for word in ("WARNING", "delivered", "failed", "503", "running"):
         assert word in plain
@@ -185,7 +185,7 @@ def test_sparklines_in_ascii() -> None:
 
 
 def test_where_there_is_no_screen_a_line_says_it() -> None:
-    assert one_line(board(), now=NOW) == (
+    assert one_line(dashboard(), now=NOW) == (
         "12:00:00 WARNING  main 5  dlq 1  in 0.0/s  out 0.5/s  the worker is paused;"
         " group ada waits for its head: the API answered 503\n"
     )

@@ -1,6 +1,6 @@
 """How long AWS takes until a change is seen everywhere, as its documents say.
 
-The one place that decides whether an endpoint settles late: an emulator on this machine does not.
+The one place that decides whether an endpoint is eventually consistent: an emulator on this machine is not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _RULE_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
+class ConsistencyDelays:
     """Seconds from a change until all of AWS knows of it.
 
     ``deleted_queue``: requests to a deleted queue may succeed for 60 s (SQS API Reference, DeleteQueue); the
@@ -33,10 +33,10 @@ class Settling:
     last_run: float = _RULE_SECONDS + RUN_AGE_SECONDS
 
 
-LATE: Final = Settling()
-AT_ONCE: Final = Settling(0, 0, 0, 0, 0)
+LATE: Final = ConsistencyDelays()
+AT_ONCE: Final = ConsistencyDelays(0, 0, 0, 0, 0)
 
 
-def settling_of(endpoints: Iterable[str]) -> Settling:
-    """Return how services with these endpoints settle: at once only if all are on this machine."""
+def delays_of(endpoints: Iterable[str]) -> ConsistencyDelays:
+    """Return the delays of services with these endpoints: none only if all are on this machine."""
     return AT_ONCE if all(is_this_machine(host_of(url)) for url in endpoints) else LATE

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fifo_cli.aws.consistency import AT_ONCE, LATE
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.settling import AT_ONCE, LATE
 from fifo_cli.model.names import DELETED_TAG
 from fifo_cli.model.settings import load
 from fifo_cli.model.times import iso
@@ -60,8 +60,8 @@ def test_on_this_machine_nothing_is_waited_for_that_aws_shows_late(deployed, cli
         slept.append(seconds)
         time.sleep(seconds)
 
-    assert clients.settling == AT_ONCE
-    assert pause(clients, loaded.settings, wait=True, sleep=sleep).settled
+    assert clients.delays == AT_ONCE
+    assert pause(clients, loaded.settings, wait=True, sleep=sleep).at_rest
     config = deployed.config.read_text()
     deployed.config.write_text(f'{config}\n[tags]\nteam = "payments"\n')
     deploy(clients, load(deployed.config), sleep=sleep)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.aws.consistency import AT_ONCE, LATE, ConsistencyDelays, delays_of
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.resources.queue import QueueAdmin
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.aws.settling import AT_ONCE, LATE, Settling, settling_of
 from fifo_cli.errors import AwsError, Interrupted
 from fifo_cli.events import Event, Waiting, Warned
 from fifo_cli.model.names import DELETED_TAG, PIPELINE_TAG
@@ -43,12 +43,12 @@ MAIN = Resource("queue", NAME, PROPERTIES, TAGS)
 class Bench:
     """A pipeline that is one queue, deployed and destroyed by provisioning's own code."""
 
-    def __init__(self, sqs: LateSqs, settling: Settling = LATE) -> None:
-        self.sqs, self.settling, self.clock = sqs, settling, sqs.clock
+    def __init__(self, sqs: LateSqs, delays: ConsistencyDelays = LATE) -> None:
+        self.sqs, self.delays, self.clock = sqs, delays, sqs.clock
         self.events: list[Event] = []
         self.waiter = Waiter(self.events.append, self.clock.sleep, self.clock)
         client: Any = sqs
-        self.queues = QueueAdmin(client, self.waiter, settling)
+        self.queues = QueueAdmin(client, self.waiter, delays)
         unused: Any = None
         self.gates = Gateways({"queue": self.queues}, unused, self.queues, *[unused] * 5)
 
@@ -59,7 +59,7 @@ class Bench:
     def deploy(self, wanted: Resource = MAIN) -> dict[Key, Found]:
         prepared = self.prepare(wanted)
         apply(prepared, "orders", adopt=False, work=Work("deploy", self.events.append, threading.Event()))
-        return dict(wait_until_shown(prepared, self.settling, self.waiter))
+        return dict(wait_until_shown(prepared, self.delays, self.waiter))
 
     def destroy(self) -> int:
         found = observe(self.gates, [MAIN.key])
@@ -284,7 +284,7 @@ def settings_with(timeout: int = 60) -> Settings:
 
 
 def waited(
-    *runs: tuple[float, float], lag: float = 60.0, timeout: int = 60, settling: Settling = LATE
+    *runs: tuple[float, float], lag: float = 60.0, timeout: int = 60, delays: ConsistencyDelays = LATE
 ) -> tuple[bool, float, list[Event]]:
     """Return what `pause worker --wait` says, and when, in seconds after the rules were disabled."""
     clock, events = Clock(), list[Event]()
@@ -293,7 +293,7 @@ def waited(
     gates = Gateways({}, unused, queues, *[unused] * 5)
     began = clock()
     waiter = Waiter(events.append, clock.sleep, clock)
-    settled = _wait_for_worker(gates, settings_with(timeout), "worker", waiter, settling, since=began)
+    settled = _wait_for_worker(gates, settings_with(timeout), "worker", waiter, delays, since=began)
     return settled, clock() - began, events
 
 
@@ -358,7 +358,7 @@ def test_the_enqueuers_last_invocation_has_its_time(part, timeout, least):
 
 
 @pytest.mark.parametrize(
-    ("endpoints", "settling"),
+    ("endpoints", "delays"),
     [
         (["http://127.0.0.1:4566", "http://localhost:4566"], AT_ONCE),
         (["http://[::1]:4566"], AT_ONCE),
@@ -371,12 +371,12 @@ def test_the_enqueuers_last_invocation_has_its_time(part, timeout, least):
         (["https://localhost.example.com"], LATE),
     ],
 )
-def test_an_endpoint_on_this_machine_settles_at_once(endpoints, settling):
-    assert settling_of(endpoints) == settling
+def test_an_endpoint_on_this_machine_settles_at_once(endpoints, delays):
+    assert delays_of(endpoints) == delays
 
 
 @pytest.mark.parametrize(
-    ("target", "variables", "settling"),
+    ("target", "variables", "delays"),
     [
         (Target(local=True, endpoint_url="http://127.0.0.1:1"), {}, AT_ONCE),
         (Target(endpoint_url="http://127.0.0.1:1"), {}, AT_ONCE),
@@ -388,11 +388,11 @@ def test_an_endpoint_on_this_machine_settles_at_once(endpoints, settling):
     ],
     ids=str,
 )
-def test_a_session_knows_how_its_endpoints_settle(target, variables, settling, monkeypatch):
+def test_a_session_knows_how_its_endpoints_settle(target, variables, delays, monkeypatch):
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-west-1"}
     for name, value in {**keys, **variables}.items():
         monkeypatch.setenv(name, value)
-    assert Aws(target).settling == settling
+    assert Aws(target).delays == delays
 
 
 def test_where_all_settles_at_once_nothing_costs_time_or_a_call():
@@ -404,12 +404,12 @@ def test_where_all_settles_at_once_nothing_costs_time_or_a_call():
     assert bench.clock() == began
     assert bench.sqs.calls.count("CreateQueue") == 1
     assert bench.sqs.calls.count("TagQueue") == 1  # the update's
-    assert waited(settling=AT_ONCE) == (True, 0, [])
+    assert waited(delays=AT_ONCE) == (True, 0, [])
 
 
 @pytest.mark.parametrize("runs", [[(0, 1)], [(0, 20)], [(0, 3), (2, 7)]])
 def test_where_all_settles_at_once_a_run_under_way_is_waited_for_all_the_same(runs):
-    settled, elapsed, events = waited(*runs, lag=0, settling=AT_ONCE)
+    settled, elapsed, events = waited(*runs, lag=0, delays=AT_ONCE)
     ends = max(end for _, end in runs)
     assert settled
     assert ends <= elapsed <= ends + 5
