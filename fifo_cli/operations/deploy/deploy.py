@@ -119,7 +119,9 @@ def wait_until_shown(prepared: Prepared, delays: ConsistencyDelays, waiter: Wait
             return Pending(f"shown as it was set: {names}")
         if late:
             waiter.listener(
-                Warned(f"SQS does not show yet what was set: {names}; look with {command_line('plan')}")
+                Warned(
+                    f"SQS does not show yet what was set: {names}; look with {command_line('plan --diff')}"
+                )
             )
         return None
 

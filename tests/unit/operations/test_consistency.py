@@ -229,7 +229,8 @@ def test_what_never_shows_is_warned_of_and_stays_a_difference(wanted, shows, mos
     began = bench.clock()
     bench.deploy(wanted)
     assert bench.clock() - began <= most
-    assert bench.events[-1] == Warned(f"SQS does not show yet what was set: {NAME}; look with `plan --diff`")
+    text = f"SQS does not show yet what was set: {NAME}; look with `fifo-cli plan --diff`"
+    assert bench.events[-1] == Warned(text)
     assert [change.action for change in bench.prepare(wanted).plan.changes] == ["update"]
 
 

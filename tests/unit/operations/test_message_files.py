@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fifo_cli.errors import BusyError, UsageError
 from fifo_cli.events import Event, Warned
-from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.message_json import from_line, to_line
 from fifo_cli.operations.queues.load_progress import open_checkpoint, peek_checkpoint
 from fifo_cli.operations.transfer.message_files import check_dump, new_file, open_dump
 from fifo_cli.operations.work_db import FileError
+from tests.unit.render.samples import message
 
 
 def received(body: str, message_id: str = "") -> ReceivedMessage:
-    message = Message(
-        message_id=message_id or f"id-{body}",
-        group="g",
-        dedup_id="d",
-        sequence_number="1",
-        queue="dlq",
-        sent_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
-        first_received_at=None,
-        receives=0,
-        body=body,
-        attributes={},
-    )
-    return ReceivedMessage(message, "handle")
+    return ReceivedMessage(message(body, message_id=message_id or None), "handle")
 
 
 def bodies(path) -> list[str]:

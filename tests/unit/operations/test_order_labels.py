@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fifo_cli.model.message import Message
 from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, origin_of, unlabel
+from tests.unit.render.samples import message as sample
 
 LEGAL = string.ascii_letters + string.digits + string.punctuation
 GROUPS = st.text(LEGAL, min_size=1, max_size=128)
@@ -21,18 +22,8 @@ SEQUENCES = st.integers(0, 2**128 - 1).map(str)
 
 
 def message(group: str = "g", message_id: str = "m-1", **more: object) -> Message:
-    made = Message(
-        message_id=message_id,
-        group=group,
-        dedup_id="d",
-        sequence_number="18849496460467696128",
-        queue="main",
-        sent_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
-        first_received_at=None,
-        receives=0,
-        body="{}",
-        attributes={},
-    )
+    made = sample(message_id=message_id, group=group)
+    more = {"queue": "main", "sequence_number": "18849496460467696128", **more}
     return dataclasses.replace(made, **more)  # type: ignore[arg-type]
 
 
