@@ -57,11 +57,9 @@ class Cli:
     def settings(self) -> Settings:
         return self.project.settings
 
-    @cached_property
+    @property
     def names(self) -> Names:
-        from fifo_cli.model.names import Names
-
-        return Names(self.settings.pipeline.name)
+        return self.settings.names
 
     @cached_property
     def aws(self) -> Aws:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, LIVE_ALIAS, QUEUE_ROLES, Names, Place
+from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, LIVE_ALIAS, QUEUE_ROLES, Place
 from fifo_cli.model.role_policies import (
     LAMBDA,
     SCHEDULER,
@@ -100,7 +100,7 @@ class _Arns:
     """The ARNs of a pipeline, by what actions are about."""
 
     def __init__(self, settings: Settings, place: Place) -> None:
-        names = Names(settings.pipeline.name)
+        names = settings.names
         self.place = place
         self.main, self.dlq, self.hold = (place.queue(names.queue(role)) for role in QUEUE_ROLES)
         self.queues = [self.main, self.dlq, self.hold, place.queue(names.stream_failures)]

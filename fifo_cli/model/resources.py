@@ -120,7 +120,7 @@ def wanted_resources(
     ``zips`` is the base64 SHA-256 of each function's code, as Lambda's CodeSha256; ``reserve_concurrency``
     says whether the account has concurrency to reserve for the worker.
     """
-    pipeline = _Pipeline(settings, Names(settings.pipeline.name), place)
+    pipeline = _Pipeline(settings, settings.names, place)
     return (
         pipeline.table(),
         *pipeline.queues(),
@@ -166,7 +166,7 @@ def may_have_schedules(settings: Settings, found: Mapping[Key, Found]) -> bool:
     tag: there the worker's role shows it, as no schedule fires whose role does not trust Scheduler
     (EventBridge Scheduler User Guide, "Setting up", execution role).
     """
-    names = Names(settings.pipeline.name)
+    names = settings.names
     main = found.get(("queue", names.main))
     role = found.get(("role", names.function("worker")))
     return bool(
@@ -187,7 +187,7 @@ def with_table_key(
     key = table.facts.get("kms_key") if table else None
     if not key:
         return tuple(wanted)
-    enqueuer = ("role", Names(settings.pipeline.name).function("enqueuer"))
+    enqueuer = ("role", settings.names.function("enqueuer"))
     return tuple(_with_statements(one, read_table_key(key)) if one.key == enqueuer else one for one in wanted)
 
 
@@ -219,7 +219,7 @@ def with_scheduler_tag(
 
     Only then the role loses Scheduler's trust, so that a run that is killed in between is completed.
     """
-    names = Names(settings.pipeline.name)
+    names = settings.names
     owners = {one.tags.get(PIPELINE_TAG) for one in found.values() if one.kind == "schedule"}
     resources = {one.key: one for one in wanted}
     if names.pipeline in owners and not settings.schedule.timezone:

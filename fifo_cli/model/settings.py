@@ -21,6 +21,7 @@ from fifo_cli.errors import ConfigError
 from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
 from fifo_cli.model import setting_types as types
+from fifo_cli.model.names import Names
 from fifo_cli.model.setting_problems import SettingProblem, problems_of
 from fifo_cli.model.times import format_duration
 from fifo_cli.model.urls import authority_of, host_of, is_this_machine
@@ -175,6 +176,11 @@ class Settings(_Table):
     check: Check = Check.model_construct()
     alarms: Alarms | None = None
     tags: dict[types.TagKey, types.TagValue] = Field(default_factory=dict)
+
+    @property
+    def names(self) -> Names:
+        """The names of the pipeline's resources."""
+        return Names(self.pipeline.name)
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fifo_cli.handlers.code_guard import function_notes
-from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Api, Project, Settings
 
 
 def runtime_settings(settings: Settings) -> dict[str, Any]:
     """Return the functions' settings; durations are in seconds."""
-    names = Names(settings.pipeline.name)
+    names = settings.names
     return {
         "pipeline": settings.pipeline.name,
         "queues": {"main": names.main, "dlq": names.dlq},

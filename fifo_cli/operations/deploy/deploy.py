@@ -13,7 +13,7 @@ from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Wait
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
+from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES
 from fifo_cli.model.planning import (
     Change,
     DeployedSchedule,
@@ -168,7 +168,7 @@ def _converge(wanted: Resource, gate: Gateway, pipeline: str, *, adopt: bool) ->
 
 def outputs(aws: Aws, settings: Settings, found: Mapping[Key, Found], *, now: datetime) -> Outputs:
     """Return where the pipeline's resources are, and the next runs; None for what does not exist (yet)."""
-    names = Names(settings.pipeline.name)
+    names = settings.names
 
     def fact(key: Key, name: str) -> Any:
         return found[key].facts.get(name) if key in found else None

@@ -113,7 +113,7 @@ def resume(
     added would come before them.
     """
     gates = gateways(aws, settings, waiter=Waiter(listener, sleep, clock))
-    tags = QueueTags(aws, Queue(aws, Names(settings.pipeline.name), "main"))
+    tags = QueueTags(aws, Queue(aws, settings.names, "main"))
     with naming_place(aws):
         if not finishes_restore:
             refuse_while_unfinished(tags)
@@ -209,7 +209,7 @@ def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> 
         )
     if "worker" in _roles(part):
         kept = format_duration(settings.queue.retention)
-        listener(Noted(f"messages wait in {Names(settings.pipeline.name).main} for {kept} at most"))
+        listener(Noted(f"messages wait in {settings.names.main} for {kept} at most"))
 
 
 def _wait_for_enqueuer(
@@ -230,7 +230,7 @@ def _wait_for_enqueuer(
             return None
         return Pending(f"ending its last invocation, {longest:.0f} s at most")
 
-    name = Names(settings.pipeline.name).function("enqueuer")
+    name = settings.names.function("enqueuer")
     waiter.until(attempt, name=name, limit=longest + 2 * LONGEST_PAUSE)
 
 
@@ -244,7 +244,7 @@ def _wait_for_worker(
     since: float,
 ) -> bool:
     """Wait until no run can start any more and nothing of main is in flight; False if it takes too long."""
-    names = Names(settings.pipeline.name)
+    names = settings.names
     if "worker" not in _roles(part):
         return True
     starts_until = since + delays.last_run  # then the last run has started

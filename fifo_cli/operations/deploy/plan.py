@@ -12,7 +12,7 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
 from fifo_cli.model.planning import Plan, make_plan
 from fifo_cli.model.resources import (
     Found,
@@ -132,7 +132,7 @@ class _Beginning:
 
 def _beginning(aws: Aws, settings: Settings, found: Mapping[Key, Found]) -> _Beginning:
     """Return where a pipeline without a recorded start begins; one that is deployed already has none."""
-    if ("function", Names(settings.pipeline.name).function("enqueuer")) in found:
+    if ("function", settings.names.function("enqueuer")) in found:
         return _Beginning(None)
     name = settings.table.name
     table = found.get(("table", name))
@@ -187,7 +187,7 @@ def _never_due(settings: Settings, now: datetime) -> list[str]:
 
 
 def _unwatched(settings: Settings, wanted: Iterable[Resource]) -> list[str]:
-    name = Names(settings.pipeline.name).alarm("worker-silent")
+    name = settings.names.alarm("worker-silent")
     if settings.alarms is None or any(one.name == name for one in wanted):
         return []
     return [
@@ -202,7 +202,7 @@ def _reserved(found: Mapping[Key, Found]) -> bool:
 
 def restore_warning(found: Mapping[Key, Found], settings: Settings) -> str | None:
     """Say that an in-order rebuild is unfinished, and who finishes it; None if none is."""
-    main = found.get(("queue", Names(settings.pipeline.name).main))
+    main = found.get(("queue", settings.names.main))
     text = main.tags.get(RESTORE_TAG) if main else None
     return None if main is None or text is None else f"{unfinished(main.name, text)}; {finishes()}"
 

@@ -76,7 +76,7 @@ def gateways(
     scheduler, cloudwatch = aws.client("scheduler"), aws.client("cloudwatch")
     for one in (client, dynamodb, iam, sqs, logs, events, scheduler, cloudwatch):
         announce_retries(one, lambda service, call: waiter.listener(Waiting(service, call)))
-    worker = Names(settings.pipeline.name).function("worker")
+    worker = settings.names.function("worker")
     tables = TableAdmin(dynamodb, waiter)
     queues = QueueAdmin(sqs, waiter, aws.delays)
     functions = FunctionAdmin(client, zips, waiter)
@@ -143,7 +143,7 @@ def schedule_keys(gates: Gateways, settings: Settings) -> list[Key]:
 
     Scheduler is asked, too, where main and the worker's role, which show whether to, cannot be read.
     """
-    names = Names(settings.pipeline.name)
+    names = settings.names
     keys: list[Key] = [("rule", name) for name in gates.rules.names(names.pipeline)]
     signs: list[Key] = [("queue", names.main), ("role", names.function("worker"))]
     try:

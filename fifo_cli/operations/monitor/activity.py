@@ -95,7 +95,7 @@ def all_problems(
     """Return all that is wrong, the worst first; ``patient`` is of heads, as below."""
     return by_badness(
         [
-            *evaluate(measured, check, Names(settings.pipeline.name)),
+            *evaluate(measured, check, settings.names),
             *_key_problems(activity.keys),
             *drifted,
             *activity_problems(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import Measurements, Problem, State, worst
-from fifo_cli.model.names import Names
 from fifo_cli.model.results import Document, to_json_object
 from fifo_cli.operations.monitor.activity import activity_of, activity_questions, all_problems, lateness
 from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
@@ -88,7 +87,7 @@ class CheckResult:
 
 def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIMEOUT_SECONDS) -> CheckResult:
     """Measure and judge; ends within ``limit`` seconds, and AWS's refusals are UNKNOWN with their reason."""
-    names = Names(settings.pipeline.name)
+    names = settings.names
     now = datetime.now(UTC)
     try:
         aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's

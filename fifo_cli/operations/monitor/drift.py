@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import Unavailable
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
 from fifo_cli.model.planning import Difference, differences, ownership_refusal
 from fifo_cli.model.resources import (
     Found,
@@ -109,7 +109,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
 
 def _may_have_schedules(settings: Settings, wanted: Iterable[Resource], gathered: Gathered) -> bool:
     """Say whether there may be schedules; what shows it and cannot be read rules nothing out."""
-    names = Names(settings.pipeline.name)
+    names = settings.names
     signs: set[Key] = {("queue", names.main), ("role", names.function("worker"))}
     answers = {one.key: gathered.get(_text(one.key)) for one in wanted}
     found = {key: one for key, one in answers.items() if one is not None}

@@ -130,7 +130,7 @@ def status(
     Raises NotDeployedError if nothing of the pipeline exists, and the first failure if nothing answers.
     """
     settings = project.settings
-    names = Names(settings.pipeline.name)
+    names = settings.names
     aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
     asked = now()
     numbers = read_all(measurement_questions(aws, settings, names, asked), limit=LIMIT_SECONDS)

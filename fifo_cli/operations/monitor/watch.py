@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, get_args
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import evaluate
-from fifo_cli.model.names import Names
 from fifo_cli.model.watch_state import Fate, Lost, Sample, WatchEvent
 from fifo_cli.operations.monitor.logs import FunctionLogs, LogLine
 from fifo_cli.operations.monitor.measure import depth_questions, measurements_of, slow_questions
@@ -42,7 +41,7 @@ class Sampler:
     ) -> None:
         self._connect = connect
         self._settings = settings
-        self._names = Names(settings.pipeline.name)
+        self._names = settings.names
         self._now = now
         self._with_logs = with_logs
         self._logged = now() - LOOKED_BACK

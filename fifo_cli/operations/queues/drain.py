@@ -119,7 +119,7 @@ def drain_here(
 
     What it does is logged where the worker logs, as far as CloudWatch takes it.
     """
-    names = Names(project.settings.pipeline.name)
+    names = project.settings.names
     main, dlq = Queue(aws, names, "main"), Queue(aws, names, "dlq")
     refuse_while_unfinished(QueueTags(aws, main))
     urls = {"main": main.url, "dlq": dlq.url}
@@ -173,7 +173,7 @@ def drain_by_function(
     listener: Listener = silent,
 ) -> DrainResult:
     """Invoke the worker, again and again until the count is reached or a run delivers nothing more."""
-    names = Names(project.settings.pipeline.name)
+    names = project.settings.names
     main = Queue(aws, names, "main")
     refuse_while_unfinished(QueueTags(aws, main))
     announce = _announcer(listener)
@@ -232,7 +232,7 @@ def ungiven(outcomes: Iterable[Outcome], remaining: int | None) -> int:
 
 def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:
     """Say what a drain would take, as far as it can be seen, without delivering anything."""
-    main = Queue(aws, Names(project.settings.pipeline.name), "main")
+    main = Queue(aws, project.settings.names, "main")
     total = main.counts().total
     seen = peek(main, count=options.count if options.count is not None else max(total, 1))
     outcomes = tuple(

@@ -20,7 +20,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, QueueRole
 from fifo_cli.model.settings import Project
 from fifo_cli.model.urls import host_of, is_aws
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
@@ -126,7 +126,7 @@ class AwsEvidence:
     def __init__(self, aws: Aws, project: Project) -> None:
         self._aws = aws
         self._settings = project.settings
-        self._names = Names(project.settings.pipeline.name)
+        self._names = project.settings.names
         self._related: dict[str, Callable[[str, str], bool]] = {}
         self._answers: dict[tuple[str, str], bool] = {}
         self._tips: dict[str, str | None] = {}

@@ -15,7 +15,7 @@ from fifo_cli.errors import NotDeployedError, UsageError
 from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.enqueuer import rules_of
 from fifo_cli.handlers.records import Rules
-from fifo_cli.model.names import START_TAG, Names
+from fifo_cli.model.names import START_TAG
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.code_process import CodeProcess, CodeSetup
 from fifo_cli.operations.runtime_settings import record_notes, runtime_settings
@@ -74,7 +74,7 @@ def known_rules(aws: Aws, settings: Settings, code_folders: Callable[[], Iterabl
 
     What was written before the pipeline's first deploy is left out.
     """
-    main = Queue(aws, Names(settings.pipeline.name), "main")
+    main = Queue(aws, settings.names, "main")
     start = None
     with contextlib.suppress(NotDeployedError):
         start = QueueTags(aws, main).read().tags.get(START_TAG)

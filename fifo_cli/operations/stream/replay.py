@@ -197,7 +197,7 @@ class Replay:
 
     @cached_property
     def names(self) -> Names:
-        return Names(self.project.settings.pipeline.name)
+        return self.project.settings.names
 
     @cached_property
     def main(self) -> Queue:

@@ -16,7 +16,7 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import Names, QueueRole
+from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import Document, Single, to_json_value
 from fifo_cli.model.times import from_iso, iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
@@ -364,7 +364,7 @@ class _Trace:
             if (value := message.text(name)) is not None:
                 facts[name] = _instant(value) if name == "park_at" else value
         word = {"main": "in line", "hold": "in hold", "dlq": "parked"}[message.queue]
-        queue = Names(self.settings.pipeline.name).queue(message.queue)
+        queue = self.settings.names.queue(message.queue)
         return Step(self.now, f"{word} now", queue, record.event_id, facts)
 
     def _table_step(self) -> Step:
