@@ -18,6 +18,7 @@ import fifo_cli.render
 import tests.botocore_models  # noqa: F401
 from fifo_cli.aws.session import SERVICES, Aws, Target
 from fifo_cli.model.settings import load
+from fifo_cli.operations.deploy.builtin_libraries import bundled_files
 
 for _package in (fifo_cli.operations, fifo_cli.render, fifo_cli.cli.commands):
     for _found in pkgutil.walk_packages(_package.__path__, _package.__name__ + "."):
@@ -46,4 +47,5 @@ with tempfile.TemporaryDirectory() as _folder:
         url = "http://127.0.0.1:9"
         """
     )
-    load(_config)
+    # What of this installation goes into the zip is read once a process, in each deploy, plan and status.
+    bundled_files(load(_config).settings.functions.runtime)
