@@ -2,7 +2,8 @@
 
 FifoError
 ├── UsageError            2   the command line or fifo.toml is wrong; nothing was touched
-│   └── ConfigError           every problem found in fifo.toml, together
+│   ├── ConfigError           every problem found in fifo.toml, together
+│   └── DeclinedError         a person answered no
 ├── AwsError              3   AWS, or the embedded stack, refused or could not be reached
 │   ├── AbandonedError        it did not answer after a signal, and was not waited for
 │   ├── NotDeployedError      a resource of the pipeline does not exist
@@ -74,6 +75,10 @@ class ConfigError(UsageError):
     def __init__(self, message: str, problems: Sequence[str] = (), *, hint: str = "") -> None:
         super().__init__("\n".join([message, *(f"  {problem}" for problem in problems)]), hint=hint)
         self.problems = tuple(problems)
+
+
+class DeclinedError(UsageError):
+    """A question was not answered with yes; that is no mistake."""
 
 
 class AwsError(FifoError):

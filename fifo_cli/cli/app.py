@@ -17,7 +17,7 @@ from fifo_cli.cli import completion, manual
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.framework import Command, Commands, Run
 from fifo_cli.cli.signals import Signals
-from fifo_cli.errors import ExitCode, FifoError, Interrupted, UsageError, without_login
+from fifo_cli.errors import DeclinedError, ExitCode, FifoError, Interrupted, UsageError, without_login
 from fifo_cli.invocation import PROGRAM
 
 _MODULES: Final = {
@@ -101,7 +101,11 @@ def _text(error: Any) -> str:
 
 def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
     """Report an error; after a signal, it is the signal that ended the command, with its exit code."""
-    text = error.message if isinstance(error, Interrupted | _Defect) else f"error: {error.message}"
+    text = (
+        error.message
+        if isinstance(error, Interrupted | DeclinedError | _Defect)
+        else f"error: {error.message}"
+    )
     code = run.signals.exit_code if run.signals.received else error.exit_code
     return _report(run, text, hint=error.hint, code=code, cause=cause)
 

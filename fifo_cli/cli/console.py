@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TextIO
 
-from fifo_cli.errors import NeedsAttention, UsageError
+from fifo_cli.errors import DeclinedError, NeedsAttention, UsageError
 from fifo_cli.render.text import fields, fold, printable
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Console:
 def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, str]]]) -> None:
     """Ask on stderr whether to do ``what``; the default is no. ``where`` shows account, region and pipeline.
 
-    Raises UsageError if the answer is not yes, or if stdin is not a terminal.
+    Raises DeclinedError if the answer is not yes, UsageError if stdin is not a terminal.
     """
     if not stdin_is_terminal():
         raise UsageError(
@@ -159,9 +159,7 @@ def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, 
     console.message(f"About to {printable(what, keep=chr(10))}\n{fields(where()).rstrip()}")
     answer = console.prompt("Go ahead? [y/N] ")
     if answer.strip().lower() not in ("y", "yes"):
-        raise UsageError(
-            "the answer was not yes; nothing was touched", hint="--dry-run only shows what would be done"
-        )
+        raise DeclinedError("Nothing was changed.")
 
 
 def paced(console: Console, *, clock: Callable[[], float] = time.monotonic) -> Listener:

@@ -66,6 +66,9 @@ def _report(cli: Cli, move: Move[P, R], result: Result, text: Callable[[], str])
     from fifo_cli.render.text import printable
 
     if not isinstance(result, WorkResult):
+        if cli.options.output is not Output.TABLE:
+            for one in getattr(result, "warnings", ()):
+                cli.console.message(printable(one))
         return cli.emit(result, text)
     if cli.options.output is not Output.TABLE or not move.remarks_in_text:
         for one in move.remarks(result):

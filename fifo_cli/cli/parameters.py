@@ -21,11 +21,18 @@ class QueueName(StrEnum):
 
 
 QueueOption = Annotated[QueueName, typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")]
-Group = Annotated[str | None, typer.Option("--group", metavar="ID", help="Only this message group.")]
+Group = Annotated[
+    str | None,
+    typer.Option("--group", metavar="NAME", help="Only this message group; its id in SQS does as well."),
+]
 Filter = Annotated[
     str | None,
     typer.Option(
-        "--filter", metavar="JMESPATH", help="Only messages for which this is true; body is parsed."
+        "--filter",
+        metavar="JMESPATH",
+        help="Only messages for which this is true. It sees body (parsed, if it is JSON), group, group_id,"
+        " message_id, dedup_id, sequence_number, queue, sent_at, first_received_at, receives, and"
+        " attributes.NAME.value, such as attributes.park_reason.value.",
     ),
 ]
 # More than any queue takes; without it `inf` would be a rate.

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.results import INTERNAL, Fields, named
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ def waiting(
     """
     others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
     since = f" and has failed for {rough(age)}" if age is not None else ""
+    group = shown_group(group)
     text = f"group {group} waits for its head{since}: {reason or 'no reason logged'}{others}"
     step = f"{command_line('drain --count 1')} tries again"
     if not more:

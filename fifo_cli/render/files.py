@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.render.text import count, printable, remain, table
 from fifo_cli.render.transfer import MORE_THAN_SHOWN, messages_table
 
@@ -53,7 +54,7 @@ def load_text(result: LoadResult, *, queue: str, left: int) -> str:
 
 def load_preview(seen: LoadPreview, *, queue: str, width: int | None) -> str:
     """What a load would send: the first lines, and how many there are."""
-    rows = [(one.message_id, one.group, one.body) for one in seen.messages]
+    rows = [(one.message_id, shown_group(one.group), one.body) for one in seen.messages]
     shown = table(rows, headers=("MESSAGE", "GROUP", "BODY"), width=width) if rows else ""
     more = f"and {seen.new - len(rows):,} more\n" if seen.new > len(rows) else ""
     before = f" ({seen.already_loaded:,} were loaded before)" if seen.already_loaded else ""

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, paint, printable, shorten
 
@@ -51,6 +52,8 @@ def log_line(line: LogLine, *, color: bool, short: bool = False) -> str:
 
 
 def _value(name: str, value: Any, short: bool) -> str:
+    if name == "group" and isinstance(value, str):
+        value = shown_group(value)
     if isinstance(value, str) and value and not re.search(r"[\s=\"]", value):
         return shorten(printable(value), _ID_SHOWN) if short and name in _IDS else printable(value)
     return printable(json.dumps(value, ensure_ascii=False))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import to_json_value
 from fifo_cli.model.times import format_duration
@@ -48,7 +49,8 @@ def peek_table(
 
 def _message(number: int, message: Message, width: int | None, color: bool, now: datetime) -> str:
     received = f", received {count(message.receives, 'time')}" if message.receives else ""
-    head = f"{number}. group {printable(message.group)}, sent {_ago(message.sent_at, now)} ago{received}"
+    group = printable(shown_group(message.group))
+    head = f"{number}. group {group}, sent {_ago(message.sent_at, now)} ago{received}"
     lines = [paint(_fit(head, width), "bold", color=color), f"   id        {message.message_id}"]
     if reason := message.text("park_reason"):
         status = message.text("park_status")
@@ -86,7 +88,7 @@ def drain_table(result: DrainResult, *, width: int | None, dry_run: bool) -> str
     rows = [
         (
             short_id(one.message_id, width),
-            one.group,
+            shown_group(one.group),
             "would deliver" if dry_run else one.status,
             one.http_status,
             None if dry_run else f"{one.elapsed_ms} ms",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import as_lines, count, open_shards, table
 
@@ -36,7 +37,8 @@ def replay_warnings(result: ReplayResult) -> list[str]:
     """What a person should know beyond the counts, a line each."""
     lines = [f"look: {one}" for one in result.notes]
     lines += [
-        f"look: {one.message_id} (group {one.group}) was not sent: {one.reason}" for one in result.failures
+        f"look: {one.message_id} (group {shown_group(one.group)}) was not sent: {one.reason}"
+        for one in result.failures
     ]
     if result.sums.failed > len(result.failures):
         lines.append(f"look: and {result.sums.failed - len(result.failures):,} more that were not sent")
@@ -59,7 +61,7 @@ def replay_preview(seen: ReplayPreview, *, main: str, width: int | None) -> str:
             one.event_name,
             one.item_key,
             one.becomes,
-            one.group if one.reason is None else one.reason,
+            (one.group and shown_group(one.group)) if one.reason is None else one.reason,
         )
         for one in seen.records
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import TriggerState, rough
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import (
@@ -178,7 +179,7 @@ class _Screen:
                 f"tried {self._ago(one.time)}",
             ]
             item = f", item {printable(one.item_key)}" if one.item_key else ""
-            head = f"group {printable(one.group)}: message {self._short(one.message_id)}{item}"
+            head = f"group {printable(shown_group(one.group))}: message {self._short(one.message_id)}{item}"
             lines += [f"{head}, {', '.join(filter(None, facts))}", f"  {printable(one.error or '')}"]
         if len(found) > _STUCK_SHOWN:
             lines.append(f"and {count(len(found) - _STUCK_SHOWN, 'more group')}")

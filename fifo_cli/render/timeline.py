@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, count, fit, open_shards, paint, printable, table
 
@@ -76,7 +77,7 @@ def audit_text(
     headers = ("ITEM", "GROUP", "WRITTEN")
 
     def start(one: Finding) -> tuple[object, ...]:
-        return (key_text(one.key), one.group, clock(one.created_at))
+        return (key_text(one.key), one.group and shown_group(one.group), clock(one.created_at))
 
     def block(title: str, number: int, rows: Iterable[tuple[object, ...]], *more: str) -> str:
         if not number:
@@ -179,10 +180,14 @@ def _timeline(history: Sequence[Step], *, clock: Clock, width: int | None, color
     )
 
 
+def _fact(name: str, value: Any, clock: Clock) -> Any:
+    if name == "group":
+        return shown_group(str(value))
+    return clock(value) if isinstance(value, datetime) else value
+
+
 def _facts(facts: Mapping[str, Any], clock: Clock) -> str:
     """Write the facts of a step as name=value, without the message's id."""
     return " ".join(
-        f"{name}={clock(value) if isinstance(value, datetime) else value}"
-        for name, value in facts.items()
-        if name != "message_id"
+        f"{name}={_fact(name, value, clock)}" for name, value in facts.items() if name != "message_id"
     )

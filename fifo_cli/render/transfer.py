@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.times import iso
 from fifo_cli.render.text import as_lines, count, remain, short_id, table
@@ -33,14 +34,16 @@ def redrive_text(result: RedriveResult, *, source: str, target: str) -> str:
 
 def redrive_preview(seen: RedrivePreview, *, width: int | None) -> str:
     """What a redrive would move, and what happens to order."""
+    looks = [f"look: {one}" for one in seen.warnings]
     if not seen.remaining:
-        return f"dry run: nothing to move: {seen.source} is empty\n"
+        return as_lines(f"dry run: nothing to move: {seen.source} is empty", *looks)
     shown_of = f" shown of {seen.remaining:,}" if seen.truncated else ""
     return messages_table(seen.messages, width=width) + as_lines(
         f"dry run: nothing was moved; {count(len(seen.messages), 'message')}{shown_of} would go"
         f" from {seen.source} to {seen.target} ({seen.engine} engine)",
         order_note(seen.target, seen.behind),
         *([MORE_THAN_SHOWN] if seen.truncated else []),
+        *looks,
     )
 
 
@@ -51,8 +54,7 @@ def order_note(target: str, behind: int) -> str:
     return (
         f"Order: they go to the end of {target}, behind the {count(behind, 'message')} counted there now, so"
         f" a group with messages there is no longer in stream order. {command_line('redrive --in-order')}"
-        " puts each"
-        " back in its place."
+        " puts each back in its place."
     )
 
 
@@ -91,7 +93,10 @@ def restore_order_unfinished(result: RestoreOrderResult, *, source: str, hold: s
 
 def restore_order_preview(seen: RestoreOrderPreview, *, width: int | None) -> str:
     """The DLQ's messages that an in-order redrive would put back."""
-    rows = [(one.message_id, one.group, one.text("stream_sequence"), one.body) for one in seen.messages]
+    rows = [
+        (one.message_id, shown_group(one.group), one.text("stream_sequence"), one.body)
+        for one in seen.messages
+    ]
     shown = table(rows, headers=("MESSAGE", "GROUP", "STREAM SEQUENCE", "BODY"), width=width) if rows else ""
     paused = " and ".join(sorted(seen.running))
     return shown + as_lines(
@@ -117,7 +122,7 @@ def messages_table(messages: Iterable[Message], *, width: int | None) -> str:
     rows = [
         (
             short_id(one.message_id, width),
-            one.group,
+            shown_group(one.group),
             # No queue keeps a message for a year.
             one.sent_at and (iso(one.sent_at) if width is None else f"{one.sent_at:%m-%d %H:%M:%S}"),
             one.text("park_reason") or "",

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from rich.text import Text
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import rough, worst
 from fifo_cli.model.watch_state import WatchEvent, WatchState
 from fifo_cli.render.text import count, display_width, fit, fold, printable, shorten
@@ -205,7 +206,7 @@ def _stuck(dashboard: WatchState, now: datetime) -> Iterator[Line]:
         ago = rough(now - one.time)
         yield [
             (f"{'waiting' if not number else '':<{_LABEL}}", "dim"),
-            (f"{shorten(printable(one.group), 24)}", "bold"),
+            (f"{shorten(printable(shown_group(one.group)), 24)}", "bold"),
             (f"{times}, tried {ago} ago: {_flat(one.reason) or 'no reason logged'}", "red"),
         ]
     if len(heads) > _STUCK_SHOWN:
@@ -229,7 +230,7 @@ def _delivery(one: WatchEvent) -> Line:
         (f"{one.time.astimezone():%H:%M:%S} ", "dim"),
         (f"{one.fate:<10}", _FATES.get(one.fate, "")),
         (f"{status:>4} {elapsed:>9}  ", ""),
-        (f"{shorten(printable(one.group), 20):<20} ", ""),
+        (f"{shorten(printable(shown_group(one.group)), 20):<20} ", ""),
         (shorten(printable(what), 40), "dim"),
         (f"  {_flat(one.reason)}" if one.reason else "", ""),
     ]

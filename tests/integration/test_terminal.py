@@ -120,7 +120,8 @@ def test_deploy_asks_naming_everything_and_a_no_touches_nothing(
     run.type("\r")
 
     assert run.end() == 2
-    assert "nothing was touched" in run.seen
+    assert "Nothing was changed." in run.seen
+    assert "error" not in run.seen
     assert not any(made.name in name for name in clients.client("dynamodb").list_tables()["TableNames"])
 
 

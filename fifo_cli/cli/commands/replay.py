@@ -69,7 +69,11 @@ def replay(
     ] = None,
     filter_: Annotated[
         str | None,
-        typer.Option("--filter", metavar="JMESPATH", help="Records for whose item this is true."),
+        typer.Option(
+            "--filter",
+            metavar="JMESPATH",
+            help="Records for whose item this is true; it sees the item's attributes.",
+        ),
     ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="The batches on the queue of stream failures.")

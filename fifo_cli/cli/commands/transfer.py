@@ -152,7 +152,7 @@ def park(
     *,
     count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Park so many.")] = 1,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="ID", help="The head of this message group.")
+        str | None, typer.Option("--group", metavar="NAME", help="The head of this message group.")
     ] = None,
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the message.")
@@ -186,13 +186,14 @@ def park(
 
 
 def _park_question(park: Park, *, force: bool) -> str | ParkResult:
+    from fifo_cli.model.group_names import named_group
     from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.render.text import count
 
     total = count_waiting(park.main)
     if not total:
         return park.nothing(force=force)
-    whose = f"group {park.group} in " if park.group is not None else ""
+    whose = f"{named_group(park.group)} in " if park.group is not None else ""
     first = "the first message" if park.count == 1 else f"the first {count(park.count, 'message')}"
     return (
         f"move {first} of {whose}{park.main.name}"

@@ -229,9 +229,11 @@ class _Loop:
             raise result.error
         if not result.results:
             return "nothing to deliver"
+        from fifo_cli.model.group_names import shown_group
+
         one = result.results[0]
         why = f": {one.error}" if one.error else ""
-        return f"{one.status}: message {one.message_id} of group {one.group}{why}"
+        return f"{one.status}: message {one.message_id} of group {shown_group(one.group)}{why}"
 
 
 def _take(dashboard: WatchState, news: Sample | Lost) -> WatchState:

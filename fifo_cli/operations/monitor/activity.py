@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import Problem, State, by_badness, evaluate, rough, unknown, waiting
 from fifo_cli.model.names import Names
 from fifo_cli.operations.deploy.api_keys import Keys, list_keys
@@ -240,8 +241,8 @@ def _dead_lettering(most: Stuck | None, measured: Measurements, settings: Settin
         step = f"set [queue] max_receives = 0, then {command_line('deploy')}"
     yield Problem(
         "warning",
-        f"SQS moves a message to the DLQ after {main.max_receives} receives, and one of group {most.group}"
-        f" has had {most.receives}",
+        f"SQS moves a message to the DLQ after {main.max_receives} receives, and one of group"
+        f" {shown_group(most.group)} has had {most.receives}",
         step,
     )
 

@@ -12,6 +12,7 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
 from fifo_cli.handlers.parking import parked_attributes
 from fifo_cli.handlers.visibility import QueueMessage
+from fifo_cli.model.group_names import named_group
 from fifo_cli.model.message import Message, ReceivedMessage, read_attributes
 from fifo_cli.model.results import WorkResult, named
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
@@ -48,6 +49,8 @@ class Park(PipelineQueues):
         """Return what would be parked, by looking at main (see peek)."""
         seen = peek(self.main, count=self.count, group=self.group, force=force)
         notes, _ = self._shortfall(len(seen.messages))
+        if seen.missed:
+            return ParkResult((), warnings=(seen.note,))
         return ParkResult(seen.messages, notes=(seen.note,) if seen.note else notes)
 
     def nothing(self, *, force: bool = False) -> ParkResult:
@@ -89,7 +92,7 @@ class Park(PipelineQueues):
             return (), ()
         if not (found or given_up or self.group is not None):
             return (f"nothing to park: {self.main.name} is empty",), ()
-        where = f"group {self.group}" if self.group is not None else self.main.name
+        where = self.main.name if self.group is None else f"{named_group(self.group)} in {self.main.name}"
         held = f"; {given_up} in flight with another consumer or not visible" if given_up else ""
         return (), (f"asked for {self.count}, found {found} in {where}{held}",)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.errors import ExitCode
+from fifo_cli.model.group_names import group_ids, named_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import INTERNAL, Listed
 from fifo_cli.operations.queues.browse import look, require_safe
@@ -15,11 +17,20 @@ from fifo_cli.operations.transfer.message_filter import MessageFilter
 
 @dataclass(frozen=True, slots=True)
 class PeekResult(Listed):
-    """Messages in the order of the line; ``note`` says what the list alone does not."""
+    """Messages in the order of the line; ``note`` says what the list alone does not.
+
+    ``missed``: a group was asked for, and no message of it was seen.
+    """
 
     messages: tuple[Message, ...]
     truncated: bool
     note: str = field(default="", metadata=INTERNAL)
+    missed: bool = field(default=False, metadata=INTERNAL)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if nothing is of the group that was asked for."""
+        return ExitCode.ATTENTION if self.missed else ExitCode.OK
 
 
 def peek(
@@ -53,7 +64,10 @@ def peek(
     matching.sort(key=lambda message: message.order)
     truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
     note = _note(queue, counts, seen) or (_unseen(counts, seen, wanted) if len(matching) < count else "")
-    return PeekResult(tuple(matching[:count]), truncated, note)
+    missed = group is not None and not any(message.group in group_ids(group) for message in seen)
+    if group is not None and missed:
+        note = "; ".join(filter(None, (f"no message of {named_group(group)} in {queue.name}", note)))
+    return PeekResult(tuple(matching[:count]), truncated, note, missed)
 
 
 def _unseen(counts: Counts, seen: list[Message], wanted: MessageFilter) -> str:

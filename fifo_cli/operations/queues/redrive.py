@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,10 +12,11 @@ from typing import Final
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import PipelineQueues
-from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.errors import AwsError, ExitCode, UsageError
 from fifo_cli.events import Listener, silent
-from fifo_cli.model.message import Message
-from fifo_cli.model.results import Single, WorkResult, named
+from fifo_cli.model.group_names import group_ids, named_group
+from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.results import INTERNAL, Single, WorkResult, named
 from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
 from fifo_cli.operations.queues.native_redrive import redrive_natively
@@ -109,6 +110,12 @@ class RedrivePreview(Single):
     behind: int
     truncated: bool
     messages: tuple[Message, ...]
+    warnings: tuple[str, ...] = field(default=(), metadata=INTERNAL)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if an id or a group that was asked for was not seen."""
+        return ExitCode.ATTENTION if self.warnings else ExitCode.OK
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,10 @@ class Redrive(PipelineQueues):
         matching = [message for message in seen.messages if selection(message)]
         engine = self._engine()
         return RedrivePreview(
+            warnings=self._not_found(
+                self.options.ids - {message.message_id for message in seen.messages},
+                {message.group for message in seen.messages},
+            ),
             engine=engine,
             source=self.dlq.name,
             target=self.main.name,
@@ -154,7 +165,7 @@ class Redrive(PipelineQueues):
         """
         if not force:
             refuse_while_unfinished(QueueTags(self.aws, self.main))
-        return RedriveResult("client", 0, 0, 0, 0, warnings=tuple(_not_found(self.options.ids)))
+        return RedriveResult("client", 0, 0, 0, 0, warnings=self._not_found(self.options.ids, ()))
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> RedriveResult:
         """Move the messages; raises BusyError if another maintenance operation holds the pipeline.
@@ -182,6 +193,15 @@ class Redrive(PipelineQueues):
             return self._natively(stopped)
         except UnknownCallError as error:
             raise _no_tasks() from error
+
+    def _not_found(self, ids: Iterable[str], groups: Container[str]) -> tuple[str, ...]:
+        """Say which of the ids and the group that were asked for are not there; ``groups`` are those seen."""
+        missing = ", ".join(sorted(ids))
+        lacking = [f"not found: {missing} in {self.dlq.name}"] if missing else []
+        group = self.options.group
+        if group is not None and not any(one in groups for one in group_ids(group)):
+            lacking.append(f"no message of {named_group(group)} in {self.dlq.name}")
+        return tuple(lacking)
 
     def _check_engine(self) -> None:
         """Raise UsageError if the engine asked for cannot do what is asked of it."""
@@ -266,17 +286,24 @@ class Redrive(PipelineQueues):
         count = options.count
         if options.ids:
             count = len(options.ids) if count is None else min(count, len(options.ids))
-        sought = set(options.ids)
+        sought, groups = set(options.ids), set[str]()
+        asked = group_ids(options.group) if options.group is not None else frozenset()
         source = QueueSource(self.dlq, expected=total, listener=self.listener)
         converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
         target = QueueTarget(self.main, as_it_is("redrive"), strict=not options.same_group_batches)
+
+        def wanted(received: ReceivedMessage) -> bool:
+            if received.message.group in asked:
+                groups.add(received.message.group)
+            return selection(received.message)
+
         report = move(
             source,
             ConvertingTarget(target, QueueTarget(self.dlq, as_it_is("park")), converter),
             MoveOptions(
                 count=count,
                 max_rate=options.max_rate,
-                wanted=None if selection.everything else lambda received: selection(received.message),
+                wanted=None if selection.everything else wanted,
                 leave=exclusions,
                 total=total,
                 before_sending=lock.confirm,
@@ -293,7 +320,8 @@ class Redrive(PipelineQueues):
             counted = min(
                 total - report.moved - exclusions.foreign - converter.stayed, (remaining or 0) - report.left
             )
-            warnings += _unfinished(source, report, counted, selection, sought)
+            warnings += self._not_found(sought, groups)
+            warnings += _unfinished(source, report, counted, selection)
         return RedriveResult(
             engine="client",
             moved=report.moved - converter.parked_again,
@@ -310,15 +338,13 @@ def _no_tasks() -> AwsError:
     return AwsError(f"{_NO_TASKS}; nothing was moved", hint="use --engine client")
 
 
-def _unfinished(
-    source: QueueSource, report: MoveReport, counted: int, selection: MessageFilter, sought: set[str]
-) -> list[str]:
+def _unfinished(source: QueueSource, report: MoveReport, counted: int, selection: MessageFilter) -> list[str]:
     """Say what a redrive that ran to its end could not reach.
 
     ``counted`` is what must be there still by SQS's counts at the start and at the end, the lower of both:
     counts lag behind.
     """
-    warnings = _not_found(sought)
+    warnings = []
     if selection.failures:
         warnings.append(f"the filter failed on {selection.failures} messages, which stay")
     stay = report.skipped + report.failed + report.not_deleted
@@ -333,8 +359,3 @@ def _unfinished(
             f"{unseen} could not be seen: SQS gives out ten of a group at most while those stay in it"
         )
     return warnings
-
-
-def _not_found(ids: Iterable[str]) -> list[str]:
-    missing = ", ".join(sorted(ids))
-    return [f"not found: {missing}"] if missing else []

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
@@ -240,7 +241,7 @@ def _in_line(history: RecordHistory, found: Found) -> tuple[Stage, str]:
     message = found.message
     if message.queue == "hold":
         return "queued", "in hold, while an in-order redrive is unfinished"
-    place = f"number {found.place} in its group {found.group}"
+    place = f"number {found.place} in its group {shown_group(found.group)}"
     tried = history.last("failed", "delivered", "parked", logger="worker")
     if tried is None or tried.word != "failed":
         return "queued", place

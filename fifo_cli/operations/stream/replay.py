@@ -30,6 +30,7 @@ from fifo_cli.operations.monitor.logs import parse_line
 from fifo_cli.operations.stream.audit import MissingIds, audit, unproven_tips
 from fifo_cli.operations.stream.evidence import RUN_ENDED
 from fifo_cli.operations.stream.failed_batches import InFlightBatches, Kept, delete_done, held, read_failed
+from fifo_cli.operations.stream.item_keys import shown_key
 from fifo_cli.operations.stream.message_rules import message_rules
 from fifo_cli.operations.stream.reader import RETENTION, ReadPace, Window
 from fifo_cli.operations.stream.record_filter import RecordFilter
@@ -308,6 +309,9 @@ class Replay:
                 f"--filter failed on {chosen.failures:,} records, which are not replayed; on the first:"
                 f" {chosen.failure}"
             )
+        if options.key is not None and not options.missing and not work.checkpoint.sums().matched:
+            key = json.dumps(shown_key(options.key), ensure_ascii=False)
+            work.notes.append(f"no record of the item {key} in what was read of the stream")
         if found.gap:
             work.notes.append(
                 "a part of what was asked for has expired: a stream keeps its records for 24 hours"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.exact_jmespath import Expression, is_true
+from fifo_cli.model.group_names import group_ids, shown_group
 from fifo_cli.model.message import Message, ReceivedMessage
 
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
@@ -18,15 +19,16 @@ _DATE_RESOLUTION: Final = timedelta(seconds=1)
 class MessageFilter:
     """Says of a message whether it is asked for: by its id, its group, and a JMESPath expression.
 
-    The expression sees the message with its body parsed. A message of another shape than it expects is not
-    asked for; ``failures`` counts those, and ``first_failure`` is why the first one failed.
+    The expression sees the message with its body parsed, its ``group`` as people know it, and ``group_id``.
+    A message of another shape than it expects is not asked for; ``failures`` counts those, and
+    ``first_failure`` is why the first one failed.
     """
 
     def __init__(
         self, *, ids: frozenset[str] = frozenset(), group: str | None = None, expression: str | None = None
     ) -> None:
         self.ids = ids
-        self._group = group
+        self._groups = None if group is None else group_ids(group)
         self._expression = expression
         self.failures = 0
         self.first_failure = ""
@@ -34,12 +36,12 @@ class MessageFilter:
     @property
     def everything(self) -> bool:
         """Whether all messages are asked for."""
-        return not self.ids and self._group is None and self._expression is None
+        return not self.ids and self._groups is None and self._expression is None
 
     def __call__(self, message: Message) -> bool:
         if self.ids and message.message_id not in self.ids:
             return False
-        if self._group is not None and message.group != self._group:
+        if self._groups is not None and message.group not in self._groups:
             return False
         if self._expression is None:
             return True
@@ -96,4 +98,5 @@ def _filtered_document(message: Message) -> dict[str, Any]:
         body = exact_json.loads(message.body)
     except ValueError:
         body = message.body
-    return {**message.document(), "body": body}
+    group = {"group": shown_group(message.group), "group_id": message.group}
+    return {**message.document(), "body": body, **group}

@@ -108,9 +108,8 @@ class Converter:
             try:
                 made = to_message(record_of(message.body, texts), self._loaded())
             except NoRecordError as error:
-                key = texts.get("item_key")
-                replay = f" ({command_line('replay --key', key)})" if key else ""
-                self._failed[event_id] = f"{error}{replay}"
+                replay = command_line("replay --key", texts.get("item_key", "KEY"))
+                self._failed[event_id] = f"{error} ({replay})"
                 return Stays(self._failed[event_id], skipped=False)
             if isinstance(made, Outgoing) and made.queue == "dlq" and self._stopped():
                 raise StoppedError(_STOPPED, hint="run the command again")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fifo_cli.errors import FifoError
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import ReceivedMessage
 
 WORKERS: Final = 12
@@ -80,11 +81,14 @@ class MoveReport:
 
     def warnings(self, *, not_deleted: str = _NOT_DELETED) -> list[str]:
         """Say what needs a look, message by message; ``not_deleted`` says what it means for those."""
-        warnings = [f"{one.message_id} (group {one.group}): {one.reason}" for one in self.failures]
+        warnings = [
+            f"{one.message_id} (group {shown_group(one.group)}): {one.reason}" for one in self.failures
+        ]
         if self.failed > len(self.failures):
             warnings.append(f"and {self.failed - len(self.failures)} more that failed")
         warnings += [
-            f"order: {one.message_id} (group {one.group}) was overtaken by {', '.join(one.overtaken_by)}"
+            f"order: {one.message_id} (group {shown_group(one.group)}) was overtaken by"
+            f" {', '.join(one.overtaken_by)}"
             for one in self.overtakings
         ]
         return warnings + ([f"{self.not_deleted} {not_deleted}"] if self.not_deleted else [])
