@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.failure import MessageError
 from fifo_cli.handlers.records import DEFAULT_GROUP, group_of, plain
+from fifo_cli.invocation import command_line
 from fifo_cli.model.json_text import repeated_name
 from fifo_cli.model.results import INTERNAL, WorkResult
 from fifo_cli.operations.pace import Progress
@@ -156,7 +156,7 @@ def _resume(
     if lanes == 1 or save_rest is None:
         return _RESUME_REST
     path = save_rest(f"{exact_json.dumps(entry.item)}\n" for entry in rest)
-    return f"write the rest with `fifo-cli put {shlex.quote('@' + path)}`"
+    return f"write the rest with {command_line('put', '@' + path)}"
 
 
 def _decode(data: bytes) -> str:

@@ -17,6 +17,7 @@ from fifo_cli.errors import (
     AwsError,
     BusyError,
     ConfigError,
+    DeclinedError,
     ExitCode,
     FifoError,
     Interrupted,
@@ -64,11 +65,16 @@ def test_every_error_of_ours_is_reported_on_stderr_with_its_exit_code(
     assert capsys.readouterr() == ("", f"error: {error.message}\nnext: h\n")
 
 
+def test_no_is_an_answer_and_not_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run"], commands=raising(DeclinedError("Nothing was changed."))) == 2
+    assert capsys.readouterr() == ("", "Nothing was changed.\n")
+
+
 def test_no_class_of_errors_is_forgotten() -> None:
     def leaves(kind: type[FifoError]) -> set[type[FifoError]]:
         return {kind}.union(*(leaves(below) for below in kind.__subclasses__()))
 
-    assert {type(error) for error, _ in ERRORS} | {FifoError, Interrupted} == {
+    assert {type(error) for error, _ in ERRORS} | {FifoError, Interrupted, DeclinedError} == {
         kind for kind in leaves(FifoError) if kind.__module__ == "fifo_cli.errors"
     }
 

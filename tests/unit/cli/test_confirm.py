@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from fifo_cli.cli.console import Console, ask
-from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.errors import DeclinedError, ExitCode, UsageError
 
 
 class Terminal(io.StringIO):
@@ -44,7 +44,7 @@ def test_a_yes_goes_on_and_the_question_names_everything(
 
 @pytest.mark.parametrize("answer", ["\n", "", "n\n", "yess\n", "j\n"])
 def test_anything_else_is_a_no(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    with pytest.raises(UsageError, match="nothing was touched") as caught:
+    with pytest.raises(DeclinedError, match=r"^Nothing was changed\.$") as caught:
         put(monkeypatch, answer)
     assert caught.value.exit_code == ExitCode.USAGE
 
