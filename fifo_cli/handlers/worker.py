@@ -53,9 +53,8 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any] | None) -> dict[str, Any]:
     """Log the end of a run, and return its report or raise what ended it."""
     document = report.document()
-    counts = {name: value for name, value in document.items() if name != "results"}
     early = ending(report.error, redact)
-    stdout_journal("error" if early else "info", "run ended", **counts, **early)
+    stdout_journal("error" if early else "info", "run ended", **report.facts(redact))
     error = report.error and redact(described(report.error))
     if report.error is not None and asked is None:
         # Not the exception itself: Lambda logs what is raised, and more may be chained to it or noted on it.

@@ -71,10 +71,19 @@ def sums(results: Sequence[Outcome]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class Report:
-    """What a run did. ``error`` is why it ended early, if it did; nothing is lost then either."""
+    """What a run did. ``error`` is why it ended early, if it did; nothing is lost then either.
+
+    ``emptied`` says that it received until there was nothing more to receive.
+    """
 
     results: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
+    emptied: bool = False
+
+    def facts(self, redact: Callable[[str], str] = str) -> dict[str, Any]:
+        """Return what the log's line of its end has."""
+        emptied = {"emptied": True} if self.emptied else {}
+        return {**sums(self.results), **emptied, **ending(self.error, redact)}
 
     def document(self) -> dict[str, Any]:
         """Return the report as the contract's JSON, without ``remaining``."""
@@ -168,6 +177,7 @@ class Run:
                 # A closed group's message comes again only if its time ran out: it is held, not tried again.
                 fresh = [message for message in batch if message.group not in self._closed]
                 if not fresh and not groups:
+                    self._report.emptied = True
                     return
                 if not fresh:  # the groups in flight may have more behind them
                     groups = self._wait(groups)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from itertools import pairwise
 from typing import Final
@@ -125,6 +125,11 @@ def longest_gap(expressions: Sequence[str], timezone: str | None) -> timedelta |
     crons = [_cron(one) for one in expressions if one.startswith("cron(")]
     gaps = [*rates, *([gap] if (gap := _longest_cron_gap(crons, timezone)) is not None else [])]
     return min(gaps, default=None)
+
+
+def zone_of(timezone: str | None) -> tzinfo:
+    """Return the time zone in which expressions are meant: UTC, unless one is given."""
+    return ZoneInfo(timezone) if timezone else UTC
 
 
 def next_runs(

@@ -7,38 +7,27 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from fifo_cli.model.health import Measurements, Problem, by_badness, waiting
+from fifo_cli.model.advice import Evidence, advise
+from fifo_cli.model.health import Measurements, Problem
+from fifo_cli.model.worker_log import Stuck, StuckGroups, WatchEvent, follow
 
 POINTS_KEPT: Final = 600
 EVENTS_KEPT: Final = 200
 # Log lines come late and in bursts: a rate is taken over so long.
 RATE_SPAN: Final = timedelta(seconds=20)
 
-Fate = Literal["enqueued", "delivered", "parked", "failed", "run ended"]
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One line of a function's log about a message, or about a run."""
-
-    time: datetime
-    fate: Fate
-    group: str = ""
-    message_id: str = ""
-    item_key: str = ""
-    http_status: int | None = None
-    receives: int | None = None
-    elapsed_ms: int | None = None
-    reason: str = ""
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was found at one moment; ``next_run`` and ``logs_unseen`` are None and "" if there is no such."""
+    """What was found at one moment; ``next_run`` and ``logs_unseen`` are None and "" if there is no such.
+
+    ``evidence`` is what else is known, ``before`` are the heads that were stuck before the first event.
+    """
 
     at: datetime
     measured: Measurements
-    problems: tuple[Problem, ...] = ()
+    evidence: Evidence | None = None
+    before: tuple[Stuck, ...] = ()
     events: tuple[WatchEvent, ...] = ()
     next_run: datetime | None = None
     estimated: bool = False
@@ -79,17 +68,23 @@ class WatchState:
     points: tuple[Point, ...] = ()
     recent: tuple[WatchEvent, ...] = ()
     statuses: Mapping[str, int] = field(default_factory=dict)
-    stuck: Mapping[str, WatchEvent] = field(default_factory=dict)
-    run_ended: datetime | None = None
+    groups: StuckGroups = StuckGroups()  # noqa: RUF009 - frozen
     question: str = ""
     notice: str = ""
 
     @property
+    def stuck(self) -> tuple[Stuck, ...]:
+        """The heads that do not move."""
+        return self.groups.stuck
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
-        """What the last sample reported, and the heads that do not move, the worst first."""
-        heads = sorted(self.stuck.values(), key=lambda one: one.time)
-        stuck = [waiting(one.group, one.reason, more=len(heads) - 1) for one in heads[:1]]
-        return by_badness([*(self.sample.problems if self.sample else ()), *stuck])
+        """What is wrong as of the last sample, the worst first."""
+        evidence = self.sample.evidence if self.sample else None
+        if evidence is None or self.sample is None:
+            return ()
+        runs = replace(evidence.runs, stuck=self.stuck)
+        return advise(replace(evidence, measured=self.sample.measured, now=self.sample.at, runs=runs))
 
     def rate(self, what: Literal["entered", "left"]) -> float | None:
         """Return messages a second over the last points; None before there are two."""
@@ -116,7 +111,10 @@ def seen(dashboard: WatchState, sample: Sample) -> WatchState:
         left=sum(one.fate in ("delivered", "parked") for one in counted),
     )
     shown = [one for one in sample.events if one.fate in ("delivered", "parked", "failed")]
-    stuck, ended = _stuck(dashboard.stuck, dashboard.run_ended, sample.events)
+    groups = dashboard.groups
+    if first:
+        groups = replace(groups, heads={one.group: one for one in sample.before})
+    groups = follow(groups, sample.events)
     return replace(
         dashboard,
         sample=sample,
@@ -124,8 +122,7 @@ def seen(dashboard: WatchState, sample: Sample) -> WatchState:
         points=(*dashboard.points, point)[-POINTS_KEPT:],
         recent=(*dashboard.recent, *shown)[-EVENTS_KEPT:],
         statuses=_statuses(dashboard.statuses, shown),
-        stuck=stuck if sample.measured.total("main") != 0 else {},
-        run_ended=ended,
+        groups=groups if sample.measured.total("main") != 0 else replace(groups, heads={}),
     )
 
 
@@ -138,27 +135,6 @@ def lost(dashboard: WatchState, failure: Lost) -> WatchState:
 def _statuses(before: Mapping[str, int], events: Iterable[WatchEvent]) -> dict[str, int]:
     counts = dict(before)
     for one in events:
-        key = str(one.http_status) if one.http_status else "no answer"
-        counts[key] = counts.get(key, 0) + 1
+        if one.answer:
+            counts[one.answer] = counts.get(one.answer, 0) + 1
     return dict(sorted(counts.items()))
-
-
-def _stuck(
-    before: Mapping[str, WatchEvent], ended: datetime | None, events: Iterable[WatchEvent]
-) -> tuple[dict[str, WatchEvent], datetime | None]:
-    """Follow the head of each group that failed, until it is delivered or parked; return when a run ended.
-
-    A failure closes its group for the run, so the last one that failed is the head. One that a whole run did
-    not meet again has gone by other ways: moved, parked by hand, or purged.
-    """
-    heads = dict(before)
-    for one in events:
-        if one.fate == "run ended":
-            since = ended
-            heads = {group: head for group, head in heads.items() if since is None or head.time > since}
-            ended = one.time
-        elif one.fate == "failed":
-            heads[one.group] = one
-        elif one.group in heads and heads[one.group].message_id == one.message_id:
-            del heads[one.group]
-    return heads, ended

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import TriggerState, rough
+from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.times import iso
+from fifo_cli.render.advice import advice_lines
 from fifo_cli.render.text import (
     Style,
     count,
@@ -26,8 +28,8 @@ from fifo_cli.render.text import (
 
 if TYPE_CHECKING:
     from fifo_cli.model.planning import Difference
+    from fifo_cli.model.worker_log import WorkerRun
     from fifo_cli.operations.monitor.status import StatusResult
-    from fifo_cli.operations.monitor.worker_runs import WorkerRun
 
 _WIDTH_MAX: Final = 110
 _LABEL: Final = 12
@@ -89,8 +91,8 @@ class _Screen:
             for number, line in enumerate(self._wrap(printable(problem.text), len(head))):
                 shown = paint(head, _STYLES[problem.state], color=self._color)
                 yield (" " * len(head) if number else shown) + line
-            if problem.next:
-                yield from (f"{' ' * len(head)}{line}" for line in self._wrap(f"next: {problem.next}", 11))
+            for line in advice_lines(problem):
+                yield from (f"{' ' * len(head)}{one}" for one in self._wrap(line, len(head)))
 
     def _queues(self) -> Iterator[str]:
         rows = [
@@ -126,8 +128,8 @@ class _Screen:
             return unknown
         first, *more = runs.times
         about = "about " if runs.estimated else ""
-        message = f"{about}{_local(first, self._now)} (in {rough(first - self._now)})"
-        then = ", ".join(_local(one, self._now) for one in more)
+        message = f"{about}{self._clock(first)} (in {rough(first - self._now)})"
+        then = ", ".join(self._clock(one) for one in more)
         return [
             *unknown,
             message + (f", then {then}" if then else "") + (f"  {iso(first)}" * self._absolute),
@@ -174,9 +176,8 @@ class _Screen:
         lines = []
         for one in found[:_STUCK_SHOWN]:
             facts = [
-                f"received {count(one.receives, 'time')}" if one.receives else "",
                 f"HTTP {one.http_status}" if one.http_status else "",
-                f"tried {self._ago(one.time)}",
+                f"{count(one.attempts, 'attempt')} as of {self._clock(one.time)} ({self._ago(one.time)})",
             ]
             item = f", item {printable(one.item_key)}" if one.item_key else ""
             head = f"group {printable(shown_group(one.group))}: message {self._short(one.message_id)}{item}"
@@ -225,6 +226,13 @@ class _Screen:
     def _short(self, text: str) -> str:
         return printable(text) if self._width is None else shorten(printable(text), 36)
 
+    def _clock(self, instant: datetime) -> str:
+        """Write an instant in the pipeline's time zone, with the day unless it is today."""
+        zone = zone_of(self._result.settings.schedule.timezone)
+        local = instant.astimezone(zone)
+        day = "" if local.date() == self._now.astimezone(zone).date() else f"{local:%a %d %b} "
+        return f"{day}{local:%H:%M} {local.tzname()}"
+
     def _ago(self, then: datetime) -> str:
         relative = f"{rough(self._now - then)} ago"
         return f"{relative}, {iso(then)}" if self._absolute else relative
@@ -236,13 +244,6 @@ def _state(state: TriggerState | None, version: str | None) -> str:
 
 def _span(seconds: int) -> str:
     return rough(timedelta(seconds=seconds))
-
-
-def _local(instant: datetime, now: datetime) -> str:
-    """Write an instant in this machine's time zone, with the day unless it is today."""
-    local = instant.astimezone()
-    day = "" if local.date() == now.astimezone().date() else f"{local:%a %d %b} "
-    return f"{day}{local:%H:%M} {local.tzname()}"
 
 
 def _difference(diff: Difference) -> str:

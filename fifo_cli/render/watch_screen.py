@@ -11,7 +11,9 @@ from rich.text import Text
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import rough, worst
-from fifo_cli.model.watch_state import WatchEvent, WatchState
+from fifo_cli.model.schedules import zone_of
+from fifo_cli.model.watch_state import WatchState
+from fifo_cli.model.worker_log import WatchEvent
 from fifo_cli.render.text import count, display_width, fit, fold, printable, shorten
 
 Span = tuple[str, str]
@@ -110,8 +112,12 @@ def _head(dashboard: WatchState, now: datetime, width: int) -> Iterator[Line]:
         yield from _verdict(dashboard, width)
         late = now - dashboard.sample.at - timedelta(seconds=dashboard.interval)
         if late > _LATE:
-            silent_for = rough(now - dashboard.sample.at)
-            yield [(f"no answer from AWS for {silent_for}; the numbers are so old", "yellow")]
+            yield [
+                (
+                    f"no answer from AWS for {rough(now - dashboard.sample.at)}; the numbers are so old",
+                    "yellow",
+                )
+            ]
 
 
 def _verdict(dashboard: WatchState, width: int) -> Iterator[Line]:
@@ -121,10 +127,14 @@ def _verdict(dashboard: WatchState, width: int) -> Iterator[Line]:
         yield [("OK", "green")]
         return
     yield [(state.upper(), _STYLES[state]), (f"  {_flat(problems[0].text)}", "")]
-    more = f"{len(problems) - 1} more: {command_line('status')}" if len(problems) > 1 else ""
-    message = "; ".join(filter(None, (problems[0].next and f"next: {_flat(problems[0].next)}", more)))
-    if message:
-        yield from _folded(f"{' ' * len(state)}  {message}", width, "dim")
+    first, indent = problems[0], " " * (len(state) + 2)
+    steps = [
+        first.next and f"next: {_flat(first.next)}",
+        first.avoid and f"do not {_flat(first.avoid)}",
+        f"{len(problems) - 1} more: {command_line('status')}" if len(problems) > 1 else "",
+    ]
+    for step in filter(None, steps):
+        yield from _folded(f"{indent}{step}", width, "dim")
 
 
 def _folded(text: str, width: int, style: str) -> Iterator[Line]:
@@ -188,7 +198,9 @@ def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
     message = f"{measured.worker or 'not known'}"
     if sample.next_run is not None:
         about = "about " if sample.estimated else ""
-        message += f", next run {about}in {rough(sample.next_run - now)}"
+        zone = sample.evidence.settings.schedule.timezone if sample.evidence else None
+        at = f"{sample.next_run.astimezone(zone_of(zone)):%H:%M %Z}"
+        message += f", next run {about}{at} (in {rough(sample.next_run - now)})"
     yield [
         (f"{'worker':<{_LABEL}}", "dim"),
         (message, "" if measured.worker == "running" else "yellow"),
@@ -200,14 +212,14 @@ def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
 
 
 def _stuck(dashboard: WatchState, now: datetime) -> Iterator[Line]:
-    heads = sorted(dashboard.stuck.values(), key=lambda one: one.time)
+    heads = dashboard.stuck
     for number, one in enumerate(heads[:_STUCK_SHOWN]):
-        times = f", received {count(one.receives, 'time')}" if one.receives else ""
+        times = f", {count(one.attempts, 'attempt')} as of {one.time.astimezone():%H:%M:%S}"
         ago = rough(now - one.time)
         yield [
             (f"{'waiting' if not number else '':<{_LABEL}}", "dim"),
             (f"{shorten(printable(shown_group(one.group)), 24)}", "bold"),
-            (f"{times}, tried {ago} ago: {_flat(one.reason) or 'no reason logged'}", "red"),
+            (f"{times} ({ago} ago): {_flat(one.error or '') or 'no reason logged'}", "red"),
         ]
     if len(heads) > _STUCK_SHOWN:
         yield [(" " * _LABEL, ""), (f"and {count(len(heads) - _STUCK_SHOWN, 'more group')}", "")]

@@ -153,6 +153,7 @@ def test_json_is_one_document_whatever_the_state(line: Pipeline, words: list[str
             "text": "1 message in the DLQ",
             "next": f"`fifo-cli peek --queue dlq {given}` shows why;"
             f" once that is fixed, `fifo-cli redrive {given}`",
+            "avoid": "redrive before that is fixed: they would be parked again",
         }
     ]
     assert line.at(REFUSED_PORT, "check", *words, "--timeout", "1s").json()["state"] == "UNKNOWN"

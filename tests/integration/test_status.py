@@ -89,7 +89,9 @@ def test_an_api_that_is_down_shows_the_head_of_each_line_with_its_reason(line: P
     assert any("waits for its head" in problem["text"] for problem in document["verdict"]["problems"])
     out = line.local("status").out
     assert "HTTP 503" in out
-    assert re.search("next: `fifo-cli drain --count 1 .*` tries again", out)
+    assert "means: 127.0.0.1 is down: nothing is delivered meanwhile" in out
+    assert "next: wait, or have 127.0.0.1 fixed: each run tries again, and order is kept" in out
+    assert "fifo-cli park" not in out
 
     line.api.recover()
     line.local("drain", "--all").ok()

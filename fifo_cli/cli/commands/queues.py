@@ -158,7 +158,19 @@ def drain(
     code = cli.conclude(result, lambda: drain_table(result, width=cli.console.width, dry_run=dry_run))
     if result.ungiven:
         cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
+    if not dry_run and result.error is None:
+        _advise(cli, result)
     return code
+
+
+def _advise(cli: Cli, result: DrainResult) -> None:
+    """Say what the failures mean, and what to do first; `status` knows of those of other runs, too."""
+    from fifo_cli.model.advice import advise_on_stuck
+    from fifo_cli.render.advice import problem_text
+
+    now = datetime.now(UTC)
+    for problem in advise_on_stuck(cli.settings, result.stuck(at=now), now=now):
+        cli.console.message(problem_text(problem))
 
 
 def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.errors import FifoError
+from fifo_cli.model.advice import advise
 from fifo_cli.model.health import Measurements, Problem, State, worst
 from fifo_cli.model.results import Document, to_json_object
-from fifo_cli.operations.monitor.activity import activity_of, activity_questions, all_problems, lateness
+from fifo_cli.model.worker_log import Batch, WorkerRun
+from fifo_cli.operations.monitor.activity import activity_of, activity_questions, evidence_of, lateness
 from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
-from fifo_cli.operations.monitor.worker_runs import Batch, WorkerRun
 from fifo_cli.operations.parallel import read_all
 
 if TYPE_CHECKING:
@@ -98,13 +99,13 @@ def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIM
     except FifoError as error:
         return unknown(names.pipeline, error, thresholds)
     activity = activity_of(gathered)
-    problems = all_problems(
+    evidence = evidence_of(
         measured, activity, settings, thresholds, now=now, late=lateness(aws), patient=True
     )
     return CheckResult(
         names.pipeline,
         measured,
-        problems,
+        advise(evidence),
         _numbers(thresholds),
         activity.runs.runs,
         activity.batches.batches,

@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import ExitCode, NotDeployedError
 from fifo_cli.invocation import command_line
+from fifo_cli.model.advice import LATE, advise
 from fifo_cli.model.health import Measurements, Problem, QueueKind, State, Unavailable, worst
 from fifo_cli.model.names import FunctionRole, Names
+from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
+from fifo_cli.model.worker_log import Runs
 from fifo_cli.operations.deploy.api_keys import Keys
 from fifo_cli.operations.monitor.activity import (
-    LATE,
     activity_of,
     activity_questions,
-    all_problems,
+    evidence_of,
     lateness,
+    parked_question,
 )
 from fifo_cli.operations.monitor.drift import Drift, drift
 from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of, queue_names
-from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
-from fifo_cli.operations.monitor.worker_runs import Runs
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def status(
     questions: dict[str, Callable[[], Any]] = {
         _PLACE: lambda: aws.place,
         **activity_questions(aws, settings, settings.check, names, now=asked),
+        **parked_question(aws, names, now=asked),
         _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
     }
     others = read_all(questions, limit=LIMIT_SECONDS)
@@ -171,18 +173,26 @@ def _put_together(
         *found.unseen,
         *(Unavailable(f"{r.kind} {r.name}", r.reason) for r in found.resources if r.state == "unknown"),
     )  # fmt: skip
-    problems = all_problems(
+    evidence = evidence_of(
         measured,
         activity,
         settings,
         settings.check,
-        drifted=_drift_problems(found, measured),
         now=now,
         late=late,
-        patient=False,
+        others=_drift_problems(found, measured),
     )
     return StatusResult(
-        names, settings, others.get(_PLACE), measured, runs, found, activity.keys, coming, problems, unseen
+        names,
+        settings,
+        others.get(_PLACE),
+        measured,
+        runs,
+        found,
+        activity.keys,
+        coming,
+        advise(evidence),
+        unseen,
     )
 
 

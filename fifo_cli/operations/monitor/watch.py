@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
-from fifo_cli.model.health import evaluate
-from fifo_cli.model.watch_state import Fate, Lost, Sample, WatchEvent
-from fifo_cli.operations.monitor.logs import FunctionLogs, LogLine
+from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
+from fifo_cli.model.watch_state import Lost, Sample
+from fifo_cli.model.worker_log import Stuck, WatchEvent
+from fifo_cli.operations.monitor.activity import (
+    activity_of,
+    activity_questions,
+    evidence_of,
+    lateness,
+)
+from fifo_cli.operations.monitor.logs import FunctionLogs
 from fifo_cli.operations.monitor.measure import depth_questions, measurements_of, slow_questions
-from fifo_cli.operations.monitor.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
+from fifo_cli.operations.monitor.worker_runs import events_of, last_runs
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
 SLOW_PERIOD: Final = timedelta(seconds=30)
 LOOKED_BACK: Final = timedelta(minutes=15)
 _LIMIT_SECONDS: Final = 20.0
-_FATES: Final[dict[str, Fate]] = {fate: fate for fate in get_args(Fate)}
 
 
 class Sampler:
@@ -68,10 +74,19 @@ class Sampler:
         if not fast.answers:
             raise next(iter(fast.failures.values()))
         if self._slow_at is None or now - self._slow_at >= SLOW_PERIOD:
-            self._slow = read_all(slow_questions(aws, self._settings, self._names, now), limit=_LIMIT_SECONDS)
+            questions = slow_questions(aws, self._settings, self._names, now)
+            if self._with_logs:
+                check = self._settings.check
+                questions |= activity_questions(aws, self._settings, check, self._names, now=now)
+            self._slow = read_all(questions, limit=_LIMIT_SECONDS)
             self._slow_at = now
         both = Gathered({**self._slow.answers, **fast.answers}, {**self._slow.failures, **fast.failures})
         measured = measurements_of(both, self._settings, self._names)
+        activity = activity_of(self._slow)
+        evidence = evidence_of(
+            measured, activity, self._settings, self._settings.check, now=now, late=lateness(aws)
+        )
+        before = self._stuck_before(aws)
         events, unseen = self._events(aws)
         runs = NextRuns()
         if measured.worker == "running":
@@ -79,7 +94,8 @@ class Sampler:
         return Sample(
             at=now,
             measured=measured,
-            problems=evaluate(measured, self._settings.check, self._names),
+            evidence=evidence,
+            before=before,
             events=events,
             next_run=runs.times[0] if runs.times and not runs.unknown else None,
             estimated=runs.estimated,
@@ -89,6 +105,15 @@ class Sampler:
     def refresh(self) -> None:
         """Ask for everything at the next sample, as something was just switched."""
         self._slow_at = None
+
+    def _stuck_before(self, aws: Aws) -> tuple[Stuck, ...]:
+        """Return what was stuck before the first line that is read; nothing at later samples."""
+        if not self._with_logs or self._log_reader is not None:
+            return ()
+        try:
+            return last_runs(aws, self._names, now=self._logged, ages=max(self._settings.check.age)).stuck
+        except FifoError:
+            return ()
 
     def _events(self, aws: Aws) -> tuple[tuple[WatchEvent, ...], str]:
         """Return what was logged since the last time; why not, if the log may not be read."""
@@ -105,27 +130,6 @@ class Sampler:
         ended = [line.time for line in found if line.message == "run ended"]
         self._last_run = max([*ended, *([self._last_run] if self._last_run else [])], default=None)
         return events_of(found), ""
-
-
-def events_of(lines: Iterable[LogLine]) -> tuple[WatchEvent, ...]:
-    """Return the events of messages and runs among the lines."""
-    return tuple(
-        _event(line, _FATES[line.message]) for line in lines if line.facts and line.message in _FATES
-    )
-
-
-def _event(line: LogLine, fate: Fate) -> WatchEvent:
-    return WatchEvent(
-        time=line.time,
-        fate=fate,
-        group=str(line.facts.get("group") or ""),
-        message_id=str(line.facts.get("message_id") or ""),
-        item_key=str(line.facts.get("item_key") or ""),
-        http_status=line.number("status"),
-        receives=line.receives,
-        elapsed_ms=line.number("elapsed_ms"),
-        reason=str(line.facts.get("reason") or ""),
-    )
 
 
 def keep_sampling(

@@ -6,16 +6,28 @@ moment, and need a right that a monitor does not have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
 from fifo_cli.errors import AwsError
 from fifo_cli.invocation import command_line
-from fifo_cli.model.results import INTERNAL, Fields
+from fifo_cli.model.names import FUNCTION_ROLES
+from fifo_cli.model.worker_log import (
+    Batch,
+    Batches,
+    Fate,
+    Runs,
+    Stuck,
+    StuckGroups,
+    WatchEvent,
+    WorkerRun,
+    follow,
+)
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.parallel import Gathered, read_all
 
@@ -31,73 +43,15 @@ _PHRASES: Final = ("failed", "Task timed out", "Runtime exited", "[ERROR]")
 _UNTRIED: Final = "skipped"
 # A function that logs its failure and raises has another line of the platform's within moments.
 _SAME_RUN: Final = timedelta(seconds=5)
-_CONFIRMED: Final = 5
 # A busy worker is found in the first, one that runs once a week in the last.
 _WINDOWS: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=25), timedelta(days=8))
 _MARGIN: Final = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRun(Fields):
-    """One run that ended; ``error`` is why it ended early, its counts None if it did not live to log them.
-
-    ``owner`` is whose failure that was, ``what`` the key, variable, file or setting that is unusable.
-    """
-
-    time: datetime
-    received: int | None = None
-    delivered: int | None = None
-    parked: int | None = None
-    failed: int | None = None
-    error: str | None = None
-    owner: str | None = None
-    what: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch(Fields):
-    """One invocation of the enqueuer that ended; ``raised`` if it answered nothing."""
-
-    time: datetime
-    enqueued: int | None = None
-    error: str | None = None
-    owner: str | None = None
-    what: str | None = None
-    raised: bool = field(default=False, metadata=INTERNAL)
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """The enqueuer's last invocations, the newest first; ``moved`` if records went on after the newest."""
-
-    batches: tuple[Batch, ...] = ()
-    moved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck(Fields):
-    """A message that the worker received and could not deliver; ``since`` is its first failure in the log."""
-
-    message_id: str
-    group: str
-    time: datetime
-    receives: int | None = None
-    http_status: int | None = None
-    error: str | None = None
-    item_key: str | None = None
-    since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """The last runs, the newest first, and the heads that did not move in the newest.
-
-    ``most_received`` is the message with the most receives of those that stayed behind.
-    """
-
-    runs: tuple[WorkerRun, ...] = ()
-    stuck: tuple[Stuck, ...] = ()
-    most_received: Stuck | None = None
+# So far back a head is remembered that no run has met since.
+_MEMORY: Final = _WINDOWS[2]
+# So many deliveries are read to know which heads moved: 10 MB, some seconds.
+_MOVES_MAX: Final = 20_000
+_REASON_MAX: Final = 60
+_FATES: Final[dict[str, Fate]] = {fate: fate for fate in get_args(Fate)}
 
 
 def last_runs(
@@ -105,18 +59,67 @@ def last_runs(
 ) -> Runs:
     """Read the worker's log back to its last run, a week at most; nothing, if it never ran.
 
-    Failures of the heads are looked for as far back as ``ages``, and a little more.
+    Where something failed lately, failures are read a day back, or as far as ``ages``: heads that no run has
+    met since, and since when each fails.
     """
+    memory = max(_MEMORY, ages + _MARGIN)
     for window in _WINDOWS:
-        lines = _lines(aws, names, "worker", (*_PHRASES, _UNTRIED), now - window)
+        lines = [line for line in _lines(aws, names, "worker", (*_PHRASES, _UNTRIED), now - window)
+                 if line.time <= now]  # fmt: skip
         runs = sorted(worker_runs(lines), key=lambda run: run.time, reverse=True)
-        if runs:
-            behind = behind_of(lines, runs)
-            most = max(behind, key=lambda one: one.receives or 0, default=None)
-            heads = stuck_of(lines, runs)
-            seen = _seen(aws, names, {*heads[:_CONFIRMED], *([most] if most else [])}, now - ages - _MARGIN)
-            return Runs(tuple(runs[:count]), _still_stuck(heads, seen), most if _stayed(most, seen) else None)
+        if not runs:
+            continue
+        failed = any(line.message == "failed" for line in lines)
+        if failed and window < memory:
+            older = _lines(aws, names, "worker", _PHRASES[:1], now - memory)
+            lines = sorted([*(line for line in older if line.time < now - window), *lines], key=_time)
+        groups = _stuck_groups(aws, names, lines, now) if failed else StuckGroups()
+        most = max(behind_of(lines, runs), key=lambda one: one.receives or 0, default=None)
+        stayed = most is not None and not _has_gone(aws, names, most)
+        return Runs(tuple(runs[:count]), groups.stuck, most if stayed else None)
     return Runs()
+
+
+def _has_gone(aws: Aws, names: Names, one: Stuck) -> bool:
+    """Whether a message was delivered or parked since."""
+    return bool(one.message_id) and any(
+        line.message in ("delivered", "parked") and line.time >= one.time
+        for line in _matching(aws, names, "worker", one.message_id, one.time)
+    )
+
+
+def _stuck_groups(aws: Aws, names: Names, lines: Iterable[LogLine], now: datetime) -> StuckGroups:
+    """Follow the lines of failures and runs, with those of deliveries as far as they matter."""
+    events = [one for one in events_of(lines) if one.time <= now]
+    since = _unresolved_since(events)
+    if since is None:
+        return StuckGroups()
+    moves = (
+        event
+        for word in ("delivered", "parked")
+        for event in events_of(islice(_matching(aws, names, "worker", word, since), _MOVES_MAX))
+        if event.fate == word and event.time <= now
+    )
+    found = follow(StuckGroups(), sorted([*moves, *events], key=lambda one: one.time))
+    # What failed last before the deliveries that were read may be gone.
+    return replace(found, heads={group: head for group, head in found.heads.items() if head.time >= since})
+
+
+def _unresolved_since(events: Sequence[WatchEvent]) -> datetime | None:
+    """Return from when on deliveries are to be read: from the run before the first head's last failure.
+
+    Not further back than a number of deliveries that can be read in a moment; None if nothing failed.
+    """
+    last = {event.group: event.time for event in events if event.fate == "failed"}
+    if not last:
+        return None
+    first, since, number = min(last.values()), events[0].time, 0
+    for event in reversed(events):
+        if event.fate == "run ended":
+            number += event.delivered
+            if event.time < first or number > _MOVES_MAX:
+                return event.time
+    return since
 
 
 def last_batches(aws: Aws, names: Names, *, now: datetime, count: int = 5) -> Batches:
@@ -130,6 +133,29 @@ def last_batches(aws: Aws, names: Names, *, now: datetime, count: int = 5) -> Ba
     return Batches()
 
 
+def parked_reasons(aws: Aws, names: Names, *, now: datetime) -> tuple[str, ...]:
+    """Return why messages were parked, the newest first, as the logs of the last day show."""
+    for window in _WINDOWS[:-1]:
+        lines = [
+            line
+            for role in FUNCTION_ROLES
+            for line in _matching(aws, names, role, "parked", now - window)
+            if line.message == "parked" and line.facts
+        ]
+        if lines:
+            return tuple(_park_reason(line) for line in sorted(lines, key=_time, reverse=True))
+    return ()
+
+
+def _park_reason(line: LogLine) -> str:
+    """Return a reason that is the same for all that were parked for it: without what an answer quotes."""
+    status, api = line.number("status"), line.text("api")
+    if status is not None:
+        return f"HTTP {status}" + (f" from {api}" if api else "")
+    reason = line.text("reason") or "no reason logged"
+    return reason if len(reason) <= _REASON_MAX else f"{reason[:_REASON_MAX]}…"
+
+
 def _has_moved(aws: Aws, names: Names, since: datetime) -> bool:
     """Whether a record went on after ``since``: an enqueuer deployed earlier logs no end of its batches."""
     return any(
@@ -138,67 +164,41 @@ def _has_moved(aws: Aws, names: Names, since: datetime) -> bool:
     )
 
 
-def _seen(aws: Aws, names: Names, heads: Iterable[Stuck], since: datetime) -> dict[str, list[LogLine]]:
-    """Return what was logged of some messages, by whoever logs it."""
-    gathered = read_all(
-        {
-            head.message_id: partial(_matching, aws, names, "worker", head.message_id, min(since, head.time))
-            for head in heads
-            if head.message_id
-        }
-    )
-    return dict(gathered.answers)
-
-
-def _stayed(head: Stuck | None, seen: dict[str, list[LogLine]]) -> bool:
-    """Whether a message was neither delivered nor parked since."""
-    return head is not None and not any(
-        line.message in ("delivered", "parked") and line.time >= head.time
-        for line in seen.get(head.message_id, ())
-    )
-
-
-def _still_stuck(heads: tuple[Stuck, ...], seen: dict[str, list[LogLine]]) -> tuple[Stuck, ...]:
-    """Leave out the heads that moved since; of many, only the first few are known to."""
-    return tuple(_dated(head, seen.get(head.message_id, ())) for head in heads if _stayed(head, seen))
-
-
-def _dated(head: Stuck, lines: Iterable[LogLine]) -> Stuck:
-    failures = [line.time for line in lines if line.message == "failed"]
-    return replace(head, since=min([head.time, *failures]))
-
-
-def stuck_of(lines: Iterable[LogLine], runs: list[WorkerRun]) -> tuple[Stuck, ...]:
-    """Return the messages that failed after the last run but one, the last of each group.
-
-    A failure closes its group for the run, so that is the head. ``runs`` are the newest first.
-    """
-    heads = {one.group: one for one in _left_by(lines, runs, ("failed",))}
-    return tuple(sorted(heads.values(), key=lambda one: one.time))
-
-
 def behind_of(lines: Iterable[LogLine], runs: list[WorkerRun]) -> tuple[Stuck, ...]:
     """Return the messages that were received after the last run but one, and stayed."""
-    return tuple(_left_by(lines, runs, ("failed", _UNTRIED)))
-
-
-def _left_by(lines: Iterable[LogLine], runs: list[WorkerRun], fates: tuple[str, ...]) -> Iterator[Stuck]:
     since = runs[1].time if len(runs) > 1 else None
-    for line in lines:
-        if line.message in fates and (since is None or line.time > since):
-            yield stuck(line)
+    return tuple(
+        Stuck(
+            str(line.facts.get("message_id", "")), str(line.facts.get("group", "")), line.time, line.receives
+        )
+        for line in lines
+        if line.message in ("failed", _UNTRIED) and (since is None or line.time > since)
+    )
 
 
-def stuck(line: LogLine) -> Stuck:
-    """Read a line of a message that failed."""
-    return Stuck(
-        message_id=str(line.facts.get("message_id", "")),
-        group=str(line.facts.get("group", "")),
+def events_of(lines: Iterable[LogLine]) -> tuple[WatchEvent, ...]:
+    """Return the events of messages and runs among the lines."""
+    return tuple(
+        _event(line, _FATES[line.message]) for line in lines if line.facts and line.message in _FATES
+    )
+
+
+def _event(line: LogLine, fate: Fate) -> WatchEvent:
+    return WatchEvent(
         time=line.time,
-        receives=line.receives,
+        fate=fate,
+        group=str(line.facts.get("group") or ""),
+        message_id=str(line.facts.get("message_id") or ""),
+        item_key=str(line.facts.get("item_key") or ""),
         http_status=line.number("status"),
-        error=line.text("reason"),
-        item_key=line.text("item_key"),
+        receives=line.receives,
+        elapsed_ms=line.number("elapsed_ms"),
+        reason=str(line.facts.get("reason") or ""),
+        api=line.text("api") or "",
+        error_type=line.text("error_type") or "",
+        owner=line.text("owner") or "",
+        emptied=line.facts.get("emptied") is True,
+        delivered=line.number("delivered") or 0,
     )
 
 
@@ -207,7 +207,7 @@ def _lines(
 ) -> list[LogLine]:
     """Return the lines that report runs and failures, in order; raises what AWS answered."""
     questions: dict[str, Callable[[], Any]] = {
-        phrase: partial(_matching, aws, names, role, phrase, since) for phrase in phrases
+        phrase: partial(_matching_list, aws, names, role, phrase, since) for phrase in phrases
     }
     gathered: Gathered = read_all(questions)
     found: dict[tuple[object, ...], LogLine] = {}
@@ -217,12 +217,21 @@ def _lines(
     return sorted(found.values(), key=lambda line: line.time)
 
 
-def _matching(aws: Aws, names: Names, role: FunctionRole, phrase: str, since: datetime) -> list[LogLine]:
+def _matching(aws: Aws, names: Names, role: FunctionRole, phrase: str, since: datetime) -> Iterator[LogLine]:
     group = names.log_group(role)
     try:
-        return [parse_line(role, event) for event in get_log_events(aws, group, since=since, text=phrase)]
+        for event in get_log_events(aws, group, since=since, text=phrase):
+            yield parse_line(role, event)
     except MissingLogGroup:
         raise AwsError(f"log group {group} does not exist", hint=command_line("plan")) from None
+
+
+def _time(line: LogLine) -> datetime:
+    return line.time
+
+
+def _matching_list(aws: Aws, names: Names, role: FunctionRole, phrase: str, since: datetime) -> list[LogLine]:
+    return list(_matching(aws, names, role, phrase, since))
 
 
 def worker_runs(lines: Iterable[LogLine]) -> list[WorkerRun]:

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -22,7 +23,7 @@ from fifo_cli.events import Listener, Progressed, Warned, silent
 from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.delivery import ApiDelivery
-from fifo_cli.handlers.failure import ConfigurationError, described, ending
+from fifo_cli.handlers.failure import ConfigurationError, described
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
@@ -32,6 +33,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
 from fifo_cli.model.settings import Project
+from fifo_cli.model.worker_log import Fate, Stuck, StuckGroups, WatchEvent, follow
 from fifo_cli.operations.code_process import CodeProcess, CodeSetup
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
@@ -78,6 +80,16 @@ class DrainResult(WorkResult):
         """Whether a message that was received stayed behind, and with it what follows in its group."""
         return any(outcome.status in ("failed", "skipped") for outcome in self.results)
 
+    def stuck(self, *, at: datetime) -> tuple[Stuck, ...]:
+        """Return the groups whose head could not be delivered, as this drain shows it; it ended ``at``."""
+        events = [_event(outcome, at) for outcome in self.results if outcome.status != "skipped"]
+        # In the order in which they were tried.
+        began = at - timedelta(microseconds=len(events))
+        ordered = [
+            replace(event, time=began + timedelta(microseconds=number)) for number, event in enumerate(events)
+        ]
+        return follow(StuckGroups(), ordered).stuck
+
     def count(self, status: Status) -> int:
         return sum(outcome.status == status for outcome in self.results)
 
@@ -86,6 +98,21 @@ class DrainResult(WorkResult):
 
     def rows(self) -> Iterable[dict[str, Any]]:
         return [_row(outcome) for outcome in self.results]
+
+
+def _event(outcome: Outcome, at: datetime) -> WatchEvent:
+    fate: Fate = "failed" if outcome.status == "skipped" else outcome.status
+    return WatchEvent(
+        time=at,
+        fate=fate,
+        group=outcome.group,
+        message_id=outcome.message_id,
+        http_status=outcome.http_status,
+        reason=outcome.error or "",
+        api=outcome.api or "",
+        error_type=outcome.error_type or "",
+        owner=outcome.owner or "",
+    )
 
 
 def _outcome(row: Mapping[str, Any]) -> Outcome:
@@ -159,9 +186,7 @@ def drain_here(
 def _log_end(journal: Journal, report: Report, redact: Callable[[str], str]) -> None:
     """Log the end of a run as the worker does; one that found nothing to do is not worth a line."""
     if report.results or report.error is not None:
-        counts = {name: value for name, value in report.document().items() if name != "results"}
-        early = ending(report.error, redact)
-        journal("error" if early else "info", "run ended", **counts, **early)
+        journal("error" if report.error else "info", "run ended", **report.facts(redact))
 
 
 def drain_by_function(

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.model.advice import evaluate
 from fifo_cli.model.health import (
     Maintenance,
     Measurements,
     QueueKind,
     Unavailable,
     UnfinishedRestore,
-    evaluate,
     rough,
-    waiting,
     worst,
 )
 from fifo_cli.model.names import Names
@@ -118,12 +117,6 @@ def test_maintenance_is_reported_with_who_and_how_long() -> None:
     assert judged(maintenance=held) == [
         ("warning", "maintenance is going on: redrive by ada@ops-1, begun 3m 10s ago")
     ]
-
-
-def test_of_several_groups_that_wait_the_first_is_reported_and_the_others_counted() -> None:
-    assert waiting("ada", "503", more=0).text == "group ada waits for its head: 503"
-    assert waiting("ada", None, more=1).text.endswith("no reason logged (1 more group waits)")
-    assert waiting("ada", "503", more=2).text.endswith("503 (2 more groups wait)")
 
 
 def test_an_unfinished_restore_is_critical_only_when_nobody_works_on_it() -> None:

@@ -11,22 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.aws.logs import LogEvent
+from fifo_cli.model.advice import LATE, Evidence, advise
 from fifo_cli.model.health import Measurements, Problem, State, TriggerState, worst
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
-from fifo_cli.operations.monitor.activity import LATE, activity_problems
+from fifo_cli.model.worker_log import Batches, Runs, Stuck, StuckGroups, WorkerRun, follow
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
-from fifo_cli.operations.monitor.worker_runs import (
-    Batches,
-    Runs,
-    Stuck,
-    WorkerRun,
-    batches_of,
-    behind_of,
-    stuck_of,
-    worker_runs,
-)
+from fifo_cli.operations.monitor.worker_runs import batches_of, behind_of, events_of, worker_runs
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 WELL: dict[str, Any] = {"received": 2, "delivered": 2, "parked": 0, "failed": 0}
@@ -75,9 +67,8 @@ def runs_of(*lines: LogLine) -> Runs:
     ordered = sorted(lines, key=lambda line: line.time)
     found = worker_runs(ordered)[::-1]
     behind = behind_of(ordered, found)
-    return Runs(
-        tuple(found), stuck_of(ordered, found), max(behind, key=lambda one: one.receives or 0, default=None)
-    )
+    stuck = follow(StuckGroups(), events_of(ordered)).stuck
+    return Runs(tuple(found), stuck, max(behind, key=lambda one: one.receives or 0, default=None))
 
 
 def batches(*lines: LogLine, moved: bool = False) -> Batches:
@@ -93,12 +84,13 @@ def problems(
     late: timedelta = LATE,
     patient: bool = True,
 ) -> list[Problem]:
-    given = given or settings()
-    return list(
-        activity_problems(
-            runs, found, measured or numbers(5), given, given.check, now=NOW, late=late, patient=patient
-        )
+    """Return what the logs show; what the numbers do is not asked here."""
+    evidence = Evidence(
+        given or settings(), measured or numbers(5), NOW, None, runs, found, late=late, patient=patient
     )
+    return [
+        one for one in advise(evidence) if one.text != "the worker is paused" and "oldest" not in one.text
+    ]
 
 
 def state(*args: Any, **words: Any) -> State:

@@ -13,15 +13,15 @@ from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
 from fifo_cli.model.names import Names, Place
+from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.schedules import rate_of
 from fifo_cli.model.settings import Project, Settings
+from fifo_cli.model.worker_log import Runs, Stuck, WorkerRun
 from fifo_cli.operations.deploy.api_keys import Key, Keys
 from fifo_cli.operations.monitor import status as operation
 from fifo_cli.operations.monitor.drift import Drift, ResourceState
-from fifo_cli.operations.monitor.next_runs import reckon_next_runs
 from fifo_cli.operations.monitor.status import StatusResult
-from fifo_cli.operations.monitor.worker_runs import Runs, Stuck, WorkerRun
 from fifo_cli.operations.parallel import Gathered
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)

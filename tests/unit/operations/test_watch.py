@@ -14,10 +14,12 @@ from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 from fifo_cli.model.settings import Settings
-from fifo_cli.model.watch_state import Lost, Sample, WatchEvent
+from fifo_cli.model.watch_state import Lost, Sample
+from fifo_cli.model.worker_log import WatchEvent
 from fifo_cli.operations.monitor.logs import parse_line
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
-from fifo_cli.operations.monitor.watch import Sampler, events_of, keep_sampling
+from fifo_cli.operations.monitor.watch import Sampler, keep_sampling
+from fifo_cli.operations.monitor.worker_runs import events_of
 
 START = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SETTINGS = Settings.model_validate(

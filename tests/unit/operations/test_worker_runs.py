@@ -14,8 +14,9 @@ from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import Names
+from fifo_cli.model.worker_log import Runs, Stuck, StuckGroups, WorkerRun, follow
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
-from fifo_cli.operations.monitor.worker_runs import Runs, WorkerRun, last_runs, run_of, stuck_of
+from fifo_cli.operations.monitor.worker_runs import events_of, last_runs, run_of
 
 NAMES = Names("orders")
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -37,9 +38,8 @@ def failed(minutes_ago: float, message: str, group: str = "g", **facts: Any) -> 
     return line(minutes_ago, "failed", message_id=message, group=group, **facts)
 
 
-def runs(*lines: LogLine) -> list[WorkerRun]:
-    found = [run for one in lines if (run := run_of(one)) is not None]
-    return sorted(found, key=lambda run: run.time, reverse=True)
+def stuck_of(*lines: LogLine) -> tuple[Stuck, ...]:
+    return follow(StuckGroups(), events_of(lines)).stuck
 
 
 def test_a_run_that_ended_has_its_counts() -> None:
@@ -67,31 +67,34 @@ def test_lines_about_messages_are_no_runs() -> None:
     assert run_of(line(1, "run failed", reason="x")) is None
 
 
-def test_what_failed_in_the_newest_run_is_stuck_and_what_failed_before_is_not() -> None:
-    lines = [
-        failed(20, "old", "moved-on"),
+def test_what_failed_is_stuck_until_it_moves_though_the_next_run_looks_elsewhere() -> None:
+    stuck = stuck_of(
+        failed(20, "old", "not tried since"),
         ended(19, received=1, failed=1),
-        failed(10, "m1", "ada", status=503, attempt=3, reason="the API answered 503"),
+        failed(10, "m1", "ada", status=503, receives=3, reason="the API answered 503"),
         failed(10, "m9", "bob"),
         ended(9, received=2, failed=2),
-    ]
+        line(8, "delivered", message_id="m9", group="bob"),
+    )
 
-    stuck = stuck_of(lines, runs(*lines))
-
-    assert [(one.group, one.message_id) for one in stuck] == [("ada", "m1"), ("bob", "m9")]
-    assert (stuck[0].http_status, stuck[0].receives, stuck[0].error) == (503, 3, "the API answered 503")
+    assert [(one.group, one.message_id) for one in stuck] == [("not tried since", "old"), ("ada", "m1")]
+    assert (stuck[1].http_status, stuck[1].receives, stuck[1].error) == (503, 3, "the API answered 503")
 
 
 def test_of_one_group_the_last_that_failed_is_the_head() -> None:
     """Within a run a failure closes its group, so nothing behind a head fails."""
-    lines = [
-        failed(10, "head", attempt=1),
-        failed(9, "head", attempt=2),
-        failed(8, "next", attempt=1),
-        ended(7),
-    ]
+    found = stuck_of(
+        failed(10, "head", receives=4), failed(9, "head", receives=9), failed(8, "next", receives=6), ended(7)
+    )
 
-    assert [(one.message_id, one.receives) for one in stuck_of(lines, runs(*lines))] == [("next", 1)]
+    assert [(one.message_id, one.receives, one.attempts) for one in found] == [("next", 6, 1)]
+
+
+def test_attempts_are_counted_by_the_lines_of_the_log_and_not_by_receives() -> None:
+    """Three looks between two attempts are five receives."""
+    found = stuck_of(failed(9, "m1", receives=1), ended(8), failed(5, "m1", receives=5), ended(4))
+
+    assert [(one.attempts, one.receives, one.since) for one in found] == [(2, 5, NOW - timedelta(minutes=9))]
 
 
 @pytest.fixture

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.model.health import Maintenance, Measurements, Problem, Unavailable, UnfinishedRestore
 from fifo_cli.model.names import Names, Place
+from fifo_cli.model.next_runs import NextRuns
 from fifo_cli.model.planning import Difference
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
+from fifo_cli.model.worker_log import Runs, Stuck, WorkerRun
 from fifo_cli.operations.deploy.api_keys import Key, Keys
 from fifo_cli.operations.monitor.drift import Drift, ResourceState
-from fifo_cli.operations.monitor.next_runs import NextRuns
 from fifo_cli.operations.monitor.status import StatusResult
-from fifo_cli.operations.monitor.worker_runs import Runs, Stuck, WorkerRun
 from fifo_cli.render.status import status_screen
 from fifo_cli.render.text import display_width
 
@@ -36,7 +36,8 @@ STUCK = Stuck(
     "0123456789-0123456789-0123456789-0123456789",
     "ada",
     NOW - timedelta(minutes=2),
-    receives=3,
+    receives=30,
+    attempts=2,
     http_status=503,
     error="the API answered 503",
     item_key='{"id":"7"}',
@@ -49,9 +50,12 @@ RUNS = Runs(
     ),
     (STUCK,),
 )
+SETTINGS = Settings.model_validate(
+    {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}]}
+)
 RESULT = StatusResult(
     names=Names("orders"),
-    settings=cast("Settings", None),  # not shown
+    settings=SETTINGS,
     place=Place("123456789012", "eu-west-1"),
     measured=VITALS,
     runs=RUNS,
@@ -93,7 +97,7 @@ last runs   2m ago        2 delivered, 1 failed, 2 left for the next run
             7m ago        nothing to deliver
             12m ago       failed: Task timed out
 waiting     group ada: message 0123456789-0123456…456789-0123456789, item
-            {"id":"7"}, received 3 times, HTTP 503, tried 2m ago
+            {"id":"7"}, HTTP 503, 2 attempts as of 11:58 UTC (2m ago)
               the API answered 503
 resources   1 of 2 resources as in fifo.toml
             drift: rule orders-1
@@ -115,7 +119,7 @@ def test_in_a_pipe_nothing_is_shortened_or_wrapped() -> None:
     out = screen(None)
 
     stuck = "message 0123456789-0123456789-0123456789-0123456789"
-    stuck += ', item {"id":"7"}, received 3 times, HTTP 503, tried 2m ago\n'
+    stuck += ', item {"id":"7"}, HTTP 503, 2 attempts as of 11:58 UTC (2m ago)\n'
     assert stuck in out
     assert "…" not in out
 

@@ -9,12 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.model.health import Measurements, Problem
+from fifo_cli.model.advice import Evidence
+from fifo_cli.model.health import Measurements
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.watch_state import Lost, Sample, WatchEvent, WatchState, lost, seen
+from fifo_cli.model.settings import Settings
+from fifo_cli.model.watch_state import Lost, Sample, WatchState, lost, seen
+from fifo_cli.model.worker_log import WatchEvent
 from fifo_cli.render.text import display_width
 from fifo_cli.render.watch_screen import KEYS, as_text, frame, one_line, sparkline
 
+SETTINGS = Settings.model_validate(
+    {
+        "pipeline": {"name": "orders"},
+        "table": {"name": "orders"},
+        "api": [{"url": "http://x"}],
+        "schedule": {"timezone": "America/New_York"},
+    }
+)
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
@@ -36,12 +47,13 @@ def dashboard(reason: str = "the API answered 503", group: str = "ada") -> Watch
         ),
         WatchEvent(NOW, "failed", group=group, message_id="m2", http_status=503, receives=3, reason=reason),
     )
-    problems = (Problem("warning", "the worker is paused", "x"), Problem("unknown", "y"))
     first = seen(
         WatchState("orders", place="123456789012 eu-west-1", since=NOW),
         Sample(NOW - timedelta(seconds=2), measured(3)),
     )
-    return seen(first, Sample(NOW, measured(5, 1), problems, events, next_run=NOW + timedelta(seconds=90)))
+    now = measured(5, 1)
+    evidence = Evidence(SETTINGS, now, NOW)
+    return seen(first, Sample(NOW, now, evidence, events=events, next_run=NOW + timedelta(seconds=90)))
 
 
 def text(shown: WatchState, width: int = 80, height: int = 24, **options: Any) -> list[str]:
@@ -53,10 +65,13 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
     lines = text(dashboard())
 
     assert len(lines) == 24
-    assert lines[:17] == [
+    assert lines[:20] == [
         "orders  123456789012 eu-west-1  12:00:00, every 2 s",
-        "WARNING  the worker is paused",
-        "         next: x; 2 more: `fifo-cli status`",
+        "WARNING  group ada waits for its head: the API answered 503",
+        "         next: `fifo-cli drain --count 1` tries it again; if the API is well,",
+        "         `fifo-cli park --group ada` sets this message aside",
+        "         do not park before you know that the API is well",
+        "         1 more: `fifo-cli status`",
         "",
         "main             5  ▅█  oldest 1m 5s",
         "dlq              1  ▁█",
@@ -64,8 +79,8 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
         "out          0.5/s  ▁█",
         "",
         "API      200: 1   503: 1   since 12:00",
-        "worker   running, next run in 1m 30s   enqueuer running",
-        "waiting  ada, received 3 times, tried 0s ago: the API answered 503",
+        "worker   running, next run 07:01 EST (in 1m 30s)   enqueuer running",
+        "waiting  ada, 1 attempt as of 12:00:00 (0s ago): the API answered 503",
         "",
         "12:00:00 failed     503            ada                  m2  the API answered 503",
         '12:00:00 delivered  200     12 ms  bob                  {"id":"1"}',
@@ -104,7 +119,8 @@ def test_numbers_that_are_old_are_reported_to_be_while_an_answer_is_waited_for()
 
     late = frame(shown, width=80, height=24, now=NOW + timedelta(seconds=12))
 
-    assert "".join(part for part, _ in late[3]) == "no answer from AWS for 12s; the numbers are so old"
+    lines = ["".join(part for part, _ in line) for line in late]
+    assert "no answer from AWS for 12s; the numbers are so old" in lines
 
 
 def test_before_the_first_answer_it_says_that_it_waits() -> None:
@@ -124,7 +140,7 @@ def test_without_logs_there_are_depths_and_nothing_to_press_but_q() -> None:
     lines = text(dashboard(), logs=False)
 
     assert lines[-1] == "q quit"
-    assert [line.split()[0] for line in lines[4:6]] == ["main", "dlq"]
+    assert [line.split()[0] for line in lines[7:9]] == ["main", "dlq"]
     assert not any(line.startswith(("in ", "out ", "no deliveries")) for line in lines)
 
 
@@ -186,8 +202,8 @@ def test_sparklines_in_ascii() -> None:
 
 def test_where_there_is_no_screen_a_line_says_it() -> None:
     assert one_line(dashboard(), now=NOW) == (
-        "12:00:00 WARNING  main 5  dlq 1  in 0.0/s  out 0.5/s  the worker is paused;"
-        " group ada waits for its head: the API answered 503\n"
+        "12:00:00 WARNING  main 5  dlq 1  in 0.0/s  out 0.5/s "
+        " group ada waits for its head: the API answered 503; 1 message in the DLQ\n"
     )
     assert one_line(WatchState("orders"), now=NOW) == "12:00:00 orders waiting for AWS\n"
     assert one_line(lost(WatchState("orders"), Lost(NOW, NOW, "no\nway")), now=NOW) == (

@@ -1,0 +1,411 @@
+"""Everything that is wrong with a pipeline, and for each what to do first: the one place that advises.
+
+A cause comes before its symptoms: behind a group that is stuck, that messages wait and grow old says nothing
+more, and has no step of its own. A number in a queue does not show that anything moves: OK rests on the last
+evidence there is; where nothing was due, there is none, and that is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final
+
+from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
+from fifo_cli.model.health import (
+    STATES,
+    Flow,
+    Measurements,
+    Problem,
+    State,
+    TriggerState,
+    by_badness,
+    count_messages,
+    rough,
+    worst,
+)
+from fifo_cli.model.names import FunctionRole, Names
+from fifo_cli.model.next_runs import reckon_next_runs
+from fifo_cli.model.stuck_advice import Around, stuck_problems
+from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, WorkerRun
+
+if TYPE_CHECKING:
+    from fifo_cli.errors import FifoError
+    from fifo_cli.model.settings import Check, Settings
+
+# A line can be read 5 to 10 minutes after it was logged (Lambda Developer Guide, "Sending Lambda function
+# logs to CloudWatch Logs"). EventBridge fires within the minute, and a cold start takes seconds.
+LATE: Final = timedelta(minutes=15)
+_SEVERAL: Final = 2
+_UNDELIVERED: Final = 3
+_REASONS_SHOWN: Final = 3
+_WAITS: Final[Mapping[Flow, str]] = {
+    "messages": "messages wait in the queue, in order; nothing is lost meanwhile",
+    "records": "new items wait in the stream, which forgets them after 24 h",
+}
+_LEAVE: Final[Mapping[Flow, str]] = {
+    "messages": "park: no message is at fault",
+    "records": "put the items again: the stream has them, and each would be delivered twice",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a pipeline at a moment.
+
+    ``missing_keys`` are placeholders with their parameters; ``parked`` says how many messages of the DLQ were
+    parked for which reason, as far as a log shows it. ``others`` are problems that were found elsewhere. Log
+    lines may be ``late``. ``patient``: a group that is stuck is a problem only after ``[check] age``.
+    """
+
+    settings: Settings
+    measured: Measurements
+    now: datetime
+    check: Check | None = None
+    runs: Runs = Runs()  # noqa: RUF009 - frozen
+    batches: Batches = Batches()  # noqa: RUF009 - frozen
+    missing_keys: tuple[tuple[str, str], ...] = ()
+    parked: Mapping[str, int] = field(default_factory=dict)
+    others: tuple[Problem, ...] = ()
+    late: timedelta = LATE
+    patient: bool = False
+
+
+def advise(evidence: Evidence) -> tuple[Problem, ...]:
+    """Return all that is wrong, the worst first, and of what is equally bad the cause before its symptoms."""
+    settings, measured = evidence.settings, evidence.measured
+    check = evidence.check or settings.check
+    runs, waits = evidence.runs, measured.total("main") != 0
+    stuck = list(_stuck(evidence, check)) if waits else []
+    return _causes_first(
+        [
+            *_key_problems(evidence.missing_keys),
+            *_failed_runs(runs.runs),
+            *_failed_batches(evidence.batches, evidence.now, evidence.late),
+            *stuck,
+            *evidence.others,
+            *evaluate(
+                measured,
+                check,
+                settings.names,
+                parked=evidence.parked,
+                stuck=bool(stuck),
+            ),
+            *_silence(runs, evidence.batches, measured, settings, evidence.now, evidence.late),
+            *(_nothing_delivered(runs.runs) if waits else ()),
+            *(_dead_lettering(runs.most_received, measured, settings) if waits else ()),
+        ]
+    )
+
+
+def advise_on_stuck(settings: Settings, stuck: Sequence[Stuck], *, now: datetime) -> tuple[Problem, ...]:
+    """Return what groups that are stuck come to, where nothing else was looked at."""
+    return tuple(_stuck_problems(settings, stuck, settings.check, now, running=True))
+
+
+def _stuck(evidence: Evidence, check: Check) -> Iterator[Problem]:
+    stuck = [
+        one
+        for one in evidence.runs.stuck
+        if not evidence.patient or evidence.now - (one.since or one.time) >= check.age[0]
+    ]
+    running = evidence.measured.worker in ("running", None)
+    yield from _stuck_problems(evidence.settings, stuck, check, evidence.now, running=running)
+
+
+def _stuck_problems(
+    settings: Settings, stuck: Sequence[Stuck], check: Check, now: datetime, *, running: bool
+) -> Iterator[Problem]:
+    keys = {name: tuple(api.keys) for name, api in zip(settings.api_names, settings.api, strict=True)}
+    warning, critical = (one.total_seconds() for one in check.age)
+    yield from stuck_problems(stuck, Around(now, running=running, keys=keys), age=(warning, critical))
+
+
+def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Put causes before symptoms: a cause is as bad as the worst of its symptoms, which then have no step."""
+    problems = list(problems)
+    symptoms: dict[Flow, State] = {
+        flow: worst(one.state for one in problems if one.symptom_of == flow)
+        for flow in ("messages", "records")
+    }
+    causes = {one.cause_of for one in problems if one.cause_of}
+    raised: set[Flow] = set()
+    found = []
+    for one in sorted(problems, key=lambda one: (one.symptom_of is not None, -STATES.index(one.state))):
+        if one.cause_of and one.cause_of not in raised:
+            raised.add(one.cause_of)
+            found.append(replace(one, state=worst([one.state, symptoms[one.cause_of]])))
+        else:
+            found.append(replace(one, next="") if one.symptom_of in causes else one)
+    return by_badness(found)
+
+
+def evaluate(
+    measured: Measurements,
+    check: Check,
+    names: Names,
+    *,
+    parked: Mapping[str, int] | None = None,
+    stuck: bool = False,
+) -> tuple[Problem, ...]:
+    """Return the problems of the numbers, the worst first: from a threshold on, as for the alarms."""
+    problems = [
+        *_missing(measured),
+        *_stopped(measured, stuck=stuck),
+        *_maintenance(measured),
+        *_numbers(measured, check, names, parked or {}),
+    ]
+    problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in measured.unseen]
+    return by_badness(problems)
+
+
+def _missing(measured: Measurements) -> Iterator[Problem]:
+    for name in measured.missing:
+        yield Problem("critical", f"queue {name} does not exist", command_line("plan"))
+
+
+def _numbers(
+    measured: Measurements, check: Check, names: Names, parked: Mapping[str, int]
+) -> Iterator[Problem]:
+    age = tuple(int(one.total_seconds()) for one in check.age)
+
+    def rated(
+        value: int | None, limits: tuple[int, ...], found: Callable[[int], Problem]
+    ) -> Iterator[Problem]:
+        warning, critical = limits
+        if value is not None and value >= min(warning, critical) and value > 0:
+            yield replace(found(value), state="critical" if value >= critical else "warning")
+
+    yield from rated(measured.total("dlq"), check.dlq, lambda n: _dlq(n, parked))
+    yield from rated(
+        measured.total("stream_failures"),
+        check.dlq,
+        lambda n: Problem(
+            "warning",
+            f"{count_messages(n)} in {names.stream_failures}: stream records that were given up",
+            f"{command_line('replay --failed')}, within 24 h of the record",
+        ),
+    )
+    yield from rated(
+        measured.age,
+        age,
+        lambda n: Problem(
+            "warning",
+            f"the oldest message has waited {_age(n)}",
+            command_line("logs worker"),
+            symptom_of="messages",
+        ),
+    )
+    yield from rated(
+        measured.total("main"),
+        check.depth,
+        lambda n: Problem(
+            "warning", f"{count_messages(n)} waiting", command_line("peek --count 3"), symptom_of="messages"
+        ),
+    )
+    yield from rated(
+        measured.iterator_age,
+        age,
+        lambda n: Problem(
+            "warning",
+            f"the enqueuer is {_age(n)} behind the stream",
+            command_line("logs enqueuer"),
+            symptom_of="records",
+        ),
+    )
+
+
+def _dlq(number: int, parked: Mapping[str, int]) -> Problem:
+    most = sorted(parked.items(), key=lambda one: -one[1])[:_REASONS_SHOWN]
+    known = "; ".join(f"{count} by {reason}" for reason, count in most)
+    return Problem(
+        "warning",
+        f"{count_messages(number)} in the DLQ",
+        f"{command_line('peek --queue dlq')} shows why; once that is fixed, {command_line('redrive')}",
+        means=f"parked, as the log shows: {known}" if known else None,
+        avoid="redrive before that is fixed: they would be parked again",
+    )
+
+
+def _age(seconds: int) -> str:
+    return rough(timedelta(seconds=seconds))
+
+
+def _stopped(measured: Measurements, *, stuck: bool) -> Iterator[Problem]:
+    flows: tuple[tuple[FunctionRole, TriggerState | None, Flow], ...] = (
+        ("worker", measured.worker, "messages"),
+        ("enqueuer", measured.enqueuer, "records"),
+    )
+    for role, state, flow in flows:
+        what = "schedule" if role == "worker" else "event source mapping"
+        late = "" if role == "worker" else "; the stream forgets a record after 24 h"
+        found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
+        if state == "paused":
+            step = command_line(f"resume {role}")
+            if measured.restore is not None:
+                # Resumed now, it would meet a main that lacks the heads of its groups.
+                step = command_line("redrive --in-order")
+            elif stuck and role == "worker":
+                step = f"once a message is delivered again, {step}"
+            yield replace(found, state="warning", text=f"the {role} is paused{late}", next=step)
+        if state == "stopped":
+            text = f"the {role} is stopped: its reserved concurrency is 0{late}"
+            yield replace(found, text=text, next="raise it again in Lambda")
+        if state == "missing":
+            text = f"the {role} has no {what}: nothing starts it{late}"
+            yield replace(found, text=text, next=command_line("plan"))
+
+
+def _maintenance(measured: Measurements) -> Iterator[Problem]:
+    if measured.restore is not None and measured.maintenance is None:
+        yield Problem(
+            "critical",
+            f"an in-order rebuild is unfinished: {measured.restore}",
+            f"{command_line('redrive --in-order')} finishes it",
+            means="messages of main are in the hold queue; nothing is lost",
+            avoid="resume the worker before: it would meet groups without their heads",
+        )
+    elif measured.maintenance is not None:
+        yield Problem(
+            "warning",
+            f"maintenance is going on: {measured.maintenance}",
+            "wait for it to finish; if it was killed, its lock expires within 60 s",
+            avoid="use --force while it is at work: two would move the same messages",
+        )
+    elif measured.total("hold"):
+        held = count_messages(measured.total("hold") or 0)
+        yield Problem("warning", f"{held} left in the hold queue", command_line("peek --queue hold"))
+
+
+def unknown(what: str, failure: FifoError) -> Problem:
+    """Return the problem of something that AWS did not answer."""
+    return Problem("unknown", f"{what} is not known: {failure.message}", failure.hint)
+
+
+def _failed_runs(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
+    failed = list(takewhile(lambda run: run.error is not None, runs))
+    if not failed:
+        return
+    newest = failed[0]
+    if newest.owner == "configuration":
+        yield _unusable("the worker's last run ended early", newest, "messages")
+        return
+    state: State = "critical" if len(failed) >= _SEVERAL else "warning"
+    which = "run" if len(failed) == 1 else f"{len(failed)} runs"
+    yield Problem(
+        state,
+        f"the worker's last {which} failed: {_first_line(newest.error)}",
+        command_line("logs worker"),
+        means=_WAITS["messages"],
+        avoid=_LEAVE["messages"],
+        cause_of="messages",
+    )
+
+
+def _failed_batches(found: Batches, now: datetime, late: timedelta) -> Iterator[Problem]:
+    """Report the last invocations. A single failure stands when no line of a later try can be late."""
+    failed = list(takewhile(lambda batch: batch.error is not None, found.batches))
+    if not failed:
+        return
+    newest = failed[0]
+    if newest.owner == "configuration" and not found.moved:
+        yield _unusable("the enqueuer's last invocation failed", newest, "records")
+        return
+    stands = newest.raised and not found.moved
+    lasting = len(failed) >= _SEVERAL or now - newest.time >= late
+    which = "invocation" if len(failed) == 1 else f"{len(failed)} invocations"
+    forgets = "; nothing was enqueued since, and the stream forgets a record after 24 h" if stands else ""
+    if found.moved and newest.raised:
+        return
+    yield Problem(
+        "critical" if stands and lasting else "warning",
+        f"the enqueuer's last {which} failed: {_first_line(newest.error)}{forgets}",
+        command_line("logs enqueuer"),
+        means=_WAITS["records"],
+        avoid=_LEAVE["records"],
+        cause_of="records",
+    )
+
+
+def _unusable(message: str, one: WorkerRun | Batch, flow: Flow) -> Problem:
+    kind, name, *_ = [*(one.what or "").split()[:2], "", ""]
+    step = f"correct it in fifo.toml or where it is set, then {command_line('deploy')}; nothing was parked"
+    if kind == "key":
+        step = f"{command_line('keys set', name)}; nothing was parked"
+    elif (kind, name) == ("[api]", "keys:"):
+        step = f"{command_line('keys list')}, then {command_line('keys set NAME')}; nothing was parked"
+    return Problem(
+        "critical",
+        f"{message}: {_first_line(one.error)}",
+        step,
+        means=_WAITS[flow],
+        avoid=_LEAVE[flow],
+        cause_of=flow,
+    )
+
+
+def _silence(
+    runs: Runs, batches: Batches, measured: Measurements, settings: Settings, now: datetime, late: timedelta
+) -> Iterator[Problem]:
+    """Report that the worker was due and did not run, though messages wait."""
+    main = measured.queues.get("main")
+    if measured.worker != "running" or main is None or not main.visible:
+        return
+    last = runs.runs[0].time if runs.runs else _waiting_since(batches, measured, now)
+    if last is None:
+        return
+    if (resumed := measured.resumed_at) is not None:
+        last = max(last, resumed)  # paused, it was not to run
+    due = reckon_next_runs(settings, last, now=last + timedelta(seconds=59), count=1).times
+    if due and due[0] + late < now:
+        since = "" if runs.runs else " since its messages came"
+        message = f"the worker has not run for {rough(now - last)}{since}, though it should have"
+        step = f"{command_line('logs worker')}; {command_line('plan')}"
+        yield Problem("critical", message, step, means=_WAITS["messages"], cause_of="messages")
+
+
+def _waiting_since(batches: Batches, measured: Measurements, now: datetime) -> datetime | None:
+    """Return since when something waits, for a worker of which no run is known."""
+    if measured.age:
+        return now - timedelta(seconds=measured.age)
+    return min((batch.time for batch in batches.batches if batch.enqueued), default=None)
+
+
+def _nothing_delivered(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
+    last = runs[:_UNDELIVERED]
+    if len(last) == _UNDELIVERED and all(
+        run.error is None and run.received and not run.delivered and not run.parked for run in last
+    ):
+        step = f"{command_line('logs worker')}; if the API is down, wait: the messages keep their order"
+        text = f"the worker's last {len(last)} runs delivered nothing"
+        yield Problem("warning", text, step, symptom_of="messages")
+
+
+def _dead_lettering(most: Stuck | None, measured: Measurements, settings: Settings) -> Iterator[Problem]:
+    """Warn before SQS moves a message to the DLQ by itself, out of order and without a reason."""
+    main = measured.queues.get("main")
+    if main is None or not main.max_receives or most is None or 2 * (most.receives or 0) < main.max_receives:
+        return
+    step = f"{command_line('deploy')} takes this policy away"
+    if settings.queue.max_receives:
+        step = f"set [queue] max_receives = 0, then {command_line('deploy')}"
+    yield Problem(
+        "warning",
+        f"SQS moves a message to the DLQ after {main.max_receives} receives, and one of group"
+        f" {shown_group(most.group)} has had {most.receives}",
+        step,
+    )
+
+
+def _first_line(text: str | None) -> str:
+    return next(iter((text or "").splitlines()), "") or "no reason logged"
+
+
+def _key_problems(missing: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Name the keys without which no run can deliver."""
+    for name, parameter in missing:
+        text = f"key {name} is missing: parameter {parameter} does not exist"
+        yield Problem("critical", text, command_line("keys set", name), cause_of="messages")

@@ -1,0 +1,342 @@
+"""Groups that are stuck: what each failure means, what to do first, and what not to do.
+
+The failures are of a kind, and the kind of one group stands beside what became of the others: that is the
+cause. The table has a line for each. Setting a message aside is advised only where other groups are delivered
+meanwhile: while an API is down, every message is good, and waiting keeps their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
+from fifo_cli.model.health import Problem, State, rough
+from fifo_cli.model.worker_log import Stuck
+
+_UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
+_THE_API: Final = "the API"
+
+
+class Kind(StrEnum):
+    """How a head failed."""
+
+    UNAVAILABLE = "unavailable"  # 502, 503, 504: the API itself says that it is down
+    SERVER = "server"  # any other 5xx
+    KEY = "key"  # 401, 403
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    THROTTLED = "throttled"  # 429
+    REDIRECTED = "redirected"  # 3xx
+    UNLISTED = "unlisted"  # a success that [api] success does not list
+    REFUSED = "refused"  # any other 4xx: not in [api] permanent
+    BLOCKED = "blocked"  # in [api] permanent, with on_permanent = "block"
+    CODE = "code"  # the user's code did not reach what it calls
+    PROGRAM = "program"  # a defect of ours, or SQS that did not take a message to park
+    UNKNOWN = "unknown"
+
+
+class Case(StrEnum):
+    """What became of other groups meanwhile."""
+
+    ALL = "all"  # several wait, and none is delivered
+    ONLY = "only"  # no other group was tried
+    ALONE = "alone"  # others are delivered after its failures
+    UNSURE = "unsure"  # others were delivered, but none since it failed
+    SOME = "some"  # several fail alike, and others are delivered
+    PASSED = "passed"  # others are delivered again; it was not tried since
+
+
+class Advice(NamedTuple):
+    """What it means, what to do first, what not to do; in braces what is filled in."""
+
+    means: str
+    first: str
+    avoid: str
+
+
+_KEEP: Final = "park: the messages are good, and would lose their places"
+_ANSWERS_AGAIN: Final = Advice(
+    "{api} answers again: other groups were delivered since this was tried",
+    "{drain_all} delivers what waits now; or wait for the next run",
+    "park: the next try may deliver it",
+)
+_ALONE: Final = Advice(
+    "{api} takes other groups' messages, and fails on this one",
+    "{park} sets this message aside, and its group goes on",
+    "redrive it before {api} is fixed: it would hold up its group again",
+)
+_UNSURE: Final = Advice(
+    "others were delivered before it failed: {api} went down since, or fails on this message",
+    "{drain_one} tries it again; if {api} is well, {park} sets this message aside",
+    "park before you know that {api} is well",
+)
+_SOME: Final = Advice(
+    "{api} fails for {groups} groups, and takes messages of others",
+    "{logs}: what do they have in common? If {api} is well, {park} sets the first aside",
+    "park one after the other before you know: if {api} is at fault, they are good",
+)
+_WAIT: Final = Advice(
+    "{api} is down: nothing is delivered meanwhile", "wait, or have {api} fixed: {retry}", _KEEP
+)
+_ONLY: Final = Advice(
+    "no other group was tried, so nothing shows whether {api} or this message is at fault",
+    "ask whether {api} is well, and wait: {retry}; {peek} shows the message",
+    "park: if {api} is down, this message is good",
+)
+_KEY: Final = Advice("{api} refuses the key: it was changed or has expired", "{keys}", _KEEP)
+_SLOW: Final = Advice(
+    "{api} does not answer within [api] timeout: it is slow, or down",
+    "wait: {retry}; if it stays slow, raise [api] timeout, then {deploy}",
+    "park: {api} may have taken them, and the next try has the same Idempotency-Key",
+)
+_NETWORK: Final = Advice(
+    "{api} cannot be reached: its address, certificate or network, or it is down",
+    "wait: {retry}; if it stays so, check [api] url and the network of the functions",
+    _KEEP,
+)
+_THROTTLED: Final = Advice(
+    "{api} takes no more calls for now",
+    "wait: {retry}; for good, lower [schedule] messages_per_run, then {deploy}",
+    "drain without --max-rate: it makes more calls",
+)
+_MOVED: Final = Advice(
+    "{api} is at another address, and redirects are not followed",
+    "set [api] url to that address, then {deploy}",
+    _KEEP,
+)
+_UNLISTED: Final = Advice(
+    "{api} answered {status}, which [api] success does not list: it may have taken the message",
+    "add {status} to [api] success, then {deploy}",
+    "wait: each run sends the message again",
+)
+_REFUSED: Final = Advice(
+    "{api} refuses every message with {status}, which [api] permanent does not list",
+    "check [api] url, method and headers, then {deploy}",
+    _KEEP,
+)
+_BLOCKED: Final = Advice(
+    '{api} refuses it for good, and on_permanent = "block" keeps it at the head',
+    "{peek} shows the message; have it accepted by {api}",
+    "wait: {api} gives the same answer each time",
+)
+_CODE: Final = Advice(
+    "your code did not reach what it calls before {api}",
+    "wait: {retry}; {logs} shows what it did not reach",
+    _KEEP,
+)
+_PROGRAM: Final = Advice(
+    "this program or AWS failed, and not {api}: the message is kept",
+    "{logs} shows more; report it if it stays",
+    _KEEP,
+)
+_UNKNOWN: Final = Advice("no reason was logged", "{logs} shows each attempt", _KEEP)
+
+_OF_KIND: Final[Mapping[Kind, Advice]] = {
+    Kind.UNAVAILABLE: _WAIT,
+    Kind.SERVER: _WAIT,
+    Kind.KEY: _KEY,
+    Kind.TIMEOUT: _SLOW,
+    Kind.NETWORK: _NETWORK,
+    Kind.THROTTLED: _THROTTLED,
+    Kind.REDIRECTED: _MOVED,
+    Kind.UNLISTED: _UNLISTED,
+    Kind.REFUSED: _REFUSED,
+    Kind.BLOCKED: _BLOCKED,
+    Kind.CODE: _CODE,
+    Kind.PROGRAM: _PROGRAM,
+    Kind.UNKNOWN: _UNKNOWN,
+}
+_OF_CASE: Final[Mapping[Case, Advice]] = {
+    Case.ALONE: _ALONE,
+    Case.UNSURE: _UNSURE,
+    Case.SOME: _SOME,
+    Case.PASSED: _ANSWERS_AGAIN,
+}
+# What differs from the line of its case, or of its kind where the case has none.
+_ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
+    (Kind.SERVER, Case.ONLY): _ONLY,
+    (Kind.REFUSED, Case.ONLY): _ONLY,
+    (Kind.KEY, Case.UNSURE): _KEY,
+    (Kind.KEY, Case.ALONE): Advice(
+        "{api} takes other groups' messages with the same key, and refuses this one",
+        "{peek} shows the message; {park} sets it aside, and its group goes on",
+        "change the key: it works for others",
+    ),
+    (Kind.KEY, Case.SOME): Advice(
+        "{api} refuses the key for {groups} groups, and takes it for others: it may lack a right",
+        "ask what the key may do; {keys}",
+        _KEEP,
+    ),
+    (Kind.TIMEOUT, Case.ALONE): Advice(
+        "{api} answers others in time: it takes longer for this message",
+        "raise [api] timeout, then {deploy}; or {park} sets this message aside",
+        "redrive it before that: it would hold up its group again",
+    ),
+    (Kind.TIMEOUT, Case.UNSURE): _SLOW,
+    (Kind.NETWORK, Case.UNSURE): _NETWORK,
+    (Kind.THROTTLED, Case.SOME): _THROTTLED,
+    (Kind.THROTTLED, Case.UNSURE): _THROTTLED,
+    **{(Kind.UNLISTED, case): _UNLISTED for case in Case},
+    (Kind.REDIRECTED, Case.UNSURE): _MOVED,
+    (Kind.BLOCKED, Case.ALONE): Advice(
+        _BLOCKED.means,
+        "{peek} shows the message; {park} sets it aside, and its group goes on",
+        _BLOCKED.avoid,
+    ),
+    (Kind.CODE, Case.UNSURE): _CODE,
+    (Kind.PROGRAM, Case.UNSURE): _PROGRAM,
+    (Kind.PROGRAM, Case.SOME): _PROGRAM,
+    (Kind.UNKNOWN, Case.UNSURE): _UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys."""
+
+    now: datetime
+    running: bool = True
+    keys: Mapping[str, Sequence[str]] | None = None
+
+    def keys_of(self, api: str | None) -> Sequence[str]:
+        """Return the placeholders of an API's keys; of all, where its name is not known."""
+        known = self.keys or {}
+        every = [key for keys in known.values() for key in keys]
+        return known.get(api, every) if api else every
+
+
+def advice_of(kind: Kind, case: Case) -> Advice:
+    """Return the line of a cause; there is one for each."""
+    return _ADVICE.get((kind, case)) or _OF_CASE.get(case) or _OF_KIND[kind]
+
+
+def kind_of(head: Stuck) -> Kind:
+    """Return how a head failed, by what the worker logged."""
+    if head.http_status is not None:
+        return _kind_of_status(head.http_status, blocked=head.owner == "message")
+    reason = head.error or ""
+    # Earlier versions logged the class of the error as the beginning of the reason only.
+    error = head.error_type or reason.partition(":")[0]
+    if reason.startswith("no call to "):
+        return Kind.CODE
+    if head.owner in ("program", "aws"):
+        return Kind.PROGRAM
+    if "Timeout" in error:
+        return Kind.TIMEOUT
+    if head.error_type or error.endswith(("Error", "Protocol")):
+        return Kind.NETWORK
+    return Kind.UNKNOWN
+
+
+def _kind_of_status(status: int, *, blocked: bool) -> Kind:
+    if blocked:
+        return Kind.BLOCKED
+    if status in (401, 403):
+        return Kind.KEY
+    if status == 429:
+        return Kind.THROTTLED
+    if status in _UNAVAILABLE:
+        return Kind.UNAVAILABLE
+    of_class = {2: Kind.UNLISTED, 3: Kind.REDIRECTED, 4: Kind.REFUSED, 5: Kind.SERVER}
+    return of_class.get(status // 100, Kind.UNKNOWN)
+
+
+def case_of(alike: Sequence[Stuck], number: int) -> Case:
+    """Return what became of other groups, for groups that fail alike among a number that is stuck."""
+    if len(alike) == 1:
+        return _case_of_one(alike[0], others=number > 1)
+    if all(head.passed for head in alike):
+        return Case.PASSED
+    return Case.SOME if any(head.lately for head in alike) else Case.ALL
+
+
+def _case_of_one(head: Stuck, *, others: bool) -> Case:
+    # Where others are stuck too, the API may have gone down since: only what is delivered now shows it is up.
+    if head.after if not others else head.lately:
+        return Case.ALONE
+    if head.passed:
+        return Case.PASSED
+    if others:
+        return Case.ALL
+    return Case.UNSURE if head.beside else Case.ONLY
+
+
+def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, float]) -> Iterator[Problem]:
+    """Yield a problem for all groups that fail alike at one API, the most groups first.
+
+    ``age`` is of how many seconds of failing it is a warning, and critical; younger ones are a warning, too.
+    """
+
+    def alike(head: Stuck) -> tuple[str, str]:
+        kind = kind_of(head)
+        return head.api or "", Kind.SERVER if kind is Kind.UNAVAILABLE else kind
+
+    groups = [list(some) for _, some in groupby(sorted(stuck, key=alike), key=alike)]
+    for some in sorted(groups, key=lambda heads: (-len(heads), heads[0].time)):
+        yield _problem(some, len(stuck), around, age)
+
+
+def _problem(alike: list[Stuck], number: int, around: Around, age: tuple[float, float]) -> Problem:
+    oldest = min(alike, key=lambda one: one.since or one.time)
+    failed = around.now - (oldest.since or oldest.time)
+    old = failed.total_seconds() >= age[0]
+    head = oldest if old else min(alike, key=lambda one: one.time)
+    kinds = {kind_of(one) for one in alike}
+    kind = kinds.pop() if len(kinds) == 1 else Kind.SERVER
+    advice = advice_of(kind, case_of(alike, number))
+    facts = _facts(head, len(alike), around)
+    more = len(alike) - 1
+    others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
+    since = f" and has failed for {rough(failed)}" if old else ""
+    state: State = "critical" if failed.total_seconds() >= age[1] and old else "warning"
+    return Problem(
+        state,
+        f"group {shown_group(head.group)} waits for its head{since}:"
+        f" {head.error or 'no reason logged'}{others}",
+        _filled(advice.first, facts),
+        means=_filled(advice.means, facts),
+        avoid=_filled(advice.avoid, facts),
+        cause_of="messages",
+    )
+
+
+def _filled(text: str, facts: Mapping[str, str]) -> str:
+    return text.format_map(facts)
+
+
+def _facts(head: Stuck, groups: int, around: Around) -> dict[str, str]:
+    drain_one, group = command_line("drain --count 1"), shown_group(head.group)
+    retry = "each run tries again, and order is kept"
+    if not around.running:
+        retry = f"order is kept, and {drain_one} tries again"
+    return {
+        "api": head.api or _THE_API,
+        "status": str(head.http_status or ""),
+        "groups": str(groups),
+        "retry": retry,
+        "keys": _key_commands(around.keys_of(head.api)),
+        "park": command_line("park --group", group),
+        "peek": command_line("peek --count 1 --group", group),
+        "logs": command_line("logs worker --since 15m"),
+        "deploy": command_line("deploy"),
+        "drain_one": drain_one,
+        "drain_all": command_line("drain --all"),
+    }
+
+
+def _key_commands(names: Iterable[str]) -> str:
+    """Return how a new key gets there, and how that is proven."""
+    match sorted(set(names)):
+        case []:
+            return f"put the key into [api] headers and keys, then {command_line('deploy')}"
+        case [name]:
+            steps = command_line("keys set", name)
+        case _:
+            steps = f"{command_line('keys list')}, then {command_line('keys set NAME')}"
+    return f"{steps}, then {command_line('drain --count 1')}"

@@ -1,0 +1,428 @@
+"""Advice follows the cause: what each failure means, what to do first, what not to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fifo_cli.model.advice import Evidence, advise
+from fifo_cli.model.health import Measurements, Problem
+from fifo_cli.model.queue_counts import Counted
+from fifo_cli.model.settings import Settings
+from fifo_cli.model.stuck_advice import Case, Kind, advice_of, kind_of
+from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, StuckGroups, WatchEvent, WorkerRun, follow
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+SETTINGS = Settings.model_validate(
+    {
+        "pipeline": {"name": "orders"},
+        "table": {"name": "orders"},
+        "api": [
+            {"name": "shop", "url": "https://shop.test", "keys": {"api_key": "/k"}},
+            {"name": "bills", "url": "https://bills.test", "keys": {"a": "/a", "b": "/b"}},
+            {"name": "plain", "url": "https://plain.test"},
+        ],
+    }
+)
+PARK = "`fifo-cli park --group"
+
+
+def status(code: int, api: str = "shop", **facts: Any) -> dict[str, Any]:
+    return {"http_status": code, "reason": f"HTTP {code} from {api}", "api": api, "owner": "api", **facts}
+
+
+def unanswered(error: str) -> dict[str, Any]:
+    return {"reason": f"no answer from shop: {error}: x", "error_type": error, "api": "shop", "owner": "api"}
+
+
+def history(*runs: str, **failures: dict[str, Any]) -> tuple[WatchEvent, ...]:
+    """Return the events of runs, a minute apart: "ada- bob+ eve!" is one in which ada's head failed, bob's
+    was delivered and eve's was parked. ``failures`` are how a group's messages fail.
+    """
+    events = []
+    for number, run in enumerate(runs):
+        at = NOW - timedelta(minutes=len(runs) - number)
+        for place, word in enumerate(run.split()):
+            time, group = at + timedelta(milliseconds=place), word[:-1]
+            facts = failures.get(group) or failures.get("every") or status(503)
+            fate: Any = {"-": "failed", "+": "delivered", "!": "parked"}[word[-1]]
+            shown = facts if fate == "failed" else {}
+            events.append(WatchEvent(time, fate, group, f"head of {group}", **shown))
+        events.append(WatchEvent(at + timedelta(seconds=1), "run ended", delivered=run.count("+")))
+    return tuple(events)
+
+
+def problems(events: tuple[WatchEvent, ...], waits: int = 9, **measured: Any) -> list[Problem]:
+    """Return what status says of a pipeline with such a log."""
+    found = Measurements(
+        queues={"main": Counted("m", waits, 0, 0)}, **{"worker": "running", "enqueuer": "running", **measured}
+    )
+    runs = [WorkerRun(one.time, 1, one.delivered, 0, 1) for one in events if one.fate == "run ended"]
+    stuck = follow(StuckGroups(), events).stuck
+    return list(advise(Evidence(SETTINGS, found, NOW, runs=Runs(tuple(runs[::-1]), stuck))))
+
+
+STORIES: list[tuple[str, tuple[WatchEvent, ...], str, str, str]] = [
+    # name, history, what it means, the beginning of what to do first, the beginning of what not to do
+    (
+        "all groups at 503",
+        history("ada- bob- eve-"),
+        "shop is down: nothing is delivered meanwhile",
+        "wait, or have shop fixed: each run tries again, and order is kept",
+        "park: the messages are good",
+    ),
+    (
+        "all at 503, then drain --count 1 looks at one",
+        history("ada- bob- eve-", "ada-"),
+        "shop is down: nothing is delivered meanwhile",
+        "wait",
+        "park",
+    ),
+    (
+        "all at 503, and drain --count 1 three times",
+        history("ada- bob- eve-", "ada-", "ada-", "ada-"),
+        "shop is down",
+        "wait",
+        "park",
+    ),
+    ("all at 500", history("ada- bob-", every=status(500)), "shop is down", "wait", "park"),
+    (
+        "502, 503 and 504 of one outage",
+        history("ada- bob- eve-", ada=status(502), bob=status(503), eve=status(504)),
+        "shop is down",
+        "wait",
+        "park",
+    ),
+    (
+        "an outage that began in the middle of a run",
+        history("zoe+ ada- bob-", "ada- bob-"),
+        "shop is down",
+        "wait",
+        "park",
+    ),
+    (
+        "one group alone at 500",
+        history("ada- bob+ eve+", every=status(500)),
+        "shop takes other groups' messages, and fails on this one",
+        "`fifo-cli park --group ada` sets this message aside, and its group goes on",
+        "redrive it before shop is fixed",
+    ),
+    (
+        "one group alone at 503",
+        history("ada- bob+", "ada- eve+"),
+        "shop takes other",
+        f"{PARK} ada`",
+        "redrive",
+    ),
+    (
+        "one group alone, then drain --count 1 twice",
+        history("ada- bob+", "ada-", "ada-"),
+        "shop takes other",
+        f"{PARK} ada`",
+        "redrive",
+    ),
+    (
+        "one group, and others were delivered before it only",
+        history("bob+ eve+ ada-", every=status(500)),
+        "others were delivered before it failed: shop went down since, or fails on this message",
+        "`fifo-cli drain --count 1` tries it again; if shop is well, `fifo-cli park --group ada`",
+        "park before you know that shop is well",
+    ),
+    (
+        "the only group at 503",
+        history("all-", "all-"),
+        "shop is down",
+        "wait",
+        "park",
+    ),
+    (
+        "the only group at 500",
+        history("all-", "all-", every=status(500)),
+        "no other group was tried, so nothing shows whether shop or this message is at fault",
+        "ask whether shop is well, and wait",
+        "park: if shop is down, this message is good",
+    ),
+    (
+        "several groups with the same status while others are delivered",
+        history("ada- bob- eve+ zoe+", "ada- bob- eve+"),
+        "shop fails for 2 groups, and takes messages of others",
+        "`fifo-cli logs worker --since 15m`: what do they have in common?",
+        "park one after the other before you know",
+    ),
+    (
+        "a key that was changed",
+        history("ada+ bob+", "ada- bob-", every=status(401)),
+        "shop refuses the key: it was changed or has expired",
+        "`fifo-cli keys set api_key`, then `fifo-cli drain --count 1`",
+        "park",
+    ),
+    (
+        "a key that was changed, one group",
+        history("all+", "all-", every=status(403)),
+        "shop refuses the key",
+        "`fifo-cli keys set api_key`",
+        "park",
+    ),
+    (
+        "a key that was changed in the middle of a run",
+        history("bob+ ada-", every=status(401)),
+        "shop refuses the key",
+        "`fifo-cli keys set api_key`",
+        "park",
+    ),
+    (
+        "one of several keys",
+        history("ada- bob-", every=status(401, "bills")),
+        "bills refuses the key",
+        "`fifo-cli keys list`, then `fifo-cli keys set NAME`",
+        "park",
+    ),
+    (
+        "no key at all",
+        history("ada- bob-", every=status(401, "plain")),
+        "plain refuses the key",
+        "put the key into [api] headers and keys, then `fifo-cli deploy`",
+        "park",
+    ),
+    (
+        "403 for one group only, with a key that works for others",
+        history("ada- bob+", "ada- eve+", every=status(403)),
+        "shop takes other groups' messages with the same key, and refuses this one",
+        "`fifo-cli peek --count 1 --group ada` shows the message; `fifo-cli park --group ada`",
+        "change the key: it works for others",
+    ),
+    (
+        "timeouts of all",
+        history("ada- bob-", every=unanswered("ReadTimeout")),
+        "shop does not answer within [api] timeout",
+        "wait: each run tries again",
+        "park: shop may have taken them",
+    ),
+    (
+        "a timeout of one",
+        history("ada- bob+", every=unanswered("ReadTimeout")),
+        "shop answers others in time",
+        "raise [api] timeout, then `fifo-cli deploy`; or `fifo-cli park",
+        "redrive",
+    ),
+    (
+        "no network",
+        history("ada- bob-", every=unanswered("ConnectError")),
+        "shop cannot be reached",
+        "wait",
+        "park",
+    ),
+    (
+        "too many calls",
+        history("ada- bob-", every=status(429)),
+        "shop takes no more calls for now",
+        "wait",
+        "drain without --max-rate",
+    ),
+    (
+        "an API that moved",
+        history("ada- bob-", every=status(301)),
+        "shop is at another address",
+        "set [api] url to that address, then `fifo-cli deploy`",
+        "park",
+    ),
+    (
+        "a success that is not listed",
+        history("ada- bob+", every=status(207)),
+        "shop answered 207, which [api] success does not list",
+        "add 207 to [api] success",
+        "wait",
+    ),
+    (
+        "a refusal that is not listed",
+        history("ada- bob-", every=status(405)),
+        "shop refuses every message with 405",
+        "check [api] url, method and headers",
+        "park",
+    ),
+    (
+        "blocked at the head",
+        history("ada- bob-", every=status(422, owner="message")),
+        'shop refuses it for good, and on_permanent = "block"',
+        "`fifo-cli peek --count 1 --group ada`",
+        "wait",
+    ),
+    (
+        "code that did not reach its token endpoint",
+        history("ada- bob-", every={"reason": "no call to shop: orders:f raised OSError", "owner": "api"}),
+        "your code did not reach what it calls",
+        "wait",
+        "park",
+    ),
+    (
+        "a defect of ours",
+        history("ada- bob-", every={"reason": "internal error: x", "owner": "program"}),
+        "this program or AWS failed",
+        "`fifo-cli logs worker --since 15m` shows more",
+        "park",
+    ),
+    (
+        "a line without a reason",
+        history("ada- bob-", every={"reason": ""}),
+        "no reason was logged",
+        "`fifo-cli logs worker --since 15m` shows each attempt",
+        "park",
+    ),
+    (
+        "the API is back, and drain --count 1 delivered one",
+        history("ada- bob- eve-", "ada+"),
+        "shop answers again: other groups were delivered since this was tried",
+        "`fifo-cli drain --all` delivers what waits now",
+        "park: the next try may deliver it",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("events", "means", "first", "avoid"), [pytest.param(*rest, id=name) for name, *rest in STORIES]
+)
+def test_the_first_advice_is_that_of_the_cause(
+    events: tuple[WatchEvent, ...], means: str, first: str, avoid: str
+) -> None:
+    found = problems(events)[0]
+
+    assert "waits for its head" in found.text
+    assert (found.means or "").startswith(means)
+    assert found.next.startswith(first)
+    assert (found.avoid or "").startswith(avoid)
+
+
+@pytest.mark.parametrize(("kind", "case"), list(product(Kind, Case)))
+def test_every_cause_has_a_line_and_parks_only_beside_groups_that_are_delivered(
+    kind: Kind, case: Case
+) -> None:
+    advice = advice_of(kind, case)
+
+    assert all(advice)
+    if "{park}" in advice.first:
+        assert case in (Case.ALONE, Case.UNSURE, Case.SOME)
+
+
+def test_a_group_is_quoted_for_the_shell() -> None:
+    events = history("ada- bob+")
+    strange = tuple(
+        WatchEvent(one.time, one.fate, "o'neil & co" if one.group == "ada" else one.group, one.message_id)
+        for one in events
+    )
+
+    assert any(f"{PARK} 'o'\"'\"'neil & co'`" in one.next for one in problems(strange))
+
+
+def test_two_outages_at_once_have_a_line_each() -> None:
+    found = problems(history("ada- bob- eve-", eve=status(401, "bills")))
+
+    assert [one.text for one in found] == [
+        "group ada waits for its head: HTTP 503 from shop (1 more group waits)",
+        "group eve waits for its head: HTTP 401 from bills",
+    ]
+    assert found[1].next.startswith("`fifo-cli keys list`")
+
+
+def test_what_is_behind_a_cause_is_reported_without_a_step_of_its_own() -> None:
+    found = problems(history(*["ada- bob-"] * 3), waits=20_000)
+
+    assert [(one.state, bool(one.next)) for one in found] == [
+        ("critical", True),
+        ("critical", False),
+        ("warning", False),
+    ]
+    assert [one.text.split()[0] for one in found] == ["group", "20,000", "the"]
+    assert not any(PARK in one.next for one in found)
+
+
+def test_a_paused_worker_is_resumed_at_once_or_when_the_api_is_back() -> None:
+    assert problems((), worker="paused")[0].next == "`fifo-cli resume worker`"
+
+    head, paused = problems(history("ada- bob-"), worker="paused")
+    assert head.next.startswith("wait, or have shop fixed: order is kept, and `fifo-cli drain --count 1`")
+    assert paused.next == "once a message is delivered again, `fifo-cli resume worker`"
+
+
+def test_an_enqueuer_that_is_paused_or_fails_comes_before_its_symptom() -> None:
+    late = Measurements(worker="running", enqueuer="paused", iterator_age=7200)
+    paused, behind = advise(Evidence(SETTINGS, late, NOW))
+    assert (paused.state, paused.next, behind.next) == ("critical", "`fifo-cli resume enqueuer`", "")
+    assert (paused.avoid or "").startswith("put the items again")
+
+    failing = Batches((Batch(NOW - timedelta(hours=1), error="KeyError: x", raised=True),))
+    well = Measurements(worker="running", enqueuer="running", iterator_age=7200)
+    failed, behind = advise(Evidence(SETTINGS, well, NOW, batches=failing))
+    assert (failed.state, failed.next, behind.next) == ("critical", "`fifo-cli logs enqueuer`", "")
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ({"error": "ReadTimeout: The read operation timed out"}, Kind.TIMEOUT),  # of an earlier version
+        ({"error": "ConnectError: [Errno 111] Connection refused"}, Kind.NETWORK),
+        ({"error": "no answer from x: PoolTimeout: x", "error_type": "PoolTimeout"}, Kind.TIMEOUT),
+        (
+            {"error": "no answer from x: RemoteProtocolError", "error_type": "RemoteProtocolError"},
+            Kind.NETWORK,
+        ),
+        ({"error": "parking failed: ClientError: x", "owner": "aws"}, Kind.PROGRAM),
+        ({"error": "the API answered 503"}, Kind.UNKNOWN),
+        ({"http_status": 408}, Kind.UNAVAILABLE),
+        ({"http_status": 418}, Kind.REFUSED),
+        ({"http_status": 599}, Kind.SERVER),
+        ({"http_status": 101}, Kind.UNKNOWN),
+        ({"http_status": 429, "owner": "message"}, Kind.BLOCKED),
+        ({}, Kind.UNKNOWN),
+    ],
+)
+def test_how_a_head_failed_is_read_from_its_line(head: dict[str, Any], kind: Kind) -> None:
+    assert kind_of(Stuck("m", "g", NOW, **head)) is kind
+
+
+RUNS = st.lists(
+    st.lists(st.tuples(st.sampled_from(["ada", "bob", "eve"]), st.sampled_from("-+!")), max_size=5).map(
+        lambda words: " ".join(f"{group}{fate}" for group, fate in words)
+    ),
+    min_size=1,
+    max_size=6,
+)
+FAILURES = st.sampled_from([status(n) for n in (401, 404, 429, 500, 503)] + [unanswered("ReadTimeout")])
+
+
+@given(RUNS, FAILURES)
+def test_a_group_is_stuck_from_its_failure_until_it_moves_and_no_longer(
+    runs: list[str], failure: dict[str, Any]
+) -> None:
+    words = [word for run in runs for word in run.split()]
+    last = {word[:-1]: word[-1] for word in words}
+
+    stuck = follow(StuckGroups(), history(*runs, every=failure)).stuck
+
+    assert {one.group for one in stuck} == {group for group, fate in last.items() if fate == "-"}
+
+
+@given(RUNS, FAILURES)
+def test_park_is_advised_only_if_another_group_was_delivered_in_a_run_in_which_this_one_failed(
+    runs: list[str], failure: dict[str, Any]
+) -> None:
+    for one in problems(history(*runs, every=failure)):
+        if PARK in one.next:
+            group = one.next.partition(PARK)[2].partition("`")[0].strip()
+            failed = [number for number, run in enumerate(runs) if f"{group}-" in run]
+            between = " ".join(runs[failed[0] : failed[-1] + 1]).split()
+            assert any(word.endswith("+") and word[:-1] != group for word in between), (runs, one)
+
+
+@given(RUNS, FAILURES, st.integers(0, 40))
+def test_events_may_come_in_any_pieces(runs: list[str], failure: dict[str, Any], cut: int) -> None:
+    events = history(*runs, every=failure)
+
+    whole = follow(StuckGroups(), events)
+
+    assert follow(follow(StuckGroups(), events[:cut]), events[cut:]) == whole
+    assert follow(whole, events[:-1]).stuck == whole.stuck, "a line that comes late changes nothing"
