@@ -48,9 +48,8 @@ def peek_table(
 
 
 def _message(number: int, message: Message, width: int | None, color: bool, now: datetime) -> str:
-    received = f", received {count(message.receives, 'time')}" if message.receives else ""
     group = printable(shown_group(message.group))
-    head = f"{number}. group {group}, sent {_ago(message.sent_at, now)} ago{received}"
+    head = f"{number}. group {group}, sent {_ago(message.sent_at, now)} ago"
     lines = [paint(_fit(head, width), "bold", color=color), f"   id        {message.message_id}"]
     if reason := message.text("park_reason"):
         status = message.text("park_status")

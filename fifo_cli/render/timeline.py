@@ -101,9 +101,9 @@ def audit_text(
             block(
                 "delivered after a later record of their group",
                 summary.reordered,
-                ((*start(one), clock(one.delivered_at), one.after) for one in reordered),
+                ((*start(one), clock(one.delivered_at), key_text(one.after_key)) for one in reordered),
                 "DELIVERED",
-                "AFTER EVENT",
+                "AFTER ITEM",
             ),
             block("unknown", summary.unknown, map(start, unknown)),
         ]

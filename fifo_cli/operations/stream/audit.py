@@ -104,10 +104,11 @@ class PossiblyTwice(Finding):
 
 @dataclass(frozen=True, slots=True)
 class Reordered(Finding):
-    """One that was delivered after a later one of its group, ``after``."""
+    """One that was delivered after a later one of its group: event id and item of that one."""
 
     delivered_at: datetime
     after: str
+    after_key: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,8 @@ class AuditResult:
 
     def reordered(self) -> Iterator[Reordered]:
         for entry, delivered, after in self.store.reordered(self.related):
-            yield Reordered(*_described(entry), from_epoch_ms(delivered), after)
+            after_key = shown_key(read_key(after.key))
+            yield Reordered(*_described(entry), from_epoch_ms(delivered), after.event_id, after_key)
 
 
 def unproven_tips(tips: Mapping[str, str | None]) -> tuple[Tip, ...]:

@@ -296,8 +296,10 @@ class AuditStore:
         )
         return ((AuditedRecord(*columns), _times(text)) for *columns, text in rows)
 
-    def reordered(self, related: Callable[[str, str], bool]) -> Iterator[tuple[AuditedRecord, int, str]]:
-        """Yield the records first delivered after a later one of their group: when, and that one's event id.
+    def reordered(
+        self, related: Callable[[str, str], bool]
+    ) -> Iterator[tuple[AuditedRecord, int, AuditedRecord]]:
+        """Yield the records first delivered after a later one of their group: when, and that one.
 
         ``related`` says of two shards whether their sequence numbers compare. Two deliveries of the same
         millisecond are in order.
@@ -308,19 +310,21 @@ class AuditStore:
             f" WHERE {_WANTED} AND shard <> '' ORDER BY grp, first, sequence"
         )
         group: str | None = None
-        furthest: dict[str, tuple[int, str]] = {}
+        furthest: dict[str, AuditedRecord] = {}
         for *columns, time in rows:
             entry = AuditedRecord(*columns)
             if entry.group != group:
                 group, furthest = entry.group, {}
             ahead = max(
-                (found for shard, found in furthest.items() if related(shard, entry.shard)), default=None
+                (found for shard, found in furthest.items() if related(shard, entry.shard)),
+                key=lambda found: (found.sequence, found.event_id),
+                default=None,
             )
-            if ahead is not None and ahead[0] > entry.sequence:
-                yield entry, time, ahead[1]
+            if ahead is not None and ahead.sequence > entry.sequence:
+                yield entry, time, ahead
             known = furthest.get(entry.shard)
-            if known is None or known[0] < entry.sequence:
-                furthest[entry.shard] = (entry.sequence, entry.event_id)
+            if known is None or known.sequence < entry.sequence:
+                furthest[entry.shard] = entry
 
 
 def _times(text: str) -> list[int]:

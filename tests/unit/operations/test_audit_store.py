@@ -37,7 +37,7 @@ def family(one: str, other: str) -> bool:
 
 
 def reordered(store: AuditStore) -> list[tuple[str, str]]:
-    return [(found.event_id, after) for found, _, after in store.reordered(family)]
+    return [(found.event_id, after.event_id) for found, _, after in store.reordered(family)]
 
 
 def test_facts_count_once_however_often_and_in_whatever_order_they_come():

@@ -84,7 +84,7 @@ def test_no_time_is_cut_on_a_terminal_of_80_columns():
         width=80,
         missing=[Unplaced(*row("a" * 30, at), "never enqueued, " * 9)],
         duplicated=[Duplicated(*row("b" * 30), (at, at + timedelta(seconds=61.987)))],
-        reordered=[Reordered(*row("c" * 30), at, "e" * 40)],
+        reordered=[Reordered(*row("c" * 30), at, "e" * 40, {"id": "d" * 30})],
     )
     lines = shown.splitlines()
     assert lines[1] == "written 01-01 13:00:00Z to 12:42:10Z: 5 records"
@@ -128,7 +128,7 @@ def test_findings_are_tables_with_their_keys():
         missing=[Unplaced(*row("a"), "never enqueued")],
         duplicated=[Duplicated(*row("b"), (WRITTEN, NOW))],
         unknown=[],
-        reordered=[Reordered(*row("c"), NOW, "e-b")],
+        reordered=[Reordered(*row("c"), NOW, "e-b", {"id": "b"})],
     )
     assert shown.splitlines()[1:] == [
         "written 2026-01-01T00:00:00.000Z to 2026-01-02T00:00:00.000Z: 3 records (4 more are no messages)",
@@ -145,8 +145,8 @@ def test_findings_are_tables_with_their_keys():
         "b     g      2026-01-01T01:00:00.000Z  2026-01-01T01:00:00.000Z 2026-01-02T13:00:00.000Z",
         "",
         "1 delivered after a later record of their group:",
-        "ITEM  GROUP  WRITTEN                   DELIVERED                 AFTER EVENT",
-        "c     g      2026-01-01T01:00:00.000Z  2026-01-02T13:00:00.000Z  e-b",
+        "ITEM  GROUP  WRITTEN                   DELIVERED                 AFTER ITEM",
+        "c     g      2026-01-01T01:00:00.000Z  2026-01-02T13:00:00.000Z  b",
     ]
 
 
