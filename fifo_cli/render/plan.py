@@ -6,6 +6,7 @@ import json
 import textwrap
 from typing import Any, Final
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.planning import CODE_HASH, Action, Change, Difference, Plan, is_code_change
 from fifo_cli.render.text import fit, printable
 
@@ -27,7 +28,7 @@ def plan_table(plan: Plan, *, done: bool = False, whole: bool = False) -> str:
     if not plan.changes:
         return "\n".join([*lines, f"Nothing to change: {plan.unchanged} resources are as wanted."])
     if not (whole or done) and any(_is_cut(one) for change in plan.changes for one in change.diff):
-        lines += ["`fifo-cli plan --diff` shows all of what changes in your files.", ""]
+        lines += [f"{command_line('plan --diff')} shows all of what changes in your files.", ""]
     counts = plan.summary
     sums = [f"{counts[word]} {word}d" if done else f"{counts[word]} to {word}" for word in _MARKS]
     return "\n".join([*lines, ", ".join([*sums, f"{plan.unchanged} unchanged"])])

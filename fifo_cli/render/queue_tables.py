@@ -82,8 +82,9 @@ def _ago(then: datetime | None, now: datetime) -> str:
     return f"{seconds}s"
 
 
-def drain_table(result: DrainResult, *, width: int | None, dry_run: bool) -> str:
-    """One line a message, and the sum."""
+def drain_table(result: DrainResult, *, width: int | None, dry_run: bool, every: bool = False) -> str:
+    """The sum, and above it what was not delivered, a line a message; with ``every`` all messages."""
+    listed = [one for one in result.results if every or one.status != "delivered" or one.error]
     rows = [
         (
             short_id(one.message_id, width),
@@ -93,7 +94,7 @@ def drain_table(result: DrainResult, *, width: int | None, dry_run: bool) -> str
             None if dry_run else f"{one.elapsed_ms} ms",
             one.error or "",
         )
-        for one in result.results
+        for one in listed
     ]
     shown = table(
         rows, headers=("MESSAGE", "GROUP", "STATUS", "HTTP", "TIME", "WHY"), right=(3, 4), width=width

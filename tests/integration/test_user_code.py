@@ -69,9 +69,8 @@ def flow(project: Callable[..., Project], clients: Aws, receiver: Any) -> Callab
     def deploy(deed: str, **tables: Any) -> CodePipeline:
         made = project(
             handlers={"source": "code/", "request": "mine:to_request"},
-            functions={"timeout": "10s"},
             message={"group": "grp"},
-            **{"api": {"timeout": "1s"}, **tables},
+            **{"functions": {"timeout": "10s"}, "api": {"timeout": "1s"}, **tables},
         )
         (made.folder / "code").mkdir()
         (made.folder / "code" / "mine.py").write_text(f"URL = {receiver.url!r}\n{CODE.format(deed=deed)}")
@@ -345,3 +344,26 @@ def test_a_module_that_ends_the_functions_process_is_named_by_its_next_run(flow)
     assert status.code == 1
     assert "the process ended while it was imported" in status.out
     assert (made.main.counts().visible, made.dlq.counts().total) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["loops", "sleeps", "never returns from C", "never is imported"])
+def test_an_interrupt_ends_code_that_never_returns_long_before_its_limit_and_releases_its_message(flow, kind):
+    imports = kind == "never is imported"
+    mark = "open('called', 'w').close()"
+    made = flow(f"{mark}\n        {DEEDS.get(kind, '')}".rstrip(), functions={"timeout": "240s"})
+    if imports:
+        path = made.project.folder / "code" / "mine.py"
+        path.write_text(f"{path.read_text()}\n{mark}\ntime.sleep(3600)\n")
+    items = "\n".join(json.dumps({"id": f"o{n:02}", "grp": "a"}) for n in (1, 4, 5))
+    made.project.local("put", "-", input=items).ok()
+    wait_until(lambda: made.main.counts().total == 3)
+    running = made.project.start("drain", "--all", "-o", "json")
+    wait_until((made.project.folder / "called").exists)
+
+    running.interrupt()
+    ran = running.wait(timeout=30)  # it takes a second on a free machine, and the code has two minutes
+
+    assert ran.code == 130
+    counts = made.main.counts()
+    assert (counts.visible, counts.in_flight) == (3 if imports else 2, 0)
+    assert made.reasons() == {}

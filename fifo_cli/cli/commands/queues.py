@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
@@ -142,6 +143,7 @@ def drain(
 ) -> ExitCode:
     """Deliver now what the worker would deliver: the same code, the same order.
 
+    It lists what was not delivered, and with -v every message; -o json has them all.
     Exits 1 if a message failed, was parked, or stayed behind because of a failure. What is left because
     another consumer holds it is not a failure: stderr says how many, and what to do. Ctrl-C finishes the
     message in flight and releases the rest.
@@ -155,7 +157,10 @@ def drain(
         )
     options = DrainOptions(count, concurrency, max_rate)
     result = preview(cli.aws, cli.project, options) if dry_run else _perform(cli, options, via)
-    code = cli.conclude(result, lambda: drain_table(result, width=cli.console.width, dry_run=dry_run))
+    code = cli.conclude(
+        result,
+        lambda: drain_table(result, width=cli.console.width, dry_run=dry_run, every=cli.options.verbose > 0),
+    )
     if result.ungiven:
         cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
     if not dry_run and result.error is None:
@@ -179,7 +184,7 @@ def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
     with cli.stopping() as stop:
         if via is Via.LAMBDA:
             return drain_by_function(
-                cli.aws, cli.project, options, stopped=stop.is_set, listener=cli.listener
+                cli.aws, cli.project, options, stopped=stop.is_set, listener=paced(cli.console)
             )
         return drain_here(
             cli.aws,
@@ -187,5 +192,5 @@ def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
             options,
             code_folders=cli.code_folders("request"),
             stopped=stop.is_set,
-            listener=cli.listener,
+            listener=paced(cli.console),
         )

@@ -19,7 +19,7 @@ from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
-from fifo_cli.events import Listener, Progressed, Warned, silent
+from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
 from fifo_cli.handlers.delivery import ApiDelivery
@@ -37,6 +37,7 @@ from fifo_cli.model.worker_log import Fate, Stuck, StuckGroups, WatchEvent, foll
 from fifo_cli.operations.code_process import CodeProcess, CodeSetup
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
+from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.runtime_settings import request_notes, runtime_settings
 
@@ -170,7 +171,7 @@ def drain_here(
             limits,
             journal=journal,
             source="drain",
-            on_outcome=_announcer(listener),
+            on_outcome=_announcer(listener, _total(main, options)),
         )
         # A call to the API that is in flight at a signal is awaited.
         AWS_CALLS.allowance = sum(api.timeout for api in facts.apis)
@@ -201,7 +202,7 @@ def drain_by_function(
     names = project.settings.names
     main = Queue(aws, names, "main")
     refuse_while_unfinished(QueueTags(aws, main))
-    announce = _announcer(listener)
+    announce = _announcer(listener, _total(main, options))
     outcomes: list[Outcome] = []
     failure: FifoError | None = None
     while not stopped() and (options.count is None or _turns(outcomes) < options.count):
@@ -353,12 +354,20 @@ def _invoke(aws: Aws, project: Project, names: Names, options: DrainOptions) -> 
     return report
 
 
-def _announcer(listener: Listener) -> Callable[[Outcome], None]:
+def _total(main: Queue, options: DrainOptions) -> int | None:
+    """Return how many messages there seem to be to deliver, for the time left; None if SQS does not say."""
+    total = main.total_if_known()
+    return total if options.count is None or total is None else min(total, options.count)
+
+
+def _announcer(listener: Listener, total: int | None) -> Callable[[Outcome], None]:
     counts: Counter[str] = Counter()
+    progress = Progress(listener, "handled", total)
 
     def announce(outcome: Outcome) -> None:
         counts[outcome.status] += 1
-        listener(Progressed(", ".join(f"{number} {status}" for status, number in counts.items())))
+        others = "".join(f", {number} {one}" for one, number in counts.items() if one != "delivered")
+        progress.at(counts.total(), detail=others)
 
     return announce
 

@@ -123,10 +123,10 @@ def put(
         at = f"{entry.place or 'the item'} ({_shown_key(entry.item, keys)})"
         reason, hint = f"{writes.error.message}; it was at {at}", writes.error.hint
         code = writes.error.exit_code
-    failure = FifoError(f"{reason}\n{_how_far(writes, len(lanes))}")
-    failure.exit_code = code or failure.exit_code
     rest = [entry for entry, done in zip(entries, writes.written, strict=True) if not done]
-    failure.hint = "; ".join(filter(None, (hint, _resume(rest, len(lanes), repeats, save_rest))))
+    next_step = "; ".join(filter(None, (hint, _resume(rest, len(lanes), repeats, save_rest))))
+    failure = FifoError(f"{reason}\n{_how_far(writes, len(lanes))}", hint=next_step)
+    failure.exit_code = code or failure.exit_code
     return PutResult(writes.count, len(entries), error=failure)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fifo_cli.render.queue_tables import drain_left
+import pytest
+
+from fifo_cli.handlers.worker_run import Outcome
+from fifo_cli.operations.queues.drain import DrainResult
+from fifo_cli.render.queue_tables import drain_left, drain_table
 
 
 def test_what_a_drain_was_not_given_is_said_with_why_and_what_to_do() -> None:
@@ -20,3 +24,35 @@ def test_what_failed_may_be_before_them() -> None:
         "1 message more left in the queue that SQS did not give out: behind one that stayed in its group, or"
         " another consumer holds"
     )
+
+
+def drained(*outcomes: tuple[str, str | None]) -> DrainResult:
+    results = tuple(
+        Outcome(f"id-{number}", "a", status, 200, 5, error)  # type: ignore[arg-type]
+        for number, (status, error) in enumerate(outcomes)
+    )
+    return DrainResult(results, 0)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "listed"),
+    [
+        ([("delivered", None)] * 1839, []),
+        ([("delivered", None)], []),
+        ([("delivered", None), ("failed", "HTTP 503")], ["id-1"]),
+        ([("parked", "HTTP 422"), ("delivered", None), ("skipped", "behind")], ["id-0", "id-2"]),
+        ([("delivered", "not deleted"), ("delivered", None)], ["id-0"]),
+        ([], []),
+    ],
+)
+def test_a_drain_lists_what_was_not_delivered_and_with_v_everything(
+    outcomes: list[tuple[str, str | None]], listed: list[str]
+) -> None:
+    result = drained(*outcomes)
+    lines = drain_table(result, width=None, dry_run=False).splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == listed
+    every = drain_table(result, width=None, dry_run=False, every=True).splitlines()
+    assert len(every) == (len(outcomes) + 2 if outcomes else 1)
+    assert lines[-1] == every[-1]
+    assert lines[-1].startswith(f"{result.count('delivered')} delivered, ")
+    assert len(result.document()["results"]) == len(outcomes)
