@@ -18,7 +18,7 @@ _MARKS: Final[dict[Action, str]] = {"create": "+", "update": "~", "delete": "-"}
 def plan_table(plan: Plan, *, done: bool = False, whole: bool = False) -> str:
     """Return the changes a line each, updates with what differs below them, and the sum; ``done`` if made.
 
-    The warnings are not in it: they were reported as events. Both functions have the same code, and so their
+    The warnings are not in it: they are reported as events. Both functions have the same code, and so their
     aliases: what changes in it is shown once. ``whole``: no line of a file's diff is cut off.
     """
     shown: list[tuple[list[Difference], str]] = []
@@ -29,9 +29,14 @@ def plan_table(plan: Plan, *, done: bool = False, whole: bool = False) -> str:
         return "\n".join([*lines, f"Nothing to change: {plan.unchanged} resources are as wanted."])
     if not (whole or done) and any(_is_cut(one) for change in plan.changes for one in change.diff):
         lines += [f"{command_line('plan --diff')} shows all of what changes in your files.", ""]
+    return "\n".join([*lines, plan_sum(plan, done=done)])
+
+
+def plan_sum(plan: Plan, *, done: bool = False) -> str:
+    """Return how much a plan changes, in one line."""
     counts = plan.summary
     sums = [f"{counts[word]} {word}d" if done else f"{counts[word]} to {word}" for word in _MARKS]
-    return "\n".join([*lines, ", ".join([*sums, f"{plan.unchanged} unchanged"])])
+    return ", ".join([*sums, f"{plan.unchanged} unchanged"])
 
 
 def _change(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,8 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import complete_folders, typed_config
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.events import Event, Finished, Listener, Warned
+from fifo_cli.render.progress import line
 
 if TYPE_CHECKING:
     from fifo_cli.model.planning import Plan
@@ -67,8 +71,9 @@ def plan(
     from fifo_cli.render.plan import plan_table
 
     project = cli.project_with_code("message", "request")
-    result = plan(cli.aws, project, check=check, whole_diff=diff, listener=cli.listener)
-    return cli.emit(result, lambda: plan_table(result, whole=diff))
+    with _warnings_last(cli) as (listener, _):
+        result = plan(cli.aws, project, check=check, whole_diff=diff, listener=listener)
+        return cli.emit(result, lambda: plan_table(result, whole=diff))
 
 
 @command("package", impact=Impact.WRITES, examples=["fifo-cli package --out build -o json"])
@@ -112,31 +117,55 @@ def deploy(
     """
     from fifo_cli.operations.deploy.deploy import deploy
     from fifo_cli.render.deploy_tables import outputs_table
-    from fifo_cli.render.plan import plan_table
+    from fifo_cli.render.plan import plan_sum, plan_table
 
     project = cli.project_with_code("message", "request")
 
+    is_listed = False
+
     def confirm(plan: Plan) -> None:
-        cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n")
+        nonlocal is_listed
+        is_listed = not cli.options.yes
+        beware = "".join(f"warning: {one}\n" for one in dict.fromkeys(warnings))
+        cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n{beware}")
         if plan.losses:
             losses = "\n".join(plan.losses)
             cli.confirm(f"accept what cannot be undone afterwards:\n\n{losses}\n")
 
-    result = deploy(
-        cli.aws,
-        project,
-        adopt=adopt,
-        confirm=confirm,
-        dry_run=dry_run,
-        listener=cli.listener,
-    )
-    return cli.emit(
-        result,
-        lambda: (
-            f"{plan_table(result.plan, done=not dry_run)}\n\n"
-            f"{outputs_table(result.outputs, width=cli.console.width)}"
-        ),
-    )
+    with _warnings_last(cli) as (listener, warnings):
+        result = deploy(cli.aws, project, adopt=adopt, confirm=confirm, dry_run=dry_run, listener=listener)
+        # What the question has listed is not listed again.
+        made = plan_sum if is_listed else plan_table
+        return cli.emit(
+            result,
+            lambda: (
+                f"{outputs_table(result.outputs, width=cli.console.width)}\n"
+                f"{made(result.plan, done=not dry_run)}\n"
+            ),
+        )
+
+
+@contextmanager
+def _warnings_last(cli: Cli) -> Iterator[tuple[Listener, list[str]]]:
+    """Give a listener that keeps warnings for the end, where nothing scrolls them away, and those so far.
+
+    On a terminal each thing that is done takes the line of the one before: the result lists them.
+    """
+    warnings: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Warned):
+            warnings.append(event.text)
+        elif isinstance(event, Finished) and cli.console.error_color:
+            cli.console.live(line(event, color=True))
+        else:
+            cli.listener(event)
+
+    try:
+        yield listen, warnings
+    finally:
+        for text in dict.fromkeys(warnings):
+            cli.listener(Warned(text))
 
 
 @command("schema", impact=Impact.READS, examples=["fifo-cli schema > fifo.schema.json"])
