@@ -27,7 +27,7 @@ _DEPTH_MAX: Final = 32
 _PATH_SHOWN: Final = 60
 _NAME_BYTES_MAX: Final = 65_535
 _KEY_BYTES_MAX: Final = (2048, 1024)
-_ITEMS_OF_KEY_MAX: Final = 100
+ITEMS_OF_KEY_MAX: Final = 100
 # API Reference, BatchWriteItem.
 BATCH_ITEMS_MAX: Final = 25
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
@@ -126,7 +126,7 @@ def keys_in_table(
             ExpressionAttributeValues={f":{places[name]}": value for name, value in key.items()},
             ProjectionExpression=", ".join(names),
             ConsistentRead=True,
-            Limit=_ITEMS_OF_KEY_MAX,
+            Limit=ITEMS_OF_KEY_MAX,
         )
     return [dict(item) for item in answer["Items"]]
 

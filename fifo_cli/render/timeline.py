@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,7 +16,7 @@ from fifo_cli.render.text import Style, count, fit, open_shards, paint, printabl
 
 if TYPE_CHECKING:
     from fifo_cli.operations.stream.audit import AuditSummary, Duplicated, Finding, Reordered, Unplaced
-    from fifo_cli.operations.stream.trace import Step, TraceResult
+    from fifo_cli.operations.stream.trace import Step, TracedItem, TraceResult
 
 _SHOWN: Final = 20
 _INDENT: Final = "    "
@@ -166,8 +166,21 @@ def trace_text(result: TraceResult, *, clock: Clock, width: int | None, color: b
             for event in events
         ]
     lines += [f"look: {printable(note)}" for note in result.notes]
+    if not result.is_whole_key and result.items:
+        lines += ["", *_items(result.items, width)]
     timeline = _timeline(result.history, clock=clock, width=width, color=color)
     return "".join(f"{line}\n" for line in lines) + "\n" + timeline
+
+
+def _items(items: Sequence[TracedItem], width: int | None) -> Iterator[str]:
+    """Yield a line for each of the first items of a partition key, and how to see one alone."""
+    shown = items[:_SHOWN]
+    there = ("in the table", "not in the table now")
+    rows = [(one.exact, one.stage, there[not one.in_table]) for one in shown]
+    yield from table(rows, headers=("ITEM", "STAGE", ""), width=width).splitlines()
+    if len(items) > len(shown):
+        yield f"... and {len(items) - len(shown):,} more: -o json lists them all"
+    yield f"{command_line('trace', shown[0].exact)} shows one of them alone"
 
 
 def _timeline(history: Sequence[Step], *, clock: Clock, width: int | None, color: bool) -> str:

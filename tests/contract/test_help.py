@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,8 @@ import typer
 from fifo_cli.cli.app import app, main
 from fifo_cli.cli.framework import Command, Commands, Impact
 from fifo_cli.cli.options import common_options
+from fifo_cli.model.message import Attribute, Message
+from fifo_cli.operations.transfer.message_filter import filtered_document
 
 WIDTH_MAX = 100
 # The contract's list of commands that ask first, as far as they exist; the tags must agree with it.
@@ -89,3 +92,16 @@ def test_no_option_of_a_command_hides_a_common_one() -> None:
         params = [*entry.get_params(typer.Context(entry)), *common_options().params]
         names = [name for param in params for name in {param.name, *param.opts}]
         assert len(names) == len(set(names)), path
+
+
+@pytest.mark.parametrize("command", ["peek", "redrive"])
+def test_the_help_of_filter_names_every_field_that_it_sees(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = Message("m", "g", "d", "1", "main", None, None, 0, "{}", {"a": Attribute("String", "b")})
+    fields = set(filtered_document(message)) - {"trace_header"}
+    main([command, "--help"])
+
+    text = capsys.readouterr().out.partition("--filter JMESPATH")[2].partition("\n  --")[0]
+    assert fields - set(re.findall(r"\w+", text)) == set()
+    assert "attributes.NAME.value" in text

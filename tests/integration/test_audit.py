@@ -193,7 +193,7 @@ def test_trace_shows_every_stage_of_a_life(line, proxy: Proxy):
     assert stage("o00")[:2] == (1, "unknown")
     flow.project.local("pause", "enqueuer").ok()
     write(flow, orders(14))
-    resume = "(`fifo-cli resume enqueuer`)"
+    resume = "(`fifo-cli resume enqueuer --local`)"
     assert stage("o05") == (0, "stream", f"not enqueued: the enqueuer is paused {resume}")
     flow.project.local("resume", "enqueuer").ok()
     wait_until(lambda: flow.waiting() == 13)
@@ -256,8 +256,21 @@ def test_trace_is_a_timeline_with_the_evidence_of_each_step(line):
     assert steps[1]["evidence"].startswith(f"log /aws/lambda/{name}-enqueuer 20")
     assert steps[2]["evidence"].startswith(f"log /aws/lambda/{name}-worker 20")
     assert (steps[2]["status"], steps[2]["attempt"], steps[3]["evidence"]) == (200, 1, f"table {name}")
+    assert one["items"] == [{"key": {"customer": "c 1", "n": 1}, "stage": "delivered", "in_table": True}]
     text = flow.project.local("trace", "c 1").out
-    assert text.startswith("c 1  queued: number 1 in its group c%201\n")
+    assert text.startswith("c 1  queued: number 1 in its group c 1\n")
+    assert "items" not in flow.project.local("trace", '{"customer": "c 1", "n": 1}').out.lower()
+
+    key = {"customer": {"S": "c 1"}, "n": {"N": "2.5"}}
+    flow.aws.client("dynamodb").delete_item(TableName=name, Key=key)
+    flow.put({"customer": "c 1", "n": 12345678901234567890.5})
+    several = flow.project.local("trace", "c 1", "-o", "json").json()["items"]
+    assert [(item["key"]["n"], item["in_table"]) for item in several[:1]] == [(1, True)]
+    assert {(str(item["key"]["n"]), item["in_table"]) for item in several} >= {("1", True), ("2.5", False)}
+    text = flow.project.local("trace", "c 1").out
+    assert '{"customer":"c 1","n":1}  ' in text
+    assert re.search(r'\{"customer":"c 1","n":2.5\} +queued +not in the table now\n', text)
+    assert """`fifo-cli trace '{"customer":"c 1","n":1}' --local` shows one of them alone""" in text
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_what_costs_data_is_asked_about_by_a_second_question_and_reported_once(
         screen.until("accept what cannot be undone afterwards")
         screen.type("n\n")
         assert screen.end() == 2
-        assert "nothing was touched" in screen.text
+        assert "Nothing was changed." in screen.text
     assert [one.name for one in plan(clients, load(made.config)).changes] == [made.names.main]
     message = made.local("plan").ok()
     assert message.err.count("retention goes down") == 1

@@ -14,7 +14,7 @@ from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import complete_folders, typed_config
-from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.errors import DeclinedError, ExitCode, UsageError
 from fifo_cli.events import Event, Finished, Listener, Warned
 from fifo_cli.render.progress import line
 
@@ -163,6 +163,9 @@ def _warnings_last(cli: Cli) -> Iterator[tuple[Listener, list[str]]]:
 
     try:
         yield listen, warnings
+    except DeclinedError:
+        warnings.clear()  # the question had them
+        raise
     finally:
         for text in dict.fromkeys(warnings):
             cli.listener(Warned(text))

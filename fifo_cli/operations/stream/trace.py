@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.aws.dynamodb import keys_in_table, typed
+from fifo_cli.aws.dynamodb import ITEMS_OF_KEY_MAX, keys_in_table, typed
 from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
-from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
+from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
-from fifo_cli.model.results import Document, Single, to_json_value
+from fifo_cli.model.results import INTERNAL, Document, Fields, Single, to_json_value
 from fifo_cli.model.times import from_iso, iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
@@ -87,6 +87,19 @@ class Event:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class TracedItem(Fields):
+    """One of the items that a key means: several, if it is a partition key of a table with a sort key.
+
+    ``stage`` is that of its record that needs a look most, or "table" if no record of it is known.
+    """
+
+    key: Any
+    stage: str
+    in_table: bool
+    exact: str = field(metadata=INTERNAL)  # the key's JSON, to be typed
+
+
 @dataclass(frozen=True)
 class TraceResult(Single):
     """Where an item is, and how it came there.
@@ -101,6 +114,8 @@ class TraceResult(Single):
     events: tuple[Event, ...]
     history: tuple[Step, ...]
     notes: tuple[str, ...]
+    items: tuple[TracedItem, ...] = ()
+    is_whole_key: bool = field(default=True, metadata=INTERNAL)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -151,11 +166,12 @@ def trace(
     ).result()
 
 
-def _items(aws: Aws, table: Table, key: Mapping[str, Any]) -> int:
-    """Count the items with a key that are in the table."""
+def _items(aws: Aws, table: Table, key: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the keys of the items with a key that are in the table, a hundred at most."""
     keys = tuple(pair for pair in table.keys if pair[0] in key)
     values = {name: Decimal(str(key[name])) if kind == "N" else key[name] for name, kind in keys}
-    return len(keys_in_table(aws, table.name, typed(values, keys), [name for name, _ in table.keys]))
+    found = keys_in_table(aws, table.name, typed(values, keys), [name for name, _ in table.keys])
+    return [{name: plain(value) for name, value in one.items()} for one in found]
 
 
 @dataclass
@@ -165,7 +181,7 @@ class _Trace:
     evidence: Evidence
     settings: Settings
     key: dict[str, Any]
-    items: int
+    items: list[dict[str, Any]]
     rules: Rules
     since: datetime
     now: datetime
@@ -197,7 +213,33 @@ class _Trace:
             [step for event in events for step in self._steps(event.record)], key=lambda step: step.time
         )
         history.append(self._table_step())
-        return TraceResult(shown_key(self.key), stage, detail, events, tuple(history), tuple(self._notes()))
+        return TraceResult(
+            shown_key(self.key),
+            stage,
+            detail,
+            events,
+            tuple(history),
+            tuple(self._notes()),
+            tuple(self._traced_items(events)),
+            is_whole_key=len(self.key) == len(self.settings.table.keys),
+        )
+
+    def _traced_items(self, events: tuple[Event, ...]) -> Iterator[TracedItem]:
+        """Yield the items in the order of the table, and then those that only records are known of."""
+        stages: dict[str, list[Stage]] = {self._exact(key): [] for key in self.items}
+        there = set(stages)
+        for event in events:
+            if isinstance(key := read_key(event.record.key), dict):
+                stages.setdefault(self._exact(key), []).append(event.stage)
+        for text, found in stages.items():
+            wanted = worst([stage for stage in found if stage != "filtered"])
+            stage = wanted or ("filtered" if found else "table")
+            yield TracedItem(shown_key(read_key(text)), stage, text in there, text)
+
+    def _exact(self, key: Mapping[str, Any]) -> str:
+        """Return the JSON of a whole table key, the partition key first."""
+        names = [name for name, _ in self.settings.table.keys if name in key]
+        return exact_json.dumps({name: key[name] for name in names})
 
     def _take_page(self, page: StreamPage) -> None:
         for record in page.records:
@@ -368,11 +410,13 @@ class _Trace:
         return Step(self.now, f"{word} now", queue, record.event_id, facts)
 
     def _table_step(self) -> Step:
-        facts: Document = {"items": self.items} if self.items != 1 else {}
+        facts: Document = {"items": len(self.items)} if len(self.items) != 1 else {}
         word = "in the table now" if self.items else "not in the table now"
         return Step(self.now, word, f"table {self.settings.table.name}", None, facts)
 
     def _notes(self) -> Iterator[str]:
+        if len(self.items) == ITEMS_OF_KEY_MAX:
+            yield f"the table may have more items with this key: {ITEMS_OF_KEY_MAX} are read"
         if self.without_code:
             yield going_without(self.without_code)
         if self.expired is not None:

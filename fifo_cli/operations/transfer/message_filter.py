@@ -46,7 +46,7 @@ class MessageFilter:
         if self._expression is None:
             return True
         try:
-            return is_true(self._compiled.search(_filtered_document(message)))
+            return is_true(self._compiled.search(filtered_document(message)))
         except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
             self.failures += 1
             self.first_failure = self.first_failure or str(error).partition("\n")[0]
@@ -92,7 +92,7 @@ def is_foreign(received: ReceivedMessage, owner_arn: str) -> bool:
     return bool(owner_arn) and received.dead_letter_source not in ("", owner_arn)
 
 
-def _filtered_document(message: Message) -> dict[str, Any]:
+def filtered_document(message: Message) -> dict[str, Any]:
     """Return what ``--filter`` sees: the message's document with its body parsed, if it is JSON."""
     try:
         body = exact_json.loads(message.body)

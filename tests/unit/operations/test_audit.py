@@ -187,7 +187,9 @@ def test_after_any_history_trace_calls_lost_only_what_the_audit_calls_missing(ac
     stages = {
         event.record.event_id: event.stage
         for item in range(6)
-        for event in _Trace(world, PIPELINE, {"id": f"i{item}"}, 1, world.rules, **options).result().events
+        for event in _Trace(world, PIPELINE, {"id": f"i{item}"}, [{"id": f"i{item}"}], world.rules, **options)
+        .result()
+        .events
         if not event.record.unwanted
     }
     allowed = {
@@ -442,7 +444,7 @@ def test_a_line_with_a_number_that_is_not_ours_ends_neither_audit_nor_trace(worl
     options: Any = {"since": START, "now": world.now}
     with Audit(world, world.rules, **options, sleep=world.clock.sleep) as result:
         assert result.summary.records == 1
-    events = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result().events
+    events = _Trace(world, PIPELINE, {"id": "i1"}, [{"id": "i1"}], world.rules, **options).result().events
     assert {event.record.event_id for event in events} == {"e0", "forged"}
 
 
