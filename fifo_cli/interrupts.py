@@ -44,6 +44,11 @@ class Calls:
         """Whether AWS is not waited for any longer."""
         return self._given_up.is_set()
 
+    @property
+    def hurried(self) -> bool:
+        """Whether a signal has arrived."""
+        return self._hurried.is_set()
+
     @contextmanager
     def one(self) -> Iterator[None]:
         """Note a call of this thread for as long as the block runs, its repetitions included.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes
+from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.errors import AwsError
 from fifo_cli.model.times import from_epoch_ms
 
 if TYPE_CHECKING:
@@ -37,14 +38,20 @@ class Stamped:
 
 
 class LogStream:
-    """One log stream of our own, made when the first lines are put."""
+    """One log stream of our own, made when the first lines are put.
+
+    ``make_group`` makes the log group if it does not exist; without it, that is an error.
+    """
 
     lines_max: Final = 1_000
 
-    def __init__(self, aws: Aws, group: str, name: str) -> None:
+    def __init__(
+        self, aws: Aws, group: str, name: str, *, make_group: Callable[[], None] | None = None
+    ) -> None:
         self._aws = aws
         self.group = group
         self.name = name
+        self._make_group = make_group
         self._made = False
 
     @property
@@ -52,25 +59,40 @@ class LogStream:
         return self._aws.client("logs", read_timeout=_READ_TIMEOUT, attempts=_ATTEMPTS)
 
     def put(self, lines: Sequence[Stamped]) -> None:
-        """Write lines, in order of time; raises FifoError if CloudWatch refuses."""
+        """Write lines, in order of time; raises FifoError if CloudWatch refuses any."""
         with calling(f"log group {self.group}"):
             self._make()
             for batch in _batches(sorted(lines, key=lambda one: one.time)):
-                self._client.put_log_events(
+                answer = self._client.put_log_events(
                     logGroupName=self.group,
                     logStreamName=self.name,
                     logEvents=[{"timestamp": one.time, "message": one.text} for one in batch],
                 )
+                if answer.get("rejectedLogEventsInfo"):
+                    raise AwsError(
+                        f"log group {self.group}: CloudWatch Logs took the call, but not all of its lines:"
+                        " their time is too far from its own",
+                        hint="look at the clock of this machine",
+                    )
 
     def _make(self) -> None:
         if self._made:
             return
         try:
+            self._make_stream()
+        except ClientError as error:
+            if self._make_group is None or not is_missing(error):
+                raise
+            self._make_group()
+            self._make_stream()
+        self._made = True
+
+    def _make_stream(self) -> None:
+        try:
             self._client.create_log_stream(logGroupName=self.group, logStreamName=self.name)
         except ClientError as error:
             if "ResourceAlreadyExistsException" not in error_codes(error):
                 raise
-        self._made = True
 
 
 def _batches(lines: Sequence[Stamped]) -> Iterator[list[Stamped]]:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
@@ -91,6 +91,8 @@ class Aws:
         self._lock = threading.Lock()
         self._throttles = Throttles()
         self._called_at = datetime.now(UTC)
+        self._caller = ""
+        self._clock_ahead = timedelta()
         self._signed_in = target.local
         self._failure: FifoError | None = None
         with configuring("the session"):
@@ -112,6 +114,8 @@ class Aws:
         with calling("the caller's identity"):
             identity = self.client("sts").get_caller_identity()
         self._called_at = served_at(identity["ResponseMetadata"])
+        self._clock_ahead = self._called_at - datetime.now(UTC)
+        self._caller = identity["Arn"]
         parts = identity["Arn"].split(":")
         if len(parts) < 6:
             raise AwsError(
@@ -125,6 +129,18 @@ class Aws:
         """When the caller's identity was asked for, by AWS's clock, in whole seconds."""
         _ = self.place
         return self._called_at
+
+    @property
+    def caller(self) -> str:
+        """The ARN of who calls."""
+        _ = self.place
+        return self._caller
+
+    @property
+    def clock_ahead(self) -> timedelta:
+        """How far AWS's clock is ahead of this machine's, to within a second or two."""
+        _ = self.place
+        return self._clock_ahead
 
     @cached_property
     def delays(self) -> ConsistencyDelays:

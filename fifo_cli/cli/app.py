@@ -30,6 +30,7 @@ _MODULES: Final = {
     "table": ["put"],
     "monitor": ["status", "logs"],
     "trace": ["trace", "audit"],
+    "history": ["history"],
     "check": ["check"],
     "watch": ["watch"],
     "local": ["local"],
@@ -57,7 +58,7 @@ def main(
     run = Run(signals)
     try:
         with signals.handled():
-            return _invoke(run, commands, arguments)
+            return run.end(_invoke(run, commands, arguments))
     except KeyboardInterrupt:
         _report(run, "interrupted")
         return signals.exit_code
@@ -101,6 +102,7 @@ def _text(error: Any) -> str:
 
 def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
     """Report an error; after a signal, it is the signal that ended the command, with its exit code."""
+    run.error = error.message
     text = (
         error.message
         if isinstance(error, Interrupted | DeclinedError | _Defect)

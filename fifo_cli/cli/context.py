@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fifo_cli.model.names import Names
     from fifo_cli.model.results import Document, Result, WorkResult
     from fifo_cli.model.settings import CodeRole, Project, Settings
+    from fifo_cli.operations.history import History, Note
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Cli:
     options: Options
     console: Console
     signals: Signals
+    # The command's name, its line as it was typed, and --reason, for the history.
+    operation: str = ""
+    line: str = ""
+    reason: str = ""
 
     @cached_property
     def project(self) -> Project:
@@ -69,6 +74,32 @@ class Cli:
         return Aws(self._target())
 
     @cached_property
+    def history(self) -> History:
+        """Writes what this command changes into the pipeline's history, once it has begun."""
+        return self.new_history(self.operation, self.line)
+
+    def new_history(self, operation: str, line: str) -> History:
+        """Return the history of one operation; ``history`` is the command's own."""
+        from fifo_cli.operations.history import History, Invocation
+
+        invocation = Invocation(operation, line, self.reason)
+        return History(self.aws, self.settings, invocation, listener=self.listener)
+
+    def begin(self, *, makes_group: bool = False) -> None:
+        """Note in the history that this command changes something from now on; see ``command(changes=…)``."""
+        self.history.begin(makes_group=makes_group)
+
+    def end(self, exit_code: int, error: str = "") -> None:
+        """Note how it ended, if it has begun to change something."""
+        if "history" in vars(self):
+            self.history.end(exit_code, counts=vars(self).get("_counts"), error=error)
+
+    @property
+    def note(self) -> Note:
+        """Notes in the history which messages leave their place."""
+        return self.history.note
+
+    @cached_property
     def folder(self) -> Path:
         """The folder whose ``.fifo/`` holds the embedded stack: fifo.toml's, or this one if there is none."""
         path = find_config(self.options.config)
@@ -95,6 +126,7 @@ class Cli:
         from fifo_cli.render.documents import json_document, json_line
         from fifo_cli.render.text import fold
 
+        self._count(result)
         match self.options.output:
             case Output.TABLE:
                 text = fold(table(), self.console.width)
@@ -106,6 +138,13 @@ class Cli:
             case _:
                 assert_never(self.options.output)
         return result.exit_code
+
+    def _count(self, result: Result) -> None:
+        """Keep the numbers of a result for the history, if it is one of a change."""
+        if "history" in vars(self) and self.history.begun:
+            from fifo_cli.model.history import counts_of
+
+            vars(self)["_counts"] = counts_of(result.document())
 
     def conclude(self, result: WorkResult, table: Callable[[], str]) -> ExitCode:
         """Write a result as ``emit`` does, and raise what ended it early."""

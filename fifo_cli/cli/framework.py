@@ -20,13 +20,14 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer import TyperException
@@ -60,6 +61,9 @@ class Run:
     def __init__(self, signals: Signals) -> None:
         self.signals = signals
         self.options = Options()
+        # What went wrong, for the history.
+        self.error = ""
+        self._cli: Cli | None = None
         self._typed: dict[str, Any] = {}
         self.begun = False
         remember({})
@@ -81,10 +85,18 @@ class Run:
             raise
         remember(self.options.to_repeat())
 
-    def start(self) -> Cli:
-        """Build what the command works with."""
+    def start(self, operation: str = "", line: str = "", reason: str = "") -> Cli:
+        """Build what the command works with; ``line`` is how it was typed."""
         self.options = options = self.options.filled_from(os.environ)
-        return Cli(options, Console(quiet=options.quiet, no_color=options.no_color), self.signals)
+        console = Console(quiet=options.quiet, no_color=options.no_color)
+        self._cli = Cli(options, console, self.signals, operation, line, reason)
+        return self._cli
+
+    def end(self, exit_code: int) -> int:
+        """Note the end of a command that changed something, and return its exit code."""
+        if self._cli is not None:
+            self._cli.end(exit_code, self.error)
+        return exit_code
 
 
 class Command(TyperCommand):
@@ -98,6 +110,8 @@ class Command(TyperCommand):
         impact: Impact,
         examples: Sequence[str],
         usage_code: ExitCode = ExitCode.USAGE,
+        recorded: bool = True,
+        private: Sequence[str] = (),
     ) -> None:
         text = inspect.cleandoc(body.__doc__ or "")
         super().__init__(
@@ -107,11 +121,13 @@ class Command(TyperCommand):
         self.impact = impact
         self.examples = tuple(examples)
         self.usage_code = usage_code
+        self.recorded = recorded and impact is not Impact.READS
+        self.private = frozenset(private)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the function's options. typer reads them now: at the start, all commands' take it 18 ms."""
         if self.callback is None:
-            read = _read_by_typer(self.body)
+            read = _read_by_typer(self)
             self.params, self.callback = read.params, read.callback
         return super().get_params(ctx)
 
@@ -199,14 +215,32 @@ class Commands(TyperGroup):
 
 
 def command(
-    name: str, *, impact: Impact, examples: Sequence[str], usage_code: ExitCode = ExitCode.USAGE
+    name: str,
+    *,
+    impact: Impact,
+    examples: Sequence[str],
+    usage_code: ExitCode = ExitCode.USAGE,
+    recorded: bool = True,
+    private: Sequence[str] = (),
 ) -> Callable[[Callable[..., ExitCode]], Command]:
     """Make a function the command ``name``; its docstring is the help, the first sentence the short one.
 
     The function gets a :class:`Cli` and its own options by keyword, and returns the exit code. A command line
     that it does not take exits with ``usage_code``.
+
+    What is not only READS is ``recorded``: it has --reason, and is in the pipeline's history from where it
+    calls ``cli.begin()``, as ``moves.py`` does. It says False if it changes no pipeline. The values of
+    ``private`` options are not recorded.
     """
-    return lambda body: Command(name, body, impact=impact, examples=examples, usage_code=usage_code)
+    return lambda body: Command(
+        name,
+        body,
+        impact=impact,
+        examples=examples,
+        usage_code=usage_code,
+        recorded=recorded,
+        private=private,
+    )
 
 
 def _first_sentence(text: str) -> str:
@@ -214,22 +248,72 @@ def _first_sentence(text: str) -> str:
     return re.split(r"\.(?: |$)", " ".join(text.split()), maxsplit=1)[0]
 
 
-def _read_by_typer(body: Callable[..., ExitCode]) -> Any:
+def _read_by_typer(command: Command) -> Any:
     """Let typer make a command of a function, whose Cli is made of what typer's context carries."""
+    own = list(inspect.signature(command.body, eval_str=True).parameters.values())[1:]
+    # A command that does more with it has its own.
+    adds_reason = command.recorded and not any(one.name == _REASON.name for one in own)
 
-    def run(context: typer.Context, **own: Any) -> int:
-        return _run(body, context.obj, own)
+    def run(context: typer.Context, **values: Any) -> int:
+        reason = values.pop(_REASON.name) if adds_reason else values.get(_REASON.name)
+        cli = context.obj.start(*typed_command(context, command.private), _given(context, reason))
+        return _run(command.body, context.obj, cli, values)
 
-    own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([context, *own])  # type: ignore[attr-defined]  # PEP 362
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # PEP 362
+        [context, *own, *([_REASON] if adds_reason else [])]
+    )
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     alone.command()(run)
     return typer.main.get_command(alone)
 
 
-def _run(body: Callable[..., ExitCode], run: Run, own: dict[str, Any]) -> int:
-    cli = run.start()
+_REASON: Final = inspect.Parameter(
+    "reason",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        str | None,
+        typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.", show_default=False),
+    ],
+)
+
+
+def _given(context: Any, reason: str | None) -> str:
+    """Return --reason if it was typed; a command's own default is none."""
+    return reason or "" if _is_typed(context, _REASON.name) else ""
+
+
+def _is_typed(context: Any, name: str | None) -> bool:
+    source = context.get_parameter_source(name) if name else None
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def typed_command(context: Any, private: Collection[str] = ()) -> tuple[str, str]:
+    """Return a command's name, and its line as it was typed, without what is ``private``, for the history."""
+    words: list[str] = []
+    arguments: list[str] = []
+    for param in context.command.params:
+        if not _is_typed(context, param.name) or param.name == _REASON.name:
+            continue
+        value = context.params.get(param.name)
+        texts = ["…"] if param.name in private else [str(one) for one in _listed(value)]
+        if param.param_type_name == "argument":
+            arguments += texts
+        elif getattr(param, "is_flag", False):
+            words.append(param.opts[0])
+        else:
+            words += [word for text in texts for word in (param.opts[0], text)]
+    name = context.command_path.removeprefix(PROGRAM).strip()
+    line = [PROGRAM, *name.split(), *arguments, *words, *context.obj.options.shown()]
+    return name, " ".join(one if one == "…" else shlex.quote(one) for one in line)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _run(body: Callable[..., ExitCode], run: Run, cli: Cli, own: dict[str, Any]) -> int:
     cli.check_local_options()
     run.begun = True
     try:

@@ -26,8 +26,9 @@ class Move(Generic[P, R]):
     """One command's pieces of the flow.
 
     ``question`` says what is about to be done, or returns the result if there is nothing to do; None asks
-    nothing. ``remarks`` are what a person has to know beside the JSON; ``text`` has them already if
-    ``remarks_in_text``. If ``stdout_is_taken`` by the messages themselves, the text goes to stderr.
+    nothing. ``changes``: what it performs is written into the history. ``remarks`` are what a person has to
+    know beside the JSON; ``text`` has them already if ``remarks_in_text``. If ``stdout_is_taken`` by the
+    messages themselves, the text goes to stderr.
     """
 
     preview: Callable[[], P]
@@ -38,6 +39,7 @@ class Move(Generic[P, R]):
     remarks: Callable[[WorkResult], Iterable[str]] = lambda result: (*result.notes, *result.warnings)
     remarks_in_text: bool = True
     stdout_is_taken: bool = False
+    changes: bool = True
 
 
 def run_move(cli: Cli, move: Move[P, R], *, dry_run: bool) -> ExitCode:
@@ -54,6 +56,8 @@ def carry_out(cli: Cli, move: Move[P, R], *, dry_run: bool) -> Callable[[], Exit
     if isinstance(asked, str):
         cli.confirm(asked)
     if asked is None or isinstance(asked, str):
+        if move.changes:
+            cli.begin()
         with cli.stopping() as stop:
             result = move.perform(stop.is_set)
     else:

@@ -73,6 +73,13 @@ class Options:
         given: dict[str, str | None] = {name: text for name, text in texts.items() if text is not None}
         return given | ({"--local": None} if self.local else {})
 
+    def shown(self) -> list[str]:
+        """Return those that say which pipeline is meant, and that nobody was asked, as they are typed."""
+        meant = self.to_repeat()
+        meant.pop("--endpoint-url", None)
+        words = [word for name, text in meant.items() for word in (name, text) if word is not None]
+        return [*words, *(["--yes"] if self.yes else [])]
+
     def filled_from(self, environment: Mapping[str, str]) -> Options:
         """Fill in from $FIFO_ENV and $FIFO_LOCAL what was not given.
 

@@ -70,6 +70,11 @@ class Names:
     def log_group(self, role: FunctionRole) -> str:
         return f"/aws/lambda/{self.function(role)}"
 
+    @property
+    def operations_log(self) -> str:
+        """The log group of the history: who did what (model/history.py)."""
+        return f"/fifo-cli/{self.pipeline}"
+
     def schedule(self, number: int) -> str:
         """Return the name of the ``number``-th schedule, counted from 1."""
         return f"{self.pipeline}-{number}"

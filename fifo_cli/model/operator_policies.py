@@ -113,8 +113,8 @@ class _Arns:
         self.live_worker = place.function(names.function("worker"), LIVE_ALIAS)
         self.mappings = place.mapping("*")
         self.roles = [place.role(names.function(role)) for role in FUNCTION_ROLES]
-        groups = [place.log_group(names.log_group(role)) for role in FUNCTION_ROLES]
-        self.log_streams = [f"{arn}:*" for arn in groups]
+        history = place.log_group(names.operations_log)
+        groups = [*(place.log_group(names.log_group(role)) for role in FUNCTION_ROLES), history]
         # IAM sees some actions with the ":*" of a group's streams, and some without.
         self.log_groups = [form for arn in groups for form in (arn, f"{arn}:*")]
         # By number, of one digit or two: "orders-*" would be the rules of "orders-prod" as well.
@@ -128,7 +128,7 @@ def _monitor(arns: _Arns) -> list[Statement]:
     return [
         # None of these takes a resource; DescribeAlarms and DescribeLogGroups AWS allows for all or none.
         allow(
-            "LookAnywhere",
+            "Look",
             "cloudwatch:DescribeAlarms cloudwatch:GetMetricData cloudwatch:GetMetricStatistics"
             " events:ListRules lambda:GetAccountSettings lambda:ListEventSourceMappings"
             " logs:DescribeLogGroups scheduler:ListSchedules ssm:DescribeParameters",
@@ -170,8 +170,9 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
             arns.dlq,
         ),
         allow("MarkMaintenance", "sqs:TagQueue sqs:UntagQueue", arns.main),
-        # A drain or a replay writes down what it did where worker and enqueuer do, for trace and audit.
-        allow("WriteLogs", "logs:CreateLogStream logs:PutLogEvents", *arns.log_streams),
+        # A drain or a replay writes down what it did where worker and enqueuer do, for trace and audit. All
+        # that changes something writes into the operations log, for `history`.
+        allow("WriteLogs", "logs:CreateLogStream logs:PutLogEvents", *arns.log_groups),
         allow("PutAndTrace", "dynamodb:BatchWriteItem dynamodb:PutItem dynamodb:Query", arns.table),
         # AWS's own examples have no resource here.
         allow("FindStreams", "dynamodb:ListStreams", "*"),
@@ -250,6 +251,7 @@ def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
             "logs:CreateLogGroup logs:DeleteLogGroup logs:PutRetentionPolicy logs:TagResource",
             *arns.log_groups,
         ),
+        allow("Logs", "logs:CreateLogStream logs:PutLogEvents", *arns.log_groups),
     ]
     if arns.parameters:
         statements += [
@@ -285,8 +287,8 @@ def _make_roles(settings: Settings, arns: _Arns) -> list[Statement]:
     plain = "iam:DeleteRole iam:TagRole"
     enqueuer, worker = arns.roles
     passing = [
-        _pass("PassEnqueuerRole", enqueuer, LAMBDA),
-        _pass("PassWorkerRole", worker, LAMBDA, SCHEDULER),
+        _pass("PassEnqueuer", enqueuer, LAMBDA),
+        _pass("PassWorker", worker, LAMBDA, SCHEDULER),
     ]
     if boundary := settings.functions.permissions_boundary:
         condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}

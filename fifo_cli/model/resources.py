@@ -59,6 +59,8 @@ RECORD_AGE_SECONDS: Final = 21 * 3600
 # break the order for an outage; the maximum leaves the decision to the age, which bounds it all the same.
 RECORD_RETRIES: Final = 10_000
 STREAM_BATCH_SIZE: Final = 100
+# Longer than a message lives, in main and then in the DLQ, and as long as CloudTrail's own event history.
+HISTORY_DAYS: Final = 90
 STREAM_VIEW: Final = "NEW_AND_OLD_IMAGES"
 
 
@@ -125,6 +127,7 @@ def wanted_resources(
         pipeline.table(),
         *pipeline.queues(),
         *map(pipeline.log_group, FUNCTION_ROLES),
+        operations_log(settings),
         *map(pipeline.role, FUNCTION_ROLES),
         *(pipeline.function(role, zips[role], reserve_concurrency) for role in FUNCTION_ROLES),
         *(pipeline.alias(role, zips[role]) for role in FUNCTION_ROLES),
@@ -132,6 +135,17 @@ def wanted_resources(
         *pipeline.schedules(),
         *pipeline.alarms(),
     )
+
+
+def operations_log(settings: Settings) -> Resource:
+    """Return the log group of the history, which a command makes, too, if it is the first to write there."""
+    names = Names(settings.pipeline.name)
+    days = max(HISTORY_DAYS, settings.functions.log_retention.days)
+    return Resource("log-group", names.operations_log, {"retention_days": days}, _tags(settings))
+
+
+def _tags(settings: Settings) -> dict[str, str]:
+    return {PIPELINE_TAG: settings.pipeline.name, **settings.tags}
 
 
 def with_start(wanted: Iterable[Resource], start: str | None) -> tuple[Resource, ...]:
@@ -252,7 +266,7 @@ class _Pipeline:
 
     @property
     def tags(self) -> dict[str, str]:
-        return {PIPELINE_TAG: self.names.pipeline, **self.settings.tags}
+        return _tags(self.settings)
 
     def table(self) -> Resource:
         table = self.settings.table

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import TriggerState, rough
+from fifo_cli.model.history import short_who
 from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.times import iso
 from fifo_cli.render.advice import advice_lines
@@ -75,6 +76,7 @@ class _Screen:
         yield from self._labelled("next run", self._next_runs())
         yield from self._labelled("rebuild", self._restore())
         yield from self._labelled("maintenance", self._maintenance())
+        yield from self._labelled("last change", self._last_change())
         yield from self._labelled("last runs", self._last_runs())
         yield from self._labelled("waiting", self._stuck())
         yield from self._labelled("resources", self._resources())
@@ -154,6 +156,14 @@ class _Screen:
             f"{found.what} by {found.who}, begun {self._ago(found.since)}",
             f"its marker expires in {left} unless it is renewed" + f"  {iso(found.until)}" * self._absolute,
         ]
+
+    def _last_change(self) -> list[str]:
+        found = self._result.last_change
+        if found is None:
+            return []
+        who = f"{short_who(found.who)}@{found.host}"
+        why = f" ({found.reason})" if found.reason else ""
+        return [f"{self._ago(found.time)}: {found.command} by {who}, {found.result}{why}"]
 
     def _last_runs(self) -> list[str]:
         runs = self._result.runs.runs

@@ -27,7 +27,7 @@ _MEANINGS: Final = {
     "parked": "in the DLQ",
     "waiting": "in the stream: the enqueuer has not come to them yet",
     "missing": "neither delivered nor in a queue; see below",
-    "moved": "moved away by an operator",
+    "moved": "taken away by an operator",
     "unknown": "the evidence does not reach that far; see above",
     "possibly_twice": "of the delivered: an earlier attempt was not answered; -o jsonl lists them",
 }
@@ -91,6 +91,7 @@ def audit_text(
             *(f"{part}\n" for part in parts),
             table(sums, right=(0,), width=width) if summary.records else "",
             f"{command_line('peek --queue dlq')} shows why they are in the DLQ\n" if summary.parked else "",
+            f"{command_line('history')} shows who took them away\n" if summary.moved else "",
             block("missing", summary.missing, ((*start(one), one.reason) for one in missing), "WHY"),
             block(
                 "delivered twice or more",
@@ -129,6 +130,7 @@ def _verdict(summary: AuditSummary) -> tuple[bool, str]:
         return True, "no record in this time should have become a message"
     left = summary.queued + summary.parked + summary.waiting
     rest = f"; {left:,} still on the way or parked" if left else ""
+    rest += f"; {summary.moved:,} taken away by an operator" if summary.moved else ""
     return True, f"proven: what was delivered was delivered once and in order{rest}"
 
 
@@ -144,6 +146,7 @@ _STAGES: Final[Mapping[str, Style]] = {
     "queued": "cyan",
     "stream": "cyan",
     "parked": "yellow",
+    "moved": "yellow",
     "stuck": "red",
     "lost": "red",
     "unclear": "red",

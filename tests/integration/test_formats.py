@@ -53,6 +53,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "replay": ("--dry-run",),
     "trace": ('{"id": "1"}',),
     "audit": (),
+    "history": (),
 }
 # They ask for a secret, start or stop the stack all tests share, or never end by themselves.
 ELSEWHERE = {"keys set", "local up", "local down", "local reset", "demo", "watch"}

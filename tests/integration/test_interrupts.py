@@ -46,6 +46,7 @@ CALLS_AWS: dict[str, list[list[str]]] = {
     "logs": [[], ["--follow", "-o", "jsonl"]],
     "trace": [['{"id": "1"}']],
     "audit": [[]],
+    "history": [[]],
     "check": [[], ["--format", "prometheus"]],
     "watch": [[]],
 }  # fmt: skip

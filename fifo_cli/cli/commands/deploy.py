@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 _SECRET_BYTES_READ = 1 << 16
 
 
-@command("init", impact=Impact.WRITES, examples=["fifo-cli init", "fifo-cli init shop --name orders"])
+@command(
+    "init",
+    impact=Impact.WRITES,
+    recorded=False,
+    examples=["fifo-cli init", "fifo-cli init shop --name orders"],
+)
 def init(
     cli: Cli,
     *,
@@ -76,7 +81,7 @@ def plan(
         return cli.emit(result, lambda: plan_table(result, whole=diff))
 
 
-@command("package", impact=Impact.WRITES, examples=["fifo-cli package --out build -o json"])
+@command("package", impact=Impact.WRITES, recorded=False, examples=["fifo-cli package --out build -o json"])
 def package(
     cli: Cli,
     *,
@@ -131,6 +136,7 @@ def deploy(
         if plan.losses:
             losses = "\n".join(plan.losses)
             cli.confirm(f"accept what cannot be undone afterwards:\n\n{losses}\n")
+        cli.begin(makes_group=True)
 
     with _warnings_last(cli) as (listener, warnings):
         result = deploy(cli.aws, project, adopt=adopt, confirm=confirm, dry_run=dry_run, listener=listener)
@@ -212,7 +218,9 @@ def set_key(
     from fifo_cli.render.deploy_tables import keys_table
 
     resolve_key(cli.settings, name)
-    result = set_key(cli.aws, cli.settings, name, _read_secret(name))
+    value = _read_secret(name)
+    cli.begin()
+    result = set_key(cli.aws, cli.settings, name, value)
     return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
 
 

@@ -84,7 +84,7 @@ def dump(
         cli.listener(Warned("stdout is a pipe: what its reader does not keep is lost"))
 
     def perform(stopped: Stopped) -> DumpResult:
-        dump = Dump(cli.aws, source, path, stream, _owner(cli, source), paced(cli.console))
+        dump = Dump(cli.aws, source, path, stream, _owner(cli, source), paced(cli.console), cli.note)
         if not move:
             return dump.look(force=force, stopped=stopped)
         with _held(cli, "dump", force=force):
@@ -109,6 +109,7 @@ def dump(
         ),
         remarks_in_text=False,
         stdout_is_taken=path is None,
+        changes=move,
     )
     return run_move(cli, pieces, dry_run=dry_run)
 
@@ -177,6 +178,7 @@ def load(
                     checked,
                     same_group_batches=same_group_batches,
                     max_rate=max_rate,
+                    note=cli.note,
                     listener=paced(cli.console),
                     stopped=stopped,
                 )
@@ -292,8 +294,9 @@ def purge(
     def perform(stopped: Stopped) -> PurgeResult:
         with _held(cli, "purge", force=force):
             if path is None:
-                return purge_for_good(cli.aws, source, listener=cli.listener, stopped=stopped)
-            dump = Dump(cli.aws, source, path, None, _owner(cli, source), paced(cli.console))
+                return purge_for_good(cli.aws, source, note=cli.note, listener=cli.listener, stopped=stopped)
+            owner = _owner(cli, source)
+            dump = Dump(cli.aws, source, path, None, owner, paced(cli.console), cli.note, "purged")
             return backed_up(dump.move(stopped=stopped), path)
 
     doomed = f"deleted, and saved in {path}" if path else "deleted for good"

@@ -13,6 +13,7 @@ from fifo_cli.cli.framework import Impact, command
 from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:
+    from fifo_cli.events import Event
     from fifo_cli.model.planning import Plan
     from fifo_cli.operations.deploy.rollback import RollbackResult
 
@@ -75,6 +76,7 @@ def rollback(
 
     def confirm(result: RollbackResult) -> None:
         cli.confirm(f"move live of both functions:\n\n{moves_table(result)}")
+        cli.begin()
 
     result = rollback(cli.aws, cli.names, to=to, confirm=confirm, dry_run=dry_run, listener=cli.listener)
     return cli.emit(result, lambda: moves_table(result))
@@ -101,6 +103,7 @@ def pause(
     from fifo_cli.operations.deploy.pause import pause
     from fifo_cli.render.deploy_tables import pause_table
 
+    cli.begin()
     result = pause(cli.aws, cli.settings, part.value, wait=wait, listener=cli.listener)
     return cli.emit(result, lambda: pause_table(result))
 
@@ -111,6 +114,7 @@ def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
     from fifo_cli.operations.deploy.pause import resume
     from fifo_cli.render.deploy_tables import pause_table
 
+    cli.begin()
     result = resume(cli.aws, cli.settings, part.value, listener=cli.listener)
     return cli.emit(result, lambda: pause_table(result))
 
@@ -131,6 +135,7 @@ def destroy(
 
     Messages and items that would go with it are counted, and asked about once more.
     """
+    from fifo_cli.events import Started
     from fifo_cli.model.resources import Kind
     from fifo_cli.operations.deploy.destroy import destroy
     from fifo_cli.render.plan import plan_table
@@ -139,6 +144,13 @@ def destroy(
         cli.confirm(f"delete:\n\n{plan_table(plan)}\n")
         if data:
             cli.confirm("delete for good what these hold:\n\n" + "\n".join(data) + "\n")
+        cli.begin()
+
+    def listen(event: Event) -> None:
+        # The history goes last, and with it what was written into it: nothing may be written after that.
+        if event == Started("delete", "log-group", cli.names.operations_log):
+            cli.end(ExitCode.OK)
+        cli.listener(event)
 
     kept: dict[Kind, bool] = {"table": keep_table, "queue": keep_queues}
     result = destroy(
@@ -147,7 +159,7 @@ def destroy(
         keep=frozenset(kind for kind, keep in kept.items() if keep),
         confirm=confirm,
         dry_run=dry_run,
-        listener=cli.listener,
+        listener=listen,
     )
     return cli.emit(
         result,

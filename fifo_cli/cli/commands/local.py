@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from fifo_cli.local.stack import StackStatus
 
 
-@command("up", impact=Impact.WRITES, examples=["fifo-cli local up", "fifo-cli local up --port 0"])
+@command(
+    "up", impact=Impact.WRITES, recorded=False, examples=["fifo-cli local up", "fifo-cli local up --port 0"]
+)
 def up(
     cli: Cli,
     *,
@@ -34,7 +36,7 @@ def up(
     return _emit(cli, stack.up(cli.folder, port=port, listener=cli.listener))
 
 
-@command("down", impact=Impact.WRITES, examples=["fifo-cli local down"])
+@command("down", impact=Impact.WRITES, recorded=False, examples=["fifo-cli local down"])
 def down(cli: Cli) -> ExitCode:
     """Stop the embedded stack; what it holds stays in .fifo/."""
     from fifo_cli.local import stack
@@ -50,7 +52,7 @@ def status(cli: Cli) -> ExitCode:
     return _emit(cli, stack.status(cli.folder))
 
 
-@command("reset", impact=Impact.WRITES, examples=["fifo-cli local reset"])
+@command("reset", impact=Impact.WRITES, recorded=False, examples=["fifo-cli local reset"])
 def reset(cli: Cli) -> ExitCode:
     """Forget everything the embedded stack holds."""
     from fifo_cli.local import stack

@@ -181,6 +181,7 @@ def _advise(cli: Cli, result: DrainResult) -> None:
 def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
     from fifo_cli.operations.queues.drain import drain_by_function, drain_here
 
+    cli.begin()
     with cli.stopping() as stop:
         if via is Via.LAMBDA:
             return drain_by_function(

@@ -20,7 +20,7 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
     from fifo_cli.render.transfer import restore_order_preview, restore_order_text, restore_order_unfinished
 
     pause = PipelinePause(cli.aws, cli.settings, cli.listener)
-    restore = RestoreOrder(cli.aws, cli.names, pause, paced(cli.console), cli.load_rules)
+    restore = RestoreOrder(cli.aws, cli.names, pause, paced(cli.console), cli.load_rules, cli.note)
     move: Move[RestoreOrderPreview, RestoreOrderResult] = Move(
         preview=lambda: restore.preview(force=force),
         preview_text=lambda seen: restore_order_preview(seen, width=cli.console.width),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @command(
     "put",
     impact=Impact.WRITES,
+    private=["source"],  # it may be the item itself
     examples=[
         """fifo-cli put '{"id": "42", "total": 9.99}'""",
         "fifo-cli put @orders.jsonl",
@@ -57,6 +58,7 @@ def put(
     table = cli.settings.table
     rewrites = "MODIFY" in cli.settings.message.events
     entries = read_items(_read(source), table.keys, rewrites=rewrites)
+    cli.begin()
     with cli.stopping() as stop:
         result = put(
             cli.aws,

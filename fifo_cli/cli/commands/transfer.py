@@ -101,7 +101,7 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     from fifo_cli.operations.queues.redrive import Redrive
     from fifo_cli.render.transfer import redrive_preview, redrive_text
 
-    redrive = Redrive(cli.aws, cli.names, options, paced(cli.console), cli.load_rules)
+    redrive = Redrive(cli.aws, cli.names, options, paced(cli.console), cli.load_rules, cli.note)
     move: Move[RedrivePreview, RedriveResult] = Move(
         preview=lambda: redrive.preview(force=force),
         preview_text=lambda seen: redrive_preview(seen, width=cli.console.width),
@@ -170,7 +170,7 @@ def park(
 
     refuse_empty("--group", group)
     refuse_empty("--reason", reason)
-    park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console))
+    park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console), cli.note)
 
     def text(result: ParkResult) -> str:
         return park_text(result, dry_run=dry_run, width=cli.console.width)

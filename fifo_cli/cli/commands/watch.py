@@ -30,7 +30,10 @@ _NOTICE_SECONDS: Final = 20.0
 
 
 @command(
-    "watch", impact=Impact.WRITES, examples=["fifo-cli watch", "fifo-cli watch --interval 5s --env prod"]
+    "watch",
+    impact=Impact.WRITES,
+    recorded=False,
+    examples=["fifo-cli watch", "fifo-cli watch --interval 5s --env prod"],
 )
 def watch(
     cli: Cli,

@@ -183,7 +183,10 @@ def outputs(aws: Aws, settings: Settings, found: Mapping[Key, Found], *, now: da
         versions={role: fact(("alias", name), "version") for role, name in aliases.items()},
         table=settings.table.name,
         stream=fact(("table", settings.table.name), "stream_arn"),
-        log_groups={role: names.log_group(role) for role in FUNCTION_ROLES},
+        log_groups={
+            **{role: names.log_group(role) for role in FUNCTION_ROLES},
+            "history": names.operations_log,
+        },
         schedules=tuple(_schedule(one, now) for one in found.values() if one.kind in ("rule", "schedule")),
     )
 

@@ -14,7 +14,15 @@ from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, START_TAG
 from fifo_cli.model.planning import Plan, held, make_destroy_plan
-from fifo_cli.model.resources import Found, Key, Kind, Resource, makes_interfaces, wanted_resources
+from fifo_cli.model.resources import (
+    Found,
+    Key,
+    Kind,
+    Resource,
+    makes_interfaces,
+    operations_log,
+    wanted_resources,
+)
 from fifo_cli.operations.deploy.apply import Work, depths, in_levels, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.plan import restore_warning
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
@@ -44,7 +52,8 @@ def destroy(
 ) -> Plan:
     """Delete a pipeline's resources but for the kinds to ``keep``, and return what was deleted.
 
-    ``confirm`` gets the plan and what data goes with it, a line each, and raises to stop.
+    ``confirm`` gets the plan and what data goes with it, a line each, and raises to stop. The operations log
+    goes last: until then it shows what was done.
     What is not this pipeline's stays and is warned of. Raises AwsError, saying what was done, if a delete
     failed; the next run completes the work.
     """
@@ -61,7 +70,8 @@ def destroy(
         found = _with_items(gates, found, settings.table.name)
     plan = make_destroy_plan(wanted, found, pipeline=name, keep=keep)
     waiting = [one for one in found.values() if makes_interfaces(one)]
-    order = removal_levels(plan.changes, wanted, last=[one.key for one in waiting])
+    history = operations_log(settings).key
+    order = removal_levels(plan.changes, wanted, last=[one.key for one in waiting], history=history)
     plan = replace(plan, changes=tuple(change for level in order for change in level))
     rebuild = restore_warning(found, settings)
     late = [_LATE.format(change.name) for one in waiting for change in plan.changes if change.key == one.key]
@@ -93,17 +103,23 @@ def _forget(gates: Gateways, found: Iterable[Found], pipeline: str) -> None:
 
 
 def removal_levels(
-    changes: Sequence[Change], wanted: Sequence[Resource], *, last: Collection[Key] = ()
+    changes: Sequence[Change],
+    wanted: Sequence[Resource],
+    *,
+    last: Collection[Key] = (),
+    history: Key | None = None,
 ) -> list[list[Change]]:
     """Order deletes so that what needs a resource goes before it: the schedules first, the data last.
 
-    After the data only what is ``last``, as Lambda takes its time with it.
+    After the data only what is ``last``, as Lambda takes its time with it, and the ``history`` of all this.
     """
     depth = depths(wanted)
     # A schedule or an alarm that is not wanted any more needs all the others, as the wanted ones do.
     first = 1 + max(depth.values(), default=0)
 
     def level(change: Change) -> int:
+        if change.key == history:
+            return 2
         if change.key in last:
             return 1
         return 0 if change.kind in _DATA else -depth.get(change.key, first)

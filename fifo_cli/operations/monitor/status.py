@@ -14,6 +14,7 @@ from fifo_cli.errors import ExitCode, NotDeployedError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.advice import LATE, advise
 from fifo_cli.model.health import Measurements, Problem, QueueKind, State, Unavailable, worst
+from fifo_cli.model.history import OPERATION_TEXT
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.queue_counts import Counted
@@ -22,6 +23,7 @@ from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
 from fifo_cli.model.worker_log import Runs
 from fifo_cli.operations.deploy.api_keys import Keys
+from fifo_cli.operations.history import history
 from fifo_cli.operations.monitor.activity import (
     activity_of,
     activity_questions,
@@ -35,12 +37,16 @@ from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
+    from fifo_cli.model.history import Operation
     from fifo_cli.model.names import Place
     from fifo_cli.model.settings import Project, Settings
 
 LIMIT_SECONDS: Final = 60.0
 _DRIFT: Final = "drift"
 _PLACE: Final = "the account"
+_HISTORY: Final = "the history"
+# So long after it what an operator did is shown.
+_LAST_CHANGE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class StatusResult(Single):
     keys: Keys | None
     next_runs: NextRuns
     problems: tuple[Problem, ...]
+    last_change: Operation | None = None
     unseen: tuple[Unavailable, ...] = field(default=())
 
     @property
@@ -118,6 +125,7 @@ class StatusResult(Single):
             },
             "keys": self.keys.document()["keys"] if self.keys else None,
             "maintenance": measured.maintenance.document() if measured.maintenance else None,
+            "last_change": self.last_change.document() if self.last_change else None,
             "rebuild": measured.restore.document() if measured.restore else None,
             "unseen": [one.document() for one in self.unseen],
         }
@@ -142,10 +150,15 @@ def status(
         _PLACE: lambda: aws.place,
         **activity_questions(aws, settings, settings.check, names, now=asked),
         **parked_question(aws, names, now=asked),
+        _HISTORY: lambda: _changes(aws, names, asked),
         _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
     }
     others = read_all(questions, limit=LIMIT_SECONDS)
     return _put_together(numbers, others, settings, names, asked, late=lateness(aws))
+
+
+def _changes(aws: Aws, names: Names, now: datetime) -> tuple[Operation, ...]:
+    return history(aws, names, since=now - _LAST_CHANGE, text=OPERATION_TEXT).operations
 
 
 def _put_together(
@@ -183,16 +196,17 @@ def _put_together(
         others=_drift_problems(found, measured),
     )
     return StatusResult(
-        names,
-        settings,
-        others.get(_PLACE),
-        measured,
-        runs,
-        found,
-        activity.keys,
-        coming,
-        advise(evidence),
-        unseen,
+        names=names,
+        settings=settings,
+        place=others.get(_PLACE),
+        measured=measured,
+        runs=runs,
+        drift=found,
+        keys=activity.keys,
+        next_runs=coming,
+        problems=advise(evidence),
+        last_change=next(reversed(others.get(_HISTORY, ())), None),
+        unseen=unseen,
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, Final, Protocol
+from typing import IO, BinaryIO, Final, Literal, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
@@ -15,12 +15,14 @@ from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.message_json import to_line
 from fifo_cli.model.results import INTERNAL, Single, WorkResult
+from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Target
 from fifo_cli.operations.transfer.message_files import DumpStream, new_file, open_dump
 from fifo_cli.operations.transfer.message_filter import Exclusions
+from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.work_db import FileError, reason_of
@@ -61,7 +63,8 @@ def preview(queue: Queue, *, force: bool = False) -> DumpPreview:
 class Dump:
     """A dump of one queue. ``path`` None is ``stdout``, flushed before a message leaves the queue.
 
-    What another queue than ``owner_arn`` dead-lettered here is left alone, if that is given.
+    What another queue than ``owner_arn`` dead-lettered here is left alone, if that is given. ``word`` is what
+    the history says of messages that leave the queue.
     """
 
     aws: Aws
@@ -70,6 +73,8 @@ class Dump:
     stdout: BinaryIO | None = None
     owner_arn: str = ""
     listener: Listener = silent
+    note: Note = unnoted
+    word: Literal["dumped", "purged"] = "dumped"
 
     def look(
         self,
@@ -121,7 +126,9 @@ class Dump:
             total=total,
             throttles=lambda: self.aws.throttles,
         )
-        report = move(source, target, options, listener=self.listener, stopped=stopped)
+        to = "stdout" if self.path is None else str(self.path.absolute())
+        noted = NotedSource(source, self.note, self.word, self.queue.role, to)
+        report = move(noted, target, options, listener=self.listener, stopped=stopped)
         warnings = report.warnings()
         if source.given_up and not report.error:
             warnings.append(

@@ -26,6 +26,7 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity
 from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import Single, WorkResult
+from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.queues.load_progress import (
     LoadProgress,
     open_checkpoint,
@@ -33,6 +34,7 @@ from fifo_cli.operations.queues.load_progress import (
 )
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
+from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, outgoing
 from fifo_cli.operations.transfer.record_conversion import is_record
 from fifo_cli.operations.transfer.result import MoveOptions
@@ -221,6 +223,7 @@ def load(
     *,
     same_group_batches: bool = False,
     max_rate: float | None = None,
+    note: Note = unnoted,
     listener: Listener = silent,
     stopped: Callable[[], bool] = lambda: False,
 ) -> LoadResult:
@@ -234,7 +237,8 @@ def load(
         options = MoveOptions(
             max_rate=max_rate, total=checked.new, receives=1, throttles=lambda: queue.throttles
         )
-        report = move(source, target, options, listener=listener, stopped=stopped)
+        noted = NotedSource(source, note, "loaded", lines.name, queue.role)
+        report = move(noted, target, options, listener=listener, stopped=stopped)
         if report.error is None and not (report.failed or report.not_deleted):
             checkpoint.end()
     return LoadResult(

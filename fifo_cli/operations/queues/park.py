@@ -15,10 +15,12 @@ from fifo_cli.handlers.visibility import QueueMessage
 from fifo_cli.model.group_names import named_group
 from fifo_cli.model.message import Message, ReceivedMessage, read_attributes
 from fifo_cli.model.results import WorkResult, named
+from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_filter import MessageFilter
+from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget, outgoing
 from fifo_cli.operations.transfer.result import MoveOptions
@@ -44,6 +46,7 @@ class Park(PipelineQueues):
     group: str | None = None
     reason: str = DEFAULT_REASON
     listener: Listener = silent
+    note: Note = unnoted
 
     def preview(self, *, force: bool = False) -> ParkResult:
         """Return what would be parked, by looking at main (see peek)."""
@@ -70,7 +73,7 @@ class Park(PipelineQueues):
             selection = MessageFilter(group=self.group)
             source = QueueSource(self.main, listener=self.listener)
             report = move(
-                source,
+                NotedSource(source, self.note, "parked", "main", "dlq"),
                 QueueTarget(self.dlq, self._pack),
                 MoveOptions(
                     count=self.count,

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from fifo_cli.aws.errors import is_passing
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.sqs import Queue
-from fifo_cli.errors import AbandonedError, AwsError, UsageError
+from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.invocation import command_line
+from fifo_cli.model.history import Move, MovedMessage
 from fifo_cli.model.results import INTERNAL, WorkResult
+from fifo_cli.operations.history import Note, unnoted
+from fifo_cli.operations.queues.browse import WholeQueue, is_safe
 from fifo_cli.operations.queues.dump import DumpPreview, DumpResult, preview
 
 # PurgeQueue takes so long, and may be called again only then (SQS API Reference, PurgeQueue).
 PURGE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 1.0
+# A purge is for queues that are too large to move: so long it is looked at before.
+_LOOK_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ def purge_for_good(
     aws: Aws,
     queue: Queue,
     *,
+    note: Note = unnoted,
     listener: Listener = silent,
     stopped: Callable[[], bool] = lambda: False,
     sleep: Callable[[float], None] = time.sleep,
@@ -85,7 +92,8 @@ def purge_for_good(
 ) -> PurgeResult:
     """Delete every message of a queue, and wait until SQS has done it: what is sent meanwhile may go too.
 
-    The embedded stack has done it at once. Raises AwsError if the queue cannot be purged within two minutes.
+    What can be seen of the queue is noted before. The embedded stack has done it at once. Raises AwsError if
+    the queue cannot be purged within two minutes.
     """
 
     def wait(seconds: float, reason: str) -> None:
@@ -94,7 +102,11 @@ def purge_for_good(
         while clock() < until and not stopped():
             sleep(_POLL_SECONDS)
 
-    before = queue.counts().total
+    counts = queue.counts()
+    before = counts.total
+    _note(queue, counts, note, clock, stopped)
+    if stopped():
+        return _outcome(queue, before, ours=False)
     if not _purge(queue):
         wait(PURGE_SECONDS, "it was purged within the last minute, and SQS allows it once a minute")
         if stopped():
@@ -107,6 +119,20 @@ def purge_for_good(
     if not aws.target.local:
         wait(PURGE_SECONDS, "SQS takes a minute to purge it, and may delete what is sent meanwhile")
     return _outcome(queue, before, ours=True)
+
+
+def _note(
+    queue: Queue, counts: Counts, note: Note, clock: Callable[[], float], stopped: Callable[[], bool]
+) -> None:
+    """Note the ids of what can be seen, and that everything goes; SQS shows ten of a group at most."""
+    end = clock() + _LOOK_SECONDS
+    if counts.total and note is not unnoted and is_safe(counts):
+        # What cannot be looked at is purged all the same.
+        with suppress(FifoError), WholeQueue(queue, counts.total) as look:
+            while clock() < end and not stopped() and (batch := look.receive()):
+                note(Move("purged", queue.role, messages=tuple(map(MovedMessage.of, batch))))
+    if not stopped():
+        note(Move("purged", queue.role, everything=True))
 
 
 def _outcome(queue: Queue, before: int, *, ours: bool) -> PurgeResult:

@@ -17,12 +17,14 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.model.group_names import group_ids, named_group
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.results import INTERNAL, Single, WorkResult, named
+from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
 from fifo_cli.operations.queues.native_redrive import redrive_natively
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_filter import Exclusions, MessageFilter
+from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is
 from fifo_cli.operations.transfer.record_conversion import (
@@ -125,6 +127,7 @@ class Redrive(PipelineQueues):
     options: RedriveOptions
     listener: Listener = silent
     load_rules: LoadRules = no_rules
+    note: Note = unnoted
 
     @cached_property
     def _tasks(self) -> MoveTasks:
@@ -298,7 +301,7 @@ class Redrive(PipelineQueues):
             return selection(received.message)
 
         report = move(
-            source,
+            NotedSource(source, self.note, "redriven", "dlq", "main"),
             ConvertingTarget(target, QueueTarget(self.dlq, as_it_is("park")), converter),
             MoveOptions(
                 count=count,

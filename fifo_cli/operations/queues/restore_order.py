@@ -31,6 +31,7 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult, named
 from fifo_cli.model.times import iso
+from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.browse import count_waiting
 from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
@@ -39,6 +40,7 @@ from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalTarget, Rejection, Source, Target
 from fifo_cli.operations.transfer.message_filter import is_foreign
+from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, outgoing
 from fifo_cli.operations.transfer.record_conversion import Converter, ConvertingTarget, LoadRules, no_rules
@@ -158,6 +160,7 @@ class RestoreOrder(PipelineQueues):
     pause: Pause
     listener: Listener = silent
     load_rules: LoadRules = no_rules
+    note: Note = unnoted
     workers: int = WORKERS
     in_flight_max: int = IN_FLIGHT_MAX
     clock: Callable[[], float] = time.monotonic
@@ -327,7 +330,9 @@ class RestoreOrder(PipelineQueues):
         dlq = QueueTarget(self.dlq, as_it_is("park"))
         target = hold if role == "main" else ConvertingTarget(hold, dlq, converter)
         what = f"{queue.name} could not be gathered in {self.hold.name}"
-        report = self._move_all(source, target, options, stopped, what)
+        # What comes from main goes back to main: it is parked no more and no less than before.
+        noted = NotedSource(source, self.note, "redriven", "dlq", "main") if role == "dlq" else source
+        report = self._move_all(noted, target, options, stopped, what)
         self.listener(Finished("gather", "queue", queue.name, f"{report.moved} moved"))
         return report
 

@@ -1,8 +1,8 @@
 """audit: whether every record of the stream that should be a message was delivered once and in order.
 
 By the rules of fifo.toml as they are now, every record of the window is one of: delivered (a log says so),
-queued or parked (seen in a queue), waiting (its turn in the stream has not come), missing, or unknown: what
-the evidence does not reach is never taken for fine.
+queued or parked (seen in a queue), waiting (its turn in the stream has not come), moved (an operator took it
+away: the history says who), missing, or unknown: what the evidence does not reach is never taken for fine.
 
 Evidence may be late: a log line can take minutes to be readable. So nothing is called missing because of a
 line that may only be late. With ``settle``, a message that is gone from the queues is missing only if it was
@@ -24,6 +24,7 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.invocation import command_line
+from fifo_cli.model.history import MOVED_WORDS
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document, Fields
@@ -34,6 +35,7 @@ from fifo_cli.operations.stream.audit_store import (
     AuditedRecord,
     AuditStore,
     Delivery,
+    Logger,
     Numbered,
     Step,
     Verdict,
@@ -69,6 +71,12 @@ _ENQUEUER_WORDS: Final = frozenset({"enqueued", "suppressed", "skipped", "parked
 # Errors that come before the request is sent (httpx).
 _NOT_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 _WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
+_WORDS: Final[Mapping[Logger, frozenset[str]]] = {
+    "enqueuer": _ENQUEUER_WORDS,
+    "replay": _ENQUEUER_WORDS,
+    "worker": _WORKER_WORDS,
+    "operator": frozenset(MOVED_WORDS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +326,7 @@ class Audit:
         self._read_logs(self.since - _SLACK)
         if self.store.has_unplaced():
             self._look_and_judge()
-            if any(self.store.verdicts().values()):
+            if any(number for verdict, number in self.store.verdicts().items() if verdict != "moved"):
                 self._look_again()
         return AuditResult(self.store, self._summary(), self.evidence.related)
 
@@ -359,7 +367,7 @@ class Audit:
         for entry in entries:
             line, word, time = entry.line, entry.word, _milliseconds(entry.line.time)
             event_id, by_worker = line.text("event_id"), entry.logger == "worker"
-            if not event_id or word not in (_WORKER_WORDS if by_worker else _ENQUEUER_WORDS):
+            if not event_id or word not in _WORDS[entry.logger]:
                 continue
             steps.append(Step(event_id, entry.logger, word, time, line.text("reason") or ""))
             number = line.text("sequence_number") or ""
@@ -378,7 +386,7 @@ class Audit:
     def _logged_record(self, fact: LogEntry) -> AuditedRecord | None:
         """Return the record that an enqueuer's line shows, if the stream no longer has it."""
         line = fact.line
-        if fact.logger == "worker" or line.message not in _SENT or line.time < self.since:
+        if fact.logger in ("worker", "operator") or line.message not in _SENT or line.time < self.since:
             return None
         if self.begins is not None and line.time < self.begins:
             # There was another stream then, which can no longer be read.
@@ -444,6 +452,7 @@ class Audit:
             gone_since=self.gone_since,
             is_passed=self.store.is_passed,
             without_code=bool(self.without_code),
+            purges=self.evidence.purges(self.since - _SLACK),
         )
         for chunk in _chunks(self.store.unplaced()):
             self.store.judge((entry.event_id, *_verdict(judge, entry, said)) for entry, said in chunk)
@@ -456,8 +465,7 @@ class Audit:
             queued=places["queued"],
             parked=places["parked"],
             waiting=verdicts["waiting"],
-            # What an operator moves away is not logged: it is missing or unknown.
-            moved=0,
+            moved=verdicts["moved"],
             unknown=verdicts["unknown"],
             filtered=self.store.filtered,
             missing=verdicts["missing"],
@@ -481,6 +489,8 @@ class Audit:
             )
         for reason, number in self.store.reasons("unknown"):
             yield f"{number} unknown: {reason}"
+        if (failure := self.evidence.history_failure) and self.store.verdicts()["missing"]:
+            yield f"the history could not be read, so what an operator moved counts as missing: {failure}"
         late = self.now - _LATE
         behind = sum(entry.created < late.timestamp() for entry, _ in self.store.judged("waiting"))
         if behind:
@@ -505,6 +515,8 @@ def _verdict(judge: Judge, entry: AuditedRecord, said: Iterable[Step]) -> tuple[
         return "unknown", f"sent, and perhaps deeper than can be seen, or in flight, in {judge.hidden}"
     if stage == "stream":
         return "missing" if why.startswith(NOT_ENQUEUED) else "waiting", why
+    if stage == "moved":
+        return "moved", why
     return "missing" if stage == "lost" else "unknown", why
 
 
@@ -530,7 +542,7 @@ def _hidden(looks: Iterable[BrowseResult]) -> str:
 
 
 def _log_entry(step: Step) -> LogEntry:
-    role: FunctionRole = "worker" if step.logger == "worker" else "enqueuer"
+    role: FunctionRole = "enqueuer" if step.logger in ("enqueuer", "replay") else "worker"
     line = LogLine(from_epoch_ms(step.time), role, "", step.word, {"reason": step.reason})
     return LogEntry(step.logger, line, "")
 

@@ -18,8 +18,8 @@ _DIGITS: Final = 40
 # So many messages of a group SQS gives out at most while none of them is deleted: who has that many before
 # it cannot have been received, and so not deleted either (Developer Guide, "FIFO queue delivery logic").
 _FRONT: Final = 10
-Logger = Literal["enqueuer", "replay", "worker"]
-Verdict = Literal["missing", "waiting", "unknown"]
+Logger = Literal["enqueuer", "replay", "worker", "operator"]
+Verdict = Literal["missing", "waiting", "moved", "unknown"]
 
 _TABLES: Final = """
     CREATE TABLE records (
@@ -215,7 +215,7 @@ class AuditStore:
     def verdicts(self) -> dict[str, int]:
         """Count the records that are not found, by what is thought of them."""
         rows = self._db.rows("SELECT verdict, count(*) FROM verdicts GROUP BY verdict")
-        return {"missing": 0, "waiting": 0, "unknown": 0, **dict(rows)}
+        return {"missing": 0, "waiting": 0, "moved": 0, "unknown": 0, **dict(rows)}
 
     def reasons(self, verdict: Verdict) -> list[tuple[str, int]]:
         """Return why records are judged so, and how many for each reason, the most frequent first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Final, Protocol
@@ -19,10 +19,13 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.invocation import command_line
+from fifo_cli.model.history import EVERYTHING_TEXT, HistoryEvent, short_who
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, QueueRole
 from fifo_cli.model.settings import Project
+from fifo_cli.model.times import iso
 from fifo_cli.model.urls import host_of, is_aws
+from fifo_cli.operations.history import read_events
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
@@ -82,6 +85,15 @@ class OpenRun:
     last: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """A queue that somebody purged, with all that was in it; ``text`` says who."""
+
+    queue: str
+    at: datetime
+    text: str
+
+
 class Evidence(Protocol):
     """The evidence of one pipeline."""
 
@@ -101,7 +113,17 @@ class Evidence(Protocol):
         """Say whether the sequence numbers of two shards that were read compare."""
 
     def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
-        """Read the lines about records from a moment on that contain ``text``, the enqueuer's log first."""
+        """Read the lines about records from a moment on that contain ``text``, the enqueuer's log first.
+
+        The last ones are of the history: messages that an operator moved.
+        """
+
+    def purges(self, since: datetime) -> tuple[Purge, ...]:
+        """Return the queues that an operator emptied for good."""
+
+    @property
+    def history_failure(self) -> str:
+        """Why the history could not be read; "" if it could."""
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
         """Return the runs that have logged something since then, but not their end."""
@@ -130,6 +152,7 @@ class AwsEvidence:
         self._related: dict[str, Callable[[str, str], bool]] = {}
         self._answers: dict[tuple[str, str], bool] = {}
         self._tips: dict[str, str | None] = {}
+        self.history_failure = ""
 
     @cached_property
     def _table_streams(self) -> list[Stream]:
@@ -171,6 +194,34 @@ class AwsEvidence:
                 for event in get_log_events(self._aws, group, since=since, text=text or ABOUT_A_RECORD):
                     place = f"log {group} {event.stream}".rstrip()
                     yield LogEntry(logger_of(role, event), parse_line(role, event), place)
+        yield from self._moves(since, text)
+
+    def _moves(self, since: datetime, text: str) -> Iterator[LogEntry]:
+        """Read which messages an operator moved, parked, took away or put back."""
+        for event in self._history(since, text or ABOUT_A_RECORD):
+            move = event.move
+            for message in move.messages if move else ():
+                facts = {name: value for name, value in asdict(message).items() if value}
+                facts["reason"] = _by(event)
+                place = f"log {self._names.operations_log} {event.stream}".rstrip()
+                line = LogLine(event.time, "worker", "info", move.word if move else "", facts)
+                yield LogEntry("operator", line, place)
+
+    def purges(self, since: datetime) -> tuple[Purge, ...]:
+        return tuple(
+            Purge(event.move.source, event.time, f"purged at {iso(event.time)} {_by(event)}")
+            for event in self._history(since, EVERYTHING_TEXT)
+            if event.move is not None and event.move.everything
+        )
+
+    def _history(self, since: datetime, text: str) -> Iterator[HistoryEvent]:
+        """Read the history; what cannot be read is not evidence, and said."""
+        try:
+            yield from read_events(self._aws, self._names, since=since, text=text)
+        except MissingLogGroup:
+            return
+        except FifoError as error:
+            self.history_failure = error.message
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
         # Of a run that was killed after its first lines, the last one shows until when it was at work.
@@ -249,6 +300,13 @@ def read_stream(
         listener(Progressed(f"{read:,} stream records read"))
     expired = evidence.expired_before(since, now)
     return max(expired or since, oldest) if gap else expired
+
+
+def _by(event: HistoryEvent) -> str:
+    """Say who moved messages where, and by which command."""
+    header, move = event.header, event.move
+    where = f"to {move.target} " if move and move.word == "dumped" and move.target else ""
+    return f"{where}by {short_who(header.who)}@{header.host}: {header.command}"
 
 
 def logger_of(role: FunctionRole, event: LogEvent) -> Logger:

@@ -13,23 +13,26 @@ from typing import Final, Literal
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
+from fifo_cli.model.history import PUT_BACK, TAKEN_AWAY
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
 from fifo_cli.operations.stream.audit_store import Logger
-from fifo_cli.operations.stream.evidence import Feed, LogEntry, OpenRun
+from fifo_cli.operations.stream.evidence import Feed, LogEntry, OpenRun, Purge
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 
-Stage = Literal["filtered", "stream", "queued", "stuck", "parked", "delivered", "lost", "unclear"]
+Stage = Literal["filtered", "stream", "queued", "stuck", "parked", "moved", "delivered", "lost", "unclear"]
 # What needs a look comes first, then what is furthest from the API: an item is where its worst record is.
 PRECEDENCE: Final[tuple[Stage, ...]] = (
-    "lost", "stuck", "parked", "unclear", "stream", "queued", "delivered", "filtered",
+    "lost", "stuck", "parked", "moved", "unclear", "stream", "queued", "delivered", "filtered",
 )  # fmt: skip
 # Why a record that the enqueuer has not come to is not enqueued; the reason follows.
 NOT_ENQUEUED: Final = "not enqueued: "
 # How long after its last line that was logged a process that was killed may have delivered something: its
 # lines go out three times a second, but a slow API lets none come for a while.
 _LAST_WORK: Final = timedelta(minutes=5)
+# What is sent while SQS purges may go with it (SQS API Reference, PurgeQueue).
+_PURGE_TIME: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,18 @@ class RecordHistory:
     @property
     def sent(self) -> LogEntry | None:
         """The last line that shows that it was in a queue."""
-        words = ("enqueued", "suppressed", "parked")
+        words = ("enqueued", "suppressed", "parked", *PUT_BACK)
         lines = [one for one in self.log if one.logger == "worker" or one.word in words]
         # What SQS suppressed had come into a queue before.
         return max(lines, key=lambda one: (one.word != "suppressed", one.line.time), default=None)
+
+    @property
+    def taken_away(self) -> LogEntry | None:
+        """The line that shows that an operator took it out of the queues, unless it came back since."""
+        away = self.last(*TAKEN_AWAY, logger="operator")
+        sent = [one for one in self.log if one.logger == "worker" or one.word in ("enqueued", *PUT_BACK)]
+        back = away is not None and any(one.line.time > away.line.time for one in sent)
+        return None if back else away
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,8 @@ class Surroundings:
     ``unread``: the enqueuer's log does not reach back; ``late`` and ``late_sent``: log lines of a delivery,
     or of a send, may still come; ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not
     fed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were enqueued;
-    ``without_code``: the user's code, which may leave it out, cannot be asked.
+    ``without_code``: the user's code, which may leave it out, cannot be asked;
+    ``purged``: an operator emptied the queue in which it was seen last.
     """
 
     hidden: str = ""
@@ -106,6 +118,7 @@ class Surroundings:
     late_sent: str = ""
     replaying: str = ""
     without_code: bool = False
+    purged: str = ""
 
 
 def log_reach(role: FunctionRole, since: datetime | None, created: datetime) -> str:
@@ -137,6 +150,7 @@ class Judge:
     gone_since: datetime | None = None
     is_passed: Callable[[str], bool] = lambda _: False
     without_code: bool = False
+    purges: tuple[Purge, ...] = ()
 
     def __call__(self, history: RecordHistory) -> tuple[Stage, str]:
         """Return the stage of a record, and a sentence on it."""
@@ -166,7 +180,14 @@ class Judge:
             if replaying
             else "",
             without_code=self.without_code,
+            purged=self._purged(sent, at),
         )
+
+    def _purged(self, sent: LogEntry | None, at: datetime) -> str:
+        """Say who purged the queue that it was sent to, "" if nobody did."""
+        queue = "dlq" if sent and sent.word == "parked" else "main"
+        purges = (one.text for one in self.purges if one.queue == queue and at <= one.at + _PURGE_TIME)
+        return next(purges, "")
 
     def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
         """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
@@ -189,7 +210,8 @@ class Judge:
         """
         if self.settled is None or self._is_gone(at):
             return True
-        moved = sent is None or sent.word == "parked" or at > self.settled
+        # Its number in the line is that of its first time there.
+        moved = sent is None or sent.word in ("parked", *PUT_BACK) or at > self.settled
         return not moved and self.is_passed(event_id)
 
     def _is_gone(self, sent: datetime) -> bool:
@@ -225,6 +247,9 @@ def stage_of(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
             return _in_line(history, found)
     for found in history.found:
         return "parked", _parked(found.message)
+    if away := history.taken_away:
+        reason = away.line.facts.get("reason", "")
+        return "moved", f"{away.word} at {iso(away.line.time)} {reason}".rstrip()
     if history.sent or (around.unread and not history.unwanted and not history.log):
         return _gone(history.sent, around)
     return _not_sent(history, around)
@@ -265,6 +290,8 @@ def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
         return "queued", f"further back than can be seen, or in flight: {around.hidden}"
     if around.hidden:
         return "unclear", f"{before}it may be further back than can be seen: {around.hidden}"
+    if around.purged:
+        return "moved", around.purged
     if around.unlogged:
         return "unclear", f"{before}{around.unlogged}"
     if around.late:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _LATER_MAX: Final = 50
 _PHRASE: Final = re.compile(r"[A-Za-z0-9_.:/@ -]+")
 _FACTS: Final = ("group", "message_id", "status", "elapsed_ms", "reason")
-_NEEDS_LOOK: Final = frozenset({"lost", "stuck", "parked", "unclear", "unknown"})
+_NEEDS_LOOK: Final = frozenset({"lost", "stuck", "parked", "moved", "unclear", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +339,7 @@ class _Trace:
             settled_handled=settled_handled,
             settled=settled,
             without_code=bool(self.without_code),
+            purges=self.evidence.purges(self.since),
         )
 
     def _handled(
@@ -419,6 +420,9 @@ class _Trace:
             yield f"the table may have more items with this key: {ITEMS_OF_KEY_MAX} are read"
         if self.without_code:
             yield going_without(self.without_code)
+        if self.evidence.history_failure:
+            failure = self.evidence.history_failure
+            yield f"the history could not be read, so a move by hand is not seen: {failure}"
         if self.expired is not None:
             yield (
                 f"the stream has expired up to {iso(self.expired)}: of what was written before, only what"

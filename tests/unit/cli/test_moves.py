@@ -40,6 +40,9 @@ class Desk:
     def console(self) -> SimpleNamespace:
         return SimpleNamespace(message=lambda text: self.done.append(f"stderr: {text}"))
 
+    def begin(self) -> None:
+        self.done.append("begin")
+
     def confirm(self, what: str) -> None:
         self.done.append(f"ask: {what}")
         if self.refuses:
@@ -81,14 +84,14 @@ def run(
 @pytest.mark.parametrize(
     ("desk", "more", "done"),
     [
-        (Desk(), {}, ["ask: move 3", "perform", "stdout: 3 moved"]),
-        (Desk(yes=True), {}, ["perform", "stdout: 3 moved"]),
-        (Desk(), {"question": None}, ["perform", "stdout: 3 moved"]),
+        (Desk(), {}, ["ask: move 3", "begin", "perform", "stdout: 3 moved"]),
+        (Desk(yes=True), {}, ["begin", "perform", "stdout: 3 moved"]),
+        (Desk(), {"question": None}, ["begin", "perform", "stdout: 3 moved"]),
         (Desk(), {"question": Moved(0)}, ["stdout: 0 moved"]),
-        (Desk(yes=True), {"question": Moved(0)}, ["perform", "stdout: 3 moved"]),
+        (Desk(yes=True), {"question": Moved(0)}, ["begin", "perform", "stdout: 3 moved"]),
         (Desk(), {"dry_run": True}, ["stdout: 3 would be moved"]),
         (Desk(yes=True), {"dry_run": True}, ["stdout: 3 would be moved"]),
-        (Desk(yes=True), {"stdout_is_taken": True}, ["perform", "stderr: 3 moved"]),
+        (Desk(yes=True), {"stdout_is_taken": True}, ["begin", "perform", "stderr: 3 moved"]),
     ],
 )
 def test_what_is_asked_done_and_reported(desk: Desk, more: dict[str, Any], done: list[str]) -> None:
@@ -118,7 +121,7 @@ def test_remarks_are_said_once_beside_or_in_the_text(
     desk = Desk(yes=True, output=output)
     result = Moved(1, notes=("a note",), warnings=("a warning",))
     assert run(desk, result, remarks_in_text=in_text) is ExitCode.ATTENTION
-    assert desk.done == ["perform", *beside, "stdout: 1 moved"]
+    assert desk.done == ["begin", "perform", *beside, "stdout: 1 moved"]
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -68,6 +68,7 @@ def test_every_resource_of_the_contract_is_wanted_and_tagged(settings) -> None:
         ("queue", "orders-stream-failures"),
         ("log-group", "/aws/lambda/orders-enqueuer"),
         ("log-group", "/aws/lambda/orders-worker"),
+        ("log-group", "/fifo-cli/orders"),
         ("role", "orders-enqueuer"),
         ("role", "orders-worker"),
         ("function", "orders-enqueuer"),

@@ -22,10 +22,10 @@ from fifo_cli.handlers.records import Rules
 from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.model.message import Message, from_sqs
 from fifo_cli.model.names import FunctionRole, QueueRole
-from fifo_cli.operations.monitor.logs import parse_line
+from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult
 from fifo_cli.operations.stream.audit_store import Logger
-from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogEntry, OpenRun
+from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogEntry, OpenRun, Purge
 from fifo_cli.operations.stream.reader import StreamPage, Window
 from fifo_cli.operations.stream.shards import record_of
 from tests.fakes import Clock, FakeSqs
@@ -54,6 +54,8 @@ class World:
     trimmed: int = 0
     begins: datetime | None = None
     open: list[OpenRun] = field(default_factory=list)
+    emptied: list[Purge] = field(default_factory=list)
+    history_failure: str = ""
     shown: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -155,6 +157,16 @@ class World:
             )
         del self.sqs.queues["main"].messages[:count]
 
+    def take_away(self, queue: str, word: str = "dumped") -> None:
+        """Take all of a queue away by a command, which notes it in the history before."""
+        for stored in self.sqs.queues[queue].messages:
+            ids = ("event_id", "item_key")
+            facts = {name: stored.attributes[name]["StringValue"] for name in ids} | {"reason": "by alice"}
+            self.lines.append(
+                LogEntry("operator", LogLine(self.now, "worker", "info", word, facts), "history")
+            )
+        self.purge(queue)
+
     def purge(self, queue: str) -> None:
         self.sqs.queues[queue].messages.clear()
 
@@ -179,7 +191,9 @@ class World:
         return one == other
 
     def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
-        lines = sorted(self.lines, key=lambda fact: fact.logger == "worker")
+        lines = sorted(
+            self.lines, key=lambda fact: ("enqueuer", "replay", "worker", "operator").index(fact.logger)
+        )
         return (fact for fact in lines if fact.line.time >= since and "event_id" in fact.line.facts)
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
@@ -208,6 +222,9 @@ class World:
             Entries=[{"Id": handle, "ReceiptHandle": handle, "VisibilityTimeout": 0} for handle in handles],
         )
         return BrowseResult(role, len(handles), Counts(total, 0, 0, None), held=held)
+
+    def purges(self, since: datetime) -> tuple[Purge, ...]:
+        return tuple(self.emptied)
 
     def feed(self) -> Feed:
         return Feed(not self.paused, "the enqueuer is paused" if self.paused else "", tuple(self.given_up))

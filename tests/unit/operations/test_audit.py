@@ -15,7 +15,7 @@ from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit import Audit, _verdict
 from fifo_cli.operations.stream.audit_store import AuditedRecord
-from fifo_cli.operations.stream.evidence import LogEntry, OpenRun
+from fifo_cli.operations.stream.evidence import LogEntry, OpenRun, Purge
 from fifo_cli.operations.stream.record_state import Judge
 from fifo_cli.operations.stream.trace import _Trace
 from tests.unit.operations.pipeline_world import START, World
@@ -37,6 +37,7 @@ TROUBLES = st.one_of(
     st.tuples(st.just("redrive")),
     st.tuples(st.just("park"), st.integers(1, 2)),
     st.tuples(st.just("purge"), st.sampled_from(["main", "dlq"])),
+    st.tuples(st.just("take_away"), st.sampled_from(["main", "dlq"])),
     st.tuples(st.just("wait"), st.just(400)),
 )
 # A round: some items, trouble or none, the enqueuer's turn, the worker's turn.
@@ -116,6 +117,8 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
             text[event_id] = "queued"
         elif event_id in dlq & world.seen["dlq"]:
             text[event_id] = "parked"
+        elif event_id in taken_away(world):
+            text[event_id] = "moved"
         elif event_id in ever_sent:
             text[event_id] = "unknown" if hidden else "missing"
         else:
@@ -129,13 +132,22 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
     return {
         **{
             word: Counter(text.values())[word]
-            for word in ("delivered", "queued", "parked", "unknown", "waiting")
+            for word in ("delivered", "queued", "parked", "unknown", "waiting", "moved")
         },
         "records": len(wanted),
         "missing": {event_id for event_id, word in text.items() if word == "missing"},
         "duplicated": {event_id for event_id, _ in wanted if len(times.get(event_id, ())) > 1},
         "reordered": late,
     }
+
+
+def taken_away(world: World) -> set[str]:
+    """Return what a command took out of the queues, and nothing put back since."""
+    last: dict[str, LogEntry] = {}
+    for fact in world.lines:
+        if fact.logger in ("operator", "worker") or fact.line.message == "enqueued":
+            last[str(fact.line.facts.get("event_id"))] = fact
+    return {event_id for event_id, fact in last.items() if fact.line.message in ("dumped", "purged")}
 
 
 def verdict(world: World, since: datetime = START) -> tuple[dict[str, Any], int]:
@@ -145,7 +157,7 @@ def verdict(world: World, since: datetime = START) -> tuple[dict[str, Any], int]
     lists = ("missing", "duplicated", "reordered")
     assert len(document["missing"]) == len({row["event_id"] for row in document["missing"]})
     text: dict[str, Any] = {word: {row["event_id"] for row in document[word]} for word in lists}
-    words = ("records", "delivered", "queued", "parked", "unknown", "waiting")
+    words = ("records", "delivered", "queued", "parked", "unknown", "waiting", "moved")
     assert document["records"] == sum(document[word] for word in words[1:]) + len(document["missing"])
     return {**text, **{word: document[word] for word in words}}, code
 
@@ -181,7 +193,7 @@ def test_after_any_history_trace_calls_lost_only_what_the_audit_calls_missing(ac
     with Audit(world, world.rules, **options, sleep=lambda _: None) as result:
         judged: dict[str, str] = {
             entry.event_id: word
-            for word in ("missing", "unknown", "waiting")
+            for word in ("missing", "unknown", "waiting", "moved")
             for entry, _ in result.store.judged(word)
         }
     stages = {
@@ -196,6 +208,7 @@ def test_after_any_history_trace_calls_lost_only_what_the_audit_calls_missing(ac
         "missing": {"lost", "stream", "queued", "unclear"},
         "unknown": {"unclear", "queued"},
         "waiting": {"stream"},
+        "moved": {"moved"},
     }
     for event_id, stage in stages.items():
         word = judged.get(event_id, "found")
@@ -205,7 +218,7 @@ def test_after_any_history_trace_calls_lost_only_what_the_audit_calls_missing(ac
 def settled(**changes: Any) -> Mapping[str, Any]:
     """Return a verdict with nothing to complain of but for ``changes``."""
     nothing: dict[str, Any] = {"missing": set(), "duplicated": set(), "reordered": set()}
-    zero = dict.fromkeys(("records", "delivered", "queued", "parked", "unknown", "waiting"), 0)
+    zero = dict.fromkeys(("records", "delivered", "queued", "parked", "unknown", "waiting", "moved"), 0)
     return {**nothing, **zero, **changes}
 
 
@@ -224,6 +237,57 @@ def test_what_is_delivered_once_and_in_order_is_proven(world):
     world.enqueue()
     world.work(10, fine)
     assert verdict(world) == (settled(records=4, delivered=4), 0)
+
+
+@pytest.mark.parametrize(("queue", "word"), [("main", "dumped"), ("main", "purged"), ("dlq", "dumped")])
+def test_what_an_operator_took_away_is_moved_and_not_missing(world, queue, word):
+    world.write(1, "a", 1)
+    world.enqueue()
+    if queue == "dlq":
+        world.park(1)
+    world.take_away(queue, word)
+    world.clock.sleep(1)
+    assert verdict(world) == (settled(records=1, moved=1), 0)
+    options: Any = {"since": START, "now": world.now, "settle": timedelta()}
+    trace = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result()
+    assert (trace.stage, trace.detail) == ("moved", f"{word} at 2026-01-02T03:00:01.400Z by alice")
+
+
+def test_what_was_put_back_and_then_lost_is_missing(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.take_away("main")
+    world.clock.sleep(400)
+    world.replay(0, 1)
+    assert verdict(world) == (settled(records=1, queued=1), 0)
+    world.purge("main")
+    assert verdict(world)[0] == settled(records=1, missing={"e0"})
+
+
+@pytest.mark.parametrize(
+    ("queue", "before", "expected"),
+    [
+        ("main", 0, {"moved": 1}),
+        ("dlq", 0, {"missing": {"e0"}}),  # it was in main
+        ("main", 3600, {"missing": {"e0"}}),  # sent long after the purge
+    ],
+)
+def test_what_was_in_a_queue_that_was_purged_for_good_is_moved(world, queue, before, expected):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.emptied = [Purge(queue, world.now - timedelta(seconds=before), "purged by alice")]
+    world.purge("main")
+    assert verdict(world)[0] == settled(records=1, **expected)
+
+
+def test_a_history_that_cannot_be_read_is_said_where_it_matters(world):
+    world.history_failure = "permission denied"
+    world.write(1, "a", 1)
+    world.enqueue()
+    assert verdict(world) == (settled(records=1, queued=1), 0)
+    world.purge("main")
+    with Audit(world, world.rules, since=START, now=world.now) as result:
+        assert any("permission denied" in note for note in result.summary.notes)
 
 
 def test_an_empty_window_is_proven(world):

@@ -1,0 +1,387 @@
+"""The history: an incident of two people, and what an operator moved, which audit and trace then know."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fifo_cli.cli.app import app
+from fifo_cli.cli.framework import Command, Commands
+from fifo_cli.local.receiver import Receiver
+from fifo_cli.model.names import Place
+from fifo_cli.model.operator_policies import people_policy
+from fifo_cli.model.settings import load
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
+from tests.cli_harness import Project, Stack, new_name, wait_until
+from tests.integration.deployed_pipeline import Pipeline, deployed
+from tests.integration.fork_server import ForkServer
+from tests.integration.iam_stack import REGION, ROOT_KEYS, Guarded, guarded_stack
+from tests.integration.proxy import AwsError, Delay, Drop, Kill, Proxy, Request, Rule, forward_all, hidden, on
+from tests.integration.queue_pipeline import crashes
+
+PLACE = Place("000000000000", REGION)
+
+
+def operations(ran: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ran.ok().json()["operations"]
+    return found
+
+
+# --- An incident of two people.
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    with guarded_stack(tmp_path_factory.mktemp("guarded")) as stack:
+        yield stack
+
+
+def test_an_incident_of_two_people_is_in_the_history_whole_and_in_order(
+    guarded: Guarded, tmp_path: Path, receiver: Receiver, fork_server: ForkServer
+) -> None:
+    """Twelve commands: one is killed, one refused because of another's marker, one denied by IAM."""
+    name = new_name()
+    project = Project.create(tmp_path / name, name, receiver.url, None, {})
+    settings = load(project.config).settings
+    operator = people_policy(settings, PLACE, "operator")
+    may_not_send = {
+        **operator,
+        "Statement": [
+            {**one, "Action": [each for each in one["Action"] if each != "sqs:SendMessage"]}
+            for one in operator["Statement"]
+        ],
+    }
+    with Proxy(guarded.endpoint, keep_host=True) as proxy:
+
+        def run(person: Mapping[str, str], *args: str, code: int | None = 0, input: str = "") -> Any:
+            line = [*args, "--endpoint-url", proxy.endpoint]
+            ran = fork_server.run(project.folder, line, person, input=input)
+            assert code in (None, ran.code), (args, ran.code, ran.err)
+            assert "Traceback" not in ran.err
+            return ran
+
+        run(ROOT_KEYS, "deploy", "--yes")  # 1
+        guarded.help_role(project.names.function("enqueuer"))
+        alice = guarded.person(f"{name}-alice", operator)
+        bob = guarded.person(f"{name}-bob", operator)
+        carol = guarded.person(f"{name}-carol", may_not_send)
+        run(alice, "pause", "worker", "--reason", "the API is down, ticket 12")  # 2
+        items = "\n".join(json.dumps({"id": str(n), "grp": "g"}) for n in range(6))
+        run(alice, "put", "-", input=items)  # 3
+        _wait_for(run, alice, 6)
+        run(carol, "park", "--yes", code=3)  # 4: denied
+        run(bob, "park", "--count", "2", "--yes", "--reason", "poison")  # 5
+        proxy.rule = _killed_at_the_first_delete()
+        run(alice, "dump", "away.jsonl", "--queue", "main", "--move", "--yes", code=-9)  # 6: killed
+        proxy.rule = forward_all
+        url = guarded.client("sqs").get_queue_url(QueueName=project.names.main)["QueueUrl"]
+        guarded.client("sqs").tag_queue(QueueUrl=url, Tags={MAINTENANCE_TAG: _lease_elsewhere()})
+        run(bob, "redrive", "--yes", code=75)  # 7: alice works on another machine
+        run(bob, "redrive", "--yes", "--force")  # 8
+        run(alice, "dump", "away.jsonl", "--queue", "main", "--move", "--yes")  # 9
+        run(bob, "load", "away.jsonl", "--yes", code=None)  # 10
+        run(alice, "purge", "--queue", "main", "--backup", "saved.jsonl", "--yes")  # 11
+        run(bob, "resume")  # 12
+
+        _check_history(operations(run(bob, "history", "-o", "json")))
+        # What was purged with a backup is with the operator: nothing is missing.
+        audited = run(bob, "audit", "--settle", "0", "-o", "json").json()
+        assert (audited["records"], audited["moved"], audited["missing"]) == (6, 6, [])
+        text = run(bob, "trace", "1", "--since", "1h", code=1).out
+        assert "purged" in text
+        assert "alice" in text
+        # Nothing of the items is in it.
+        logs = guarded.client("logs").filter_log_events(logGroupName=project.names.operations_log)
+        assert not any('"grp"' in event["message"] for event in logs["events"])
+
+
+def _check_history(found: list[dict[str, Any]]) -> None:
+    seen = [
+        (one["operation"], one["who"].rpartition("/")[2].rpartition("-")[2], one["result"]) for one in found
+    ]
+    assert seen[1:] == [
+        ("pause", "alice", "done"),
+        ("put", "alice", "done"),
+        ("park", "carol", "failed"),
+        ("park", "bob", "done"),
+        ("dump", "alice", "unfinished"),
+        ("redrive", "bob", "refused"),
+        ("redrive", "bob", "done"),
+        ("dump", "alice", "done"),
+        ("load", "bob", "done"),
+        ("purge", "alice", "done"),
+        ("resume", "bob", "done"),
+    ]
+    assert seen[0][0::2] == ("deploy", "done")
+    assert [one["time"] for one in found] == sorted(one["time"] for one in found)
+    assert found[1]["reason"] == "the API is down, ticket 12"
+    assert found[4]["counts"] == {"parked": 2}
+    assert found[4]["command"] == "fifo-cli park --count 2 --yes"
+    assert "denied" in found[3]["error"]
+    assert found[5]["messages"] > 0
+
+
+def _wait_for(run: Callable[..., Any], person: Mapping[str, str], count: int) -> None:
+    def there() -> bool:
+        return run(person, "depth", "-o", "json").json()["queues"]["main"]["visible"] == count  # type: ignore[no-any-return]
+
+    wait_until(there, interval=0.2)
+
+
+def _lease_elsewhere() -> str:
+    now = datetime.now(UTC)
+    return Lease("park", "alice@other", now, now + timedelta(minutes=5), "abc", 1, "def").text()
+
+
+def _killed_at_the_first_delete() -> Rule:
+    def rule(request: Request) -> Any:
+        return Kill() if request.action == "DeleteMessageBatch" else forward_all(request)
+
+    return rule
+
+
+# --- A pipeline of the embedded stack.
+
+PRELOADED = ("tests.integration.short_waits",)
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
+    with deployed(tmp_path_factory.mktemp("history"), stack) as made:
+        made.switch(enabled=False)
+        yield made
+
+
+def put(line: Pipeline, *ids: str) -> None:
+    """Put items, and wait until they are in main."""
+    before = total(line, "main")
+    items = "\n".join(json.dumps({"id": one, "grp": f"g{one}"}) for one in ids)
+    path = line.project.folder / "items.jsonl"
+    path.write_text(items)
+    line.local("put", f"@{path}").ok()
+    wait_until(lambda: total(line, "main") >= before + len(ids), interval=0.1)
+
+
+def total(line: Pipeline, queue: str) -> int:
+    found = line.local("depth", "-o", "json").ok().json()["queues"][queue]
+    return int(found["visible"] + found["in_flight"])
+
+
+def audited(line: Pipeline) -> dict[str, Any]:
+    found: dict[str, Any] = line.local("audit", "-o", "json").json()
+    return found
+
+
+def last(line: Pipeline) -> dict[str, Any]:
+    return operations(line.local("history", "-o", "json"))[-1]
+
+
+def all_commands(group: Commands = app, path: str = "") -> Iterator[tuple[str, Command]]:
+    for name, entry in group.commands.items():
+        if isinstance(entry, Commands):
+            yield from all_commands(entry, f"{path}{name} ")
+        else:
+            assert isinstance(entry, Command)
+            yield f"{path}{name}", entry
+
+
+def test_every_command_that_changes_a_pipeline_is_in_its_history(stack: Stack, tmp_path: Path) -> None:
+    with deployed(tmp_path, stack) as line:
+        line.switch(enabled=False)
+        recorded = {name for name, one in all_commands() if one.recorded}
+        put(line, "1", "2")
+        line.local("deploy", "--yes").ok()
+        text = line.project.config.read_text()
+        line.project.config.write_text(text.replace('"messages_per_run" = 10', '"messages_per_run" = 9'))
+        why = ("--reason", "because")
+        file, keep = str(tmp_path / "kept.jsonl"), str(tmp_path / "purged.jsonl")
+        commands = [
+            ["deploy", "--yes"],
+            ["rollback", "--yes"],
+            ["pause"],
+            ["resume", "enqueuer"],
+            ["park", "--yes"],
+            ["redrive", "--yes"],
+            ["dump", file, "--queue", "main", "--move", "--yes"],
+            ["load", file, "--yes"],
+            ["purge", "--queue", "main", "--backup", keep, "--yes"],
+            ["replay", "--since", "1h", "--yes"],
+            ["drain", "--all"],
+        ]
+        for one in commands:
+            assert line.local(*one, *why).code in (0, 1), one
+        found = operations(line.local("history", "-o", "json"))
+        assert [one["operation"] for one in found][:2] == ["deploy", "put"]
+        assert [one["operation"] for one in found][-len(commands) :] == [one[0] for one in commands]
+        assert all(one["reason"] == "because" and one["ended"] for one in found[-len(commands) :])
+        # Nothing else is, neither a dry run nor what only looks.
+        for looking in (["dump", str(tmp_path / "x"), "--queue", "main"], ["park", "--dry-run"], ["drain"]):
+            line.local(*looking)
+        assert len(operations(line.local("history", "-o", "json"))) == len(found)
+        assert recorded == {one["operation"] for one in found} | {"destroy", "keys set"}
+        # It goes last, and what destroy writes does not bring it back.
+        names = line.project.names
+        ended = line.local("destroy", "--yes", "-o", "json").ok()
+        assert [one["name"] for one in ended.json()["changes"]][-1] == names.operations_log
+        groups = line.aws.client("logs").describe_log_groups(logGroupNamePrefix=names.operations_log)
+        assert groups["logGroups"] == []
+        line.project.config.write_text(text)
+        line.local("deploy", "--yes").ok()
+        assert [one["operation"] for one in operations(line.local("history", "-o", "json"))] == ["deploy"]
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (AwsError("AccessDeniedException", status=400), "permission denied"),
+        (AwsError("ThrottlingException"), "throttled"),
+        (Drop(), "could not be reached"),
+        (AwsError("ServiceUnavailableException", status=503), ""),
+    ],
+)
+def test_a_command_goes_on_where_the_log_cannot_be_written_and_says_so_once(
+    line: Pipeline, proxy: Proxy, action: Any, code: str
+) -> None:
+    put(line, new_name(), new_name())
+    proxy.rule = lambda request: action if request.service.startswith("Logs") else forward_all(request)
+    ran = line.at(proxy.endpoint, "park", "--count", "2", "--yes", "-o", "json").ok()
+    assert len(ran.json()["parked"]) == 2
+    assert ran.err.count("the history of") == 1
+    assert code in ran.err
+    proxy.rule = forward_all
+    line.local("purge", "--queue", "dlq", "--backup", str(line.project.folder / new_name()), "--yes").ok()
+
+
+def test_a_log_that_never_answers_holds_up_no_interrupt(
+    line: Pipeline, proxy: Proxy, fork_server: ForkServer
+) -> None:
+    put(line, new_name())
+    asked = threading.Event()
+
+    def rule(request: Request) -> Any:
+        if request.service.startswith("Logs"):
+            asked.set()
+            return Delay(20)
+        return forward_all(request)
+
+    proxy.rule = rule
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    running = fork_server.start(
+        line.project.folder, ["park", "--yes", "--endpoint-url", proxy.endpoint], keys, patient=False
+    )
+    assert asked.wait(60)
+    began = time.monotonic()
+    running.send(signal.SIGINT)
+    ran = running.wait()
+    assert time.monotonic() - began < 4
+    assert ran.code == 130
+    assert "Traceback" not in ran.err
+    proxy.rule = forward_all
+
+
+def test_lines_of_others_and_events_cut_short_are_left_out(line: Pipeline) -> None:
+    logs, group = line.aws.client("logs"), line.project.names.operations_log
+    put(line, new_name())
+    before = operations(line.local("history", "-o", "json"))
+    logs.create_log_stream(logGroupName=group, logStreamName=(stream := new_name()))
+    texts = [
+        "operation",
+        "{",
+        '{"operation": 3}',
+        '{"message": "begun", "id": "x", "operation": "pa',
+        "\x1b[31moperation",
+    ]
+    events: Any = [{"timestamp": int(time.time() * 1000), "message": text} for text in texts]
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+    assert operations(line.local("history", "-o", "json")) == before
+    assert line.local("history").ok().err == ""
+    assert audited(line)["missing"] == []
+
+
+def test_a_pipeline_without_the_log_gets_it_with_the_first_command_and_deploy_finds_nothing_to_change(
+    line: Pipeline,
+) -> None:
+    logs, group = line.aws.client("logs"), line.project.names.operations_log
+    logs.delete_log_group(logGroupName=group)
+    assert "does not exist" in line.local("history").ok().err
+    assert line.local("park", "--yes").code in (0, 1)
+    line.local("plan", "--check").ok()
+    assert last(line)["operation"] == "park"
+
+
+def test_where_there_is_no_pipeline_no_log_is_made(stack: Stack, tmp_path: Path) -> None:
+    name = new_name()
+    project = Project.create(tmp_path / name, name, "http://127.0.0.1:9", stack, {})
+    ran = project.local("purge", "--queue", "dlq", "--yes")
+    assert ran.code == 3
+    assert "the history of" not in ran.err
+    groups = stack.aws().client("logs").describe_log_groups(logGroupNamePrefix=project.names.operations_log)
+    assert groups["logGroups"] == []
+
+
+# --- Killed.
+
+MOVES = {
+    "park": ["park", "--count", "2"],
+    "redrive": ["redrive"],
+    "dump": ["dump", "away.jsonl", "--queue", "main", "--move"],
+    "purge": ["purge", "--queue", "main", "--backup", "purged.jsonl"],
+    "load": ["load", "loaded.jsonl"],
+}
+
+
+@crashes
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", MOVES)
+def test_what_a_killed_command_moved_is_never_missing(
+    line: Pipeline, proxy: Proxy, fork_server: ForkServer, name: str, after: bool, every: bool
+) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+
+    def run(*more: str) -> Any:
+        line_ = [*MOVES[name], "--yes", "--endpoint-url", proxy.endpoint, *more]
+        return fork_server.run(line.project.folder, line_, keys)
+
+    def prepare() -> None:
+        """Let there be something to move."""
+        if name == "load":
+            (line.project.folder / "loaded.jsonl").unlink(missing_ok=True)
+            (line.project.folder / "loaded.jsonl.loaded").unlink(missing_ok=True)
+        put(line, new_name(), new_name())
+        if name == "redrive":
+            line.local("park", "--count", "2", "--yes").ok()
+        if name == "load":
+            file = str(line.project.folder / "loaded.jsonl")
+            line.local("dump", file, "--queue", "main", "--move", "--yes").ok()
+
+    prepare()
+    proxy.edit = hidden(1)
+    proxy.clear()
+    assert run().code in (0, 1)
+    actions = [request.action for request in proxy.requests]
+    numbers = range(1, len(actions) + 1) if every else _last_of_each(actions)
+    for number in numbers:
+        prepare()
+        proxy.clear()
+        proxy.rule = on(nth=number, do=Kill(after=after))
+        first = run()
+        proxy.rule = forward_all
+        assert first.code in (-9, 0, 1), (number, first)
+        assert audited(line)["missing"] == [], (number, actions[number - 1])
+        assert run().code in (0, 1)
+        found = audited(line)
+        assert (found["missing"], found["unknown"]) == ([], 0), (number, actions[number - 1])
+
+
+def _last_of_each(actions: list[str]) -> list[int]:
+    """Return the numbers of the last request of each action that changes something."""
+    changes = {action: number for number, action in enumerate(actions, 1)}
+    return sorted(number for action, number in changes.items() if not action.startswith(("Get", "List")))
