@@ -249,7 +249,7 @@ def test_what_an_operator_took_away_is_moved_and_not_missing(world, queue, word)
     world.clock.sleep(1)
     assert verdict(world) == (settled(records=1, moved=1), 0)
     options: Any = {"since": START, "now": world.now, "settle": timedelta()}
-    trace = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result()
+    trace = _Trace(world, PIPELINE, {"id": "i1"}, [{"id": "i1"}], world.rules, **options).result()
     assert (trace.stage, trace.detail) == ("moved", f"{word} at 2026-01-02T03:00:01.400Z by alice")
 
 
