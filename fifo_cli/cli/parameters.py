@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -69,6 +69,18 @@ def read_duration(option: str, text: str, *, example: str) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"{option}: {error}", hint=f"such as {option} {example}") from None
+
+
+def read_instant(option: str, text: str | None) -> datetime | None:
+    """Read an option's time, ISO 8601 or a duration before now; raises UsageError for anything else."""
+    from fifo_cli.model.times import parse_instant
+
+    if text is None:
+        return None
+    try:
+        return parse_instant(text, now=datetime.now(UTC))
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint=f"such as {option} 2h") from None
 
 
 def check_expression(option: str, expression: str | None) -> None:

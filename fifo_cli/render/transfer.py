@@ -37,10 +37,13 @@ def redrive_preview(seen: RedrivePreview, *, width: int | None) -> str:
     looks = [f"look: {one}" for one in seen.warnings]
     if not seen.remaining:
         return as_lines(f"dry run: nothing to move: {seen.source} is empty", *looks)
-    shown_of = f" shown of {seen.remaining:,}" if seen.truncated else ""
+    shown = len(seen.messages)
+    many = count(shown if seen.would_move is None else seen.would_move, "message")
+    least = "at least " if seen.would_move is None else ""
+    now = f"; SQS shows {shown:,} of them now" if seen.would_move not in (None, shown) else ""
     return messages_table(seen.messages, width=width) + as_lines(
-        f"dry run: nothing was moved; {count(len(seen.messages), 'message')}{shown_of} would go"
-        f" from {seen.source} to {seen.target} ({seen.engine} engine)",
+        f"dry run: nothing was moved; {least}{many} would go"
+        f" from {seen.source}, which counts {seen.remaining:,}, to {seen.target} ({seen.engine} engine){now}",
         order_note(seen.target, seen.behind),
         *([MORE_THAN_SHOWN] if seen.truncated else []),
         *looks,

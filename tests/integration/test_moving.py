@@ -609,6 +609,32 @@ def test_what_cannot_be_seen_behind_ten_that_stay_is_said_and_exits_1(one: Queue
     assert "4 could not be seen: SQS gives out ten of a group at most while those stay in it" in done.err
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "moved", "text"),
+    [
+        (["--group", "g0"], 0, 14, "28 more of other groups stay"),
+        (["--group", "g2", "--count", "14"], 0, 14, ""),
+        (["--group", "g1", "--count", "20"], 0, 14, "28 more of other groups stay"),
+        (["--group", "g1", "--since", "1h"], 0, 14, "28 more of other groups stay"),
+        (["--group", "g1", "--until", "1h"], 1, 0, "could not be seen"),
+        (["--until", "0s"], 0, 42, ""),
+        (["--since", "0s"], 1, 0, "could not be seen"),
+        (["--group", "g0", "--filter", "body == `0`"], 1, 1, "could not be seen"),
+        (["--filter", "group == 'g0'"], 1, 14, "could not be seen"),
+        (["--group", "nobody"], 1, 0, "no message of"),
+    ],
+)
+def test_what_is_not_asked_for_is_not_a_failure_and_what_may_be_hidden_is(
+    one: Queues, options: list[str], code: int, moved: int, text: str
+) -> None:
+    one.fill("dlq", 42, 3)
+    done = one.run("redrive", *options, "--yes", "-o", "json")
+    assert (done.code, done.json()["moved"]) == (code, moved), done
+    assert text.replace("28 more", "") in done.err
+    if code == 0:
+        assert "could not be seen" not in done.err
+
+
 def test_a_count_takes_the_heads(one: Queues) -> None:
     one.fill("dlq", 30, 1)
     done = one.run("redrive", "--count", "12", "--yes", "-o", "json").ok()
@@ -650,9 +676,10 @@ def test_a_dry_run_shows_what_would_go_where_and_what_becomes_of_order(one: Queu
     assert "dry run: nothing was moved; 3 messages would go" in report_text
     some = one.run("redrive", "--dry-run", "--count", "2").ok().out
     assert "dry run: nothing was moved; 2 messages would go" in some
+    assert done.json()["would_move"] == 3
     assert "There are more than shown" not in some
     assert "no longer in stream order" in report_text
-    assert "`fifo-cli redrive --in-order`" in report_text
+    assert "`fifo-cli redrive --in-order" in report_text
     parked = one.run("park", "--dry-run", "-o", "json").ok().json()
     assert [message["body"] for message in parked["parked"]] == ["newer"]
     assert not [action for action in one.proxy.counts if action.startswith(("Send", "Delete", "Tag"))]

@@ -18,6 +18,7 @@ from fifo_cli.cli.parameters import (
     MaxRate,
     SameGroupBatches,
     check_expression,
+    read_instant,
     refuse_empty,
 )
 from fifo_cli.errors import ExitCode, UsageError
@@ -40,6 +41,7 @@ class EngineName(StrEnum):
     impact=Impact.MOVES,
     examples=[
         "fifo-cli redrive --dry-run",
+        "fifo-cli redrive --since 2h --dry-run",
         "fifo-cli redrive --filter 'receives > `3`' --max-rate 10",
         "fifo-cli redrive --in-order",
     ],
@@ -53,6 +55,15 @@ def redrive(
     ] = None,
     group: Group = None,
     filter_: Filter = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="T", help="Only messages parked at T or later; not parked ones by when sent."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="T", help="Only messages parked before T.")
+    ] = None,
     in_order: Annotated[
         bool,
         typer.Option(
@@ -75,7 +86,8 @@ def redrive(
     """Move messages from the DLQ back to main.
 
     They go to the end of main, behind newer messages of their groups; --in-order puts each back in its old
-    place. Nothing is lost if it is interrupted anywhere: run it again. Exits 1 if a message stayed behind.
+    place. T is ISO 8601, or a duration before now. Nothing is lost if it is interrupted anywhere: run it
+    again. Exits 1 if a message that was asked for stayed behind.
     """
     from fifo_cli.operations.queues.redrive import Engine, RedriveOptions
 
@@ -88,6 +100,8 @@ def redrive(
         ids=frozenset(ids or ()),
         group=group,
         expression=filter_,
+        since=read_instant("--since", since),
+        until=read_instant("--until", until),
         same_group_batches=same_group_batches,
         engine=Engine(engine.value),
         max_rate=max_rate,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
@@ -60,13 +61,21 @@ class RedriveOptions:
     ids: frozenset[str] = frozenset()
     group: str | None = None
     expression: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     same_group_batches: bool = False
     engine: Engine = Engine.AUTO
     max_rate: float | None = None
 
     @property
     def selection(self) -> MessageFilter:
-        return MessageFilter(ids=self.ids, group=self.group, expression=self.expression)
+        return MessageFilter(
+            ids=self.ids,
+            group=self.group,
+            expression=self.expression,
+            since=self.since,
+            until=self.until,
+        )
 
     @property
     def only_client(self) -> list[str]:
@@ -76,6 +85,8 @@ class RedriveOptions:
             "--id": bool(self.ids),
             "--group": self.group is not None,
             "--filter": self.expression is not None,
+            "--since": self.since is not None,
+            "--until": self.until is not None,
             "--max-rate": self.max_rate is not None,
             "--same-group-batches": self.same_group_batches,
         }
@@ -99,7 +110,10 @@ class RedriveResult(WorkResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedrivePreview(Single):
-    """What a redrive would move, as far as it can be seen, and behind how many messages."""
+    """What a redrive would move, as far as it can be seen, and behind how many messages.
+
+    ``would_move`` is how many in all; None if only those seen now are known to match.
+    """
 
     engine: str
     dry_run: bool = True
@@ -111,6 +125,7 @@ class RedrivePreview(Single):
     target: str = field(metadata=named("to"))
     behind: int
     truncated: bool
+    would_move: int | None
     messages: tuple[Message, ...]
     warnings: tuple[str, ...] = field(default=(), metadata=INTERNAL)
 
@@ -146,7 +161,15 @@ class Redrive(PipelineQueues):
         total = max(total, len(seen.messages))
         matching = [message for message in seen.messages if selection(message)]
         engine = self._engine()
+        count = self.options.count
+        if selection.everything:
+            would_move: int | None = total if count is None else min(total, count)
+        else:
+            reached = count is not None and len(matching) >= count
+            known = reached or not self._may_hide(total, seen.messages, selection)
+            would_move = len(matching[:count]) if known else None
         return RedrivePreview(
+            would_move=would_move,
             warnings=self._not_found(
                 self.options.ids - {message.message_id for message in seen.messages},
                 {message.group for message in seen.messages},
@@ -160,6 +183,13 @@ class Redrive(PipelineQueues):
             behind=behind,
             truncated=seen.truncated and (self.options.count is None or len(matching) < self.options.count),
         )
+
+    def _may_hide(self, total: int, seen: Sequence[Message], selection: MessageFilter) -> bool:
+        """Say whether messages that are asked for may be behind those that were seen."""
+        ids = self.options.ids
+        if total <= len(seen) or (ids and ids <= {message.message_id for message in seen}):
+            return False
+        return any(selection.may_be_behind(message) for message in seen) or not seen
 
     def nothing(self, *, force: bool = False) -> RedriveResult:
         """Return what a redrive of an empty DLQ comes to.
@@ -295,10 +325,15 @@ class Redrive(PipelineQueues):
         converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
         target = QueueTarget(self.main, as_it_is("redrive"), strict=not options.same_group_batches)
 
+        hiding = 0  # messages that stay, and may have some that are asked for behind them
+
         def wanted(received: ReceivedMessage) -> bool:
+            nonlocal hiding
             if received.message.group in asked:
                 groups.add(received.message.group)
-            return selection(received.message)
+            chosen = selection(received.message)
+            hiding += not chosen and selection.may_be_behind(received.message)
+            return chosen
 
         report = move(
             NotedSource(source, self.note, "redriven", "dlq", "main"),
@@ -319,19 +354,29 @@ class Redrive(PipelineQueues):
         remaining = 0 if source.emptied else self.dlq.total_if_known()
         reached = count is not None and report.moved >= count
         warnings = [*report.warnings(), *converter.warnings()]
+        notes = [*exclusions.notes("redrive"), *converter.notes()]
         if not (reached or report.stopped or report.error):
             counted = min(
                 total - report.moved - exclusions.foreign - converter.stayed, (remaining or 0) - report.left
             )
             warnings += self._not_found(sought, groups)
-            warnings += _unfinished(source, report, counted, selection)
+            warnings += _unfinished(source, report, selection)
+            unseen = 0 if source.given_up else _unseen(report, counted)
+            if unseen and (hiding or report.failed or report.not_deleted):
+                warnings.append(
+                    f"{unseen} could not be seen: SQS gives out ten of a group at most while those stay in it"
+                )
+            elif unseen:
+                notes.append(
+                    f"{unseen} more of other groups stay in {self.dlq.name}, as they were not asked for"
+                )
         return RedriveResult(
             engine="client",
             moved=report.moved - converter.parked_again,
             skipped=report.skipped + report.left - (converter.failed - converter.parked_again),
             failed=report.failed + converter.failed,
             remaining=remaining,
-            notes=(*exclusions.notes("redrive"), *converter.notes()),
+            notes=tuple(notes),
             warnings=tuple(warnings),
             error=report.error,
         )
@@ -341,24 +386,24 @@ def _no_tasks() -> AwsError:
     return AwsError(f"{_NO_TASKS}; nothing was moved", hint="use --engine client")
 
 
-def _unfinished(source: QueueSource, report: MoveReport, counted: int, selection: MessageFilter) -> list[str]:
-    """Say what a redrive that ran to its end could not reach.
-
-    ``counted`` is what must be there still by SQS's counts at the start and at the end, the lower of both:
-    counts lag behind.
-    """
+def _unfinished(source: QueueSource, report: MoveReport, selection: MessageFilter) -> list[str]:
+    """Say what a redrive that ran to its end could not reach."""
     warnings = []
     if selection.failures:
         warnings.append(f"the filter failed on {selection.failures} messages, which stay")
-    stay = report.skipped + report.failed + report.not_deleted
-    unseen = max(0, counted - stay)
     if source.given_up:
         warnings.append(
             f"{source.given_up} stay in flight with another consumer, or will be visible later; run the"
             " command again"
         )
-    elif unseen and stay:
-        warnings.append(
-            f"{unseen} could not be seen: SQS gives out ten of a group at most while those stay in it"
-        )
     return warnings
+
+
+def _unseen(report: MoveReport, counted: int) -> int:
+    """Return how many messages were not received, behind those that stay.
+
+    ``counted`` is what must be there still by SQS's counts at the start and at the end, the lower of both:
+    counts lag behind.
+    """
+    stay = report.skipped + report.failed + report.not_deleted
+    return max(0, counted - stay) if stay else 0

@@ -11,13 +11,17 @@ from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.exact_jmespath import Expression, is_true
 from fifo_cli.model.group_names import group_ids, shown_group
 from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.model.times import from_iso
 
 # The Date header has whole seconds: what was sent within the second of the start counts as before it.
 _DATE_RESOLUTION: Final = timedelta(seconds=1)
 
 
 class MessageFilter:
-    """Says of a message whether it is asked for: by its id, its group, and a JMESPath expression.
+    """Says of a message whether it is asked for: by its id, its group, its time, and a JMESPath expression.
+
+    Its time is when it was parked, or where it does not say so, when it was sent: not before ``since``, and
+    before ``until``.
 
     The expression sees the message with its body parsed, its ``group`` as people know it, and ``group_id``.
     A message of another shape than it expects is not asked for; ``failures`` counts those, and
@@ -25,9 +29,16 @@ class MessageFilter:
     """
 
     def __init__(
-        self, *, ids: frozenset[str] = frozenset(), group: str | None = None, expression: str | None = None
+        self,
+        *,
+        ids: frozenset[str] = frozenset(),
+        group: str | None = None,
+        expression: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> None:
         self.ids = ids
+        self._since, self._until = since, until
         self._groups = None if group is None else group_ids(group)
         self._expression = expression
         self.failures = 0
@@ -36,12 +47,19 @@ class MessageFilter:
     @property
     def everything(self) -> bool:
         """Whether all messages are asked for."""
-        return not self.ids and self._groups is None and self._expression is None
+        given = (self._groups, self._expression, self._since, self._until)
+        return not self.ids and all(one is None for one in given)
+
+    def may_be_behind(self, message: Message) -> bool:
+        """Say whether one that is asked for may be in the group of this message."""
+        return self._groups is None or message.group in self._groups
 
     def __call__(self, message: Message) -> bool:
         if self.ids and message.message_id not in self.ids:
             return False
         if self._groups is not None and message.group not in self._groups:
+            return False
+        if not self._in_time(message):
             return False
         if self._expression is None:
             return True
@@ -51,6 +69,14 @@ class MessageFilter:
             self.failures += 1
             self.first_failure = self.first_failure or str(error).partition("\n")[0]
             return False
+
+    def _in_time(self, message: Message) -> bool:
+        if self._since is None and self._until is None:
+            return True
+        at = from_iso(message.text("park_at")) or message.sent_at
+        if at is None:
+            return False
+        return (self._since is None or at >= self._since) and (self._until is None or at < self._until)
 
     @cached_property
     def _compiled(self) -> Expression:

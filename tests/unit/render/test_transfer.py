@@ -25,6 +25,7 @@ def preview(
     remaining: int = 12,
     behind: int = 7,
     truncated: bool = True,
+    would_move: int | None = 12,
     messages: tuple[Message, ...] = (MESSAGE,),
 ) -> RedrivePreview:
     return RedrivePreview(
@@ -35,6 +36,7 @@ def preview(
         remaining=remaining,
         behind=behind,
         truncated=truncated,
+        would_move=would_move,
         messages=messages,
     )
 
@@ -86,13 +88,15 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
         "{}",
     ]
     assert lines[2:] == [
-        "dry run: nothing was moved; 1 message shown of 12 would go from orders-dlq.fifo to orders.fifo"
-        " (client engine)",
+        "dry run: nothing was moved; 12 messages would go from orders-dlq.fifo, which counts 12, to"
+        " orders.fifo (client engine); SQS shows 1 of them now",
         "Order: they go to the end of orders.fifo, behind the 7 messages counted there now, so a group with"
         " messages there is no longer in stream order. `fifo-cli redrive --in-order` puts each back in its"
         " place.",
         "There are more than shown: of one group, SQS shows the first ten.",
     ]
+    unknown = redrive_preview(preview(would_move=None), width=None)
+    assert "; at least 1 message would go from orders-dlq.fifo, which counts 12, to" in unknown
     empty = redrive_preview(preview(behind=0, truncated=False, messages=()), width=80)
     assert empty.splitlines()[1:] == ["Order: nothing waits in orders.fifo, so each group keeps its order."]
 
