@@ -78,7 +78,7 @@ def test_all_groups_at_503_wait_and_looking_at_one_does_not_forget_the_others(li
     assert line.local("status").ok().out.startswith("OK")
 
 
-def test_one_group_alone_at_500_is_parked(line: Pipeline) -> None:
+def test_one_group_alone_at_500_is_parked_and_gone_at_once(line: Pipeline) -> None:
     poison = json.loads(line.local("peek", "--group", "bob", "--count", "1", "-o", "json").ok().out)
     body = poison["messages"][0]["message_id"]
     line.api.answer = lambda received: Reply(500, b"no") if received.idempotency_key == body else None
@@ -97,6 +97,12 @@ def test_one_group_alone_at_500_is_parked(line: Pipeline) -> None:
     [stuck] = line.local("status", "-o", "json").json()["worker"]["stuck"]
     assert (stuck["attempts"], stuck["api"], stuck["http_status"]) == (1, "shop", 500)
     assert stuck["receives"] > 1
+
+    line.local("park", "--group", "bob", "--yes").ok()
+    for _ in range(2):  # a second look says the same
+        gone = line.local("status", "-o", "json").json()
+        assert gone["worker"]["stuck"] == []
+        assert [one["text"] for one in gone["verdict"]["problems"]] == ["1 message in the DLQ"]
 
 
 def test_a_refused_key_is_set_again(line: Pipeline) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
@@ -20,6 +21,7 @@ from fifo_cli.operations.monitor.activity import (
 )
 from fifo_cli.operations.monitor.logs import FunctionLogs
 from fifo_cli.operations.monitor.measure import depth_questions, measurements_of, slow_questions
+from fifo_cli.operations.monitor.operator_moves import operator_moves
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
 from fifo_cli.operations.monitor.worker_runs import events_of, last_runs
 from fifo_cli.operations.parallel import Gathered, read_all
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 SLOW_PERIOD: Final = timedelta(seconds=30)
 LOOKED_BACK: Final = timedelta(minutes=15)
 _LIMIT_SECONDS: Final = 20.0
+_MOVES: Final = "what operators moved"
 
 
 class Sampler:
@@ -54,6 +57,7 @@ class Sampler:
         self._aws: Aws | None = None
         self._log_reader: FunctionLogs | None = None
         self._slow = Gathered()
+        self._work = Gathered()
         self._slow_at: datetime | None = None
         self._last_run: datetime | None = None
 
@@ -74,15 +78,10 @@ class Sampler:
         if not fast.answers:
             raise next(iter(fast.failures.values()))
         if self._slow_at is None or now - self._slow_at >= SLOW_PERIOD:
-            questions = slow_questions(aws, self._settings, self._names, now)
-            if self._with_logs:
-                check = self._settings.check
-                questions |= activity_questions(aws, self._settings, check, self._names, now=now)
-            self._slow = read_all(questions, limit=_LIMIT_SECONDS)
-            self._slow_at = now
+            self._ask_slowly(aws, now)
         both = Gathered({**self._slow.answers, **fast.answers}, {**self._slow.failures, **fast.failures})
         measured = measurements_of(both, self._settings, self._names)
-        activity = activity_of(self._slow)
+        activity = activity_of(self._work)
         evidence = evidence_of(
             measured, activity, self._settings, self._settings.check, now=now, late=lateness(aws)
         )
@@ -96,11 +95,23 @@ class Sampler:
             measured=measured,
             evidence=evidence,
             before=before,
-            events=events,
+            # What was moved is the same again and again, and gone already.
+            events=(*events, *self._work.get(_MOVES, ())),
             next_run=runs.times[0] if runs.times and not runs.unknown else None,
             estimated=runs.estimated,
             logs_unseen=unseen,
         )
+
+    def _ask_slowly(self, aws: Aws, now: datetime) -> None:
+        """Ask for metrics and switches, and for what the logs show of the work."""
+        numbers = slow_questions(aws, self._settings, self._names, now)
+        work: dict[str, Callable[[], Any]] = {}
+        if self._with_logs:
+            work = activity_questions(aws, self._settings, self._settings.check, self._names, now=now)
+            work[_MOVES] = partial(operator_moves, aws, self._names, since=now - LOOKED_BACK)
+        found = read_all({**numbers, **work}, limit=_LIMIT_SECONDS)
+        self._slow, self._work = found.only(numbers), found.only(work)
+        self._slow_at = now
 
     def refresh(self) -> None:
         """Ask for everything at the next sample, as something was just switched."""

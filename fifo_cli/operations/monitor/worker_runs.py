@@ -29,6 +29,7 @@ from fifo_cli.model.worker_log import (
     follow,
 )
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
+from fifo_cli.operations.monitor.operator_moves import operator_moves
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def _stuck_groups(aws: Aws, names: Names, lines: Iterable[LogLine], now: datetim
         for event in events_of(islice(_matching(aws, names, "worker", word, since), _MOVES_MAX))
         if event.fate == word and event.time <= now
     )
-    found = follow(StuckGroups(), sorted([*moves, *events], key=lambda one: one.time))
+    taken = (one for one in operator_moves(aws, names, since=since) if one.time <= now)
+    found = follow(StuckGroups(), sorted([*moves, *events, *taken], key=lambda one: one.time))
     # What failed last before the deliveries that were read may be gone.
     return replace(found, heads={group: head for group, head in found.heads.items() if head.time >= since})
 
