@@ -17,7 +17,14 @@ from . import exact_json
 from .api_client import Answer, ApiClient
 from .api_keys import Keys, header_fault
 from .code_guard import CodeGuard
-from .failure import ApiUnavailableError, ConfigurationError, MessageError, Owner, described
+from .failure import (
+    ApiUnavailableError,
+    ConfigurationError,
+    MessageError,
+    Owner,
+    described,
+    may_have_arrived,
+)
 from .parked_records import NOT_A_MESSAGE, is_parked_record
 from .runtime import Api
 from .visibility import QueueMessage
@@ -108,21 +115,33 @@ class ApiDelivery:
         return self._keys.too_short
 
     def attempt(
-        self, message: QueueMessage, *, time_left: Callable[[], float] = lambda: float("inf")
+        self,
+        message: QueueMessage,
+        *,
+        time_left: Callable[[], float] = lambda: float("inf"),
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.
 
-        ``time_left`` says how many seconds the run still has: the user's code may take so many. Raises what
-        is neither the message's failure nor the API's: ConfigurationError, AWS's errors, and any defect.
+        ``time_left`` says how many seconds the run still has: the user's code may take so many. ``on_doubt``
+        is called if the message is not delivered and an API has taken it, or may have. Raises what is neither
+        the message's failure nor the API's: ConfigurationError, AWS's errors, and any defect.
         """
         if is_parked_record(message.attribute("park_from")):  # moved to main by other means than ours
             return Attempt(Verdict.PERMANENT, None, NOT_A_MESSAGE, owner="message")
-        outcome = Attempt(Verdict.SUCCESS)
-        for api in self._apis:
-            outcome = self._attempt_one(api, message, time_left)
-            if outcome.verdict is not Verdict.SUCCESS:
-                return outcome
-        return outcome
+        outcome, taken = Attempt(Verdict.SUCCESS), False
+        try:
+            for api in self._apis:
+                outcome = self._attempt_one(api, message, time_left)
+                if outcome.verdict is not Verdict.SUCCESS:
+                    taken = taken or may_have_arrived(outcome.http_status, outcome.error_type)
+                    return outcome
+                taken = True
+            taken = False
+            return outcome
+        finally:
+            if taken:
+                on_doubt()
 
     def _attempt_one(self, api: Api, message: QueueMessage, time_left: Callable[[], float]) -> Attempt:
         """Call one API, and say what became of it."""

@@ -22,6 +22,20 @@ from typing import Final, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 Owner = Literal["api", "message", "configuration", "aws", "program"]
+# Errors of a call (httpx's) that come before any of it is sent: the API cannot have taken the message.
+NEVER_SENT: Final = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "LocalProtocolError",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+    }
+)
+# Of the statuses that mean "try again", those by which an API says that it did not do it (RFC 9110, 15.6;
+# 511: RFC 6585). A 500 may come after the work, a 502 or 504 from a gateway that got no answer.
+_REFUSED: Final = frozenset({501, 503, 505, 511})
 
 
 class ConfigurationError(Exception):
@@ -105,6 +119,13 @@ def owner_of(error: BaseException) -> Owner:
             return "aws"
         case _:
             return "program"
+
+
+def may_have_arrived(status: int | None, error_type: str | None) -> bool:
+    """Whether an API may have taken a message that it did not confirm: no answer, or an error of its own."""
+    if status is not None:
+        return 500 <= status < 600 and status not in _REFUSED
+    return error_type is not None and error_type not in NEVER_SENT
 
 
 def is_interruption(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .delivery import ApiDelivery, Attempt, Verdict
@@ -139,6 +140,7 @@ class Run:
         self._report = Report()
         self._lock = threading.Lock()
         self._closed: set[str] = set()  # groups in which a message stayed behind
+        self._doubts: Counter[str] = Counter()  # attempts of each message that an API may have taken
         self._behind = 0  # messages that had no turn because of that
         self._ended = threading.Event()
         self._next_slot = 0.0  # when --max-rate allows the next message
@@ -240,7 +242,9 @@ class Run:
                 if not self._queue.keep_hidden(message):
                     self._settle(message, "skipped", error="its visibility timeout ended; it will come again")
                     return
-                attempt = self._delivery.attempt(message, time_left=self._limits.time_left)
+                attempt = self._delivery.attempt(
+                    message, time_left=self._limits.time_left, on_doubt=partial(self._doubt, message)
+                )
                 if attempt.verdict is not Verdict.TRANSIENT or not attempt.retry_after:
                     break
                 self._resume_at = max(self._resume_at, self._clock() + attempt.retry_after)
@@ -252,6 +256,11 @@ class Run:
             self._settle(message, "skipped", error="the run ended before its turn")
         else:
             self._conclude(message, attempt, elapsed_ms)
+
+    def _doubt(self, message: QueueMessage) -> None:
+        """Note that an API may have taken the message at an attempt that did not deliver it."""
+        with self._lock:
+            self._doubts[message.message_id] += 1
 
     def _attribute(self, message: QueueMessage, error: BaseException, *, elapsed_ms: int) -> None:
         """Act on what was raised while a message was handled: only configuration and AWS end the run."""
@@ -371,6 +380,7 @@ class Run:
             api=outcome.api,
             error_type=outcome.error_type,
             owner=owner,
+            doubts=self._doubts.get(message.message_id),
             reason=outcome.error,
         )
         self._on_outcome(outcome)

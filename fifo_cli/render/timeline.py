@@ -15,7 +15,7 @@ from fifo_cli.model.times import iso
 from fifo_cli.render.text import Style, count, fit, open_shards, paint, printable, table
 
 if TYPE_CHECKING:
-    from fifo_cli.operations.stream.audit import AuditSummary, Duplicated, Finding, Reordered, Unplaced
+    from fifo_cli.operations.stream.audit import AuditSummary, Finding, Findings
     from fifo_cli.operations.stream.trace import Step, TracedItem, TraceResult
 
 _SHOWN: Final = 20
@@ -29,7 +29,7 @@ _MEANINGS: Final = {
     "missing": "neither delivered nor in a queue; see below",
     "moved": "taken away by an operator",
     "unknown": "the evidence does not reach that far; see above",
-    "possibly_twice": "of the delivered: an earlier attempt was not answered; -o jsonl lists them",
+    "possibly_twice": "of the delivered: an earlier attempt may have arrived, too; see below",
 }
 
 
@@ -49,15 +49,7 @@ class Clock:
 
 
 def audit_text(
-    summary: AuditSummary,
-    *,
-    missing: Iterable[Unplaced],
-    duplicated: Iterable[Duplicated],
-    reordered: Iterable[Reordered],
-    unknown: Iterable[Unplaced],
-    clock: Clock,
-    width: int | None,
-    color: bool,
+    summary: AuditSummary, found: Findings, *, clock: Clock, width: int | None, color: bool
 ) -> str:
     """The verdict, the sums, and below them the first findings of each kind."""
     fine, verdict = _verdict(summary)
@@ -90,23 +82,30 @@ def audit_text(
         [
             *(f"{part}\n" for part in parts),
             table(sums, right=(0,), width=width) if summary.records else "",
+            *(f"{one.number:,} {one.state}: {printable(one.reason)}\n" for one in summary.reasons),
             f"{command_line('peek --queue dlq')} shows why they are in the DLQ\n" if summary.parked else "",
             f"{command_line('history')} shows who took them away\n" if summary.moved else "",
-            block("missing", summary.missing, ((*start(one), one.reason) for one in missing), "WHY"),
+            block("missing", summary.missing, ((*start(one), one.reason) for one in found.missing), "WHY"),
             block(
                 "delivered twice or more",
                 summary.duplicated,
-                ((*start(one), " ".join(map(clock, one.deliveries))) for one in duplicated),
+                ((*start(one), " ".join(map(clock, one.deliveries))) for one in found.duplicated),
                 "DELIVERED",
+            ),
+            block(
+                "possibly delivered twice",
+                summary.possibly_twice,
+                ((*start(one), one.reason) for one in found.possibly_twice),
+                "WHY",
             ),
             block(
                 "delivered after a later record of their group",
                 summary.reordered,
-                ((*start(one), clock(one.delivered_at), key_text(one.after_key)) for one in reordered),
+                ((*start(one), clock(one.delivered_at), key_text(one.after_key)) for one in found.reordered),
                 "DELIVERED",
                 "AFTER ITEM",
             ),
-            block("unknown", summary.unknown, map(start, unknown)),
+            block("unknown", summary.unknown, map(start, found.unknown)),
         ]
     )
 
@@ -129,7 +128,9 @@ def _verdict(summary: AuditSummary) -> tuple[bool, str]:
     if not summary.records:
         return True, "no record in this time should have become a message"
     left = summary.queued + summary.parked + summary.waiting
-    rest = f"; {left:,} still on the way or parked" if left else ""
+    unseen = summary.queued_unseen + summary.parked_unseen
+    by_count = f" ({unseen:,} of them by the queues' counts alone)" if unseen else ""
+    rest = f"; {left:,} still on the way or parked{by_count}" if left else ""
     rest += f"; {summary.moved:,} taken away by an operator" if summary.moved else ""
     return True, f"proven: what was delivered was delivered once and in order{rest}"
 

@@ -78,6 +78,9 @@ class MappingAdmin(TriggerGateway):
             "stream_arn": source,
             "state": state,
             "enabled": state in ("Enabled", "Enabling", "Creating"),
+            # When it was changed last, or its state (API Reference, EventSourceMappingConfiguration).
+            "changed": first.get("LastModified"),
+            "last_result": first.get("LastProcessingResult", ""),
         }
         return Found("event-source-mapping", name, properties, tags, facts)
 

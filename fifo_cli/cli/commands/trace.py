@@ -111,10 +111,7 @@ def audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
             result,
             lambda: audit_text(
                 result.summary,
-                missing=result.missing(),
-                duplicated=result.duplicated(),
-                reordered=result.reordered(),
-                unknown=result.unknown(),
+                result.findings(),
                 clock=Clock(now, whole=_whole(cli)),
                 width=cli.console.width,
                 color=cli.console.color,

@@ -1,8 +1,9 @@
 """audit: whether every record of the stream that should be a message was delivered once and in order.
 
 By the rules of fifo.toml as they are now, every record of the window is one of: delivered (a log says so),
-queued or parked (seen in a queue), waiting (its turn in the stream has not come), moved (an operator took it
-away: the history says who), missing, or unknown: what the evidence does not reach is never taken for fine.
+queued or parked (seen in a queue, or sent to one that holds enough that cannot be seen), waiting (its turn in
+the stream has not come, or the enqueuer is paused), moved (an operator took it away: the history says who),
+missing, or unknown: what the evidence does not reach is never taken for fine.
 
 Evidence may be late: a log line can take minutes to be readable. So nothing is called missing because of a
 line that may only be late. With ``settle``, a message that is gone from the queues is missing only if it was
@@ -14,8 +15,8 @@ A short ``settle`` is waited out between two looks instead: what the first did n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -40,12 +41,19 @@ from fifo_cli.operations.stream.audit_store import (
     Step,
     Verdict,
 )
-from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
+from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, Feed, LogEntry, read_stream
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_filter import SEQUENCE
-from fifo_cli.operations.stream.record_state import NOT_ENQUEUED, Judge, RecordHistory
+from fifo_cli.operations.stream.record_state import (
+    NOT_ENQUEUED,
+    Hidden,
+    Judge,
+    RecordHistory,
+    doubt,
+    is_doubtful,
+)
 from fifo_cli.operations.stream.shards import StreamRecord
 
 if TYPE_CHECKING:
@@ -62,14 +70,16 @@ _LATE: Final = timedelta(minutes=5)
 _WAITED_OUT: Final = timedelta(seconds=60)
 _CHUNK: Final = 500
 _NAMED_MAX: Final = 5
+_REASONS_MAX: Final = 20
+# A stream keeps a record for 24 hours: from here on, what waits behind a paused enqueuer needs a look.
+_KEPT_HOURS: Final = 24
+_PAUSED_LATE: Final = timedelta(hours=18)
 # A first deploy makes stream and log groups within so long of each other.
 _DEPLOYED: Final = timedelta(minutes=2)
 # The words of handlers/enqueuer.py and handlers/worker_run.py for what became of a record.
 # A message that SQS suppressed had been sent before.
 _SENT: Final = frozenset({"enqueued", "suppressed", "parked"})
 _ENQUEUER_WORDS: Final = frozenset({"enqueued", "suppressed", "skipped", "parked", "not enqueued"})
-# Errors that come before the request is sent (httpx).
-_NOT_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 _WORKER_WORDS: Final = frozenset({"delivered", "parked", "failed", "skipped"})
 _WORDS: Final[Mapping[Logger, frozenset[str]]] = {
     "enqueuer": _ENQUEUER_WORDS,
@@ -105,9 +115,13 @@ class Duplicated(Finding):
 
 @dataclass(frozen=True, slots=True)
 class PossiblyTwice(Finding):
-    """A delivered one that the API may have taken at an earlier attempt, ``unanswered``, too."""
+    """A delivered one that an API may have taken at an earlier attempt, too; ``reason`` is of the first.
+
+    ``unanswered`` is when those attempts ended.
+    """
 
     unanswered: tuple[datetime, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +141,22 @@ class Tip(Fields):
     read_to: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Reason(Fields):
+    """Why so many records are thought to be in a place in which they were not seen."""
+
+    state: Verdict
+    number: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSummary(Fields):
-    """How many records were found in which place, and what makes the proof incomplete."""
+    """How many records were found in which place, and what makes the proof incomplete.
+
+    ``queued_unseen`` and ``parked_unseen`` are those of the queued and parked that are in a queue by its
+    count alone. ``oldest_waiting`` is when the oldest of those that wait in the stream was written.
+    """
 
     records: int
     delivered: int
@@ -147,6 +174,24 @@ class AuditSummary(Fields):
     until: datetime
     notes: tuple[str, ...]
     unproven_tips: tuple[Tip, ...]
+    queued_unseen: int
+    parked_unseen: int
+    oldest_waiting: datetime | None
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is not proven fine, by the words of the JSON; read as it is asked for."""
+
+    missing: Iterable[Unplaced] = ()
+    duplicated: Iterable[Duplicated] = ()
+    possibly_twice: Iterable[PossiblyTwice] = ()
+    reordered: Iterable[Reordered] = ()
+    unknown: Iterable[Unplaced] = ()
+
+    def items(self) -> Iterator[tuple[str, Iterable[Finding]]]:
+        return ((one.name, getattr(self, one.name)) for one in fields(self))
 
 
 @dataclass(frozen=True)
@@ -159,31 +204,30 @@ class AuditResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """1 if anything is missing, was delivered twice or out of order, or cannot be known."""
+        """1 if anything is missing, was delivered twice or out of order, or cannot be known.
+
+        What waits, or is in a queue, is not a gap.
+        """
         found = self.summary
         gap = found.missing or found.duplicated or found.reordered or found.unknown or found.notes
         return ExitCode.ATTENTION if gap else ExitCode.OK
 
     def document(self) -> Document:
         """Return the sums, with the lists in place of their lengths."""
-        lists = {word: [one.document() for one in findings()] for word, findings in self._findings().items()}
+        lists = {word: [one.document() for one in found] for word, found in self.findings().items()}
         unknown = lists.pop("unknown")
         return {**self.summary.document(), **lists, "unknown_records": unknown}
 
     def rows(self) -> Iterator[Document]:
         """Yield a line for each finding, and the sums last."""
-        for word, findings in self._findings().items():
-            yield from ({"finding": word, **one.document()} for one in findings())
+        for word, found in self.findings().items():
+            yield from ({"finding": word, **one.document()} for one in found)
         yield {"finding": "summary", **self.summary.document()}
 
-    def _findings(self) -> dict[str, Callable[[], Iterator[Finding]]]:
-        return {
-            "missing": self.missing,
-            "duplicated": self.duplicated,
-            "possibly_twice": self.possibly_twice,
-            "reordered": self.reordered,
-            "unknown": self.unknown,
-        }
+    def findings(self) -> Findings:
+        return Findings(
+            self.missing(), self.duplicated(), self.possibly_twice(), self.reordered(), self.unknown()
+        )
 
     def missing(self) -> Iterator[Unplaced]:
         return self._judged("missing")
@@ -200,8 +244,8 @@ class AuditResult:
             yield Duplicated(*_described(entry), tuple(map(from_epoch_ms, times)))
 
     def possibly_twice(self) -> Iterator[PossiblyTwice]:
-        for entry, times in self.store.possibly_twice():
-            yield PossiblyTwice(*_described(entry), tuple(map(from_epoch_ms, times)))
+        for entry, times, reason in self.store.possibly_twice():
+            yield PossiblyTwice(*_described(entry), tuple(map(from_epoch_ms, times)), reason)
 
     def reordered(self) -> Iterator[Reordered]:
         for entry, delivered, after in self.store.reordered(self.related):
@@ -303,7 +347,8 @@ class Audit:
         self.settled = self.now - self.settle if self.settle else None
         # What was sent up to here and is in no queue has been gone for longer than the settle time.
         self.gone_since: datetime | None = None
-        self.looks: tuple[BrowseResult, ...] = ()
+        self.looks: dict[QueueRole, BrowseResult] = {}
+        self.feed = Feed()
         self.looked = 0
 
     def __enter__(self) -> AuditResult:
@@ -361,7 +406,7 @@ class Audit:
     def _add_facts(self, entries: Iterable[LogEntry]) -> None:
         """Put what log lines show of records into the store; other lines have none of our words."""
         deliveries: list[Delivery] = []
-        unanswered: list[tuple[str, int]] = []
+        unanswered: list[tuple[str, int, str]] = []
         numbers: list[Numbered] = []
         steps: list[Step] = []
         for entry in entries:
@@ -371,11 +416,12 @@ class Audit:
                 continue
             steps.append(Step(event_id, entry.logger, word, time, line.text("reason") or ""))
             number = line.text("sequence_number") or ""
+            if by_worker and is_doubtful(line):
+                # One that was delivered in the same run was tried before that.
+                unanswered.append((event_id, time - (word == "delivered"), doubt(line)))
             if by_worker and word == "delivered":
                 message_id = line.text("message_id") or ""
                 deliveries.append(Delivery(event_id, time, message_id, line.receives or 0))
-            elif by_worker and word == "failed" and _is_unanswered(line):
-                unanswered.append((event_id, time))
             elif word in ("enqueued", "suppressed") and SEQUENCE.fullmatch(number):
                 numbers.append(Numbered(event_id, line.text("group") or "", int(number)))
         self.store.add_deliveries(deliveries)
@@ -401,7 +447,7 @@ class Audit:
 
     def _look_and_judge(self) -> None:
         """Look through the queues; what was seen in an earlier look was there, wherever it is now."""
-        self.looks = tuple(self._look(role) for role in ROLES)
+        self.looks = {role: self._look(role) for role in ROLES}
         self.store.clear_verdicts()
         self._judge()
 
@@ -426,7 +472,7 @@ class Audit:
         delivery may have been logged too late to be seen.
         """
         waited_out = timedelta() < self.settle <= _WAITED_OUT
-        whole = all(look.complete and not look.failure for look in self.looks)
+        whole = all(look.complete and not look.failure for look in self.looks.values())
         self.sleep(max(self.evidence.log_lag, self.settle.total_seconds() if waited_out else 0))
         before = self.store.changes
         self._read_logs(self.now - 2 * _SLACK)
@@ -440,11 +486,13 @@ class Audit:
         settled = None if self.settled is None else _milliseconds(self.settled)
         if settled is not None:
             self.store.close_passed(settled)
+        line, dlq = [self.looks[role] for role in ("main", "hold")], [self.looks["dlq"]]
+        self.feed = self.evidence.feed()
         judge = Judge(
-            feed=self.evidence.feed(),
+            feed=self.feed,
             logs=self.evidence.logs_since(self.now),
             open_runs=self.evidence.open_runs(self.since - _SLACK),
-            hidden=_hidden(self.looks),
+            hidden=Hidden(_hidden(line), _hidden(dlq)),
             related=self.evidence.related,
             handled=self.store.handled(),
             settled_handled=self.store.handled(until=settled),
@@ -456,14 +504,29 @@ class Audit:
         )
         for chunk in _chunks(self.store.unplaced()):
             self.store.judge((entry.event_id, *_verdict(judge, entry, said)) for entry, said in chunk)
+        self._check_room("queued", line)
+        self._check_room("parked", dlq)
+
+    def _check_room(self, verdict: Verdict, looks: Sequence[BrowseResult]) -> None:
+        """Take none for queued by a count that is too small for all of them: which ones left is not known."""
+        number, room = self.store.verdicts()[verdict], _room(looks)
+        if room is not None and number > room:
+            reason = (
+                f"sent, and {number - room:,} of these {number:,} are in no queue any more:"
+                f" {room:,} can be behind those that were seen: {_hidden(looks)}"
+            )
+            self.store.judge_again(verdict, "unknown", reason)
+        elif room is None:
+            self.store.judge_again(verdict, "unknown", f"sent, and perhaps in {_hidden(looks)}")
 
     def _summary(self) -> AuditSummary:
         places, verdicts = self.store.places(), self.store.verdicts()
+        oldest = self.store.oldest("waiting")
         return AuditSummary(
             records=len(self.store),
             delivered=places["delivered"],
-            queued=places["queued"],
-            parked=places["parked"],
+            queued=places["queued"] + verdicts["queued"],
+            parked=places["parked"] + verdicts["parked"],
             waiting=verdicts["waiting"],
             moved=verdicts["moved"],
             unknown=verdicts["unknown"],
@@ -476,7 +539,16 @@ class Audit:
             until=self.now,
             notes=tuple(self._notes()),
             unproven_tips=unproven_tips(self.evidence.tips()),
+            queued_unseen=verdicts["queued"],
+            parked_unseen=verdicts["parked"],
+            oldest_waiting=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+            reasons=tuple(self._reasons()),
         )
+
+    def _reasons(self) -> Iterator[Reason]:
+        for state in ("queued", "parked", "waiting"):
+            for reason, number in islice(self.store.reasons(state), _REASONS_MAX):
+                yield Reason(state, number, reason)
 
     def _notes(self) -> Iterator[str]:
         """Say what makes the proof incomplete."""
@@ -491,9 +563,14 @@ class Audit:
             yield f"{number} unknown: {reason}"
         if (failure := self.evidence.history_failure) and self.store.verdicts()["missing"]:
             yield f"the history could not be read, so what an operator moved counts as missing: {failure}"
-        late = self.now - _LATE
+        late = self.now - (_PAUSED_LATE if self.feed.paused else _LATE)
         behind = sum(entry.created < late.timestamp() for entry, _ in self.store.judged("waiting"))
-        if behind:
+        if behind and self.feed.paused:
+            yield (
+                f"{behind} wait in the stream for more than {_PAUSED_LATE.total_seconds() / 3600:.0f} hours,"
+                f" and it keeps a record for {_KEPT_HOURS}: {command_line('resume enqueuer')} before that"
+            )
+        elif behind:
             yield (
                 f"{behind} wait in the stream for more than {_LATE.seconds // 60} minutes: the enqueuer is"
                 f" behind ({command_line('status')} shows its iterator age,"
@@ -512,12 +589,22 @@ def _verdict(judge: Judge, entry: AuditedRecord, said: Iterable[Step]) -> tuple[
     )
     stage, why = judge(history)
     if stage == "queued":
-        return "unknown", f"sent, and perhaps deeper than can be seen, or in flight, in {judge.hidden}"
+        return "queued", f"sent, and deeper than can be seen, or in flight, in {judge.hidden.line}"
+    if stage == "parked":
+        return "parked", f"parked, and deeper than can be seen, or in flight, in {judge.hidden.dlq}"
     if stage == "stream":
-        return "missing" if why.startswith(NOT_ENQUEUED) else "waiting", why
+        # Without a mapping of this stream nothing will come to them.
+        stopped = why.startswith(NOT_ENQUEUED) and not judge.feed.paused
+        return "missing" if stopped else "waiting", why
     if stage == "moved":
         return "moved", why
     return "missing" if stage == "lost" else "unknown", why
+
+
+def _room(looks: Iterable[BrowseResult]) -> int | None:
+    """Return how many messages the queues hold besides those that are known; None if that is not known."""
+    rooms = [0 if look.complete else look.total - look.seen - look.known for look in looks]
+    return None if any(look.counts is None for look in looks) else sum(rooms)
 
 
 def _hidden(looks: Iterable[BrowseResult]) -> str:
@@ -551,16 +638,6 @@ def _described(entry: AuditedRecord) -> tuple[str, str | None, Any, str | None, 
     """Return the fields of a Finding."""
     key, created = shown_key(read_key(entry.key)), datetime.fromtimestamp(entry.created, UTC)
     return entry.event_id, entry.event or None, key, entry.group, entry.stream_sequence, created
-
-
-def _is_unanswered(line: LogLine) -> bool:
-    """Say of a failed attempt whether the API may have taken the message, but did not answer."""
-    reason = line.text("reason") or ""
-    from_api = line.facts.get("status") is None and line.facts.get("owner", "api") == "api"
-    # A worker that an earlier version deployed logs no error_type; its reason begins with it.
-    error = line.text("error_type") or reason
-    called = not reason.startswith("no call to ")
-    return from_api and called and bool(reason) and not error.startswith(_NOT_SENT)
 
 
 def _milliseconds(instant: datetime) -> int:

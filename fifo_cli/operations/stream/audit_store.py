@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from fifo_cli.model.names import QueueRole
 from fifo_cli.operations.work_db import WorkDb
@@ -19,7 +19,9 @@ _DIGITS: Final = 40
 # it cannot have been received, and so not deleted either (Developer Guide, "FIFO queue delivery logic").
 _FRONT: Final = 10
 Logger = Literal["enqueuer", "replay", "worker", "operator"]
-Verdict = Literal["missing", "waiting", "moved", "unknown"]
+# Those that are queued or parked by a verdict are not seen there: their queue holds more than can be seen.
+Verdict = Literal["queued", "parked", "waiting", "moved", "missing", "unknown"]
+VERDICTS: Final = get_args(Verdict)
 
 _TABLES: Final = """
     CREATE TABLE records (
@@ -33,7 +35,9 @@ _TABLES: Final = """
     CREATE TABLE steps (
         event_id TEXT, logger TEXT, word TEXT, time INTEGER, reason TEXT, PRIMARY KEY (event_id, logger, word)
     ) WITHOUT ROWID;
-    CREATE TABLE unanswered (event_id TEXT, time INTEGER, PRIMARY KEY (event_id, time)) WITHOUT ROWID;
+    CREATE TABLE unanswered (
+        event_id TEXT, time INTEGER, reason TEXT, PRIMARY KEY (event_id, time)
+    ) WITHOUT ROWID;
     CREATE TABLE seen (event_id TEXT, queue TEXT, PRIMARY KEY (event_id, queue)) WITHOUT ROWID;
     CREATE TABLE numbers (
         event_id TEXT, grp TEXT, number TEXT, PRIMARY KEY (event_id, grp, number)
@@ -120,9 +124,9 @@ class AuditStore:
     def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
         self._db.write("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)", deliveries)
 
-    def add_unanswered(self, attempts: Iterable[tuple[str, int]]) -> None:
-        """Note attempts that the API did not answer: event id, and time in epoch milliseconds."""
-        self._db.write("INSERT OR IGNORE INTO unanswered VALUES (?, ?)", attempts)
+    def add_unanswered(self, attempts: Iterable[tuple[str, int, str]]) -> None:
+        """Note attempts that an API may have taken: event id, time in epoch milliseconds, and a reason."""
+        self._db.write("INSERT OR IGNORE INTO unanswered VALUES (?, ?, ?)", attempts)
 
     def add_steps(self, steps: Iterable[Step]) -> None:
         """Add what logs say; of the same words about a record the latest is kept."""
@@ -215,7 +219,13 @@ class AuditStore:
     def verdicts(self) -> dict[str, int]:
         """Count the records that are not found, by what is thought of them."""
         rows = self._db.rows("SELECT verdict, count(*) FROM verdicts GROUP BY verdict")
-        return {"missing": 0, "waiting": 0, "moved": 0, "unknown": 0, **dict(rows)}
+        return {**dict.fromkeys(VERDICTS, 0), **dict(rows)}
+
+    def judge_again(self, verdict: Verdict, instead: Verdict, reason: str) -> None:
+        """Note for all that are judged one way another verdict, and why."""
+        self._db.write(
+            "UPDATE verdicts SET verdict = ?, reason = ? WHERE verdict = ?", [(instead, reason, verdict)]
+        )
 
     def reasons(self, verdict: Verdict) -> list[tuple[str, int]]:
         """Return why records are judged so, and how many for each reason, the most frequent first."""
@@ -235,6 +245,13 @@ class AuditStore:
             verdict,
         )
         return ((AuditedRecord(*columns), reason) for *columns, reason in rows)
+
+    def oldest(self, verdict: Verdict) -> int | None:
+        """Return when the oldest record that is judged so was written, in epoch seconds."""
+        found = self._db.one(
+            "SELECT min(created) FROM records JOIN verdicts USING (event_id) WHERE verdict = ?", verdict
+        )
+        return None if found is None else int(found)
 
     def is_judged(self, event_id: str, verdict: Verdict) -> bool:
         return bool(
@@ -287,14 +304,15 @@ class AuditStore:
         )
         return ((AuditedRecord(*columns), _times(text)) for *columns, text in rows)
 
-    def possibly_twice(self) -> Iterator[tuple[AuditedRecord, list[int]]]:
-        """Yield the records delivered after an attempt without an answer, and when those attempts ended."""
+    def possibly_twice(self) -> Iterator[tuple[AuditedRecord, list[int], str]]:
+        """Yield the records delivered after an attempt that was not confirmed: when those ended, and why."""
         rows = self._db.rows(
-            f"SELECT {_COLUMNS}, group_concat(time) FROM records JOIN unanswered USING (event_id) JOIN"
-            " (SELECT event_id, max(time) AS last FROM deliveries GROUP BY event_id) USING (event_id)"
-            f" WHERE {_WANTED} AND time < last GROUP BY event_id ORDER BY last, sequence"
+            # Of a group that has min(), the other columns are those of that row (SQLite, "Bare columns").
+            f"SELECT {_COLUMNS}, group_concat(time), min(time), reason FROM records JOIN unanswered"
+            " USING (event_id) JOIN (SELECT event_id, max(time) AS last FROM deliveries GROUP BY event_id)"
+            f" USING (event_id) WHERE {_WANTED} AND time < last GROUP BY event_id ORDER BY last, sequence"
         )
-        return ((AuditedRecord(*columns), _times(text)) for *columns, text in rows)
+        return ((AuditedRecord(*columns), _times(text), reason) for *columns, text, _, reason in rows)
 
     def reordered(
         self, related: Callable[[str, str], bool]

@@ -38,6 +38,8 @@ ABOUT_A_RECORD: Final = "event_id"
 _REPLAYS: Final = "replay/"
 _RUNS: Final[Mapping[FunctionRole, str]] = {"worker": "drain/", "enqueuer": _REPLAYS}
 RUN_ENDED: Final = "run ended"
+# How Lambda words that the function failed on a batch, which is then tried again; emulators say less.
+_BATCH_FAILED: Final = ("PROBLEM", "FAILED")
 # "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
 _LOG_LAG_SECONDS: Final = 10.0
 
@@ -66,11 +68,18 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Whether the enqueuer is fed from the stream, and if not, why; what it gave up."""
+    """Whether the enqueuer is fed from the stream, and if not, why; what it gave up.
+
+    ``paused``: it goes on where it stopped, when it is resumed. ``stopped`` is since when it has read
+    nothing, None if that is not known. ``failing``: what became of its last batch, if it failed.
+    """
 
     running: bool = True
     reason: str = ""
     given_up: tuple[GivenUp, ...] = ()
+    paused: bool = False
+    stopped: datetime | None = None
+    failing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +257,27 @@ class AwsEvidence:
         name, table = self._names.function("enqueuer"), self._settings.table.name
         admin = MappingAdmin(self._aws.client("lambda"), self._aws.client("dynamodb"), table, Waiter())
         found = admin.read(name)
-        reason = ""
+        given_up = self._given_up()
         if found is None:
-            reason = f"{name} has no event source mapping"
-        elif not found.facts["enabled"]:
-            reason = f"the enqueuer is paused ({command_line('resume enqueuer')})"
-        elif found.properties["table"] != table:
+            reason = f"{name} has no event source mapping ({command_line('deploy')} makes it)"
+            return Feed(running=False, reason=reason, given_up=given_up)
+        if found.properties["table"] != table:
             reason = (
                 f"the enqueuer reads another stream than the table's present one ({command_line('deploy')})"
             )
-        return Feed(not reason, reason, self._given_up())
+            return Feed(running=False, reason=reason, given_up=given_up)
+        result = str(found.facts["last_result"])
+        failing = result if result.startswith(_BATCH_FAILED) else ""
+        if found.facts["enabled"]:
+            return Feed(given_up=given_up, failing=failing)
+        return Feed(
+            running=False,
+            reason=f"the enqueuer is paused ({command_line('resume enqueuer')})",
+            given_up=given_up,
+            paused=True,
+            stopped=found.facts["changed"] if found.facts["state"] == "Disabled" else None,
+            failing=failing,
+        )
 
     @property
     def log_lag(self) -> float:

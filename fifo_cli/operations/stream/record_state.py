@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from fifo_cli.handlers.failure import may_have_arrived
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.history import PUT_BACK, TAKEN_AWAY
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
+from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.evidence import Feed, LogEntry, OpenRun, Purge
 from fifo_cli.operations.stream.record_filter import SEQUENCE
@@ -26,6 +28,8 @@ Stage = Literal["filtered", "stream", "queued", "stuck", "parked", "moved", "del
 PRECEDENCE: Final[tuple[Stage, ...]] = (
     "lost", "stuck", "parked", "moved", "unclear", "stream", "queued", "delivered", "filtered",
 )  # fmt: skip
+# A worker that an earlier version deployed says in the reason which error it was, and not how many doubts.
+_NO_CALL: Final = "no call to "
 # Why a record that the enqueuer has not come to is not enqueued; the reason follows.
 NOT_ENQUEUED: Final = "not enqueued: "
 # How long after its last line that was logged a process that was killed may have delivered something: its
@@ -33,6 +37,10 @@ NOT_ENQUEUED: Final = "not enqueued: "
 _LAST_WORK: Final = timedelta(minutes=5)
 # What is sent while SQS purges may go with it (SQS API Reference, PurgeQueue).
 _PURGE_TIME: Final = timedelta(minutes=1)
+# So long after its mapping is disabled the enqueuer may be at work: a record's time is that of its second,
+# and how long pollers go on is not documented; what they handed over may take as long as a function can.
+_LAST_POLL: Final = timedelta(minutes=1)
+_LAST_BATCH: Final = timedelta(minutes=16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +108,21 @@ class RecordHistory:
 class Surroundings:
     """What else matters. Each text says what is so, "" if it is not.
 
-    ``hidden``: queues that could not be seen through; ``unlogged``: no log would show a delivery;
-    ``unread``: the enqueuer's log does not reach back; ``late`` and ``late_sent``: log lines of a delivery,
-    or of a send, may still come; ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not
-    fed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were enqueued;
-    ``without_code``: the user's code, which may leave it out, cannot be asked;
+    ``hidden``: its queue, by the last line that it was sent, holds more than could be seen; ``elsewhere``:
+    another queue does; ``unlogged``: no log would show a delivery; ``unread``: the enqueuer's log does not
+    reach back; ``late`` and ``late_sent``: log lines of a delivery, or of a send, may still come;
+    ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not fed; ``failing``: its last
+    batch failed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were
+    enqueued; ``without_code``: the user's code, which may leave it out, cannot be asked;
     ``purged``: an operator emptied the queue in which it was seen last.
     """
 
     hidden: str = ""
+    elsewhere: str = ""
     unlogged: str = ""
     unread: str = ""
     resting: str = ""
+    failing: str = ""
     given_up: bool = False
     overtaken: bool = False
     late: str = ""
@@ -119,6 +130,17 @@ class Surroundings:
     replaying: str = ""
     without_code: bool = False
     purged: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Which queues hold more than could be seen; "" where all was seen. ``line`` is main, and hold."""
+
+    line: str = ""
+    dlq: str = ""
+
+    def __str__(self) -> str:
+        return " and ".join(text for text in (self.line, self.dlq) if text)
 
 
 def log_reach(role: FunctionRole, since: datetime | None, created: datetime) -> str:
@@ -142,7 +164,7 @@ class Judge:
     feed: Feed = field(default_factory=Feed)
     logs: Mapping[FunctionRole, datetime | None] = field(default_factory=dict)
     open_runs: tuple[OpenRun, ...] = ()
-    hidden: str = ""
+    hidden: Hidden = Hidden()
     related: Callable[[str, str], bool] = lambda one, other: one == other
     handled: Mapping[str, int] = field(default_factory=dict)
     settled_handled: Mapping[str, int] = field(default_factory=dict)
@@ -163,20 +185,24 @@ class Judge:
         unlogged = log_reach("worker", self.logs.get("worker"), history.written)
         # What a replay sent without logging it is seen in a queue, if all of them can be seen through.
         open_replay = any(run.logger == "replay" for run in self.open_runs)
-        replaying = open_replay and bool(self.hidden) and not (sent or unread)
+        replaying = open_replay and bool(self.hidden.line) and not (sent or unread)
         passed = self._passed(history.shard, self.handled) > sequence
+        line, dlq = self.hidden.line, self.hidden.dlq
+        parked = sent is not None and sent.word == "parked"
         return Surroundings(
-            hidden=self.hidden,
+            hidden=dlq if parked else line,
+            elsewhere=line if parked else dlq,
             unlogged=f"{unlogged}, so a delivery before may not be seen" if unlogged else self._taken(at),
             unread=unread,
             resting="" if self.feed.running else f"{NOT_ENQUEUED}{self.feed.reason}",
+            failing=self.feed.failing,
             given_up=any(
                 one.shard == history.shard and one.first <= sequence <= one.last for one in self.feed.given_up
             ),
             overtaken=passed,
             late="" if self._left_early(sent, at, history.event_id) else self._late("a delivery"),
             late_sent="" if self._is_settled(history, passed=passed) else self._late("that it was sent"),
-            replaying=f"a replay has not logged its end, and may have sent it: {self.hidden}"
+            replaying=f"a replay has not logged its end, and may have sent it: {self.hidden.line}"
             if replaying
             else "",
             without_code=self.without_code,
@@ -198,9 +224,16 @@ class Judge:
         skipped = history.last("skipped", logger="enqueuer")
         if self.settled is None or (skipped and skipped.line.time <= self.settled):
             return True
+        if self._is_behind_pause(history.written, self.settled):
+            return True
         # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
         waited_out = not passed and self._is_gone(history.written)
         return waited_out or self._passed(history.shard, self.settled_handled) > history.sequence
+
+    def _is_behind_pause(self, written: datetime, settled: datetime) -> bool:
+        """Say whether the enqueuer stopped before this was written, or so long ago that its lines show."""
+        stopped = self.feed.stopped
+        return stopped is not None and (written >= stopped + _LAST_POLL or stopped + _LAST_BATCH <= settled)
 
     def _left_early(self, sent: LogEntry | None, at: datetime, event_id: str) -> bool:
         """Say whether what was sent ``at`` left the queues so long ago that a delivery would be readable.
@@ -255,11 +288,39 @@ def stage_of(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
     return _not_sent(history, around)
 
 
+def is_doubtful(line: LogLine) -> bool:
+    """Say of the worker's line about a message whether an API may have taken it at an unconfirmed attempt."""
+    if (line.number("doubts") or 0) > 0:
+        return True
+    reason, status = line.text("reason") or "", line.number("status")
+    if line.message not in ("failed", "parked") or line.facts.get("owner", "api") != "api" or not reason:
+        return False
+    error = line.text("error_type") or reason.partition(":")[0]
+    return not reason.startswith(_NO_CALL) and may_have_arrived(status, error)
+
+
 def _delivered(history: RecordHistory, last: LogEntry) -> str:
     times = sum(one.word == "delivered" and one.logger == "worker" for one in history.log)
     status = last.line.facts.get("status")
     again = f", {times} times in all" if times > 1 else ""
+    before = [
+        one.line
+        for one in history.log
+        if one.logger == "worker" and is_doubtful(one.line) and one.line.time <= last.line.time
+    ]
+    if before:
+        first = min(before, key=lambda line: line.time)
+        again += f"; possibly twice: {doubt(first)}"
     return f"at {iso(last.line.time)}" + (f" with HTTP {status}" if status else "") + again
+
+
+def doubt(line: LogLine) -> str:
+    """Say what became of the attempt that an API may have taken."""
+    if line.message == "delivered":
+        return f"an attempt before, in the same run as that of {iso(line.time)}, was not confirmed"
+    return (
+        f"the attempt of {iso(line.time)} was not confirmed: {line.text('reason') or 'no reason was logged'}"
+    )
 
 
 def _in_line(history: RecordHistory, found: Found) -> tuple[Stage, str]:
@@ -287,9 +348,9 @@ def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
     """It was in a queue, or may have been, and is seen in none."""
     before = "" if last else f"{around.unread}; "
     if around.hidden and last:
-        return "queued", f"further back than can be seen, or in flight: {around.hidden}"
-    if around.hidden:
-        return "unclear", f"{before}it may be further back than can be seen: {around.hidden}"
+        return _unseen(last, around.hidden)
+    if unseen := " and ".join(text for text in (around.hidden, around.elsewhere) if text):
+        return "unclear", f"{before}it may be further back than can be seen: {unseen}"
     if around.purged:
         return "moved", around.purged
     if around.unlogged:
@@ -298,6 +359,17 @@ def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
         return "unclear", f"in no queue; {around.late}"
     was = f"{last.word} by the {last.logger} at {iso(last.line.time)}; now " if last else ""
     return "lost", f"{was}in no queue, and no log shows a delivery"
+
+
+def _unseen(last: LogEntry, hidden: str) -> tuple[Stage, str]:
+    """It was sent to a queue that holds more than can be seen."""
+    if last.word != "parked":
+        return "queued", f"further back than can be seen, or in flight: {hidden}"
+    why = last.line.facts.get("reason") or "no reason was logged"
+    return (
+        "parked",
+        f"at {iso(last.line.time)} by {last.logger}: {why}; further back than can be seen: {hidden}",
+    )
 
 
 def _not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
@@ -325,12 +397,16 @@ def _why_not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, 
         )
     if around.overtaken:
         return "lost", "never enqueued, though later records of its shard were"
-    if around.resting:
-        return "stream", around.resting
+    return "stream", around.resting or _its_turn(history, around)
+
+
+def _its_turn(history: RecordHistory, around: Surroundings) -> str:
+    """Say why the enqueuer, which is running, has not enqueued it."""
     refused = history.last("not enqueued")
     if refused is not None:
-        return "stream", f"refused by SQS at {iso(refused.line.time)}: {refused.line.facts.get('reason', '')}"
-    return "stream", "its turn in the stream has not come"
+        return f"refused by SQS at {iso(refused.line.time)}: {refused.line.facts.get('reason', '')}"
+    failing = f"; the enqueuer's last batch failed: {around.failing}" if around.failing else ""
+    return f"its turn in the stream has not come{failing}"
 
 
 def _skipped(last: LogEntry) -> str:

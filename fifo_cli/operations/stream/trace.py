@@ -27,6 +27,7 @@ from fifo_cli.operations.stream.message_rules import going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_state import (
     Found,
+    Hidden,
     Judge,
     RecordHistory,
     Stage,
@@ -329,11 +330,15 @@ class _Trace:
             return Judge()
         settled = self.now - self.settle if self.settle else None
         handled, settled_handled = self._handled(pending, settled)
+        looks = list(zip(ROLES, self.looks, strict=False))
         return Judge(
             feed=self.evidence.feed(),
             logs=self.evidence.logs_since(self.now),
             open_runs=self.evidence.open_runs(self.since),
-            hidden=_hidden(self.looks),
+            hidden=Hidden(
+                _hidden(look for role, look in looks if role != "dlq"),
+                _hidden(look for role, look in looks if role == "dlq"),
+            ),
             related=self.evidence.related,
             handled=handled,
             settled_handled=settled_handled,

@@ -45,6 +45,9 @@ class World:
     stream: list[Mapping[str, Any]] = field(default_factory=list)
     position: int = 0
     paused: bool = False
+    stopped: datetime | None = None
+    unmapped: bool = False
+    failing: str = ""
     given_up: list[GivenUp] = field(default_factory=list)
     accepted: list[tuple[str, float]] = field(default_factory=list)
     lines: list[LogEntry] = field(default_factory=list)
@@ -110,7 +113,7 @@ class World:
         Enqueuer(self.rules, self.sqs, URLS, self._journal("replay")).enqueue(batch)
         self.clock.sleep(1)
 
-    def work(self, count: int, status: Callable[[str], int]) -> None:
+    def work(self, count: int, status: Callable[[str], int], *, retry_after: str = "") -> None:
         """Let the worker run; the API answers as ``status`` says of an event id."""
 
         def answer(request: httpx.Request) -> httpx.Response:
@@ -119,7 +122,7 @@ class World:
             code = status(event_id)
             if code < 300:
                 self.accepted.append((event_id, self.clock()))
-            return httpx.Response(code)
+            return httpx.Response(code, headers={"Retry-After": retry_after} if retry_after else {})
 
         delivery = ApiDelivery((API,), Keys(None, {}), transport=httpx.MockTransport(answer))
         Run(
@@ -227,7 +230,13 @@ class World:
         return tuple(self.emptied)
 
     def feed(self) -> Feed:
-        return Feed(not self.paused, "the enqueuer is paused" if self.paused else "", tuple(self.given_up))
+        given_up = tuple(self.given_up)
+        if not self.paused:
+            return Feed(given_up=given_up, failing=self.failing)
+        if self.unmapped:
+            return Feed(running=False, reason="there is no event source mapping", given_up=given_up)
+        reason = "the enqueuer is paused"
+        return Feed(running=False, reason=reason, given_up=given_up, paused=True, stopped=self.stopped)
 
     @property
     def log_lag(self) -> float:
@@ -257,10 +266,26 @@ class World:
                 found[stored.message_id] = stored.attributes["event_id"]["StringValue"]
         return found
 
-    def hides(self) -> bool:
-        """Say whether there is more in the queues than the last looks showed, or is known to be there."""
+    def room(self) -> dict[str, int]:
+        """Count what is in each queue and was neither shown by the last looks nor is known to be there."""
         known = self.shown | set(self.behind_ten())
-        return any(one.message_id not in known for name in URLS for one in self.sqs.queues[name].messages)
+        return {
+            name: sum(one.message_id not in known for one in self.sqs.queues[name].messages)
+            for name in ("main", "dlq")
+        }
+
+    def sent_to(self) -> dict[str, str]:
+        """Tell to which queue each record's message was sent last, by the lines."""
+        sent = [
+            fact
+            for fact in self.lines
+            if "event_id" in fact.line.facts
+            and (fact.logger == "worker" or fact.line.message in ("enqueued", "parked"))
+        ]
+        return {
+            fact.line.facts["event_id"]: "dlq" if fact.line.message == "parked" else "main"
+            for fact in sorted(sent, key=lambda fact: fact.line.time)
+        }
 
     def in_queue(self, queue: str) -> set[str]:
         return {one.attributes["event_id"]["StringValue"] for one in self.sqs.queues[queue].messages}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fifo_cli.aws.sqs import Counts
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.logs import LogLine
+from fifo_cli.operations.queues.browse import BrowseResult
 from fifo_cli.operations.stream.audit import Audit, _verdict
 from fifo_cli.operations.stream.audit_store import AuditedRecord
 from fifo_cli.operations.stream.evidence import LogEntry, OpenRun, Purge
@@ -95,12 +96,8 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
     for event_id, at in world.accepted:
         times.setdefault(event_id, []).append(at)
     main, dlq = world.in_queue("main"), world.in_queue("dlq")
-    proven, hidden = set(world.behind_ten().values()), world.hides()
-    ever_sent = {
-        fact.line.facts["event_id"]
-        for fact in world.lines
-        if fact.logger == "worker" or fact.line.message in ("enqueued", "parked")
-    }
+    proven, room = set(world.behind_ten().values()), world.room()
+    sent_to = world.sent_to()
     text: dict[str, str] = {}
     wanted: list[tuple[str, str]] = []
     for index, record in enumerate(world.stream):
@@ -119,10 +116,11 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
             text[event_id] = "parked"
         elif event_id in taken_away(world):
             text[event_id] = "moved"
-        elif event_id in ever_sent:
-            text[event_id] = "unknown" if hidden else "missing"
+        elif event_id in sent_to:
+            text[event_id] = sent_to[event_id]
         else:
-            text[event_id] = "waiting" if index >= world.position and not world.paused else "missing"
+            text[event_id] = "waiting" if index >= world.position else "missing"
+    counted(text, room)
     late = {
         event_id
         for place, (event_id, group) in enumerate(wanted)
@@ -139,6 +137,15 @@ def truth(world: World, since: datetime) -> dict[str, Any]:
         "duplicated": {event_id for event_id, _ in wanted if len(times.get(event_id, ())) > 1},
         "reordered": late,
     }
+
+
+def counted(text: dict[str, str], room: Mapping[str, int]) -> None:
+    """Say of those that were sent to a queue last, and are seen nowhere, whether its count has room."""
+    for queue, word in (("main", "queued"), ("dlq", "parked")):
+        unplaced = [event_id for event_id, place in text.items() if place == queue]
+        fits = word if len(unplaced) <= room[queue] else "unknown"
+        elsewhere = "unknown" if any(room.values()) else "missing"
+        text |= dict.fromkeys(unplaced, fits if room[queue] else elsewhere)
 
 
 def taken_away(world: World) -> set[str]:
@@ -172,6 +179,7 @@ def test_after_any_history_the_audit_says_what_is_true(actions, late):
     text, code = verdict(world, since)
     true = truth(world, since)
     assert text == true
+    assert not text["missing"] & (world.in_queue("main") | world.in_queue("dlq"))
     wrong = any(true[word] for word in ("missing", "duplicated", "reordered", "unknown"))
     late_ones = [
         one
@@ -206,7 +214,7 @@ def test_after_any_history_trace_calls_lost_only_what_the_audit_calls_missing(ac
     }
     allowed = {
         "missing": {"lost", "stream", "queued", "unclear"},
-        "unknown": {"unclear", "queued"},
+        "unknown": {"unclear", "queued", "parked"},
         "waiting": {"stream"},
         "moved": {"moved"},
     }
@@ -398,13 +406,26 @@ def test_what_stood_before_the_ten_that_are_seen_is_missing_if_the_rest_is_known
     assert verdict(world) == (settled(records=20, queued=19, missing={"e2"}), 1)
 
 
-def test_without_numbers_in_the_log_what_is_behind_ten_is_unknown(world):
+@pytest.mark.parametrize(("gone", "queued"), [(0, 13), (1, 10), (2, 10)], ids=["none", "one", "two"])
+def test_without_numbers_in_the_log_what_is_behind_ten_is_queued_by_the_count(world, gone, queued):
+    """Of the three that no look shows some may be gone: then nobody knows which."""
     for n in range(13):
         world.write(n, "a", 1)
     world.enqueue()
     for fact in world.lines:
         fact.line.facts.pop("sequence_number")
-    assert verdict(world) == (settled(records=13, queued=10, unknown=3), 1)
+    for _ in range(gone):
+        world.sqs.queues["main"].messages.pop()
+    expected = settled(records=13, queued=queued, unknown=3 if gone else 0)
+    assert verdict(world) == (expected, 1 if gone else 0)
+    with Audit(world, world.rules, since=START, now=world.now) as result:
+        summary = result.summary
+    assert summary.queued_unseen == (0 if gone else 3)
+    if gone:
+        (note,) = summary.notes
+        assert note.startswith(
+            f"3 unknown: sent, and {gone} of these 3 are in no queue any more: {3 - gone} can be behind those"
+        )
 
 
 def test_a_later_copy_that_was_redriven_proves_nothing_by_the_first_ones_number(world):
@@ -414,7 +435,8 @@ def test_a_later_copy_that_was_redriven_proves_nothing_by_the_first_ones_number(
     world.enqueue()
     world.park(1)
     world.redrive()
-    assert verdict(world) == (settled(records=12, queued=11, unknown=1), 1)
+    with Audit(world, world.rules, since=START, now=world.now) as result:
+        assert (result.summary.queued, result.summary.queued_unseen, result.exit_code) == (12, 1, 0)
 
 
 def test_while_a_consumer_holds_the_head_it_says_so_and_what_to_do(world):
@@ -423,14 +445,15 @@ def test_while_a_consumer_holds_the_head_it_says_so_and_what_to_do(world):
     world.enqueue()
     world.sqs.receive_message(QueueUrl="main", MaxNumberOfMessages=2, VisibilityTimeout=60)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        (note,) = result.summary.notes
-        unknown = [row.event_id for row in result.unknown()]
-    assert note == (
-        "13 unknown: sent, and perhaps deeper than can be seen, or in flight, in main (0 of 13 known): 2 held"
+        summary, code = result.summary, result.exit_code
+    assert (summary.queued, summary.queued_unseen, summary.unknown, code) == (13, 13, 0, 0)
+    (reason,) = summary.reasons
+    assert (reason.state, reason.number) == ("queued", 13)
+    assert reason.reason == (
+        "sent, and deeper than can be seen, or in flight, in main (0 of 13 known): 2 held"
         " by a consumer, behind which nothing is shown; audit again when it is done, or after"
         " `fifo-cli pause worker --wait`"
     )
-    assert unknown == [f"e{n}" for n in range(13)]
 
 
 @pytest.mark.parametrize(
@@ -461,7 +484,7 @@ def test_what_a_replay_without_an_end_may_have_sent_is_unknown_if_not_all_can_be
     world.open = [OpenRun("replay", world.now, world.now)]
     for fact in world.lines:
         fact.line.facts.pop("sequence_number")
-    assert verdict(world) == (settled(records=13, queued=10, unknown=3), 1)
+    assert verdict(world) == (settled(records=13, queued=12, unknown=1), 1)
 
 
 def test_what_sqs_suppressed_was_in_a_queue_before(world):
@@ -620,8 +643,11 @@ def test_a_quiet_group_proves_no_absence(world, waited):
 def test_counts_that_are_too_low_make_nothing_missing(world, monkeypatch, counted, numbered):
     """Fifteen of a group wait, ten can be seen, and SQS's counts show no more than these."""
     look = world.look
-    low = Counts(counted, 0, 0, None)
-    monkeypatch.setattr(world, "look", lambda role, take: replace(look(role, take), counts=low))
+    low = {"main": Counts(counted, 0, 0, None)}
+    none = Counts(0, 0, 0, None)
+    monkeypatch.setattr(
+        world, "look", lambda role, take: replace(look(role, take), counts=low.get(role, none))
+    )
     for n in range(15):
         world.write(n, "a", 1)
     world.enqueue()
@@ -654,13 +680,143 @@ def test_an_enqueuer_whose_line_may_be_late_makes_unknown_and_not_missing(world)
 
 
 @pytest.mark.parametrize(
-    ("settle", "words"), [(0, {"missing": 1}), (30, {"missing": 1}), (900, {"unknown": 1})]
+    ("settle", "words"), [(0, {"waiting": 1}), (30, {"waiting": 1}), (900, {"unknown": 1})]
 )
 def test_behind_a_paused_enqueuer_a_short_settle_time_is_waited_out(world, settle, words):
     """With a long one it may have been enqueued, and delivered, just before the pause."""
     world.paused = True
     world.write(1, "a", 1)
     assert outcome(world, settle) == words
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How the enqueuer is fed, and what an audit then says of a record that it has not come to."""
+
+    title: str
+    word: str
+    code: int = 0
+    note: str = ""
+    reason: str = ""
+    waited: float = 0  # since it was written, in seconds
+    stopped: float | None = None  # the pause, so long after it was written
+    settle: float = 0
+    facts: Mapping[str, Any] = field(default_factory=lambda: {"paused": True})
+
+
+PAUSED = "not enqueued: the enqueuer is paused"
+BEHIND = "more than 5 minutes: the enqueuer is behind"
+FAILING: Mapping[str, Any] = {"failing": "PROBLEM"}
+UNMAPPED: Mapping[str, Any] = {"paused": True, "unmapped": True}
+TURN = "its turn in the stream has not come"
+FEEDINGS = [
+    Feeding("just paused", "waiting", reason=PAUSED),
+    Feeding("paused for ten minutes", "waiting", waited=600),
+    Feeding("paused for 17 hours", "waiting", waited=17 * 3600),
+    Feeding("soon expired", "waiting", 1, "18 hours, and it keeps a record for 24", waited=19 * 3600),
+    Feeding("no mapping", "missing", 1, reason="not enqueued: there is no event", facts=UNMAPPED),
+    Feeding("running", "waiting", reason=TURN, facts={}),
+    Feeding("behind", "waiting", 1, BEHIND, waited=301, facts={}),
+    Feeding("failing", "waiting", reason=f"{TURN}; the enqueuer's last batch failed: P", facts=FAILING),
+    Feeding("failing for long", "waiting", 1, BEHIND, waited=301, facts=FAILING),
+    Feeding("written long after the pause", "waiting", settle=900, stopped=-61),
+    Feeding("written just after the pause", "unknown", 1, "may not be readable", settle=900, stopped=-59),
+    Feeding("written before a pause of now", "unknown", 1, settle=900, stopped=60, waited=120),
+    Feeding("written before a pause of half an hour ago", "unknown", 1, settle=900, stopped=60, waited=1800),
+    Feeding("written before a pause of an hour ago", "waiting", settle=900, stopped=60, waited=3600),
+    Feeding("a pause whose time is not known", "unknown", 1, settle=900, waited=7200),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("one", FEEDINGS, ids=lambda one: one.title)
+def test_what_the_enqueuer_has_not_come_to_is_named_for_what_it_is(world, one: Feeding):
+    world.write(1, "a", 1)
+    for name, value in one.facts.items():
+        setattr(world, name, value)
+    if one.stopped is not None:
+        world.stopped = START + timedelta(seconds=one.stopped)
+    world.clock.sleep(one.waited)
+    options: Any = {"since": START, "now": world.now, "settle": timedelta(seconds=one.settle)}
+    with Audit(world, world.rules, **options, sleep=lambda _: None) as result:
+        summary, code = result.summary, result.exit_code
+        reasons = [*summary.reasons, *result.missing()]
+    counts = summary.document()
+    assert {word: counts[word] for word in ("waiting", "missing", "unknown") if counts[word]} == {one.word: 1}
+    assert (code, one.note in " ".join(summary.notes)) == (one.code, True)
+    assert any(reason.reason.startswith(one.reason) for reason in reasons) or one.word == "unknown"
+    assert summary.oldest_waiting == (START if one.word == "waiting" else None)
+    # Trace says the same.
+    stage = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result().stage
+    assert stage == {"waiting": "stream", "missing": "stream", "unknown": "unclear"}[one.word]
+
+
+@pytest.mark.parametrize("settle", [0, 900])
+def test_before_a_pause_what_was_passed_by_is_missing_and_what_was_not_waits(world, settle):
+    world.write(1, "a", 1)
+    world.give_up()
+    world.write(2, "b", 1)
+    world.enqueue()
+    world.clock.sleep(2000)
+    world.paused, world.stopped = True, world.now
+    world.clock.sleep(100)
+    world.write(3, "a", 1)
+    world.write(4, "b", 1)
+    assert outcome(world, settle) == {"queued": 1, "missing": 1, "waiting": 2}
+
+
+@pytest.mark.parametrize(("gone", "words"), [(0, {"parked": 13}), (1, {"parked": 10, "unknown": 3})])
+def test_what_is_parked_behind_the_ten_that_are_seen_is_parked_by_the_count(world, gone, words):
+    for n in range(13):
+        world.write(n, "a", 1)
+    world.enqueue()
+    world.work(13, lambda event_id: 422)
+    for _ in range(gone):
+        world.sqs.queues["dlq"].messages.pop()
+    assert outcome(world, 0) == words
+    with Audit(world, world.rules, since=START, now=world.now) as result:
+        assert (result.summary.parked_unseen, result.exit_code) == (0 if gone else 3, 1 if gone else 0)
+    options: Any = {"since": START, "now": world.now, "settle": timedelta()}
+    last = _Trace(world, PIPELINE, {"id": "i12"}, 1, world.rules, **options).result()
+    if not gone:
+        assert (last.stage, last.detail.partition(": ")[2]) == (
+            "parked",
+            "HTTP 422 from api.test; further back than can be seen: 10 of 13 messages of dlq seen",
+        )
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "expected"),
+    [
+        ("main", {"queued": 2}),  # behind the one in flight
+        ("dlq", {"queued": 1, "parked": 1}),
+    ],
+)
+def test_a_message_that_a_consumer_holds_is_where_it_was_sent(world, in_flight, expected):
+    for n in range(2):
+        world.write(n, "a", 1)
+    world.enqueue()
+    if in_flight == "dlq":
+        world.work(1, lambda event_id: 422)
+    world.sqs.receive_message(QueueUrl=in_flight, MaxNumberOfMessages=1, VisibilityTimeout=60)
+    assert outcome(world, 0) == expected
+
+
+def test_a_queue_that_cannot_be_counted_makes_unknown(world, monkeypatch):
+    world.write(1, "a", 1)
+    world.enqueue()
+    refused = BrowseResult("main", failure="permission denied")
+    look = world.look
+    monkeypatch.setattr(world, "look", lambda role, take: refused if role == "main" else look(role, take))
+    assert outcome(world, 0) == {"unknown": 1}
+
+
+def test_a_queue_that_may_not_be_looked_at_shows_by_its_count_what_is_there(world, monkeypatch):
+    world.write(1, "a", 1)
+    world.enqueue()
+    refused = BrowseResult("main", counts=Counts(1, 0, 0, 3), failure="a look is a receive")
+    look = world.look
+    monkeypatch.setattr(world, "look", lambda role, take: refused if role == "main" else look(role, take))
+    assert outcome(world, 0) == {"queued": 1}
 
 
 def test_evidence_is_proof_at_once_however_young(world):
@@ -697,12 +853,23 @@ def outcome(world: World, settle: float) -> dict[str, int]:
         ({"reason": "no answer from a.test: ReadTimeout: slow", "error_type": "ReadTimeout"}, ["e0"]),
         ({"reason": "no answer from a.test: ConnectError: no", "error_type": "ConnectError"}, []),
         ({"reason": "no call to a.test: orders:to_request raised OSError", "owner": "api"}, []),
+        ({"reason": "HTTP 500 from a.test", "status": 500, "owner": "api"}, ["e0"]),
+        ({"reason": "HTTP 502 from a.test", "status": 502, "owner": "api"}, ["e0"]),
+        ({"reason": "HTTP 504 from a.test", "status": 504, "owner": "api"}, ["e0"]),
+        ({"reason": "HTTP 524 from a.test", "status": 524, "owner": "api"}, ["e0"]),
+        ({"reason": "HTTP 429 from a.test", "status": 429, "owner": "api"}, []),
+        ({"reason": "HTTP 401 from a.test", "status": 401, "owner": "api"}, []),
+        ({"reason": "HTTP 501 from a.test", "status": 501, "owner": "api"}, []),
+        ({"reason": "HTTP 503 from b.test", "status": 503, "owner": "api", "doubts": 1}, ["e0"]),
+        ({"reason": "no answer from a.test: WriteError", "error_type": "WriteError"}, ["e0"]),
+        ({"reason": "no answer from a.test: LocalProtocolError", "error_type": "LocalProtocolError"}, []),
     ],
 )
 def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, facts, listed):
     world.write(1, "a", 1)
     world.enqueue()
-    line = LogLine(world.now, "worker", "error", "failed", {"event_id": "e0", **facts})
+    known = {"event_id": "e0", "item_key": '{"id":"i1"}'}
+    line = LogLine(world.now, "worker", "error", "failed", {**known, **facts})
     world.lines.append(LogEntry("worker", line))
     with Audit(world, world.rules, since=START, now=world.now) as result:
         assert list(result.possibly_twice()) == []  # not delivered yet
@@ -710,4 +877,31 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
     world.work(1, fine)
     with Audit(world, world.rules, since=START, now=world.now) as result:
         assert [row.event_id for row in result.possibly_twice()] == listed
+        assert [row.reason.partition(": ")[2] for row in result.possibly_twice()] == [facts["reason"]] * len(
+            listed
+        )
         assert (result.summary.possibly_twice, result.exit_code) == (len(listed), 0)
+    options: Any = {"since": START, "now": world.now, "settle": timedelta()}
+    detail = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result().detail
+    assert ("possibly twice" in detail) == bool(listed)
+
+
+@pytest.mark.parametrize(
+    ("answers", "listed"),
+    [
+        ([504, 200], 1),  # and again in the same run, as the API asks
+        ([500, 500, 200], 2),
+        ([503, 200], 0),
+        ([429, 200], 0),
+        ([200], 0),
+    ],
+)
+def test_an_attempt_that_was_repeated_within_a_run_is_possibly_twice(world, answers, listed):
+    world.write(1, "a", 1)
+    world.enqueue()
+    left = iter(answers)
+    world.work(1, lambda event_id: next(left), retry_after="1")
+    with Audit(world, world.rules, since=START, now=world.now) as result:
+        assert (result.summary.delivered, result.summary.possibly_twice) == (1, bool(listed))
+    (line,) = [one.line for one in world.lines if one.word == "delivered"]
+    assert line.number("doubts") == (listed or None)

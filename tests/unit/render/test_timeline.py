@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.operations.stream.audit import AuditSummary, Duplicated, Reordered, Unplaced
+from fifo_cli.operations.stream.audit import (
+    AuditSummary,
+    Duplicated,
+    Findings,
+    PossiblyTwice,
+    Reason,
+    Reordered,
+    Unplaced,
+)
 from fifo_cli.operations.stream.record_state import RecordHistory, Stage
 from fifo_cli.operations.stream.trace import Event, Step, TraceResult
 from fifo_cli.render.timeline import Clock, audit_text, key_text, trace_text
@@ -34,6 +42,10 @@ SUMMARY = AuditSummary(
     until=datetime(2026, 1, 2, tzinfo=UTC),
     notes=(),
     unproven_tips=(),
+    queued_unseen=0,
+    parked_unseen=0,
+    oldest_waiting=None,
+    reasons=(),
 )
 
 
@@ -44,9 +56,7 @@ def row(name: str, created_at: datetime = WRITTEN) -> tuple[str, str, Any, str, 
 def text(
     summary: dict[str, Any], *, clock: Clock = WHOLE, width: int | None = None, **lists: list[Any]
 ) -> str:
-    empty: dict[str, Any] = {"missing": [], "duplicated": [], "reordered": [], "unknown": []}
-    found = replace(SUMMARY, **summary)
-    return audit_text(found, **{**empty, **lists}, clock=clock, width=width, color=False)
+    return audit_text(replace(SUMMARY, **summary), Findings(**lists), clock=clock, width=width, color=False)
 
 
 def test_a_proven_window_is_three_lines():
@@ -67,6 +77,38 @@ def test_the_sums_say_what_each_number_means_and_none_that_is_nought():
         "    2  missing    neither delivered nor in a queue; see below",
         "    4  unknown    the evidence does not reach that far; see above",
         "`fifo-cli peek --queue dlq` shows why they are in the DLQ",
+    ]
+
+
+def test_where_records_are_that_were_not_seen_is_said_with_the_number_and_the_reason():
+    reasons = (
+        Reason("queued", 15, "sent, and deeper than can be seen, or in flight, in main (10 of 25 known)"),
+        Reason("waiting", 40, "not enqueued: the enqueuer is paused (`fifo-cli resume enqueuer`)"),
+    )
+    numbers = {"delivered": 0, "queued": 25, "queued_unseen": 15, "waiting": 40, "records": 65}
+    assert text({**numbers, "reasons": reasons}).splitlines() == [
+        "proven: what was delivered was delivered once and in order; 65 still on the way or parked"
+        " (15 of them by the queues' counts alone)",
+        "written 2026-01-01T00:00:00.000Z to 2026-01-02T00:00:00.000Z: 65 records",
+        " 0  delivered  the API took them",
+        "25  queued     in line for the worker",
+        "40  waiting    in the stream: the enqueuer has not come to them yet",
+        "15 queued: sent, and deeper than can be seen, or in flight, in main (10 of 25 known)",
+        "40 waiting: not enqueued: the enqueuer is paused (`fifo-cli resume enqueuer`)",
+    ]
+
+
+def test_what_possibly_arrived_twice_is_listed_with_the_reason():
+    why = "the attempt of 2026-01-01T01:00:00.000Z was not confirmed: no answer from a.test: ReadTimeout"
+    listed = [PossiblyTwice(*row("o1"), (WRITTEN,), why)]
+    lines = text({"possibly_twice": 1}, possibly_twice=listed).splitlines()
+    assert (
+        lines[3] == "1  possibly_twice  of the delivered: an earlier attempt may have arrived, too; see below"
+    )
+    assert lines[5:] == [
+        "1 possibly delivered twice:",
+        "ITEM  GROUP  WRITTEN                   WHY",
+        f"o1    g      2026-01-01T01:00:00.000Z  {why}",
     ]
 
 
