@@ -14,6 +14,7 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
+from fifo_cli.local.receiver import Drop as Dropped
 from fifo_cli.local.receiver import Reply
 from fifo_cli.operations.queues.order_labels import label
 from tests.cli_harness import Project, Ran, wait_until
@@ -113,17 +114,16 @@ def test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order
 
     code, found = audit(flow)
     assert code == 1
-    assert keys(found["missing"]) == {item["id"] for item in items[30:]}
+    assert keys(found["missing"]) == {item["id"] for item in items[30:50]}
     reasons = {row["key"]["id"]: row["reason"] for row in found["missing"]}
     assert "message.where is false" in reasons[items[30]["id"]]
-    assert reasons[items[50]["id"]] == "not enqueued: the enqueuer is paused (`fifo-cli resume enqueuer`)"
+    assert found["waiting"] == 30
     assert (found["records"], found["delivered"], found["unknown"]) == (80, 30, 0)
 
     replayed = flow.project.local("replay", "--missing", "--yes", "-o", "json").ok()
-    assert replayed.json()["enqueued"] == 50
-    assert "when it goes on it sends them as well" in replayed.err
+    assert replayed.json()["enqueued"] == 20
     flow.project.local("resume", "enqueuer").ok()
-    wait_until(lambda: logged(flow, "enqueued") >= 30 + 50 + 30)
+    wait_until(lambda: logged(flow, "enqueued") >= 30 + 20 + 30)
     flow.project.local("drain", "--all", "--concurrency", "8").ok()
 
     code, found = audit(flow)
@@ -385,17 +385,127 @@ def test_interrupted_a_look_gives_back_even_what_was_on_its_way(line, proxy: Pro
         assert flow.main.counts().visible == 3, args
 
 
-def test_a_long_line_of_one_group_is_known_to_be_queued_and_a_held_one_is_not(line):
+def test_a_long_line_of_one_group_is_known_to_be_queued_and_a_held_one_by_the_count(line):
     flow = line(message={"group": "grp"})
     flow.put(*orders(25))
     code, found = audit(flow)
     assert (code, found["records"], found["queued"], found["unknown"]) == (0, 25, 25, 0)
     held = flow.main.receive(count=1, visibility=60, wait=0)
     code, found = audit(flow)
+    assert (code, found["queued"], found["queued_unseen"], found["unknown"]) == (0, 25, 25, 0)
+    (reason,) = found["reasons"]
+    assert (reason["state"], reason["number"]) == ("queued", 25)
+    assert "1 held by a consumer" in reason["reason"]
+    text = flow.project.local("audit").ok().out
+    assert "25 still on the way or parked (25 of them by the queues' counts alone)\n" in text
+    where = f"25 queued: sent, and deeper than can be seen, or in flight, in {flow.main.name} (0 of 25 known)"
+    assert f"{where}: 1 held by a consumer" in text
+    traced = flow.project.local("trace", "o24", "-o", "json").ok().json()
+    assert (traced["stage"], traced["detail"].partition(":")[0]) == (
+        "queued",
+        "further back than can be seen, or in flight",
+    )
+    # One is deleted behind our back: of the others nobody can say which it was.
+    flow.aws.client("sqs").delete_message(QueueUrl=flow.main.url, ReceiptHandle=held[0].receipt_handle)
+    flow.main.receive(count=1, visibility=60, wait=0)
+    code, found = audit(flow)
     assert (code, found["queued"], found["unknown"], found["missing"]) == (1, 0, 25, [])
-    assert "1 held by a consumer" in found["notes"][0]
-    assert [row["key"]["id"] for row in found["unknown_records"]] == [item["id"] for item in orders(25)]
-    flow.main.change_visibility([one.receipt_handle for one in held], seconds=0)
+    assert found["notes"][0].startswith(
+        "25 unknown: sent, and 1 of these 25 are in no queue any more: 24 can be"
+    )
+
+
+def test_what_waits_behind_a_paused_enqueuer_is_waiting_and_not_missing(line):
+    flow = line(message={"group": "grp"})
+    flow.put(*orders(2))
+    flow.project.local("pause", "enqueuer").ok()
+    write(flow, orders(7)[2:])
+    code, found = audit(flow)
+    assert (code, found["records"], found["queued"], found["waiting"]) == (0, 7, 2, 5)
+    assert (found["missing"], found["unknown"], found["notes"]) == ([], 0, [])
+    reason = "not enqueued: the enqueuer is paused (`fifo-cli resume enqueuer --local`)"
+    assert found["reasons"] == [{"state": "waiting", "number": 5, "reason": reason}]
+    text = flow.project.local("audit").ok().out
+    assert text.startswith("proven: what was delivered was delivered once and in order; 7 still on the way")
+    assert f"5 waiting: {reason}\n" in text
+    traced = flow.project.local("trace", "o03", "-o", "json").ok().json()
+    assert (traced["stage"], traced["detail"]) == ("stream", reason)
+    replayed = flow.project.local("replay", "--missing", "--yes", "-o", "json").ok()
+    assert replayed.json()["matched"] == 0
+    # With a settle time: written more than a minute after the pause, it would wait for certain.
+    code, found = audit(flow, "--settle", "15m")
+    assert (code, found["missing"], found["waiting"] + found["unknown"]) == (1, [], 5)
+    flow.project.local("resume", "enqueuer").ok()
+    wait_until(lambda: flow.waiting() == 7)
+    flow.project.local("drain", "--all").ok()
+    code, found = audit(flow)
+    assert (code, found["delivered"], found["waiting"], found["reasons"]) == (0, 7, 0, [])
+
+
+def test_without_a_mapping_nothing_waits(line):
+    flow = line()
+    client = flow.aws.client("lambda")
+    name = flow.project.names.function("enqueuer")
+    (mapping,) = client.list_event_source_mappings(FunctionName=f"{name}:live")["EventSourceMappings"]
+    client.delete_event_source_mapping(UUID=mapping["UUID"])
+    write(flow, orders(2))
+    code, found = audit(flow)
+    assert (code, keys(found["missing"]), found["waiting"]) == (1, {"o00", "o01"}, 0)
+    assert found["missing"][0]["reason"].startswith(
+        f"not enqueued: {name} has no event source mapping (`fifo-"
+    )
+    flow.project.local("deploy", "--yes").ok()
+    wait_until(lambda: flow.waiting() == 2)
+    assert audit(flow)[0] == 0
+
+
+def test_a_long_dlq_of_one_group_is_parked(line):
+    flow = line(message={"group": "grp"})
+    flow.put(*orders(14))
+    flow.api.answer = lambda received: Reply(422)
+    assert flow.project.local("drain", "--all").code == 1
+    code, found = audit(flow)
+    assert (code, found["parked"], found["parked_unseen"], found["unknown"]) == (0, 14, 4, 0)
+    traced = flow.project.local("trace", "o13", "-o", "json")
+    assert (traced.code, traced.json()["stage"]) == (1, "parked")
+    assert "HTTP 422" in traced.json()["detail"]
+
+
+def test_what_an_api_may_have_taken_before_is_possibly_twice(line, receiver):
+    """It timed out, broke off, answered 504 after the work, or a later API did not take it; or none of it."""
+    apis = [{"url": f"{receiver.url}/{name}", "name": name, "timeout": "1s"} for name in ("first", "second")]
+    flow = line(api=apis, message={"group": "id"})
+    flow.put(*orders(6))
+    answers: dict[str, Any] = {
+        "o00": ("/first", Reply(200, delay=3)),
+        "o01": ("/first", Dropped(0.1)),
+        "o02": ("/first", Reply(504)),
+        "o03": ("/second", Reply(503)),
+        "o04": ("/first", Reply(503)),
+        "o05": ("/first", Reply(429)),
+    }
+
+    def answer(received: Any) -> Any:
+        path, reply = answers[json.loads(received.body)["id"]]
+        return reply if received.path == path else None
+
+    flow.api.answer = answer
+    assert flow.project.local("drain", "--all", "--concurrency", "6").code == 1
+    flow.api.answer = lambda received: None
+    flow.project.local("drain", "--all", "--via", "lambda").ok()
+    code, found = audit(flow)
+    assert (code, found["delivered"], found["duplicated"]) == (0, 6, [])
+    assert {row["key"]["id"]: row["reason"].partition(": ")[2] for row in found["possibly_twice"]} == {
+        "o00": "no answer from first: ReadTimeout: no complete answer within 1 s",
+        "o01": "no answer from first: RemoteProtocolError: Server disconnected without sending a response.",
+        "o02": "HTTP 504 from first",
+        "o03": "HTTP 503 from second",
+    }
+    text = flow.project.local("audit").ok().out
+    assert "\n4 possibly delivered twice:\n" in text
+    traced = flow.project.local("trace", "o02", "-o", "json").ok().json()
+    assert traced["detail"].endswith("was not confirmed: HTTP 504 from first")
+    assert "possibly twice" not in flow.project.local("trace", "o05", "-o", "json").ok().json()["detail"]
 
 
 def killed_between_two_log_calls(proxy: Proxy, kill: Kill, *, at: str) -> Rule:
