@@ -746,7 +746,7 @@ def test_what_the_enqueuer_has_not_come_to_is_named_for_what_it_is(world, one: F
     assert any(reason.reason.startswith(one.reason) for reason in reasons) or one.word == "unknown"
     assert summary.oldest_waiting == (START if one.word == "waiting" else None)
     # Trace says the same.
-    stage = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result().stage
+    stage = _Trace(world, PIPELINE, {"id": "i1"}, [{"id": "i1"}], world.rules, **options).result().stage
     assert stage == {"waiting": "stream", "missing": "stream", "unknown": "unclear"}[one.word]
 
 
@@ -776,7 +776,7 @@ def test_what_is_parked_behind_the_ten_that_are_seen_is_parked_by_the_count(worl
     with Audit(world, world.rules, since=START, now=world.now) as result:
         assert (result.summary.parked_unseen, result.exit_code) == (0 if gone else 3, 1 if gone else 0)
     options: Any = {"since": START, "now": world.now, "settle": timedelta()}
-    last = _Trace(world, PIPELINE, {"id": "i12"}, 1, world.rules, **options).result()
+    last = _Trace(world, PIPELINE, {"id": "i12"}, [{"id": "i12"}], world.rules, **options).result()
     if not gone:
         assert (last.stage, last.detail.partition(": ")[2]) == (
             "parked",
@@ -882,7 +882,7 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
         )
         assert (result.summary.possibly_twice, result.exit_code) == (len(listed), 0)
     options: Any = {"since": START, "now": world.now, "settle": timedelta()}
-    detail = _Trace(world, PIPELINE, {"id": "i1"}, 1, world.rules, **options).result().detail
+    detail = _Trace(world, PIPELINE, {"id": "i1"}, [{"id": "i1"}], world.rules, **options).result().detail
     assert ("possibly twice" in detail) == bool(listed)
 
 
