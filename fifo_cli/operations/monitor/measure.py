@@ -51,6 +51,12 @@ def depth_questions(aws: Aws, names: Names) -> dict[str, Callable[[], Any]]:
     return {_queue(name): partial(get_counts, aws, name) for name in queue_names(names).values()}
 
 
+def count_in(gathered: Gathered, name: str) -> int:
+    """Return how many messages a queue was found to hold; 0 if that is not known."""
+    counted = gathered.get(_queue(name))
+    return counted.total if counted else 0
+
+
 def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked once a minute at most: metrics are no newer, and cost."""
     is_enabled = is_schedule_enabled if settings.schedule.timezone else is_rule_enabled

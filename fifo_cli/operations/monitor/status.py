@@ -32,7 +32,7 @@ from fifo_cli.operations.monitor.activity import (
     parked_question,
 )
 from fifo_cli.operations.monitor.drift import Drift, drift
-from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of, queue_names
+from fifo_cli.operations.monitor.measure import count_in, measurement_questions, measurements_of, queue_names
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def status(
     questions: dict[str, Callable[[], Any]] = {
         _PLACE: lambda: aws.place,
         **activity_questions(aws, settings, settings.check, names, now=asked),
-        **parked_question(aws, names, now=asked),
+        **(parked_question(aws, names, now=asked) if count_in(numbers, names.dlq) else {}),
         _HISTORY: lambda: _changes(aws, names, asked),
         _DRIFT: lambda: drift(aws, project, aws.place, limit=LIMIT_SECONDS),
     }

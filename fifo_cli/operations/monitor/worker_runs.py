@@ -68,9 +68,9 @@ def last_runs(
         lines = [line for line in _lines(aws, names, "worker", (*_PHRASES, _UNTRIED), now - window)
                  if line.time <= now]  # fmt: skip
         runs = sorted(worker_runs(lines), key=lambda run: run.time, reverse=True)
-        if not runs:
-            continue
         failed = any(line.message == "failed" for line in lines)
+        if not (runs or failed):  # what was killed has logged its failures, and not its end
+            continue
         if failed and window < memory:
             older = _lines(aws, names, "worker", _PHRASES[:1], now - memory)
             lines = sorted([*(line for line in older if line.time < now - window), *lines], key=_time)

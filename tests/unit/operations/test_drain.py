@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from fifo_cli.local.receiver import Receiver, Reply
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, drain_by_function, ungiven
 from tests.unit.operations.test_package import project
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 def outcome(name: str, status: str, error: str | None = None) -> Outcome:
@@ -40,6 +43,25 @@ def test_what_is_parked_or_delivered_did_not_stay() -> None:
     gone = (outcome("a", "delivered"), outcome("b", "parked", "422"))
     assert not DrainResult(gone, 0).stayed
     assert DrainResult((*gone, outcome("c", "failed", "503")), 1).stayed
+
+
+def test_the_heads_that_a_drain_could_not_deliver_are_known_with_what_became_of_the_others() -> None:
+    def tried(name: str, group: str, status: Any, http: int | None = 503) -> Outcome:
+        return Outcome(name, group, status, http, 0, f"HTTP {http} from shop", "shop", None, "api")
+
+    drained = (
+        tried("a1", "ada", "failed"),
+        tried("a2", "ada", "skipped", None),
+        tried("b1", "bob", "delivered", 200),
+        tried("c1", "eve", "failed"),
+        tried("c1", "eve", "delivered", 200),  # by a later invocation
+    )
+
+    [head] = DrainResult(drained, 2).stuck(at=NOW)
+
+    assert (head.message_id, head.group, head.http_status, head.api) == ("a1", "ada", 503, "shop")
+    assert (head.attempts, head.after) == (1, True)
+    assert DrainResult((tried("a1", "ada", "parked", 422),), 0).stuck(at=NOW) == ()
 
 
 class Worker:

@@ -172,6 +172,33 @@ def test_a_head_that_was_delivered_since_is_not_stuck(aws: Aws) -> None:
     assert [one.message_id for one in last_runs(aws, NAMES, now=NOW).stuck] == ["m2"]
 
 
+def test_heads_are_known_of_a_drain_that_was_killed_before_its_end_was_logged(aws: Aws) -> None:
+    words = {"level": "error", "message": "failed", "message_id": "m1", "group": "ada"}
+    Log((timedelta(minutes=9), json.dumps(words))).install(aws)
+
+    found = last_runs(aws, NAMES, now=NOW)
+
+    assert (found.runs, [one.group for one in found.stuck]) == ((), ["ada"])
+
+
+@pytest.mark.parametrize(("ago", "known"), [(2, True), (24, True), (30, False)])
+def test_a_head_that_no_run_has_met_since_is_remembered_for_a_day(aws: Aws, ago: float, known: bool) -> None:
+    def words(word: str, group: str) -> str:
+        return json.dumps({"level": "info", "message": word, "message_id": f"m-{group}", "group": group})
+
+    log = Log(
+        (timedelta(hours=ago), words("failed", "ada")),
+        (timedelta(hours=ago - 0.1), RUN),
+        (timedelta(minutes=9), words("failed", "bob")),
+        (timedelta(minutes=8), RUN),
+    )
+    log.install(aws)
+
+    stuck = [one.group for one in last_runs(aws, NAMES, now=NOW).stuck]
+
+    assert stuck == (["ada", "bob"] if known else ["bob"])
+
+
 def test_a_worker_that_never_ran_has_no_runs(aws: Aws) -> None:
     log = Log()
     log.install(aws)

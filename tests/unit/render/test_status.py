@@ -146,6 +146,30 @@ def test_a_later_run_that_is_known_does_not_hide_a_sooner_one_that_is_not() -> N
     )
 
 
+def test_a_problem_says_what_it_means_what_to_do_first_and_what_not_to_do_a_line_each() -> None:
+    down = Problem(
+        "warning", "group ada waits", "wait", means="shop is down", avoid="park: the messages are good"
+    )
+
+    assert screen(problems=(down,)).splitlines()[1:5] == [
+        "  warning  group ada waits",
+        "           means: shop is down",
+        "           next: wait",
+        "           do not park: the messages are good",
+    ]
+
+
+def test_next_runs_are_in_the_time_zone_of_the_schedule() -> None:
+    settings = SETTINGS.model_copy(
+        update={"schedule": SETTINGS.schedule.model_copy(update={"timezone": "Asia/Tokyo"})}
+    )
+    runs = NextRuns((NOW + timedelta(minutes=3), NOW + timedelta(hours=9)))
+
+    shown = screen(settings=settings, next_runs=runs)
+    assert "next run    21:03 JST (in 3m), then Sat 03 Jan 06:00 JST\n" in shown
+    assert "as of 20:58 JST (2m ago)" in shown
+
+
 def test_locks_say_who_what_and_until_when() -> None:
     held = Maintenance("redrive", "ada@ops-1", NOW - timedelta(minutes=5), NOW + timedelta(seconds=40))
     restore = UnfinishedRestore("merge", ("worker",), NOW - timedelta(minutes=10))
