@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from fifo_cli.handlers.worker_run import Status
     from fifo_cli.operations.queues.depth import DepthResult
     from fifo_cli.operations.queues.drain import DrainResult
+    from fifo_cli.operations.queues.summary import GroupedDepth, QueueSummary
 
 _OWN: Final = ("event_id", "stream_sequence", "event_name", "item_key", "created_at")
 
 
-def depth_table(result: DepthResult, *, width: int | None) -> str:
+_SUMS_SHOWN: Final = 20
+
+
+def depth_table(result: DepthResult | GroupedDepth, *, width: int | None) -> str:
     """One line a queue."""
     rows = [
         (role, one.name, one.visible, one.in_flight, one.delayed, _age(one.oldest_age))
@@ -30,6 +34,53 @@ def depth_table(result: DepthResult, *, width: int | None) -> str:
     ]
     headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
     return table(rows, headers=headers, right=(2, 3, 4, 5), width=width)
+
+
+def grouped_depth_table(result: GroupedDepth, *, width: int | None, now: datetime) -> str:
+    """The depths, and below them a line for each group that was seen."""
+    rows = [
+        (role, shown_group(one.group), one.seen, _ago(one.oldest_sent_at, now))
+        for role, seen in result.by_group.items()
+        for one in seen.groups
+    ]
+    shown = table(rows, headers=("QUEUE", "GROUP", "SEEN", "OLDEST"), right=(2, 3), width=width)
+    hidden = [_hidden(one) for one in result.by_group.values() if one.hidden]
+    return "\n".join([depth_table(result, width=width), *([shown] if rows else []), *hidden])
+
+
+def summary_table(result: QueueSummary, *, width: int | None, now: datetime) -> str:
+    """What was seen of a queue, by reason and by group, those with the most first."""
+    groups = table(
+        [
+            (shown_group(one.group), one.seen, _ago(one.oldest_sent_at, now), _ago(one.newest_sent_at, now))
+            for one in result.groups[:_SUMS_SHOWN]
+        ],
+        headers=("GROUP", "SEEN", "OLDEST", "NEWEST"),
+        right=(1, 2, 3),
+        width=width,
+    )
+    reasons = table(
+        [(one.seen, one.groups, one.reason or "not parked") for one in result.reasons[:_SUMS_SHOWN]],
+        headers=("SEEN", "GROUPS", "REASON"),
+        right=(0, 1),
+        width=width,
+    )
+    more = [
+        f"and {count(len(all_) - _SUMS_SHOWN, noun)} more: -o json has all of them\n"
+        for all_, noun in ((result.reasons, "reason"), (result.groups, "group"))
+        if len(all_) > _SUMS_SHOWN
+    ]
+    parked = [reasons] if any(one.reason for one in result.reasons) else []
+    text = f"{result.name} counts {result.counted:,}; {result.seen:,} seen\n"
+    hidden = [_hidden(result)] if result.hidden else []
+    return "\n".join([text, *([*parked, groups] if result.groups else []), *more, *hidden])
+
+
+def _hidden(one: QueueSummary) -> str:
+    return (
+        f"{one.name}: {one.hidden:,} of {one.counted:,} could not be seen; they are in flight, or behind"
+        " those that were seen of their group\n"
+    )
 
 
 def _age(seconds: int | None) -> str | None:

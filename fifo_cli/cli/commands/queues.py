@@ -30,18 +30,46 @@ class Via(StrEnum):
     LAMBDA = "lambda"
 
 
-@command("depth", impact=Impact.READS, examples=["fifo-cli depth", "fifo-cli depth -o json --env prod"])
+class By(StrEnum):
+    """By what the depths are broken down."""
+
+    GROUP = "group"
+
+
+@command(
+    "depth",
+    impact=Impact.READS,
+    examples=["fifo-cli depth", "fifo-cli depth --by group", "fifo-cli depth -o json --env prod"],
+)
 def depth(
     cli: Cli,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            "--by", metavar="group", help="group: by message group, too; this receives, as peek does."
+        ),
+    ] = None,
 ) -> ExitCode:
     """Show how many messages wait in each queue, and for how long.
 
-    Only reads; the numbers are SQS's approximate counts, and the oldest message's age is CloudWatch's.
+    Only reads; the numbers are SQS's approximate counts, and the oldest message's age is CloudWatch's. With
+    --by group it looks through the queues as peek does, and says how many messages SQS does not show.
     """
-    from fifo_cli.operations.queues.depth import depth
-    from fifo_cli.render.queue_tables import depth_table
+    from fifo_cli.operations.queues.depth import depth, depth_by_group
+    from fifo_cli.render.queue_tables import depth_table, grouped_depth_table
+
+    if by is not None and watch:
+        raise UsageError(
+            "--watch only reads, and --by group receives messages, so they cannot be combined",
+            hint="leave out one or the other",
+        )
+    if by is not None:
+        found = depth_by_group(cli.aws, cli.names)
+        return cli.emit(
+            found, lambda: grouped_depth_table(found, width=cli.console.width, now=datetime.now(UTC))
+        )
 
     def show() -> ExitCode:
         result = depth(cli.aws, cli.names)
@@ -78,6 +106,7 @@ def _repeat(cli: Cli, show: Callable[[], ExitCode]) -> ExitCode:
     impact=Impact.READS,
     examples=[
         "fifo-cli peek --count 3",
+        "fifo-cli peek --queue dlq --summary",
         "fifo-cli peek --queue dlq --filter 'body.total > `100`' -o jsonl",
     ],
 )
@@ -85,9 +114,20 @@ def peek(
     cli: Cli,
     *,
     queue: QueueOption = QueueName.MAIN,
-    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = 10,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--count",
+            min=1,
+            metavar="N",
+            help="At most so many. Default: 10, with --summary all.",
+        ),
+    ] = None,
     group: Group = None,
     filter_: Filter = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Only how many there are by group, and by why they are parked.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Look even if it could dead-letter a message.")
     ] = False,
@@ -97,13 +137,20 @@ def peek(
     SQS counts a look as a receive and gives out at most the first ten messages of a group.
     """
     from fifo_cli.aws.sqs import Queue
+    from fifo_cli.model.group_names import named_group
     from fifo_cli.operations.queues.peek import peek
-    from fifo_cli.render.queue_tables import peek_table
+    from fifo_cli.operations.queues.summary import summarise
+    from fifo_cli.render.queue_tables import peek_table, summary_table
     from fifo_cli.render.text import printable
 
     check_expression("--filter", filter_)
     target = Queue(cli.aws, cli.names, queue.value)
-    result = peek(target, count=count, group=group, expression=filter_, force=force)
+    if summary:
+        sums = summarise(target, count=count, group=group, expression=filter_, force=force)
+        if sums.missed is not None:
+            cli.console.message(printable(f"no message of {named_group(sums.missed)} in {target.name}"))
+        return cli.emit(sums, lambda: summary_table(sums, width=cli.console.width, now=datetime.now(UTC)))
+    result = peek(target, count=10 if count is None else count, group=group, expression=filter_, force=force)
     if result.note:
         cli.console.message(printable(result.note))
     return cli.emit(
