@@ -78,12 +78,12 @@ class Cli:
         """Writes what this command changes into the pipeline's history, once it has begun."""
         return self.new_history(self.operation, self.line)
 
-    def new_history(self, operation: str, line: str) -> History:
+    def new_history(self, operation: str, line: str, *, listener: Listener | None = None) -> History:
         """Return the history of one operation; ``history`` is the command's own."""
         from fifo_cli.operations.history import History, Invocation
 
         invocation = Invocation(operation, line, self.reason)
-        return History(self.aws, self.settings, invocation, listener=self.listener)
+        return History(self.aws, self.settings, invocation, listener=listener or self.listener)
 
     def begin(self, *, makes_group: bool = False) -> None:
         """Note in the history that this command changes something from now on; see ``command(changes=…)``."""

@@ -307,14 +307,14 @@ def test_lines_of_others_and_events_cut_short_are_left_out(line: Pipeline) -> No
 
 
 def test_a_pipeline_without_the_log_gets_it_with_the_first_command_and_deploy_finds_nothing_to_change(
-    line: Pipeline,
+    stack: Stack, tmp_path: Path
 ) -> None:
-    logs, group = line.aws.client("logs"), line.project.names.operations_log
-    logs.delete_log_group(logGroupName=group)
-    assert "does not exist" in line.local("history").ok().err
-    assert line.local("park", "--yes").code in (0, 1)
-    line.local("plan", "--check").ok()
-    assert last(line)["operation"] == "park"
+    with deployed(tmp_path, stack) as line:
+        line.aws.client("logs").delete_log_group(logGroupName=line.project.names.operations_log)
+        assert "does not exist" in line.local("history").ok().err
+        assert line.local("park", "--yes").code in (0, 1)
+        line.local("plan", "--check").ok()
+        assert last(line)["operation"] == "park"
 
 
 def test_where_there_is_no_pipeline_no_log_is_made(stack: Stack, tmp_path: Path) -> None:

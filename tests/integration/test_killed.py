@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from fifo_cli.aws.session import Aws
-from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.model.names import PIPELINE_TAG, Names
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
@@ -67,7 +67,12 @@ class KillEach:
 
 
 def _call(request: Request) -> str:
-    """Tell one call from another; a client token is new for each, and the start until a queue carries it."""
+    """Tell one call from another; a client token is new for each, and the start until a queue carries it.
+
+    So are the events of the history, and their log stream.
+    """
+    if request.action in ("CreateLogStream", "PutLogEvents"):
+        return request.action
     body = re.sub(
         r'"(ClientToken|fifo-cli:start|FIFO_CLI_START)": ?"[^"]*"',
         "",
@@ -126,7 +131,8 @@ def _untagged(aws: Aws, name: str) -> list[str]:
         *(one["Arn"] for one in scheduler.list_schedules(NamePrefix=f"{name}-")["Schedules"]),
         *(
             one["arn"]
-            for one in logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}-")["logGroups"]
+            for prefix in (f"/aws/lambda/{name}-", Names(name).operations_log)
+            for one in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
         ),
         *(
             one["EventSourceMappingArn"]

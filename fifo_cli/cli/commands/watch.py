@@ -111,6 +111,7 @@ class _Action:
     question: str
     doing: str
     act: Callable[[], str]
+    operation: str  # as the history calls it
 
 
 class _Loop:
@@ -180,14 +181,14 @@ class _Loop:
         elif key in ("d", "D") and self._logs:
             name = self._cli.names.function("worker")
             self._asked = _Action(
-                f"Let {name} deliver one message now?", "delivering one message", self._deliver
+                f"Let {name} deliver one message now?", "delivering one message", self._deliver, "drain"
             )
         return dashboard
 
     def _start(self, action: _Action, dashboard: WatchState) -> WatchState:
         def act() -> None:
             try:
-                message = action.act()
+                message = self._recorded(action)
             except FifoError as error:
                 message = f"{action.doing} failed: {error.message}"
             except Exception as error:  # noqa: BLE001 - reported on the screen, which goes on
@@ -199,6 +200,24 @@ class _Loop:
         self._thread = threading.Thread(target=act, name="action")
         self._thread.start()
         return self._notice(dashboard, f"{action.doing} …")
+
+    def _recorded(self, action: _Action) -> str:
+        """Do something, as an operation of its own in the history; a warning has no place on the screen."""
+        from fifo_cli.errors import ExitCode
+        from fifo_cli.events import silent
+
+        history = self._cli.new_history(action.operation, self._cli.line, listener=silent)
+        history.begin()
+        code, error = ExitCode.AWS, ""
+        try:
+            message = action.act()
+            code = ExitCode.OK
+        except FifoError as failure:
+            code, error = failure.exit_code, failure.message
+            raise
+        finally:
+            history.end(code, error=error)
+        return message
 
     def _notice(self, dashboard: WatchState, text: str) -> WatchState:
         self._noticed = time.monotonic()
@@ -213,10 +232,13 @@ class _Loop:
         pipeline = self._cli.names.pipeline
         if paused:
             return _Action(
-                f"Resume the worker of {pipeline}?", "resuming the worker", lambda: self._switch(True)
+                f"Resume the worker of {pipeline}?",
+                "resuming the worker",
+                lambda: self._switch(True),
+                "resume",
             )
         question = f"Pause the worker of {pipeline}? Messages wait, nothing is lost."
-        return _Action(question, "pausing the worker", lambda: self._switch(False))
+        return _Action(question, "pausing the worker", lambda: self._switch(False), "pause")
 
     def _switch(self, on: bool) -> str:
         from fifo_cli.operations.deploy.pause import pause, resume
