@@ -11,11 +11,12 @@ from typing import IO, BinaryIO, Final, Literal, Protocol
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.message_json import to_line
 from fifo_cli.model.results import INTERNAL, Single, WorkResult
 from fifo_cli.operations.history import Note, unnoted
+from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
@@ -91,10 +92,11 @@ class Dump:
             require_safe(self.queue, counts, "a dump", otherwise="use --move, ")
         with self._new_output() as output, WholeQueue(self.queue, counts.total) as look:
             written = 0
+            progress = Progress(self.listener, "written", counts.total)
             while not stopped() and (batch := look.receive()):
                 _write(output, self.path, batch)
                 written += len(batch)
-                self.listener(Progressed(f"{written:,} of {max(counts.total, written):,} written"))
+                progress.at(written)
             # The first count may be a minute late, and so too low: then it says nothing of what was not seen.
             total = max(counts.total, self.queue.counts().total)
         return DumpResult(written, remaining=total, warnings=_unseen(self.queue, total, written))

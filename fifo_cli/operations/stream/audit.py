@@ -31,6 +31,7 @@ from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document, Fields
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.monitor.logs import LogLine
+from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.stream.audit_store import (
     AuditedRecord,
@@ -396,12 +397,12 @@ class Audit:
         )
 
     def _read_logs(self, since: datetime) -> None:
-        read = 0
+        read, progress = 0, Progress(self.listener, "log lines read")
         for entries in _chunks(self.evidence.log(since)):
             self.store.add_records(filter(None, map(self._logged_record, entries)))
             self._add_facts(entries)
             read += len(entries)
-            self.listener(Progressed(f"{read:,} log lines read"))
+            progress.at(read)
 
     def _add_facts(self, entries: Iterable[LogEntry]) -> None:
         """Put what log lines show of records into the store; other lines have none of our words."""

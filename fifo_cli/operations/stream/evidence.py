@@ -17,7 +17,7 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
-from fifo_cli.events import Listener, Progressed, silent
+from fifo_cli.events import Listener, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.history import EVERYTHING_TEXT, HistoryEvent, short_who
 from fifo_cli.model.message import Message
@@ -27,6 +27,7 @@ from fifo_cli.model.times import iso
 from fifo_cli.model.urls import host_of, is_aws
 from fifo_cli.operations.history import read_events
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
+from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.failed_batches import NotAFailureRecordError, parse_failure
@@ -312,12 +313,13 @@ def read_stream(
 ) -> datetime | None:
     """Hand the pages of a window to ``take``; return until when its records have expired, if any have."""
     gap, read, oldest = False, 0, now
+    progress = Progress(listener, "stream records read")
     for page in evidence.stream_pages(since, now):
         take(page)
         gap = gap or page.gap
         read += len(page.records)
         oldest = min([oldest, *(record.created for record in page.records if record.created)])
-        listener(Progressed(f"{read:,} stream records read"))
+        progress.at(read)
     expired = evidence.expired_before(since, now)
     return max(expired or since, oldest) if gap else expired
 

@@ -13,8 +13,9 @@ from datetime import datetime
 
 from fifo_cli.aws.dynamodb_streams import StreamSource, table_streams
 from fifo_cli.aws.session import Aws
-from fifo_cli.events import Listener, Progressed, Warned, silent
+from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.times import iso
+from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.stream.reader import Reader, ReadPace, StreamPage, Window, expired_before
 from fifo_cli.operations.stream.record_filter import RecordFilter
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
@@ -72,7 +73,7 @@ def gather(
     NotDeployedError if there is none, AwsError if one goes away meanwhile.
     """
     streams = table_streams(aws, table, listener=listener)
-    read = 0
+    read, progress = 0, Progress(listener, "records read")
     gap = window.since is not None and bool(expired_before(streams[0], since=window.since, now=now))
     lineup = Lineup()
     tips: dict[str, str | None] = {}
@@ -90,7 +91,7 @@ def gather(
             gap = gap or page.gap
             reached = reached or any(record.sequence == last for record in page.records)
             if page.records:
-                listener(Progressed(_reached(read, page.records[-1])))
+                progress.at(read, detail=_reached(page.records[-1]))
         # All of it was written before the stream that replaced it began.
         lineup.next_stream()
         tips |= {f"{stream.label}/{shard}": last for shard, last in reader.tips.items()}
@@ -107,6 +108,6 @@ def _entries(
             yield ReplayRecord(record.event_id, record.stream_sequence, place, record.raw)
 
 
-def _reached(read: int, last: StreamRecord) -> str:
+def _reached(last: StreamRecord) -> str:
     written = f", written {iso(last.created)}" if last.created else ""
-    return f"{read:,} records read; at sequence number {last.stream_sequence}{written}"
+    return f"; at sequence number {last.stream_sequence}{written}"

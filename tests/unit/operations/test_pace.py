@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fifo_cli.operations.pace import Pace, time_left
+import pytest
+
+from fifo_cli.events import Progressed
+from fifo_cli.operations.pace import Pace, Progress, time_left
+from tests.fakes import Clock
 
 
 def test_the_rate_is_that_of_the_last_ten_seconds_and_the_time_left_follows_from_it() -> None:
@@ -33,3 +37,26 @@ def test_without_a_total_or_beyond_it_there_is_no_time_left() -> None:
 
 def test_the_time_left_is_rounded_up() -> None:
     assert [time_left(seconds) for seconds in (0.1, 59.2, 125)] == ["1 s", "1 min 0 s", "2 min 5 s"]
+
+
+@pytest.mark.parametrize(
+    ("total", "steps", "heard"),
+    [
+        (None, [(0, 1)], [("1 read", None)]),
+        (10, [(0, 1)], [("1 of 10 read", 0.1)]),
+        (10, [(0, 1), (0.15, 2), (0.15, 3)], [("1 of 10 read", 0.1), ("3 of 10 read", 0.3)]),  # five a second
+        (10, [(0, 0), (1, 5)], [("0 of 10 read", 0.0), ("5 of 10 read, 5/s, 1 s left", 0.5)]),
+        (10, [(1, 12)], [("12 read, 12/s", None)]),  # there were more than was counted
+        (500, [(9, 5)], [("5 of 500 read, 33 a minute, 14 min 51 s left", 0.01)]),
+        (0, [(0, 1)], [("1 read", None)]),
+    ],
+)
+def test_progress_is_reported_a_few_times_a_second_with_its_share(
+    total: int | None, steps: list[tuple[float, int]], heard: list[tuple[str, float | None]]
+) -> None:
+    clock, events = Clock(), list[Progressed]()
+    progress = Progress(events.append, "read", total, clock=clock)  # type: ignore[arg-type]
+    for seconds, done in steps:
+        clock.sleep(seconds)
+        progress.at(done)
+    assert [(one.text, one.share) for one in events] == heard

@@ -16,6 +16,9 @@ LINES = [
     (Waiting("orders-worker", "its role is new"), "waiting for orders-worker: its role is new"),
     (Warned("backlog will be lost"), "warning: backlog will be lost"),
     (Progressed("3 of 5\x1b[2J"), "3 of 5\\x1b[2J"),
+    (Progressed("3 of 4", 0.75), "[############....] 3 of 4"),
+    (Progressed("none of 4", 0.0), "[................] none of 4"),
+    (Progressed("4 of 4", 1.0), "[################] 4 of 4"),
     (Noted("a\x1b[0m\nb"), "a\\x1b[0m\nb"),
 ]
 
