@@ -108,14 +108,16 @@ def _stuck_groups(aws: Aws, names: Names, lines: Iterable[LogLine], now: datetim
 
 
 def _unresolved_since(events: Sequence[WatchEvent]) -> datetime | None:
-    """Return from when on deliveries are to be read: from the run before the first head's last failure.
+    """Return from when on deliveries are to be read: from the end of the run before a head's first failure.
 
-    Not further back than a number of deliveries that can be read in a moment; None if nothing failed.
+    From its last one, where the counts of runs show already that others were delivered. Not further back than
+    a number of deliveries that can be read in a moment; None if nothing failed.
     """
-    last = {event.group: event.time for event in events if event.fate == "failed"}
-    if not last:
+    heads = follow(StuckGroups(), events).heads.values()
+    if not heads:
         return None
-    first, since, number = min(last.values()), events[0].time, 0
+    first = min(head.time if head.after else head.since or head.time for head in heads)
+    since, number = events[0].time, 0
     for event in reversed(events):
         if event.fate == "run ended":
             number += event.delivered

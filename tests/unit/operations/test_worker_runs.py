@@ -199,6 +199,25 @@ def test_a_head_that_no_run_has_met_since_is_remembered_for_a_day(aws: Aws, ago:
     assert stuck == (["ada", "bob"] if known else ["bob"])
 
 
+def test_what_was_delivered_beside_the_first_failure_is_known_after_the_next_run_looked_elsewhere(
+    aws: Aws,
+) -> None:
+    def words(word: str, group: str) -> str:
+        return json.dumps({"level": "info", "message": word, "message_id": f"m-{group}", "group": group})
+
+    Log(
+        (timedelta(minutes=9.9), words("failed", "ada")),
+        (timedelta(minutes=9.8), words("delivered", "bob")),
+        (timedelta(minutes=9), RUN),
+        (timedelta(minutes=5.9), words("failed", "ada") + " "),
+        (timedelta(minutes=5), RUN.replace('"delivered": 1', '"delivered": 0')),
+    ).install(aws)
+
+    [head] = last_runs(aws, NAMES, now=NOW).stuck
+
+    assert (head.attempts, head.beside, head.after) == (2, True, True)
+
+
 def test_a_worker_that_never_ran_has_no_runs(aws: Aws) -> None:
     log = Log()
     log.install(aws)
