@@ -48,12 +48,14 @@ from fifo_cli.operations.stream.message_rules import going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.record_state import (
+    LAST_WORK,
     NOT_ENQUEUED,
     Hidden,
     Judge,
     RecordHistory,
     doubt,
     is_doubtful,
+    killed_run,
 )
 from fifo_cli.operations.stream.shards import StreamRecord
 
@@ -374,7 +376,23 @@ class Audit:
             self._look_and_judge()
             if any(number for verdict, number in self.store.verdicts().items() if verdict != "moved"):
                 self._look_again()
+        self._note_killed_runs()
         return AuditResult(self.store, self._summary(), self.evidence.related)
+
+    def _note_killed_runs(self) -> None:
+        """Note what a run that was killed had received, and may have delivered without logging it."""
+        received = list(self.store.received_unlogged())
+        if not received:
+            return
+        since = self.since - _SLACK
+        drains = [run for run in self.evidence.open_runs(since) if run.logger == "worker"]
+        runs = [*drains, *self.evidence.killed_runs(since)]
+        for event_id, written, delivered in received:
+            for run in runs:
+                last = _milliseconds(run.last)
+                # What it received was written before, and it was not this run that delivered it.
+                if written <= last + _milliseconds_of(LAST_WORK) and last < delivered:
+                    self.store.add_unanswered([(event_id, last, killed_run(run))])
 
     def _add_page(self, page: StreamPage) -> None:
         self.store.add_records(self._entry(page.shard, record) for record in page.records)
@@ -410,6 +428,7 @@ class Audit:
         unanswered: list[tuple[str, int, str]] = []
         numbers: list[Numbered] = []
         steps: list[Step] = []
+        receives: list[tuple[str, str, int]] = []
         for entry in entries:
             line, word, time = entry.line, entry.word, _milliseconds(entry.line.time)
             event_id, by_worker = line.text("event_id"), entry.logger == "worker"
@@ -417,6 +436,8 @@ class Audit:
                 continue
             steps.append(Step(event_id, entry.logger, word, time, line.text("reason") or ""))
             number = line.text("sequence_number") or ""
+            if by_worker and line.receives is not None:
+                receives.append((event_id, line.text("message_id") or "", line.receives))
             if by_worker and is_doubtful(line):
                 # One that was delivered in the same run was tried before that.
                 unanswered.append((event_id, time - (word == "delivered"), doubt(line)))
@@ -427,6 +448,7 @@ class Audit:
                 numbers.append(Numbered(event_id, line.text("group") or "", int(number)))
         self.store.add_deliveries(deliveries)
         self.store.add_unanswered(unanswered)
+        self.store.add_receives(receives)
         self.store.add_steps(steps)
         self.store.add_numbers(numbers)
 
@@ -643,6 +665,10 @@ def _described(entry: AuditedRecord) -> tuple[str, str | None, Any, str | None, 
 
 def _milliseconds(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
+
+
+def _milliseconds_of(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)
 
 
 def _chunks(source: Iterable[T]) -> Iterator[list[T]]:

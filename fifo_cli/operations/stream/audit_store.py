@@ -38,6 +38,9 @@ _TABLES: Final = """
     CREATE TABLE unanswered (
         event_id TEXT, time INTEGER, reason TEXT, PRIMARY KEY (event_id, time)
     ) WITHOUT ROWID;
+    CREATE TABLE receives (
+        event_id TEXT, message_id TEXT, number INTEGER, PRIMARY KEY (event_id, message_id, number)
+    ) WITHOUT ROWID;
     CREATE TABLE seen (event_id TEXT, queue TEXT, PRIMARY KEY (event_id, queue)) WITHOUT ROWID;
     CREATE TABLE numbers (
         event_id TEXT, grp TEXT, number TEXT, PRIMARY KEY (event_id, grp, number)
@@ -127,6 +130,23 @@ class AuditStore:
     def add_unanswered(self, attempts: Iterable[tuple[str, int, str]]) -> None:
         """Note attempts that an API may have taken: event id, time in epoch milliseconds, and a reason."""
         self._db.write("INSERT OR IGNORE INTO unanswered VALUES (?, ?, ?)", attempts)
+
+    def add_receives(self, receives: Iterable[tuple[str, str, int]]) -> None:
+        """Note which receives of a message the worker logged: event id, message id, and the number."""
+        self._db.write("INSERT OR IGNORE INTO receives VALUES (?, ?, ?)", receives)
+
+    def received_unlogged(self) -> Iterator[tuple[str, int, int]]:
+        """Yield the records delivered at a receive before which there was one that the worker did not log.
+
+        Each with when it was written and first delivered, in epoch milliseconds. A look is a receive, too.
+        """
+        return self._db.rows(
+            "SELECT event_id, created * 1000, time FROM records JOIN"
+            " (SELECT event_id, message_id, min(time) AS time, attempt FROM deliveries GROUP BY event_id)"
+            " AS first USING (event_id) WHERE attempt > (SELECT count(*) + 1 FROM receives WHERE"
+            " receives.event_id = records.event_id AND receives.message_id = first.message_id"
+            " AND number < attempt)"
+        )
 
     def add_steps(self, steps: Iterable[Step]) -> None:
         """Add what logs say; of the same words about a record the latest is kept."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -19,11 +20,16 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.history import EVERYTHING_TEXT, HistoryEvent, short_who
+from fifo_cli.model.history import (
+    EVERYTHING_TEXT,
+    OPERATION_TEXT,
+    HistoryEvent,
+    short_who,
+)
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, QueueRole
 from fifo_cli.model.settings import Project
-from fifo_cli.model.times import iso
+from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.model.urls import host_of, is_aws
 from fifo_cli.operations.history import read_events
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
@@ -39,6 +45,12 @@ ABOUT_A_RECORD: Final = "event_id"
 _REPLAYS: Final = "replay/"
 _RUNS: Final[Mapping[FunctionRole, str]] = {"worker": "drain/", "enqueuer": _REPLAYS}
 RUN_ENDED: Final = "run ended"
+# Lambda's own lines about an invocation (Developer Guide, "Viewing logs for Python Lambda functions").
+_STARTED: Final = "START RequestId: "
+_REPORTED: Final = "REPORT RequestId: "
+_REQUEST: Final = re.compile(r"RequestId: ([0-9A-Za-z-]+)")
+# Two clocks differ a little.
+_CLOCKS: Final = timedelta(seconds=5)
 # How Lambda words that the function failed on a batch, which is then tried again; emulators say less.
 _BATCH_FAILED: Final = ("PROBLEM", "FAILED")
 # "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
@@ -136,7 +148,10 @@ class Evidence(Protocol):
         """Why the history could not be read; "" if it could."""
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
-        """Return the runs that have logged something since then, but not their end."""
+        """Return the runs in operators' processes that have begun since then, and not logged their end."""
+
+    def killed_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        """Return the runs of the worker function that ended without logging it: a timeout, no memory."""
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         """Return since when each function's log holds everything; None if it has none."""
@@ -246,7 +261,30 @@ class AwsEvidence:
                     runs[event.stream] = OpenRun(logger_of(role, event), begun, last=line.time)
                     if line.message == RUN_ENDED:
                         ended.add(event.stream)
-        return tuple(run for stream, run in runs.items() if stream not in ended)
+        silent_ones = self._silent_drains(since, runs)
+        return (*(run for stream, run in runs.items() if stream not in ended), *silent_ones)
+
+    def _silent_drains(self, since: datetime, runs: Mapping[str, OpenRun]) -> Iterator[OpenRun]:
+        """Yield the drains that have begun, by the history, and logged nothing: not even their end."""
+        drains = [one for one in self._history(since, OPERATION_TEXT) if one.header.operation == "drain"]
+        ended = {one.header.id for one in drains if one.end is not None}
+        for one in drains:
+            # Both streams of a process have its host and its number: drain/HOST/PID-TIME.
+            process = one.stream.rpartition("-")[0]
+            logged = any(
+                stream.rpartition("-")[0] == process and run.begun >= one.time - _CLOCKS
+                for stream, run in runs.items()
+            )
+            if one.header.id not in ended and "lambda" not in one.header.command and not logged:
+                yield OpenRun("worker", one.time, one.time)
+
+    def killed_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        group = self._names.log_group("worker")
+        found: list[LogEvent] = []
+        with contextlib.suppress(MissingLogGroup):
+            for text in (_STARTED, RUN_ENDED, _REPORTED):
+                found += get_log_events(self._aws, group, since=since, text=text)
+        return tuple(killed_invocations(found))
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in FUNCTION_ROLES}
@@ -322,6 +360,27 @@ def read_stream(
         progress.at(read)
     expired = evidence.expired_before(since, now)
     return max(expired or since, oldest) if gap else expired
+
+
+def killed_invocations(events: Iterable[LogEvent]) -> Iterator[OpenRun]:
+    """Yield the invocations of which Lambda logged beginning and end, and the function no end."""
+    begun: dict[str, tuple[str, int]] = {}  # in each log stream, the invocation at work: request id and time
+    for event in sorted(events, key=lambda one: one.time):
+        request = _REQUEST.search(event.text)
+        open_one = begun.get(event.stream)
+        ended = RUN_ENDED in event.text and parse_line("worker", event).message == RUN_ENDED
+        if event.text.startswith(_STARTED) and request:
+            if open_one is not None:
+                yield _killed(open_one[1], event.time)
+            begun[event.stream] = request[1], event.time
+        elif open_one is not None and (ended or (request and request[1] == open_one[0])):
+            del begun[event.stream]
+            if not ended:
+                yield _killed(open_one[1], event.time)
+
+
+def _killed(begun: int, last: int) -> OpenRun:
+    return OpenRun("worker", from_epoch_ms(begun), from_epoch_ms(last))
 
 
 def _by(event: HistoryEvent) -> str:

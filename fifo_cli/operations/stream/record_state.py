@@ -34,7 +34,7 @@ _NO_CALL: Final = "no call to "
 NOT_ENQUEUED: Final = "not enqueued: "
 # How long after its last line that was logged a process that was killed may have delivered something: its
 # lines go out three times a second, but a slow API lets none come for a while.
-_LAST_WORK: Final = timedelta(minutes=5)
+LAST_WORK: Final = timedelta(minutes=5)
 # What is sent while SQS purges may go with it (SQS API Reference, PurgeQueue).
 _PURGE_TIME: Final = timedelta(minutes=1)
 # So long after its mapping is disabled the enqueuer may be at work: a record's time is that of its second,
@@ -262,7 +262,7 @@ class Judge:
     def _taken(self, sent: datetime) -> str:
         """Say which drain may have delivered what was in a queue at ``sent``."""
         for run in self.open_runs:
-            if run.logger == "worker" and sent <= run.last + _LAST_WORK:
+            if run.logger == "worker" and sent <= run.last + LAST_WORK:
                 return (
                     f"a drain begun about {iso(run.begun)} has not logged its end (it was killed, or is at"
                     " work still), so it may have delivered it"
@@ -314,6 +314,14 @@ def _delivered(history: RecordHistory, last: LogEntry) -> str:
     return f"at {iso(last.line.time)}" + (f" with HTTP {status}" if status else "") + again
 
 
+def killed_run(run: OpenRun) -> str:
+    """Say of a run that was killed what it may have done."""
+    return (
+        f"the run of {iso(run.begun)} did not log its end (it was killed, or ran out of time), and may have"
+        " delivered it"
+    )
+
+
 def doubt(line: LogLine) -> str:
     """Say what became of the attempt that an API may have taken."""
     if line.message == "delivered":
@@ -351,10 +359,10 @@ def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
         return _unseen(last, around.hidden)
     if unseen := " and ".join(text for text in (around.hidden, around.elsewhere) if text):
         return "unclear", f"{before}it may be further back than can be seen: {unseen}"
-    if around.purged:
-        return "moved", around.purged
     if around.unlogged:
         return "unclear", f"{before}{around.unlogged}"
+    if around.purged:
+        return "moved", around.purged
     if around.late:
         return "unclear", f"in no queue; {around.late}"
     was = f"{last.word} by the {last.logger} at {iso(last.line.time)}; now " if last else ""

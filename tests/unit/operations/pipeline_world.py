@@ -57,6 +57,7 @@ class World:
     trimmed: int = 0
     begins: datetime | None = None
     open: list[OpenRun] = field(default_factory=list)
+    killed: list[OpenRun] = field(default_factory=list)
     emptied: list[Purge] = field(default_factory=list)
     history_failure: str = ""
     shown: set[str] = field(default_factory=set)
@@ -204,6 +205,9 @@ class World:
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
         return tuple(self.open)
+
+    def killed_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        return tuple(self.killed)
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         """Receive until nothing comes, as SQS has it: a group's messages behind hidden ones stay unseen."""

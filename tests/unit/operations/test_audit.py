@@ -1,22 +1,24 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.sqs import Counts
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.queues.browse import BrowseResult
 from fifo_cli.operations.stream.audit import Audit, _verdict
 from fifo_cli.operations.stream.audit_store import AuditedRecord
-from fifo_cli.operations.stream.evidence import LogEntry, OpenRun, Purge
+from fifo_cli.operations.stream.evidence import LogEntry, OpenRun, Purge, killed_invocations
 from fifo_cli.operations.stream.record_state import Judge
 from fifo_cli.operations.stream.trace import _Trace
 from tests.unit.operations.pipeline_world import START, World
@@ -905,3 +907,58 @@ def test_an_attempt_that_was_repeated_within_a_run_is_possibly_twice(world, answ
         assert (result.summary.delivered, result.summary.possibly_twice) == (1, bool(listed))
     (line,) = [one.line for one in world.lines if one.word == "delivered"]
     assert line.number("doubts") == (listed or None)
+
+
+@pytest.mark.parametrize(
+    ("looks", "begun", "ended", "listed"),
+    [
+        (1, 1, 2, True),  # received once before, and a run was killed between
+        (0, 1, 2, False),  # delivered at its first receive: nobody had it before
+        (1, None, None, False),  # a look, and no run was killed
+        (1, 1, 900, False),  # that run was still at work when another delivered it
+        (1, -900, -400, False),  # killed long before it was written
+        (3, -10, -1, True),  # its lines may be some minutes older than what it did last
+    ],
+)
+@pytest.mark.parametrize("kind", ["open", "killed"])
+def test_what_a_killed_run_had_received_is_possibly_twice(world, kind, looks, begun, ended, listed):
+    world.write(1, "a", 1)
+    world.enqueue()
+    for _ in range(looks):
+        world.sqs.receive_message(QueueUrl="main", MaxNumberOfMessages=1, VisibilityTimeout=0)
+    if begun is not None:
+        moments = [START + timedelta(seconds=seconds) for seconds in (begun, ended)]
+        setattr(world, kind, [OpenRun("worker", *moments)])
+    world.clock.sleep(60)
+    world.work(1, fine)
+    with Audit(world, world.rules, since=START, now=world.now) as result:
+        rows = list(result.possibly_twice())
+        assert (result.summary.possibly_twice, result.exit_code) == (int(listed), 0)
+    assert all("did not log its end (it was killed" in row.reason for row in rows)
+
+
+def invocation(*lines: tuple[int, str], stream: str = "s") -> list[LogEvent]:
+    return [LogEvent(f"{stream}{at}", at, text, stream) for at, text in lines]
+
+
+ENDED = json.dumps({"level": "info", "message": "run ended", "received": 1})
+SKIPPED = json.dumps({"message": "skipped", "event_id": "e", "reason": "the run ended before its turn"})
+
+
+@pytest.mark.parametrize(
+    ("lines", "killed"),
+    [
+        ([(1, "START RequestId: a Version: 1"), (2, ENDED), (3, "REPORT RequestId: a\tDuration: 1 ms")], []),
+        ([(1, "START RequestId: a Version: 1"), (3, "REPORT RequestId: a\tStatus: timeout")], [(1, 3)]),
+        ([(1, "START RequestId: a Version: 1"), (2, SKIPPED), (3, "REPORT RequestId: a")], [(1, 3)]),
+        ([(1, "START RequestId: a"), (9, "START RequestId: b"), (10, ENDED)], [(1, 9)]),
+        ([(1, "START RequestId: a")], []),  # at work
+        ([(2, ENDED), (3, "REPORT RequestId: a")], []),  # its beginning is before the window
+        ([(1, "START RequestId: b"), (1, "REPORT RequestId: a"), (2, ENDED)], []),
+    ],
+)
+def test_an_invocation_that_did_not_log_its_end_was_killed(lines, killed):
+    found = killed_invocations(invocation(*lines) + invocation((4, ENDED), stream="drain/h/1-2"))
+    assert [(run.begun, run.last) for run in found] == [
+        tuple(datetime.fromtimestamp(at / 1000, UTC) for at in pair) for pair in killed
+    ]
