@@ -98,7 +98,7 @@ def test_stopped_while_it_waits_for_its_turn_it_has_purged_nothing(bench):
     bench.counts(3)
     bench.in_progress()
     bench.counts(3)
-    result, _ = bench.purge(stopped=lambda: True)
+    result, _ = bench.purge(stopped=lambda: bool(bench.text))
     assert (result.purged, result.remaining) == (0, 3)
 
 
@@ -106,7 +106,7 @@ def test_a_purge_whose_answer_was_lost_is_not_called_nothing(bench):
     bench.counts(3)
     bench.in_progress()  # to the repetition
     bench.counts(0)
-    result, _ = bench.purge(stopped=lambda: True)
+    result, _ = bench.purge(stopped=lambda: bool(bench.text))
     assert (result.purged, result.remaining) == (3, 0)
 
 
@@ -114,7 +114,7 @@ def test_what_was_purged_is_said_though_nothing_can_be_counted_after_it(bench):
     bench.counts(3)
     bench.stub.add_response("purge_queue", {})
     bench.stub.add_client_error("get_queue_attributes", "InternalError", http_status_code=500)
-    result, _ = bench.purge(stopped=lambda: True)
+    result, _ = bench.purge(stopped=lambda: bool(bench.text))
     assert (result.purged, result.remaining) == (3, None)
     assert "InternalError" in result.error.message
 
