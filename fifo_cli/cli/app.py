@@ -14,11 +14,21 @@ from typing import Any, Final
 from typer import TyperException
 
 from fifo_cli.cli import completion, manual
+from fifo_cli.cli.config import raw_config
 from fifo_cli.cli.console import Console, announce
 from fifo_cli.cli.framework import Command, Commands, Run
+from fifo_cli.cli.options import Options
 from fifo_cli.cli.signals import Signals
-from fifo_cli.errors import DeclinedError, ExitCode, FifoError, Interrupted, UsageError, without_login
-from fifo_cli.invocation import PROGRAM
+from fifo_cli.errors import (
+    DeclinedError,
+    ExitCode,
+    FifoError,
+    Interrupted,
+    NotDeployedError,
+    UsageError,
+    without_login,
+)
+from fifo_cli.invocation import PROGRAM, command_line
 
 _MODULES: Final = {
     "deploy": ["init", "plan", "package", "deploy", "keys", "schema"],
@@ -36,6 +46,7 @@ _MODULES: Final = {
     "local": ["local"],
     "demo": ["demo"],
 }
+_ENVIRONMENTS_SHOWN: Final = 3
 # In the order of the help.
 app = Commands(
     PROGRAM,
@@ -109,7 +120,20 @@ def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
         else f"error: {error.message}"
     )
     code = run.signals.exit_code if run.signals.received else error.exit_code
-    return _report(run, text, hint=error.hint, code=code, cause=cause)
+    hint = _hint_of_another(run.options, error.hint) if isinstance(error, NotDeployedError) else error.hint
+    return _report(run, text, hint=hint, code=code, cause=cause)
+
+
+def _hint_of_another(options: Options, hint: str) -> str:
+    """Put fifo.toml's other environments before the hint of what is not deployed: one may be meant."""
+    found = raw_config(options.config).get("env")
+    others = [name for name in found if name != options.env] if isinstance(found, dict) else []
+    if not others:
+        return hint
+    if options.env is not None:
+        return f"{hint}; fifo.toml also has --env {', '.join(others)}"
+    commands = " or ".join(command_line("status --env", name) for name in others[:_ENVIRONMENTS_SHOWN])
+    return f"{commands}, if that pipeline is meant; else {hint}"
 
 
 def _disk_hint(error: OSError) -> str:

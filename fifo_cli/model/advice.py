@@ -86,7 +86,7 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
             *_failed_runs(runs.runs),
             *_failed_batches(evidence.batches, evidence.now, evidence.late),
             *stuck,
-            *evidence.others,
+            *(one for one in evidence.others if one.state != "warning"),
             *evaluate(
                 measured,
                 check,
@@ -94,6 +94,8 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
                 parked=evidence.parked,
                 stuck=bool(stuck),
             ),
+            # Of these is drift, which holds up nothing by itself.
+            *(one for one in evidence.others if one.state == "warning"),
             *_silence(runs, evidence.batches, measured, settings, evidence.now, evidence.late),
             *(_nothing_delivered(runs.runs) if waits else ()),
             *(_dead_lettering(runs.most_received, measured, settings) if waits else ()),

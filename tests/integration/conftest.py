@@ -23,6 +23,11 @@ STORIES = {
     "test_audit.py": {"test_what_a_broken_enqueuer_lost_is_listed_replayed_and_then_proven_in_order"},
     "test_demo.py": {"test_it_ends_well_and_leaves_nothing_behind"},
     "test_drift.py": {"test_a_function_that_is_gone_is_made_again_with_all_that_hung_on_it"},
+    "test_incidents.py": {
+        "test_all_apis_are_down",
+        "test_500_for_ever_for_one_group",
+        "test_two_operators",
+    },
     "test_moving.py": {"test_a_redrive_moves_everything_in_the_order_of_its_groups"},
     "test_pipeline.py": {
         "test_real_payloads_arrive_unchanged_and_in_order_within_their_group",

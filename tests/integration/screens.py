@@ -57,6 +57,16 @@ class Screen:
     def text(self) -> str:
         return "\n".join(self.lines)
 
+    def unbroken(self) -> str:
+        """What is on the screen, with a command in backticks that went on in the next row as one."""
+        rows: list[str] = []
+        for row in self._screen.display:
+            if rows and rows[-1].count("`") % 2 and rows[-1][-1:].strip():
+                rows[-1] += row
+            else:
+                rows.append(row)
+        return "\n".join(map(str.rstrip, rows))
+
     def read(self, seconds: float = 0.05) -> bool:
         """Take in what was written meanwhile; False at the end."""
         try:

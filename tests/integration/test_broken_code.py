@@ -136,7 +136,9 @@ def test_only_what_runs_the_code_stops(line: Pipeline, kind: str) -> None:
     replay = line.local("replay", "--since", "1h", "--yes")
     assert (replay.code, replay.out) == (2, "")
     assert place in replay.err
-    assert line.local("drain", "--count", "1").code == 2
+    drain = line.local("drain", "--count", "1", "--max-rate", "5")
+    assert (drain.code, drain.out) == (2, "")
+    assert "next: `fifo-cli drain --count 1 --max-rate 5 --via lambda" in drain.err
     words = "deploy --dry-run" if kind in TRIED_WITH_ALL else "package"
     assert (line.local(*words.split()).code == 2) is is_seen
 

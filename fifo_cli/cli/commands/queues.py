@@ -14,7 +14,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption, check_expression
-from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
 from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _advise(cli: Cli, result: DrainResult) -> None:
 
 
 def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
-    from fifo_cli.operations.queues.drain import drain_by_function, drain_here
+    from fifo_cli.operations.queues.drain import drain_by_function, drain_here, without_code_here
 
     cli.begin()
     with cli.stopping() as stop:
@@ -234,9 +234,15 @@ def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
             return drain_by_function(
                 cli.aws, cli.project, options, stopped=stop.is_set, listener=paced(cli.console)
             )
+        aws = cli.aws
+        try:
+            project = cli.project_with_code("request")
+        except ConfigError as error:
+            # fifo.toml itself has been read before: it is the code that is wrong.
+            raise UsageError(error.message, hint=without_code_here(options)) from error
         return drain_here(
-            cli.aws,
-            cli.project_with_code("request"),
+            aws,
+            project,
             options,
             code_folders=cli.code_folders("request"),
             stopped=stop.is_set,

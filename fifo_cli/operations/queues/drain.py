@@ -163,7 +163,7 @@ def drain_here(
     )
     with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
         setup = CodeSetup.of_request(facts, code_folders, options.concurrency)
-        delivery = _api_delivery(project, facts, keys, setup, stopped)
+        delivery = _api_delivery(project, facts, keys, setup, options, stopped)
         run = Run(
             aws.client("sqs"),
             urls,
@@ -272,6 +272,7 @@ def _api_delivery(
     facts: runtime.Runtime,
     keys: Keys,
     setup: CodeSetup,
+    options: DrainOptions,
     stopped: Callable[[], bool],
 ) -> ApiDelivery:
     elsewhere = None
@@ -282,7 +283,16 @@ def _api_delivery(
             elsewhere = partial(_request_by, process), process
         return delivery_of(facts, keys, request_notes(project), stopped=stopped, elsewhere=elsewhere)
     except runtime.UserCodeError as error:
-        raise UsageError(f"[handlers] request: {error}", hint="fix the code, or what it imports") from error
+        raise UsageError(f"[handlers] request: {error}", hint=without_code_here(options)) from error
+
+
+def without_code_here(options: DrainOptions) -> str:
+    """Say how to deliver although the code in this folder does not load: by what is deployed."""
+    words = ["--all"] if options.count is None else ["--count", str(options.count)]
+    words += ["--concurrency", str(options.concurrency)] if options.concurrency > 1 else []
+    words += ["--max-rate", f"{options.max_rate:g}"] if options.max_rate is not None else []
+    deployed = command_line("drain", *words, "--via", "lambda")
+    return f"{deployed} delivers with the code that is deployed; or fix the code, or what it imports"
 
 
 def _request_by(

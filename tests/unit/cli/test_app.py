@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,49 @@ def test_every_error_of_ours_is_reported_on_stderr_with_its_exit_code(
 def test_no_is_an_answer_and_not_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run"], commands=raising(DeclinedError("Nothing was changed."))) == 2
     assert capsys.readouterr() == ("", "Nothing was changed.\n")
+
+
+TWO = '[env.prod.pipeline]\nname = "p"\n[env."pre prod".pipeline]\nname = "q"\n'
+OTHERS: list[tuple[str, tuple[str, ...], str]] = [
+    (
+        TWO,
+        (),
+        "`fifo-cli status --env prod` or `fifo-cli status --env 'pre prod'`, if that pipeline is meant;",
+    ),
+    (
+        TWO,
+        ("--local",),
+        "`fifo-cli status --env prod --local` or `fifo-cli status --env 'pre prod' --local`, if",
+    ),
+    (TWO, ("--env", "prod"), "h; fifo.toml also has --env pre prod"),
+    (TWO.partition('\n[env."')[0], ("--env", "prod"), "h"),
+    ('[pipeline]\nname = "p"\n', (), "h"),
+    ("env = 3", (), "h"),
+    ("[env]", (), "h"),
+    ("[[[", (), "h"),
+    (
+        "".join(f"[env.e{number}]\n" for number in range(5)),
+        (),
+        "`fifo-cli status --env e0` or `fifo-cli status --env e1`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("toml", "words", "hint"), OTHERS)
+def test_what_is_not_deployed_may_be_another_environment(
+    toml: str,
+    words: tuple[str, ...],
+    hint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fifo.toml").write_text(toml)
+    assert main(["run", *words], commands=raising(NotDeployedError("m", hint="h"))) == 3
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: m\nnext: {hint}")
+    assert message.count("fifo-cli status") <= 3
 
 
 def test_no_class_of_errors_is_forgotten() -> None:
