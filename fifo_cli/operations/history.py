@@ -214,7 +214,7 @@ class History:
         for entry in _merged(entries):
             at, end = entry.at + ahead, entry.end
             if end is not None:
-                end = replace(end, error=self._redact(end.error))
+                end = replace(end, error=self._redact(without_login(end.error)))
             event = HistoryEvent(header, at, move=entry.move, end=end)
             for line in encode(event, bytes_max=MESSAGE_BYTES_MAX):
                 yield Stamped(round(at.timestamp() * 1000), line)

@@ -1,0 +1,181 @@
+"""Writing the history: in order, whole, and never in the way of the command."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from fifo_cli.events import Event, Warned
+from fifo_cli.interrupts import AWS_CALLS
+from fifo_cli.model.history import Move, MovedMessage, operations_of, parse
+from fifo_cli.model.settings import Settings
+from fifo_cli.operations import history as module
+from fifo_cli.operations.history import History, Invocation
+
+SETTINGS = Settings.model_validate(
+    {
+        "pipeline": {"name": "orders"},
+        "table": {"name": "orders"},
+        "schedule": {"expressions": ["rate(5 minutes)"]},
+        "api": ({"url": "https://api.example.com"},),
+    }
+)
+WHO = "arn:aws:iam::123456789012:user/alice"
+
+
+class Logs:
+    """As much of CloudWatch Logs as is written to; ``fault`` is its answer, ``gate`` when it answers."""
+
+    def __init__(self, fault: str = "", gate: threading.Event | None = None) -> None:
+        self.lines: list[str] = []
+        self.calls = 0
+        self._fault, self._gate = fault, gate
+
+    def create_log_stream(self, **_: Any) -> None:
+        self.calls += 1
+        if self._gate is not None:
+            self._gate.wait(60)
+        if self._fault:
+            raise ClientError({"Error": {"Code": self._fault, "Message": "no"}}, "CreateLogStream")
+
+    def put_log_events(self, *, logEvents: Any, **_: Any) -> dict[str, Any]:
+        self.calls += 1
+        self.lines += [one["message"] for one in logEvents]
+        return {}
+
+
+class FakeAws:
+    """An account whose caller is alice; ``ahead`` is how far AWS's clock is."""
+
+    def __init__(self, logs: Logs, ahead: timedelta = timedelta()) -> None:
+        self.logs, self.caller, self.clock_ahead = logs, WHO, ahead
+
+    def client(self, service: str, **_: Any) -> Any:
+        return self.logs
+
+
+def history(logs: Logs, events: list[Event], command: str = "fifo-cli park", **more: Any) -> History:
+    aws: Any = FakeAws(logs, **more)
+    return History(aws, SETTINGS, Invocation("park", command, "because"), listener=events.append)
+
+
+def read(logs: Logs) -> Any:
+    found = [parse(line, logged=datetime.now(UTC)) for line in logs.lines]
+    assert None not in found
+    return operations_of(one for one in found if one)
+
+
+def move(*ids: str) -> Move:
+    return Move("parked", "main", "dlq", tuple(MovedMessage(one) for one in ids))
+
+
+def test_nothing_is_written_before_it_begins() -> None:
+    logs = Logs()
+    history(logs, []).end(0)
+    assert logs.calls == 0
+
+
+def test_a_beginning_moves_and_an_end_are_one_operation() -> None:
+    logs, events = Logs(), list[Event]()
+    made = history(logs, events)
+    made.begin()
+    made.begin()
+    made.note(move("1", "2"))
+    made.end(1, counts={"parked": 2}, error="look")
+    made.end(0)
+    (one,) = read(logs)
+    assert (one.who, one.result, one.counts, one.messages, one.error) == (
+        WHO,
+        "attention",
+        {"parked": 2},
+        2,
+        "look",
+    )
+    assert (one.reason, one.command) == ("because", "fifo-cli park")
+    assert events == []
+
+
+def test_what_is_noted_is_written_when_note_returns() -> None:
+    logs = Logs()
+    made = history(logs, [])
+    made.note(move("1"))
+    assert any('"message_id": "1"' in line for line in logs.lines)
+
+
+def test_notes_of_many_threads_all_arrive() -> None:
+    logs = Logs()
+    made = history(logs, [])
+    threads = [threading.Thread(target=made.note, args=(move(f"{n}-1", f"{n}-2"),)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made.end(0)
+    (one,) = read(logs)
+    assert one.messages == 40
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "ThrottlingException", "ServiceUnavailableException"]
+)
+def test_a_log_that_refuses_is_said_once_and_not_asked_again(code: str) -> None:
+    logs, events = Logs(code), list[Event]()
+    made = history(logs, events)
+    made.begin()
+    for _ in range(3):
+        made.note(move("1"))
+    made.end(0)
+    assert logs.calls == 1
+    assert [type(one) for one in events] == [Warned]
+    assert "the history of orders has not all of this" in str(events[0])
+
+
+def test_a_log_that_does_not_answer_is_not_waited_for_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, events = threading.Event(), list[Event]()
+    monkeypatch.setattr(module, "_NOTE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "_HURRIED_SECONDS", 0.05)
+    made = history(Logs(gate=gate), events)
+    made.begin()
+    made.note(move("1"))
+    assert "did not answer" in str(events[0])
+    AWS_CALLS._hurried.set()
+    try:
+        made.end(130)
+    finally:
+        AWS_CALLS._hurried.clear()
+    assert len(events) == 1
+    gate.set()
+
+
+@pytest.mark.parametrize(("ahead", "moved"), [(3600, True), (-3600, True), (1, False)])
+def test_times_are_those_of_aws(ahead: int, moved: bool) -> None:
+    logs = Logs()
+    made = history(logs, [], ahead=timedelta(seconds=ahead))
+    made.begin()
+    made.end(0)
+    (one,) = read(logs)
+    off = (one.time - datetime.now(UTC)).total_seconds()
+    assert abs(off - (ahead if moved else 0)) < 60
+
+
+@pytest.mark.parametrize(
+    ("command", "hidden"),
+    [
+        ("fifo-cli park --reason wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMI"),
+        ("fifo-cli drain --proxy http://me:secret-word@proxy", "secret-word"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_written(
+    command: str, hidden: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY")
+    logs = Logs()
+    made = history(logs, [], command)
+    made.begin()
+    made.end(3, error=f"failed: {command}")
+    assert logs.lines
+    assert not any(hidden in line for line in logs.lines)
