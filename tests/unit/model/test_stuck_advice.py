@@ -426,3 +426,30 @@ def test_events_may_come_in_any_pieces(runs: list[str], failure: dict[str, Any],
 
     assert follow(follow(StuckGroups(), events[:cut]), events[cut:]) == whole
     assert follow(whole, events[:-1]).stuck == whole.stuck, "a line that comes late changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("measured", "first"),
+    [
+        ({"dlq": 1}, "1 message in the DLQ"),
+        ({"worker": "paused"}, "the worker is paused"),
+        ({"enqueuer": "paused"}, "the enqueuer is paused; the stream forgets a record after 24 h"),
+        ({}, "not as in fifo.toml"),
+    ],
+)
+def test_drift_is_advised_on_after_what_holds_up_messages(measured: dict[str, Any], first: str) -> None:
+    facts = dict(measured)
+    queues: Any = {"dlq": Counted("orders-dlq.fifo", facts.pop("dlq", 0), 0, 0)}
+    drift = Problem("warning", "not as in fifo.toml", "`fifo-cli plan`")
+
+    found = advise(Evidence(SETTINGS, Measurements(queues=queues, **facts), NOW, others=(drift,)))
+
+    assert found[0].text == first
+    assert drift in found
+
+
+def test_what_is_missing_is_advised_on_first() -> None:
+    missing = Problem("critical", "missing: function orders-worker", "`fifo-cli deploy`")
+    measured = Measurements(missing=("orders-hold.fifo",))
+
+    assert advise(Evidence(SETTINGS, measured, NOW, others=(missing,)))[0] == missing
