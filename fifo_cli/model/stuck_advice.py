@@ -286,10 +286,13 @@ def _problem(alike: list[Stuck], number: int, around: Around, age: tuple[float, 
     oldest = min(alike, key=lambda one: one.since or one.time)
     failed = around.now - (oldest.since or oldest.time)
     old = failed.total_seconds() >= age[0]
-    head = oldest if old else min(alike, key=lambda one: one.time)
     kinds = {kind_of(one) for one in alike}
     kind = kinds.pop() if len(kinds) == 1 else Kind.SERVER
-    advice = advice_of(kind, case_of(alike, number))
+    case = case_of(alike, number)
+    # The group that a step may set aside is one beside which others were delivered.
+    named = [one for one in alike if one.lately] if case is Case.SOME else alike
+    head = min(named, key=lambda one: (one.since or one.time) if old else one.time)
+    advice = advice_of(kind, case)
     facts = _facts(head, len(alike), around)
     more = len(alike) - 1
     others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
