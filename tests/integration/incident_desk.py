@@ -44,7 +44,9 @@ _ROWS_SHOWN: Final = 12
 # What is different in each run, and what stands for it in the runbook.
 _UNSTABLE: Final = (
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "5f0c1d2e-3a4b-4c5d-8e6f-7a8b9c0d1e2f"),
-    (r"\b[0-9a-f]{8}\b", "5f0c1d2e"),
+    (r"\b(?!0{8})[0-9a-f]{8}\b", "5f0c1d2e"),
+    (r"stream \d{4}-[^/]+/", "stream 2026-01-02T03:04:05.678/"),
+    (r"\d{4}/\d\d/\d\d/\[(\d+)\][0-9a-f]+", r"2026/01/02/[\1]4aa3db94ea95428bb52135d266b4c"),
     (r"\b\d{30}\b", "000000017959011668140000000037"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "2026-01-02T03:04:05.678Z"),
     (r"\b\d\d-\d\d \d\d:\d\d:\d\d\b", "01-02 03:04:05"),
