@@ -170,6 +170,7 @@ class World:
                 LogEntry("operator", LogLine(self.now, "worker", "info", word, facts), "history")
             )
         self.purge(queue)
+        self.clock.sleep(1)
 
     def purge(self, queue: str) -> None:
         self.sqs.queues[queue].messages.clear()
