@@ -78,7 +78,7 @@ class ConfigError(UsageError):
 
 
 class DeclinedError(UsageError):
-    """A question was not answered with yes; that is no mistake."""
+    """A question was not answered with yes; that is not a mistake."""
 
 
 class AwsError(FifoError):

@@ -142,7 +142,7 @@ class Cli:
     def _count(self, result: Result) -> None:
         """Keep the numbers of a result for the history, if it is one of a change."""
         if "history" in vars(self) and self.history.begun:
-            from fifo_cli.model.history import counts_of
+            from fifo_cli.model.history_events import counts_of
 
             vars(self)["_counts"] = counts_of(result.document())
 

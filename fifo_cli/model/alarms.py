@@ -28,7 +28,7 @@ _WEEK_SECONDS: Final = 604_800
 def alarm_properties(settings: Settings, names: Names) -> dict[str, dict[str, Any]]:
     """Return the properties of each wanted alarm by its name; none without ``[alarms]``.
 
-    There is no ``NAME-worker-silent`` if the schedule may rest for longer than an alarm can look back.
+    ``NAME-worker-silent`` does not exist if the schedule may rest for longer than an alarm can look back.
     """
     if settings.alarms is None:
         return {}

@@ -19,7 +19,7 @@ _NOT_READABLE: Final = re.compile(r"%~|.*%~[0-9a-f]{64}")
 
 
 def shown_group(group_id: str) -> str:
-    """Return a message group id as people know it; one that is no encoded name as it is."""
+    """Return a message group id as people know it; one that is not an encoded name as it is."""
     name = _encoded_name(group_id)
     if name is None or not name.isprintable() or _is_encoded(name):
         return group_id
@@ -42,7 +42,7 @@ def _is_encoded(text: str) -> bool:
 
 
 def _encoded_name(group_id: str) -> str | None:
-    """Return the name that the enqueuer encodes as this id; None if that is no other text."""
+    """Return the name that the enqueuer encodes as this id; None if that is the same text."""
     if "%" not in group_id:
         return None
     try:

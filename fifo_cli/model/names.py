@@ -72,7 +72,7 @@ class Names:
 
     @property
     def operations_log(self) -> str:
-        """The log group of the history: who did what (model/history.py)."""
+        """The log group of the history: who did what (model/history_events.py)."""
         return f"/fifo-cli/{self.pipeline}"
 
     def schedule(self, number: int) -> str:

@@ -19,7 +19,7 @@ RATE_SPAN: Final = timedelta(seconds=20)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was found at one moment; ``next_run`` and ``logs_unseen`` are None and "" if there is no such.
+    """What was found at one moment; ``next_run`` and ``logs_unseen`` are None and "" if nothing was found.
 
     ``evidence`` is what else is known, ``before`` are the heads that were stuck before the first event.
     """

@@ -217,7 +217,7 @@ def follow(groups: StuckGroups, events: Iterable[WatchEvent]) -> StuckGroups:
             # Failed again after that, it is still there: the move was killed before it.
             heads = {group: head for group, head in heads.items() if not _was_moved(head, event)}
         elif event.fate in ("delivered", "parked"):
-            # Where a later message of its group had its turn, the head is gone, whatever happened to it.
+            # Where a later message of its group had its turn, the head is gone, however it went.
             heads.pop(event.group, None)
             if event.fate == "delivered":
                 last = {**dict(delivered), event.group: event.time}
@@ -226,7 +226,7 @@ def follow(groups: StuckGroups, events: Iterable[WatchEvent]) -> StuckGroups:
 
 
 def _missed(head: Stuck, run: WatchEvent) -> bool:
-    """Whether a run that received all there was would have met the head, were it still there and visible."""
+    """Whether a run that received all there was would have met the head, if that is there and visible."""
     return run.emptied and run.time - head.time >= HIDDEN_MAX
 
 

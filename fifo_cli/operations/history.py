@@ -1,4 +1,4 @@
-"""The history as one run of the program writes it, and as it is read (model/history.py has its events).
+"""The history as one run of the program writes it, and as it is read (events: model/history_events.py).
 
 A thread of its own writes into the pipeline's operations log, so that no command waits for its beginning to
 be written. Only before messages leave their place it waits: their ids are in the log first, so a run that is
@@ -31,7 +31,7 @@ from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.handlers.redaction import Redactor
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.invocation import command_line
-from fifo_cli.model.history import (
+from fifo_cli.model.history_events import (
     End,
     Header,
     HistoryEvent,
@@ -122,7 +122,7 @@ class History:
     def begin(self, *, makes_group: bool = False) -> None:
         """Write that the command begins; called again, nothing. It does not wait.
 
-        ``makes_group``: make the log group even if there is no pipeline yet, as this command makes it.
+        ``makes_group``: make the log group even before the pipeline exists, as this command makes it.
         """
         # A question for a code, or a fault of the credentials, belongs to the thread of the command.
         self._aws.client("sqs")
@@ -202,7 +202,7 @@ class History:
         except Exception as error:  # noqa: BLE001 - no error of the log may end the work
             self._refuse(
                 error.message if isinstance(error, FifoError) else f"{type(error).__name__}: {error}",
-                # Without a pipeline there is no history; after a signal it is AWS that does not answer.
+                # Without a pipeline nothing is kept; after a signal it is AWS that does not answer.
                 silently=isinstance(error, NotDeployedError | AbandonedError),
             )
         finally:
@@ -246,7 +246,7 @@ class History:
         return ahead if abs(ahead) > _CLOCKS_DIFFER else timedelta()
 
     def _make_group(self) -> None:
-        """Make the log group, unless there is no pipeline here: a wrong region or profile leaves nothing."""
+        """Make the log group, if the pipeline exists here: a wrong region or profile leaves nothing."""
         if not self._makes_group:
             main = QueueTags(self._aws, Queue(self._aws, self._names, "main"))
             if DELETED_TAG in main.read().tags:
@@ -315,7 +315,7 @@ def read_events(aws: Aws, names: Names, *, since: datetime, text: str = "") -> I
 
 @dataclass(frozen=True, slots=True)
 class HistoryResult(Listed):
-    """The operations of a window in order; ``exists`` is false if there is no operations log."""
+    """The operations of a window in order; ``exists`` is false without an operations log."""
 
     operations: tuple[Operation, ...]
     exists: bool = field(default=True, metadata=INTERNAL)

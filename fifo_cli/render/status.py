@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import TriggerState, rough
-from fifo_cli.model.history import short_who
+from fifo_cli.model.history_events import short_who
 from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.times import iso
 from fifo_cli.render.advice import advice_lines

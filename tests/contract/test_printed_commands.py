@@ -62,14 +62,23 @@ def texts(node: ast.expr) -> list[str]:
             return [WORDS[ast.unparse(node)]]
 
 
+def values(arguments: list[ast.expr]) -> Iterator[str]:
+    for one in arguments:
+        if not isinstance(one, ast.Starred):
+            yield one.value if isinstance(one, ast.Constant) and isinstance(one.value, str) else "7"
+
+
 def printed_commands() -> Iterator[Any]:
-    """Yield the words of each call of ``command_line``, with a number in the place of each value."""
+    """Yield the words of each call of ``command_line``, with a number in the place of each value.
+
+    Options that a run passes on (``*words``) are left out.
+    """
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "command_line":
                 for line in texts(node.args[0]):
                     where = f"{path.relative_to(PACKAGE).as_posix()}:{node.lineno}"
-                    yield pytest.param([*line.split(), *("7" for _ in node.args[1:])], id=f"{where} {line}")
+                    yield pytest.param([*line.split(), *values(node.args[1:])], id=f"{where} {line}")
 
 
 @pytest.mark.parametrize("words", list(printed_commands()))

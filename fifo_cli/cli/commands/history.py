@@ -32,7 +32,7 @@ def history(
     """
     from fifo_cli.operations.history import history
     from fifo_cli.operations.stream.record_filter import past_instant
-    from fifo_cli.render.history import history_text
+    from fifo_cli.render.history_table import history_text
     from fifo_cli.render.timeline import Clock
 
     now = datetime.now(UTC)

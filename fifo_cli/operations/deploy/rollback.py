@@ -28,7 +28,7 @@ Numbers = dict[FunctionRole, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class AliasMove:
     """A function whose ``live`` goes from one version to another."""
 
     name: str
@@ -43,7 +43,7 @@ class Move:
 class RollbackResult(Listed):
     """Where ``live`` was and is, of each function."""
 
-    functions: tuple[Move, ...]
+    functions: tuple[AliasMove, ...]
 
 
 def rollback(
@@ -67,7 +67,9 @@ def rollback(
         live = dict(zip(functions, pool.map(admin.live, functions.values()), strict=True))
     releases = releases_of(versions)
     target = _release(releases, to) if to is not None else previous_release(releases, live)
-    result = RollbackResult(tuple(Move(functions[one], live[one], target[one]) for one in FUNCTION_ROLES))
+    result = RollbackResult(
+        tuple(AliasMove(functions[one], live[one], target[one]) for one in FUNCTION_ROLES)
+    )
     moves = [move for move in result.functions if move.source != move.target]
     if moves and not dry_run:
         confirm(result)
@@ -122,9 +124,9 @@ def _known(releases: Sequence[Numbers]) -> str:
     return f"versions that both functions have: {text}; older ones than the last ten are removed by deploy"
 
 
-def _make(admin: VersionAdmin, moves: Sequence[Move], listener: Listener) -> None:
+def _make(admin: VersionAdmin, moves: Sequence[AliasMove], listener: Listener) -> None:
     """Move the aliases one after the other; on a failure or an interrupt take back what was moved."""
-    begun: list[Move] = []
+    begun: list[AliasMove] = []
     try:
         for move in moves:
             listener(Started("move", "alias", f"{move.name}:live"))
@@ -139,7 +141,7 @@ def _make(admin: VersionAdmin, moves: Sequence[Move], listener: Listener) -> Non
         raise
 
 
-def _take_back(admin: VersionAdmin, move: Move, listener: Listener) -> bool:
+def _take_back(admin: VersionAdmin, move: AliasMove, listener: Listener) -> bool:
     try:
         admin.point(move.name, move.source)
     except FifoError as error:
@@ -153,7 +155,9 @@ def _take_back(admin: VersionAdmin, move: Move, listener: Listener) -> bool:
     return True
 
 
-def _failed(error: FifoError, moves: Sequence[Move], begun: Sequence[Move], stay: Sequence[Move]) -> AwsError:
+def _failed(
+    error: FifoError, moves: Sequence[AliasMove], begun: Sequence[AliasMove], stay: Sequence[AliasMove]
+) -> AwsError:
     """Say how many aliases were moved, and stay moved; of the last one begun AWS gave no answer."""
     made = [move for move in stay if move is not begun[-1]]
     lines = [error.message, f"{len(made)} of {len(moves)} changes were made"]

@@ -17,7 +17,7 @@ from fifo_cli.operations.history import read_events
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.history import HistoryEvent
+    from fifo_cli.model.history_events import HistoryEvent
     from fifo_cli.model.names import Names
 
 

@@ -14,7 +14,7 @@ from fifo_cli.errors import ExitCode, NotDeployedError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.advice import LATE, advise
 from fifo_cli.model.health import Measurements, Problem, QueueKind, State, Unavailable, worst
-from fifo_cli.model.history import OPERATION_TEXT
+from fifo_cli.model.history_events import OPERATION_TEXT
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.queue_counts import Counted
@@ -37,7 +37,7 @@ from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.history import Operation
+    from fifo_cli.model.history_events import Operation
     from fifo_cli.model.names import Place
     from fifo_cli.model.settings import Project, Settings
 

@@ -15,7 +15,7 @@ from fifo_cli.aws.sqs import Counts, Queue
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.history import Move, MovedMessage
+from fifo_cli.model.history_events import Move, MovedMessage
 from fifo_cli.model.results import INTERNAL, WorkResult
 from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.queues.browse import WholeQueue, is_safe
@@ -30,7 +30,7 @@ _LOOK_SECONDS: Final = 20.0
 
 @dataclass(frozen=True)
 class PurgeResult(WorkResult):
-    """What a purge did; ``purged`` is SQS's approximate count if there is no ``backup``."""
+    """What a purge did; ``purged`` is SQS's approximate count without a ``backup``."""
 
     purged: int
     backup: str | None

@@ -25,7 +25,7 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
 from fifo_cli.invocation import command_line
-from fifo_cli.model.history import MOVED_WORDS
+from fifo_cli.model.history_events import MOVED_WORDS
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.results import Document, Fields

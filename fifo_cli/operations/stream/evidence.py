@@ -20,7 +20,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.history import (
+from fifo_cli.model.history_events import (
     EVERYTHING_TEXT,
     OPERATION_TEXT,
     HistoryEvent,

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from fifo_cli.handlers.failure import may_have_arrived
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
-from fifo_cli.model.history import PUT_BACK, TAKEN_AWAY
+from fifo_cli.model.history_events import PUT_BACK, TAKEN_AWAY
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fifo_cli.model.history import Move, MovedMessage, MovedWord
+from fifo_cli.model.history_events import Move, MovedMessage, MovedWord
 from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.operations.history import Note
 from fifo_cli.operations.transfer.interfaces import Rejection, Source

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.errors import ExitCode
-from fifo_cli.model.history import (
+from fifo_cli.model.history_events import (
     MOVED_WORDS,
     End,
     Header,

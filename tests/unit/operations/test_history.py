@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from fifo_cli.events import Event, Warned
 from fifo_cli.interrupts import AWS_CALLS
-from fifo_cli.model.history import Move, MovedMessage, operations_of, parse
+from fifo_cli.model.history_events import Move, MovedMessage, operations_of, parse
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations import history as module
 from fifo_cli.operations.history import History, Invocation

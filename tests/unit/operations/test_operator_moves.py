@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fifo_cli.model.history import End, Header, HistoryEvent, Move, MovedMessage, MovedWord
+from fifo_cli.model.history_events import End, Header, HistoryEvent, Move, MovedMessage, MovedWord
 from fifo_cli.model.worker_log import StuckGroups, WatchEvent, follow
 from fifo_cli.operations.monitor.operator_moves import moves_of
 

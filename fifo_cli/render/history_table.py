@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.model.history import short_who
+from fifo_cli.model.history_events import short_who
 from fifo_cli.render.text import Style, count, fit, paint, printable, table
 
 if TYPE_CHECKING:
-    from fifo_cli.model.history import Operation, Result
+    from fifo_cli.model.history_events import Operation, Result
     from fifo_cli.operations.history import HistoryResult
     from fifo_cli.render.timeline import Clock
 

@@ -77,7 +77,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class MovedMessage:
-    """What tells a message from others, after it has left its place; "" for what it has not."""
+    """What identifies a message, after it has left its place; "" for what it has not."""
 
     message_id: str = ""
     event_id: str = ""
