@@ -83,6 +83,21 @@ def read_instant(option: str, text: str | None) -> datetime | None:
         raise UsageError(f"{option}: {error}", hint=f"such as {option} 2h") from None
 
 
+def read_window(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Read --since and --until; raises UsageError also for what can hold nothing."""
+    from fifo_cli.model.times import iso
+
+    begin, end = read_instant("--since", since), read_instant("--until", until)
+    now = datetime.now(UTC)
+    if begin is not None and begin > now:
+        raise UsageError(
+            f"--since {since} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
+        )
+    if begin is not None and end is not None and begin > end:
+        raise UsageError(f"--since {iso(begin)} is later than --until {iso(end)}", hint="exchange the two")
+    return begin, end
+
+
 def check_expression(option: str, expression: str | None) -> None:
     """Raise UsageError, saying what is wrong, unless ``expression`` is JMESPath or not given."""
     from fifo_cli.model.expressions import fault_of

@@ -181,7 +181,9 @@ def _numbers(
         if value is not None and value >= min(warning, critical) and value > 0:
             yield replace(found(value), state="critical" if value >= critical else "warning")
 
-    yield from rated(measured.total("dlq"), check.dlq, lambda n: _dlq(n, parked))
+    yield from rated(
+        measured.total("dlq"), check.dlq, lambda n: _dlq(n, parked, busy=measured.maintenance is not None)
+    )
     yield from rated(
         measured.total("stream_failures"),
         check.dlq,
@@ -220,13 +222,15 @@ def _numbers(
     )
 
 
-def _dlq(number: int, parked: Mapping[str, int]) -> Problem:
+def _dlq(number: int, parked: Mapping[str, int], *, busy: bool) -> Problem:
     most = sorted(parked.items(), key=lambda one: -one[1])[:_REASONS_SHOWN]
     known = "; ".join(f"{count} by {reason}" for reason, count in most)
+    # While another has the lock, a redrive would be refused.
+    when = "once that is fixed, and the maintenance is over," if busy else "once that is fixed,"
     return Problem(
         "warning",
         f"{count_messages(number)} in the DLQ",
-        f"{command_line('peek --queue dlq')} shows why; once that is fixed, {command_line('redrive')}",
+        f"{command_line('peek --queue dlq')} shows why; {when} {command_line('redrive')}",
         means=f"parked, as the log shows: {known}" if known else None,
         avoid="redrive before that is fixed: they would be parked again",
     )

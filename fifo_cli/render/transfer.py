@@ -44,7 +44,7 @@ def redrive_preview(seen: RedrivePreview, *, width: int | None) -> str:
     return messages_table(seen.messages, width=width) + as_lines(
         f"dry run: nothing was moved; {least}{many} would go"
         f" from {seen.source}, which counts {seen.remaining:,}, to {seen.target} ({seen.engine} engine){now}",
-        order_note(seen.target, seen.behind),
+        *([] if seen.would_move == 0 else [order_note(seen.target, seen.behind)]),
         *([MORE_THAN_SHOWN] if seen.truncated else []),
         *looks,
     )

@@ -18,7 +18,7 @@ from fifo_cli.cli.parameters import (
     MaxRate,
     SameGroupBatches,
     check_expression,
-    read_instant,
+    read_window,
     refuse_empty,
 )
 from fifo_cli.errors import ExitCode, UsageError
@@ -95,13 +95,14 @@ def redrive(
     refuse_empty("--group", group)
     for one in ids or ():
         refuse_empty("--id", one)
+    begin, end = read_window(since, until)
     options = RedriveOptions(
         count=count,
         ids=frozenset(ids or ()),
         group=group,
         expression=filter_,
-        since=read_instant("--since", since),
-        until=read_instant("--until", until),
+        since=begin,
+        until=end,
         same_group_batches=same_group_batches,
         engine=Engine(engine.value),
         max_rate=max_rate,

@@ -119,6 +119,13 @@ def test_maintenance_is_reported_with_who_and_how_long() -> None:
     ]
 
 
+@pytest.mark.parametrize(("maintenance", "said"), [(None, False), (REDRIVE, True)])
+def test_a_redrive_is_advised_for_after_the_maintenance(maintenance: Maintenance | None, said: bool) -> None:
+    vitals = replace(WELL, queues=queues(dlq=5), maintenance=maintenance)
+    (dlq,) = [one for one in evaluate(vitals, CHECK, NAMES) if "in the DLQ" in one.text]
+    assert ("and the maintenance is over, `fifo-cli redrive`" in dlq.next) is said
+
+
 def test_an_unfinished_restore_is_critical_only_when_nobody_works_on_it() -> None:
     at = datetime(2026, 1, 2, 12, 5, tzinfo=UTC)
     begun = UnfinishedRestore("merge", ("enqueuer", "worker"), at - timedelta(minutes=5), at)

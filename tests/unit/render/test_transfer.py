@@ -101,6 +101,12 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
     assert empty.splitlines()[1:] == ["Order: nothing waits in orders.fifo, so each group keeps its order."]
 
 
+def test_where_nothing_would_go_nothing_is_said_of_order() -> None:
+    nothing = redrive_preview(preview(would_move=0, truncated=False, messages=()), width=None)
+    assert "0 messages would go" in nothing
+    assert "Order:" not in nothing
+
+
 def test_an_in_order_redrive_says_beforehand_what_it_stops_and_through_where_it_goes():
     names = ("m.fifo", "d.fifo", "h.fifo")
     plan = restore_order_plan(main=5, dlq=1, held=0, names=names, pauses=["enqueuer", "worker"])
