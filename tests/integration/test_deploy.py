@@ -24,7 +24,7 @@ from tests.integration.proxy import Proxy
 
 Make = Callable[..., Project]
 ALL_KINDS = {
-    "table": 1, "queue": 4, "log-group": 2, "role": 2, "function": 2, "alias": 2,
+    "table": 1, "queue": 4, "log-group": 3, "role": 2, "function": 2, "alias": 2,
     "event-source-mapping": 1, "rule": 1,
 }  # fmt: skip
 
@@ -56,10 +56,10 @@ def test_deploy_creates_the_pipeline_and_a_second_run_changes_nothing(project: M
     second = deployed(clients, made, confirm=asked.append)
     kinds = [change.kind for change in first.plan.changes]
     assert {kind: kinds.count(kind) for kind in kinds} == ALL_KINDS
-    assert first.plan.summary == {"create": 15, "update": 0, "delete": 0, "unchanged": 0}
+    assert first.plan.summary == {"create": 16, "update": 0, "delete": 0, "unchanged": 0}
     assert second.document() == {
         "changes": [],
-        "summary": {"create": 0, "update": 0, "delete": 0, "unchanged": 15},
+        "summary": {"create": 0, "update": 0, "delete": 0, "unchanged": 16},
         "outputs": first.document()["outputs"],
     }
     assert asked == []
@@ -265,13 +265,13 @@ def test_a_dry_run_and_a_refused_question_change_nothing(project: Make, clients:
     made = project()
 
     def refuse(asked: Plan) -> None:
-        assert len(asked.changes) == 15
+        assert len(asked.changes) == 16
         raise UsageError("not confirmed")
 
     assert deployed(clients, made, dry_run=True).outputs.queues["main"] is None
     with pytest.raises(UsageError, match="not confirmed"):
         deployed(clients, made, confirm=refuse)
-    assert len(plan(clients, load(made)).changes) == 15
+    assert len(plan(clients, load(made)).changes) == 16
 
 
 def test_shortening_retention_is_warned_of(project: Make, clients: Aws) -> None:
@@ -392,7 +392,7 @@ def test_after_a_failure_anywhere_the_next_run_completes_the_work(
     proxy.rule = rule
     with pytest.raises(AwsError) as failed:
         deployed(through(proxy), made)
-    assert "of 15 changes were made" in failed.value.message
+    assert "of 16 changes were made" in failed.value.message
     assert failed.value.hint.endswith("run `fifo-cli deploy` again; it continues where this one stopped")
     deployed(clients, made)
     assert plan(clients, load(made)).changes == ()
