@@ -688,7 +688,7 @@ def test_a_purge_of_main_asks_with_a_warning(loaded):
     assert "delete 1 message of" in screen.text
     screen.child.send("n\r")
     with contextlib.suppress(TimeoutError):
-        screen.until("not yes")
+        screen.until("Nothing was changed")
     assert loaded.total("main") == 1
 
 

@@ -273,6 +273,7 @@ def test_drain_one_prints_one_result_and_takes_one_message(line):
         "http_status": 200,
         "elapsed_ms": 0,
         "error": None,
+        "api": None,
     }
     assert (flow.ids(), flow.main.counts().total) == (["o00"], 2)
 

@@ -249,5 +249,5 @@ def test_what_costs_data_is_asked_about_by_a_second_question_and_reported_once(
     # --yes answers both.
     done = made.local("deploy", "--yes").ok()
     assert done.err.count("retention goes down") == 1
-    assert "0 created, 1 updated, 0 deleted, 14 unchanged" in done.out
+    assert "0 created, 1 updated, 0 deleted, 15 unchanged" in done.out
     assert plan(clients, load(made.config)).changes == ()

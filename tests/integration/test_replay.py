@@ -386,7 +386,7 @@ def test_a_person_is_asked_and_reported_what_it_does_to_order(pipeline):
         assert "Order:" in screen.text
         assert "the API may see repeats" in screen.text
         screen.type("n\r")
-        screen.until("nothing was touched")
+        screen.until("Nothing was changed")
         assert screen.end() == 2
     assert pipeline.queues.total("main") == 0
     assert "TagQueue" not in pipeline.queues.proxy.counts
