@@ -222,7 +222,9 @@ class Place:
         if seconds is None:
             return "did not end"
         code, shown = _result(run, terminal)
-        files = [str(path) for path in temporary.rglob("*") if path.name not in ("here", "in.jsonl")]
+        # An interrupted load keeps the list of what it sent.
+        kept = ("here", "in.jsonl", "in.jsonl.loaded")
+        files = [str(path) for path in temporary.rglob("*") if path.name not in kept]
         left = [*left_of(token), *files]
         return Interrupted(code, seconds, shown, left, None if terminal is None else terminal.echoes).wrong(
             number

@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -251,6 +252,8 @@ def visit(site: Site, folder: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium is installed")
+    # Chromium makes a socket there, whose path may have 107 bytes.
+    temporary = tempfile.mkdtemp(prefix="b-")
     ran = subprocess.Popen(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -259,7 +262,7 @@ def visit(site: Site, folder: Path) -> None:
             # A name that its owner has made to lead to this machine.
             "--host-resolver-rules=MAP rebound.example 127.0.0.1", site.url,
         ],
-        env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder)},
+        env={**os.environ, "HOME": str(folder), "TMPDIR": temporary},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
@@ -268,6 +271,7 @@ def visit(site: Site, folder: Path) -> None:
     finally:
         os.killpg(ran.pid, 9)
         ran.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
         site.server.shutdown()
         site.server.server_close()
 
