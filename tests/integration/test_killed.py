@@ -19,7 +19,7 @@ from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Stack
 from tests.integration.emulators import Emulator
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import Action, Drop, Kill, Pass, Proxy, Request
+from tests.integration.proxy import Action, Drop, Kill, Pass, Proxy, Request, forward_all
 from tests.integration.queue_pipeline import crashes
 
 Make = Callable[..., Project]
@@ -242,6 +242,7 @@ def test_a_rollback_killed_at_either_move_is_completed_by_the_next(
         assert alias["FunctionVersion"] == "2"
     # Killed between the two, a plain rollback goes to the older of both, and no further.
     client.update_alias(FunctionName=made.names.function("worker"), Name="live", FunctionVersion="3")
+    proxy.rule = forward_all
     fork_server.run(made.folder, ["rollback", "--yes", "--endpoint-url", proxy.endpoint], KEYS).ok()
     assert client.get_alias(FunctionName=made.names.function("worker"), Name="live")["FunctionVersion"] == "2"
     deploy(clients, load(made.config))
