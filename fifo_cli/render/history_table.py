@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fifo_cli.render.timeline import Clock
 
 _INDENT: Final = "    "
+_LONGEST_WHO: Final = 80  # one long name would move the commands of all lines away
 _STYLES: Final[dict[Result, Style]] = {
     "done": "green",
     "attention": "yellow",
@@ -29,7 +30,7 @@ def history_text(result: HistoryResult, *, clock: Clock, width: int | None, colo
     if not result.operations:
         return "nothing was changed in this time\n"
     rows = [
-        (clock(one.time), one.result, f"{short_who(one.who)}@{one.host}", one.command)
+        (clock(one.time), one.result, fit(f"{short_who(one.who)}@{one.host}", _LONGEST_WHO), one.command)
         for one in result.operations
     ]
     head, *lines = table(rows, headers=("TIME", "RESULT", "WHO", "COMMAND"), width=width).splitlines()
