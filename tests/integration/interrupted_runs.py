@@ -222,8 +222,8 @@ class Place:
         if seconds is None:
             return "did not end"
         code, shown = _result(run, terminal)
-        # An interrupted load keeps the list of what it sent.
-        kept = ("here", "in.jsonl", "in.jsonl.loaded")
+        # An interrupted load keeps the list of what it sent, and a dump what it may have moved.
+        kept = ("here", "in.jsonl", "in.jsonl.loaded", "moved.jsonl")
         files = [str(path) for path in temporary.rglob("*") if path.name not in kept]
         left = [*left_of(token), *files]
         return Interrupted(code, seconds, shown, left, None if terminal is None else terminal.echoes).wrong(

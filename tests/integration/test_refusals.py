@@ -16,7 +16,7 @@ from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran, Stack, wait_until
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Action, AwsError, Delay, Drop, DropAnswer, Pass, Proxy, Request, on
-from tests.integration.test_killed import made_of, mutates
+from tests.integration.test_killed import NOTED, made_of, mutates
 
 Make = Callable[..., Project]
 Run = Callable[..., Ran]
@@ -101,8 +101,7 @@ REFUSALS = {
 
 def changes(proxy: Proxy) -> list[str]:
     """Return the calls that change the pipeline; what a command notes in its history does not."""
-    noted = ("CreateLogStream", "PutLogEvents")
-    return [one.action for one in proxy.requests if mutates(one) and one.action not in noted]
+    return [one.action for one in proxy.requests if mutates(one) and one.action not in NOTED]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
