@@ -121,7 +121,7 @@ class Writer:
                 self.stop.wait(spread(growing_pause(self._tries, _FIRST_PAUSE, _LONGEST_PAUSE)))
 
     def _take(self) -> list[deque[int]]:
-        """Return lanes whose first items are to be written now; none when there is no more to do."""
+        """Return lanes whose first items are to be written now; none when all is done."""
         with self._changed:
             while not self._ended and not self._ready and self._busy:
                 self._changed.wait(0.1)  # a stop is set elsewhere
