@@ -230,7 +230,7 @@ def _ask_for_code(prompt: str) -> str:
     try:
         os.close(os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY))
     except OSError:
-        raise MfaError(reason="a code is needed, and there is no terminal to ask for it") from None
+        raise MfaError(reason="a code is needed, and it cannot be asked for without a terminal") from None
     try:
         code = getpass(prompt, stream=sys.stderr).strip()
     except EOFError:

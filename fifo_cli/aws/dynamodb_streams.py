@@ -186,8 +186,8 @@ def table_streams(aws: Aws, table: str, *, listener: Listener = silent) -> list[
     """Return the table's streams that can be read, the oldest first, the present one last.
 
     A stream that was switched off, or replaced by a new one, stays readable for 24 hours; ``listener`` hears
-    of it if older ones may not be listed. Raises NotDeployedError if there is no table, or none of its
-    streams is left.
+    of it if older ones may not be listed. Raises NotDeployedError if the table does not exist, or
+    none of its streams is left.
     """
     with calling(f"table {table}"):
         described = aws.client("dynamodb").describe_table(TableName=table)["Table"]

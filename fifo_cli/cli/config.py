@@ -30,7 +30,7 @@ def config_path(given: Path | None) -> Path:
     path = find_config(given)
     if path is None:
         raise UsageError(
-            f"there is no {CONFIG_FILE} in this folder or above it",
+            f"{CONFIG_FILE} was not found in this folder or above it",
             hint=f"write one with {command_line('init')}, or name one with --config or $FIFO_CONFIG",
         )
     return path.absolute()

@@ -144,7 +144,7 @@ def _takers() -> str:
 def _call_fault(name: str, given: int) -> Iterator[str]:
     known = Functions.FUNCTION_TABLE.get(name)
     if known is None:
-        yield f"there is no function {name}()"
+        yield f"the function {name}() does not exist"
         return
     signature = known["signature"]
     variadic = bool(signature) and bool(signature[-1].get("variadic"))

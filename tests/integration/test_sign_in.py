@@ -310,7 +310,7 @@ def test_a_wrong_mfa_code_is_refused_in_words(bench: Bench) -> None:
 def test_without_a_terminal_an_mfa_code_is_not_waited_for(bench: Bench) -> None:
     bench.config(MFA)
     done = bench.run("--profile", "ops")
-    failed(done, 2, "profile ops", "there is no terminal to ask for it", "next: run it in a terminal")
+    failed(done, 2, "profile ops", "it cannot be asked for without a terminal", "next: run it in a terminal")
     assert bench.services.asked == []
 
 

@@ -128,7 +128,7 @@ class RuleAdmin(TriggerGateway):
         answer = self.events.put_targets(
             Rule=wanted.name, Targets=[{"Id": TARGET_ID, "Arn": target["arn"], "RetryPolicy": policy}]
         )
-        # Whatever says that a target was not taken counts: without it, nothing would start the worker.
+        # Entries or their number, either says that a target was not taken: nothing would start the worker.
         _refuse_failed(wanted.name, answer.get("FailedEntries") or [{}] * answer.get("FailedEntryCount", 0))
 
     def _remove_targets(self, name: str, ids: list[str]) -> None:

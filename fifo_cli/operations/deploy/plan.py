@@ -191,7 +191,7 @@ def _unwatched(settings: Settings, wanted: Iterable[Resource]) -> list[str]:
     if settings.alarms is None or any(one.name == name for one in wanted):
         return []
     return [
-        f"there is no alarm {name}: the schedule may rest for longer than the seven days that an alarm"
+        f"the alarm {name} is not made: the schedule may rest for longer than the seven days that an alarm"
         " can look back"
     ]
 

@@ -34,7 +34,7 @@ class PipelinePause:
                 raise
             self.listener(
                 Warned(
-                    "there is no enqueuer and no worker to pause: see to it that nobody else uses the queues"
+                    "no enqueuer and no worker exists to pause: see to it that nobody else uses the queues"
                 )
             )
             return frozenset()

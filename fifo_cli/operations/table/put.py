@@ -83,7 +83,7 @@ def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewIt
         raise _refusal(problems)
     if not entries:
         raise UsageError(
-            "there is no item in the input; nothing was written",
+            "the input has no item; nothing was written",
             hint="give a JSON object, an array of them, or JSON lines; put @FILE reads a file, put - stdin",
         )
     return entries

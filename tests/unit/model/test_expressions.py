@@ -42,7 +42,7 @@ from fifo_cli.model.expressions import fault_of
         ("a | b | length(`1`)", "argument 1 of length()"),
         ("length()", "length() takes 1 argument, not 0"),
         ("length(a, b)", "length() takes 1 argument, not 2"),
-        ("size(a)", "there is no function size()"),
+        ("size(a)", "the function size() does not exist"),
         ("&a", "&... gives a function"),
     ],
 )

@@ -316,7 +316,7 @@ _FUNCTION = "&... gives a function, not a value; only map(), max_by(), min_by(),
 @pytest.mark.parametrize(
     ("expression", "fault"),
     [
-        ("foo(@)", "there is no function foo()"),
+        ("foo(@)", "the function foo() does not exist"),
         ("&account", _FUNCTION),
         ("id || &account", _FUNCTION),
         ("id | &account", _FUNCTION),

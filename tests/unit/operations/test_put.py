@@ -137,7 +137,7 @@ def test_items_that_differ_in_the_sort_key_are_two() -> None:
 
 @pytest.mark.parametrize("data", [b"", b" \n\t\n", b"[]"])
 def test_an_input_without_items_is_refused(data: bytes) -> None:
-    with pytest.raises(UsageError, match="there is no item in the input"):
+    with pytest.raises(UsageError, match="the input has no item"):
         read_items(data, KEYS)
 
 
