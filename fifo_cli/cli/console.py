@@ -149,7 +149,8 @@ class Console:
 def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, str]]]) -> None:
     """Ask on stderr whether to do ``what``. ``where`` shows account, region and pipeline.
 
-    The default is not to do it. Raises DeclinedError if the answer is not yes, UsageError if stdin is not a terminal.
+    The default is not to do it. Raises DeclinedError if the answer is not yes, UsageError if stdin is not a
+    terminal.
     """
     if not stdin_is_terminal():
         raise UsageError(
