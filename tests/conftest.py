@@ -24,6 +24,7 @@ from fifo_cli.invocation import remember
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
 from tests.cli_harness import Project, Stack, give_known_key, new_name
+from tests.tiers import DEFAULT, FIRST, SLOW, has_tests, mark_tiers
 
 _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
@@ -39,18 +40,25 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Run all of what is named on the command line, the slow tests too."""
+    """Run all of what is named on the command line, but for its long tests."""
     named = config.args_source is pytest.Config.ArgsSource.ARGS
-    if named and config.option.markexpr == "not slow and not long":
+    if named and config.option.markexpr == DEFAULT:
         config.option.markexpr = "not long"
+    if config.option.markexpr == "slow":
+        config.option.markexpr = SLOW
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files without a slow test where only those are run: each worker would import them."""
-    if config.option.markexpr != "slow" or not collection_path.match("test_*.py"):
+    """Leave out files without a test of the tier that is run: each worker would import them."""
+    if not collection_path.match("test_*.py"):
         return None
-    is_marked = collection_path.parent.name == "integration" or "mark.slow" in collection_path.read_text()
-    return None if is_marked else True
+    return None if has_tests(collection_path, config.option.markexpr) else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say of each test when it runs, and put what waits longest first."""
+    mark_tiers(items)
+    items.sort(key=lambda item: item.name not in FIRST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -171,7 +171,6 @@ WAYS: Final = [
 PAIRS: Final = [("plain", "plain"), ("base64", "JSON"), ("base64 of user:KEY", "percent, every character")]
 
 
-@pytest.mark.slow
 def test_a_key_is_in_no_output_log_or_queue_whatever_code_and_api_do(project, clients, receiver):
     made = project(
         handlers={"source": "code/", "request": "mine:to_request"},
