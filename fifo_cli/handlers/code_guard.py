@@ -284,6 +284,8 @@ class CodeGuard:
         self.name = name
         self.limit = limit
         self.times_over = 0  # how often code did not return in time
+        self.lost = 0  # for how many it did not return, or ended the process: the message was to blame
+        self.lost_in_a_row = 0
         self._notes = notes
         self._calls_network = calls_network
         self._stopped = stopped
@@ -346,6 +348,7 @@ class CodeGuard:
 
     def _end_row(self) -> None:
         """The code returned: what did not return before is not an outage, for the next process either."""
+        self.lost_in_a_row = 0
         if not self._in_a_row:
             return
         with self._lock:
@@ -372,12 +375,12 @@ class CodeGuard:
         if note.ends >= _ENDS_MAX and note.ends_alone:
             self._notes.write(subject, note)
             how = f" ({note.how})" if note.how else ""
-            raise MessageError(
+            raise self._lost(
                 f"the process ended {note.ends} times while {self.name} handled this one{how}: "
                 "the code exits, crashes, hangs in a call of C, or takes more memory than there is"
             )
         if note.over_limit and not self._calls_network:
-            raise MessageError(self._too_long())
+            raise self._lost(self._too_long())
 
     def _timed(
         self,
@@ -424,11 +427,17 @@ class CodeGuard:
         note.over_limit += full and not several
         self._notes.write(subject, note)
         if note.over_limit >= (_OVER_LIMIT_MAX if self._calls_network else 1):
-            return MessageError(self._too_long())
+            return self._lost(self._too_long())
         if not full:
             return self._out_of_time("the run's time was over")
         others = "; nor did it for the one before, so this is taken for an outage" if several else ""
         return ApiUnavailableError(self._too_long() + others)
+
+    def _lost(self, reason: str) -> MessageError:
+        with self._lock:
+            self.lost += 1
+            self.lost_in_a_row += 1
+        return MessageError(reason)
 
     def _out_of_time(self, before: str) -> Exception:
         text = f"{self.name} did not return before {before}"

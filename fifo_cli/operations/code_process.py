@@ -18,12 +18,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+from fifo_cli.errors import UsageError
 from fifo_cli.handlers.code_guard import IMPORT_SECONDS_MIN, STOOD_STILL, CodeEndedError, RunningProcess
 from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError, MessageError
 from fifo_cli.handlers.runtime import Runtime, UserCodeError
@@ -66,6 +67,15 @@ class CodeSetup:
     @classmethod
     def of_message(cls, facts: Runtime, folders: Iterable[str]) -> CodeSetup:
         return cls(str(facts.message_code), tuple(folders), False, facts.code_limit, facts.memory)
+
+
+@contextlib.contextmanager
+def usable_message_code() -> Iterator[None]:
+    """Have UserCodeError of the ``message`` function raised as UsageError."""
+    try:
+        yield
+    except UserCodeError as error:
+        raise UsageError(f"[handlers] message: {error}", hint="fix the code, or what it imports") from error
 
 
 class CodeProcess:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
-from fifo_cli.handlers.records import Outgoing, Rules, item_key, to_message
+from fifo_cli.handlers.records import Outgoing, item_key
 from fifo_cli.invocation import command_line
 from fifo_cli.model.history_events import MOVED_WORDS
 from fifo_cli.model.message import Message
@@ -44,7 +44,7 @@ from fifo_cli.operations.stream.audit_store import (
 )
 from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, Feed, LogEntry, read_stream
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
-from fifo_cli.operations.stream.message_rules import going_without, known_rules
+from fifo_cli.operations.stream.message_rules import KnownRules, going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.record_state import (
@@ -309,18 +309,17 @@ def audit(
 ) -> Audit:
     """Return an audit of what was written from ``since`` to ``now``.
 
-    The user's own code is imported from ``code_folders``; if that fails, the audit goes without it and says
-    so. When the audit is entered, raises NotDeployedError or AwsError if stream or logs cannot be read.
+    The user's own code is imported from ``code_folders``; if that fails, or it does not return, the audit
+    goes without it and says so. When the audit is entered, raises NotDeployedError or AwsError if stream or
+    logs cannot be read.
     """
-    known = known_rules(aws, project.settings, code_folders)
     return Audit(
         AwsEvidence(aws, project),
-        known.rules,
+        known_rules(aws, project.settings, code_folders),
         since=since,
         now=now,
         settle=settle,
         listener=listener,
-        without_code=known.without_code,
     )
 
 
@@ -333,14 +332,13 @@ class Audit:
     """
 
     evidence: Evidence
-    rules: Rules
+    rules: KnownRules
     _: KW_ONLY
     since: datetime
     now: datetime
     settle: timedelta = timedelta()
     listener: Listener = silent
     sleep: Callable[[float], None] = time.sleep
-    without_code: str = ""
 
     def __post_init__(self) -> None:
         self.store = AuditStore()
@@ -403,7 +401,7 @@ class Audit:
         return begins > self.since and any(since < begins - _DEPLOYED for since in logs)
 
     def _entry(self, shard: str, record: StreamRecord) -> AuditedRecord:
-        message = to_message(record.raw, self.rules)
+        message = self.rules.made_of(record.raw)
         return AuditedRecord(
             record.event_id,
             shard,
@@ -522,7 +520,7 @@ class Audit:
             settled=self.settled,
             gone_since=self.gone_since,
             is_passed=self.store.is_passed,
-            without_code=bool(self.without_code),
+            without_code=bool(self.rules.without_code),
             purges=self.evidence.purges(self.since - _SLACK),
         )
         for chunk in _chunks(self.store.unplaced()):
@@ -575,8 +573,8 @@ class Audit:
 
     def _notes(self) -> Iterator[str]:
         """Say what makes the proof incomplete."""
-        if self.without_code:
-            yield going_without(self.without_code)
+        if self.rules.without_code:
+            yield going_without(self.rules.without_code)
         if self.expired is not None:
             yield (
                 f"the stream has expired up to {iso(self.expired)}, or begins only then: of what was written"

@@ -19,7 +19,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.handlers.enqueuer import Enqueuer
-from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key, to_message
+from fifo_cli.handlers.records import Outgoing, Rules, Skipped, item_key
 from fifo_cli.model.names import Names
 from fifo_cli.model.results import Document, Fields, WorkResult, to_json_value
 from fifo_cli.model.settings import Project
@@ -31,7 +31,7 @@ from fifo_cli.operations.stream.audit import MissingIds, audit, unproven_tips
 from fifo_cli.operations.stream.evidence import RUN_ENDED
 from fifo_cli.operations.stream.failed_batches import InFlightBatches, Kept, delete_done, held, read_failed
 from fifo_cli.operations.stream.item_keys import shown_key
-from fifo_cli.operations.stream.message_rules import message_rules
+from fifo_cli.operations.stream.message_rules import made_of, message_rules
 from fifo_cli.operations.stream.reader import RETENTION, ReadPace, Window
 from fifo_cli.operations.stream.record_filter import RecordFilter
 from fifo_cli.operations.stream.replay_records import gather
@@ -453,7 +453,7 @@ def _still_missing(number: int, sent_before: int) -> str:
 def _previewed(record: Mapping[str, Any], rules: Rules) -> PreviewedRecord:
     """Return what the enqueuer's code makes of a record."""
     data = record["dynamodb"]
-    message = to_message(record, rules)
+    message = made_of(record, rules)
     group: str | None = None
     match message:
         case Skipped(reason=reason):

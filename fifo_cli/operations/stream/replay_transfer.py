@@ -23,6 +23,7 @@ from fifo_cli.handlers.ordered_send import SendReport, send_strictly
 from fifo_cli.handlers.records import Outgoing
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
+from fifo_cli.operations.code_process import usable_message_code
 from fifo_cli.operations.stream.replay_store import ReplayStore, State
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
@@ -124,7 +125,8 @@ class RecordSource(LocalSource):
         received: list[ReceivedMessage] = []
         for record in self._rest:
             event_id = record["eventID"]
-            outgoing = self._enqueuer.message_of(record)
+            with usable_message_code():
+                outgoing = self._enqueuer.message_of(record)
             if outgoing is None:
                 self._store.set_states({event_id: "skipped"})
             else:

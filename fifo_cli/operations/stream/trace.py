@@ -14,7 +14,7 @@ from fifo_cli.aws.dynamodb import ITEMS_OF_KEY_MAX, keys_in_table, typed
 from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
-from fifo_cli.handlers.records import Outgoing, Rules, item_key, plain, to_message
+from fifo_cli.handlers.records import Outgoing, item_key, plain
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import INTERNAL, Document, Fields, Single, to_json_value
@@ -23,7 +23,7 @@ from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
 from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
 from fifo_cli.operations.stream.item_keys import Keys, key_of, parse_key, read_key, shown_key
-from fifo_cli.operations.stream.message_rules import going_without, known_rules
+from fifo_cli.operations.stream.message_rules import KnownRules, going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_state import (
     Found,
@@ -147,10 +147,9 @@ def trace(
     """Follow the items with a key through table, stream, logs and queues, from ``since`` to ``now``.
 
     Log lines younger than ``settle`` may not be readable yet: without one, nothing is called lost.
-    The user's own code is imported from ``code_folders``; if that fails, the trace goes without it and says
-    so. Raises NotDeployedError or AwsError if table, stream or logs cannot be read.
+    The user's own code is imported from ``code_folders``; if that fails, or it does not return, the trace
+    goes without it and says so. Raises NotDeployedError or AwsError if table, stream or logs cannot be read.
     """
-    known = known_rules(aws, project.settings, code_folders)
     items = _items(aws, project.settings.table, key)
     evidence = AwsEvidence(aws, project)
     return _Trace(
@@ -158,12 +157,11 @@ def trace(
         project.settings,
         dict(key),
         items,
-        known.rules,
+        known_rules(aws, project.settings, code_folders),
         since,
         now,
         settle,
         listener,
-        known.without_code,
     ).result()
 
 
@@ -183,12 +181,11 @@ class _Trace:
     settings: Settings
     key: dict[str, Any]
     items: list[dict[str, Any]]
-    rules: Rules
+    rules: KnownRules
     since: datetime
     now: datetime
     settle: timedelta = timedelta()
     listener: Listener = silent
-    without_code: str = ""
     records: dict[str, RecordHistory] = field(default_factory=dict)
     # Some records behind each of ours in its shard, by their event ids: shard and sequence number.
     later: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -253,7 +250,7 @@ class _Trace:
             self.later[record.event_id] = shard, record.sequence
         if not self._is_ours(key_of(record.raw)):
             return
-        message = to_message(record.raw, self.rules)
+        message = self.rules.made_of(record.raw)
         self.records[record.event_id] = RecordHistory(
             record.event_id,
             str(record.raw["eventName"]),
@@ -343,7 +340,7 @@ class _Trace:
             handled=handled,
             settled_handled=settled_handled,
             settled=settled,
-            without_code=bool(self.without_code),
+            without_code=bool(self.rules.without_code),
             purges=self.evidence.purges(self.since),
         )
 
@@ -423,8 +420,8 @@ class _Trace:
     def _notes(self) -> Iterator[str]:
         if len(self.items) == ITEMS_OF_KEY_MAX:
             yield f"the table may have more items with this key: {ITEMS_OF_KEY_MAX} are read"
-        if self.without_code:
-            yield going_without(self.without_code)
+        if self.rules.without_code:
+            yield going_without(self.rules.without_code)
         if self.evidence.history_failure:
             failure = self.evidence.history_failure
             yield f"the history could not be read, so a move by hand is not seen: {failure}"

@@ -19,6 +19,7 @@ from fifo_cli.handlers.records import Outgoing, Rules, Skipped, to_message
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
+from fifo_cli.operations.code_process import usable_message_code
 from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_target import QueueTarget, send_in_order
 
@@ -106,7 +107,8 @@ class Converter:
             if event_id in self._failed:
                 return Stays(self._failed[event_id], skipped=False)
             try:
-                made = to_message(record_of(message.body, texts), self._loaded())
+                with usable_message_code():
+                    made = to_message(record_of(message.body, texts), self._loaded())
             except NoRecordError as error:
                 replay = command_line("replay --key", texts.get("item_key", "KEY"))
                 self._failed[event_id] = f"{error} ({replay})"

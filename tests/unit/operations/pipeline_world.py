@@ -18,7 +18,6 @@ from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.enqueuer import Enqueuer
 from fifo_cli.handlers.json_log import Journal, line
-from fifo_cli.handlers.records import Rules
 from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.model.message import Message, from_sqs
 from fifo_cli.model.names import FunctionRole, QueueRole
@@ -26,6 +25,7 @@ from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogEntry, OpenRun, Purge
+from fifo_cli.operations.stream.message_rules import KnownRules
 from fifo_cli.operations.stream.reader import StreamPage, Window
 from fifo_cli.operations.stream.shards import record_of
 from tests.fakes import Clock, FakeSqs
@@ -71,8 +71,8 @@ class World:
         return datetime.fromtimestamp(self.clock(), UTC)
 
     @property
-    def rules(self) -> Rules:
-        return rules(**RIGHT)
+    def rules(self) -> KnownRules:
+        return KnownRules(rules(**RIGHT))
 
     # What happens
 
@@ -111,7 +111,7 @@ class World:
     def replay(self, first: int, last: int) -> None:
         """Send records again, by the enqueuer's code, from an operator's process."""
         batch = [one for one in self.stream[first:last] if one["eventName"] == "INSERT"]
-        Enqueuer(self.rules, self.sqs, URLS, self._journal("replay")).enqueue(batch)
+        Enqueuer(self.rules.rules, self.sqs, URLS, self._journal("replay")).enqueue(batch)
         self.clock.sleep(1)
 
     def work(self, count: int, status: Callable[[str], int], *, retry_after: str = "") -> None:
