@@ -68,7 +68,8 @@ class ApiClient:
 
         httpx's timeouts are for each read; an API that trickles its answer would never exceed them. So
         the call runs in a thread of its own that is left alone when the time is up: its connections are
-        closed, and it ends at its next read. Raises ConfigurationError, or httpx's errors.
+        closed, and it ends at its next read. Raises ConfigurationError, or httpx's errors: whichever time is
+        over first, its own or that in all, the error is the same.
         """
         if self._client is None:
             self._client, self._wire = _new_client(self._transport), _Wire()
@@ -80,7 +81,9 @@ class ApiClient:
             client.close()
             if wire.answer is not None:
                 return wire.answer
-            raise httpx.ReadTimeout(f"no complete answer within {timeout:g} s") from None
+            raise _time_over(timeout, connecting=wire.connecting) from None
+        except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.ConnectTimeout) as error:
+            raise _time_over(timeout, connecting=isinstance(error, httpx.ConnectTimeout)) from None
 
     def close(self) -> None:
         self._thread.close()
@@ -88,22 +91,32 @@ class ApiClient:
             self._client.close()
 
 
+def _time_over(timeout: float, *, connecting: bool) -> httpx.TimeoutException:
+    if connecting:
+        return httpx.ConnectTimeout(f"no connection within {timeout:g} s")
+    return httpx.ReadTimeout(f"no complete answer within {timeout:g} s")
+
+
 class _Wire:
-    """What was received in answer to the request at hand."""
+    """What was received in answer to the request at hand; ``connecting``: nothing of it was sent yet."""
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
+        self.connecting = False
         self._received = bytearray()
         self._ended = False
 
     def begin(self) -> None:
         self.answer = None
+        self.connecting = False
         self._received.clear()
         self._ended = False
 
     def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Follow httpcore's events (its extension "trace"): listen to each new connection."""
-        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
+        if name.endswith("connect_tcp.started"):
+            self.connecting = True
+        elif name.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._listen(info.get("return_value"))
         elif name.endswith("send_request_headers.started"):
             self.begin()  # what a proxy said before is not the answer

@@ -6,7 +6,7 @@ import ipaddress
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NoReturn
@@ -119,29 +119,32 @@ class ApiDelivery:
         message: QueueMessage,
         *,
         time_left: Callable[[], float] = lambda: float("inf"),
-        on_doubt: Callable[[], None] = lambda: None,
+        on_doubt: Callable[[Sequence[str]], None] = lambda apis: None,
     ) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.
 
         ``time_left`` says how many seconds the run still has: the user's code may take so many. ``on_doubt``
-        is called if the message is not delivered and an API has taken it, or may have. Raises what is neither
-        the message's failure nor the API's: ConfigurationError, AWS's errors, and any defect.
+        is called if the message is not delivered, with the names of the APIs that have taken it, or may have.
+        Raises what is neither the message's failure nor the API's: ConfigurationError, AWS's errors, and any
+        defect.
         """
         if is_parked_record(message.attribute("park_from")):  # moved to main by other means than ours
             return Attempt(Verdict.PERMANENT, None, NOT_A_MESSAGE, owner="message")
-        outcome, taken = Attempt(Verdict.SUCCESS), False
+        outcome = Attempt(Verdict.SUCCESS)
+        taken: list[str] = []
         try:
             for api in self._apis:
                 outcome = self._attempt_one(api, message, time_left)
                 if outcome.verdict is not Verdict.SUCCESS:
-                    taken = taken or may_have_arrived(outcome.http_status, outcome.error_type)
+                    if may_have_arrived(outcome.http_status, outcome.error_type):
+                        taken.append(api.name)
                     return outcome
-                taken = True
-            taken = False
+                taken.append(api.name)
+            taken = []
             return outcome
         finally:
             if taken:
-                on_doubt()
+                on_doubt(taken)
 
     def _attempt_one(self, api: Api, message: QueueMessage, time_left: Callable[[], float]) -> Attempt:
         """Call one API, and say what became of it."""

@@ -141,6 +141,7 @@ class Run:
         self._lock = threading.Lock()
         self._closed: set[str] = set()  # groups in which a message stayed behind
         self._doubts: Counter[str] = Counter()  # attempts of each message that an API may have taken
+        self._taken_by: dict[str, dict[str, None]] = {}  # and the names of these APIs, in order
         self._behind = 0  # messages that had no turn because of that
         self._ended = threading.Event()
         self._next_slot = 0.0  # when --max-rate allows the next message
@@ -257,10 +258,11 @@ class Run:
         else:
             self._conclude(message, attempt, elapsed_ms)
 
-    def _doubt(self, message: QueueMessage) -> None:
-        """Note that an API may have taken the message at an attempt that did not deliver it."""
+    def _doubt(self, message: QueueMessage, apis: Sequence[str]) -> None:
+        """Note that these APIs may have taken the message at an attempt that did not deliver it."""
         with self._lock:
             self._doubts[message.message_id] += 1
+            self._taken_by.setdefault(message.message_id, {}).update(dict.fromkeys(apis))
 
     def _attribute(self, message: QueueMessage, error: BaseException, *, elapsed_ms: int) -> None:
         """Act on what was raised while a message was handled: only configuration and AWS end the run."""
@@ -381,6 +383,7 @@ class Run:
             error_type=outcome.error_type,
             owner=owner,
             doubts=self._doubts.get(message.message_id),
+            taken_by=list(self._taken_by.get(message.message_id, ())) or None,
             reason=outcome.error,
         )
         self._on_outcome(outcome)

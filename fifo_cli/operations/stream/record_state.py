@@ -323,12 +323,15 @@ def killed_run(run: OpenRun) -> str:
 
 
 def doubt(line: LogLine) -> str:
-    """Say what became of the attempt that an API may have taken."""
+    """Say what became of the attempt that an API may have taken, and which API, where the line names it."""
+    apis = line.facts.get("taken_by")
+    who = ""
+    if isinstance(apis, list) and apis:
+        who = f"{' and '.join(map(str, apis))} may have it twice, as "
     if line.message == "delivered":
-        return f"an attempt before, in the same run as that of {iso(line.time)}, was not confirmed"
-    return (
-        f"the attempt of {iso(line.time)} was not confirmed: {line.text('reason') or 'no reason was logged'}"
-    )
+        return f"{who}an attempt before, in the same run as that of {iso(line.time)}, was not confirmed"
+    why = line.text("reason") or "no reason was logged"
+    return f"{who}the attempt of {iso(line.time)} was not confirmed: {why}"
 
 
 def _in_line(history: RecordHistory, found: Found) -> tuple[Stage, str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import html
 import socket
@@ -411,6 +412,36 @@ def test_several_apis_are_called_in_order_and_the_first_failure_decides():
     assert (called, attempt.http_status, attempt.api) == (["one", "two"], 503, apis[1])
 
 
+@pytest.mark.parametrize(
+    ("answers", "taken_by"),
+    [
+        ({}, []),  # delivered
+        ({"two": 503}, ["one"]),
+        ({"two": 429}, ["one"]),
+        ({"two": 504}, ["one", "two"]),
+        ({"two": httpx.ReadTimeout("slow")}, ["one", "two"]),
+        ({"two": httpx.ConnectTimeout("slow")}, ["one"]),
+        ({"three": 422}, ["one", "two"]),
+        ({"three": httpx.ReadError("cut")}, ["one", "two", "three"]),
+        ({"one": 503}, []),
+        ({"one": 401}, []),
+        ({"one": httpx.ConnectError("refused")}, []),
+        ({"one": 500}, ["one"]),
+    ],
+)
+def test_of_an_undelivered_message_those_are_named_that_have_it_or_may_have(answers, taken_by):
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = answers.get(request.url.host, 200)
+        if isinstance(found, Exception):
+            raise found
+        return httpx.Response(found)
+
+    doubts: list[str] = []
+    apis = [replace(API, url=f"https://{name}/", name=name) for name in ("one", "two", "three")]
+    delivery(answer, *apis).attempt(held(), on_doubt=doubts.extend)
+    assert doubts == taken_by
+
+
 class TestUserCode:
     def test_builds_the_request_from_body_attributes_and_keys(self):
         seen: list[httpx.Request] = []
@@ -497,10 +528,11 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
         listener.close()
 
 
-def real(url: str, timeout: float = 1) -> Attempt:
+def real(url: str, timeout: float = 1, doubts: list[str] | None = None) -> Attempt:
+    doubts = [] if doubts is None else doubts
     made = ApiDelivery((replace(API, url=url, timeout=timeout),), Keys(None, {}))
     try:
-        return made.attempt(held())
+        return made.attempt(held(), on_doubt=doubts.extend)
     finally:
         made.close()
 
@@ -518,6 +550,29 @@ def test_an_api_that_trickles_its_headers_is_given_up_on_after_the_timeout_in_al
         assert time.monotonic() - started < 3
     assert (attempt.verdict, attempt.http_status) == (Verdict.TRANSIENT, None)
     assert "within 1 s" in str(attempt.error)
+
+
+def test_the_time_of_a_read_and_that_in_all_end_with_the_same_words():
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel connects, and nobody answers
+        for _ in range(4):
+            attempt = real(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.1)
+            assert attempt.error == "no answer from api.test: ReadTimeout: no complete answer within 0.1 s"
+            assert attempt.error_type == "ReadTimeout"
+
+
+def test_an_api_that_takes_no_connection_in_time_was_not_called():
+    """Whichever time is over first: that of connecting, or that in all."""
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # they wait to be accepted: the next one gets no answer at all
+            waiting = opened.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        doubts: list[str] = []
+        for _ in range(4):
+            attempt = real(f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.1, doubts)
+            assert attempt.error == "no answer from api.test: ConnectTimeout: no connection within 0.1 s"
+        assert doubts == []
 
 
 @pytest.mark.parametrize(

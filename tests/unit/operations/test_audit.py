@@ -863,6 +863,22 @@ def outcome(world: World, settle: float) -> dict[str, int]:
         ({"reason": "HTTP 401 from a.test", "status": 401, "owner": "api"}, []),
         ({"reason": "HTTP 501 from a.test", "status": 501, "owner": "api"}, []),
         ({"reason": "HTTP 503 from b.test", "status": 503, "owner": "api", "doubts": 1}, ["e0"]),
+        (
+            {
+                "reason": "HTTP 503 from b.test",
+                "status": 503,
+                "owner": "api",
+                "doubts": 1,
+                "taken_by": ["a.test"],
+            },
+            ["e0"],
+        ),
+        (
+            {"reason": "HTTP 504 from b.test", "status": 504, "doubts": 1, "taken_by": ["a", "b"]},
+            ["e0"],
+        ),
+        ({"reason": "HTTP 504 from b.test", "status": 504, "taken_by": {"odd": 1}}, ["e0"]),
+        ({"reason": "no answer from a.test: ConnectTimeout: no", "error_type": "ConnectTimeout"}, []),
         ({"reason": "no answer from a.test: WriteError", "error_type": "WriteError"}, ["e0"]),
         ({"reason": "no answer from a.test: LocalProtocolError", "error_type": "LocalProtocolError"}, []),
     ],
@@ -883,6 +899,9 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
             listed
         )
         assert (result.summary.possibly_twice, result.exit_code) == (len(listed), 0)
+        apis = facts.get("taken_by", ())
+        who = f"{' and '.join(apis)} may have it twice, as " if isinstance(apis, list) else ""
+        assert all(row.reason.startswith(f"{who}the attempt") for row in result.possibly_twice())
     options: Any = {"since": START, "now": world.now, "settle": timedelta()}
     detail = _Trace(world, PIPELINE, {"id": "i1"}, [{"id": "i1"}], world.rules, **options).result().detail
     assert ("possibly twice" in detail) == bool(listed)
