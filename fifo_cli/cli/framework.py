@@ -349,8 +349,22 @@ def _take_common_options(command: Command | Commands, ctx: Any, args: Sequence[s
         if typed.get(given):
             Console().result([f"{text or ctx.get_help()}\n"], data=False)
             raise typer.Exit
+    _refuse_empty(command, ctx, typed)
     ctx.obj.add(typed)
     return list(rest)
+
+
+def _refuse_empty(command: Command | Commands, ctx: Any, typed: Mapping[str, Any]) -> None:
+    """Refuse an empty value for what may be left out: a script's variable was not set."""
+    for param in [*common_options().params, *command.get_params(ctx)]:
+        values = [] if param.required else _listed(typed.get(param.name))
+        if any(isinstance(one, str) and not one.strip() for one in values):
+            name = (
+                param.opts[0]
+                if param.param_type_name == "option"
+                else (param.metavar or param.name).strip("[]")
+            )
+            ctx.fail(f"{name} is empty: give it a value, or leave it out")
 
 
 def _write_common_options(ctx: Any, formatter: Any) -> None:

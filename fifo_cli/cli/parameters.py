@@ -104,14 +104,9 @@ def check_expression(option: str, expression: str | None) -> None:
 
     fault = None if expression is None else fault_of(expression)
     if fault is not None:
-        example = "customer.id" if option == "--group" else "\"body.type == 'refund' && receives > `3`\""
+        # In single quotes: a shell runs what stands in backticks between double quotes.
+        example = "customer.id" if option == "--group" else "'receives > `3`'"
         raise UsageError(
             f"{option} {expression!r} is not a JMESPath expression: {fault}",
             hint=f"an example: {option} {example}",
         )
-
-
-def refuse_empty(option: str, value: str | None) -> None:
-    """Raise UsageError for an option whose value is empty: a script's variable was not set."""
-    if value is not None and not value.strip():
-        raise UsageError(f"{option} is empty", hint="give it a value, or leave it out")

@@ -216,7 +216,7 @@ PACED = {
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["", "dry"])
-@pytest.mark.parametrize("rate", ["inf", "1e308", "nan", "-nan", "0", "-inf", "1e-9", "ten", "1,5", ""])
+@pytest.mark.parametrize("rate", ["inf", "1e308", "nan", "-nan", "0", "-inf", "1e-9", "ten", "1,5"])
 @pytest.mark.parametrize("name", PACED)
 def test_a_rate_that_is_none_is_refused(
     name: str, rate: str, dry: list[str], capsys: pytest.CaptureFixture[str]
@@ -225,6 +225,36 @@ def test_a_rate_that_is_none_is_refused(
 
     assert f"error: Invalid value for '--max-rate': {rate!r} is not a number from 0.001 to 1000000" in err
     assert f"next: `fifo-cli {name} --help` shows what it takes" in err
+
+
+# A script's variable that was not set: without the value, another pipeline, file or message would be meant.
+EMPTY = [
+    *(["--env", ""], ["--env="], ["--env", " "], ["--config", ""], ["--region="], ["--profile", ""]),
+    *(["peek", "--group", ""], ["peek", "--filter="], ["drain", "--count", ""], ["logs", "--filter", " "]),
+    *(["redrive", "--id", "a", "--id", ""], ["destroy", "--env", "", "--yes"], ["init", ""], ["init", " "]),
+    *(
+        ["audit", "--since="],
+        ["dump", "f", "--max-rate="],
+        ["park", "--reason", "\t"],
+        ["keys", "list", "--env="],
+    ),
+]
+
+
+@pytest.mark.parametrize("words", EMPTY, ids=" ".join)
+def test_an_empty_value_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(Path.cwd().iterdir())
+    err = text([*words, *(["status"] if words[0].startswith("-") else [])], capsys)
+
+    assert re.search(
+        r"^error: (--[a-z-]+|DIR) is empty: give it a value, or leave it out$", err, re.MULTILINE
+    )
+    assert set(Path.cwd().iterdir()) == before
+
+
+def test_to_check_an_empty_value_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--textfile="]) == 3
+    assert "error: --textfile is empty" in capsys.readouterr().err
 
 
 def test_every_command_with_a_rate_is_among_them() -> None:

@@ -297,6 +297,17 @@ def test_what_is_not_deployed_is_said(folder, command):
     assert "does not exist" in ran.err
 
 
+def test_of_another_environment_with_the_same_table_nothing_is_judged(line):
+    flow = line()
+    with (flow.project.folder / "fifo.toml").open("a") as file:
+        file.write(f'\n[env.stage.pipeline]\nname = "{flow.project.name}-stage"\n')
+    for words in (("audit",), ("trace", "x")):
+        ran = flow.project.local(*words, "--env", "stage")
+        assert (ran.code, ran.out) == (3, "")
+        assert f"{flow.project.name}-stage.fifo does not exist in this account and region" in ran.err
+        assert "check --env" in ran.err
+
+
 def test_a_stream_that_was_switched_off_and_on_again_is_read_in_both_parts(line):
     flow = line()
     flow.put(*orders(2))

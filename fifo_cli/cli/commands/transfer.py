@@ -19,7 +19,6 @@ from fifo_cli.cli.parameters import (
     SameGroupBatches,
     check_expression,
     read_window,
-    refuse_empty,
 )
 from fifo_cli.errors import ExitCode, UsageError
 
@@ -92,9 +91,6 @@ def redrive(
     from fifo_cli.operations.queues.redrive import Engine, RedriveOptions
 
     check_expression("--filter", filter_)
-    refuse_empty("--group", group)
-    for one in ids or ():
-        refuse_empty("--id", one)
     begin, end = read_window(since, until)
     options = RedriveOptions(
         count=count,
@@ -183,8 +179,6 @@ def park(
     from fifo_cli.operations.queues.park import Park
     from fifo_cli.render.transfer import park_text
 
-    refuse_empty("--group", group)
-    refuse_empty("--reason", reason)
     park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console), cli.note)
 
     def text(result: ParkResult) -> str:

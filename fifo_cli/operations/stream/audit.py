@@ -42,7 +42,14 @@ from fifo_cli.operations.stream.audit_store import (
     Step,
     Verdict,
 )
-from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, Feed, LogEntry, read_stream
+from fifo_cli.operations.stream.evidence import (
+    AwsEvidence,
+    Evidence,
+    Feed,
+    LogEntry,
+    read_stream,
+    refuse_undeployed,
+)
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
 from fifo_cli.operations.stream.message_rules import KnownRules, going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
@@ -310,9 +317,10 @@ def audit(
     """Return an audit of what was written from ``since`` to ``now``.
 
     The user's own code is imported from ``code_folders``; if that fails, or it does not return, the audit
-    goes without it and says so. When the audit is entered, raises NotDeployedError or AwsError if stream or
-    logs cannot be read.
+    goes without it and says so. Raises NotDeployedError if nothing is deployed; when the audit is entered,
+    NotDeployedError or AwsError if stream or logs cannot be read.
     """
+    refuse_undeployed(aws, project.settings.names, now=now)
     return Audit(
         AwsEvidence(aws, project),
         known_rules(aws, project.settings, code_folders),

@@ -17,7 +17,7 @@ from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.errors import FifoError
+from fifo_cli.errors import FifoError, NotDeployedError
 from fifo_cli.events import Listener, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.history_events import (
@@ -27,7 +27,7 @@ from fifo_cli.model.history_events import (
     short_who,
 )
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, QueueRole
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
 from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.model.urls import host_of, is_aws
@@ -340,6 +340,18 @@ class AwsEvidence:
             if queue.counts().total:
                 look(queue, take)
         return tuple(found)
+
+
+def refuse_undeployed(aws: Aws, names: Names, *, now: datetime) -> None:
+    """Raise NotDeployedError where neither main nor the enqueuer's log group exists: it is another pipeline.
+
+    Where one of them is left, it is evidence.
+    """
+    try:
+        _ = Queue(aws, names, "main").url
+    except NotDeployedError:
+        if holds_since(aws, names.log_group("enqueuer"), now=now) is None:
+            raise
 
 
 def read_stream(

@@ -21,7 +21,13 @@ from fifo_cli.model.results import INTERNAL, Document, Fields, Single, to_json_v
 from fifo_cli.model.times import from_iso, iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
-from fifo_cli.operations.stream.evidence import AwsEvidence, Evidence, LogEntry, read_stream
+from fifo_cli.operations.stream.evidence import (
+    AwsEvidence,
+    Evidence,
+    LogEntry,
+    read_stream,
+    refuse_undeployed,
+)
 from fifo_cli.operations.stream.item_keys import Keys, key_of, parse_key, read_key, shown_key
 from fifo_cli.operations.stream.message_rules import KnownRules, going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
@@ -151,6 +157,7 @@ def trace(
     goes without it and says so. Raises NotDeployedError or AwsError if table, stream or logs cannot be read.
     """
     items = _items(aws, project.settings.table, key)
+    refuse_undeployed(aws, project.settings.names, now=now)
     evidence = AwsEvidence(aws, project)
     return _Trace(
         evidence,

@@ -45,7 +45,7 @@ def test_none_anywhere_is_reported_with_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"no fifo\.toml in this folder or above") as caught:
+    with pytest.raises(UsageError, match=r"fifo\.toml was not found in this folder or above") as caught:
         config_path(None)
     assert "fifo-cli init" in caught.value.hint
 
