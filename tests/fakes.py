@@ -59,8 +59,16 @@ class FakeQueue:
     dedup: dict[str, tuple[float, str]] = field(default_factory=dict)
 
 
+class AwsMeta:
+    """What a client knows of itself: it talks to AWS."""
+
+    endpoint_url = "https://sqs.us-east-1.amazonaws.com"
+
+
 class FakeSqs:
     """What boto3's SQS client does, on queues whose URL is their name; ``before`` sees every call first."""
+
+    meta = AwsMeta()
 
     def __init__(self, clock: Clock, *names: str) -> None:
         self.clock = clock

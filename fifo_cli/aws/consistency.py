@@ -1,16 +1,20 @@
 """How long AWS takes until a change is seen everywhere, as its documents say.
 
 The one place that decides whether an endpoint is eventually consistent: an emulator on this machine is not.
+Nor does it have many servers, of which an empty answer shows only some, or limits of requests a second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.schedules import RUN_AGE_SECONDS
 from fifo_cli.model.urls import host_of, is_this_machine
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 # "It might take a short time": EventBridge's document for DisableRule gives no number, this is ours.
 _RULE_SECONDS: Final = 60
@@ -35,6 +39,11 @@ class ConsistencyDelays:
 
 LATE: Final = ConsistencyDelays()
 AT_ONCE: Final = ConsistencyDelays(0, 0, 0, 0, 0)
+
+
+def is_one_server(client: BaseClient) -> bool:
+    """Say whether a client's service is one server on this machine: what it does not show is not there."""
+    return is_this_machine(host_of(client.meta.endpoint_url))
 
 
 def delays_of(endpoints: Iterable[str]) -> ConsistencyDelays:

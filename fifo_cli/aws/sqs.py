@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fifo_cli.aws.consistency import is_one_server
 from fifo_cli.aws.errors import THROTTLED, calling, error_codes, explain
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import FifoError
@@ -51,6 +52,7 @@ _MESSAGE_FAULTS: Final = frozenset(
         "MissingParameter",
     }
 )
+LONG_POLL_SECONDS: Final = 1
 _OTHER_BODY: Final = "SQS's answer shows another body than was sent"
 # SQS gives ApproximateAgeOfOldestMessage to CloudWatch once a minute (Developer Guide, "Metrics").
 _AGE_WINDOW: Final = timedelta(minutes=10)
@@ -233,6 +235,14 @@ class Queue:
     def batches_keep_trace_headers(self) -> bool:
         """Whether the service is AWS itself: emulators drop the trace header of a batch's entries."""
         return is_aws(host_of(self._sqs.meta.endpoint_url))
+
+    @cached_property
+    def long_poll_seconds(self) -> int:
+        """How long a receive waits, so that one without a message has asked all of SQS's servers.
+
+        Where there is one server it need not wait (Developer Guide, "Short and long polling").
+        """
+        return 0 if is_one_server(self._sqs) else LONG_POLL_SECONDS
 
     def receive(self, *, count: int = RECEIVE_MAX, visibility: int, wait: int) -> list[ReceivedMessage]:
         """Receive up to ten messages, invisible to others for ``visibility`` seconds.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import threading
@@ -25,6 +24,7 @@ from .failure import (
     described,
     may_have_arrived,
 )
+from .hosts import is_this_machine
 from .parked_records import NOT_A_MESSAGE, is_parked_record
 from .runtime import Api
 from .visibility import QueueMessage
@@ -361,16 +361,6 @@ def url_fault(url: str | httpx.URL) -> str | None:
     if len(host) > _HOST_MAX or not all(0 < len(label) <= _LABEL_MAX for label in labels):
         return "whose host has a part that is empty or longer than 63 characters"
     return None
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a URL's host is this machine by its name or address alone."""
-    if host.rstrip(".").lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def classify(status: int, api: Api) -> Verdict:

@@ -13,8 +13,10 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from .batch_answer import read_batch
+from .hosts import is_this_machine
 from .limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 # A short poll may miss messages; a long one asks every server (Developer Guide, "Short and long polling").
+# An emulator on this machine is one server.
 _POLL_SECONDS: Final = 1
 # What calls around the API's may take.
 _MARGIN_SECONDS: Final = 5
@@ -62,6 +65,7 @@ class MainQueue:
     ) -> None:
         self._sqs = sqs
         self._url = url
+        self._wait = 0 if is_this_machine(urlsplit(url).hostname or "") else _POLL_SECONDS
         self._clock = clock
         self._needs = needs + _MARGIN_SECONDS
         self._visibility = min(_VISIBILITY_MAX, max(_VISIBILITY_MIN, int(self._needs) + _VISIBILITY_MIN))
@@ -79,7 +83,7 @@ class MainQueue:
             QueueUrl=self._url,
             MaxNumberOfMessages=min(count, RECEIVE_MAX),
             VisibilityTimeout=self._visibility,
-            WaitTimeSeconds=_POLL_SECONDS,
+            WaitTimeSeconds=self._wait,
             ReceiveRequestAttemptId=uuid.uuid4().hex,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["All"],

@@ -52,9 +52,6 @@ class Forking(Project):
         return self.fork_server.run(self.folder, args, env or {}, input=input, timeout=timeout)
 
 
-PRELOADED = ("tests.integration.short_waits",)
-
-
 @pytest.fixture
 def folder(project: Callable[..., Project], fork_server: ForkServer) -> Callable[..., Project]:
     def make(**tables: Any) -> Project:

@@ -16,8 +16,6 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
-from fifo_cli.operations.queues import browse as looking
-from fifo_cli.operations.stream import reader
 from tests.cli_harness import Ran, Stack, wait_until
 from tests.integration.deployed_pipeline import Pipeline as Deployed
 from tests.integration.deployed_pipeline import deployed
@@ -109,9 +107,6 @@ class Pipeline:
 
 def expected(count: int, groups: int = 3) -> list[str]:
     return [f"i{n:03}" for group in range(groups) for n in range(group, count, groups)]
-
-
-PRELOADED = ("tests.integration.short_waits",)
 
 
 @pytest.fixture
@@ -569,13 +564,6 @@ def _hidden_briefly(request: Any) -> bytes:
     if request.action != "ReceiveMessage":
         return bytes(request.body)
     return json.dumps({**request.json(), "VisibilityTimeout": 1}).encode()
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs in this process need not wait for the embedded stack as for AWS (see brisk.py)."""
-    monkeypatch.setattr(reader, "READ_PAUSE", 0.01)
-    monkeypatch.setattr(looking, "LONG_POLL_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from fifo_cli.operations.work_db import WorkDb
 VISIBILITY_SECONDS: Final = 30
 # Well within the time for which messages are invisible.
 _LOOK_SECONDS: Final = 15
-LONG_POLL_SECONDS: Final = 1
 # Main has no limit unless one is asked for; with fewer than this, a few looks could dead-letter a message.
 SAFE_RECEIVES: Final = 100
 # Handles of what is invisible are kept, and a FIFO queue gives out 20,000 at least (Quotas, "in flight").
@@ -100,7 +99,7 @@ def look(
         handles: list[str] = []
         try:
             while len(handles) < MESSAGES_MAX and not stopped() and clock() < until:
-                batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=LONG_POLL_SECONDS)
+                batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=queue.long_poll_seconds)
                 handles += [received.receipt_handle for received in batch]
                 if not batch or any([take(received.message) for received in batch]):
                     break
@@ -156,7 +155,7 @@ class WholeQueue:
         for attempt in range(_EMPTY_RECEIVES):
             arrivals = self._queue.receive(
                 visibility=self._visibility,
-                wait=LONG_POLL_SECONDS if attempt else 0,
+                wait=self._queue.long_poll_seconds if attempt else 0,
             )
             news = []
             for one in arrivals:

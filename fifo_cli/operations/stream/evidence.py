@@ -37,7 +37,7 @@ from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.failed_batches import NotAFailureRecordError, parse_failure
-from fifo_cli.operations.stream.reader import Reader, StreamPage, Window, expired_before
+from fifo_cli.operations.stream.reader import Reader, StreamPage, Window, expired_before, pace_of
 
 # In every line about one record or message, and in few others.
 ABOUT_A_RECORD: Final = "event_id"
@@ -186,7 +186,8 @@ class AwsEvidence:
     def stream_pages(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
         window = Window(since=since, until=until)
         for stream in self._table_streams:
-            reader = Reader(StreamSource(self._aws, stream.arn), stream.arn, window)
+            source, pace = StreamSource(self._aws, stream.arn), pace_of(self._aws.client("dynamodbstreams"))
+            reader = Reader(source, stream.arn, window, pace=pace)
             for read in reader.read():
                 yield replace(read, shard=_shard(stream.arn, read.shard))
             self._related[stream.label] = reader.lineage.related

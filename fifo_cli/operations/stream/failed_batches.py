@@ -20,7 +20,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Progressed, Waiting, Warned, silent
 from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.results import Fields
-from fifo_cli.operations.stream.reader import Reader, ReadPace, Window
+from fifo_cli.operations.stream.reader import Reader, ReadPace, Window, pace_of
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.replay_records import Lineup
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
@@ -263,7 +263,7 @@ def _why_kept(batch: FailedBatch, found: int, *, proven: bool) -> str:
 def _reader(aws: Aws, batch: FailedBatch, pace: ReadPace | None) -> Reader:
     window = Window(from_sequence=batch.first, to_sequence=batch.last)
     source = OneShard(StreamSource(aws, batch.stream), batch.shard)
-    return Reader(source, batch.stream, window, pace=pace)
+    return Reader(source, batch.stream, window, pace=pace or pace_of(aws.client("dynamodbstreams")))
 
 
 def _records(batch: FailedBatch, reader: Reader | None) -> Iterator[tuple[StreamRecord, ...]]:

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from fifo_cli.aws.consistency import is_one_server
 from fifo_cli.aws.dynamodb_streams import (
     ExpiredIteratorError,
     Page,
@@ -32,10 +33,14 @@ from fifo_cli.aws.retries import growing_pause, spread
 from fifo_cli.errors import AwsError
 from fifo_cli.operations.stream.shards import Lineage, Schedule, ShardPosition, StreamRecord, record_of
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+
 # DynamoDB Streams keeps records for 24 hours (Developer Guide).
 RETENTION: Final = timedelta(hours=24)
 # The enqueuer's mapping reads four times a second; a shard gives some five reads a second to all its readers.
 READ_PAUSE: Final = 0.2
+_PAUSE_HERE: Final = 0.02
 # An empty page does not mean the end, and AWS names no sign for the tip of an open shard. So many in a row
 # end the reading, but prove nothing: ``Reader.tips`` has the shards that were left so.
 # Twice as many as long as the shard gave no record: its first ones may be far from where the reading begins.
@@ -102,11 +107,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ReadPace:
-    """How fast a shard is read, and by how many threads; ``clock`` is in seconds."""
+    """How fast a shard is read, and by how many threads; ``clock`` is in seconds, ``pause`` between reads."""
 
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     workers: int = _WORKERS
+    pause: float = READ_PAUSE
+
+
+def pace_of(streams: DynamoDBStreamsClient) -> ReadPace:
+    """Return the pace for a service: one server on this machine has no limit of reads a second."""
+    return ReadPace(pause=_PAUSE_HERE) if is_one_server(streams) else ReadPace()
 
 
 class Reader:
@@ -254,7 +265,7 @@ class Reader:
                 self._tips[position.shard.id] = position.last
             self._schedule.leave(position)
         else:
-            self._again(position, READ_PAUSE)
+            self._again(position, self._pace.pause)
 
     def _at_tip(self, position: ShardPosition) -> bool:
         """A closed shard is read until it says so; of an open one, empty pages in a row are the end."""
@@ -303,7 +314,7 @@ class Reader:
                 f"the shard {position.shard.id} of {self._arn} cannot be read: every new iterator is refused",
                 hint="run the command again",
             )
-        self._again(position, READ_PAUSE if position.failures > 1 else 0.0)
+        self._again(position, self._pace.pause if position.failures > 1 else 0.0)
 
     def _begin(self, position: ShardPosition) -> str:
         """Return an iterator at the position: after the last record read, else where the window begins."""

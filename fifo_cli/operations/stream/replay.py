@@ -194,7 +194,7 @@ class Replay:
     code_folders: tuple[str, ...] = ()
     listener: Listener = silent
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    pace: ReadPace = field(default_factory=ReadPace)
+    pace: ReadPace | None = None
 
     @cached_property
     def names(self) -> Names:

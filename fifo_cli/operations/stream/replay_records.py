@@ -16,7 +16,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.model.times import iso
 from fifo_cli.operations.pace import Progress
-from fifo_cli.operations.stream.reader import Reader, ReadPace, StreamPage, Window, expired_before
+from fifo_cli.operations.stream.reader import Reader, ReadPace, StreamPage, Window, expired_before, pace_of
 from fifo_cli.operations.stream.record_filter import RecordFilter
 from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore
 from fifo_cli.operations.stream.shards import StreamRecord
@@ -73,6 +73,7 @@ def gather(
     NotDeployedError if there is none, AwsError if one goes away meanwhile.
     """
     streams = table_streams(aws, table, listener=listener)
+    pace = pace or pace_of(aws.client("dynamodbstreams"))
     read, progress = 0, Progress(listener, "records read")
     gap = window.since is not None and bool(expired_before(streams[0], since=window.since, now=now))
     lineup = Lineup()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Counts, Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.limits import RECEIVE_MAX
@@ -20,7 +20,6 @@ from fifo_cli.operations.transfer.interfaces import Rejection
 HIDDEN_SECONDS: Final = 30
 # What waits in flight with somebody comes back after its visibility timeout, or a little later.
 _MARGIN_SECONDS: Final = 5
-_LONG_POLL_SECONDS: Final = 1
 # So many in a row without a message are believed, if all that was counted at the start has been seen.
 _POLLS_BELIEVED: Final = 2
 _RELEASING_THREADS: Final = 8
@@ -69,13 +68,14 @@ class QueueSource:
         """Receive up to ten messages.
 
         If as many are deleted as were counted at the start, and none is counted now, a short poll will do
-        in place of the long one that asks all of SQS's servers.
+        in place of the long one that asks all of SQS's servers. One server is asked at once, and only what
+        did not come then is waited for.
         """
         all_settled = wait and self._all_settled()
         received = self._queue.receive(
             count=min(count, RECEIVE_MAX),
             visibility=int(self.hidden_seconds),
-            wait=_LONG_POLL_SECONDS if wait and not all_settled else 0,
+            wait=self._wait_seconds() if wait and not all_settled else 0,
         )
         with self._lock:
             if received:
@@ -89,6 +89,9 @@ class QueueSource:
                     self._quiet_since = self._clock()
                 self.emptied = all_settled and not self._ours
         return received
+
+    def _wait_seconds(self) -> int:
+        return LONG_POLL_SECONDS if self._polls else self._queue.long_poll_seconds
 
     def exhausted(self) -> bool:
         """Say whether a long poll gave nothing and SQS counts nothing that may still come.

@@ -17,9 +17,11 @@ from fifo_cli.aws.consistency import AT_ONCE, LATE, ConsistencyDelays, delays_of
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.resources.queue import QueueAdmin
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Queue
 from fifo_cli.errors import AwsError, Interrupted
 from fifo_cli.events import Event, Waiting, Warned
-from fifo_cli.model.names import DELETED_TAG, PIPELINE_TAG
+from fifo_cli.handlers.visibility import MainQueue
+from fifo_cli.model.names import DELETED_TAG, PIPELINE_TAG, Names
 from fifo_cli.model.planning import make_destroy_plan, make_plan
 from fifo_cli.model.resources import Found, Key, Resource
 from fifo_cli.model.settings import Api, Functions, Pipeline, Settings, Table
@@ -28,6 +30,7 @@ from fifo_cli.operations.deploy.deploy import apply, wait_until_shown
 from fifo_cli.operations.deploy.pause import _wait_for_enqueuer, _wait_for_worker
 from fifo_cli.operations.deploy.plan import Prepared, _without_deleted
 from fifo_cli.operations.deploy.remote_state import Gateways, observe
+from fifo_cli.operations.stream.reader import READ_PAUSE, pace_of
 from tests.fakes import Clock
 from tests.unit.operations.late_sqs import LateSqs
 
@@ -374,6 +377,36 @@ def test_the_enqueuers_last_invocation_has_its_time(part, timeout, least):
 )
 def test_an_endpoint_on_this_machine_settles_at_once(endpoints, delays):
     assert delays_of(endpoints) == delays
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "one"),
+    [
+        ("http://127.0.0.1:4566", True),
+        ("http://localhost:4566", True),
+        ("https://sqs.eu-west-1.amazonaws.com", False),
+        ("http://localstack:4566", False),
+    ],
+)
+def test_one_server_on_this_machine_is_neither_polled_long_nor_read_slowly(endpoint, one, monkeypatch):
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-west-1"}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    aws = Aws(Target(endpoint_url=endpoint))
+    assert Queue(aws, Names("orders"), "main").long_poll_seconds == (0 if one else LONG_POLL_SECONDS)
+    pause = pace_of(aws.client("dynamodbstreams")).pause
+    assert pause < READ_PAUSE if one else pause == READ_PAUSE
+    sqs: Any = Asked()
+    MainQueue(sqs, f"{endpoint}/1/orders.fifo", needs=1).receive(10)
+    assert sqs.asked["WaitTimeSeconds"] == (0 if one else 1)
+
+
+class Asked:
+    """A client that keeps what a receive asks for."""
+
+    def receive_message(self, **asked: Any) -> dict[str, Any]:
+        self.asked = asked
+        return {}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class Messages:
     """A queue whose messages and counts are what the test says."""
 
     name = "orders-dlq.fifo"
+    long_poll_seconds = 1
     now = Counts(0, 0, 0, None)
 
     def counts(self) -> Counts:
@@ -80,6 +81,18 @@ def test_a_receive_polls_long_only_if_nothing_else_is_to_do(bench: Bench) -> Non
     first, second = bench.messages.asked
     assert (first["wait"], second["wait"]) == (0, 1)
     assert first["visibility"] == HIDDEN_SECONDS
+
+
+def test_one_server_is_waited_for_only_after_it_gave_nothing_at_once(bench: Bench) -> None:
+    bench.messages.long_poll_seconds = 0
+    bench.counted(in_flight=1)
+    for _ in range(2):
+        bench.source.receive(10, wait=True)
+        assert not bench.source.exhausted()
+    bench.messages.arrivals = ["a"]
+    bench.source.receive(10, wait=True)
+    bench.source.receive(10, wait=True)
+    assert [asked["wait"] for asked in bench.messages.asked] == [0, 1, 1, 0]
 
 
 def test_it_is_over_when_a_long_poll_gave_nothing_and_nothing_is_counted(bench: Bench) -> None:

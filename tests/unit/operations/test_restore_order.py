@@ -117,17 +117,12 @@ _CALLS = {
 }  # fmt: skip
 
 
-class Meta:
-    endpoint_url = "https://sqs.us-east-1.amazonaws.com"
-
-
 class FakeAws:
     throttles = 0
     delays = AT_ONCE
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        service.meta = Meta()  # type: ignore[attr-defined]
 
     def client(self, name: str) -> Service:
         assert name == "sqs"
