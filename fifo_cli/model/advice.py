@@ -7,6 +7,7 @@ evidence there is; where nothing was due, there is none, and that is well.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 # logs to CloudWatch Logs"). EventBridge fires within the minute, and a cold start takes seconds.
 LATE: Final = timedelta(minutes=15)
 _SEVERAL: Final = 2
+# How [handlers] names a function of the user's, such as orders:to_message.
+_FUNCTION: Final = re.compile(r"[\w.]+:\w+")
 _UNDELIVERED: Final = 3
 _REASONS_SHOWN: Final = 3
 _WAITS: Final[Mapping[Flow, str]] = {
@@ -341,6 +344,11 @@ def _unusable(message: str, one: WorkerRun | Batch, flow: Flow) -> Problem:
     step = f"correct it in fifo.toml or where it is set, then {command_line('deploy')}; nothing was parked"
     if kind == "key":
         step = f"{command_line('keys set', name)}; nothing was parked"
+    elif _FUNCTION.fullmatch(kind):
+        step = (
+            f"if a deploy brought this, {command_line('rollback')}; else correct your code, or the"
+            f" requirements.txt beside it, then {command_line('deploy')}; nothing was parked"
+        )
     elif (kind, name) == ("[api]", "keys:"):
         step = f"{command_line('keys list')}, then {command_line('keys set NAME')}; nothing was parked"
     return Problem(

@@ -257,6 +257,7 @@ def load(path: Path, *, env: str | None = None, code: Iterable[CodeRole] = CODE_
             for key in unknown
         ]
     project = Project(settings, path, env) if settings else None
+    in_file = bool(problems)
     references = {str(role): getattr(handlers, role) for role in code} if handlers else {}
     if handlers and (any(references.values()) or len(references) == len(CODE_ROLES)):
         problems += code_problems(path.parent / handlers.source, references)
@@ -265,7 +266,9 @@ def load(path: Path, *, env: str | None = None, code: Iterable[CodeRole] = CODE_
         raise ConfigError(
             f"{where} has {len(problems)} problem{'s' if len(problems) != 1 else ''}:",
             [str(problem) for problem in problems],
-            hint=f"fix them and run the command again; {command_line('schema')} prints what is allowed",
+            hint=f"fix them and run the command again; {command_line('schema')} prints what is allowed"
+            if in_file
+            else "correct your code, or [handlers], and run the command again",
         )
     return project
 

@@ -103,7 +103,7 @@ def _reference_problems(key: str, source: Path, reference: str) -> Iterator[Sett
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         fault = _fault(file, error)
-        yield SettingProblem(f"handlers.{key}", repr(reference), f"in a module that is Python: {fault}")
+        yield SettingProblem(f"handlers.{key}", repr(reference), f"in a module that Python can read: {fault}")
         return
     if function not in set(_names(tree)) and not any(_imports_all(node) for node in tree.body):
         yield SettingProblem(

@@ -54,6 +54,14 @@ class ResourceState:
     reason: str = ""
     version: str | None = None
 
+    @property
+    def has_other_code(self) -> bool:
+        return any(one.path == _CODE for one in self.diff)
+
+    @property
+    def has_only_other_code(self) -> bool:
+        return self.has_other_code and len(self.diff) == 1
+
     def document(self) -> Document:
         return {
             "type": self.kind,

@@ -31,7 +31,7 @@ from fifo_cli.operations.monitor.activity import (
     lateness,
     parked_question,
 )
-from fifo_cli.operations.monitor.drift import Drift, drift
+from fifo_cli.operations.monitor.drift import Drift, ResourceState, drift
 from fifo_cli.operations.monitor.measure import count_in, measurement_questions, measurements_of, queue_names
 from fifo_cli.operations.parallel import Gathered, read_all
 
@@ -221,19 +221,35 @@ def _measured(numbers: Gathered, settings: Settings, names: Names, found: Drift)
 
 
 def _drift_problems(found: Drift, measured: Measurements) -> Iterator[Problem]:
-    def named(*states: str) -> list[str]:
-        return [f"{one.kind} {one.name}" for one in found.resources
-                if one.state in states and one.name not in measured.missing]  # fmt: skip
+    def named(*states: str) -> list[ResourceState]:
+        return [one for one in found.resources if one.state in states and one.name not in measured.missing]
 
     if missing := named("missing"):
         yield Problem("critical", f"missing: {_listed(missing)}", command_line("deploy"))
     if foreign := named("foreign"):
         yield Problem("critical", f"not this pipeline's: {_listed(foreign)}", command_line("plan"))
-    if drifted := named("drift", "surplus"):
-        yield Problem("warning", f"not as in fifo.toml: {_listed(drifted)}", command_line("plan"))
+    drifted = named("drift", "surplus")
+    if others := [one for one in drifted if not one.has_only_other_code]:
+        yield Problem("warning", f"not as in fifo.toml: {_listed(others)}", command_line("plan"))
+    if any(one.kind == "function" and one.has_other_code for one in drifted):
+        yield Problem(
+            "warning",
+            "the functions run other code than is here",
+            f"{command_line('plan --diff')} shows how it differs",
+            means="your code or fifo-cli itself was changed since the last deploy; what was deployed runs on",
+        )
+    elif any(one.has_other_code for one in drifted):
+        yield Problem(
+            "warning",
+            "the functions run an older version than was deployed last",
+            f"once the code here is correct, {command_line('deploy')}",
+            means="a rollback, or a deploy that did not end; the older version runs on",
+            avoid="deploy before that: it takes the rollback back",
+        )
 
 
-def _listed(names: list[str], most: int = 3) -> str:
+def _listed(resources: list[ResourceState], most: int = 3) -> str:
+    names = [f"{one.kind} {one.name}" for one in resources]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

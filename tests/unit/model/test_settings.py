@@ -286,7 +286,7 @@ def test_handlers_without_a_function_do_nothing(problems):
         (
             "def f(:",
             "orders:f",
-            "'orders:f'; must be in a module that is Python: HERE/code/orders.py, line 1:",
+            "'orders:f'; must be in a module that Python can read: HERE/code/orders.py, line 1:",
         ),
         ("import os", "os:system", "'os:system'; must be in a module of your own: os is one of Python's"),
     ],

@@ -14,6 +14,7 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
 from fifo_cli.model.names import Names, Place
 from fifo_cli.model.next_runs import reckon_next_runs
+from fifo_cli.model.planning import Difference
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.schedules import rate_of
 from fifo_cli.model.settings import Project, Settings
@@ -155,6 +156,37 @@ def test_drift_is_reported_by_kind_of_fault_and_long_lists_are_cut() -> None:
         "missing: role r",
         "not this pipeline's: function f",
         "not as in fifo.toml: queue q0, queue q1, queue q2 and 3 more",
+    ]
+
+
+CODE = (Difference("code_sha256", "old", "new"),)
+
+
+@pytest.mark.parametrize(
+    ("drifted", "said"),
+    [
+        (["function"], "the functions run other code than is here"),
+        (["function", "alias"], "the functions run other code than is here"),
+        (["alias"], "the functions run an older version than was deployed last"),
+    ],
+)
+def test_drift_of_code_alone_says_what_it_means(drifted: list[str], said: str) -> None:
+    resources = tuple(ResourceState(kind, kind[0], "drift", CODE) for kind in drifted)
+    [problem] = [one for one in judged(gathered(resources=resources)).problems if "functions" in one.text]
+
+    assert (problem.state, problem.text) == ("warning", said)
+    assert problem.means
+
+
+def test_drift_of_code_and_of_a_setting_are_two_problems() -> None:
+    resources = (
+        ResourceState("function", "f", "drift", (*CODE, Difference("memory", 128, 256))),
+        ResourceState("alias", "a", "drift", CODE),
+    )
+
+    assert message(gathered(resources=resources)) == [
+        "not as in fifo.toml: function f",
+        "the functions run other code than is here",
     ]
 
 
