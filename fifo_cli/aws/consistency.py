@@ -7,8 +7,7 @@ Nor does it have many servers, of which an empty answer shows only some, or limi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fifo_cli.model.schedules import RUN_AGE_SECONDS
 from fifo_cli.model.urls import host_of, is_this_machine
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 _RULE_SECONDS: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class ConsistencyDelays:
+class ConsistencyDelays(NamedTuple):
     """Seconds from a change until all of AWS knows of it.
 
     ``deleted_queue``: requests to a deleted queue may succeed for 60 s (SQS API Reference, DeleteQueue); the

@@ -10,9 +10,8 @@ import configparser
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
@@ -297,8 +296,7 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     """How an error of botocore's reads: its class, the words before botocore's, and the next step.
 
     In ``words`` and ``hint``, ``{about}`` is what the call was about and ``{files}`` are the profiles' files;

@@ -10,10 +10,11 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -59,14 +60,13 @@ _AGE_WINDOW: Final = timedelta(minutes=10)
 _AGE_PERIOD_SECONDS: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingMessage:
+class OutgoingMessage(NamedTuple):
     """A message to send."""
 
     body: str
     group: str
     dedup_id: str
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = MappingProxyType({})
     trace_header: str | None = None
 
 
@@ -84,8 +84,7 @@ class RejectedEntry:
     doubtful: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """SQS's approximate counts of a queue."""
 
     visible: int

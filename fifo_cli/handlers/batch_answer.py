@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class EntryError:
+class EntryError(NamedTuple):
     """Why an entry is not done. ``refused``: SQS says so; otherwise it may have taken effect."""
 
     reason: str
@@ -24,8 +22,7 @@ class EntryError:
     refused: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class BatchAnswer:
+class BatchAnswer(NamedTuple):
     """The entries of a call by their ids: each is in one of the two, in the order of the call."""
 
     done: Mapping[str, Mapping[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import OPTIONAL, Document, Fields
@@ -64,8 +64,7 @@ class Message(Fields):
         return found.value if found is not None and isinstance(found.value, str) else None
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedMessage:
+class ReceivedMessage(NamedTuple):
     """A message, and how its source knows it: a receipt handle, or the digest of a file's line.
 
     ``receipt_handle`` is never stored or printed. ``dead_letter_source`` is the ARN of the queue whose

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 PIPELINE_TAG: Final = "fifo-cli:pipeline"
 VERSION_TAG: Final = "fifo-cli:version"
@@ -83,8 +83,7 @@ class Names:
         return f"{self.pipeline}-{role}"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a pipeline lives; with it, names become ARNs."""
 
     account: str

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from fifo_cli.model.limits import SCHEDULE_EXPRESSION_MAX
@@ -33,8 +32,7 @@ _MONTHS: Final = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP",
 _WEEKDAYS: Final = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):
     """One field of cron: its numbers, and the names that stand for them in their order."""
 
     name: str
@@ -81,8 +79,7 @@ _YEAR: Final = _Field("year", 1970, 2199)
 _DayTest = Callable[[date], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class _Cron:
+class _Cron(NamedTuple):
     """A cron expression taken apart; ``minutes`` counts from midnight, ``days`` are its parts about days."""
 
     minutes: tuple[int, ...]

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -350,7 +350,7 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingPr
     ]
     problems += _combinations(sound)
     if single:
-        problems = [replace(one, key=one.key.replace("api[0]", "api", 1)) for one in problems]
+        problems = [one._replace(key=one.key.replace("api[0]", "api", 1)) for one in problems]
     return (None if problems else Settings.model_construct(**sound)), problems, sound.get("handlers")
 
 

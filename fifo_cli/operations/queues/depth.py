@@ -11,7 +11,6 @@ from fifo_cli.model.names import QUEUE_ROLES, Names, QueueRole
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.results import Single
 from fifo_cli.operations.parallel import read_all
-from fifo_cli.operations.queues.summary import GroupedDepth, summarise
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,6 @@ def depth(aws: Aws, names: Names) -> DepthResult:
     """Ask all queues at once; raises NotDeployedError if one does not exist."""
     found = read_all({role: partial(_depth_of, Queue(aws, names, role)) for role in QUEUE_ROLES})
     return DepthResult(names.pipeline, {role: found[role] for role in QUEUE_ROLES})
-
-
-def depth_by_group(aws: Aws, names: Names) -> GroupedDepth:
-    """Return the depths of all queues, and what a look at each shows of its groups; it receives."""
-    counted = depth(aws, names)
-    seen = {role: summarise(Queue(aws, names, role)) for role in QUEUE_ROLES if counted.queues[role].total}
-    return GroupedDepth(counted.pipeline, counted.queues, seen)
 
 
 def _depth_of(queue: Queue) -> Counted:

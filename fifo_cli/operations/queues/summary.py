@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import QueueRole
+from fifo_cli.model.names import QUEUE_ROLES, Names, QueueRole
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.results import INTERNAL, Fields, Single
 from fifo_cli.operations.queues.browse import look, require_safe
+from fifo_cli.operations.queues.depth import depth
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 
 
@@ -131,3 +133,10 @@ def summarise(
         name=queue.name,
         missed=None if sums.groups else group,
     )
+
+
+def depth_by_group(aws: Aws, names: Names) -> GroupedDepth:
+    """Return the depths of all queues, and what a look at each shows of its groups; it receives."""
+    counted = depth(aws, names)
+    seen = {role: summarise(Queue(aws, names, role)) for role in QUEUE_ROLES if counted.queues[role].total}
+    return GroupedDepth(counted.pipeline, counted.queues, seen)

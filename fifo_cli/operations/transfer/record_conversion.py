@@ -206,7 +206,7 @@ class ConvertingTarget:
             if made.instead:
                 instead[one.message.message_id] = made.instead
             # What is still a record failed again.
-            (again if is_record(made.message) else ready).append(replace(one, message=made.message))
+            (again if is_record(made.message) else ready).append(one._replace(message=made.message))
         groups = {one.message.message_id: one.message.group for one in received}
         for refused in self._send_all(self._target, ready, groups):
             message = refused.received.message
@@ -214,7 +214,7 @@ class ConvertingTarget:
                 refusals.append(refused)
             else:
                 parked = instead[message.message_id](f"SQS refuses the message: {refused.reason}")
-                again.append(replace(refused.received, message=parked))
+                again.append(refused.received._replace(message=parked))
         places = list(groups)
         again.sort(key=lambda one: places.index(one.message.message_id))
         failed = self._send_all(self._dlq, again, groups)

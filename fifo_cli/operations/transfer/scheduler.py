@@ -376,7 +376,7 @@ class InFlightMessages:
         known = self._items.get(received.message.message_id)
         if known is not None:
             # Its time ran out while we had it: the newest handle is the one that counts.
-            known.received = replace(known.received, receipt_handle=received.receipt_handle)
+            known.received = known.received._replace(receipt_handle=received.receipt_handle)
             self._expect(known, asked_at + seconds, seconds)
             return
         item = InFlightMessage(
@@ -473,7 +473,7 @@ class InFlightMessages:
         self._bytes -= item.size
         item.size = 0
         item.held = True
-        item.received = replace(item.received, message=replace(item.message, body="", attributes={}))
+        item.received = item.received._replace(message=replace(item.message, body="", attributes={}))
         self._held += 1
 
     def _lost(self, item: InFlightMessage) -> list[ReceivedMessage]:

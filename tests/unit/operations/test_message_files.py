@@ -39,7 +39,7 @@ def write(path, *messages: ReceivedMessage) -> int:
 
 def test_a_message_that_is_in_the_file_is_not_written_again_by_this_run_or_another(path):
     assert write(path, received("1"), received("2"), received("1")) == 2
-    again = dataclasses.replace(received("1"), message=dataclasses.replace(received("1").message, receives=5))
+    again = received("1")._replace(message=dataclasses.replace(received("1").message, receives=5))
     assert write(path, again, received("3")) == 1
     assert bodies(path) == ["1", "2", "3"]
     assert path.stat().st_mode & 0o777 == 0o600
