@@ -118,15 +118,23 @@ def _stuck(evidence: Evidence, check: Check) -> Iterator[Problem]:
         if not evidence.patient or evidence.now - (one.since or one.time) >= check.age[0]
     ]
     running = evidence.measured.worker in ("running", None)
-    yield from _stuck_problems(evidence.settings, stuck, check, evidence.now, running=running)
+    busy = evidence.measured.maintenance is not None
+    yield from _stuck_problems(evidence.settings, stuck, check, evidence.now, running=running, busy=busy)
 
 
 def _stuck_problems(
-    settings: Settings, stuck: Sequence[Stuck], check: Check, now: datetime, *, running: bool
+    settings: Settings,
+    stuck: Sequence[Stuck],
+    check: Check,
+    now: datetime,
+    *,
+    running: bool,
+    busy: bool = False,
 ) -> Iterator[Problem]:
     keys = {name: tuple(api.keys) for name, api in zip(settings.api_names, settings.api, strict=True)}
     warning, critical = (one.total_seconds() for one in check.age)
-    yield from stuck_problems(stuck, Around(now, running=running, keys=keys), age=(warning, critical))
+    around = Around(now, running=running, busy=busy, keys=keys)
+    yield from stuck_problems(stuck, around, age=(warning, critical))
 
 
 def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -156,15 +164,22 @@ def evaluate(
     parked: Mapping[str, int] | None = None,
     stuck: bool = False,
 ) -> tuple[Problem, ...]:
-    """Return the problems of the numbers, the worst first: from a threshold on, as for the alarms."""
+    """Return the problems of the numbers, the worst first: from a threshold on, as for the alarms.
+
+    Maintenance that is going on comes first, as bad as the worst of them: it may have paused what is paused,
+    and may be about to move what lies in a queue.
+    """
     problems = [
         *_missing(measured),
         *_stopped(measured, stuck=stuck),
-        *_maintenance(measured),
         *_numbers(measured, check, names, parked or {}),
     ]
     problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in measured.unseen]
-    return by_badness(problems)
+    upkeep = list(_maintenance(measured))
+    if measured.maintenance is not None:
+        state = worst(one.state for one in (*upkeep, *problems))
+        upkeep = [replace(one, state=state) for one in upkeep]
+    return by_badness([*upkeep, *problems])
 
 
 def _missing(measured: Measurements) -> Iterator[Problem]:
@@ -254,7 +269,9 @@ def _stopped(measured: Measurements, *, stuck: bool) -> Iterator[Problem]:
         found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
         if state == "paused":
             step = command_line(f"resume {role}")
-            if measured.restore is not None:
+            if measured.maintenance is not None:
+                step = f"wait for the maintenance to finish: it may have paused it; if it stays so, {step}"
+            elif measured.restore is not None:
                 # Resumed now, it would meet a main that lacks the heads of its groups.
                 step = command_line("redrive --in-order")
             elif stuck and role == "worker":

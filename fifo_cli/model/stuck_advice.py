@@ -7,8 +7,9 @@ meanwhile: while an API is down, every message is good, and waiting keeps their 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
-from fifo_cli.model.health import Problem, State, rough
+from fifo_cli.model.health import Problem, State, rough, worst
 from fifo_cli.model.worker_log import Stuck
 
 _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
@@ -50,6 +51,7 @@ class Case(StrEnum):
     UNSURE = "unsure"  # others were delivered, but none since it failed
     SOME = "some"  # several fail alike, and others are delivered
     PASSED = "passed"  # others are delivered again; it was not tried since
+    OLDER = "older"  # a later run met another cause, and did not try these
 
 
 class Advice(NamedTuple):
@@ -80,6 +82,11 @@ _SOME: Final = Advice(
     "{api} fails for {groups} groups, and takes messages of others",
     "{logs}: what do they have in common? If {api} is well, {park} sets the first aside",
     "park one after the other before you know: if {api} is at fault, they are good",
+)
+_OLDER: Final = Advice(
+    "not tried since the newer failures above: this cause may be over",
+    "see to the one above first; {drain_one} then shows what is left",
+    _KEEP,
 )
 _WAIT: Final = Advice(
     "{api} is down: nothing is delivered meanwhile", "wait, or have {api} fixed: {retry}", _KEEP
@@ -157,6 +164,7 @@ _OF_CASE: Final[Mapping[Case, Advice]] = {
     Case.UNSURE: _UNSURE,
     Case.SOME: _SOME,
     Case.PASSED: _ANSWERS_AGAIN,
+    Case.OLDER: _OLDER,
 }
 # What differs from the line of its case, or of its kind where the case has none.
 _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
@@ -198,10 +206,14 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys."""
+    """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys.
+
+    ``busy``: maintenance is going on.
+    """
 
     now: datetime
     running: bool = True
+    busy: bool = False
     keys: Mapping[str, Sequence[str]] | None = None
 
     def keys_of(self, api: str | None) -> Sequence[str]:
@@ -268,9 +280,10 @@ def _case_of_one(head: Stuck, *, others: bool) -> Case:
 
 
 def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, float]) -> Iterator[Problem]:
-    """Yield a problem for all groups that fail alike at one API, the most groups first.
+    """Yield a problem for all groups that fail alike at one API, the newest first, then the most groups.
 
-    ``age`` is of how many seconds of failing it is a warning, and critical; younger ones are a warning, too.
+    What the last run met is what holds up the messages now: a cause that it did not meet may be over. ``age``
+    is of how many seconds of failing it is a warning, and critical; younger ones are a warning, too.
     """
 
     def alike(head: Stuck) -> tuple[str, str]:
@@ -278,17 +291,34 @@ def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, 
         return head.api or "", Kind.SERVER if kind is Kind.UNAVAILABLE else kind
 
     groups = [list(some) for _, some in groupby(sorted(stuck, key=alike), key=alike)]
-    for some in sorted(groups, key=lambda heads: (-len(heads), heads[0].time)):
-        yield _problem(some, len(stuck), around, age)
+    newest = max(stuck, key=lambda one: one.time, default=None)
+
+    def is_older(heads: Sequence[Stuck]) -> bool:
+        assert newest is not None, "there are heads"
+        return all(one.run_ended != newest.run_ended and one.time < newest.time for one in heads)
+
+    def place(heads: Sequence[Stuck]) -> tuple[float, int, datetime]:
+        last = max(one.time for one in heads).timestamp() if is_older(heads) else math.inf
+        return -last, -len(heads), heads[0].time
+
+    groups.sort(key=place)
+    found = [_problem(some, len(stuck), around, age, older=is_older(some)) for some in groups]
+    state = worst(one.state for one in found)
+    yield from (replace(one, state=state) for one in found[:1])
+    yield from found[1:]
 
 
-def _problem(alike: list[Stuck], number: int, around: Around, age: tuple[float, float]) -> Problem:
+def _problem(
+    alike: list[Stuck], number: int, around: Around, age: tuple[float, float], *, older: bool
+) -> Problem:
     oldest = min(alike, key=lambda one: one.since or one.time)
     failed = around.now - (oldest.since or oldest.time)
     old = failed.total_seconds() >= age[0]
     kinds = {kind_of(one) for one in alike}
     kind = kinds.pop() if len(kinds) == 1 else Kind.SERVER
     case = case_of(alike, number)
+    if older and case in (Case.ALL, Case.ONLY, Case.UNSURE):
+        case = Case.OLDER
     # The group that a step may set aside is one beside which others were delivered.
     named = [one for one in alike if one.lately] if case is Case.SOME else alike
     head = min(named, key=lambda one: (one.since or one.time) if old else one.time)
@@ -302,7 +332,8 @@ def _problem(alike: list[Stuck], number: int, around: Around, age: tuple[float, 
         state,
         f"group {shown_group(head.group)} waits for its head{since}:"
         f" {head.error or 'no reason logged'}{others}",
-        _filled(advice.first, facts),
+        ("once the maintenance is over: " if around.busy and "{park}" in advice.first else "")
+        + _filled(advice.first, facts),
         means=_filled(advice.means, facts),
         avoid=_filled(advice.avoid, facts),
         cause_of="messages",

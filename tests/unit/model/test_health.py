@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.model.advice import evaluate
+from fifo_cli.model.advice import Evidence, advise, evaluate
 from fifo_cli.model.health import (
+    STATES,
     Maintenance,
     Measurements,
     QueueKind,
@@ -21,6 +22,7 @@ from fifo_cli.model.health import (
 from fifo_cli.model.names import Names
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Check
+from tests.unit.model.test_stuck_advice import NOW, SETTINGS
 
 NAMES = Names("orders")
 CHECK = Check(depth=(10, 100), age=(timedelta(minutes=15), timedelta(hours=1)), dlq=(1, 5))
@@ -124,6 +126,34 @@ def test_a_redrive_is_advised_for_after_the_maintenance(maintenance: Maintenance
     vitals = replace(WELL, queues=queues(dlq=5), maintenance=maintenance)
     (dlq,) = [one for one in evaluate(vitals, CHECK, NAMES) if "in the DLQ" in one.text]
     assert ("and the maintenance is over, `fifo-cli redrive`" in dlq.next) is said
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"queues": {"dlq": 5}},
+        {"queues": {"dlq": 900}},
+        {"queues": {"dlq": 900, "main": 90_000}},
+        {"queues": {"hold": 7}},
+        {"worker": "paused"},
+        {"enqueuer": "paused", "iterator_age": 90_000},
+        {"worker": "paused", "enqueuer": "paused", "restore": UnfinishedRestore("merge")},
+        {"worker": "paused", "queues": {"dlq": 900, "hold": 7}, "restore": UnfinishedRestore("back")},
+        {"unseen": (Unavailable("the age", "denied"),)},
+        {},
+    ],
+)
+def test_while_maintenance_is_going_on_nobody_is_sent_to_do_the_same(found: dict[str, Any]) -> None:
+    facts = {**found, "queues": queues(**found.get("queues", {}))}
+
+    first, *rest = advise(Evidence(SETTINGS, replace(WELL, maintenance=REDRIVE, **facts), NOW))
+
+    assert first.text == "maintenance is going on: redrive by ada"
+    assert first.next.startswith("wait for it to finish")
+    assert all(
+        first.state == one.state or STATES.index(first.state) > STATES.index(one.state) for one in rest
+    )
+    assert not any(one.next.startswith(("`fifo-cli redrive", "`fifo-cli resume")) for one in rest)
 
 
 def test_an_unfinished_restore_is_critical_only_when_nobody_works_on_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.model.advice import Evidence, advise
-from fifo_cli.model.health import Measurements, Problem
+from fifo_cli.model.health import Maintenance, Measurements, Problem
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.stuck_advice import Case, Kind, advice_of, kind_of
@@ -326,6 +327,70 @@ def test_two_outages_at_once_have_a_line_each() -> None:
         "group eve waits for its head: HTTP 401 from bills",
     ]
     assert found[1].next.startswith("`fifo-cli keys list`")
+
+
+def before(minutes: int, events: tuple[WatchEvent, ...]) -> tuple[WatchEvent, ...]:
+    return tuple(replace(one, time=one.time - timedelta(minutes=minutes)) for one in events)
+
+
+MANY, KEY = ("ada- bob- eve- zoe-",), status(401)
+SLOW, DEAF = unanswered("ReadTimeout"), unanswered("ConnectError")
+NEWEST: list[tuple[str, tuple[WatchEvent, ...], list[str], str]] = [
+    # name, history, the causes in order, what the second one means
+    ("another group, same API", before(9, history(*MANY)) + history("kim-", kim=status(401)),
+     ["HTTP 401 from shop", "HTTP 503 from shop"], "not tried since"),
+    ("one of the same groups", before(9, history(*MANY)) + history("ada-", ada=status(401)),
+     ["HTTP 401 from shop", "HTTP 503 from shop"], "not tried since"),
+    ("another API", before(9, history(*MANY)) + history("kim-", kim=status(403, "bills")),
+     ["HTTP 403 from bills", "HTTP 503 from shop"], "not tried since"),
+    ("the key is set, and now the API is down", before(9, history(*MANY, every=KEY)) + history("ada-"),
+     ["HTTP 503 from shop", "HTTP 401 from shop"], "not tried since"),
+    ("from a timeout to no network",
+     before(9, history(*MANY, every=SLOW)) + history("kim-", kim=DEAF),
+     ["no answer from shop: ConnectError: x", "no answer from shop: ReadTimeout: x"], "not tried since"),
+    ("a run that delivered others", before(9, history(*MANY)) + history("pia+ kim-", kim=KEY),
+     ["HTTP 401 from shop", "HTTP 503 from shop"], "shop answers again"),
+    ("both in the last run", before(9, history(*MANY)) + history("kim- ada- bob-", kim=status(401)),
+     ["HTTP 503 from shop", "HTTP 401 from shop"], "shop refuses the key"),
+    ("a run that has not ended", before(9, history(*MANY)) + history("kim-", kim=status(401))[:-1],
+     ["HTTP 401 from shop", "HTTP 503 from shop"], "not tried since"),
+    ("three, one after the other",
+     before(9, history(*MANY)) + before(5, history("kim-", kim=status(429))) + history("leo-", leo=KEY),
+     ["HTTP 401 from shop", "HTTP 429 from shop", "HTTP 503 from shop"], "not tried since"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("events", "causes", "second"), [pytest.param(*rest, id=name) for name, *rest in NEWEST]
+)
+def test_the_newest_cause_is_named_first_and_an_older_one_may_be_over(
+    events: tuple[WatchEvent, ...], causes: list[str], second: str
+) -> None:
+    found = [one for one in problems(events) if "waits for its head" in one.text]
+
+    assert [one.text.partition(": ")[2].partition(" (")[0] for one in found] == causes
+    assert (found[1].means or "").startswith(second)
+    assert not any(PARK in one.next for one in found)
+
+
+def test_the_newest_cause_stays_first_where_an_older_one_has_lasted_for_hours() -> None:
+    events = history(*["ada- bob-"] * 90, "eve-", eve=status(401))
+
+    newest, older = (one for one in problems(events) if "waits for its head" in one.text)
+
+    assert (newest.state, newest.next.partition(",")[0]) == ("critical", "`fifo-cli keys set api_key`")
+    assert (older.state, older.text.startswith("group ada waits for its head and has failed")) == (
+        "critical",
+        True,
+    )
+
+
+def test_park_is_advised_for_after_the_maintenance() -> None:
+    busy: Any = {"maintenance": Maintenance("redrive by ada")}
+    first = problems(history("ada- bob+"), **busy)[0]
+
+    assert first.next.startswith("once the maintenance is over: `fifo-cli park --group ada`")
+    assert problems(history("ada- bob-"), **busy)[0].next.startswith("wait, or have shop fixed")
 
 
 def test_what_is_behind_a_cause_is_reported_without_a_step_of_its_own() -> None:
