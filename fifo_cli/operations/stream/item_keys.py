@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from fifo_cli.aws.dynamodb import problems_of
 from fifo_cli.errors import UsageError
@@ -15,6 +15,7 @@ from fifo_cli.handlers.records import plain
 
 # What no plain key begins with, but an object does.
 _OBJECT: Final = re.compile(r"""\s*\{\s*(["'}]|$)""")
+_SHOWN_MAX: Final = 60
 
 Keys = tuple[tuple[str, str], ...]
 
@@ -49,13 +50,15 @@ def parse_key(text: str, keys: Keys) -> dict[str, Any]:
     value = _parsed(text, keys)
     if not isinstance(value, dict):
         raise UsageError(
-            f"the key {text!r} is not enough: the table's key is {names}", hint=f"write {_example(keys)}"
+            f"the key {_shown_text(text)} is not enough: the table's key is {names}",
+            hint=f"write {_example(keys)}",
         )
     problems = list(problems_of(value, keys))
     problems += [f"{name!r} is not a key attribute" for name in value if name not in dict(keys)]
     if problems:
         raise UsageError(
-            f"the key {text} is none of this table's, whose key is {names}: {'; '.join(problems)}",
+            f"the key {_shown_text(text)} does not fit this table, whose key is {names}:"
+            f" {'; '.join(problems)}",
             hint=f"write {_example(keys)}",
         )
     return {name: _comparable(value[name]) for name, _ in keys}
@@ -64,11 +67,12 @@ def parse_key(text: str, keys: Keys) -> dict[str, Any]:
 def _parsed(text: str, keys: Keys) -> Any:
     (name, kind), *more = keys
     try:
-        value = json.loads(text, parse_int=Decimal, parse_float=Decimal)
+        value = json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, RecursionError):
         if _OBJECT.match(text):
             raise UsageError(
-                f"the key {text!r} begins like JSON but is none: the table's key is {_named(keys)}",
+                f"the key {_shown_text(text)} begins like JSON, and is not JSON:"
+                f" the table's key is {_named(keys)}",
                 hint=f"write {_example(keys)}",
             ) from None
         value = text
@@ -78,6 +82,15 @@ def _parsed(text: str, keys: Keys) -> Any:
     if kind == "N":
         return {name: value} if isinstance(value, Decimal) else {name: text}
     return {name: value if isinstance(value, str) else text}
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _shown_text(text: str) -> str:
+    """Return what was typed as a key in quotes, on one line, and not longer than a line."""
+    return repr(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…")
 
 
 def _comparable(value: Any) -> Any:

@@ -15,6 +15,8 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.events import Listener, Progressed, silent
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.records import Outgoing, item_key, plain
+from fifo_cli.invocation import command_line
+from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import INTERNAL, Document, Fields, Single, to_json_value
@@ -112,7 +114,7 @@ class TraceResult(Single):
     """Where an item is, and how it came there.
 
     ``stage`` is that of the record that needs a look most, or "table", "deleted" or "unknown" if no record of
-    the window says more.
+    the window says more. ``next`` is what to do, if the stage does not say enough.
     """
 
     key: Document
@@ -122,6 +124,7 @@ class TraceResult(Single):
     history: tuple[Step, ...]
     notes: tuple[str, ...]
     items: tuple[TracedItem, ...] = ()
+    next: str = ""
     is_whole_key: bool = field(default=True, metadata=INTERNAL)
 
     @property
@@ -226,6 +229,7 @@ class _Trace:
             tuple(history),
             tuple(self._notes()),
             tuple(self._traced_items(events)),
+            self._next(stage, events),
             is_whole_key=len(self.key) == len(self.settings.table.keys),
         )
 
@@ -384,6 +388,14 @@ class _Trace:
             return "deleted", f"no longer in the table; its record {events[0].detail}"
         return "unknown", f"not in the table, and nothing about it since {iso(self.since)}"
 
+    def _next(self, stage: str, events: tuple[Event, ...]) -> str:
+        its_stage = "filtered" if stage == "deleted" else stage
+        last = next((event.record for event in reversed(events) if event.stage == its_stage), None)
+        if last is None:
+            return next_step(stage, self._exact(self.key))
+        group = shown_group(last.group) if last.group else None
+        return next_step(stage, last.key or self._exact(self.key), last.unwanted, group)
+
     def _steps(self, record: RecordHistory) -> Iterator[Step]:
         if record.created is not None:
             facts: Document = {"event_name": record.event, "stream_sequence": record.stream_sequence}
@@ -445,6 +457,37 @@ class _Trace:
         for look in self.looks:
             if look.failure:
                 yield f"{look.queue} could not be looked through: {look.failure}"
+
+
+def next_step(stage: str, key: str, unwanted: str = "", group: str | None = None) -> str:
+    """Return what to do for an item in that stage; ``unwanted`` is why it becomes no message."""
+    left_out = _if_wanted(unwanted, key) if unwanted else ""
+    in_group = ("--group", group) if group else ()
+    peek, redrive = command_line("peek --queue dlq", *in_group), command_line("redrive", *in_group)
+    steps = {
+        "filtered": left_out,
+        "deleted": left_out,
+        "lost": f"{command_line('replay --missing')} sends it",
+        "parked": f"{peek} shows it; once that is fixed, {redrive}",
+        "stuck": f"{command_line('status')} says what to do first",
+        "moved": f"{command_line('history')} shows who took it away",
+        "unknown": f"check the key; {command_line('trace --since 7d', key)} looks further back in the logs",
+    }
+    return steps.get(stage, "")
+
+
+def _if_wanted(unwanted: str, key: str) -> str:
+    """Say how a record that is left out becomes a message all the same."""
+    if unwanted.startswith("it was written before"):
+        return f"if it should be sent: {command_line('replay --key', key)}"
+    what = "your code" if unwanted.endswith("returned None") else "fifo.toml"
+    for setting in ("where", "events"):
+        if f"message.{setting}" in unwanted:
+            what = f"[message] {setting} in fifo.toml"
+    return (
+        f"if it should be sent: correct {what}, then {command_line('deploy')}, then"
+        f" {command_line('replay --missing')}"
+    )
 
 
 def _instant(text: str) -> datetime | str:

@@ -13,7 +13,7 @@ from fifo_cli.errors import UsageError
 from fifo_cli.handlers import exact_json
 from fifo_cli.operations.stream.evidence import logger_of
 from fifo_cli.operations.stream.item_keys import read_key, shown_key
-from fifo_cli.operations.stream.trace import _fragment, _instant, trace_key
+from fifo_cli.operations.stream.trace import _fragment, _instant, next_step, trace_key
 
 PLAIN = (("id", "S"),)
 NUMBER = (("id", "N"),)
@@ -52,14 +52,14 @@ def test_a_key_is_json_or_the_plain_partition_key(text: str, keys: Any, key: dic
         ("", PLAIN),
     ],
 )
-def test_a_key_that_is_none_of_the_tables_is_a_usage_error(text: str, keys: Any) -> None:
+def test_a_key_that_does_not_fit_the_table_is_a_usage_error(text: str, keys: Any) -> None:
     with pytest.raises(UsageError, match=r"whose key is|is not enough"):
         trace_key(text, keys)
 
 
 @pytest.mark.parametrize("text", ['{"id":', "{'id': '4711'}", '{"id": "4711"', "{"])
 def test_what_begins_like_json_and_is_none_is_no_plain_key(text: str) -> None:
-    with pytest.raises(UsageError, match=r"begins like JSON but is none: the table's key is id \(S\)"):
+    with pytest.raises(UsageError, match=r"begins like JSON, and is not JSON: the table's key is id \(S\)"):
         trace_key(text, PLAIN)
 
 
@@ -115,3 +115,64 @@ def test_a_replays_lines_are_reported_from_the_functions() -> None:
 )
 def test_the_time_of_parking_is_an_instant_if_it_is_as_we_write_it(text: str, instant: object) -> None:
     assert _instant(text) == instant
+
+
+ABSURD: Any = [
+    ("", PLAIN, "the key '' does not fit this table, whose key is id (S): the key attribute 'id' is empty"),
+    ("", NUMBER, "the key '' does not fit this table"),
+    ('""', PLAIN, "the key attribute 'id' is empty"),
+    ("  ", NUMBER, "the key '  ' does not fit this table"),
+    ("abc", NUMBER, "the key attribute 'id' is a string; the table's is a number"),
+    ('{"ID": "1"}', PLAIN, "the key attribute 'id' is missing; 'ID' is not a key attribute"),
+    ('{"id": null}', PLAIN, "the key attribute 'id' is null; the table's is a string"),
+    ('{"id": {"S": "4711"}}', PLAIN, "the key attribute 'id' is an object; the table's is a string"),
+    ('{"id": NaN}', NUMBER, "begins like JSON, and is not JSON: the table's key is id (N)"),
+    ('{"id": Infinity}', NUMBER, "begins like JSON, and is not JSON"),
+    ('{"id": 1e500}', NUMBER, "'id' is out of range"),
+    ("a\nb\x1b[1m", NUMBER, r"the key 'a\nb\x1b[1m' does not fit"),
+    ("x" * 3000, PLAIN, "the key attribute 'id' has 3,000 bytes"),
+    ("{" * 5000, PLAIN, "the key attribute 'id' has 5,000 bytes"),
+    ("\ud800", PLAIN, "holds half of a surrogate pair"),
+]
+
+
+@pytest.mark.parametrize(("text", "keys", "said"), ABSURD)
+def test_an_absurd_key_is_named_with_the_reason_and_what_to_write(text: str, keys: Any, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        trace_key(text, keys)
+    assert said in caught.value.message
+    assert caught.value.message.startswith("the key '")
+    assert len(caught.value.message) < 400
+    assert (caught.value.hint or "").startswith("write '{")
+
+
+KEY = '{"id": "it\'s"}'
+
+
+@pytest.mark.parametrize(
+    ("stage", "facts", "said"),
+    [
+        ("filtered", {"unwanted": "message.where is false"},
+         "if it should be sent: correct [message] where in fifo.toml, then `fifo-cli deploy`,"
+         " then `fifo-cli replay --missing`"),
+        ("filtered", {"unwanted": "MODIFY is not in message.events"}, "correct [message] events in"),
+        ("filtered", {"unwanted": "orders:to_message returned None"}, "correct your code, then"),
+        ("filtered", {"unwanted": "it was written before this pipeline began ([table] start)"},
+         """if it should be sent: `fifo-cli replay --key '{"id": "it'"'"'s"}'`"""),
+        ("deleted", {"unwanted": "message.where is false"}, "correct [message] where"),
+        ("lost", {}, "`fifo-cli replay --missing` sends it"),
+        ("parked", {"group": "zo\u00eb x"},
+         "`fifo-cli peek --queue dlq --group 'zo\u00eb x'` shows it; once that is fixed,"
+         " `fifo-cli redrive --group 'zo\u00eb x'`"),
+        ("parked", {}, "`fifo-cli peek --queue dlq` shows it; once that is fixed, `fifo-cli redrive`"),
+        ("stuck", {"group": "a"}, "`fifo-cli status` says what to do first"),
+        ("moved", {}, "`fifo-cli history` shows who took it away"),
+        ("unknown", {}, "check the key; `fifo-cli trace --since 7d"),
+        ("deleted", {}, ""),
+        ("delivered", {}, ""),
+        ("queued", {}, ""),
+    ],
+)  # fmt: skip
+def test_what_an_item_s_place_calls_for_is_named(stage: str, facts: dict[str, str], said: str) -> None:
+    found = next_step(stage, KEY, **facts)
+    assert said in found if said else not found
