@@ -169,8 +169,8 @@ def trace_text(result: TraceResult, *, clock: Clock, width: int | None, color: b
             f" {paint(event.stage, _STAGES.get(event.stage, 'bold'), color=color)}: {printable(event.detail)}"
             for event in events
         ]
-    lines += [f"next: {printable(result.next)}"] if result.next else []
     lines += [f"look: {printable(note)}" for note in result.notes]
+    lines += [f"next: {printable(result.next)}"] if result.next else []
     if not result.is_whole_key and result.items:
         lines += ["", *_items(result.items, width)]
     timeline = _timeline(result.history, clock=clock, width=width, color=color)

@@ -216,7 +216,11 @@ def test_where_is_wrong(shop: Shop) -> None:
         wait_until(lambda: "skipped" in shop.project.local("logs", "enqueuer", "--since", "1m").out)
 
         on_call.type("fifo-cli status")
-        on_call.type(f"fifo-cli trace {item}", says="filtered")
+        on_call.type(
+            f"fifo-cli trace {item}",
+            says="filtered",
+            advises="if it should be sent: correct [message] where in fifo.toml, then `fifo-cli deploy`",
+        )
         on_call.meanwhile("where is corrected in fifo.toml", shop.configure)
         on_call.type("fifo-cli deploy")
         on_call.type("fifo-cli replay --missing")
@@ -247,7 +251,12 @@ def test_an_import_that_is_missing_here(code: Shop) -> None:
         code.write_code(f"import no_such_module\n{code.code}")
 
         on_call.type("fifo-cli status", exits=1, advises="fifo-cli peek --queue dlq")
-        on_call.type(f"fifo-cli trace {ids[4]}", exits=1, says="no_such_module")
+        on_call.type(
+            f"fifo-cli trace {ids[4]}",
+            exits=1,
+            says="no_such_module",
+            advises="fifo-cli peek --queue dlq --group bob",
+        )
         on_call.meanwhile("the API knows the product now; the module is installed", code.healed, code.correct)
         on_call.type("fifo-cli redrive")
         on_call.meanwhile("the worker's next run", code.tick)
