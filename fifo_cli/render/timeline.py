@@ -105,7 +105,7 @@ def audit_text(
                 "DELIVERED",
                 "AFTER ITEM",
             ),
-            block("unknown", summary.unknown, map(start, found.unknown)),
+            block("unknown", summary.unknown, ((*start(one), one.reason) for one in found.unknown), "WHY"),
         ]
     )
 

@@ -310,7 +310,13 @@ def test_a_pipeline_without_the_log_gets_it_with_the_first_command_and_deploy_fi
     stack: Stack, tmp_path: Path
 ) -> None:
     with deployed(tmp_path, stack) as line:
+        put(line, "away")
+        line.local("dump", "away.jsonl", "--queue", "main", "--move", "--yes").ok()
+        assert audited(line)["moved"] == 1
         line.aws.client("logs").delete_log_group(logGroupName=line.project.names.operations_log)
+        without = line.local("audit", "-o", "json").json()
+        assert (without["unknown"], without["missing"]) == (1, [])
+        assert any("the history is gone, so whether somebody dumped" in note for note in without["notes"])
         assert "does not exist" in line.local("history").ok().err
         assert line.local("park", "--yes").code in (0, 1)
         line.local("plan", "--check").ok()

@@ -520,6 +520,8 @@ class Audit:
         judge = Judge(
             feed=self.feed,
             logs=self.evidence.logs_since(self.now),
+            history_since=self.evidence.history_since(self.now),
+            history_failure=self.evidence.history_failure,
             open_runs=self.evidence.open_runs(self.since - _SLACK),
             hidden=Hidden(_hidden(line), _hidden(dlq)),
             related=self.evidence.related,
@@ -590,8 +592,6 @@ class Audit:
             )
         for reason, number in self.store.reasons("unknown"):
             yield f"{number} unknown: {reason}"
-        if (failure := self.evidence.history_failure) and self.store.verdicts()["missing"]:
-            yield f"the history could not be read, so what an operator moved counts as missing: {failure}"
         late = self.now - (_PAUSED_LATE if self.feed.paused else _LATE)
         behind = sum(entry.created < late.timestamp() for entry, _ in self.store.judged("waiting"))
         if behind and self.feed.paused:

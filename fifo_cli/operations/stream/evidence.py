@@ -156,6 +156,9 @@ class Evidence(Protocol):
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         """Return since when each function's log holds everything; None if it has none."""
 
+    def history_since(self, now: datetime) -> datetime | None:
+        """Return since when the history holds everything; None if there is none."""
+
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         """Look through a queue."""
 
@@ -290,6 +293,9 @@ class AwsEvidence:
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in FUNCTION_ROLES}
+
+    def history_since(self, now: datetime) -> datetime | None:
+        return holds_since(self._aws, self._names.operations_log, now=now)
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         return browse(Queue(self._aws, self._names, role), take)

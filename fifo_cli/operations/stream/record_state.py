@@ -41,6 +41,7 @@ _PURGE_TIME: Final = timedelta(minutes=1)
 # and how long pollers go on is not documented; what they handed over may take as long as a function can.
 _LAST_POLL: Final = timedelta(minutes=1)
 _LAST_BATCH: Final = timedelta(minutes=16)
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class Surroundings:
     ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not fed; ``failing``: its last
     batch failed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were
     enqueued; ``without_code``: the user's code, which may leave it out, cannot be asked;
-    ``purged``: an operator emptied the queue in which it was seen last.
+    ``purged``: an operator emptied the queue in which it was seen last; ``unrecorded``: the history would not
+    show that an operator took it away.
     """
 
     hidden: str = ""
@@ -130,6 +132,7 @@ class Surroundings:
     replaying: str = ""
     without_code: bool = False
     purged: str = ""
+    unrecorded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class Judge:
     ``settled_handled`` is the same by lines up to ``settled``, the time up to which all lines can be read
     (None: all can). What was sent up to ``gone_since`` and is in no queue left it longer ago than that.
     ``is_passed`` says of an event id whether a later message of its group was delivered by then.
+    ``history_since`` is since when the history holds everything (None: there is none), ``history_failure``
+    why it could not be read.
     """
 
     feed: Feed = field(default_factory=Feed)
@@ -173,6 +178,8 @@ class Judge:
     is_passed: Callable[[str], bool] = lambda _: False
     without_code: bool = False
     purges: tuple[Purge, ...] = ()
+    history_since: datetime | None = _BEGINNING
+    history_failure: str = ""
 
     def __call__(self, history: RecordHistory) -> tuple[Stage, str]:
         """Return the stage of a record, and a sentence on it."""
@@ -207,6 +214,22 @@ class Judge:
             else "",
             without_code=self.without_code,
             purged=self._purged(sent, at),
+            unrecorded=self._unrecorded(at),
+        )
+
+    def _unrecorded(self, at: datetime) -> str:
+        """Say that the history would not show who took away what was in a queue ``at``, and what to do."""
+        if self.history_failure:
+            why = f"the history could not be read ({self.history_failure})"
+        elif self.history_since is None:
+            why = "the history is gone"
+        elif at < self.history_since.replace(microsecond=0):
+            why = f"the history reaches back to {iso(self.history_since)} only"
+        else:
+            return ""
+        return (
+            f"{why}, so whether somebody dumped or purged it is not known: look into their files; if"
+            f" nobody did, {command_line('replay --key KEY')} sends it"
         )
 
     def _purged(self, sent: LogEntry | None, at: datetime) -> str:
@@ -366,8 +389,8 @@ def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
         return "unclear", f"{before}{around.unlogged}"
     if around.purged:
         return "moved", around.purged
-    if around.late:
-        return "unclear", f"in no queue; {around.late}"
+    if doubts := "; ".join(text for text in (around.unrecorded, around.late) if text):
+        return "unclear", f"in no queue; {doubts}"
     was = f"{last.word} by the {last.logger} at {iso(last.line.time)}; now " if last else ""
     return "lost", f"{was}in no queue, and no log shows a delivery"
 

@@ -342,6 +342,8 @@ class _Trace:
         return Judge(
             feed=self.evidence.feed(),
             logs=self.evidence.logs_since(self.now),
+            history_since=self.evidence.history_since(self.now),
+            history_failure=self.evidence.history_failure,
             open_runs=self.evidence.open_runs(self.since),
             hidden=Hidden(
                 _hidden(look for role, look in looks if role != "dlq"),

@@ -60,6 +60,7 @@ class World:
     killed: list[OpenRun] = field(default_factory=list)
     emptied: list[Purge] = field(default_factory=list)
     history_failure: str = ""
+    history_begins: datetime | None = START
     shown: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -203,6 +204,9 @@ class World:
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         return self.logs
+
+    def history_since(self, now: datetime) -> datetime | None:
+        return self.history_begins
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
         return tuple(self.open)

@@ -16,7 +16,7 @@ from fifo_cli.aws.sqs import Counts
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.queues.browse import BrowseResult
-from fifo_cli.operations.stream.audit import Audit, _verdict
+from fifo_cli.operations.stream.audit import Audit, MissingIds, _verdict
 from fifo_cli.operations.stream.audit_store import AuditedRecord
 from fifo_cli.operations.stream.evidence import LogEntry, OpenRun, Purge, killed_invocations
 from fifo_cli.operations.stream.record_state import Judge
@@ -290,14 +290,60 @@ def test_what_was_in_a_queue_that_was_purged_for_good_is_moved(world, queue, bef
     assert verdict(world)[0] == settled(records=1, **expected)
 
 
-def test_a_history_that_cannot_be_read_is_said_where_it_matters(world):
-    world.history_failure = "permission denied"
+GONE = "the history is gone, so whether somebody dumped or purged it is not known"
+DENIED = "could not be read (denied)"
+
+
+@pytest.mark.parametrize(
+    ("facts", "emptied", "expected", "said"),
+    [
+        ({"history_begins": None}, True, {"unknown": 1}, GONE),
+        (
+            {"history_begins": START + timedelta(minutes=9)},
+            True,
+            {"unknown": 1},
+            "reaches back to 2026",
+        ),
+        (
+            {"history_failure": "denied"},
+            True,
+            {"unknown": 1},
+            DENIED,
+        ),
+        ({"history_begins": START}, True, {"missing": {"e0"}}, ""),
+        # What a queue shows needs no history.
+        ({"history_begins": None}, False, {"queued": 1}, ""),
+        ({"history_failure": "denied"}, False, {"queued": 1}, ""),
+    ],
+)
+def test_without_the_history_what_is_in_no_queue_is_unknown(world, facts, emptied, expected, said):
+    for name, value in facts.items():
+        setattr(world, name, value)
     world.write(1, "a", 1)
     world.enqueue()
-    assert verdict(world) == (settled(records=1, queued=1), 0)
-    world.purge("main")
+    if emptied:
+        world.purge("main")
+    assert verdict(world)[0] == settled(records=1, **expected)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        assert any("permission denied" in note for note in result.summary.notes)
+        notes = [note for note in result.summary.notes if said and said in note]
+        assert len(notes) == bool(said)
+        assert all(
+            "look into their files; if nobody did, `fifo-cli replay --key KEY` sends it" in n for n in notes
+        )
+        assert len(MissingIds(result)) == ("missing" in expected)
+    options: Any = {"since": START, "now": world.now, "settle": timedelta()}
+    traced = _Trace(world, PIPELINE, {"id": "i1"}, [{"id": "i1"}], world.rules, **options).result()
+    assert (traced.stage, said in traced.detail) == (
+        {"unknown": "unclear", "missing": "lost", "queued": "queued"}[next(iter(expected))],
+        True,
+    )
+
+
+def test_without_the_history_what_was_never_enqueued_is_missing_all_the_same(world):
+    world.history_begins = None
+    world.write(1, "a", 1)
+    world.enqueue(wrong=True)
+    assert verdict(world)[0] == settled(records=1, missing={"e0"})
 
 
 def test_an_empty_window_is_proven(world):
