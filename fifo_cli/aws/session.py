@@ -19,6 +19,7 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
+from fifo_cli.aws.changes import ChangeGate
 from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays, delays_of
 from fifo_cli.aws.credentials import use_every_source
 from fifo_cli.aws.environment import check_endpoint, check_profile_files, check_way, naming_settings
@@ -90,6 +91,7 @@ class Aws:
         self._clients: dict[tuple[str, float, int], Any] = {}
         self._lock = threading.Lock()
         self._throttles = Throttles()
+        self._changes = ChangeGate()
         self._called_at = datetime.now(UTC)
         self._caller = ""
         self._clock_ahead = timedelta()
@@ -107,6 +109,10 @@ class Aws:
     def throttles(self) -> int:
         """How many tries AWS has throttled so far."""
         return self._throttles.count
+
+    def before_changes(self, wait: Callable[[], None]) -> None:
+        """Call ``wait`` before each call from now on that does not only read."""
+        self._changes.wait_for(wait)
 
     @cached_property
     def place(self) -> Place:
@@ -247,6 +253,7 @@ class Aws:
         check_answers(client)
         repeat_concurrent_changes(client)
         self._throttles.watch(client)
+        self._changes.watch(client)
         return client
 
 

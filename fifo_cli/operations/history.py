@@ -1,8 +1,9 @@
 """The history as one run of the program writes it, and as it is read (events: model/history_events.py).
 
-A thread of its own writes into the pipeline's operations log, so that no command waits for its beginning to
-be written. Only before messages leave their place it waits: their ids are in the log first, so a run that is
-killed leaves no gap. Where the log cannot be written, that is said once, and the work goes on without it.
+A thread of its own writes into the pipeline's operations log, while the command reads what it needs. Before
+the first call that changes something the command waits until its beginning is written, and before messages
+leave their place until their ids are: so a run that is killed leaves no gap. Where the log cannot be written,
+that is said once, and the work goes on without it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Settings
 
-# So long messages wait for their ids to be written; then the run goes on without the log.
+# So long a change waits for what is to be written before it; then the run goes on without the log.
 _NOTE_SECONDS: Final = 5.0
 # So long the end of a run is waited for.
 _END_SECONDS: Final = 3.0
@@ -112,7 +113,7 @@ class History:
         self._refused = self._closed = self._makes_group = False
         self._caller: str | None = None
         self._id = secrets.token_hex(8)
-        self._began = datetime.fromtimestamp(0, UTC)
+        self._beginning = _Entry(datetime.fromtimestamp(0, UTC))
 
     @property
     def begun(self) -> bool:
@@ -120,7 +121,7 @@ class History:
         return self._thread is not None
 
     def begin(self, *, makes_group: bool = False) -> None:
-        """Write that the command begins; called again, nothing. It does not wait.
+        """Write that the command begins; called again, nothing. The first change waits for it, not this.
 
         ``makes_group``: make the log group even before the pipeline exists, as this command makes it.
         """
@@ -130,9 +131,10 @@ class History:
             if self._thread is not None:
                 return
             self._makes_group = makes_group
-            self._began = datetime.now(UTC)
-            self._waiting.put(_Entry(self._began))
+            self._beginning = _Entry(datetime.now(UTC))
+            self._waiting.put(self._beginning)
             self._thread = threading.Thread(target=self._work, name="history", daemon=True)
+            self._aws.before_changes(self._await_beginning)
             self._thread.start()
 
     def note(self, move: Move) -> None:
@@ -142,6 +144,14 @@ class History:
             return
         entry = _Entry(datetime.now(UTC), move=move)
         self._waiting.put(entry)
+        self._await(entry)
+
+    def _await_beginning(self) -> None:
+        # The changes of the thread that writes it are the log's own.
+        if not self._refused and threading.current_thread() is not self._thread:
+            self._await(self._beginning)
+
+    def _await(self, entry: _Entry) -> None:
         if not _wait(entry.written, _NOTE_SECONDS):
             self._refuse(f"CloudWatch Logs did not answer within {_NOTE_SECONDS:.0f} s")
 
@@ -236,7 +246,7 @@ class History:
             command=self._redact(without_login(invocation.command)),
             who=self._caller or _local_user(),
             host=socket.gethostname(),
-            began=self._began + self._clock_ahead(),
+            began=self._beginning.at + self._clock_ahead(),
             reason=self._redact(invocation.reason),
         )
 

@@ -244,13 +244,25 @@ def unwritable(path: Path, error: OSError) -> FileError:
 
 
 def lock_file(descriptor: int, path: Path) -> None:
-    """Lock an open file for as long as it is open; raise BusyError if another process has it."""
+    """Lock an open file for as long as it is open.
+
+    Raises BusyError if another process has it, or had it and removed it.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        is_there = os.path.samestat(os.fstat(descriptor), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_there = False
+    if not is_there:
         raise BusyError(
             f"another run is working with {path}", hint="wait until it is done, or name another file"
-        ) from None
+        )
+
+
+def remove_locked(path: Path) -> None:
+    """Remove a file that this process has locked."""
+    with contextlib.suppress(OSError):  # it does no harm where it is
+        path.unlink()
 
 
 def reason_of(error: Exception) -> str:

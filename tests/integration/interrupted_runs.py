@@ -222,10 +222,7 @@ class Place:
         if seconds is None:
             return "did not end"
         code, shown = _result(run, terminal)
-        # An interrupted load keeps the list of what it sent, and a dump what it may have moved.
-        kept = ("here", "in.jsonl", "in.jsonl.loaded", "moved.jsonl")
-        files = [str(path) for path in temporary.rglob("*") if path.name not in kept]
-        left = [*left_of(token), *files]
+        left = [*left_of(token), *(str(path) for path in temporary.rglob("*") if not _may_stay(path))]
         return Interrupted(code, seconds, shown, left, None if terminal is None else terminal.echoes).wrong(
             number
         )
@@ -235,6 +232,22 @@ class Place:
         with ThreadPoolExecutor(6) as pool:
             results = dict(zip(lines, pool.map(lambda run: run(), lines.values()), strict=True))
         return {line: wrong for line, wrong in results.items() if wrong}
+
+
+def _may_stay(path: Path) -> bool:
+    """Say whether a file is one that was there before, or one that an interrupted run has to keep.
+
+    That is what `dump --move` wrote, which may be in no queue any more, and what `load` noted of lines that
+    it sent, or may have sent. A run that did neither leaves nothing.
+    """
+    match path.name:
+        case "here" | "in.jsonl":
+            return True
+        case "moved.jsonl":
+            return path.stat().st_size > 0
+        case "in.jsonl.loaded":
+            return len(path.read_text().splitlines()) > 1
+    return False
 
 
 def _result(run: Running, terminal: Terminal | None) -> tuple[int, str]:

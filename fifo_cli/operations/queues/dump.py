@@ -114,7 +114,9 @@ class Dump:
             with contextlib.closing(DumpStream(self.stdout)) as stream:
                 return self._move_to(stream, max_rate, stopped)
         with open_dump(self.path, listener=self.listener) as file:
-            return self._move_to(file, max_rate, stopped)
+            result = self._move_to(file, max_rate, stopped)
+            file.complete = result.error is None and not stopped()
+            return result
 
     def _move_to(self, target: _Counting, max_rate: float | None, stopped: Callable[[], bool]) -> DumpResult:
         # AWS's clock, not this machine's: what comes in from now on is left for the next dump.

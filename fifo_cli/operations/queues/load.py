@@ -233,7 +233,7 @@ def load(
     """
     opened = open_checkpoint(lines.path) if lines.path else contextlib.nullcontext(LoadProgress())
     with opened as checkpoint, contextlib.closing(LineSource(lines, checkpoint)) as source:
-        target = QueueTarget(queue, _packer(checkpoint.salt), strict=not same_group_batches)
+        target = QueueTarget(queue, _packer(checkpoint), strict=not same_group_batches)
         options = MoveOptions(
             max_rate=max_rate, total=checked.new, receives=1, throttles=lambda: queue.throttles
         )
@@ -326,7 +326,7 @@ class _Keys:
         self._seen.close()
 
 
-def _packer(salt: str) -> Pack:
+def _packer(checkpoint: LoadProgress) -> Pack:
     """Pack lines as they are; the deduplication id is the line's, for this checkpoint.
 
     Without the checkpoint's salt, SQS would swallow a file for five minutes whose checkpoint was removed to
@@ -334,7 +334,8 @@ def _packer(salt: str) -> Pack:
     """
 
     def pack(received: ReceivedMessage) -> OutgoingMessage:
-        digest = hashlib.sha256(f"{salt} {received.receipt_handle}".encode()).hexdigest()
+        checkpoint.used = True
+        digest = hashlib.sha256(f"{checkpoint.salt} {received.receipt_handle}".encode()).hexdigest()
         return outgoing(received.message, f"load-{digest}")
 
     return pack

@@ -19,6 +19,7 @@ from fifo_cli.operations.work_db import (
     lock_file,
     open_for_append,
     open_if_there,
+    remove_locked,
     sync_folder,
     write_all,
 )
@@ -42,6 +43,8 @@ class LoadProgress:
 
     salt = ""
     broken_off: datetime | None = None
+    # Set before lines are sent: SQS may have what is not noted.
+    used = False
 
     def __contains__(self, digest: str) -> bool:
         """Say whether the line of this digest was sent by an earlier run."""
@@ -70,6 +73,7 @@ class FileCheckpoint(LoadProgress):
 
     def add(self, digests: Iterable[str]) -> None:
         """Write and fsync; the queue has these messages, so a failure is reported with what it means."""
+        self.used = True
         try:
             append(self._descriptor, "".join(f"{digest}\n" for digest in digests).encode())
         except OSError as error:
@@ -132,20 +136,24 @@ class FileCheckpoint(LoadProgress):
 
 @contextlib.contextmanager
 def open_checkpoint(file: Path) -> Iterator[FileCheckpoint]:
-    """Open or make the checkpoint beside ``file``; locked while it is open.
+    """Open or make the checkpoint beside ``file``; locked while it is open. Unused, a new one does not stay.
 
     Raises UsageError if it cannot be written or is something else, BusyError if another run has it.
     """
     path = _beside(file)
-    descriptor, _ = open_for_append(path)
+    descriptor, created = open_for_append(path)
     with contextlib.closing(FileCheckpoint(path, descriptor)) as checkpoint:
         lock_file(descriptor, path)
-        end = checkpoint.read()
-        if os.fstat(descriptor).st_size > end:
-            os.ftruncate(descriptor, end)
-        if not checkpoint.salt:
-            checkpoint.begin()
-        yield checkpoint
+        try:
+            end = checkpoint.read()
+            if os.fstat(descriptor).st_size > end:
+                os.ftruncate(descriptor, end)
+            if not checkpoint.salt:
+                checkpoint.begin()
+            yield checkpoint
+        finally:
+            if created and not checkpoint.used:
+                remove_locked(path)
 
 
 def check_checkpoint(file: Path) -> None:

@@ -29,6 +29,7 @@ from fifo_cli.operations.work_db import (
     open_for_append,
     open_if_there,
     reason_of,
+    remove_locked,
     sync_folder,
     unwritable,
     usable,
@@ -66,11 +67,15 @@ class _Dump(LocalTarget, ABC):
 
 
 class DumpFile(_Dump):
-    """A file that messages are moved to: what ``send`` has returned from is on disk, or none of it."""
+    """A file that messages are moved to: what ``send`` has returned from is on disk, or none of it.
+
+    Whoever writes it sets ``complete`` when everything is in it.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         super().__init__()
         self.path = path
+        self.complete = False
         self._descriptor = descriptor
 
     def close(self) -> None:
@@ -159,16 +164,21 @@ class DumpStream(_Dump):
 def open_dump(path: Path, *, listener: Listener = silent) -> Iterator[DumpFile]:
     """Open the file that messages are moved to, new (mode 0600) or continued; locked while it is open.
 
+    A new one that nothing was written to does not stay, unless all went well: then it is what was asked for.
     Raises UsageError if it is something else than a dump or no regular file, BusyError if another run writes
     it.
     """
     descriptor, created = open_for_append(path)
     with contextlib.closing(DumpFile(path, descriptor)) as file:
         _take(file, descriptor)
-        file.continue_after(listener)
-        if created:
-            sync_folder(path)
-        yield file
+        try:
+            file.continue_after(listener)
+            if created:
+                sync_folder(path)
+            yield file
+        finally:
+            if created and not file.complete and not os.fstat(descriptor).st_size:
+                remove_locked(path)
 
 
 def check_dump(path: Path) -> None:

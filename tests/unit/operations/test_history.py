@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,6 +54,10 @@ class FakeAws:
 
     def __init__(self, logs: Logs, ahead: timedelta = timedelta()) -> None:
         self.logs, self.caller, self.clock_ahead = logs, WHO, ahead
+        self.change: Callable[[], None] = lambda: None
+
+    def before_changes(self, wait: Callable[[], None]) -> None:
+        self.change = wait
 
     def client(self, service: str, **_: Any) -> Any:
         return self.logs
@@ -179,3 +184,39 @@ def test_what_may_be_a_secret_is_not_written(
     made.end(3, error=f"failed: {command}")
     assert logs.lines
     assert not any(hidden in line for line in logs.lines)
+
+
+def test_the_first_change_waits_until_the_beginning_is_written() -> None:
+    gate, order = threading.Event(), list[str]()
+    logs = Logs(gate=gate)
+    aws: Any = FakeAws(logs)
+    made = History(aws, SETTINGS, Invocation("park", "fifo-cli park"))
+    aws.change()  # before it begins nothing is waited for
+    made.begin()
+
+    def change() -> None:
+        aws.change()
+        order.extend(["changed", *logs.lines])
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    changing.join(0.1)
+    assert order == []
+    gate.set()
+    changing.join(10)
+    assert order[0] == "changed"
+    assert '"message": "begun"' in order[1]
+
+
+def test_a_change_does_not_wait_for_a_log_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, events = threading.Event(), list[Event]()
+    monkeypatch.setattr(module, "_NOTE_SECONDS", 0.05)
+    aws: Any = FakeAws(Logs(gate=gate))
+    made = History(aws, SETTINGS, Invocation("park", "fifo-cli park"), listener=events.append)
+    made.begin()
+    for _ in range(3):
+        aws.change()
+    made.end(0)
+    gate.set()
+    assert len(events) == 1
+    assert "did not answer" in str(events[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.message_json import from_line, to_line
 from fifo_cli.operations.queues.load_progress import open_checkpoint, peek_checkpoint
 from fifo_cli.operations.transfer.message_files import check_dump, new_file, open_dump
-from fifo_cli.operations.work_db import FileError
+from fifo_cli.operations.work_db import FileError, lock_file
 from tests.unit.render.samples import message
 
 
@@ -86,6 +87,51 @@ def test_a_dump_that_was_edited_is_continued(path):
 def test_two_runs_do_not_write_one_file(path):
     with open_dump(path), pytest.raises(BusyError, match="another run"), open_dump(path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("complete", "moved", "stays"), [(False, 0, False), (True, 0, True), (False, 1, True), (True, 1, True)]
+)
+def test_a_new_file_stays_if_it_has_messages_or_all_went_well(path, complete, moved, stays):
+    with suppress(InterruptedError), open_dump(path) as file:
+        file.send([received(str(n)) for n in range(moved)])
+        file.complete = complete
+        if not complete:
+            raise InterruptedError
+    assert path.exists() == stays
+
+
+def test_an_empty_file_that_was_there_before_stays(path):
+    path.touch(mode=0o600)
+    with open_dump(path):
+        pass
+    assert path.exists()
+
+
+def test_a_file_that_another_run_removes_at_this_moment_is_not_written(path):
+    """A lock on a file that has no name any more would let its messages vanish."""
+    path.touch(mode=0o600)
+    descriptor = os.open(path, os.O_RDWR)
+    path.unlink()
+    with pytest.raises(BusyError):
+        lock_file(descriptor, path)
+    path.touch()
+    with pytest.raises(BusyError):
+        lock_file(descriptor, path)
+    os.close(descriptor)
+
+
+def test_a_list_of_a_load_that_sent_nothing_does_not_stay(path):
+    beside = path.with_name(f"{path.name}.loaded")
+    with open_checkpoint(path):
+        assert beside.exists()
+    assert not beside.exists()
+    with open_checkpoint(path) as checkpoint:
+        checkpoint.used = True
+    assert beside.exists()
+    with open_checkpoint(path):
+        pass
+    assert beside.exists()
 
 
 def test_a_link_to_a_file_is_refused(path, tmp_path):
