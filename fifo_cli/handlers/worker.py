@@ -54,7 +54,8 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
     """Log the end of a run, and return its report or raise what ended it."""
     document = report.document()
     early = ending(report.error, redact)
-    stdout_journal("error" if early else "info", "run ended", **report.facts(redact))
+    by_hand = {} if asked is None else {"by_hand": True}
+    stdout_journal("error" if early else "info", "run ended", **report.facts(redact), **by_hand)
     error = report.error and redact(described(report.error))
     if report.error is not None and asked is None:
         # Not the exception itself: Lambda logs what is raised, and more may be chained to it or noted on it.

@@ -58,6 +58,7 @@ class WorkerRun(Fields):
     """One run that ended; ``error`` is why it ended early, its counts None if it did not live to log them.
 
     ``owner`` is whose failure that was, ``what`` the key, variable, file or setting that is unusable.
+    ``by_hand``: a drain, and not the schedule.
     """
 
     time: datetime
@@ -68,6 +69,7 @@ class WorkerRun(Fields):
     error: str | None = None
     owner: str | None = None
     what: str | None = None
+    by_hand: bool = field(default=False, metadata=INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,13 @@ class Runs:
     """The last runs, the newest first, and the heads that do not move, the one that failed last at the end.
 
     ``most_received`` is the message with the most receives of those that stayed behind in the newest run.
+    ``scheduled`` is when the last run ended that was not by hand: a drain does not move a rate's next run.
     """
 
     runs: tuple[WorkerRun, ...] = ()
     stuck: tuple[Stuck, ...] = ()
     most_received: Stuck | None = None
+    scheduled: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

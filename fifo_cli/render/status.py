@@ -125,7 +125,7 @@ class _Screen:
         runs = self._result.next_runs
         if self._result.enabled is False:
             return ["none: the schedule is off"]
-        unknown = [f"of {', '.join(runs.unknown)} known to AWS only"] if runs.unknown else []
+        unknown = [f"{', '.join(runs.unknown)}: only AWS knows when"] if runs.unknown else []
         if not runs.times:
             return unknown
         first, *more = runs.times

@@ -175,11 +175,11 @@ def _put_together(
     activity = activity_of(others)
     if measured.total("main") == 0:
         # What stayed behind in the last run is gone since: by drain, or by hand.
-        activity = replace(activity, runs=Runs(activity.runs.runs))
+        activity = replace(activity, runs=replace(activity.runs, stuck=(), most_received=None))
     runs = activity.runs
     coming = NextRuns()
     if measured.worker == "running":
-        coming = reckon_next_runs(settings, runs.runs[0].time if runs.runs else None, now=now)
+        coming = reckon_next_runs(settings, runs.scheduled, now=now)
     unseen = (
         *measured.unseen,
         *(Unavailable(what, failure.message) for what, failure in others.failures.items()),

@@ -23,7 +23,7 @@ from fifo_cli.operations.monitor.logs import FunctionLogs
 from fifo_cli.operations.monitor.measure import depth_questions, measurements_of, slow_questions
 from fifo_cli.operations.monitor.operator_moves import operator_moves
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
-from fifo_cli.operations.monitor.worker_runs import events_of, last_runs
+from fifo_cli.operations.monitor.worker_runs import events_of, is_by_hand, last_runs
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Sampler:
             return (), error.message
         if found:
             self._logged = max(self._logged, max(line.time for line in found) + timedelta(milliseconds=1))
-        ended = [line.time for line in found if line.message == "run ended"]
+        ended = [line.time for line in found if line.message == "run ended" and not is_by_hand(line)]
         self._last_run = max([*ended, *([self._last_run] if self._last_run else [])], default=None)
         return events_of(found), ""
 

@@ -77,7 +77,8 @@ def last_runs(
         groups = _stuck_groups(aws, names, lines, now) if failed else StuckGroups()
         most = max(behind_of(lines, runs), key=lambda one: one.receives or 0, default=None)
         stayed = most is not None and not _has_gone(aws, names, most)
-        return Runs(tuple(runs[:count]), groups.stuck, most if stayed else None)
+        scheduled = next((run.time for run in runs if not run.by_hand), None)
+        return Runs(tuple(runs[:count]), groups.stuck, most if stayed else None, scheduled)
     return Runs()
 
 
@@ -276,10 +277,16 @@ def run_of(line: LogLine) -> WorkerRun | None:
         received, delivered, parked, failed = (
             line.number(word) for word in ("received", "delivered", "parked", "failed")
         )
-        return WorkerRun(line.time, received, delivered, parked, failed, *_ending(line))
+        by_hand = is_by_hand(line)
+        return WorkerRun(line.time, received, delivered, parked, failed, *_ending(line), by_hand=by_hand)
     if not line.facts and line.level == "error":
         return WorkerRun(line.time, error=line.message.strip())
     return None
+
+
+def is_by_hand(line: LogLine) -> bool:
+    """Whether a line is of a drain, and not of the schedule's run."""
+    return line.facts.get("by_hand") is True
 
 
 def batch_of(line: LogLine) -> Batch | None:

@@ -187,7 +187,7 @@ def drain_here(
 def _log_end(journal: Journal, report: Report, redact: Callable[[str], str]) -> None:
     """Log the end of a run as the worker does; one that found nothing to do is not worth a line."""
     if report.results or report.error is not None:
-        journal("error" if report.error else "info", "run ended", **report.facts(redact))
+        journal("error" if report.error else "info", "run ended", **report.facts(redact), by_hand=True)
 
 
 def drain_by_function(

@@ -155,6 +155,19 @@ def test_the_log_is_read_back_only_as_far_as_the_last_run(aws: Aws, ago: float, 
     assert len(log.starts) == looks
 
 
+def test_a_drain_is_not_a_run_of_the_schedule(aws: Aws) -> None:
+    """A rate's next run is reckoned from the schedule's last one: a drain does not move it."""
+    by_hand = json.dumps({**json.loads(RUN), "by_hand": True})
+    Log(
+        (timedelta(minutes=4), RUN), (timedelta(minutes=2), by_hand), (timedelta(minutes=1), by_hand)
+    ).install(aws)
+
+    found = last_runs(aws, NAMES, now=NOW)
+
+    assert [run.by_hand for run in found.runs] == [True, True, False]
+    assert found.scheduled == NOW - timedelta(minutes=4)
+
+
 def test_a_head_that_was_delivered_since_is_not_stuck(aws: Aws) -> None:
     """By drain, say, whose lines tell of no run."""
 

@@ -133,7 +133,7 @@ def test_a_schedule_that_is_off_has_no_next_run_and_a_rate_that_never_ran_an_unk
     off = replace(VITALS, worker="paused")
 
     assert "next run    none: the schedule is off\n" in screen(measured=off, next_runs=NextRuns())
-    assert "next run    of rate(5 minutes) known to AWS only\n" in screen(
+    assert "next run    rate(5 minutes): only AWS knows when\n" in screen(
         next_runs=NextRuns(unknown=("rate(5 minutes)",))
     )
 
@@ -141,7 +141,7 @@ def test_a_schedule_that_is_off_has_no_next_run_and_a_rate_that_never_ran_an_unk
 def test_a_later_run_that_is_known_does_not_hide_a_sooner_one_that_is_not() -> None:
     runs = NextRuns((NOW + timedelta(minutes=3),), unknown=("rate(1 minute)",))
 
-    assert "next run    of rate(1 minute) known to AWS only\n            12:03 UTC (in 3m)\n" in screen(
+    assert "next run    rate(1 minute): only AWS knows when\n            12:03 UTC (in 3m)\n" in screen(
         next_runs=runs
     )
 
