@@ -29,6 +29,7 @@ from tests.integration.proxy import (
     Request,
     Rule,
     forward_all,
+    hidden,
     on,
 )
 from tests.integration.screens import shown
@@ -668,11 +669,12 @@ def test_what_a_killed_drain_may_have_delivered_before_another_did_is_possibly_t
     """The API took it, and the drain was killed at the delete, before its first log line."""
     flow = line(message={"group": "id"})
     flow.put(*orders(6))
+    proxy.edit = hidden(3)
     proxy.rule = on("DeleteMessage", nth=1, do=Kill())
     assert flow.project.at(proxy.endpoint, "drain", "--all").code == -9
     twice = flow.ids()[-1]
     proxy.rule = forward_all
-    wait_until(lambda: flow.main.counts().visible == flow.main.counts().total, timeout=90)
+    wait_until(lambda: flow.main.counts().visible == flow.main.counts().total)
     flow.project.local("drain", "--all").ok()
     assert flow.ids().count(twice) == 2
     _, found = audit(flow)

@@ -13,6 +13,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from tests.cli_harness import Project, wait_until
 from tests.integration.proxy import Proxy, hidden
+from tests.integration.queue_pipeline import crashes
 
 CODE: Final = """
 import os, time
@@ -258,11 +259,12 @@ IN_DRAIN: Final = {
 }
 
 
-def test_whatever_code_does_in_drain_there_is_one_document_and_it_goes_on(flow):
+@crashes
+def test_whatever_code_does_in_drain_there_is_one_document_and_it_goes_on(flow, every):
     made = flow("pass")
     code = made.project.folder / "code" / "mine.py"
     failed = {}
-    for number, (deed, reason) in enumerate(IN_DRAIN.items()):
+    for number, (deed, reason) in enumerate(list(IN_DRAIN.items())[:: 1 if every else 3]):
         code.write_text(f"URL = {made.api.url!r}\n{CODE.format(deed=deed)}".replace("o04", f"{number}-b"))
         items = [{"id": f"{number}-{letter}", "grp": letter} for letter in "abc"]
         made.project.local("put", "-", input="\n".join(json.dumps(item) for item in items)).ok()
@@ -289,7 +291,8 @@ IN_MESSAGE: Final = (
 )
 
 
-def test_whatever_code_does_in_the_commands_about_records_there_is_one_document(project, clients):
+@crashes
+def test_whatever_code_does_in_the_commands_about_records_there_is_one_document(project, clients, every):
     made = project(handlers={"source": "code/", "message": "mine:to_message"}, functions={"timeout": "10s"})
     (made.folder / "code").mkdir()
     code = made.folder / "code" / "mine.py"
@@ -305,7 +308,7 @@ def test_whatever_code_does_in_the_commands_about_records_there_is_one_document(
         "redrive --yes": {"moved", "failed"},
     }
     failed = {}
-    for deed in IN_MESSAGE:
+    for deed in IN_MESSAGE[:: 1 if every else 3]:
         code.write_text(RECORD_CODE.format(deed=deed))
         for line, fields in commands.items():
             ran = made.local(*line.split(), "-o", "json")

@@ -26,10 +26,12 @@ from fifo_cli.handlers.runtime import UserCodeError
 
 # Long enough for code that returns, on a busy machine too.
 LIMIT: Final = 0.3
+# Where nothing returns.
+SHORT: Final = 0.05
 
 
-def guard(folder: Path, *, calls_network: bool = True, **options: Any) -> CodeGuard:
-    return CodeGuard("mine:code", Notes(folder), limit=LIMIT, calls_network=calls_network, **options)
+def guard(folder: Path, *, calls_network: bool = True, limit: float = LIMIT, **options: Any) -> CodeGuard:
+    return CodeGuard("mine:code", Notes(folder), limit=limit, calls_network=calls_network, **options)
 
 
 def loop() -> None:
@@ -111,18 +113,18 @@ def test_a_loop_of_one_message_parks_it_the_second_time(tmp_path):
 def test_an_outage_that_is_over_excuses_no_later_loop(tmp_path):
     for number in range(2):
         with pytest.raises(ApiUnavailableError):
-            guard(tmp_path).run(f"m{number}", loop)
+            guard(tmp_path, limit=SHORT).run(f"m{number}", loop)
     assert guard(tmp_path).run("m2", lambda: 2) == 2
     # Each in a process of its own, and nothing else is there that could return.
     with pytest.raises(ApiUnavailableError):
-        guard(tmp_path).run("m3", loop)
+        guard(tmp_path, limit=SHORT).run("m3", loop)
     with pytest.raises(MessageError):
-        guard(tmp_path).run("m3", loop)
+        guard(tmp_path, limit=SHORT).run("m3", loop)
 
 
 def test_several_groups_in_a_row_over_the_limit_are_an_outage_however_often(tmp_path):
-    for _ in range(3):
-        made = guard(tmp_path)
+    for limit in (SHORT, SHORT, LIMIT):
+        made = guard(tmp_path, limit=limit)
         for number in range(2):
             with pytest.raises(ApiUnavailableError):
                 made.run(f"m{number}", loop)
@@ -132,7 +134,7 @@ def test_several_groups_in_a_row_over_the_limit_are_an_outage_however_often(tmp_
 
 
 def test_in_one_group_at_most_one_message_is_taken_for_the_cause_of_an_outage(tmp_path):
-    made = guard(tmp_path)
+    made = guard(tmp_path, limit=SHORT)
     parked = []
     for number in range(3):
         for _ in range(3):
@@ -210,7 +212,7 @@ threads = [threading.Thread(target=start, args=(name,)) for name in sys.argv[2:]
 
 
 def died(folder: Path, code: str, run: str, names: list[str]) -> list[str]:
-    program = DYING.format(code=code, run=run, limit=2 if "sleep" in code else 30)
+    program = DYING.format(code=code, run=run, limit=1 if "sleep" in code else 30)
     words = [sys.executable, "-c", program, str(folder), *names]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
 

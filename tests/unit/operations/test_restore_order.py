@@ -41,17 +41,14 @@ class Service(FakeSqs):
         self.share = 1.0  # how much of the truth they show
         self._past: list[tuple[float, dict[str, tuple[int, int]]]] = []
         self._lock = threading.RLock()
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        return partial(self._one_at_a_time, found) if name in _CALLS else found
+        for name in _CALLS:
+            setattr(self, name, partial(self._one_at_a_time, getattr(self, name)))
 
     def get_queue_url(self, *, QueueName: str) -> Any:
         return {"QueueUrl": QueueName}
 
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> Any:
-        past = [counts for at, counts in self._past if at <= self.clock() - self.lag]
-        visible, hidden = past[-1][QueueUrl] if past else (0, 0)
+        visible, hidden = self._counted_late(QueueUrl) if self.lag else self._counted(QueueUrl)
         counts = {"": int(visible * self.share), "NotVisible": int(hidden * self.share), "Delayed": 0}
         found = {f"ApproximateNumberOfMessages{kind}": str(count) for kind, count in counts.items()}
         return {"Attributes": {**found, "QueueArn": f"arn:aws:sqs:us-east-1:1:{QueueUrl}"}}
@@ -95,11 +92,16 @@ class Service(FakeSqs):
             if self.lives == 0:
                 raise client_error("Any", "ServiceUnavailable", "no network")
             self.lives -= self.lives > 0
-            self._past.append((self.clock(), {name: self._counted(name) for name in self.queues}))
+            if self.lag:
+                self._past.append((self.clock(), {name: self._counted(name) for name in self.queues}))
             answer = call(**request)
             if self.lives == 0 and self.late:
                 raise client_error("Any", "ServiceUnavailable", "the answer was lost")
             return answer
+
+    def _counted_late(self, name: str) -> tuple[int, int]:
+        past = [counts for at, counts in self._past if at <= self.clock() - self.lag]
+        return past[-1][name] if past else (0, 0)
 
     def _counted(self, name: str) -> tuple[int, int]:
         messages = self.queues[name].messages
