@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -47,6 +49,8 @@ _MODULES: Final = {
     "demo": ["demo"],
 }
 _ENVIRONMENTS_SHOWN: Final = 3
+# What is taken for options may be a value, such as a key that is -1.
+_SHORT: Final = re.compile(r"No such option: -[^-]")
 # In the order of the help.
 app = Commands(
     PROGRAM,
@@ -98,10 +102,13 @@ def _report_usage(run: Run, error: Any) -> int:
     if context is None:
         return _report(run, f"error: {_text(error)}", code=ExitCode.USAGE)
     command = context.command
+    hint = f"`{context.command_path} --help` shows what it takes"
+    if _SHORT.match(_text(error)):
+        hint += "; a value that begins with a hyphen stands at the end, behind `--`"
     return _report(
         run,
         f"{context.get_usage()}\nerror: {_text(error)}",
-        hint=f"`{context.command_path} --help` shows what it takes",
+        hint=hint,
         code=command.usage_code if isinstance(command, Command) else ExitCode.USAGE,
     )
 
@@ -131,7 +138,7 @@ def _hint_of_another(options: Options, hint: str) -> str:
     if not others:
         return hint
     if options.env is not None:
-        return f"{hint}; fifo.toml also has --env {', '.join(others)}"
+        return f"{hint}; fifo.toml also has --env {', '.join(map(shlex.quote, others))}"
     commands = " or ".join(command_line("status --env", name) for name in others[:_ENVIRONMENTS_SHOWN])
     return f"{commands}, if that pipeline is meant; else {hint}"
 

@@ -252,6 +252,15 @@ def test_an_empty_value_is_refused(words: list[str], capsys: pytest.CaptureFixtu
     assert set(Path.cwd().iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "words", [["trace", "-1"], ["put", "-x"], ["dump", "-d.jsonl"], ["keys", "set", "-k"]]
+)
+def test_a_value_that_looks_like_an_option_is_answered_with_two_hyphens(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "a value that begins with a hyphen stands at the end, behind `--`" in text(words, capsys)
+
+
 def test_to_check_an_empty_value_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--textfile="]) == 3
     assert "error: --textfile is empty" in capsys.readouterr().err

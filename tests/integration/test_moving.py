@@ -554,9 +554,11 @@ def test_a_parked_message_keeps_all_that_fits_and_says_why_and_by_whom(one: Queu
     one.send("main", "poison", "g", MessageAttributes={"event_id": text("e1")})
     done = one.run("park", "--reason", "see ticket 123", "--yes", "-o", "json").ok()
     (parked,) = done.json()["parked"]
+    shown = {name: value["value"] for name, value in parked["attributes"].items()}
     assert (parked["body"], parked["queue"], parked["group"]) == ("poison", "main", "g")
     (message,) = one.drained("dlq")
     attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes == shown
     assert attributes.pop("park_at")
     assert attributes == {"event_id": "e1", "park_reason": "see ticket 123", "park_from": "operator"}
 

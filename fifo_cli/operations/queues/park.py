@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from fifo_cli.aws.queue_tags import QueueTags
@@ -69,18 +70,19 @@ class Park(PipelineQueues):
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> ParkResult:
         """Park; raises BusyError if another maintenance operation holds the pipeline."""
         with maintenance(QueueTags(self.aws, self.main), "park", force=force, listener=self.listener):
+            packed: dict[str, Message] = {}
             parked: list[Message] = []
             selection = MessageFilter(group=self.group)
             source = QueueSource(self.main, listener=self.listener)
             report = move(
                 NotedSource(source, self.note, "parked", "main", "dlq"),
-                QueueTarget(self.dlq, self._pack),
+                QueueTarget(self.dlq, partial(self._pack, packed)),
                 MoveOptions(
                     count=self.count,
                     wanted=None if selection.everything else lambda received: selection(received.message),
                     workers=_WORKERS,
                 ),
-                on_sent=lambda received: parked.append(received.message),
+                on_sent=lambda received: parked.append(packed[received.message.message_id]),
                 listener=self.listener,
                 stopped=stopped,
             )
@@ -99,10 +101,11 @@ class Park(PipelineQueues):
         held = f"; {given_up} in flight with another consumer or not visible" if given_up else ""
         return (), (f"asked for {self.count}, found {found} in {where}{held}",)
 
-    def _pack(self, received: ReceivedMessage) -> OutgoingMessage:
+    def _pack(self, packed: dict[str, Message], received: ReceivedMessage) -> OutgoingMessage:
+        """Add who parked it, when and why, and note the message as it is sent."""
         message = received.message
         attributes = parked_attributes(_held(received), reason=self.reason, status=None, source=_OPERATOR)
-        parked = replace(message, attributes=read_attributes(attributes))
+        parked = packed[message.message_id] = replace(message, attributes=read_attributes(attributes))
         return outgoing(parked, sqs_id(f"park-{message.message_id}"))
 
 

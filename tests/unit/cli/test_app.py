@@ -83,7 +83,7 @@ OTHERS: list[tuple[str, tuple[str, ...], str]] = [
         ("--local",),
         "`fifo-cli status --env prod --local` or `fifo-cli status --env 'pre prod' --local`, if",
     ),
-    (TWO, ("--env", "prod"), "h; fifo.toml also has --env pre prod"),
+    (TWO, ("--env", "prod"), "h; fifo.toml also has --env 'pre prod'"),
     (TWO.partition('\n[env."')[0], ("--env", "prod"), "h"),
     ('[pipeline]\nname = "p"\n', (), "h"),
     ("env = 3", (), "h"),
