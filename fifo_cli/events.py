@@ -1,4 +1,4 @@
-"""What happens during an operation, reported to whoever listens; without a listener nothing is said."""
+"""What happens during an operation, reported to whoever listens; without a listener nothing is reported."""
 
 from __future__ import annotations
 

@@ -205,10 +205,10 @@ def config_files() -> str:
 
 def _state_of(variable: str, place: str) -> str:
     path = profile_file(os.environ.get(variable, place))
-    said = [f"of ${variable}"] if variable in os.environ else []
+    notes = [f"of ${variable}"] if variable in os.environ else []
     if fault := unreadable(path):
-        said.append(fault)
-    return f"{path or 'no file'} ({', '.join(said)})" if said else path
+        notes.append(fault)
+    return f"{path or 'no file'} ({', '.join(notes)})" if notes else path
 
 
 def profile_file(path: str) -> str:
@@ -243,26 +243,30 @@ def _settings_hint(reason: str) -> str:
     return f"look at {quoted}" if quoted else _SETTINGS.format(files=config_files())
 
 
+def _own_words(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message") or "no reason given").rstrip(".")
+
+
 def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
     codes = error_codes(error)
     about = f" on {resource}" if resource else ""
     call = f"{error.operation_name}{about}"
-    said = str(error.response.get("Error", {}).get("Message") or "no reason given").rstrip(".")
+    message = _own_words(error)
     if codes & _EXPIRED:
         return AwsError(f"{call}: the AWS credentials have expired", hint=_login())
     if codes & _UNKNOWN_KEY:
         return AwsError(
-            f"{call}: AWS does not know these credentials ({said})",
+            f"{call}: AWS does not know these credentials ({message})",
             hint=f"{_login()}; in a region that is not switched on for the account no credentials are known",
         )
     if codes & _SKEWED:
         return AwsError(
-            f"{call}: AWS refused the signature ({said})",
+            f"{call}: AWS refused the signature ({message})",
             hint="check this machine's clock and the secret key",
         )
     if codes & DENIED:
         # Most services name the permission; a few, and what an organisation forbids, do not.
-        missing = "that this names" if "perform: " in said else f"to call {error.operation_name}"
+        missing = "that this names" if "perform: " in message else f"to call {error.operation_name}"
         hint = (
             f"ask for the permission {missing}; {command_line('policy deployer')} prints all that deploy"
             f" takes, {command_line('policy operator')} and {command_line('policy monitor')} what the others"
@@ -270,7 +274,7 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
         )
         if what := _FOR_ADMINISTRATORS.get(error.operation_name):
             hint = _by_an_administrator(what)
-        return AwsError(f"{call}: permission denied ({said})", hint=hint)
+        return AwsError(f"{call}: permission denied ({message})", hint=hint)
     if codes & MISSING:
         name = resource or "a resource"
         return NotDeployedError(
@@ -283,16 +287,17 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
         )
     if codes & _QUOTA:
         return AwsError(
-            f"{call}: a quota of the account is used up: {said}",
+            f"{call}: a quota of the account is used up: {message}",
             hint="remove what is not needed any more, or ask for more in Service Quotas; then run it again",
         )
     if any(code.startswith(("KMS", "Kms")) for code in codes):
         return AwsError(
-            f"{call}: the encryption key refused ({said})", hint="check the key's policy and state in KMS"
+            f"{call}: the encryption key refused ({message})", hint="check the key's policy and state in KMS"
         )
     code = error.response.get("Error", {}).get("Code", "no code")
     return AwsError(
-        f"{call}: AWS refused: {said} ({code})", hint="run it again with -vv, which shows AWS's whole answer"
+        f"{call}: AWS refused: {message} ({code})",
+        hint="run it again with -vv, which shows AWS's whole answer",
     )
 
 
@@ -481,7 +486,7 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:
     rule = rule_of(type(error)) or _OTHER
     if isinstance(error, CredentialProcessError) and error.passing:
         rule = _CREDENTIALS
-    said = {
+    texts = {
         "error": _parse_failure(error) if isinstance(error, boto.ConfigParseError) else f"{error}",
         "about": f" (for {resource})" if resource else "",
         "files": config_files(),
@@ -492,7 +497,7 @@ def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:
         "profiles": "`aws configure list-profiles`",
         "sign_in": aws_command_line("login"),
     }
-    return rule.kind(rule.words.format(**said), hint=rule.hint.format(**said))
+    return rule.kind(rule.words.format(**texts), hint=rule.hint.format(**texts))
 
 
 def _parse_failure(error: boto.ConfigParseError) -> str:
@@ -543,10 +548,10 @@ def _explain_credentials(error: CredentialsError) -> FifoError:
 
 def _explain_exchange(error: ClientError, whose: str, profile: str) -> FifoError:
     """Explain what STS or IAM Identity Center refused when it was asked for credentials."""
-    said = str(error.response.get("Error", {}).get("Message") or "no reason given").rstrip(".")
-    message = f"{whose}: {error.operation_name} was refused: {said}"
+    reason = _own_words(error)
+    message = f"{whose}: {error.operation_name} was refused: {reason}"
     codes = error_codes(error)
-    if "MultiFactorAuthentication" in said:
+    if "MultiFactorAuthentication" in reason:
         return AwsError(message, hint="run it again with the code that the device shows now")
     if codes & _EXPIRED:
         return AwsError(message, hint=_login())

@@ -112,8 +112,8 @@ def is_concurrent(error: Mapping[str, Any]) -> bool:
 
     Lambda's ResourceConflictException stands for other things as well, so its text decides.
     """
-    code, said = error.get("Code"), str(error.get("Message", "")).lower()
-    return code in _CONCURRENT_CHANGE or (code == "ResourceConflictException" and "concurrent" in said)
+    code, text = error.get("Code"), str(error.get("Message", "")).lower()
+    return code in _CONCURRENT_CHANGE or (code == "ResourceConflictException" and "concurrent" in text)
 
 
 def _pause_of_change(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> float | None:

@@ -303,7 +303,7 @@ class Queue:
                 if not error_codes(error) & _MESSAGE_FAULTS or error_codes(error) & THROTTLED:
                     raise
                 if len(outgoing) == 1:
-                    return [RejectedEntry(0, _said(error), final=True)]
+                    return [RejectedEntry(0, _reason_of(error), final=True)]
         return self.send_singly(outgoing)
 
     def send_singly(self, outgoing: Sequence[OutgoingMessage]) -> list[RejectedEntry]:
@@ -322,7 +322,7 @@ class Queue:
                 if not final and not rejected and index == 0:
                     with calling(self.name):
                         raise
-                rejected.append(RejectedEntry(index, _said(error), final=final))
+                rejected.append(RejectedEntry(index, _reason_of(error), final=final))
                 stopped.add(message.group)
                 continue
             if not _shows_body(answer, message):
@@ -401,6 +401,6 @@ def _shows_body(entry: Mapping[str, Any], message: OutgoingMessage) -> bool:
     return bool(entry.get("MD5OfMessageBody") == _md5(message.body))
 
 
-def _said(error: ClientError) -> str:
+def _reason_of(error: ClientError) -> str:
     details = error.response.get("Error", {})
     return f"{details.get('Code', 'no code')}: {details.get('Message', '')}"

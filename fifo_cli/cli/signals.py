@@ -37,8 +37,8 @@ _WORKS_WITHIN: Final = 10.0
 _ENDS_WITHIN: Final = 1.9
 _UNWINDS_WITHIN: Final = 0.5
 _TICK: Final = 0.05
-# A command that ends sooner has said so by then.
-_SAID_WITHIN: Final = 0.1
+# A command that ends sooner has printed its end by then.
+_SILENT_FOR: Final = 0.1
 
 
 class Stop(threading.Event):
@@ -91,7 +91,7 @@ class Signals:
         self._gave_up_at: float | None = None
         self._ticked_at = self._cpu = 0.0
         self._terminal = Terminal()
-        self._said = False
+        self._announced = False
         self._interrupting = self._interrupted = False
         self._may_leave = True
         self.received: int | None = None
@@ -220,7 +220,7 @@ class Signals:
             # It came in the moment between Python's last look for signals and a call that waits, such as that
             # for an answer to a question: the call goes on, and ends by another signal.
             signal.pthread_kill(threading.main_thread().ident or 0, _INTERRUPT)
-        if elapsed > _SAID_WITHIN and not self._said:
+        if elapsed > _SILENT_FOR and not self._announced:
             self._say("interrupted: ending what is in flight; a second signal exits at once")
         if AWS_CALLS.given_up or AWS_CALLS.quiet_for(self._heard_at) > self._aws_answers_within:
             AWS_CALLS.give_up()
@@ -260,5 +260,5 @@ class Signals:
         os._exit(128 + number)
 
     def _say(self, text: str) -> None:
-        self._said = True
+        self._announced = True
         self._announce(text)

@@ -119,7 +119,7 @@ class _Wire:
         elif name.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._listen(info.get("return_value"))
         elif name.endswith("send_request_headers.started"):
-            self.begin()  # what a proxy said before is not the answer
+            self.begin()  # a proxy's answer before is not the API's
 
     def status(self, *, broken_off: bool) -> int | None:
         """Return the status received; None if the other side broke off before the end of its header."""

@@ -160,7 +160,7 @@ class ApiDelivery:
         if verdict is Verdict.SUCCESS:
             return Attempt(verdict, answer.status, None, answer.retry_after, api)
         owner: Owner = "message" if verdict is Verdict.PERMANENT else "api"
-        return Attempt(verdict, answer.status, self._said(answer, api.name), answer.retry_after, api, owner)
+        return Attempt(verdict, answer.status, self._reason(answer, api.name), answer.retry_after, api, owner)
 
     def _call_with_fresh_keys(
         self, api: Api, message: QueueMessage, time_left: Callable[[], float]
@@ -181,19 +181,19 @@ class ApiDelivery:
         self._keys.renew(generation)
         return self._call(api, message, time_left)
 
-    def _said(self, answer: Answer, name: str) -> str:
+    def _reason(self, answer: Answer, name: str) -> str:
         """Return status, API and beginning of an answer on one line; keys are hidden before it is cut off.
 
         Of an answer that broke off nothing is quoted: a part of a key could be its end.
         """
-        said = f"HTTP {answer.status} from {name}"
+        status = f"HTTP {answer.status} from {name}"
         if answer.text is None:
-            return f"{said}; the answer broke off"
+            return f"{status}; the answer broke off"
         if answer.packed:
-            return f"{said}: (text withheld: it is compressed in a way that is not read here)"
+            return f"{status}: (text withheld: it is compressed in a way that is not read here)"
         line = " ".join(self.redact(answer.text[:_QUOTED_FROM_MAX]).split())
         text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
-        return f"{said}: {text}".rstrip(": ")
+        return f"{status}: {text}".rstrip(": ")
 
     def _call(self, api: Api, message: QueueMessage, time_left: Callable[[], float]) -> Answer:
         """Make the request and send it; everything that httpx then raises has an owner."""

@@ -120,7 +120,7 @@ class MainQueue:
         self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt_handle)
 
     def release(self) -> list[str]:
-        """Give back everything held, tails first and heads last; return what SQS said of those it refused."""
+        """Give back everything held, tails first, heads last; return SQS's reasons for those it refused."""
         with self._lock:
             messages = list(reversed(self._expiry))
             self._expiry.clear()

@@ -329,7 +329,7 @@ class Run:
     def _delete(self, message: QueueMessage, status: Status, facts: dict[str, Any]) -> None:
         try:
             self._queue.delete(message)
-        except Exception as error:  # noqa: BLE001 - said in the result; the message comes again
+        except Exception as error:  # noqa: BLE001 - reported in the result; the message comes again
             text = f"{status}, but not deleted from the queue, so it may come again: {error}"
             if before := facts.pop("error", None):
                 text = f"{before}; {text}"

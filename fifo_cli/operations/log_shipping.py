@@ -1,7 +1,7 @@
 """Journal lines of work done in this process, shipped to the log group of the function whose code it is.
 
 So `logs`, `status`, `trace` and `audit` see what `drain --via local` delivers. Best effort: a thread of its
-own sends the lines in batches, what CloudWatch refuses is said once, and the work never waits for it.
+own sends the lines in batches, what CloudWatch refuses is reported once, and the work never waits for it.
 """
 
 from __future__ import annotations

@@ -30,11 +30,11 @@ _PERFDATA: Final = (
 
 def nagios_line(result: CheckResult) -> str:
     """Write the plugin's one line: the state and why, then the numbers after a bar."""
-    said = [" ".join(one.text.split()) for one in result.problems[:_PROBLEMS_SHOWN]]
-    more = len(result.problems) - len(said)
+    shown = [" ".join(one.text.split()) for one in result.problems[:_PROBLEMS_SHOWN]]
+    more = len(result.problems) - len(shown)
     values = result.values
     fine = f"{values['depth']} waiting, {values['dlq']} in the DLQ"
-    text = "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+    text = "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
     line = f"{f'FIFO {result.pipeline}'.strip()} {result.state.upper()}: {text or fine}"
     # The bar separates the numbers; a line break would start another part of the output.
     return f"{printable(line).replace('|', '/')} | {' '.join(_perfdata(result))}\n"

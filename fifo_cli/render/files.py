@@ -42,14 +42,14 @@ def dump_preview(seen: DumpPreview, *, queue: str, what: str, width: int | None)
 def load_text(result: LoadResult, *, queue: str, left: int) -> str:
     """The sum of a load; ``left`` lines were not reached."""
     nothing = not (result.loaded or result.failed or left)
-    said = ["nothing to load" if nothing else f"{count(result.loaded, 'message')} loaded to {queue}"]
+    parts = ["nothing to load" if nothing else f"{count(result.loaded, 'message')} loaded to {queue}"]
     if result.already_loaded:
-        said.append(f"{result.already_loaded:,} had been loaded before")
+        parts.append(f"{result.already_loaded:,} had been loaded before")
     if result.failed:
-        said.append(f"{result.failed:,} failed")
+        parts.append(f"{result.failed:,} failed")
     if left:
-        said.append(f"{left:,} not sent yet")
-    return ", ".join(said) + "\n"
+        parts.append(f"{left:,} not sent yet")
+    return ", ".join(parts) + "\n"
 
 
 def load_preview(seen: LoadPreview, *, queue: str, width: int | None) -> str:

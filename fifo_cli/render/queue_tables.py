@@ -155,9 +155,9 @@ def drain_table(result: DrainResult, *, width: int | None, dry_run: bool, every:
     if dry_run:
         return (shown if rows else "") + f"dry run: nothing was delivered, {remaining}\n"
     statuses: tuple[Status, ...] = ("delivered", "parked", "failed")
-    said = [f"{result.count(one)} {one}" for one in statuses]
-    said += [f"{skipped} left for the next run"] if (skipped := result.count("skipped")) else []
-    return (shown if rows else "") + f"{', '.join(said)}; {remaining}\n"
+    parts = [f"{result.count(one)} {one}" for one in statuses]
+    parts += [f"{skipped} left for the next run"] if (skipped := result.count("skipped")) else []
+    return (shown if rows else "") + f"{', '.join(parts)}; {remaining}\n"
 
 
 def drain_left(number: int, *, stayed: bool) -> str:

@@ -23,10 +23,10 @@ def replay_text(result: ReplayResult, *, main: str) -> str:
         (sums.failed, "failed"),
         (sums.waiting, "not sent yet"),
     )
-    said = [f"{count(sums.enqueued, 'record')} enqueued in {main}"]
-    said += [f"{number:,} {words}" for number, words in outcomes if number]
+    parts = [f"{count(sums.enqueued, 'record')} enqueued in {main}"]
+    parts += [f"{number:,} {words}" for number, words in outcomes if number]
     return as_lines(
-        f"{count(result.read, 'record')} read, {sums.matched:,} matched: {', '.join(said)}",
+        f"{count(result.read, 'record')} read, {sums.matched:,} matched: {', '.join(parts)}",
         *_bounds(*result.bounds),
         *open_shards(len(result.tips), "replay"),
         *replay_warnings(result),

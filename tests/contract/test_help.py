@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 import typer
 
-from fifo_cli.cli.app import app, main
-from fifo_cli.cli.framework import Command, Commands, Impact
+from fifo_cli.cli.app import main
+from fifo_cli.cli.framework import Impact
 from fifo_cli.cli.options import common_options
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.operations.transfer.message_filter import filtered_document
+from tests.every_command import EVERY_COMMAND
 
 WIDTH_MAX = 100
 # The contract's list of commands that ask first, as far as they exist; the tags must agree with it.
 ASKING = {"deploy", "destroy", "rollback", "redrive", "replay", "load", "dump", "park", "purge"}
 
 
-def commands(group: Commands = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command]]:
-    for name, entry in group.commands.items():
-        if isinstance(entry, Commands):
-            yield from commands(entry, (*path, name))
-        else:
-            assert isinstance(entry, Command)
-            yield (*path, name), entry
-
-
-ALL = dict(commands())
+ALL = {tuple(name.split()): entry for name, entry in EVERY_COMMAND.items()}
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

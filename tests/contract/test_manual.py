@@ -11,11 +11,11 @@ import pytest
 import typer
 
 from fifo_cli.cli.app import app, main
-from fifo_cli.cli.framework import Command, Commands
 from fifo_cli.cli.manual import page
 from fifo_cli.cli.options import common_options
 from fifo_cli.errors import ExitCode
 from tests.cli_harness import ROOT
+from tests.every_command import EVERY_COMMAND
 
 PAGE = ROOT / "man" / "fifo-cli.1"
 
@@ -46,21 +46,13 @@ def test_every_command_option_and_exit_code_is_in_it() -> None:
     text = unescaped(page(app))
     sections = dict(re.findall(r"^\.SS (.+)\n((?:(?!\.SS|\.SH).*\n)*)", text, re.MULTILINE))
 
-    def walk(group: Commands, path: tuple[str, ...] = ()) -> None:
-        for name, entry in group.commands.items():
-            if isinstance(entry, Commands):
-                walk(entry, (*path, name))
-                continue
-            words = " ".join((*path, name))
-            section = next(body for head, body in sections.items() if f"{head} ".startswith(f"{words} "))
-            for parameter in entry.get_params(typer.Context(entry)):
-                if parameter.param_type_name == "option":
-                    assert all(f"{one}" in section for one in parameter.opts), (words, parameter.opts)
-            assert isinstance(entry, Command)
-            for example in entry.examples:
-                assert example in section
-
-    walk(app)
+    for words, entry in EVERY_COMMAND.items():
+        section = next(body for head, body in sections.items() if f"{head} ".startswith(f"{words} "))
+        for parameter in entry.get_params(typer.Context(entry)):
+            if parameter.param_type_name == "option":
+                assert all(f"{one}" in section for one in parameter.opts), (words, parameter.opts)
+        for example in entry.examples:
+            assert example in section
     for parameter in common_options().params:
         assert all(one in text for one in parameter.opts)
     for code in ExitCode:

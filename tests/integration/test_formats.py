@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from fifo_cli.cli.app import app
-from fifo_cli.cli.framework import Command, Commands, Impact
+from fifo_cli.cli.framework import Impact
 from fifo_cli.render.text import display_width
 from tests.cli_harness import Project, Stack
 from tests.contract.json_shapes import TABLE, shape_problems
+from tests.every_command import EVERY_COMMAND
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.fork_server import forker
 from tests.integration.screens import shown
@@ -66,17 +66,7 @@ WRITE_FILES = {"init", "package", "dump"}
 FORMATS = ("table", "json", "jsonl")
 
 
-def commands(group: Commands = app, path: str = "") -> Iterator[tuple[str, Command]]:
-    for name, entry in group.commands.items():
-        if isinstance(entry, Commands):
-            yield from commands(entry, f"{path}{name} ")
-        else:
-            assert isinstance(entry, Command)
-            yield f"{path}{name}", entry
-
-
-ALL = dict(commands())
-RUN = [name for name in ALL if name not in ELSEWHERE]
+RUN = [name for name in EVERY_COMMAND if name not in ELSEWHERE]
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +94,9 @@ def clear(project: Project) -> None:
 
 
 def test_every_command_is_exercised_here_or_known_to_be_elsewhere() -> None:
-    assert set(ALL) - set(WORDS) - ELSEWHERE == set()
+    assert set(EVERY_COMMAND) - set(WORDS) - ELSEWHERE == set()
     for name in RUN:
-        if ALL[name].impact in (Impact.MOVES, Impact.DESTROYS):
+        if EVERY_COMMAND[name].impact in (Impact.MOVES, Impact.DESTROYS):
             assert "--dry-run" in WORDS[name], name
 
 
@@ -116,7 +106,7 @@ def test_into_a_pipe_each_format_is_what_it_says(line: Pipeline, name: str) -> N
     for output in FORMATS:
         clear(line.project)
         running.append(forker().start(line.project.folder, [*words_of(name), "-o", output], {}))
-        if ALL[name].impact is not Impact.READS or name in WRITE_FILES:
+        if EVERY_COMMAND[name].impact is not Impact.READS or name in WRITE_FILES:
             running[-1].finish()  # else the three wait for AWS side by side
     for output, each in zip(FORMATS, running, strict=True):
         ran = each.wait()

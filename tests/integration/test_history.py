@@ -15,14 +15,13 @@ from typing import Any, Final
 
 import pytest
 
-from fifo_cli.cli.app import app
-from fifo_cli.cli.framework import Command, Commands
 from fifo_cli.local.receiver import Receiver
 from fifo_cli.model.names import Place
 from fifo_cli.model.operator_policies import people_policy
 from fifo_cli.model.settings import load
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
 from tests.cli_harness import Project, Stack, new_name, wait_until
+from tests.every_command import EVERY_COMMAND
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.fork_server import ForkServer
 from tests.integration.iam_stack import REGION, ROOT_KEYS, Guarded, guarded_stack
@@ -192,19 +191,10 @@ def last(line: Pipeline) -> dict[str, Any]:
     return operations(line.local("history", "-o", "json"))[-1]
 
 
-def all_commands(group: Commands = app, path: str = "") -> Iterator[tuple[str, Command]]:
-    for name, entry in group.commands.items():
-        if isinstance(entry, Commands):
-            yield from all_commands(entry, f"{path}{name} ")
-        else:
-            assert isinstance(entry, Command)
-            yield f"{path}{name}", entry
-
-
 def test_every_command_that_changes_a_pipeline_is_in_its_history(stack: Stack, tmp_path: Path) -> None:
     with deployed(tmp_path, stack) as line:
         line.switch(enabled=False)
-        recorded = {name for name, one in all_commands() if one.recorded}
+        recorded = {name for name, one in EVERY_COMMAND.items() if one.recorded}
         put(line, "1", "2")
         line.local("deploy", "--yes").ok()
         text = line.project.config.read_text()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from fifo_cli.cli.app import app
-from fifo_cli.cli.framework import Commands
 from tests.cli_harness import Project, new_name
+from tests.every_command import EVERY_COMMAND
 from tests.integration.fork_server import ForkServer
 from tests.integration.interrupted_runs import KEYS, BlackHole, Place
 
@@ -69,17 +67,8 @@ CALLS_NOTHING = {
 ON_A_TERMINAL = {"watch": ("", ""), "keys set": ("not shown", "a-value\n")}
 
 
-def names(commands: Commands = app, before: str = "") -> Iterator[str]:
-    """Yield every command of the program."""
-    for name, entry in commands.commands.items():
-        if isinstance(entry, Commands):
-            yield from names(entry, f"{before}{name} ")
-        else:
-            yield before + name
-
-
 def test_no_command_is_forgotten() -> None:
-    assert set(names()) == set(CALLS_AWS) | set(CALLS_NOTHING)
+    assert set(EVERY_COMMAND) == set(CALLS_AWS) | set(CALLS_NOTHING)
 
 
 @pytest.fixture

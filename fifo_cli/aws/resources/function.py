@@ -193,13 +193,13 @@ def passing_refusal(error: ClientError) -> str | None:
     InvalidParameterValueException and ResourceConflictException stand for permanent faults as well, so
     the text decides.
     """
-    said, codes = message_of(error), error_codes(error)
+    text, codes = message_of(error), error_codes(error)
     if "InvalidParameterValueException" in codes:
-        if "cannot be assumed" in said:
+        if "cannot be assumed" in text:
             return "waiting for its role to be known to Lambda"
-        if "execution role does not have permissions" in said or "Cannot access stream" in said:
+        if "execution role does not have permissions" in text or "Cannot access stream" in text:
             return "waiting for its role's permissions to be in effect"
-    busy = "ResourceConflictException" in codes and ("in progress" in said or "pending" in said.lower())
+    busy = "ResourceConflictException" in codes and ("in progress" in text or "pending" in text.lower())
     return "busy with another update" if busy or "ResourceInUseException" in codes else None
 
 

@@ -212,8 +212,8 @@ def _passing(error: ClientError) -> str | None:
     """Say what SQS has to be waited for; None if waiting does not help."""
     if any("QueueDeletedRecently" in code for code in error_codes(error)):
         return "not free: a queue of this name was deleted within the last minute"
-    said = message_of(error).lower()
-    if "dead letter target" in said and "exist" in said:
+    text = message_of(error).lower()
+    if "dead letter target" in text and "exist" in text:
         return "waiting for its dead-letter queue to be known"
     return None
 

@@ -106,7 +106,7 @@ def _print(cli: Cli, dashboard: WatchState, news: queue.SimpleQueue[Sample | Los
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """Something to do once the user said yes."""
+    """Something to do once the user has answered yes."""
 
     question: str
     doing: str

@@ -268,14 +268,14 @@ class _Story:
     def _tell_of(self, result: DrainResult) -> None:
         if result.error is not None:
             raise result.error
-        said = [
+        parts = [
             f"{count} {word}" for word in ("delivered", "parked", "failed") if (count := result.count(word))
         ]
         errors = sorted(
             {outcome.error for outcome in result.results if outcome.error and outcome.status == "failed"}
         )
         self.teller.say(
-            ", ".join(said) + (f" ({'; '.join(errors)})" if errors else "") if said else "nothing to do"
+            ", ".join(parts) + (f" ({'; '.join(errors)})" if errors else "") if parts else "nothing to do"
         )
 
 

@@ -69,7 +69,7 @@ class Work:
             self.listener(Noted(f"interrupted: {self._made(planned)}"))
             raise
         except Exception as error:
-            # Not AWS's failure, and not the connection's: a defect. What was made is said all the same.
+            # Not AWS's failure, and not the connection's: a defect. What was made is reported all the same.
             if not isinstance(error, FifoError):
                 self.listener(Noted(f"stopped: {self._made(planned)}"))
             raise

@@ -136,9 +136,9 @@ def config_text(name: str) -> str:
     try:
         TypeAdapter(PipelineName).validate_python(name)
     except ValidationError as error:
-        said = error.errors()[0]["ctx"]["error"]
+        allowed = error.errors()[0]["ctx"]["error"]
         raise UsageError(
-            f"{name!r} is not a pipeline name; it must be {said}", hint="give another with --name"
+            f"{name!r} is not a pipeline name; it must be {allowed}", hint="give another with --name"
         ) from None
     table = name if len(name) >= _TABLE_NAME_MIN else f"{name}-items"
     return _TEMPLATE.format(name=name, table=table)

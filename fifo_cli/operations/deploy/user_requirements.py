@@ -169,9 +169,9 @@ def _install(
     )
 
 
-def _wheel_hint(said: str, *, allowed: bool) -> str:
+def _wheel_hint(output: str, *, allowed: bool) -> str:
     wheels = "every requirement needs a wheel for Lambda's platform that agrees with the built-in libraries"
-    if allowed or _NO_WHEEL not in said:
+    if allowed or _NO_WHEEL not in output:
         return wheels
     return f"{wheels}; where there is only a source: {_ALLOW}"
 
