@@ -8,14 +8,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from fifo_cli.cli.app import app
-from fifo_cli.cli.framework import Command, Commands, Impact
+from fifo_cli.cli.framework import Impact
+from tests.every_command import EVERY_COMMAND
 
 # The contract's commands that change something of a pipeline.
 CHANGING = {
@@ -24,15 +24,6 @@ CHANGING = {
 }  # fmt: skip
 # These change files, or what runs on this machine; what watch does is recorded as pause, resume and drain.
 ELSEWHERE = {"init", "package", "watch", "local up", "local down", "local reset"}
-
-
-def commands(group: Commands = app, path: str = "") -> Iterator[tuple[str, Command]]:
-    for name, entry in group.commands.items():
-        if isinstance(entry, Commands):
-            yield from commands(entry, f"{path}{name} ")
-        else:
-            assert isinstance(entry, Command)
-            yield f"{path}{name}", entry
 
 
 def begins(function: Callable[..., Any], seen: set[Any] | None = None) -> bool:
@@ -56,16 +47,17 @@ def begins(function: Callable[..., Any], seen: set[Any] | None = None) -> bool:
 
 
 def test_the_commands_that_are_recorded_are_those_that_change_a_pipeline() -> None:
-    recorded = {name for name, one in commands() if one.recorded}
+    recorded = {name for name, one in EVERY_COMMAND.items() if one.recorded}
     assert recorded == CHANGING
-    assert {name for name, one in commands() if one.impact is not Impact.READS} - recorded == ELSEWHERE
+    changing = {name for name, one in EVERY_COMMAND.items() if one.impact is not Impact.READS}
+    assert changing - recorded == ELSEWHERE
 
 
 @pytest.mark.parametrize("name", sorted(CHANGING))
 def test_it_begins_in_the_history(name: str) -> None:
-    assert begins(dict(commands())[name].body)
+    assert begins(EVERY_COMMAND[name].body)
 
 
 @pytest.mark.parametrize("name", ["depth", "status", "peek", "trace", "plan"])
 def test_what_only_reads_does_not(name: str) -> None:
-    assert not begins(dict(commands())[name].body)
+    assert not begins(EVERY_COMMAND[name].body)
