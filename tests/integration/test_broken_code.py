@@ -128,7 +128,7 @@ def test_only_what_runs_the_code_stops(line: Pipeline, kind: str) -> None:
     found = audit.json()
     assert (audit.code, found["delivered"], found["missing"]) == (1, found["delivered"], [])
     assert (found["delivered"] + found["queued"], found["unknown"]) == (2, 1)
-    assert any(note.startswith("goes without your code ([handlers] message: ") for note in found["notes"])
+    assert any(note.startswith("your code is not used here ([handlers] message: ") for note in found["notes"])
     trace = line.local("trace", "left", "-o", "json").json()
     assert trace["stage"] == "unclear"
     assert "the enqueuer skipped it; whether it becomes a message is not known" in trace["detail"]
@@ -157,7 +157,7 @@ def test_code_that_never_returns_from_its_import_is_gone_without(line: Pipeline,
     assert replay.code == 2
     assert "the import did not end within" in replay.err
     assert "mine.py" in replay.err
-    assert "goes without your code" in line.local("audit", "-o", "json").out
+    assert "your code is not used here" in line.local("audit", "-o", "json").out
 
 
 def test_code_that_never_returns_is_not_asked_for_every_record(line: Pipeline, monkeypatch) -> None:
@@ -168,7 +168,7 @@ def test_code_that_never_returns_is_not_asked_for_every_record(line: Pipeline, m
     audit = line.local("audit", "-o", "json").json()
     assert (audit["unknown"], audit["missing"]) == (1, [])
     why = "did not return within 0.5 s, or ended its process, for 2 records in a row: not called any more"
-    assert any(note.startswith("goes without your code") and why in note for note in audit["notes"])
+    assert any(note.startswith("your code is not used here") and why in note for note in audit["notes"])
     replay = line.local("replay", "--since", "1h", "--dry-run")
     assert replay.code == 2
     assert why in replay.err

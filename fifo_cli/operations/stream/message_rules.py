@@ -111,8 +111,7 @@ def _without_code(rules: Rules) -> Rules:
 def going_without(reason: str) -> str:
     """Say that the user's code is not asked, why, and what is then not known."""
     return (
-        f"goes without your code ({reason}): not known is which records it leaves out, and of which it cannot"
-        " make a message"
+        f"your code is not used here ({reason}); so it is not known which records it leaves out or fails on"
     )
 
 

@@ -83,7 +83,7 @@ def test_code_that_does_not_return_is_given_up(tmp_path, deed, called):
     if called < RECORDS:
         assert {one.queue for one in made[called:] if isinstance(one, Outgoing)} == {"main"}
         said = going_without(known.without_code)
-        assert said.startswith("goes without your code ([handlers] message: orders:to_message: did not")
+        assert said.startswith("your code is not used here ([handlers] message: orders:to_message: did not")
         assert "records it leaves out" in said
 
 
@@ -110,10 +110,10 @@ def test_audit_and_trace_go_on_and_say_what_they_cannot_know(tmp_path):
     with Audit(world, known, since=START, now=world.now, sleep=lambda _: None) as result:
         found = result.summary
         assert (found.records, found.missing, found.unknown, len(calls)) == (12, 0, 12, 2)
-        assert any(note.startswith("goes without your code") for note in found.notes)
+        assert any(note.startswith("your code is not used here") for note in found.notes)
     known = KnownRules(limited(tmp_path / "trace", lambda call: LOOPS, calls))
     traced = _Trace(world, PIPELINE, {"id": "i1"}, [], known, since=START, now=world.now).result()
     assert len(calls) == 4
-    assert any(note.startswith("goes without your code") for note in traced.notes)
+    assert any(note.startswith("your code is not used here") for note in traced.notes)
     assert traced.events[-1].stage == "unclear"
     assert "not known without your code" in traced.events[-1].detail
