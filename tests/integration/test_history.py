@@ -308,7 +308,7 @@ def test_a_pipeline_without_the_log_gets_it_with_the_first_command_and_deploy_fi
 ) -> None:
     with deployed(tmp_path, stack) as line:
         put(line, "away")
-        line.local("dump", "away.jsonl", "--queue", "main", "--move", "--yes").ok()
+        line.local("dump", str(tmp_path / "away.jsonl"), "--queue", "main", "--move", "--yes").ok()
         assert audited(line)["moved"] == 1
         line.aws.client("logs").delete_log_group(logGroupName=line.project.names.operations_log)
         without = line.local("audit", "-o", "json").json()
