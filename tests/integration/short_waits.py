@@ -5,8 +5,8 @@ The embedded stack answers at once, so that an empty answer need not be waited f
 
 from __future__ import annotations
 
-from fifo_cli.operations.queues import browse as looking
+from fifo_cli.operations.queues import browse
 from fifo_cli.operations.stream import reader
 
 vars(reader)["READ_PAUSE"] = 0.01
-vars(looking)["LONG_POLL_SECONDS"] = 0
+vars(browse)["LONG_POLL_SECONDS"] = 0

@@ -15,7 +15,7 @@ from tests.fakes import Clock
 from tests.unit.operations.test_browse import CountingSqs, FakeAws, fill
 
 
-class LateSqs(CountingSqs):
+class LateCounts(CountingSqs):
     """Its counts are those of the list, one after the other; then they are right."""
 
     counted: tuple[int, ...] = ()
@@ -41,7 +41,7 @@ def test_a_dump_that_shows_less_than_sqs_counts_before_or_after_it_says_so(
     there: int, counted: tuple[int, ...], written: int, remaining: int, unseen: int
 ) -> None:
     """Of a group, SQS shows ten."""
-    sqs = LateSqs(Clock(), "p.fifo")
+    sqs = LateCounts(Clock(), "p.fifo")
     fill(sqs, there, 1)
     sqs.counted = counted
     aws, out = FakeAws(sqs), io.BytesIO()
@@ -55,7 +55,7 @@ def test_a_dump_that_shows_less_than_sqs_counts_before_or_after_it_says_so(
 def test_a_preview_never_shows_more_messages_than_it_says_there_are(
     counted: tuple[int, ...], remaining: int
 ) -> None:
-    sqs = LateSqs(Clock(), "p.fifo")
+    sqs = LateCounts(Clock(), "p.fifo")
     fill(sqs, 3, 3)
     sqs.counted = counted
     seen = preview(Queue(FakeAws(sqs), Names("p"), "main"), force=True)
