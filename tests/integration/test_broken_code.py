@@ -161,13 +161,13 @@ def test_code_that_never_returns_from_its_import_is_gone_without(line: Pipeline,
 
 
 def test_code_that_never_returns_is_not_asked_for_every_record(line: Pipeline, monkeypatch) -> None:
-    monkeypatch.setattr("fifo_cli.operations.runtime_settings.code_limit", lambda settings: 0.5)
+    monkeypatch.setattr("fifo_cli.operations.runtime_settings.code_limit", lambda settings: 2.0)
     (line.project.folder / "code" / "mine.py").write_text(
         CODE.replace("def to_message(item):", "def to_message(item):\n    while True: pass")
     )
     audit = line.local("audit", "-o", "json").json()
     assert (audit["unknown"], audit["missing"]) == (1, [])
-    why = "did not return within 0.5 s, or ended its process, for 2 records in a row: not called any more"
+    why = "did not return within 2 s, or ended its process, for 2 records in a row: not called any more"
     assert any(note.startswith("your code is not used here") and why in note for note in audit["notes"])
     replay = line.local("replay", "--since", "1h", "--dry-run")
     assert replay.code == 2
