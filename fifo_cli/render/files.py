@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.render.text import count, printable, remain, table
-from fifo_cli.render.transfer import MORE_THAN_SHOWN, messages_table
+from fifo_cli.render.transfer import MORE_THAN_SHOWN, messages_table, takes_all_there
 
 if TYPE_CHECKING:
     from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
@@ -29,13 +29,17 @@ def dump_text(result: DumpResult, *, queue: str, to: str, move: bool) -> str:
     return f"{written}, {result.moved:,} deleted from {queue}{known}; {remain(result.remaining)}\n"
 
 
-def dump_preview(seen: DumpPreview, *, queue: str, what: str, width: int | None) -> str:
-    """The messages that a dump or a purge would take; ``what`` would become of them."""
+def dump_preview(seen: DumpPreview, *, queue: str, what: str, width: int | None, takes: str = "") -> str:
+    """The messages that a dump or a purge would take; ``what`` would become of them.
+
+    ``takes`` is the queue's role, if they would be taken out of it.
+    """
     more = f"{MORE_THAN_SHOWN}\n" if seen.truncated else ""
     total = count(seen.remaining, "message")
     return (
         f"{messages_table(seen.messages, width=width)}{more}"
         f"dry run: nothing was touched; {total} of {queue} {printable(what)}\n"
+        + (f"{said}\n" if takes and (said := takes_all_there(seen.remaining, queue, takes)) else "")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
@@ -44,10 +44,36 @@ def redrive_preview(seen: RedrivePreview, *, width: int | None) -> str:
     return messages_table(seen.messages, width=width) + as_lines(
         f"dry run: nothing was moved; {least}{many} would go"
         f" from {seen.source}, which counts {seen.remaining:,}, to {seen.target} ({seen.engine} engine){now}",
+        *([_all_of(seen)] if seen.would_move == seen.remaining > 1 else []),
         *([] if seen.would_move == 0 else [order_note(seen.target, seen.behind)]),
         *([MORE_THAN_SHOWN] if seen.truncated else []),
         *looks,
     )
+
+
+def takes_all(total: int, queue: str, *, choose: str) -> str:
+    """Say that a command takes every message, and what chooses some; "" where there is nothing to choose."""
+    if total < 2:
+        return ""
+    return f"This takes all {total:,} messages of {queue}" + (f"; {choose}." if choose else ".")
+
+
+CHOOSE_BY_REDRIVE: Final = "choose some with --group, --id, --filter, --since, --until or --count"
+CHOOSE_IN_ORDER: Final = "without --in-order, --group, --id or --filter choose some"
+# dump --move and purge have no option for it.
+_CHOOSE_ELSEWHERE: Final[Mapping[str, str]] = {
+    "main": "only park can choose some, with --group and --count",
+    "dlq": "only redrive can choose some, with --group, --id or --filter",
+}
+
+
+def takes_all_there(total: int, queue: str, role: str) -> str:
+    """Say the same of a command that cannot choose."""
+    return takes_all(total, queue, choose=_CHOOSE_ELSEWHERE.get(role, ""))
+
+
+def _all_of(seen: RedrivePreview) -> str:
+    return takes_all(seen.remaining, seen.source, choose=CHOOSE_BY_REDRIVE)
 
 
 def order_note(target: str, behind: int) -> str:
@@ -69,6 +95,7 @@ def restore_order_plan(
     lines = [
         f"put {count(dlq, 'message')} of {names[1]} back in place among {count(main, 'message')} of"
         f" {names[0]}",
+        *([said] if (said := takes_all(dlq, names[1], choose=CHOOSE_IN_ORDER)) else []),
         "Order: afterwards each group is in stream order; all of it goes through " + names[2],
         f"Meanwhile nothing is delivered: {paused} paused, and resumed at the end"
         if paused
@@ -105,6 +132,7 @@ def restore_order_preview(seen: RestoreOrderPreview, *, width: int | None) -> st
     return shown + as_lines(
         f"dry run: nothing was touched; {count(seen.remaining, 'message')} of {seen.source} would"
         f" go into place among {count(seen.among, 'message')} of {seen.target}",
+        *([said] if (said := takes_all(seen.remaining, seen.source, choose=CHOOSE_IN_ORDER)) else []),
         f"{paused} would be paused meanwhile" if paused else "worker and enqueuer are not running",
         *([MORE_THAN_SHOWN] if seen.truncated else []),
     )

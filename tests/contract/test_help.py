@@ -90,7 +90,7 @@ def test_the_help_of_filter_names_every_field_that_it_sees(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = Message("m", "g", "d", "1", "main", None, None, 0, "{}", {"a": Attribute("String", "b")})
-    fields = set(filtered_document(message)) - {"trace_header"}
+    fields = set(filtered_document(message, message.group)) - {"trace_header"}
     main([command, "--help"])
 
     text = capsys.readouterr().out.partition("--filter JMESPATH")[2].partition("\n  --")[0]

@@ -61,8 +61,9 @@ def dump(
     """Save messages as JSON lines, which `load` sends again.
 
     Without --move it looks, as `peek` does: it sees at most the first ten messages of a group, exits 1 if
-    that was not all, and writes over no file. With --move everything goes to the file, which is continued if
-    it exists; interrupted anywhere, run it again. With --move into a pipe, what its reader drops is lost.
+    that was not all, and writes over no file. With --move all messages of the queue go to the file, which is
+    continued if it exists; interrupted anywhere, run it again. With --move into a pipe, what its reader
+    drops is lost.
     """
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump, DumpResult, preview
@@ -101,6 +102,7 @@ def dump(
             queue=source.name,
             what=f"would be {'moved' if move else 'written'} to {file}",
             width=cli.console.width,
+            takes=source.role if move else "",
         ),
         question=ask if move else None,
         perform=perform,
@@ -264,7 +266,8 @@ def purge(
 ) -> ExitCode:
     """Empty a queue, after saving what is in it.
 
-    The backup is a file as `dump` writes it, continued if it exists; `load` brings it back.
+    It takes all messages of the queue; it cannot choose some. The backup is a file as `dump` writes it,
+    continued if it exists; `load` brings it back.
     """
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump
@@ -304,7 +307,7 @@ def purge(
     pieces: Move[PurgePreview, PurgeResult] = Move(
         preview=lambda: preview_purge(source, path, force=force),
         preview_text=lambda seen: dump_preview(
-            seen, queue=source.name, what=f"would be {doomed}", width=cli.console.width
+            seen, queue=source.name, what=f"would be {doomed}", width=cli.console.width, takes=source.role
         ),
         question=lambda: _question(
             cli, source, "delete", f"of {source.name}, {saved}", PurgeResult(0, None, 0), force
@@ -320,12 +323,18 @@ def _question(cli: Cli, source: Queue, verb: str, rest: str, nothing: R, force: 
     """Say what is about to be done with how many messages; return ``nothing`` if there are none."""
     from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.render.text import count
+    from fifo_cli.render.transfer import takes_all_there
 
     total = count_waiting(source)
     if not total:
         _refuse_while_unfinished(cli, force=force)
         return nothing
-    return f"{verb} {count(total, 'message')} {rest}{_beware(source)}"
+    lines = [
+        f"{verb} {count(total, 'message')} {rest}",
+        takes_all_there(total, source.name, source.role),
+        _beware(source),
+    ]
+    return "\n".join(filter(None, lines))
 
 
 def _refuse_while_unfinished(cli: Cli, *, force: bool) -> None:
@@ -361,9 +370,9 @@ def _beware(source: Queue) -> str:
     """Say what else it means to take messages out of a queue that is not the DLQ."""
     match source.role:
         case "main":
-            return "\nBEWARE: main is the line itself; what is taken out of it is not delivered"
+            return "BEWARE: main is the line itself; what is taken out of it is not delivered"
         case "hold":
-            return "\nBEWARE: hold is what an unfinished in-order redrive puts back into main"
+            return "BEWARE: hold is what an unfinished in-order redrive puts back into main"
         case _:
             return ""
 

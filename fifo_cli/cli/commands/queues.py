@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -141,6 +142,7 @@ def peek(
     """
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.model.group_names import named_group
+    from fifo_cli.operations.queues.order_labels import real_group
     from fifo_cli.operations.queues.peek import peek
     from fifo_cli.operations.queues.summary import summarise
     from fifo_cli.render.queue_tables import peek_table, summary_table
@@ -159,7 +161,7 @@ def peek(
     return cli.emit(
         result,
         lambda: peek_table(
-            result.messages,
+            [replace(one, group=real_group(one)) for one in result.messages],
             truncated=result.truncated,
             queue=target.name,
             width=cli.console.width,
@@ -178,7 +180,9 @@ def drain(
     cli: Cli,
     *,
     count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Deliver so many.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Deliver until the queue is empty.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Deliver until the queue is empty, all groups.")
+    ] = False,
     via: Annotated[
         Via,
         typer.Option(

@@ -84,7 +84,8 @@ def redrive(
 ) -> ExitCode:
     """Move messages from the DLQ back to main.
 
-    They go to the end of main, behind newer messages of their groups; --in-order puts each back in its old
+    All of them, unless --group, --id, --filter, --since, --until or --count choose some. They go to the
+    end of main, behind newer messages of their groups; --in-order puts each back in its old
     place. T is ISO 8601, or a duration before now. Nothing is lost if it is interrupted anywhere: run it
     again. Exits 1 if a message that was asked for stayed behind.
     """
@@ -125,17 +126,20 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
 
 def _redrive_question(redrive: Redrive, *, force: bool) -> str | RedriveResult:
     from fifo_cli.render.text import count
-    from fifo_cli.render.transfer import order_note
+    from fifo_cli.render.transfer import CHOOSE_BY_REDRIVE, order_note, takes_all
 
     total, behind = redrive.waiting()
     if not total:
         return redrive.nothing(force=force)
     which = "" if redrive.options.selection.everything else "those selected of "
     most = "" if redrive.options.count is None else f"at most {redrive.options.count} of "
-    return (
-        f"move {most}{which}{count(total, 'message')} from {redrive.dlq.name} to {redrive.main.name}\n"
-        f"{order_note(redrive.main.name, behind)}"
-    )
+    takes = "" if which or most else takes_all(total, redrive.dlq.name, choose=CHOOSE_BY_REDRIVE)
+    lines = [
+        f"move {most}{which}{count(total, 'message')} from {redrive.dlq.name} to {redrive.main.name}",
+        takes,
+        order_note(redrive.main.name, behind),
+    ]
+    return "\n".join(filter(None, lines))
 
 
 def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:

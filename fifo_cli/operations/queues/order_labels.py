@@ -96,6 +96,11 @@ def unlabel(message: Message) -> tuple[Origin, str]:
     return origin, start + rest[1]
 
 
+def real_group(message: Message) -> str:
+    """Return the group that a message has in main, also of one that is in hold under its label."""
+    return unlabel(message)[1] if message.queue == "hold" else message.group
+
+
 def merge_id(origin: Origin, token: str) -> str:
     """Return the deduplication id in main; ``token``, eight hexadecimal digits, is another for every run.
 

@@ -12,6 +12,7 @@ from fifo_cli.model.group_names import group_ids, named_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import INTERNAL, Listed
 from fifo_cli.operations.queues.browse import look, require_safe
+from fifo_cli.operations.queues.order_labels import real_group
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 
 
@@ -44,13 +45,14 @@ def peek(
 ) -> PeekResult:
     """Return up to ``count`` messages, of ``group`` and matching the JMESPath ``expression`` if given.
 
+    In hold, a message's group is the one it has in main.
     SQS gives out at most the first ten of a group while none of them is deleted, so no more can be seen.
     Raises UsageError where looking could move a message to the DLQ, unless ``force``.
     """
     counts = queue.counts()
     if not force:
         require_safe(queue, counts, "a peek")
-    wanted = MessageFilter(group=group, expression=expression)
+    wanted = MessageFilter(group=group, expression=expression, group_of=real_group)
     seen: list[Message] = []
     matching: list[Message] = []
 
@@ -64,7 +66,7 @@ def peek(
     matching.sort(key=lambda message: message.order)
     truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
     note = _note(queue, counts, seen) or (_unseen(counts, seen, wanted) if len(matching) < count else "")
-    missed = group is not None and not any(message.group in group_ids(group) for message in seen)
+    missed = group is not None and not any(real_group(message) in group_ids(group) for message in seen)
     if group is not None and missed:
         note = "; ".join(filter(None, (f"no message of {named_group(group)} in {queue.name}", note)))
     return PeekResult(tuple(matching[:count]), truncated, note, missed)

@@ -21,6 +21,7 @@ from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.results import INTERNAL, Fields, Single
 from fifo_cli.operations.queues.browse import look, require_safe
 from fifo_cli.operations.queues.depth import depth
+from fifo_cli.operations.queues.order_labels import real_group
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 
 
@@ -88,12 +89,13 @@ class _Sums:
         self.seen += 1
         if not self.wanted(message):
             return
-        number, oldest, newest = self.groups.get(message.group, (0, None, None))
+        group = real_group(message)
+        number, oldest, newest = self.groups.get(group, (0, None, None))
         times = [one for one in (oldest, newest, message.sent_at) if one is not None]
-        self.groups[message.group] = (number + 1, min(times, default=None), max(times, default=None))
+        self.groups[group] = (number + 1, min(times, default=None), max(times, default=None))
         reason = message.text("park_reason")
         self.reasons[reason] += 1
-        self.reason_groups.setdefault(reason, set()).add(message.group)
+        self.reason_groups.setdefault(reason, set()).add(group)
 
 
 def summarise(
@@ -112,7 +114,7 @@ def summarise(
     counts = queue.counts()
     if not force:
         require_safe(queue, counts, "a look at the groups")
-    sums = _Sums(MessageFilter(group=group, expression=expression))
+    sums = _Sums(MessageFilter(group=group, expression=expression, group_of=real_group))
 
     def take(message: Message) -> bool:
         sums.add(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -25,7 +25,7 @@ class MessageFilter:
 
     The expression sees the message with its body parsed, its ``group`` as people know it, and ``group_id``.
     A message of another shape than it expects is not asked for; ``failures`` counts those, and
-    ``first_failure`` is why the first one failed.
+    ``first_failure`` is why the first one failed. ``group_of`` says where a message has its group.
     """
 
     def __init__(
@@ -36,11 +36,13 @@ class MessageFilter:
         expression: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        group_of: Callable[[Message], str] = lambda message: message.group,
     ) -> None:
         self.ids = ids
         self._since, self._until = since, until
         self._groups = None if group is None else group_ids(group)
         self._expression = expression
+        self._group_of = group_of
         self.failures = 0
         self.first_failure = ""
 
@@ -52,19 +54,19 @@ class MessageFilter:
 
     def may_be_behind(self, message: Message) -> bool:
         """Say whether one that is asked for may be in the group of this message."""
-        return self._groups is None or message.group in self._groups
+        return self._groups is None or self._group_of(message) in self._groups
 
     def __call__(self, message: Message) -> bool:
         if self.ids and message.message_id not in self.ids:
             return False
-        if self._groups is not None and message.group not in self._groups:
+        if not self.may_be_behind(message):
             return False
         if not self._in_time(message):
             return False
         if self._expression is None:
             return True
         try:
-            return is_true(self._compiled.search(filtered_document(message)))
+            return is_true(self._compiled.search(filtered_document(message, self._group_of(message))))
         except Exception as error:  # noqa: BLE001 - jmespath raises TypeError, too: for "a" < 1
             self.failures += 1
             self.first_failure = self.first_failure or str(error).partition("\n")[0]
@@ -118,11 +120,11 @@ def is_foreign(received: ReceivedMessage, owner_arn: str) -> bool:
     return bool(owner_arn) and received.dead_letter_source not in ("", owner_arn)
 
 
-def filtered_document(message: Message) -> dict[str, Any]:
+def filtered_document(message: Message, group_id: str) -> dict[str, Any]:
     """Return what ``--filter`` sees: the message's document with its body parsed, if it is JSON."""
     try:
         body = exact_json.loads(message.body)
     except ValueError:
         body = message.body
-    group = {"group": shown_group(message.group), "group_id": message.group}
+    group = {"group": shown_group(group_id), "group_id": group_id}
     return {**message.document(), "body": body, **group}

@@ -10,10 +10,13 @@ import pytest
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.model.names import Names
+from fifo_cli.operations.queues.order_labels import label
+from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.queues.summary import QueueSummary, summarise
 from fifo_cli.render.queue_tables import summary_table
 from tests.fakes import Clock
 from tests.unit.operations.test_browse import CountingSqs, FakeAws
+from tests.unit.operations.test_order_labels import message
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -104,3 +107,49 @@ def test_it_does_not_look_where_a_look_could_move_a_message_to_the_dlq() -> None
     with pytest.raises(UsageError):
         summarise(queue)
     assert summarise(queue, force=True).seen == 0
+
+
+LONG = "c" * 128
+IN_HOLD = ["zo%C3%AB", "zoe", "a#b", LONG, "zo%C3%AB", "*"]
+
+
+def held() -> Queue:
+    """A hold queue with messages of several groups on their way to main, each under its label."""
+    sqs = CountingSqs(Clock(), "p-hold.fifo")
+    for number, group in enumerate(IN_HOLD):
+        labels = label(message(group=group, message_id=f"m-{number}", queue="dlq"))
+        sqs.send_message(
+            QueueUrl="p-hold.fifo",
+            MessageBody=str(number),
+            MessageGroupId=labels.group,
+            MessageDeduplicationId=labels.dedup_id,
+        )
+    return Queue(FakeAws(sqs), Names("p"), "hold")
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("zoë", ["0", "4"]),
+        ("zo%C3%AB", ["0", "4"]),
+        ("zoe", ["1"]),
+        ("a#b", ["2"]),
+        (LONG, ["3"]),
+        ("*", ["5"]),
+        ("zo", []),
+        ("b", []),
+    ],
+)
+def test_a_group_is_found_in_hold_by_its_name_and_not_by_its_label(asked: str, found: list[str]) -> None:
+    seen = peek(held(), group=asked)
+    assert [one.body for one in seen.messages] == found
+    assert seen.missed == (not found)
+    by_filter = peek(held(), expression=f"group == '{asked}' || group_id == '{asked}'")
+    assert [one.body for one in by_filter.messages] == found
+    sums_ = summarise(held(), group=asked)
+    assert [one.seen for one in sums_.groups] == ([len(found)] if found else [])
+
+
+def test_the_groups_of_hold_are_those_of_main() -> None:
+    found = {one.group: one.seen for one in summarise(held()).groups}
+    assert found == {"zo%C3%AB": 2, "zoe": 1, "a#b": 1, LONG: 1, "*": 1}

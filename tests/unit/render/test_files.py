@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
 from fifo_cli.operations.queues.load import LoadPreview, LoadResult
 from fifo_cli.operations.queues.purge import PurgeResult
@@ -32,6 +34,25 @@ def test_a_preview_of_a_dump_says_what_would_become_of_how_many():
         "There are more than shown: of one group, SQS shows the first ten.",
         "dry run: nothing was touched; 12 messages of q would be written to f",
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [
+        (
+            "dlq",
+            "This takes all 12 messages of q; only redrive can choose some, with --group, --id or --filter.",
+        ),
+        ("main", "This takes all 12 messages of q; only park can choose some, with --group and --count."),
+        ("hold", "This takes all 12 messages of q."),
+    ],
+)
+def test_a_preview_of_what_takes_messages_out_says_that_it_takes_all(role, said):
+    seen = DumpPreview(remaining=12, truncated=False, messages=(message("one"),))
+    lines = dump_preview(seen, queue="q", what="would be moved to f", width=100, takes=role).splitlines()
+    assert lines[-1] == said
+    one = DumpPreview(remaining=1, truncated=False, messages=(message("one"),))
+    assert "all" not in dump_preview(one, queue="q", what="would go", width=100, takes=role).splitlines()[-1]
 
 
 def test_a_load_shows_only_what_there_is_to_tell():

@@ -90,6 +90,8 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
     assert lines[2:] == [
         "dry run: nothing was moved; 12 messages would go from orders-dlq.fifo, which counts 12, to"
         " orders.fifo (client engine); SQS shows 1 of them now",
+        "This takes all 12 messages of orders-dlq.fifo; choose some with --group, --id, --filter, --since,"
+        " --until or --count.",
         "Order: they go to the end of orders.fifo, behind the 7 messages counted there now, so a group with"
         " messages there is no longer in stream order. `fifo-cli redrive --in-order` puts each back in its"
         " place.",
@@ -97,8 +99,9 @@ def test_a_dry_run_says_that_nothing_was_moved_and_what_becomes_of_order() -> No
     ]
     unknown = redrive_preview(preview(would_move=None), width=None)
     assert "; at least 1 message would go from orders-dlq.fifo, which counts 12, to" in unknown
+    assert "takes all" not in unknown
     empty = redrive_preview(preview(behind=0, truncated=False, messages=()), width=80)
-    assert empty.splitlines()[1:] == ["Order: nothing waits in orders.fifo, so each group keeps its order."]
+    assert empty.splitlines()[2:] == ["Order: nothing waits in orders.fifo, so each group keeps its order."]
 
 
 def test_where_nothing_would_go_nothing_is_said_of_order() -> None:
@@ -142,6 +145,7 @@ def test_an_in_order_redrive_shows_what_it_did_and_shows_what_it_would():
     assert "41" in text.splitlines()[1]
     assert text.endswith(
         "dry run: nothing was touched; 12 messages of d would go into place among 3 messages of m\n"
+        "This takes all 12 messages of d; without --in-order, --group, --id or --filter choose some.\n"
         "worker would be paused meanwhile\n"
         "There are more than shown: of one group, SQS shows the first ten.\n"
     )
