@@ -84,10 +84,19 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
         "test_settings_of_indexes_stay_in_force": 3,
     },
     "integration/test_builds.py": {
-        "test_with_leave_package_and_deploy_build_without_the_users_credentials": only(
-            "a folder", "an sdist"
+        "test_with_leave_package_and_deploy_build_without_the_users_credentials": only("an sdist"),
+        "test_without_leave_no_command_builds": only("a folder", "an editable folder", "an sdist"),
+    },
+    "integration/test_broken_code.py": {
+        "test_only_what_runs_the_code_stops": only(
+            "a syntax error",
+            "a missing import",
+            "an end of the process",
+            "no folder",
+            "bytes that are no text",
         ),
     },
+    "integration/test_consistency.py": {"test_an_interrupt_ends_the_wait_for_the_last_run": 2},
     "integration/test_cron.py": {
         "test_in_the_c_locale_data_is_utf_8_and_text_is_never_mojibake": 3,
         "test_with_hardly_an_environment_and_no_home_to_write_it_works": 3,
@@ -122,6 +131,9 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
     "integration/test_moving.py": {
         "test_killed_at_any_request_records_become_messages_once_and_what_fails_stays_once": only(
             "no such type-True-False", "too long for main-False-False"
+        ),
+        "test_killed_at_any_request_a_second_run_completes_the_move": only(
+            "redrive-False-False", "park-True-False"
         ),
         "test_what_is_not_asked_for_is_not_a_failure_and_what_may_be_hidden_is": 3,
         "test_a_record_whose_message_main_refuses_is_parked_again_with_that_reason": 3,
