@@ -28,8 +28,6 @@ _PATH_SHOWN: Final = 60
 _NAME_BYTES_MAX: Final = 65_535
 _KEY_BYTES_MAX: Final = (2048, 1024)
 ITEMS_OF_KEY_MAX: Final = 100
-# API Reference, BatchWriteItem.
-BATCH_ITEMS_MAX: Final = 25
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 _BUSY: Final = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded"})
 _KEY_TYPES: Final = {"S": "a string", "N": "a number", "B": "binary data, as base64 in a string"}

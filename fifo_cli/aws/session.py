@@ -55,20 +55,6 @@ CONNECTIONS: Final = 64
 _REGION: Final = re.compile("[A-Za-z0-9-]+")
 # As botocore does it: what RFC 9110 (5.6.2) does not have in a token would end the header.
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^A-Za-z0-9!$%&'*+\-.^_`|~]")
-SERVICES: Final = (
-    "cloudwatch",
-    "dynamodb",
-    "dynamodbstreams",
-    "ec2",
-    "events",
-    "iam",
-    "lambda",
-    "logs",
-    "scheduler",
-    "sqs",
-    "ssm",
-    "sts",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,10 +159,6 @@ class Receiver:
         """Cut every connection without an answer until ``recover``."""
         self._outage = Drop()
 
-    def hang(self) -> None:
-        """Drip headers without end at everybody until ``recover``."""
-        self._outage = Drip()
-
     def recover(self) -> None:
         """End the outage."""
         self._outage = None

@@ -18,7 +18,6 @@ State = Literal["ok", "unknown", "warning", "critical"]
 # before what is not known.
 STATES: Final[tuple[State, ...]] = get_args(State)
 QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
-QUEUE_KINDS: Final[tuple[QueueKind, ...]] = get_args(QueueKind)
 # Whether something starts a function: its schedules or mapping are disabled, its concurrency is 0, or nothing
 # is there to start it.
 TriggerState = Literal["running", "paused", "stopped", "missing"]

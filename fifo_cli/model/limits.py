@@ -39,7 +39,7 @@ PIPELINE_NAME_MAX: Final = FUNCTION_NAME_MAX - len("-enqueuer")
 
 # DynamoDB Developer Guide, "Quotas": an item, names and values together.
 ITEM_BYTES_MAX: Final = 400 * 1024
-BATCH_WRITE_ITEMS_MAX: Final = 25
+BATCH_WRITE_ITEMS_MAX: Final = 25  # API Reference, BatchWriteItem
 
 # CloudWatch Logs API Reference, PutRetentionPolicy: the days that are possible.
 LOG_RETENTION_DAYS: Final = (

@@ -16,9 +16,10 @@ import fifo_cli.local.stack
 import fifo_cli.operations
 import fifo_cli.render
 import tests.botocore_models  # noqa: F401
-from fifo_cli.aws.session import SERVICES, Aws, Target
+from fifo_cli.aws.session import Aws, Target
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.builtin_libraries import bundled_files
+from tests.services import SERVICES
 
 for _package in (fifo_cli.operations, fifo_cli.render, fifo_cli.cli.commands):
     for _found in pkgutil.walk_packages(_package.__path__, _package.__name__ + "."):

@@ -15,9 +15,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.aws.dynamodb import BATCH_ITEMS_MAX, BatchDeniedError, Item, put_item, put_items, table_is_busy
+from fifo_cli.aws.dynamodb import BatchDeniedError, Item, put_item, put_items, table_is_busy
 from fifo_cli.aws.retries import growing_pause, spread
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError
+from fifo_cli.model.limits import BATCH_WRITE_ITEMS_MAX
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -91,7 +92,7 @@ class Writer:
         self._ready = deque(self.lanes)
         self._writes = Writes([False] * sum(map(len, self.lanes)))
         self._moved_at = self.clock()
-        count = min(WORKERS, 1 + len(self.lanes) // BATCH_ITEMS_MAX)
+        count = min(WORKERS, 1 + len(self.lanes) // BATCH_WRITE_ITEMS_MAX)
         threads = [threading.Thread(target=self._help, name="put", daemon=True) for _ in range(count - 1)]
         for thread in threads:
             thread.start()
@@ -127,7 +128,7 @@ class Writer:
                 self._changed.wait(0.1)  # a stop is set elsewhere
             if self._ended or not self._ready:
                 return []
-            count = 1 if self._alone else min(BATCH_ITEMS_MAX, len(self._ready))
+            count = 1 if self._alone else min(BATCH_WRITE_ITEMS_MAX, len(self._ready))
             self._busy += 1
             return [self._ready.popleft() for _ in range(count)]
 

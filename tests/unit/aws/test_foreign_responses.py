@@ -8,8 +8,9 @@ import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 
 from fifo_cli.aws.errors import calling
-from fifo_cli.aws.session import SERVICES, Aws, Target
+from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
+from tests.services import SERVICES
 
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "cloudwatch": ("list_metrics", {}),
