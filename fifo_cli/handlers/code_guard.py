@@ -49,6 +49,8 @@ _NOTE_BYTES_MAX: Final = 4_096
 # An end of the process may have had another reason, such as kill -9; two are enough.
 _ENDS_MAX: Final = 2
 _OVER_LIMIT_MAX: Final = 2
+# A command has no end of its time: after so many messages in a row the code is not called for the rest.
+_WAITS_MAX: Final = 3
 # What a module may take to be imported, at least: a large one takes seconds in a small function.
 IMPORT_SECONDS_MIN: Final = 30.0
 STOOD_STILL: Final = "all of its Python stood still"
@@ -286,6 +288,7 @@ class CodeGuard:
         self.times_over = 0  # how often code did not return in time
         self.lost = 0  # for how many it did not return, or ended the process: the message was to blame
         self.lost_in_a_row = 0
+        self._waits = 0  # how often it did not return in time, since it last did
         self._notes = notes
         self._calls_network = calls_network
         self._stopped = stopped
@@ -303,6 +306,9 @@ class CodeGuard:
         is what is left of the run: what takes longer than that, but not than the limit, is tried again
         (ApiUnavailableError, or OutOfTimeError if the code calls no network).
         """
+        if self._process is not None and self._calls_network and self._waits >= _WAITS_MAX:
+            text = f"{self._too_long()} for {self._waits} messages in a row, and is not called for more"
+            raise ApiUnavailableError(text)
         note = self._new_note(subject)
         while True:
             try:
@@ -348,7 +354,7 @@ class CodeGuard:
 
     def _end_row(self) -> None:
         """The code returned: what did not return before is not an outage, for the next process either."""
-        self.lost_in_a_row = 0
+        self.lost_in_a_row = self._waits = 0
         if not self._in_a_row:
             return
         with self._lock:
@@ -422,6 +428,7 @@ class CodeGuard:
         note.running, note.waited = False, True
         with self._lock:
             self.times_over += 1
+            self._waits += 1
             self._in_a_row.add(key_of(subject))
             several = self._calls_network and len(self._in_a_row) > 1
         note.over_limit += full and not several

@@ -22,6 +22,8 @@ from fifo_cli.model.worker_log import Stuck
 
 _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
 _THE_API: Final = "the API"
+# The words of handlers/code_guard.py.
+_HANGING: Final = " did not return "
 
 
 class Kind(StrEnum):
@@ -38,6 +40,7 @@ class Kind(StrEnum):
     REFUSED = "refused"  # any other 4xx: not in [api] permanent
     BLOCKED = "blocked"  # in [api] permanent, with on_permanent = "block"
     CODE = "code"  # the user's code did not reach what it calls
+    HANGS = "hangs"  # the user's code did not return
     PROGRAM = "program"  # a defect of ours, or SQS that did not take a message to park
     UNKNOWN = "unknown"
 
@@ -137,6 +140,11 @@ _CODE: Final = Advice(
     "wait: {retry}; {logs} shows what it did not reach",
     _KEEP,
 )
+_HANGS: Final = Advice(
+    "your code does not return: it loops, or waits for something without a time limit",
+    "correct [handlers] request, then {deploy}; or see what it waits for: {logs}",
+    _KEEP,
+)
 _PROGRAM: Final = Advice(
     "this program or AWS failed, and not {api}: the message is kept",
     "{logs} shows more; report it if it stays",
@@ -156,6 +164,7 @@ _OF_KIND: Final[Mapping[Kind, Advice]] = {
     Kind.REFUSED: _REFUSED,
     Kind.BLOCKED: _BLOCKED,
     Kind.CODE: _CODE,
+    Kind.HANGS: _HANGS,
     Kind.PROGRAM: _PROGRAM,
     Kind.UNKNOWN: _UNKNOWN,
 }
@@ -198,6 +207,14 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
         _BLOCKED.avoid,
     ),
     (Kind.CODE, Case.UNSURE): _CODE,
+    (Kind.CODE, Case.SOME): _CODE,
+    (Kind.HANGS, Case.ALONE): Advice(
+        "your code returns for other groups' messages, and not for this one",
+        "{peek} shows the message; correct [handlers] request, then {deploy}",
+        "raise [functions] timeout: a loop takes that time as well",
+    ),
+    (Kind.HANGS, Case.UNSURE): _HANGS,
+    (Kind.HANGS, Case.SOME): _HANGS,
     (Kind.PROGRAM, Case.UNSURE): _PROGRAM,
     (Kind.PROGRAM, Case.SOME): _PROGRAM,
     (Kind.UNKNOWN, Case.UNSURE): _UNKNOWN,
@@ -236,7 +253,7 @@ def kind_of(head: Stuck) -> Kind:
     # Earlier versions logged the class of the error as the beginning of the reason only.
     error = head.error_type or reason.partition(":")[0]
     if reason.startswith("no call to "):
-        return Kind.CODE
+        return Kind.HANGS if _HANGING in reason else Kind.CODE
     if head.owner in ("program", "aws"):
         return Kind.PROGRAM
     if "Timeout" in error:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,6 +132,42 @@ def test_several_groups_in_a_row_over_the_limit_are_an_outage_however_often(tmp_
     for number in range(2):
         assert made.run(f"m{number}", lambda: 1) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+class RunningCode:
+    """A process of the user's code that goes on however long."""
+
+    def start(self) -> RunningCode:
+        return self
+
+    def end(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def stands_still(self) -> bool:
+        return False
+
+
+def refusals(made: CodeGuard, work: Callable[[], object]) -> list[str]:
+    said = []
+    for number in range(6):
+        with pytest.raises(ApiUnavailableError) as caught:
+            made.run(f"m{number}", work)
+        said.append(str(caught.value))
+    return said
+
+
+def test_a_command_does_not_call_code_for_every_message_that_never_returns(tmp_path):
+    """A drain of many groups would take the limit for each; a function's run ends with its time."""
+    notes, more = Notes(tmp_path), "for 3 messages in a row, and is not called for more"
+    over = threading.Event()
+    own = CodeGuard("mine:code", notes, limit=0.01, calls_network=True, process=RunningCode())
+    assert [more in one for one in refusals(own, over.wait)] == [False] * 3 + [True] * 3
+    over.set()
+    function = guard(tmp_path / "function", limit=SHORT)
+    assert not any(more in one for one in refusals(function, loop))
 
 
 def test_in_one_group_at_most_one_message_is_taken_for_the_cause_of_an_outage(tmp_path):

@@ -68,6 +68,7 @@ def problems(events: tuple[WatchEvent, ...], waits: int = 9, **measured: Any) ->
     return list(advise(Evidence(SETTINGS, found, NOW, runs=Runs(tuple(runs[::-1]), stuck))))
 
 
+HANGS = {"reason": "no call to shop: orders:f did not return within 5 s", "api": "shop", "owner": "api"}
 STORIES: list[tuple[str, tuple[WatchEvent, ...], str, str, str]] = [
     # name, history, what it means, the beginning of what to do first, the beginning of what not to do
     (
@@ -258,6 +259,27 @@ STORIES: list[tuple[str, tuple[WatchEvent, ...], str, str, str]] = [
         history("ada- bob-", every={"reason": "no call to shop: orders:f raised OSError", "owner": "api"}),
         "your code did not reach what it calls",
         "wait",
+        "park",
+    ),
+    (
+        "code that loops for all",
+        history("ada- bob-", every=HANGS),
+        "your code does not return: it loops, or waits for something without a time limit",
+        "correct [handlers] request, then `fifo-cli deploy`",
+        "park",
+    ),
+    (
+        "code that loops for one",
+        history("ada- bob+", "ada- bob+", every=HANGS),
+        "your code returns for other groups' messages",
+        "`fifo-cli peek --count 1 --group ada` shows the message; correct [handlers] request",
+        "raise [functions] timeout",
+    ),
+    (
+        "code that loops for some",
+        history("ada- bob- eve+", "ada- bob- eve+", every=HANGS),
+        "your code does not return",
+        "correct [handlers] request",
         "park",
     ),
     (
