@@ -17,9 +17,10 @@ from fifo_cli.aws.dynamodb_streams import Page, Shard, ShardSource, StreamGoneEr
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
-from fifo_cli.events import Listener, Progressed, Waiting, Warned, silent
+from fifo_cli.events import Listener, Waiting, Warned, silent
 from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.results import Fields
+from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.stream.reader import Reader, ReadPace, Window, pace_of
 from fifo_cli.operations.stream.record_filter import SEQUENCE
 from fifo_cli.operations.stream.replay_records import Lineup
@@ -229,6 +230,9 @@ def read_failed(
     A batch whose records have expired, all or some, is noted as kept: the rest of it is replayed nonetheless.
     """
     lineup = Lineup()
+    # It may read more: records that are none of the batch's lie between its own.
+    total = sum(batch.size for batch in in_flight.batches.values())
+    progress = Progress(listener, "records of failed batches read", total)
     for message_id, batch in sorted(in_flight.batches.items(), key=lambda item: item[1].order):
         if stopped():
             return
@@ -236,6 +240,7 @@ def read_failed(
         reader = None if batch.records is not None else _reader(aws, batch, pace)
         for records in _records(batch, reader):
             in_flight.read += len(records)
+            progress.at(in_flight.read)
             found += sum(record.raw["eventName"] in events for record in records)
             entries = [
                 ReplayRecord(one.event_id, one.stream_sequence, lineup.place(one, parent=None), one.raw)
@@ -249,7 +254,6 @@ def read_failed(
             in_flight.kept[message_id] = _why_kept(batch, found, proven=reader is None or not reader.tips)
             if reader is None or not reader.tips:
                 in_flight.expired += batch.size - found
-        listener(Progressed(f"{in_flight.read:,} records of failed batches read"))
 
 
 def _why_kept(batch: FailedBatch, found: int, *, proven: bool) -> str:

@@ -10,7 +10,7 @@ import pytest
 from fifo_cli.aws.dynamodb_streams import Shard, StreamGoneError
 from fifo_cli.aws.sqs import Counts, Queue, RejectedEntry
 from fifo_cli.errors import AwsError
-from fifo_cli.events import Event, Waiting, Warned
+from fifo_cli.events import Event, Progressed, Waiting, Warned
 from fifo_cli.model.message import ReceivedMessage, from_sqs
 from fifo_cli.operations.stream import failed_batches as failed
 from fifo_cli.operations.stream.failed_batches import (
@@ -255,15 +255,25 @@ def test_a_batch_is_gathered_from_its_own_records_and_one_that_lacks_some_is_kep
     inside["dynamodb"]["ApproximateCreationDateTime"] = 1_767_323_099.0
     carried = parse(failure("gone", payload={"Records": [inside]}, info={"batchSize": 1}))
     in_flight = InFlightBatches(batches={"whole": whole, "cut": cut, "carried": carried})
-    clock = FastClock()
+    clock, events = FastClock(), list[Event]()
     with temporary_checkpoint() as checkpoint:
         pace = ReadPace(sleep=clock.sleep, clock=clock, workers=1)
-        read_failed(None, in_flight, checkpoint, ("INSERT",), pace=pace)  # type: ignore[arg-type]
+        read_failed(
+            None,  # type: ignore[arg-type]
+            in_flight,
+            checkpoint,
+            ("INSERT",),
+            pace=pace,
+            listener=events.append,
+        )
         found = [one["eventID"] for one in checkpoint.waiting()]
     assert sorted(found) == ["e10", "e11", "e12", "e13", "e14", "e15", "e99"]
     assert (in_flight.expired, in_flight.partial, set(in_flight.kept)) == (5, True, {"cut"})
     assert in_flight.kept["cut"] == "5 of its 7 records have expired"
     assert in_flight.gathered == {"whole", "cut", "carried"}
+    shown = [one for one in events if isinstance(one, Progressed)]
+    assert " of 11 records of failed batches read" in shown[0].text
+    assert shown[0].share is not None
 
 
 @pytest.mark.parametrize(
