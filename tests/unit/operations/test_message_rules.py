@@ -18,6 +18,7 @@ from fifo_cli.operations.stream.trace import _Trace
 from tests.unit.handlers.test_records import record, rules
 from tests.unit.operations.pipeline_world import START, World
 from tests.unit.operations.test_audit import PIPELINE
+from tests.unit.operations.test_record_conversion import Bed, parked
 
 RECORDS = 40
 LOOPS = "while True"
@@ -98,6 +99,16 @@ def test_what_sends_stops_instead(tmp_path):
         with pytest.raises(UsageError, match="for 2 records in a row: not called any more"):
             made_of(numbered(number), given)
     assert len(calls) == 2
+
+
+def test_a_redrive_of_records_stops_and_leaves_the_rest_where_it_is(tmp_path):
+    calls: list[int] = []
+    bed = Bed(limited(tmp_path, lambda call: LOOPS, calls))
+    assert bed.send(parked(1), parked(2)) == {}
+    with pytest.raises(UsageError, match="for 2 records in a row: not called any more"):
+        bed.send(parked(3))
+    assert (len(calls), bed.main.calls) == (2, [])
+    assert [one.attributes["event_id"].value for batch in bed.dlq.calls for one in batch] == ["e1", "e2"]
 
 
 def test_audit_and_trace_go_on_and_say_what_they_cannot_know(tmp_path):
