@@ -163,7 +163,8 @@ class History:
         self._closed = True
         self._waiting.put(entry)
         self._waiting.put(None)
-        if not _wait(entry.written, _END_SECONDS):
+        # Where the log was given up, nothing is written any more.
+        if not self._refused and not _wait(entry.written, _END_SECONDS):
             self._refuse("CloudWatch Logs did not answer in time")
 
     # --- In the thread.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -211,12 +212,15 @@ def test_the_first_change_waits_until_the_beginning_is_written() -> None:
 def test_a_change_does_not_wait_for_a_log_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     gate, events = threading.Event(), list[Event]()
     monkeypatch.setattr(module, "_NOTE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_END_SECONDS", 20.0)
+    began = time.monotonic()
     aws: Any = FakeAws(Logs(gate=gate))
     made = History(aws, SETTINGS, Invocation("park", "fifo-cli park"), listener=events.append)
     made.begin()
     for _ in range(3):
         aws.change()
     made.end(0)
+    assert time.monotonic() - began < 10
     gate.set()
     assert len(events) == 1
     assert "did not answer" in str(events[0])
