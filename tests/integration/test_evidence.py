@@ -327,7 +327,8 @@ def test_a_group_behind_a_head_that_fails_is_seen_until_it_moves(story: Story) -
         story.tick()
     texts = verdicts(story.line)[2]
     assert texts[0].startswith("group a waits for its head: ")
-    assert story.line.local("check", "--age", "1s,2s").code == 2
+    # Critical once it has waited for two seconds.
+    wait_until(lambda: story.line.local("check", "--age", "1s,2s").code == 2, interval=0.2)
     story.line.api.recover()
     story.tick()
     story.settle(0)

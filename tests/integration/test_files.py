@@ -233,7 +233,7 @@ def test_what_is_moved_goes_into_no_stdout_that_does_not_keep_it(one, to):
     [
         (("dump", "", "--move"), "FILE is empty"),
         (("load", ""), "FILE is empty"),
-        (("purge", "--queue", "dlq", "--backup", ""), "FILE is empty"),
+        (("purge", "--queue", "dlq", "--backup", ""), "--backup is empty"),
         (("purge", "--queue", "dlq", "--backup", "-"), "a backup goes into a file, not to stdout"),
     ],
 )
