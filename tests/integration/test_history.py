@@ -151,8 +151,6 @@ def _killed_at_the_first_delete() -> Rule:
 
 # --- A pipeline of the embedded stack.
 
-PRELOADED = ("tests.integration.short_waits",)
-
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
