@@ -47,6 +47,11 @@ class Console:
         return shutil.get_terminal_size((80, 24)).columns if _is_terminal(sys.stdout) else None
 
     @property
+    def height(self) -> int | None:
+        """The lines of the terminal; None if stdout goes elsewhere."""
+        return shutil.get_terminal_size((80, 24)).lines if _is_terminal(sys.stdout) else None
+
+    @property
     def unread(self) -> bool:
         """Whether the reader of stdout has gone: what is written for it alone may stop."""
         return self._unread or _is_hung_up(sys.stdout)

@@ -48,11 +48,24 @@ _DIFFS_SHOWN: Final = 5
 
 
 def status_screen(
-    result: StatusResult, *, width: int | None, color: bool, now: datetime, absolute: bool = False
+    result: StatusResult,
+    *,
+    width: int | None,
+    color: bool,
+    now: datetime,
+    absolute: bool = False,
+    height: int | None = None,
 ) -> str:
-    """Write the screen; times are relative, and with ``absolute`` the instants beside them."""
+    """Write the screen; times are relative, and with ``absolute`` the instants beside them.
+
+    On a terminal of less than its ``height``, what is read first must not scroll away: it comes last.
+    """
     screen = _Screen(result, width, color, now, absolute)
-    return "".join(f"{line}\n" for line in screen.lines())
+    verdict, numbers = list(screen.verdict()), list(screen.numbers())
+    lines = [*verdict, "", *numbers]
+    if height is not None and len(lines) >= height and result.problems:  # the prompt takes a line, too
+        lines = [*numbers, "", *verdict]
+    return "".join(f"{line}\n" for line in lines)
 
 
 @dataclass(frozen=True)
@@ -65,10 +78,8 @@ class _Screen:
     _now: datetime
     _absolute: bool
 
-    def lines(self) -> Iterator[str]:
-        """Yield the lines, none wider than the terminal."""
-        yield from self._verdict()
-        yield ""
+    def numbers(self) -> Iterator[str]:
+        """Yield what the verdict rests on, no line wider than the terminal."""
         yield from self._queues()
         yield ""
         yield from self._labelled("enqueuer", self._enqueuer())
@@ -83,7 +94,8 @@ class _Screen:
         yield from self._labelled("keys", self._keys())
         yield from self._labelled("not seen", [f"{one.what}: {one.reason}" for one in self._result.unseen])
 
-    def _verdict(self) -> Iterator[str]:
+    def verdict(self) -> Iterator[str]:
+        """Yield the verdict and, for each problem, what to do, no line wider than the terminal."""
         result = self._result
         where = f"  ({result.place.account}, {result.place.region})" if result.place else ""
         word = paint(result.state.upper(), _STYLES[result.state], color=self._color)

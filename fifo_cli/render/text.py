@@ -161,9 +161,8 @@ def open_shards(number: int, command: str) -> list[str]:
     """Say that open shards were left at an end that nothing proved, if any were."""
     if not number:
         return []
-    return [
-        f"{count(number, 'open shard')} read until empty answers: what is behind is not in this {command}"
-    ]
+    are = "is" if number == 1 else "are"
+    return [f"{count(number, 'shard')} {are} still open: the newest records may not be in this {command}"]
 
 
 def _cell(value: object) -> str:

@@ -47,6 +47,10 @@ class Clock:
         today = then.date() == self.now.astimezone(UTC).date()
         return f"{then:%H:%M:%SZ}" if today else f"{then:%m-%d %H:%M:%SZ}"
 
+    def dated(self, then: datetime) -> str:
+        """Write an instant with its year and day, so that it needs no other beside it."""
+        return iso(then) if self.whole else f"{then.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
 
 def audit_text(
     summary: AuditSummary, found: Findings, *, clock: Clock, width: int | None, color: bool
@@ -56,7 +60,7 @@ def audit_text(
     filtered = f" ({summary.filtered:,} more are no messages)" if summary.filtered else ""
     parts = [
         paint(verdict, "green" if fine else "red", color=color),
-        f"written {clock(summary.since)} to {clock(summary.until)}:"
+        f"written {clock.dated(summary.since)} to {clock.dated(summary.until)}:"
         f" {count(summary.records, 'record')}{filtered}",
         *(f"look: {printable(note)}" for note in summary.notes),
         *open_shards(len(summary.unproven_tips), "audit"),

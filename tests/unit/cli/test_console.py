@@ -219,12 +219,13 @@ def test_colours_are_for_terminals_that_want_them(
     assert (console.color, console.error_color) == (color, color)
 
 
-def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_terminal_has_a_width_and_a_height(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "123")
+    monkeypatch.setenv("LINES", "45")
     monkeypatch.setattr(sys, "stdout", Stream(terminal=True))
-    assert Console().width == 123
+    assert (Console().width, Console().height) == (123, 45)
     monkeypatch.setattr(sys, "stdout", Stream())
-    assert Console().width is None
+    assert (Console().width, Console().height) == (None, None)
 
 
 def test_lines_of_several_threads_are_not_mixed(monkeypatch: pytest.MonkeyPatch) -> None:

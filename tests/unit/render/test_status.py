@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,8 +71,17 @@ RESULT = StatusResult(
 )
 
 
-def screen(width: int | None = 80, *, color: bool = False, absolute: bool = False, **changes: Any) -> str:
-    return status_screen(replace(RESULT, **changes), width=width, color=color, now=NOW, absolute=absolute)
+def screen(
+    width: int | None = 80,
+    *,
+    color: bool = False,
+    absolute: bool = False,
+    height: int | None = None,
+    **changes: Any,
+) -> str:
+    return status_screen(
+        replace(RESULT, **changes), width=width, color=color, now=NOW, absolute=absolute, height=height
+    )
 
 
 def test_the_screen_says_what_is_wrong_first_and_what_to_type_next() -> None:
@@ -106,6 +116,21 @@ keys        api_key: /orders/api-key set 1d ago
 not seen    role orders-worker: iam:GetRole: permission denied
 """
     )
+
+
+@pytest.mark.parametrize(("below", "verdict_first"), [(0, False), (-1, False), (1, True), (50, True)])
+def test_on_a_terminal_that_is_too_low_the_verdict_and_what_to_do_come_last(
+    below: int, verdict_first: bool
+) -> None:
+    lines = screen().splitlines()
+    shown = screen(height=len(lines) + below).splitlines()
+
+    assert sorted(shown) == sorted(lines)
+    assert shown[:5] == lines[:5] if verdict_first else shown[-5:] == lines[:5]
+
+
+def test_a_healthy_pipeline_has_its_verdict_first_on_every_terminal() -> None:
+    assert screen(height=5, problems=()) == screen(problems=())
 
 
 def test_colours_add_nothing_that_the_words_do_not_say() -> None:

@@ -129,7 +129,7 @@ def test_no_time_is_cut_on_a_terminal_of_80_columns():
         reordered=[Reordered(*row("c" * 30), at, "e" * 40, {"id": "d" * 30})],
     )
     lines = shown.splitlines()
-    assert lines[1] == "written 01-01 13:00:00Z to 12:42:10Z: 5 records"
+    assert lines[1] == "written 2026-01-01 13:00:00Z to 2026-01-02 12:42:10Z: 5 records"
     assert all(len(line) <= 80 for line in lines)
     assert "  12:42:10Z 12:43:11Z" in shown
     assert shown.count("12:42:10Z") == 4
