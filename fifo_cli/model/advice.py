@@ -263,12 +263,13 @@ def _stopped(measured: Measurements, *, stuck: bool) -> Iterator[Problem]:
         ("worker", measured.worker, "messages"),
         ("enqueuer", measured.enqueuer, "records"),
     )
+    both = measured.worker == measured.enqueuer == "paused"
     for role, state, flow in flows:
         what = "schedule" if role == "worker" else "event source mapping"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
         if state == "paused":
-            step = command_line(f"resume {role}")
+            step = command_line("resume" if both and not stuck else f"resume {role}")
             if measured.maintenance is not None:
                 step = f"wait for the maintenance to finish: it may have paused it; if it stays so, {step}"
             elif measured.restore is not None:
@@ -439,4 +440,6 @@ def _key_problems(missing: Iterable[tuple[str, str]]) -> Iterator[Problem]:
     """Name the keys without which no run can deliver."""
     for name, parameter in missing:
         text = f"key {name} is missing: parameter {parameter} does not exist"
-        yield Problem("critical", text, command_line("keys set", name), cause_of="messages")
+        yield Problem(
+            "critical", text, command_line("keys set", name), _WAITS["messages"], cause_of="messages"
+        )

@@ -14,6 +14,7 @@ from fifo_cli.model.health import (
     Maintenance,
     Measurements,
     QueueKind,
+    TriggerState,
     Unavailable,
     UnfinishedRestore,
     rough,
@@ -232,3 +233,25 @@ def test_the_worst_state_is_critical_then_warning_then_unknown() -> None:
 )
 def test_durations_are_reported_in_their_two_largest_units(seconds: int, text: str) -> None:
     assert rough(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("worker", "enqueuer", "steps"),
+    [
+        ("paused", "paused", ["`fifo-cli resume`", "`fifo-cli resume`"]),
+        ("paused", "running", ["`fifo-cli resume worker`"]),
+        ("running", "paused", ["`fifo-cli resume enqueuer`"]),
+    ],
+)
+def test_one_resume_is_named_where_both_parts_are_paused(
+    worker: TriggerState, enqueuer: TriggerState, steps: list[str]
+) -> None:
+    found = evaluate(Measurements(worker=worker, enqueuer=enqueuer), Check(), Names("orders"))
+
+    assert [one.next for one in found] == steps
+
+
+def test_a_missing_key_says_what_it_means() -> None:
+    found = advise(Evidence(SETTINGS, Measurements(), NOW, missing_keys=(("api_key", "/orders/api-key"),)))
+
+    assert found[0].means == "messages wait in the queue, in order; nothing is lost meanwhile"
