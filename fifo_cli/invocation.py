@@ -47,6 +47,12 @@ def command_line(line: str, *values: str, for_another: bool = False) -> str:
     return _in_backticks(f"{PROGRAM} {line}", values, options)
 
 
+def typed_before(words: Iterable[str]) -> str:
+    """Return a command of an earlier run, with the options it had; ``words`` are as the shell read them."""
+    program, *rest = words
+    return _in_backticks(program, rest, {})
+
+
 def aws_command_line(line: str, *values: str) -> str:
     """Return a command of the AWS CLI in the same way, for the same profile, region and endpoint."""
     options = {option: _typed[option] for option in _OF_AWS if option in _typed}

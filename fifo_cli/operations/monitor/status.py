@@ -21,6 +21,7 @@ from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
+from fifo_cli.model.unfinished import unfinished_problems
 from fifo_cli.model.worker_log import Runs
 from fifo_cli.operations.deploy.api_keys import Keys
 from fifo_cli.operations.history import history
@@ -186,6 +187,10 @@ def _put_together(
         *found.unseen,
         *(Unavailable(f"{r.kind} {r.name}", r.reason) for r in found.resources if r.state == "unknown"),
     )  # fmt: skip
+    changes: tuple[Operation, ...] = others.get(_HISTORY, ())
+    problems = [*_drift_problems(found, measured)]
+    if measured.maintenance is None and measured.restore is None:
+        problems += unfinished_problems(changes, now=now)
     evidence = evidence_of(
         measured,
         activity,
@@ -193,7 +198,7 @@ def _put_together(
         settings.check,
         now=now,
         late=late,
-        others=_drift_problems(found, measured),
+        others=problems,
     )
     return StatusResult(
         names=names,
@@ -205,7 +210,7 @@ def _put_together(
         keys=activity.keys,
         next_runs=coming,
         problems=advise(evidence),
-        last_change=next(reversed(others.get(_HISTORY, ())), None),
+        last_change=next(reversed(changes), None),
         unseen=unseen,
     )
 

@@ -12,6 +12,7 @@ from moto import mock_aws
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
+from fifo_cli.model.history_events import Operation
 from fifo_cli.model.names import Names, Place
 from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.planning import Difference
@@ -215,6 +216,19 @@ def test_a_worker_that_should_have_run_and_did_not_is_told(minutes: int, silent:
     assert bool(message(gathered(main=1, runs=runs))) == silent
     assert message(gathered(main=0, runs=runs)) == []
     assert message(gathered(main=1, runs=runs, schedule=False)) == ["the worker is paused"]
+
+
+def test_a_killed_dump_needs_a_look_once_its_lock_is_gone() -> None:
+    at = NOW - timedelta(minutes=5)
+    line = "fifo-cli dump q.jsonl --move"
+    killed = Operation(at, "dump", "ada", "ops", line, "unfinished", None, None, {}, 0)
+    numbers, others = part(gathered(), others=False), part(gathered(), others=True)
+    others = Gathered({**others.answers, "the history": (killed,)}, others.failures)
+    result = operation._put_together(numbers, others, settings(), NAMES, NOW)
+
+    [problem] = [one for one in result.problems if one.text.startswith("dump, begun")]
+    assert f"`{line}` goes on" in problem.next
+    assert (result.last_change, result.exit_code) == (killed, ExitCode.ATTENTION)
 
 
 def test_what_may_not_be_seen_is_listed_and_the_rest_is_judged() -> None:
