@@ -48,7 +48,7 @@ def command_line(line: str, *values: str, for_another: bool = False) -> str:
 
 
 def typed_before(words: Iterable[str]) -> str:
-    """Return a command of an earlier run, with the options it had; ``words`` are as the shell read them."""
+    """Return a command with its own options alone, such as an earlier run had; ``words`` are its words."""
     program, *rest = words
     return _in_backticks(program, rest, {})
 

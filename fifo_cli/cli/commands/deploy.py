@@ -15,7 +15,8 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import complete_folders, typed_config
 from fifo_cli.errors import DeclinedError, ExitCode, UsageError
-from fifo_cli.events import Event, Finished, Listener, Warned
+from fifo_cli.events import Event, Finished, Listener, Noted, Warned
+from fifo_cli.invocation import PROGRAM, typed_before
 from fifo_cli.render.progress import line
 
 if TYPE_CHECKING:
@@ -51,7 +52,15 @@ def init(
     from fifo_cli.operations.deploy.init import init
 
     result = init(folder, name=name)
-    return cli.emit(result, lambda: f"wrote {result.path}\n")
+    code = cli.emit(result, lambda: f"wrote {result.path}\n")
+    elsewhere = [] if folder == Path() else ["--config", str(folder / result.path.name)]
+    shows = typed_before([PROGRAM, "plan", *elsewhere])
+    cli.listener(
+        Noted(
+            f"next: set [table] name, [schedule] and [[api]] url in it; then {shows} shows what deploy makes"
+        )
+    )
+    return code
 
 
 @command(
