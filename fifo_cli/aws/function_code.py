@@ -39,7 +39,7 @@ def deployed_files(aws: Aws, function: str, qualifier: str | None, code_sha256: 
         )
     data = _download(aws, url)
     if base64.b64encode(hashlib.sha256(data).digest()).decode() != code_sha256:
-        raise _unreadable("what was read is other code than that of this version")
+        raise _unreadable("AWS gave the code of another version")
     return _unzipped(data)
 
 

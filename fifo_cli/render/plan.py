@@ -11,6 +11,8 @@ from fifo_cli.model.planning import CODE_HASH, Action, Change, Difference, Plan,
 from fifo_cli.render.text import fit, printable
 
 WIDTH: Final = 80
+# SHA-256 in base64, as Lambda writes it.
+_HASH: Final = 44
 _INDENT: Final = " " * 6
 _MARKS: Final[dict[Action, str]] = {"create": "+", "update": "~", "delete": "-"}
 
@@ -79,6 +81,8 @@ def _difference(one: Difference) -> list[str]:
     if one.path == "replaced":
         return _wrapped("    ", str(one.new))
     old, new = _value(one.old), _value(one.new)
+    if one.path == CODE_HASH and len(old) == len(new) == _HASH:
+        return [f"    code: changed (hash {old[:8]} -> {new[:8]})"]
     path = printable(one.path)
     line = f"    {path}: {old} -> {new}"
     if len(line) <= WIDTH:

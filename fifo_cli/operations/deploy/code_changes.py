@@ -51,7 +51,8 @@ def _changes(
         raise
     except FifoError as error:
         text = (
-            f"what changes in the code of {change.name} is not shown, as it cannot be read: {error.message}"
+            f"what changes in the code of {change.name} is not shown: what runs now cannot be read"
+            f" ({error.message})"
         )
         listener(Noted(text))
         return ()

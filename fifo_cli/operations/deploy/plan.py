@@ -13,7 +13,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
-from fifo_cli.model.planning import Plan, make_plan
+from fifo_cli.model.planning import CODE_HASH, Plan, make_plan
 from fifo_cli.model.resources import (
     Found,
     Key,
@@ -104,6 +104,7 @@ def prepare(
     # What is paused stays paused: a rule that is written without its state would run again.
     wanted = _paused(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
+    warnings += _rolled_back(made, found)
     made = with_code_changes(aws, made, zips, whole=whole_diff, listener=waiter.listener)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
@@ -160,6 +161,19 @@ def _zips(
         listener(Warned(f"whether the functions' code changes is not known: {error.message}"))
         return (), dict.fromkeys(FUNCTION_ROLES, error.message)
     return zips, {one.role: one.code_sha256 for one in zips}
+
+
+def _rolled_back(made: Plan, found: Mapping[Key, Found]) -> list[str]:
+    """Say which aliases run older code than their function has: deploy takes a rollback back."""
+    other = {one.name: one for one in made.changes if one.action == "update" and CODE_HASH in one.changed}
+    older = [
+        f"{name} is at version {found[one.key].facts.get('version')}"
+        for name, one in other.items()
+        if one.kind == "alias" and name.partition(":")[0] not in other
+    ]
+    if not older:
+        return []
+    return [f"{', '.join(older)}, not at the newest code, as after a rollback; deploy moves it to the newest"]
 
 
 def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
