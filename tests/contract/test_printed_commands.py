@@ -30,7 +30,7 @@ NOT_HINTS = {
     "local/demo/story.py",
 }
 # What a name in an f-string stands for, where it is a word of a command.
-WORDS = {"role": "worker", "self.command": "deploy"}
+WORDS = {"role": "worker", "self.command": "deploy", "queue": "dlq"}
 COMMANDS = "|".join(sorted(app.commands))
 A_COMMAND = re.compile(rf"`(?:fifo-cli )?(?:{COMMANDS})(?:`| [^`]*`)|fifo-cli (?:{COMMANDS})\b")
 
