@@ -82,7 +82,7 @@ class Cli:
         """Return the history of one operation; ``history`` is the command's own."""
         from fifo_cli.operations.history import History, Invocation
 
-        invocation = Invocation(operation, line, self.reason)
+        invocation = Invocation(operation, line, self.reason, self.options.env or "")
         return History(self.aws, self.settings, invocation, listener=listener or self.listener)
 
     def begin(self, *, makes_group: bool = False) -> None:

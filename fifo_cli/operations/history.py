@@ -79,11 +79,12 @@ def unnoted(move: Move) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The command as it was typed: its name, its line, and ``--reason``."""
+    """The command as it was typed: its name, its line, and ``--reason``; ``env`` is also $FIFO_ENV's."""
 
     operation: str
     command: str
     reason: str = ""
+    env: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -211,6 +212,7 @@ class History:
             if not self._refused:
                 stream.put(list(self._lines(entries)))
         except Exception as error:  # noqa: BLE001 - no error of the log may end the work
+            self._warn_of_a_wrong_env(error)
             self._refuse(
                 error.message if isinstance(error, FifoError) else f"{type(error).__name__}: {error}",
                 # Without a pipeline nothing is kept; after a signal it is AWS that does not answer.
@@ -219,6 +221,15 @@ class History:
         finally:
             for entry in entries:
                 entry.written.set()
+
+    def _warn_of_a_wrong_env(self, error: Exception) -> None:
+        """Warn, before put writes its first item, that nothing delivers it; other commands find out."""
+        env = self._invocation.env
+        if env and self._invocation.operation == "put" and isinstance(error, NotDeployedError):
+            name = self._names.pipeline
+            self._listener(
+                Warned(f"{name} (--env {env}) is not deployed here, so nothing delivers what is written")
+            )
 
     def _lines(self, entries: Sequence[_Entry]) -> Iterator[Stamped]:
         header, ahead = self._header(), self._clock_ahead()

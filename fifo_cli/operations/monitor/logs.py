@@ -204,5 +204,8 @@ class FunctionLogs:
             if function not in self._missing:
                 self._missing.add(function)
                 self._listener(
-                    Noted(f"{group} does not exist: {self._names.function(function)} has not run yet")
+                    Noted(
+                        f"{group} does not exist: {self._names.function(function)} has not run yet, or is not"
+                        " deployed here"
+                    )
                 )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from fifo_cli.errors import NotDeployedError
 from fifo_cli.events import Event, Warned
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.model.history_events import Move, MovedMessage, operations_of, parse
@@ -224,3 +225,34 @@ def test_a_change_does_not_wait_for_a_log_that_does_not_answer(monkeypatch: pyte
     gate.set()
     assert len(events) == 1
     assert "did not answer" in str(events[0])
+
+
+@pytest.mark.parametrize(
+    ("operation", "env", "warned"),
+    [
+        ("put", "stage", True),
+        ("put", "", False),
+        ("keys set", "stage", False),
+        ("pause", "stage", False),
+    ],
+)
+def test_put_into_an_environment_that_is_not_deployed_warns_before_its_first_item(
+    operation: str, env: str, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(self: History) -> None:
+        raise NotDeployedError("queue orders.fifo does not exist")
+
+    monkeypatch.setattr(History, "_make_group", missing)
+    events = list[Event]()
+    aws: Any = FakeAws(Logs(fault="ResourceNotFoundException"))
+    typed = Invocation(operation, f"fifo-cli {operation}", env=env)
+    made = History(aws, SETTINGS, typed, listener=events.append)
+    made.begin()
+    aws.change()
+    before = [str(event) for event in events]
+    made.end(0)
+
+    assert [f"{SETTINGS.pipeline.name} (--env stage) is not deployed here" in one for one in before] == [
+        True
+    ] * warned
+    assert len(events) == len(before)

@@ -137,7 +137,10 @@ def test_a_missing_group_is_empty_with_a_note(aws: Aws, stub: Stubber) -> None:
     rows = list(FunctionLogs(aws, NAMES, since=SINCE, listener=heard.append).read().rows())
 
     assert [one["message"] for one in rows] == ["a"]
-    assert heard == [Noted("/aws/lambda/orders-enqueuer does not exist: orders-enqueuer has not run yet")]
+    text = (
+        "/aws/lambda/orders-enqueuer does not exist: orders-enqueuer has not run yet, or is not deployed here"
+    )
+    assert heard == [Noted(text)]
 
 
 def test_following_looks_back_for_late_lines_and_shows_none_twice(aws: Aws, stub: Stubber) -> None:
