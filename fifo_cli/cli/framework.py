@@ -297,7 +297,7 @@ def typed_command(context: Any, private: Collection[str] = ()) -> tuple[str, str
         if not _is_typed(context, param.name) or param.name == _REASON.name:
             continue
         value = context.params.get(param.name)
-        texts = ["…"] if param.name in private else [str(one) for one in _listed(value)]
+        texts = ["…"] if param.name in private else [_text(one) for one in _listed(value)]
         if param.param_type_name == "argument":
             arguments += texts
         elif getattr(param, "is_flag", False):
@@ -307,6 +307,11 @@ def typed_command(context: Any, private: Collection[str] = ()) -> tuple[str, str
     name = context.command_path.removeprefix(PROGRAM).strip()
     line = [PROGRAM, *name.split(), *arguments, *words, *context.obj.options.shown()]
     return name, " ".join(one if one == "…" else shlex.quote(one) for one in line)
+
+
+def _text(value: Any) -> str:
+    """Write a value as it is typed: a rate of 40, not of 40.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -261,7 +261,7 @@ def _why_kept(batch: FailedBatch, found: int, *, proven: bool) -> str:
     lacking = f"{batch.size - found} of its {batch.size} records"
     if proven:
         return f"{lacking} have expired"
-    return f"{lacking} were not read: its shard gave only empty answers at last; run the command again"
+    return f"{lacking} were not read: its shard is still open; run the command again"
 
 
 def _reader(aws: Aws, batch: FailedBatch, pace: ReadPace | None) -> Reader:

@@ -284,8 +284,8 @@ class Replay:
                 work.expired = min(lacking, ids.expired) if work.tips else lacking
             if lacking and work.expired != lacking:
                 work.notes.append(
-                    f"{lacking - ids.expired} missing records were not read: an open shard gave only empty"
-                    " answers at last, which do not prove its end; run the command again"
+                    f"{lacking - ids.expired} missing records were not read: a shard is still open, and the"
+                    " newest records may not be in this replay; run the command again"
                 )
 
     def _read_stream(self, work: Work, window: Window, ids: MissingIds | None) -> RecordFilter:
@@ -318,8 +318,8 @@ class Replay:
             )
         if found.tips and not found.reached:
             work.notes.append(
-                f"the record {window.to_sequence} was not read: an open shard gave only empty answers at"
-                " last, which do not prove its end, so records up to there may be left out; run it again"
+                f"the record {window.to_sequence} was not read: a shard is still open, and the newest records"
+                " may not be in this replay; run it again"
             )
         return chosen
 

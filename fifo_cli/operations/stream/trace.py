@@ -452,10 +452,7 @@ class _Trace:
                 " was logged is known"
             )
         if not self.records and self.evidence.tips():
-            yield (
-                "an open shard was read until empty answers, which do not prove its end: a record behind them"
-                " is not known"
-            )
+            yield ("a shard is still open: the newest records may not be in this trace; run it again later")
         for look in self.looks:
             if look.failure:
                 yield f"{look.queue} could not be looked through: {look.failure}"

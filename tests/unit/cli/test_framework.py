@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pytest
 import typer
 
+from fifo_cli.cli import framework
 from fifo_cli.cli.app import main
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Command, Commands, Impact, command
@@ -301,3 +302,19 @@ def test_fifo_local_never_goes_with_what_means_aws(
     assert main(["top", "--profile", "p"], commands=commands) == 2
     assert "$FIFO_LOCAL=1 means --local" in capsys.readouterr().err
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (40.0, "40"),
+        (0.5, "0.5"),
+        (1e6, "1000000"),
+        (0.001, "0.001"),
+        (3, "3"),
+        ("40.0", "40.0"),
+        (Path("a"), "a"),
+    ],
+)
+def test_the_history_has_a_value_as_it_is_typed(value: Any, text: str) -> None:
+    assert framework._text(value) == text
