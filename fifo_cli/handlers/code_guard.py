@@ -49,8 +49,10 @@ _NOTE_BYTES_MAX: Final = 4_096
 # An end of the process may have had another reason, such as kill -9; two are enough.
 _ENDS_MAX: Final = 2
 _OVER_LIMIT_MAX: Final = 2
-# A command has no end of its time: after so many messages in a row the code is not called for the rest.
+# A command has no end of its time: after so many messages in a row for which the code did not return, the
+# next ones have less time, until it returns for one. Code that loops for a few must not stop all the others.
 _WAITS_MAX: Final = 3
+_SHORT_SECONDS: Final = 1.0
 # What a module may take to be imported, at least: a large one takes seconds in a small function.
 IMPORT_SECONDS_MIN: Final = 30.0
 STOOD_STILL: Final = "all of its Python stood still"
@@ -307,8 +309,7 @@ class CodeGuard:
         (ApiUnavailableError, or OutOfTimeError if the code calls no network).
         """
         if self._process is not None and self._calls_network and self._waits >= _WAITS_MAX:
-            text = f"{self._too_long()} for {self._waits} messages in a row, and is not called for more"
-            raise ApiUnavailableError(text)
+            seconds = min(seconds, _SHORT_SECONDS)
         note = self._new_note(subject)
         while True:
             try:
@@ -428,7 +429,7 @@ class CodeGuard:
         note.running, note.waited = False, True
         with self._lock:
             self.times_over += 1
-            self._waits += 1
+            waits, self._waits = self._waits, self._waits + 1
             self._in_a_row.add(key_of(subject))
             several = self._calls_network and len(self._in_a_row) > 1
         note.over_limit += full and not several
@@ -436,7 +437,8 @@ class CodeGuard:
         if note.over_limit >= (_OVER_LIMIT_MAX if self._calls_network else 1):
             return self._lost(self._too_long())
         if not full:
-            return self._out_of_time("the run's time was over")
+            row = f"the time it had after {waits} messages in a row was over"
+            return self._out_of_time(row if waits >= _WAITS_MAX else "the run's time was over")
         others = "; nor did it for the one before, so this is taken for an outage" if several else ""
         return ApiUnavailableError(self._too_long() + others)
 

@@ -212,7 +212,7 @@ BAD = {
     "a reversed range of time": (("--since", "1h", "--until", "2h"), "is later than --until"),
     "a reversed range of numbers": (("--from-sequence", "9", "--to-sequence", "8"), "is greater than"),
     "a number that is none": (("--from-sequence", "12ab"), "is not a sequence number"),
-    "a key of another table": (("--key", '{"order": 1}'), "none of this table's"),
+    "a key of another table": (("--key", '{"order": 1}'), "does not fit this table, whose key is id (S)"),
     "a key of another type": (("--key", '{"id": 1}'), "the table's is a string"),
     "no JMESPath": (("--filter", "a["), "is not a JMESPath"),
     "an event that makes no message": (("--event", "REMOVE"), "makes messages of INSERT only"),

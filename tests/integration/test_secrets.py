@@ -194,7 +194,13 @@ def test_a_key_is_in_no_output_log_or_queue_whatever_code_and_api_do(project, cl
 
     def put(attempt: str) -> None:
         items = [
-            {"id": f"{attempt}-{way}-{n}", "way": way, "inner": inner, "outer": outer, "customer_id": f"{n}"}
+            {
+                "id": f"{attempt}-{way}-{n}",
+                "way": way,
+                "inner": inner,
+                "outer": outer,
+                "customer_id": f"{attempt}-{n}",
+            }
             for n, (way, inner, outer) in enumerate(cases)
         ]
         made.local("put", "-", input="\n".join(map(json.dumps, items))).ok()
