@@ -541,9 +541,11 @@ def test_what_a_killed_drain_may_have_delivered_is_unknown_and_not_replayed(line
     """Its last lines never reached the log."""
     flow = line()
     flow.put(*orders(12, "a", "b", "c", "d"))
+    proxy.edit = hidden(3)
     proxy.rule = killed_between_two_log_calls(proxy, Kill(), at="PutLogEvents")
     assert flow.project.at(proxy.endpoint, "drain", "--all").code == -9
     proxy.rule = forward_all
+    wait_until(lambda: flow.main.counts().visible == flow.main.counts().total)
     flow.project.local("drain", "--all").ok()
     code, found = audit(flow)
     assert (code, found["missing"]) == (1, [])
