@@ -32,12 +32,12 @@ def main() -> int:
             return 1
         blocks = {one.stem: one.read_text(encoding="utf-8") for one in Path(folder).iterdir()}
     text = RUNBOOK.read_text(encoding="utf-8")
-    placed = set(BLOCK.findall(text))
+    placed = {found[2] for found in BLOCK.finditer(text)}
     for name in sorted(placed ^ blocks.keys()):
         print(
             f"{name}: {'there is no such incident' if name in placed else 'the runbook has no place for it'}"
         )
-    RUNBOOK.write_text(BLOCK.sub(lambda found: _written(found[1], blocks), text), encoding="utf-8")
+    RUNBOOK.write_text(BLOCK.sub(lambda found: _written(found[2], blocks), text), encoding="utf-8")
     return int(placed != blocks.keys())
 
 
