@@ -101,7 +101,7 @@ def test_what_is_read_is_the_code_of_that_hash(stack: Stack, deployed: Project) 
     aws, name = stack.aws(), f"{deployed.name}-worker"
     hash_ = aws.client("lambda").get_function(FunctionName=name)["Configuration"]["CodeSha256"]
     assert deployed_files(aws, name, None, hash_)["orders.py"] == CODE.encode()
-    with pytest.raises(FifoError, match="other code"):
+    with pytest.raises(FifoError, match="code of another version"):
         deployed_files(aws, name, None, "another")
 
 
