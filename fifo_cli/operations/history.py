@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.aws.log_streams import MESSAGE_BYTES_MAX, LogStream, Stamped
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
 from fifo_cli.aws.queue_tags import QueueTags
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 # So long a change waits for what is to be written before it; then the run goes on without the log.
 _NOTE_SECONDS: Final = 5.0
+_LATE: Final = f"CloudWatch Logs did not answer within {_NOTE_SECONDS:.0f} s"
 # So long the end of a run is waited for.
 _END_SECONDS: Final = 3.0
 # After a signal the command has two seconds in all.
@@ -111,7 +113,7 @@ class History:
         self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._refused = self._closed = self._makes_group = False
+        self._refused = self._closed = self._makes_group = self._abandoned = False
         self._caller: str | None = None
         self._id = secrets.token_hex(8)
         self._beginning = _Entry(datetime.fromtimestamp(0, UTC))
@@ -149,12 +151,17 @@ class History:
 
     def _await_beginning(self) -> None:
         # The changes of the thread that writes it are the log's own.
-        if not self._refused and threading.current_thread() is not self._thread:
-            self._await(self._beginning)
+        if self._refused or threading.current_thread() is self._thread:
+            return
+        if self._abandoned or not _wait(self._beginning.written, _NOTE_SECONDS):
+            if AWS_CALLS.hurried:  # nothing was changed until now, and nothing is begun after a signal
+                self._abandoned = True
+                raise GivenUpError
+            self._refuse(_LATE)
 
     def _await(self, entry: _Entry) -> None:
         if not _wait(entry.written, _NOTE_SECONDS):
-            self._refuse(f"CloudWatch Logs did not answer within {_NOTE_SECONDS:.0f} s")
+            self._refuse("the log was not waited for after the interrupt" if AWS_CALLS.hurried else _LATE)
 
     def end(self, exit_code: int, *, counts: Mapping[str, int] | None = None, error: str = "") -> None:
         """Write how the command ended, if it has begun; wait for that for a moment, and write no more."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.events import Event, Warned
 from fifo_cli.interrupts import AWS_CALLS
@@ -208,6 +209,25 @@ def test_the_first_change_waits_until_the_beginning_is_written() -> None:
     changing.join(10)
     assert order[0] == "changed"
     assert '"message": "begun"' in order[1]
+
+
+def test_after_a_signal_no_first_change_is_made_that_would_not_be_on_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, events = threading.Event(), list[Event]()
+    monkeypatch.setattr(module, "_HURRIED_SECONDS", 0.05)
+    aws: Any = FakeAws(Logs(gate=gate))
+    made = History(aws, SETTINGS, Invocation("park", "fifo-cli park"), listener=events.append)
+    made.begin()
+    AWS_CALLS._hurried.set()
+    try:
+        for _ in range(2):
+            with pytest.raises(GivenUpError):
+                aws.change()
+    finally:
+        AWS_CALLS._hurried.clear()
+    gate.set()
+    assert events == []
 
 
 def test_a_change_does_not_wait_for_a_log_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
