@@ -116,7 +116,7 @@ class Cli:
     def confirm(self, what: str) -> None:
         """Ask whether to do ``what``, naming account, region and pipeline; ``--yes`` skips the question.
 
-        Raises UsageError, with nothing touched, if the answer is not an or nobody can be asked.
+        Raises UsageError, with nothing touched, if the answer is not yes or nobody can be asked.
         """
         if not self.options.yes:
             ask(self.console, what, where=self._where)

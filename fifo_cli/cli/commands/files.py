@@ -346,7 +346,7 @@ def _refuse_while_unfinished(cli: Cli, *, force: bool) -> None:
 
 
 def _held(cli: Cli, what: str, *, force: bool) -> AbstractContextManager[MaintenanceLock]:
-    """Hold the pipeline's maintenance marker."""
+    """Hold the pipeline's maintenance lock."""
     from fifo_cli.operations.maintenance_lock import maintenance
 
     return maintenance(_tags(cli), what, force=force, listener=cli.listener)

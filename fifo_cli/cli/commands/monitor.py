@@ -1,4 +1,4 @@
-"""Commands that watch a pipeline at work: status, watch, logs."""
+"""The commands that show a pipeline at work: status, logs (``watch`` is in watch.py)."""
 
 from __future__ import annotations
 

@@ -4,9 +4,12 @@
 ``plan`` compares that with fifo.toml in a pure function (model/planning.py): the result is a list of named
 changes. ``apply`` carries changes out level by level; within a level they run side by side, and each may be
 repeated, so a run that was killed is simply run again. ``deploy``, ``destroy`` and ``rollback`` choose the
-changes; ``pause`` starts and stops the enqueuer and the worker.
+changes; ``pause`` starts and stops the enqueuer and the worker. ``code_changes`` adds to a plan what differs
+in the zips, file by file.
 
 ``package`` builds the functions' zips from our handlers (``builtin_libraries``), the user's files
 (``user_files``) and the user's requirements (``user_requirements``, ``requirement_inputs``, ``pip_run``).
 The same input gives the same bytes, so a plan can compare code by its hash.
+
+``init`` writes a new fifo.toml; ``api_keys`` lists and sets the API's keys in SSM.
 """

@@ -2,9 +2,11 @@
 
 ``measure`` says what to ask AWS, all at once (parallel.py), and reads the answers. ``worker_runs`` and
 ``activity`` read the functions' logs: how the last runs and invocations ended, and which messages wait.
-``drift`` compares each resource with fifo.toml. ``next_runs`` says when the worker runs next, ``maintenance``
-what the tags of main say.
+``operator_moves`` leaves out of these the messages that an operator has moved since. ``drift`` compares each
+resource with fifo.toml. ``maintenance`` reads from the tags of main which command holds the pipeline,
+and whether an in-order redrive is unfinished.
 
-``status``, ``check`` and ``watch`` are the commands; model/health.py evaluates what they measured. ``logs``
-merges both functions' logs, and ``poll_backoff`` waits out lost connections for what looks again and again.
+``status``, ``check`` and ``watch`` are the commands. model/health.py evaluates the numbers; model/advice.py
+says what is wrong and what to do first. ``logs`` merges both functions' logs. ``poll_backoff`` says how long
+to wait for a lost connection.
 """

@@ -1,8 +1,8 @@
 """Queues: the commands that look into the pipeline's queues, deliver from them, and move their messages.
 
-``depth`` asks for counts. ``peek`` shows messages by ``browse``, which receives, hides for a moment and
-releases, so that nothing changes its place. ``drain`` is the worker's own code in this
-process.
+``depth`` asks for counts. ``peek`` shows messages, and ``summary`` sums them up by group and reason. Both
+look by ``browse``, which receives messages, hides them for a moment and releases them: nothing changes its
+place. ``drain`` runs the worker's own code in this process.
 
 ``redrive``, ``park``, ``dump --move``, ``load`` and ``purge --backup`` are moves: each chooses a source and a
 target and lets transfer/engine.py do the work. ``native_redrive`` lets SQS move the messages itself.

@@ -2,7 +2,8 @@
 
 SQS has no way to look: a receive makes a message invisible and counts. So each look receives, remembers the
 receipt handles, and releases all of them, the head of a group last. It refuses where the count could move a
-message to the dead-letter queue. Nothing else receives and releases but the engine and the worker.
+message to the dead-letter queue. All looks are here. What else receives does so to delete, and releases only
+the rest: the transfer engine, the worker, and ``replay --failed`` (stream/failed_batches.py).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ throttles, and ``prefetcher`` decides how far to receive ahead.
 
 Sources and targets are here where several commands use them: ``queue_source``, ``queue_target``,
 ``message_files``, and ``record_conversion``, which runs what the enqueuer parked through its code again.
-``message_filter`` chooses messages; ``result`` is what a move is asked for and what it did.
+``noted_source`` writes the ids of messages into the history before it deletes them. ``message_filter``
+chooses messages; ``result`` is what a move is asked for and what it did.
 
 A message is deleted from its source only after the target has confirmed it; a group is part of one step at
 a time. So a crash loses nothing, and no group overtakes itself.
