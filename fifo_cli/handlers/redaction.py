@@ -245,12 +245,15 @@ def _joined(text: bytes) -> Iterator[bytes]:
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:
-    """Decode ``text`` in every usual way; where it begins or ends in the middle, too."""
+    """Decode ``text`` in every usual way; where it begins or ends in the middle, too.
+
+    What is missing at the beginning of a run is filled up, so that every byte that is all there comes out.
+    """
     yield from _unescaped_forms(text)
     blankless = _BLANK.sub(b"", text)
     runs = _BASE64.findall(blankless.translate(bytes.maketrans(b"-_", b"+/")))
-    for offset in range(4 if runs else 0):
-        yield b"\n".join(_base64(run[offset:]) for run in runs)
+    for missing in range(4 if runs else 0):
+        yield b"\n".join(_base64(b"A" * missing + run) for run in runs)
     runs = _HEX.findall(_HEX_GAP.sub(b"", text))
     for offset in range(2 if runs else 0):
         yield b"\n".join(binascii.unhexlify(run[offset : len(run) - (len(run) - offset) % 2]) for run in runs)
@@ -261,11 +264,11 @@ def _decoded(text: bytes) -> Iterator[bytes]:
             )
     # Ordinary words are not joined to one: lower case only where it stands in one piece.
     runs = [*_BASE32.findall(blankless), *_BASE32_LOWER.findall(text)]
-    for offset in range(8 if runs else 0):
-        yield b"\n".join(_base32(run[offset:].upper()) for run in runs)
+    for missing in range(8 if runs else 0):
+        yield b"\n".join(_base32(b"A" * missing + run.upper()) for run in runs)
     runs = [*_BASE32_HEX.findall(blankless), *_BASE32_HEX_LOWER.findall(text)]
-    for offset in range(8 if runs else 0):
-        yield b"\n".join(_base32(run[offset:].upper().translate(_FROM_BASE32_HEX)) for run in runs)
+    for missing in range(8 if runs else 0):
+        yield b"\n".join(_base32(b"A" * missing + run.upper().translate(_FROM_BASE32_HEX)) for run in runs)
 
 
 def _unescaped_forms(text: bytes) -> Iterator[bytes]:

@@ -95,6 +95,19 @@ _ALPHABETS = [
 _SECRETS = st.one_of([st.text(alphabet, min_size=8, max_size=200) for alphabet in _ALPHABETS])
 
 
+# How many bits of a text each character of an encoding stands for.
+BITS = {
+    "base64": 6,
+    "base64 for URLs, without padding": 6,
+    "base32": 5,
+    "base32 in lower case, without padding": 5,
+    "base32 with the digits first": 5,
+    "base32 with the digits first, in lower case": 5,
+    "hexadecimal": 4,
+    "HEXADECIMAL": 4,
+}
+
+
 @settings(max_examples=400)
 @given(_SECRETS, st.sampled_from(REVERSIBLE), st.sampled_from(REVERSIBLE), st.data())
 @example("abcdefgh", "base64 of user:KEY", "base64 without padding", None)
@@ -115,6 +128,22 @@ def test_no_seven_characters_of_a_secret_are_shown(
     windows = (secret[at : at + PART] for at in range(len(secret) - PART + 1))
     longest = max(len(encoded(part, inner, outer)) for part in windows) * 8 / PART + 16
     assert end - start <= longest or text[start:end] not in shown
+
+
+@pytest.mark.parametrize("secret", ["00000000", "q7Zx9Kw2", "q7Zx9Kw2Lm"])
+@pytest.mark.parametrize("before", ["", "u", "u:"])
+@pytest.mark.parametrize(("name", "bits"), [*BITS.items()])
+def test_seven_characters_are_found_wherever_a_piece_of_an_encoding_begins_and_ends(
+    secret: str, before: str, name: str, bits: int
+) -> None:
+    redact, text = made(secret), ENCODINGS[name](before + secret)
+    for start in range(len(text)):
+        for end in range(start + 1, len(text) + 1):
+            # The bytes that are whole in this piece, counted from the secret's first one.
+            first, behind = -(-start * bits // 8) - len(before), end * bits // 8 - len(before)
+            if min(len(secret), behind) - max(0, first) >= PART:
+                piece = text[start:end]
+                assert piece not in redact(f"HTTP 500: {piece}"), (start, end)
 
 
 def _parts(secret: str) -> Iterator[str]:
