@@ -92,22 +92,26 @@ def look(
     """Give every message that can be seen to ``take``, until it answers True, and release all.
 
     Ends after 10,000 messages, after 15 s, or on an interrupt, and releases in every case. ``then`` is
-    called while the messages are still invisible. Returns how many were seen. Raises AwsError.
+    called while the messages are still invisible. Returns how many were seen; one that comes again, as its
+    time was over before the look was, counts once. Raises AwsError.
     """
     until = clock() + _LOOK_SECONDS
 
     def work(stopped: Callable[[], bool]) -> int:
         handles: list[str] = []
+        seen: set[str] = set()
         try:
             while len(handles) < MESSAGES_MAX and not stopped() and clock() < until:
                 batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=queue.long_poll_seconds)
                 handles += [received.receipt_handle for received in batch]
-                if not batch or any([take(received.message) for received in batch]):
+                news = [one.message for one in batch if one.message.message_id not in seen]
+                seen.update(message.message_id for message in news)
+                if not news or any([take(message) for message in news]):
                     break
             then()
         finally:
             queue.change_visibility(handles[::-1], seconds=0)
-        return len(handles)
+        return len(seen)
 
     return run_uninterrupted(work)
 

@@ -117,6 +117,32 @@ def test_what_is_behind_the_first_ten_of_a_group_is_counted_as_unseen(sqs: Count
     assert (len(seen), found.total, found.complete) == (10, 13, False)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "groups", "count"),
+    [
+        ([1, 1, 1], 20, 20),  # nothing comes again
+        ([1, 40], 20, 10),  # the second receive outlasts the visibility of the first ten
+        ([1, 1, 40], 20, 20),  # and the third that of all twenty, which are all there are
+        ([1, 40], 1, 10),  # one group
+        ([1, 40], 11, 10),  # at first nothing of the last group came
+    ],
+)
+def test_what_comes_again_in_a_slow_look_counts_once(
+    sqs: CountingSqs, seconds: list[int], groups: int, count: int
+) -> None:
+    fill(sqs, 20, groups)
+    durations = iter(seconds)
+
+    def slow(action: str, request: dict[str, Any]) -> None:
+        if action == "ReceiveMessage":
+            sqs.clock.sleep(next(durations))
+
+    sqs.before = slow
+    found, seen = look(sqs)
+    assert len(seen) == len(set(seen)) == found.seen == count
+    assert found.complete == (count == 20)
+
+
 def test_it_ends_early_when_the_one_looked_for_is_found(sqs: CountingSqs) -> None:
     fill(sqs, 25, 25)
     assert len(look(sqs, stop_at="3")[1]) == 10
