@@ -40,6 +40,21 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What starts the worker, and how it delivers; ``max_rate`` is API calls a second of one function.
+
+    ``retry_first`` and ``retry_longest`` are the pauses of a group, in seconds, where the queue starts it.
+    """
+
+    trigger: str = "schedule"
+    concurrency: int = 1
+    max_rate: float | None = None
+    breaker: int = 5
+    retry_first: float = 10.0
+    retry_longest: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """What both functions know of their pipeline; ``run_needs`` is what a message may take, in seconds."""
 
@@ -58,6 +73,7 @@ class Runtime:
     # How long the user's code may take for one message or record (seconds); the function's memory (MiB).
     code_limit: float = 30.0
     memory: int = 256
+    worker: WorkerSettings = WorkerSettings()
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -86,6 +102,7 @@ def from_document(document: Mapping[str, Any]) -> Runtime:
         request_code=code["request"],
         code_limit=code.get("limit", 30.0),
         memory=code.get("memory", 256),
+        worker=WorkerSettings(**document.get("worker", {})),
     )
 
 

@@ -31,6 +31,8 @@ _NAMES: Final = {
     "code.message": "handlers.message",
     "code.request": "handlers.request",
     "messages_per_run": "schedule.messages_per_run",
+    "worker.retry_first": "worker.retry[0]",
+    "worker.retry_longest": "worker.retry[1]",
 }
 # In these tables of [api] a value may be a secret that somebody wrote down, but for what is plain.
 _SECRET_TABLES: Final = frozenset({"headers", "auth"})

@@ -25,12 +25,17 @@ __all__ = [
 RETENTION_MIN: Final = timedelta(seconds=60)
 RETENTION_MAX: Final = timedelta(days=14)
 MAX_RECEIVES_MAX: Final = 1000
+PAUSE_MAX: Final = timedelta(hours=12)  # how long a message can be hidden
 
 # Lambda Developer Guide, "Lambda quotas"; a function name has at most 64 characters.
 FUNCTION_NAME_MAX: Final = 64
 FUNCTION_MEMORY_MIN: Final = 128
 FUNCTION_MEMORY_MAX: Final = 10_240
 FUNCTION_TIMEOUT_MAX: Final = timedelta(minutes=15)
+# Of an event source mapping (API Reference, ScalingConfig): functions that SQS starts at a time.
+MAX_FUNCTIONS_MIN: Final = 2
+MAX_FUNCTIONS_MAX: Final = 1000
+CONCURRENCY_MAX: Final = 64  # ours: groups that one process delivers at a time
 ZIP_BYTES_MAX: Final = 52_428_800
 UNZIPPED_BYTES_MAX: Final = 262_144_000
 

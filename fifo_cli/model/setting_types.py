@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,6 +127,18 @@ def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
     return values
 
 
+def _first_and_longest(values: tuple[Any, Any]) -> tuple[Any, Any]:
+    if values[0] > values[1]:
+        raise ValueError("[first, longest] with first not above longest")
+    return values
+
+
+def _rate(value: float) -> float:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError("a number of calls a second above 0")
+    return value
+
+
 def _status_pattern(value: int | str) -> str:
     text = str(value).lower()
     if re.fullmatch(r"[1-5](xx|[0-9][0-9])", text) is None:
@@ -202,6 +215,9 @@ Age = Annotated[timedelta, _duration(timedelta(0), limits.RETENTION_MAX)]
 Count = Annotated[int, Field(ge=0)]
 Counts = Annotated[tuple[Count, Count], LISTED, Rule(_ascending)]
 Ages = Annotated[tuple[Age, Age], LISTED, Rule(_ascending)]
+Pause = Annotated[timedelta, _duration(timedelta(seconds=1), limits.PAUSE_MAX)]
+Pauses = Annotated[tuple[Pause, Pause], LISTED, Rule(_first_and_longest)]
+Rate = Annotated[float, Rule(_rate, {"type": "number", "exclusiveMinimum": 0})]
 TagKey = Annotated[
     str,
     _matching(

@@ -99,6 +99,39 @@ class Schedule(_Table):
     messages_per_run: int = Field(default=10, ge=1, le=10_000)
 
 
+class Worker(_Table):
+    """What starts the worker, and how it delivers."""
+
+    trigger: Literal["schedule", "queue"] = Field(
+        default="schedule",
+        description="schedule: at the times of [schedule]; queue: within seconds, Lambda polls main itself",
+    )
+    concurrency: int = Field(
+        default=1,
+        ge=1,
+        le=limits.CONCURRENCY_MAX,
+        description="groups delivered at a time by one function",
+    )
+    max_functions: int = Field(
+        default=10,
+        ge=limits.MAX_FUNCTIONS_MIN,
+        le=limits.MAX_FUNCTIONS_MAX,
+        description='trigger = "queue": functions at a time',
+    )
+    max_rate: types.Rate | None = Field(
+        default=None, description="API calls a second of one function; not set: no limit"
+    )
+    retry: types.Pauses = Field(
+        default=(timedelta(seconds=10), timedelta(minutes=5)),
+        description='trigger = "queue": pause of a group after a transient failure: first, longest',
+    )
+    breaker: int = Field(
+        default=5,
+        ge=0,
+        description="transient failures in a row, of different groups, that end a run; 0: never",
+    )
+
+
 class Functions(_Table):
     """The two Lambda functions."""
 
@@ -170,6 +203,7 @@ class Settings(_Table):
     message: Message = Message.model_construct()
     queue: Queue = Queue.model_construct()
     schedule: Schedule = Schedule.model_construct()
+    worker: Worker = Worker.model_construct()
     functions: Functions = Functions.model_construct()
     api: Annotated[tuple[Api, ...], types.LISTED, types.NOT_EMPTY]
     handlers: Handlers | None = None
@@ -403,6 +437,7 @@ def _combinations(sound: Mapping[str, Any]) -> list[SettingProblem]:
         *_key_clashes(apis),
         *_name_clashes(apis),
         *_too_many_rules(sound.get("schedule")),
+        *_worker_combinations(sound),
         *_tag_faults(sound),
     ]
 
@@ -413,6 +448,16 @@ def _too_many_rules(schedule: Schedule | None) -> list[SettingProblem]:
         return []
     allowed = f"at most {limits.RULES_MAX}, or with a timezone"
     return [SettingProblem("schedule.expressions", f"{len(schedule.expressions)} expressions", allowed)]
+
+
+def _worker_combinations(sound: Mapping[str, Any]) -> list[SettingProblem]:
+    """With the queue as trigger, SQS itself may not move what failed: the pause of a group is a receive."""
+    worker: Worker | None = sound.get("worker")
+    queue: Queue | None = sound.get("queue")
+    if worker is None or queue is None or worker.trigger != "queue" or not queue.max_receives:
+        return []
+    allowed = '0 with [worker] trigger = "queue": each pause in an outage counts as a receive'
+    return [SettingProblem("queue.max_receives", str(queue.max_receives), allowed)]
 
 
 def _tag_faults(sound: Mapping[str, Any]) -> list[SettingProblem]:

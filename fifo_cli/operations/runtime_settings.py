@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fifo_cli.handlers.code_guard import function_notes
-from fifo_cli.model.settings import Api, Project, Settings
+from fifo_cli.model.settings import Api, Project, Settings, Worker
 
 
 def runtime_settings(settings: Settings) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def runtime_settings(settings: Settings) -> dict[str, Any]:
         },
         "messages_per_run": settings.schedule.messages_per_run,
         "run_needs": settings.run_needs.total_seconds(),
+        "worker": _worker(settings.worker),
         "apis": [_api(api, name) for api, name in zip(settings.api, settings.api_names, strict=True)],
         "code": {
             "message": settings.handlers.message if settings.handlers else None,
@@ -50,6 +51,18 @@ def request_notes(project: Project) -> Path:
 def record_notes(settings: Settings) -> Path:
     """Return the folder of this machine's notes of records that the user's code is working on."""
     return function_notes("operator", settings.pipeline.name)
+
+
+def _worker(worker: Worker) -> dict[str, Any]:
+    first, longest = worker.retry
+    return {
+        "trigger": worker.trigger,
+        "concurrency": worker.concurrency,
+        "max_rate": worker.max_rate,
+        "breaker": worker.breaker,
+        "retry_first": first.total_seconds(),
+        "retry_longest": longest.total_seconds(),
+    }
 
 
 def _api(api: Api, name: str) -> dict[str, Any]:

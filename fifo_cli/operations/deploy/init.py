@@ -50,6 +50,14 @@ expressions = ["rate(5 minutes)"]    # and cron(0 18 ? * MON-FRI *), several if 
 # timezone = "America/Los_Angeles"   # without it UTC
 messages_per_run = 10
 
+# [worker]
+# trigger = "schedule"               # or "queue": within seconds, Lambda polls main; [schedule] is unused
+# concurrency = 1                    # groups delivered at a time by one function, 1 to 64
+# max_functions = 10                 # trigger = "queue": functions at a time, 2 to 1000
+# max_rate = 100                     # API calls a second of one function; without it no limit
+# retry = ["10s", "5m"]              # trigger = "queue": a failed group's pause: first, longest (it doubles)
+# breaker = 5                        # failures in a row, of different groups, that end a run; 0: never
+
 # [functions]
 # runtime = "python3.13"
 # architecture = "arm64"

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
-from fifo_cli.errors import FifoError
+from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
@@ -79,6 +79,11 @@ def prepare(
     Without ``build`` no requirement is built from source; code that would need it counts as changed.
     """
     settings = project.settings
+    if settings.worker.trigger == "queue":
+        raise UsageError(
+            '[worker] trigger = "queue" cannot be deployed by this version',
+            hint='leave it out, or write trigger = "schedule"',
+        )
     zips, codes = _zips(aws, project, build=build, listener=waiter.listener)
     gates = gateways(aws, settings, zips={one.function: one.data for one in zips}, waiter=waiter)
     resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=True)

@@ -54,6 +54,14 @@ def test_a_small_file_gets_every_default(read):
             "max_receives": 0,
         },
         "schedule": {"expressions": ("rate(5 minutes)",), "timezone": None, "messages_per_run": 10},
+        "worker": {
+            "trigger": "schedule",
+            "concurrency": 1,
+            "max_functions": 10,
+            "max_rate": None,
+            "retry": (timedelta(seconds=10), timedelta(minutes=5)),
+            "breaker": 5,
+        },
         "functions": {
             "runtime": "python3.13",
             "architecture": "arm64",
@@ -93,6 +101,13 @@ def test_a_small_file_gets_every_default(read):
 def test_several_apis_are_read_in_order(read):
     text = GOOD.replace("[api]", "[[api]]") + '[[api]]\nurl = "http://second/"\n'
     assert [api.url for api in read(text).api] == ["https://api.example.com/v1/orders", "http://second/"]
+
+
+def test_the_worker_may_be_started_by_the_queue(read):
+    text = '[worker]\ntrigger = "queue"\nconcurrency = 32\nmax_rate = 100\nretry = ["1s", "12h"]\n'
+    worker = read(GOOD + text).worker
+    assert (worker.trigger, worker.concurrency, worker.max_rate) == ("queue", 32, 100)
+    assert worker.retry == (timedelta(seconds=1), timedelta(hours=12))
 
 
 def test_keys_have_types(read):
@@ -156,10 +171,10 @@ def test_all_problems_are_reported_together_each_with_key_finding_and_remedy(pro
         "api[0].url: found 'ftp://x'; must be an http:// or https:// URL",
         "api[1].success[1]: found 'abc'; must be an HTTP status such as 204, or a class such as \"2xx\"",
         "api[1].on_permanent: found 'drop'; must be 'park' or 'block'",
-        "chekc: unknown table; must be one of pipeline, table, message, queue, schedule, functions, api,"
-        " handlers, check, alarms, tags, env",
+        "chekc: unknown table; must be one of pipeline, table, message, queue, schedule, worker, functions,"
+        " api, handlers, check, alarms, tags, env",
         "env.prod.pipelin: found; must be one of alarms, api, check, functions, handlers, message, pipeline,"
-        " queue, schedule, table, tags",
+        " queue, schedule, table, tags, worker",
         "handlers.source: 'HERE/nope'; must be an existing folder",
     ]
 
@@ -181,6 +196,29 @@ def test_all_problems_are_reported_together_each_with_key_finding_and_remedy(pro
             "[check]\ndepth = [5, 1]",
             "check.depth: found [5, 1]; must be [warning, critical] with warning not above critical",
         ),
+        (
+            '[worker]\ntrigger = "queue"\n[queue]\nmax_receives = 3',
+            'queue.max_receives: 3; must be 0 with [worker] trigger = "queue": each pause in an outage counts'
+            " as a receive",
+        ),
+        (
+            '[worker]\nretry = ["5m", "10s"]',
+            "worker.retry: found ['5m', '10s']; must be [first, longest] with first not above longest",
+        ),
+        ('[worker]\ntrigger = "cron"', "worker.trigger: found 'cron'; must be 'schedule' or 'queue'"),
+        ("[worker]\nmax_rate = 0", "worker.max_rate: found 0; must be a number of calls a second above 0"),
+        (
+            "[worker]\nmax_rate = inf",
+            "worker.max_rate: found inf; must be a number of calls a second above 0",
+        ),
+        (
+            "[worker]\nmax_rate = nan",
+            "worker.max_rate: found nan; must be a number of calls a second above 0",
+        ),
+        ("[worker]\nconcurrency = 65", "worker.concurrency: found 65; must be less than or equal to 64"),
+        ("[worker]\nconcurrency = true", "worker.concurrency: found true; must be a whole number"),
+        ("[worker]\nmax_functions = 1", "worker.max_functions: found 1; must be greater than or equal to 2"),
+        ("[worker]\nbreaker = -1", "worker.breaker: found -1; must be greater than or equal to 0"),
         ("[message]\nevents = []", "message.events: found []; must be a list with at least one value"),
         (
             '[tags]\n"aws:x" = "y"',
