@@ -14,7 +14,8 @@ from .delivery import ApiDelivery, RequestCode
 from .failure import described, ending
 from .guarded_output import guard_logs, guard_streams
 from .json_log import keep_stdout, stdout_journal
-from .worker_run import Limits, Report, Run
+from .run_report import Report
+from .worker_run import Limits, Run
 
 INVOCATION_KEY = "fifo_cli"
 

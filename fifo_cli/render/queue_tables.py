@@ -15,7 +15,7 @@ from fifo_cli.model.times import format_duration
 from fifo_cli.render.text import count, fit, paint, printable, short_id, table
 
 if TYPE_CHECKING:
-    from fifo_cli.handlers.worker_run import Status
+    from fifo_cli.handlers.run_report import Status
     from fifo_cli.operations.queues.depth import DepthResult
     from fifo_cli.operations.queues.drain import DrainResult
     from fifo_cli.operations.queues.summary import GroupedDepth, QueueSummary

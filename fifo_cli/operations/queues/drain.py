@@ -26,8 +26,9 @@ from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.failure import ConfigurationError, described
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
+from fifo_cli.handlers.run_report import Outcome, Report, sums
 from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
-from fifo_cli.handlers.worker_run import Limits, Outcome, Report, Run, sums
+from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import LIVE_ALIAS, Names

@@ -86,7 +86,7 @@ _KEPT_HOURS: Final = 24
 _PAUSED_LATE: Final = timedelta(hours=18)
 # A first deploy makes stream and log groups within so long of each other.
 _DEPLOYED: Final = timedelta(minutes=2)
-# The words of handlers/enqueuer.py and handlers/worker_run.py for what became of a record.
+# The words of handlers/enqueuer.py and handlers/message_turn.py for what became of a record.
 # A message that SQS suppressed had been sent before.
 _SENT: Final = frozenset({"enqueued", "suppressed", "parked"})
 _ENQUEUER_WORDS: Final = frozenset({"enqueued", "suppressed", "skipped", "parked", "not enqueued"})

@@ -33,7 +33,8 @@ from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery, RequestCode
 from fifo_cli.handlers.guarded_output import guard_logs
 from fifo_cli.handlers.json_log import stdout_journal
-from fifo_cli.handlers.worker_run import Limits, Report, Run
+from fifo_cli.handlers.run_report import Report
+from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.operations.queues.drain import DrainResult, _explained
 from fifo_cli.render.documents import json_document, json_line
 from fifo_cli.render.queue_tables import drain_table

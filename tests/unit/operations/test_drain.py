@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.handlers.worker_run import Outcome
+from fifo_cli.handlers.run_report import Outcome
 from fifo_cli.local.receiver import Receiver, Reply
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, drain_by_function, ungiven

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fifo_cli.handlers.worker_run import Outcome
+from fifo_cli.handlers.run_report import Outcome
 from fifo_cli.operations.queues.drain import DrainResult
 from fifo_cli.render.queue_tables import drain_left, drain_table
 

@@ -1,0 +1,183 @@
+"""One message's turn: an attempt at its APIs, and what follows from it.
+
+A message that is delivered is deleted; one that can never be delivered is parked, then deleted; any other
+stays at the head of its group. Each is accounted for in the report and logged. What happens if the process
+dies: before the delete, the message comes again with the same Idempotency-Key; between parking and delete,
+the copy in the DLQ has a deduplication id that suppresses a second one for five minutes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from .delivery import ApiDelivery, Attempt, Verdict
+from .failure import Owner, described, owner_of
+from .json_log import Journal, Level
+from .parking import park
+from .run_report import Outcome, Report, Status
+from .visibility import MainQueue, QueueMessage
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+_LEVELS: Final[dict[Status, Level]] = {
+    "delivered": "info",
+    "skipped": "info",
+    "parked": "warning",
+    "failed": "error",
+}
+
+
+class MessageTurns:
+    """Gives messages their turn, and puts their outcomes into ``report``; safe to share between threads.
+
+    The methods that conclude a turn return whether the message is gone from the queue: if not, no later
+    message of its group may have a turn.
+    """
+
+    def __init__(
+        self,
+        sqs: SQSClient,
+        dlq_url: str,
+        queue: MainQueue,
+        delivery: ApiDelivery,
+        report: Report,
+        *,
+        journal: Journal,
+        source: str,
+        on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        self._sqs = sqs
+        self._dlq_url = dlq_url
+        self._queue = queue
+        self._delivery = delivery
+        self._report = report
+        self._journal = journal
+        self._source = source
+        self._on_outcome = on_outcome
+        self._lock = threading.Lock()
+        self._doubts: Counter[str] = Counter()  # attempts of each message that an API may have taken
+        self._taken_by: dict[str, dict[str, None]] = {}  # and the names of these APIs, in order
+
+    def attempt(self, message: QueueMessage, *, time_left: Callable[[], float]) -> Attempt:
+        """Try every API once; raises what is neither the message's failure nor the API's."""
+        return self._delivery.attempt(message, time_left=time_left, on_doubt=partial(self._doubt, message))
+
+    def conclude(self, message: QueueMessage, attempt: Attempt, elapsed_ms: int) -> bool:
+        """Act on the attempt: delete, park and delete, or leave the message at the head of its group."""
+        facts: dict[str, Any] = {"attempt": attempt, "elapsed_ms": elapsed_ms}
+        if attempt.verdict is Verdict.SUCCESS:
+            return self._delete(message, "delivered", facts)
+        reason = _reason_to_park(message, attempt)
+        if reason is None:
+            self._settle(message, "failed", error=attempt.error, owner=attempt.owner, **facts)
+            return False
+        reason, status = self._delivery.redact(reason), attempt.http_status
+        try:
+            park(self._sqs, self._dlq_url, message, reason=reason, status=status, source=self._source)
+        except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
+            text = f"{reason}; parking failed: {described(error)}"
+            self._settle(message, "failed", error=text, owner=owner_of(error), **facts)
+            return False
+        return self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
+
+    def fail(self, message: QueueMessage, error: BaseException, elapsed_ms: int) -> None:
+        """Account for what was raised while a message was handled; it stays.
+
+        A fault of configuration or of AWS was no attempt: the message had no turn.
+        """
+        owner, text = owner_of(error), described(error)
+        if owner in ("configuration", "aws"):
+            self._settle(message, "skipped", error=text, owner=owner)
+            return
+        if owner == "program":
+            text = f"internal error: {text}"
+        self._settle(message, "failed", error=text, owner=owner, elapsed_ms=elapsed_ms)
+
+    def skip(self, message: QueueMessage, reason: str) -> None:
+        """Account for a message that gets no turn; it stays."""
+        self._settle(message, "skipped", error=reason)
+
+    def _doubt(self, message: QueueMessage, apis: Sequence[str]) -> None:
+        """Note that these APIs may have taken the message at an attempt that did not deliver it."""
+        with self._lock:
+            self._doubts[message.message_id] += 1
+            self._taken_by.setdefault(message.message_id, {}).update(dict.fromkeys(apis))
+
+    def _delete(self, message: QueueMessage, status: Status, facts: dict[str, Any]) -> bool:
+        try:
+            self._queue.delete(message)
+        except Exception as error:  # noqa: BLE001 - reported in the result; the message comes again
+            text = f"{status}, but not deleted from the queue, so it may come again: {error}"
+            if before := facts.pop("error", None):
+                text = f"{before}; {text}"
+            self._settle(message, status, error=text, **facts)
+            return False
+        self._settle(message, status, **facts)
+        return True
+
+    def _settle(
+        self,
+        message: QueueMessage,
+        status: Status,
+        *,
+        attempt: Attempt | None = None,
+        elapsed_ms: int = 0,
+        error: str | None = None,
+        owner: Owner | None = None,
+    ) -> None:
+        """Account for a message and log it.
+
+        An ``error`` may quote the API, AWS or an exception: it is redacted here.
+        """
+        outcome = Outcome(
+            message_id=message.message_id,
+            group=message.group,
+            status=status,
+            http_status=attempt.http_status if attempt else None,
+            elapsed_ms=elapsed_ms,
+            error=error and self._delivery.redact(error),
+            api=attempt.failed_at if attempt else None,
+            error_type=attempt.error_type if attempt else None,
+            owner=owner,
+        )
+        with self._lock:
+            self._report.results.append(outcome)
+        self._journal(
+            _LEVELS[status],
+            status,
+            message_id=message.message_id,
+            group=message.group,
+            event_id=message.attribute("event_id"),
+            stream_sequence=message.attribute("stream_sequence"),
+            item_key=message.attribute("item_key"),
+            status=outcome.http_status,
+            # Every receive counts, a look too: it is not the number of attempts.
+            receives=message.receives,
+            elapsed_ms=elapsed_ms,
+            api=outcome.api,
+            error_type=outcome.error_type,
+            owner=owner,
+            doubts=self._doubts.get(message.message_id),
+            taken_by=list(self._taken_by.get(message.message_id, ())) or None,
+            reason=outcome.error,
+        )
+        self._on_outcome(outcome)
+
+
+def _reason_to_park(message: QueueMessage, attempt: Attempt) -> str | None:
+    """Return why the message leaves the line, or None if it stays."""
+    api = attempt.api
+    if api is None:  # not for any API
+        return attempt.error
+    if attempt.verdict is Verdict.PERMANENT:
+        return attempt.error if api.on_permanent == "park" else None
+    age = time.time() - message.sent_at
+    if 0 < api.give_up_after < age:
+        return f"gave up after {age:.0f} s in the queue: {attempt.error}"
+    return None
