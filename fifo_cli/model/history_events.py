@@ -41,6 +41,8 @@ _ENDED: Final = "ended"
 # In characters; what is longer is cut off. An event has 256 KiB, and a text is in each.
 TEXT_MAX: Final = 2_000
 _NAME_MAX: Final = 300
+# json.dumps would make an encoder for each message.
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def result_of(exit_code: int) -> Result:
@@ -89,9 +91,14 @@ class MovedMessage:
     @classmethod
     def of(cls, message: Message) -> MovedMessage:
         """Return the ids of a message."""
-        known = {name: message.text(name) or "" for name in ("event_id", "stream_sequence", "item_key")}
-        ids = {"message_id": message.message_id, "group": message.group, "dedup_id": message.dedup_id}
-        return cls(**{name: whole(text) for name, text in (known | ids).items()})
+        known = [message.text(name) or "" for name in ("event_id", "stream_sequence")]
+        ids = (message.message_id, *known, message.group, message.dedup_id, message.text("item_key") or "")
+        return cls(*map(whole, ids))
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it has."""
+        return {name: text for name in self.__slots__ if (text := getattr(self, name))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class HistoryEvent:
 def whole(text: str, most: int = TEXT_MAX) -> str:
     """Return a text as it can be logged: no lone surrogates, and not too long."""
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
-    return cut.encode("utf-8", "replace").decode("utf-8")
+    return cut if cut.isascii() else cut.encode("utf-8", "replace").decode("utf-8")
 
 
 def header_of(
@@ -157,9 +164,9 @@ def encode(event: HistoryEvent, *, bytes_max: int) -> Iterator[str]:
         return
     kind = EVERYTHING_TEXT if move.everything else _MESSAGES_TEXT
     about = {"event": kind, **common, "source": move.source, "target": move.target}
-    room = bytes_max - len(_line(event.time, move.word, {**about, "messages": []}).encode())
-    for chunk in _chunks(move.messages, room):
-        yield _line(event.time, move.word, {**about, "messages": chunk})
+    line = _line(event.time, move.word, {**about, "messages": []})
+    for chunk in _chunks(move.messages, bytes_max - len(line.encode())):
+        yield f"{line.removesuffix(']}')}{', '.join(chunk)}]}}"
 
 
 def _facts_of(end: End) -> dict[str, Any]:
@@ -167,31 +174,32 @@ def _facts_of(end: End) -> dict[str, Any]:
     return {**facts, "error": whole(end.error)} if end.error else facts
 
 
-def _chunks(messages: Sequence[MovedMessage], room: int) -> Iterator[list[dict[str, str]]]:
-    """Yield the messages in portions that fit; one that fits nowhere goes with its ids alone."""
-    chunk: list[dict[str, str]] = []
+def _chunks(messages: Sequence[MovedMessage], room: int) -> Iterator[list[str]]:
+    """Yield the messages' JSON in portions that fit; one that fits nowhere goes with its ids alone."""
+    chunk: list[str] = []
     size = 0
     for one in messages:
-        facts = {name: text for name, text in asdict(one).items() if text}
-        needs = _size(facts)
-        if needs > room:
-            facts = {name: facts[name][:_NAME_MAX] for name in ("message_id", "event_id") if name in facts}
-            needs = _size(facts)
+        facts = one.facts
+        text = _to_json(facts)
+        if _size(text) > room:
+            ids = {name: facts[name][:_NAME_MAX] for name in ("message_id", "event_id") if name in facts}
+            text = _to_json(ids)
+        needs = _size(text)
         if chunk and size + needs > room:
             yield chunk
             chunk, size = [], 0
-        chunk.append(facts)
+        chunk.append(text)
         size += needs
     yield chunk
 
 
-def _size(facts: Mapping[str, str]) -> int:
-    return len(json.dumps(facts, ensure_ascii=False).encode()) + len(", ")
+def _size(text: str) -> int:
+    return len(text.encode()) + len(", ")
 
 
 def _line(time: datetime, word: str, facts: Mapping[str, Any]) -> str:
     common = {"time": iso(time), "level": "info", "message": word}
-    return json.dumps({**common, **facts}, ensure_ascii=False)
+    return _to_json({**common, **facts})
 
 
 def parse(text: str, *, logged: datetime, stream: str = "") -> HistoryEvent | None:

@@ -18,6 +18,7 @@ from fifo_cli.model.json_text import repeated_name, to_json
 from fifo_cli.model.limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import QueueRole
+from fifo_cli.model.results import to_json_object
 from fifo_cli.model.times import from_iso
 
 # A body of the largest size, every byte of it escaped, and room for all else.
@@ -34,6 +35,8 @@ _NAME: Final = re.compile(r"(?!aws\.|amazon\.)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.I
 _NAME_MAX: Final = 256
 _TYPE: Final = re.compile(r"(String|Number|Binary)(\.[^\x00-\x1f]+)?")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# json.dumps would make an encoder for each message.
+_canonical: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
 
 
 class LineError(ValueError):
@@ -99,9 +102,8 @@ def _utf_8(text: str) -> bytes:
 
 def identity(message: Message, *, salt: str = "") -> str:
     """Return a digest, 64 hexadecimal digits, of what makes a line: the id, and all that a load restores."""
-    document = message.document()
-    text = [document[name] for name in ("message_id", "group", "body", "attributes")]
-    canonical = json.dumps([salt, *text, message.trace_header], sort_keys=True, ensure_ascii=True)
+    text = [message.message_id, message.group, message.body, to_json_object(message.attributes)]
+    canonical = _canonical([salt, *text, message.trace_header])
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

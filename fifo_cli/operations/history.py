@@ -9,6 +9,7 @@ that is said once, and the work goes on without it.
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import queue
 import secrets
@@ -62,6 +63,9 @@ _END_SECONDS: Final = 3.0
 # After a signal the command has two seconds in all.
 _HURRIED_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.05
+# The log is called at most so often; where it answers within a millisecond, as an emulator does, a move would
+# otherwise call it for nearly each of its deletes.
+_CALL_EVERY: Final = 0.025
 # STS is asked meanwhile; whoever it cannot name is the local user.
 _IDENTITY_SECONDS: Final = 2.0
 # AWS's time comes in whole seconds: a smaller difference is none.
@@ -199,19 +203,19 @@ class History:
 
     def _batches(self) -> Iterator[list[_Entry]]:
         """Yield all that waits, each time: while one call is under way, the next one's entries come."""
-        while (first := self._waiting.get()) is not None:
-            batch, last = [first], False
-            while True:
+        next_at = -math.inf
+        while (found := self._waiting.get()) is not None:
+            batch: list[_Entry] = []
+            while found is not None:
+                batch.append(found)
+                pause = 0.0 if found.end else max(0.0, next_at - time.monotonic())
                 try:
-                    found = self._waiting.get_nowait()
+                    found = self._waiting.get(timeout=pause) if pause else self._waiting.get_nowait()
                 except queue.Empty:
                     break
-                if found is None:
-                    last = True
-                    break
-                batch.append(found)
+            next_at = time.monotonic() + _CALL_EVERY
             yield batch
-            if last:
+            if found is None:
                 return
 
     def _write(self, stream: LogStream, entries: Sequence[_Entry]) -> None:

@@ -26,6 +26,7 @@ _CHUNK: Final = 500
 _PRIVATE: Final = 0o700
 _FILE_HINT: Final = "name a file in a folder that exists and that you may write"
 _TEMPORARY_FOLDER: Final = "$TMPDIR or $SQLITE_TMPDIR"
+_ADD: Final = "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1"
 
 
 class FileError(FifoError):
@@ -113,11 +114,21 @@ class DigestSet:
 
     def add(self, digest: str) -> int:
         """Add a digest (hexadecimal); return how many times it was added by now."""
-        query = "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times"
-        return int(self._db.one(query, bytes.fromhex(digest)))
+        return int(self._db.one(f"{_ADD} RETURNING times", bytes.fromhex(digest)))
+
+    def add_all(self, digests: Iterable[str]) -> None:
+        """Add digests, all or none."""
+        self._db.write(_ADD, ((bytes.fromhex(one),) for one in digests))
 
     def __contains__(self, digest: str) -> bool:
-        return self._db.one("SELECT 1 FROM seen WHERE digest = ?", bytes.fromhex(digest)) is not None
+        return bool(self._db.changes) and not self.missing([digest])
+
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        """Return those of the digests that were not added."""
+        query = "SELECT 1 FROM seen WHERE digest = ?"
+        with self._db.transaction() as connection:
+            found = {one: connection.execute(query, (bytes.fromhex(one),)).fetchone() for one in digests}
+        return {one for one, row in found.items() if row is None}
 
 
 # Databases that are kept.

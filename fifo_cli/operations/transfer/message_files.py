@@ -50,11 +50,11 @@ class _Dump(LocalTarget, ABC):
         """Write what was not written before, and wait for it; raises FileError."""
         with self._lock:
             news = {identity(one.message): to_line(one.message) for one in received}
-            news = {digest: line for digest, line in news.items() if digest not in self._seen}
+            missing = self._seen.missing(news)
+            news = {digest: line for digest, line in news.items() if digest in missing}
             if news:
                 self._append(b"".join(news.values()))
-            for digest in news:
-                self._seen.add(digest)
+            self._seen.add_all(news)
             self.written += len(news)
         return []
 
