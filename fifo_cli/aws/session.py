@@ -24,6 +24,7 @@ from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays, delays_of
 from fifo_cli.aws.credentials import use_every_source
 from fifo_cli.aws.environment import check_endpoint, check_profile_files, check_way, naming_settings
 from fifo_cli.aws.errors import calling, configuring
+from fifo_cli.aws.fast_calls import make_fast
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
 from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
@@ -240,6 +241,8 @@ class Aws:
         repeat_concurrent_changes(client)
         self._throttles.watch(client)
         self._changes.watch(client)
+        if service == "sqs":
+            make_fast(client)
         return client
 
 

@@ -35,7 +35,7 @@ _NAME: Final = re.compile(r"(?!aws\.|amazon\.)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.I
 _NAME_MAX: Final = 256
 _TYPE: Final = re.compile(r"(String|Number|Binary)(\.[^\x00-\x1f]+)?")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-# json.dumps would make an encoder for each message.
+# json.dumps and json.loads would make an encoder and a decoder for each message.
 _canonical: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
 
 
@@ -109,7 +109,7 @@ def identity(message: Message, *, salt: str = "") -> str:
 
 def _document(line: bytes) -> Mapping[str, Any]:
     try:
-        document = json.loads(line, object_pairs_hook=_once)
+        document = _decode(line.decode(json.detect_encoding(line), "surrogatepass"))
     except UnicodeDecodeError:
         raise LineError("it is not UTF-8") from None
     except RecursionError:
@@ -127,6 +127,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if (twice := repeated_name(pairs)) is not None:
         raise LineError(f"{twice!r} is there twice")
     return dict(pairs)
+
+
+_decode: Final = json.JSONDecoder(object_pairs_hook=_once).decode
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
