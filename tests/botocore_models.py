@@ -7,16 +7,11 @@ time of a deploy to the embedded stack.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from botocore.loaders import JSONFileLoader
 
-_load = JSONFileLoader.load_file
+from fifo_cli.aws.session import JsonFiles
 
-
-@cache
-def _load_once(path: str) -> Any:
-    return _load(JSONFileLoader(), path)
-
-
-setattr(JSONFileLoader, "load_file", lambda self, path: _load_once(path))  # noqa: B010 - mypy, a method
+for _loader in (JSONFileLoader, JsonFiles):
+    _load_once = cache(_loader().load_file)
+    setattr(_loader, "load_file", lambda self, path, load=_load_once: load(path))  # noqa: B010 - mypy, a method

@@ -11,7 +11,8 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
@@ -169,14 +170,20 @@ def _check_certificates(session: Session) -> None:
     if not path:
         return
     try:
-        where = {"capath": path} if os.path.isdir(path) else {"cafile": path}
-        ssl.create_default_context(**where)
+        _read_certificates(path)
     except (OSError, ValueError) as error:
         reason = "it holds no certificates in PEM" if isinstance(error, ssl.SSLError) else _reason(error)
         raise UsageError(
             f"{name}: {path}: {reason}",
             hint="name a file of certificates in PEM that can be read, or leave it out",
         ) from error
+
+
+@cache
+def _read_certificates(path: str) -> None:
+    """Read a file or folder of certificates, once for all clients: 20 ms for those of a Linux system."""
+    where: dict[str, Any] = {"capath": path} if os.path.isdir(path) else {"cafile": path}
+    ssl.create_default_context(**where)
 
 
 def _reason(error: Exception) -> str:

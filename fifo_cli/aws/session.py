@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 import botocore
 from botocore.config import Config
 from botocore.exceptions import DataNotFoundError, InvalidRegionError
-from botocore.loaders import Loader
+from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
@@ -264,6 +267,21 @@ class _Loader(Loader):
         return _Services(self, super().list_available_services, type_name)
 
 
+class JsonFiles(JSONFileLoader):
+    """Reads botocore's JSON files into plain dicts.
+
+    Into ordered ones, as botocore does, takes twice as long: 8 ms more of a `depth`, 20 ms of a `status`.
+    """
+
+    def load_file(self, file_path: str) -> Any:
+        """Return what is in a file, whose path comes without its ending; None if there is no such file."""
+        with suppress(FileNotFoundError), open(f"{file_path}.json", "rb") as plain:
+            return json.load(plain)
+        with suppress(FileNotFoundError), gzip.open(f"{file_path}.json.gz") as packed:
+            return json.load(packed)
+        return None
+
+
 class _Services(Sequence[str]):
     """The services that a loader has a model of; they are listed only when somebody goes through them."""
 
@@ -342,5 +360,5 @@ def _attempts(session: Session) -> int:
 def _trimmed(session: Session) -> Session:
     paths = session.get_config_variable("data_path")
     more = [os.path.expanduser(os.path.expandvars(path)) for path in (paths or "").split(os.pathsep) if path]
-    session.register_component("data_loader", _Loader(extra_search_paths=more))
+    session.register_component("data_loader", _Loader(extra_search_paths=more, file_loader=JsonFiles()))
     return session

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args, get_type_hints
 
+import certifi
 import pytest
-from botocore.exceptions import UnknownServiceError
+from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.loaders import Loader
 from botocore.session import Session
 
@@ -37,6 +41,35 @@ def test_the_loader_knows_every_service_that_botocore_has_and_no_other(keys):
         assert name not in whole.list_available_services("service-2")
         with pytest.raises(UnknownServiceError, match="sqs"):
             ours.load_service_model(name or "none", "service-2")
+
+
+def test_the_loader_reads_plain_files_and_packed_ones(keys, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    (tmp_path / "made.json").write_text('{"b": {"é": [1, null]}, "a": 2}', encoding="utf-8")
+    (tmp_path / "packed.json.gz").write_bytes(gzip.compress((tmp_path / "made.json").read_bytes()))
+    ours = Aws(Target())._session.get_component("data_loader")
+    for name in ("made", "packed"):
+        read = ours.load_data(name)
+        assert (read, list(read)) == ({"b": {"é": [1, None]}, "a": 2}, ["b", "a"])
+    with pytest.raises(DataNotFoundError):
+        ours.load_data("neither")
+
+
+def test_certificates_are_read_once_for_all_clients(keys, monkeypatch, tmp_path):
+    bundle = shutil.copy(certifi.where(), tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
+    read: list[object] = []
+    real = ssl.create_default_context
+
+    def noted(**where: Any) -> ssl.SSLContext:
+        read.append(where)
+        return real(**where)
+
+    monkeypatch.setattr(ssl, "create_default_context", noted)
+    aws = Aws(Target())
+    for service in SERVICES:
+        aws.client(service)
+    assert read == [{"cafile": bundle}]
 
 
 def test_to_make_a_client_the_folders_of_400_services_are_not_read(keys, monkeypatch):
