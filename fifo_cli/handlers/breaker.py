@@ -76,7 +76,8 @@ class Breaker:
                 return True
             if self._pause_left(group) > 0:
                 if not (group in self._row or group in self._stuck):
-                    self._untried_until = self._until + self._first
+                    opened_at = self._until - self._pause
+                    self._untried_until = min(self._until + self._first, opened_at + self._longest)
                 return False
             self._probe = group
             return True

@@ -12,9 +12,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from .breaker import Breaker
 from .delivery import ApiDelivery, Attempt, Verdict
 from .failure import Owner, described, owner_of
 from .json_log import Journal, Level
@@ -37,10 +39,11 @@ class MessageTurns:
     """Gives messages their turn, and puts their outcomes into ``report``; safe to share between threads.
 
     The methods that conclude a turn return whether the message is gone from the queue: if not, no later
-    message of its group may have a turn.
+    message of its group may have a turn. Their ``pause`` is for how many seconds its group then waits, where
+    that is known; it is logged. What an attempt shows of the API is noted in the ``breaker``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its edges: a queue, an API, a report, a log, an observer
         self,
         sqs: SQSClient,
         dlq_url: str,
@@ -50,6 +53,7 @@ class MessageTurns:
         *,
         journal: Journal,
         source: str,
+        breaker: Breaker | None = None,
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         self._sqs = sqs
@@ -59,6 +63,7 @@ class MessageTurns:
         self._report = report
         self._journal = journal
         self._source = source
+        self._breaker = breaker
         self._on_outcome = on_outcome
         self._lock = threading.Lock()
         self._doubts: Counter[str] = Counter()  # attempts of each message that an API may have taken
@@ -66,11 +71,22 @@ class MessageTurns:
 
     def attempt(self, message: QueueMessage, *, time_left: Callable[[], float]) -> Attempt:
         """Try every API once; raises what is neither the message's failure nor the API's."""
-        return self._delivery.attempt(message, time_left=time_left, on_doubt=partial(self._doubt, message))
+        noted = False
+        try:
+            attempt = self._delivery.attempt(
+                message, time_left=time_left, on_doubt=partial(self._doubt, message)
+            )
+            noted = self._note(message.group, attempt)
+        finally:
+            if self._breaker and not noted:
+                self._breaker.passed_over(message.group)
+        return attempt
 
-    def conclude(self, message: QueueMessage, attempt: Attempt, elapsed_ms: int) -> bool:
+    def conclude(
+        self, message: QueueMessage, attempt: Attempt, elapsed_ms: int, *, pause: float | None = None
+    ) -> bool:
         """Act on the attempt: delete, park and delete, or leave the message at the head of its group."""
-        facts: dict[str, Any] = {"attempt": attempt, "elapsed_ms": elapsed_ms}
+        facts: dict[str, Any] = {"attempt": attempt, "elapsed_ms": elapsed_ms, "pause": pause}
         if attempt.verdict is Verdict.SUCCESS:
             return self._delete(message, "delivered", facts)
         reason = _reason_to_park(message, attempt)
@@ -86,22 +102,47 @@ class MessageTurns:
             return False
         return self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
 
-    def fail(self, message: QueueMessage, error: BaseException, elapsed_ms: int) -> None:
+    def fail(
+        self, message: QueueMessage, error: BaseException, elapsed_ms: int, *, pause: float | None = None
+    ) -> None:
         """Account for what was raised while a message was handled; it stays.
 
         A fault of configuration or of AWS was no attempt: the message had no turn.
         """
         owner, text = owner_of(error), described(error)
         if owner in ("configuration", "aws"):
-            self._settle(message, "skipped", error=text, owner=owner)
+            self._settle(message, "skipped", error=text, owner=owner, pause=pause)
             return
         if owner == "program":
             text = f"internal error: {text}"
-        self._settle(message, "failed", error=text, owner=owner, elapsed_ms=elapsed_ms)
+        self._settle(message, "failed", error=text, owner=owner, elapsed_ms=elapsed_ms, pause=pause)
 
-    def skip(self, message: QueueMessage, reason: str) -> None:
+    def skip(self, message: QueueMessage, reason: str, *, pause: float | None = None) -> None:
         """Account for a message that gets no turn; it stays."""
-        self._settle(message, "skipped", error=reason)
+        self._settle(message, "skipped", error=reason, pause=pause)
+
+    def _note(self, group: str, attempt: Attempt) -> bool:
+        """Note in the breaker what the attempt shows of the API; False if it shows nothing."""
+        if self._breaker is None:
+            return False
+        if attempt.verdict is Verdict.TRANSIENT and attempt.owner == "api":
+            if opened := self._breaker.failed(group, retry_after=attempt.retry_after):
+                self._journal(
+                    "warning",
+                    "breaker opened",
+                    api=attempt.failed_at,
+                    status=attempt.http_status,
+                    error_type=attempt.error_type,
+                    reason=attempt.error,
+                    failures=opened.failures,
+                    until=_iso_in(opened.pause),
+                )
+            return True
+        if attempt.http_status is None:
+            return False
+        if self._breaker.succeeded(group):
+            self._journal("info", "breaker closed")
+        return True
 
     def _doubt(self, message: QueueMessage, apis: Sequence[str]) -> None:
         """Note that these APIs may have taken the message at an attempt that did not deliver it."""
@@ -130,6 +171,7 @@ class MessageTurns:
         elapsed_ms: int = 0,
         error: str | None = None,
         owner: Owner | None = None,
+        pause: float | None = None,
     ) -> None:
         """Account for a message and log it.
 
@@ -146,6 +188,7 @@ class MessageTurns:
             error_type=attempt.error_type if attempt else None,
             owner=owner,
         )
+        pause = pause if status in ("failed", "skipped") else None
         with self._lock:
             self._report.results.append(outcome)
         self._journal(
@@ -166,6 +209,8 @@ class MessageTurns:
             doubts=self._doubts.get(message.message_id),
             taken_by=list(self._taken_by.get(message.message_id, ())) or None,
             reason=outcome.error,
+            pause=pause,
+            paused_until=None if pause is None else _iso_in(pause),
         )
         self._on_outcome(outcome)
 
@@ -181,3 +226,9 @@ def _reason_to_park(message: QueueMessage, attempt: Attempt) -> str | None:
     if 0 < api.give_up_after < age:
         return f"gave up after {age:.0f} s in the queue: {attempt.error}"
     return None
+
+
+def _iso_in(seconds: float) -> str:
+    """Return the time in so many seconds (ISO 8601 UTC)."""
+    time_then = datetime.now(UTC) + timedelta(seconds=seconds)
+    return time_then.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,6 +7,7 @@ message of a group is hidden, no later one of it is given out.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -94,6 +95,24 @@ class MainQueue:
                 self._expiry[message] = asked_at + self._visibility
         return messages
 
+    def adopt(self, messages: list[QueueMessage]) -> None:
+        """Hold messages that another received for us, such as Lambda's poller; for how long is not known."""
+        with self._lock:
+            self._expiry.update(dict.fromkeys(messages, self._clock()))
+
+    def hide(self, *, seconds: float) -> None:
+        """Hide everything held for so long from now on, heads before tails.
+
+        What SQS does not confirm is not held any more: its visibility timeout ended.
+        """
+        with self._lock:
+            self._extend(list(self._expiry), seconds=math.ceil(seconds))
+
+    def holds(self, message: QueueMessage) -> bool:
+        """Whether the message is still held, as far as is known."""
+        with self._lock:
+            return message in self._expiry
+
     def keep_hidden(self, message: QueueMessage, *, extra: float = 0) -> bool:
         """Make sure that ``message`` stays hidden while it is delivered (and ``extra`` seconds more).
 
@@ -114,29 +133,38 @@ class MainQueue:
                 self._extend(list(self._expiry), seconds=self._visibility)
 
     def delete(self, message: QueueMessage) -> None:
-        """Delete a message that was delivered or is safe elsewhere; raises botocore's ClientError."""
+        """Delete a message that was delivered or is safe elsewhere; raises botocore's ClientError.
+
+        It is held until SQS says yes: otherwise it waits with the rest of its group.
+        """
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt_handle)
         with self._lock:
             self._expiry.pop(message, None)
-        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt_handle)
 
-    def release(self) -> list[str]:
-        """Give back everything held, tails first, heads last; return SQS's reasons for those it refused."""
+    def release(self, pause: Callable[[QueueMessage], float] = lambda message: 0) -> list[str]:
+        """Give back everything held, tails first, heads last; return SQS's reasons for those it refused.
+
+        ``pause`` is in how many seconds a message is visible again: for all of a group the same, since a
+        head that is visible before its tail comes alone, and its group then waits for the tail.
+        """
         with self._lock:
             messages = list(reversed(self._expiry))
             self._expiry.clear()
-        return [reason for _, reason in self._change(messages, seconds=0)]
+        return [reason for _, reason in self._change(messages, seconds=lambda one: math.ceil(pause(one)))]
 
     def _extend(self, messages: list[QueueMessage], *, seconds: int) -> None:
         seconds = min(seconds, _VISIBILITY_MAX)
         asked_at = self._clock()
-        lost = {message for message, _ in self._change(messages, seconds=seconds)}
+        lost = {message for message, _ in self._change(messages, seconds=lambda _: seconds)}
         for message in messages:
             if message in lost:
                 self._expiry.pop(message, None)
             elif message in self._expiry:
                 self._expiry[message] = asked_at + seconds
 
-    def _change(self, messages: list[QueueMessage], *, seconds: int) -> Iterable[tuple[QueueMessage, str]]:
+    def _change(
+        self, messages: list[QueueMessage], *, seconds: Callable[[QueueMessage], int]
+    ) -> Iterable[tuple[QueueMessage, str]]:
         """Set the visibility timeout of messages, in this order; return those that SQS does not confirm."""
         refused: list[tuple[QueueMessage, str]] = []
         for start in range(0, len(messages), BATCH_ENTRIES_MAX):
@@ -144,7 +172,11 @@ class MainQueue:
             answer = self._sqs.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
-                    {"Id": str(n), "ReceiptHandle": message.receipt_handle, "VisibilityTimeout": seconds}
+                    {
+                        "Id": str(n),
+                        "ReceiptHandle": message.receipt_handle,
+                        "VisibilityTimeout": seconds(message),
+                    }
                     for n, message in enumerate(part)
                 ],
             )

@@ -1,14 +1,16 @@
-"""The worker function: a few of the oldest messages to the API, on every tick of the schedule."""
+"""The worker function: a few of the oldest messages to the API on every tick of the schedule, or a batch that
+Lambda's poller hands over, where the queue starts the worker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from . import clients, runtime
 from .api_keys import Keys
+from .batch_run import BatchWorker
 from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
 from .delivery import ApiDelivery, RequestCode
 from .failure import described, ending
@@ -18,6 +20,7 @@ from .run_report import Report
 from .worker_run import Limits, Run
 
 INVOCATION_KEY = "fifo_cli"
+QUEUE_SOURCE = "aws:sqs"
 
 
 class RunEndedEarlyError(Exception):
@@ -25,11 +28,15 @@ class RunEndedEarlyError(Exception):
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Lambda's entry point: a schedule's tick, or ``{"fifo_cli": {"count": …}}`` from ``drain --via lambda``.
+    """Lambda's entry point: a schedule's tick, a batch of messages, or ``drain --via lambda``.
 
-    Returns the run's report (contract, *drain*, without ``remaining``); raises what ended the run early,
-    unless that was asked for by ``drain``, which gets it as ``error`` beside what was done.
+    The latter sends ``{"fifo_cli": {"count": …}}``. Returns the run's report (contract, *drain*, without
+    ``remaining``); raises what ended the run early, unless that was asked for by ``drain``, which gets it as
+    ``error`` beside what was done. For a batch it returns which messages Lambda shall not delete.
     """
+    records: Sequence[Mapping[str, Any]] = event.get("Records") or ()
+    if records and records[0].get("eventSource") == QUEUE_SOURCE:
+        return _deliver_batch(records, context)
     asked: Mapping[str, Any] | None = event.get(INVOCATION_KEY)
     try:
         settings, urls, sqs, delivery = _environment()
@@ -49,6 +56,33 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     for key in delivery.keys_too_short:
         stdout_journal("warning", "key too short to hide in logs", what=key)
     return _ended(report, delivery.redact, asked)
+
+
+def _deliver_batch(records: Sequence[Mapping[str, Any]], context: Any) -> dict[str, Any]:
+    """Deliver a batch; raises what ended it early, which for Lambda is a failure of all of it."""
+    try:
+        settings, *_ = _environment()
+        worker = _batch_worker()
+    except Exception as error:  # noqa: BLE001 - logged as any run that ended early
+        stdout_journal("error", "run failed", **ending(error))
+        stdout_journal("error", "run ended", **Report(error=error).facts(), trigger="queue")
+        raise RunEndedEarlyError(described(error)) from None
+    with memory_bounded(settings.memory, threads=3 * worker.threads):
+        report, left = worker.deliver(records, lambda: context.get_remaining_time_in_millis() / 1000)
+    redact = worker.delivery.redact
+    for key in worker.delivery.keys_too_short:
+        stdout_journal("warning", "key too short to hide in logs", what=key)
+    stdout_journal("error" if report.error else "info", "run ended", **report.facts(redact), trigger="queue")
+    if report.error is not None:
+        raise RunEndedEarlyError(redact(described(report.error))) from None
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in left]}
+
+
+@cache
+def _batch_worker() -> BatchWorker:
+    """Build what delivers batches, with the breaker and the pace that last for the execution environment."""
+    settings, urls, sqs, delivery = _environment()
+    return BatchWorker(sqs, urls, delivery, settings.worker, needs=settings.run_needs, journal=stdout_journal)
 
 
 def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any] | None) -> dict[str, Any]:

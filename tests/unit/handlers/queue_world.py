@@ -1,0 +1,218 @@
+"""A queue, an API, and functions that Lambda's poller invokes, on a simulated clock."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fifo_cli.handlers.batch_run import BatchWorker
+from fifo_cli.handlers.delivery import Attempt, Verdict
+from fifo_cli.handlers.runtime import WorkerSettings
+from tests.fakes import AwsMeta, Clock, FakeSqs, Stored, client_error
+from tests.lambda_poller import Poller
+from tests.unit.plain_api import API, URLS
+
+Fault = Literal["", "refused", "answer lost", "killed before", "killed after"]
+NEEDS = 15.0
+
+
+class AwsRule(FakeSqs):
+    """As AWS does, what is before the first hidden message of a group is given out, too."""
+
+    def receive_message(self, **request: Any) -> dict[str, Any]:
+        queue, now = self.queues[request["QueueUrl"]], self.clock()
+        hidden: set[str] = set()
+        free: dict[str, list[Stored]] = {}
+        for message in queue.messages:
+            if message.visible_at > now:
+                hidden.add(message.group)
+            elif message.group not in hidden:
+                free.setdefault(message.group, []).append(message)
+        # An answer is filled from one group first, then from the next.
+        given = [message for group in free.values() for message in group][: request["MaxNumberOfMessages"]]
+        for message in given:
+            message.visible_at = now + request["VisibilityTimeout"]
+            message.receives += 1
+            message.handle = f"{message.message_id}#{message.receives}"
+        return {"Messages": [self._shown(message) for message in given]} if given else {}
+
+
+@dataclass
+class Call:
+    """One call of the API."""
+
+    group: str
+    body: int
+    began: float
+    status: int | None = None
+
+
+@dataclass
+class World:
+    """``answer`` says what the API answers to a message (a status) and after how many seconds.
+
+    ``fault`` says what happens at a call of SQS that a function makes.
+    """
+
+    settings: WorkerSettings = field(default_factory=WorkerSettings)
+    rule: type[FakeSqs] = AwsRule
+    max_functions: int = 2
+    timeout: float = 60
+    choose: Callable[[int], int] = lambda count: 0
+    answer: Callable[[str, int], tuple[int, float]] = lambda group, body: (200, 0.2)
+    fault: Callable[[str], Fault] = lambda action: ""
+    api_kills: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        self.sqs = self.rule(self.clock, "main", "dlq")
+        self.log: list[tuple[str, dict[str, Any]]] = []
+        self.calls: list[Call] = []
+        self.sent: dict[str, list[int]] = defaultdict(list)
+        self.settled: dict[str, list[int]] = defaultdict(list)  # what the API took, or will never take
+        self.violations: list[str] = []  # of what must never be
+        self.workers: list[BatchWorker] = []
+        self.busy: dict[str, Call] = {}
+        self._number = 0
+        self.poller = Poller(
+            self.sqs,
+            "main",
+            self.clock,
+            self._start,
+            max_functions=self.max_functions,
+            timeout=self.timeout,
+            choose=self.choose,
+        )
+
+    def put(self, *groups: str) -> None:
+        """Send a message to each of these groups, in this order; the body is its number."""
+        for group in groups:
+            self._number += 1
+            self.sent[group].append(self._number)
+            self.sqs.send_message(
+                QueueUrl="main",
+                MessageBody=json.dumps(self._number),
+                MessageGroupId=group,
+                MessageDeduplicationId=f"put-{self._number}",
+                MessageAttributes={"event_id": {"DataType": "String", "StringValue": f"e{self._number}"}},
+            )
+        self.poller.wake()
+
+    def run(self, until: Callable[[], bool] | None = None, *, seconds: float = float("inf")) -> None:
+        """Let the poller work until main is empty, or for so long."""
+        self.poller.run(until or (lambda: not self.sqs.queues["main"].messages), seconds=seconds)
+
+    def journal(self, level: str, message: str, **facts: Any) -> None:
+        if not self.poller.has_killed:
+            self.log.append((message, {"level": level, **facts}))
+
+    def lines(self, word: str) -> list[dict[str, Any]]:
+        return [facts for message, facts in self.log if message == word]
+
+    def bodies(self, queue: str = "main") -> list[int]:
+        return [json.loads(body) for body in self.sqs.bodies(queue)]
+
+    def waits(self) -> dict[int, float]:
+        """For how many seconds each message in main is still hidden."""
+        now = self.clock()
+        return {json.loads(m.body): max(0.0, m.visible_at - now) for m in self.sqs.queues["main"].messages}
+
+    def actions(self) -> list[str]:
+        return [action for action, _ in self.sqs.calls]
+
+    def _start(self) -> Callable[[Mapping[str, Any], Any], Any]:
+        """What worker.handler does, for one execution environment."""
+        worker = BatchWorker(
+            FunctionSqs(self),  # type: ignore[arg-type]
+            URLS,
+            Deliveries(self),  # type: ignore[arg-type]
+            self.settings,
+            needs=NEEDS,
+            journal=self.journal,
+            clock=self.clock,
+            sleep=self.poller.pause,
+        )
+        self.workers.append(worker)
+
+        def handler(event: Mapping[str, Any], context: Any) -> Any:
+            report, left = worker.deliver(
+                event["Records"], lambda: context.get_remaining_time_in_millis() / 1000
+            )
+            if report.error is not None:
+                raise report.error
+            return {"batchItemFailures": [{"itemIdentifier": one} for one in left]}
+
+        return handler
+
+
+class FunctionSqs:
+    """The SQS client of a function: its calls take time, may fail, and may be its last."""
+
+    meta = AwsMeta()
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(**request: Any) -> Any:
+            world = self._world
+            world.poller.pause(0.01)
+            fault = world.fault(name)
+            if fault == "refused":
+                raise client_error(name, "InternalError", "not now")
+            if fault == "killed before":
+                world.poller.kill()
+            answer = getattr(world.sqs, name)(**request)
+            world.poller.wake()
+            if fault == "killed after":
+                world.poller.kill()
+            if fault == "answer lost":
+                raise client_error(name, "InternalError", "the answer was lost")
+            return answer
+
+        return call
+
+
+class Deliveries:
+    """In the place of ApiDelivery: notes each call, and two of a group at a time, or one too early."""
+
+    keys_too_short = ()
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def redact(self, text: str) -> str:
+        return text
+
+    def attempt(self, message: Any, *, time_left: Any, on_doubt: Any) -> Attempt:
+        world, group, body = self._world, message.group, json.loads(message.body)
+        assert message.attribute("event_id") == f"e{body}"
+        call = Call(group, body, world.clock())
+        if group in world.busy:
+            world.violations.append(f"{body} of {group} beside {world.busy[group].body}")
+        if early := {one for one in world.sent[group] if one < body} - set(world.settled[group]):
+            world.violations.append(f"{body} of {group} before {early}")
+        world.calls.append(call)
+        world.busy[group] = call
+        try:
+            status, seconds = world.answer(group, body)
+            world.poller.pause(min(seconds, API.timeout))
+            if world.api_kills():
+                world.poller.kill()
+        finally:
+            del world.busy[group]
+        if seconds >= API.timeout:
+            return Attempt(
+                Verdict.TRANSIENT, None, "no answer", api=API, owner="api", error_type="ReadTimeout"
+            )
+        call.status = status
+        if status == 200:
+            world.settled[group].append(body)
+            return Attempt(Verdict.SUCCESS, status, api=API)
+        if status == 422:
+            world.settled[group].append(body)
+            return Attempt(Verdict.PERMANENT, status, "HTTP 422", api=API, owner="message")
+        return Attempt(Verdict.TRANSIENT, status, f"HTTP {status}", api=API, owner="api")
