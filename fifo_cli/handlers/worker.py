@@ -103,7 +103,7 @@ def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
     """Build what lasts for the execution environment; the keys are read when a message first needs them."""
     keep_stdout()
     settings = runtime.load()
-    sqs = clients.sqs()
+    sqs = clients.direct_sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
     keys = Keys(clients.ssm() if settings.parameters else None, settings.parameters)
     guard_streams(keys.redact_long)
