@@ -16,12 +16,13 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import httpcore
 import httpx
 
 from .call_thread import CallThread, TimeUpError
@@ -33,6 +34,16 @@ _ANSWER_BYTES_MAX: Final = 65_536
 _WINDOWS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 # More than h11 takes for a header (100 KiB) and one read.
 _WIRE_BYTES_MAX: Final = 262_144
+# httpx's errors of the same names mean the same.
+_CORE_ERRORS: Final = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
+# So much is written within one time limit.
+_WRITE_BYTES: Final = 16_384
 _STATUS_LINE: Final = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)[^\n]*\n")
 _HEADER_END: Final = re.compile(rb"\n\r?\n")
 _SECONDS: Final = re.compile(r"[0-9]+(?:\s*,\s*[0-9]+)*")
@@ -55,7 +66,7 @@ class Answer:
 
 
 class ApiClient:
-    """The connections of one calling thread; it makes one call at a time."""
+    """The connections of one caller at a time; it makes one call at a time, from any thread."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
         self._transport = transport
@@ -67,15 +78,23 @@ class ApiClient:
         """Send a request and read its answer within ``timeout`` seconds in all.
 
         httpx's timeouts are for each read; an API that trickles its answer would never exceed them. So
-        the call runs in a thread of its own that is left alone when the time is up: its connections are
-        closed, and it ends at its next read. Raises ConfigurationError, or httpx's errors: whichever time is
-        over first, its own or that in all, the error is the same.
+        each read and write on a connection gets what is left of the time. To make a connection has no such
+        limit: the system's look-up of a name takes none. A call that needs one runs in a thread of its own
+        that is left alone when the time is up: its connections are closed, and it ends at its next read.
+        Raises ConfigurationError, or httpx's errors: whichever time is over first, its own or that in all,
+        the error is the same.
         """
         if self._client is None:
             self._client, self._wire = _new_client(self._transport), _Wire()
         client, wire = self._client, self._wire
+        wire.deadline = time.monotonic() + timeout
         try:
-            return self._thread.call(lambda: _exchange(client, request, wire), timeout)
+            try:
+                answer = _exchange(client, request, wire, may_connect=False)
+            except _NoConnectionError:
+                return self._thread.call(lambda: _exchange(client, request, wire, may_connect=True), timeout)
+            self._thread.close()  # the API keeps its connections: no thread has to wait for the next
+            return answer
         except TimeUpError:
             self._client = None
             client.close()
@@ -91,6 +110,10 @@ class ApiClient:
             self._client.close()
 
 
+class _NoConnectionError(Exception):
+    """There is no connection that is still open; nothing was sent."""
+
+
 def _time_over(timeout: float, *, connecting: bool) -> httpx.TimeoutException:
     if connecting:
         return httpx.ConnectTimeout(f"no connection within {timeout:g} s")
@@ -98,11 +121,16 @@ def _time_over(timeout: float, *, connecting: bool) -> httpx.TimeoutException:
 
 
 class _Wire:
-    """What was received in answer to the request at hand; ``connecting``: nothing of it was sent yet."""
+    """What was received in answer to the request at hand, and what it may still take.
+
+    ``deadline`` is on the monotonic clock; ``connecting``: nothing of the request was sent yet.
+    """
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
         self.connecting = False
+        self.may_connect = True
+        self.deadline = 0.0
         self._received = bytearray()
         self._ended = False
 
@@ -115,6 +143,8 @@ class _Wire:
     def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Follow httpcore's events (its extension "trace"): listen to each new connection."""
         if name.endswith("connect_tcp.started"):
+            if not self.may_connect:
+                raise _NoConnectionError
             self.connecting = True
         elif name.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._listen(info.get("return_value"))
@@ -135,50 +165,99 @@ class _Wire:
         return None
 
     def _listen(self, stream: Any) -> None:
-        read = getattr(stream, "read", None)
-        if read is None:
+        """Keep what a connection's stream reads, and bound what each of its reads and writes may take."""
+        if not isinstance(stream, httpcore.NetworkStream):
             return
+        read, write = stream.read, stream.write
 
         def listening(max_bytes: int, timeout: float | None = None) -> bytes:
-            data: bytes = read(max_bytes, timeout)
+            data = read(max_bytes, self._left(httpcore.ReadTimeout))
             if not data:
                 self._ended = True
             elif len(self._received) < _WIRE_BYTES_MAX:
                 self._received += data
             return data
 
-        with contextlib.suppress(AttributeError):
-            stream.read = listening
+        def writing(buffer: bytes, timeout: float | None = None) -> None:
+            for start in range(0, len(buffer), _WRITE_BYTES):
+                write(buffer[start : start + _WRITE_BYTES], self._left(httpcore.WriteTimeout))
+
+        vars(stream).update(read=listening, write=writing)
+
+    def _left(self, over: type[httpcore.TimeoutException]) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise over
+        return left
 
 
-def _exchange(client: httpx.Client, request: httpx.Request, wire: _Wire) -> Answer:
+class _Received(NamedTuple):
+    """An answer whose body is still to be read."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: Any  # an iterable of bytes that can be closed
+
+    def values(self, name: bytes) -> list[str]:
+        """Return the values of all headers of a name, which is in lower case."""
+        return [value.decode("latin-1") for known, value in self.headers if known.lower() == name]
+
+
+def _exchange(client: httpx.Client, request: httpx.Request, wire: _Wire, *, may_connect: bool) -> Answer:
     wire.begin()
+    wire.may_connect = may_connect
     request.extensions = {**request.extensions, "trace": wire.trace}
     try:
-        response = client.send(request, stream=True)
-    except (httpx.TimeoutException, httpx.LocalProtocolError):
+        received = _sent(client, request)
+    except (httpx.TimeoutException, httpx.LocalProtocolError, _NoConnectionError):
         raise
     except Exception as error:  # httpx does not accept the answer; its status may be plain nevertheless
         status = wire.status(broken_off=isinstance(error, httpx.NetworkError))
         if status is None:
             raise
         return Answer(status, None, None)
-    answer = wire.answer = Answer(response.status_code, None, _retry_after(response))
+    answer = wire.answer = Answer(received.status, None, _retry_after(received))
     try:
-        answer = _with_body(answer, response)
+        answer = _with_body(answer, received)
     except Exception:  # noqa: BLE001 - the status is known, and it decides
         return answer
     finally:
         with contextlib.suppress(Exception):
-            response.close()
+            received.body.close()
     return answer
 
 
-def _with_body(answer: Answer, response: httpx.Response) -> Answer:
+def _sent(client: httpx.Client, request: httpx.Request) -> _Received:
+    """Send a request by the connections that httpx has chosen for it; raises httpx's errors.
+
+    What httpx does beyond that costs as much as the call itself, and none of it is wanted: redirects,
+    cookies, the decoding of answers.
+    """
+    transport = client._transport_for_url(request.url)
+    if not isinstance(transport, httpx.HTTPTransport):
+        response = transport.handle_request(request)
+        return _Received(response.status_code, response.headers.raw, response.stream)
+    url = request.url
+    try:
+        answer = transport._pool.handle_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.content,
+                extensions=request.extensions,
+            )
+        )
+    except _CORE_ERRORS as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error
+    return _Received(answer.status, answer.headers, answer.stream)
+
+
+def _with_body(answer: Answer, received: _Received) -> Answer:
     """Read the beginning of a body; raw if it is packed: a small answer may unpack to a huge one."""
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    encoding = ", ".join(received.values(b"content-encoding")).strip().lower()
     body = b""
-    for chunk in response.iter_raw() if encoding else response.iter_bytes():
+    for chunk in received.body:
         body += chunk
         if len(body) > _ANSWER_BYTES_MAX:
             break
@@ -209,9 +288,9 @@ def _is_zlib(body: bytes) -> bool:
     return len(body) > 1 and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(received: _Received) -> float | None:
     """Return the longest time that the Retry-After headers ask for."""
-    asked = [retry_after(value) for value in response.headers.get_list("Retry-After")]
+    asked = [retry_after(value) for value in received.values(b"retry-after")]
     return max((seconds for seconds in asked if seconds is not None), default=None)
 
 
@@ -235,16 +314,9 @@ def _new_client(transport: httpx.BaseTransport | None) -> httpx.Client:
     try:
         if folder and not os.environ.get("SSL_CERT_FILE") and not Path(folder).is_dir():
             raise FileNotFoundError(folder)  # OpenSSL would ignore it, and then trust nobody
-        return httpx.Client(
-            transport=transport, follow_redirects=False, event_hooks={"response": [_keep_to_the_status]}
-        )
+        return httpx.Client(transport=transport)
     except Exception as error:  # noqa: BLE001 - the environment is the cause of any error here
         raise _environment_fault(error) from None
-
-
-def _keep_to_the_status(response: httpx.Response) -> None:
-    """Take away what httpx would act upon: a place to be redirected to."""
-    response.headers.pop("Location", None)
 
 
 def _environment_fault(error: Exception) -> ConfigurationError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -94,14 +93,16 @@ class ApiDelivery:
         self._code = code
         self._guard = guard
         self._transport = transport
-        # A client a thread: when one call's time is up its connections are closed, and no other's.
-        self._clients: dict[int, ApiClient] = {}
-        self._headers: dict[tuple[int, int], dict[str, str]] = {}
+        # Clients that nobody uses; as many are made as calls are in flight at once. A run has new threads,
+        # which go on with the connections of the last run's.
+        self._idle: list[ApiClient] = []
+        # The URL and the headers of each API, with the keys of one generation.
+        self._prepared: dict[tuple[int, int], tuple[httpx.URL, httpx.Headers]] = {}
 
     def close(self) -> None:
         """Close every connection."""
-        for client in self._clients.values():
-            client.close()
+        while self._idle:
+            self._idle.pop().close()
         if self._guard is not None:
             self._guard.close()
 
@@ -205,7 +206,7 @@ class ApiDelivery:
             if time_left() < api.timeout + _SETTLE_SECONDS:
                 raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
         try:
-            return self._client().send(request, timeout=api.timeout)
+            return self._send(request, api.timeout)
         except Exception as error:
             if self._guard is not None and type(error).__name__ == "LocalProtocolError":  # httpx's, and h11's
                 # It could not be sent as it is, such as a body of another length than its header says.
@@ -217,24 +218,28 @@ class ApiDelivery:
                 raise ApiUnavailableError(text, type(error).__name__) from error
             raise
 
-    def _client(self) -> ApiClient:
-        thread = threading.get_ident()
-        if thread not in self._clients:
-            self._clients[thread] = ApiClient(self._transport)
-        return self._clients[thread]
+    def _send(self, request: httpx.Request, timeout: float) -> Answer:
+        try:
+            client = self._idle.pop()  # the one used last: its connections are the most likely to be open
+        except IndexError:
+            client = ApiClient(self._transport)
+        try:
+            return client.send(request, timeout=timeout)
+        finally:
+            self._idle.append(client)
 
     def _own_request(
         self, api: Api, message: QueueMessage, generation: int, keys: Mapping[str, str]
     ) -> httpx.Request:
         body = _checked_body(message)
         cached = (generation, id(api))
-        if cached not in self._headers:
+        if cached not in self._prepared:
             if fault := url_fault(api.url):
                 raise ConfigurationError(f"[api] url {api.url}", fault)
-            self._headers[cached] = self._own_headers(api, keys)
+            self._prepared[cached] = httpx.URL(api.url), httpx.Headers(self._own_headers(api, keys))
+        url, headers = self._prepared[cached]
         # The body goes out as it came, so that no number or key order changes on the way.
-        request = httpx.Request(api.method, api.url, headers=self._headers[cached], content=body)
-        return _addressed(request, api, message)
+        return _addressed(httpx.Request(api.method, url, headers=headers, content=body), api, message)
 
     def _own_headers(self, api: Api, keys: Mapping[str, str]) -> dict[str, str]:
         """Put the keys into the headers; raises ConfigurationError for one that no header can hold."""
@@ -325,6 +330,8 @@ def _addressed(request: httpx.Request, api: Api, message: QueueMessage) -> httpx
     """Add what every request has: the key that makes a second delivery harmless, and the time limit."""
     if "idempotency-key" not in request.headers:
         request.headers["Idempotency-Key"] = _header_text(message.attribute("event_id") or message.message_id)
+    if request.url.userinfo:
+        next(httpx.BasicAuth(request.url.username, request.url.password).auth_flow(request))
     # httpx applies a client's timeout only to requests that the client built itself.
     request.extensions = {**request.extensions, "timeout": httpx.Timeout(api.timeout).as_dict()}
     return request

@@ -27,7 +27,7 @@ class Both:
     """A queue, asked by each of the two clients in turn."""
 
     def __init__(self, emulator: Emulator) -> None:
-        session = boto3.session.Session("test", "test", region_name="us-east-1")
+        session: Any = boto3.session.Session("test", "test", region_name="us-east-1")
         self.boto = session.client("sqs", endpoint_url=emulator.endpoint)
         self.direct = DirectSqs(
             session.client("sqs", endpoint_url=emulator.endpoint), session.get_credentials()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import gzip
+import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +28,7 @@ from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.runtime import Api
 from fifo_cli.handlers.visibility import QueueMessage
+from tests.cli_harness import wait_until
 from tests.unit import plain_api
 
 API = replace(plain_api.API, success=("2xx", "303"), permanent=("301", "404", "422"), timeout=5)
@@ -215,6 +221,182 @@ def test_a_body_that_never_ends_is_not_waited_for_beyond_the_timeout():
     with delivery(replace(API, url=url, timeout=0.3)) as made:
         assert made.attempt(held()).verdict is Verdict.SUCCESS
     listener.close()
+
+
+# Connections that are kept
+
+
+class KeptApi:
+    """An HTTP server that keeps its connections; ``talk`` gets a request and its connection, and answers."""
+
+    def __init__(self) -> None:
+        self.talk: Callable[[bytes, socket.socket], None] = lambda request, connection: connection.sendall(OK)
+        self.connections: list[socket.socket] = []
+        self.requests: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self.connections:
+            connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while b":" in (request := _request(connection)):
+                self.requests.append(request)
+                self.talk(request, connection)
+
+
+OK = said("200 OK", b"Content-Length: 2", body=b"{}")
+
+
+@pytest.fixture
+def kept() -> Iterator[KeptApi]:
+    made = KeptApi()
+    yield made
+    made.close()
+
+
+def opened(kept: KeptApi, timeout: float = 5) -> contextlib.AbstractContextManager[ApiDelivery]:
+    return delivery(replace(API, url=kept.url, timeout=timeout))
+
+
+def test_calls_share_a_connection_and_need_no_thread_of_their_own(kept):
+    before = calling()
+    with opened(kept) as made:
+        for _ in range(3):
+            assert made.attempt(held()).verdict is Verdict.SUCCESS
+        assert len(kept.connections) == 1
+        wait_until(lambda: calling() <= before)  # the one that made the connection has ended
+
+
+def calling() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "call"}
+
+
+def test_a_run_goes_on_with_the_connections_of_the_last_ones_threads(kept):
+    with opened(kept) as made:
+        for _ in range(4):
+            with ThreadPoolExecutor(3) as pool:
+                attempts = [pool.submit(made.attempt, held()) for _ in range(9)]
+                assert all(one.result().verdict is Verdict.SUCCESS for one in attempts)
+        assert len(kept.connections) <= 3
+
+
+def test_a_kept_connection_that_the_api_closed_is_made_again(kept):
+    with opened(kept) as made:
+        for number in range(1, 4):
+            assert made.attempt(held()).verdict is Verdict.SUCCESS
+            assert len(kept.connections) == number
+            kept.connections[-1].shutdown(socket.SHUT_RDWR)
+
+
+def trickle(head: bytes) -> Callable[[bytes, socket.socket], None]:
+    def talk(request: bytes, connection: socket.socket) -> None:
+        connection.sendall(head)
+        for number in range(100):
+            time.sleep(0.1)
+            connection.sendall(f"X-{number}: y\r\n".encode())
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"", None),
+        (b"HTTP/1.1 200 OK\r\n", None),
+        (b"HTTP/1.1 422 No\r\nContent-Length: 9999\r\n\r\n", 422),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n", 200),
+    ],
+)
+def test_an_answer_that_trickles_over_a_kept_connection_ends_with_the_time_in_all(kept, head, status):
+    with opened(kept, timeout=0.5) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+        kept.talk = trickle(head)
+        started = time.monotonic()
+        attempt = made.attempt(held())
+        assert time.monotonic() - started < 3
+        assert attempt.http_status == status
+        if status is None:
+            assert attempt.error == "no answer from api.test: ReadTimeout: no complete answer within 0.5 s"
+        # What comes of it later is not the next call's.
+        kept.talk = lambda request, connection: connection.sendall(OK)
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+        assert len(kept.connections) == 2
+
+
+def test_a_request_that_is_read_slowly_ends_with_the_time_in_all(kept):
+    def slowly(request: bytes, connection: socket.socket) -> None:
+        connection.sendall(OK)
+        for _ in range(100):
+            time.sleep(0.1)
+            connection.recv(20_000)
+
+    with opened(kept, timeout=0.5) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+        kept.talk = slowly
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+        started = time.monotonic()
+        attempt = made.attempt(held(json.dumps("x" * 30_000_000)))
+        assert time.monotonic() - started < 5
+        assert attempt.error == "no answer from api.test: ReadTimeout: no complete answer within 0.5 s"
+
+
+def test_a_name_whose_look_up_hangs_ends_with_the_time_in_all(kept, monkeypatch):
+    with opened(kept, timeout=0.3) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+        kept.connections[0].shutdown(socket.SHUT_RDWR)
+        free = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: free.wait(60))
+        attempt = made.attempt(held())
+        free.set()
+    assert attempt.error == "no answer from api.test: ConnectTimeout: no connection within 0.3 s"
+    assert len(kept.requests) == 1
+
+
+def test_a_redirect_is_not_followed_and_a_cookie_not_kept(kept):
+    kept.talk = lambda request, connection: connection.sendall(
+        said("307 Elsewhere", b"Location: /other", b"Set-Cookie: a=b", b"Content-Length: 0")
+    )
+    with opened(kept) as made:
+        for _ in range(2):
+            assert made.attempt(held()).http_status == 307
+    assert len(kept.requests) == 2
+    assert not any(b"Cookie" in request or b"/other" in request for request in kept.requests)
+
+
+def test_a_user_name_in_the_url_is_sent_as_a_header(kept):
+    with delivery(replace(API, url=kept.url.replace("//", "//me:p%20w@"))) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert b"\r\nAuthorization: Basic " + base64.b64encode(b"me:p w") in kept.requests[0]
+
+
+def test_the_environments_proxy_is_used_and_its_exceptions(kept, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", kept.url)
+    with delivery(replace(API, url="http://orders.test/x", timeout=5)) as made:
+        for _ in range(2):
+            assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert [request.split(b" ")[1] for request in kept.requests] == 2 * [b"http://orders.test/x"]
+    assert len(kept.connections) == 1
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with delivery(replace(API, url=f"{kept.url}here", timeout=5)) as made:
+        assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert kept.requests[-1].startswith(b"POST /here ")
 
 
 @pytest.mark.parametrize(
