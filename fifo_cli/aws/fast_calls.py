@@ -1,4 +1,4 @@
-"""SQS's batch calls, of which a move makes thousands, at a quarter of botocore's CPU.
+"""SQS's batch calls, and the log's, of which a move makes thousands, at a quarter of botocore's CPU.
 
 Most of what botocore spends on a call goes into headers, which it copies and parses several times, into its
 signer and its parser. So the first try of such a call is signed, sent and read here, over a connection that
@@ -13,11 +13,12 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -33,10 +34,18 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
 
 _CALLS: Final = frozenset(
-    {"ReceiveMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"}
+    {
+        "ReceiveMessage",
+        "SendMessageBatch",
+        "DeleteMessageBatch",
+        "ChangeMessageVisibilityBatch",
+        "PutLogEvents",
+    }
 )
 _OK: Final = 200
 _NO_HEADERS: Final[Any] = HeadersDict()  # nobody reads those of a success
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n|$)", re.IGNORECASE)
+_NOT_PLAIN: Final = re.compile(rb"\r\n(?:transfer-encoding:|connection:[ \t]*close)", re.IGNORECASE)
 _VERSION: Final = "v4"
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 # Not signed, as a proxy may change them (so does botocore).
@@ -44,10 +53,11 @@ _UNSIGNED: Final = frozenset({"user-agent", "x-amzn-trace-id"})
 
 
 def make_fast(client: Any) -> None:
-    """Let a client of SQS make the first try of its batch calls here."""
+    """Let a client of a service with JSON, SQS or CloudWatch Logs, make the first try of such calls here."""
     tries = _FirstTries(client)
-    client.meta.events.register_last("before-call.sqs", tries.begin)
-    client.meta.events.register_first("before-send.sqs", tries.result)
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register_last(f"before-call.{service}", tries.begin)
+    client.meta.events.register_first(f"before-send.{service}", tries.result)
 
 
 class _FirstTries:
@@ -74,15 +84,14 @@ class _FirstTries:
         url = params["url"]
         try:
             with AWS_CALLS.one():
-                response, body = self._exchange(connection, url, head + params["body"])
+                status, headers, body = self._exchange(connection, url, head + params["body"])
         except HTTPClientError as error:
             self._tried.result = error
             return None
-        if response.status == _OK and (answer := _parsed(body)) is not None:
-            return AWSResponse(url, response.status, _NO_HEADERS, None), answer
-        headers: Any = HeadersDict(response.headers)
+        if status == _OK and (answer := _parsed(body)) is not None:
+            return AWSResponse(url, status, headers, None), answer
         raw = RawResponse(BytesIO(body), preload_content=False)
-        self._tried.result = AWSResponse(url, response.status, headers, raw)
+        self._tried.result = AWSResponse(url, status, headers, raw)
         return None
 
     def result(self, **_: Any) -> AWSResponse | None:
@@ -108,19 +117,23 @@ class _FirstTries:
         pool._put_conn(connection)
         return None
 
-    def _exchange(self, connection: Any, url: str, data: bytes) -> tuple[HTTPResponse, bytes]:
-        """Send a request and read the answer to its end."""
+    def _exchange(self, connection: Any, url: str, data: bytes) -> tuple[int, Any, bytes]:
+        """Send a request, read the answer to its end, and return its status, headers and body."""
         done = False
         try:
             if AWS_CALLS.given_up:
                 raise GivenUpError
             connection.sock.settimeout(self._read_timeout)
             connection.sock.sendall(data)
-            response = HTTPResponse(connection.sock, method="POST")
-            with response:
-                response.begin()
-                body = response.read()
-                done = not response.will_close
+            with HTTPResponse(connection.sock, method="POST") as response:
+                body = _plain_body(response.fp)
+                if body is not None:
+                    answer = (_OK, _NO_HEADERS, body)
+                    done = True
+                else:
+                    response.begin()
+                    answer = (response.status, HeadersDict(response.headers), response.read())
+                    done = not response.will_close
         except (OSError, HTTPException) as error:
             if AWS_CALLS.given_up:
                 raise GivenUpError from None
@@ -131,7 +144,7 @@ class _FirstTries:
                 connection.close()
             self._pools[url]._put_conn(connection)
         AWS_CALLS.answered()
-        return response, body
+        return answer
 
 
 def _signed_head(params: Mapping[str, Any], signer: Any, context: Mapping[str, Any]) -> bytes | None:
@@ -194,6 +207,24 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _plain_body(file: Any) -> bytes | None:
+    """Read the body of a 200; None, with nothing read, if the head is not there as a whole, or not plain.
+
+    http.client reads the head as that of an e-mail, which takes longer than all the rest.
+    """
+    head, end, _ = file.peek().partition(b"\r\n\r\n")
+    if not (end and head.startswith(b"HTTP/1.1 200 ")) or _NOT_PLAIN.search(head):
+        return None
+    lengths = _LENGTH.findall(head)
+    if len(lengths) != 1:
+        return None
+    file.read(len(head) + len(end))
+    body: bytes = file.read(int(lengths[0]))
+    if len(body) < int(lengths[0]):
+        raise IncompleteRead(body)
+    return body
 
 
 def _parsed(body: bytes) -> dict[str, Any] | None:

@@ -244,7 +244,7 @@ class Aws:
         repeat_concurrent_changes(client)
         self._throttles.watch(client)
         self._changes.watch(client)
-        if service == "sqs":
+        if service in {"sqs", "logs"}:
             make_fast(client)
         return client
 

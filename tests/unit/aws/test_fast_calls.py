@@ -36,6 +36,7 @@ class Service:
 
     def __init__(self) -> None:
         self.answers = [EMPTY]
+        self.headers: dict[str, str] = {}
         self.heard: list[dict[str, str]] = []
         service = self
 
@@ -51,9 +52,15 @@ class Service:
                     self.close_connection = True
                     return
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
+                for name, value in service.headers.items():
+                    self.send_header(name, value)
+                data = body.encode()
+                if "Transfer-Encoding" in service.headers:
+                    data = b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
+                else:
+                    self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(body.encode())
+                self.wfile.write(data)
 
             def log_message(self, *_: Any) -> None:
                 """Print nothing."""
@@ -114,6 +121,26 @@ def test_messages_are_as_botocore_gives_them(service, sqs):
     assert receive(sqs) == {"Messages": [{**message, "MessageAttributes": {"blob": blob}}]}
     assert receive(sqs) == {}
     assert service.fast == [True, True]
+
+
+@pytest.mark.parametrize("headers", [{"Transfer-Encoding": "chunked"}, {"Connection": "close"}])
+def test_an_answer_of_another_form_is_read_as_well(service, sqs, headers):
+    service.headers = headers
+    service.answers = [(200, '{"Messages": []}')]
+
+    assert receive(sqs) == {"Messages": []}
+    assert receive(sqs)["Messages"] == []
+    # A connection that was closed is opened by botocore again.
+    assert service.fast == [True, "Connection" not in headers]
+
+
+def test_the_history_is_written_so_too(service, sqs):
+    logs: Any = Aws(Target(endpoint_url=service.endpoint, local=True)).client("logs")
+    events = [{"timestamp": 1, "message": "m"}]
+    for _ in range(2):
+        logs.put_log_events(logGroupName="g", logStreamName="s", logEvents=events)
+
+    assert service.fast == [False, True]
 
 
 @pytest.mark.parametrize("first", [THROTTLED, FAULT, CUT])
