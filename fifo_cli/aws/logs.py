@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -37,24 +37,37 @@ class MissingLogGroup(Exception):
 
 
 def get_log_events(
-    aws: Aws, group: str, *, since: datetime, text: str = "", prefix: str = ""
+    aws: Aws,
+    group: str,
+    *,
+    since: datetime,
+    text: str = "",
+    word: str = "",
+    prefix: str = "",
+    enough: Callable[[], bool] = lambda: False,
 ) -> Iterator[LogEvent]:
     """Read a group's events from ``since`` on, those that contain ``text``, page by page.
 
-    Only those of streams whose names begin with ``prefix`` (an emulator may return others, too).
-    FilterLogEvents returns them sorted by time, over all streams (API Reference). Raises MissingLogGroup.
+    With ``word``, those that are a JSON object with that ``message``: lines that only mention it are not sent
+    (an emulator may send them). Only those of streams whose names begin with ``prefix`` (an emulator may
+    return others, too), and no further page once there is ``enough``: AWS looks through 1 MB for a page, so
+    many pages may be empty. FilterLogEvents returns them sorted by time, over all streams (API Reference).
+    Raises MissingLogGroup.
     """
     start = max(0, int(since.timestamp() * 1000))
     known: set[str] = set()
+    pattern = f'{{ $.message = "{word}" }}' if word else _phrase(text) if text else ""
     while True:
         size, latest, ids = 0, start, set(known)
-        for page in _pages(aws, group, start=start, text=text, prefix=prefix):
+        for page in _pages(aws, group, start=start, pattern=pattern, prefix=prefix):
+            if enough():
+                return
             size = len(page)
             for event in page:
                 if event.time > latest:
                     latest, ids = event.time, set()
                 ids.add(event.id)
-                if event.id not in known and text in event.text and event.stream.startswith(prefix):
+                if event.id not in known and (word or text) in event.text and event.stream.startswith(prefix):
                     yield event
         # An emulator stops at a full page without a word of what is behind it.
         if size < _PAGE_EVENTS or ids <= known:
@@ -62,10 +75,10 @@ def get_log_events(
         start, known = latest, ids
 
 
-def _pages(aws: Aws, group: str, *, start: int, text: str, prefix: str) -> Iterator[list[LogEvent]]:
+def _pages(aws: Aws, group: str, *, start: int, pattern: str, prefix: str) -> Iterator[list[LogEvent]]:
     query: dict[str, Any] = {"logGroupName": group, "startTime": start, "limit": _PAGE_EVENTS}
-    if text:
-        query["filterPattern"] = _phrase(text)
+    if pattern:
+        query["filterPattern"] = pattern
     if prefix:
         query["logStreamNamePrefix"] = prefix
     pages = iter(aws.client("logs").get_paginator("filter_log_events").paginate(**query))

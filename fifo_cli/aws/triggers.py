@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.resources.gateway import unless_missing
+from fifo_cli.model.health import Polling
 from fifo_cli.model.names import LIVE_ALIAS
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # A mapping in any other state reads the stream, or is about to (Lambda API Reference, GetEventSourceMapping).
 _DISABLED: Final = frozenset({"Disabled", "Disabling"})
 _SCHEDULER_GROUP: Final = "default"
+# How Lambda begins to word what is wrong with a mapping.
+_PROBLEM: Final = "PROBLEM"
 
 
 def is_rule_enabled(aws: Aws, name: str) -> bool | None:
@@ -43,6 +46,18 @@ def is_mapping_enabled(aws: Aws, function: str) -> bool | None:
     mappings = answer["EventSourceMappings"] if answer else []
     states = [one.get("State", "") for one in mappings if one.get("State") != "Deleting"]
     return states[0] not in _DISABLED if states else None
+
+
+def get_polling(aws: Aws, function: str) -> Polling | None:
+    """Return how the event source mapping of a function's ``live`` alias is."""
+    read = partial(aws.client("lambda").list_event_source_mappings, FunctionName=f"{function}:{LIVE_ALIAS}")
+    with calling(f"event source mapping of {function}"):
+        answer = unless_missing(read)
+    for one in answer["EventSourceMappings"] if answer else []:
+        if (state := one.get("State", "")) != "Deleting":
+            result = one.get("LastProcessingResult", "")
+            return Polling(state, result if result.startswith(_PROBLEM) else "")
+    return None
 
 
 def get_reserved_concurrency(aws: Aws, function: str) -> int | None:

@@ -30,7 +30,7 @@ from fifo_cli.model.health import (
 )
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import reckon_next_runs
-from fifo_cli.model.stuck_advice import Around, stuck_problems
+from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
 from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, WorkerRun
 
 if TYPE_CHECKING:
@@ -82,13 +82,16 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
     settings, measured = evidence.settings, evidence.measured
     check = evidence.check or settings.check
     runs, waits = evidence.runs, measured.total("main") != 0
+    by_queue = settings.worker.trigger == "queue"
+    turn = "batch" if by_queue else "run"
     stuck = list(_stuck(evidence, check)) if waits else []
     return _causes_first(
         [
             *_key_problems(evidence.missing_keys),
-            *_failed_runs(runs.runs),
+            *_failed_runs(runs.runs, turn),
             *_failed_batches(evidence.batches, evidence.now, evidence.late),
             *stuck,
+            *(_open_breaker(evidence, check) if waits else ()),
             *(one for one in evidence.others if one.state != "warning"),
             *evaluate(
                 measured,
@@ -96,11 +99,12 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
                 settings.names,
                 parked=evidence.parked,
                 stuck=bool(stuck),
+                by_queue=by_queue,
             ),
             # Of these is drift, which holds up nothing by itself.
             *(one for one in evidence.others if one.state == "warning"),
-            *_silence(runs, evidence.batches, measured, settings, evidence.now, evidence.late),
-            *(_nothing_delivered(runs.runs) if waits else ()),
+            *(_unpolled(evidence) if by_queue else _silence(evidence)),
+            *(_nothing_delivered(runs.runs, turn) if waits else ()),
             *(_dead_lettering(runs.most_received, measured, settings) if waits else ()),
         ]
     )
@@ -108,7 +112,7 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
 
 def advise_on_stuck(settings: Settings, stuck: Sequence[Stuck], *, now: datetime) -> tuple[Problem, ...]:
     """Return what groups that are stuck come to, where nothing else was looked at."""
-    return tuple(_stuck_problems(settings, stuck, settings.check, now, running=True))
+    return tuple(_stuck_problems(stuck, settings.check, _around(settings, now)))
 
 
 def _stuck(evidence: Evidence, check: Check) -> Iterator[Problem]:
@@ -117,24 +121,30 @@ def _stuck(evidence: Evidence, check: Check) -> Iterator[Problem]:
         for one in evidence.runs.stuck
         if not evidence.patient or evidence.now - (one.since or one.time) >= check.age[0]
     ]
+    yield from _stuck_problems(stuck, check, _around_now(evidence))
+
+
+def _stuck_problems(stuck: Sequence[Stuck], check: Check, around: Around) -> Iterator[Problem]:
+    warning, critical = (one.total_seconds() for one in check.age)
+    yield from stuck_problems(stuck, around, age=(warning, critical))
+
+
+def _open_breaker(evidence: Evidence, check: Check) -> Iterator[Problem]:
+    found = evidence.runs.breaker
+    if found is not None and not (evidence.patient and evidence.now - found.since < check.age[0]):
+        yield breaker_problem(found, _around_now(evidence))
+
+
+def _around_now(evidence: Evidence) -> Around:
     running = evidence.measured.worker in ("running", None)
     busy = evidence.measured.maintenance is not None
-    yield from _stuck_problems(evidence.settings, stuck, check, evidence.now, running=running, busy=busy)
+    return _around(evidence.settings, evidence.now, running=running, busy=busy)
 
 
-def _stuck_problems(
-    settings: Settings,
-    stuck: Sequence[Stuck],
-    check: Check,
-    now: datetime,
-    *,
-    running: bool,
-    busy: bool = False,
-) -> Iterator[Problem]:
+def _around(settings: Settings, now: datetime, *, running: bool = True, busy: bool = False) -> Around:
     keys = {name: tuple(api.keys) for name, api in zip(settings.api_names, settings.api, strict=True)}
-    warning, critical = (one.total_seconds() for one in check.age)
-    around = Around(now, running=running, busy=busy, keys=keys)
-    yield from stuck_problems(stuck, around, age=(warning, critical))
+    longest = settings.worker.retry[1] if settings.worker.trigger == "queue" else None
+    return Around(now, running=running, busy=busy, keys=keys, longest=longest)
 
 
 def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -163,6 +173,7 @@ def evaluate(
     *,
     parked: Mapping[str, int] | None = None,
     stuck: bool = False,
+    by_queue: bool = False,
 ) -> tuple[Problem, ...]:
     """Return the problems of the numbers, the worst first: from a threshold on, as for the alarms.
 
@@ -171,7 +182,8 @@ def evaluate(
     """
     problems = [
         *_missing(measured),
-        *_stopped(measured, stuck=stuck),
+        *_stopped(measured, stuck=stuck, by_queue=by_queue),
+        *_badly_polled(measured),
         *_numbers(measured, check, names, parked or {}),
     ]
     problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in measured.unseen]
@@ -258,14 +270,25 @@ def _age(seconds: int) -> str:
     return rough(timedelta(seconds=seconds))
 
 
-def _stopped(measured: Measurements, *, stuck: bool) -> Iterator[Problem]:
+def _badly_polled(measured: Measurements) -> Iterator[Problem]:
+    if measured.worker == "running" and measured.polling is not None and measured.polling.problem:
+        yield Problem(
+            "warning",
+            f"Lambda reports of its polling of main: {measured.polling.problem}",
+            f"{command_line('logs worker')}; {command_line('plan')}",
+            means=_WAITS["messages"],
+            cause_of="messages",
+        )
+
+
+def _stopped(measured: Measurements, *, stuck: bool, by_queue: bool) -> Iterator[Problem]:
     flows: tuple[tuple[FunctionRole, TriggerState | None, Flow], ...] = (
         ("worker", measured.worker, "messages"),
         ("enqueuer", measured.enqueuer, "records"),
     )
     both = measured.worker == measured.enqueuer == "paused"
     for role, state, flow in flows:
-        what = "schedule" if role == "worker" else "event source mapping"
+        what = "event source mapping" if by_queue or role == "enqueuer" else "schedule"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
         if state == "paused":
@@ -312,16 +335,16 @@ def unknown(what: str, failure: FifoError) -> Problem:
     return Problem("unknown", f"{what} is not known: {failure.message}", failure.hint)
 
 
-def _failed_runs(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
+def _failed_runs(runs: Sequence[WorkerRun], turn: str) -> Iterator[Problem]:
     failed = list(takewhile(lambda run: run.error is not None, runs))
     if not failed:
         return
     newest = failed[0]
     if newest.owner == "configuration":
-        yield _unusable("the worker's last run ended early", newest, "messages")
+        yield _unusable(f"the worker's last {turn} ended early", newest, "messages")
         return
     state: State = "critical" if len(failed) >= _SEVERAL else "warning"
-    which = "run" if len(failed) == 1 else f"{len(failed)} runs"
+    which = turn if len(failed) == 1 else f"{len(failed)} {_plural(turn)}"
     yield Problem(
         state,
         f"the worker's last {which} failed: {_first_line(newest.error)}",
@@ -379,40 +402,66 @@ def _unusable(message: str, one: WorkerRun | Batch, flow: Flow) -> Problem:
     )
 
 
-def _silence(
-    runs: Runs, batches: Batches, measured: Measurements, settings: Settings, now: datetime, late: timedelta
-) -> Iterator[Problem]:
+def _silence(evidence: Evidence) -> Iterator[Problem]:
     """Report that the worker was due and did not run, though messages wait."""
-    main = measured.queues.get("main")
-    if measured.worker != "running" or main is None or not main.visible:
+    runs, measured, now = evidence.runs.runs, evidence.measured, evidence.now
+    if not _should_run(measured):
         return
-    last = runs.runs[0].time if runs.runs else _waiting_since(batches, measured, now)
+    last = runs[0].time if runs else _waiting_since(evidence)
     if last is None:
         return
     if (resumed := measured.resumed_at) is not None:
         last = max(last, resumed)  # paused, it was not to run
-    due = reckon_next_runs(settings, last, now=last + timedelta(seconds=59), count=1).times
-    if due and due[0] + late < now:
-        since = "" if runs.runs else " since its messages came"
-        message = f"the worker has not run for {rough(now - last)}{since}, though it should have"
-        step = f"{command_line('logs worker')}; {command_line('plan')}"
-        yield Problem("critical", message, step, means=_WAITS["messages"], cause_of="messages")
+    due = reckon_next_runs(evidence.settings, last, now=last + timedelta(seconds=59), count=1).times
+    if due and due[0] + evidence.late < now:
+        yield _silent(now - last, "" if runs else " since its messages came")
 
 
-def _waiting_since(batches: Batches, measured: Measurements, now: datetime) -> datetime | None:
-    """Return since when something waits, for a worker of which no run is known."""
-    if measured.age:
-        return now - timedelta(seconds=measured.age)
-    return min((batch.time for batch in batches.batches if batch.enqueued), default=None)
+def _unpolled(evidence: Evidence) -> Iterator[Problem]:
+    """Report that no batch was handed to the worker, though messages wait that no function has paused.
+
+    Of a group that is paused, what is behind the head counts as visible.
+    """
+    runs, measured, now = evidence.runs, evidence.measured, evidence.now
+    since = _waiting_since(evidence, after=runs.by_itself)
+    if since is None or not _should_run(measured):
+        return
+    pauses = [*(one.until for one in runs.paused), *(one.paused_until for one in runs.stuck)]
+    last = max([since, *filter(None, (runs.by_itself, measured.resumed_at, *pauses))])
+    if last + evidence.late < now:
+        yield _silent(now - last, "" if runs.by_itself else " since its messages came")
 
 
-def _nothing_delivered(runs: Sequence[WorkerRun]) -> Iterator[Problem]:
+def _should_run(measured: Measurements) -> bool:
+    main = measured.queues.get("main")
+    return measured.worker == "running" and main is not None and main.visible > 0
+
+
+def _silent(since: timedelta, note: str) -> Problem:
+    text = f"the worker has not run for {rough(since)}{note}, though it should have"
+    step = f"{command_line('logs worker')}; {command_line('plan')}"
+    return Problem("critical", text, step, means=_WAITS["messages"], cause_of="messages")
+
+
+def _waiting_since(evidence: Evidence, *, after: datetime | None = None) -> datetime | None:
+    """Return since when something waits: by its age, or by what was enqueued ``after`` an instant."""
+    if evidence.measured.age:
+        return evidence.now - timedelta(seconds=evidence.measured.age)
+    sent = (batch.time for batch in evidence.batches.batches if batch.enqueued)
+    return min((time for time in sent if after is None or time > after), default=None)
+
+
+def _plural(turn: str) -> str:
+    return "batches" if turn == "batch" else f"{turn}s"
+
+
+def _nothing_delivered(runs: Sequence[WorkerRun], turn: str) -> Iterator[Problem]:
     last = runs[:_UNDELIVERED]
     if len(last) == _UNDELIVERED and all(
         run.error is None and run.received and not run.delivered and not run.parked for run in last
     ):
         step = f"{command_line('logs worker')}; if the API is down, wait: the messages keep their order"
-        text = f"the worker's last {len(last)} runs delivered nothing"
+        text = f"the worker's last {len(last)} {_plural(turn)} delivered nothing"
         yield Problem("warning", text, step, symptom_of="messages")
 
 

@@ -52,6 +52,14 @@ class Unavailable(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class Polling(Fields):
+    """The event source mapping of main to the worker: its state in AWS's word, and what is wrong with it."""
+
+    state: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Maintenance(Fields):
     """Who holds the pipeline for what, as of ``at``; only ``what`` is known of a marker that is not ours."""
 
@@ -88,7 +96,8 @@ class Measurements:
     """What was measured at one moment; what is None, ``unseen`` gives the reason for, or nobody knows it.
 
     A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds. ``resumed_at`` is when the
-    worker was resumed last, if it ever was.
+    worker was resumed last, if it ever was. ``polling`` is how main is polled, where the queue starts the
+    worker.
     """
 
     queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
@@ -99,6 +108,7 @@ class Measurements:
     maintenance: Maintenance | None = None
     restore: UnfinishedRestore | None = None
     resumed_at: datetime | None = None
+    polling: Polling | None = None
     unseen: tuple[Unavailable, ...] = ()
 
     def total(self, kind: QueueKind) -> int | None:

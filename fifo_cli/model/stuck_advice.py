@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import Problem, State, rough, worst
-from fifo_cli.model.worker_log import Stuck
+from fifo_cli.model.worker_log import OpenBreaker, Stuck
 
 _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
 _THE_API: Final = "the API"
@@ -68,7 +68,7 @@ class Advice(NamedTuple):
 _KEEP: Final = "park: the messages are good, and would lose their places"
 _ANSWERS_AGAIN: Final = Advice(
     "{api} answers again: other groups were delivered since this was tried",
-    "{drain_all} delivers what waits now; or wait for the next run",
+    "{again}",
     "park: the next try may deliver it",
 )
 _ALONE: Final = Advice(
@@ -78,7 +78,7 @@ _ALONE: Final = Advice(
 )
 _UNSURE: Final = Advice(
     "others were delivered before it failed: {api} went down since, or fails on this message",
-    "{drain_one} tries it again; if {api} is well, {park} sets this message aside",
+    "{try_one}; if {api} is well, {park} sets this message aside",
     "park before you know that {api} is well",
 )
 _SOME: Final = Advice(
@@ -112,7 +112,7 @@ _NETWORK: Final = Advice(
 )
 _THROTTLED: Final = Advice(
     "{api} takes no more calls for now",
-    "wait: {retry}; for good, lower [schedule] messages_per_run, then {deploy}",
+    "wait: {retry}; for good, {slower}, then {deploy}",
     "drain without --max-rate: it makes more calls",
 )
 _MOVED: Final = Advice(
@@ -123,7 +123,7 @@ _MOVED: Final = Advice(
 _UNLISTED: Final = Advice(
     "{api} answered {status}, which [api] success does not list: it may have taken the message",
     "add {status} to [api] success, then {deploy}",
-    "wait: each run sends the message again",
+    "wait: each {turn} sends the message again",
 )
 _REFUSED: Final = Advice(
     "{api} refuses every message with {status}, which [api] permanent does not list",
@@ -225,12 +225,14 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
 class Around:
     """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys.
 
-    ``busy``: maintenance is going on.
+    ``busy``: maintenance is going on. ``longest`` is the longest pause of a group where the queue starts the
+    worker; None where a schedule does.
     """
 
     now: datetime
     running: bool = True
     busy: bool = False
+    longest: timedelta | None = None
     keys: Mapping[str, Sequence[str]] | None = None
 
     def keys_of(self, api: str | None) -> Sequence[str]:
@@ -312,7 +314,11 @@ def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, 
 
     def is_older(heads: Sequence[Stuck]) -> bool:
         assert newest is not None, "there are heads"
-        return all(one.run_ended != newest.run_ended and one.time < newest.time for one in heads)
+        return all(
+            one.run_ended != newest.run_ended
+            and max(one.time, one.paused_until or one.time) < newest.time  # paused, it was not to be tried
+            for one in heads
+        )
 
     def place(heads: Sequence[Stuck]) -> tuple[float, int, datetime]:
         last = max(one.time for one in heads).timestamp() if is_older(heads) else math.inf
@@ -363,25 +369,51 @@ def _filled(text: str, facts: Mapping[str, str]) -> str:
 
 def _facts(head: Stuck, groups: int, around: Around) -> dict[str, str]:
     drain_one, group = command_line("drain --count 1"), shown_group(head.group)
-    retry = "each run tries again, and order is kept"
-    if not around.running:
-        retry = f"order is kept, and {drain_one} tries again"
     return {
         "api": head.api or _THE_API,
         "status": str(head.http_status or ""),
         "groups": str(groups),
-        "retry": retry,
-        "keys": _key_commands(around.keys_of(head.api)),
+        "keys": _key_commands(around.keys_of(head.api), around),
         "park": command_line("park --group", group),
         "peek": command_line("peek --count 1 --group", group),
         "logs": command_line("logs worker --since 15m"),
         "deploy": command_line("deploy"),
         "drain_one": drain_one,
-        "drain_all": command_line("drain --all"),
+        **_of_trigger(around),
     }
 
 
-def _key_commands(names: Iterable[str]) -> str:
+def _of_trigger(around: Around) -> dict[str, str]:
+    """Return when a head is tried again by itself, and the steps that depend on it.
+
+    What a function has paused, nobody else can try before its pause is over.
+    """
+    drain_one, drain_all = command_line("drain --count 1"), command_line("drain --all")
+    by_itself = "each run tries again, and order is kept"
+    if around.longest is not None:
+        by_itself = f"{within(around.longest)}, and order is kept"
+    if around.longest is None:
+        again = f"{drain_all} delivers what waits now; or wait for the next run"
+    elif around.running:
+        again = f"wait: {within(around.longest)}"
+    else:
+        again = f"{drain_all} delivers what waits, once its pauses are over"
+    tries_itself = around.longest is not None and around.running
+    return {
+        "retry": by_itself if around.running else f"order is kept, and {drain_one} tries again",
+        "again": again,
+        "try_one": "its next try shows it" if tries_itself else f"{drain_one} tries it again",
+        "turn": "run" if around.longest is None else "try",
+        "slower": "lower [schedule] messages_per_run" if around.longest is None else "set [worker] max_rate",
+    }
+
+
+def within(longest: timedelta) -> str:
+    """Say when the functions try a group again by themselves."""
+    return f"each group is tried again within {rough(longest)}"
+
+
+def _key_commands(names: Iterable[str], around: Around) -> str:
     """Return how a new key gets there, and how that is proven."""
     match sorted(set(names)):
         case []:
@@ -390,4 +422,27 @@ def _key_commands(names: Iterable[str]) -> str:
             steps = command_line("keys set", name)
         case _:
             steps = f"{command_line('keys list')}, then {command_line('keys set NAME')}"
+    if around.longest is not None and around.running:
+        return f"{steps}; {within(around.longest)}, with the new key"
     return f"{steps}, then {command_line('drain --count 1')}"
+
+
+def breaker_problem(found: OpenBreaker, around: Around) -> Problem:
+    """Say that functions call the API no more, and when they do again."""
+    api, status = found.api or _THE_API, f"HTTP {found.http_status}" if found.http_status else ""
+    why = status or found.error or "no answer"
+    where = "" if found.functions == 1 else f" in {found.functions} functions"
+    times = f" {found.failures} times in a row" if found.failures else ""
+    means = "the run ended early, and all of its messages keep their places"
+    step = f"wait, or have {api} fixed: the next run tries again"
+    if found.until is not None:
+        means = f"no call until {found.until.astimezone(UTC):%H:%M:%S} UTC, then one; its success closes it"
+        step = f"wait, or have {api} fixed: the functions try again by themselves"
+    return Problem(
+        "warning",
+        f"the breaker is open{where} for {rough(around.now - found.since)}: {api} failed{times}, last: {why}",
+        step,
+        means=means,
+        avoid=_KEEP,
+        cause_of="messages",
+    )

@@ -3,6 +3,8 @@
 A group whose head failed is remembered until that message moves: it, or another of its group, is delivered
 or parked, or an operator moved it. That a later run looked elsewhere does not count; that a run received all
 there was, and did not meet it, does.
+
+Where the queue starts the worker, a run is a batch: many functions log the ends of theirs at a time.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class WatchEvent:
     owner: str = ""
     emptied: bool = False
     delivered: int = 0
+    paused_until: datetime | None = None
 
     @property
     def answer(self) -> str:
@@ -99,7 +102,8 @@ class Stuck(Fields):
     ``attempts`` are those that the log shows. Of other groups, ``beside`` says that one was delivered in a
     run in which this one failed, ``after`` that it was after a failure, ``lately`` that it was since the
     failure before the last one; ``passed`` is when one was delivered in a run that did not try this one.
-    ``run_ended`` is when the run of its last failure ended.
+    ``run_ended`` is when the run of its last failure ended; ``paused_until`` until when that run's function
+    hides the group.
     """
 
     message_id: str
@@ -114,6 +118,7 @@ class Stuck(Fields):
     api: str | None = None
     error_type: str | None = None
     owner: str | None = None
+    paused_until: datetime | None = None
     beside: bool = field(default=False, metadata=INTERNAL)
     after: bool = field(default=False, metadata=INTERNAL)
     lately: bool = field(default=False, metadata=INTERNAL)
@@ -122,17 +127,52 @@ class Stuck(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class PausedGroup(Fields):
+    """A group that a function hides until a time: nobody else can end that, and no look or drain sees it.
+
+    ``time`` is when it was logged, ``error`` why.
+    """
+
+    group: str
+    until: datetime
+    time: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaker(Fields):
+    """Functions call the API no more, after transient failures in a row of different groups.
+
+    ``since`` is when the first of them began, ``time`` when the last line of it was logged. ``until`` is when
+    one call is let through; None if the worker's next run makes it. ``failures`` are those in a row.
+    """
+
+    since: datetime
+    time: datetime
+    until: datetime | None
+    functions: int
+    failures: int | None = None
+    api: str | None = None
+    http_status: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Runs:
     """The last runs, the newest first, and the heads that do not move, the one that failed last at the end.
 
     ``most_received`` is the message with the most receives of those that stayed behind in the newest run.
-    ``scheduled`` is when the last run ended that was not by hand: a drain does not move a rate's next run.
+    ``by_itself`` is when the last run ended that was not by hand: a drain does not move a rate's next run.
+    ``paused`` are the groups that are hidden now, ``as_of`` the time of the last line: logs come late.
     """
 
     runs: tuple[WorkerRun, ...] = ()
     stuck: tuple[Stuck, ...] = ()
     most_received: Stuck | None = None
-    scheduled: datetime | None = None
+    by_itself: datetime | None = None
+    paused: tuple[PausedGroup, ...] = ()
+    breaker: OpenBreaker | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +271,7 @@ def follow(groups: StuckGroups, events: Iterable[WatchEvent]) -> StuckGroups:
 
 def _missed(head: Stuck, run: WatchEvent) -> bool:
     """Whether a run that received all there was would have met the head, if that is there and visible."""
-    return run.emptied and run.time - head.time >= HIDDEN_MAX
+    return run.emptied and run.time - max(head.time, head.paused_until or head.time) >= HIDDEN_MAX
 
 
 def _was_moved(head: Stuck, event: WatchEvent) -> bool:
@@ -251,4 +291,5 @@ def _head(event: WatchEvent) -> Stuck:
         api=event.api or None,
         error_type=event.error_type or None,
         owner=event.owner or None,
+        paused_until=event.paused_until,
     )

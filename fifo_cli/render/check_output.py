@@ -105,6 +105,16 @@ def prometheus_text(result: CheckResult, *, time: float) -> str:
         },
     )
     gauge(
+        "breaker_open",
+        "Functions that call the API no more, after failures in a row, as far as the log shows.",
+        {"": (result.runs.breaker.functions if result.runs.breaker else 0) if result.reached else None},
+    )
+    gauge(
+        "paused_groups",
+        "Groups that a function has paused after a failure, as far as the log shows.",
+        {"": len(result.runs.paused) if result.reached else None},
+    )
+    gauge(
         "maintenance",
         "Whether a maintenance operation or an unfinished rebuild holds the pipeline.",
         {"": int(bool(measured.maintenance or measured.restore)) if result.reached else None},

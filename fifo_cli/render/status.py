@@ -84,11 +84,14 @@ class _Screen:
         yield ""
         yield from self._labelled("enqueuer", self._enqueuer())
         yield from self._labelled("worker", self._worker())
-        yield from self._labelled("next run", self._next_runs())
+        if not self._by_queue:
+            yield from self._labelled("next run", self._next_runs())
+        yield from self._labelled("breaker", self._breaker())
+        yield from self._labelled("paused", self._paused())
         yield from self._labelled("rebuild", self._restore())
         yield from self._labelled("maintenance", self._maintenance())
         yield from self._labelled("last change", self._last_change())
-        yield from self._labelled("last runs", self._last_runs())
+        yield from self._labelled("batches" if self._by_queue else "last runs", self._last_runs())
         yield from self._labelled("waiting", self._stuck())
         yield from self._labelled("resources", self._resources())
         yield from self._labelled("keys", self._keys())
@@ -130,8 +133,44 @@ class _Screen:
         state = _state(self._result.measured.enqueuer, self._result.version("enqueuer"))
         return [state if behind is None else f"{state}, {_span(behind)} behind the stream"]
 
+    @property
+    def _by_queue(self) -> bool:
+        return self._result.settings.worker.trigger == "queue"
+
     def _worker(self) -> list[str]:
-        return [_state(self._result.measured.worker, self._result.version("worker"))]
+        measured = self._result.measured
+        state = _state(measured.worker, self._result.version("worker"))
+        if not self._by_queue:
+            return [state]
+        polling = f"; its mapping is {measured.polling.state}" if measured.polling else ""
+        return [f"{state}, started by the queue{polling}"]
+
+    def _breaker(self) -> list[str]:
+        found = self._result.runs.breaker
+        if found is None:
+            return []
+        where = f" in {count(found.functions, 'function')}" if self._by_queue else ""
+        until = "; the next run makes one call"
+        if found.until is not None:
+            until = f"; one call at {self._clock(found.until)}{f'  {iso(found.until)}' * self._absolute}"
+        return [f"open{where} since {self._clock(found.since)} ({self._ago(found.since)}){until}"]
+
+    def _paused(self) -> list[str]:
+        """Return the groups that are hidden by functions, the one to come back first at the top."""
+        found, as_of = self._result.runs.paused, self._result.runs.as_of
+        lines = [
+            f"group {printable(shown_group(one.group))} until {self._clock(one.until)}"
+            f" (in {rough(one.until - self._now)}): {printable(one.error or 'no reason logged')}"
+            + f"  {iso(one.until)}"
+            * self._absolute
+            for one in found[:_STUCK_SHOWN]
+        ]
+        if len(found) > _STUCK_SHOWN:
+            lines.append(f"and {count(len(found) - _STUCK_SHOWN, 'more group')}")
+        if found and as_of is not None:
+            known = f"as of {self._clock(as_of)} ({self._ago(as_of)})"
+            lines.append(f"{known}; only the function that paused a group can end it")
+        return lines
 
     def _next_runs(self) -> list[str]:
         runs = self._result.next_runs
@@ -190,7 +229,8 @@ class _Screen:
         counts = {"delivered": run.delivered or 0, "parked": run.parked or 0, "failed": run.failed or 0}
         text = [f"{number} {word}" for word, number in counts.items() if number]
         left = run.received - sum(counts.values())
-        text += [f"{left} left for the next run"] if left > 0 else []
+        later = "given back" if self._by_queue else "left for the next run"
+        text += [f"{left} {later}"] if left > 0 else []
         return f"{when} {', '.join(text)}"
 
     def _stuck(self) -> list[str]:

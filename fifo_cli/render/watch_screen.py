@@ -12,7 +12,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import rough, worst
 from fifo_cli.model.schedules import zone_of
-from fifo_cli.model.watch_state import WatchState
+from fifo_cli.model.watch_state import Sample, WatchState
 from fifo_cli.model.worker_log import WatchEvent
 from fifo_cli.render.text import count, display_width, fit, fold, printable, shorten
 
@@ -201,14 +201,34 @@ def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
         zone = sample.evidence.settings.schedule.timezone if sample.evidence else None
         at = f"{sample.next_run.astimezone(zone_of(zone)):%H:%M %Z}"
         message += f", next run {about}{at} (in {rough(sample.next_run - now)})"
+    elif sample.evidence is not None and sample.evidence.settings.worker.trigger == "queue":
+        message += ", started by the queue"
     yield [
         (f"{'worker':<{_LABEL}}", "dim"),
         (message, "" if measured.worker == "running" else "yellow"),
         ("   enqueuer ", "dim"),
         (measured.enqueuer or "not known", "" if measured.enqueuer == "running" else "yellow"),
     ]
+    yield from _pauses(sample, now)
     if sample.logs_unseen:
         yield [(f"{'log':<{_LABEL}}", "dim"), (f"not seen: {_flat(sample.logs_unseen)}", "cyan")]
+
+
+def _pauses(sample: Sample, now: datetime) -> Iterator[Line]:
+    """Yield until when the API is not called, and groups are hidden, where the log shows that."""
+    runs = sample.evidence.runs if sample.evidence else None
+    if runs is None or not sample.measured.total("main"):
+        return
+    if runs.breaker is not None:
+        until = runs.breaker.until
+        end = f", one call at {until.astimezone():%H:%M:%S}" if until else ""
+        yield [(f"{'breaker':<{_LABEL}}", "dim"), (f"open for {rough(now - runs.breaker.since)}{end}", "red")]
+    paused = [one for one in runs.paused if one.until > now]
+    if paused:
+        first = f"{paused[0].until.astimezone():%H:%M:%S}"
+        as_of = f" (as of {runs.as_of.astimezone():%H:%M:%S})" if runs.as_of else ""
+        number = f"{count(len(paused), 'group')}, the first until {first}{as_of}"
+        yield [(f"{'paused':<{_LABEL}}", "dim"), (number, "yellow")]
 
 
 def _stuck(dashboard: WatchState, now: datetime) -> Iterator[Line]:

@@ -2,9 +2,10 @@
 
 ``measure`` says what to ask AWS, all at once (parallel.py), and reads the answers. ``worker_runs`` and
 ``activity`` read the functions' logs: how the last runs and invocations ended, and which messages wait.
-``operator_moves`` leaves out of these the messages that an operator has moved since. ``drift`` compares each
-resource with fifo.toml. ``maintenance`` reads from the tags of main which command holds the pipeline,
-and whether an in-order redrive is unfinished.
+``pauses`` reads there which groups are paused, and whether the breaker is open. ``operator_moves`` leaves
+out the messages that an operator has moved since. ``drift`` compares each resource with fifo.toml.
+``maintenance`` reads from the tags of main which command holds the pipeline, and whether an in-order redrive
+is unfinished.
 
 ``status``, ``check`` and ``watch`` are the commands. model/health.py evaluates the numbers; model/advice.py
 says what is wrong and what to do first. ``logs`` merges both functions' logs. ``poll_backoff`` says how long

@@ -52,8 +52,10 @@ def activity_questions(
     aws: Aws, settings: Settings, check: Check, names: Names, *, now: datetime
 ) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked, each under the words by which a failure is reported."""
+    by_queue = settings.worker.trigger == "queue"
+    read = partial(last_runs, aws, names, now=now, ages=max(check.age), by_queue=by_queue, late=lateness(aws))
     return {
-        RUNS: partial(last_runs, aws, names, now=now, ages=max(check.age)),
+        RUNS: read,
         BATCHES: partial(last_batches, aws, names, now=now),
         KEYS: partial(list_keys, aws, settings),
     }

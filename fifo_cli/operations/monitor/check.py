@@ -10,7 +10,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.model.advice import advise
 from fifo_cli.model.health import Measurements, Problem, State, worst
 from fifo_cli.model.results import Document, to_json_object
-from fifo_cli.model.worker_log import Batch, WorkerRun
+from fifo_cli.model.worker_log import Batch, Runs
 from fifo_cli.operations.monitor.activity import activity_of, activity_questions, evidence_of, lateness
 from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
 from fifo_cli.operations.parallel import read_all
@@ -33,8 +33,9 @@ class CheckResult:
     measured: Measurements | None
     problems: tuple[Problem, ...]
     thresholds: dict[str, tuple[int, int]]
-    runs: tuple[WorkerRun, ...] = ()
+    runs: Runs = Runs()  # noqa: RUF009 - frozen
     batches: tuple[Batch, ...] = ()
+    trigger: str | None = None
 
     @property
     def state(self) -> State:
@@ -76,9 +77,12 @@ class CheckResult:
                 "values": self.values,
                 "queues": measured.queues,
                 "thresholds": self.thresholds,
-                "last_run": self.runs[0] if self.runs else None,
+                "last_run": next(iter(self.runs.runs), None),
                 "last_batch": self.batches[0] if self.batches else None,
+                "trigger": self.trigger,
                 "worker": measured.worker,
+                "paused_groups": len(self.runs.paused),
+                "breaker": self.runs.breaker,
                 "enqueuer": measured.enqueuer,
                 "maintenance": measured.maintenance,
                 "rebuild": measured.restore,
@@ -107,8 +111,9 @@ def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIM
         measured,
         advise(evidence),
         _numbers(thresholds),
-        activity.runs.runs,
+        activity.runs,
         activity.batches.batches,
+        settings.worker.trigger,
     )
 
 

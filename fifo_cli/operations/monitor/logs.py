@@ -41,13 +41,17 @@ Wait = Callable[[float], object]
 
 @dataclass(frozen=True, slots=True)
 class LogLine(Fields):
-    """One line: ours, with its facts, or what the platform wrote, with level "platform"."""
+    """One line: ours, with its facts, or what the platform wrote, with level "platform".
+
+    ``stream`` is the log stream it is in: an execution environment of the function, or an operator's process.
+    """
 
     time: datetime
     function: FunctionRole
     level: str
     message: str
     facts: Document = field(default_factory=dict, metadata=INTERNAL)
+    stream: str = field(default="", metadata=INTERNAL)
 
     @property
     def further_facts(self) -> Document:
@@ -105,6 +109,7 @@ def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
             str(facts["level"]).lower(),
             str(facts["message"]),
             facts,
+            event.stream,
         )
     if _PLATFORM.match(text):
         return LogLine(time, function, "platform", text)

@@ -12,6 +12,7 @@ from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.aws.triggers import (
+    get_polling,
     get_reserved_concurrency,
     is_mapping_enabled,
     is_rule_enabled,
@@ -65,11 +66,18 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
         _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
         **{_schedule(name): partial(is_enabled, aws, name) for name in schedule_names(settings, names)},
         _mapping(names): partial(is_mapping_enabled, aws, names.function("enqueuer")),
+        **_polling_question(aws, settings, names),
         **{
             _concurrency(names.function(role)): partial(get_reserved_concurrency, aws, names.function(role))
             for role in FUNCTION_ROLES
         },
     }
+
+
+def _polling_question(aws: Aws, settings: Settings, names: Names) -> dict[str, Callable[[], Any]]:
+    if settings.worker.trigger != "queue":
+        return {}
+    return {_polling(names): partial(get_polling, aws, names.function("worker"))}
 
 
 def schedule_names(settings: Settings, names: Names) -> dict[str, str]:
@@ -111,6 +119,7 @@ def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Mea
         maintenance=maintenance_of(tags) if tags else None,
         restore=unfinished_restore(tags) if tags else None,
         resumed_at=resumed_at(tags) if tags else None,
+        polling=gathered.get(_polling(names)),
         unseen=tuple(
             Unavailable(what, failure.message)
             for what, failure in gathered.failures.items()
@@ -172,6 +181,10 @@ def _schedule(name: str) -> str:
 
 def _mapping(names: Names) -> str:
     return f"whether {names.function('enqueuer')} reads the stream"
+
+
+def _polling(names: Names) -> str:
+    return f"how {names.main} is polled"
 
 
 def _concurrency(function: str) -> str:

@@ -91,7 +91,7 @@ class StatusResult(Single):
         return next((one.version for one in self.drift.resources if (one.kind, one.name) == alias), None)
 
     def document(self) -> Document:
-        measured, runs = self.measured, self.runs
+        measured, runs, trigger = self.measured, self.runs, self.settings.worker.trigger
         return {
             "pipeline": self.names.pipeline,
             "account": self.place.account if self.place else None,
@@ -107,7 +107,7 @@ class StatusResult(Single):
             },
             "schedule": {
                 "enabled": self.enabled,
-                "expressions": list(self.settings.schedule.expressions),
+                "expressions": list(self.settings.schedule.expressions) if trigger == "schedule" else [],
                 "timezone": self.settings.schedule.timezone,
                 "next_runs": [iso(run) for run in self.next_runs.times],
                 "estimated": self.next_runs.estimated,
@@ -119,10 +119,15 @@ class StatusResult(Single):
                 "iterator_age_seconds": measured.iterator_age,
             },
             "worker": {
+                "trigger": trigger,
                 "state": measured.worker,
+                "polling": measured.polling.document() if measured.polling else None,
                 "version": self.version("worker"),
                 "last_runs": [run.document() for run in runs.runs],
                 "stuck": [one.document() for one in runs.stuck],
+                "paused": [one.document() for one in runs.paused],
+                "breaker": runs.breaker.document() if runs.breaker else None,
+                "as_of": iso(runs.as_of) if runs.as_of else None,
             },
             "keys": self.keys.document()["keys"] if self.keys else None,
             "maintenance": measured.maintenance.document() if measured.maintenance else None,
@@ -176,11 +181,12 @@ def _put_together(
     activity = activity_of(others)
     if measured.total("main") == 0:
         # What stayed behind in the last run is gone since: by drain, or by hand.
-        activity = replace(activity, runs=replace(activity.runs, stuck=(), most_received=None))
+        runs = replace(activity.runs, stuck=(), most_received=None, paused=(), breaker=None)
+        activity = replace(activity, runs=runs)
     runs = activity.runs
     coming = NextRuns()
-    if measured.worker == "running":
-        coming = reckon_next_runs(settings, runs.scheduled, now=now)
+    if measured.worker == "running" and settings.worker.trigger == "schedule":
+        coming = reckon_next_runs(settings, runs.by_itself, now=now)
     unseen = (
         *measured.unseen,
         *(Unavailable(what, failure.message) for what, failure in others.failures.items()),

@@ -51,6 +51,7 @@ class Sampler:
         self._connect = connect
         self._settings = settings
         self._names = settings.names
+        self._by_queue = settings.worker.trigger == "queue"
         self._now = now
         self._with_logs = with_logs
         self._logged = now() - LOOKED_BACK
@@ -88,7 +89,7 @@ class Sampler:
         before = self._stuck_before(aws)
         events, unseen = self._events(aws)
         runs = NextRuns()
-        if measured.worker == "running":
+        if measured.worker == "running" and not self._by_queue:
             runs = reckon_next_runs(self._settings, self._last_run, now=now, count=1)
         return Sample(
             at=now,
@@ -122,7 +123,8 @@ class Sampler:
         if not self._with_logs or self._log_reader is not None:
             return ()
         try:
-            return last_runs(aws, self._names, now=self._logged, ages=max(self._settings.check.age)).stuck
+            ages = max(self._settings.check.age)
+            return last_runs(aws, self._names, now=self._logged, ages=ages, by_queue=self._by_queue).stuck
         except FifoError:
             return ()
 

@@ -6,6 +6,7 @@ moment, and need a right that a monitor does not have.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from fifo_cli.model.worker_log import (
     Batch,
     Batches,
     Fate,
+    PausedGroup,
     Runs,
     Stuck,
     StuckGroups,
@@ -30,6 +32,7 @@ from fifo_cli.model.worker_log import (
 )
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.monitor.operator_moves import operator_moves
+from fifo_cli.operations.monitor.pauses import BREAKER, open_breaker, paused_groups, paused_until
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
@@ -47,6 +50,13 @@ _SAME_RUN: Final = timedelta(seconds=5)
 # A busy worker is found in the first, one that runs once a week in the last.
 _WINDOWS: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=25), timedelta(days=8))
 _MARGIN: Final = timedelta(minutes=10)
+# A worker that the queue starts logs the end of each batch: an hour of that may be too much to read. Lines
+# are late by 10 minutes at the most, and the longest pause is 5 as a rule.
+_BATCH_WINDOW: Final = timedelta(minutes=15)
+# So long its older failures are read, the oldest first: since when each group fails.
+_OLDER_SECONDS: Final = 5.0
+# Of so many heads it is asked one by one whether they moved, where all deliveries cannot be read.
+_ASKED_MAX: Final = 20
 # So far back a head is remembered that no run has met since.
 _MEMORY: Final = _WINDOWS[2]
 # So many deliveries are read to know which heads moved: 10 MB, some seconds.
@@ -56,30 +66,68 @@ _FATES: Final[dict[str, Fate]] = {fate: fate for fate in get_args(Fate)}
 
 
 def last_runs(
-    aws: Aws, names: Names, *, now: datetime, count: int = 5, ages: timedelta = timedelta(hours=1)
+    aws: Aws,
+    names: Names,
+    *,
+    now: datetime,
+    count: int = 5,
+    ages: timedelta = timedelta(hours=1),
+    by_queue: bool = False,
+    late: timedelta = _MARGIN,
 ) -> Runs:
     """Read the worker's log back to its last run, a week at most; nothing, if it never ran.
 
     Where something failed lately, failures are read a day back, or as far as ``ages``: heads that no run has
-    met since, and since when each fails.
+    met since, and since when each fails. ``by_queue``: the queue starts the worker, and its runs are batches.
+    Lines may be ``late``.
     """
     memory = max(_MEMORY, ages + _MARGIN)
-    for window in _WINDOWS:
-        lines = [line for line in _lines(aws, names, "worker", (*_PHRASES, _UNTRIED), now - window)
-                 if line.time <= now]  # fmt: skip
+    for window in (_BATCH_WINDOW, *_WINDOWS) if by_queue else _WINDOWS:
+        since = now - window
+        phrases = (*_PHRASES, _UNTRIED, BREAKER)
+        lines = [line for line in _lines(aws, names, "worker", phrases, since) if line.time <= now]
         runs = sorted(worker_runs(lines), key=lambda run: run.time, reverse=True)
         failed = any(line.message == "failed" for line in lines)
         if not (runs or failed):  # what was killed has logged its failures, and not its end
             continue
-        if failed and window < memory:
-            older = _lines(aws, names, "worker", _PHRASES[:1], now - memory)
-            lines = sorted([*(line for line in older if line.time < now - window), *lines], key=_time)
-        groups = _stuck_groups(aws, names, lines, now) if failed else StuckGroups()
+        if (failed or by_queue) and window < memory:
+            read = _older_batches if by_queue else _older_runs
+            lines = [*(line for line in read(aws, names, now - memory) if line.time < since), *lines]
+        paused = paused_groups(lines, now=now)
+        stuck = _stuck_groups(aws, names, lines, now, paused, since if by_queue else None)
         most = max(behind_of(lines, runs), key=lambda one: one.receives or 0, default=None)
         stayed = most is not None and not _has_gone(aws, names, most)
-        scheduled = next((run.time for run in runs if not run.by_hand), None)
-        return Runs(tuple(runs[:count]), groups.stuck, most if stayed else None, scheduled)
+        return Runs(
+            runs=tuple(runs[:count]),
+            stuck=stuck,
+            most_received=most if stayed else None,
+            by_itself=next((run.time for run in runs if not run.by_hand), None),
+            paused=paused,
+            breaker=open_breaker(lines, now=now, late=late, by_queue=by_queue),
+            as_of=lines[-1].time,
+        )
     return Runs()
+
+
+def _older_runs(aws: Aws, names: Names, since: datetime) -> list[LogLine]:
+    return _lines(aws, names, "worker", _PHRASES[:1], since)
+
+
+def _older_batches(aws: Aws, names: Names, since: datetime) -> list[LogLine]:
+    """Return the failures and the breaker's lines, as far as they can be read in a moment, the oldest first.
+
+    What is left out is of groups that failed before and still do: their first failure is what counts.
+    """
+    ends = time.monotonic() + _OLDER_SECONDS
+
+    def read(**what: str) -> list[LogLine]:
+        events = get_log_events(
+            aws, names.log_group("worker"), since=since, enough=lambda: time.monotonic() > ends, **what
+        )
+        return [parse_line("worker", event) for event in events]
+
+    found = read_all({"failed": lambda: read(word="failed"), BREAKER: lambda: read(text=BREAKER)})
+    return sorted([*found["failed"], *found[BREAKER]], key=_time)
 
 
 def _has_gone(aws: Aws, names: Names, one: Stuck) -> bool:
@@ -90,22 +138,42 @@ def _has_gone(aws: Aws, names: Names, one: Stuck) -> bool:
     )
 
 
-def _stuck_groups(aws: Aws, names: Names, lines: Iterable[LogLine], now: datetime) -> StuckGroups:
-    """Follow the lines of failures and runs, with those of deliveries as far as they matter."""
+def _stuck_groups(
+    aws: Aws,
+    names: Names,
+    lines: Iterable[LogLine],
+    now: datetime,
+    paused: Iterable[PausedGroup] = (),
+    earliest: datetime | None = None,
+) -> tuple[Stuck, ...]:
+    """Follow the lines of failures and runs, with those of deliveries as far as they matter.
+
+    Those are read from ``earliest`` on, if it is given. A group that is paused was not delivered since.
+    """
     events = [one for one in events_of(lines) if one.time <= now]
     since = _unresolved_since(events)
     if since is None:
-        return StuckGroups()
+        return ()
+    since = max(since, earliest or since)
     moves = (
         event
         for word in ("delivered", "parked")
         for event in events_of(islice(_matching(aws, names, "worker", word, since), _MOVES_MAX))
         if event.fate == word and event.time <= now
     )
-    taken = (one for one in operator_moves(aws, names, since=since) if one.time <= now)
+    began = events[0].time if earliest else since
+    taken = (one for one in operator_moves(aws, names, since=began) if one.time <= now)
     found = follow(StuckGroups(), sorted([*moves, *events, *taken], key=lambda one: one.time))
-    # What failed last before the deliveries that were read may be gone.
-    return replace(found, heads={group: head for group, head in found.heads.items() if head.time >= since})
+    # What failed last before the deliveries that were read may be gone, unless it is paused still.
+    ends = {one.group: one.until for one in paused}
+    older = [head for head in found.stuck if head.time < since and head.group not in ends]
+    asked = older[-_ASKED_MAX:] if earliest else []
+    gone = {head.group for head in older} - {head.group for head in asked if not _has_gone(aws, names, head)}
+    return tuple(
+        replace(head, paused_until=ends.get(head.group, head.paused_until))
+        for head in found.stuck
+        if head.group not in gone
+    )
 
 
 def _unresolved_since(events: Sequence[WatchEvent]) -> datetime | None:
@@ -204,6 +272,7 @@ def _event(line: LogLine, fate: Fate) -> WatchEvent:
         owner=line.text("owner") or "",
         emptied=line.facts.get("emptied") is True,
         delivered=line.number("delivered") or 0,
+        paused_until=paused_until(line),
     )
 
 

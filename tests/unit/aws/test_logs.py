@@ -101,3 +101,25 @@ def test_only_streams_with_a_prefix_are_read_whatever_the_service_returns(aws: A
 
     found = list(get_log_events(aws, "g", since=SINCE, prefix="drain/"))
     assert [one.id for one in found] == ["drain/host/1"]
+
+
+def test_lines_with_a_word_as_their_message_are_asked_for_as_json(aws: Aws, stub: Stubber) -> None:
+    """An emulator ignores such a pattern, and returns all lines."""
+    texts = ['{"message": "failed"}', '{"message": "run ended"}']
+    events = [{"eventId": text, "timestamp": 1, "message": text} for text in texts]
+    stub.add_response(
+        "filter_log_events",
+        {"events": events},
+        {**ASKED, "filterPattern": '{ $.message = "failed" }'},
+    )
+
+    found = list(get_log_events(aws, "g", since=SINCE, word="failed"))
+
+    assert [event.text for event in found] == ['{"message": "failed"}']
+
+
+def test_no_further_page_is_asked_for_when_there_is_enough(aws: Aws, stub: Stubber) -> None:
+    """Pages may be empty for long: AWS looks through 1 MB for each."""
+    stub.add_response("filter_log_events", {"events": [], "nextToken": "t"}, {**ASKED})
+
+    assert list(get_log_events(aws, "g", since=SINCE, enough=lambda: True)) == []

@@ -112,7 +112,8 @@ class Log:
     def install(self, aws: Aws) -> None:
         def answer(params: dict[str, Any], **_: Any) -> Any:
             self.starts.add(params["startTime"])
-            phrase = params["filterPattern"].strip('"')
+            phrase = params["filterPattern"].strip('"').removeprefix("{ $.message = ").rstrip('"} ')
+            phrase = phrase.lstrip('"')
             found = [
                 {"eventId": text, "timestamp": int((NOW - ago).timestamp() * 1000), "message": text}
                 for ago, text in self.lines
@@ -165,7 +166,7 @@ def test_a_drain_is_not_a_run_of_the_schedule(aws: Aws) -> None:
     found = last_runs(aws, NAMES, now=NOW)
 
     assert [run.by_hand for run in found.runs] == [True, True, False]
-    assert found.scheduled == NOW - timedelta(minutes=4)
+    assert found.by_itself == NOW - timedelta(minutes=4)
 
 
 def test_a_head_that_was_delivered_since_is_not_stuck(aws: Aws) -> None:
@@ -255,12 +256,68 @@ def stub(aws: Aws) -> Iterator[Stubber]:
 def test_a_log_group_that_is_missing_or_denied_is_not_evidence_that_all_is_well(
     aws: Aws, stub: Stubber
 ) -> None:
-    for _ in range(5):
+    for _ in range(6):
         stub.add_client_error("filter_log_events", "ResourceNotFoundException")
     with pytest.raises(AwsError, match="log group /aws/lambda/orders-worker does not exist"):
         last_runs(aws, NAMES, now=NOW)
 
-    for _ in range(5):
+    for _ in range(6):
         stub.add_client_error("filter_log_events", "AccessDeniedException")
     with pytest.raises(AwsError, match="permission denied"):
         last_runs(aws, NAMES, now=NOW)
+
+
+def told(ago: timedelta, message: str, **facts: Any) -> tuple[timedelta, str]:
+    text = {"time": (NOW - ago).isoformat(), "level": "info", "message": message, **facts}
+    return ago, json.dumps(text)
+
+
+MINUTE = timedelta(minutes=1)
+
+
+def test_of_batches_a_quarter_of_an_hour_is_read_and_of_failures_a_day(aws: Aws) -> None:
+    """A worker that the queue starts logs more in an hour than can be read in a moment."""
+    head = {"group": "ada", "message_id": "m1", "reason": "HTTP 503", "paused_until": "2026-01-02T12:03:00Z"}
+    log = Log(
+        told(timedelta(hours=3), "failed", **head),
+        told(timedelta(hours=2), "run ended", received=1, delivered=0, failed=1),
+        told(20 * MINUTE, "failed", **head),
+        told(MINUTE, "run ended", received=9, delivered=9, failed=0),
+    )
+    log.install(aws)
+
+    found = last_runs(aws, NAMES, now=NOW, by_queue=True)
+
+    assert [run.delivered for run in found.runs] == [9]
+    assert [(one.group, one.attempts, one.since) for one in found.stuck] == [
+        ("ada", 2, NOW - timedelta(hours=3))
+    ]
+    assert [one.group for one in found.paused] == ["ada"]
+    assert found.as_of == NOW - MINUTE
+
+
+def test_a_paused_head_is_stuck_though_more_is_delivered_meanwhile_than_can_be_read(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fifo_cli.operations.monitor.worker_runs._MOVES_MAX", 5)
+    Log(
+        told(9 * MINUTE, "failed", group="ada", message_id="m1", paused_until="2026-01-02T12:03:00Z"),
+        told(9 * MINUTE, "failed", group="bob", message_id="m2", paused_until="2026-01-02T11:55:00Z"),
+        told(9 * MINUTE, "failed", group="eve", message_id="m3", paused_until="2026-01-02T11:55:00Z"),
+        told(4 * MINUTE, "delivered", group="bob", message_id="m2"),
+        told(3 * MINUTE, "run ended", received=9, delivered=9, failed=0),
+        told(2 * MINUTE, "run ended", received=9, delivered=9, failed=0),
+    ).install(aws)
+
+    found = last_runs(aws, NAMES, now=NOW, by_queue=True)
+
+    assert {one.group for one in found.stuck} == {"ada", "eve"}
+
+
+def test_a_drain_that_emptied_the_queue_did_not_meet_a_group_that_was_paused() -> None:
+    stuck = stuck_of(
+        failed(60, "m1", "ada", paused_until="2026-01-02T12:30:00Z"),
+        ended(1, received=3, delivered=3, emptied=True),
+    )
+
+    assert [one.group for one in stuck] == ["ada"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fifo_cli.model.health import Measurements, Problem
 from fifo_cli.model.queue_counts import Counted
+from fifo_cli.model.worker_log import OpenBreaker, PausedGroup, Runs
 from fifo_cli.operations.monitor.check import CheckResult
 from fifo_cli.render.check_output import nagios_line, prometheus_text
 
@@ -118,3 +120,15 @@ def test_a_label_survives_whatever_is_in_it(name: str) -> None:
     found = samples(prometheus_text(replace(RESULT, pipeline=name), time=0))
 
     assert ("fifo_up", (("pipeline", name),)) in found
+
+
+def test_prometheus_hears_of_an_open_breaker_and_of_groups_that_are_paused() -> None:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    runs = Runs(paused=(PausedGroup("ada", now, now),), breaker=OpenBreaker(now, now, None, 3))
+    pipeline = (("pipeline", "orders"),)
+
+    found = samples(prometheus_text(replace(RESULT, runs=runs), time=0))
+    well = samples(prometheus_text(RESULT, time=0))
+
+    assert (found["fifo_breaker_open", pipeline], found["fifo_paused_groups", pipeline]) == (3, 1)
+    assert (well["fifo_breaker_open", pipeline], well["fifo_paused_groups", pipeline]) == (0, 0)

@@ -11,13 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.model.health import Maintenance, Measurements, Problem, Unavailable, UnfinishedRestore
+from fifo_cli.model.health import (
+    Maintenance,
+    Measurements,
+    Polling,
+    Problem,
+    Unavailable,
+    UnfinishedRestore,
+)
 from fifo_cli.model.names import Names, Place
 from fifo_cli.model.next_runs import NextRuns
 from fifo_cli.model.planning import Difference
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
-from fifo_cli.model.worker_log import Runs, Stuck, WorkerRun
+from fifo_cli.model.worker_log import OpenBreaker, PausedGroup, Runs, Stuck, WorkerRun
 from fifo_cli.operations.deploy.api_keys import Key, Keys
 from fifo_cli.operations.monitor.drift import Drift, ResourceState
 from fifo_cli.operations.monitor.status import StatusResult
@@ -240,3 +247,72 @@ def test_of_code_that_differs_the_beginnings_of_the_hashes_do() -> None:
     differs = replace(DRIFTED, diff=(Difference("code_sha256", "a" * 44, "b" * 44),))
 
     assert "the code is not what is here: aaaaaaaa -> bbbbbbbb\n" in screen(drift=Drift((differs,)))
+
+
+BY_QUEUE = SETTINGS.model_copy(update={"worker": SETTINGS.worker.model_copy(update={"trigger": "queue"})})
+PAUSED = replace(
+    RUNS,
+    paused=(
+        PausedGroup("ada", NOW + timedelta(minutes=3), NOW - timedelta(minutes=2), "HTTP 503 from shop"),
+        *(PausedGroup(f"g{n}", NOW + timedelta(minutes=5), NOW, "HTTP 503 from shop") for n in range(3)),
+    ),
+    as_of=NOW - timedelta(minutes=1),
+)
+
+
+def test_where_the_queue_starts_the_worker_there_is_no_next_run_and_runs_are_batches() -> None:
+    polled = replace(VITALS, polling=Polling("Disabling"))
+
+    out = screen(110, settings=BY_QUEUE, measured=polled, next_runs=NextRuns())
+
+    assert "worker      running, started by the queue; its mapping is Disabling\n" in out
+    assert "batches     2m ago        2 delivered, 1 failed, 2 given back\n" in out
+    assert not any(word in out.partition("resources")[0] for word in ("next run", "schedule", "last runs"))
+
+
+def test_groups_that_are_paused_are_listed_with_their_ends_and_as_of_when_that_is_known() -> None:
+    out = screen(110, settings=BY_QUEUE, runs=PAUSED)
+
+    assert (
+        "paused      group ada until 12:03 UTC (in 3m): HTTP 503 from shop\n"
+        "            group g0 until 12:05 UTC (in 5m): HTTP 503 from shop\n"
+        "            group g1 until 12:05 UTC (in 5m): HTTP 503 from shop\n"
+        "            and 1 more group\n"
+        "            as of 11:59 UTC (1m ago); only the function that paused a group can end it\n"
+    ) in out
+
+
+def test_an_open_breaker_has_its_beginning_and_its_end() -> None:
+    open_ = OpenBreaker(NOW - timedelta(minutes=9), NOW, NOW + timedelta(minutes=3), 2)
+
+    assert ("breaker     open in 2 functions since 11:51 UTC (9m ago); one call at 12:03 UTC\n") in screen(
+        110, settings=BY_QUEUE, runs=replace(RUNS, breaker=open_)
+    )
+    assert "breaker     open since 11:51 UTC (9m ago); the next run makes one call\n" in screen(
+        110, runs=replace(RUNS, breaker=replace(open_, until=None, functions=1))
+    )
+
+
+def test_the_json_names_the_trigger_and_what_is_paused() -> None:
+    open_ = OpenBreaker(NOW, NOW, None, 1, 5, "shop", 503, "HTTP 503 from shop")
+    document = replace(
+        RESULT,
+        settings=BY_QUEUE,
+        measured=replace(VITALS, polling=Polling("Enabled")),
+        runs=replace(PAUSED, breaker=open_),
+        next_runs=NextRuns(),
+    ).document()
+
+    schedule = document["schedule"]
+    assert (schedule["enabled"], schedule["expressions"], schedule["next_runs"]) == (True, [], [])
+    worker = document["worker"]
+    assert (worker["trigger"], worker["polling"]) == ("queue", {"state": "Enabled", "problem": ""})
+    assert worker["paused"][0] == {
+        "group": "ada",
+        "until": "2026-01-02T12:03:00.000Z",
+        "time": "2026-01-02T11:58:00.000Z",
+        "error": "HTTP 503 from shop",
+    }
+    assert worker["breaker"]["failures"] == 5
+    assert worker["as_of"] == "2026-01-02T11:59:00.000Z"
+    assert RESULT.document()["worker"]["trigger"] == "schedule"

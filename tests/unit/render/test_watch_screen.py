@@ -14,7 +14,7 @@ from fifo_cli.model.health import Measurements
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.watch_state import Lost, Sample, WatchState, lost, seen
-from fifo_cli.model.worker_log import WatchEvent
+from fifo_cli.model.worker_log import OpenBreaker, PausedGroup, Runs, WatchEvent
 from fifo_cli.render.text import display_width
 from fifo_cli.render.watch_screen import KEYS, as_text, frame, one_line, sparkline
 
@@ -209,3 +209,25 @@ def test_where_there_is_no_screen_a_line_says_it() -> None:
     assert one_line(lost(WatchState("orders"), Lost(NOW, NOW, "no\nway")), now=NOW) == (
         "12:00:00 orders LOST: no\\nway\n"
     )
+
+
+def test_where_the_queue_starts_the_worker_pauses_are_shown_in_place_of_a_next_run() -> None:
+    worker = SETTINGS.worker.model_copy(update={"trigger": "queue"})
+    runs = Runs(
+        paused=(
+            PausedGroup("old", NOW - timedelta(seconds=1), NOW),
+            PausedGroup("ada", NOW + timedelta(seconds=70), NOW),
+            PausedGroup("bob", NOW + timedelta(minutes=5), NOW),
+        ),
+        breaker=OpenBreaker(NOW - timedelta(minutes=2), NOW, NOW + timedelta(minutes=1), 1),
+        as_of=NOW - timedelta(minutes=1),
+    )
+    evidence = Evidence(SETTINGS.model_copy(update={"worker": worker}), measured(), NOW, runs=runs)
+
+    lines = text(seen(WatchState("orders"), Sample(NOW, measured(), evidence)))
+    empty = text(seen(WatchState("orders"), Sample(NOW, measured(0), evidence)))
+
+    assert "worker   running, started by the queue   enqueuer running" in lines
+    assert "breaker  open for 2m, one call at 12:01:00" in lines
+    assert "paused   2 groups, the first until 12:01:10 (as of 11:59:00)" in lines
+    assert not any(line.startswith(("breaker", "paused")) for line in empty)

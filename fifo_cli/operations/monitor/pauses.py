@@ -1,0 +1,90 @@
+"""What the worker does not call for now, as its log shows: groups that are paused, and the breaker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from fifo_cli.model.times import from_iso
+from fifo_cli.model.worker_log import OpenBreaker, PausedGroup
+from fifo_cli.operations.monitor.logs import LogLine
+
+BREAKER: Final = "breaker"
+OPENED: Final = f"{BREAKER} opened"
+_CLOSED: Final = f"{BREAKER} closed"
+# The log streams of drains: their breaker ended with them.
+_DRAINS: Final = "drain/"
+# The lines of one group in one batch have the same end, or nearly.
+_SAME_PAUSE: Final = timedelta(seconds=1)
+
+
+def paused_until(line: LogLine) -> datetime | None:
+    """Return until when the group of a message is hidden by the function that logged it."""
+    return from_iso(line.text("paused_until"))
+
+
+def paused_groups(lines: Iterable[LogLine], *, now: datetime) -> tuple[PausedGroup, ...]:
+    """Return the groups that are hidden now by lines in order of time, the one to come back first at the top.
+
+    Of one pause, the reason of its first line counts: that of the head.
+    """
+    found: dict[str, PausedGroup] = {}
+    for line in lines:
+        until, group = paused_until(line), line.text("group")
+        if until is None or not group:
+            continue
+        before = found.get(group)
+        if before is None or abs(until - before.until) > _SAME_PAUSE:
+            found[group] = PausedGroup(group, until, line.time, line.text("reason"))
+    hidden = (one for one in found.values() if one.until > now)
+    return tuple(sorted(hidden, key=lambda one: (one.until, one.group)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The breaker of one execution environment: the line since when, and the last one."""
+
+    first: LogLine
+    last: LogLine
+    until: datetime | None
+
+
+def open_breaker(
+    lines: Iterable[LogLine], *, now: datetime, late: timedelta, by_queue: bool
+) -> OpenBreaker | None:
+    """Return the breakers that are open, by lines in order of time; None if there are none.
+
+    ``by_queue``: one whose pause is over has let a call through, or its function has ended: known when no
+    line can be ``late``. On a schedule the next run makes that call, and one that delivered closes it.
+    """
+    found: dict[str, _Opened] = {}
+    for line in lines:
+        if line.stream.startswith(_DRAINS):
+            continue
+        if line.message == OPENED and line.facts:
+            before = found.get(line.stream)
+            until = from_iso(line.text("until")) if by_queue else None
+            found[line.stream] = _Opened(before.first if before else line, line, until)
+        elif line.message == _CLOSED and line.facts:
+            found.pop(line.stream, None)
+        elif line.message == "run ended" and (line.number("delivered") or 0) > 0:
+            found = {stream: one for stream, one in found.items() if one.until is not None}
+    open_ = [one for one in found.values() if one.until is None or one.until + late > now]
+    return _summed(open_) if open_ else None
+
+
+def _summed(found: Sequence[_Opened]) -> OpenBreaker:
+    last = max((one.last for one in found), key=lambda line: line.time)
+    ends = [one.until for one in found if one.until is not None]
+    return OpenBreaker(
+        since=min(one.first.time for one in found),
+        time=last.time,
+        until=min(ends, default=None),
+        functions=len(found),
+        failures=last.number("failures"),
+        api=last.text("api"),
+        http_status=last.number("status"),
+        error=last.text("reason"),
+    )

@@ -1,0 +1,253 @@
+"""What is advised where the queue starts the worker: it tries by itself, and no operator can end a pause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fifo_cli.model.advice import Evidence, advise, advise_on_stuck
+from fifo_cli.model.health import Measurements, Polling, Problem, TriggerState
+from fifo_cli.model.queue_counts import Counted
+from fifo_cli.model.settings import Settings
+from fifo_cli.model.stuck_advice import Kind
+from fifo_cli.model.worker_log import (
+    Batch,
+    Batches,
+    OpenBreaker,
+    PausedGroup,
+    Runs,
+    Stuck,
+    StuckGroups,
+    WatchEvent,
+    WorkerRun,
+    follow,
+)
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def settings(trigger: str = "queue") -> Settings:
+    return Settings.model_validate(
+        {
+            "pipeline": {"name": "orders"},
+            "table": {"name": "orders"},
+            "api": [{"name": "shop", "url": "https://shop.test", "keys": {"api_key": "/k"}}],
+            "worker": {"trigger": trigger},
+        }
+    )
+
+
+def ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def numbers(visible: int = 5, worker: TriggerState = "running", **more: Any) -> Measurements:
+    age = more.pop("age", None)
+    return Measurements({"main": Counted("orders.fifo", visible, 0, 0, age)}, worker=worker, **more)
+
+
+def problems(runs: Runs, measured: Measurements | None = None, **more: Any) -> list[Problem]:
+    given = more.pop("given", settings())
+    return list(advise(Evidence(given, measured or numbers(), NOW, runs=runs, **more)))
+
+
+def failure(minutes: float, group: str, status: int = 503, **facts: Any) -> WatchEvent:
+    until = facts.pop("until", ago(minutes) + timedelta(minutes=5))
+    reason = f"HTTP {status} from shop"
+    about = {"http_status": status, "reason": reason, "api": "shop", "owner": "api", **facts}
+    return WatchEvent(ago(minutes), "failed", group, f"head of {group}", paused_until=until, **about)
+
+
+def delivery(minutes: float, group: str) -> WatchEvent:
+    return WatchEvent(ago(minutes), "delivered", group, f"a message of {group}")
+
+
+def ended(minutes: float, delivered: int = 0) -> WatchEvent:
+    return WatchEvent(ago(minutes), "run ended", delivered=delivered)
+
+
+def stuck(*events: WatchEvent) -> Runs:
+    return Runs((WorkerRun(ago(1), 1, 1, 0, 0),), follow(StuckGroups(), events).stuck, by_itself=ago(1))
+
+
+BREAKER = OpenBreaker(ago(5), ago(1), NOW + timedelta(minutes=2), 2, 5, "shop", 503, "HTTP 503 from shop")
+
+
+def test_an_outage_is_waited_out_and_nothing_of_a_schedule_is_said() -> None:
+    [found] = problems(stuck(failure(2, "ada"), ended(2), failure(1, "bob"), ended(1)))
+
+    assert found.text == "group ada waits for its head: HTTP 503 from shop (1 more group waits)"
+    assert found.means == "shop is down: nothing is delivered meanwhile"
+    assert found.next == ("wait, or have shop fixed: each group is tried again within 5m, and order is kept")
+
+
+def test_a_group_that_is_paused_still_is_not_older_than_another_s_failure() -> None:
+    """On a schedule a later run that did not try it would say that its cause may be over."""
+    found = problems(stuck(failure(2, "ada", 401), ended(2), failure(1, "bob"), ended(1)))
+
+    assert [one.means for one in found] == [
+        "shop refuses the key: it was changed or has expired",
+        "shop is down: nothing is delivered meanwhile",
+    ]
+    assert (
+        found[0].next == "`fifo-cli keys set api_key`; each group is tried again within 5m, with the new key"
+    )
+
+
+def test_a_group_that_fails_alone_is_set_aside() -> None:
+    before = (failure(3, "ada"), ended(3), delivery(2, "bob"), ended(2, 1))
+    found = problems(stuck(*before, failure(1, "ada"), delivery(1, "bob"), ended(1, 1)))
+
+    assert [one.next for one in found] == [
+        "`fifo-cli park --group ada` sets this message aside, and its group goes on"
+    ]
+
+
+def test_what_the_api_takes_again_is_waited_for_as_no_drain_can_have_it() -> None:
+    [found] = problems(stuck(failure(3, "ada"), ended(3), delivery(1, "bob"), ended(1, 1)))
+
+    assert found.means == "shop answers again: other groups were delivered since this was tried"
+    assert found.next == "wait: each group is tried again within 5m"
+
+
+def test_while_the_worker_is_paused_a_drain_has_what_no_function_has_paused() -> None:
+    runs = stuck(failure(3, "ada"), ended(3), delivery(1, "bob"), ended(1, 1))
+
+    found = problems(runs, numbers(worker="paused"))
+
+    assert any(
+        one.next == "`fifo-cli drain --all` delivers what waits, once its pauses are over" for one in found
+    )
+
+
+def test_an_api_that_takes_no_more_calls_gets_a_rate() -> None:
+    runs = stuck(failure(2, "ada", 429), ended(2), failure(1, "bob", 429), ended(1))
+
+    assert "set [worker] max_rate, then `fifo-cli deploy`" in problems(runs)[0].next
+    assert "lower [schedule] messages_per_run" in problems(runs, given=settings("schedule"))[0].next
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("running", [True, False])
+def test_no_word_of_a_schedule_is_in_any_advice(kind: Kind, running: bool) -> None:
+    statuses = {Kind.UNAVAILABLE: 503, Kind.SERVER: 500, Kind.KEY: 401, Kind.THROTTLED: 429}
+    statuses |= {Kind.REDIRECTED: 302, Kind.UNLISTED: 204, Kind.REFUSED: 418}
+    one = failure(2, "ada", statuses.get(kind, 500))
+    runs = replace(stuck(one, ended(2), failure(1, "bob"), ended(1)), breaker=BREAKER)
+
+    for found in problems(runs, numbers(worker="running" if running else "paused")):
+        words = " ".join(filter(None, (found.text, found.means, found.next, found.avoid)))
+        for word in ("next run", "each run", "schedule", "messages_per_run", "tick"):
+            assert word not in words
+
+
+def test_the_end_of_a_drain_speaks_of_the_same_trigger() -> None:
+    heads = stuck(failure(2, "ada"), ended(2)).stuck
+
+    [found] = advise_on_stuck(settings(), (*heads, *stuck(failure(2, "bob")).stuck), now=NOW)
+    assert "within 5m" in found.next
+
+
+def test_an_open_breaker_is_said_with_its_cause_and_its_end() -> None:
+    [found] = problems(replace(stuck(), breaker=BREAKER))
+
+    assert found == Problem(
+        "warning",
+        "the breaker is open in 2 functions for 5m: shop failed 5 times in a row, last: HTTP 503",
+        "wait, or have shop fixed: the functions try again by themselves",
+        means="no call until 12:02:00 UTC, then one; its success closes it",
+        avoid="park: the messages are good, and would lose their places",
+        cause_of="messages",
+    )
+
+
+def test_on_a_schedule_the_next_run_makes_the_call() -> None:
+    open_ = replace(BREAKER, until=None, functions=1)
+
+    [found] = problems(replace(stuck(), breaker=open_), given=settings("schedule"))
+
+    assert found.text.startswith("the breaker is open for 5m: ")
+    assert found.next == "wait, or have shop fixed: the next run tries again"
+
+
+@pytest.mark.parametrize(("minutes", "states"), [(14, []), (15, ["warning"])])
+def test_check_reports_an_open_breaker_after_the_age_that_it_waits(minutes: int, states: list[str]) -> None:
+    runs = replace(stuck(), breaker=replace(BREAKER, since=ago(minutes)))
+
+    assert [one.state for one in problems(runs, patient=True)] == states
+
+
+def test_of_an_empty_queue_no_breaker_is_reported() -> None:
+    assert problems(replace(stuck(), breaker=BREAKER), numbers(0)) == []
+
+
+def paused(minutes: float) -> tuple[PausedGroup, ...]:
+    return (PausedGroup("ada", ago(minutes), ago(60)),)
+
+
+@pytest.mark.parametrize(
+    ("last", "age", "enqueued", "runs", "measured", "silent"),
+    [
+        pytest.param(16, 960, None, {}, {}, True, id="waits, and no batch"),
+        pytest.param(14, 960, None, {}, {}, False, id="its line may come yet"),
+        pytest.param(600, 60, None, {}, {}, False, id="was idle, and one has just come"),
+        pytest.param(600, None, 1, {}, {}, False, id="was idle, just enqueued"),
+        pytest.param(600, None, 16, {}, {}, True, id="enqueued, and no batch since"),
+        pytest.param(600, None, 700, {}, {}, False, id="that was delivered"),
+        pytest.param(None, 3600, None, {}, {}, True, id="never ran, and waits"),
+        pytest.param(None, None, None, {}, {}, False, id="nothing known"),
+        pytest.param(60, 3600, None, {"paused": paused(-1)}, {}, False, id="behind a pause"),
+        pytest.param(60, 3600, None, {}, {"worker": "paused"}, False, id="on purpose"),
+        pytest.param(60, 3600, None, {}, {"visible": 0}, False, id="all in flight"),
+        pytest.param(60, 3600, None, {}, {"resumed_at": ago(5)}, False, id="just resumed"),
+    ],
+)
+def test_a_worker_is_silent_if_messages_wait_and_no_batch_is_handed_over(
+    last: int | None,
+    age: int | None,
+    enqueued: int | None,
+    runs: dict[str, Any],
+    measured: dict[str, Any],
+    silent: bool,
+) -> None:
+    batch = () if last is None else (WorkerRun(ago(last), 1, 1, 0, 0),)
+    found = problems(
+        Runs(batch, by_itself=None if last is None else ago(last), **runs),
+        numbers(**{"age": age, **measured}),
+        batches=Batches(() if enqueued is None else (Batch(ago(enqueued), 3),)),
+    )
+
+    assert any("has not run" in one.text for one in found) == silent
+
+
+def test_a_pause_that_has_just_ended_is_no_silence() -> None:
+    head = Stuck("m1", "ada", ago(60), since=ago(60), paused_until=ago(2))
+    runs = Runs((WorkerRun(ago(60), 1, 0, 0, 1),), (head,), by_itself=ago(60))
+
+    assert not any("has not run" in one.text for one in problems(runs, numbers(age=3600)))
+
+
+def test_what_lambda_says_of_its_polling_is_a_problem_while_the_worker_should_run() -> None:
+    polling = Polling("Enabled", "PROBLEM: Function call failed")
+
+    [found] = problems(stuck(), numbers(polling=polling))
+
+    assert found.text == "Lambda reports of its polling of main: PROBLEM: Function call failed"
+    assert not any("polling" in one.text for one in problems(stuck(), numbers(0, "paused", polling=polling)))
+
+
+def test_a_worker_without_a_mapping_is_not_said_to_lack_a_schedule() -> None:
+    [found] = problems(stuck(), numbers(worker="missing"))
+
+    assert found.text == "the worker has no event source mapping: nothing starts it"
+
+
+def test_runs_are_batches() -> None:
+    nothing = tuple(WorkerRun(ago(n), 3, 0, 0, 3) for n in range(3))
+    failed = tuple(WorkerRun(ago(n), error="throttled", owner="aws") for n in range(2))
+
+    assert [one.text for one in problems(Runs(nothing))] == ["the worker's last 3 batches delivered nothing"]
+    assert [one.text for one in problems(Runs(failed))] == ["the worker's last 2 batches failed: throttled"]
