@@ -19,6 +19,7 @@ from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
 from fifo_cli.operations.monitor.logs import LogLine
+from fifo_cli.operations.monitor.pauses import paused_until
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.evidence import Feed, LogEntry, OpenRun, Purge
 from fifo_cli.operations.stream.record_filter import SEQUENCE
@@ -97,6 +98,15 @@ class RecordHistory:
         return max(lines, key=lambda one: (one.word != "suppressed", one.line.time), default=None)
 
     @property
+    def pause(self) -> tuple[datetime, LogLine] | None:
+        """Until when the function hides its group that had it last, and the line that says so."""
+        line = max(
+            (one.line for one in self.log if one.logger == "worker"), key=lambda line: line.time, default=None
+        )
+        until = paused_until(line) if line is not None else None
+        return (until, line) if line is not None and until is not None else None
+
+    @property
     def taken_away(self) -> LogEntry | None:
         """The line that shows that an operator took it out of the queues, unless it came back since."""
         away = self.last(*TAKEN_AWAY, logger="operator")
@@ -116,7 +126,7 @@ class Surroundings:
     batch failed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were
     enqueued; ``without_code``: the user's code, which may leave it out, cannot be asked;
     ``purged``: an operator emptied the queue in which it was seen last; ``unrecorded``: the history would not
-    show that an operator took it away.
+    show that an operator took it away; ``now``: a pause of its group that ends later hides it.
     """
 
     hidden: str = ""
@@ -133,6 +143,7 @@ class Surroundings:
     without_code: bool = False
     purged: str = ""
     unrecorded: str = ""
+    now: datetime = _BEGINNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,7 @@ class Judge:
     (None: all can). What was sent up to ``gone_since`` and is in no queue left it longer ago than that.
     ``is_passed`` says of an event id whether a later message of its group was delivered by then.
     ``history_since`` is since when the history holds everything (None: there is none), ``history_failure``
-    why it could not be read.
+    why it could not be read. ``now`` is known where the last line of each record is.
     """
 
     feed: Feed = field(default_factory=Feed)
@@ -180,6 +191,7 @@ class Judge:
     purges: tuple[Purge, ...] = ()
     history_since: datetime | None = _BEGINNING
     history_failure: str = ""
+    now: datetime = _BEGINNING
 
     def __call__(self, history: RecordHistory) -> tuple[Stage, str]:
         """Return the stage of a record, and a sentence on it."""
@@ -215,6 +227,7 @@ class Judge:
             without_code=self.without_code,
             purged=self._purged(sent, at),
             unrecorded=self._unrecorded(at),
+            now=self.now,
         )
 
     def _unrecorded(self, at: datetime) -> str:
@@ -307,7 +320,7 @@ def stage_of(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
         reason = away.line.facts.get("reason", "")
         return "moved", f"{away.word} at {iso(away.line.time)} {reason}".rstrip()
     if history.sent or (around.unread and not history.unwanted and not history.log):
-        return _gone(history.sent, around)
+        return _gone(history, around)
     return _not_sent(history, around)
 
 
@@ -369,6 +382,15 @@ def _in_line(history: RecordHistory, found: Found) -> tuple[Stage, str]:
     return "stuck", f"{place}; the last attempt, at {iso(tried.line.time)}, failed: {why}"
 
 
+def _paused(until: datetime, line: LogLine) -> tuple[Stage, str]:
+    """Its group is hidden: what failed is stuck, what had no turn waits."""
+    why = line.text("reason") or "no reason was logged"
+    hidden = f"its group is paused until {iso(until)}, and cannot be seen before that"
+    if line.message == "failed":
+        return "stuck", f"the last attempt, at {iso(line.time)}, failed: {why}; {hidden}"
+    return "queued", f"{hidden}: {why}"
+
+
 def _parked(message: Message) -> str:
     status = message.text("park_status")
     reason = message.text("park_reason") or "moved to the DLQ by SQS: no reason is kept"
@@ -378,11 +400,12 @@ def _parked(message: Message) -> str:
     return f"at {at}{by}{said}: {reason}"
 
 
-def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
+def _gone(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
     """It was in a queue, or may have been, and is seen in none."""
+    last = history.sent
     before = "" if last else f"{around.unread}; "
     if around.hidden and last:
-        return _unseen(last, around.hidden)
+        return _unseen(history, last, around)
     if unseen := " and ".join(text for text in (around.hidden, around.elsewhere) if text):
         return "unclear", f"{before}it may be further back than can be seen: {unseen}"
     if around.unlogged:
@@ -395,8 +418,11 @@ def _gone(last: LogEntry | None, around: Surroundings) -> tuple[Stage, str]:
     return "lost", f"{was}in no queue, and no log shows a delivery"
 
 
-def _unseen(last: LogEntry, hidden: str) -> tuple[Stage, str]:
+def _unseen(history: RecordHistory, last: LogEntry, around: Surroundings) -> tuple[Stage, str]:
     """It was sent to a queue that holds more than can be seen."""
+    pause, hidden = history.pause, around.hidden
+    if pause is not None and pause[0] > around.now > _BEGINNING:
+        return _paused(*pause)
     if last.word != "parked":
         return "queued", f"further back than can be seen, or in flight: {hidden}"
     why = last.line.facts.get("reason") or "no reason was logged"

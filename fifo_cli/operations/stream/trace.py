@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 # Which later records of its shard are asked for in the log, to know whether the enqueuer has passed a record.
 _LATER_MAX: Final = 50
 _PHRASE: Final = re.compile(r"[A-Za-z0-9_.:/@ -]+")
-_FACTS: Final = ("group", "message_id", "status", "elapsed_ms", "reason")
+_FACTS: Final = ("group", "message_id", "status", "elapsed_ms", "reason", "paused_until")
 _NEEDS_LOOK: Final = frozenset({"lost", "stuck", "parked", "moved", "unclear", "unknown"})
 
 
@@ -355,6 +355,7 @@ class _Trace:
             settled=settled,
             without_code=bool(self.rules.without_code),
             purges=self.evidence.purges(self.since),
+            now=self.now,
         )
 
     def _handled(

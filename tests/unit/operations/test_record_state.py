@@ -205,3 +205,39 @@ def test_what_a_late_log_line_may_still_show_is_not_called_lost(steps):
     assert stage_of(life(*steps), late)[0] == "unclear"
     assert stage_of(life(*steps), Surroundings(unread=unread))[0] == "lost"
     assert stage_of(life(*steps, ("worker", "delivered")), late)[0] == "delivered"
+
+
+PAUSE = {"paused_until": "2026-01-02T03:09:05Z", "reason": "HTTP 503 from shop"}
+HIDDEN = "its group is paused until 2026-01-02T03:09:05.000Z, and cannot be seen before that"
+
+
+@pytest.mark.parametrize(
+    ("word", "minutes", "stage", "detail"),
+    [
+        (
+            "failed",
+            1,
+            "stuck",
+            f"the last attempt, at 2026-01-02T03:04:15.000Z, failed: HTTP 503 from shop; {HIDDEN}",
+        ),
+        ("skipped", 1, "queued", f"{HIDDEN}: HTTP 503 from shop"),
+        ("failed", 6, "queued", "further back than can be seen, or in flight: H"),
+    ],
+)
+def test_a_message_whose_group_is_paused_cannot_be_seen(word, minutes, stage, detail):
+    one = life(ENQUEUED)
+    one.log.append(entry("worker", word, 10, **PAUSE))
+
+    around = Surroundings(hidden="H", now=START + timedelta(minutes=minutes))
+
+    assert stage_of(one, around) == (stage, detail)
+    assert stage_of(one, Surroundings(hidden="H"))[0] == "queued"
+
+
+def test_a_pause_of_an_earlier_attempt_says_nothing():
+    one = life(ENQUEUED)
+    one.log += [entry("worker", "failed", 10, **PAUSE), entry("worker", "failed", 20, reason="by a drain")]
+
+    around = Surroundings(hidden="H", now=START + timedelta(minutes=1))
+
+    assert "paused" not in stage_of(one, around)[1]
