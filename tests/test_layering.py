@@ -21,11 +21,12 @@ ALLOWED = {
     "cli": OURS | {"cli", "operations", "aws", "model", "render", "local"},
     ".": OURS | {"cli"},
 }
-# What else one module may import: the encoding of group names, AWS's limits, the reading of a batch's answer,
-# and what hides keys, are the functions' too, whose zips hold handlers/ alone.
+# What else one module may import, as it is the functions' too, whose zips hold handlers/ alone: the encoding
+# of group names, AWS's limits, which hosts are this machine, how batch answers are read, and what hides keys.
 EXCEPTIONS = {
     "model/group_names.py": "fifo_cli.handlers.identifiers.",
     "model/limits.py": "fifo_cli.handlers.limits.",
+    "model/urls.py": "fifo_cli.handlers.hosts.",
     "aws/sqs.py": "fifo_cli.handlers.batch_answer.",
     "aws/ssm.py": "fifo_cli.handlers.redaction.",
 }

@@ -243,15 +243,20 @@ def _settings_hint(reason: str) -> str:
     return f"look at {quoted}" if quoted else _SETTINGS.format(files=config_files())
 
 
-def _own_words(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Message") or "no reason given").rstrip(".")
+def message_of(error: ClientError) -> str:
+    """Return AWS's own words for an error; where a code stands for several faults, they decide."""
+    return str(error.response.get("Error", {}).get("Message") or "")
+
+
+def _reason_of(error: ClientError) -> str:
+    return (message_of(error) or "no reason given").rstrip(".")
 
 
 def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
     codes = error_codes(error)
     about = f" on {resource}" if resource else ""
     call = f"{error.operation_name}{about}"
-    message = _own_words(error)
+    message = _reason_of(error)
     if codes & _EXPIRED:
         return AwsError(f"{call}: the AWS credentials have expired", hint=_login())
     if codes & _UNKNOWN_KEY:
@@ -548,7 +553,7 @@ def _explain_credentials(error: CredentialsError) -> FifoError:
 
 def _explain_exchange(error: ClientError, whose: str, profile: str) -> FifoError:
     """Explain what STS or IAM Identity Center refused when it was asked for credentials."""
-    reason = _own_words(error)
+    reason = _reason_of(error)
     message = f"{whose}: {error.operation_name} was refused: {reason}"
     codes = error_codes(error)
     if "MultiFactorAuthentication" in reason:

@@ -60,13 +60,13 @@ _UTF7: Final = re.compile(
     rb"\+((?:[A-Za-z0-9+/]{8})*(?:[A-Za-z0-9+/]{3}){0,2})(?:-|(?![A-Za-z0-9+/]))|\+[A-Za-z0-9+/]+\Z"
 )
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{10,}")
-_BASE32: Final = re.compile(rb"[A-Z2-7]{12,}")
-_BASE32_LOWER: Final = re.compile(rb"[a-z2-7]{12,}")
-# RFC 4648, section 7: base32 with the digits first.
-_BASE32_HEX: Final = re.compile(rb"[0-9A-V]{12,}")
-_BASE32_HEX_LOWER: Final = re.compile(rb"[0-9a-v]{12,}")
-_FROM_BASE32_HEX: Final = bytes.maketrans(
+_HEX_TO_BASE32: Final = bytes.maketrans(
     b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+)
+# Both alphabets of RFC 4648, sections 6 and 7: runs in upper and lower case, and what makes the first of it.
+_BASE32: Final = (
+    (re.compile(rb"[A-Z2-7]{12,}"), re.compile(rb"[a-z2-7]{12,}"), None),
+    (re.compile(rb"[0-9A-V]{12,}"), re.compile(rb"[0-9a-v]{12,}"), _HEX_TO_BASE32),
 )
 # What colours a page or a terminal.
 _MARKUP: Final = re.compile(rb"<[^<>]{0,200}>|\x1b\[[0-9;]*[A-Za-z]")
@@ -263,12 +263,10 @@ def _decoded(text: bytes) -> Iterator[bytes]:
                 text[packed.start() :], _UNPACKED_MAX
             )
     # Ordinary words are not joined to one: lower case only where it stands in one piece.
-    runs = [*_BASE32.findall(blankless), *_BASE32_LOWER.findall(text)]
-    for missing in range(8 if runs else 0):
-        yield b"\n".join(_base32(b"A" * missing + run.upper()) for run in runs)
-    runs = [*_BASE32_HEX.findall(blankless), *_BASE32_HEX_LOWER.findall(text)]
-    for missing in range(8 if runs else 0):
-        yield b"\n".join(_base32(b"A" * missing + run.upper().translate(_FROM_BASE32_HEX)) for run in runs)
+    for upper, lower, to_base32 in _BASE32:
+        runs = [*upper.findall(blankless), *lower.findall(text)]
+        for missing in range(8 if runs else 0):
+            yield b"\n".join(_base32(b"A" * missing + run.upper().translate(to_base32)) for run in runs)
 
 
 def _unescaped_forms(text: bytes) -> Iterator[bytes]:

@@ -97,7 +97,7 @@ class Run:
         report's ``error``.
         """
         try:
-            with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="lane") as pool:
+            with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="group") as pool:
                 self._pump(pool)
         except Exception as error:  # noqa: BLE001 - reported with what was done until then
             self._end_early(error)

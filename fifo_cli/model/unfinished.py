@@ -11,8 +11,8 @@ from fifo_cli.invocation import PROGRAM, command_line, typed_before
 from fifo_cli.model.health import Problem, rough
 from fifo_cli.model.history_events import Operation, short_who
 
-# A killed command's lock is held so long, and is reported until then.
-_HELD: Final = timedelta(minutes=1)
+# A command's lock is over so long after it was renewed last. Until then a killed command's is reported.
+LOCK_LIFETIME: Final = timedelta(seconds=60)
 _STDIO: Final = "-"
 _MOVES: Final = frozenset({"dump", "load", "park", "redrive", "replay"})
 _ENDED: Final = frozenset({"done", "attention"})
@@ -29,7 +29,7 @@ def unfinished_problems(operations: Sequence[Operation], *, now: datetime) -> It
             if one.operation == "load":
                 left.pop("dump", None)
     for one in left.values():
-        if now - one.time >= _HELD and (words := _words(one)):
+        if now - one.time >= LOCK_LIFETIME and (words := _words(one)):
             yield _dumped(one, words, now) if one.operation == "dump" else _moved(one, words, now)
 
 

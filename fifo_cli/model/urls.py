@@ -11,6 +11,10 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from fifo_cli.handlers.hosts import is_this_machine
+
+__all__ = ["PATTERN", "URL_MAX", "authority_of", "check_url", "host_of", "is_aws", "is_this_machine"]
+
 URL_MAX: Final = 65_536  # httpx takes no longer one
 PORT_MAX: Final = 65_535
 HOST_MAX: Final = 253  # RFC 1035, 2.3.4
@@ -60,16 +64,6 @@ def authority_of(url: str) -> str:
 def is_aws(host: str) -> bool:
     """Say whether a host is AWS's own, and not an emulator's, a proxy's or a tunnel's."""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host is this machine by its name or address alone."""
-    if host.removesuffix(".").lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _split(authority: str) -> tuple[str, str | None]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +26,11 @@ from fifo_cli.errors import BusyError, FifoError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.times import iso, parse_instant
+from fifo_cli.model.unfinished import LOCK_LIFETIME
 
 MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
 # Set while an in-order redrive is unfinished; it has no expiry (queues/restore_order.py).
 RESTORE_TAG: Final = "fifo-cli:rebuild"
-LIFETIME: Final = timedelta(seconds=60)
 REFRESH_SECONDS: Final = 20.0
 # Longer than another's way from its read to its write: one call, in which botocore may repeat it once.
 SETTLE_SECONDS: Final = 0.3
@@ -199,7 +199,7 @@ class MaintenanceLock:
                 self._tags.remove(MAINTENANCE_TAG)
         except FifoError as error:
             self._listener(
-                Warned(f"the maintenance marker stays for {LIFETIME.seconds} s at most: {error.message}")
+                Warned(f"the maintenance marker stays for {LOCK_LIFETIME.seconds} s at most: {error.message}")
             )
 
     def _check(self, text: str, now: datetime) -> None:
@@ -214,7 +214,7 @@ class MaintenanceLock:
         self._listener(Warned(f"{message}; going on because of --force"))
 
     def _write(self, now: datetime, *, since: datetime) -> None:
-        self._lease = replace(self._lease, since=since, until=now + LIFETIME)
+        self._lease = replace(self._lease, since=since, until=now + LOCK_LIFETIME)
         self._tags.write(MAINTENANCE_TAG, self._lease.text())
 
     def _is_ours(self, text: str) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import error_codes
-from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter, message_of
+from fifo_cli.aws.errors import error_codes, message_of
+from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import START_VARIABLE
 from fifo_cli.model.resources import Found, Properties, Resource, stamped

@@ -173,8 +173,3 @@ def tag_list(tags: Mapping[str, str]) -> list[Any]:
 def tag_map(tags: object) -> dict[str, str]:
     """Return tags that came as a list of Key and Value (or not at all) as a mapping."""
     return {one["Key"]: one["Value"] for one in tags} if isinstance(tags, list) else {}
-
-
-def message_of(error: ClientError) -> str:
-    """Return AWS's own words for an error; where a code stands for several faults, they decide."""
-    return str(error.response.get("Error", {}).get("Message", ""))

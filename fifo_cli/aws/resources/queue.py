@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays
-from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.errors import calling, error_codes, is_missing, message_of
 from fifo_cli.aws.foreign_responses import served_at
-from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Waiter, message_of
+from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Waiter
 from fifo_cli.events import Noted
 from fifo_cli.model.names import DELETED_TAG
 from fifo_cli.model.resources import Found, Properties, Resource, stamped

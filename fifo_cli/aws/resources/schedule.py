@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import MISSING, calling, error_codes
+from fifo_cli.aws.errors import MISSING, calling, error_codes, message_of
 from fifo_cli.aws.resources.gateway import (
     TriggerGateway,
     Waiter,
-    message_of,
     tag_list,
     tag_map,
     unless_missing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -125,6 +126,20 @@ def test_notes_of_many_threads_all_arrive() -> None:
     made.end(0)
     (one,) = read(logs)
     assert one.messages == 40
+
+
+def test_the_log_is_not_called_for_each_of_many_notes() -> None:
+    called: list[float] = []
+
+    class Timed(Logs):
+        def put_log_events(self, **request: Any) -> dict[str, Any]:
+            called.append(time.monotonic())
+            return super().put_log_events(**request)
+
+    made = history(Timed(), [])
+    for n in range(5):
+        made.note(move(f"{n}"))
+    assert min(after - before for before, after in itertools.pairwise(called)) > 0.02
 
 
 @pytest.mark.parametrize(

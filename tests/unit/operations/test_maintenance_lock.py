@@ -14,8 +14,8 @@ import pytest
 
 from fifo_cli.errors import AwsError, BusyError, ExitCode
 from fifo_cli.events import Event, Warned
+from fifo_cli.model.unfinished import LOCK_LIFETIME
 from fifo_cli.operations.maintenance_lock import (
-    LIFETIME,
     MAINTENANCE_TAG,
     RESTORE_TAG,
     SETTLE_SECONDS,
@@ -26,7 +26,7 @@ from fifo_cli.operations.maintenance_lock import (
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-OTHERS = Lease("load", "eve@ops-1", NOW, NOW + LIFETIME, "0123abcd", 4711, "ff00")
+OTHERS = Lease("load", "eve@ops-1", NOW, NOW + LOCK_LIFETIME, "0123abcd", 4711, "ff00")
 
 
 class Seen:
@@ -100,7 +100,7 @@ def test_a_lock_says_who_what_since_when_and_until_when_and_goes_at_the_end(benc
     lock = bench.take("redrive --in-order")
     assert bench.claim is not None
     assert (bench.claim.what, bench.claim.pid) == ("redrive---in-order", os.getpid())
-    assert (bench.claim.since, bench.claim.until) == (NOW, NOW + LIFETIME)
+    assert (bench.claim.since, bench.claim.until) == (NOW, NOW + LOCK_LIFETIME)
     assert bench.slept == [SETTLE_SECONDS]
     lock.release()
     assert bench.tags.tags == {}
@@ -180,7 +180,7 @@ def test_a_refresh_pushes_the_expiry_on_but_not_another_s(bench: Bench) -> None:
     bench.tags.now = NOW + timedelta(seconds=20)
     lock.renew()
     assert bench.claim is not None
-    assert (bench.claim.since, bench.claim.until) == (NOW, bench.tags.now + LIFETIME)
+    assert (bench.claim.since, bench.claim.until) == (NOW, bench.tags.now + LOCK_LIFETIME)
     bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
     lock.renew()
     lock.renew()
