@@ -6,7 +6,7 @@ None means that it does not exist. What deploy reads and changes of these is in 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.resources.gateway import unless_missing
@@ -15,12 +15,26 @@ from fifo_cli.model.names import LIVE_ALIAS
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
+    from fifo_cli.model.worker_trigger import TriggerKey
 
 # A mapping in any other state reads the stream, or is about to (Lambda API Reference, GetEventSourceMapping).
 _DISABLED: Final = frozenset({"Disabled", "Disabling"})
 _SCHEDULER_GROUP: Final = "default"
 # How Lambda begins to word what is wrong with a mapping.
 _PROBLEM: Final = "PROBLEM"
+
+
+def is_trigger_enabled(aws: Aws, key: TriggerKey) -> bool | None:
+    """Say whether one of the resources that start the worker (model/worker_trigger.py) does so."""
+    kind, name = key
+    match kind:
+        case "rule":
+            return is_rule_enabled(aws, name)
+        case "schedule":
+            return is_schedule_enabled(aws, name)
+        case "event-source-mapping":
+            return is_mapping_enabled(aws, name)
+    assert_never(kind)
 
 
 def is_rule_enabled(aws: Aws, name: str) -> bool | None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.model.schedules import longest_gap
+from fifo_cli.model.worker_trigger import expressions, scheduler_timezone
 
 if TYPE_CHECKING:
     from fifo_cli.model.names import Names
@@ -82,7 +83,7 @@ def _above(namespace: str, metric: str, dimensions: dict[str, str], threshold: i
 
 def _silence(settings: Settings) -> dict[str, int] | None:
     """Return the periods that together outlast every rest the schedule has; None if they cannot."""
-    gap = longest_gap(settings.schedule.expressions, settings.schedule.timezone)
+    gap = longest_gap(expressions(settings), scheduler_timezone(settings))
     if gap is None:
         return None
     seconds = (gap + _LATE).total_seconds()

@@ -23,6 +23,7 @@ from fifo_cli.model.role_policies import (
     use_key,
     use_table_key,
 )
+from fifo_cli.model.worker_trigger import by_queue, scheduler_timezone
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -190,7 +191,7 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
         ),
         allow("PauseWorker", "events:DisableRule events:EnableRule", *arns.rules),
     ]
-    if settings.schedule.timezone:
+    if scheduler_timezone(settings):
         statements += [
             allow("PauseSchedules", "scheduler:UpdateSchedule", *arns.schedules),
             _pass("PassToScheduler", arns.roles[1], SCHEDULER),
@@ -201,6 +202,8 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
 
 
 def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
+    # Where the queue starts the worker, what was reserved for runs on a schedule is given up.
+    reserve = "Delete" if by_queue(settings) else "Put"
     statements = [
         allow(
             "MakeQueues",
@@ -217,8 +220,8 @@ def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
             "MakeFunctions",
             "lambda:AddPermission lambda:CreateAlias lambda:CreateFunction lambda:DeleteAlias"
             " lambda:DeleteFunction lambda:ListVersionsByFunction lambda:PublishVersion"
-            " lambda:PutFunctionConcurrency lambda:PutFunctionEventInvokeConfig lambda:RemovePermission"
-            " lambda:TagResource lambda:UpdateAlias lambda:UpdateFunctionCode"
+            f" lambda:{reserve}FunctionConcurrency lambda:PutFunctionEventInvokeConfig"
+            " lambda:RemovePermission lambda:TagResource lambda:UpdateAlias lambda:UpdateFunctionCode"
             " lambda:UpdateFunctionConfiguration",
             *arns.functions,
         ),

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.invocation import command_line
-from fifo_cli.model.names import ADOPTED_TAG, DELETED_TAG, PIPELINE_TAG, REGION_TAG
+from fifo_cli.model.names import ADOPTED_TAG, DELETED_TAG, PIPELINE_TAG, REGION_TAG, SWITCH_TAG
 from fifo_cli.model.resources import Found, Key, Kind, Resource, normalised
 from fifo_cli.model.results import OPTIONAL, Document, Fields, Listed, named
 
@@ -34,15 +34,18 @@ _FIXED_OF_OTHERS: Final[_Paths] = {
     ),
 }
 # A mapping is bound to one stream for life (Lambda API Reference, UpdateEventSourceMapping).
-_MAPPING: Final = "deleted and created again: a mapping cannot be pointed at another stream"
+_MAPPING: Final = "deleted and created again: a mapping cannot be pointed at another stream or queue"
 _STREAM: Final = "switched off and on again: the view type of a stream cannot be edited"
 _REPLACING: Final[_Paths] = {
     ("event-source-mapping", "table"): _MAPPING,
+    ("event-source-mapping", "queue"): _MAPPING,
     ("table", "stream"): _STREAM,
 }
 
 
 CODE_HASH: Final = "code_sha256"
+# Tags of a queue by which a command that was cut off is known.
+_MARKS: Final = (DELETED_TAG, SWITCH_TAG)
 # What changes inside the functions' zips, as model/code_changes.py names it.
 _IN_CODE: Final = ("settings", "requirements", "libraries", "fifo-cli", "files")
 
@@ -188,9 +191,11 @@ def differences(wanted: Resource, found: Found) -> tuple[Difference, ...]:
         for name, value in wanted.tags.items()
         if found.tags.get(name) != value
     ]
-    if DELETED_TAG in found.tags:
-        # A destroy was cut off before the delete itself; the queue stays, so the mark goes.
-        diff.append(Difference(f"tags.{DELETED_TAG}", found.tags[DELETED_TAG], None))
+    # A destroy was cut off before the delete itself, or a deploy before it had changed what starts the
+    # worker: the queue stays, so the mark goes.
+    diff += [Difference(f"tags.{tag}", found.tags[tag], None) for tag in _MARKS if tag in found.tags]
+    if wanted.must_run and not found.facts["enabled"]:
+        diff.append(Difference("enabled", False, True))
     replacing = [
         text for one in diff if one.old is not None and (text := _REPLACING.get((wanted.kind, one.path)))
     ]
@@ -207,7 +212,7 @@ def _foreseen(wanted: Sequence[Resource], found: Mapping[Key, Found]) -> Mapping
     }
     for key, one in found.items():
         if one.kind == "event-source-mapping" and one.properties.get("table") in renewed:
-            stream = one.facts.get("stream_arn")
+            stream = one.facts.get("source")
             foreseen[key] = replace(one, properties={**one.properties, "table": stream})
     return foreseen
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -34,6 +33,15 @@ from fifo_cli.model.role_policies import (
     use_network,
 )
 from fifo_cli.model.schedules import RUN_AGE_SECONDS
+from fifo_cli.model.worker_trigger import (
+    by_queue,
+    expressions,
+    main_visibility_timeout,
+    mapping_key,
+    mapping_properties,
+    scheduler_timezone,
+    visibility_timeout,
+)
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -48,8 +56,6 @@ Properties = Mapping[str, Any]
 HANDLERS: Final[dict[FunctionRole, str]] = {
     role: f"fifo_cli.handlers.{role}.handler" for role in FUNCTION_ROLES
 }
-# A message a run has taken stays hidden for this long beyond the time one message may take.
-VISIBILITY_MARGIN: Final = 30
 # DynamoDB Developer Guide, "Change data capture for DynamoDB Streams".
 STREAM_RETENTION: Final = timedelta(hours=24)
 # A failed record's data is in the stream for 24 hours only, and the on-failure record does not hold it: three
@@ -65,12 +71,23 @@ STREAM_VIEW: Final = "NEW_AND_OLD_IMAGES"
 
 
 @dataclass(frozen=True, slots=True)
+class AtLeast:
+    """The numbers from ``least`` on, and 0."""
+
+    least: int
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and (value >= self.least or value == 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
     """One wanted resource: ``properties`` and ``tags`` are compared with what AWS holds, by name.
 
     ``accepts`` lists values of a property that serve as well as the wanted one. ``managed`` is false for
     what belongs to somebody else: it must exist, and is never created, tagged or deleted. ``enabled`` is
-    how a new schedule or mapping starts; on an existing one it is left as it is, and never compared.
+    how a new schedule or mapping starts; on an existing one it is left as it is, and never compared, unless
+    it ``must_run``: what started the worker before was disabled for it.
     """
 
     kind: Kind
@@ -78,9 +95,10 @@ class Resource:
     properties: Properties
     tags: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[Key, ...] = ()
-    accepts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    accepts: Mapping[str, Container[Any]] = field(default_factory=dict)
     managed: bool = True
     enabled: bool = True
+    must_run: bool = False
 
     @property
     def key(self) -> Key:
@@ -132,7 +150,7 @@ def wanted_resources(
         *(pipeline.function(role, zips[role], reserve_concurrency) for role in FUNCTION_ROLES),
         *(pipeline.alias(role, zips[role]) for role in FUNCTION_ROLES),
         pipeline.mapping(),
-        *pipeline.schedules(),
+        *pipeline.worker_triggers(),
         *pipeline.alarms(),
     )
 
@@ -184,7 +202,7 @@ def may_have_schedules(settings: Settings, found: Mapping[Key, Found]) -> bool:
     main = found.get(("queue", names.main))
     role = found.get(("role", names.function("worker")))
     return bool(
-        settings.schedule.timezone
+        scheduler_timezone(settings)
         or (main and SCHEDULER_TAG in main.tags)
         or (role and SCHEDULER in json.dumps(role.properties.get("trust")))
     )
@@ -236,7 +254,7 @@ def with_scheduler_tag(
     names = settings.names
     owners = {one.tags.get(PIPELINE_TAG) for one in found.values() if one.kind == "schedule"}
     resources = {one.key: one for one in wanted}
-    if names.pipeline in owners and not settings.schedule.timezone:
+    if names.pipeline in owners and not scheduler_timezone(settings):
         main, role = resources["queue", names.main], resources["role", names.function("worker")]
         resources[main.key] = replace(main, tags={**main.tags, SCHEDULER_TAG: "used"})
         resources[role.key] = replace(role, needs=(*role.needs, main.key))
@@ -283,10 +301,9 @@ class _Pipeline:
 
     def queues(self) -> list[Resource]:
         settings, names = self.settings.queue, self.names
-        hidden = math.ceil(self.settings.run_needs.total_seconds()) + VISIBILITY_MARGIN
         common = {
             "max_message_bytes": limits.MESSAGE_BYTES_MAX,
-            "visibility_timeout": max(30, hidden),
+            "visibility_timeout": _seconds(visibility_timeout(self.settings)),
             "delay": 0,
             "encryption": settings.kms_key or "sqs",
             "retention": _seconds(limits.RETENTION_MAX),
@@ -299,7 +316,11 @@ class _Pipeline:
             "deduplication_scope": "messageGroup" if high else "queue",
             "throughput_limit": "perMessageGroupId" if high else "perQueue",
         }
-        main = {"retention": _seconds(settings.retention), "redrive": self._redrive(settings.max_receives)}
+        main = {
+            "retention": _seconds(settings.retention),
+            "redrive": self._redrive(settings.max_receives),
+            "visibility_timeout": _seconds(main_visibility_timeout(self.settings)),
+        }
         sources = [names.hold, *([names.main] if settings.max_receives else [])]
         allow = {"permission": "byQueue", "sources": sorted(map(self.place.queue, sources))}
         # A policy of its own would take away what waits in the DLQ, receive by receive.
@@ -307,7 +328,7 @@ class _Pipeline:
         # SQS starts a move task only from a queue that some queue's policy names. In hold a message is
         # received a few times in all, so this policy never acts.
         hold = {"redrive": self._redrive(limits.MAX_RECEIVES_MAX)}
-        main_tags = {SCHEDULER_TAG: "used"} if self.settings.schedule.timezone else {}
+        main_tags = {SCHEDULER_TAG: "used"} if scheduler_timezone(self.settings) else {}
         # A queue may name the DLQ once the DLQ admits it; main gives up its policy once hold has one.
         needs_dlq: Key = ("queue", names.dlq)
         return [
@@ -368,12 +389,18 @@ class _Pipeline:
     def function(self, role: FunctionRole, code: str, reserve_concurrency: bool) -> Resource:
         name = self.names.function(role)
         properties = self._version(role, code)
-        accepts: dict[str, tuple[Any, ...]] = {}
-        if role == "worker" and reserve_concurrency:
-            properties["reserved_concurrency"] = 1
-            # 0 is Lambda's emergency stop; who pulled it decides when it ends.
-            accepts["reserved_concurrency"] = (0,)
+        accepts: dict[str, Container[Any]] = {}
         needs: tuple[Key, ...] = (("role", name), ("log-group", self.names.log_group(role)))
+        # 0 is Lambda's emergency stop; who pulled it decides when it ends.
+        if role == "worker" and by_queue(self.settings):
+            # With fewer than the mapping may start, Lambda would take messages and be throttled.
+            properties["reserved_concurrency"] = None
+            accepts["reserved_concurrency"] = AtLeast(self.settings.worker.max_functions)
+            # Lambda refuses a timeout that is longer than the queue hides what is received.
+            needs = (*needs, ("queue", self.names.main))
+        elif role == "worker" and reserve_concurrency:
+            properties["reserved_concurrency"] = 1
+            accepts["reserved_concurrency"] = (0,)
         return Resource("function", name, properties, self.tags, needs, accepts)
 
     def alias(self, role: FunctionRole, code: str) -> Resource:
@@ -412,12 +439,21 @@ class _Pipeline:
         )
         return Resource("event-source-mapping", function, properties, self.tags, needs)
 
-    def schedules(self) -> list[Resource]:
-        worker, timezone = self.names.function("worker"), self.settings.schedule.timezone
+    def worker_triggers(self) -> list[Resource]:
+        """Return what starts the worker: the mapping of main, or the schedules."""
+        if not by_queue(self.settings):
+            return self._schedules()
+        kind, name = mapping_key(self.names)
+        needs: tuple[Key, ...] = (("alias", alias_name(name)), ("queue", self.names.main))
+        properties = mapping_properties(self.settings, self.names, self.place)
+        return [Resource(kind, name, properties, self.tags, needs)]
+
+    def _schedules(self) -> list[Resource]:
+        worker, timezone = self.names.function("worker"), scheduler_timezone(self.settings)
         target = {"arn": self.place.function(worker, LIVE_ALIAS), "retries": 0, "age": RUN_AGE_SECONDS}
         needs: tuple[Key, ...] = (("alias", alias_name(worker)), ("queue", self.names.main))
         wanted = []
-        for number, expression in enumerate(self.settings.schedule.expressions, 1):
+        for number, expression in enumerate(expressions(self.settings), 1):
             name = self.names.schedule(number)
             if timezone is None:
                 rule = {"expression": expression, "pattern": None, "targets": [target], "permission": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.model.names import LIVE_ALIAS, FunctionRole, Names, Place
+from fifo_cli.model.worker_trigger import by_queue, scheduler_timezone
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -25,7 +26,7 @@ _NETWORK: Final = (
 def role_trust(settings: Settings, place: Place, role: FunctionRole) -> dict[str, Any]:
     """Return who may assume a function's role: Lambda, and Scheduler where it starts the worker."""
     statements = [_trust("Lambda", LAMBDA)]
-    if role == "worker" and settings.schedule.timezone:
+    if role == "worker" and scheduler_timezone(settings):
         # EventBridge Scheduler User Guide, "Confused deputy prevention".
         only_ours = {"StringEquals": {"aws:SourceAccount": place.account}}
         statements.append({**_trust("Scheduler", SCHEDULER), "Condition": only_ours})
@@ -60,17 +61,19 @@ def _enqueuer(settings: Settings, names: Names, place: Place) -> list[Statement]
 
 
 def _worker(settings: Settings, names: Names, place: Place) -> list[Statement]:
+    # Lambda polls with the role of the function.
+    polls = " sqs:GetQueueAttributes" if by_queue(settings) else ""
     statements = [
         allow(
             "Take",
-            "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueUrl sqs:ReceiveMessage",
+            f"sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueUrl sqs:ReceiveMessage{polls}",
             place.queue(names.main),
         ),
         allow("Park", "sqs:GetQueueUrl sqs:SendMessage", place.queue(names.dlq)),
     ]
     if parameters := key_parameters(settings, place):
         statements += read_keys(place, parameters)
-    if settings.schedule.timezone:
+    if scheduler_timezone(settings):
         live = place.function(names.function("worker"), LIVE_ALIAS)
         statements.append(allow("Start", "lambda:InvokeFunction", live))
     return statements

@@ -88,14 +88,23 @@ def _kind(request: Request) -> str:
 
 
 def killed_at_every_change(
-    fork_server: ForkServer, proxy: Proxy, folder: Path, *args: str, every: bool = True
+    fork_server: ForkServer,
+    proxy: Proxy,
+    folder: Path,
+    *args: str,
+    every: bool = True,
+    look: Callable[[], None] = lambda: None,
 ) -> KillEach:
-    """Run a command again and again, killed each time at a change not met before, until it ends well."""
+    """Run a command again and again, killed each time at a change not met before, until it ends well.
+
+    ``look`` is called after each run.
+    """
     rule = KillEach(every=every)
     proxy.rule = rule
     for _ in range(200):
         rule.begin()
         ran = fork_server.run(folder, [*args, "--yes", "--endpoint-url", proxy.endpoint], KEYS)
+        look()
         if ran.code == 0:
             assert not rule.is_dead
             # A call that only completes what another run began need not come a second time.

@@ -1,8 +1,9 @@
-"""The event source mapping from the table's stream to the enqueuer as a resource."""
+"""The event source mappings as resources: of the table's stream to the enqueuer, of main to the worker."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -17,7 +18,7 @@ from fifo_cli.model.names import LIVE_ALIAS
 from fifo_cli.model.resources import Found, Properties, Resource, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 # Creating and switching take up to a few minutes (Lambda Developer Guide, "Event source mappings").
 SETTLED_LIMIT: Final = 600.0
 T = TypeVar("T")
-# Properties that are fields as they are: the field's name, and its value where Lambda leaves it out.
+# Properties that are fields as they are: the field's name, and its value where Lambda leaves it out. A
+# mapping of a queue has some of them only, and Lambda refuses the others.
 _FIELDS: Final[dict[str, tuple[str, Any]]] = {
     "batch_size": ("BatchSize", None),
     "batching_window": ("MaximumBatchingWindowInSeconds", 0),
@@ -36,31 +38,35 @@ _FIELDS: Final[dict[str, tuple[str, Any]]] = {
     "record_age": ("MaximumRecordAgeInSeconds", -1),
     "parallelization": ("ParallelizationFactor", 1),
 }
+_SOURCES: Final = frozenset({"table", "queue"})
 _SETTLED: Final = frozenset({"Enabled", "Disabled"})
 
 
 @dataclass(frozen=True, slots=True)
 class MappingAdmin(TriggerGateway):
-    """The mapping of a function (by its name) and one table; a function has one and no other.
+    """The mapping of a function (by its name) and its one source; a function has one and no other.
 
-    One that somebody has pointed at ``sibling`` counts as the function's: the worker reads no stream.
+    The source of ``worker`` is the queue ``main`` (its ARN, asked for late), that of any other function the
+    stream of ``table``. One that somebody has pointed at the other function counts as that of its source.
     """
 
     client: LambdaClient
     dynamodb: DynamoDBClient
     table: str
     waiter: Waiter = field(default_factory=Waiter)
-    sibling: str = ""
+    functions: tuple[str, ...] = ()
+    worker: str = ""
+    main: Callable[[], str] = str
     title: ClassVar[str] = "event source mapping of"
     exists_codes: ClassVar[frozenset[str]] = frozenset({"ResourceConflictException"})
 
     def _read(self, name: str) -> Found | None:
-        """Return the mapping; of several the one from the table's present stream to the alias, if there is.
+        """Return the mapping; of several the one from its present source to the alias, if there is.
 
         The further ones are its ``others``.
         """
-        stream = self._stream()
-        mappings = sorted(self._list(name, stream), key=lambda one: _strangeness(one, name, stream))
+        present = self._source(name)
+        mappings = sorted(self._list(name, present), key=lambda one: _strangeness(one, name, present))
         if not mappings:
             return None
         first, *others = mappings
@@ -69,13 +75,14 @@ class MappingAdmin(TriggerGateway):
         tags = self.client.list_tags(Resource=arn).get("Tags", {}) if arn else {}
         properties = {
             **_properties(first),
-            "table": self.table if source == stream else source,
+            **({"queue": source} if _is_queue(first) else {}),
+            "table": self.table if source == present else source,
             "others": [one["UUID"] for one in others],
         }
         facts = {
             "uuid": first["UUID"],
             "arn": arn,
-            "stream_arn": source,
+            "source": source,
             "state": state,
             "enabled": state in ("Enabled", "Enabling", "Creating"),
             # When it was changed last, or its state (API Reference, EventSourceMappingConfiguration).
@@ -85,15 +92,15 @@ class MappingAdmin(TriggerGateway):
         return Found("event-source-mapping", name, properties, tags, facts)
 
     def _create(self, wanted: Resource) -> None:
-        """Create the mapping from the stream's beginning and wait until it is enabled, or disabled."""
+        """Create the mapping, of a stream from its beginning, and wait until it is enabled, or disabled."""
         self._make(wanted, enabled=wanted.enabled)
 
     def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
-        """Set what differs; one on another stream is deleted and made again, enabled or not as before."""
+        """Set what differs; one of another source is deleted and made again, enabled or not as before."""
         for other in found.properties["others"]:
             self._remove(other, wanted.name)
         uuid = found.facts["uuid"]
-        if "table" in changed:
+        if changed & _SOURCES:
             self._remove(uuid, wanted.name)
             self._make(wanted, enabled=found.facts["enabled"])
             return
@@ -117,25 +124,26 @@ class MappingAdmin(TriggerGateway):
             self._remove(uuid, found.name)
 
     def _make(self, wanted: Resource, *, enabled: bool) -> None:
-        stream = self._stream()
-        if stream is None:
+        source = self._source(wanted.name)
+        if source is None:
             raise AwsError(f"table {self.table} has no stream", hint=f"run {command_line('deploy')} again")
+        start: dict[str, Any] = {} if wanted.name == self.worker else {"StartingPosition": "TRIM_HORIZON"}
         create = partial(
             self.client.create_event_source_mapping,
-            EventSourceArn=stream,
-            StartingPosition="TRIM_HORIZON",
+            EventSourceArn=source,
+            **start,
             Enabled=enabled,
             Tags=stamped(wanted.tags),
             **_arguments(wanted.properties),
         )
         made = self._accepted(create, wanted.name)
         self._wait_settled(made["UUID"], wanted.name)
-        self._leave_one(wanted.name, stream)
+        self._leave_one(wanted.name, source)
 
-    def _leave_one(self, name: str, stream: str) -> None:
+    def _leave_one(self, name: str, source: str) -> None:
         """Delete the further mappings that a deploy beside this one has made: both leave the same one."""
-        listed = self._answers([{"EventSourceArn": stream}], [name])
-        alike = [one for one in listed if not any(_strangeness(one, name, stream)[:3])]
+        listed = self._answers([{"EventSourceArn": source}], [name])
+        alike = [one for one in listed if not any(_strangeness(one, name, source)[:3])]
         for uuid in sorted(one["UUID"] for one in alike)[1:]:
             self._remove(uuid, name)
 
@@ -175,26 +183,38 @@ class MappingAdmin(TriggerGateway):
         mapping = unless_missing(lambda: self.client.get_event_source_mapping(UUID=uuid))
         return mapping.get("State") if mapping else None
 
-    def _stream(self) -> str | None:
-        """Return the ARN of the table's stream that is switched on."""
+    def _source(self, name: str) -> str | None:
+        """Return the ARN of what a function reads: of main, or of the table's stream that is switched on."""
+        if name == self.worker:
+            return self.main()
         answer = unless_missing(lambda: self.dynamodb.describe_table(TableName=self.table))
         return stream_arn(answer["Table"]) if answer else None
 
-    def _list(self, function: str, stream: str | None) -> list[EventSourceMappingConfigurationTypeDef]:
+    def _list(self, function: str, source: str | None) -> list[EventSourceMappingConfigurationTypeDef]:
         """Return the function's mappings that are not going away.
 
         Lambda lists a function's by exactly the name or alias they were made with, and those of a deleted
-        function only by their stream.
+        function only by their source.
         """
-        functions = [one for one in (function, self.sibling) if one]
+        functions = list(dict.fromkeys((function, *self.functions)))
+        # One of an earlier stream may feed the worker; what reads main is found at main.
+        asked = [function] if function == self.worker else functions
         queries: list[dict[str, Any]] = [
-            {"FunctionName": f"{one}{qualifier}"} for one in functions for qualifier in ("", f":{LIVE_ALIAS}")
+            {"FunctionName": f"{one}{qualifier}"} for one in asked for qualifier in ("", f":{LIVE_ALIAS}")
         ]
-        queries += [{"EventSourceArn": stream}] if stream else []
-        return self._answers(queries, functions)
+        queries += [{"EventSourceArn": source}] if source else []
+        listed = self._answers(queries, functions)
+        return [one for one in listed if _is_queue(one) == (function == self.worker)]
+
+    def others_of_main(self) -> list[str]:
+        """Return the functions of somebody else's that take messages of main, by their ARNs."""
+        with calling(f"{self.title} {self.worker}"):
+            listed = self._answers([{"EventSourceArn": self.main()}])
+        arns = [one.get("FunctionArn", "") for one in listed]
+        return sorted(arn for arn in arns if _function(arn) not in self.functions)
 
     def _answers(
-        self, queries: Iterable[dict[str, Any]], functions: Collection[str]
+        self, queries: Iterable[dict[str, Any]], functions: Collection[str] | None = None
     ) -> list[EventSourceMappingConfigurationTypeDef]:
         paginator = self.client.get_paginator("list_event_source_mappings")
         found: dict[str, EventSourceMappingConfigurationTypeDef] = {}
@@ -205,16 +225,21 @@ class MappingAdmin(TriggerGateway):
         return [
             one
             for one in found.values()
-            if one.get("State") != "Deleting" and _function(one.get("FunctionArn", "")) in functions
+            if one.get("State") != "Deleting"
+            and (functions is None or _function(one.get("FunctionArn", "")) in functions)
         ]
 
 
 def _strangeness(
-    mapping: EventSourceMappingConfigurationTypeDef, name: str, stream: str | None
+    mapping: EventSourceMappingConfigurationTypeDef, name: str, source: str | None
 ) -> tuple[bool, bool, bool, str]:
     arn = mapping.get("FunctionArn", "")
-    elsewhere, aliased = mapping.get("EventSourceArn") != stream, arn.endswith(f":{LIVE_ALIAS}")
+    elsewhere, aliased = mapping.get("EventSourceArn") != source, arn.endswith(f":{LIVE_ALIAS}")
     return _function(arn) != name, elsewhere, not aliased, mapping.get("UUID", "")
+
+
+def _is_queue(mapping: EventSourceMappingConfigurationTypeDef) -> bool:
+    return ":sqs:" in mapping.get("EventSourceArn", "")
 
 
 def _function(arn: str) -> str:
@@ -228,6 +253,7 @@ def _properties(mapping: Mapping[str, Any]) -> dict[str, Any]:
         "function": mapping.get("FunctionArn"),
         "filters": [_filter(one.get("Pattern", "{}")) for one in filters],
         **{name: mapping.get(field, default) for name, (field, default) in _FIELDS.items()},
+        "max_functions": mapping.get("ScalingConfig", {}).get("MaximumConcurrency"),
         "on_failure": mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
     }
 
@@ -246,9 +272,14 @@ def _filter(text: str) -> Any:
 def _arguments(properties: Properties) -> dict[str, Any]:
     """Return the settings as both CreateEventSourceMapping and UpdateEventSourceMapping take them."""
     patterns = [{"Pattern": json.dumps(one, separators=(",", ":"))} for one in properties["filters"]]
-    return {
+    arguments = {
         "FunctionName": properties["function"],
-        "FilterCriteria": {"Filters": patterns},
-        **{field: properties[name] for name, (field, _) in _FIELDS.items()},
-        "DestinationConfig": {"OnFailure": {"Destination": properties["on_failure"]}},
+        # An empty one takes the filters away.
+        "FilterCriteria": {"Filters": patterns} if patterns else {},
+        **{field: properties[name] for name, (field, _) in _FIELDS.items() if name in properties},
     }
+    if "max_functions" in properties:
+        arguments["ScalingConfig"] = {"MaximumConcurrency": properties["max_functions"]}
+    if "on_failure" in properties:
+        arguments["DestinationConfig"] = {"OnFailure": {"Destination": properties["on_failure"]}}
+    return arguments

@@ -98,7 +98,7 @@ class FunctionAdmin(Gateway):
             configure = partial(self.client.update_function_configuration, FunctionName=name, **settings)
             self._change(name, configure)
         if "reserved_concurrency" in changed:
-            self._reserve(wanted)
+            self._reserve(wanted, found)
         self.client.tag_resource(Resource=found.facts["arn"], Tags=stamped(wanted.tags))
 
     def _delete(self, found: Found) -> None:
@@ -118,9 +118,11 @@ class FunctionAdmin(Gateway):
         self.waiter.accepted(call, passing_refusal, name=name, limit=ROLE_LIMIT)
         wait_ready(self.client, self.waiter, name)
 
-    def _reserve(self, wanted: Resource) -> None:
+    def _reserve(self, wanted: Resource, found: Found | None = None) -> None:
         if (count := wanted.properties.get("reserved_concurrency")) is not None:
             self.client.put_function_concurrency(FunctionName=wanted.name, ReservedConcurrentExecutions=count)
+        elif found is not None:
+            self.client.delete_function_concurrency(FunctionName=wanted.name)
 
 
 def _configuration(properties: Properties) -> dict[str, Any]:
@@ -199,6 +201,8 @@ def passing_refusal(error: ClientError) -> str | None:
             return "waiting for its role to be known to Lambda"
         if "execution role does not have permissions" in text or "Cannot access stream" in text:
             return "waiting for its role's permissions to be in effect"
+        if "visibility timeout" in text:
+            return "waiting for the visibility timeout of its queue to be known to Lambda"
     busy = "ResourceConflictException" in codes and ("in progress" in text or "pending" in text.lower())
     return "busy with another update" if busy or "ResourceInUseException" in codes else None
 

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 5.0
+# What is changed of a resource that is to be enabled.
+ENABLED: Final = "enabled"
 
 
 class AlreadyExists(AwsError):
@@ -88,6 +90,13 @@ class TriggerGateway(Gateway):
     """A kind of resource that starts a function, and can be disabled."""
 
     __slots__ = ()
+
+    def update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
+        """Bring the properties to what is wanted; then enable it, if that is among the ``changed``."""
+        if changed != {ENABLED}:
+            super().update(wanted, found, changed - {ENABLED})
+        if ENABLED in changed and (now := self.read(wanted.name)):
+            self.switch(now, enabled=True)
 
     def switch(self, found: Found, *, enabled: bool) -> None:
         """Enable or disable it; what it has started goes on."""

@@ -148,6 +148,11 @@ class QueueAdmin(Gateway):
         if DELETED_TAG in found.tags:
             self.untag(found, DELETED_TAG)
 
+    def tag(self, found: Found, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        with calling(f"queue {found.name}"):
+            self.sqs.tag_queue(QueueUrl=found.facts["url"], Tags=dict(tags))
+
     def untag(self, found: Found, tag: str) -> None:
         """Take one tag away."""
         with calling(f"queue {found.name}"):

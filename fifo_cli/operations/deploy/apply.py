@@ -74,16 +74,22 @@ class Work:
                 self.listener(Noted(f"stopped: {self._made(planned)}"))
             raise
 
+    def beforehand(self, step: Callable[[], T], planned: int) -> T:
+        """Do what precedes the changes; if it fails, say that none of them was made."""
+        return self._beside(step, planned, "what was deployed")
+
     def afterwards(self, step: Callable[[], T]) -> T:
         """Do what follows the changes; if it fails, say that all of them were made."""
+        return self._beside(step, len(self.done), "what was made")
+
+    def _beside(self, step: Callable[[], T], planned: int, what: str) -> T:
         try:
-            with calling("what was made"):
+            with calling(what):
                 return step()
         except (Interrupted, KeyboardInterrupt):
-            self.listener(Noted(f"interrupted: {self._made(len(self.done))}"))
+            self.listener(Noted(f"interrupted: {self._made(planned)}"))
             raise
         except FifoError as error:
-            planned = len(self.done)
             raise AwsError(
                 f"{error.message}\n{self._made(planned)}", hint="; ".join(self._hints([error]))
             ) from error

@@ -13,7 +13,7 @@ from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Wait
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES
+from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
 from fifo_cli.model.planning import (
     Change,
     DeployedSchedule,
@@ -24,9 +24,11 @@ from fifo_cli.model.planning import (
 )
 from fifo_cli.model.resources import Found, Key, Resource, alias_name
 from fifo_cli.model.schedules import next_runs
+from fifo_cli.model.worker_trigger import mapping_key
 from fifo_cli.operations.deploy.apply import Work, depths, in_levels, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.plan import Prepared, prepare
 from fifo_cli.operations.deploy.remote_state import observe
+from fifo_cli.operations.deploy.trigger_switch import check_live_code, end_switch, stop_old_trigger
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -58,7 +60,10 @@ def deploy(
     found = prepared.found
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
-        apply(prepared, project.settings.pipeline.name, adopt=adopt, work=work)
+        settings, planned = project.settings, len(prepared.plan.changes)
+        work.beforehand(lambda: stop_old_trigger(prepared, settings, waiter, aws.delays), planned)
+        apply(prepared, settings.pipeline.name, adopt=adopt, work=work)
+        work.afterwards(lambda: end_switch(prepared, settings))
         found = work.afterwards(lambda: wait_until_shown(prepared, aws.delays, waiter))
     return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
 
@@ -73,8 +78,11 @@ def levels(changes: Sequence[Change], wanted: Iterable[Resource]) -> list[list[C
 def apply(prepared: Prepared, pipeline: str, *, adopt: bool, work: Work) -> None:
     """Carry out a plan; raises AwsError, saying what was done, if a change failed."""
     wanted = {one.key: one for one in prepared.wanted}
+    polled = mapping_key(Names(pipeline))
 
     def make(change: Change) -> None:
+        if change.key == polled and change.key in wanted:
+            check_live_code(prepared, change.name)
         gate, resource = prepared.gates.by_kind[change.kind], wanted.get(change.key)
         if resource is None:
             gate.delete(prepared.found[change.key])

@@ -1,7 +1,7 @@
 """pause and resume: stop and restart the enqueuer and the worker; nothing is lost meanwhile.
 
-The worker is paused when its schedules are disabled, the enqueuer when its event source mapping is; both go
-on where they stopped.
+The enqueuer is paused when its event source mapping is disabled, the worker when all is that starts it
+(model/worker_trigger.py); both go on where they stopped.
 """
 
 from __future__ import annotations
@@ -10,28 +10,23 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from fifo_cli.aws.consistency import ConsistencyDelays
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.resources.gateway import LONGEST_PAUSE, Pending, TimedOut, Waiter
+from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, FunctionRole, Names
-from fifo_cli.model.resources import STREAM_RETENTION, VISIBILITY_MARGIN, Found
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, SWITCH_TAG, FunctionRole
+from fifo_cli.model.resources import STREAM_RETENTION, Found
 from fifo_cli.model.results import INTERNAL, Single
 from fifo_cli.model.times import format_duration, iso
-from fifo_cli.operations.deploy.remote_state import (
-    Gateways,
-    gateways,
-    naming_place,
-    observe,
-    schedule_keys,
-)
+from fifo_cli.model.worker_trigger import MAPPING, trigger_word, wanted_triggers
+from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_enqueuer, wait_for_worker
+from fifo_cli.operations.deploy.remote_state import Gateways, gateways, naming_place, worker_triggers
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 
 if TYPE_CHECKING:
@@ -55,7 +50,7 @@ class PauseState(Single):
         return ExitCode.OK if self.at_rest else ExitCode.ATTENTION
 
 
-# What starts each function: the enqueuer its mapping, the worker its rules or schedules.
+# What starts each function.
 _Triggers = Mapping[FunctionRole, tuple[Found, ...]]
 # Said of every pause; whoever resumes a moment later by itself may leave it out.
 STREAM_FORGETS: Final = "the stream keeps a record for 24 hours only"
@@ -66,7 +61,7 @@ def pause(
     settings: Settings,
     part: Part = "all",
     *,
-    wait: bool = False,
+    wait: bool | Literal["until visible"] = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -75,20 +70,36 @@ def pause(
     """Stop a function, or both; with ``wait``, return when what was in flight is done.
 
     On AWS that takes minutes, even if nothing is seen in flight: its counts are late. The wait has a bound,
-    past which the result is not ``at_rest``; ``sleep`` may raise Interrupted. Raises NotDeployedError if
-    there is nothing to pause.
+    past which the result is not ``at_rest``; "until visible" waits for the pauses of groups that failed, too.
+    ``sleep`` may raise Interrupted. Raises NotDeployedError if there is nothing to pause.
     """
     waiter = Waiter(listener, sleep, clock)
     gates = gateways(aws, settings, waiter=waiter)
     with naming_place(aws):
-        state = _switch(gates, settings, part, listener, enabled=False)
+        triggers = _triggers(gates, settings)
+        if "worker" in _roles(part):
+            _forget_change(QueueTags(aws, Queue(aws, settings.names, "main")))
+        state = _switch(gates, triggers, part, listener, enabled=False)
     _warn(settings, part, listener, now())
     if not wait:
         return state
     since = waiter.clock()
     try:
-        _wait_for_enqueuer(gates, settings, part, waiter, aws.delays)
-        at_rest = _wait_for_worker(gates, settings, part, waiter, aws.delays, since=since)
+        at_rest = True
+        if "enqueuer" in _roles(part):
+            (mapping,) = triggers["enqueuer"]
+            wait_for_enqueuer(gates, mapping, settings.functions.timeout, waiter, aws.delays)
+        if "worker" in _roles(part):
+            at_rest = wait_for_worker(
+                gates,
+                settings.names,
+                triggers["worker"],
+                RunTimes.of(settings),
+                waiter,
+                aws.delays,
+                since=since,
+                until_visible=wait == "until visible",
+            )
     except (Interrupted, KeyboardInterrupt):
         listener(Noted("interrupted: what was paused stays so, but something of it may still be under way"))
         raise
@@ -117,15 +128,22 @@ def resume(
     with naming_place(aws):
         if not finishes_restore:
             refuse_while_unfinished(tags)
-        return _switch(
-            gates, settings, part, listener, enabled=True, resumed=partial(_note_resume, tags, now)
-        )
+        triggers = _triggers(gates, settings)
+        resumed = partial(_note_resume, tags, now)
+        triggers = {**triggers, "worker": wanted_triggers(triggers["worker"], settings)}
+        return _switch(gates, triggers, part, listener, enabled=True, resumed=resumed)
 
 
 def _note_resume(tags: QueueTags, now: Callable[[], datetime]) -> None:
     """Let ``status`` and ``check`` know that no run was due before, if the caller may write tags."""
     with contextlib.suppress(FifoError):
         tags.write(RESUMED_TAG, iso(now()))
+
+
+def _forget_change(tags: QueueTags) -> None:
+    """Let the deploy that completes a change of what starts the worker leave it paused."""
+    if SWITCH_TAG in tags.read().tags:
+        tags.remove(SWITCH_TAG)
 
 
 def pause_state(aws: Aws, settings: Settings) -> PauseState:
@@ -143,21 +161,15 @@ def _roles(part: Part) -> Sequence[FunctionRole]:
 
 
 def _triggers(gates: Gateways, settings: Settings) -> _Triggers:
-    """Read what starts the functions; schedules of others that are named alike are left out."""
-    name, mapping = settings.pipeline.name, _mapping(gates, settings)
-    found = observe(gates, schedule_keys(gates, settings))
-    ours = tuple(one for one in found.values() if one.tags.get(PIPELINE_TAG) == name)
-    if not ours:
-        raise _not_deployed(f"the worker of {name} has no schedule")
-    return {"enqueuer": (mapping,), "worker": ours}
-
-
-def _mapping(gates: Gateways, settings: Settings) -> Found:
+    """Read what starts the functions."""
     name = settings.pipeline.name
-    mapping = gates.mappings.read(Names(name).function("enqueuer"))
+    mapping = gates.mappings.read(settings.names.function("enqueuer"))
     if mapping is None or mapping.tags.get(PIPELINE_TAG) != name:
         raise _not_deployed(f"the enqueuer of {name} has no event source mapping")
-    return mapping
+    ours = worker_triggers(gates, settings)
+    if not ours:
+        raise _not_deployed(f"the worker of {name} has no {trigger_word(settings)}")
+    return {"enqueuer": (mapping,), "worker": ours}
 
 
 def _not_deployed(what: str) -> NotDeployedError:
@@ -169,7 +181,7 @@ def _not_deployed(what: str) -> NotDeployedError:
 
 def _switch(
     gates: Gateways,
-    settings: Settings,
+    triggers: _Triggers,
     part: Part,
     listener: Listener,
     *,
@@ -181,7 +193,6 @@ def _switch(
     The enqueuer is paused first and resumed last: meanwhile the queue gets shorter rather than longer.
     ``resumed`` is called before a paused worker is resumed.
     """
-    triggers = _triggers(gates, settings)
     states = {role: _state(triggers[role]) for role in FUNCTION_ROLES}
     state: RunState
     verb, state = ("resume", "running") if enabled else ("pause", "paused")
@@ -196,8 +207,9 @@ def _switch(
         if not changing:
             listener(Noted(f"the {role} is {state} already"))
         states[role] = state
-    if enabled and part != "worker":
-        gates.mappings.wait_settled(*triggers["enqueuer"])
+    if enabled:
+        for found in (one for role in _roles(part) for one in triggers[role] if one.kind == MAPPING):
+            gates.mappings.wait_settled(found)
     return PauseState(states["enqueuer"], states["worker"])
 
 
@@ -210,72 +222,3 @@ def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> 
     if "worker" in _roles(part):
         kept = format_duration(settings.queue.retention)
         listener(Noted(f"messages wait in {settings.names.main} for {kept} at most"))
-
-
-def _wait_for_enqueuer(
-    gates: Gateways, settings: Settings, part: Part, waiter: Waiter, delays: ConsistencyDelays
-) -> None:
-    """Wait until the mapping is disabled, and its last invocation has had its time.
-
-    No document says that a mapping is called Disabled only when its last invocation is over.
-    """
-    if "enqueuer" not in _roles(part):
-        return
-    gates.mappings.wait_settled(_mapping(gates, settings))
-    longest = settings.functions.timeout.total_seconds() if delays.last_run else 0
-    ends = waiter.clock() + longest
-
-    def attempt() -> Pending | None:
-        if waiter.clock() >= ends:
-            return None
-        return Pending(f"ending its last invocation, {longest:.0f} s at most")
-
-    name = settings.names.function("enqueuer")
-    waiter.until(attempt, name=name, limit=longest + 2 * LONGEST_PAUSE)
-
-
-def _wait_for_worker(
-    gates: Gateways,
-    settings: Settings,
-    part: Part,
-    waiter: Waiter,
-    delays: ConsistencyDelays,
-    *,
-    since: float,
-) -> bool:
-    """Wait until no run can start any more and nothing of main is in flight; False if it takes too long."""
-    names = settings.names
-    if "worker" not in _roles(part):
-        return True
-    starts_until = since + delays.last_run  # then the last run has started
-    empty_since: float | None = None
-
-    def attempt() -> Pending | None:
-        nonlocal empty_since
-        now = waiter.clock()
-        if gates.queues.in_flight(names.main):
-            empty_since = None
-            return Pending("delivering what it has received")
-        empty_since = now if empty_since is None else empty_since
-        if now < starts_until:
-            return Pending(
-                "started for the last time: a disabled rule may still fire, and its run start later,"
-                f" {starts_until - empty_since:.0f} s at most"
-            )
-        # Of a run that started last, the counts may know nothing for so long.
-        if now < max(empty_since, starts_until) + delays.queue_counts:
-            return Pending(f"seen at rest for {delays.queue_counts:.0f} s: so late may SQS's counts be")
-        return None
-
-    # A run may take its whole timeout; what a killed one held stays hidden for as long again.
-    hidden = settings.run_needs + timedelta(seconds=VISIBILITY_MARGIN)
-    longest = (settings.functions.timeout + hidden).total_seconds()
-    # Counts are late twice: they show for so long what has ended, and then have to show nothing for so long.
-    limit = longest + delays.last_run + 2 * (delays.queue_counts + LONGEST_PAUSE)
-    try:
-        waiter.until(attempt, name=names.function("worker"), limit=limit)
-    except TimedOut:
-        late = f"{names.main} still has messages in flight after {limit:.0f} s"
-        waiter.listener(Warned(f"{late}; look with {command_line('depth')}"))
-        return False
-    return True

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError, UsageError
@@ -17,7 +17,6 @@ from fifo_cli.model.planning import CODE_HASH, Plan, make_plan
 from fifo_cli.model.resources import (
     Found,
     Key,
-    Kind,
     Resource,
     recorded_start,
     wanted_resources,
@@ -28,6 +27,17 @@ from fifo_cli.model.resources import (
 )
 from fifo_cli.model.schedules import next_runs
 from fifo_cli.model.times import iso
+from fifo_cli.model.worker_trigger import (
+    MAPPING,
+    TriggerSwitch,
+    by_queue,
+    expressions,
+    find_switch,
+    is_paused,
+    mapping_key,
+    scheduler_timezone,
+    trigger_of,
+)
 from fifo_cli.operations.deploy.api_keys import list_keys
 from fifo_cli.operations.deploy.code_changes import with_code_changes
 from fifo_cli.operations.deploy.package import Zip, build_zips
@@ -40,8 +50,6 @@ if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.settings import Project, Settings
 
-_SCHEDULES: Final[tuple[Kind, ...]] = ("rule", "schedule")
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -51,6 +59,7 @@ class Prepared:
     wanted: tuple[Resource, ...]
     found: Mapping[Key, Found]
     gates: Gateways
+    switch: TriggerSwitch | None = None
 
 
 def plan(
@@ -79,7 +88,7 @@ def prepare(
     Without ``build`` no requirement is built from source; code that would need it counts as changed.
     """
     settings = project.settings
-    if settings.worker.trigger == "queue":
+    if by_queue(settings):
         raise UsageError(
             '[worker] trigger = "queue" cannot be deployed by this version',
             hint='leave it out, or write trigger = "schedule"',
@@ -92,29 +101,29 @@ def prepare(
             "resources": partial(observe_pipeline, gates, settings, [one.key for one in resources]),
             "concurrency to reserve": gates.functions.can_reserve,
             "keys": partial(_missing_keys, aws, settings),
+            "what else reads main": gates.mappings.others_of_main,
         }
     )
     found = _without_deleted(gathered["resources"], waiter.listener)
     if not gathered["concurrency to reserve"] and not _reserved(found):
         resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
     warnings = [*gathered["keys"], *_unwatched(settings, resources), *_never_due(settings, aws.called_at)]
+    warnings += other_readers(settings, gathered["what else reads main"], found).values()
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
     resources = with_table_key(settings, with_start(resources, began.start), found)
     resources = with_scheduler_tag(settings, with_network(resources, found), found)
     warnings += began.warnings
-    rebuild = restore_warning(found, settings)
-    if rebuild:
-        warnings.append(f"{rebuild}; what deploy makes again does not run before that")
-    # What is paused stays paused: a rule that is written without its state would run again.
-    wanted = _paused(resources, found, settings.pipeline.name, rebuild=rebuild is not None)
+    switch = find_switch(settings, found)
+    wanted, said = _with_states(resources, found, settings, switch)
+    warnings += said
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
     warnings += _rolled_back(made, found)
     made = with_code_changes(aws, made, zips, whole=whole_diff, listener=waiter.listener)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
         waiter.listener(Warned(text))
-    return Prepared(made, wanted, found, gates)
+    return Prepared(made, wanted, found, gates, switch)
 
 
 def _without_deleted(found: Mapping[Key, Found], listener: Listener) -> dict[Key, Found]:
@@ -199,9 +208,9 @@ def _never_due(settings: Settings, now: datetime) -> list[str]:
     """Name the cron expressions that EventBridge takes and that start nothing, such as February 31."""
     return [
         f"schedule.expressions[{index}]: {expression} has no run in the next eight years: it starts no worker"
-        for index, expression in enumerate(settings.schedule.expressions)
+        for index, expression in enumerate(expressions(settings))
         if expression.startswith("cron(")
-        and not next_runs((expression,), settings.schedule.timezone, after=now, count=1)
+        and not next_runs((expression,), scheduler_timezone(settings), after=now, count=1)
     ]
 
 
@@ -226,21 +235,44 @@ def restore_warning(found: Mapping[Key, Found], settings: Settings) -> str | Non
     return None if main is None or text is None else f"{unfinished(main.name, text)}; {finishes()}"
 
 
-def _starts_nothing(found: Mapping[Key, Found], pipeline: str) -> bool:
-    """Say whether the worker is paused: it has schedules, and every one is disabled."""
-    states = [
-        one.facts["enabled"]
-        for one in found.values()
-        if one.kind in _SCHEDULES and one.tags.get(PIPELINE_TAG) == pipeline
-    ]
-    return bool(states) and not any(states)
+def other_readers(settings: Settings, functions: Iterable[str], found: Mapping[Key, Found]) -> dict[str, str]:
+    """Say what follows from mappings of main that are somebody else's, by their function.
+
+    Also from one to a function of ours, where the queue is to start nothing and our tag is not on it.
+    """
+    mapping = found.get(mapping_key(settings.names))
+    if mapping and not by_queue(settings) and mapping.tags.get(PIPELINE_TAG) != settings.pipeline.name:
+        functions = [*functions, mapping.properties["function"]]
+    return {
+        function: f"{function} reads {settings.names.main} by an event source mapping that is not this"
+        " pipeline's: what it takes is not delivered, and Lambda deletes it; delete that mapping"
+        for function in functions
+    }
 
 
-def _paused(
-    wanted: tuple[Resource, ...], found: Mapping[Key, Found], pipeline: str, *, rebuild: bool
-) -> tuple[Resource, ...]:
-    """Let new schedules of a paused worker start disabled, and in a rebuild the mapping as well."""
-    disabled: tuple[Kind, ...] = _SCHEDULES if rebuild or _starts_nothing(found, pipeline) else ()
-    if rebuild:
-        disabled = (*disabled, "event-source-mapping")
-    return tuple(replace(one, enabled=False) if one.kind in disabled else one for one in wanted)
+def _with_states(
+    wanted: tuple[Resource, ...],
+    found: Mapping[Key, Found],
+    settings: Settings,
+    switch: TriggerSwitch | None,
+) -> tuple[tuple[Resource, ...], list[str]]:
+    """Say what is to run, and in words what is special about that.
+
+    What is paused stays paused, so what is new of it starts disabled; in an in-order rebuild all does that is
+    new. Where the trigger of a running worker is changed, the new one must run.
+    """
+    rebuild = restore_warning(found, settings)
+    if rebuild and switch:
+        raise UsageError(
+            f"what starts the worker cannot be changed now: {rebuild}", hint="nothing was changed"
+        )
+    running = switch.running if switch else not is_paused(found, settings.names)
+
+    def state(one: Resource) -> Resource:
+        is_trigger = trigger_of(one.key, settings.names) is not None
+        if (is_trigger and not running) or (rebuild and (is_trigger or one.kind == MAPPING)):
+            return replace(one, enabled=False)
+        return replace(one, must_run=True) if is_trigger and switch else one
+
+    said = [f"{rebuild}; what deploy makes again does not run before that"] if rebuild else []
+    return tuple(map(state, wanted)), [*said, *(switch.texts(settings) if switch else ())]

@@ -22,8 +22,9 @@ from fifo_cli.aws.resources.table import TableAdmin
 from fifo_cli.aws.retries import announce_retries
 from fifo_cli.errors import FifoError, NotDeployedError
 from fifo_cli.events import Listener, Waiting, Warned
-from fifo_cli.model.names import ALARM_ROLES, Names
+from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, PIPELINE_TAG, Names
 from fifo_cli.model.resources import Found, Key, Kind, may_have_schedules
+from fifo_cli.model.worker_trigger import mapping_key, scheduler_timezone
 from fifo_cli.operations.parallel import read_all
 
 if TYPE_CHECKING:
@@ -76,11 +77,20 @@ def gateways(
     scheduler, cloudwatch = aws.client("scheduler"), aws.client("cloudwatch")
     for one in (client, dynamodb, iam, sqs, logs, events, scheduler, cloudwatch):
         announce_retries(one, lambda service, call: waiter.listener(Waiting(service, call)))
-    worker = settings.names.function("worker")
+    names = settings.names
+    worker = names.function("worker")
     tables = TableAdmin(dynamodb, waiter)
     queues = QueueAdmin(sqs, waiter, aws.delays)
     functions = FunctionAdmin(client, zips, waiter)
-    mappings = MappingAdmin(client, dynamodb, settings.table.name, waiter, worker)
+    mappings = MappingAdmin(
+        client,
+        dynamodb,
+        settings.table.name,
+        waiter,
+        tuple(map(names.function, FUNCTION_ROLES)),
+        worker,
+        lambda: aws.place.queue(names.main),
+    )
     rules = RuleAdmin(events, client, worker)
     schedules = ScheduleAdmin(scheduler, waiter)
     alarms = AlarmAdmin(cloudwatch)
@@ -117,7 +127,7 @@ def observe(gates: Gateways, keys: Iterable[Key]) -> dict[Key, Found]:
 
 
 def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -> dict[Key, Found]:
-    """Return what exists of ``keys``, and of schedules and alarms that are named like this pipeline's.
+    """Return what exists of ``keys``, and of triggers and alarms that are named like this pipeline's.
 
     What is beyond the wanted ones is found by its name; whose it is, its tag shows.
     """
@@ -131,23 +141,25 @@ def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -
         }
     )
     found: dict[Key, Found] = gathered["resources"]
-    named: list[Key] = [("rule", name) for name in gathered["rules"]]
+    named: list[Key] = [mapping_key(settings.names), *(("rule", name) for name in gathered["rules"])]
     named += [("alarm", name) for name in gathered["alarms"]]
     if may_have_schedules(settings, found):
         named += [("schedule", name) for name in gates.schedules.names(pipeline)]
     return {**found, **observe(gates, (key for key in named if key not in keys))}
 
 
-def schedule_keys(gates: Gateways, settings: Settings) -> list[Key]:
-    """Return the rules, and the schedules if there may be any, that are named like this pipeline's.
+def worker_triggers(gates: Gateways, settings: Settings) -> tuple[Found, ...]:
+    """Return all that starts the worker; schedules of others that are named alike are left out.
 
     Scheduler is asked, too, where main and the worker's role, which show whether to, cannot be read.
     """
     names = settings.names
-    keys: list[Key] = [("rule", name) for name in gates.rules.names(names.pipeline)]
+    keys: list[Key] = [mapping_key(names), *(("rule", name) for name in gates.rules.names(names.pipeline))]
     signs: list[Key] = [("queue", names.main), ("role", names.function("worker"))]
     try:
-        asks = may_have_schedules(settings, {} if settings.schedule.timezone else observe(gates, signs))
+        asks = may_have_schedules(settings, {} if scheduler_timezone(settings) else observe(gates, signs))
     except FifoError:
         asks = True
-    return [*keys, *(("schedule", name) for name in (gates.schedules.names(names.pipeline) if asks else ()))]
+    keys += [("schedule", name) for name in (gates.schedules.names(names.pipeline) if asks else ())]
+    found = observe(gates, keys).values()
+    return tuple(one for one in found if one.tags.get(PIPELINE_TAG) == names.pipeline)

@@ -3,6 +3,9 @@
 A deploy publishes a version of each function, of the same code (settings included) and configuration. The
 two are a *release*. As a rule they have the same number; should they not, because a version was published
 by hand, a release is known by its content, and goes by the worker's number.
+
+What starts the worker is not part of a release. Where the queue does, code that does not know its batches may
+not be live: its answer might stand for a success of what it did not deliver, and Lambda would delete that.
 """
 
 from __future__ import annotations
@@ -12,12 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fifo_cli.aws.function_code import deployed_files
 from fifo_cli.aws.resources.function_versions import VersionAdmin
+from fifo_cli.aws.triggers import is_mapping_enabled
 from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
+from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.results import Document, Listed
+from fifo_cli.model.worker_trigger import BATCH_MODULE
 from fifo_cli.operations.deploy.remote_state import naming_place
 
 if TYPE_CHECKING:
@@ -58,7 +65,8 @@ def rollback(
     """Point both aliases at release ``to``, by default the one before, and return the moves.
 
     ``confirm`` gets the moves before they are made, and raises to stop. If the second move fails, the first
-    is taken back. Raises UsageError if that release does not exist, NotDeployedError without functions.
+    is taken back. Raises UsageError if that release does not exist or may not be live, NotDeployedError
+    without functions.
     """
     admin = VersionAdmin(aws.client("lambda"))
     functions = {role: names.function(role) for role in FUNCTION_ROLES}
@@ -71,10 +79,32 @@ def rollback(
         tuple(AliasMove(functions[one], live[one], target[one]) for one in FUNCTION_ROLES)
     )
     moves = [move for move in result.functions if move.source != move.target]
+    if moves and is_mapping_enabled(aws, functions["worker"]) is not None:
+        _refuse_without_batches(aws, functions["worker"], versions["worker"], target["worker"])
     if moves and not dry_run:
         confirm(result)
         _make(admin, moves, listener)
     return result
+
+
+def _refuse_without_batches(aws: Aws, function: str, versions: Sequence[Version], number: int) -> None:
+    """Raise UsageError unless a version of the worker is seen to know the batches that Lambda hands over."""
+    version = next(one for one in versions if one.number == number)
+    try:
+        files = deployed_files(aws, function, str(number), version.content[CODE_HASH])
+    except Interrupted:
+        raise
+    except FifoError as error:
+        what, reason = "is not known to take", f" ({error.message})"
+    else:
+        what, reason = "does not take", ""
+        if BATCH_MODULE in files:
+            return
+    raise UsageError(
+        f"version {number} of {function} {what} the batches that the queue starts it with{reason}:"
+        " Lambda would delete what it does not deliver; nothing was changed",
+        hint=f'write [worker] trigger = "schedule", run {command_line("deploy")}, and roll back then',
+    )
 
 
 def releases_of(versions: dict[FunctionRole, tuple[Version, ...]]) -> list[Numbers]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
 from fifo_cli.model.health import Unavailable
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
 from fifo_cli.model.planning import Difference, differences, ownership_refusal
 from fifo_cli.model.resources import (
     Found,
@@ -27,7 +27,9 @@ from fifo_cli.model.resources import (
     with_table_key,
 )
 from fifo_cli.model.results import Document
+from fifo_cli.model.worker_trigger import MAPPING, mapping_key, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
+from fifo_cli.operations.deploy.plan import other_readers
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways
 from fifo_cli.operations.parallel import Gathered, read_all
 
@@ -41,6 +43,7 @@ _CODE: Final = "code_sha256"
 _RULES: Final = "the rules"
 _SCHEDULES: Final = "the schedules"
 _RESERVE: Final = "the account's concurrency"
+_READERS: Final = "what else reads main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,9 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
         **{_text(one.key): partial(gates.by_kind[one.kind].read, one.name) for one in wanted},
         _RULES: partial(gates.rules.names, name),
         _RESERVE: gates.functions.can_reserve,
+        _READERS: gates.mappings.others_of_main,
     }
-    if settings.schedule.timezone:
+    if scheduler_timezone(settings):
         questions[_SCHEDULES] = partial(gates.schedules.names, name)
     gathered = read_all(questions, limit=limit)
     if _SCHEDULES not in questions and _may_have_schedules(settings, wanted, gathered):
@@ -102,7 +106,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
         wanted = wanted_resources(settings, place, codes or _no_codes(), reserve_concurrency=False)
     if codes is None:
         wanted = tuple(_without_code(one) for one in wanted)
-    surplus = _surplus(gates, gathered, {one.key for one in wanted}, limit)
+    surplus = _surplus(gates, gathered, {one.key for one in wanted}, settings.names, limit)
     found = {one.key: one for one in gathered.answers.values() if isinstance(one, Found) and not one.deleted}
     wanted = with_table_key(settings, with_start(wanted, recorded_start(found.values(), name)), found)
     wanted = with_network(wanted, found)
@@ -110,7 +114,13 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     states += [
         ResourceState(one.kind, one.name, "surplus") for one in surplus if one.tags.get(PIPELINE_TAG) == name
     ]
-    hidden = [Unavailable(what, gathered.failures[what].message) for what in (_RULES, _SCHEDULES)
+    states += [
+        ResourceState(MAPPING, function, "foreign", reason=text)
+        for function, text in other_readers(
+            settings, gathered.get(_READERS, ()), {one.key: one for one in surplus}
+        ).items()
+    ]
+    hidden = [Unavailable(what, gathered.failures[what].message) for what in (_RULES, _SCHEDULES, _READERS)
               if what in gathered.failures]  # fmt: skip
     return Drift(tuple(states), (*unseen, *hidden))
 
@@ -142,9 +152,11 @@ def _without_code(resource: Resource) -> Resource:
     return replace(resource, properties=kept)
 
 
-def _surplus(gates: Gateways, gathered: Gathered, wanted: set[Key], limit: float | None) -> Iterable[Found]:
-    """Read the schedules that are named like this pipeline's, and not wanted."""
-    keys: list[Key] = [("rule", name) for name in gathered.get(_RULES, ())]
+def _surplus(
+    gates: Gateways, gathered: Gathered, wanted: set[Key], names: Names, limit: float | None
+) -> Iterable[Found]:
+    """Read what is named like this pipeline's triggers, and not wanted."""
+    keys: list[Key] = [mapping_key(names), *(("rule", name) for name in gathered.get(_RULES, ()))]
     keys += [("schedule", name) for name in gathered.get(_SCHEDULES, ())]
     extra = [key for key in keys if key not in wanted]
     found = read_all({_text(key): partial(gates.by_kind[key[0]].read, key[1]) for key in extra}, limit=limit)

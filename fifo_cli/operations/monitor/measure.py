@@ -15,13 +15,13 @@ from fifo_cli.aws.triggers import (
     get_polling,
     get_reserved_concurrency,
     is_mapping_enabled,
-    is_rule_enabled,
-    is_schedule_enabled,
+    is_trigger_enabled,
 )
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.health import Measurements, QueueKind, TriggerState, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names
 from fifo_cli.model.queue_counts import Counted
+from fifo_cli.model.worker_trigger import TriggerKey, by_queue, trigger_keys
 from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
 from fifo_cli.operations.parallel import Gathered
 
@@ -60,11 +60,10 @@ def count_in(gathered: Gathered, name: str) -> int:
 
 def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked once a minute at most: metrics are no newer, and cost."""
-    is_enabled = is_schedule_enabled if settings.schedule.timezone else is_rule_enabled
     return {
         _metrics(): partial(get_latest, aws, _metric_names(names), now=now),
         _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
-        **{_schedule(name): partial(is_enabled, aws, name) for name in schedule_names(settings, names)},
+        **{_trigger(key): partial(is_trigger_enabled, aws, key) for key in trigger_keys(settings, names)},
         _mapping(names): partial(is_mapping_enabled, aws, names.function("enqueuer")),
         **_polling_question(aws, settings, names),
         **{
@@ -75,14 +74,9 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
 
 
 def _polling_question(aws: Aws, settings: Settings, names: Names) -> dict[str, Callable[[], Any]]:
-    if settings.worker.trigger != "queue":
+    if not by_queue(settings):
         return {}
     return {_polling(names): partial(get_polling, aws, names.function("worker"))}
-
-
-def schedule_names(settings: Settings, names: Names) -> dict[str, str]:
-    """Return the names of what starts the worker, with their expressions."""
-    return {names.schedule(number): one for number, one in enumerate(settings.schedule.expressions, 1)}
 
 
 def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Measurements:
@@ -131,7 +125,7 @@ def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Mea
 def _worker(gathered: Gathered, settings: Settings, names: Names) -> TriggerState | None:
     if gathered.get(_concurrency(names.function("worker"))) == 0:
         return "stopped"
-    questions = [_schedule(name) for name in schedule_names(settings, names)]
+    questions = [_trigger(key) for key in trigger_keys(settings, names)]
     states = [gathered.get(question) for question in questions if question in gathered.answers]
     if any(states):
         return "running"
@@ -175,8 +169,11 @@ def _tags(names: Names) -> str:
     return f"whether maintenance holds {names.main}"
 
 
-def _schedule(name: str) -> str:
-    return f"whether schedule {name} is on"
+def _trigger(key: TriggerKey) -> str:
+    kind, name = key
+    return (
+        f"whether {name} reads main" if kind == "event-source-mapping" else f"whether schedule {name} is on"
+    )
 
 
 def _mapping(names: Names) -> str:

@@ -10,11 +10,11 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.events import Event, Listener, Warned, silent
-from fifo_cli.model.names import FunctionRole, Names
+from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.deploy.apply import sleep_unless
 from fifo_cli.operations.deploy.pause import STREAM_FORGETS, pause, pause_state, resume
-from fifo_cli.operations.deploy.remote_state import gateways, schedule_keys
+from fifo_cli.operations.deploy.remote_state import gateways, worker_triggers
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PipelinePause:
         """
         sleep = sleep_unless(stopped, time.sleep)
         try:
-            pause(self.aws, self.settings, "all", wait=True, listener=self._pass_on, sleep=sleep)
+            pause(self.aws, self.settings, "all", wait="until visible", listener=self._pass_on, sleep=sleep)
         except NotDeployedError:
             if self._is_fed():
                 raise
@@ -64,8 +64,6 @@ class PipelinePause:
 
     def _is_fed(self) -> bool:
         """Say whether there is anything that feeds a function of this pipeline."""
-        name = self.settings.pipeline.name
         gates = gateways(self.aws, self.settings, waiter=Waiter())
-        return bool(
-            gates.mappings.read(Names(name).function("enqueuer")) or schedule_keys(gates, self.settings)
-        )
+        enqueuer = self.settings.names.function("enqueuer")
+        return bool(gates.mappings.read(enqueuer) or worker_triggers(gates, self.settings))

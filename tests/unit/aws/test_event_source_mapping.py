@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.stub import ANY
 
 from fifo_cli.aws.resources.event_source_mapping import MappingAdmin
+from fifo_cli.model.planning import differences
 from fifo_cli.model.resources import Found, Resource
 from tests.unit.aws.bench import Bench
 
@@ -205,3 +207,115 @@ def test_a_function_that_does_not_exist_has_no_mapping(bench: Bench) -> None:
         bench.refuse("list_event_source_mappings", "ResourceNotFoundException", "Function not found")
     bench.answer("list_event_source_mappings", {"EventSourceMappings": []})
     assert mappings(bench).read("orders-enqueuer") is None
+
+
+MAIN = "arn:aws:sqs:eu-west-1:123456789012:orders.fifo"
+POLLING = Resource(
+    "event-source-mapping",
+    "orders-worker",
+    {
+        "queue": MAIN,
+        "function": "arn:aws:lambda:eu-west-1:123456789012:function:orders-worker:live",
+        "filters": [],
+        "batch_size": 10,
+        "response_types": ["ReportBatchItemFailures"],
+        "max_functions": 7,
+        "others": [],
+    },
+    {"fifo-cli:pipeline": "orders"},
+)
+SETTINGS = {
+    "FunctionName": POLLING.properties["function"],
+    "FilterCriteria": {},
+    "BatchSize": 10,
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "ScalingConfig": {"MaximumConcurrency": 7},
+}
+
+
+def both(bench: Bench) -> MappingAdmin:
+    """The mappings of a pipeline whose worker reads main."""
+    table: Any = Table()
+    functions = ("orders-enqueuer", "orders-worker")
+    return MappingAdmin(bench.client, table, "items", bench.waiter, functions, "orders-worker", lambda: MAIN)
+
+
+def polling(uuid: str, function: str = "orders-worker:live", source: str = MAIN) -> dict[str, Any]:
+    found = listed(uuid, source, function)
+    del found["FilterCriteria"]
+    return {
+        **found,
+        "BatchSize": 10,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": 7},
+    }
+
+
+def test_a_mapping_of_main_has_no_filter_and_waits_until_the_visibility_timeout_is_known(
+    bench: Bench,
+) -> None:
+    said = "Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds"
+    bench.refuse("create_event_source_mapping", "InvalidParameterValueException", said)
+    asked = {"EventSourceArn": MAIN, "Enabled": False, "Tags": ANY, **SETTINGS}
+    bench.answer("create_event_source_mapping", {"UUID": U1, "State": "Creating"}, asked)
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Disabled"})
+    mine = {"EventSourceMappings": [polling(U1)]}
+    bench.answer("list_event_source_mappings", mine, {"EventSourceArn": MAIN})
+    both(bench).create(replace(POLLING, enabled=False))
+    bench.check("waiting for the visibility timeout of its queue to be known to Lambda")
+
+
+def test_how_many_functions_it_starts_and_a_filter_by_hand_are_put_right_in_place(bench: Bench) -> None:
+    theirs = {
+        **polling(U1),
+        "ScalingConfig": {"MaximumConcurrency": 2},
+        "FilterCriteria": {"Filters": [{"Pattern": '{"body":[1]}'}]},
+    }
+    for _ in range(3):
+        bench.answer("list_event_source_mappings", {"EventSourceMappings": [theirs]})
+    bench.answer("list_tags", {"Tags": dict(POLLING.tags)})
+    found = both(bench).read("orders-worker")
+    assert found is not None
+    assert {one.path: (one.old, one.new) for one in differences(POLLING, found)} == {
+        "max_functions": (2, 7),
+        "filters": ([{"body": [1]}], []),
+    }
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabled"})
+    bench.answer("update_event_source_mapping", {"UUID": U1}, {"UUID": U1, **SETTINGS})
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Enabled"})
+    bench.answer("tag_resource")
+    both(bench).update(POLLING, found, frozenset({"max_functions", "filters"}))
+    bench.check()
+
+
+def test_each_function_has_the_mapping_of_its_source_and_others_of_main_are_named(bench: Bench) -> None:
+    """One of the stream that somebody pointed at the worker is the enqueuer's, as before."""
+    strange = listed(U2, Table.arn, "orders-worker:live")
+    mine, theirs = polling(U1), polling(U9, "billing:live")
+    for _ in range(2):
+        bench.answer("list_event_source_mappings", {"EventSourceMappings": [strange, mine]})
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": [mine, theirs]})
+    bench.answer("list_tags", {"Tags": {}})
+    found = both(bench).read("orders-worker")
+    assert found is not None
+    assert (found.facts["uuid"], found.properties["queue"], found.properties["others"]) == (U1, MAIN, [])
+    for _ in range(5):
+        bench.answer("list_event_source_mappings", {"EventSourceMappings": [strange, mine]})
+    bench.answer("list_tags", {"Tags": {}})
+    fed = both(bench).read("orders-enqueuer")
+    assert fed is not None
+    assert (fed.facts["uuid"], fed.properties["others"]) == (U2, [])
+    bench.answer("list_event_source_mappings", {"EventSourceMappings": [mine, theirs]})
+    assert both(bench).others_of_main() == [theirs["FunctionArn"]]
+    bench.check()
+
+
+def test_a_disabled_mapping_that_must_run_is_enabled(bench: Bench) -> None:
+    found = Found("event-source-mapping", "orders-worker", {}, facts={"uuid": U1, "enabled": False})
+    for _ in range(3):
+        bench.answer("list_event_source_mappings", {"EventSourceMappings": [polling(U1)]})
+    bench.answer("list_tags", {"Tags": {}})
+    bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Disabled"})
+    bench.answer("update_event_source_mapping", {"UUID": U1}, {"UUID": U1, "Enabled": True})
+    both(bench).update(POLLING, found, frozenset({"enabled"}))
+    bench.check()

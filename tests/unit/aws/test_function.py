@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,6 +124,16 @@ def test_a_function_is_read_without_the_values_of_its_environment(bench: Bench) 
     assert found.properties["environment"] == ["KEY"]
     assert found.properties["subnets"] == ["subnet-1", "subnet-2"]
     assert (found.tags, found.properties["reserved_concurrency"]) == ({"a": "b"}, None)
+
+
+def test_reserved_concurrency_is_given_up_where_none_is_wanted(bench: Bench) -> None:
+    wanted = replace(FUNCTION, properties={**VERSION, "reserved_concurrency": None})
+    found = Found("function", "orders-worker", {**VERSION, "reserved_concurrency": 1}, facts={"arn": ARN})
+    bench.answer("get_function", READY)
+    bench.answer("delete_function_concurrency", expected={"FunctionName": "orders-worker"})
+    bench.answer("tag_resource", expected={"Resource": ARN, "Tags": ANY})
+    FunctionAdmin(bench.client, {}, bench.waiter).update(wanted, found, frozenset({"reserved_concurrency"}))
+    bench.check()
 
 
 @pytest.mark.parametrize(("unreserved", "can"), [(101, True), (100, False), (10, False)])

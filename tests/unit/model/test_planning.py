@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from fifo_cli.errors import UsageError
+from fifo_cli.model.names import SWITCH_TAG
 from fifo_cli.model.planning import Change, DeployResult, Difference, Outputs, Plan, make_plan
-from fifo_cli.model.resources import Found, Resource
+from fifo_cli.model.resources import AtLeast, Found, Resource
 
 TAGS = {"fifo-cli:pipeline": "orders", "team": "payments"}
 QUEUE = Resource(
@@ -77,6 +78,25 @@ def test_a_value_that_serves_as_well_is_no_difference() -> None:
     )
     assert planned(wanted, of=(found(wanted, reserved_concurrency=0),)).changes == ()
     assert len(planned(wanted, of=(found(wanted, reserved_concurrency=2),)).changes) == 1
+
+
+@pytest.mark.parametrize(("reserved", "is_changed"), [(None, 0), (0, 0), (1, 1), (9, 1), (10, 0), (50, 0)])
+def test_concurrency_reserved_by_hand_may_be_what_the_queue_starts_or_more(reserved, is_changed) -> None:
+    accepts = {"reserved_concurrency": AtLeast(10)}
+    wanted = Resource("function", "f", {"reserved_concurrency": None}, TAGS, accepts=accepts)
+    assert len(planned(wanted, of=(found(wanted, reserved_concurrency=reserved),)).changes) == is_changed
+
+
+def test_what_must_run_is_enabled_and_the_mark_of_the_change_is_taken_away() -> None:
+    rule = Resource("rule", "orders-1", {"size": 1}, TAGS, must_run=True)
+    resting = replace(found(rule), facts={"enabled": False})
+    (change,) = planned(rule, of=(resting,)).changes
+    assert change.diff == (Difference("enabled", False, True),)
+    assert planned(rule, of=(replace(resting, facts={"enabled": True}),)).changes == ()
+    queue = Resource("queue", "orders.fifo", {}, TAGS)
+    marked = Found("queue", "orders.fifo", {}, {**TAGS, SWITCH_TAG: "2026-01-02T03:04:05Z"})
+    (change,) = planned(queue, of=(marked,)).changes
+    assert change.diff == (Difference(f"tags.{SWITCH_TAG}", "2026-01-02T03:04:05Z", None),)
 
 
 def test_a_policy_reordered_by_aws_is_no_difference_and_a_wider_one_is() -> None:
@@ -151,7 +171,7 @@ def test_a_stream_that_is_off_is_switched_on_with_a_word_of_warning() -> None:
 
 def test_a_stream_of_another_view_is_made_anew_and_its_mapping_with_it() -> None:
     mapping = Resource("event-source-mapping", "orders-enqueuer", {"table": "items"}, TAGS)
-    reading = replace(found(mapping), facts={"stream_arn": "arn:old"})
+    reading = replace(found(mapping), facts={"source": "arn:old"})
     plan = planned(TABLE, mapping, of=(found(TABLE, stream="KEYS_ONLY"), reading))
     assert [(change.name, one.path, one.old) for change in plan.changes for one in change.diff] == [
         ("items", "stream", "KEYS_ONLY"),

@@ -19,15 +19,15 @@ from fifo_cli.aws.resources.queue import QueueAdmin
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Queue
 from fifo_cli.errors import AwsError, Interrupted
-from fifo_cli.events import Event, Waiting, Warned
+from fifo_cli.events import Event, Noted, Waiting, Warned
 from fifo_cli.handlers.visibility import MainQueue
 from fifo_cli.model.names import DELETED_TAG, PIPELINE_TAG, Names
 from fifo_cli.model.planning import make_destroy_plan, make_plan
 from fifo_cli.model.resources import Found, Key, Resource
 from fifo_cli.model.settings import Api, Functions, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.apply import Work, sleep_unless
+from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.deploy.deploy import apply, wait_until_shown
-from fifo_cli.operations.deploy.pause import _wait_for_enqueuer, _wait_for_worker
 from fifo_cli.operations.deploy.plan import Prepared, _without_deleted
 from fifo_cli.operations.deploy.remote_state import Gateways, observe
 from fifo_cli.operations.stream.reader import READ_PAUSE, pace_of
@@ -297,7 +297,9 @@ def waited(
     gates = Gateways({}, unused, queues, *[unused] * 5)
     began = clock()
     waiter = Waiter(events.append, clock.sleep, clock)
-    settled = _wait_for_worker(gates, settings_with(timeout), "worker", waiter, delays, since=began)
+    settings, rule = settings_with(timeout), Found("rule", "orders-1", {}, TAGS, {"enabled": True})
+    times = RunTimes.of(settings)
+    settled = wait_for_worker(gates, settings.names, [rule], times, waiter, delays, since=began)
     return settled, clock() - began, events
 
 
@@ -344,18 +346,70 @@ def test_what_stays_in_flight_is_waited_for_with_a_bound_and_reported():
     assert "still has messages in flight" in str(events[-1])
 
 
-@pytest.mark.parametrize(
-    ("part", "timeout", "least"), [("enqueuer", 60, 60), ("all", 300, 300), ("worker", 60, 0)]
-)
-def test_the_enqueuers_last_invocation_has_its_time(part, timeout, least):
+def polled(
+    *runs: tuple[float, float], until_visible: bool = False, delays: ConsistencyDelays = LATE
+) -> tuple[bool, float, list[Event]]:
+    """Return the same where the queue starts the worker: its mapping is disabled at once."""
+    clock, events = Clock(), list[Event]()
+    queues: Any = Queues(clock, *runs, lag=0)
+    mappings: Any = Mappings()
+    unused: Any = None
+    gates = Gateways({}, unused, queues, unused, mappings, unused, unused, unused)
+    began = clock()
+    waiter = Waiter(events.append, clock.sleep, clock)
+    mapping = Found("event-source-mapping", "orders-worker", {}, TAGS, {"enabled": True})
+    times = RunTimes(timedelta(seconds=60), timedelta(seconds=360))
+    names = Names("orders")
+    settled = wait_for_worker(
+        gates, names, [mapping], times, waiter, delays, since=began, until_visible=until_visible
+    )
+    return settled, clock() - began, events
+
+
+def test_a_worker_that_the_queue_started_is_at_rest_when_nothing_was_in_flight_for_a_minute():
+    settled, elapsed, events = polled((0, 30))
+    assert settled
+    assert 90 <= elapsed <= 90 + 2 * 5
+    assert not [one for one in events if isinstance(one, Noted)]
+
+
+def test_a_group_that_waits_for_its_pause_is_in_flight_and_not_waited_for():
+    settled, elapsed, events = polled((0, 300))
+    assert settled
+    # The functions' timeout, and a minute in which the poller may hand over what it has read.
+    assert 120 <= elapsed <= 120 + 2 * 5
+    (said,) = (one.text for one in events if isinstance(one, Noted))
+    assert "the last run has ended; some messages of orders.fifo are hidden" in said
+
+
+def test_unless_all_is_to_be_visible():
+    settled, elapsed, _ = polled((0, 300), until_visible=True)
+    assert settled
+    assert 360 <= elapsed <= 360 + 2 * 5
+    settled, elapsed, events = polled((0, 1e9), until_visible=True)
+    assert not settled
+    assert elapsed <= 60 + 360 + 120 + 120 + 30
+    assert "still has messages in flight" in str(events[-1])
+
+
+def test_on_this_machine_an_invocation_that_runs_is_waited_for_and_nothing_else():
+    assert polled(delays=AT_ONCE)[:2] == (True, 0)
+    settled, elapsed, _ = polled((0, 20), delays=AT_ONCE)
+    assert settled
+    assert 20 <= elapsed <= 25
+
+
+@pytest.mark.parametrize("timeout", [60, 300])
+def test_the_enqueuers_last_invocation_has_its_time(timeout):
     clock = Clock()
     mappings: Any = Mappings()
     unused: Any = None
     gates = Gateways({}, unused, unused, unused, mappings, unused, unused, unused)
     began = clock()
     waiter = Waiter(sleep=clock.sleep, clock=clock)
-    _wait_for_enqueuer(gates, settings_with(timeout), part, waiter, LATE)
-    assert least <= clock() - began <= least + 5
+    mapping = mappings.read("orders-enqueuer")
+    wait_for_enqueuer(gates, mapping, timedelta(seconds=timeout), waiter, LATE)
+    assert timeout <= clock() - began <= timeout + 5
 
 
 # --- Where nothing settles late, nothing is waited for.

@@ -1,0 +1,89 @@
+"""Changing what starts the worker (model/worker_trigger.py) without a gap or two at a time, in a deploy.
+
+1. Mark main: the worker was not paused, so it is started again, by this deploy or by the next.
+2. Disable the old trigger, and wait until what it has started has ended.
+3. Make all changes in the order of their needs: the code that knows batches is live before Lambda polls main,
+   and the new trigger is enabled when all it needs is there. The old one is deleted last.
+4. Take the mark away.
+
+Cut off anywhere, the next deploy finds the mark and does the rest. A paused worker has no mark, and whoever
+pauses it meanwhile takes the mark away: it stays paused.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from fifo_cli.aws.resources.gateway import Waiter
+from fifo_cli.errors import AwsError
+from fifo_cli.events import Finished, Started
+from fifo_cli.invocation import command_line
+from fifo_cli.model.names import SWITCH_TAG
+from fifo_cli.model.planning import CODE_HASH
+from fifo_cli.model.resources import alias_name
+from fifo_cli.model.times import iso
+from fifo_cli.model.worker_trigger import longest_pause
+from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fifo_cli.aws.consistency import ConsistencyDelays
+    from fifo_cli.model.resources import Found, Key
+    from fifo_cli.model.settings import Settings
+    from fifo_cli.operations.deploy.plan import Prepared
+
+
+def stop_old_trigger(
+    prepared: Prepared, settings: Settings, waiter: Waiter, delays: ConsistencyDelays
+) -> None:
+    """Disable what starts the worker until now, and wait until the last run has ended.
+
+    Without main there is nothing to deliver, and nowhere to put the mark: then it is only deleted, last.
+    """
+    switch, gates, listener = prepared.switch, prepared.gates, waiter.listener
+    main = prepared.found.get(("queue", settings.names.main))
+    if switch is None or not switch.running or main is None:
+        return
+    if not switch.resumed:
+        gates.queues.tag(main, {SWITCH_TAG: iso(datetime.now(UTC))})
+    for one in switch.old:
+        if one.facts["enabled"]:
+            listener(Started("pause", one.kind, one.name))
+            gates.switch(one, enabled=False)
+            listener(Finished("pause", one.kind, one.name))
+    if switch.waits:
+        times = _run_times(prepared.found, settings)
+        wait_for_worker(gates, settings.names, switch.old, times, waiter, delays, since=waiter.clock())
+
+
+def end_switch(prepared: Prepared, settings: Settings) -> None:
+    """Take the mark from main: the new trigger starts the worker, and the old one is gone."""
+    main = prepared.found.get(("queue", settings.names.main))
+    if prepared.switch is not None and prepared.switch.running and main is not None:
+        prepared.gates.queues.untag(main, SWITCH_TAG)
+
+
+def check_live_code(prepared: Prepared, worker: str) -> None:
+    """Raise AwsError unless the code that knows batches is live, so that Lambda may poll main for it.
+
+    Other code's answer might stand for a success of what it did not deliver, and Lambda would delete that.
+    """
+    name = alias_name(worker)
+    wanted = next(one for one in prepared.wanted if one.key == ("alias", name))
+    live = prepared.gates.by_kind["alias"].read(name)
+    if live is None or live.properties[CODE_HASH] != wanted.properties[CODE_HASH]:
+        raise AwsError(
+            f"{name} is not at the code of this deploy: the queue must not start what may not know batches",
+            hint=f"somebody has moved it meanwhile, as by a rollback: run {command_line('deploy')} again",
+        )
+
+
+def _run_times(found: Mapping[Key, Found], settings: Settings) -> RunTimes:
+    """Return the times of the runs until now, which were deployed with other settings, perhaps."""
+    function = found.get(("function", settings.names.function("worker")))
+    main = found.get(("queue", settings.names.main))
+    timeout = timedelta(seconds=function.properties["timeout"]) if function else settings.functions.timeout
+    hidden = timedelta(seconds=main.properties["visibility_timeout"]) if main else timedelta(0)
+    return RunTimes(timeout, max(hidden, longest_pause(settings)))
