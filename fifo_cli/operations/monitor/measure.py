@@ -21,7 +21,7 @@ from fifo_cli.errors import NotDeployedError
 from fifo_cli.model.health import Measurements, QueueKind, TriggerState, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.worker_trigger import TriggerKey, by_queue, trigger_keys
+from fifo_cli.model.worker_trigger import MAPPING, TriggerKey, by_queue, trigger_keys
 from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
 from fifo_cli.operations.parallel import Gathered
 
@@ -171,9 +171,7 @@ def _tags(names: Names) -> str:
 
 def _trigger(key: TriggerKey) -> str:
     kind, name = key
-    return (
-        f"whether {name} reads main" if kind == "event-source-mapping" else f"whether schedule {name} is on"
-    )
+    return f"whether {name} reads main" if kind == MAPPING else f"whether schedule {name} is on"
 
 
 def _mapping(names: Names) -> str:
