@@ -220,11 +220,15 @@ class Project:
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 60.0, interval: float = 0.02) -> None:
-    """Wait until a condition holds; fails after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
+    """Wait until a condition holds; fails after ``timeout`` seconds.
+
+    To ask the stack takes its time and ours, so what takes long is asked less often.
+    """
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {timeout} s"
-        time.sleep(interval)
+        waited = time.monotonic() - began
+        assert waited < timeout, f"it did not happen within {timeout} s"
+        time.sleep(max(interval, min(waited / 10, 0.1)))
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

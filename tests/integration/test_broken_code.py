@@ -151,7 +151,7 @@ def test_code_that_is_right_is_asked(line: Pipeline) -> None:
 
 def test_code_that_never_returns_from_its_import_is_gone_without(line: Pipeline, monkeypatch) -> None:
     monkeypatch.setattr("fifo_cli.operations.code_process.IMPORT_SECONDS_MIN", 1.0)
-    (line.project.folder / "code" / "mine.py").write_text(f"{CODE}\nwhile True: pass\n")
+    (line.project.folder / "code" / "mine.py").write_text(f"{CODE}\nimport time; time.sleep(3600)\n")
     assert line.local("status").code in (0, 1)
     replay = line.local("replay", "--since", "1h", "--yes")
     assert replay.code == 2
@@ -163,7 +163,7 @@ def test_code_that_never_returns_from_its_import_is_gone_without(line: Pipeline,
 def test_code_that_never_returns_is_not_asked_for_every_record(line: Pipeline, monkeypatch) -> None:
     monkeypatch.setattr("fifo_cli.operations.runtime_settings.code_limit", lambda settings: 2.0)
     (line.project.folder / "code" / "mine.py").write_text(
-        CODE.replace("def to_message(item):", "def to_message(item):\n    while True: pass")
+        CODE.replace("def to_message(item):", "def to_message(item):\n    import time; time.sleep(3600)")
     )
     audit = line.local("audit", "-o", "json").json()
     assert (audit["unknown"], audit["missing"]) == (1, [])
