@@ -73,17 +73,17 @@ _ANSWERS_AGAIN: Final = Advice(
 )
 _ALONE: Final = Advice(
     "{api} takes other groups' messages, and fails on this one",
-    "{park} sets this message aside, and its group goes on",
+    "{park} {sets} this message aside, and its group goes on",
     "redrive it before {api} is fixed: it would hold up its group again",
 )
 _UNSURE: Final = Advice(
     "others were delivered before it failed: {api} went down since, or fails on this message",
-    "{try_one}; if {api} is well, {park} sets this message aside",
+    "{try_one}; if {api} is well, {park} {sets} this message aside",
     "park before you know that {api} is well",
 )
 _SOME: Final = Advice(
     "{api} fails for {groups} groups, and takes messages of others",
-    "{logs}: what do they have in common? If {api} is well, {park} sets the first aside",
+    "{logs}: what do they have in common? If {api} is well, {park} {sets} the first aside",
     "park one after the other before you know: if {api} is at fault, they are good",
 )
 _OLDER: Final = Advice(
@@ -96,7 +96,7 @@ _WAIT: Final = Advice(
 )
 _ONLY: Final = Advice(
     "no other group was tried, so nothing shows whether {api} or this message is at fault",
-    "ask whether {api} is well, and wait: {retry}; {peek} shows the message",
+    "ask whether {api} is well, and wait: {retry}; {peek} shows {shown}",
     "park: if {api} is down, this message is good",
 )
 _KEY: Final = Advice("{api} refuses the key: it was changed or has expired", "{keys}", _KEEP)
@@ -132,7 +132,7 @@ _REFUSED: Final = Advice(
 )
 _BLOCKED: Final = Advice(
     '{api} refuses it for good, and on_permanent = "block" keeps it at the head',
-    "{peek} shows the message; have it accepted by {api}",
+    "{peek} shows {shown}; have it accepted by {api}",
     "wait: {api} gives the same answer each time",
 )
 _CODE: Final = Advice(
@@ -182,7 +182,7 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
     (Kind.KEY, Case.UNSURE): _KEY,
     (Kind.KEY, Case.ALONE): Advice(
         "{api} takes other groups' messages with the same key, and refuses this one",
-        "{peek} shows the message; {park} sets it aside, and its group goes on",
+        "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
         "change the key: it works for others",
     ),
     (Kind.KEY, Case.SOME): Advice(
@@ -192,7 +192,7 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
     ),
     (Kind.TIMEOUT, Case.ALONE): Advice(
         "{api} answers others in time: it takes longer for this message",
-        "raise [api] timeout, then {deploy}; or {park} sets this message aside",
+        "raise [api] timeout, then {deploy}; or {park} {sets} this message aside",
         "redrive it before that: it would hold up its group again",
     ),
     (Kind.TIMEOUT, Case.UNSURE): _SLOW,
@@ -203,14 +203,14 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
     (Kind.REDIRECTED, Case.UNSURE): _MOVED,
     (Kind.BLOCKED, Case.ALONE): Advice(
         _BLOCKED.means,
-        "{peek} shows the message; {park} sets it aside, and its group goes on",
+        "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
         _BLOCKED.avoid,
     ),
     (Kind.CODE, Case.UNSURE): _CODE,
     (Kind.CODE, Case.SOME): _CODE,
     (Kind.HANGS, Case.ALONE): Advice(
         "your code returns for other groups' messages, and not for this one",
-        "{peek} shows the message; correct [handlers] request, then {deploy}",
+        "{peek} shows {shown}; correct [handlers] request, then {deploy}",
         "raise [functions] timeout: a loop takes that time as well",
     ),
     (Kind.HANGS, Case.UNSURE): _HANGS,
@@ -346,7 +346,7 @@ def _problem(
     named = [one for one in alike if one.lately] if case is Case.SOME else alike
     head = min(named, key=lambda one: (one.since or one.time) if old else one.time)
     advice = advice_of(kind, case)
-    facts = _facts(head, len(alike), around)
+    facts = _facts(head, len(alike), _with_longest_pause(around, alike))
     more = len(alike) - 1
     others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
     since = f" and has failed for {rough(failed)}" if old else ""
@@ -363,6 +363,14 @@ def _problem(
     )
 
 
+def _with_longest_pause(around: Around, alike: Iterable[Stuck]) -> Around:
+    """Take the longest pause that there is: an API may have asked for a longer one (Retry-After)."""
+    if around.longest is None:
+        return around
+    left = (one.paused_until - around.now for one in alike if one.paused_until is not None)
+    return replace(around, longest=max([around.longest, *left]))
+
+
 def _filled(text: str, facts: Mapping[str, str]) -> str:
     return text.format_map(facts)
 
@@ -374,12 +382,11 @@ def _facts(head: Stuck, groups: int, around: Around) -> dict[str, str]:
         "status": str(head.http_status or ""),
         "groups": str(groups),
         "keys": _key_commands(around.keys_of(head.api), around),
-        "park": command_line("park --group", group),
-        "peek": command_line("peek --count 1 --group", group),
         "logs": command_line("logs worker --since 15m"),
         "deploy": command_line("deploy"),
         "drain_one": drain_one,
         **_of_trigger(around),
+        **_of_message(head, group, around),
     }
 
 
@@ -406,6 +413,24 @@ def _of_trigger(around: Around) -> dict[str, str]:
         "turn": "run" if around.longest is None else "try",
         "slower": "lower [schedule] messages_per_run" if around.longest is None else "set [worker] max_rate",
     }
+
+
+def _of_message(head: Stuck, group: str, around: Around) -> dict[str, str]:
+    """Return how a head is looked at and set aside.
+
+    Where the queue starts the worker it is hidden nearly always: by its pause, or by the function's next try.
+    """
+    park, peek = command_line("park --group", group), command_line("peek --count 1 --group", group)
+    if around.longest is None or not around.running:
+        return {"park": park, "sets": "sets", "peek": peek, "shown": "the message"}
+    pause, resume = command_line("pause worker"), command_line("resume worker")
+    over = f"when its pause is over, {rough(around.longest)} at most,"
+    if head.paused_until is not None and head.paused_until > around.now:
+        over = f"after {head.paused_until.astimezone(UTC):%H:%M:%S} UTC"
+    shows = {"peek": command_line("logs worker --since 15m"), "shown": "its attempts"}
+    if head.item_key:
+        shows = {"peek": command_line("trace", head.item_key), "shown": "its way"}
+    return {"park": f"{pause}, {park} {over} and {resume}", "sets": "set", **shows}
 
 
 def within(longest: timedelta) -> str:

@@ -14,6 +14,7 @@ from fifo_cli.model.history_events import short_who
 from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.times import iso
 from fifo_cli.render.advice import advice_lines
+from fifo_cli.render.pauses import pause_lines
 from fifo_cli.render.text import (
     Style,
     count,
@@ -156,21 +157,11 @@ class _Screen:
         return [f"open{where} since {self._clock(found.since)} ({self._ago(found.since)}){until}"]
 
     def _paused(self) -> list[str]:
-        """Return the groups that are hidden by functions, the one to come back first at the top."""
-        found, as_of = self._result.runs.paused, self._result.runs.as_of
-        lines = [
-            f"group {printable(shown_group(one.group))} until {self._clock(one.until)}"
-            f" (in {rough(one.until - self._now)}): {printable(one.error or 'no reason logged')}"
-            + f"  {iso(one.until)}"
-            * self._absolute
-            for one in found[:_STUCK_SHOWN]
-        ]
-        if len(found) > _STUCK_SHOWN:
-            lines.append(f"and {count(len(found) - _STUCK_SHOWN, 'more group')}")
-        if found and as_of is not None:
-            known = f"as of {self._clock(as_of)} ({self._ago(as_of)})"
-            lines.append(f"{known}; only the function that paused a group can end it")
-        return lines
+        runs = self._result.runs
+        lines = pause_lines(
+            runs.paused, as_of=runs.as_of, now=self._now, clock=self._clock, absolute=self._absolute
+        )
+        return list(lines)
 
     def _next_runs(self) -> list[str]:
         runs = self._result.next_runs

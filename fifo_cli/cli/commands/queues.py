@@ -15,6 +15,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption, check_expression
+from fifo_cli.cli.pauses import mention_pauses
 from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
 from fifo_cli.invocation import command_line
 
@@ -154,10 +155,14 @@ def peek(
         sums = summarise(target, count=count, group=group, expression=filter_, force=force)
         if sums.missed is not None:
             cli.console.message(printable(f"no message of {named_group(sums.missed)} in {target.name}"))
+        if sums.hidden and queue is QueueName.MAIN:
+            mention_pauses(cli)
         return cli.emit(sums, lambda: summary_table(sums, width=cli.console.width, now=datetime.now(UTC)))
     result = peek(target, count=10 if count is None else count, group=group, expression=filter_, force=force)
     if result.note:
         cli.console.message(printable(result.note))
+        if queue is QueueName.MAIN:
+            mention_pauses(cli)
     return cli.emit(
         result,
         lambda: peek_table(
@@ -217,6 +222,7 @@ def drain(
     )
     if result.ungiven:
         cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
+        mention_pauses(cli)
     if not dry_run and result.error is None:
         _advise(cli, result)
     return code

@@ -20,6 +20,7 @@ from fifo_cli.cli.parameters import (
     check_expression,
     read_window,
 )
+from fifo_cli.cli.pauses import mention_pauses
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -195,7 +196,10 @@ def park(
         perform=lambda stopped: park.perform(force=force, stopped=stopped),
         text=text,
     )
-    return run_move(cli, move, dry_run=dry_run)
+    code = run_move(cli, move, dry_run=dry_run)
+    if code is ExitCode.ATTENTION:
+        mention_pauses(cli)
+    return code
 
 
 def _park_question(park: Park, *, force: bool) -> str | ParkResult:

@@ -11,6 +11,7 @@ from fifo_cli.model.times import from_iso
 from fifo_cli.model.worker_log import OpenBreaker, PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine
 
+PAUSED: Final = "paused_until"
 BREAKER: Final = "breaker"
 OPENED: Final = f"{BREAKER} opened"
 _CLOSED: Final = f"{BREAKER} closed"
@@ -22,7 +23,7 @@ _SAME_PAUSE: Final = timedelta(seconds=1)
 
 def paused_until(line: LogLine) -> datetime | None:
     """Return until when the group of a message is hidden by the function that logged it."""
-    return from_iso(line.text("paused_until"))
+    return from_iso(line.text(PAUSED))
 
 
 def paused_groups(lines: Iterable[LogLine], *, now: datetime) -> tuple[PausedGroup, ...]:

@@ -32,12 +32,19 @@ from fifo_cli.model.worker_log import (
 )
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.monitor.operator_moves import operator_moves
-from fifo_cli.operations.monitor.pauses import BREAKER, open_breaker, paused_groups, paused_until
+from fifo_cli.operations.monitor.pauses import (
+    BREAKER,
+    PAUSED,
+    open_breaker,
+    paused_groups,
+    paused_until,
+)
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.names import FunctionRole, Names
+    from fifo_cli.model.settings import Settings
 
 # One filter is one phrase. "failed" is in the lines of runs and batches that ended ("failed": 0), of those
 # that failed and of messages that did; the others are the platform's, of runs that did not live to log their
@@ -107,6 +114,16 @@ def last_runs(
             as_of=lines[-1].time,
         )
     return Runs()
+
+
+def paused_now(aws: Aws, settings: Settings, *, now: datetime) -> Runs:
+    """Return the groups that are paused now, and as of when that is known; of the runs nothing else.
+
+    What an API asked for (Retry-After) may be longer, and is read by ``last_runs`` only.
+    """
+    names, window = settings.names, settings.worker.retry[1] + _BATCH_WINDOW
+    lines = list(_matching(aws, names, "worker", PAUSED, now - window))
+    return Runs(paused=paused_groups(lines, now=now), as_of=max((line.time for line in lines), default=None))
 
 
 def _older_runs(aws: Aws, names: Names, since: datetime) -> list[LogLine]:

@@ -102,8 +102,34 @@ def test_a_group_that_fails_alone_is_set_aside() -> None:
     found = problems(stuck(*before, failure(1, "ada"), delivery(1, "bob"), ended(1, 1)))
 
     assert [one.next for one in found] == [
-        "`fifo-cli park --group ada` sets this message aside, and its group goes on"
+        "`fifo-cli pause worker`, `fifo-cli park --group ada` after 12:04:00 UTC and `fifo-cli resume worker`"
+        " set this message aside, and its group goes on"
     ]
+
+
+def test_while_the_worker_is_paused_a_message_is_set_aside_at_once() -> None:
+    before = (failure(3, "ada"), ended(3), delivery(2, "bob"), ended(2, 1))
+    runs = stuck(*before, failure(1, "ada"), delivery(1, "bob"), ended(1, 1))
+
+    found = problems(runs, numbers(worker="paused"))
+
+    aside = "`fifo-cli park --group ada` sets this message aside, and its group goes on"
+    assert aside in [one.next for one in found]
+
+
+def test_a_message_that_a_function_hides_is_looked_at_in_the_log() -> None:
+    """A peek would not see it."""
+    [found] = problems(stuck(failure(1, "ada", 500, item_key='{"id":"7"}'), ended(1)))
+    [foreign] = problems(stuck(failure(1, "ada", 500), ended(1)))
+
+    assert found.next.endswith("""; `fifo-cli trace '{"id":"7"}'` shows its way""")
+    assert foreign.next.endswith("; `fifo-cli logs worker --since 15m` shows its attempts")
+
+
+def test_a_pause_that_the_api_asked_for_may_be_longer_than_the_longest_of_ours() -> None:
+    [found] = problems(stuck(failure(1, "ada", 429, until=NOW + timedelta(hours=1)), ended(1)))
+
+    assert "each group is tried again within 1h" in found.next
 
 
 def test_what_the_api_takes_again_is_waited_for_as_no_drain_can_have_it() -> None:

@@ -14,9 +14,10 @@ from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import Names
+from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_log import Runs, Stuck, StuckGroups, WorkerRun, follow
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
-from fifo_cli.operations.monitor.worker_runs import events_of, last_runs, run_of
+from fifo_cli.operations.monitor.worker_runs import events_of, last_runs, paused_now, run_of
 
 NAMES = Names("orders")
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -321,3 +322,21 @@ def test_a_drain_that_emptied_the_queue_did_not_meet_a_group_that_was_paused() -
     )
 
     assert [one.group for one in stuck] == ["ada"]
+
+
+def test_what_is_paused_now_takes_one_question(aws: Aws) -> None:
+    log = Log(
+        told(21 * MINUTE, "failed", group="old", paused_until="2026-01-02T12:01:00Z"),
+        told(2 * MINUTE, "failed", group="ada", paused_until="2026-01-02T12:03:00Z", reason="HTTP 503"),
+        told(MINUTE, "failed", group="bob", paused_until="2026-01-02T11:59:30Z"),
+    )
+    log.install(aws)
+    settings = Settings.model_validate(
+        {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}]}
+    )
+
+    found = paused_now(aws, settings, now=NOW)
+
+    assert [(one.group, one.error) for one in found.paused] == [("ada", "HTTP 503")]
+    assert found.as_of == NOW - MINUTE
+    assert len(log.starts) == 1

@@ -1,0 +1,27 @@
+"""What looks, drains and parking say of groups that the worker's functions have paused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fifo_cli.errors import FifoError
+
+if TYPE_CHECKING:
+    from fifo_cli.cli.context import Cli
+
+
+def mention_pauses(cli: Cli) -> None:
+    """Say which groups of main are hidden by a pause, where the queue starts the worker, by its log."""
+    from fifo_cli.operations.monitor.worker_runs import paused_now
+    from fifo_cli.render.pauses import hidden_text
+
+    if cli.settings.worker.trigger != "queue":
+        return
+    now = datetime.now(UTC)
+    try:
+        found = paused_now(cli.aws, cli.settings, now=now)
+    except FifoError:
+        return  # whoever may look at a queue need not be allowed to read logs
+    if found.paused:
+        cli.console.message(hidden_text(found.paused, as_of=found.as_of, now=now))

@@ -1,0 +1,47 @@
+"""Groups that the worker's functions have paused, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from fifo_cli.model.group_names import shown_group
+from fifo_cli.model.health import rough
+from fifo_cli.model.times import iso
+from fifo_cli.render.text import count, printable
+
+if TYPE_CHECKING:
+    from fifo_cli.model.worker_log import PausedGroup
+
+_SHOWN: Final = 3
+
+
+def hidden_text(paused: Sequence[PausedGroup], *, as_of: datetime | None, now: datetime) -> str:
+    """Say below a look or a drain why it did not see some messages."""
+    lines = pause_lines(paused, as_of=as_of, now=now)
+    return "\n".join(["hidden, as their groups are paused:", *(f"  {line}" for line in lines)])
+
+
+def pause_lines(
+    paused: Sequence[PausedGroup],
+    *,
+    as_of: datetime | None,
+    now: datetime,
+    clock: Callable[[datetime], str] = lambda instant: f"{instant.astimezone(UTC):%H:%M:%S} UTC",
+    absolute: bool = False,
+) -> Iterator[str]:
+    """Yield until when groups are hidden, the first to come back at the top, and as of when that is known.
+
+    ``absolute``: with the instants in full.
+    """
+    for one in paused[:_SHOWN]:
+        until = f"{clock(one.until)} (in {rough(one.until - now)})"
+        why = printable(one.error or "no reason logged")
+        instant = f"  {iso(one.until)}" * absolute
+        yield f"group {printable(shown_group(one.group))} until {until}: {why}{instant}"
+    if len(paused) > _SHOWN:
+        yield f"and {count(len(paused) - _SHOWN, 'more group')}"
+    if paused:
+        known = f"as of {clock(as_of)} ({rough(now - as_of)} ago); " if as_of else ""
+        yield f"{known}only the function that paused a group can end it"

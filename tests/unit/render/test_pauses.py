@@ -1,0 +1,26 @@
+"""What a look or a drain says of groups that are hidden."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from fifo_cli.model.worker_log import PausedGroup
+from fifo_cli.render.pauses import hidden_text
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def test_groups_that_are_paused_have_their_ends_and_as_of_when_that_is_known() -> None:
+    paused = [
+        PausedGroup("zo%C3%AB", NOW + timedelta(seconds=70), NOW, "HTTP 503\x1b from shop"),
+        *(PausedGroup(f"g{n}", NOW + timedelta(minutes=5), NOW) for n in range(4)),
+    ]
+
+    assert hidden_text(paused, as_of=NOW - timedelta(minutes=1), now=NOW).split("\n") == [
+        "hidden, as their groups are paused:",
+        "  group zoë until 12:01:10 UTC (in 1m 10s): HTTP 503\\x1b from shop",
+        "  group g0 until 12:05:00 UTC (in 5m): no reason logged",
+        "  group g1 until 12:05:00 UTC (in 5m): no reason logged",
+        "  and 2 more groups",
+        "  as of 11:59:00 UTC (1m ago); only the function that paused a group can end it",
+    ]
