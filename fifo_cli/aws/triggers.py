@@ -54,12 +54,8 @@ def is_schedule_enabled(aws: Aws, name: str) -> bool | None:
 
 def is_mapping_enabled(aws: Aws, function: str) -> bool | None:
     """Say whether the event source mapping of a function's ``live`` alias reads its source."""
-    read = partial(aws.client("lambda").list_event_source_mappings, FunctionName=f"{function}:{LIVE_ALIAS}")
-    with calling(f"event source mapping of {function}"):
-        answer = unless_missing(read)
-    mappings = answer["EventSourceMappings"] if answer else []
-    states = [one.get("State", "") for one in mappings if one.get("State") != "Deleting"]
-    return states[0] not in _DISABLED if states else None
+    found = get_polling(aws, function)
+    return None if found is None else found.state not in _DISABLED
 
 
 def get_polling(aws: Aws, function: str) -> Polling | None:

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 def mention_pauses(cli: Cli) -> None:
     """Say which groups of main are hidden by a pause, where the queue starts the worker, by its log."""
+    from fifo_cli.model.worker_trigger import by_queue
     from fifo_cli.operations.monitor.worker_runs import paused_now
     from fifo_cli.render.pauses import hidden_text
 
-    if cli.settings.worker.trigger != "queue":
+    if not by_queue(cli.settings):
         return
     now = datetime.now(UTC)
     try:

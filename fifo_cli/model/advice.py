@@ -32,6 +32,7 @@ from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
 from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, WorkerRun
+from fifo_cli.model.worker_trigger import by_queue
 
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
@@ -82,8 +83,8 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
     settings, measured = evidence.settings, evidence.measured
     check = evidence.check or settings.check
     runs, waits = evidence.runs, measured.total("main") != 0
-    by_queue = settings.worker.trigger == "queue"
-    turn = "batch" if by_queue else "run"
+    polled = by_queue(settings)
+    turn = "batch" if polled else "run"
     stuck = list(_stuck(evidence, check)) if waits else []
     return _causes_first(
         [
@@ -99,11 +100,11 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
                 settings.names,
                 parked=evidence.parked,
                 stuck=bool(stuck),
-                by_queue=by_queue,
+                polled=polled,
             ),
             # Of these is drift, which holds up nothing by itself.
             *(one for one in evidence.others if one.state == "warning"),
-            *(_unpolled(evidence) if by_queue else _silence(evidence)),
+            *(_unpolled(evidence) if polled else _silence(evidence)),
             *(_nothing_delivered(runs.runs, turn) if waits else ()),
             *(_dead_lettering(runs.most_received, measured, settings) if waits else ()),
         ]
@@ -143,7 +144,7 @@ def _around_now(evidence: Evidence) -> Around:
 
 def _around(settings: Settings, now: datetime, *, running: bool = True, busy: bool = False) -> Around:
     keys = {name: tuple(api.keys) for name, api in zip(settings.api_names, settings.api, strict=True)}
-    longest = settings.worker.retry[1] if settings.worker.trigger == "queue" else None
+    longest = settings.worker.retry[1] if by_queue(settings) else None
     return Around(now, running=running, busy=busy, keys=keys, longest=longest)
 
 
@@ -173,7 +174,7 @@ def evaluate(
     *,
     parked: Mapping[str, int] | None = None,
     stuck: bool = False,
-    by_queue: bool = False,
+    polled: bool = False,
 ) -> tuple[Problem, ...]:
     """Return the problems of the numbers, the worst first: from a threshold on, as for the alarms.
 
@@ -182,7 +183,7 @@ def evaluate(
     """
     problems = [
         *_missing(measured),
-        *_stopped(measured, stuck=stuck, by_queue=by_queue),
+        *_stopped(measured, stuck=stuck, polled=polled),
         *_badly_polled(measured),
         *_numbers(measured, check, names, parked or {}),
     ]
@@ -281,14 +282,14 @@ def _badly_polled(measured: Measurements) -> Iterator[Problem]:
         )
 
 
-def _stopped(measured: Measurements, *, stuck: bool, by_queue: bool) -> Iterator[Problem]:
+def _stopped(measured: Measurements, *, stuck: bool, polled: bool) -> Iterator[Problem]:
     flows: tuple[tuple[FunctionRole, TriggerState | None, Flow], ...] = (
         ("worker", measured.worker, "messages"),
         ("enqueuer", measured.enqueuer, "records"),
     )
     both = measured.worker == measured.enqueuer == "paused"
     for role, state, flow in flows:
-        what = "event source mapping" if by_queue or role == "enqueuer" else "schedule"
+        what = "event source mapping" if polled or role == "enqueuer" else "schedule"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
         if state == "paused":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fifo_cli.model.advice import LATE, Evidence, unknown
 from fifo_cli.model.health import Problem
 from fifo_cli.model.worker_log import Batches, Runs
+from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.operations.deploy.api_keys import Keys, list_keys
 from fifo_cli.operations.monitor.worker_runs import last_batches, last_runs, parked_reasons
 
@@ -52,8 +53,8 @@ def activity_questions(
     aws: Aws, settings: Settings, check: Check, names: Names, *, now: datetime
 ) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked, each under the words by which a failure is reported."""
-    by_queue = settings.worker.trigger == "queue"
-    read = partial(last_runs, aws, names, now=now, ages=max(check.age), by_queue=by_queue, late=lateness(aws))
+    polled = by_queue(settings)
+    read = partial(last_runs, aws, names, now=now, ages=max(check.age), by_queue=polled, late=lateness(aws))
     return {
         RUNS: read,
         BATCHES: partial(last_batches, aws, names, now=now),

@@ -23,6 +23,7 @@ from fifo_cli.model.results import Document, Single
 from fifo_cli.model.times import iso
 from fifo_cli.model.unfinished import unfinished_problems
 from fifo_cli.model.worker_log import Runs
+from fifo_cli.model.worker_trigger import by_queue, expressions
 from fifo_cli.operations.deploy.api_keys import Keys
 from fifo_cli.operations.history import history
 from fifo_cli.operations.monitor.activity import (
@@ -91,7 +92,7 @@ class StatusResult(Single):
         return next((one.version for one in self.drift.resources if (one.kind, one.name) == alias), None)
 
     def document(self) -> Document:
-        measured, runs, trigger = self.measured, self.runs, self.settings.worker.trigger
+        measured, runs = self.measured, self.runs
         return {
             "pipeline": self.names.pipeline,
             "account": self.place.account if self.place else None,
@@ -107,7 +108,7 @@ class StatusResult(Single):
             },
             "schedule": {
                 "enabled": self.enabled,
-                "expressions": list(self.settings.schedule.expressions) if trigger == "schedule" else [],
+                "expressions": list(expressions(self.settings)),
                 "timezone": self.settings.schedule.timezone,
                 "next_runs": [iso(run) for run in self.next_runs.times],
                 "estimated": self.next_runs.estimated,
@@ -119,7 +120,7 @@ class StatusResult(Single):
                 "iterator_age_seconds": measured.iterator_age,
             },
             "worker": {
-                "trigger": trigger,
+                "trigger": self.settings.worker.trigger,
                 "state": measured.worker,
                 "polling": measured.polling.document() if measured.polling else None,
                 "version": self.version("worker"),
@@ -185,7 +186,7 @@ def _put_together(
         activity = replace(activity, runs=runs)
     runs = activity.runs
     coming = NextRuns()
-    if measured.worker == "running" and settings.worker.trigger == "schedule":
+    if measured.worker == "running" and not by_queue(settings):
         coming = reckon_next_runs(settings, runs.by_itself, now=now)
     unseen = (
         *measured.unseen,

@@ -13,6 +13,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.watch_state import Lost, Sample
 from fifo_cli.model.worker_log import Stuck, WatchEvent
+from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.operations.monitor.activity import (
     activity_of,
     activity_questions,
@@ -51,7 +52,7 @@ class Sampler:
         self._connect = connect
         self._settings = settings
         self._names = settings.names
-        self._by_queue = settings.worker.trigger == "queue"
+        self._by_queue = by_queue(settings)
         self._now = now
         self._with_logs = with_logs
         self._logged = now() - LOOKED_BACK
