@@ -15,6 +15,7 @@ If the function dies, everything left comes again shortly after its time would h
 from __future__ import annotations
 
 import base64
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +45,7 @@ _HIDDEN_AFTER_END: Final = 10.0
 _PAUSE_MAX: Final = 36_000.0
 _DOUBLINGS_MAX: Final = 30
 # A retry budget saves up so many calls of full length.
-_CALLS_SAVED: Final = 3
+_CALLS_SAVED: Final = 1
 
 _NOT_OURS: Final = "its visibility timeout ended; it will come again"
 _BEHIND: Final = "behind a message of its group that was not delivered"
@@ -60,7 +61,7 @@ class BatchWorker:
     ``needs`` is the longest a message may take, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its edges: a queue, an API, settings, a log, a clock, chance
         self,
         sqs: SQSClient,
         urls: Mapping[str, str],
@@ -71,6 +72,7 @@ class BatchWorker:
         journal: Journal,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self.sqs = sqs
         self.urls = urls
@@ -80,9 +82,11 @@ class BatchWorker:
         self.journal = journal
         self.clock = clock
         self.sleep = sleep
-        self.breaker = Breaker(
-            settings.breaker, first=settings.retry_first, longest=settings.retry_longest, clock=clock
-        )
+        self.random = random
+        first, longest = settings.retry_first, settings.retry_longest
+        # What is given back unseen comes again over so many seconds: chance says which group is the probe.
+        self.spread = min(first / 2, longest - first)
+        self.breaker = Breaker(settings.breaker, first=first, longest=longest - self.spread, clock=clock)
         self.pace = Pace(settings.max_rate, clock=clock)
         self.threads = min(settings.concurrency, RECEIVE_MAX)
         self.budget = RetryBudget(threads=self.threads, most=_CALLS_SAVED * needs, clock=clock)
@@ -107,6 +111,15 @@ class BatchWorker:
             return min(attempt.retry_after, _PAUSE_MAX)
         doublings = min(max(message.receives - 1, 0), _DOUBLINGS_MAX)
         return min(self.settings.retry_first * 2.0**doublings, self.settings.retry_longest)
+
+    def pause_unseen(self, message: QueueMessage) -> float:
+        """Return for how long a group waits that the breaker turned away: for what is left of its pause.
+
+        While few have failed, what was received before waits longer, and is not in front of what was not.
+        """
+        left = self.breaker.pause_left(message.group)
+        own = self.pause_of(message) if self.breaker.is_young else 0.0
+        return max(left, min(own, self.settings.retry_longest - self.spread)) + self.spread * self.random()
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads, which keep their connections from one batch to the next."""
@@ -147,8 +160,11 @@ class _Batch:
         """Deliver, give back what is left, and return the ids of what is left."""
         try:
             self._queue.adopt(self._messages)
-            if not self._all_turned_away():
+            wait = self._breaker_pause()
+            if not wait or (self._worker.breaker.is_young and wait + self._worker.needs < self._time_left()):
                 self._queue.hide(seconds=self._time_left() + _HIDDEN_AFTER_END)
+                if wait:
+                    self._worker.sleep(wait)
             self._deliver_groups()
         except Exception as error:  # noqa: BLE001 - reported with what was done until then
             self._end_early(error)
@@ -156,9 +172,13 @@ class _Batch:
             self._give_back()
         return self._report, list(self._left)
 
-    def _all_turned_away(self) -> bool:
-        """Whether the breaker lets no group through: giving them back then is all there is to do."""
-        return all(self._worker.breaker.pause_left(group) > 0 for group in self._groups)
+    def _breaker_pause(self) -> float:
+        """Return after how many seconds the breaker lets a first group through."""
+        breaker = self._worker.breaker
+        return min(
+            breaker.pause_left(group, new=messages[0].receives == 1)
+            for group, messages in self._groups.items()
+        )
 
     def _deliver_groups(self) -> None:
         """Deliver groups side by side: those that were not tried before go first."""
@@ -204,8 +224,8 @@ class _Batch:
             return _TIME_UP, 0.0
         if first and message.receives > 1 and not worker.budget.allows():
             return _BUDGET, worker.pause_of(message)
-        if not worker.breaker.admits(group):
-            return _BREAKER, worker.breaker.pause_left(group)
+        if not worker.breaker.admits(group, new=message.receives == 1):
+            return _BREAKER, worker.pause_unseen(message)
         if not self._await_pace():
             worker.breaker.passed_over(group)
             return _TIME_UP, 0.0

@@ -76,7 +76,7 @@ class MessageTurns:
             attempt = self._delivery.attempt(
                 message, time_left=time_left, on_doubt=partial(self._doubt, message)
             )
-            noted = self._note(message.group, attempt)
+            noted = self._note(message, attempt)
         finally:
             if self._breaker and not noted:
                 self._breaker.passed_over(message.group)
@@ -121,12 +121,13 @@ class MessageTurns:
         """Account for a message that gets no turn; it stays."""
         self._settle(message, "skipped", error=reason, pause=pause)
 
-    def _note(self, group: str, attempt: Attempt) -> bool:
+    def _note(self, message: QueueMessage, attempt: Attempt) -> bool:
         """Note in the breaker what the attempt shows of the API; False if it shows nothing."""
         if self._breaker is None:
             return False
         if attempt.verdict is Verdict.TRANSIENT and attempt.owner == "api":
-            if opened := self._breaker.failed(group, retry_after=attempt.retry_after):
+            new = message.receives == 1
+            if opened := self._breaker.failed(message.group, new=new, retry_after=attempt.retry_after):
                 self._journal(
                     "warning",
                     "breaker opened",
@@ -140,7 +141,7 @@ class MessageTurns:
             return True
         if attempt.http_status is None:
             return False
-        if self._breaker.succeeded(group):
+        if self._breaker.succeeded(message.group):
             self._journal("info", "breaker closed")
         return True
 

@@ -62,27 +62,34 @@ def test_when_the_pause_is_over_one_probe_is_let_through_and_its_success_closes_
     assert breaker.admits("e")
 
 
-def test_a_probe_that_fails_opens_it_again_for_twice_as_long_up_to_the_longest():
-    breaker, clock = made()
-    fail(breaker, "a", "b", "c")
+def open_for_long(breaker: Breaker, clock: Clock, probes: int) -> list[float]:
+    """Let so many probes fail; return the pauses after them."""
     pauses = []
-    for group in "defgh":
-        clock.sleep(breaker.pause_left(group))
-        (opened,) = fail(breaker, group)
+    for number in range(probes):
+        clock.sleep(breaker.pause_left("x"))
+        (opened,) = fail(breaker, f"probe{number}")
         assert opened is not None
+        assert not breaker.admits("y")
         pauses.append(opened.pause)
-    assert pauses == [20, 40, 60, 60, 60]
-    assert opened == Opened(8, 60)
+    return pauses
+
+
+def test_a_probe_that_fails_opens_it_again_and_after_many_for_twice_as_long_up_to_the_longest():
+    breaker, clock = made(1)
+    fail(breaker, "a")
+    assert breaker.is_young
+    assert open_for_long(breaker, clock, 11) == [10] * 6 + [20, 40, 60, 60, 60]
+    assert not breaker.is_young
 
 
 def test_after_a_success_the_first_pause_is_the_first_again():
-    breaker, clock = made()
-    fail(breaker, "a", "b", "c")
-    clock.sleep(10)
-    fail(breaker, "d")
-    clock.sleep(20)
+    breaker, clock = made(1)
+    fail(breaker, "a")
+    open_for_long(breaker, clock, 9)
+    clock.sleep(60)
     succeed(breaker, "e")
-    assert fail(breaker, "f", "g", "h")[-1] == Opened(3, 10)
+    assert fail(breaker, "f") == [Opened(1, 10)]
+    assert breaker.is_young
 
 
 def test_the_api_may_ask_for_a_longer_pause_but_not_for_longer_than_the_longest():
@@ -98,7 +105,7 @@ def test_calls_under_way_when_it_opens_neither_make_its_pause_longer_nor_are_the
         assert breaker.admits(group)
     assert [breaker.failed(group) for group in "abcde"] == [None, None, Opened(3, 10), None, None]
     clock.sleep(10)
-    assert fail(breaker, "f") == [Opened(6, 20)]
+    assert fail(breaker, "f") == [Opened(6, 10)]
 
 
 def test_a_success_of_a_call_under_way_closes_it():
@@ -131,7 +138,7 @@ def test_a_probe_that_says_nothing_leaves_its_place_to_another():
     clock.sleep(10)
     assert breaker.admits("d")
     breaker.passed_over("d")
-    assert fail(breaker, "e") == [Opened(4, 20)]
+    assert fail(breaker, "e") == [Opened(4, 10)]
 
 
 def test_the_probe_is_kept_for_a_while_for_groups_that_were_turned_away_untried():
@@ -170,7 +177,31 @@ def test_groups_that_fail_while_others_are_delivered_open_it_once_and_not_again(
     for _ in range(20):
         assert fail(breaker, *stuck) == [None] * 3
     assert fail(breaker, "e", "f") == [None] * 2
-    assert fail(breaker, "g")[-1] == Opened(3, 10)
+    assert fail(breaker, "g")[-1] == Opened(6, 10)
+
+
+def test_heads_that_were_received_before_are_no_news_once_there_was_a_success_unless_many_fail():
+    breaker, _ = made()
+    succeed(breaker, "x")
+    old = [f"g{number}" for number in range(24)]
+    assert fail(breaker, *old, new=False) == [None] * 23 + [Opened(24, 10)]
+
+
+def test_without_a_success_every_head_that_fails_is_news():
+    breaker, _ = made()
+    assert fail(breaker, "a", "b", "c", new=False)[-1] == Opened(3, 10)
+
+
+def test_a_head_that_was_never_received_before_may_be_the_probe_when_the_first_pause_is_over():
+    breaker, clock = made(1)
+    fail(breaker, "a")
+    open_for_long(breaker, clock, 9)
+    clock.sleep(9)
+    assert not breaker.admits("new", new=True)
+    clock.sleep(1)
+    assert breaker.pause_left("old") == 50
+    assert not breaker.admits("old")
+    assert breaker.admits("new", new=True)
 
 
 def test_a_group_that_was_delivered_since_counts_as_any_other():
@@ -196,7 +227,7 @@ def test_a_run_begins_with_a_probe_though_the_pause_is_not_over():
     fail(breaker, "a", "b", "c")
     assert not breaker.admits("d")
     breaker.begin_run()
-    assert fail(breaker, "a") == [Opened(3, 20)]
+    assert fail(breaker, "a") == [Opened(3, 10)]
     assert not breaker.admits("d")
 
 
