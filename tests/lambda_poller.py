@@ -131,10 +131,10 @@ class Poller:
         """Whether the function that runs is at its end: what it still does has no effect."""
         return self._current is not None and self._current.killed
 
-    def wake(self) -> None:
-        """Something is visible, perhaps: whoever waits for messages looks again."""
+    def wake(self, seconds: float = 0.0) -> None:
+        """Something is visible then, perhaps: whoever waits for messages looks again."""
         for function in self.functions:
-            function.polls_at = min(function.polls_at, self.clock())
+            function.polls_at = min(function.polls_at, self.clock() + seconds)
 
     def _poll(self, function: Function) -> None:
         self.receives += 1

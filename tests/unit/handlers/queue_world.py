@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class World:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.sqs = self.rule(self.clock, "main", "dlq")
+        self.random = random.Random(1)
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[Call] = []
         self.sent: dict[str, list[int]] = defaultdict(list)
@@ -134,6 +136,7 @@ class World:
             journal=self.journal,
             clock=self.clock,
             sleep=self.poller.pause,
+            random=self.random.random,
         )
         self.workers.append(worker)
 
@@ -166,7 +169,8 @@ class FunctionSqs:
             if fault == "killed before":
                 world.poller.kill()
             answer = getattr(world.sqs, name)(**request)
-            world.poller.wake()
+            hidden = [entry["VisibilityTimeout"] for entry in request.get("Entries", [])]
+            world.poller.wake(min(hidden, default=0))
             if fault == "killed after":
                 world.poller.kill()
             if fault == "answer lost":
