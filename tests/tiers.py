@@ -128,6 +128,9 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
         # A line that is too long is so at 80 columns first.
         "test_on_a_terminal_a_table_fits_and_json_is_never_wrapped": 2,
     },
+    "integration/test_history.py": {
+        "test_what_a_killed_command_moved_is_never_missing": only("redrive", "load", "park", "purge"),
+    },
     "integration/test_interrupts_elsewhere.py": {
         "test_while_credentials_are_looked_for": only("process", "sso", "metadata"),
         "test_while_pip_runs": only("SIGINT"),

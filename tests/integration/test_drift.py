@@ -909,8 +909,8 @@ def _rounds(changes: Sequence[Change]) -> list[Round]:
     return [tuple(one.values()) for one in rounds]
 
 
-# CI makes each change on ministack, and on moto, a slow second opinion, most of them: the first rounds.
-MOTO_ROUNDS: Final = 4
+# CI makes each change on ministack, and on moto, a slow second opinion, some of them: the first rounds.
+MOTO_ROUNDS: Final = 2
 
 
 def _cases(changes: Sequence[Change]) -> list[Any]:
