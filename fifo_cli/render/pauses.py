@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 _SHOWN: Final = 3
 
 
-def hidden_text(paused: Sequence[PausedGroup], *, as_of: datetime | None, now: datetime) -> str:
-    """Say below a look or a drain why it did not see some messages."""
-    lines = pause_lines(paused, as_of=as_of, now=now)
-    return "\n".join(["hidden, as their groups are paused:", *(f"  {line}" for line in lines)])
+def hidden_text(
+    paused: Sequence[PausedGroup], *, as_of: datetime | None, now: datetime, left: int = 0
+) -> str:
+    """Say below a look or a drain why it did not see some messages; a drain left so many in the queue."""
+    lines = [f"  {line}" for line in pause_lines(paused, as_of=as_of, now=now)]
+    what = f"{count(left, 'message')} left in the queue that SQS did not give out, " if left else ""
+    next_ = ["next: wait: the functions try again by themselves when the pauses are over"] if left else []
+    return "\n".join([f"{what}hidden, as their groups are paused:", *lines, *next_])
 
 
 def pause_lines(

@@ -220,9 +220,8 @@ def drain(
         result,
         lambda: drain_table(result, width=cli.console.width, dry_run=dry_run, every=cli.options.verbose > 0),
     )
-    if result.ungiven:
+    if result.ungiven and not mention_pauses(cli, left=result.ungiven):
         cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
-        mention_pauses(cli)
     if not dry_run and result.error is None:
         _advise(cli, result)
     return code

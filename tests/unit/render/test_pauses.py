@@ -24,3 +24,12 @@ def test_groups_that_are_paused_have_their_ends_and_as_of_when_that_is_known() -
         "  and 2 more groups",
         "  as of 11:59:00 UTC (1m ago); only the function that paused a group can end it",
     ]
+
+
+def test_a_drain_says_how_many_it_was_not_given_and_that_the_functions_try_again() -> None:
+    first, *_, last = hidden_text([PausedGroup("g", NOW, NOW)], as_of=None, now=NOW, left=1).split("\n")
+
+    assert (
+        first == "1 message left in the queue that SQS did not give out, hidden, as their groups are paused:"
+    )
+    assert last == "next: wait: the functions try again by themselves when the pauses are over"
