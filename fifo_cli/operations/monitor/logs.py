@@ -112,12 +112,13 @@ def parse_line(function: FunctionRole, event: LogEvent) -> LogLine:
             event.stream,
         )
     if _PLATFORM.match(text):
-        return LogLine(time, function, "platform", text)
+        return LogLine(time, function, "platform", text, stream=event.stream)
     found = _BRACKETED.match(text)
     if found:
         level = "error" if found[1] in ("ERROR", "CRITICAL") else found[1].lower()
-        return LogLine(time, function, level, text)
-    return LogLine(time, function, "error" if _TIMED_OUT.search(text) else "info", text)
+    else:
+        level = "error" if _TIMED_OUT.search(text) else "info"
+    return LogLine(time, function, level, text, stream=event.stream)
 
 
 def _own_time(facts: Document, logged: datetime) -> datetime:

@@ -326,15 +326,21 @@ def _matching_list(aws: Aws, names: Names, role: FunctionRole, phrase: str, sinc
 
 
 def worker_runs(lines: Iterable[LogLine]) -> list[WorkerRun]:
-    """Return the runs that lines in order of time report; one that raised has two lines, and counts once."""
+    """Return the runs that lines in order of time report.
+
+    One that raised has two lines, and counts once; several functions may log theirs at a time.
+    """
     runs: list[WorkerRun] = []
+    newest: dict[str, int] = {}  # the place of each log stream's last run
     for line in lines:
         run = run_of(line)
         if run is None:
             continue
-        if runs and _is_echo(line, runs[-1].time, first=runs[-1].received is not None):
-            runs[-1] = replace(runs[-1], error=runs[-1].error or run.error)
+        at = newest.get(line.stream)
+        if at is not None and _is_echo(line, runs[at].time, first=runs[at].received is not None):
+            runs[at] = replace(runs[at], error=runs[at].error or run.error)
         else:
+            newest[line.stream] = len(runs)
             runs.append(run)
     return runs
 

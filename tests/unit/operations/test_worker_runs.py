@@ -17,7 +17,7 @@ from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_log import Runs, Stuck, StuckGroups, WorkerRun, follow
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
-from fifo_cli.operations.monitor.worker_runs import events_of, last_runs, paused_now, run_of
+from fifo_cli.operations.monitor.worker_runs import events_of, last_runs, paused_now, run_of, worker_runs
 
 NAMES = Names("orders")
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -340,3 +340,16 @@ def test_what_is_paused_now_takes_one_question(aws: Aws) -> None:
     assert [(one.group, one.error) for one in found.paused] == [("ada", "HTTP 503")]
     assert found.as_of == NOW - MINUTE
     assert len(log.starts) == 1
+
+
+def test_what_a_function_raised_is_of_its_own_batch_though_another_s_ended_between() -> None:
+    def of(stream: str, text: str, millisecond: int) -> LogLine:
+        return parse_line("worker", LogEvent(text, int(NOW.timestamp() * 1000) + millisecond, text, stream))
+
+    early = json.dumps(
+        {"level": "error", "message": "run ended", "received": 1, "owner": "aws", "reason": "no"}
+    )
+
+    found = worker_runs([of("a", early, 0), of("b", RUN, 1), of("a", "[ERROR] RunEndedEarlyError: no", 2)])
+
+    assert [run.error for run in found] == ["no", None]
