@@ -85,9 +85,10 @@ def status(cli: Cli) -> ExitCode:
     """Show on one screen whether the pipeline is healthy, and if not, where it is stuck.
 
     The verdict first, with the next command to type; then depths, drift, pause, keys, the last runs, what
-    waits and why, and the next runs in the time zone of [schedule], or UTC. On a terminal with fewer lines
-    than that, the verdict comes last if anything needs a look. Exits 1 if so. Receives and changes nothing;
-    what the credentials may not see is listed. With -v, times are reported in full, too.
+    waits and why, groups that are paused, an open breaker, and the next runs in the time zone of [schedule],
+    or UTC. On a terminal with fewer lines than that, the verdict comes last if anything needs a look. Exits 1
+    if so. Receives and changes nothing; what the credentials may not see is listed. With -v, times are
+    reported in full, too.
     """
     from fifo_cli.operations.monitor.status import status
     from fifo_cli.render.status import status_screen
