@@ -17,10 +17,10 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 import fifo_cli.aws.interruptible_calls as interruptible
 from fifo_cli.aws.errors import calling
-from fifo_cli.aws.fast_calls import authorization
 from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
+from fifo_cli.handlers.signed_calls import authorization
 from fifo_cli.interrupts import AWS_CALLS
 
 EMPTY = (200, "{}")
