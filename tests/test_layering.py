@@ -21,9 +21,9 @@ ALLOWED = {
     "cli": OURS | {"cli", "operations", "aws", "model", "render", "local"},
     ".": OURS | {"cli"},
 }
-# What else one module may import, as it is the functions' too, whose zips hold handlers/ alone: the encoding of
-# group names, AWS's limits, which hosts are this machine, how calls are signed and sent, how batch answers are
-# read, and what hides keys.
+# What else one module may import, as it is the functions' too, whose zips hold handlers/ alone: the encoding
+# of group names, AWS's limits, which hosts are this machine, how calls are signed and sent, how batch answers
+# are read, and what hides keys.
 EXCEPTIONS = {
     "model/group_names.py": "fifo_cli.handlers.identifiers.",
     "model/limits.py": "fifo_cli.handlers.limits.",
