@@ -308,7 +308,7 @@ def test_runs_that_end_in_an_error_are_seen_until_one_ends_well(story: Story) ->
 def test_an_enqueuer_that_raises_on_each_batch_is_critical_until_it_is_fixed(story: Story) -> None:
     story.code(CODE + BREAKS_IN_LAMBDA)
     story.put("o1")
-    wait_until(lambda: verdicts(story.line)[0] == 2, timeout=60, interval=0.5)
+    wait_until(lambda: story.line.local("check").code == 2, timeout=60, interval=0.5)
     code, exit_code, texts = verdicts(story.line)
     assert (code, exit_code, story.held()) == (2, 1, (0, 0))
     assert any("the enqueuer's last invocation" in text and "no such module" in text for text in texts)
