@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -285,11 +286,14 @@ class AwsEvidence:
 
     def killed_runs(self, since: datetime) -> tuple[OpenRun, ...]:
         group = self._names.log_group("worker")
-        found: list[LogEvent] = []
+        # A worker that the queue starts has an invocation for each batch: not all of their lines at once.
+        lines = [
+            get_log_events(self._aws, group, since=since, text=text)
+            for text in (_STARTED, RUN_ENDED, _REPORTED)
+        ]
         with contextlib.suppress(MissingLogGroup):
-            for text in (_STARTED, RUN_ENDED, _REPORTED):
-                found += get_log_events(self._aws, group, since=since, text=text)
-        return tuple(killed_invocations(found))
+            return tuple(killed_invocations(heapq.merge(*lines, key=lambda event: event.time)))
+        return ()
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
         return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in FUNCTION_ROLES}
@@ -383,9 +387,12 @@ def read_stream(
 
 
 def killed_invocations(events: Iterable[LogEvent]) -> Iterator[OpenRun]:
-    """Yield the invocations of which Lambda logged beginning and end, and the function no end."""
+    """Yield the invocations of which Lambda logged beginning and end, and the function no end.
+
+    ``events`` are in order of time.
+    """
     begun: dict[str, tuple[str, int]] = {}  # in each log stream, the invocation at work: request id and time
-    for event in sorted(events, key=lambda one: one.time):
+    for event in events:
         request = _REQUEST.search(event.text)
         open_one = begun.get(event.stream)
         ended = RUN_ENDED in event.text and parse_line("worker", event).message == RUN_ENDED

@@ -1023,7 +1023,8 @@ SKIPPED = json.dumps({"message": "skipped", "event_id": "e", "reason": "the run 
     ],
 )
 def test_an_invocation_that_did_not_log_its_end_was_killed(lines, killed):
-    found = killed_invocations(invocation(*lines) + invocation((4, ENDED), stream="drain/h/1-2"))
+    events = [*invocation(*lines), *invocation((4, ENDED), stream="drain/h/1-2")]
+    found = killed_invocations(sorted(events, key=lambda event: event.time))
     assert [(run.begun, run.last) for run in found] == [
         tuple(datetime.fromtimestamp(at / 1000, UTC) for at in pair) for pair in killed
     ]
