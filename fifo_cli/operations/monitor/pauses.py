@@ -70,10 +70,15 @@ def open_breaker(
             found[line.stream] = _Opened(before.first if before else line, line, until)
         elif line.message == _CLOSED and line.facts:
             found.pop(line.stream, None)
-        elif line.message == "run ended" and (line.number("delivered") or 0) > 0:
+        elif _shows_it_works(line):
             found = {stream: one for stream, one in found.items() if one.until is not None}
     open_ = [one for one in found.values() if one.until is None or one.until + late > now]
     return _summed(open_) if open_ else None
+
+
+def _shows_it_works(line: LogLine) -> bool:
+    """Whether a run delivered something, and was not ended by the breaker after that."""
+    return line.message == "run ended" and (line.number("delivered") or 0) > 0 and not line.facts.get(BREAKER)
 
 
 def _summed(found: Sequence[_Opened]) -> OpenBreaker:

@@ -108,3 +108,9 @@ def test_on_a_schedule_a_breaker_is_open_until_a_run_delivers() -> None:
     assert stays is not None
     assert stays.until is None
     assert breaker(opened(40, -39), line(9, "run ended", delivered=1), by_queue=False) is None
+
+
+def test_what_a_run_delivered_before_its_breaker_opened_closes_nothing() -> None:
+    ended = line(8, "run ended", delivered=3, failed=5, breaker="HTTP 503 from shop")
+
+    assert breaker(opened(9), ended, by_queue=False) is not None
