@@ -59,7 +59,10 @@ class Invocation:
 
 
 class Poller:
-    """Polls ``url`` of ``sqs``; ``visibility`` is the queue's, ``timeout`` the functions', in seconds."""
+    """Polls ``url`` of ``sqs``; ``visibility`` is the queue's, ``timeout`` the functions', in seconds.
+
+    ``choose`` one of so many functions that could go on; ``delay`` is from a receive to its invocation.
+    """
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Poller:
         timeout: float = 60,
         visibility: float = 360,
         choose: Callable[[int], int] = lambda count: 0,
+        delay: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.sqs = sqs
         self.url = url
@@ -83,6 +87,7 @@ class Poller:
         self.receives = 0
         self.ended: list[Invocation] = []
         self._choose = choose
+        self._delay = delay
         self._current: Invocation | None = None
         self._main = threading.Semaphore(0)
 
@@ -147,8 +152,8 @@ class Poller:
             function.polls_at = min(hidden, default=float("inf"))
             return
         self.invocations += 1
-        now = self.clock()
-        invocation = Invocation(function, messages, now, now + self.timeout, self.clock)
+        begins = self.clock() + self._delay()
+        invocation = Invocation(function, messages, begins, begins + self.timeout, self.clock)
         function.invocation = invocation
         threading.Thread(target=self._invoke, args=(invocation,), daemon=True).start()
 

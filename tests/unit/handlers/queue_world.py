@@ -63,6 +63,7 @@ class World:
     max_functions: int = 2
     timeout: float = 60
     choose: Callable[[int], int] = lambda count: 0
+    delay: Callable[[], float] = lambda: 0.0
     answer: Callable[[str, int], tuple[int, float]] = lambda group, body: (200, 0.2)
     fault: Callable[[str], Fault] = lambda action: ""
     api_kills: Callable[[], bool] = lambda: False
@@ -87,6 +88,7 @@ class World:
             max_functions=self.max_functions,
             timeout=self.timeout,
             choose=self.choose,
+            delay=self.delay,
         )
 
     def put(self, *groups: str) -> None:

@@ -354,6 +354,12 @@ class History:
         self.faults += 1
         return self.random.choice(["refused", "answer lost", "killed before", "killed after"])
 
+    def delay(self) -> float:
+        """A batch may be in the poller's hands for longer than the messages stay hidden."""
+        late = not self.over and self.random.random() < self.killing / 2
+        self.faults += late
+        return self.random.choice([100, 355, 370, 800]) if late else 0.0
+
     def api_kills(self) -> bool:
         killed = not self.over and self.random.random() < self.killing / 2
         self.faults += killed
@@ -375,6 +381,7 @@ def histories(draw: st.DrawFn) -> tuple[World, History, list[str]]:
         max_functions=draw(st.integers(2, 5)),
         timeout=30,
         choose=history.random.randrange,
+        delay=history.delay,
         answer=history.answer,
         fault=history.fault,
         api_kills=history.api_kills,
