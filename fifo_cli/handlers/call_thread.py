@@ -56,7 +56,7 @@ class _Job(Generic[T]):
 
 
 class CallThread:
-    """Does work within a time limit, for one calling thread."""
+    """Does work within a time limit, for one caller at a time."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +17,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import ClientError, ConnectionClosedError, ParamValidationError
+from botocore.exceptions import ClientError, ConnectionClosedError, ParamValidationError, SSLError
 
 from fifo_cli.handlers.direct_sqs import DirectSqs
 from fifo_cli.handlers.failure import owner_of
+from tests.unit.handlers.keeping_server import KeepingServer, own_certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -34,41 +35,18 @@ def refused(code: str, status: str = "400 Bad Request") -> bytes:
     return said({"__type": f"com.amazonaws.sqs#{code}", "message": f"{code}!"}, status)
 
 
-class Service:
+class Service(KeepingServer):
     """An HTTP server that gives the answers in ``answers``, then OK; None ends the connection instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.answers: list[bytes | None] = []
         self.requests: list[tuple[dict[str, str], bytes]] = []
-        self.connections: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(certificate)
 
     def bodies(self) -> list[Any]:
         return [json.loads(body) for _, body in self.requests]
 
-    def hang_up(self) -> None:
-        """Close every connection, as SQS does with one that was idle for long."""
-        for connection in self.connections:
-            connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connection in self.connections:
-            connection.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         read = connection.makefile("rb")
         while (line := read.readline()) not in (b"", b"\r\n"):
             headers = {":line": line.decode()}
@@ -276,6 +254,23 @@ def test_threads_share_the_connections_and_leave_them_to_the_next(service):
                 one.result()
     assert len(service.requests) == 200
     assert len(service.connections) <= 4
+
+
+def test_the_certificate_is_botocores_business(tmp_path, monkeypatch):
+    certificate = own_certificate(tmp_path)
+    trusted = Service(certificate)
+    try:
+        with pytest.raises(SSLError):
+            direct(trusted)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        sqs = direct(trusted)
+        for _ in range(2):
+            sqs.delete_message(QueueUrl="q", ReceiptHandle="h")
+        trusted.hang_up()
+        sqs.delete_message(QueueUrl="q", ReceiptHandle="h")
+    finally:
+        trusted.close()
+    assert agents(trusted) == [False, False, True]
 
 
 def test_by_a_proxy_all_calls_are_boto3s(service, monkeypatch):
