@@ -162,6 +162,12 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
         ),
         "test_a_refused_call_is_reported_with_what_was_done_and_the_next_deploy_completes_the_work": 3,
     },
+    "integration/test_queue_trigger.py": {
+        # The schedule's next tick may be a minute away.
+        "test_what_starts_it_is_changed_while_messages_flow_and_none_is_lost_doubled_or_out_of_order": only(
+            "True"
+        ),
+    },
     "integration/test_replay.py": {
         "test_killed_at_any_send_and_run_again_every_record_is_enqueued_once": only("before", "after"),
     },
@@ -175,6 +181,14 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
         "test_a_kept_file_that_is_damaged_is_replaced": 3,
         "test_a_role_is_assumed_once_and_kept_where_the_aws_cli_keeps_it": 2,
         "test_a_sign_in_that_is_over_says_how_to_sign_in_again": 3,
+    },
+    "integration/test_worker_trigger.py": {
+        "test_a_change_killed_at_every_call_is_completed_and_never_are_both_enabled": only(
+            "first0-then0-False-False", "first1-then1-False-False"
+        ),
+        "test_the_trigger_is_changed_there_and_back_and_what_is_paused_stays_so": only(
+            "first0-True", "first1-False"
+        ),
     },
     "integration/test_user_code.py": {
         "test_one_of_ten_is_parked_by_drain_and_the_others_are_delivered": only(

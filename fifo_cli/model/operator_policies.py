@@ -184,13 +184,14 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
         ),
         allow("RunWorker", "lambda:InvokeFunction", arns.live_worker),
         allow(
-            "PauseEnqueuer",
+            "PauseMappings",
             "lambda:GetEventSourceMapping lambda:UpdateEventSourceMapping",
             arns.mappings,
             condition=arns.for_our_functions,
         ),
-        allow("PauseWorker", "events:DisableRule events:EnableRule", *arns.rules),
     ]
+    if not by_queue(settings):
+        statements.append(allow("PauseWorker", "events:DisableRule events:EnableRule", *arns.rules))
     if scheduler_timezone(settings):
         statements += [
             allow("PauseSchedules", "scheduler:UpdateSchedule", *arns.schedules),

@@ -121,6 +121,15 @@ class DeployedSchedule(Fields):
     next_run: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class DeployedMapping(Fields):
+    """The event source mapping by which the queue starts the worker."""
+
+    queue: str
+    enabled: bool
+    max_functions: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs(Fields):
     """Where a pipeline's resources are; None for what does not exist (yet)."""
@@ -134,6 +143,7 @@ class Outputs(Fields):
     stream: str | None
     log_groups: Mapping[str, str]
     schedules: tuple[DeployedSchedule, ...]
+    mapping: DeployedMapping | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)

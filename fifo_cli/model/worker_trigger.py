@@ -26,9 +26,9 @@ MAPPING: Final = "event-source-mapping"
 VISIBILITY_MARGIN: Final = timedelta(seconds=30)
 # Lambda Developer Guide, "Using Lambda with Amazon SQS": "at least six times the timeout of your function".
 _TIMEOUTS_HIDDEN: Final = 6
-# The module that answers a batch, in a function's zip. Code without it would answer what Lambda takes for a
-# success, and Lambda would delete what was not delivered.
-BATCH_MODULE: Final = "fifo_cli/handlers/batch_run.py"
+# The description of each version that is published: its code answers batches. Other code would answer what
+# Lambda takes for a success, and Lambda would delete what was not delivered.
+TAKES_BATCHES: Final = "fifo-cli: takes batches of the queue"
 
 
 def by_queue(settings: Settings) -> bool:

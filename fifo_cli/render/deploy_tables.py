@@ -10,7 +10,7 @@ from fifo_cli.render.text import fields, table
 
 if TYPE_CHECKING:
     from fifo_cli.local.stack import StackStatus
-    from fifo_cli.model.planning import DeployedSchedule, Outputs
+    from fifo_cli.model.planning import DeployedMapping, DeployedSchedule, Outputs
     from fifo_cli.operations.deploy.api_keys import Keys
     from fifo_cli.operations.deploy.package import PackageResult
     from fifo_cli.operations.deploy.pause import PauseState
@@ -57,6 +57,7 @@ def outputs_table(outputs: Outputs, *, width: int | None = None) -> str:
             ("stream", outputs.stream),
             *each("log groups", outputs.log_groups),
             *(("schedules", _schedule(one)) for one in outputs.schedules),
+            *([("worker", _mapping(outputs.mapping))] if outputs.mapping else []),
         ],
         width=width,
     )
@@ -90,6 +91,11 @@ def stack_table(status: StackStatus) -> str:
             ),
         ]
     )
+
+
+def _mapping(one: DeployedMapping) -> str:
+    state = "running" if one.enabled else "paused"
+    return f"started by {one.queue}, {one.max_functions} functions at a time at most, {state}"
 
 
 def _schedule(one: DeployedSchedule) -> str:

@@ -179,6 +179,41 @@ def test_a_deployer_may_do_what_deploy_rollback_keys_and_destroy_take_and_nothin
     assert at.refused(policy, at.gate.requests) == set()
 
 
+QUEUE = '\n[worker]\n"trigger" = "queue"\n'
+
+
+def test_who_changes_what_starts_the_worker_may_do_that_and_the_role_may_poll(
+    desk: Callable[..., Desk], guarded: Guarded
+) -> None:
+    at = desk()
+    at.sit(ROOT_KEYS)
+    at.run("deploy")
+    by_rule = policy_of(at, "deployer")
+    at.project.config.write_text(at.project.config.read_text() + QUEUE)
+    by_queue = policy_of(at, "deployer")
+    name, operator = at.project.name, policy_of(at, "operator")
+    at.sit(guarded.person(f"{name}-deployer", by_queue))
+    at.run("deploy")
+    at.run("plan", "--check")
+    at.run("rollback")
+    at.run("deploy")
+    made = permissions(at.gate.requests)
+    assert at.refused(by_queue, at.gate.requests) == set()
+    assert allowed(by_queue) - allowed(by_rule) == {"lambda:DeleteFunctionConcurrency"} <= made
+    at.sit(guarded.person(f"{name}-operator", operator))
+    for command in ("pause", "resume"):
+        at.run(command, "worker")
+    made = permissions(at.gate.requests)
+    assert {"lambda:UpdateEventSourceMapping", "lambda:GetEventSourceMapping"} <= made
+    assert at.refused(operator, at.gate.requests) == set()
+    assert not [action for action in allowed(operator) if action.startswith("events:") and "able" in action]
+    change(at, QUEUE, "")
+    at.sit(guarded.person(f"{name}-deployer-2", by_rule))
+    at.run("deploy")
+    assert at.refused(by_rule, at.gate.requests) == set()
+    at.run("destroy")
+
+
 def _meddle(guarded: Guarded, names: Names, policy: str) -> None:
     """Change by hand what takes calls that a deploy otherwise never makes."""
     iam, functions, worker = guarded.client("iam"), guarded.client("lambda"), names.function("worker")

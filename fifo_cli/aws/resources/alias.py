@@ -12,6 +12,7 @@ from fifo_cli.aws.resources.gateway import Gateway, Waiter, unless_missing
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Warned
 from fifo_cli.model.resources import Found, Resource
+from fifo_cli.model.worker_trigger import TAKES_BATCHES
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -76,7 +77,9 @@ class AliasAdmin(Gateway):
         CodeSha256 makes Lambda refuse if somebody else has uploaded other code meanwhile.
         """
         wait_ready(self.client, self.waiter, function)
-        publish = partial(self.client.publish_version, FunctionName=function, CodeSha256=code)
+        publish = partial(
+            self.client.publish_version, FunctionName=function, CodeSha256=code, Description=TAKES_BATCHES
+        )
         made = self.waiter.accepted(publish, passing_refusal, name=function, limit=READY_LIMIT)
         wait_ready(self.client, self.waiter, function, qualifier=made["Version"])
         return made["Version"]

@@ -13,6 +13,7 @@ from fifo_cli.aws.resources.function import version_properties
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import LIVE_ALIAS
+from fifo_cli.model.worker_trigger import TAKES_BATCHES
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -25,10 +26,14 @@ _OWN: Final = frozenset({"handler", "role", "logging", "environment"})
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One published version; ``content`` is what it has in common with the other function's of one deploy."""
+    """One published version; ``content`` is what it has in common with the other function's of one deploy.
+
+    ``takes_batches`` if the queue may start it.
+    """
 
     number: int
     content: Mapping[str, Any]
+    takes_batches: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,10 @@ class VersionAdmin:
         with calling(f"function {function}"):
             pages = self.client.get_paginator("list_versions_by_function").paginate(FunctionName=function)
             found = [one for page in pages for one in page["Versions"] if one["Version"] != UNPUBLISHED]
-        versions = (Version(int(one["Version"]), _content(one)) for one in found)
+        versions = (
+            Version(int(one["Version"]), _content(one), one.get("Description") == TAKES_BATCHES)
+            for one in found
+        )
         return tuple(sorted(versions, key=lambda one: one.number))
 
     def live(self, function: str) -> int:

@@ -96,12 +96,16 @@ class TriggerGateway(Gateway):
         if changed != {ENABLED}:
             super().update(wanted, found, changed - {ENABLED})
         if ENABLED in changed and (now := self.read(wanted.name)):
-            self.switch(now, enabled=True)
+            self.rewrite(now, enabled=True)
 
     def switch(self, found: Found, *, enabled: bool) -> None:
         """Enable or disable it; what it has started goes on."""
         with calling(f"{self.title} {found.name}"):
             self._switch(found, enabled=enabled)
+
+    def rewrite(self, found: Found, *, enabled: bool) -> None:
+        """Do the same by the calls that make it, as a deployer may make no others."""
+        self.switch(found, enabled=enabled)
 
     @abstractmethod
     def _switch(self, found: Found, *, enabled: bool) -> None: ...

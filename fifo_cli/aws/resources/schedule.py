@@ -102,6 +102,18 @@ class RuleAdmin(TriggerGateway):
         change = self.events.enable_rule if enabled else self.events.disable_rule
         change(Name=found.name)
 
+    def rewrite(self, found: Found, *, enabled: bool) -> None:
+        """Enable or disable a rule by PutRule, which forgets what is left out."""
+        pattern = found.properties["pattern"]
+        with calling(f"{self.title} {found.name}"):
+            self.events.put_rule(
+                Name=found.name,
+                ScheduleExpression=found.properties["expression"],
+                State="ENABLED" if enabled else "DISABLED",
+                Description=f"Starts {self.worker}",
+                **({"EventPattern": pattern} if pattern else {}),
+            )
+
     def _delete(self, found: Found) -> None:
         """Delete a rule: its targets first, as EventBridge demands.
 

@@ -16,6 +16,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, QUEUE_ROLES, Names
 from fifo_cli.model.planning import (
     Change,
+    DeployedMapping,
     DeployedSchedule,
     DeployResult,
     Outputs,
@@ -196,7 +197,14 @@ def outputs(aws: Aws, settings: Settings, found: Mapping[Key, Found], *, now: da
             "history": names.operations_log,
         },
         schedules=tuple(_schedule(one, now) for one in found.values() if one.kind in ("rule", "schedule")),
+        mapping=_mapping(found.get(mapping_key(names)), names),
     )
+
+
+def _mapping(found: Found | None, names: Names) -> DeployedMapping | None:
+    if found is None:
+        return None
+    return DeployedMapping(names.main, found.facts["enabled"], found.properties["max_functions"])
 
 
 def _schedule(found: Found, now: datetime) -> DeployedSchedule:

@@ -202,7 +202,7 @@ def _switch(
             resumed()
         for found in changing:
             listener(Started(verb, found.kind, found.name))
-            gates.switch(found, enabled=enabled)
+            gates.trigger(found).switch(found, enabled=enabled)
             listener(Finished(verb, found.kind, found.name))
         if not changing:
             listener(Noted(f"the {role} is {state} already"))

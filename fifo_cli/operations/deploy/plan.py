@@ -88,11 +88,6 @@ def prepare(
     Without ``build`` no requirement is built from source; code that would need it counts as changed.
     """
     settings = project.settings
-    if by_queue(settings):
-        raise UsageError(
-            '[worker] trigger = "queue" cannot be deployed by this version',
-            hint='leave it out, or write trigger = "schedule"',
-        )
     zips, codes = _zips(aws, project, build=build, listener=waiter.listener)
     gates = gateways(aws, settings, zips={one.function: one.data for one in zips}, waiter=waiter)
     resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=True)

@@ -58,14 +58,14 @@ class Gateways:
     schedules: ScheduleAdmin
     alarms: AlarmAdmin
 
-    def switch(self, found: Found, *, enabled: bool) -> None:
-        """Enable or disable what starts a function: an event source mapping, a rule or a schedule."""
+    def trigger(self, found: Found) -> TriggerGateway:
+        """Return the gateway of what starts a function: of an event source mapping, a rule or a schedule."""
         triggers: dict[Kind, TriggerGateway] = {
             "event-source-mapping": self.mappings,
             "rule": self.rules,
             "schedule": self.schedules,
         }
-        triggers[found.kind].switch(found, enabled=enabled)
+        return triggers[found.kind]
 
 
 def gateways(

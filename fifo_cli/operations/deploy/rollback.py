@@ -15,16 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fifo_cli.aws.function_code import deployed_files
 from fifo_cli.aws.resources.function_versions import VersionAdmin
 from fifo_cli.aws.triggers import is_mapping_enabled
 from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
 from fifo_cli.events import Finished, Listener, Started, Warned, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
-from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.results import Document, Listed
-from fifo_cli.model.worker_trigger import BATCH_MODULE
 from fifo_cli.operations.deploy.remote_state import naming_place
 
 if TYPE_CHECKING:
@@ -80,28 +77,19 @@ def rollback(
     )
     moves = [move for move in result.functions if move.source != move.target]
     if moves and is_mapping_enabled(aws, functions["worker"]) is not None:
-        _refuse_without_batches(aws, functions["worker"], versions["worker"], target["worker"])
+        _refuse_without_batches(functions["worker"], versions["worker"], target["worker"])
     if moves and not dry_run:
         confirm(result)
         _make(admin, moves, listener)
     return result
 
 
-def _refuse_without_batches(aws: Aws, function: str, versions: Sequence[Version], number: int) -> None:
-    """Raise UsageError unless a version of the worker is seen to know the batches that Lambda hands over."""
-    version = next(one for one in versions if one.number == number)
-    try:
-        files = deployed_files(aws, function, str(number), version.content[CODE_HASH])
-    except Interrupted:
-        raise
-    except FifoError as error:
-        what, reason = "is not known to take", f" ({error.message})"
-    else:
-        what, reason = "does not take", ""
-        if BATCH_MODULE in files:
-            return
+def _refuse_without_batches(function: str, versions: Sequence[Version], number: int) -> None:
+    """Raise UsageError unless a version of the worker takes the batches that Lambda hands over."""
+    if any(one.takes_batches for one in versions if one.number == number):
+        return
     raise UsageError(
-        f"version {number} of {function} {what} the batches that the queue starts it with{reason}:"
+        f"version {number} of {function} is not known to take the batches that the queue starts it with:"
         " Lambda would delete what it does not deliver; nothing was changed",
         hint=f'write [worker] trigger = "schedule", run {command_line("deploy")}, and roll back then',
     )

@@ -12,7 +12,7 @@ pauses it meanwhile takes the mark away: it stays paused.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fifo_cli.aws.resources.gateway import Waiter
@@ -22,7 +22,6 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.names import SWITCH_TAG
 from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.resources import alias_name
-from fifo_cli.model.times import iso
 from fifo_cli.model.worker_trigger import longest_pause
 from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_worker
 
@@ -47,11 +46,11 @@ def stop_old_trigger(
     if switch is None or not switch.running or main is None:
         return
     if not switch.resumed:
-        gates.queues.tag(main, {SWITCH_TAG: iso(datetime.now(UTC))})
+        gates.queues.tag(main, {SWITCH_TAG: "running"})
     for one in switch.old:
         if one.facts["enabled"]:
             listener(Started("pause", one.kind, one.name))
-            gates.switch(one, enabled=False)
+            gates.trigger(one).rewrite(one, enabled=False)
             listener(Finished("pause", one.kind, one.name))
     if switch.waits:
         times = _run_times(prepared.found, settings)

@@ -8,6 +8,7 @@ from fifo_cli.aws.resources.alias import AliasAdmin
 from fifo_cli.aws.resources.gateway import AlreadyExists
 from fifo_cli.errors import AwsError
 from fifo_cli.model.resources import Found, Resource
+from fifo_cli.model.worker_trigger import TAKES_BATCHES
 from tests.unit.aws.bench import READY, VERSION, Bench
 
 ALIAS = Resource(
@@ -17,7 +18,11 @@ ALIAS = Resource(
 
 def test_an_alias_is_made_of_the_code_that_was_uploaded_and_no_other(bench: Bench) -> None:
     bench.answer("get_function", READY)
-    bench.answer("publish_version", {"Version": "3"}, {"FunctionName": "orders-worker", "CodeSha256": "c2hh"})
+    bench.answer(
+        "publish_version",
+        {"Version": "3"},
+        {"FunctionName": "orders-worker", "CodeSha256": "c2hh", "Description": TAKES_BATCHES},
+    )
     bench.answer("get_function", READY, {"FunctionName": "orders-worker", "Qualifier": "3"})
     bench.answer(
         "create_alias", expected={"FunctionName": "orders-worker", "Name": "live", "FunctionVersion": "3"}

@@ -143,6 +143,21 @@ def test_a_disabled_rule_stays_disabled_when_it_is_changed_and_a_resting_one_sta
     assert events.describe_rule(Name="orders-1")["State"] == "DISABLED"
 
 
+def test_a_deployer_switches_a_rule_by_writing_it_and_all_else_of_it_stays() -> None:
+    events = client("events")
+    lambda_: Any = Permissions()
+    gate = RuleAdmin(events, lambda_, WORKER)
+    gate.create(rule())
+    for enabled in (False, True):
+        found = gate.read("orders-1")
+        assert found is not None
+        gate.rewrite(found, enabled=enabled)
+        after = gate.read("orders-1")
+        assert after is not None
+        assert after.facts["enabled"] is enabled
+        assert differences(rule(), after) == ()
+
+
 def test_a_foreign_target_and_a_changed_permission_are_seen_and_put_right() -> None:
     events, permissions = client("events"), Permissions()
     lambda_: Any = permissions

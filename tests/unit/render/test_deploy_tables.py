@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fifo_cli.local.stack import StackStatus
-from fifo_cli.model.planning import DeployedSchedule, Outputs
+from fifo_cli.model.planning import DeployedMapping, DeployedSchedule, Outputs
 from fifo_cli.operations.deploy.api_keys import Key, Keys
 from fifo_cli.operations.deploy.package import PackageResult, Packed
 from fifo_cli.render.deploy_tables import keys_table, outputs_table, stack_table, zips_table
@@ -68,3 +69,23 @@ def test_the_stack_shows_where_it_listens_or_that_it_does_not() -> None:
         " AWS_ENDPOINT_URL=http://127.0.0.1:1, AWS_DEFAULT_REGION=us-east-1\n"
     )
     assert stack_table(StackStatus()) == "The embedded stack is not running.\n"
+
+
+def test_a_worker_that_the_queue_starts_is_shown_with_its_mapping() -> None:
+    outputs = Outputs(
+        account="1",
+        region="r",
+        queues={},
+        functions={},
+        versions={},
+        table="t",
+        stream=None,
+        log_groups={},
+        schedules=(),
+        mapping=DeployedMapping("o.fifo", True, 7),
+    )
+    assert outputs_table(outputs).endswith(
+        "worker:   started by o.fifo, 7 functions at a time at most, running\n"
+    )
+    assert outputs.document()["mapping"] == {"queue": "o.fifo", "enabled": True, "max_functions": 7}
+    assert "mapping" not in replace(outputs, mapping=None).document()

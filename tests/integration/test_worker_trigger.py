@@ -1,0 +1,286 @@
+"""What starts the worker: changed from the schedule to the queue and back, paused, killed, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fifo_cli.aws.session import Aws
+from fifo_cli.errors import UsageError
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SWITCH_TAG
+from fifo_cli.model.settings import load
+from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.destroy import destroy
+from fifo_cli.operations.deploy.pause import pause, pause_state, resume
+from fifo_cli.operations.deploy.plan import plan
+from fifo_cli.operations.deploy.rollback import rollback
+from fifo_cli.operations.maintenance_lock import RESTORE_TAG
+from tests.cli_harness import Project, Stack
+from tests.integration.fork_server import ForkServer
+from tests.integration.proxy import Proxy
+from tests.integration.queue_pipeline import crashes
+from tests.integration.test_deploy import settings_of
+from tests.integration.test_killed import killed_at_every_change, made_of
+
+Make = Callable[..., Project]
+Trigger = dict[str, Any]
+QUEUE: Trigger = {"worker": {"trigger": "queue", "max_functions": 7}}
+RULES: Trigger = {"schedule": {"expressions": ["rate(365 days)", "rate(364 days)"]}}
+ZONED: Trigger = {"schedule": {"expressions": ["rate(365 days)"], "timezone": "Europe/Berlin"}}
+
+
+class Bed:
+    """A pipeline whose trigger a test changes."""
+
+    def __init__(self, made: Project, clients: Aws) -> None:
+        self.made, self.aws = made, clients
+        self.names = made.names
+
+    def wants(self, trigger: Trigger) -> None:
+        self.made.configure(settings_of(self.made, **trigger))
+
+    @property
+    def settings(self) -> Any:
+        return load(self.made.config).settings
+
+    def deploy(self, trigger: Trigger) -> Any:
+        self.wants(trigger)
+        return deploy(self.aws, load(self.made.config))
+
+    def changes(self) -> Any:
+        return plan(self.aws, load(self.made.config)).changes
+
+    def mapping(self) -> dict[str, Any] | None:
+        client = self.aws.client("lambda")
+        answer: Any = client.list_event_source_mappings(EventSourceArn=self.arn())
+        return next(iter(answer["EventSourceMappings"]), None)
+
+    def arn(self) -> str:
+        return f"arn:aws:sqs:us-east-1:000000000000:{self.names.main}"
+
+    def main(self) -> str:
+        return self.aws.client("sqs").get_queue_url(QueueName=self.names.main)["QueueUrl"]
+
+    def tags(self) -> dict[str, str]:
+        return self.aws.client("sqs").list_queue_tags(QueueUrl=self.main()).get("Tags", {})
+
+    def enabled(self) -> set[str]:
+        """Return what starts the worker at present."""
+        rules: Any = self.aws.client("events").list_rules(NamePrefix=f"{self.names.pipeline}-")["Rules"]
+        schedules: Any = self.aws.client("scheduler").list_schedules(NamePrefix=f"{self.names.pipeline}-")
+        mapping = self.mapping()
+        return {
+            *(one["Name"] for one in rules if one["State"] == "ENABLED"),
+            *(one["Name"] for one in schedules["Schedules"] if one["State"] == "ENABLED"),
+            *(["queue"] if mapping and mapping["State"] == "Enabled" else []),
+        }
+
+    def there(self) -> set[str]:
+        """Return all that could start it."""
+        rules: Any = self.aws.client("events").list_rules(NamePrefix=f"{self.names.pipeline}-")["Rules"]
+        schedules: Any = self.aws.client("scheduler").list_schedules(NamePrefix=f"{self.names.pipeline}-")
+        return {
+            *(one["Name"] for one in (*rules, *schedules["Schedules"])),
+            *(["queue"] if self.mapping() else []),
+        }
+
+    def started_by(self, trigger: Trigger) -> set[str]:
+        if "worker" in trigger:
+            return {"queue"}
+        return {
+            self.names.schedule(number + 1) for number, _ in enumerate(trigger["schedule"]["expressions"])
+        }
+
+
+@pytest.fixture
+def bed(project: Make, clients: Aws) -> Bed:
+    return Bed(project(), clients)
+
+
+def test_lambda_polls_main_and_nothing_else_starts_the_worker(bed: Bed) -> None:
+    bed.deploy(QUEUE)
+    mapping = bed.mapping()
+    assert mapping is not None
+    assert mapping["FunctionArn"].endswith(f":{bed.names.function('worker')}:live")
+    assert (mapping["BatchSize"], mapping["State"]) == (10, "Enabled")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 7}
+    assert not mapping.get("FilterCriteria")
+    assert bed.there() == {"queue"}
+    client = bed.aws.client("lambda")
+    reserved: Any = client.get_function_concurrency(FunctionName=bed.names.function("worker"))
+    assert "ReservedConcurrentExecutions" not in reserved
+    attributes = bed.aws.client("sqs").get_queue_attributes(QueueUrl=bed.main(), AttributeNames=["All"])
+    assert int(attributes["Attributes"]["VisibilityTimeout"]) == 6 * 60
+    assert bed.changes() == ()
+
+
+def test_how_many_functions_it_starts_is_changed_on_line(bed: Bed) -> None:
+    bed.deploy(QUEUE)
+    before = bed.mapping()
+    bed.deploy({"worker": {"trigger": "queue", "max_functions": 20}})
+    after = bed.mapping()
+    assert before is not None
+    assert after is not None
+    assert after["ScalingConfig"] == {"MaximumConcurrency": 20}
+    assert after["UUID"] == before["UUID"]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("first", [RULES, ZONED])
+def test_the_trigger_is_changed_there_and_back_and_what_is_paused_stays_so(
+    bed: Bed, first: Trigger, paused: bool
+) -> None:
+    bed.deploy(first)
+    for trigger in (QUEUE, first):
+        if paused:
+            pause(bed.aws, bed.settings, "worker")
+        texts = bed.deploy(trigger).plan.warnings
+        assert any("what starts the worker changes from" in text for text in texts)
+        assert bed.there() == bed.started_by(trigger)
+        assert bed.enabled() == (set() if paused else bed.started_by(trigger))
+        assert SWITCH_TAG not in bed.tags()
+        assert bed.changes() == ()
+        resume(bed.aws, bed.settings, "worker")
+        assert bed.enabled() == bed.started_by(trigger)
+
+
+@crashes
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize(("first", "then"), [(RULES, QUEUE), (QUEUE, RULES), (ZONED, QUEUE), (QUEUE, ZONED)])
+def test_a_change_killed_at_every_call_is_completed_and_never_are_both_enabled(
+    bed: Bed, proxy: Proxy, fork_server: ForkServer, first: Trigger, then: Trigger, paused: bool, every: bool
+) -> None:
+    bed.deploy(first)
+    if paused:
+        pause(bed.aws, bed.settings, "worker")
+    bed.wants(then)
+    old, new, seen = bed.started_by(first), bed.started_by(then), list[set[str]]()
+    killed_at_every_change(
+        fork_server,
+        proxy,
+        bed.made.folder,
+        "deploy",
+        every=every,
+        look=lambda: seen.append(bed.enabled()),
+    )
+    assert not [one for one in seen if one & old and one & new]
+    assert not paused or not any(seen)
+    assert bed.there() == new
+    assert bed.enabled() == (set() if paused else new)
+    assert SWITCH_TAG not in bed.tags()
+    assert bed.changes() == ()
+
+
+class Halfway(Exception):
+    """A deploy is cut off."""
+
+
+def cut_off(bed: Bed, trigger: Trigger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a change and leave it when the old trigger is disabled."""
+    bed.wants(trigger)
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Halfway
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fifo_cli.operations.deploy.deploy.apply", die)
+        with pytest.raises(Halfway):
+            deploy(bed.aws, load(bed.made.config))
+    assert bed.enabled() == set()
+    assert SWITCH_TAG in bed.tags()
+
+
+@pytest.mark.parametrize("first", [RULES, QUEUE])
+def test_a_change_that_was_cut_off_is_taken_back_by_the_fifo_toml_of_before(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, first: Trigger
+) -> None:
+    bed.deploy(first)
+    cut_off(bed, QUEUE if first is RULES else RULES, monkeypatch)
+    bed.deploy(first)
+    assert bed.enabled() == bed.there() == bed.started_by(first)
+    assert bed.changes() == ()
+
+
+def test_who_pauses_after_a_change_was_cut_off_finds_it_paused(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed.deploy(RULES)
+    cut_off(bed, QUEUE, monkeypatch)
+    pause(bed.aws, bed.settings, "worker")
+    bed.deploy(QUEUE)
+    assert (bed.there(), bed.enabled()) == ({"queue"}, set())
+    assert pause_state(bed.aws, bed.settings).worker == "paused"
+
+
+def test_who_resumes_after_a_change_was_cut_off_has_the_old_trigger(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed.deploy(RULES)
+    cut_off(bed, QUEUE, monkeypatch)
+    resume(bed.aws, bed.settings, "worker")
+    assert bed.enabled() == bed.started_by(RULES)
+    bed.deploy(QUEUE)
+    assert bed.there() == bed.enabled() == {"queue"}
+
+
+def test_destroy_removes_the_mapping_and_leaves_nothing(bed: Bed, clients: Aws, stack: Stack) -> None:
+    bed.deploy(QUEUE)
+    removed = destroy(clients, bed.settings)
+    kinds = [one.kind for one in removed.changes if one.name == bed.names.function("worker")]
+    assert kinds == ["event-source-mapping", "function", "role"]
+    assert bed.mapping() is None
+    assert made_of(stack, bed.made.name) == []
+
+
+def test_a_mapping_of_somebody_elses_on_main_is_warned_of(bed: Bed) -> None:
+    bed.deploy(RULES)
+    client: Any = bed.aws.client("lambda")
+    theirs = client.create_event_source_mapping(
+        EventSourceArn=bed.arn(), FunctionName=bed.names.function("enqueuer"), Enabled=False
+    )
+    try:
+        found = plan(bed.aws, load(bed.made.config))
+        (warning,) = found.warnings
+        assert (
+            f"{bed.names.function('enqueuer')} reads {bed.names.main} by an event source mapping" in warning
+        )
+        assert found.changes == ()
+    finally:
+        client.delete_event_source_mapping(UUID=theirs["UUID"])
+
+
+def test_what_starts_it_is_not_changed_while_an_in_order_redrive_is_unfinished(bed: Bed) -> None:
+    bed.deploy(RULES)
+    bed.aws.client("sqs").tag_queue(
+        QueueUrl=bed.main(), Tags={RESTORE_TAG: "merge worker=running since x", PIPELINE_TAG: bed.made.name}
+    )
+    bed.wants(QUEUE)
+    with pytest.raises(UsageError, match="what starts the worker cannot be changed now"):
+        deploy(bed.aws, load(bed.made.config))
+    assert bed.enabled() == bed.started_by(RULES)
+
+
+def test_a_rollback_never_puts_code_that_knows_no_batches_behind_the_queue(bed: Bed) -> None:
+    bed.deploy(RULES)
+    client = bed.aws.client("lambda")
+    functions = [bed.names.function(role) for role in FUNCTION_ROLES]
+    for name in functions:  # a version as an earlier program published it
+        client.update_function_configuration(FunctionName=name, MemorySize=300)
+        client.publish_version(FunctionName=name)
+    bed.deploy(QUEUE)
+    live = client.get_alias(FunctionName=functions[1], Name="live")["FunctionVersion"]
+    with pytest.raises(UsageError, match=r"version 2 of .* is not known to take the batches") as refused:
+        rollback(bed.aws, bed.names, to=2)
+    assert 'write [worker] trigger = "schedule"' in str(refused.value.hint)
+    assert client.get_alias(FunctionName=functions[1], Name="live")["FunctionVersion"] == live
+    # What knows batches may be live, though it was deployed with the schedule: the queue goes on.
+    rollback(bed.aws, bed.names, to=1)
+    assert bed.enabled() == {"queue"}
+    bed.deploy(RULES)
+    rollback(bed.aws, bed.names, to=2)
+    # And the deploy that lets the queue start it moves to the new code first.
+    bed.deploy(QUEUE)
+    assert client.get_alias(FunctionName=functions[1], Name="live")["FunctionVersion"] != "2"
