@@ -213,6 +213,8 @@ def _unwatched(settings: Settings, wanted: Iterable[Resource]) -> list[str]:
     name = settings.names.alarm("worker-silent")
     if settings.alarms is None or any(one.name == name for one in wanted):
         return []
+    if by_queue(settings):
+        return [f"the alarm {name} is not made: the queue starts no worker while it is empty"]
     return [
         f"the alarm {name} is not made: the schedule may rest for longer than the seven days that an alarm"
         " can look back"
