@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fifo_cli.handlers.batch_run import BatchWorker
 from fifo_cli.handlers.delivery import Attempt, Verdict
 from fifo_cli.handlers.runtime import WorkerSettings
-from tests.fakes import AwsMeta, Clock, FakeSqs, Stored, client_error
+from tests.fakes import AwsMeta, Clock, FakeSqs, client_error
 from tests.lambda_poller import Poller
 from tests.unit.plain_api import API, URLS
 
@@ -23,22 +23,7 @@ NEEDS = 15.0
 class AwsRule(FakeSqs):
     """As AWS does, what is before the first hidden message of a group is given out, too."""
 
-    def receive_message(self, **request: Any) -> dict[str, Any]:
-        queue, now = self.queues[request["QueueUrl"]], self.clock()
-        hidden: set[str] = set()
-        free: dict[str, list[Stored]] = {}
-        for message in queue.messages:
-            if message.visible_at > now:
-                hidden.add(message.group)
-            elif message.group not in hidden:
-                free.setdefault(message.group, []).append(message)
-        # An answer is filled from one group first, then from the next.
-        given = [message for group in free.values() for message in group][: request["MaxNumberOfMessages"]]
-        for message in given:
-            message.visible_at = now + request["VisibilityTimeout"]
-            message.receives += 1
-            message.handle = f"{message.message_id}#{message.receives}"
-        return {"Messages": [self._shown(message) for message in given]} if given else {}
+    aws_rule = True
 
 
 @dataclass

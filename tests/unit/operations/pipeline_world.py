@@ -148,7 +148,7 @@ class World:
                 MessageDeduplicationId=f"redrive-{stored.message_id}",
                 MessageAttributes=stored.attributes,
             )
-        self.sqs.queues["dlq"].messages.clear()
+        self.sqs.queues["dlq"].clear()
 
     def park(self, count: int) -> None:
         """Move the first messages to the DLQ by hand; nothing is logged."""
@@ -160,7 +160,7 @@ class World:
                 MessageDeduplicationId=f"park-{stored.message_id}",
                 MessageAttributes=stored.attributes,
             )
-        del self.sqs.queues["main"].messages[:count]
+            self.sqs.queues["main"].remove(stored)
 
     def take_away(self, queue: str, word: str = "dumped") -> None:
         """Take all of a queue away by a command, which notes it in the history before."""
@@ -174,7 +174,7 @@ class World:
         self.clock.sleep(1)
 
     def purge(self, queue: str) -> None:
-        self.sqs.queues[queue].messages.clear()
+        self.sqs.queues[queue].clear()
 
     # What an audit sees
 

@@ -450,7 +450,8 @@ def test_what_stood_before_the_ten_that_are_seen_is_missing_if_the_rest_is_known
     for n in range(20):
         world.write(n, "a", 1)
     world.enqueue()
-    del world.sqs.queues["main"].messages[2]
+    main = world.sqs.queues["main"]
+    main.remove(main.messages[2])
     assert verdict(world) == (settled(records=20, queued=19, missing={"e2"}), 1)
 
 
@@ -463,7 +464,8 @@ def test_without_numbers_in_the_log_what_is_behind_ten_is_queued_by_the_count(wo
     for fact in world.lines:
         fact.line.facts.pop("sequence_number")
     for _ in range(gone):
-        world.sqs.queues["main"].messages.pop()
+        main = world.sqs.queues["main"]
+        main.remove(main.messages[-1])
     expected = settled(records=13, queued=queued, unknown=3 if gone else 0)
     assert verdict(world) == (expected, 1 if gone else 0)
     with Audit(world, world.rules, since=START, now=world.now) as result:
@@ -819,7 +821,8 @@ def test_what_is_parked_behind_the_ten_that_are_seen_is_parked_by_the_count(worl
     world.enqueue()
     world.work(13, lambda event_id: 422)
     for _ in range(gone):
-        world.sqs.queues["dlq"].messages.pop()
+        dlq = world.sqs.queues["dlq"]
+        dlq.remove(dlq.messages[-1])
     assert outcome(world, 0) == words
     with Audit(world, world.rules, since=START, now=world.now) as result:
         assert (result.summary.parked_unseen, result.exit_code) == (0 if gone else 3, 1 if gone else 0)

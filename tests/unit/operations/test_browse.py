@@ -19,17 +19,13 @@ class CountingSqs(FakeSqs):
     policy = ""
     shown: int | None = None
 
-    def get_queue_url(self, *, QueueName: str) -> dict[str, Any]:
-        return {"QueueUrl": QueueName}
+    def counts(self, name: str) -> tuple[int, int]:
+        visible, hidden = super().counts(name)
+        return visible if self.shown is None else self.shown, hidden
 
     def get_queue_attributes(self, **request: Any) -> dict[str, Any]:
-        self._called("GetQueueAttributes", request)
-        messages = self.queues[request["QueueUrl"]].messages
-        hidden = sum(message.visible_at > self.clock() for message in messages)
-        visible = len(messages) - hidden if self.shown is None else self.shown
-        counts = {"": visible, "NotVisible": hidden, "Delayed": 0}
-        found = {f"ApproximateNumberOfMessages{kind}": str(count) for kind, count in counts.items()}
-        return {"Attributes": {**found, "RedrivePolicy": self.policy}}
+        self.queues[request["QueueUrl"]].attributes["RedrivePolicy"] = self.policy
+        return super().get_queue_attributes(**request)
 
 
 class FakeAws(Aws):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 from collections import defaultdict
@@ -22,7 +21,7 @@ from fifo_cli.errors import BusyError, ExitCode, FifoError, UsageError
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.restore_order import RestoreOrder, State, UnfinishedError
-from tests.fakes import Clock, FakeQueue, FakeSqs, client_error
+from tests.fakes import Clock, FakeSqs, client_error
 
 NAMES = Names("orders")
 ROLES = ("main", "dlq", "hold")
@@ -33,7 +32,7 @@ class Service(FakeSqs):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock, NAMES.main, NAMES.dlq, NAMES.hold)
-        self.tags: dict[str, str] = {}
+        self.tags = self.queues[NAMES.main].tags
         self.lives = -1  # calls until the network dies; -1: it does not
         self.late = 0  # of these, whether the last one still takes effect
         self.in_flight_max = 120_000
@@ -44,17 +43,12 @@ class Service(FakeSqs):
         for name in _CALLS:
             setattr(self, name, partial(self._one_at_a_time, getattr(self, name)))
 
-    def get_queue_url(self, *, QueueName: str) -> Any:
-        return {"QueueUrl": QueueName}
-
-    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> Any:
-        visible, hidden = self._counted_late(QueueUrl) if self.lag else self._counted(QueueUrl)
-        counts = {"": int(visible * self.share), "NotVisible": int(hidden * self.share), "Delayed": 0}
-        found = {f"ApproximateNumberOfMessages{kind}": str(count) for kind, count in counts.items()}
-        return {"Attributes": {**found, "QueueArn": f"arn:aws:sqs:us-east-1:1:{QueueUrl}"}}
+    def counts(self, name: str) -> tuple[int, int]:
+        visible, hidden = self._counted_late(name) if self.lag else super().counts(name)
+        return int(visible * self.share), int(hidden * self.share)
 
     def receive_message(self, **request: Any) -> Any:
-        hidden = sum(one.visible_at > self.clock() for one in self.queues[request["QueueUrl"]].messages)
+        _, hidden = super().counts(request["QueueUrl"])
         if hidden >= self.in_flight_max:
             answer = {}  # "Amazon SQS returns no error messages" (Developer Guide, FIFO queue quotas)
         else:
@@ -64,36 +58,15 @@ class Service(FakeSqs):
             self.clock.sleep(request["WaitTimeSeconds"])
         return answer
 
-    def delete_message_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Any:
-        queue = self.queues[QueueUrl]
-        answer: dict[str, list[Any]] = {"Successful": [], "Failed": []}
-        for entry in Entries:
-            message = self._held(queue, entry["ReceiptHandle"])
-            if message is None:
-                failure = {"Id": entry["Id"], "Code": "ReceiptHandleIsInvalid", "SenderFault": True}
-                answer["Failed"].append(failure)
-            else:
-                queue.messages.remove(message)
-                answer["Successful"].append({"Id": entry["Id"]})
-        return answer
-
-    def list_queue_tags(self, *, QueueUrl: str) -> Any:
-        return {"Tags": dict(self.tags), "ResponseMetadata": {"HTTPHeaders": {}}}
-
-    def tag_queue(self, *, QueueUrl: str, Tags: dict[str, str]) -> Any:
-        self.tags.update(Tags)
-
-    def untag_queue(self, *, QueueUrl: str, TagKeys: Sequence[str]) -> Any:
-        for tag in TagKeys:
-            self.tags.pop(tag, None)
-
     def _one_at_a_time(self, call: Any, **request: Any) -> Any:
         with self._lock:
             if self.lives == 0:
                 raise client_error("Any", "ServiceUnavailable", "no network")
             self.lives -= self.lives > 0
             if self.lag:
-                self._past.append((self.clock(), {name: self._counted(name) for name in self.queues}))
+                self._past.append(
+                    (self.clock(), {name: super(Service, self).counts(name) for name in self.queues})
+                )
             answer = call(**request)
             if self.lives == 0 and self.late:
                 raise client_error("Any", "ServiceUnavailable", "the answer was lost")
@@ -102,15 +75,6 @@ class Service(FakeSqs):
     def _counted_late(self, name: str) -> tuple[int, int]:
         past = [counts for at, counts in self._past if at <= self.clock() - self.lag]
         return past[-1][name] if past else (0, 0)
-
-    def _counted(self, name: str) -> tuple[int, int]:
-        messages = self.queues[name].messages
-        hidden = sum(message.visible_at > self.clock() for message in messages)
-        return len(messages) - hidden, hidden
-
-    def _send(self, queue: FakeQueue, entry: dict[str, Any]) -> dict[str, Any]:
-        digest = hashlib.md5(entry["MessageBody"].encode()).hexdigest()
-        return {**super()._send(queue, entry), "MD5OfMessageBody": digest}
 
 
 _CALLS = {
@@ -186,8 +150,8 @@ class Bench:
 
     def park(self, body: str) -> None:
         """Move a message of main to the DLQ, as the worker does."""
-        main = self.service.queues[NAMES.main].messages
-        parked = next(message for message in main if message.body == body)
+        main = self.service.queues[NAMES.main]
+        parked = next(message for message in main.messages if message.body == body)
         main.remove(parked)
         extended = {name: value["StringValue"] for name, value in parked.attributes.items()}
         self.send("dlq", body, parked.group, **extended)
@@ -242,8 +206,8 @@ def live(history: Sequence[Step]) -> Lived:
                 bench.park(body)
                 parked.add(body)
             else:
-                queue = bench.service.queues[NAMES.main].messages
-                queue.remove(next(message for message in queue if message.body == body))
+                queue = bench.service.queues[NAMES.main]
+                queue.remove(next(message for message in queue.messages if message.body == body))
                 del sent[body]
     return Lived(bench, sent, [body for body in sent if body not in parked])
 
@@ -339,7 +303,7 @@ def test_a_queue_that_is_not_counted_yet_is_not_called_empty():
     bench.service.share = 0.0
     assert bench.restore().nothing() is None
     for queue in bench.service.queues.values():
-        queue.messages.clear()
+        queue.clear()
     nothing = bench.restore().nothing()
     assert nothing is not None
     assert nothing.notes == ("nothing to put in order: orders.fifo and orders-dlq.fifo are empty",)
@@ -439,8 +403,7 @@ def test_what_another_queue_dead_lettered_stays_in_the_dlq():
 
 def test_more_than_sqs_lets_be_in_hand_is_refused_before_anything_is_touched():
     bench = broken()
-    queue = bench.service.queues[NAMES.dlq]
-    queue.messages = queue.messages * 120_000
+    bench.service.share = 120_000
     with pytest.raises(UsageError, match="at most 120,000") as caught:
         bench.restore().perform()
     assert caught.value.exit_code is ExitCode.USAGE
