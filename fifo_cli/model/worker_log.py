@@ -247,16 +247,21 @@ class StuckGroups:
 def follow(groups: StuckGroups, events: Iterable[WatchEvent]) -> StuckGroups:
     """Return the groups that are stuck after more events, which are in order of time."""
     heads, delivered, began = dict(groups.heads), groups.delivered, groups.run_began
+    tried = set(heads)  # since a run ended: with many batches and heads, only these are looked at
     for event in events:
         now = StuckGroups(heads, began, delivered)
         if now._is_old(event):
             continue
         if event.fate == "run ended":
-            heads = {group: now._after_run(head, event) if now._in_this_run(head) else head
-                     for group, head in heads.items() if not _missed(head, event)}  # fmt: skip
+            ended = [head for group in tried if (head := heads.get(group)) and now._in_this_run(head)]
+            heads |= {head.group: now._after_run(head, event) for head in ended}
+            if event.emptied:
+                heads = {group: head for group, head in heads.items() if not _missed(head, event)}
             began = event.time
+            tried.clear()
         elif event.fate == "failed":
             heads[event.group] = now._failed(event)
+            tried.add(event.group)
         elif event.fate == "moved":
             # Failed again after that, it is still there: the move was killed before it.
             heads = {group: head for group, head in heads.items() if not _was_moved(head, event)}

@@ -68,6 +68,7 @@ _ASKED_MAX: Final = 20
 _MEMORY: Final = _WINDOWS[2]
 # So many deliveries are read to know which heads moved: 10 MB, some seconds.
 _MOVES_MAX: Final = 20_000
+_MOVED: Final[tuple[Fate, ...]] = ("delivered", "parked")
 _REASON_MAX: Final = 60
 _FATES: Final[dict[str, Fate]] = {fate: fate for fate in get_args(Fate)}
 
@@ -137,10 +138,9 @@ def _older_batches(aws: Aws, names: Names, since: datetime) -> list[LogLine]:
     """
     ends = time.monotonic() + _OLDER_SECONDS
 
-    def read(**what: str) -> list[LogLine]:
-        events = get_log_events(
-            aws, names.log_group("worker"), since=since, enough=lambda: time.monotonic() > ends, **what
-        )
+    def read(*, text: str = "", word: str = "") -> list[LogLine]:
+        group, enough = names.log_group("worker"), lambda: time.monotonic() > ends
+        events = get_log_events(aws, group, since=since, text=text, word=word, enough=enough)
         return [parse_line("worker", event) for event in events]
 
     found = read_all({"failed": lambda: read(word="failed"), BREAKER: lambda: read(text=BREAKER)})
@@ -174,9 +174,9 @@ def _stuck_groups(
     since = max(since, earliest or since)
     moves = (
         event
-        for word in ("delivered", "parked")
-        for event in events_of(islice(_matching(aws, names, "worker", word, since), _MOVES_MAX))
-        if event.fate == word and event.time <= now
+        for word in _MOVED
+        for event in islice(_moves(aws, names, word, since, exact=earliest is not None), _MOVES_MAX)
+        if event.time <= now
     )
     began = events[0].time if earliest else since
     taken = (one for one in operator_moves(aws, names, since=began) if one.time <= now)
@@ -191,6 +191,12 @@ def _stuck_groups(
         for head in found.stuck
         if head.group not in gone
     )
+
+
+def _moves(aws: Aws, names: Names, word: Fate, since: datetime, *, exact: bool) -> Iterator[WatchEvent]:
+    """Yield what was delivered, or parked; ``exact``: without the ends of runs, which have the word, too."""
+    for line in _matching(aws, names, "worker", word, since, exact=exact):
+        yield from (event for event in events_of([line]) if event.fate == word)
 
 
 def _unresolved_since(events: Sequence[WatchEvent]) -> datetime | None:
@@ -308,10 +314,13 @@ def _lines(
     return sorted(found.values(), key=lambda line: line.time)
 
 
-def _matching(aws: Aws, names: Names, role: FunctionRole, phrase: str, since: datetime) -> Iterator[LogLine]:
+def _matching(
+    aws: Aws, names: Names, role: FunctionRole, phrase: str, since: datetime, *, exact: bool = False
+) -> Iterator[LogLine]:
     group = names.log_group(role)
+    text, word = ("", phrase) if exact else (phrase, "")
     try:
-        for event in get_log_events(aws, group, since=since, text=phrase):
+        for event in get_log_events(aws, group, since=since, text=text, word=word):
             yield parse_line(role, event)
     except MissingLogGroup:
         raise AwsError(f"log group {group} does not exist", hint=command_line("plan")) from None
