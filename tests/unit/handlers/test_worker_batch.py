@@ -13,6 +13,7 @@ import pytest
 
 from fifo_cli.handlers import worker
 from fifo_cli.handlers.api_keys import Keys
+from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.runtime import Runtime, UserCodeError, WorkerSettings
@@ -108,6 +109,30 @@ def test_the_answer_names_what_was_not_deleted(function):
     assert function.invoke("1", "2", "3") == {
         "batchItemFailures": [{"itemIdentifier": "m2"}, {"itemIdentifier": "m3"}]
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "left", "parked"),
+    [(ValueError("bad"), [], ['"2"']), (ConnectionError("no network"), ["m2", "m3"], [])],
+)
+def test_what_the_users_code_raises_is_the_messages_failure_or_the_apis(
+    function, tmp_path, error, left, parked
+):
+    def code(body: Any, attributes: Any, keys: Any) -> httpx.Request:
+        if body == "2":
+            raise error
+        return httpx.Request("POST", API.url, json=body)
+
+    guard = CodeGuard("m:f", Notes(tmp_path), limit=30, calls_network=True)
+    transport = httpx.MockTransport(function._receive)
+    delivery = ApiDelivery((API,), Keys(None, {}), code=code, guard=guard, transport=transport)
+    function.environment = (SETTINGS, URLS, function.sqs, delivery)
+    try:
+        answer = function.invoke("1", "2", "3")
+    finally:
+        delivery.close()
+    assert [one["itemIdentifier"] for one in answer["batchItemFailures"]] == left
+    assert function.sqs.bodies("dlq") == parked
 
 
 def test_the_breaker_is_the_environments_and_holds_from_one_batch_to_the_next(function):
