@@ -353,3 +353,17 @@ def test_what_a_function_raised_is_of_its_own_batch_though_another_s_ended_betwe
     found = worker_runs([of("a", early, 0), of("b", RUN, 1), of("a", "[ERROR] RunEndedEarlyError: no", 2)])
 
     assert [run.error for run in found] == ["no", None]
+
+
+def test_the_ends_of_batches_are_not_taken_for_deliveries_that_are_read(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the word, too: with many of them, that a head was delivered was not read."""
+    monkeypatch.setattr("fifo_cli.operations.monitor.worker_runs._MOVES_MAX", 2)
+    Log(
+        told(9 * MINUTE, "failed", group="bob", message_id="m2"),
+        *(told(n * MINUTE, "run ended", received=1, delivered=0, failed=1) for n in (8, 7, 6)),
+        told(4 * MINUTE, "delivered", group="bob", message_id="m2"),
+    ).install(aws)
+
+    assert last_runs(aws, NAMES, now=NOW, by_queue=True).stuck == ()
