@@ -50,7 +50,7 @@ _UNSTABLE: Final = (
     (r"\b\d{30}\b", "000000017959011668140000000037"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "2026-01-02T03:04:05.678Z"),
     (r"\b\d\d-\d\d \d\d:\d\d:\d\d\b", "01-02 03:04:05"),
-    (r"\b\d\d:\d\d:\d\dZ", "03:04:05Z"),
+    (r"\b\d\d:\d\d:\d\d(Z| UTC)", r"03:04:05\1"),
     (r"\b(\d+[hm] )?\d+s\b", "12s"),
     (r" {1,3}\d+ ms", "  42 ms"),
     (r"(pid: +)\d+", r"\g<1>4711"),
@@ -268,6 +268,7 @@ class Shop:
     mail: Receiver
     shims: Path
     code: str
+    tables: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
     well: bool = True
 
@@ -307,7 +308,7 @@ class Shop:
     def configure(self, **tables: Any) -> None:
         """Write fifo.toml as at first, but for some tables."""
         document = shop_document(self.name, self.payments.url, self.mail.url, bool(self.code))
-        self.project.configure({**document, **tables})
+        self.project.configure({**document, **self.tables, **tables})
 
     def write_code(self, text: str) -> None:
         if self.code:
@@ -355,12 +356,14 @@ def _typed(value: int | str) -> dict[str, str]:
 
 
 @contextmanager
-def opened_shop(folder: Path, stack: Stack, *, name: str = "orders", code: str = "") -> Iterator[Shop]:
-    """Deploy a shop for the block inside."""
+def opened_shop(
+    folder: Path, stack: Stack, *, name: str = "orders", code: str = "", **tables: Any
+) -> Iterator[Shop]:
+    """Deploy a shop for the block inside, with some tables of fifo.toml."""
     with Receiver(key="sesame-1723") as payments, Receiver() as mail:
         project = Project.create(folder / name, name, payments.url, stack, {})
         code = code.format(url=f"{payments.url}/orders") if code else ""
-        shop = Shop(project, stack, payments, mail, make_shims(folder / f"{name}-bin"), code)
+        shop = Shop(project, stack, payments, mail, make_shims(folder / f"{name}-bin"), code, tables)
         shop.configure()
         shop.write_code(code)
         project.local("keys", "set", "api_key", input="sesame-1723").ok()

@@ -1,4 +1,4 @@
-"""Fifteen incidents, each lived through by typing only what the program or docs/runbook.md printed.
+"""Sixteen incidents, each lived through by typing only what the program or docs/runbook.md printed.
 
 Each ends with status at OK and a clean audit, after four commands at most. ``scripts/make_runbook.py`` makes
 the runbook's blocks of them.
@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,8 +46,8 @@ def to_request(body, attributes, keys):
 class Shops:
     """One shop for all incidents that can share it; a new one after an incident that did not end well."""
 
-    def __init__(self, folder: Path, stack: Stack, code: bool) -> None:
-        self.folder, self.stack, self.code = folder, stack, code
+    def __init__(self, folder: Path, stack: Stack, code: bool, **tables: Any) -> None:
+        self.folder, self.stack, self.code, self.tables = folder, stack, code, tables
         self._open = ExitStack()
         self._shop: Shop | None = None
         self._made = 0
@@ -56,7 +57,9 @@ class Shops:
             self.close()
             self._made += 1
             name, code = ("shipping", CODE) if self.code else ("orders", "")
-            shop = opened_shop(self.folder / str(self._made), self.stack, name=name, code=code)
+            if self.tables:
+                name = "parcels"
+            shop = opened_shop(self.folder / str(self._made), self.stack, name=name, code=code, **self.tables)
             self._shop = self._open.enter_context(shop)
         self._shop.well = False
         return self._shop
@@ -79,9 +82,22 @@ def shops_with_code(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> I
     made.close()
 
 
+@pytest.fixture(scope="module")
+def shops_by_queue(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Shops]:
+    worker = {"trigger": "queue", "retry": ["20s", "20s"], "breaker": 3}
+    made = Shops(tmp_path_factory.mktemp("queue"), stack, code=False, worker=worker)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def shop(shops: Shops) -> Shop:
     return shops.take()
+
+
+@pytest.fixture
+def polled(shops_by_queue: Shops) -> Shop:
+    return shops_by_queue.take()
 
 
 @pytest.fixture
@@ -112,6 +128,35 @@ def test_all_apis_are_down(shop: Shop) -> None:
         on_call.type("fifo-cli drain --count 1")
         on_call.type("fifo-cli status", exits=1, advises="fifo-cli drain --all")
         on_call.type("fifo-cli drain --all")
+        on_call.type("fifo-cli status")
+
+
+def status_of(shop: Shop) -> Any:
+    return shop.project.local("status", "-o", "json").json()
+
+
+def test_all_apis_are_down_where_the_queue_starts_the_worker(polled: Shop) -> None:
+    with polled.incident("queue-api-down") as on_call:
+        polled.payments.fail(503)
+        polled.order(6, "ada", "bob", "zoë")
+        wait_until(lambda: status_of(polled)["worker"]["breaker"] is not None)
+
+        on_call.type(
+            "fifo-cli status",
+            exits=1,
+            advises="wait, or have payments fixed: each group is tried again within",
+            says="the breaker is open",
+        )
+        on_call.type(
+            "fifo-cli drain --all",
+            says="6 messages left in the queue that SQS did not give out, hidden, as their groups are",
+            advises="wait: the functions try again by themselves",
+        )
+        on_call.meanwhile(
+            "payments is back; within the longest pause all is delivered",
+            polled.payments.recover,
+            lambda: wait_until(lambda: polled.total("main") == 0),
+        )
         on_call.type("fifo-cli status")
 
 
