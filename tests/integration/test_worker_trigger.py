@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.cli_harness import Project, Stack
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
 from tests.integration.queue_pipeline import crashes
+from tests.integration.test_consistency import DIRECT, interrupted
 from tests.integration.test_deploy import settings_of
 from tests.integration.test_killed import killed_at_every_change, made_of
 
@@ -233,6 +235,53 @@ def test_destroy_removes_the_mapping_and_leaves_nothing(bed: Bed, clients: Aws, 
     assert kinds == ["event-source-mapping", "function", "role"]
     assert bed.mapping() is None
     assert made_of(stack, bed.made.name) == []
+
+
+def test_an_interrupt_in_the_wait_for_the_last_run_says_that_nothing_starts_the_worker(
+    bed: Bed, proxy: Proxy
+) -> None:
+    bed.deploy(RULES)
+    bed.wants(QUEUE)
+    elsewhere = proxy.endpoint.replace("127.0.0.1", "0.0.0.0")
+    run = bed.made.start("deploy", "--yes", endpoint=elsewhere, env=DIRECT)
+    ran, err = interrupted(run, "started for the last time")
+    assert ran.code == 130, err
+    said = " ".join(err.split())
+    assert re.search(r"nothing may start the worker until `fifo-cli deploy.*` is run again: messages", said)
+    assert bed.enabled() == set()
+    bed.deploy(QUEUE)
+    assert bed.enabled() == bed.there() == {"queue"}
+
+
+BY_HAND: dict[str, dict[str, Any]] = {
+    "batch_size": {"BatchSize": 1},
+    "filters": {"FilterCriteria": {"Filters": [{"Pattern": '{"body":["x"]}'}]}},
+    "max_functions": {"ScalingConfig": {"MaximumConcurrency": 2}},
+    "response_types": {"FunctionResponseTypes": []},
+}
+
+
+def test_what_is_changed_of_the_mapping_by_hand_is_drift_and_put_right_in_place(bed: Bed) -> None:
+    bed.deploy(QUEUE)
+    before = bed.mapping()
+    assert before is not None
+    client: Any = bed.aws.client("lambda")
+    by_hand = {**BY_HAND, "function": {"FunctionName": bed.names.function("enqueuer")}}
+    for path, change in by_hand.items():
+        client.update_event_source_mapping(UUID=before["UUID"], **change)
+        (found,) = bed.changes()
+        assert (found.kind, found.name) == ("event-source-mapping", bed.names.function("worker"))
+        assert [one.path for one in found.diff] == [path]
+        if path != "function":
+            deploy(bed.aws, load(bed.made.config))
+    drifted = bed.made.local("status", "-o", "json").json()["resources"]
+    ours = [one for one in drifted if one["name"] == bed.names.function("worker")]
+    assert [one["state"] for one in ours if one["type"] == "event-source-mapping"] == ["drift"]
+    deploy(bed.aws, load(bed.made.config))
+    after = bed.mapping()
+    assert bed.changes() == ()
+    assert after is not None
+    assert after["UUID"] == before["UUID"]
 
 
 def test_a_mapping_of_somebody_elses_on_main_is_warned_of(bed: Bed) -> None:

@@ -29,7 +29,12 @@ from fifo_cli.model.worker_trigger import mapping_key
 from fifo_cli.operations.deploy.apply import Work, depths, in_levels, one_at_a_time, sleep_unless
 from fifo_cli.operations.deploy.plan import Prepared, prepare
 from fifo_cli.operations.deploy.remote_state import observe
-from fifo_cli.operations.deploy.trigger_switch import check_live_code, end_switch, stop_old_trigger
+from fifo_cli.operations.deploy.trigger_switch import (
+    check_live_code,
+    end_switch,
+    saying_what_rests,
+    stop_old_trigger,
+)
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -62,9 +67,10 @@ def deploy(
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
         settings, planned = project.settings, len(prepared.plan.changes)
-        work.beforehand(lambda: stop_old_trigger(prepared, settings, waiter, aws.delays), planned)
-        apply(prepared, settings.pipeline.name, adopt=adopt, work=work)
-        work.afterwards(lambda: end_switch(prepared, settings))
+        with saying_what_rests(prepared, settings, listener):
+            work.beforehand(lambda: stop_old_trigger(prepared, settings, waiter, aws.delays), planned)
+            apply(prepared, settings.pipeline.name, adopt=adopt, work=work)
+            work.afterwards(lambda: end_switch(prepared, settings))
         found = work.afterwards(lambda: wait_until_shown(prepared, aws.delays, waiter))
     return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
 

@@ -12,12 +12,14 @@ pauses it meanwhile takes the mark away: it stays paused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import AwsError
-from fifo_cli.events import Finished, Started
+from fifo_cli.events import Finished, Listener, Started, Warned
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import SWITCH_TAG
 from fifo_cli.model.planning import CODE_HASH
@@ -55,6 +57,19 @@ def stop_old_trigger(
     if switch.waits:
         times = _run_times(prepared.found, settings)
         wait_for_worker(gates, settings.names, switch.old, times, waiter, delays, since=waiter.clock())
+
+
+@contextmanager
+def saying_what_rests(prepared: Prepared, settings: Settings, listener: Listener) -> Iterator[None]:
+    """Where the change is cut off, say that nothing starts the worker, which the changes made do not show."""
+    try:
+        yield
+    except BaseException:
+        if prepared.switch is not None and prepared.switch.waits:
+            again = command_line("deploy")
+            text = f"nothing may start the worker until {again} is run again: messages wait in"
+            listener(Warned(f"{text} {settings.names.main}"))
+        raise
 
 
 def end_switch(prepared: Prepared, settings: Settings) -> None:
