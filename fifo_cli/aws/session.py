@@ -32,6 +32,7 @@ from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
 from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
 from fifo_cli.errors import AwsError, FifoError, UsageError
+from fifo_cli.model.limits import CONCURRENCY_MAX
 from fifo_cli.model.names import Place
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ READ_TIMEOUT: Final = 30
 # With its backoff, botocore gives up on an endpoint that refuses connections after a few seconds.
 ATTEMPTS: Final = 4
 LOCAL_REGION: Final = "us-east-1"
-# As many as the most threads a command has (drain --concurrency); a connection is made when it is needed.
-CONNECTIONS: Final = 64
+# As many as the most threads a command has (drain --concurrency, and the one that receives); a connection is
+# made when it is needed.
+CONNECTIONS: Final = CONCURRENCY_MAX + 1
 # botocore's own check lets a line break at the end through, which would end a header.
 _REGION: Final = re.compile("[A-Za-z0-9-]+")
 # As botocore does it: what RFC 9110 (5.6.2) does not have in a token would end the header.

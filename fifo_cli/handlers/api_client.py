@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -314,9 +315,19 @@ def _new_client(transport: httpx.BaseTransport | None) -> httpx.Client:
     try:
         if folder and not os.environ.get("SSL_CERT_FILE") and not Path(folder).is_dir():
             raise FileNotFoundError(folder)  # OpenSSL would ignore it, and then trust nobody
-        return httpx.Client(transport=transport)
+        file, log = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSLKEYLOGFILE")
+        return httpx.Client(transport=transport, verify=_certificates(file, folder, log))
     except Exception as error:  # noqa: BLE001 - the environment is the cause of any error here
         raise _environment_fault(error) from None
+
+
+@lru_cache(maxsize=1)
+def _certificates(*places: str | None) -> ssl.SSLContext:
+    """Read the certificates, once for all clients: it takes 24 ms and a MiB, and httpx does it for each.
+
+    Where they are is the environment's affair: httpx reads these variables.
+    """
+    return httpx.create_ssl_context()
 
 
 def _environment_fault(error: Exception) -> ConfigurationError:

@@ -27,7 +27,7 @@ from .delivery import ApiDelivery, Attempt
 from .failure import ending, owner_of
 from .json_log import Journal
 from .limits import RECEIVE_MAX
-from .message_turn import MessageTurns
+from .message_turn import BEHIND, BREAKER_OPEN, NOT_OURS, RUN_ENDED, MessageTurns
 from .pace import Pace
 from .retry_budget import RetryBudget
 from .run_report import Report
@@ -47,12 +47,8 @@ _DOUBLINGS_MAX: Final = 30
 # A retry budget saves up so many calls of full length.
 _CALLS_SAVED: Final = 1
 
-_NOT_OURS: Final = "its visibility timeout ended; it will come again"
-_BEHIND: Final = "behind a message of its group that was not delivered"
 _TIME_UP: Final = "the function's time was up before its turn"
-_BREAKER: Final = "the API is not called: calls for several groups failed in a row"
 _BUDGET: Final = "it failed before, and such retries took their share of the function's time"
-_ENDED: Final = "the run ended before its turn"
 
 
 class BatchWorker:
@@ -200,7 +196,7 @@ class _Batch:
         """Deliver the messages of a group in their order, up to the first that stays."""
         messages = self._groups[group]
         if not all(self._queue.holds(message) for message in messages):
-            self._stay(group, messages, _NOT_OURS, 0.0)
+            self._stay(group, messages, NOT_OURS, 0.0)
             return
         for number, message in enumerate(messages):
             turned_away = self._turned_away(message, first=number == 0)
@@ -209,7 +205,7 @@ class _Batch:
                 return
             pause = self._deliver(message)
             if pause is not None:
-                self._stay(group, messages[number + 1 :], _BEHIND, pause)
+                self._stay(group, messages[number + 1 :], BEHIND, pause)
                 return
 
     def _turned_away(self, message: QueueMessage, *, first: bool) -> tuple[str, float] | None:
@@ -219,13 +215,13 @@ class _Batch:
         """
         worker, group = self._worker, message.group
         if self._report.error is not None:
-            return _ENDED, worker.pause_of(message)
+            return RUN_ENDED, worker.pause_of(message)
         if self._time_up():
             return _TIME_UP, 0.0
         if first and message.receives > 1 and not worker.budget.allows():
             return _BUDGET, worker.pause_of(message)
         if not worker.breaker.admits(group, new=message.receives == 1):
-            return _BREAKER, worker.pause_unseen(message)
+            return BREAKER_OPEN, worker.pause_unseen(message)
         if not self._await_pace():
             worker.breaker.passed_over(group)
             return _TIME_UP, 0.0
@@ -249,7 +245,7 @@ class _Batch:
         try:
             if not self._queue.keep_hidden(message):
                 worker.breaker.passed_over(message.group)
-                self._turns.skip(message, _NOT_OURS)
+                self._turns.skip(message, NOT_OURS)
                 return 0.0
             attempt = self._turns.attempt(message, time_left=self._time_left)
         except BaseException as error:  # noqa: BLE001 - each has an owner, and no message stops another

@@ -27,6 +27,12 @@ from .visibility import MainQueue, QueueMessage
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
+# Why a message gets no turn, or none that counts.
+BEHIND: Final = "behind a message of its group that was not delivered"
+NOT_OURS: Final = "its visibility timeout ended; it will come again"
+BREAKER_OPEN: Final = "the API is not called: calls for several groups failed in a row"
+RUN_ENDED: Final = "the run ended before its turn"
+
 _LEVELS: Final[dict[Status, Level]] = {
     "delivered": "info",
     "skipped": "info",

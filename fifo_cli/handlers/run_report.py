@@ -46,17 +46,19 @@ def sums(results: Sequence[Outcome]) -> dict[str, int]:
 class Report:
     """What a run did. ``error`` is why it ended early, if it did; nothing is lost then either.
 
-    ``emptied`` says that it received until there was nothing more to receive.
+    ``breaker`` is the last failure, if the breaker kept the run from further calls. ``emptied`` says that it
+    received until there was nothing more to receive.
     """
 
     results: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
+    breaker: str | None = None
     emptied: bool = False
 
     def facts(self, redact: Callable[[str], str] = str) -> dict[str, Any]:
         """Return what the log's line of its end has."""
         emptied = {"emptied": True} if self.emptied else {}
-        return {**sums(self.results), **emptied, **ending(self.error, redact)}
+        return {**sums(self.results), **emptied, "breaker": self.breaker, **ending(self.error, redact)}
 
     def document(self) -> dict[str, Any]:
         """Return the report as the contract's JSON, without ``remaining``."""

@@ -73,8 +73,15 @@ class MainQueue:
         self._expiry: dict[QueueMessage, float] = {}  # in the order of receipt
         self._lock = threading.RLock()
 
-    def receive(self, count: int) -> list[QueueMessage]:
+    @property
+    def held(self) -> int:
+        """How many messages are held."""
+        return len(self._expiry)
+
+    def receive(self, count: int, *, wait: bool = True) -> list[QueueMessage]:
         """Receive up to ``count`` (at most ten) messages, hidden long enough for one delivery.
+
+        ``wait`` for a message if there is none; without, one may be missed.
 
         Each receive has a name, so that botocore's retry of a lost answer gets the same messages (API
         Reference, ReceiveMessage, ReceiveRequestAttemptId); without, they would be hidden from everybody.
@@ -84,7 +91,7 @@ class MainQueue:
             QueueUrl=self._url,
             MaxNumberOfMessages=min(count, RECEIVE_MAX),
             VisibilityTimeout=self._visibility,
-            WaitTimeSeconds=self._wait,
+            WaitTimeSeconds=self._wait if wait else 0,
             ReceiveRequestAttemptId=uuid.uuid4().hex,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["All"],
@@ -123,14 +130,14 @@ class MainQueue:
             if message not in self._expiry:
                 return False
             if self._expiry[message] - self._clock() < self._needs + extra:
-                self._extend(list(self._expiry), seconds=self._visibility + int(extra))
+                self._extend(list(self._expiry), seconds=self._longer() + int(extra))
             return message in self._expiry
 
     def keep_all_hidden(self) -> None:
         """Extend what is held if its time is short, so that a waiting group stays closed."""
         with self._lock:
             if any(expiry - self._clock() < self._needs for expiry in self._expiry.values()):
-                self._extend(list(self._expiry), seconds=self._visibility)
+                self._extend(list(self._expiry), seconds=self._longer())
 
     def delete(self, message: QueueMessage) -> None:
         """Delete a message that was delivered or is safe elsewhere; raises botocore's ClientError.
@@ -151,6 +158,10 @@ class MainQueue:
             messages = list(reversed(self._expiry))
             self._expiry.clear()
         return [reason for _, reason in self._change(messages, seconds=lambda one: math.ceil(pause(one)))]
+
+    def _longer(self) -> int:
+        """For how long to extend: longer if much is held, as it takes a call for every ten."""
+        return self._visibility + len(self._expiry) // BATCH_ENTRIES_MAX
 
     def _extend(self, messages: list[QueueMessage], *, seconds: int) -> None:
         seconds = min(seconds, _VISIBILITY_MAX)

@@ -11,6 +11,7 @@ from typing import Any
 from . import clients, runtime
 from .api_keys import Keys
 from .batch_run import BatchWorker
+from .breaker import Breaker
 from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
 from .delivery import ApiDelivery, RequestCode
 from .failure import described, ending
@@ -43,16 +44,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - logged as any run that ended early
         stdout_journal("error", "run failed", **ending(error))
         return _ended(Report(error=error), str, asked)
-    options = asked or {}
-    limits = Limits(
-        count=options.get("count", settings.messages_per_run),
-        needs=settings.run_needs,
-        concurrency=options.get("concurrency", 1),
-        max_rate=options.get("max_rate"),
-        time_left=lambda: context.get_remaining_time_in_millis() / 1000,
-    )
+    limits = run_limits(settings, asked or {}, lambda: context.get_remaining_time_in_millis() / 1000)
     with memory_bounded(settings.memory, threads=3 * limits.concurrency):
-        report = Run(sqs, urls, delivery, limits, journal=stdout_journal).perform()
+        report = Run(sqs, urls, delivery, limits, journal=stdout_journal, breaker=_breaker()).perform()
     for key in delivery.keys_too_short:
         stdout_journal("warning", "key too short to hide in logs", what=key)
     return _ended(report, delivery.redact, asked)
@@ -85,6 +79,17 @@ def _batch_worker() -> BatchWorker:
     return BatchWorker(sqs, urls, delivery, settings.worker, needs=settings.run_needs, journal=stdout_journal)
 
 
+def run_limits(settings: runtime.Runtime, asked: Mapping[str, Any], time_left: Callable[[], float]) -> Limits:
+    """Return how much a run may do: what was asked for, else what the settings say."""
+    return Limits(
+        count=asked.get("count", settings.messages_per_run),
+        needs=settings.run_needs,
+        concurrency=asked.get("concurrency") or settings.worker.concurrency,
+        max_rate=asked.get("max_rate") or settings.worker.max_rate,
+        time_left=time_left,
+    )
+
+
 def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any] | None) -> dict[str, Any]:
     """Log the end of a run, and return its report or raise what ended it."""
     document = report.document()
@@ -95,7 +100,8 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
     if report.error is not None and asked is None:
         # Not the exception itself: Lambda logs what is raised, and more may be chained to it or noted on it.
         raise RunEndedEarlyError(error) from None
-    return {**document, "error": error, "owner": early.get("owner"), "what": early.get("what")}
+    early_end = {"error": error, "owner": early.get("owner"), "what": early.get("what")}
+    return {**document, **early_end, "breaker": report.breaker}
 
 
 @cache
@@ -108,6 +114,18 @@ def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
     keys = Keys(clients.ssm() if settings.parameters else None, settings.parameters)
     guard_streams(keys.redact_long)
     return settings, urls, sqs, delivery_of(settings, keys, function_notes("worker", urls["main"]))
+
+
+@cache
+def _breaker() -> Breaker:
+    """Build the breaker of the runs, which lasts for the execution environment."""
+    settings, *_ = _environment()
+    return breaker_of(settings.worker)
+
+
+def breaker_of(settings: runtime.WorkerSettings) -> Breaker:
+    """Build a closed breaker."""
+    return Breaker(settings.breaker, first=settings.retry_first, longest=settings.retry_longest)
 
 
 def delivery_of(

@@ -2,9 +2,9 @@
 
 The worker function runs this on its schedule and ``drain`` in the operator's process.
 
-A failed message keeps its group closed until the run ends (it stays hidden, and so does what is behind
-it); then everything not delivered is released, tails first, so that the next run sees it at once and in
-order.
+One thread receives, others deliver, each a group at a time. Which group is next: turn_order.py. A failed
+message keeps its group closed until the run ends (it stays hidden, and so does what is behind it); then
+everything not delivered is released, tails first, so that the next run sees it at once and in order.
 """
 
 from __future__ import annotations
@@ -12,23 +12,40 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from .breaker import Breaker
+from .call_gate import CallGate
 from .delivery import ApiDelivery, Attempt, Verdict
 from .failure import ending, owner_of
 from .json_log import Journal
-from .limits import RECEIVE_MAX
-from .message_turn import MessageTurns
+from .message_turn import BEHIND, BREAKER_OPEN, NOT_OURS, RUN_ENDED, MessageTurns
 from .pace import Pace
 from .run_report import Outcome, Report
+from .turn_order import Turn, TurnOrder
 from .visibility import MainQueue, QueueMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _NAP_SECONDS: Final = 0.2
+# Who waits for another thread looks up so often: the time may be over, or a stop asked for.
+_LOOK_SECONDS: Final = 1.0
+# Groups that are received before a thread is free for them: a fourth of what is delivered side by side.
+_STOCK_SHARE: Final = 4
+# When to receive again after a receive that brought nothing, though there is other work: at the latest, and
+# after a group was delivered, which may have more behind it.
+_SEARCH_SECONDS: Final = 0.5
+_SEARCH_AFTER_SUCCESS_SECONDS: Final = 0.02
+# The search for new heads ends after a third of the run's time, or with so many messages held: a queue has
+# 120,000 in flight at most (SQS Developer Guide, "FIFO queue quotas"), once it was 20,000.
+_SEARCH_SHARE: Final = 3
+_HELD_MAX: Final = 10_000
+_NEVER: Final = float("inf")
+# What it takes to release one held message at the end, ten a call.
+_RELEASE_SECONDS: Final = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,7 @@ class Run:
         *,
         journal: Journal,
         source: str = "worker",
+        breaker: Breaker | None = None,
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -74,6 +92,7 @@ class Run:
         self._limits = limits
         self._journal = journal
         self._report = Report()
+        self._breaker = breaker or Breaker(0, first=0, longest=0)
         self._turns = MessageTurns(
             sqs,
             urls["dlq"],
@@ -82,132 +101,183 @@ class Run:
             self._report,
             journal=journal,
             source=source,
+            breaker=self._breaker,
             on_outcome=on_outcome,
         )
         self._pace = Pace(limits.max_rate, patience=limits.patience, clock=clock)
-        self._lock = threading.Lock()
-        self._closed: set[str] = set()  # groups in which a message stayed behind
-        self._behind = 0  # messages that had no turn because of that
+        self._order = TurnOrder(limits.count, has_failed=self._breaker.has_failed, clock=clock)
+        self._stock = limits.concurrency + limits.concurrency // _STOCK_SHARE
+        self._lock = threading.Lock()  # of the order, and of what follows
+        self._turn_ready = threading.Condition(self._lock)
+        self._turn_ended = threading.Condition(self._lock)
         self._ended = threading.Event()
+        self._gate = CallGate(self._breaker, over=self._over)
+        self._next_search = 0.0  # by the clock
+        self._search_time = limits.time_left() / _SEARCH_SHARE  # seconds that are left for it
 
     def perform(self) -> Report:
         """Deliver until the count is reached, the line is empty, the time is up, or it is asked to stop.
 
         What is still held then is released in every case. An error of AWS's ends the run and is the
-        report's ``error``.
+        report's ``error``; an open breaker ends it when no call is in flight any more.
         """
+        self._breaker.begin_run()
         try:
             with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="group") as pool:
-                self._pump(pool)
-        except Exception as error:  # noqa: BLE001 - reported with what was done until then
-            self._end_early(error)
+                self._receive_all(pool)
+            for message in self._order.unserved():
+                self._turns.skip(message, self._no_turn())
         finally:
             self._release()
         return self._report
 
-    def _pump(self, pool: ThreadPoolExecutor) -> None:
-        """Keep the workers busy: receive while one is free, wait while none is."""
-        groups: set[Future[None]] = set()
-        received = 0
+    def _receive_all(self, pool: ThreadPoolExecutor) -> None:
+        """Receive until there is nothing more to do; threads of ``pool`` deliver it."""
         try:
-            while not self._over():
-                wanted = self._wanted(received)
-                if not (wanted or groups):
-                    return
-                if not wanted or len(groups) >= self._limits.concurrency:
-                    groups = self._wait(groups)
-                    continue
-                self._queue.keep_all_hidden()
-                batch = self._queue.receive(wanted)
-                # A closed group's message comes again only if its time ran out: it is held, not tried again.
-                fresh = [message for message in batch if message.group not in self._closed]
-                if not fresh and not groups:
-                    self._report.emptied = True
-                    return
-                if not fresh:  # the groups in flight may have more behind them
-                    groups = self._wait(groups)
-                received += len(fresh)
-                groups |= {pool.submit(self._work, group_messages) for group_messages in self._split(fresh)}
-        except Exception:
-            self._ended.set()
-            raise
+            self._receive_while_wanted(pool)
+        except Exception as error:  # noqa: BLE001 - reported with what was done until then
+            self._end_early(error)
         finally:
-            while groups:
-                groups = self._wait(groups)
+            self._end()
 
-    def _wanted(self, received: int) -> int:
-        """Return how many messages to receive: what waits behind a failed one takes no other's turn."""
-        if self._limits.count is None:
-            return RECEIVE_MAX
+    def _receive_while_wanted(self, pool: ThreadPoolExecutor) -> None:
+        threads = 0
+        while not self._over():
+            self._queue.keep_all_hidden()
+            with self._lock:
+                idle = not (self._order.in_flight or self._order.waiting)
+                if not self._wants_more(idle=idle):
+                    if idle:
+                        return
+                    self._turn_ended.wait(self._until_next_look())
+                    continue
+                wanted = self._order.wanted()
+            if not self._receive(wanted, idle=idle) and idle:
+                self._report.emptied = True
+                return
+            for _ in range(threads, min(self._order.groups, self._limits.concurrency)):
+                pool.submit(self._work)
+                threads += 1
+
+    def _wants_more(self, *, idle: bool) -> bool:
+        """Whether to receive now; with the lock. A stock of groups keeps the threads busy meanwhile."""
+        if self._order.wanted() == 0 or self._next_search == _NEVER:
+            return False
+        return idle or (self._low() and self._clock() >= self._next_search)
+
+    def _low(self) -> bool:
+        return self._order.in_flight + self._order.ready < self._stock
+
+    def _until_next_look(self) -> float:
+        left = self._next_search - self._clock()
+        return min(left, _LOOK_SECONDS) if left > 0 else _LOOK_SECONDS
+
+    def _receive(self, wanted: int, *, idle: bool) -> bool:
+        """Receive once, and put it in order; say whether anything came. What is ``idle`` may wait for it."""
+        began = self._clock()
+        batch = self._queue.receive(wanted, wait=idle)
+        now = self._clock()
         with self._lock:
-            return min(RECEIVE_MAX, max(0, self._limits.count - received + self._behind))
+            self._order.add(batch)
+            if not batch:
+                self._next_search = now + _SEARCH_SECONDS
+            elif not self._order.ready:
+                self._search_time -= now - began
+            if self._search_time < 0 or self._queue.held >= _HELD_MAX:
+                self._next_search = _NEVER
+            self._turn_ready.notify_all()
+        return bool(batch)
 
-    def _wait(self, groups: set[Future[None]]) -> set[Future[None]]:
-        """Wait up to a second for a group to end; meanwhile what is held stays hidden."""
-        done, going = wait(groups, timeout=1, return_when=FIRST_COMPLETED)
-        for group_messages in done:
-            if (error := group_messages.exception()) is not None:
-                self._end_early(error)
-        self._queue.keep_all_hidden()
-        return going
-
-    def _split(self, batch: list[QueueMessage]) -> list[list[QueueMessage]]:
-        """One list a group; with one worker a single list, so that the oldest message goes first."""
-        if self._limits.concurrency == 1:
-            return [batch] if batch else []
-        groups: dict[str, list[QueueMessage]] = {}
-        for message in batch:
-            groups.setdefault(message.group, []).append(message)
-        return list(groups.values())
-
-    def _work(self, group_messages: list[QueueMessage]) -> None:
-        for message in group_messages:
-            if message.group in self._closed:
-                self._skip(message, "behind a message of its group that was not delivered")
+    def _work(self) -> None:
+        """Deliver one group after the other, until the run ends."""
+        try:
+            while (turn := self._next_turn()) is not None:
+                tried, stays = self._perform(turn)
                 with self._lock:
-                    self._behind += 1
+                    self._order.finish(turn, tried=tried, stays=stays)
+                    if not stays and self._next_search < _NEVER:
+                        soon = self._clock() + _SEARCH_AFTER_SUCCESS_SECONDS
+                        self._next_search = min(self._next_search, soon)
+                    if self._low():
+                        self._turn_ended.notify()
+        except Exception as error:  # noqa: BLE001 - a defect: reported with what was done until then
+            self._end_early(error)
+
+    def _next_turn(self) -> Turn | None:
+        """Wait for a turn; None if the run has ended."""
+        with self._lock:
+            while not self._over():
+                searching = self._order.wanted() > 0 and self._clock() >= self._next_search
+                if (turn := self._order.take(searching=searching)) is not None:
+                    return turn
+                self._turn_ready.wait(_LOOK_SECONDS)
+        return None
+
+    def _perform(self, turn: Turn) -> tuple[int, bool]:
+        """Deliver a group's messages; return how many were tried, and whether one of them stays."""
+        tried, stays = 0, False
+        for message in turn.messages:
+            if stays:
+                self._turns.skip(message, BEHIND)
             elif self._over():
-                self._skip(message, "the run ended before its turn")
+                self._turns.skip(message, self._no_turn())
+                stays = True
             else:
-                self._deliver(message)
+                gone = self._deliver(message)
+                tried += gone is not None
+                stays = not gone
+        return tried, stays
 
     def _over(self) -> bool:
-        return (
-            self._ended.is_set() or self._limits.stopped() or self._limits.time_left() <= self._limits.needs
-        )
+        needs = self._limits.needs + self._queue.held * _RELEASE_SECONDS
+        return self._ended.is_set() or self._limits.stopped() or self._limits.time_left() <= needs
 
-    def _deliver(self, message: QueueMessage) -> None:
-        """Attempt one message, again as often as the API asks for a later time that is within the budget."""
+    def _deliver(self, message: QueueMessage) -> bool | None:
+        """Attempt one message, again as often as the API asks for a later time that is within the budget.
+
+        Return whether it is gone from the queue; None if it had no turn.
+        """
         started = self._clock()
         attempt: Attempt | None = None
         try:
-            while self._await_turn(message, first=attempt is None):
-                if not self._queue.keep_hidden(message):
-                    self._skip(message, "its visibility timeout ended; it will come again")
-                    return
-                attempt = self._turns.attempt(message, time_left=self._limits.time_left)
+            while self._await_turn(message, first=attempt is None) and self._may_call(message):
+                attempt = self._call(message)
+                if attempt is None:
+                    self._turns.skip(message, NOT_OURS)
+                    return None
                 if attempt.verdict is not Verdict.TRANSIENT or not attempt.retry_after:
                     break
                 self._pace.resume_after(attempt.retry_after)
         except BaseException as error:  # noqa: BLE001 - each has an owner, and no message stops another
             if owner_of(error) in ("configuration", "aws"):
                 self._end_early(error)
-            self._close(message)
             self._turns.fail(message, error, round((self._clock() - started) * 1000))
-            return
+            return False
         if attempt is None:
-            self._skip(message, "the run ended before its turn")
-        elif not self._turns.conclude(message, attempt, round((self._clock() - started) * 1000)):
-            self._close(message)
+            self._turns.skip(message, self._no_turn())
+            return None
+        return self._turns.conclude(message, attempt, round((self._clock() - started) * 1000))
 
-    def _skip(self, message: QueueMessage, reason: str) -> None:
-        self._close(message)
-        self._turns.skip(message, reason)
+    def _may_call(self, message: QueueMessage) -> bool:
+        if self._gate.enter(message.group):
+            return True
+        if self._gate.shut_by is not None:
+            self._report.breaker = self._gate.shut_by
+            self._end()
+        return False
 
-    def _close(self, message: QueueMessage) -> None:
-        """Give no later message of this group a turn in this run."""
-        with self._lock:
-            self._closed.add(message.group)
+    def _call(self, message: QueueMessage) -> Attempt | None:
+        """Make one attempt; None if the message is not ours any more."""
+        attempt: Attempt | None = None
+        try:
+            if self._queue.keep_hidden(message):
+                attempt = self._turns.attempt(message, time_left=self._limits.time_left)
+            return attempt
+        finally:
+            self._gate.leave(message.group, attempt)
+
+    def _no_turn(self) -> str:
+        return BREAKER_OPEN if self._report.breaker else RUN_ENDED
 
     def _await_turn(self, message: QueueMessage, *, first: bool) -> bool:
         """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
@@ -215,7 +285,7 @@ class Run:
         needs = self._limits.needs
         pause = self._pace.next_call(first=first, fits=lambda pause: pause + needs < self._limits.time_left())
         if pause is None:
-            self._ended.set()
+            self._end()
             return False
         if pause and self._queue.keep_hidden(message, extra=pause):
             until = now + pause
@@ -223,9 +293,16 @@ class Run:
                 self._sleep(min(left, _NAP_SECONDS))
         return not (pause and self._limits.stopped())
 
+    def _end(self) -> None:
+        """Let nothing more begin; who waits for a turn, or for its end, sees it at once."""
+        self._ended.set()
+        with self._lock:
+            self._turn_ready.notify_all()
+            self._turn_ended.notify_all()
+
     def _end_early(self, error: BaseException) -> None:
         """End the run because of ``error``; the first one is reported."""
-        self._ended.set()
+        self._end()
         if self._report.error is None:
             self._report.error = error
             self._journal("error", "run failed", **ending(error, self._delivery.redact))

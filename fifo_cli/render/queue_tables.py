@@ -160,6 +160,16 @@ def drain_table(result: DrainResult, *, width: int | None, dry_run: bool, every:
     return (shown if rows else "") + f"{', '.join(parts)}; {remaining}\n"
 
 
+def drain_breaker(failure: str) -> str:
+    """Why a drain called the API no more; ``failure`` is the last one."""
+    return (
+        "stopped: calls for several groups failed in a row, so the API is not called for the others;"
+        f" the last: {printable(failure)}\n"
+        f"next: {command_line('status')} shows what fails; when the API works again, run it again: groups"
+        " that were not tried go first. With breaker = 0 in [worker] of fifo.toml it stops for no failure"
+    )
+
+
 def drain_left(number: int, *, stayed: bool) -> str:
     """Why a drain left messages that it was not given; ``stayed``: failed ones may be before them."""
     left = (

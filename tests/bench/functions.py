@@ -12,7 +12,7 @@ import boto3
 
 from tests.bench.bench import LATENCY, Bench
 from tests.bench.field import Field
-from tests.bench.measure import run
+from tests.bench.measure import Sample, run
 from tests.bench.moves import AS_IS, DELAYED
 from tests.bench.relay import relay
 from tests.bench.report import Section
@@ -42,7 +42,7 @@ def measure(bench: Bench) -> list[Section]:
             through.delay(latency)
             for groups in _GROUPS:
                 field = Field.create(bench.folder, endpoint, through, api=url)
-                folder = _unpacked(field)
+                folder = unpacked(field)
                 for function in ("enqueuer", "worker"):
                     rows.append(
                         (function, service, str(groups), *_invoked(field, folder, function, bench, groups))
@@ -56,7 +56,7 @@ def measure(bench: Bench) -> list[Section]:
     return [Section("The functions", note, _HEAD, rows)]
 
 
-def _unpacked(field: Field) -> Path:
+def unpacked(field: Field) -> Path:
     """Build the zips and unpack one: the code of both functions is the same."""
     out = field.project.folder / "zips"
     field.run("package", "--out", str(out), "-o", "json")
@@ -68,14 +68,9 @@ def _unpacked(field: Field) -> Path:
 
 def _invoked(field: Field, folder: Path, function: str, bench: Bench, groups: int) -> tuple[str, ...]:
     assert field.relay is not None
-    count = bench.size.records
-    # boto3 is Lambda's own, so it comes from here; all else comes from the zip.
-    path = os.pathsep.join([str(folder), str(Path(boto3.__file__).parent.parent)])
     field.relay.clear()
-    command = [sys.executable, "-P", str(_INVOKE), function, str(count), str(groups)]
-    sample = run(command, {**clean_environment(field.env), "PYTHONPATH": path}, field.project.folder)
-    text = json.loads(sample.err.splitlines()[-1])
-    requests = field.relay.counts.total() / (count + 1)
+    sample, text = invoked(field, folder, function, bench.size.records, groups)
+    requests = field.relay.counts.total() / (bench.size.records + 1)
     return (
         f"{text['import_ms']:.0f}",
         f"{text['first_ms']:.0f}",
@@ -84,3 +79,15 @@ def _invoked(field: Field, folder: Path, function: str, bench: Bench, groups: in
         f"{requests:.2f}",
         f"{sample.peak_mib:.0f}",
     )
+
+
+def invoked(
+    field: Field, folder: Path, function: str, count: int, groups: int, *concurrency: int
+) -> tuple[Sample, dict[str, float]]:
+    """Run one environment of a function; return what it took, and what it says itself."""
+    # boto3 is Lambda's own, so it comes from here; all else comes from the zip.
+    path = os.pathsep.join([str(folder), str(Path(boto3.__file__).parent.parent)])
+    numbers = map(str, (count, groups, *concurrency))
+    command = [sys.executable, "-P", str(_INVOKE), function, *numbers]
+    sample = run(command, {**clean_environment(field.env), "PYTHONPATH": path}, field.project.folder)
+    return sample, json.loads(sample.err.splitlines()[-1])

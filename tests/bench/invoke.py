@@ -2,6 +2,7 @@
 
 Run with the unpacked zip first on the path as ``python -P invoke.py enqueuer|worker RECORDS GROUPS``, as
 Lambda's own runtime would import and call the handlers. What Python itself takes to start is not counted.
+With a concurrency as the fourth argument, the worker delivers all messages in one warm invocation.
 """
 
 from __future__ import annotations
@@ -45,15 +46,16 @@ def record(number: int, groups: int) -> dict[str, Any]:
 
 def main() -> None:
     """Time the function; one JSON object to stderr, as the handlers log to stdout."""
-    function, count, groups = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    function, count, groups, *concurrency = sys.argv[1], *map(int, sys.argv[2:])
     began = time.perf_counter()
     handler = importlib.import_module(f"fifo_cli.handlers.{function}").handler
     imported = time.perf_counter()
-    invoke(handler, function, 0, 1, groups)
+    invoke(handler, function, 0, 1, groups, *concurrency)
     first = time.perf_counter()
     cpu = time.process_time()
-    for start in range(1, count + 1, BATCH):
-        invoke(handler, function, start, min(BATCH, count + 1 - start), groups)
+    batch = count if concurrency else BATCH
+    for start in range(1, count + 1, batch):
+        invoke(handler, function, start, min(batch, count + 1 - start), groups, *concurrency)
     document = {
         "import_ms": 1000 * (imported - began),
         "first_ms": 1000 * (first - imported),
@@ -63,14 +65,16 @@ def main() -> None:
     sys.stderr.write(json.dumps(document) + "\n")
 
 
-def invoke(handler: Any, function: str, start: int, count: int, groups: int) -> None:
+def invoke(
+    handler: Any, function: str, start: int, count: int, groups: int, concurrency: int | None = None
+) -> None:
     """Invoke it with so many records, or for so many messages; fails unless all were dealt with."""
     if function == "enqueuer":
         event = {"Records": [record(number, groups) for number in range(start, start + count)]}
         answer = handler(event, Context())
         assert answer == {"batchItemFailures": []}, answer
     else:
-        answer = handler({"fifo_cli": {"count": count}}, Context())
+        answer = handler({"fifo_cli": {"count": count, "concurrency": concurrency}}, Context())
         assert answer["delivered"] == count, answer
 
 

@@ -39,10 +39,11 @@ def service(module: str, *arguments: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def receiver() -> Iterator[str]:
-    """Run the loopback receiver that stands in for the API; give its URL."""
+def receiver(delay: float = 0.0) -> Iterator[str]:
+    """Run the loopback receiver that stands in for the API, and takes ``delay`` seconds; give its URL."""
     port = free_port()
-    with _running(["-m", "fifo_cli.local.receiver", "--port", str(port)], {}, port, ROOT):
+    command = ["-m", "fifo_cli.local.receiver", "--port", str(port), "--delay", str(delay)]
+    with _running(command, {}, port, ROOT):
         yield f"http://{HOST}:{port}"
 
 

@@ -18,6 +18,7 @@ from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOpti
 from fifo_cli.cli.pauses import mention_pauses
 from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
 from fifo_cli.invocation import command_line
+from fifo_cli.model.limits import CONCURRENCY_MAX
 
 if TYPE_CHECKING:
     from fifo_cli.operations.queues.drain import DrainOptions, DrainResult
@@ -195,8 +196,15 @@ def drain(
         ),
     ] = Via.LOCAL,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, max=64, metavar="C", help="So many groups at a time.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--concurrency",
+            min=1,
+            max=CONCURRENCY_MAX,
+            metavar="C",
+            help="So many groups at a time. Default: [worker] concurrency.",
+        ),
+    ] = None,
     max_rate: MaxRate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be delivered.")] = False,
 ) -> ExitCode:
@@ -208,13 +216,14 @@ def drain(
     message in flight and releases the rest.
     """
     from fifo_cli.operations.queues.drain import DrainOptions, preview
-    from fifo_cli.render.queue_tables import drain_left, drain_table
+    from fifo_cli.render.queue_tables import drain_breaker, drain_left, drain_table
 
     if (count is None) == (not all_):
         raise UsageError(
             "say how much to drain: either --count N or --all", hint=command_line("drain --count 1")
         )
-    options = DrainOptions(count, concurrency, max_rate)
+    worker = cli.settings.worker
+    options = DrainOptions(count, concurrency or worker.concurrency, max_rate or worker.max_rate)
     result = preview(cli.aws, cli.project, options) if dry_run else _perform(cli, options, via)
     code = cli.conclude(
         result,
@@ -222,6 +231,8 @@ def drain(
     )
     if result.ungiven and not mention_pauses(cli, left=result.ungiven):
         cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
+    if result.breaker is not None:
+        cli.console.message(drain_breaker(result.breaker))
     if not dry_run and result.error is None:
         _advise(cli, result)
     return code

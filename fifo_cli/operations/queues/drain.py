@@ -27,7 +27,7 @@ from fifo_cli.handlers.failure import ConfigurationError, described
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.run_report import Outcome, Report, sums
-from fifo_cli.handlers.worker import INVOCATION_KEY, delivery_of
+from fifo_cli.handlers.worker import INVOCATION_KEY, breaker_of, delivery_of
 from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.invocation import command_line
@@ -65,12 +65,14 @@ class DrainResult(WorkResult):
     """What became of each message.
 
     ``ungiven`` is how many SQS counted at the end besides those that stayed behind here, though the drain
-    went on until it was given nothing more: another consumer's as a rule.
+    went on until it was given nothing more: another consumer's as a rule. ``breaker`` is the last failure, if
+    the breaker kept the drain from further calls.
     """
 
     results: tuple[Outcome, ...]
     remaining: int | None
     ungiven: int = 0
+    breaker: str | None = None
 
     @property
     def needs_look(self) -> bool:
@@ -172,6 +174,7 @@ def drain_here(
             limits,
             journal=journal,
             source="drain",
+            breaker=breaker_of(facts.worker),
             on_outcome=_announcer(listener, _total(main, options)),
         )
         # A call to the API that is in flight at a signal is awaited.
@@ -182,7 +185,7 @@ def drain_here(
     for key in delivery.keys_too_short:
         listener(Warned(f"{key} has fewer than {SECRET_MIN} characters: it cannot be hidden in logs"))
     failure = _explained(report.error, delivery.redact)
-    return _concluded(report.results, main, options, failure, stopped=stopped())
+    return _concluded(report.results, main, options, failure, report.breaker, stopped=stopped())
 
 
 def _log_end(journal: Journal, report: Report, redact: Callable[[str], str]) -> None:
@@ -206,6 +209,7 @@ def drain_by_function(
     announce = _announcer(listener, _total(main, options))
     outcomes: list[Outcome] = []
     failure: FifoError | None = None
+    breaker: str | None = None
     while not stopped() and (options.count is None or _turns(outcomes) < options.count):
         left = _PER_INVOCATION if options.count is None else options.count - _turns(outcomes)
         asked = replace(options, count=min(left, _PER_INVOCATION))
@@ -221,9 +225,10 @@ def drain_by_function(
         # A worker that an older version deployed says "complaint".
         if reason := answer.get("error") or answer.get("complaint"):
             failure = _of_function(names.function("worker"), reason, answer.get("owner"))
-        if failure or not any(outcome.status in ("delivered", "parked") for outcome in news):
+        breaker = answer.get("breaker")
+        if failure or breaker or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
-    return _concluded(outcomes, main, options, failure, stopped=stopped())
+    return _concluded(outcomes, main, options, failure, breaker, stopped=stopped())
 
 
 def _concluded(
@@ -231,15 +236,16 @@ def _concluded(
     main: Queue,
     options: DrainOptions,
     failure: FifoError | None,
+    breaker: str | None,
     *,
     stopped: bool,
 ) -> DrainResult:
     # Where AWS cannot be asked, the failure says so.
     remaining = main.counts().total if failure is None else main.total_if_known()
-    early = stopped or failure is not None
+    early = stopped or failure is not None or breaker is not None
     reached = options.count is not None and _turns(outcomes) >= options.count
     left = 0 if early or reached else ungiven(outcomes, remaining)
-    return DrainResult(tuple(outcomes), remaining, left, error=failure)
+    return DrainResult(tuple(outcomes), remaining, left, breaker, error=failure)
 
 
 def _turns(outcomes: Iterable[Outcome]) -> int:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.api_keys import Keys
+from fifo_cli.handlers.breaker import Breaker
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.worker_run import Limits, Run
@@ -50,7 +51,14 @@ class Bench:
             )
         self.sqs.calls.clear()
 
-    def run(self, *, count: int | None = None, delivery: ApiDelivery | None = None, **limits: Any):
+    def run(
+        self,
+        *,
+        count: int | None = None,
+        delivery: ApiDelivery | None = None,
+        breaker: Breaker | None = None,
+        **limits: Any,
+    ):
         delivery = delivery or self.delivery()
         made = Limits(count=count, needs=15, **limits)
         run = Run(
@@ -59,10 +67,14 @@ class Bench:
             delivery,
             made,
             journal=lambda level, message, **facts: self.log.append((level, message)),
+            breaker=breaker,
             clock=self.clock,
             sleep=self.clock.sleep,
         )
         return run.perform()
+
+    def breaker(self, limit: int = 5) -> Breaker:
+        return Breaker(limit, first=10, longest=300, clock=self.clock)
 
     def delivery(self) -> ApiDelivery:
         return ApiDelivery((self.api,), Keys(None, {}), transport=httpx.MockTransport(self._receive))
@@ -274,6 +286,175 @@ def test_nothing_is_started_that_could_not_be_finished_in_time(bench):
     report = bench.run(time_left=lambda: end - bench.clock())
     assert statuses(report) == ["delivered", "delivered", "skipped"]
     assert bench.visible() == ["3"]
+
+
+STUCK = [f"stuck{number}" for number in range(30)]
+
+
+def stuck_in_front(bench: Bench, *, behind: int = 3) -> None:
+    """Put three times as many stuck groups as a run has messages in front, as runs before have left them."""
+    for group in STUCK:
+        bench.put(*(f"{group}-{number}" for number in range(behind)), group=group)
+    bench.answer = lambda request: httpx.Response(503 if b"stuck" in request.content else 200)
+    for _ in range(3):  # every one of them has been received
+        bench.sqs.receive_all("main")
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_groups_that_work_have_at_least_half_of_the_turns_though_many_are_stuck_in_front(bench, concurrency):
+    stuck_in_front(bench)
+    for number in range(100):
+        bench.put(f"good{number}", group=f"good{number % 40}")
+    for _ in range(4):
+        before = len(bench.got)
+        report = bench.run(count=10, concurrency=concurrency)
+        run = bench.delivered()[before:]
+        assert len(run) == 10
+        assert 5 <= sum(body.startswith("good") for body in run) < 10
+        assert report.error is None
+    assert len(bench.visible()) == len(bench.waiting()), "nothing stays hidden after a run"
+    assert [one for one in bench.waiting() if one.startswith("stuck")] == [
+        f"{group}-{number}" for group in STUCK for number in range(3)
+    ]
+
+
+def test_heads_that_were_received_before_all_have_their_turn_in_the_end(bench):
+    stuck_in_front(bench, behind=1)
+    bench.answer = lambda request: httpx.Response(503)
+    for number in range(20):
+        bench.put(f"new{number}", group=f"new{number}")
+    for _ in range(150):  # one in nine at each, by chance alone: not one in a million is left
+        bench.run(count=10)
+    assert {f"{group}-0" for group in STUCK} <= set(bench.delivered())
+
+
+def test_after_a_look_at_all_of_them_those_that_work_are_delivered_first(bench):
+    stuck_in_front(bench, behind=1)
+    bench.put(*(f"good{number}" for number in range(10)), group="good")
+    bench.sqs.receive_all("main")
+    bench.run(count=10)
+    assert "good0" in bench.delivered()
+
+
+def test_a_drain_of_all_delivers_what_works_before_it_tries_the_others_again(bench):
+    stuck_in_front(bench)
+    bench.put(*(f"good{number}" for number in range(50)), group="good")
+    report = bench.run()
+    counts = Counter(statuses(report))
+    assert (counts["delivered"], counts["failed"]) == (50, 30)
+    tried = [body.startswith("good") for body in bench.delivered()]
+    assert tried.index(False) >= 2
+    assert sum(tried[:60]) >= 40
+
+
+def test_the_search_for_new_heads_takes_no_more_than_a_third_of_a_runs_time(bench):
+    for number in range(200):
+        bench.put(f"old{number}", group=f"old{number}")
+    bench.sqs.receive_all("main")
+    end = bench.clock.now + 60
+
+    def slow(action: str, request: dict[str, Any]) -> None:
+        bench.clock.sleep(3 if action == "ReceiveMessage" else 0)
+
+    bench.sqs.before = slow
+    report = bench.run(count=50, time_left=lambda: end - bench.clock())
+    assert bench.actions().count("ReceiveMessage") == 7, "what has 3 s each, of 20 s"
+    assert Counter(statuses(report)) == {"delivered": 50}
+
+
+def down(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(503)
+
+
+def test_after_failures_of_several_groups_in_a_row_a_run_calls_no_more_and_releases_all(bench):
+    bench.put(*(f"{number}" for number in range(3)), group="deep")
+    for number in range(20):
+        bench.put(f"g{number}", group=f"g{number}")
+    bench.answer = down
+    report = bench.run(breaker=bench.breaker(3))
+    assert bench.delivered() == ["0", "g0", "g1"]
+    assert report.breaker == "HTTP 503 from api.test"
+    assert (report.error, report.emptied) == (None, False)
+    assert Counter(statuses(report))["failed"] == 3
+    assert {o.error for o in report.results if o.group == "g2"} == {
+        "the API is not called: calls for several groups failed in a row"
+    }
+    assert ("warning", "breaker opened") in bench.log
+    assert len(bench.visible()) == 23
+
+
+def test_a_success_in_between_or_a_limit_of_zero_lets_a_run_go_on(bench):
+    for number in range(9):
+        bench.put(f"{number}", group=f"g{number}")
+    bench.answer = failing({f"{number}": 503 for number in (0, 1, 3, 4, 6, 7)})
+    assert bench.run(breaker=bench.breaker(3)).breaker is None
+    assert len(bench.got) == 9
+    bench.answer = down
+    assert bench.run(breaker=bench.breaker(0)).breaker is None
+    assert len(bench.got) == 9 + 6
+
+
+def test_a_run_in_which_nothing_was_left_to_call_for_was_not_stopped(bench):
+    for number in range(3):
+        bench.put(f"{number}", group=f"g{number}")
+    bench.answer = down
+    report = bench.run(breaker=bench.breaker(3))
+    assert (report.breaker, report.emptied) == (None, True)
+
+
+def test_an_outage_costs_one_call_a_run_after_the_first_and_none_is_needed_to_end_it(bench):
+    for number in range(1_000):
+        bench.put(f"{number}", group=f"g{number}")
+    bench.answer = down
+    breaker, calls = bench.breaker(), []
+    for _ in range(10):
+        before = len(bench.got)
+        bench.run(count=100, concurrency=4, breaker=breaker)
+        calls.append(len(bench.got) - before)
+        assert len(bench.visible()) == 1_000
+        bench.clock.sleep(60)
+    assert calls[0] <= 5 + 3, "what was in flight when it opened"
+    assert calls[1:] == [1] * 9
+    bench.answer = lambda request: httpx.Response(200)
+    assert statuses(bench.run(count=100, breaker=breaker)) == ["delivered"] * 100
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_open_breaker_does_not_keep_runs_from_groups_that_work(bench, kept):
+    for number in range(30):
+        bench.put(f"stuck{number}", group=f"stuck{number}")
+    for number in range(500):
+        bench.put(f"good{number}", group=f"good{number % 50}")
+    bench.answer = lambda request: httpx.Response(503 if b"stuck" in request.content else 200)
+    breaker = bench.breaker()
+    for _ in range(24):
+        bench.run(count=10, breaker=breaker if kept else bench.breaker())
+    assert sum(body.startswith("good") for body in bench.delivered()) >= 24 * 10 // 2
+
+
+def test_calls_that_are_in_flight_may_show_that_the_api_works_after_all(bench):
+    for number in range(10):
+        bench.put(f"stuck{number}" if 0 < number < 7 else f"good{number}", group=f"g{number}")
+    good_called, stuck_answered = threading.Event(), threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if b"stuck" in request.content:
+            assert good_called.wait(10)
+            return httpx.Response(503)
+        good_called.set()
+        assert stuck_answered.wait(10)
+        return httpx.Response(200)
+
+    def note(level: str, message: str, **facts: Any) -> None:
+        if message == "breaker opened":
+            stuck_answered.set()
+
+    delivery = ApiDelivery((API,), Keys(None, {}), transport=httpx.MockTransport(answer))
+    limits = Limits(count=None, needs=15, concurrency=8)
+    report = Run(bench.sqs, URLS, delivery, limits, journal=note, breaker=bench.breaker()).perform()
+    delivery.close()
+    assert Counter(statuses(report)) == {"delivered": 4, "failed": 6}
+    assert report.breaker is None
 
 
 def test_a_stop_finishes_the_message_in_hand_and_releases_the_rest(bench):

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.errors import ExitCode
 from fifo_cli.handlers.run_report import Outcome
 from fifo_cli.local.receiver import Receiver, Reply
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, drain_by_function, ungiven
+from fifo_cli.render.queue_tables import drain_breaker
 from tests.unit.operations.test_package import project
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -122,3 +124,25 @@ def test_a_report_of_the_function_is_never_longer_than_lambda_answers(
     assert worker.asked == asked
     assert len(result.results) == min(waiting, waiting if count is None else count)
     assert max(worker.answered) < 6_291_556
+
+
+def test_a_drain_by_the_function_ends_where_its_breaker_kept_it_from_further_calls(tmp_path: Any) -> None:
+    asked: list[Any] = []
+
+    def answer(request: Any) -> Reply:
+        if "/invocations" not in request.path:
+            return Worker(100)(request)
+        asked.extend(json.loads(request.body).values())
+        row = {"message_id": "m", "group": "g", "http_status": 503, "elapsed_ms": 1, "error": "HTTP 503"}
+        rows = [{**row, "status": "delivered"}, {**row, "status": "failed"}]
+        return Reply(200, json.dumps({"results": rows, "breaker": "HTTP 503 from shop"}).encode())
+
+    with Receiver(answer=answer) as receiver:
+        aws = Aws(Target(local=True, endpoint_url=receiver.url))
+        result = drain_by_function(aws, project(tmp_path), DrainOptions(None, 8, 2.5))
+    assert asked == [{"count": 1500, "concurrency": 8, "max_rate": 2.5}]
+    assert (result.breaker, result.exit_code) == ("HTTP 503 from shop", ExitCode.ATTENTION)
+    assert result.ungiven == 0, "what was not called for is not another consumer's"
+    text = drain_breaker(result.breaker or "")
+    assert "HTTP 503 from shop" in text
+    assert "run it again" in text
