@@ -214,6 +214,7 @@ class FakeSqs:
         return {"queueUrls": [self.base + name for name in names]}
 
     # Messages
+
     def receive_all(self, name: str) -> None:
         """Let another consumer receive everything and release it, as a look does."""
         for message in self.queues[name].messages:
