@@ -56,6 +56,18 @@ def test_a_pipeline_whose_name_begins_like_anothers_does_not_see_it(
     assert [emulator.drift(clients, load(one.config)) for one in made[1:]] == [set(), set()]
 
 
+def test_what_starts_the_worker_is_changed_there_and_back_and_nothing_stays_behind(
+    project: Make, emulator: Emulator
+) -> None:
+    clients, made = emulator.aws(), project()
+    queue = {"worker": {"trigger": "queue", "max_functions": 7}}
+    for tables in ({}, queue, {}):
+        deployed(clients, made, **tables)
+        assert emulator.drift(clients, load(made.config)) == set()
+    destroy(clients, load(made.config).settings)
+    assert made_of(emulator, made.name) == []
+
+
 def test_a_pipeline_is_deployed_put_right_and_destroyed(project: Make, emulator: Emulator) -> None:
     clients, made = emulator.aws(), project(alarms={"sns_topic": TOPIC})
     deploy(clients, load(made.config))
