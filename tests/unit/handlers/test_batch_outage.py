@@ -66,7 +66,7 @@ def test_an_outage_costs_one_call_a_function_and_pause_however_many_groups_wait(
     assert last <= 600
 
 
-@pytest.mark.slow
+@pytest.mark.long  # the one before shows the same with 200 groups
 def test_with_a_thousand_groups_an_hour_costs_one_call_a_function_and_pause():
     world = outage(1_000, functions=10, seconds=3_600)
     check_calls(world, 10, 5)
