@@ -276,7 +276,7 @@ class JsonFiles(JSONFileLoader):
     """
 
     def load_file(self, file_path: str) -> Any:
-        """Return what is in a file, whose path comes without its ending; None if there is no such file."""
+        """Return what is in a file, whose path comes without its ending; None without such a file."""
         with suppress(FileNotFoundError), open(f"{file_path}.json", "rb") as plain:
             return json.load(plain)
         with suppress(FileNotFoundError), gzip.open(f"{file_path}.json.gz") as packed:

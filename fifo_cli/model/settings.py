@@ -131,6 +131,11 @@ class Worker(_Table):
         description="transient failures in a row, of different groups, that end a run; 0: never",
     )
 
+    @property
+    def by_queue(self) -> bool:
+        """Whether Lambda polls main; else the worker is started at the times of ``[schedule]``."""
+        return self.trigger == "queue"
+
 
 class Functions(_Table):
     """The two Lambda functions."""
@@ -454,7 +459,7 @@ def _worker_combinations(sound: Mapping[str, Any]) -> list[SettingProblem]:
     """With the queue as trigger, SQS itself may not move what failed: the pause of a group is a receive."""
     worker: Worker | None = sound.get("worker")
     queue: Queue | None = sound.get("queue")
-    if worker is None or queue is None or worker.trigger != "queue" or not queue.max_receives:
+    if worker is None or queue is None or not worker.by_queue or not queue.max_receives:
         return []
     allowed = '0 with [worker] trigger = "queue": each pause in an outage counts as a receive'
     return [SettingProblem("queue.max_receives", str(queue.max_receives), allowed)]

@@ -1,22 +1,19 @@
 """What starts the worker: schedules of EventBridge, or main itself, which Lambda polls by way of a mapping.
 
-The one place that knows both: which resources they are, what each asks of main, of the worker and its role,
-and what changing from one to the other means. operations/deploy/trigger_switch.py carries that out.
+The one place that knows both: which resources they are, and what each asks of main, of the worker and its
+role. What changing from one to the other means is in trigger_switch.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fifo_cli.model.limits import RECEIVE_MAX
-from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG, SWITCH_TAG, Names, Place
+from fifo_cli.model.names import LIVE_ALIAS, Names, Place
 
 if TYPE_CHECKING:
-    from fifo_cli.model.resources import Found, Key
     from fifo_cli.model.settings import Settings
 
 Trigger = Literal["schedule", "queue"]
@@ -33,7 +30,7 @@ TAKES_BATCHES: Final = "fifo-cli: takes batches of the queue"
 
 def by_queue(settings: Settings) -> bool:
     """Say whether Lambda polls main; else the worker is started at the times of ``[schedule]``."""
-    return settings.worker.trigger == "queue"
+    return settings.worker.by_queue
 
 
 def expressions(settings: Settings) -> tuple[str, ...]:
@@ -59,7 +56,7 @@ def mapping_key(names: Names) -> TriggerKey:
     return (MAPPING, names.function("worker"))
 
 
-def trigger_of(key: Key, names: Names) -> Trigger | None:
+def trigger_of(key: tuple[str, str], names: Names) -> Trigger | None:
     """Say to which trigger of the worker a resource belongs; None if it does not start the worker."""
     if key[0] in ("rule", "schedule"):
         return "schedule"
@@ -69,16 +66,6 @@ def trigger_of(key: Key, names: Names) -> Trigger | None:
 def trigger_word(settings: Settings) -> str:
     """Return how what starts the worker is called."""
     return "event source mapping" if by_queue(settings) else "schedule"
-
-
-def wanted_triggers(found: Collection[Found], settings: Settings) -> tuple[Found, ...]:
-    """Return which of the worker's triggers to enable: where a deploy has left both, what fifo.toml asks for.
-
-    While a deploy changes from one to the other, both may exist, and one at a time is enabled.
-    """
-    names, target = settings.names, settings.worker.trigger
-    wanted = tuple(one for one in found if trigger_of(one.key, names) == target)
-    return wanted or tuple(found)
 
 
 def mapping_properties(settings: Settings, names: Names, place: Place) -> dict[str, Any]:
@@ -112,65 +99,3 @@ def longest_pause(settings: Settings) -> timedelta:
     """Return for how long messages stay hidden after the last run, unless an API asked for a longer pause."""
     hidden = main_visibility_timeout(settings)
     return max(hidden, settings.worker.retry[1]) if by_queue(settings) else hidden
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerSwitch:
-    """A change of what starts the worker, by one deploy or by several that were cut off.
-
-    ``old`` is what started it until now, to be stopped and deleted. ``running`` is false if it was paused.
-    ``overlaps`` if the new trigger is enabled already. ``resumed`` if an earlier deploy began this one.
-    """
-
-    target: Trigger
-    old: tuple[Found, ...]
-    running: bool
-    overlaps: bool
-    resumed: bool
-
-    @property
-    def waits(self) -> bool:
-        """Whether what the old trigger has started must end before the new one is enabled."""
-        return self.running and not self.overlaps and bool(self.old)
-
-    def texts(self, settings: Settings) -> list[str]:
-        """Say what is going to happen."""
-        old, new = "the schedule", "the queue"
-        if self.target == "schedule":
-            old, new = new, old
-        if not self.old:
-            return ["a deploy was cut off while it changed what starts the worker; this one completes it"]
-        how = (
-            f"{old} is disabled; when the last run has ended (some minutes later on AWS), {new} starts the"
-            f" worker. Meanwhile messages wait in {settings.names.main}, and nothing is lost"
-            if self.running
-            else "the worker is paused, and stays so"
-        )
-        again = ", as a deploy that was cut off has begun" if self.resumed else ""
-        return [f"what starts the worker changes from {old} to {new}{again}: {how}"]
-
-
-def find_switch(settings: Settings, found: Mapping[Key, Found]) -> TriggerSwitch | None:
-    """Return the change of what starts the worker that a deploy has to make or to complete, if any."""
-    names, target = settings.names, settings.worker.trigger
-    triggers = [
-        one for one in found.values()
-        if trigger_of(one.key, names) and one.tags.get(PIPELINE_TAG) == names.pipeline
-    ]  # fmt: skip
-    old = tuple(one for one in triggers if trigger_of(one.key, names) != target)
-    main = found.get(("queue", names.main))
-    begun = main is not None and SWITCH_TAG in main.tags
-    if not old and not begun:
-        return None
-    enabled = {trigger_of(one.key, names) for one in triggers if one.facts["enabled"]}
-    return TriggerSwitch(target, old, begun or bool(enabled), target in enabled, begun)
-
-
-def is_paused(found: Mapping[Key, Found], names: Names) -> bool:
-    """Say whether the worker is paused: something starts it, and all of that is disabled."""
-    states = [
-        one.facts["enabled"]
-        for one in found.values()
-        if trigger_of(one.key, names) and one.tags.get(PIPELINE_TAG) == names.pipeline
-    ]
-    return bool(states) and not any(states)

@@ -104,16 +104,9 @@ def prometheus_text(result: CheckResult, *, time: float) -> str:
             if now
         },
     )
-    gauge(
-        "breaker_open",
-        "Functions that call the API no more, after failures in a row, as far as the log shows.",
-        {"": (result.runs.breaker.functions if result.runs.breaker else 0) if result.reached else None},
-    )
-    gauge(
-        "paused_groups",
-        "Groups that a function has paused after a failure, as far as the log shows.",
-        {"": len(result.runs.paused) if result.reached else None},
-    )
+    if result.reached:
+        for name, (text, number) in _uncalled(result).items():
+            gauge(name, text, {"": number})
     gauge(
         "maintenance",
         "Whether a maintenance operation or an unfinished rebuild holds the pipeline.",
@@ -130,6 +123,21 @@ def prometheus_text(result: CheckResult, *, time: float) -> str:
     )
     gauge("check_timestamp_seconds", "When check ran, since the epoch.", {"": round(time, 3)})
     return "".join(f"{line}\n" for line in lines)
+
+
+def _uncalled(result: CheckResult) -> dict[str, tuple[str, int]]:
+    """Return for how many functions and groups the API is not called now, by the gauge's name."""
+    breaker = result.runs.breaker
+    return {
+        "breaker_open": (
+            "Functions that call the API no more, after failures in a row, as far as the log shows.",
+            breaker.functions if breaker else 0,
+        ),
+        "paused_groups": (
+            "Groups that a function has paused after a failure, as far as the log shows.",
+            len(result.runs.paused),
+        ),
+    }
 
 
 def _escaped(value: str) -> str:

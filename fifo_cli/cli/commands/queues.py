@@ -13,9 +13,9 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
+from fifo_cli.cli.hidden_groups import mention_pauses
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption, check_expression
-from fifo_cli.cli.pauses import mention_pauses
 from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import CONCURRENCY_MAX

@@ -10,6 +10,7 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
+from fifo_cli.cli.hidden_groups import mention_pauses
 from fifo_cli.cli.moves import Move, run_move
 from fifo_cli.cli.parameters import (
     Filter,
@@ -20,7 +21,6 @@ from fifo_cli.cli.parameters import (
     check_expression,
     read_window,
 )
-from fifo_cli.cli.pauses import mention_pauses
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, SWIT
 from fifo_cli.model.resources import STREAM_RETENTION, Found
 from fifo_cli.model.results import INTERNAL, Single
 from fifo_cli.model.times import format_duration, iso
-from fifo_cli.model.worker_trigger import MAPPING, trigger_word, wanted_triggers
+from fifo_cli.model.trigger_switch import wanted_triggers
+from fifo_cli.model.worker_trigger import MAPPING, trigger_word
 from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, naming_place, worker_triggers
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished

@@ -27,13 +27,11 @@ from fifo_cli.model.resources import (
 )
 from fifo_cli.model.schedules import next_runs
 from fifo_cli.model.times import iso
+from fifo_cli.model.trigger_switch import TriggerSwitch, find_switch, is_paused
 from fifo_cli.model.worker_trigger import (
     MAPPING,
-    TriggerSwitch,
     by_queue,
     expressions,
-    find_switch,
-    is_paused,
     mapping_key,
     scheduler_timezone,
     trigger_of,

@@ -1,4 +1,4 @@
-"""Changing what starts the worker (model/worker_trigger.py) without a gap or two at a time, in a deploy.
+"""Changing what starts the worker (model/trigger_switch.py) without a gap or two at a time, in a deploy.
 
 1. Mark main: the worker was not paused, so it is started again, by this deploy or by the next.
 2. Disable the old trigger, and wait until what it has started has ended.

@@ -14,14 +14,8 @@ from fifo_cli.model.operator_policies import people_policy
 from fifo_cli.model.resources import Found, Key, Resource, wanted_resources
 from fifo_cli.model.role_policies import role_policy, role_trust
 from fifo_cli.model.settings import Alarms, Api, Functions, Pipeline, Schedule, Settings, Table, Worker
-from fifo_cli.model.worker_trigger import (
-    TriggerSwitch,
-    find_switch,
-    is_paused,
-    main_visibility_timeout,
-    trigger_keys,
-    wanted_triggers,
-)
+from fifo_cli.model.trigger_switch import TriggerSwitch, find_switch, is_paused, wanted_triggers
+from fifo_cli.model.worker_trigger import main_visibility_timeout, trigger_keys
 
 NAMES = Names("orders")
 PLACE = Place("123456789012", "eu-west-1")
