@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.worker_trigger import TriggerKey
 
-# A mapping in any other state reads the stream, or is about to (Lambda API Reference, GetEventSourceMapping).
-_DISABLED: Final = frozenset({"Disabled", "Disabling"})
 _SCHEDULER_GROUP: Final = "default"
 # How Lambda begins to word what is wrong with a mapping.
 _PROBLEM: Final = "PROBLEM"
 
 
-def is_trigger_enabled(aws: Aws, key: TriggerKey) -> bool | None:
-    """Say whether one of the resources that start the worker (model/worker_trigger.py) does so."""
+def get_trigger(aws: Aws, key: TriggerKey) -> bool | Polling | None:
+    """Say whether a rule or schedule that starts the worker does so; of a mapping return how it is."""
     kind, name = key
     match kind:
         case "rule":
@@ -33,7 +31,7 @@ def is_trigger_enabled(aws: Aws, key: TriggerKey) -> bool | None:
         case "schedule":
             return is_schedule_enabled(aws, name)
         case "event-source-mapping":
-            return is_mapping_enabled(aws, name)
+            return get_polling(aws, name)
     assert_never(kind)
 
 
@@ -55,7 +53,7 @@ def is_schedule_enabled(aws: Aws, name: str) -> bool | None:
 def is_mapping_enabled(aws: Aws, function: str) -> bool | None:
     """Say whether the event source mapping of a function's ``live`` alias reads its source."""
     found = get_polling(aws, function)
-    return None if found is None else found.state not in _DISABLED
+    return None if found is None else found.enabled
 
 
 def get_polling(aws: Aws, function: str) -> Polling | None:

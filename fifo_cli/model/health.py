@@ -58,6 +58,11 @@ class Polling(Fields):
     state: str
     problem: str = ""
 
+    @property
+    def enabled(self) -> bool:
+        """Whether it reads its source, or is about to (Lambda API Reference, GetEventSourceMapping)."""
+        return self.state not in ("Disabled", "Disabling")
+
 
 @dataclass(frozen=True, slots=True)
 class Maintenance(Fields):

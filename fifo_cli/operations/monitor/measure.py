@@ -11,17 +11,12 @@ from typing import TYPE_CHECKING, Any
 from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.aws.triggers import (
-    get_polling,
-    get_reserved_concurrency,
-    is_mapping_enabled,
-    is_trigger_enabled,
-)
+from fifo_cli.aws.triggers import get_reserved_concurrency, get_trigger, is_mapping_enabled
 from fifo_cli.errors import NotDeployedError
-from fifo_cli.model.health import Measurements, QueueKind, TriggerState, Unavailable
+from fifo_cli.model.health import Measurements, Polling, QueueKind, TriggerState, Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, Names
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.worker_trigger import MAPPING, TriggerKey, by_queue, trigger_keys
+from fifo_cli.model.worker_trigger import MAPPING, TriggerKey, trigger_keys
 from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
 from fifo_cli.operations.parallel import Gathered
 
@@ -63,20 +58,13 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
     return {
         _metrics(): partial(get_latest, aws, _metric_names(names), now=now),
         _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
-        **{_trigger(key): partial(is_trigger_enabled, aws, key) for key in trigger_keys(settings, names)},
+        **{_trigger(key): partial(get_trigger, aws, key) for key in trigger_keys(settings, names)},
         _mapping(names): partial(is_mapping_enabled, aws, names.function("enqueuer")),
-        **_polling_question(aws, settings, names),
         **{
             _concurrency(names.function(role)): partial(get_reserved_concurrency, aws, names.function(role))
             for role in FUNCTION_ROLES
         },
     }
-
-
-def _polling_question(aws: Aws, settings: Settings, names: Names) -> dict[str, Callable[[], Any]]:
-    if not by_queue(settings):
-        return {}
-    return {_polling(names): partial(get_polling, aws, names.function("worker"))}
 
 
 def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Measurements:
@@ -113,7 +101,7 @@ def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Mea
         maintenance=maintenance_of(tags) if tags else None,
         restore=unfinished_restore(tags) if tags else None,
         resumed_at=resumed_at(tags) if tags else None,
-        polling=gathered.get(_polling(names)),
+        polling=next((one for one in _triggers(gathered, settings, names) if isinstance(one, Polling)), None),
         unseen=tuple(
             Unavailable(what, failure.message)
             for what, failure in gathered.failures.items()
@@ -125,13 +113,18 @@ def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Mea
 def _worker(gathered: Gathered, settings: Settings, names: Names) -> TriggerState | None:
     if gathered.get(_concurrency(names.function("worker"))) == 0:
         return "stopped"
-    questions = [_trigger(key) for key in trigger_keys(settings, names)]
-    states = [gathered.get(question) for question in questions if question in gathered.answers]
-    if any(states):
+    found = _triggers(gathered, settings, names)
+    if any(one.enabled if isinstance(one, Polling) else one for one in found):
         return "running"
-    if len(states) < len(questions):
+    if len(found) < len(trigger_keys(settings, names)):
         return None
-    return "missing" if all(state is None for state in states) else "paused"
+    return "missing" if all(one is None for one in found) else "paused"
+
+
+def _triggers(gathered: Gathered, settings: Settings, names: Names) -> list[bool | Polling | None]:
+    """Return what starts the worker, as far as it could be asked."""
+    questions = (_trigger(key) for key in trigger_keys(settings, names))
+    return [gathered[question] for question in questions if question in gathered.answers]
 
 
 def _enqueuer(gathered: Gathered, names: Names) -> TriggerState | None:
@@ -171,15 +164,11 @@ def _tags(names: Names) -> str:
 
 def _trigger(key: TriggerKey) -> str:
     kind, name = key
-    return f"whether {name} reads main" if kind == MAPPING else f"whether schedule {name} is on"
+    return f"how {name} reads main" if kind == MAPPING else f"whether schedule {name} is on"
 
 
 def _mapping(names: Names) -> str:
     return f"whether {names.function('enqueuer')} reads the stream"
-
-
-def _polling(names: Names) -> str:
-    return f"how {names.main} is polled"
 
 
 def _concurrency(function: str) -> str:

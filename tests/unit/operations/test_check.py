@@ -14,10 +14,10 @@ import pytest
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
-from fifo_cli.model.health import Measurements, Problem, State
+from fifo_cli.model.health import Measurements, Polling, Problem, State
 from fifo_cli.model.names import Names
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.settings import Settings
+from fifo_cli.model.settings import Settings, Worker
 from fifo_cli.operations.maintenance_lock import Lease
 from fifo_cli.operations.monitor.check import CODES, CheckResult, check, unknown
 from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
@@ -28,6 +28,7 @@ NAMES = Names("orders")
 SETTINGS = Settings.model_validate(
     {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}]}
 )
+POLLED = "how orders-worker reads main"
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,10 @@ def test_a_check_that_could_not_ask_has_no_numbers_and_says_why() -> None:
     assert set(document["values"].values()) == {None}
 
 
-def answers(**changes: Any) -> Measurements:
+def answers(settings: Settings = SETTINGS, /, **changes: Any) -> Measurements:
     """Put together what a pipeline answers that is well, but for some answers or failures by question."""
     aws = Aws(Target(local=True))
-    questions = measurement_questions(aws, SETTINGS, NAMES, None)  # type: ignore[arg-type]
+    questions = measurement_questions(aws, settings, NAMES, None)  # type: ignore[arg-type]
     usual: dict[str, Any] = {
         "the depth of orders.fifo": Counted("orders.fifo", 2, 0, 0),
         "the depth of orders-dlq.fifo": Counted("orders-dlq.fifo", 0, 0, 0),
@@ -72,7 +73,7 @@ def answers(**changes: Any) -> Measurements:
         "the depth of orders-stream-failures": Counted("orders-stream-failures", 0, 0, 0),
         "the age of messages and stream records": {"main_age": 12.7, "dlq_age": 99.0, "iterator_age": 2500.0},
         "whether maintenance holds orders.fifo": Seen({}, NOW),
-        "whether schedule orders-1 is on": True,
+        POLLED if settings.worker.by_queue else "whether schedule orders-1 is on": True,
         "whether orders-enqueuer reads the stream": None,
         "the reserved concurrency of orders-enqueuer": None,
         "the reserved concurrency of orders-worker": 1,
@@ -86,7 +87,7 @@ def answers(**changes: Any) -> Measurements:
 
     given = {**usual, **changes}
     return measurements_of(
-        read_all({name: partial(ask, found) for name, found in given.items()}), SETTINGS, NAMES
+        read_all({name: partial(ask, found) for name, found in given.items()}), settings, NAMES
     )
 
 
@@ -107,6 +108,28 @@ def test_the_worker_is_as_its_schedules_are(answer: Any, state: str | None) -> N
     measured = answers(**{"whether schedule orders-1 is on": answer})
 
     assert measured.worker == state
+    assert bool(measured.unseen) == isinstance(answer, AwsError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (Polling("Enabled"), "running"),
+        (Polling("Creating"), "running"),
+        (Polling("Updating"), "running"),
+        (Polling("Disabling"), "paused"),
+        (Polling("Disabled"), "paused"),
+        (None, "missing"),
+        (AwsError("denied"), None),
+    ],
+)
+def test_one_answer_shows_how_main_is_polled_and_whether_it_is(answer: Any, state: str | None) -> None:
+    queue = SETTINGS.model_copy(update={"worker": Worker(trigger="queue")})
+
+    measured = answers(queue, **{POLLED: answer})
+
+    assert measured.worker == state
+    assert measured.polling == (answer if isinstance(answer, Polling) else None)
     assert bool(measured.unseen) == isinstance(answer, AwsError)
 
 
