@@ -48,6 +48,9 @@ def people_policy(
         statements += _operator(settings, arns)
     elif audience == "deployer":
         statements += _deployer(settings, arns)
+    else:
+        # A mapping that is Updating is asked for until it is not: only then it shows whether it is enabled.
+        statements.append(allow("LookAtMappings", "lambda:GetEventSourceMapping", arns.mappings))
     if settings.queue.kms_key and audience != "monitor":
         statements.append(use_key(place, settings.queue.kms_key))
     if table_key and audience != "monitor":

@@ -97,6 +97,15 @@ def test_a_monitor_changes_nothing_and_takes_no_message(policy) -> None:
 
 
 @pytest.mark.parametrize("audience", AUDIENCES)
+def test_whoever_plans_may_ask_again_for_a_mapping_that_is_updating(policy, audience) -> None:
+    asking = [
+        one["Resource"] for one in policy(audience)["Statement"]
+        if "lambda:GetEventSourceMapping" in one["Action"]
+    ]  # fmt: skip
+    assert asking in ([["*"]], [[PLACE.mapping("*")]])
+
+
+@pytest.mark.parametrize("audience", AUDIENCES)
 def test_statements_have_names_of_their_own(policy, audience) -> None:
     sids = [one["Sid"] for one in policy(audience)["Statement"]]
     assert len(sids) == len(set(sids))
