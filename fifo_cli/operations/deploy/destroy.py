@@ -12,7 +12,7 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.resources.network_interface import DELETED_WITHIN_SECONDS
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Noted, Warned, silent
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, START_TAG
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, START_TAG, SWITCH_TAG
 from fifo_cli.model.planning import Plan, held, make_destroy_plan
 from fifo_cli.model.resources import (
     Found,
@@ -94,10 +94,10 @@ def destroy(
 def _forget(gates: Gateways, found: Iterable[Found], pipeline: str) -> None:
     """Let the next deploy begin again: the queues that stay do not carry the pipeline's start any more.
 
-    Nor that it has schedules, which are all deleted.
+    Nor that it has schedules, or changes what starts the worker: all that starts it is deleted.
     """
     for kept in found:
-        for tag in (START_TAG, SCHEDULER_TAG):
+        for tag in (START_TAG, SCHEDULER_TAG, SWITCH_TAG):
             if kept.kind == "queue" and tag in kept.tags and kept.tags.get(PIPELINE_TAG) == pipeline:
                 gates.queues.untag(kept, tag)
 
