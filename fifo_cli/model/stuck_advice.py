@@ -112,7 +112,7 @@ _NETWORK: Final = Advice(
 )
 _THROTTLED: Final = Advice(
     "{api} takes no more calls for now",
-    "wait: {retry}; for good, {slower}, then {deploy}",
+    "wait: {retry}; for good, set [worker] max_rate, or a lower one, then {deploy}",
     "drain without --max-rate: it makes more calls",
 )
 _MOVED: Final = Advice(
@@ -411,7 +411,6 @@ def _of_trigger(around: Around) -> dict[str, str]:
         "again": again,
         "try_one": "its next try shows it" if tries_itself else f"{drain_one} tries it again",
         "turn": "run" if around.longest is None else "try",
-        "slower": "lower [schedule] messages_per_run" if around.longest is None else "set [worker] max_rate",
     }
 
 
