@@ -156,7 +156,7 @@ def drain_table(result: DrainResult, *, width: int | None, dry_run: bool, every:
         return (shown if rows else "") + f"dry run: nothing was delivered, {remaining}\n"
     statuses: tuple[Status, ...] = ("delivered", "parked", "failed")
     parts = [f"{result.count(one)} {one}" for one in statuses]
-    parts += [f"{skipped} left for the next run"] if (skipped := result.count("skipped")) else []
+    parts += [f"{skipped} given back"] if (skipped := result.count("skipped")) else []
     return (shown if rows else "") + f"{', '.join(parts)}; {remaining}\n"
 
 

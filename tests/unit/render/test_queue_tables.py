@@ -56,3 +56,8 @@ def test_a_drain_lists_what_was_not_delivered_and_with_v_everything(
     assert lines[-1] == every[-1]
     assert lines[-1].startswith(f"{result.count('delivered')} delivered, ")
     assert len(result.document()["results"]) == len(outcomes)
+
+
+def test_the_sum_of_a_drain_speaks_of_no_run_as_the_queue_may_start_the_worker() -> None:
+    lines = drain_table(drained(("skipped", "behind")), width=None, dry_run=False).splitlines()
+    assert lines[-1] == "0 delivered, 0 parked, 0 failed, 1 given back; 0 messages in the queue"
