@@ -1,4 +1,4 @@
-"""What looks, drains and parking say of groups that the worker's functions have paused."""
+"""What looks, moves and drains say of groups that the worker's functions have paused."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ def mention_pauses(cli: Cli, *, left: int = 0) -> bool:
     if found.paused:
         cli.console.message(hidden_text(found.paused, as_of=found.as_of, now=now, left=left))
     return bool(found.paused)
+
+
+def hidden_until(cli: Cli) -> datetime | None:
+    """Return when the last group comes back that an API asked to pause for long; None if none is known."""
+    from fifo_cli.operations.monitor.worker_runs import long_pause
+
+    try:
+        return long_pause(cli.aws, cli.settings, now=datetime.now(UTC))
+    except FifoError:
+        return None

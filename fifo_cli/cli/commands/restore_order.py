@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
+from fifo_cli.cli.hidden_groups import hidden_until
 from fifo_cli.cli.moves import Move, run_move
 from fifo_cli.errors import ExitCode
 
@@ -20,7 +21,15 @@ def redrive_in_order(cli: Cli, *, dry_run: bool, force: bool) -> ExitCode:
     from fifo_cli.render.transfer import restore_order_preview, restore_order_text, restore_order_unfinished
 
     pause = PipelinePause(cli.aws, cli.settings, cli.listener)
-    restore = RestoreOrder(cli.aws, cli.names, pause, paced(cli.console), cli.load_rules, cli.note)
+    restore = RestoreOrder(
+        cli.aws,
+        cli.names,
+        pause,
+        paced(cli.console),
+        cli.load_rules,
+        cli.note,
+        hidden_until=lambda: hidden_until(cli),
+    )
     move: Move[RestoreOrderPreview, RestoreOrderResult] = Move(
         preview=lambda: restore.preview(force=force),
         preview_text=lambda seen: restore_order_preview(seen, width=cli.console.width),

@@ -89,7 +89,9 @@ def wait_for_worker(
         waiter.until(attempt, name=names.function("worker"), limit=limit)
     except TimedOut:
         late = f"{names.main} still has messages in flight after {limit:.0f} s"
-        waiter.listener(Warned(f"{late}; look with {command_line('depth')}"))
+        if mappings:
+            late = f"{late}, as an API may have asked for a longer pause (Retry-After)"
+        waiter.listener(Warned(f"{late}; look with {command_line('status' if mappings else 'depth')}"))
         return False
     if rest.empty_since is None:
         text = f"the last run has ended; some messages of {names.main} are hidden until their group's pause"

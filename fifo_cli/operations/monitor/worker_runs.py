@@ -30,6 +30,7 @@ from fifo_cli.model.worker_log import (
     WorkerRun,
     follow,
 )
+from fifo_cli.model.worker_trigger import longest_pause
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.monitor.operator_moves import operator_moves
 from fifo_cli.operations.monitor.pauses import (
@@ -125,6 +126,17 @@ def paused_now(aws: Aws, settings: Settings, *, now: datetime) -> Runs:
     names, window = settings.names, settings.worker.retry[1] + _BATCH_WINDOW
     lines = list(_matching(aws, names, "worker", PAUSED, now - window))
     return Runs(paused=paused_groups(lines, now=now), as_of=max((line.time for line in lines), default=None))
+
+
+def long_pause(aws: Aws, settings: Settings, *, now: datetime) -> datetime | None:
+    """Return when the last group comes back that an API had paused for longer than ``[worker] retry`` would.
+
+    None if the log shows no such group, and on a schedule, whose runs leave nothing hidden.
+    """
+    if not settings.worker.by_queue:
+        return None
+    found = last_runs(aws, settings.names, now=now, by_queue=True).paused
+    return max((one.until for one in found if one.until - now > longest_pause(settings)), default=None)
 
 
 def _older_runs(aws: Aws, names: Names, since: datetime) -> list[LogLine]:

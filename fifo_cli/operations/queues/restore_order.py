@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
@@ -163,6 +164,8 @@ class RestoreOrder(PipelineQueues):
     note: Note = unnoted
     workers: int = WORKERS
     in_flight_max: int = IN_FLIGHT_MAX
+    # When the last group comes back that is hidden for longer than the pause waits; None if none is known.
+    hidden_until: Callable[[], datetime | None] = lambda: None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -294,6 +297,13 @@ class RestoreOrder(PipelineQueues):
         """Refuse what cannot be done, before anything is touched."""
         if refusal := self._too_many():
             raise refusal
+        if not force and self.main.counts().in_flight and (until := self.hidden_until()):
+            raise UsageError(
+                f"a group of {self.main.name} is hidden until {iso(until)}, as an API asked (Retry-After),"
+                " and nobody can move it before; nothing was touched",
+                hint=f"run {command_line('redrive --in-order')} after that; with --force it begins now, and"
+                " has to be run again then",
+            )
         hold = self.hold.counts().total
         if hold and not force and peek(self.hold, count=1, force=True).messages:
             raise UsageError(
@@ -412,7 +422,8 @@ class RestoreOrder(PipelineQueues):
             raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
         if isinstance(source, QueueSource) and source.given_up:
             raise UnfinishedError(
-                f"{what}: {source.given_up} messages are in flight with another consumer; stop that consumer"
+                f"{what}: {source.given_up} messages are in flight with another consumer, which has to stop,"
+                f" or in a group that is paused: {command_line('status')} shows until when"
             )
         return report
 

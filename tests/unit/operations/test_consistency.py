@@ -390,6 +390,7 @@ def test_unless_all_is_to_be_visible():
     assert not settled
     assert elapsed <= 60 + 360 + 120 + 120 + 30
     assert "still has messages in flight" in str(events[-1])
+    assert "a longer pause (Retry-After); look with `fifo-cli status`" in str(events[-1])
 
 
 def test_on_this_machine_an_invocation_that_runs_is_waited_for_and_nothing_else():

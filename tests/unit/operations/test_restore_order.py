@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -409,6 +410,24 @@ def test_more_than_sqs_lets_be_in_hand_is_refused_before_anything_is_touched():
     assert caught.value.exit_code is ExitCode.USAGE
     assert bench.service.tags == {}
     assert bench.pause.fed == {"worker"}
+
+
+def test_a_pause_that_is_longer_than_the_wait_is_refused_before_anything_is_touched():
+    """Else both functions would rest, and the rebuild stay unfinished, until a group is back in hours."""
+    bench = broken()
+    until = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    restore = replace(bench.restore(), hidden_until=lambda: until)
+    moved = restore.perform().moved
+    assert moved, "nothing is in flight: the group was moved since by other means"
+
+    bench = broken()
+    restore = replace(bench.restore(), hidden_until=lambda: until)
+    bench.service.receive_message(QueueUrl=NAMES.main, MaxNumberOfMessages=1, VisibilityTimeout=30)
+    with pytest.raises(UsageError, match="hidden until 2026-01-02T12:00:00"):
+        restore.perform()
+    assert bench.service.tags == {}
+    assert bench.pause.fed == {"worker"}
+    assert restore.perform(force=True).moved == moved
 
 
 def test_more_than_sqs_lets_be_in_flight_that_counts_show_only_once_paused_is_refused_and_resumed():

@@ -17,7 +17,14 @@ from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_log import Runs, Stuck, StuckGroups, WorkerRun, follow
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
-from fifo_cli.operations.monitor.worker_runs import events_of, last_runs, paused_now, run_of, worker_runs
+from fifo_cli.operations.monitor.worker_runs import (
+    events_of,
+    last_runs,
+    long_pause,
+    paused_now,
+    run_of,
+    worker_runs,
+)
 
 NAMES = Names("orders")
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -340,6 +347,34 @@ def test_what_is_paused_now_takes_one_question(aws: Aws) -> None:
     assert [(one.group, one.error) for one in found.paused] == [("ada", "HTTP 503")]
     assert found.as_of == NOW - MINUTE
     assert len(log.starts) == 1
+
+
+@pytest.mark.parametrize(
+    ("trigger", "until", "long"),
+    [
+        ("queue", "2026-01-02T13:00:00Z", True),
+        ("queue", "2026-01-02T12:04:00Z", False),
+        ("schedule", "2026-01-02T13:00:00Z", False),
+    ],
+)
+def test_a_pause_is_long_if_an_api_asked_for_more_than_retry(
+    aws: Aws, trigger: str, until: str, long: bool
+) -> None:
+    """However long ago it was logged: what is asked for may be hours."""
+    Log(
+        told(40 * MINUTE, "failed", group="ada", message_id="m1", paused_until=until),
+        told(MINUTE, "run ended", received=1, delivered=1, failed=0),
+    ).install(aws)
+    settings = Settings.model_validate(
+        {
+            "pipeline": {"name": "orders"},
+            "table": {"name": "orders"},
+            "api": [{"url": "http://x"}],
+            "worker": {"trigger": trigger},
+        }
+    )
+
+    assert long_pause(aws, settings, now=NOW) == (datetime.fromisoformat(until) if long else None)
 
 
 def test_what_a_function_raised_is_of_its_own_batch_though_another_s_ended_between() -> None:
