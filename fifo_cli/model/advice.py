@@ -50,6 +50,9 @@ _WAITS: Final[Mapping[Flow, str]] = {
     "messages": "messages wait in the queue, in order; nothing is lost meanwhile",
     "records": "new items wait in the stream, which forgets them after 24 h",
 }
+_OTHER_TRIGGER: Final = (
+    "unless what was deployed before still starts it, messages wait in the queue, in order"
+)
 _LEAVE: Final[Mapping[Flow, str]] = {
     "messages": "park: no message is at fault",
     "records": "put the items again: the stream has them, and each would be delivered twice",
@@ -307,6 +310,10 @@ def _stopped(measured: Measurements, *, stuck: bool, polled: bool) -> Iterator[P
             yield replace(found, text=text, next="raise it again in Lambda")
         if state == "missing":
             text = f"the {role} has no {what}: nothing starts it{late}"
+            if role == "worker":
+                # Before a deploy changes the trigger, the other one may start it.
+                text = f"the worker has no {what}, though fifo.toml says that one starts it"
+                found = replace(found, means=_OTHER_TRIGGER)
             yield replace(found, text=text, next=command_line("plan"))
 
 

@@ -17,7 +17,7 @@ START_TAG: Final = "fifo-cli:start"
 SCHEDULER_TAG: Final = "fifo-cli:scheduler"
 # On main: when the worker was resumed last. Until its next run is due, it is not silent.
 RESUMED_TAG: Final = "fifo-cli:worker-resumed"
-# On main, while a deploy changes what starts the worker: it was not paused before (model/worker_trigger.py).
+# On main, while a deploy changes what starts the worker: it was not paused before (model/trigger_switch.py).
 SWITCH_TAG: Final = "fifo-cli:changing-trigger"
 # The enqueuer knows it by its environment.
 START_VARIABLE: Final = "FIFO_CLI_START"

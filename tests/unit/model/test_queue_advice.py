@@ -269,7 +269,9 @@ def test_what_lambda_says_of_its_polling_is_a_problem_while_the_worker_should_ru
 def test_a_worker_without_a_mapping_is_not_said_to_lack_a_schedule() -> None:
     [found] = problems(stuck(), numbers(worker="missing"))
 
-    assert found.text == "the worker has no event source mapping: nothing starts it"
+    assert found.text == "the worker has no event source mapping, though fifo.toml says that one starts it"
+    assert found.means is not None
+    assert found.means.startswith("unless what was deployed before still starts it")
 
 
 def test_runs_are_batches() -> None:
