@@ -16,7 +16,7 @@ from fifo_cli.model.names import SWITCH_TAG
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.pause import pause, resume
-from tests.cli_harness import Stack
+from tests.cli_harness import Stack, wait_until
 from tests.integration.deployed_pipeline import Pipeline, deployed
 
 QUEUE = {"trigger": "queue", "concurrency": 10}
@@ -155,3 +155,17 @@ def test_a_group_that_waits_is_not_waited_for_by_pause_and_an_in_order_redrive_h
     pipeline.api.recover()
     puts.wait()
     puts.check_order()
+
+
+def test_a_group_that_waits_for_an_hour_is_named_before_an_in_order_redrive_pauses_anything(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.api.fail(503, retry_after=3600)
+    Puts(pipeline).put(2, groups=1)
+    wait_until(lambda: pipeline.project.local("status", "-o", "json").json()["worker"]["paused"])
+
+    ran = pipeline.local("redrive", "--in-order", "--yes")
+
+    assert ran.code == 2, ran.err
+    assert "is hidden until" in ran.err
+    assert pipeline.project.local("status", "-o", "json").json()["worker"]["state"] == "running"
