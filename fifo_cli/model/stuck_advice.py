@@ -460,7 +460,12 @@ def breaker_problem(found: OpenBreaker, around: Around) -> Problem:
     means = "the run ended early, and all of its messages keep their places"
     step = f"wait, or have {api} fixed: the next run tries again"
     if found.until is not None:
-        means = f"no call until {found.until.astimezone(UTC):%H:%M:%S} UTC, then one; its success closes it"
+        at = f"{found.until.astimezone(UTC):%H:%M:%S} UTC"
+        means = f"no call until {at}, then one; its success closes it"
+        if found.until <= around.now:
+            means = (
+                f"one call was due at {at}, and the log does not show yet what it met; its success closes it"
+            )
         step = f"wait, or have {api} fixed: the functions try again by themselves"
     return Problem(
         "warning",

@@ -154,7 +154,8 @@ class _Screen:
         where = f" in {count(found.functions, 'function')}" if self._by_queue else ""
         until = "; the next run makes one call"
         if found.until is not None:
-            until = f"; one call at {self._clock(found.until)}{f'  {iso(found.until)}' * self._absolute}"
+            due = "was due at" if found.until <= self._now else "at"
+            until = f"; one call {due} {self._clock(found.until)}{f'  {iso(found.until)}' * self._absolute}"
         return [f"open{where} since {self._clock(found.since)} ({self._ago(found.since)}){until}"]
 
     def _paused(self) -> list[str]:

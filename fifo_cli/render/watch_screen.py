@@ -222,7 +222,8 @@ def _pauses(sample: Sample, now: datetime) -> Iterator[Line]:
         return
     if runs.breaker is not None:
         until = runs.breaker.until
-        end = f", one call at {until.astimezone():%H:%M:%S}" if until else ""
+        due = "was due at" if until and until <= now else "at"
+        end = f", one call {due} {until.astimezone():%H:%M:%S}" if until else ""
         yield [(f"{'breaker':<{_LABEL}}", "dim"), (f"open for {rough(now - runs.breaker.since)}{end}", "red")]
     paused = [one for one in runs.paused if one.until > now]
     if paused:

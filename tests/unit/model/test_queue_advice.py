@@ -191,6 +191,13 @@ def test_an_open_breaker_is_said_with_its_cause_and_its_end() -> None:
     )
 
 
+def test_a_call_that_was_due_is_not_announced_as_long_as_its_line_may_be_late() -> None:
+    [found] = problems(replace(stuck(), breaker=replace(BREAKER, until=NOW)))
+
+    assert found.means is not None
+    assert found.means.startswith("one call was due at 12:00:00 UTC, and the log does not show yet")
+
+
 def test_on_a_schedule_the_next_run_makes_the_call() -> None:
     open_ = replace(BREAKER, until=None, functions=1)
 

@@ -288,6 +288,10 @@ def test_an_open_breaker_has_its_beginning_and_its_end() -> None:
     assert ("breaker     open in 2 functions since 11:51 UTC (9m ago); one call at 12:03 UTC\n") in screen(
         110, settings=BY_QUEUE, runs=replace(RUNS, breaker=open_)
     )
+    due = replace(open_, until=NOW - timedelta(minutes=1))
+    assert "(9m ago); one call was due at 11:59 UTC\n" in screen(
+        110, settings=BY_QUEUE, runs=replace(RUNS, breaker=due)
+    )
     assert "breaker     open since 11:51 UTC (9m ago); the next run makes one call\n" in screen(
         110, runs=replace(RUNS, breaker=replace(open_, until=None, functions=1))
     )
