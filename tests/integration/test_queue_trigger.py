@@ -158,7 +158,7 @@ def test_a_group_that_waits_is_not_waited_for_by_pause_and_an_in_order_redrive_h
 
 
 def test_a_group_that_waits_for_an_hour_is_named_before_an_in_order_redrive_pauses_anything(
-    pipeline: Pipeline,
+    pipeline: Pipeline, tmp_path: Path
 ) -> None:
     pipeline.api.fail(503, retry_after=3600)
     Puts(pipeline).put(2, groups=1)
@@ -168,4 +168,6 @@ def test_a_group_that_waits_for_an_hour_is_named_before_an_in_order_redrive_paus
 
     assert ran.code == 2, ran.err
     assert "is hidden until" in ran.err
+    seen = pipeline.local("dump", f"{tmp_path}/main.jsonl", "--queue", "main")
+    assert (seen.code, "hidden, as their groups are paused:\n  group g00 until" in seen.err) == (1, True)
     assert pipeline.project.local("status", "-o", "json").json()["worker"]["state"] == "running"

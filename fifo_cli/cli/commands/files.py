@@ -12,7 +12,8 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.moves import Move, R, Stopped, run_move
+from fifo_cli.cli.hidden_groups import mention_pauses
+from fifo_cli.cli.moves import Move, P, R, Stopped, run_move
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
 from fifo_cli.errors import ExitCode, UsageError
@@ -113,7 +114,7 @@ def dump(
         stdout_is_taken=path is None,
         changes=move,
     )
-    return run_move(cli, pieces, dry_run=dry_run)
+    return _run(cli, source, pieces, dry_run=dry_run)
 
 
 @command(
@@ -316,7 +317,15 @@ def purge(
         text=lambda result: purge_text(result, queue=source.name),
         remarks_in_text=False,
     )
-    return run_move(cli, pieces, dry_run=dry_run)
+    return _run(cli, source, pieces, dry_run=dry_run)
+
+
+def _run(cli: Cli, source: Queue, pieces: Move[P, R], *, dry_run: bool) -> ExitCode:
+    """Take messages out of a queue, or look; where some of main are left, say which groups are paused."""
+    code = run_move(cli, pieces, dry_run=dry_run)
+    if code is ExitCode.ATTENTION and source.role == "main":
+        mention_pauses(cli)
+    return code
 
 
 def _question(cli: Cli, source: Queue, verb: str, rest: str, nothing: R, force: bool) -> str | R:
