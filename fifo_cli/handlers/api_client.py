@@ -112,7 +112,7 @@ class ApiClient:
 
 
 class _NoConnectionError(Exception):
-    """There is no connection that is still open; nothing was sent."""
+    """No connection is open any more; nothing was sent."""
 
 
 def _time_over(timeout: float, *, connecting: bool) -> httpx.TimeoutException:
