@@ -148,7 +148,8 @@ class Poller:
         )
         messages = answer.get("Messages", [])
         if not messages:
-            hidden = [m.visible_at for m in self.sqs.queues[self.url].messages if m.visible_at > self.clock()]
+            groups = self.sqs.queues[self.url].groups.values()
+            hidden = [one.visible_at for group in groups for one in group if one.visible_at > self.clock()]
             function.polls_at = min(hidden, default=float("inf"))
             return
         self.invocations += 1
