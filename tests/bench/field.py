@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -53,10 +54,15 @@ class Field:
         *,
         api: str = "http://127.0.0.1:9",
         others: str = "",
+        tables: Mapping[str, Any] | None = None,
     ) -> Field:
-        """Make a folder and queues; with ``others``, ``service`` is the lean double, which knows only SQS."""
+        """Make a folder and queues; with ``others``, ``service`` is the lean double, which knows only SQS.
+
+        ``tables`` are of fifo.toml.
+        """
         name = new_name()
-        project = Project.create(folder / name, name, api, None, {"api": {"timeout": "10s"}})
+        settings = {"api": {"timeout": "10s"}, **(tables or {})}
+        project = Project.create(folder / name, name, api, None, settings)
         made = cls(project, service, relay, bool(others), others or service)
         for role in QUEUE_ROLES:
             attributes = {"FifoQueue": "true", "VisibilityTimeout": "120"}

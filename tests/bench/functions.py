@@ -17,7 +17,7 @@ from tests.bench.moves import AS_IS, DELAYED
 from tests.bench.relay import relay
 from tests.bench.report import Section
 from tests.bench.service import receiver
-from tests.cli_harness import clean_environment
+from tests.cli_harness import ROOT, clean_environment
 
 _HEAD = (
     "function",
@@ -85,8 +85,8 @@ def invoked(
     field: Field, folder: Path, function: str, count: int, groups: int, *concurrency: int
 ) -> tuple[Sample, dict[str, float]]:
     """Run one environment of a function; return what it took, and what it says itself."""
-    # boto3 is Lambda's own, so it comes from here; all else comes from the zip.
-    path = os.pathsep.join([str(folder), str(Path(boto3.__file__).parent.parent)])
+    # boto3 is Lambda's own, so it comes from here, and so do the doubles; all else comes from the zip.
+    path = os.pathsep.join([str(folder), str(Path(boto3.__file__).parent.parent), str(ROOT)])
     numbers = map(str, (count, groups, *concurrency))
     command = [sys.executable, "-P", str(_INVOKE), function, *numbers]
     sample = run(command, {**clean_environment(field.env), "PYTHONPATH": path}, field.project.folder)
