@@ -17,7 +17,17 @@ from tests.bench.keeping import KeepError, Kept
 from tests.bench.report import Report, Section, is_writable, text, this_program, write
 from tests.cli_harness import ROOT
 
-PARTS = ("startup", "functions", "concurrency", "redriving", "delivering", "filing", "replaying", "memory")
+PARTS = (
+    "startup",
+    "functions",
+    "concurrency",
+    "outage",
+    "redriving",
+    "delivering",
+    "filing",
+    "replaying",
+    "memory",
+)
 DOCUMENT = ROOT / "docs" / "performance.md"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

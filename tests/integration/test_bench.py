@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fifo_cli.local.receiver import Receiver
+from tests.bench import concurrency, outage
 from tests.bench.__main__ import DOCUMENT, PARTS
 from tests.bench.bench import Bench, Size
 from tests.bench.field import Field, Taken
@@ -26,7 +27,9 @@ from tests.bench.moves import AS_IS, HEAD, LOOP, OURS, Mover, cell, race
 from tests.bench.redriving import ours, peer
 from tests.bench.relay import relay
 from tests.bench.report import BEGIN, END, Budget, Report, Section, text, write
+from tests.bench.service import receiver
 from tests.cli_harness import ROOT, Project, Stack, clean_environment, wait_until
+from tests.integration.lean_sqs import lean_sqs
 
 TINY = Size(
     starts=1, runs=1, matrix=1, messages=(20,), groups=(1,), many=(), lean=(50,), drained=50, records=5
@@ -90,6 +93,34 @@ def test_a_redrive_and_a_peer_are_measured_with_their_requests(stack: Stack, tmp
     assert len(row) == len(HEAD)
     assert "2 send batches" in row[-1]
     assert sum(int(part.split()[0]) for part in row[-1].split(", ")) == taken.requests.total()
+
+
+@pytest.mark.parametrize("trigger", ["schedule", "queue"])
+def test_a_worker_delivers_all_that_it_is_measured_with(tmp_path: Path, trigger: str):
+    with lean_sqs() as endpoint, receiver() as url:
+        cell = concurrency.Cell(trigger, 8, 30, 20)
+        rate, cpu, peak = concurrency.deliver(Bench(TINY, tmp_path), endpoint, url, cell)
+    assert rate > 0
+    assert cpu < 1000
+    assert 20 < peak < 200
+
+
+def test_an_outage_harms_nothing_where_a_plain_consumer_loses_messages_and_order(tmp_path: Path):
+    (section,) = outage.measure(Bench(TINY, tmp_path))
+    assert all(len(row) == len(section.head) for row in section.rows)
+    harm = slice(section.head.index("good messages in the DLQ"), section.head.index("first delivery after s"))
+    *ours, plain = section.rows
+    assert {row[harm] for row in ours} == {("0 of 250", "0 of 50")}
+    assert plain[harm] == ("149 of 250", "50 of 50")
+    assert all(budget.met for budget in section.budgets)
+
+
+def test_an_outage_without_a_breaker_costs_a_call_a_group_and_pause():
+    few, many = (
+        outage.outage(outage.pipeline(outage.Pipeline, breaker=0), groups).calls for groups in (10, 20)
+    )
+    assert many == 2 * few
+    assert outage.outage(outage.pipeline(outage.Pipeline), 20).calls < many
 
 
 def test_the_relay_counts_by_action_adds_its_delay_and_forgets_when_told():
