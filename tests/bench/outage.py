@@ -11,9 +11,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fifo_cli.handlers.batch_run import read_record
+from fifo_cli.handlers.breaker import Breaker
 from fifo_cli.handlers.delivery import Verdict
 from fifo_cli.handlers.runtime import WorkerSettings
 from fifo_cli.handlers.worker import breaker_of
@@ -57,7 +59,10 @@ _HEAD = (
 
 
 class Pipeline(World):
-    """The queue starts the worker; ``seconds`` is how long functions were at work."""
+    """The queue starts the worker; ``seconds`` is how long functions were at work.
+
+    A batch is one receive: looks that bring nothing depend on when the double looks, and are not counted.
+    """
 
     seconds = 0.0
 
@@ -103,9 +108,12 @@ class Scheduled(Pipeline):
     def receives(self) -> int:
         return self.actions().count("ReceiveMessage")
 
+    @cached_property
+    def breaker(self) -> Breaker:
+        """Lasts as long as the execution environment, over all runs."""
+        return breaker_of(self.settings)
+
     def work(self) -> None:
-        if not self._runs:
-            self._breaker = breaker_of(self.settings)
         self._runs += 1
         began = self.clock()
         limits = Limits(self.messages_per_run, NEEDS, time_left=lambda: began + self.timeout - self.clock())
@@ -115,7 +123,7 @@ class Scheduled(Pipeline):
             Deliveries(self),  # type: ignore[arg-type]
             limits,
             journal=self.journal,
-            breaker=self._breaker,
+            breaker=self.breaker,
             clock=self.clock,
             sleep=self.clock.sleep,
         ).perform()
@@ -145,14 +153,14 @@ class PlainConsumer(Pipeline):
         delivery = Deliveries(self)
 
         def deliver(event: Mapping[str, Any], context: Any) -> Any:
-            failed: dict[str, str] = {}  # by group
+            failed_groups: set[str] = set()
             stays = []
             for message in map(read_record, event["Records"]):
-                if message.group not in failed:
+                if message.group not in failed_groups:
                     attempt = delivery.attempt(message, time_left=None, on_doubt=None)
                     if attempt.verdict is Verdict.SUCCESS:
                         continue
-                    failed[message.group] = message.message_id
+                    failed_groups.add(message.group)
                 stays.append(message.message_id)
             return {"batchItemFailures": [{"itemIdentifier": one} for one in stays]}
 
