@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -48,12 +48,13 @@ def _rate(text: str) -> float:
     raise typer.BadParameter(f"{text!r} is not a number from {_RATE_MIN} to {_RATE_MAX}")
 
 
-MaxRate = Annotated[
-    float | None,
-    typer.Option(
-        "--max-rate", parser=_rate, metavar="R", help="At most R messages a second, 0.001 to 1000000."
-    ),
-]
+def _max_rate(of_what: str) -> Any:
+    text = f"At most R {of_what} a second, 0.001 to 1000000."
+    return typer.Option("--max-rate", parser=_rate, metavar="R", help=text)
+
+
+MaxRate = Annotated[float | None, _max_rate("messages")]
+CallRate = Annotated[float | None, _max_rate("API calls")]
 SameGroupBatches = Annotated[
     bool,
     typer.Option("--same-group-batches", help="Faster for few groups; a refusal may then break order."),

@@ -41,13 +41,14 @@ if TYPE_CHECKING:
 # margin, so that nothing has to be extended a second time.
 _HIDDEN_AFTER_END: Final = 10.0
 # SQS hides a message for at most 12 hours from its receipt, which was before the function began (by less than
-# the queue's visibility timeout): a longer Retry-After is cut to this.
+# the queue's visibility timeout): a longer pause is cut to this.
 _PAUSE_MAX: Final = 36_000.0
 _DOUBLINGS_MAX: Final = 30
 # A retry budget saves up so many calls of full length.
 _CALLS_SAVED: Final = 1
 
 _TIME_UP: Final = "the function's time was up before its turn"
+_RATE: Final = "max_rate allows its call only later"
 _BUDGET: Final = "it failed before, and such retries took their share of the function's time"
 
 
@@ -79,7 +80,8 @@ class BatchWorker:
         self.clock = clock
         self.sleep = sleep
         self.random = random
-        first, longest = settings.retry_first, settings.retry_longest
+        self.first = first = min(settings.retry_first, _PAUSE_MAX)
+        self.longest = longest = min(settings.retry_longest, _PAUSE_MAX)
         # What is given back unseen comes again over so many seconds: chance says which group is the probe.
         self.spread = min(first / 2, longest - first)
         self.breaker = Breaker(settings.breaker, first=first, longest=longest - self.spread, clock=clock)
@@ -106,7 +108,7 @@ class BatchWorker:
         if attempt and attempt.retry_after and attempt.retry_after >= 1:
             return min(attempt.retry_after, _PAUSE_MAX)
         doublings = min(max(message.receives - 1, 0), _DOUBLINGS_MAX)
-        return min(self.settings.retry_first * 2.0**doublings, self.settings.retry_longest)
+        return min(self.first * 2.0**doublings, self.longest)
 
     def pause_unseen(self, message: QueueMessage) -> float:
         """Return for how long a group waits that the breaker turned away: for what is left of its pause.
@@ -115,7 +117,7 @@ class BatchWorker:
         """
         left = self.breaker.pause_left(message.group)
         own = self.pause_of(message) if self.breaker.is_young else 0.0
-        return max(left, min(own, self.settings.retry_longest - self.spread)) + self.spread * self.random()
+        return max(left, min(own, self.longest - self.spread)) + self.spread * self.random()
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads, which keep their connections from one batch to the next."""
@@ -147,6 +149,7 @@ class _Batch:
             journal=worker.journal,
             source="worker",
             breaker=worker.breaker,
+            pace=worker.pace,
         )
         self._lock = threading.Lock()
         self._left = {message.message_id: None for message in messages}
@@ -211,7 +214,7 @@ class _Batch:
     def _turned_away(self, message: QueueMessage, *, first: bool) -> tuple[str, float] | None:
         """Return why a message gets no turn now, and for how long its group waits; None: it gets one.
 
-        What had no turn because the time is up is given back at once.
+        What had no turn because the time is up is given back at once, or when ``max_rate`` allows a call.
         """
         worker, group = self._worker, message.group
         if self._report.error is not None:
@@ -224,7 +227,8 @@ class _Batch:
             return BREAKER_OPEN, worker.pause_unseen(message)
         if not self._await_pace():
             worker.breaker.passed_over(group)
-            return _TIME_UP, 0.0
+            wait = min(worker.pace.wait(), _PAUSE_MAX)
+            return (_RATE, wait) if wait else (_TIME_UP, 0.0)
         return None
 
     def _time_up(self) -> bool:
@@ -233,7 +237,7 @@ class _Batch:
     def _await_pace(self) -> bool:
         """Wait until max_rate allows a call; False if that does not fit into the function's time."""
         needs = self._worker.needs
-        wait = self._worker.pace.next_call(first=True, fits=lambda wait: wait + needs < self._time_left())
+        wait = self._worker.pace.next_call(fits=lambda wait: wait + needs < self._time_left())
         if wait:
             self._worker.sleep(wait)
         return wait is not None and not self._time_up()

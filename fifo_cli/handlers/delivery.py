@@ -121,11 +121,13 @@ class ApiDelivery:
         *,
         time_left: Callable[[], float] = lambda: float("inf"),
         on_doubt: Callable[[Sequence[str]], None] = lambda apis: None,
+        on_further_call: Callable[[], None] = lambda: None,
     ) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.
 
         ``time_left`` says how many seconds the run still has: the user's code may take so many. ``on_doubt``
-        is called if the message is not delivered, with the names of the APIs that have taken it, or may have.
+        is called if the message is not delivered, with the names of the APIs that have taken it, or may have;
+        ``on_further_call`` before each call but the first.
         Raises what is neither the message's failure nor the API's: ConfigurationError, AWS's errors, and any
         defect.
         """
@@ -134,8 +136,10 @@ class ApiDelivery:
         outcome = Attempt(Verdict.SUCCESS)
         taken: list[str] = []
         try:
-            for api in self._apis:
-                outcome = self._attempt_one(api, message, time_left)
+            for number, api in enumerate(self._apis):
+                if number:
+                    on_further_call()
+                outcome = self._attempt_one(api, message, time_left, on_further_call)
                 if outcome.verdict is not Verdict.SUCCESS:
                     if may_have_arrived(outcome.http_status, outcome.error_type):
                         taken.append(api.name)
@@ -147,10 +151,12 @@ class ApiDelivery:
             if taken:
                 on_doubt(taken)
 
-    def _attempt_one(self, api: Api, message: QueueMessage, time_left: Callable[[], float]) -> Attempt:
+    def _attempt_one(
+        self, api: Api, message: QueueMessage, time_left: Callable[[], float], on_repeat: Callable[[], None]
+    ) -> Attempt:
         """Call one API, and say what became of it."""
         try:
-            answer = self._call_with_fresh_keys(api, message, time_left)
+            answer = self._call_with_fresh_keys(api, message, time_left, on_repeat)
         except MessageError as error:
             return Attempt(Verdict.PERMANENT, None, self.redact(str(error)), api=api, owner="message")
         except ApiUnavailableError as error:
@@ -164,7 +170,7 @@ class ApiDelivery:
         return Attempt(verdict, answer.status, self._reason(answer, api.name), answer.retry_after, api, owner)
 
     def _call_with_fresh_keys(
-        self, api: Api, message: QueueMessage, time_left: Callable[[], float]
+        self, api: Api, message: QueueMessage, time_left: Callable[[], float], on_repeat: Callable[[], None]
     ) -> Answer:
         """Call an API; where a key was refused or cannot be used, once more with the keys read again.
 
@@ -180,6 +186,7 @@ class ApiDelivery:
             if not self._keys:
                 raise
         self._keys.renew(generation)
+        on_repeat()
         return self._call(api, message, time_left)
 
     def _reason(self, answer: Answer, name: str) -> str:

@@ -20,6 +20,7 @@ from .breaker import Breaker
 from .delivery import ApiDelivery, Attempt, Verdict
 from .failure import Owner, described, owner_of
 from .json_log import Journal, Level
+from .pace import Pace
 from .parking import park
 from .run_report import Outcome, Report, Status
 from .visibility import MainQueue, QueueMessage
@@ -46,7 +47,8 @@ class MessageTurns:
 
     The methods that conclude a turn return whether the message is gone from the queue: if not, no later
     message of its group may have a turn. Their ``pause`` is for how many seconds its group then waits, where
-    that is known; it is logged. What an attempt shows of the API is noted in the ``breaker``.
+    that is known; it is logged. What an attempt shows of the API is noted in the ``breaker``, and its calls
+    after the first in the ``pace``.
     """
 
     def __init__(  # noqa: PLR0913 - its edges: a queue, an API, a report, a log, an observer
@@ -59,7 +61,8 @@ class MessageTurns:
         *,
         journal: Journal,
         source: str,
-        breaker: Breaker | None = None,
+        breaker: Breaker,
+        pace: Pace,
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         self._sqs = sqs
@@ -70,6 +73,7 @@ class MessageTurns:
         self._journal = journal
         self._source = source
         self._breaker = breaker
+        self._pace = pace
         self._on_outcome = on_outcome
         self._lock = threading.Lock()
         self._doubts: Counter[str] = Counter()  # attempts of each message that an API may have taken
@@ -80,11 +84,14 @@ class MessageTurns:
         noted = False
         try:
             attempt = self._delivery.attempt(
-                message, time_left=time_left, on_doubt=partial(self._doubt, message)
+                message,
+                time_left=time_left,
+                on_doubt=partial(self._doubt, message),
+                on_further_call=self._pace.count_call,
             )
             noted = self._note(message, attempt)
         finally:
-            if self._breaker and not noted:
+            if not noted:
                 self._breaker.passed_over(message.group)
         return attempt
 
@@ -129,8 +136,6 @@ class MessageTurns:
 
     def _note(self, message: QueueMessage, attempt: Attempt) -> bool:
         """Note in the breaker what the attempt shows of the API; False if it shows nothing."""
-        if self._breaker is None:
-            return False
         if attempt.verdict is Verdict.TRANSIENT and attempt.owner == "api":
             new = message.receives == 1
             if opened := self._breaker.failed(message.group, new=new, retry_after=attempt.retry_after):

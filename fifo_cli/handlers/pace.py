@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 
 class Pace:
-    """The pace of a run's calls; safe to share between threads.
+    """The pace of a function's calls; safe to share between threads.
 
-    ``max_rate`` is first attempts a second, None: no limit. ``patience`` is how many seconds in all may be
-    waited because the API asked for it.
+    ``max_rate`` is calls a second, None: no limit. ``patience`` is how many seconds in all may be waited
+    because the API asked for it.
     """
 
     def __init__(
@@ -21,26 +21,37 @@ class Pace:
         patience: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._max_rate = max_rate
+        self._interval = 1 / max_rate if max_rate else 0.0
         self._patience = patience
         self._clock = clock
         self._lock = threading.Lock()
-        self._next_slot = 0.0  # when max_rate allows the next first attempt
+        self._next_slot = 0.0  # when max_rate allows the next call
         self._resume_at = 0.0  # when the API wants to be called again
+        self._waited_until = 0.0  # the end of what was taken from the patience
 
-    def next_call(self, *, first: bool, fits: Callable[[float], bool]) -> float | None:
+    def next_call(self, *, fits: Callable[[float], bool]) -> float | None:
         """Take the next call's place: return the seconds until it may begin, None if that does not fit."""
         with self._lock:
             now = self._clock()
-            slot = max(self._next_slot, now) if first and self._max_rate else now
-            asked = max(0.0, self._resume_at - now)
-            pause = max(slot - now, asked)
-            if asked > self._patience or not fits(pause):
+            begin = max(now, self._next_slot, self._resume_at)
+            # Threads that wait at the same time wait once.
+            asked = max(0.0, self._resume_at - max(now, self._waited_until))
+            if asked > self._patience or not fits(begin - now):
                 return None
             self._patience -= asked
-            if first and self._max_rate:
-                self._next_slot = slot + 1 / self._max_rate
-            return pause
+            self._waited_until = max(self._waited_until, self._resume_at)
+            self._next_slot = begin + self._interval
+            return begin - now
+
+    def count_call(self) -> None:
+        """Count a call that cannot wait, as its message is half delivered: the next ones begin later."""
+        with self._lock:
+            self._next_slot = max(self._next_slot, self._clock()) + self._interval
+
+    def wait(self) -> float:
+        """Return the seconds until a call may begin."""
+        with self._lock:
+            return max(0.0, max(self._next_slot, self._resume_at) - self._clock())
 
     def resume_after(self, seconds: float) -> None:
         """The API wants no call for so long."""

@@ -52,8 +52,8 @@ _RELEASE_SECONDS: Final = 0.003
 class Limits:
     """How much a run may do.
 
-    ``count`` is of messages that get their turn, None means until the line is empty; ``max_rate`` is messages
-    a second.
+    ``count`` is of messages that get their turn, None means until the line is empty; ``max_rate`` is API
+    calls a second.
 
     ``time_left`` shows the seconds until the run must have ended; ``needs`` what one message may take;
     ``patience`` how long in all the run may wait because the API asked it to (Retry-After).
@@ -93,6 +93,7 @@ class Run:
         self._journal = journal
         self._report = Report()
         self._breaker = breaker or Breaker(0, first=0, longest=0)
+        self._pace = Pace(limits.max_rate, patience=limits.patience, clock=clock)
         self._turns = MessageTurns(
             sqs,
             urls["dlq"],
@@ -102,9 +103,9 @@ class Run:
             journal=journal,
             source=source,
             breaker=self._breaker,
+            pace=self._pace,
             on_outcome=on_outcome,
         )
-        self._pace = Pace(limits.max_rate, patience=limits.patience, clock=clock)
         self._order = TurnOrder(limits.count, has_failed=self._breaker.has_failed, clock=clock)
         self._stock = limits.concurrency + limits.concurrency // _STOCK_SHARE
         self._lock = threading.Lock()  # of the order, and of what follows
@@ -240,7 +241,7 @@ class Run:
         started = self._clock()
         attempt: Attempt | None = None
         try:
-            while self._await_turn(message, first=attempt is None) and self._may_call(message):
+            while self._await_turn(message) and self._may_call(message):
                 attempt = self._call(message)
                 if attempt is None:
                     self._turns.skip(message, NOT_OURS)
@@ -279,11 +280,11 @@ class Run:
     def _no_turn(self) -> str:
         return BREAKER_OPEN if self._report.breaker else RUN_ENDED
 
-    def _await_turn(self, message: QueueMessage, *, first: bool) -> bool:
+    def _await_turn(self, message: QueueMessage) -> bool:
         """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
         now = self._clock()
         needs = self._limits.needs
-        pause = self._pace.next_call(first=first, fits=lambda pause: pause + needs < self._limits.time_left())
+        pause = self._pace.next_call(fits=lambda pause: pause + needs < self._limits.time_left())
         if pause is None:
             self._end()
             return False

@@ -15,7 +15,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.hidden_groups import mention_pauses
 from fifo_cli.cli.options import Output
-from fifo_cli.cli.parameters import Filter, Group, MaxRate, QueueName, QueueOption, check_expression
+from fifo_cli.cli.parameters import CallRate, Filter, Group, QueueName, QueueOption, check_expression
 from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import CONCURRENCY_MAX
@@ -205,7 +205,7 @@ def drain(
             help="So many groups at a time. Default: [worker] concurrency.",
         ),
     ] = None,
-    max_rate: MaxRate = None,
+    max_rate: CallRate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be delivered.")] = False,
 ) -> ExitCode:
     """Deliver now what the worker would deliver: the same code, the same order.

@@ -178,7 +178,7 @@ class Deliveries:
     def redact(self, text: str) -> str:
         return text
 
-    def attempt(self, message: Any, *, time_left: Any, on_doubt: Any) -> Attempt:
+    def attempt(self, message: Any, *, time_left: Any, on_doubt: Any, on_further_call: Any) -> Attempt:
         world, group, body = self._world, message.group, json.loads(message.body)
         assert message.attribute("event_id") == f"e{body}"
         call = Call(group, body, world.clock())

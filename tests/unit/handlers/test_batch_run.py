@@ -99,8 +99,17 @@ def test_retry_after_is_the_pause_within_what_sqs_can_hide_a_message_for(asked, 
     made = worker(world)
     attempt = Deliveries(World(answer=failing())).attempt
     message = read_record(batch(world, "a")[0])
-    failed = attempt(message, time_left=None, on_doubt=None)
+    failed = attempt(message, time_left=None, on_doubt=None, on_further_call=None)
     assert made.pause_of(message, replace(failed, retry_after=asked)) == pause
+
+
+def test_no_pause_is_longer_than_sqs_can_hide_a_message_for():
+    world = World(answer=failing("a"), settings=WorkerSettings(retry_first=43_200, retry_longest=43_200))
+    deliver(world, "a")
+    assert changes(world)[-1] == [("m1", 36_000)]
+    world.settings = WorkerSettings(max_rate=1e-6)
+    deliver(world, "b", "c")
+    assert changes(world)[-1] == [("m3", 36_000)]
 
 
 def test_a_permanent_failure_is_parked_then_deleted_and_its_group_goes_on():
@@ -215,6 +224,14 @@ def test_max_rate_holds_from_one_batch_to_the_next():
     for _ in range(2):
         made.deliver(batch(world, "a", "b"), lambda: 60.0)
     assert [call.began - began for call in world.calls] == [0, 2, 4, 6]
+
+
+def test_what_max_rate_allows_no_call_for_in_time_comes_again_when_it_does():
+    world = World(settings=WorkerSettings(max_rate=0.01))
+    deliver(world, "a", "b", "b")
+    assert changes(world)[-1] == [("m3", 100), ("m2", 100)]
+    assert [line["pause"] for line in world.lines("skipped")] == [pytest.approx(100, abs=1)] * 2
+    assert {line["reason"] for line in world.lines("skipped")} == {"max_rate allows its call only later"}
 
 
 def test_groups_that_were_not_tried_before_go_first():

@@ -442,6 +442,23 @@ def test_of_an_undelivered_message_those_are_named_that_have_it_or_may_have(answ
     assert doubts == taken_by
 
 
+@pytest.mark.parametrize(
+    ("answers", "calls"), [({}, 3), ({"two": 503}, 2), ({"one": 401}, 2), ({"three": 401}, 4)]
+)
+def test_each_call_but_the_first_is_counted(answers, calls):
+    made: list[str] = []
+    counted: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        made.append(request.url.host)
+        return httpx.Response(answers.get(request.url.host, 200))
+
+    apis = [replace(API, url=f"https://{name}/", name=name) for name in ("one", "two", "three")]
+    by_key = delivery(answer, *apis, keys=keys(FakeSsm(key=SECRET)))
+    by_key.attempt(held(), on_further_call=lambda: counted.append(len(made)))
+    assert (len(made), counted) == (calls, [*range(1, calls)])
+
+
 class TestUserCode:
     def test_builds_the_request_from_body_attributes_and_keys(self):
         seen: list[httpx.Request] = []

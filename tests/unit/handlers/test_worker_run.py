@@ -274,6 +274,24 @@ def test_max_rate_spaces_the_messages(bench):
     assert bench.clock.now - before == pytest.approx(8)
 
 
+def test_each_call_of_an_api_counts_for_max_rate(bench):
+    bench.put("1", "2", "3")
+    two = tuple(replace(API, url=f"https://{name}.test/", name=name) for name in ("one", "two"))
+    made = ApiDelivery(two, Keys(None, {}), transport=httpx.MockTransport(bench._receive))
+    before = bench.clock.now
+    bench.run(max_rate=0.5, delivery=made)
+    assert (len(bench.got), bench.clock.now - before) == (6, pytest.approx(8))
+
+
+def test_a_call_that_the_api_asked_to_repeat_counts_for_max_rate(bench):
+    bench.put("1")
+    replies = iter([httpx.Response(429, headers={"Retry-After": "1"}), httpx.Response(200)])
+    bench.answer = lambda request: next(replies)
+    before = bench.clock.now
+    assert statuses(bench.run(max_rate=0.1)) == ["delivered"]
+    assert bench.clock.now - before == pytest.approx(10)
+
+
 def test_nothing_is_started_that_could_not_be_finished_in_time(bench):
     bench.put("1", "2", "3")
     end = bench.clock.now + 34
