@@ -39,8 +39,8 @@ _STOCK_SHARE: Final = 4
 # after a group was delivered, which may have more behind it.
 _SEARCH_SECONDS: Final = 0.5
 _SEARCH_AFTER_SUCCESS_SECONDS: Final = 0.02
-# The search for new heads ends after a third of the run's time, or with so many messages held: a queue has
-# 120,000 in flight at most (SQS Developer Guide, "FIFO queue quotas"), once it was 20,000.
+# The search for new heads ends after a third of the run's time. While so many messages are held, nothing is
+# received: a queue has 120,000 in flight at most (SQS Developer Guide, "FIFO queue quotas"), once 20,000.
 _SEARCH_SHARE: Final = 3
 _HELD_MAX: Final = 10_000
 _NEVER: Final = float("inf")
@@ -162,9 +162,12 @@ class Run:
 
     def _wants_more(self, *, idle: bool) -> bool:
         """Whether to receive now; with the lock. A stock of groups keeps the threads busy meanwhile."""
-        if self._order.wanted() == 0 or self._next_search == _NEVER:
+        if not self._may_receive():
             return False
         return idle or (self._low() and self._clock() >= self._next_search)
+
+    def _may_receive(self) -> bool:
+        return self._order.wanted() > 0 and self._queue.held < _HELD_MAX
 
     def _low(self) -> bool:
         return self._order.in_flight + self._order.ready < self._stock
@@ -184,7 +187,7 @@ class Run:
                 self._next_search = now + _SEARCH_SECONDS
             elif not self._order.ready:
                 self._search_time -= now - began
-            if self._search_time < 0 or self._queue.held >= _HELD_MAX:
+            if self._search_time < 0:
                 self._next_search = _NEVER
             self._turn_ready.notify_all()
         return bool(batch)
@@ -208,7 +211,7 @@ class Run:
         """Wait for a turn; None if the run has ended."""
         with self._lock:
             while not self._over():
-                searching = self._order.wanted() > 0 and self._clock() >= self._next_search
+                searching = self._may_receive() and self._clock() >= self._next_search
                 if (turn := self._order.take(searching=searching)) is not None:
                     return turn
                 self._turn_ready.wait(_LOOK_SECONDS)

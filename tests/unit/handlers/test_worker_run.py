@@ -365,6 +365,15 @@ def test_a_drain_of_all_delivers_what_works_before_it_tries_the_others_again(ben
     assert sum(tried[:60]) >= 40
 
 
+def test_a_drain_of_all_goes_on_when_it_has_held_as_many_as_it_may(bench, monkeypatch):
+    monkeypatch.setattr("fifo_cli.handlers.worker_run._HELD_MAX", 40)
+    for number in range(30):
+        bench.put(*(f"g{number}-{place}" for place in range(5)), group=f"g{number}")
+    bench.sqs.receive_all("main")  # as after an outage: every head was received before
+    report = bench.run()
+    assert (len(bench.got), bench.waiting(), report.emptied) == (150, [], True)
+
+
 def test_the_search_for_new_heads_takes_no_more_than_a_third_of_a_runs_time(bench):
     for number in range(200):
         bench.put(f"old{number}", group=f"old{number}")
@@ -378,6 +387,20 @@ def test_the_search_for_new_heads_takes_no_more_than_a_third_of_a_runs_time(benc
     report = bench.run(count=50, time_left=lambda: end - bench.clock())
     assert bench.actions().count("ReceiveMessage") == 7, "what has 3 s each, of 20 s"
     assert Counter(statuses(report)) == {"delivered": 50}
+
+
+def test_a_run_goes_on_receiving_when_what_it_found_is_delivered_and_there_is_time(bench):
+    for number in range(40):
+        bench.put(*(f"old{number}-{place}" for place in range(5)), group=f"old{number}")
+    bench.sqs.receive_all("main")
+    end = bench.clock.now + 90
+
+    def slow(action: str, request: dict[str, Any]) -> None:
+        bench.clock.sleep(3 if action == "ReceiveMessage" else 0)
+
+    bench.sqs.before = slow
+    bench.run(count=1_000, time_left=lambda: end - bench.clock())
+    assert len(bench.got) == 200, "each receive brings ten; the search has 30 s, the run has 75"
 
 
 def down(request: httpx.Request) -> httpx.Response:
