@@ -22,8 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-# Of more groups than this that fail while others are delivered, the breaker forgets those that failed first.
-_STUCK_MAX: Final = 200
+# Of more groups than this that fail, the breaker forgets those that failed first.
+_NAMES_MAX: Final = 200
 # So many times the limit are failures enough, whatever they mean: old news open the breaker, and an open one
 # begins to double its pauses. Before, what always fails may just be in front of all others.
 _ROWS: Final = 8
@@ -116,7 +116,7 @@ class Breaker:
             for failed in self._row:
                 self._stuck.pop(failed, None)
                 self._stuck[failed] = None
-            while len(self._stuck) > _STUCK_MAX:
+            while len(self._stuck) > _NAMES_MAX:
                 del self._stuck[next(iter(self._stuck))]
             self._row.clear()
             self._stuck.pop(group, None)
@@ -132,6 +132,8 @@ class Breaker:
         with self._changed:
             news = not self._succeeded or (new and group not in self._stuck)
             self._row[group] = self._row.get(group, False) or news
+            if len(self._row) > max(_NAMES_MAX, _ROWS * self._limit):
+                del self._row[next(iter(self._row))]
             was_probe = self._probe == group
             self._end_probe(group)
             if was_probe:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -220,6 +221,15 @@ def test_it_keeps_few_names_however_many_groups_fail():
         fail(breaker, f"g{number}")
         succeed(breaker, "x")
     assert sum(breaker.has_failed(f"g{number}") for number in range(5_000)) == 200
+
+
+@pytest.mark.parametrize(("limit", "names"), [(0, 200), (5, 200), (100, 800)])
+def test_it_keeps_few_names_in_an_outage_of_any_length(limit, names):
+    breaker, _ = made(limit)
+    for number in range(5_000):
+        breaker.failed(f"g{number}")
+    assert sum(breaker.has_failed(f"g{number}") for number in range(5_000)) == names
+    assert breaker.has_failed("g4999")
 
 
 def test_a_run_begins_with_a_probe_though_the_pause_is_not_over():
