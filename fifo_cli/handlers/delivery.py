@@ -97,7 +97,7 @@ class ApiDelivery:
         # which go on with the connections of the last run's.
         self._idle: list[ApiClient] = []
         # The URL and the headers of each API, with the keys of one generation.
-        self._prepared: dict[tuple[int, int], tuple[httpx.URL, httpx.Headers]] = {}
+        self._prepared: dict[int, tuple[int, httpx.URL, httpx.Headers]] = {}
 
     def close(self) -> None:
         """Close every connection."""
@@ -174,13 +174,14 @@ class ApiDelivery:
     ) -> Answer:
         """Call an API; where a key was refused or cannot be used, once more with the keys read again.
 
-        They may have been rotated, or corrected, since this environment read them.
+        They may have been rotated, or corrected, since this environment read them. If there is no time for
+        another call, the next run makes it.
         """
         generation, _ = self._keys.current()
         try:
             answer = self._call(api, message, time_left)
             refused = answer.status in _CREDENTIALS and not _matches(answer.status, api.success)
-            if not (refused and self._keys):
+            if not (refused and self._keys) or time_left() < api.timeout + _SETTLE_SECONDS:
                 return answer
         except ConfigurationError:
             if not self._keys:
@@ -239,12 +240,13 @@ class ApiDelivery:
         self, api: Api, message: QueueMessage, generation: int, keys: Mapping[str, str]
     ) -> httpx.Request:
         body = _checked_body(message)
-        cached = (generation, id(api))
-        if cached not in self._prepared:
+        prepared = self._prepared.get(id(api))
+        if prepared is None or prepared[0] != generation:
             if fault := url_fault(api.url):
                 raise ConfigurationError(f"[api] url {api.url}", fault)
-            self._prepared[cached] = httpx.URL(api.url), httpx.Headers(self._own_headers(api, keys))
-        url, headers = self._prepared[cached]
+            prepared = generation, httpx.URL(api.url), httpx.Headers(self._own_headers(api, keys))
+            self._prepared[id(api)] = prepared
+        _, url, headers = prepared
         # The body goes out as it came, so that no number or key order changes on the way.
         return _addressed(httpx.Request(api.method, url, headers=headers, content=body), api, message)
 

@@ -364,6 +364,27 @@ def test_a_key_in_the_error_of_the_users_code_is_blotted_out_too():
     assert made.attempt(held()).error == "mine:leak raised ValueError: ***"
 
 
+def test_a_refused_key_is_read_again_only_if_there_is_time_for_another_call():
+    ssm, calls = FakeSsm(key=SECRET), []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        return httpx.Response(401)
+
+    made = delivery(refuse, keys=keys(ssm))
+    assert made.attempt(held(), time_left=lambda: API.timeout + 1).http_status == 401
+    assert (len(calls), ssm.calls) == (1, 1)
+    made.attempt(held(), time_left=lambda: API.timeout + 3)
+    assert (len(calls), ssm.calls) == (3, 2)
+
+
+def test_what_is_prepared_for_an_api_is_kept_once_however_often_its_keys_are_read():
+    made = delivery(answering(403), keys=keys(FakeSsm(key=SECRET)))
+    for _ in range(3):
+        made.attempt(held())
+    assert len(made._prepared) == 1
+
+
 def test_an_old_key_is_blotted_out_after_its_rotation():
     ssm = FakeSsm(key="old-value")
     made = keys(ssm)
