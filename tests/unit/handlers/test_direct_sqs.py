@@ -303,6 +303,18 @@ def test_another_botocore_whose_parts_have_other_names_makes_all_calls_itself(se
     assert agents(service) == [True, True]
 
 
+def test_a_botocore_that_speaks_no_json_to_sqs_makes_all_calls_itself(service):
+    sqs = direct(service, known=False)
+
+    def older(request: AWSRequest, **_: Any) -> None:
+        del request.headers["X-Amz-Target"]
+
+    sqs.meta.events.register_first("before-send.sqs", older)
+    for _ in range(2):
+        sqs.delete_message(QueueUrl="q", ReceiptHandle="h")
+    assert agents(service) == [True, True]
+
+
 def test_what_is_not_called_for_every_message_is_boto3s(service):
     sqs = direct(service)
     service.answers = [said({"QueueUrl": "q"})]
