@@ -24,8 +24,8 @@ from typing import Final
 
 # Of more groups than this that fail, the breaker forgets those that failed first.
 _NAMES_MAX: Final = 200
-# So many times the limit are failures enough, whatever they mean: old news open the breaker, and an open one
-# begins to double its pauses. Before, what always fails may just be in front of all others.
+# So many times the limit are failures enough, news or not: they open the breaker, and an open one begins to
+# double its pauses. Before, what always fails may just be in front of all others.
 _ROWS: Final = 8
 
 

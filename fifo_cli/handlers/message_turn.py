@@ -200,12 +200,15 @@ class MessageTurns:
             error_type=attempt.error_type if attempt else None,
             owner=owner,
         )
-        pause = pause if status in ("failed", "skipped") else None
         with self._lock:
             self._report.results.append(outcome)
+        self._log(message, outcome, pause if status in ("failed", "skipped") else None)
+        self._on_outcome(outcome)
+
+    def _log(self, message: QueueMessage, outcome: Outcome, pause: float | None) -> None:
         self._journal(
-            _LEVELS[status],
-            status,
+            _LEVELS[outcome.status],
+            outcome.status,
             message_id=message.message_id,
             group=message.group,
             event_id=message.attribute("event_id"),
@@ -214,17 +217,16 @@ class MessageTurns:
             status=outcome.http_status,
             # Every receive counts, a look too: it is not the number of attempts.
             receives=message.receives,
-            elapsed_ms=elapsed_ms,
+            elapsed_ms=outcome.elapsed_ms,
             api=outcome.api,
             error_type=outcome.error_type,
-            owner=owner,
+            owner=outcome.owner,
             doubts=self._doubts.get(message.message_id),
             taken_by=list(self._taken_by.get(message.message_id, ())) or None,
             reason=outcome.error,
             pause=pause,
             paused_until=None if pause is None else _iso_in(pause),
         )
-        self._on_outcome(outcome)
 
 
 def _reason_to_park(message: QueueMessage, attempt: Attempt) -> str | None:

@@ -4,7 +4,7 @@ A head that was received before may be stuck: where many are, they stand in fron
 in the order of the queue would reach no other group. So they are held while the run looks for new ones. As
 long as there are new ones, those that fail again get at most a third of the turns and of the time.
 
-A receive is no proof of a failure: a look counts as one, and so does a run that was killed. So every head has
+A receive does not prove a failure: a look counts as one, and so does a run that was killed. So every head has
 its turn in the end: first those that were received least, and every other time any of them, by chance.
 """
 

@@ -156,14 +156,6 @@ def drain_here(
     urls = {"main": main.url, "dlq": dlq.url}
     facts = runtime.from_document(runtime_settings(project.settings))
     keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
-    limits = Limits(
-        count=options.count,
-        needs=project.settings.run_needs.total_seconds(),
-        concurrency=options.concurrency,
-        max_rate=options.max_rate,
-        patience=project.settings.functions.timeout.total_seconds(),
-        stopped=stopped,
-    )
     with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
         setup = CodeSetup.of_request(facts, code_folders, options.concurrency)
         delivery = _api_delivery(project, facts, keys, setup, options, stopped)
@@ -171,7 +163,7 @@ def drain_here(
             aws.client("sqs"),
             urls,
             delivery,
-            limits,
+            _limits(project, options, stopped),
             journal=journal,
             source="drain",
             breaker=breaker_of(facts.worker),
@@ -186,6 +178,17 @@ def drain_here(
         listener(Warned(f"{key} has fewer than {SECRET_MIN} characters: it cannot be hidden in logs"))
     failure = _explained(report.error, delivery.redact)
     return _concluded(report.results, main, options, failure, report.breaker, stopped=stopped())
+
+
+def _limits(project: Project, options: DrainOptions, stopped: Callable[[], bool]) -> Limits:
+    return Limits(
+        count=options.count,
+        needs=project.settings.run_needs.total_seconds(),
+        concurrency=options.concurrency,
+        max_rate=options.max_rate,
+        patience=project.settings.functions.timeout.total_seconds(),
+        stopped=stopped,
+    )
 
 
 def _log_end(journal: Journal, report: Report, redact: Callable[[str], str]) -> None:
