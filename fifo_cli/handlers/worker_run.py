@@ -293,9 +293,12 @@ class Run:
             return False
         if pause and self._queue.keep_hidden(message, extra=pause):
             until = now + pause
-            while (left := until - self._clock()) > 0 and not self._limits.stopped():
+            while (left := until - self._clock()) > 0 and not self._broken_off():
                 self._sleep(min(left, _NAP_SECONDS))
-        return not (pause and self._limits.stopped())
+        return not (pause and self._broken_off())
+
+    def _broken_off(self) -> bool:
+        return self._limits.stopped() or self._report.error is not None
 
     def _end(self) -> None:
         """Let nothing more begin; who waits for a turn, or for its end, sees it at once."""

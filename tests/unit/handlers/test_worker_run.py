@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -281,6 +282,29 @@ def test_each_call_of_an_api_counts_for_max_rate(bench):
     before = bench.clock.now
     bench.run(max_rate=0.5, delivery=made)
     assert (len(bench.got), bench.clock.now - before) == (6, pytest.approx(8))
+
+
+def test_what_waits_for_its_place_makes_no_call_after_the_run_broke_off(bench):
+    bench.put("1", group="a")
+    bench.put("1b", group="b")
+    asleep = threading.Event()
+    advance = bench.clock.sleep
+
+    def wait(seconds: float) -> None:
+        asleep.set()
+        while ("error", "run failed") not in bench.log:
+            time.sleep(0.001)
+        advance(seconds)
+
+    def break_off(request: httpx.Request) -> httpx.Response:
+        asleep.wait(5)
+        raise EndpointConnectionError(endpoint_url="https://ssm")
+
+    bench.clock.sleep = wait
+    bench.answer = break_off
+    before = bench.clock.now
+    assert statuses(bench.run(max_rate=0.01, concurrency=2)) == ["skipped", "skipped"]
+    assert bench.clock.now - before < 1
 
 
 def test_a_call_that_the_api_asked_to_repeat_counts_for_max_rate(bench):
