@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from .breaker import Breaker
-from .delivery import ApiDelivery, Attempt
+from .delivery import ApiDelivery, Attempt, Verdict
 from .failure import ending, owner_of
 from .json_log import Journal
 from .limits import RECEIVE_MAX
@@ -104,9 +104,10 @@ class BatchWorker:
             self.budget.end()
 
     def pause_of(self, message: QueueMessage, attempt: Attempt | None = None) -> float:
-        """Return for how long a group waits whose head failed: Retry-After, else longer with each receive."""
-        if attempt and attempt.retry_after and attempt.retry_after >= 1:
-            return min(attempt.retry_after, _PAUSE_MAX)
+        """Return for how long a group waits whose head stays: Retry-After, else longer with each receive."""
+        asked = attempt.retry_after if attempt and attempt.verdict is Verdict.TRANSIENT else None
+        if asked and asked >= 1:
+            return min(asked, _PAUSE_MAX)
         doublings = min(max(message.receives - 1, 0), _DOUBLINGS_MAX)
         return min(self.first * 2.0**doublings, self.longest)
 

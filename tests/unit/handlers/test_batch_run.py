@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.handlers.batch_run import BatchWorker, read_record
+from fifo_cli.handlers.delivery import Verdict
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.runtime import WorkerSettings
 from tests.fakes import Clock, FakeSqs
@@ -101,6 +102,8 @@ def test_retry_after_is_the_pause_within_what_sqs_can_hide_a_message_for(asked, 
     message = read_record(batch(world, "a")[0])
     failed = attempt(message, time_left=None, on_doubt=None, on_further_call=None)
     assert made.pause_of(message, replace(failed, retry_after=asked)) == pause
+    taken = replace(failed, retry_after=asked, verdict=Verdict.SUCCESS)
+    assert made.pause_of(message, taken) == 10, "it stays only because it was not deleted"
 
 
 def test_no_pause_is_longer_than_sqs_can_hide_a_message_for():
