@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 # Longer than the longest poll (visibility.py); five attempts, as throttles are common on FIFO queues. A
-# connection for each group that is delivered side by side: botocore would close what is over ten each time.
+# connection for each group that is delivered side by side, and one to receive: botocore would close what is
+# over ten each time, and log it.
 _CONFIG: Final = Config(
     connect_timeout=3,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 5},
-    max_pool_connections=64,
+    max_pool_connections=65,
 )
 
 

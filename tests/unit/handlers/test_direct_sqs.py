@@ -19,8 +19,10 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import ClientError, ConnectionClosedError, ParamValidationError, SSLError
 
+from fifo_cli.handlers import clients
 from fifo_cli.handlers.direct_sqs import DirectSqs
 from fifo_cli.handlers.failure import owner_of
+from fifo_cli.model.limits import CONCURRENCY_MAX
 from tests.unit.handlers.keeping_server import KeepingServer, own_certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -313,6 +315,11 @@ def test_a_botocore_that_speaks_no_json_to_sqs_makes_all_calls_itself(service):
     for _ in range(2):
         sqs.delete_message(QueueUrl="q", ReceiptHandle="h")
     assert agents(service) == [True, True]
+
+
+def test_a_worker_has_a_connection_for_each_of_the_most_groups_and_one_to_receive(monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert clients.sqs().meta.config.max_pool_connections == CONCURRENCY_MAX + 1  # type: ignore[attr-defined]
 
 
 def test_what_is_not_called_for_every_message_is_boto3s(service):
