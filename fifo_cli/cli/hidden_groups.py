@@ -8,28 +8,44 @@ from typing import TYPE_CHECKING
 from fifo_cli.errors import FifoError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fifo_cli.cli.context import Cli
+    from fifo_cli.model.worker_log import PausedGroup
 
 
-def mention_pauses(cli: Cli, *, left: int = 0) -> bool:
-    """Say which groups of main are hidden by a pause, where the queue starts the worker; False if none is.
+def mention_pauses(cli: Cli, *, left: int = 0, running: bool = True) -> Sequence[PausedGroup]:
+    """Say which groups of main are hidden by a pause, where the queue starts the worker; return them.
 
-    ``left`` is how many messages a drain was not given.
+    ``left`` is how many messages a drain was not given; ``running``: the queue starts the worker now.
     """
     from fifo_cli.model.worker_trigger import by_queue
     from fifo_cli.operations.monitor.worker_runs import paused_now
     from fifo_cli.render.pauses import hidden_text
 
     if not by_queue(cli.settings):
-        return False
+        return ()
     now = datetime.now(UTC)
     try:
         found = paused_now(cli.aws, cli.settings, now=now)
     except FifoError:
-        return False  # whoever may look at a queue need not be allowed to read logs
+        return ()  # whoever may look at a queue need not be allowed to read logs
     if found.paused:
-        cli.console.message(hidden_text(found.paused, as_of=found.as_of, now=now, left=left))
-    return bool(found.paused)
+        cli.console.message(hidden_text(found.paused, as_of=found.as_of, now=now, left=left, running=running))
+    return found.paused
+
+
+def is_started(cli: Cli) -> bool:
+    """Whether main starts the worker now; also True where a schedule does, or nothing is known."""
+    from fifo_cli.aws.triggers import is_mapping_enabled
+    from fifo_cli.model.worker_trigger import by_queue
+
+    if not by_queue(cli.settings):
+        return True
+    try:
+        return is_mapping_enabled(cli.aws, cli.names.function("worker")) is not False
+    except FifoError:
+        return True  # whoever may drain need not be allowed to read mappings
 
 
 def hidden_until(cli: Cli) -> datetime | None:

@@ -48,7 +48,7 @@ _DOUBLINGS_MAX: Final = 30
 _CALLS_SAVED: Final = 1
 
 _TIME_UP: Final = "the function's time was up before its turn"
-_RATE: Final = "max_rate allows its call only later"
+RATE_REACHED: Final = "max_rate allows its call only later"
 _BUDGET: Final = "it failed before, and such retries took their share of the function's time"
 
 
@@ -229,7 +229,7 @@ class _Batch:
         if not self._await_pace():
             worker.breaker.passed_over(group)
             wait = min(worker.pace.wait(), _PAUSE_MAX)
-            return (_RATE, wait) if wait else (_TIME_UP, 0.0)
+            return (RATE_REACHED, wait) if wait else (_TIME_UP, 0.0)
         return None
 
     def _time_up(self) -> bool:

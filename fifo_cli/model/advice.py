@@ -114,9 +114,11 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
     )
 
 
-def advise_on_stuck(settings: Settings, stuck: Sequence[Stuck], *, now: datetime) -> tuple[Problem, ...]:
-    """Return what groups that are stuck come to, where nothing else was looked at."""
-    return tuple(_stuck_problems(stuck, settings.check, _around(settings, now)))
+def advise_on_stuck(
+    settings: Settings, stuck: Sequence[Stuck], *, now: datetime, running: bool = True
+) -> tuple[Problem, ...]:
+    """Return what groups that are stuck come to, with nothing else known but whether the worker runs."""
+    return tuple(_stuck_problems(stuck, settings.check, _around(settings, now, running=running)))
 
 
 def _stuck(evidence: Evidence, check: Check) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import rough
 from fifo_cli.model.times import iso
@@ -18,13 +19,28 @@ _SHOWN: Final = 3
 
 
 def hidden_text(
-    paused: Sequence[PausedGroup], *, as_of: datetime | None, now: datetime, left: int = 0
+    paused: Sequence[PausedGroup],
+    *,
+    as_of: datetime | None,
+    now: datetime,
+    left: int = 0,
+    running: bool = True,
 ) -> str:
-    """Say below a look or a drain why it did not see some messages; a drain left so many in the queue."""
+    """Say below a look or a drain why it did not see some messages; a drain left so many in the queue.
+
+    ``running``: the queue starts the functions, which then try again by themselves.
+    """
     lines = [f"  {line}" for line in pause_lines(paused, as_of=as_of, now=now)]
     what = f"{count(left, 'message')} left in the queue that SQS did not give out, " if left else ""
-    next_ = ["next: wait: the functions try again by themselves when the pauses are over"] if left else []
+    next_ = [f"next: {_next_step(running=running)}"] if left else []
     return "\n".join([f"{what}hidden, as their groups are paused:", *lines, *next_])
+
+
+def _next_step(*, running: bool) -> str:
+    if running:
+        return "wait: the functions try again by themselves when the pauses are over"
+    resume, drain = command_line("resume worker"), command_line("drain --all")
+    return f"{resume}, as a paused worker tries nothing again; or {drain} when the pauses are over"
 
 
 def pause_lines(

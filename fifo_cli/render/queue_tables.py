@@ -93,7 +93,7 @@ def peek_table(
     """A block of a few lines for each message, its body last."""
     blocks = [_message(number, message, width, color, now) for number, message in enumerate(messages, 1)]
     if not blocks:
-        return f"{queue}: no messages to show{' (there are more)' if truncated else ''}\n"
+        return f"{queue}: no messages to show{'; not all could be seen' if truncated else ''}\n"
     more = "There are more messages than shown.\n" if truncated else ""
     return "\n".join(blocks) + ("\n" + more if more else "")
 

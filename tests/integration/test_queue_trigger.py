@@ -157,6 +157,25 @@ def test_a_group_that_waits_is_not_waited_for_by_pause_and_an_in_order_redrive_h
     puts.check_order()
 
 
+def check_that_drains_say_what_failed(pipeline: Pipeline) -> None:
+    """A drain that gets nothing, as failures had the groups paused, needs a look, and says what helps."""
+    for more in ([], ["--via", "lambda"]):
+        drained = pipeline.local("drain", "--all", *more)
+        assert (drained.code, drained.out) == (
+            1,
+            "0 delivered, 0 parked, 0 failed; 2 messages in the queue\n",
+        )
+        assert "next: wait: the functions try again by themselves" in drained.err
+    assert pipeline.local("drain", "--all", "--dry-run").code == 0
+    pipeline.local("pause", "worker").ok()
+    drained = pipeline.local("drain", "--count", "1", "-o", "json")
+    assert (drained.code, drained.json()["results"], drained.json()["remaining"]) == (1, [], 2)
+    assert "next: `fifo-cli resume worker " in drained.err
+    assert "`, as a paused worker tries nothing again; or `fifo-cli drain --all " in drained.err
+    peeked = pipeline.local("peek")
+    assert peeked.out.endswith("no messages to show; not all could be seen\n")
+
+
 def test_a_group_that_waits_for_an_hour_is_named_before_an_in_order_redrive_pauses_anything(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
@@ -171,3 +190,4 @@ def test_a_group_that_waits_for_an_hour_is_named_before_an_in_order_redrive_paus
     seen = pipeline.local("dump", f"{tmp_path}/main.jsonl", "--queue", "main")
     assert (seen.code, "hidden, as their groups are paused:\n  group g00 until" in seen.err) == (1, True)
     assert pipeline.project.local("status", "-o", "json").json()["worker"]["state"] == "running"
+    check_that_drains_say_what_failed(pipeline)

@@ -13,7 +13,7 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.hidden_groups import mention_pauses
+from fifo_cli.cli.hidden_groups import is_started, mention_pauses
 from fifo_cli.cli.options import Output
 from fifo_cli.cli.parameters import CallRate, Filter, Group, QueueName, QueueOption, check_expression
 from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
@@ -216,7 +216,7 @@ def drain(
     message in flight and releases the rest.
     """
     from fifo_cli.operations.queues.drain import DrainOptions, preview
-    from fifo_cli.render.queue_tables import drain_breaker, drain_left, drain_table
+    from fifo_cli.render.queue_tables import drain_table
 
     if (count is None) == (not all_):
         raise UsageError(
@@ -229,22 +229,34 @@ def drain(
         result,
         lambda: drain_table(result, width=cli.console.width, dry_run=dry_run, every=cli.options.verbose > 0),
     )
-    if result.ungiven and not mention_pauses(cli, left=result.ungiven):
-        cli.console.message(drain_left(result.ungiven, stayed=result.stayed and not dry_run))
+    failed = _explain_left(cli, result, dry_run=dry_run)
+    return ExitCode.ATTENTION if failed and not dry_run else code
+
+
+def _explain_left(cli: Cli, result: DrainResult, *, dry_run: bool) -> bool:
+    """Say why messages are left, and what to do; return whether a failure hides those not given out."""
+    from fifo_cli.operations.queues.drain import any_failed
+    from fifo_cli.render.queue_tables import drain_breaker, drain_left
+
+    left = result.ungiven
+    running = is_started(cli) if left or result.needs_look else True
+    paused = mention_pauses(cli, left=left, running=running) if left else ()
+    if left and not paused:
+        cli.console.message(drain_left(left, stayed=result.stayed and not dry_run))
     if result.breaker is not None:
         cli.console.message(drain_breaker(result.breaker))
-    if not dry_run and result.error is None:
-        _advise(cli, result)
-    return code
+    if not dry_run:
+        _advise(cli, result, running=running)
+    return any_failed(paused)
 
 
-def _advise(cli: Cli, result: DrainResult) -> None:
+def _advise(cli: Cli, result: DrainResult, *, running: bool) -> None:
     """Say what the failures mean, and what to do first; `status` knows of those of other runs, too."""
     from fifo_cli.model.advice import advise_on_stuck
     from fifo_cli.render.advice import problem_text
 
     now = datetime.now(UTC)
-    for problem in advise_on_stuck(cli.settings, result.stuck(at=now), now=now):
+    for problem in advise_on_stuck(cli.settings, result.stuck(at=now), now=now, running=running):
         cli.console.message(problem_text(problem))
 
 

@@ -22,6 +22,7 @@ from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.handlers import exact_json, runtime
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
+from fifo_cli.handlers.batch_run import RATE_REACHED
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.failure import ConfigurationError, described
 from fifo_cli.handlers.json_log import Journal
@@ -34,7 +35,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
 from fifo_cli.model.settings import Project
-from fifo_cli.model.worker_log import Fate, Stuck, StuckGroups, WatchEvent, follow
+from fifo_cli.model.worker_log import Fate, PausedGroup, Stuck, StuckGroups, WatchEvent, follow
 from fifo_cli.operations.code_process import CodeProcess, CodeSetup
 from fifo_cli.operations.log_shipping import shipped_journal
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
@@ -264,6 +265,11 @@ def ungiven(outcomes: Iterable[Outcome], remaining: int | None) -> int:
         for one in last.values()
     )
     return max(0, (remaining or 0) - ours)
+
+
+def any_failed(paused: Iterable[PausedGroup]) -> bool:
+    """Whether a failure paused any of these groups, and not only ``max_rate``."""
+    return any(one.error != RATE_REACHED for one in paused)
 
 
 def preview(aws: Aws, project: Project, options: DrainOptions) -> DrainResult:

@@ -43,6 +43,7 @@ from fifo_cli.operations.stream.audit_store import (
     Verdict,
 )
 from fifo_cli.operations.stream.evidence import (
+    CLOCKS,
     AwsEvidence,
     Evidence,
     Feed,
@@ -392,12 +393,14 @@ class Audit:
             return
         since = self.since - _SLACK
         drains = [run for run in self.evidence.open_runs(since) if run.logger == "worker"]
-        runs = [*drains, *self.evidence.killed_runs(since)]
+        # A process may have received more after its last line; of a function Lambda knows when it ended.
+        runs = [(run, LAST_WORK) for run in drains]
+        runs += [(run, CLOCKS) for run in self.evidence.killed_runs(since)]
         for event_id, written, delivered in received:
-            for run in runs:
+            for run, more in runs:
                 last = _milliseconds(run.last)
                 # What it received was written before, and it was not this run that delivered it.
-                if written <= last + _milliseconds_of(LAST_WORK) and last < delivered:
+                if written <= last + _milliseconds_of(more) and last < delivered:
                     self.store.add_unanswered([(event_id, last, killed_run(run))])
 
     def _add_page(self, page: StreamPage) -> None:

@@ -51,7 +51,7 @@ _STARTED: Final = "START RequestId: "
 _REPORTED: Final = "REPORT RequestId: "
 _REQUEST: Final = re.compile(r"RequestId: ([0-9A-Za-z-]+)")
 # Two clocks differ a little.
-_CLOCKS: Final = timedelta(seconds=5)
+CLOCKS: Final = timedelta(seconds=5)
 # How Lambda words that the function failed on a batch, which is then tried again; emulators say less.
 _BATCH_FAILED: Final = ("PROBLEM", "FAILED")
 # "It may take a few seconds" until what is logged can be read (CloudWatch Logs User Guide).
@@ -100,7 +100,8 @@ class Feed:
 class OpenRun:
     """A drain or replay in an operator's process that has not logged its end: killed, or still at work.
 
-    ``last`` is the time of its last line. What it did after that, or is doing now, nobody knows.
+    ``last`` is the time of its last line. What it did after that, or is doing now, nobody knows. Of a run of
+    the worker function, which Lambda ended, it is the time of that end.
     """
 
     logger: Logger
@@ -278,7 +279,7 @@ class AwsEvidence:
             # Both streams of a process have its host and its number: drain/HOST/PID-TIME.
             process = one.stream.rpartition("-")[0]
             logged = any(
-                stream.rpartition("-")[0] == process and run.begun >= one.time - _CLOCKS
+                stream.rpartition("-")[0] == process and run.begun >= one.time - CLOCKS
                 for stream, run in runs.items()
             )
             if one.header.id not in ended and "lambda" not in one.header.command and not logged:
@@ -292,7 +293,8 @@ class AwsEvidence:
             for text in (_STARTED, RUN_ENDED, _REPORTED)
         ]
         with contextlib.suppress(MissingLogGroup):
-            return tuple(killed_invocations(heapq.merge(*lines, key=lambda event: event.time)))
+            events = heapq.merge(*lines, key=lambda event: event.time)
+            return tuple(killed_invocations(events, self._settings.functions.timeout))
         return ()
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
@@ -386,10 +388,11 @@ def read_stream(
     return max(expired or since, oldest) if gap else expired
 
 
-def killed_invocations(events: Iterable[LogEvent]) -> Iterator[OpenRun]:
+def killed_invocations(events: Iterable[LogEvent], timeout: timedelta) -> Iterator[OpenRun]:
     """Yield the invocations of which Lambda logged beginning and end, and the function no end.
 
-    ``events`` are in order of time.
+    ``events`` are in order of time. One that has no end was over when the next one of its environment began,
+    and by the function's ``timeout``.
     """
     begun: dict[str, tuple[str, int]] = {}  # in each log stream, the invocation at work: request id and time
     for event in events:
@@ -398,7 +401,8 @@ def killed_invocations(events: Iterable[LogEvent]) -> Iterator[OpenRun]:
         ended = RUN_ENDED in event.text and parse_line("worker", event).message == RUN_ENDED
         if event.text.startswith(_STARTED) and request:
             if open_one is not None:
-                yield _killed(open_one[1], event.time)
+                over = open_one[1] + round(timeout.total_seconds() * 1000)
+                yield _killed(open_one[1], min(event.time, over))
             begun[event.stream] = request[1], event.time
         elif open_one is not None and (ended or (request and request[1] == open_one[0])):
             del begun[event.stream]

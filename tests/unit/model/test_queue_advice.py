@@ -176,6 +176,8 @@ def test_the_end_of_a_drain_speaks_of_the_same_trigger() -> None:
 
     [found] = advise_on_stuck(settings(), (*heads, *stuck(failure(2, "bob")).stuck), now=NOW)
     assert "within 5m" in found.next
+    [found] = advise_on_stuck(settings(), heads, now=NOW, running=False)
+    assert "within" not in found.next
 
 
 def test_an_open_breaker_is_said_with_its_cause_and_its_end() -> None:

@@ -1005,6 +1005,19 @@ def test_what_a_killed_run_had_received_is_possibly_twice(world, kind, looks, be
     assert all("did not log its end (it was killed" in row.reason for row in rows)
 
 
+@pytest.mark.parametrize(("kind", "listed"), [("open", 1), ("killed", 0)])
+def test_a_function_that_lambda_ended_received_nothing_that_was_written_after_that(world, kind, listed):
+    world.clock.sleep(120)
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.sqs.receive_message(QueueUrl="main", MaxNumberOfMessages=1, VisibilityTimeout=0)
+    setattr(world, kind, [OpenRun("worker", START, START + timedelta(seconds=60))])
+    world.clock.sleep(60)
+    world.work(1, fine)
+    with Audit(world, world.rules, since=START, now=world.now) as result:
+        assert result.summary.possibly_twice == listed
+
+
 def invocation(*lines: tuple[int, str], stream: str = "s") -> list[LogEvent]:
     return [LogEvent(f"{stream}{at}", at, text, stream) for at, text in lines]
 
@@ -1020,6 +1033,7 @@ SKIPPED = json.dumps({"message": "skipped", "event_id": "e", "reason": "the run 
         ([(1, "START RequestId: a Version: 1"), (3, "REPORT RequestId: a\tStatus: timeout")], [(1, 3)]),
         ([(1, "START RequestId: a Version: 1"), (2, SKIPPED), (3, "REPORT RequestId: a")], [(1, 3)]),
         ([(1, "START RequestId: a"), (9, "START RequestId: b"), (10, ENDED)], [(1, 9)]),
+        ([(1, "START RequestId: a"), (90_000, "START RequestId: b"), (90_001, ENDED)], [(1, 60_001)]),
         ([(1, "START RequestId: a")], []),  # at work
         ([(2, ENDED), (3, "REPORT RequestId: a")], []),  # its beginning is before the window
         ([(1, "START RequestId: b"), (1, "REPORT RequestId: a"), (2, ENDED)], []),
@@ -1027,7 +1041,7 @@ SKIPPED = json.dumps({"message": "skipped", "event_id": "e", "reason": "the run 
 )
 def test_an_invocation_that_did_not_log_its_end_was_killed(lines, killed):
     events = [*invocation(*lines), *invocation((4, ENDED), stream="drain/h/1-2")]
-    found = killed_invocations(sorted(events, key=lambda event: event.time))
+    found = killed_invocations(sorted(events, key=lambda event: event.time), timedelta(seconds=60))
     assert [(run.begun, run.last) for run in found] == [
         tuple(datetime.fromtimestamp(at / 1000, UTC) for at in pair) for pair in killed
     ]

@@ -13,7 +13,8 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.handlers.run_report import Outcome
 from fifo_cli.local.receiver import Receiver, Reply
 from fifo_cli.model.settings import Project
-from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, drain_by_function, ungiven
+from fifo_cli.model.worker_log import PausedGroup
+from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, any_failed, drain_by_function, ungiven
 from fifo_cli.render.queue_tables import drain_breaker
 from tests.unit.operations.test_package import project
 
@@ -39,6 +40,19 @@ def test_counts_that_lag_or_are_unknown_make_nothing_up() -> None:
 def test_a_message_that_several_invocations_saw_counts_once() -> None:
     seen = [outcome("a", "skipped", "ended"), outcome("a", "delivered"), outcome("b", "skipped", "ended")]
     assert ungiven([*seen, outcome("b", "skipped", "ended")], 3) == 2
+
+
+@pytest.mark.parametrize(
+    ("reasons", "failed"),
+    [
+        ([], False),
+        (["max_rate allows its call only later"], False),
+        (["max_rate allows its call only later", "HTTP 503 from shop"], True),
+        ([None], True),
+    ],
+)
+def test_what_max_rate_alone_hides_did_not_fail(reasons: list[str | None], failed: bool) -> None:
+    assert any_failed(PausedGroup("g", NOW, NOW, reason) for reason in reasons) is failed
 
 
 def test_what_is_parked_or_delivered_did_not_stay() -> None:

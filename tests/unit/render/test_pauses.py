@@ -33,3 +33,12 @@ def test_a_drain_says_how_many_it_was_not_given_and_that_the_functions_try_again
         first == "1 message left in the queue that SQS did not give out, hidden, as their groups are paused:"
     )
     assert last == "next: wait: the functions try again by themselves when the pauses are over"
+
+
+def test_with_the_worker_paused_a_drain_says_what_helps() -> None:
+    text = hidden_text([PausedGroup("g", NOW, NOW)], as_of=None, now=NOW, left=1, running=False)
+
+    assert text.split("\n")[-1] == (
+        "next: `fifo-cli resume worker`, as a paused worker tries nothing again; or `fifo-cli drain --all`"
+        " when the pauses are over"
+    )
