@@ -144,7 +144,7 @@ class OpenBreaker(Fields):
     """Functions call the API no more, after transient failures in a row of different groups.
 
     ``since`` is when the first of them began, ``time`` when the last line of it was logged. ``until`` is when
-    one call is let through; None if the worker's next run makes it. ``failures`` are those in a row.
+    each has let one call through; None if the worker's next run makes it. ``failures`` are those in a row.
     """
 
     since: datetime

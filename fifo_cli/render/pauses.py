@@ -61,7 +61,8 @@ def pause_lines(
         instant = f"  {iso(one.until)}" * absolute
         yield f"group {printable(shown_group(one.group))} until {until}: {why}{instant}"
     if len(paused) > _SHOWN:
-        yield f"and {count(len(paused) - _SHOWN, 'more group')}"
+        more = len(paused) - _SHOWN
+        yield f"and {count(more, 'more group')} that {'is' if more == 1 else 'are'} paused"
     if paused:
         known = f"as of {clock(as_of)} ({rough(now - as_of)} ago); " if as_of else ""
         yield f"{known}only the function that paused a group can end it"

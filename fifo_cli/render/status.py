@@ -153,15 +153,18 @@ class _Screen:
             return []
         where = f" in {count(found.functions, 'function')}" if self._by_queue else ""
         until = "; the next run makes one call"
-        if found.until is not None:
-            due = "was due at" if found.until <= self._now else "at"
-            until = f"; one call {due} {self._clock(found.until)}{f'  {iso(found.until)}' * self._absolute}"
-        return [f"open{where} since {self._clock(found.since)} ({self._ago(found.since)}){until}"]
+        if self._result.enabled is False:
+            until = "; the worker does not run, and calls nothing"
+        elif found.until is not None:
+            due = "a call was due at" if found.until <= self._now else "one call at"
+            due = "one call each, the last at" if due == "one call at" and found.functions > 1 else due
+            until = f"; {due} {self._time(found.until)}{f'  {iso(found.until)}' * self._absolute}"
+        return [f"open{where} since {self._time(found.since)} ({self._ago(found.since)}){until}"]
 
     def _paused(self) -> list[str]:
         runs = self._result.runs
         lines = pause_lines(
-            runs.paused, as_of=runs.as_of, now=self._now, clock=self._clock, absolute=self._absolute
+            runs.paused, as_of=runs.as_of, now=self._now, clock=self._time, absolute=self._absolute
         )
         return list(lines)
 
@@ -281,12 +284,16 @@ class _Screen:
     def _short(self, text: str) -> str:
         return printable(text) if self._width is None else shorten(printable(text), 36)
 
-    def _clock(self, instant: datetime) -> str:
+    def _time(self, instant: datetime) -> str:
+        """Write an instant to the second: a pause may be as short."""
+        return self._clock(instant, "%H:%M:%S")
+
+    def _clock(self, instant: datetime, time: str = "%H:%M") -> str:
         """Write an instant in the pipeline's time zone, with the day unless it is today."""
         zone = zone_of(self._result.settings.schedule.timezone)
         local = instant.astimezone(zone)
         day = "" if local.date() == self._now.astimezone(zone).date() else f"{local:%a %d %b} "
-        return f"{day}{local:%H:%M} {local.tzname()}"
+        return f"{day}{local:{time}} {local.tzname()}"
 
     def _ago(self, then: datetime) -> str:
         relative = f"{rough(self._now - then)} ago"

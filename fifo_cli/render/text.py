@@ -154,7 +154,7 @@ def remain(number: int | None, where: str = "") -> str:
     """Say how many messages are left; None is not known."""
     if number is None:
         return "unknown how many remain"
-    return f"{count(number, 'message')} remain{f' in {where}' if where else ''}"
+    return f"{count(number, 'message')} remain{'s' * (number == 1)}{f' in {where}' if where else ''}"
 
 
 def open_shards(number: int, command: str) -> list[str]:

@@ -222,8 +222,10 @@ def _pauses(sample: Sample, now: datetime) -> Iterator[Line]:
         return
     if runs.breaker is not None:
         until = runs.breaker.until
-        due = "was due at" if until and until <= now else "at"
-        end = f", one call {due} {until.astimezone():%H:%M:%S}" if until else ""
+        due = "a call was due at" if until and until <= now else "one call at"
+        due = "one call each, the last at" if due == "one call at" and runs.breaker.functions > 1 else due
+        end = f", {due} {until.astimezone():%H:%M:%S}" if until else ""
+        end = ", the worker does not run" if sample.measured.worker not in ("running", None) else end
         yield [(f"{'breaker':<{_LABEL}}", "dim"), (f"open for {rough(now - runs.breaker.since)}{end}", "red")]
     paused = [one for one in runs.paused if one.until > now]
     if paused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -55,11 +55,17 @@ def activity_questions(
     """Return what is to be asked, each under the words by which a failure is reported."""
     polled = by_queue(settings)
     read = partial(last_runs, aws, names, now=now, ages=max(check.age), by_queue=polled, late=lateness(aws))
+    # Functions that ended with their breaker open have logged nothing since, and exist no more.
+    without = partial(_without_breaker, read)
     return {
-        RUNS: read,
+        RUNS: read if settings.worker.breaker else without,
         BATCHES: partial(last_batches, aws, names, now=now),
         KEYS: partial(list_keys, aws, settings),
     }
+
+
+def _without_breaker(read: Callable[[], Runs]) -> Runs:
+    return replace(read(), breaker=None)
 
 
 def parked_question(aws: Aws, names: Names, *, now: datetime) -> dict[str, Callable[[], Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -57,23 +57,30 @@ def open_breaker(
 ) -> OpenBreaker | None:
     """Return the breakers that are open, by lines in order of time; None if there are none.
 
-    ``by_queue``: one whose pause is over has let a call through, or its function has ended: known when no
-    line can be ``late``. On a schedule the next run makes that call, and one that delivered closes it.
+    ``by_queue``: a delivery of any function after the pause shows that the API works. Without one, the call
+    that was due has no line yet, or its function has ended: known when no line can be ``late``. On a schedule
+    the next run makes that call, and one that delivered closes it.
     """
     found: dict[str, _Opened] = {}
     for line in lines:
-        if line.stream.startswith(_DRAINS):
-            continue
         if line.message == OPENED and line.facts:
+            if line.stream.startswith(_DRAINS):
+                continue
             before = found.get(line.stream)
             until = from_iso(line.text("until")) if by_queue else None
             found[line.stream] = _Opened(before.first if before else line, line, until)
         elif line.message == _CLOSED and line.facts:
             found.pop(line.stream, None)
+            found = _still_open(found, line.time)
         elif _shows_it_works(line):
-            found = {stream: one for stream, one in found.items() if one.until is not None}
+            found = _still_open(found, line.time)
     open_ = [one for one in found.values() if one.until is None or one.until + late > now]
     return _summed(open_) if open_ else None
+
+
+def _still_open(found: Mapping[str, _Opened], works: datetime) -> dict[str, _Opened]:
+    """Return the breakers whose pause lasts beyond the time at which a call succeeded."""
+    return {stream: one for stream, one in found.items() if one.until is not None and one.until > works}
 
 
 def _shows_it_works(line: LogLine) -> bool:
@@ -87,7 +94,7 @@ def _summed(found: Sequence[_Opened]) -> OpenBreaker:
     return OpenBreaker(
         since=min(one.first.time for one in found),
         time=last.time,
-        until=min(ends, default=None),
+        until=max(ends, default=None),
         functions=len(found),
         failures=last.number("failures"),
         api=last.text("api"),

@@ -187,7 +187,7 @@ def test_an_open_breaker_is_said_with_its_cause_and_its_end() -> None:
         "warning",
         "the breaker is open in 2 functions for 5m: shop failed 5 times in a row, last: HTTP 503",
         "wait, or have shop fixed: the functions try again by themselves",
-        means="no call until 12:02:00 UTC, then one; its success closes it",
+        means="each lets one call through after its pause, the last at 12:02:00 UTC; its success closes it",
         avoid="park: the messages are good, and would lose their places",
         cause_of="messages",
     )
@@ -197,7 +197,29 @@ def test_a_call_that_was_due_is_not_announced_as_long_as_its_line_may_be_late() 
     [found] = problems(replace(stuck(), breaker=replace(BREAKER, until=NOW)))
 
     assert found.means is not None
-    assert found.means.startswith("one call was due at 12:00:00 UTC, and the log does not show yet")
+    assert found.means.startswith("a call was due at 12:00:00 UTC, and the log does not show yet")
+
+
+@pytest.mark.parametrize("trigger", ["queue", "schedule"])
+def test_a_worker_that_does_not_run_tries_nothing_by_itself(trigger: str) -> None:
+    until = BREAKER.until if trigger == "queue" else None
+    found = problems(
+        replace(stuck(), breaker=replace(BREAKER, until=until)),
+        numbers(worker="paused"),
+        given=settings(trigger),
+    )
+
+    [one] = [one for one in found if "the breaker" in one.text]
+    assert one.next == "have shop fixed; it is called again when the worker runs again"
+    assert one.means is not None
+    assert one.means.startswith("the worker does not run, and calls nothing")
+
+
+def test_of_one_failure_no_row_is_said_and_of_one_function_no_last_call() -> None:
+    [found] = problems(replace(stuck(), breaker=replace(BREAKER, functions=1, failures=1)))
+
+    assert found.text == "the breaker is open for 5m: shop failed, last: HTTP 503"
+    assert found.means == "no call until 12:02:00 UTC, then one; its success closes it"
 
 
 def test_on_a_schedule_the_next_run_makes_the_call() -> None:

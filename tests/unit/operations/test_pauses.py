@@ -90,6 +90,21 @@ def test_a_breaker_is_open_since_its_first_line_until_the_time_that_the_last_one
         pytest.param([opened(2, 3), opened(1, 4, stream="b")], 2, id="two functions"),
         pytest.param([opened(2, 3), line(1, "run ended", delivered=5, stream="b")], 1, id="others deliver"),
         pytest.param([opened(9, -4)], 1, id="the line of its probe may be late"),
+        pytest.param(
+            [opened(9, -4), line(3, "run ended", delivered=5, stream="b")], 0, id="others, after it"
+        ),
+        pytest.param(
+            [opened(9, -4), line(5, "run ended", delivered=5, stream="b")], 1, id="others, before it"
+        ),
+        pytest.param(
+            [opened(9, -4), line(3, "run ended", delivered=0, stream="b")], 1, id="nothing delivered"
+        ),
+        pytest.param([opened(9, -4), line(3, "breaker closed", stream="b")], 0, id="another's, after it"),
+        pytest.param(
+            [opened(9, -4), line(3, "run ended", delivered=5, stream="drain/host/1")],
+            0,
+            id="a drain, after it",
+        ),
         pytest.param([opened(29, -16)], 0, id="its function has ended"),
         pytest.param([opened(2, 3, stream="drain/host/1")], 0, id="a drain's ended with it"),
         pytest.param([line(1, "breaker opened by hand")], 0, id="another word"),
@@ -99,6 +114,13 @@ def test_each_function_has_a_breaker_of_its_own(lines: list[LogLine], functions:
     found = breaker(*lines)
 
     assert (found.functions if found else 0) == functions
+
+
+def test_of_several_functions_the_last_call_is_said() -> None:
+    found = breaker(opened(2, 5, stream="b"), opened(1, 3), opened(4, -1, stream="c"))
+
+    assert found is not None
+    assert (found.functions, found.until) == (3, at(5))
 
 
 def test_on_a_schedule_a_breaker_is_open_until_a_run_delivers() -> None:

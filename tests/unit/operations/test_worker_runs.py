@@ -16,6 +16,7 @@ from fifo_cli.errors import AwsError
 from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_log import Runs, Stuck, StuckGroups, WorkerRun, follow
+from fifo_cli.operations.monitor.activity import RUNS, activity_questions
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.monitor.worker_runs import (
     events_of,
@@ -402,3 +403,26 @@ def test_the_ends_of_batches_are_not_taken_for_deliveries_that_are_read(
     ).install(aws)
 
     assert last_runs(aws, NAMES, now=NOW, by_queue=True).stuck == ()
+
+
+@pytest.mark.parametrize(("breaker", "shown"), [(5, True), (0, False)])
+def test_a_breaker_that_is_switched_off_is_not_shown_though_its_lines_are_there(
+    aws: Aws, breaker: int, shown: bool
+) -> None:
+    settings = Settings.model_validate(
+        {
+            "pipeline": {"name": "orders"},
+            "table": {"name": "orders"},
+            "api": [{"url": "http://x"}],
+            "worker": {"trigger": "queue", "breaker": breaker},
+        }
+    )
+    Log(
+        told(3 * MINUTE, "breaker opened", until="2026-01-02T12:03:00Z", failures=5),
+        told(2 * MINUTE, "run ended", received=9, delivered=0, failed=5),
+    ).install(aws)
+
+    found = activity_questions(aws, settings, settings.check, NAMES, now=NOW)[RUNS]()
+
+    assert len(found.runs) == 1
+    assert (found.breaker is not None) == shown

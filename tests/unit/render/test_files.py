@@ -22,6 +22,7 @@ def test_a_dump_shows_what_was_written_and_what_became_of_it():
     assert dump_text(DumpResult(7, 7, 0), queue="q.fifo", to="f", move=True) == (
         "7 messages written to f, 7 deleted from q.fifo; 0 messages remain\n"
     )
+    assert dump_text(DumpResult(1, 1, 1), queue="q", to="f", move=True).endswith("; 1 message remains\n")
     assert dump_text(DumpResult(0, 0, None), queue="q", to="f", move=True).endswith(
         "unknown how many remain\n"
     )

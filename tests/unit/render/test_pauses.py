@@ -21,7 +21,7 @@ def test_groups_that_are_paused_have_their_ends_and_as_of_when_that_is_known() -
         "  group zoë until 12:01:10 UTC (in 1m 10s): HTTP 503\\x1b from shop",
         "  group g0 until 12:05:00 UTC (in 5m): no reason logged",
         "  group g1 until 12:05:00 UTC (in 5m): no reason logged",
-        "  and 2 more groups",
+        "  and 2 more groups that are paused",
         "  as of 11:59:00 UTC (1m ago); only the function that paused a group can end it",
     ]
 

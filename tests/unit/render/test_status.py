@@ -274,25 +274,29 @@ def test_groups_that_are_paused_are_listed_with_their_ends_and_as_of_when_that_i
     out = screen(110, settings=BY_QUEUE, runs=PAUSED)
 
     assert (
-        "paused      group ada until 12:03 UTC (in 3m): HTTP 503 from shop\n"
-        "            group g0 until 12:05 UTC (in 5m): HTTP 503 from shop\n"
-        "            group g1 until 12:05 UTC (in 5m): HTTP 503 from shop\n"
-        "            and 1 more group\n"
-        "            as of 11:59 UTC (1m ago); only the function that paused a group can end it\n"
+        "paused      group ada until 12:03:00 UTC (in 3m): HTTP 503 from shop\n"
+        "            group g0 until 12:05:00 UTC (in 5m): HTTP 503 from shop\n"
+        "            group g1 until 12:05:00 UTC (in 5m): HTTP 503 from shop\n"
+        "            and 1 more group that is paused\n"
+        "            as of 11:59:00 UTC (1m ago); only the function that paused a group can end it\n"
     ) in out
 
 
 def test_an_open_breaker_has_its_beginning_and_its_end() -> None:
     open_ = OpenBreaker(NOW - timedelta(minutes=9), NOW, NOW + timedelta(minutes=3), 2)
 
-    assert ("breaker     open in 2 functions since 11:51 UTC (9m ago); one call at 12:03 UTC\n") in screen(
-        110, settings=BY_QUEUE, runs=replace(RUNS, breaker=open_)
-    )
+    assert (
+        "breaker     open in 2 functions since 11:51:00 UTC (9m ago); one call each, the last at 12:03:00 "
+    ) in screen(110, settings=BY_QUEUE, runs=replace(RUNS, breaker=open_))
     due = replace(open_, until=NOW - timedelta(minutes=1))
-    assert "(9m ago); one call was due at 11:59 UTC\n" in screen(
+    assert "(9m ago); a call was due at 11:59:00 UTC\n" in screen(
         110, settings=BY_QUEUE, runs=replace(RUNS, breaker=due)
     )
-    assert "breaker     open since 11:51 UTC (9m ago); the next run makes one call\n" in screen(
+    paused = replace(VITALS, worker="paused")
+    assert "(9m ago); the worker does not run, and calls nothing\n" in screen(
+        110, settings=BY_QUEUE, runs=replace(RUNS, breaker=open_), measured=paused
+    )
+    assert "breaker     open since 11:51:00 UTC (9m ago); the next run makes one call\n" in screen(
         110, runs=replace(RUNS, breaker=replace(open_, until=None, functions=1))
     )
 

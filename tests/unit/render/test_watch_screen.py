@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -91,8 +92,6 @@ def test_all_there_is_to_know_is_on_a_screen_of_80_by_24() -> None:
 
 
 def test_a_question_stands_above_the_keys_and_a_notice_gives_way_to_it() -> None:
-    from dataclasses import replace
-
     message = replace(dashboard(), notice="the worker is paused")
 
     assert text(message)[-2:] == ["the worker is paused", KEYS]
@@ -231,3 +230,7 @@ def test_where_the_queue_starts_the_worker_pauses_are_shown_in_place_of_a_next_r
     assert "breaker  open for 2m, one call at 12:01:00" in lines
     assert "paused   2 groups, the first until 12:01:10 (as of 11:59:00)" in lines
     assert not any(line.startswith(("breaker", "paused")) for line in empty)
+    for state in ("paused", "stopped"):
+        still = replace(measured(), worker=state)
+        lines = text(seen(WatchState("orders"), Sample(NOW, still, replace(evidence, measured=still))))
+        assert "breaker  open for 2m, the worker does not run" in lines
