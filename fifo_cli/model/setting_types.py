@@ -121,16 +121,20 @@ def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return _some(values)
 
 
-def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
-    if values[0] > values[1]:
-        raise ValueError("[warning, critical] with warning not above critical")
-    return values
+def _pair(low: str, high: str) -> tuple[Rule, Rule, Rule]:
+    """A list of two values that are not in descending order; ``low`` and ``high`` are their names."""
 
+    def check_length(value: Any) -> Any:
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise ValueError(f"a list of two, [{low}, {high}]")
+        return value
 
-def _first_and_longest(values: tuple[Any, Any]) -> tuple[Any, Any]:
-    if values[0] > values[1]:
-        raise ValueError("[first, longest] with first not above longest")
-    return values
+    def check_order(values: tuple[Any, Any]) -> tuple[Any, Any]:
+        if values[0] > values[1]:
+            raise ValueError(f"[{low}, {high}] with {low} not above {high}")
+        return values
+
+    return LISTED, Rule(check_order), Rule(check_length, before=True)
 
 
 def _rate(value: float) -> float:
@@ -213,10 +217,10 @@ IncludedFile = Annotated[
 IncludedFiles = Annotated[tuple[IncludedFile, ...], LISTED]
 Age = Annotated[timedelta, _duration(timedelta(0), limits.RETENTION_MAX)]
 Count = Annotated[int, Field(ge=0)]
-Counts = Annotated[tuple[Count, Count], LISTED, Rule(_ascending)]
-Ages = Annotated[tuple[Age, Age], LISTED, Rule(_ascending)]
+Counts = Annotated[tuple[Count, Count], *_pair("warning", "critical")]
+Ages = Annotated[tuple[Age, Age], *_pair("warning", "critical")]
 Pause = Annotated[timedelta, _duration(timedelta(seconds=1), limits.PAUSE_MAX)]
-Pauses = Annotated[tuple[Pause, Pause], LISTED, Rule(_first_and_longest)]
+Pauses = Annotated[tuple[Pause, Pause], *_pair("first", "longest")]
 Rate = Annotated[float, Rule(_rate, {"type": "number", "exclusiveMinimum": 0})]
 TagKey = Annotated[
     str,

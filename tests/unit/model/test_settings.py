@@ -205,6 +205,20 @@ def test_all_problems_are_reported_together_each_with_key_finding_and_remedy(pro
             '[worker]\nretry = ["5m", "10s"]',
             "worker.retry: found ['5m', '10s']; must be [first, longest] with first not above longest",
         ),
+        (
+            '[worker]\nretry = ["1s", "12h", "1d"]',
+            "worker.retry: found ['1s', '12h', '1d']; must be a list of two, [first, longest]",
+        ),
+        (
+            '[worker]\nretry = "10s"',
+            "worker.retry: found '10s'; must be a list of two, [first, longest]",
+        ),
+        ("[check]\ndepth = [1]", "check.depth: found [1]; must be a list of two, [warning, critical]"),
+        (
+            '[check]\nage = ["1m", "2m", "3m"]',
+            "check.age: found ['1m', '2m', '3m']; must be a list of two, [warning, critical]",
+        ),
+        ("[check]\ndlq = 5", "check.dlq: found 5; must be a list of two, [warning, critical]"),
         ('[worker]\ntrigger = "cron"', "worker.trigger: found 'cron'; must be 'schedule' or 'queue'"),
         ("[worker]\nmax_rate = 0", "worker.max_rate: found 0; must be a number of calls a second above 0"),
         (
