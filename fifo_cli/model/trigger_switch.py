@@ -53,9 +53,10 @@ class TriggerSwitch:
             old, new = new, old
         if not self.old:
             return ["a deploy was cut off while it changed what starts the worker; this one completes it"]
+        disabled = "the mapping of the queue" if self.target == "schedule" else old
         how = (
-            f"{old} is disabled; when the last run has ended (some minutes later on AWS), {new} starts the"
-            f" worker. Meanwhile messages wait in {settings.names.main}, and nothing is lost"
+            f"{disabled} is disabled; when the last run has ended (some minutes later on AWS), {new} starts"
+            f" the worker. Meanwhile messages wait in {settings.names.main}, and nothing is lost"
             if self.running
             else "the worker is paused, and stays so"
         )

@@ -128,13 +128,26 @@ def test_deploy_asks_naming_everything_and_a_no_touches_nothing(
 def test_ctrl_c_at_a_question_is_a_no(
     project: Callable[..., Project], terminal: Callable[..., Terminal]
 ) -> None:
-    run = terminal(project(), "deploy")
+    run = terminal(project(api={"keys": {"api_key": "/t/missing"}}), "deploy")
     run.until("Go ahead? [y/N] ")
 
     run.type("\x03")
 
     assert run.end() == 130
     assert run.seen.rstrip().endswith("interrupted")
+    assert run.seen.count("/t/missing does not exist") == 1, "the question has the warnings"
+
+
+def test_the_warnings_of_a_question_are_not_repeated_after_a_yes(
+    project: Callable[..., Project], terminal: Callable[..., Terminal]
+) -> None:
+    run = terminal(project(api={"keys": {"api_key": "/t/missing"}}), "deploy")
+    run.until("Go ahead? [y/N] ")
+
+    run.type("y\r")
+
+    assert run.end() == 0
+    assert run.seen.count("/t/missing does not exist") == 1
 
 
 def test_a_key_is_asked_for_without_echo(

@@ -14,7 +14,7 @@ from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import complete_folders, typed_config
-from fifo_cli.errors import DeclinedError, ExitCode, UsageError
+from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Event, Finished, Listener, Noted, Warned
 from fifo_cli.invocation import PROGRAM, typed_before
 from fifo_cli.render.progress import line
@@ -141,6 +141,8 @@ def deploy(
         nonlocal is_listed
         is_listed = not cli.options.yes
         beware = "".join(f"warning: {one}\n" for one in dict.fromkeys(warnings))
+        if is_listed:
+            warnings.clear()  # the question has them
         cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n{beware}")
         if plan.losses:
             losses = "\n".join(plan.losses)
@@ -178,9 +180,6 @@ def _warnings_last(cli: Cli) -> Iterator[tuple[Listener, list[str]]]:
 
     try:
         yield listen, warnings
-    except DeclinedError:
-        warnings.clear()  # the question had them
-        raise
     finally:
         for text in dict.fromkeys(warnings):
             cli.listener(Warned(text))

@@ -150,6 +150,8 @@ def test_where_the_new_trigger_is_enabled_already_nothing_is_waited_for() -> Non
     switch = find_switch(settings("schedule"), found((RULE, True), (MAPPING, False), mark=True))
     assert switch is not None
     assert (switch.overlaps, switch.waits, [one.key for one in switch.old]) == (True, False, [MAPPING])
+    (text,) = switch.texts(settings("schedule"))
+    assert "the mapping of the queue is disabled" in text, "the queue itself is not"
 
 
 def test_a_mark_alone_is_a_change_to_complete() -> None:
