@@ -80,17 +80,29 @@ def _difference(one: Difference) -> list[str]:
     """One line if it fits, else the path and, below it, what is and what shall be."""
     if one.path == "replaced":
         return _wrapped("    ", str(one.new))
-    old, new = _value(one.old), _value(one.new)
+    old, new = value_text(one.old), value_text(one.new)
     if one.path == CODE_HASH and len(old) == len(new) == _HASH:
         return [f"    code: changed (hash {old[:8]} -> {new[:8]})"]
     path = printable(one.path)
     line = f"    {path}: {old} -> {new}"
     if len(line) <= WIDTH:
         return [line]
-    return [_fit(f"    {path}:"), _fit(f"      {old}"), _fit(f"      -> {new}")]
+    items = _items(one) or (old, f"-> {new}")
+    return [_fit(f"    {path}:"), *(_fit(f"{_INDENT}{item}") for item in items)]
 
 
-def _value(value: Any) -> str:
+def _items(one: Difference) -> list[str]:
+    """Return what is added to a list and taken away from it, such as a role's actions; [] if it is none."""
+    if not (isinstance(one.old, list) or isinstance(one.new, list)) or None in (one.old, one.new):
+        return []
+    # In a policy, a list of one is the value itself.
+    old, new = (value if isinstance(value, list) else [value] for value in (one.old, one.new))
+    added = [f"+ {value_text(item)}" for item in new if item not in old]
+    return added + [f"- {value_text(item)}" for item in old if item not in new]
+
+
+def value_text(value: Any) -> str:
+    """Write a property's value as fifo.toml or AWS has it."""
     if value is None:
         return "(none)"
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -16,6 +16,7 @@ from fifo_cli.model.times import iso
 from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.render.advice import advice_lines
 from fifo_cli.render.pauses import pause_lines
+from fifo_cli.render.plan import value_text
 from fifo_cli.render.text import (
     Style,
     count,
@@ -311,4 +312,4 @@ def _span(seconds: int) -> str:
 def _difference(diff: Difference) -> str:
     if diff.path == "code_sha256" and diff.old:
         return f"the code is not what is here: {printable(diff.old[:8])} -> {printable(diff.new[:8])}"
-    return printable(f"{diff.path}: {diff.old!r} -> {diff.new!r}")
+    return f"{printable(diff.path)}: {value_text(diff.old)} -> {value_text(diff.new)}"

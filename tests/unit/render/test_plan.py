@@ -49,6 +49,25 @@ def test_a_plan_shows_a_change_a_line_updates_in_detail_and_the_sum() -> None:
     assert plan_table(plan, done=True).splitlines() == [*plan_table(plan).splitlines()[:-1], done]
 
 
+def test_of_a_list_that_fits_on_no_line_what_is_added_and_what_goes_is_shown() -> None:
+    kept = [f"sqs:Action{number}" for number in range(8)]
+    diff = (
+        Difference("policy.Take.Action", [*kept, "sqs:Old"], ["sqs:New", *kept]),
+        Difference("policy.Put.Action", "sqs:Action0", kept[:7]),
+        Difference("policy.None", None, [*kept, "x" * 90]),
+    )
+    lines = plan_table(Plan((Change("update", "role", "orders-worker", diff),))).splitlines()
+    assert lines[1:11] == [
+        "    policy.Take.Action:",
+        "      + sqs:New",
+        "      - sqs:Old",
+        "    policy.Put.Action:",
+        *(f"      + sqs:Action{number}" for number in range(1, 7)),
+    ]
+    assert lines[11:13] == ["    policy.None:", "      (none)"]
+    assert lines[13].startswith('      -> ["sqs:Action0", ')
+
+
 def test_a_replacement_says_so() -> None:
     diff = (
         Difference("table", "arn:old", "items"),

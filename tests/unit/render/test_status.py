@@ -118,7 +118,7 @@ waiting     group ada: message 0123456789-0123456…456789-0123456789, item
               the API answered 503
 resources   1 of 2 resources as in fifo.toml
             drift: rule orders-1
-              expression: 'rate(1 hour)' -> 'rate(5 minutes)'
+              expression: rate(1 hour) -> rate(5 minutes)
 keys        api_key: /orders/api-key set 1d ago
 not seen    role orders-worker: iam:GetRole: permission denied
 """
@@ -241,6 +241,14 @@ def test_whatever_is_in_a_message_stays_within_the_terminal_and_does_not_act_on_
 
     assert max(map(display_width, out.split("\n"))) <= width
     assert not set(out) & set("\x1b\x07\r\x08\u202e")
+
+
+def test_drift_is_written_as_in_a_plan() -> None:
+    differs = replace(DRIFTED, diff=(Difference("max_functions", None, 1), Difference("filters", ["a"], [])))
+
+    out = screen(drift=Drift((differs,)))
+    assert "max_functions: (none) -> 1\n" in out
+    assert 'filters: ["a"] -> []\n' in out
 
 
 def test_of_code_that_differs_the_beginnings_of_the_hashes_do() -> None:
