@@ -100,7 +100,7 @@ def prepare(
     found = _without_deleted(gathered["resources"], waiter.listener)
     if not gathered["concurrency to reserve"] and not _reserved(found):
         resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
-    warnings = [*gathered["keys"], *_unwatched(settings, resources), *_never_due(settings, aws.called_at)]
+    warnings = [*gathered["keys"], *_never_due(settings, aws.called_at)]
     warnings += other_readers(settings, gathered["what else reads main"], found).values()
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
@@ -111,7 +111,7 @@ def prepare(
     wanted, said = _with_states(resources, found, settings, switch)
     warnings += said
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
-    warnings += _rolled_back(made, found)
+    warnings += [*_unwatched(settings, resources, made), *_rolled_back(made, found)]
     made = with_code_changes(aws, made, zips, whole=whole_diff, listener=waiter.listener)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
@@ -207,9 +207,11 @@ def _never_due(settings: Settings, now: datetime) -> list[str]:
     ]
 
 
-def _unwatched(settings: Settings, wanted: Iterable[Resource]) -> list[str]:
+def _unwatched(settings: Settings, wanted: Iterable[Resource], made: Plan) -> list[str]:
+    """Say, when alarms are made or deleted, why there is none on a worker that is never started."""
     name = settings.names.alarm("worker-silent")
-    if settings.alarms is None or any(one.name == name for one in wanted):
+    news = any(one.kind == "alarm" and one.action != "update" for one in made.changes)
+    if not news or settings.alarms is None or any(one.name == name for one in wanted):
         return []
     if by_queue(settings):
         return [f"the alarm {name} is not made: the queue starts no worker while it is empty"]
