@@ -224,7 +224,7 @@ class MessageTurns:
             doubts=self._doubts.get(message.message_id),
             taken_by=list(self._taken_by.get(message.message_id, ())) or None,
             reason=outcome.error,
-            pause=pause,
+            pause=None if pause is None else round(pause, 3),
             paused_until=None if pause is None else _iso_in(pause),
         )
 
