@@ -41,7 +41,8 @@ def down(cli: Cli) -> ExitCode:
     """Stop the embedded stack; what it holds stays in .fifo/."""
     from fifo_cli.local import stack
 
-    return _emit(cli, stack.down(cli.folder, listener=cli.listener))
+    stopped = stack.down(cli.folder, listener=cli.listener)
+    return cli.emit(stopped, lambda: "The embedded stack is stopped.\n")
 
 
 @command("status", impact=Impact.READS, examples=["fifo-cli local status -o json"])
