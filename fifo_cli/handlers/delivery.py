@@ -174,7 +174,7 @@ class ApiDelivery:
     ) -> Answer:
         """Call an API; where a key was refused or cannot be used, once more with the keys read again.
 
-        They may have been rotated, or corrected, since this environment read them. If there is no time for
+        They may have been rotated, or corrected, since this environment read them. Without time for
         another call, the next run makes it.
         """
         generation, _ = self._keys.current()
