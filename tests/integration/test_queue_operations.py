@@ -58,7 +58,7 @@ def test_a_group_that_fails_for_ever_is_seen_and_set_aside_by_what_status_advise
 
     shown = json_of(pipeline, "status")
     checked = json_of(pipeline, "check")
-    traced = json_of(pipeline, "trace", "bad")
+    traced, waits = json_of(pipeline, "trace", "bad"), json_of(pipeline, "trace", "next")
 
     assert (shown["worker"]["trigger"], shown["worker"]["polling"]["state"]) == ("queue", "Enabled")
     assert (shown["schedule"]["enabled"], shown["schedule"]["next_runs"]) == (True, [])
@@ -67,6 +67,7 @@ def test_a_group_that_fails_for_ever_is_seen_and_set_aside_by_what_status_advise
     assert (checked["trigger"], checked["paused_groups"]) == ("queue", 1)
     assert traced["stage"] == "stuck"
     assert "its group is paused until" in traced["detail"]
+    assert (waits["stage"], "paused until" in waits["detail"]) == ("queued", True)
     [problem] = shown["verdict"]["problems"]
     steps = _COMMAND.findall(problem["next"])
     assert [step.split()[0] for step in steps] == ["pause", "park", "resume"]

@@ -32,8 +32,11 @@ from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names, QueueRole
 from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.model.urls import host_of, is_aws
+from fifo_cli.model.worker_log import PausedGroup
+from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.operations.history import read_events
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
+from fifo_cli.operations.monitor.worker_runs import paused_now
 from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import BrowseResult, browse, look
 from fifo_cli.operations.stream.audit_store import Logger
@@ -160,6 +163,9 @@ class Evidence(Protocol):
 
     def history_since(self, now: datetime) -> datetime | None:
         """Return since when the history holds everything; None if there is none."""
+
+    def paused_groups(self, now: datetime) -> tuple[PausedGroup, ...]:
+        """Return the groups that functions hide now, where the queue starts them."""
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         """Look through a queue."""
@@ -302,6 +308,9 @@ class AwsEvidence:
 
     def history_since(self, now: datetime) -> datetime | None:
         return holds_since(self._aws, self._names.operations_log, now=now)
+
+    def paused_groups(self, now: datetime) -> tuple[PausedGroup, ...]:
+        return paused_now(self._aws, self._settings, now=now).paused if by_queue(self._settings) else ()
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         return browse(Queue(self._aws, self._names, role), take)

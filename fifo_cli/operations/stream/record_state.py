@@ -18,6 +18,7 @@ from fifo_cli.model.history_events import PUT_BACK, TAKEN_AWAY
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.times import iso
+from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.monitor.pauses import paused_until
 from fifo_cli.operations.stream.audit_store import Logger
@@ -126,7 +127,8 @@ class Surroundings:
     batch failed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were
     enqueued; ``without_code``: the user's code, which may leave it out, cannot be asked;
     ``purged``: an operator emptied the queue in which it was seen last; ``unrecorded``: the history would not
-    show that an operator took it away; ``now``: a pause of its group that ends later hides it.
+    show that an operator took it away; ``now``: a pause of its group that ends later hides it;
+    ``paused``: a function hides what is before it in its group.
     """
 
     hidden: str = ""
@@ -144,6 +146,7 @@ class Surroundings:
     purged: str = ""
     unrecorded: str = ""
     now: datetime = _BEGINNING
+    paused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ class Judge:
     (None: all can). What was sent up to ``gone_since`` and is in no queue left it longer ago than that.
     ``is_passed`` says of an event id whether a later message of its group was delivered by then.
     ``history_since`` is since when the history holds everything (None: there is none), ``history_failure``
-    why it could not be read. ``now`` is known where the last line of each record is.
+    why it could not be read. ``now`` is known where the last line of each record is; ``paused`` are the
+    groups that are hidden then, as far as they were asked for.
     """
 
     feed: Feed = field(default_factory=Feed)
@@ -192,6 +196,7 @@ class Judge:
     history_since: datetime | None = _BEGINNING
     history_failure: str = ""
     now: datetime = _BEGINNING
+    paused: tuple[PausedGroup, ...] = ()
 
     def __call__(self, history: RecordHistory) -> tuple[Stage, str]:
         """Return the stage of a record, and a sentence on it."""
@@ -228,6 +233,7 @@ class Judge:
             purged=self._purged(sent, at),
             unrecorded=self._unrecorded(at),
             now=self.now,
+            paused=next((_behind(one) for one in self.paused if one.group == history.group), ""),
         )
 
     def _unrecorded(self, at: datetime) -> str:
@@ -391,6 +397,14 @@ def _paused(until: datetime, line: LogLine) -> tuple[Stage, str]:
     return "queued", f"{hidden}: {why}"
 
 
+def _behind(group: PausedGroup) -> str:
+    """Say of a message that a function did not receive why it waits."""
+    return (
+        f"behind others of its group {shown_group(group.group)}, which is paused until {iso(group.until)}:"
+        f" {group.error or 'no reason was logged'}"
+    )
+
+
 def _parked(message: Message) -> str:
     status = message.text("park_status")
     reason = message.text("park_reason") or "moved to the DLQ by SQS: no reason is kept"
@@ -424,6 +438,8 @@ def _unseen(history: RecordHistory, last: LogEntry, around: Surroundings) -> tup
     if pause is not None and pause[0] > around.now > _BEGINNING:
         return _paused(*pause)
     if last.word != "parked":
+        if around.paused:
+            return "queued", around.paused
         return "queued", f"further back than can be seen, or in flight: {hidden}"
     why = last.line.facts.get("reason") or "no reason was logged"
     return (

@@ -356,6 +356,7 @@ class _Trace:
             without_code=bool(self.rules.without_code),
             purges=self.evidence.purges(self.since),
             now=self.now,
+            paused=self.evidence.paused_groups(self.now),
         )
 
     def _handled(

@@ -21,6 +21,7 @@ from fifo_cli.handlers.json_log import Journal, line
 from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.model.message import Message, from_sqs
 from fifo_cli.model.names import FunctionRole, QueueRole
+from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult
 from fifo_cli.operations.stream.audit_store import Logger
@@ -213,6 +214,9 @@ class World:
 
     def killed_runs(self, since: datetime) -> tuple[OpenRun, ...]:
         return tuple(self.killed)
+
+    def paused_groups(self, now: datetime) -> tuple[PausedGroup, ...]:
+        return ()
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         """Receive until nothing comes, as SQS has it: a group's messages behind hidden ones stay unseen."""

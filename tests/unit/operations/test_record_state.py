@@ -9,12 +9,15 @@ import pytest
 
 from fifo_cli.model.message import Attribute, Message
 from fifo_cli.model.names import QueueRole
+from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.evidence import LogEntry
 from fifo_cli.operations.stream.record_state import (
     PRECEDENCE,
     Found,
+    Hidden,
+    Judge,
     RecordHistory,
     Stage,
     Surroundings,
@@ -232,6 +235,22 @@ def test_a_message_whose_group_is_paused_cannot_be_seen(word, minutes, stage, de
 
     assert stage_of(one, around) == (stage, detail)
     assert stage_of(one, Surroundings(hidden="H"))[0] == "queued"
+
+
+def test_a_message_behind_a_paused_head_is_said_to_wait_for_it():
+    one = life(ENQUEUED)
+    one.group = "g3"
+    now = START + timedelta(minutes=1)
+    paused = (PausedGroup("g3", now + timedelta(minutes=4), now, "HTTP 503 from shop"),)
+
+    judge = Judge(hidden=Hidden("H"), now=now, paused=paused)
+
+    waits = (
+        "behind others of its group g3, which is paused until 2026-01-02T03:09:05.000Z: HTTP 503 from shop"
+    )
+    assert judge(one) == ("queued", waits)
+    one.group = "g4"
+    assert judge(one)[1] == "further back than can be seen, or in flight: H"
 
 
 def test_a_pause_of_an_earlier_attempt_says_nothing():
