@@ -14,12 +14,15 @@ from fifo_cli.model.health import Polling
 from fifo_cli.model.names import LIVE_ALIAS
 
 if TYPE_CHECKING:
+    from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
+
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.worker_trigger import TriggerKey
 
 _SCHEDULER_GROUP: Final = "default"
 # How Lambda begins to word what is wrong with a mapping.
 _PROBLEM: Final = "PROBLEM"
+_PARTIAL: Final = "ReportBatchItemFailures"
 
 
 def get_trigger(aws: Aws, key: TriggerKey) -> bool | Polling | None:
@@ -64,8 +67,24 @@ def get_polling(aws: Aws, function: str) -> Polling | None:
     for one in answer["EventSourceMappings"] if answer else []:
         if (state := one.get("State", "")) != "Deleting":
             result = one.get("LastProcessingResult", "")
-            return Polling(state, result if result.startswith(_PROBLEM) else "")
+            return Polling(state, result if result.startswith(_PROBLEM) else "", _loses(one))
     return None
+
+
+def _loses(mapping: EventSourceMappingConfigurationTypeDef) -> str:
+    """Say why Lambda deletes messages that were not delivered; nothing if it deletes none.
+
+    Lambda Developer Guide, "Using Lambda with Amazon SQS": what no filter matches is deleted, and without
+    partial batch responses a whole batch is, when the function returns.
+    """
+    if ":sqs:" not in mapping.get("EventSourceArn", ""):
+        return ""
+    reasons = []
+    if _PARTIAL not in mapping.get("FunctionResponseTypes", []):
+        reasons.append(f"has no {_PARTIAL}: Lambda deletes what the worker could not deliver")
+    if mapping.get("FilterCriteria", {}).get("Filters"):
+        reasons.append("has a filter: Lambda deletes what does not match it")
+    return "; it ".join(reasons)
 
 
 def get_reserved_concurrency(aws: Aws, function: str) -> int | None:

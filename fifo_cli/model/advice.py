@@ -277,6 +277,13 @@ def _age(seconds: int) -> str:
 
 
 def _badly_polled(measured: Measurements) -> Iterator[Problem]:
+    if measured.polling is not None and measured.polling.loses:
+        yield Problem(
+            "critical",
+            f"the event source mapping of main loses messages: it {measured.polling.loses}",
+            f"{command_line('deploy')} puts it right",
+            means=f"it was changed by hand; {command_line('audit')} shows what is missing",
+        )
     if measured.worker == "running" and measured.polling is not None and measured.polling.problem:
         yield Problem(
             "warning",

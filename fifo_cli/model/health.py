@@ -53,10 +53,14 @@ class Unavailable(Fields):
 
 @dataclass(frozen=True, slots=True)
 class Polling(Fields):
-    """The event source mapping of main to the worker: its state in AWS's word, and what is wrong with it."""
+    """The event source mapping of main to the worker: its state in AWS's word, and what is wrong with it.
+
+    ``loses`` says which of its settings, changed by hand, makes Lambda delete what was not delivered.
+    """
 
     state: str
     problem: str = ""
+    loses: str = field(default="", metadata=INTERNAL)
 
     @property
     def enabled(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.session import Aws
+from fifo_cli.aws.triggers import get_polling
 from fifo_cli.errors import UsageError
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SWITCH_TAG
 from fifo_cli.model.settings import load
@@ -272,6 +273,8 @@ def test_what_is_changed_of_the_mapping_by_hand_is_drift_and_put_right_in_place(
         (found,) = bed.changes()
         assert (found.kind, found.name) == ("event-source-mapping", bed.names.function("worker"))
         assert [one.path for one in found.diff] == [path]
+        polling = get_polling(bed.aws, bed.names.function("worker"))
+        assert bool(polling and polling.loses) == (path in ("filters", "response_types"))
         if path != "function":
             deploy(bed.aws, load(bed.made.config))
     drifted = bed.made.local("status", "-o", "json").json()["resources"]

@@ -297,6 +297,24 @@ def test_what_lambda_says_of_its_polling_is_a_problem_while_the_worker_should_ru
     assert not any("polling" in one.text for one in problems(stuck(), numbers(0, "paused", polling=polling)))
 
 
+@pytest.mark.parametrize("worker", ["running", "paused"])
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_mapping_that_loses_messages_is_critical_for_status_and_check(
+    worker: TriggerState, patient: bool
+) -> None:
+    polling = Polling("Enabled", loses="has a filter: Lambda deletes what does not match it")
+
+    found = problems(stuck(), numbers(0, worker, polling=polling), patient=patient)[0]
+
+    assert (found.state, found.text) == (
+        "critical",
+        "the event source mapping of main loses messages: it has a filter:"
+        " Lambda deletes what does not match it",
+    )
+    assert found.next == "`fifo-cli deploy` puts it right"
+    assert polling.document() == {"state": "Enabled", "problem": ""}
+
+
 def test_a_worker_without_a_mapping_is_not_said_to_lack_a_schedule() -> None:
     [found] = problems(stuck(), numbers(worker="missing"))
 
