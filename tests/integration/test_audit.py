@@ -557,7 +557,8 @@ def test_what_a_killed_drain_may_have_delivered_is_unknown_and_not_replayed(line
     (named,) = [note for note in replayed.json()["notes"] if note.startswith("not known to be safe")]
     assert found["unknown_records"][0]["key"]["id"] in named
     assert "not known to be safe" in replayed.err
-    assert len(flow.ids()) == 12
+    assert len(set(flow.ids())) == 12
+    assert len(flow.ids()) <= 13  # the drain may have been killed between the API's yes and the delete
     unknown = found["unknown_records"][0]["key"]["id"]
     traced = flow.project.local("trace", unknown, "-o", "json")
     assert (traced.code, traced.json()["stage"]) == (1, "unclear")
