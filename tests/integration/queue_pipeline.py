@@ -122,9 +122,16 @@ class Queues:
                     return found
                 time.sleep(0.05)
 
+    def hidden(self, role: QueueRole) -> int:
+        """Return how many messages of a queue are in flight."""
+        return self._count(role, "NotVisible")
+
     def total(self, role: QueueRole) -> int:
         """Return SQS's counts of a queue, together."""
-        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+        return self._count(role, "", "NotVisible", "Delayed")
+
+    def _count(self, role: QueueRole, *kinds: str) -> int:
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in kinds]
         found = self.sqs.get_queue_attributes(QueueUrl=self.urls[role], AttributeNames=names)["Attributes"]
         return sum(map(int, found.values()))
 

@@ -24,6 +24,7 @@ from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
 from fifo_cli.operations.queues.redrive import Engine, Redrive, RedriveOptions
+from tests.cli_harness import wait_until
 from tests.integration.fork_server import ForkServer, Running
 from tests.integration.lean_sqs import ask, lean_sqs
 from tests.integration.proxy import (
@@ -262,7 +263,9 @@ def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Queues
     assert len({message["message_id"] for message in parked}) == len(parked)
     if len(parked) < 16:
         assert done.code == 1
-        one.run("park", "--count", "16", "--yes")
+        wait_until(lambda: not one.hidden("main"))  # what a call that came late has received
+        again = one.run("park", "--count", "16", "--yes", "--force")  # a marker may be there still
+        assert again.code in (0, 1), again
     assert one.drained("main", timeout=4) == []
     assert by_group(one.drained("dlq")) == in_turns(16, 4)
 
