@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,25 +23,15 @@ import httpx
 from fifo_cli.handlers import clients, worker
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery
-from fifo_cli.handlers.runtime import Api, Runtime, WorkerSettings
+from fifo_cli.handlers.runtime import Runtime, WorkerSettings
 from tests.lambda_poller import failed_ids, record
+from tests.unit.plain_api import API
 
 TIMEOUT = 8.0
 NEEDS = 3.0
 VISIBILITY = 20
 RETRY = (1.0, 2.0)
-_API = Api(
-    name="api.test",
-    url="https://api.test/",
-    method="POST",
-    timeout=1,
-    headers={},
-    keys={},
-    success=("2xx",),
-    permanent=("422",),
-    on_permanent="park",
-    give_up_after=0,
-)
+_API = replace(API, url="https://api.test/", timeout=1)
 _SETTINGS = Runtime(
     pipeline="p",
     main="main.fifo",

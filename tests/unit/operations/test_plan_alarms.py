@@ -1,4 +1,4 @@
-"""plan says why there is no alarm on a worker that is never started, where that is news."""
+"""plan says why a worker that the queue starts has no alarm on silence, where that is news."""
 
 from __future__ import annotations
 
