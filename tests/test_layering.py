@@ -47,6 +47,7 @@ WINGS: dict[str, set[str]] = {
     "queues": {"deploy", "transfer"},
     "monitor": {"deploy", "queues"},
     "stream": {"monitor", "queues", "transfer"},
+    "prove": {"deploy"},
 }
 BOTO_CALLERS = {"aws", "handlers"}
 

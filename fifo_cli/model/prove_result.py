@@ -1,0 +1,104 @@
+"""The result of ``prove``: a verdict for each check, what was measured, and what is left in the account.
+
+A page of it is shown to others: it holds no key, no secret, and no message but the made-up items' names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from fifo_cli.errors import ExitCode
+from fifo_cli.model.results import Document, Fields, Single, to_json_object
+
+
+class Verdict(StrEnum):
+    """What came of a check. The last two prove nothing, and are no failures either."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_OFFERED = "not offered here"  # the service does not have what the check needs
+    NOT_RUN = "not run"  # a check that it needs failed, or the run was interrupted before it
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Fields):
+    """One check of a run; ``seconds`` is how long it took, ``started`` when it began."""
+
+    name: str
+    verdict: Verdict
+    seconds: float
+    detail: str
+    started: datetime | None = None  # None: it did not run
+
+    @property
+    def ok(self) -> bool | None:
+        """True or False; None if nothing was proven either way."""
+        return {Verdict.PASSED: True, Verdict.FAILED: False}.get(self.verdict)
+
+    def document(self) -> Document:
+        shown = {"name": self.name, "ok": self.ok, "verdict": self.verdict, "seconds": self.seconds}
+        return to_json_object({**shown, "detail": self.detail, "started": self.started})
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement(Fields):
+    """The values of one thing that was measured, in the order in which they were measured."""
+
+    what: str  # a sentence for the report, such as: from the put of an item to its message in main
+    unit: str  # "s" for seconds
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Fields):
+    """Something in the account; ``type`` is as in a plan, such as ``queue``."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Fields):
+    """A resource that could not be removed, why, and the command that removes it."""
+
+    type: str
+    name: str
+    reason: str
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProveResult(Single):
+    """What a run of ``prove`` came to. Everything but the fields of the contract is for the report page."""
+
+    account: str
+    region: str
+    pipeline: str
+    checks: tuple[Check, ...]
+    measured: Mapping[str, Measurement]
+    left: tuple[Left, ...]
+    endpoint: str = ""  # "": AWS; else where the emulator listens
+    identity: str = ""  # who we are: the ARN
+    credentials: str = ""  # how the credentials were found
+    api: str = ""  # the API that was delivered to, without its secret: "a function of its own" or a host
+    started: datetime
+    ended: datetime
+    kept: bool = False  # --keep: what was made stays on purpose and is not in ``left``
+    interrupted: bool = False
+    created: tuple[Resource, ...] = ()
+    removed: tuple[Resource, ...] = ()
+    requests: Mapping[str, int] = field(default_factory=dict)  # calls to AWS: "sqs SendMessage" -> how many
+    versions: Mapping[str, str] = field(default_factory=dict)
+    cost: str = ""  # the bound of the cost, and the date of the prices
+
+    @property
+    def exit_code(self) -> ExitCode:
+        failed = any(check.ok is False for check in self.checks)
+        return ExitCode.ATTENTION if failed or self.left else ExitCode.OK
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many checks have this verdict."""
+        return sum(check.verdict is verdict for check in self.checks)
