@@ -85,7 +85,7 @@ class BatchWorker:
         # What is given back unseen comes again over so many seconds: chance says which group is the probe.
         self.spread = min(first / 2, longest - first)
         self.breaker = Breaker(settings.breaker, first=first, longest=longest - self.spread, clock=clock)
-        self.pace = Pace(settings.max_rate, clock=clock)
+        self.pace = Pace(settings.max_rate, calls=delivery.calls, clock=clock)
         self.threads = min(settings.concurrency, RECEIVE_MAX)
         self.budget = RetryBudget(threads=self.threads, most=_CALLS_SAVED * needs, clock=clock)
         self._pool: ThreadPoolExecutor | None = None
@@ -238,7 +238,7 @@ class _Batch:
     def _await_pace(self) -> bool:
         """Wait until max_rate allows a call; False if that does not fit into the function's time."""
         needs = self._worker.needs
-        wait = self._worker.pace.next_call(fits=lambda wait: wait + needs < self._time_left())
+        wait = self._worker.pace.next_message(fits=lambda wait: wait + needs < self._time_left())
         if wait:
             self._worker.sleep(wait)
         return wait is not None and not self._time_up()

@@ -111,6 +111,11 @@ class ApiDelivery:
         return self._keys.redact(text)
 
     @property
+    def calls(self) -> int:
+        """How many calls a message makes if none is repeated."""
+        return len(self._apis)
+
+    @property
     def keys_too_short(self) -> tuple[str, ...]:
         """The keys that were read and are too short to be hidden in a text."""
         return self._keys.too_short
@@ -121,13 +126,13 @@ class ApiDelivery:
         *,
         time_left: Callable[[], float] = lambda: float("inf"),
         on_doubt: Callable[[Sequence[str]], None] = lambda apis: None,
-        on_further_call: Callable[[], None] = lambda: None,
+        on_repeat: Callable[[], None] = lambda: None,
     ) -> Attempt:
         """Try every API once, the message counting as delivered when all have succeeded.
 
         ``time_left`` says how many seconds the run still has: the user's code may take so many. ``on_doubt``
         is called if the message is not delivered, with the names of the APIs that have taken it, or may have;
-        ``on_further_call`` before each call but the first.
+        ``on_repeat`` before a call that is made again, with other keys.
         Raises what is neither the message's failure nor the API's: ConfigurationError, AWS's errors, and any
         defect.
         """
@@ -136,10 +141,8 @@ class ApiDelivery:
         outcome = Attempt(Verdict.SUCCESS)
         taken: list[str] = []
         try:
-            for number, api in enumerate(self._apis):
-                if number:
-                    on_further_call()
-                outcome = self._attempt_one(api, message, time_left, on_further_call)
+            for api in self._apis:
+                outcome = self._attempt_one(api, message, time_left, on_repeat)
                 if outcome.verdict is not Verdict.SUCCESS:
                     if may_have_arrived(outcome.http_status, outcome.error_type):
                         taken.append(api.name)

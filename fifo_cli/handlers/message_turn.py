@@ -47,8 +47,8 @@ class MessageTurns:
 
     The methods that conclude a turn return whether the message is gone from the queue: if not, no later
     message of its group may have a turn. Their ``pause`` is for how many seconds its group then waits, where
-    that is known; it is logged. What an attempt shows of the API is noted in the ``breaker``, and its calls
-    after the first in the ``pace``.
+    that is known; it is logged. What an attempt shows of the API is noted in the ``breaker``, and its
+    repeated calls in the ``pace``.
     """
 
     def __init__(  # noqa: PLR0913 - its edges: a queue, an API, a report, a log, an observer
@@ -87,7 +87,7 @@ class MessageTurns:
                 message,
                 time_left=time_left,
                 on_doubt=partial(self._doubt, message),
-                on_further_call=self._pace.count_call,
+                on_repeat=self._pace.count_call,
             )
             noted = self._note(message, attempt)
         finally:

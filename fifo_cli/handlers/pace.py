@@ -10,18 +10,20 @@ from collections.abc import Callable
 class Pace:
     """The pace of a function's calls; safe to share between threads.
 
-    ``max_rate`` is calls a second, None: no limit. ``patience`` is how many seconds in all may be waited
-    because the API asked for it.
+    ``max_rate`` is calls a second, None: no limit. ``calls`` is how many a message makes, one for each API.
+    ``patience`` is how many seconds in all may be waited because the API asked for it.
     """
 
     def __init__(
         self,
         max_rate: float | None = None,
         *,
+        calls: int = 1,
         patience: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._interval = 1 / max_rate if max_rate else 0.0
+        self._calls = calls
         self._patience = patience
         self._clock = clock
         self._lock = threading.Lock()
@@ -29,8 +31,9 @@ class Pace:
         self._resume_at = 0.0  # when the API wants to be called again
         self._waited_until = 0.0  # the end of what was taken from the patience
 
-    def next_call(self, *, fits: Callable[[float], bool]) -> float | None:
-        """Take the next call's place: return the seconds until it may begin, None if that does not fit."""
+    def next_message(self, *, fits: Callable[[float], bool]) -> float | None:
+        """Take the places of a message's calls: return the seconds until it may begin, None if that does not
+        fit. Its calls follow each other without a wait."""
         with self._lock:
             now = self._clock()
             begin = max(now, self._next_slot, self._resume_at)
@@ -40,11 +43,11 @@ class Pace:
                 return None
             self._patience -= asked
             self._waited_until = max(self._waited_until, self._resume_at)
-            self._next_slot = begin + self._interval
+            self._next_slot = begin + self._calls * self._interval
             return begin - now
 
     def count_call(self) -> None:
-        """Count a call that cannot wait, as its message is half delivered: the next ones begin later."""
+        """Count a further call of a message, which cannot wait: the next ones begin later."""
         with self._lock:
             self._next_slot = max(self._next_slot, self._clock()) + self._interval
 

@@ -93,7 +93,7 @@ class Run:
         self._journal = journal
         self._report = Report()
         self._breaker = breaker or Breaker(0, first=0, longest=0)
-        self._pace = Pace(limits.max_rate, patience=limits.patience, clock=clock)
+        self._pace = Pace(limits.max_rate, calls=delivery.calls, patience=limits.patience, clock=clock)
         self._turns = MessageTurns(
             sqs,
             urls["dlq"],
@@ -287,7 +287,7 @@ class Run:
         """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
         now = self._clock()
         needs = self._limits.needs
-        pause = self._pace.next_call(fits=lambda pause: pause + needs < self._limits.time_left())
+        pause = self._pace.next_message(fits=lambda pause: pause + needs < self._limits.time_left())
         if pause is None:
             self._end()
             return False

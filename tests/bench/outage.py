@@ -157,7 +157,7 @@ class PlainConsumer(Pipeline):
             stays = []
             for message in map(read_record, event["Records"]):
                 if message.group not in failed_groups:
-                    attempt = delivery.attempt(message, time_left=None, on_doubt=None, on_further_call=None)
+                    attempt = delivery.attempt(message, time_left=None, on_doubt=None, on_repeat=None)
                     if attempt.verdict is Verdict.SUCCESS:
                         continue
                     failed_groups.add(message.group)

@@ -170,6 +170,7 @@ class FunctionSqs:
 class Deliveries:
     """In the place of ApiDelivery: notes each call, and two of a group at a time, or one too early."""
 
+    calls = 1
     keys_too_short = ()
 
     def __init__(self, world: World) -> None:
@@ -178,7 +179,7 @@ class Deliveries:
     def redact(self, text: str) -> str:
         return text
 
-    def attempt(self, message: Any, *, time_left: Any, on_doubt: Any, on_further_call: Any) -> Attempt:
+    def attempt(self, message: Any, *, time_left: Any, on_doubt: Any, on_repeat: Any) -> Attempt:
         world, group, body = self._world, message.group, json.loads(message.body)
         assert message.attribute("event_id") == f"e{body}"
         call = Call(group, body, world.clock())

@@ -100,7 +100,7 @@ def test_retry_after_is_the_pause_within_what_sqs_can_hide_a_message_for(asked, 
     made = worker(world)
     attempt = Deliveries(World(answer=failing())).attempt
     message = read_record(batch(world, "a")[0])
-    failed = attempt(message, time_left=None, on_doubt=None, on_further_call=None)
+    failed = attempt(message, time_left=None, on_doubt=None, on_repeat=None)
     assert made.pause_of(message, replace(failed, retry_after=asked)) == pause
     taken = replace(failed, retry_after=asked, verdict=Verdict.SUCCESS)
     assert made.pause_of(message, taken) == 10, "it stays only because it was not deleted"

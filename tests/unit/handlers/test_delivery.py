@@ -464,9 +464,10 @@ def test_of_an_undelivered_message_those_are_named_that_have_it_or_may_have(answ
 
 
 @pytest.mark.parametrize(
-    ("answers", "calls"), [({}, 3), ({"two": 503}, 2), ({"one": 401}, 2), ({"three": 401}, 4)]
+    ("answers", "calls", "repeated"),
+    [({}, 3, []), ({"two": 503}, 2, []), ({"one": 401}, 2, [1]), ({"three": 401}, 4, [3])],
 )
-def test_each_call_but_the_first_is_counted(answers, calls):
+def test_each_call_that_is_made_again_is_counted(answers, calls, repeated):
     made: list[str] = []
     counted: list[int] = []
 
@@ -476,8 +477,8 @@ def test_each_call_but_the_first_is_counted(answers, calls):
 
     apis = [replace(API, url=f"https://{name}/", name=name) for name in ("one", "two", "three")]
     by_key = delivery(answer, *apis, keys=keys(FakeSsm(key=SECRET)))
-    by_key.attempt(held(), on_further_call=lambda: counted.append(len(made)))
-    assert (len(made), counted) == (calls, [*range(1, calls)])
+    by_key.attempt(held(), on_repeat=lambda: counted.append(len(made)))
+    assert (by_key.calls, len(made), counted) == (3, calls, repeated)
 
 
 class TestUserCode:

@@ -275,13 +275,37 @@ def test_max_rate_spaces_the_messages(bench):
     assert bench.clock.now - before == pytest.approx(8)
 
 
-def test_each_call_of_an_api_counts_for_max_rate(bench):
-    bench.put("1", "2", "3")
-    two = tuple(replace(API, url=f"https://{name}.test/", name=name) for name in ("one", "two"))
-    made = ApiDelivery(two, Keys(None, {}), transport=httpx.MockTransport(bench._receive))
-    before = bench.clock.now
-    bench.run(max_rate=0.5, delivery=made)
-    assert (len(bench.got), bench.clock.now - before) == (6, pytest.approx(8))
+class ThreadClock(threading.local):
+    """A clock for each thread, which its own waits move: threads wait side by side."""
+
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("concurrency", [1, 8, 32])
+@pytest.mark.parametrize("apis", [2, 3])
+def test_no_second_not_even_the_first_has_more_calls_than_max_rate(bench, apis, concurrency):
+    clock, called = ThreadClock(), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        called.append(clock())
+        return httpx.Response(200)
+
+    for number in range(40):
+        bench.put(f"{number}", group=f"g{number}")
+    several = tuple(replace(API, url=f"https://api{number}.test/") for number in range(apis))
+    made = ApiDelivery(several, Keys(None, {}), transport=httpx.MockTransport(answer))
+    limits = Limits(count=None, needs=15, concurrency=concurrency, max_rate=12)
+    journal, sleep = silent_journal, clock.sleep
+    Run(bench.sqs, URLS, made, limits, journal=journal, clock=clock, sleep=sleep).perform()
+    seconds = Counter(int(at - ThreadClock.now + 0.001) for at in called)
+    assert sum(seconds.values()) == 40 * apis
+    assert [seconds[number] for number in range(40 * apis // 12)] == [12] * (40 * apis // 12)
 
 
 def test_what_waits_for_its_place_makes_no_call_after_the_run_broke_off(bench):
