@@ -106,7 +106,7 @@ def processes_of(token: str) -> list[int]:
 
 def left_of(token: str) -> list[int]:
     """Return the processes that still are there after a moment: a killed one takes some time to be gone."""
-    end = time.monotonic() + 2
+    end = time.monotonic() + 20
     while (found := processes_of(token)) and time.monotonic() < end:
         time.sleep(0.02)
     return found
@@ -126,19 +126,19 @@ def waited_for_a_processor(pid: int) -> float:
     return max(waited)
 
 
-def _interrupt(run: Running, number: signal.Signals) -> float | None:
-    """Send a signal, and return how many seconds the run then takes to end; None if it does not.
+def interrupt(pid: int, number: signal.Signals, over: Callable[[], bool]) -> float | None:
+    """Send a signal, and return how many seconds the process then takes to end; None if it does not.
 
     What a busy machine makes it wait for a processor is none of its doing, and left out.
     """
-    began, before = time.monotonic(), waited_for_a_processor(run.pid)
-    run.send(number)
+    began, before = time.monotonic(), waited_for_a_processor(pid)
+    os.kill(pid, number)
     waited = before
-    while not run.over:
+    while not over():
         if time.monotonic() - began > 30:
-            os.kill(run.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             return None
-        waited = max(waited, waited_for_a_processor(run.pid))
+        waited = max(waited, waited_for_a_processor(pid))
         time.sleep(0.02)
     return time.monotonic() - began - (waited - before)
 
@@ -218,7 +218,7 @@ class Place:
         if run.over:
             return f"ended before: {run.wait(5) if terminal is None else terminal.shown}"
         time.sleep(after)
-        seconds = _interrupt(run, number)
+        seconds = interrupt(run.pid, number, lambda: run.over)
         if seconds is None:
             return "did not end"
         code, shown = _result(run, terminal)

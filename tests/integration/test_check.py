@@ -246,4 +246,4 @@ def test_it_ends_in_time_though_nothing_answers(line: Pipeline) -> None:
 
     assert ran.code == 3
     assert "no answer within 2 s" in ran.out
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30

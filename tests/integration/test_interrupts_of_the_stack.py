@@ -61,7 +61,7 @@ def queues(folder: Path) -> list[str]:
 
 def nothing_runs(files: Files) -> None:
     """Wait until no process of a stack is left; killed, it takes the system a moment."""
-    wait_until(lambda: processes_of(str(files.root)) == [] and process.find(files) is None, 5)
+    wait_until(lambda: processes_of(str(files.root)) == [] and process.find(files) is None)
 
 
 STARTING: Final[dict[str, Phase]] = {

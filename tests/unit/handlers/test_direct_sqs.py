@@ -84,10 +84,12 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-def direct(service: Service, credentials: Any = None, *, known: bool = True) -> DirectSqs:
+def direct(
+    service: Service, credentials: Any = None, *, known: bool = True, read_timeout: int = 60
+) -> DirectSqs:
     """Make a client; with ``known`` its way is known already, and no request is counted."""
     session = boto3.session.Session("id", "secret", region_name="eu-west-1")
-    config = Config(retries={"mode": "standard", "total_max_attempts": 2}, read_timeout=1)
+    config = Config(retries={"mode": "standard", "total_max_attempts": 2}, read_timeout=read_timeout)
     boto = session.client("sqs", endpoint_url=service.url, config=config)
     made = DirectSqs(boto, credentials or session.get_credentials())
     if known:
@@ -238,7 +240,7 @@ def test_a_connection_that_sqs_closed_is_opened_again_by_botocore(service, slept
 
 
 def test_the_rest_of_an_answer_is_never_the_next_calls(service):
-    sqs = direct(service)
+    sqs = direct(service, read_timeout=3)  # in which all other answers have to come
     late = said({"Messages": [{"MessageId": "m", "Body": "of another call", "ReceiptHandle": "h"}]})
     service.answers = [late[:60]]  # its time is over before the rest of it comes
     assert receive(sqs).get("Messages") is None

@@ -248,7 +248,7 @@ def test_after_a_signal_no_first_change_is_made_that_would_not_be_on_record(
 def test_a_change_does_not_wait_for_a_log_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     gate, events = threading.Event(), list[Event]()
     monkeypatch.setattr(module, "_NOTE_SECONDS", 0.05)
-    monkeypatch.setattr(module, "_END_SECONDS", 20.0)
+    monkeypatch.setattr(module, "_END_SECONDS", 60.0)
     began = time.monotonic()
     aws: Any = FakeAws(Logs(gate=gate))
     made = History(aws, SETTINGS, Invocation("park", "fifo-cli park"), listener=events.append)
@@ -256,7 +256,7 @@ def test_a_change_does_not_wait_for_a_log_that_does_not_answer(monkeypatch: pyte
     for _ in range(3):
         aws.change()
     made.end(0)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     gate.set()
     assert len(events) == 1
     assert "did not answer" in str(events[0])

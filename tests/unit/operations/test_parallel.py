@@ -43,7 +43,7 @@ def test_answers_and_failures_are_kept_with_their_questions_in_order() -> None:
 
 def test_questions_are_asked_side_by_side() -> None:
     """Each waits for all the others: one after the other they would never end."""
-    barrier = threading.Barrier(THREADS, timeout=10)
+    barrier = threading.Barrier(THREADS, timeout=60)
 
     gathered = read_all({str(number): barrier.wait for number in range(THREADS)})
 
@@ -57,11 +57,11 @@ def test_there_may_be_more_questions_than_threads() -> None:
 def test_what_hangs_is_a_failure_and_does_not_keep_the_rest_nor_the_process(gate: threading.Event) -> None:
     began = time.monotonic()
 
-    gathered = read_all({"slow": gate.wait, "fast": lambda: 1}, limit=0.2)
+    gathered = read_all({"slow": gate.wait, "fast": lambda: 1}, limit=2)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert gathered.answers == {"fast": 1}
-    assert str(gathered.failures["slow"]) == "no answer within 0.2 s"
+    assert str(gathered.failures["slow"]) == "no answer within 2 s"
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "gather")
 
 
