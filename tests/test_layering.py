@@ -13,10 +13,11 @@ OURS = {"errors", "events", "interrupts", "invocation", "own_files"}
 ALLOWED = {
     "model": OURS | {"model"},
     "handlers": {"handlers"},
+    "prove_api": {"prove_api"},
     "aws": OURS | {"aws", "model"},
-    "operations": OURS | {"operations", "aws", "model", "handlers"},
+    "operations": OURS | {"operations", "aws", "model", "handlers", "prove_api"},
     "render": OURS | {"render", "model"},
-    "local": OURS | {"local", "model"},
+    "local": OURS | {"local", "model", "prove_api"},
     "local/demo": OURS | {"local", "operations", "aws", "model", "handlers"},
     "cli": OURS | {"cli", "operations", "aws", "model", "render", "local"},
     ".": OURS | {"cli"},
@@ -35,6 +36,7 @@ EXCEPTIONS = {
 FORBIDDEN = {
     "model": {"boto3", "botocore", "httpx", "rich", "typer"},
     "handlers": {"typer", "rich", "pydantic"},
+    "prove_api": {"httpx", "pydantic", "rich", "typer"},
     "operations": {"typer", "rich"},
     "render": {"boto3", "botocore", "httpx", "typer"},
     "aws": {"typer", "rich", "httpx"},
@@ -49,7 +51,7 @@ WINGS: dict[str, set[str]] = {
     "stream": {"monitor", "queues", "transfer"},
     "prove": {"deploy"},
 }
-BOTO_CALLERS = {"aws", "handlers"}
+BOTO_CALLERS = {"aws", "handlers", "prove_api"}
 
 
 def modules() -> list[Path]:

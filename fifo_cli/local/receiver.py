@@ -1,7 +1,8 @@
 """A small HTTP receiver on loopback that stands in for the third-party API, in the demo and in tests.
 
 It records every request in the order of arrival, never looks into a body, and answers as it is asked at
-the moment. ``python -m fifo_cli.local.receiver --port P`` runs it alone, one JSON line a request.
+the moment. ``python -m fifo_cli.local.receiver --port P`` runs it alone, one JSON line a request. With a
+secret that runs the API that ``prove --api URL`` delivers to (prove_receiver.py), which prints nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from typing import Final
 
 from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
 from fifo_cli.local.ports import HOST
+from fifo_cli.local.prove_receiver import ProveReceiver
 
 _DRIP_INTERVAL: Final = 0.05
+# Of random characters, more than anybody can guess.
+SECRET_LENGTH_MIN: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,10 +264,12 @@ def _line(received: Received, answer: Answer) -> str:
     )
 
 
-def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+def _arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, str]:
+    """Return the options, and the secret of prove's API or ""."""
     parser = argparse.ArgumentParser(
         prog="python -m fifo_cli.local.receiver",
-        description="An HTTP API on 127.0.0.1 that accepts everything; one JSON line a request.",
+        description="An HTTP API on 127.0.0.1 that accepts everything; one JSON line a request."
+        " With a secret, the API that prove delivers to (docs/prove.md).",
     )
     parser.add_argument("--port", type=int, default=8080, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--fail", type=int, metavar="STATUS", help="answer everything with this HTTP status")
@@ -274,16 +280,27 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--key-env", metavar="NAME", help="ask for the bearer key in this environment variable"
     )
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument("--secret-env", metavar="NAME", help="prove's API, with the secret in this variable")
+    secret.add_argument(
+        "--secret-stdin", action="store_true", help="prove's API, with the secret in the first line of stdin"
+    )
     options = parser.parse_args(arguments)
-    if options.key_env and not os.environ.get(options.key_env):
-        parser.error(f"--key-env: the environment variable {options.key_env} is not set")
-    return options
+    for option, name in (("--key-env", options.key_env), ("--secret-env", options.secret_env)):
+        if name and not os.environ.get(name):
+            parser.error(f"{option}: the environment variable {name} is not set")
+    if not (options.secret_env or options.secret_stdin):
+        return options, ""
+    given = sys.stdin.readline().strip() if options.secret_stdin else os.environ[options.secret_env]
+    if len(given) < SECRET_LENGTH_MIN or not given.isascii() or not given.isprintable():
+        parser.error(f"the secret must have at least {SECRET_LENGTH_MIN} printable ASCII characters")
+    if options.fail or options.retry_after or options.delay or options.key_env:
+        parser.error("with a secret, prove says how it answers: only --port goes with it")
+    return options, given
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; returns the exit code: 0, or 2 if it cannot listen."""
-    options = _arguments(arguments)
-    ended = threading.Event()
+def _recording(options: argparse.Namespace, ended: threading.Event) -> Receiver:
+    """Return the receiver that prints a line a request, until nobody reads them."""
     writing = threading.Lock()
 
     def show(received: Received, answer: Answer) -> None:
@@ -302,6 +319,14 @@ def main(arguments: list[str] | None = None) -> int:
     receiver.delay = options.delay
     if options.fail:
         receiver.fail(options.fail, retry_after=options.retry_after)
+    return receiver
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code: 0, or 2 if it cannot listen."""
+    options, secret = _arguments(arguments)
+    ended = threading.Event()
+    receiver = ProveReceiver(secret, port=options.port) if secret else _recording(options, ended)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:

@@ -25,11 +25,11 @@ _NETWORK: Final = (
 
 def role_trust(settings: Settings, place: Place, role: FunctionRole) -> dict[str, Any]:
     """Return who may assume a function's role: Lambda, and Scheduler where it starts the worker."""
-    statements = [_trust("Lambda", LAMBDA)]
+    statements = [trust("Lambda", LAMBDA)]
     if role == "worker" and scheduler_timezone(settings):
         # EventBridge Scheduler User Guide, "Confused deputy prevention".
         only_ours = {"StringEquals": {"aws:SourceAccount": place.account}}
-        statements.append({**_trust("Scheduler", SCHEDULER), "Condition": only_ours})
+        statements.append({**trust("Scheduler", SCHEDULER), "Condition": only_ours})
     return document(statements)
 
 
@@ -147,5 +147,6 @@ def allow(sid: str, actions: str, *resources: str, condition: Condition | None =
     return {**statement, "Condition": condition} if condition else statement
 
 
-def _trust(sid: str, service: str) -> Statement:
+def trust(sid: str, service: str) -> Statement:
+    """Return a statement that lets a service assume a role."""
     return {"Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}

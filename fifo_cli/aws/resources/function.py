@@ -105,13 +105,13 @@ class FunctionAdmin(Gateway):
         """Delete a function with its versions and aliases."""
         self.client.delete_function(FunctionName=found.name)
 
-    def can_reserve(self) -> bool:
-        """Say whether the account has concurrency to reserve; one that does not say so has none."""
+    def can_reserve(self, count: int = 1) -> bool:
+        """Say whether the account has so much concurrency to reserve; one that does not say so has none."""
         try:
             limit = self.client.get_account_settings().get("AccountLimit", {})
         except ClientError:
             return False
-        return limit.get("UnreservedConcurrentExecutions", 0) > UNRESERVED_MIN
+        return limit.get("UnreservedConcurrentExecutions", 0) - count >= UNRESERVED_MIN
 
     def _change(self, name: str, call: Callable[[], object]) -> None:
         """Change a function, and wait until that is in effect."""

@@ -165,7 +165,8 @@ def _view(table: TableDescriptionTypeDef) -> str | None:
 
 
 def _stream(wanted: Resource) -> StreamSpecificationTypeDef:
-    return {"StreamEnabled": True, "StreamViewType": wanted.properties["stream"]}
+    view = wanted.properties["stream"]
+    return {"StreamEnabled": True, "StreamViewType": view} if view else {"StreamEnabled": False}
 
 
 def stream_arn(table: TableDescriptionTypeDef) -> str | None:

@@ -82,7 +82,7 @@ def build_zips(
             f" Lambda takes {limits.UNZIPPED_BYTES_MAX:,} at most",
             hint=_LEAVE_OUT,
         )
-    data = _zipped(content.files)
+    data = zipped(content.files)
     if len(data) > limits.ZIP_BYTES_MAX:
         raise ConfigError(
             f"the functions' zip has {len(data):,} bytes; Lambda takes {limits.ZIP_BYTES_MAX:,} at most",
@@ -146,7 +146,8 @@ def _collected(project: Project, *, here: bool, build: bool, listener: Listener)
     return NewCode({**ours, **bundle.files, **required, **theirs}, frozenset(theirs), libraries)
 
 
-def _zipped(files: Mapping[str, bytes]) -> bytes:
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return the zip of these files by their paths: the same bytes for the same files."""
     stored = sum(map(len, files.values())) <= _STORED_MAX
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED) as archive:

@@ -1,0 +1,136 @@
+"""The API that ``prove --api URL`` delivers to, on loopback: as the function's (prove_api/), in memory.
+
+It listens on 127.0.0.1 alone. For AWS to reach it, a proxy of the user's that speaks TLS stands in front.
+"""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from types import TracebackType
+from typing import Final
+from urllib.parse import urlsplit
+
+from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
+from fifo_cli.local.ports import HOST
+from fifo_cli.prove_api.api import (
+    BODY_BYTES_MAX,
+    SECRET_HEADER,
+    Api,
+    Delivery,
+    Request,
+    Response,
+    Store,
+    Temper,
+    is_secret,
+    sha256,
+)
+
+_IDLE_SECONDS: Final = 60.0
+
+
+class MemoryStore(Store):
+    """The memory of the API while its process runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._temper = Temper()
+        self._deliveries: list[tuple[int, Delivery]] = []
+        self._last = 0
+
+    def temper(self) -> Temper:
+        return self._temper
+
+    def set_temper(self, temper: Temper) -> None:
+        self._temper = temper
+
+    def append(self, delivery: Delivery) -> None:
+        with self._lock:
+            self._last += 1
+            self._deliveries.append((self._last, delivery))
+
+    def since(self, number: int) -> list[tuple[int, Delivery]]:
+        with self._lock:
+            return [one for one in self._deliveries if one[0] > number]
+
+    def forget(self) -> None:
+        """Numbers go on, as the function's do."""
+        with self._lock:
+            self._deliveries.clear()
+
+
+class ProveReceiver:
+    """The API on a port of loopback, from ``start`` to ``stop``; port 0 takes any that is free."""
+
+    def __init__(self, secret: str, *, port: int = 0) -> None:
+        self.api = Api(sha256(secret), MemoryStore())
+        self._port = port
+        self._server: _Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._port}"
+
+    def start(self) -> ProveReceiver:
+        """Listen; raises OSError if the port is taken."""
+        self._server = _Server(self._port, self.api)
+        self._port = self._server.server_port
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Cut all connections and stop listening."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> ProveReceiver:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class _Server(LoopbackServer):
+    def __init__(self, port: int, api: Api) -> None:
+        self.api = api
+        super().__init__(port, _Handler)
+
+
+class _Handler(LoopbackHandler):
+    server: _Server
+    timeout = _IDLE_SECONDS  # a proxy in front may leave connections open
+
+    def _handle(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        response = self._answer(headers)
+        if not self.server.pause(response.delay):
+            self.close_connection = True
+            return
+        shown = {"Content-Type": "application/json", "Cache-Control": "no-store", **response.headers}
+        try:
+            self.send_answer(response.status, shown, response.body)
+        except OSError:
+            self.close_connection = True
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
+
+    def _answer(self, headers: dict[str, str]) -> Response:
+        """Answer a request; of one without the secret, or too long, no body is read."""
+        if refused := self._refusal(headers):
+            self.close_connection = True
+            return refused
+        url = urlsplit(self.path)
+        return self.server.api.answer(Request(self.command, url.path, url.query, headers, self.read_body()))
+
+    def _refusal(self, headers: dict[str, str]) -> Response | None:
+        if not is_secret(headers.get(SECRET_HEADER, ""), self.server.api.secret_sha256):
+            return self.server.api.answer(Request(self.command, self.path, headers=headers))
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
+            return Response(HTTPStatus.LENGTH_REQUIRED, {"error": "Content-Length is needed"})
+        if int(length) > BODY_BYTES_MAX:
+            return Response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "the body is too long"})
+        return None

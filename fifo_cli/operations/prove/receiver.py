@@ -1,0 +1,153 @@
+"""The API that ``prove`` delivers to, as it talks to it: its own function's, or any at ``--api URL``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import httpx
+
+from fifo_cli.aws.resources.gateway import Pending, TimedOut, Waiter
+from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.model.receiver_protocol import (
+    DELIVER_PATH,
+    RECEIVED_PATH,
+    SECRET_HEADER,
+    TEMPER_PATH,
+    Received,
+    Temper,
+)
+from fifo_cli.model.urls import check_url, host_of, is_this_machine
+
+_CALL_TIMEOUT: Final = 30.0
+# What AWS takes until a new URL, its permissions and its role are known everywhere; a receiver's own moments.
+_READY_LIMIT: Final = 120.0
+_CALL_LIMIT: Final = 30.0
+_PAGES_MAX: Final = 10_000
+
+
+class ReceiverError(AwsError):
+    """The API did not answer as the protocol says."""
+
+
+class Receiver(Protocol):
+    """The API, as ``prove`` uses it."""
+
+    @property
+    def url(self) -> str: ...
+
+    def set_temper(self, temper: Temper) -> None: ...
+
+    def received(self, after: int = 0) -> list[Received]: ...
+
+    def forget(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReceiver:
+    """The API at a URL. Its own moments of failure are waited out; every call here may be repeated."""
+
+    url: str
+    secret: str = field(repr=False)
+    waiter: Waiter = field(default_factory=Waiter, repr=False)
+    transport: httpx.BaseTransport | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            check_url(self.url)
+        except ValueError as error:
+            raise UsageError(f"--api {self.url}: not {error}") from None
+        if self.url.startswith("http://") and not is_this_machine(host_of(self.url)):
+            raise UsageError(
+                f"--api {self.url}: the secret would be sent unencrypted", hint="use an https:// URL"
+            )
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    @property
+    def deliver_url(self) -> str:
+        """Where the worker delivers to."""
+        return self.url + DELIVER_PATH
+
+    def set_temper(self, temper: Temper) -> None:
+        """Say how it answers deliveries from now on."""
+        self._call("PUT", TEMPER_PATH, temper.document())
+
+    def received(self, after: int = 0) -> list[Received]:
+        """Return what it received after a number, in order."""
+        found: list[Received] = []
+        for _ in range(_PAGES_MAX):
+            answer = self._call("GET", f"{RECEIVED_PATH}?after={after}")
+            try:
+                page = [Received.from_document(one) for one in answer["received"]]
+                after = max(after, int(answer["next"]))
+            except (KeyError, TypeError, ValueError):
+                raise ReceiverError(f"{self.url} answered what is not a list of deliveries") from None
+            found += page
+            if not page:
+                return found
+        raise ReceiverError(f"{self.url} says again and again that there is more")
+
+    def forget(self) -> None:
+        """Have it forget what it received."""
+        self._call("DELETE", RECEIVED_PATH)
+
+    def wait_ready(self) -> None:
+        """Wait until it answers; raises ReceiverError saying what it answers instead."""
+        self._call("GET", RECEIVED_PATH, limit=_READY_LIMIT, every_status=True)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        limit: float = _CALL_LIMIT,
+        every_status: bool = False,
+    ) -> dict[str, Any]:
+        # A proxy of the environment's does not reach this machine's loopback.
+        with httpx.Client(
+            timeout=_CALL_TIMEOUT,
+            trust_env=not is_this_machine(host_of(self.url)),
+            transport=self.transport,
+            headers={SECRET_HEADER: self.secret},
+        ) as client:
+
+            def attempt() -> httpx.Response | Pending:
+                try:
+                    answer = client.request(method, self.url + path, json=body)
+                except httpx.HTTPError as error:
+                    return Pending(f"not reached ({type(error).__name__})")
+                if answer.is_success:
+                    return answer
+                passing = every_status or answer.status_code == 429 or answer.status_code >= 500
+                return Pending(f"answering {answer.status_code}") if passing else answer
+
+            try:
+                answer = self.waiter.until(attempt, name=f"the API {self.url}", limit=limit)
+            except TimedOut as error:
+                raise ReceiverError(error.message, hint=_look(every_status=every_status)) from error
+        return self._document(answer)
+
+    def _document(self, answer: httpx.Response) -> dict[str, Any]:
+        if not answer.is_success:
+            raise ReceiverError(
+                f"the API {self.url} answered {answer.status_code} to {answer.request.method}"
+                f" {answer.request.url.path}",
+                hint="403: it has another secret; 404: it does not speak the protocol of docs/prove.md",
+            )
+        try:
+            document = answer.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ReceiverError(f"the API {self.url} answered what is not a JSON object")
+        return document
+
+
+def _look(*, every_status: bool) -> str:
+    if not every_status:
+        return "look at the API's own log"
+    return (
+        "403 without end: a policy of the organisation may forbid public function URLs; run prove with --api"
+        " URL and a receiver of your own (docs/prove.md). 502: look at the function's log"
+    )

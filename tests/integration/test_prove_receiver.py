@@ -1,0 +1,195 @@
+"""The function that prove delivers to, on the embedded stack: reached by its URL, in order, and removed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from fifo_cli.aws.resources.function_url import ForbiddenUrlError
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.model.prove_result import Resource
+from fifo_cli.model.receiver_protocol import Mode, Temper
+from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
+from fifo_cli.operations.prove.receiver import HttpReceiver
+from tests.cli_harness import Stack, new_name
+from tests.integration.proxy import AwsError, DropAnswer, Pass, Proxy, forward_all, on
+
+TAGS = {"team": "payments"}
+
+
+@pytest.fixture
+def made(clients: Aws) -> Iterator[DeployedReceiver]:
+    one = DeployedReceiver(clients, new_name())
+    yield one
+    one.remove()
+
+
+def parts(name: str) -> list[Resource]:
+    return [
+        Resource("function", f"{name}-receiver"),
+        Resource("log-group", f"/aws/lambda/{name}-receiver"),
+        Resource("role", f"{name}-receiver"),
+        Resource("table", f"{name}-receiver"),
+    ]
+
+
+def deliver(receiver: HttpReceiver, item: str, **headers: str) -> httpx.Response:
+    group, _, number = item.partition("-")
+    return httpx.post(
+        receiver.deliver_url,
+        json={"id": item, "group": group, "number": int(number)},
+        headers={"x-prove-secret": receiver.secret, "Idempotency-Key": f"k-{item}", **headers},
+        trust_env=False,
+        timeout=60,
+    )
+
+
+def test_deliveries_side_by_side_are_recorded_in_order_by_each_temper(made: DeployedReceiver) -> None:
+    receiver = made.deploy(TAGS)
+
+    def send(group: str) -> None:
+        for number in range(6):
+            assert deliver(receiver, f"{group}-{number}").status_code == 200
+
+    threads = [threading.Thread(target=send, args=(group,)) for group in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = receiver.received()
+    assert [one.n for one in found] == list(range(1, 25))
+    for group in "abcd":
+        assert [one.number for one in found if one.group == group] == list(range(6))
+    receiver.forget()
+    answers: list[tuple[int, str | None]] = []
+    for temper in (
+        Temper(mode=Mode.UNAVAILABLE),
+        Temper(mode=Mode.THROTTLED, retry_after=7),
+        Temper(mode=Mode.SLOW, slow_seconds=0.2),
+        Temper(key="the-new-key"),
+        Temper(refuse=("e-1",)),
+        Temper(),
+    ):
+        receiver.set_temper(temper)
+        answer = deliver(receiver, "e-1", Authorization="Bearer the-old-key")
+        answers.append((answer.status_code, answer.headers.get("Retry-After")))
+    assert answers == [(503, None), (429, "7"), (200, None), (401, None), (422, None), (200, None)]
+    assert [one.status for one in receiver.received()] == [503, 429, 200, 401, 422, 200]
+    assert deliver(receiver, "e-1", **{"x-prove-secret": "wrong"}).status_code == 403
+    assert len(receiver.received()) == 6
+
+
+def test_all_of_it_is_tagged_and_removed_and_what_is_another_pipelines_stays(
+    made: DeployedReceiver, clients: Aws
+) -> None:
+    receiver = made.deploy(TAGS)
+    name = made.pipeline
+    assert made.found() == parts(name)
+    dynamodb, logs, iam, functions = (
+        clients.client("dynamodb"),
+        clients.client("logs"),
+        clients.client("iam"),
+        clients.client("lambda"),
+    )
+    table = dynamodb.describe_table(TableName=made.name)["Table"]
+    assert not table.get("StreamSpecification", {}).get("StreamEnabled")
+    for tags in (
+        {
+            one["Key"]: one["Value"]
+            for one in dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"]
+        },
+        {one["Key"]: one["Value"] for one in iam.get_role(RoleName=made.name)["Role"]["Tags"]},
+        functions.get_function(FunctionName=made.name)["Tags"],
+        logs.list_tags_for_resource(resourceArn=clients.place.log_group(f"/aws/lambda/{made.name}"))["tags"],
+    ):
+        assert (tags[PIPELINE_TAG], tags["team"]) == (name, "payments")
+    # A stranger's role of that name is not ours to remove.
+    iam.untag_role(RoleName=made.name, TagKeys=[PIPELINE_TAG])
+    removed, left = made.remove()
+    assert (removed, left) == ([one for one in parts(name) if one.type != "role"], [])
+    assert made.found() == []
+    assert httpx.get(f"{receiver.url}/received", trust_env=False).status_code == 404
+    iam.tag_role(RoleName=made.name, Tags=[{"Key": PIPELINE_TAG, "Value": name}])
+    assert made.remove() == ([Resource("role", made.name)], [])
+    assert made.remove() == ([], [])
+
+
+def test_neither_secret_nor_more_rights_than_it_needs_are_in_the_account(
+    made: DeployedReceiver, clients: Aws
+) -> None:
+    receiver = made.deploy(TAGS)
+    function = clients.client("lambda").get_function(FunctionName=made.name)
+    assert receiver.secret not in json.dumps(function, default=str)
+    policy = clients.client("iam").get_role_policy(RoleName=made.name, PolicyName="fifo-cli")[
+        "PolicyDocument"
+    ]
+    document: Any = json.loads(policy) if isinstance(policy, str) else policy
+    assert {action: one["Resource"] for one in document["Statement"] for action in one["Action"]} == {
+        "logs:CreateLogStream": [f"{clients.place.log_group(f'/aws/lambda/{made.name}')}:*"],
+        "logs:PutLogEvents": [f"{clients.place.log_group(f'/aws/lambda/{made.name}')}:*"],
+        "dynamodb:GetItem": [clients.place.table(made.name)],
+        "dynamodb:PutItem": [clients.place.table(made.name)],
+        "dynamodb:Query": [clients.place.table(made.name)],
+    }
+    access = json.loads(clients.client("lambda").get_policy(FunctionName=made.name)["Policy"])
+    assert {one["Action"]: one["Condition"] for one in access["Statement"]} == {
+        "lambda:InvokeFunctionUrl": {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
+        "lambda:InvokeFunction": {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}},
+    }
+
+
+def behind(proxy: Proxy) -> Aws:
+    return Aws(Target(endpoint_url=proxy.endpoint, local=True))
+
+
+@pytest.mark.parametrize("step", ["url", "policy"])
+def test_where_public_urls_are_forbidden_it_says_so_and_what_was_made_is_removed(
+    stack: Stack, proxy: Proxy, step: str
+) -> None:
+    made = DeployedReceiver(behind(proxy), new_name())
+    denied = AwsError(
+        "AccessDeniedException", "with an explicit deny in a service control policy", status=403
+    )
+    proxy.rule = lambda request: (
+        denied if request.method == "POST" and request.path.endswith(f"/{step}") else Pass()
+    )
+    with pytest.raises(ForbiddenUrlError, match="service control policy") as caught:
+        made.deploy(TAGS)
+    assert "--api URL" in caught.value.hint
+    assert made.remove() == (parts(made.pipeline), [])
+
+
+@pytest.mark.parametrize(
+    "action", ["CreateTable", "CreateLogGroup", "CreateRole", "POST /2015-03-31/functions"]
+)
+def test_a_call_whose_answer_was_lost_is_completed(proxy: Proxy, action: str) -> None:
+    made = DeployedReceiver(behind(proxy), new_name())
+    proxy.rule = on(action, nth=1, do=DropAnswer())
+    try:
+        receiver = made.deploy(TAGS)
+        assert deliver(receiver, "a-1").status_code == 200
+        assert [one.id for one in receiver.received()] == ["a-1"]
+    finally:
+        assert made.remove() == (parts(made.pipeline), [])
+
+
+def test_what_cannot_be_removed_is_named_with_the_command(proxy: Proxy) -> None:
+    made = DeployedReceiver(behind(proxy), new_name())
+    made.deploy(TAGS)
+    proxy.rule = on("DeleteRole", do=AwsError("AccessDenied", "no", status=403))
+    removed, left = made.remove()
+    assert [one.type for one in removed] == ["function", "log-group", "table"]
+    assert [(one.type, one.name) for one in left] == [("role", made.name)]
+    assert "DeleteRole" in left[0].reason
+    assert left[0].command == (
+        f"`aws iam delete-role-policy --policy-name fifo-cli --role-name {made.name}`,"
+        f" then `aws iam delete-role --role-name {made.name}`"
+    )
+    proxy.rule = forward_all
+    assert made.remove() == ([Resource("role", made.name)], [])
