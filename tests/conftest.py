@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from fifo_cli.invocation import remember
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
 from tests.cli_harness import Project, Stack, give_known_key, new_name
-from tests.tiers import DEFAULT, FIRST, SLOW, has_tests, mark_tiers
+from tests.tiers import DEFAULT, SLOW, has_tests, longest_first, mark_tiers
 
 _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
@@ -55,10 +55,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if has_tests(collection_path, config.option.markexpr) else True
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say of each test when it runs, and put what waits longest first."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Say of each test when it runs; of those that then run, put the longest first."""
     mark_tiers(items)
-    items.sort(key=lambda item: item.name not in FIRST)
+    yield
+    items[:] = longest_first(items, getattr(config, "workerinput", {}).get("workercount", 1))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -211,13 +211,48 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
         "test_one_of_ten_is_parked_by_the_function_and_the_others_are_delivered": 2,
     },
 }
-# What waits longest begins first, so that nobody waits for it at the end.
-FIRST: Final = {
+# What takes longest, the longest first. These begin first, in all processes: none is left for the end.
+LONGEST: Final = (
     "test_the_worker_runs_on_its_schedule",
+    "test_an_operator_may_move_messages_and_pause_and_what_a_monitor_may",
     "test_an_incident_of_two_people_is_in_the_history_whole_and_in_order",
+    "test_a_key_is_in_no_output_log_or_queue_whatever_code_and_api_do",
+    "test_a_change_killed_at_every_call_is_completed_and_never_are_both_enabled",
+    "test_a_deployer_may_do_what_deploy_rollback_keys_and_destroy_take_and_nothing_else",
+    "test_the_value_appears_nowhere",
+    "test_five_environments_of_one_file_live_beside_one_another",
+    "test_600_items_of_60_groups_put_while_it_runs_arrive_in_order_within_seconds",
+    "test_a_group_that_fails_for_ever_is_seen_and_set_aside_by_what_status_advises",
+    "test_functions_side_by_side_deliver_each_message_once_and_in_order_with_an_outage_and_kills",
+    "test_in_bad_weather_it_completes_or_says_that_it_is_unfinished",
+    "test_a_deploy_of_changes_killed_at_every_one_is_completed_by_the_next",
+    "test_what_starts_it_is_changed_while_messages_flow_and_none_is_lost_doubled_or_out_of_order",
+    "test_a_deploy_killed_at_every_change_is_completed_by_the_next",
+    "test_who_changes_what_starts_the_worker_may_do_that_and_the_role_may_poll",
     "test_answers_later_than_the_client_waits_lose_nothing",
     "test_depth_watch_in_a_pipe_outlives_a_lost_connection",
-}
+)
+
+
+def longest_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Put the longest tests in front of what each of the processes gets; the others stay in their order.
+
+    pytest-xdist gives each an equal part of the list, one after the other (``--dist worksteal``).
+    """
+    places = {name: place for place, name in enumerate(LONGEST)}
+    others = [item for item in items if _name(item) not in places]
+    longest = sorted((item for item in items if _name(item) in places), key=lambda item: places[_name(item)])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        own = longest[worker::workers]
+        size = (len(items) - len(ordered)) // (workers - worker) - len(own)
+        ordered += own + others[: max(0, size)]
+        del others[: max(0, size)]
+    return ordered + others
+
+
+def _name(item: pytest.Item) -> str:
+    return str(getattr(item, "originalname", item.name))
 
 
 def file_of(path: Path) -> str:
@@ -238,7 +273,7 @@ def mark_tiers(items: Iterable[pytest.Item]) -> None:
     """Mark as slow what is neither a story nor long, and as long the cases of a matrix that CI leaves out."""
     seen: Counter[tuple[str, str]] = Counter()
     for item in items:
-        file, name = file_of(item.path), getattr(item, "originalname", item.name)
+        file, name = file_of(item.path), _name(item)
         kept = SAMPLED.get(file, {}).get(name)
         if kept is not None:
             case = item.name.partition("[")[2].removesuffix("]")
