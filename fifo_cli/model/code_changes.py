@@ -13,10 +13,12 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from fifo_cli.model.planning import Difference
 from fifo_cli.model.results import to_json_value
+from fifo_cli.model.times import format_duration
 
 SETTINGS_FILE: Final = "fifo_cli/handlers/settings.json"
 SHORT_LINES: Final = 12
@@ -34,6 +36,8 @@ _NAMES: Final = {
     "worker.retry_first": "worker.retry[0]",
     "worker.retry_longest": "worker.retry[1]",
 }
+# Durations, which the functions know in seconds.
+_SECONDS: Final = frozenset({"retry[0]", "retry[1]", "timeout", "give_up_after", "run_needs", "limit"})
 # In these tables of [api] a value may be a secret that somebody wrote down, but for what is plain.
 _SECRET_TABLES: Final = frozenset({"headers", "auth"})
 _PLAIN: Final = frozenset({"type", "algorithm", "client_auth"})
@@ -196,8 +200,10 @@ def _named(path: str) -> str:
 
 
 def _shown(path: str, value: Any) -> Any:
-    """Return a setting's value without what may be a secret in it."""
+    """Return a setting's value as fifo.toml has it, without what may be a secret in it."""
     parts = path.split(".")
+    if isinstance(value, int | float) and parts[-1] in _SECONDS:
+        return format_duration(timedelta(seconds=value)) if value == int(value) else f"{value:g}s"
     if not isinstance(value, str):
         return to_json_value(value)
     if _SECRET_TABLES.intersection(parts[:-1]) and parts[-1] not in _PLAIN:

@@ -89,6 +89,14 @@ def unified(
         ),
         (settings(messages_per_run=20), [("settings.schedule.messages_per_run", 10, 20)]),
         (
+            settings(worker={"retry_first": 10.0, "retry_longest": 300.0}, run_needs=7.5),
+            [
+                ("settings.worker.retry[0]", None, "10s"),
+                ("settings.worker.retry[1]", None, "5m"),
+                ("settings.run_needs", None, "7.5s"),
+            ],
+        ),
+        (
             settings(code={"message": "orders:other", "request": "orders:to_request"}),
             [
                 ("settings.handlers.message", "orders:to_message", "orders:other"),
