@@ -141,8 +141,11 @@ def deploy(
         nonlocal is_listed
         is_listed = not cli.options.yes
         beware = "".join(f"warning: {one}\n" for one in dict.fromkeys(warnings))
-        if is_listed:
-            warnings.clear()  # the question has them
+        if not is_listed:
+            # They say what is going to happen: afterwards it would be too late.
+            for one in dict.fromkeys(warnings):
+                cli.listener(Warned(one))
+        warnings.clear()
         cli.confirm(f"make these changes:\n\n{plan_table(plan)}\n{beware}")
         if plan.losses:
             losses = "\n".join(plan.losses)
