@@ -58,6 +58,8 @@ _SAME_RUN: Final = timedelta(seconds=5)
 # A busy worker is found in the first, one that runs once a week in the last.
 _WINDOWS: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=25), timedelta(days=8))
 _MARGIN: Final = timedelta(minutes=10)
+# A run takes no longer (Lambda Developer Guide, "Lambda quotas").
+_RUN_MAX: Final = timedelta(minutes=15)
 # A worker that the queue starts logs the end of each batch: an hour of that may be too much to read. Lines
 # are late by 10 minutes at the most, and the longest pause is 5 as a rule.
 _BATCH_WINDOW: Final = timedelta(minutes=15)
@@ -215,13 +217,14 @@ def _unresolved_since(events: Sequence[WatchEvent]) -> datetime | None:
     """Return from when on deliveries are to be read: from the end of the run before a head's first failure.
 
     From its last one, where the counts of runs show already that others were delivered. Not further back than
-    a number of deliveries that can be read in a moment; None if nothing failed.
+    a number of deliveries that can be read in a moment; None if nothing failed. Where no run ended before,
+    from when the run of the first line may have begun: what it delivered before its failure counts.
     """
     heads = follow(StuckGroups(), events).heads.values()
     if not heads:
         return None
     first = min(head.time if head.after else head.since or head.time for head in heads)
-    since, number = events[0].time, 0
+    since, number = events[0].time - _RUN_MAX, 0
     for event in reversed(events):
         if event.fate == "run ended":
             number += event.delivered

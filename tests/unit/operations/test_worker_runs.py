@@ -241,6 +241,18 @@ def test_what_was_delivered_beside_the_first_failure_is_known_after_the_next_run
     assert (head.attempts, head.beside, head.after) == (2, True, True)
 
 
+def test_what_was_delivered_before_the_first_failure_of_the_first_run_is_known(aws: Aws) -> None:
+    Log(
+        told(9.9 * MINUTE, "delivered", message_id="m-bob", group="bob"),
+        told(9.8 * MINUTE, "failed", message_id="m-ada", group="ada"),
+        told(9 * MINUTE, "run ended", received=2, delivered=1, failed=1),
+    ).install(aws)
+
+    [head] = last_runs(aws, NAMES, now=NOW).stuck
+
+    assert (head.beside, head.after) == (True, False)
+
+
 def test_a_worker_that_never_ran_has_no_runs(aws: Aws) -> None:
     log = Log()
     log.install(aws)
