@@ -455,7 +455,7 @@ def breaker_problem(found: OpenBreaker, around: Around) -> Problem:
     """Say that functions call the API no more, and when they do again."""
     api, status = found.api or _THE_API, f"HTTP {found.http_status}" if found.http_status else ""
     why = status or found.error or "no answer"
-    where = "" if found.functions == 1 else f" in {found.functions} functions"
+    where = "" if found.functions == 1 else f" in up to {found.functions} functions"
     times = f" {found.failures} times in a row" if found.failures and found.failures > 1 else ""
     means = "the run ended early, and all of its messages keep their places"
     step = f"wait, or have {api} fixed: the next run tries again"

@@ -152,7 +152,7 @@ class _Screen:
         found = self._result.runs.breaker
         if found is None:
             return []
-        where = f" in {count(found.functions, 'function')}" if self._by_queue else ""
+        where = f" in up to {found.functions} functions" if found.functions > 1 else ""
         until = "; the next run makes one call"
         if self._result.enabled is False:
             until = "; the worker does not run, and calls nothing"

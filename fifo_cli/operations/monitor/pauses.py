@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ OPENED: Final = f"{BREAKER} opened"
 _CLOSED: Final = f"{BREAKER} closed"
 # The log streams of drains: their breaker ended with them.
 _DRAINS: Final = "drain/"
+_VERSION: Final = re.compile(r"\[(\w+)\]")
 # The lines of one group in one batch have the same end, or nearly.
 _SAME_PAUSE: Final = timedelta(seconds=1)
 
@@ -59,10 +61,13 @@ def open_breaker(
 
     ``by_queue``: a delivery of any function after the pause shows that the API works. Without one, the call
     that was due has no line yet, or its function has ended: known when no line can be ``late``. On a schedule
-    the next run makes that call, and one that delivered closes it.
+    the next run makes that call, and one that delivered closes it. With another version, as after a deploy
+    that changed what starts the worker, all breakers are new.
     """
     found: dict[str, _Opened] = {}
     for line in lines:
+        if (version := _version(line)) is not None:
+            found = {stream: one for stream, one in found.items() if _version(one.last) == version}
         if line.message == OPENED and line.facts:
             if line.stream.startswith(_DRAINS):
                 continue
@@ -75,7 +80,13 @@ def open_breaker(
         elif _shows_it_works(line):
             found = _still_open(found, line.time)
     open_ = [one for one in found.values() if one.until is None or one.until + late > now]
-    return _summed(open_) if open_ else None
+    return _summed(open_, now) if open_ else None
+
+
+def _version(line: LogLine) -> str | None:
+    """Return the version of the function that logged a line (Lambda: ``2026/01/02/[VERSION]ID``)."""
+    found = _VERSION.search(line.stream)
+    return found[1] if found else None
 
 
 def _still_open(found: Mapping[str, _Opened], works: datetime) -> dict[str, _Opened]:
@@ -88,14 +99,18 @@ def _shows_it_works(line: LogLine) -> bool:
     return line.message == "run ended" and (line.number("delivered") or 0) > 0 and not line.facts.get(BREAKER)
 
 
-def _summed(found: Sequence[_Opened]) -> OpenBreaker:
+def _summed(found: Sequence[_Opened], now: datetime) -> OpenBreaker:
+    """Put breakers together; a function whose call was due may have ended, and is not counted beside others.
+
+    One schedule starts one function at a time, whatever environments it had.
+    """
     last = max((one.last for one in found), key=lambda line: line.time)
     ends = [one.until for one in found if one.until is not None]
     return OpenBreaker(
         since=min(one.first.time for one in found),
         time=last.time,
         until=max(ends, default=None),
-        functions=len(found),
+        functions=max(1, sum(one > now for one in ends)),
         failures=last.number("failures"),
         api=last.text("api"),
         http_status=last.number("status"),
