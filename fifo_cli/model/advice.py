@@ -50,9 +50,6 @@ _WAITS: Final[Mapping[Flow, str]] = {
     "messages": "messages wait in the queue, in order; nothing is lost meanwhile",
     "records": "new items wait in the stream, which forgets them after 24 h",
 }
-_OTHER_TRIGGER: Final = (
-    "unless what was deployed before still starts it, messages wait in the queue, in order"
-)
 _LEAVE: Final[Mapping[Flow, str]] = {
     "messages": "park: no message is at fault",
     "records": "put the items again: the stream has them, and each would be delivered twice",
@@ -277,13 +274,6 @@ def _age(seconds: int) -> str:
 
 
 def _badly_polled(measured: Measurements) -> Iterator[Problem]:
-    if measured.polling is not None and measured.polling.loses:
-        yield Problem(
-            "critical",
-            f"the event source mapping of main loses messages: it {measured.polling.loses}",
-            f"{command_line('deploy')} puts it right",
-            means=f"it was changed by hand; {command_line('audit')} shows what is missing",
-        )
     if measured.worker == "running" and measured.polling is not None and measured.polling.problem:
         yield Problem(
             "warning",
@@ -319,10 +309,6 @@ def _stopped(measured: Measurements, *, stuck: bool, polled: bool) -> Iterator[P
             yield replace(found, text=text, next="raise it again in Lambda")
         if state == "missing":
             text = f"the {role} has no {what}: nothing starts it{late}"
-            if role == "worker":
-                # Before a deploy changes the trigger, the other one may start it.
-                text = f"the worker has no {what}, though fifo.toml says that one starts it"
-                found = replace(found, means=_OTHER_TRIGGER)
             yield replace(found, text=text, next=command_line("plan"))
 
 

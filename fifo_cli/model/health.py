@@ -53,19 +53,24 @@ class Unavailable(Fields):
 
 @dataclass(frozen=True, slots=True)
 class Polling(Fields):
-    """The event source mapping of main to the worker: its state in AWS's word, and what is wrong with it.
-
-    ``loses`` says which of its settings, changed by hand, makes Lambda delete what was not delivered.
-    """
+    """The event source mapping of main to the worker: its state in AWS's word, and what is wrong with it."""
 
     state: str
     problem: str = ""
-    loses: str = field(default="", metadata=INTERNAL)
 
     @property
     def enabled(self) -> bool:
         """Whether it reads its source, or is about to (Lambda API Reference, GetEventSourceMapping)."""
         return self.state not in ("Disabled", "Disabling")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """A rule or schedule that starts the worker, as it is in AWS; rules know no time zone but UTC."""
+
+    enabled: bool
+    expression: str
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ role. What changing from one to the other means is in trigger_switch.py.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -14,6 +15,8 @@ from fifo_cli.model.limits import RECEIVE_MAX
 from fifo_cli.model.names import LIVE_ALIAS, Names, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fifo_cli.model.settings import Settings
 
 Trigger = Literal["schedule", "queue"]
@@ -61,6 +64,22 @@ def trigger_of(key: tuple[str, str], names: Names) -> Trigger | None:
     if key[0] in ("rule", "schedule"):
         return "schedule"
     return "queue" if key == mapping_key(names) else None
+
+
+def with_trigger(
+    settings: Settings, trigger: Trigger, schedules: Sequence[tuple[str, str | None]]
+) -> Settings:
+    """Return fifo.toml as if its trigger were the one in AWS; ``schedules`` are expressions with their zones.
+
+    What only AWS can read, such as ``at(…)`` made by hand, stays as fifo.toml has it.
+    """
+    worker = settings.worker.model_copy(update={"trigger": trigger})
+    schedule = settings.schedule
+    if schedules:
+        deployed = {"expressions": [one for one, _ in schedules], "timezone": schedules[0][1]}
+        with suppress(ValueError):  # pydantic's is one
+            schedule = type(schedule).model_validate({**schedule.model_dump(), **deployed})
+    return settings.model_copy(update={"worker": worker, "schedule": schedule})
 
 
 def trigger_word(settings: Settings) -> str:

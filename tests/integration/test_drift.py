@@ -17,6 +17,8 @@ from typing import Any, Final
 import pytest
 
 from fifo_cli.aws.session import Aws
+from fifo_cli.model.drift_advice import drift_problems
+from fifo_cli.model.health import Measurements
 from fifo_cli.model.names import PIPELINE_TAG, Names
 from fifo_cli.model.planning import CODE_HASH, Plan, is_code_change
 from fifo_cli.model.settings import Project as Loaded
@@ -24,6 +26,7 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.destroy import destroy
 from fifo_cli.operations.deploy.plan import plan
+from fifo_cli.operations.monitor.drift import drift
 from fifo_cli.render.plan import plan_table
 from tests.cli_harness import Project, Stack, new_name
 from tests.integration.emulators import Emulator
@@ -842,6 +845,32 @@ SCHEDULES: Final = [
 ]
 
 
+# The changes that lose, reorder or dead-letter messages, and so are critical.
+HARMFUL: Final = frozenset(
+    {
+        "a queue's retention",
+        "a queue's message size",
+        "a redrive policy of main, as deploy made one before",
+        "the redrive policy's target",
+        "a DLQ that has a DLQ",
+        "the DLQ's retention",
+        "the retention of failed batches",
+        "a mapping's retries",
+        "a mapping's record age",
+        "a mapping in parallel",
+        "failed batches lost",
+        "whole batches that fail",
+        "a mapping with another filter",
+        "a mapping with a filter of another kind",
+        "a mapping with a filter that is none",
+        "a mapping that feeds the worker",
+        "a second mapping",
+        "a rule without a target",
+        "a schedule's target",
+    }
+)
+
+
 # What moto (5.2) cannot do, and the changes by hand that need it.
 _BY_ALIAS: Final = "it does not list the mappings of an alias by the function's name"
 MOTO_CANNOT: Final[dict[str, tuple[str, ...]]] = {
@@ -933,6 +962,8 @@ def _check_round(hand: Hand, changes: Round) -> None:
     """Let changes be made; one plan must name each, and nothing else, and one deploy put all right."""
     for change in changes:
         change.do(hand)
+    if hand.emulator.name == "ministack":
+        _check_judged(hand, changes)
     asked: list[Plan] = []
     deploy(hand.aws, hand.project, confirm=asked.append)
     assert hand.left() == set()
@@ -943,6 +974,21 @@ def _check_round(hand: Hand, changes: Round) -> None:
     text = plan_table(seen)
     for change in changes:
         _check_named(hand, change, seen, text)
+
+
+def _check_judged(hand: Hand, changes: Round) -> None:
+    """What a status or a check says of the changes: critical is what harms messages, and nothing else."""
+    settings = hand.project.settings
+    found = drift(hand.aws, hand.project, hand.aws.place)
+    problems = list(drift_problems(found, Measurements(worker="running"), settings, settings))
+    assert problems, changes
+    critical = [one.text for one in problems if one.state == "critical"]
+    for change in changes:
+        name = f"{change.kind} {change.name(hand)}"
+        harms = any(text.startswith(f"{name} ") for text in critical)
+        gone = any(name in text for text in critical if text.startswith("missing: "))
+        assert harms == (change.message in HARMFUL), (change.message, critical)
+        assert gone == (not change.diffs and change.kind not in ("alarm", "rule", "schedule")), change.message
 
 
 def _check_named(hand: Hand, change: Change, seen: Plan, text: str) -> None:

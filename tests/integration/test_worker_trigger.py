@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.triggers import get_polling
 from fifo_cli.errors import UsageError
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SWITCH_TAG
 from fifo_cli.model.settings import load
@@ -19,6 +19,8 @@ from fifo_cli.operations.deploy.pause import pause, pause_state, resume
 from fifo_cli.operations.deploy.plan import plan
 from fifo_cli.operations.deploy.rollback import rollback
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG
+from fifo_cli.operations.monitor.check import check
+from fifo_cli.operations.monitor.status import status
 from tests.cli_harness import Project, Stack
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
@@ -273,8 +275,6 @@ def test_what_is_changed_of_the_mapping_by_hand_is_drift_and_put_right_in_place(
         (found,) = bed.changes()
         assert (found.kind, found.name) == ("event-source-mapping", bed.names.function("worker"))
         assert [one.path for one in found.diff] == [path]
-        polling = get_polling(bed.aws, bed.names.function("worker"))
-        assert bool(polling and polling.loses) == (path in ("filters", "response_types"))
         if path != "function":
             deploy(bed.aws, load(bed.made.config))
     drifted = bed.made.local("status", "-o", "json").json()["resources"]
@@ -302,6 +302,62 @@ def test_a_mapping_of_somebody_elses_on_main_is_warned_of(bed: Bed) -> None:
         assert found.changes == ()
     finally:
         client.delete_event_source_mapping(UUID=theirs["UUID"])
+
+
+def verdicts(bed: Bed) -> tuple[str, list[str]]:
+    """Return the verdict that status and check have in common, and what they say is critical or a warning."""
+    project = load(bed.made.config)
+    shown = status(bed.aws, project)
+    checked = check(bed.aws, project, project.settings.check)
+    assert (shown.state, shown.problems) == (checked.state, checked.problems)
+    return shown.state, [one.text for one in shown.problems]
+
+
+@pytest.mark.parametrize("trigger", [RULES, QUEUE])
+def test_status_and_check_agree_on_what_was_changed_by_hand(bed: Bed, trigger: Trigger) -> None:
+    bed.deploy(trigger)
+    assert verdicts(bed) == ("ok", [])
+    dlq = {"deadLetterTargetArn": bed.arn().replace(".fifo", "-dlq.fifo"), "maxReceiveCount": 3}
+    by_hand = {"RedrivePolicy": json.dumps(dlq), "MessageRetentionPeriod": "3600"}
+    bed.aws.client("sqs").set_queue_attributes(QueueUrl=bed.main(), Attributes=by_hand)  # type: ignore[arg-type]
+    client: Any = bed.aws.client("lambda")
+    enqueuer = bed.names.function("enqueuer")
+    client.create_event_source_mapping(EventSourceArn=bed.arn(), FunctionName=enqueuer, Enabled=False)
+
+    state, texts = verdicts(bed)
+
+    assert state == "critical"
+    assert (
+        f"queue {bed.names.main} has a redrive policy of maxReceiveCount 3, where fifo.toml has none" in texts
+    )
+    assert any("keeps messages for 1h only" in one for one in texts)
+    if trigger is RULES:
+        [foreign] = [one for one in texts if "not this pipeline's" in one]
+        assert f"function:{enqueuer}" in foreign
+
+
+@pytest.mark.parametrize(
+    ("deployed", "edited"), [(RULES, QUEUE), (QUEUE, RULES), (RULES, ZONED), (ZONED, QUEUE)]
+)
+@pytest.mark.parametrize("running", [True, False])
+def test_a_trigger_that_is_not_deployed_yet_is_drift_and_what_runs_is_shown(
+    bed: Bed, deployed: Trigger, edited: Trigger, running: bool
+) -> None:
+    bed.deploy(deployed)
+    if not running:
+        pause(bed.aws, bed.settings, "worker")
+    bed.wants(edited)
+
+    state, texts = verdicts(bed)
+
+    assert state == "warning"
+    shown = status(bed.aws, load(bed.made.config))
+    assert shown.enabled is running
+    assert shown.settings.worker.by_queue == (deployed is QUEUE)
+    if deployed is not QUEUE:
+        assert shown.settings.schedule.expressions == tuple(deployed["schedule"]["expressions"])
+    assert any("still starts the worker" in one for one in texts) == (QUEUE in (deployed, edited))
+    assert ("the worker is paused" in texts) == (not running)
 
 
 def test_what_starts_it_is_not_changed_while_an_in_order_redrive_is_unfinished(bed: Bed) -> None:

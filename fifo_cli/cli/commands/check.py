@@ -113,7 +113,7 @@ def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, time
             raise UsageError(f"--timeout {timeout}: at least 1s", hint="such as --timeout 20s")
         settings = cli.settings
         pipeline = settings.pipeline.name
-        return check(cli.aws, settings, _thresholds(settings.check, depth, age, dlq), limit=limit)
+        return check(cli.aws, cli.project, _thresholds(settings.check, depth, age, dlq), limit=limit)
     except FifoError as error:
         return unknown(pipeline, error)
 

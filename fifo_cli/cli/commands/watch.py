@@ -66,12 +66,15 @@ def show(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
     from fifo_cli.aws.session import Aws
     from fifo_cli.cli.screen import is_dumb
     from fifo_cli.model.watch_state import WatchState
-    from fifo_cli.operations.monitor.watch import LOOKED_BACK, Sampler, keep_sampling
+    from fifo_cli.operations.monitor.drift import drift
+    from fifo_cli.operations.monitor.watch import LIMIT_SECONDS, LOOKED_BACK, Sampler, keep_sampling
 
     since = datetime.now(UTC) - LOOKED_BACK
     dashboard = WatchState(cli.names.pipeline, interval=seconds, since=since, place=_place(cli))
     target = cli.aws.target
-    sampler = Sampler(lambda: Aws(target), cli.settings, with_logs=logs)
+    project = cli.project
+    compare = (lambda aws: drift(aws, project, aws.place, limit=LIMIT_SECONDS)) if logs else None
+    sampler = Sampler(lambda: Aws(target), cli.settings, with_logs=logs, compare=compare)
     news: queue.SimpleQueue[Sample | Lost] = queue.SimpleQueue()
     stop = threading.Event()
     thread = threading.Thread(

@@ -7,7 +7,8 @@ out the messages that an operator has moved since. ``drift`` compares each resou
 ``maintenance`` reads from the tags of main which command holds the pipeline, and whether an in-order redrive
 is unfinished.
 
-``status``, ``check`` and ``watch`` are the commands. model/health.py evaluates the numbers; model/advice.py
-says what is wrong and what to do first. ``logs`` merges both functions' logs. ``poll_backoff`` says how long
+``status``, ``check`` and ``watch`` are the commands. ``assessment`` is the one evaluation that the first two
+share. model/advice.py says what is wrong and what to do first, model/drift_effects.py which drift harms
+messages. ``logs`` merges both functions' logs. ``poll_backoff`` says how long
 to wait for a lost connection.
 """

@@ -7,17 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.errors import FifoError
-from fifo_cli.model.advice import advise
 from fifo_cli.model.health import Measurements, Problem, State, worst
 from fifo_cli.model.results import Document, to_json_object
 from fifo_cli.model.worker_log import Batch, Runs
-from fifo_cli.operations.monitor.activity import activity_of, activity_questions, evidence_of, lateness
-from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
-from fifo_cli.operations.parallel import read_all
+from fifo_cli.operations.monitor.assessment import assess
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.settings import Check, Settings
+    from fifo_cli.model.settings import Check, Project
 
 # Monitoring systems give a plugin 10 to 60 seconds; an answer that says UNKNOWN beats being killed.
 TIMEOUT_SECONDS: Final = 30
@@ -90,30 +87,22 @@ class CheckResult:
         )
 
 
-def check(aws: Aws, settings: Settings, thresholds: Check, *, limit: float = TIMEOUT_SECONDS) -> CheckResult:
+def check(aws: Aws, project: Project, thresholds: Check, *, limit: float = TIMEOUT_SECONDS) -> CheckResult:
     """Measure and judge; ends within ``limit`` seconds, and AWS's refusals are UNKNOWN with their reason."""
-    names = settings.names
-    now = datetime.now(UTC)
+    pipeline = project.settings.pipeline.name
     try:
-        aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
-        numbers = measurement_questions(aws, settings, names, now)
-        work = activity_questions(aws, settings, thresholds, names, now=now)
-        gathered = read_all({**work, **numbers}, limit=limit)
-        measured = measurements_of(gathered.only(numbers), settings, names)
+        found = assess(aws, project, thresholds, now=datetime.now(UTC), limit=limit, patient=True)
     except FifoError as error:
-        return unknown(names.pipeline, error, thresholds)
-    activity = activity_of(gathered)
-    evidence = evidence_of(
-        measured, activity, settings, thresholds, now=now, late=lateness(aws), patient=True
-    )
+        return unknown(pipeline, error, thresholds)
+    activity = found.activity
     return CheckResult(
-        names.pipeline,
-        measured,
-        advise(evidence),
+        pipeline,
+        found.measured,
+        found.problems,
         _numbers(thresholds),
         activity.runs,
         activity.batches.batches,
-        settings.worker.trigger,
+        found.settings.worker.trigger,
     )
 
 

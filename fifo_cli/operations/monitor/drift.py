@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
+from fifo_cli.model.drift import Drift, ResourceState
 from fifo_cli.model.health import Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
-from fifo_cli.model.planning import Difference, differences, ownership_refusal
+from fifo_cli.model.planning import CODE_HASH, differences, ownership_refusal
 from fifo_cli.model.resources import (
     Found,
     Key,
@@ -26,7 +27,6 @@ from fifo_cli.model.resources import (
     with_start,
     with_table_key,
 )
-from fifo_cli.model.results import Document
 from fifo_cli.model.worker_trigger import MAPPING, mapping_key, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
 from fifo_cli.operations.deploy.plan import other_readers
@@ -38,49 +38,10 @@ if TYPE_CHECKING:
     from fifo_cli.model.names import Place
     from fifo_cli.model.settings import Project, Settings
 
-Condition = Literal["ok", "drift", "missing", "surplus", "foreign", "unknown"]
-_CODE: Final = "code_sha256"
 _RULES: Final = "the rules"
 _SCHEDULES: Final = "the schedules"
 _RESERVE: Final = "the account's concurrency"
 _READERS: Final = "what else reads main"
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceState:
-    """One resource: as wanted, or how not; ``reason`` is why it is foreign or unknown."""
-
-    kind: str
-    name: str
-    state: Condition
-    diff: tuple[Difference, ...] = ()
-    reason: str = ""
-    version: str | None = None
-
-    @property
-    def has_other_code(self) -> bool:
-        return any(one.path == _CODE for one in self.diff)
-
-    @property
-    def has_only_other_code(self) -> bool:
-        return self.has_other_code and len(self.diff) == 1
-
-    def document(self) -> Document:
-        return {
-            "type": self.kind,
-            "name": self.name,
-            "state": self.state,
-            "diff": [{"path": one.path, "old": one.old, "new": one.new} for one in self.diff],
-            "reason": self.reason or None,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """All resources, wanted and surplus, and what could not be compared."""
-
-    resources: tuple[ResourceState, ...]
-    unseen: tuple[Unavailable, ...] = ()
 
 
 def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = None) -> Drift:
@@ -148,7 +109,7 @@ def _no_codes() -> Mapping[FunctionRole, str]:
 
 
 def _without_code(resource: Resource) -> Resource:
-    kept = {name: value for name, value in resource.properties.items() if name != _CODE}
+    kept = {name: value for name, value in resource.properties.items() if name != CODE_HASH}
     return replace(resource, properties=kept)
 
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
 from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.aws.triggers import get_reserved_concurrency, get_trigger, is_mapping_enabled
-from fifo_cli.errors import NotDeployedError
-from fifo_cli.model.health import Measurements, Polling, QueueKind, TriggerState, Unavailable
+from fifo_cli.aws.triggers import get_polling, get_reserved_concurrency, get_trigger, is_mapping_enabled
+from fifo_cli.errors import FifoError, NotDeployedError
+from fifo_cli.model.health import (
+    Measurements,
+    Polling,
+    QueueKind,
+    ScheduleState,
+    TriggerState,
+    Unavailable,
+)
 from fifo_cli.model.names import FUNCTION_ROLES, Names
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.worker_trigger import MAPPING, TriggerKey, trigger_keys
+from fifo_cli.model.worker_trigger import MAPPING, TriggerKey, trigger_keys, with_trigger
+from fifo_cli.operations.deploy.remote_state import gateways, worker_triggers
 from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
 from fifo_cli.operations.parallel import Gathered
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
+    from fifo_cli.model.resources import Found
     from fifo_cli.model.settings import Settings
 
 
@@ -67,7 +77,66 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
     }
 
 
-def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Measurements:
+@dataclass(frozen=True, slots=True)
+class Triggers:
+    """What starts the worker in AWS; ``settings`` are fifo.toml's, with this in place of what they ask for.
+
+    The two differ while a deploy is still to come. ``known`` is false if some of it could not be asked.
+    """
+
+    settings: Settings
+    found: tuple[ScheduleState | Polling, ...] = ()
+    known: bool = True
+
+    @property
+    def polling(self) -> Polling | None:
+        return next((one for one in self.found if isinstance(one, Polling)), None)
+
+    @property
+    def enabled(self) -> bool:
+        return any(one.enabled for one in self.found)
+
+
+def triggers_of(aws: Aws, gathered: Gathered, settings: Settings, names: Names) -> Triggers:
+    """Return what starts the worker: what fifo.toml asks for, unless something else does.
+
+    Only where the first is missing or disabled, AWS is asked what else there is.
+    """
+    keys = [key for key in trigger_keys(settings, names) if _trigger(key) in gathered.answers]
+    asked = [gathered[_trigger(key)] for key in keys]
+    found = _triggers(settings, [one for one in asked if one is not None])
+    found = replace(found, known=len(asked) == len(trigger_keys(settings, names)))
+    if found.enabled or not found.known:
+        return found
+    try:
+        present = worker_triggers(gateways(aws, settings, waiter=Waiter()), settings)
+        others = [one for one in present if one.facts["enabled"] or not found.found]
+        other = _triggers(settings, [_state_of(aws, one) for one in others])
+    except FifoError:
+        return found
+    return other if other.found else found
+
+
+def _state_of(aws: Aws, found: Found) -> ScheduleState | Polling | None:
+    if found.kind == MAPPING:
+        return get_polling(aws, found.name)
+    properties = found.properties
+    return ScheduleState(found.facts["enabled"], properties["expression"] or "", properties.get("timezone"))
+
+
+def _triggers(settings: Settings, states: Iterable[ScheduleState | Polling | None]) -> Triggers:
+    found = tuple(one for one in states if one is not None)
+    if any(isinstance(one, Polling) for one in found):
+        return Triggers(with_trigger(settings, "queue", ()), found)
+    schedules = [one for one in found if isinstance(one, ScheduleState)]
+    running = [one for one in schedules if one.enabled] or schedules
+    if not running:
+        return Triggers(settings)
+    expressions = [(one.expression, one.timezone) for one in running]
+    return Triggers(with_trigger(settings, "schedule", expressions), found)
+
+
+def measurements_of(gathered: Gathered, triggers: Triggers, names: Names) -> Measurements:
     """Put the answers together; what cannot be asked is in ``unseen``.
 
     Raises NotDeployedError if no queue exists, and the first failure if nothing at all answered.
@@ -96,12 +165,12 @@ def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Mea
         },
         missing=tuple(missing),
         iterator_age=None if iterator is None else int(iterator / 1000),
-        worker=_worker(gathered, settings, names),
+        worker=_worker(gathered, triggers, names),
         enqueuer=_enqueuer(gathered, names),
         maintenance=maintenance_of(tags) if tags else None,
         restore=unfinished_restore(tags) if tags else None,
         resumed_at=resumed_at(tags) if tags else None,
-        polling=next((one for one in _triggers(gathered, settings, names) if isinstance(one, Polling)), None),
+        polling=triggers.polling,
         unseen=tuple(
             Unavailable(what, failure.message)
             for what, failure in gathered.failures.items()
@@ -110,21 +179,14 @@ def measurements_of(gathered: Gathered, settings: Settings, names: Names) -> Mea
     )
 
 
-def _worker(gathered: Gathered, settings: Settings, names: Names) -> TriggerState | None:
+def _worker(gathered: Gathered, triggers: Triggers, names: Names) -> TriggerState | None:
     if gathered.get(_concurrency(names.function("worker"))) == 0:
         return "stopped"
-    found = _triggers(gathered, settings, names)
-    if any(one.enabled if isinstance(one, Polling) else one for one in found):
+    if triggers.enabled:
         return "running"
-    if len(found) < len(trigger_keys(settings, names)):
+    if not triggers.known:
         return None
-    return "missing" if all(one is None for one in found) else "paused"
-
-
-def _triggers(gathered: Gathered, settings: Settings, names: Names) -> list[bool | Polling | None]:
-    """Return what starts the worker, as far as it could be asked."""
-    questions = (_trigger(key) for key in trigger_keys(settings, names))
-    return [gathered[question] for question in questions if question in gathered.answers]
+    return "paused" if triggers.found else "missing"
 
 
 def _enqueuer(gathered: Gathered, names: Names) -> TriggerState | None:

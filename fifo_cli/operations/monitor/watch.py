@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import FifoError
+from fifo_cli.model.drift import Drift
+from fifo_cli.model.drift_advice import drift_problems
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.watch_state import Lost, Sample
 from fifo_cli.model.worker_log import Stuck, WatchEvent
@@ -20,8 +22,15 @@ from fifo_cli.operations.monitor.activity import (
     evidence_of,
     lateness,
 )
+from fifo_cli.operations.monitor.assessment import DRIFT
 from fifo_cli.operations.monitor.logs import FunctionLogs
-from fifo_cli.operations.monitor.measure import depth_questions, measurements_of, slow_questions
+from fifo_cli.operations.monitor.measure import (
+    Triggers,
+    depth_questions,
+    measurements_of,
+    slow_questions,
+    triggers_of,
+)
 from fifo_cli.operations.monitor.operator_moves import operator_moves
 from fifo_cli.operations.monitor.poll_backoff import LONGEST_PAUSE
 from fifo_cli.operations.monitor.worker_runs import events_of, is_by_hand, last_runs
@@ -33,13 +42,18 @@ if TYPE_CHECKING:
 
 # Metrics are a minute old anyway, and CloudWatch charges for each that is asked for.
 SLOW_PERIOD: Final = timedelta(seconds=30)
+# What differs from fifo.toml takes some fifty calls.
+DRIFT_PERIOD: Final = timedelta(minutes=5)
 LOOKED_BACK: Final = timedelta(minutes=15)
-_LIMIT_SECONDS: Final = 20.0
+LIMIT_SECONDS: Final = 20.0
 _MOVES: Final = "what operators moved"
 
 
 class Sampler:
-    """Takes samples; ``connect`` makes new clients, with the credentials of that moment."""
+    """Takes samples; ``connect`` makes new clients, with the credentials of that moment.
+
+    ``compare`` says how AWS differs from fifo.toml; without it, that is not looked at.
+    """
 
     def __init__(
         self,
@@ -48,11 +62,15 @@ class Sampler:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         with_logs: bool = True,
+        compare: Callable[[Aws], Drift] | None = None,
     ) -> None:
         self._connect = connect
         self._settings = settings
         self._names = settings.names
-        self._by_queue = by_queue(settings)
+        self._triggers = Triggers(settings)
+        self._compare = compare
+        self._drift = Drift(())
+        self._compared_at: datetime | None = None
         self._now = now
         self._with_logs = with_logs
         self._logged = now() - LOOKED_BACK
@@ -76,22 +94,28 @@ class Sampler:
     def _sample(self) -> Sample:
         aws = self._aws = self._aws or self._connect()
         now = self._now()
-        fast = read_all(depth_questions(aws, self._names), limit=_LIMIT_SECONDS)
+        fast = read_all(depth_questions(aws, self._names), limit=LIMIT_SECONDS)
         if not fast.answers:
             raise next(iter(fast.failures.values()))
         if self._slow_at is None or now - self._slow_at >= SLOW_PERIOD:
             self._ask_slowly(aws, now)
         both = Gathered({**self._slow.answers, **fast.answers}, {**self._slow.failures, **fast.failures})
-        measured = measurements_of(both, self._settings, self._names)
-        activity = activity_of(self._work)
+        settings = self._triggers.settings
+        measured = measurements_of(both, self._triggers, self._names)
         evidence = evidence_of(
-            measured, activity, self._settings, self._settings.check, now=now, late=lateness(aws)
+            measured,
+            activity_of(self._work),
+            settings,
+            settings.check,
+            now=now,
+            late=lateness(aws),
+            others=drift_problems(self._drift, measured, self._settings, settings),
         )
         before = self._stuck_before(aws)
         events, unseen = self._events(aws)
         runs = NextRuns()
-        if measured.worker == "running" and not self._by_queue:
-            runs = reckon_next_runs(self._settings, self._last_run, now=now, count=1)
+        if measured.worker == "running" and not by_queue(settings):
+            runs = reckon_next_runs(settings, self._last_run, now=now, count=1)
         return Sample(
             at=now,
             measured=measured,
@@ -105,14 +129,21 @@ class Sampler:
         )
 
     def _ask_slowly(self, aws: Aws, now: datetime) -> None:
-        """Ask for metrics and switches, and for what the logs show of the work."""
+        """Ask for metrics and switches, for what the logs show of the work, and now and then for drift."""
         numbers = slow_questions(aws, self._settings, self._names, now)
+        self._slow = read_all(numbers, limit=LIMIT_SECONDS)
+        self._triggers = triggers_of(aws, self._slow, self._settings, self._names)
         work: dict[str, Callable[[], Any]] = {}
         if self._with_logs:
-            work = activity_questions(aws, self._settings, self._settings.check, self._names, now=now)
+            settings = self._triggers.settings
+            work = activity_questions(aws, settings, settings.check, self._names, now=now)
             work[_MOVES] = partial(operator_moves, aws, self._names, since=now - LOOKED_BACK)
-        found = read_all({**numbers, **work}, limit=_LIMIT_SECONDS)
-        self._slow, self._work = found.only(numbers), found.only(work)
+        due = self._compared_at is None or now - self._compared_at >= DRIFT_PERIOD
+        if self._compare is not None and due:
+            work[DRIFT] = partial(self._compare, aws)
+            self._compared_at = now
+        self._work = read_all(work, limit=LIMIT_SECONDS)
+        self._drift = self._work.get(DRIFT, self._drift)
         self._slow_at = now
 
     def refresh(self) -> None:
@@ -125,7 +156,8 @@ class Sampler:
             return ()
         try:
             ages = max(self._settings.check.age)
-            return last_runs(aws, self._names, now=self._logged, ages=ages, by_queue=self._by_queue).stuck
+            polled = by_queue(self._triggers.settings)
+            return last_runs(aws, self._names, now=self._logged, ages=ages, by_queue=polled).stuck
         except FifoError:
             return ()
 

@@ -11,13 +11,9 @@ from botocore.stub import Stubber
 
 from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.aws.triggers import (
-    get_reserved_concurrency,
-    is_mapping_enabled,
-    is_rule_enabled,
-    is_schedule_enabled,
-)
+from fifo_cli.aws.triggers import get_reserved_concurrency, get_trigger, is_mapping_enabled
 from fifo_cli.errors import AwsError, NotDeployedError
+from fifo_cli.model.health import ScheduleState
 from fifo_cli.model.queue_counts import Counted
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -94,23 +90,29 @@ def test_of_each_metric_the_newest_point_counts_whatever_the_order(
 
 
 @pytest.mark.parametrize(("state", "enabled"), [("ENABLED", True), ("DISABLED", False)])
-def test_rules_and_schedules_are_on_or_off(
+def test_rules_and_schedules_are_on_or_off_and_have_their_times(
     aws: Aws, stub: Callable[[Service], Stubber], state: str, enabled: bool
 ) -> None:
-    stub("events").add_response("describe_rule", {"State": state}, {"Name": "orders-1"})
-    stub("scheduler").add_response(
-        "get_schedule", {"State": state}, {"Name": "orders-1", "GroupName": "default"}
+    stub("events").add_response(
+        "describe_rule", {"State": state, "ScheduleExpression": "rate(1 minute)"}, {"Name": "orders-1"}
     )
+    zoned = {
+        "State": state,
+        "ScheduleExpression": "cron(0 8 * * ? *)",
+        "ScheduleExpressionTimezone": "Asia/Tokyo",
+    }
+    stub("scheduler").add_response("get_schedule", zoned, {"Name": "orders-1", "GroupName": "default"})
 
-    assert is_rule_enabled(aws, "orders-1") is enabled
-    assert is_schedule_enabled(aws, "orders-1") is enabled
+    assert get_trigger(aws, ("rule", "orders-1")) == ScheduleState(enabled, "rate(1 minute)")
+    expected = ScheduleState(enabled, "cron(0 8 * * ? *)", "Asia/Tokyo")
+    assert get_trigger(aws, ("schedule", "orders-1")) == expected
 
 
 @pytest.mark.parametrize(
     ("service", "call", "ask"),
     [
-        ("events", "describe_rule", is_rule_enabled),
-        ("scheduler", "get_schedule", is_schedule_enabled),
+        ("events", "describe_rule", lambda aws, name: get_trigger(aws, ("rule", name))),
+        ("scheduler", "get_schedule", lambda aws, name: get_trigger(aws, ("schedule", name))),
         ("lambda", "list_event_source_mappings", is_mapping_enabled),
         ("lambda", "get_function_concurrency", get_reserved_concurrency),
     ],

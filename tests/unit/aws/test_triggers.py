@@ -11,9 +11,6 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.aws.triggers import get_polling
 from fifo_cli.model.health import Polling
 
-PARTIAL = "ReportBatchItemFailures"
-OURS = {"EventSourceArn": "arn:aws:sqs:us-east-1:1:orders.fifo", "FunctionResponseTypes": [PARTIAL]}
-
 
 @pytest.mark.parametrize(
     ("mappings", "found"),
@@ -27,16 +24,6 @@ OURS = {"EventSourceArn": "arn:aws:sqs:us-east-1:1:orders.fifo", "FunctionRespon
             Polling("Enabled", "PROBLEM: Function call failed"),
         ),
         ([{"State": "Enabled", "LastProcessingResult": "No records processed"}], Polling("Enabled")),
-        ([{"State": "Enabled", **OURS}], Polling("Enabled")),
-        ([{"State": "Enabled", **OURS, "FilterCriteria": {}}], Polling("Enabled")),
-        (
-            [{"State": "Enabled", **OURS, "FunctionResponseTypes": []}],
-            Polling("Enabled", "", f"has no {PARTIAL}: Lambda deletes what the worker could not deliver"),
-        ),
-        (
-            [{"State": "Enabled", **OURS, "FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}],
-            Polling("Enabled", "", "has a filter: Lambda deletes what does not match it"),
-        ),
     ],
 )
 def test_a_mapping_has_its_state_and_what_lambda_says_is_wrong(

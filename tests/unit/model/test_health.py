@@ -97,7 +97,7 @@ def test_a_threshold_of_zero_does_not_make_an_empty_queue_a_problem() -> None:
         ({"worker": "stopped"}, ("critical", "the worker is stopped: its reserved concurrency is 0")),
         (
             {"worker": "missing"},
-            ("critical", "the worker has no schedule, though fifo.toml says that one starts it"),
+            ("critical", "the worker has no schedule: nothing starts it"),
         ),
         (
             {"enqueuer": "missing"},

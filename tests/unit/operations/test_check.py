@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from moto import mock_aws
 
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
-from fifo_cli.model.health import Measurements, Polling, Problem, State
+from fifo_cli.model.health import Measurements, Polling, Problem, ScheduleState, State
 from fifo_cli.model.names import Names
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.settings import Settings, Worker
+from fifo_cli.model.settings import Project, Settings, Worker
 from fifo_cli.operations.maintenance_lock import Lease
 from fifo_cli.operations.monitor.check import CODES, CheckResult, check, unknown
-from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of
+from fifo_cli.operations.monitor.measure import measurement_questions, measurements_of, triggers_of
 from fifo_cli.operations.parallel import read_all
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -28,6 +30,7 @@ NAMES = Names("orders")
 SETTINGS = Settings.model_validate(
     {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}]}
 )
+RATE = ScheduleState(enabled=True, expression="rate(5 minutes)")
 POLLED = "how orders-worker reads main"
 
 
@@ -64,7 +67,7 @@ def test_a_check_that_could_not_ask_has_no_numbers_and_says_why() -> None:
 
 def answers(settings: Settings = SETTINGS, /, **changes: Any) -> Measurements:
     """Put together what a pipeline answers that is well, but for some answers or failures by question."""
-    aws = Aws(Target(local=True))
+    aws = Aws(Target(local=True, region="eu-west-1"))
     questions = measurement_questions(aws, settings, NAMES, None)  # type: ignore[arg-type]
     usual: dict[str, Any] = {
         "the depth of orders.fifo": Counted("orders.fifo", 2, 0, 0),
@@ -73,7 +76,7 @@ def answers(settings: Settings = SETTINGS, /, **changes: Any) -> Measurements:
         "the depth of orders-stream-failures": Counted("orders-stream-failures", 0, 0, 0),
         "the age of messages and stream records": {"main_age": 12.7, "dlq_age": 99.0, "iterator_age": 2500.0},
         "whether maintenance holds orders.fifo": Seen({}, NOW),
-        POLLED if settings.worker.by_queue else "whether schedule orders-1 is on": True,
+        POLLED if settings.worker.by_queue else "whether schedule orders-1 is on": RATE,
         "whether orders-enqueuer reads the stream": None,
         "the reserved concurrency of orders-enqueuer": None,
         "the reserved concurrency of orders-worker": 1,
@@ -86,9 +89,11 @@ def answers(settings: Settings = SETTINGS, /, **changes: Any) -> Measurements:
         return found
 
     given = {**usual, **changes}
-    return measurements_of(
-        read_all({name: partial(ask, found) for name, found in given.items()}), settings, NAMES
-    )
+    gathered = read_all({name: partial(ask, found) for name, found in given.items()})
+    with mock_aws():
+        # moto's router is made at a service's first call, and not safely by two threads at once.
+        aws.client("lambda").list_functions()
+        return measurements_of(gathered, triggers_of(aws, gathered, settings, NAMES), NAMES)
 
 
 def test_the_numbers_are_put_together_from_the_answers() -> None:
@@ -102,7 +107,12 @@ def test_the_numbers_are_put_together_from_the_answers() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "state"),
-    [(True, "running"), (False, "paused"), (None, "missing"), (AwsError("denied"), None)],
+    [
+        (RATE, "running"),
+        (replace(RATE, enabled=False), "paused"),
+        (None, "missing"),
+        (AwsError("denied"), None),
+    ],
 )
 def test_the_worker_is_as_its_schedules_are(answer: Any, state: str | None) -> None:
     measured = answers(**{"whether schedule orders-1 is on": answer})
@@ -212,7 +222,7 @@ def hanging() -> Iterator[Aws]:
 
 
 def test_a_check_ends_in_time_though_aws_does_not_answer(hanging: Aws) -> None:
-    result = check(hanging, SETTINGS, SETTINGS.check, limit=0.3)
+    result = check(hanging, Project(SETTINGS, Path("fifo.toml")), SETTINGS.check, limit=0.3)
 
     assert (result.state, result.code) == ("unknown", 3)
     assert result.problems[0].text == "no answer within 0.3 s"

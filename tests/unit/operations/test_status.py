@@ -12,17 +12,21 @@ from moto import mock_aws
 from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
+from fifo_cli.model.drift import Drift, ResourceState
+from fifo_cli.model.health import ScheduleState
 from fifo_cli.model.history_events import Operation
 from fifo_cli.model.names import Names, Place
 from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.planning import Difference
 from fifo_cli.model.queue_counts import Counted
+from fifo_cli.model.resources import Kind
 from fifo_cli.model.schedules import rate_of
 from fifo_cli.model.settings import Project, Settings
 from fifo_cli.model.worker_log import Runs, Stuck, WorkerRun
 from fifo_cli.operations.deploy.api_keys import Key, Keys
+from fifo_cli.operations.monitor import assessment
 from fifo_cli.operations.monitor import status as operation
-from fifo_cli.operations.monitor.drift import Drift, ResourceState
+from fifo_cli.operations.monitor.measure import Triggers
 from fifo_cli.operations.monitor.status import StatusResult
 from fifo_cli.operations.parallel import Gathered
 
@@ -90,7 +94,7 @@ def gathered(
     resources: tuple[ResourceState, ...] = (ResourceState("queue", "orders.fifo", "ok"),),
     runs: Runs = Runs(),  # noqa: B008 - frozen
     keys: Keys = Keys(()),  # noqa: B008 - frozen
-    schedule: bool | None = True,
+    schedule: bool = True,
     failures: dict[str, AwsError] | None = None,
 ) -> Gathered:
     failures = failures or {}
@@ -102,16 +106,16 @@ def gathered(
         },
         "the age of messages and stream records": {},
         "whether maintenance holds orders.fifo": Seen({}, NOW),
-        "whether schedule orders-1 is on": schedule,
+        "whether schedule orders-1 is on": ScheduleState(schedule, "rate(5 minutes)"),
         "whether orders-enqueuer reads the stream": None,
         "the worker's last runs": runs,
         "which keys are set": keys,
-        "drift": Drift(resources),
+        "how AWS differs from fifo.toml": Drift(resources),
     }
     return Gathered({name: one for name, one in answers.items() if name not in failures}, failures)
 
 
-OTHERS = {"the account", "the worker's last runs", "which keys are set", "drift"}
+OTHERS = {"the account", "the worker's last runs", "which keys are set", "how AWS differs from fifo.toml"}
 
 
 def part(found: Gathered, *, others: bool) -> Gathered:
@@ -121,9 +125,15 @@ def part(found: Gathered, *, others: bool) -> Gathered:
     )
 
 
-def judged(found: Gathered, given: Settings | None = None) -> StatusResult:
-    numbers, others = part(found, others=False), part(found, others=True)
-    return operation._put_together(numbers, others, given or settings(), NAMES, NOW)
+def judged(
+    found: Gathered, given: Settings | None = None, others: dict[str, Any] | None = None
+) -> StatusResult:
+    given = given or settings()
+    numbers, beside = part(found, others=False), part(found, others=True)
+    beside = Gathered({**beside.answers, **(others or {})}, beside.failures)
+    asked = assessment.Asked(Project(given, Path("fifo.toml")), given.check, NOW)
+    triggers = Triggers(given, (numbers["whether schedule orders-1 is on"],))
+    return operation.result_of(assessment.put_together(numbers, beside, triggers, asked), now=NOW)
 
 
 def message(found: Gathered, given: Settings | None = None) -> list[str]:
@@ -171,7 +181,7 @@ CODE = (Difference("code_sha256", "old", "new"),)
         (["alias"], "the functions run an older version than was deployed last"),
     ],
 )
-def test_drift_of_code_alone_says_what_it_means(drifted: list[str], said: str) -> None:
+def test_drift_of_code_alone_says_what_it_means(drifted: list[Kind], said: str) -> None:
     resources = tuple(ResourceState(kind, kind[0], "drift", CODE) for kind in drifted)
     [problem] = [one for one in judged(gathered(resources=resources)).problems if "functions" in one.text]
 
@@ -222,9 +232,7 @@ def test_a_killed_dump_needs_a_look_once_its_lock_is_gone() -> None:
     at = NOW - timedelta(minutes=5)
     line = "fifo-cli dump q.jsonl --move"
     killed = Operation(at, "dump", "ada", "ops", line, "unfinished", None, None, {}, 0)
-    numbers, others = part(gathered(), others=False), part(gathered(), others=True)
-    others = Gathered({**others.answers, "the history": (killed,)}, others.failures)
-    result = operation._put_together(numbers, others, settings(), NAMES, NOW)
+    result = judged(gathered(), others={"the history": (killed,)})
 
     [problem] = [one for one in result.problems if one.text.startswith("dump, begun")]
     assert f"`{line}` goes on" in problem.next

@@ -13,6 +13,7 @@ import pytest
 from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError
+from fifo_cli.model.drift import Drift, ResourceState
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.watch_state import Lost, Sample
 from fifo_cli.model.worker_log import WatchEvent
@@ -102,6 +103,26 @@ def test_a_line_of_the_end_of_all_time_ends_no_watch(world: World) -> None:
     }
 
     assert world.sampler().sample().next_run is not None
+
+
+def test_drift_is_looked_at_first_and_every_five_minutes(world: World) -> None:
+    asked: list[datetime] = []
+    gone = Drift((ResourceState("role", "orders-worker", "missing"),))
+
+    def compare(_: Aws) -> Drift:
+        asked.append(world.now)
+        return gone
+
+    sampler = world.sampler(compare=compare)
+    for _ in range(22):
+        sample = sampler.sample()
+        world.now += timedelta(seconds=15)
+
+    assert asked == [START, START + timedelta(minutes=5)]
+    assert sample.evidence is not None
+    assert [(one.state, one.text) for one in sample.evidence.others] == [
+        ("critical", "missing: role orders-worker")
+    ]
 
 
 def test_what_changes_slowly_is_asked_for_every_half_minute_only(world: World) -> None:

@@ -1,0 +1,52 @@
+"""How each resource of a pipeline is, compared with fifo.toml; operations/monitor/drift.py compares them.
+
+What a difference means is in drift_advice.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from fifo_cli.model.planning import CODE_HASH
+
+if TYPE_CHECKING:
+    from fifo_cli.model.health import Unavailable
+    from fifo_cli.model.planning import Difference
+    from fifo_cli.model.resources import Kind
+    from fifo_cli.model.results import Document
+
+Condition = Literal["ok", "drift", "missing", "surplus", "foreign", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceState:
+    """One resource: as wanted, or how not; ``reason`` is why it is foreign or unknown."""
+
+    kind: Kind
+    name: str
+    state: Condition
+    diff: tuple[Difference, ...] = ()
+    reason: str = ""
+    version: str | None = None
+
+    @property
+    def has_other_code(self) -> bool:
+        return any(one.path == CODE_HASH for one in self.diff)
+
+    def document(self) -> Document:
+        return {
+            "type": self.kind,
+            "name": self.name,
+            "state": self.state,
+            "diff": [{"path": one.path, "old": one.old, "new": one.new} for one in self.diff],
+            "reason": self.reason or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """All resources, wanted and surplus, and what could not be compared."""
+
+    resources: tuple[ResourceState, ...]
+    unseen: tuple[Unavailable, ...] = ()

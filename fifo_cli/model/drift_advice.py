@@ -1,0 +1,149 @@
+"""What is said of the drift of a pipeline's resources, and what to do; drift_effects.py has the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from fifo_cli.invocation import command_line
+from fifo_cli.model.drift_effects import EFFECTS, Harm, Setting
+from fifo_cli.model.health import Problem, rough
+from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
+from fifo_cli.model.resources import alias_name
+from fifo_cli.model.worker_trigger import by_queue, trigger_of
+
+if TYPE_CHECKING:
+    from fifo_cli.model.drift import Drift, ResourceState
+    from fifo_cli.model.health import Measurements
+    from fifo_cli.model.resources import Kind
+    from fifo_cli.model.settings import Settings
+
+_LISTED: Final = 3
+# What the pipeline does without: of a trigger, measurement says whether anything starts the worker.
+_SPARE: Final[frozenset[Kind]] = frozenset({"alarm"})
+
+
+def role_of(kind: Kind, name: str, names: Names) -> str:
+    """Return which one of its kind a resource is, as the table calls it."""
+    if kind == "queue":
+        return next((one for one in get_args(QueueRole) if names.queue(one) == name), "")
+    function = name.partition(":")[0]
+    return next((one for one in FUNCTION_ROLES if names.function(one) == function), "")
+
+
+def drift_problems(
+    found: Drift, measured: Measurements, wanted: Settings, running: Settings
+) -> Iterator[Problem]:
+    """Yield what the drift comes to: harm first, then what is only not as wanted.
+
+    ``running`` are the settings with what starts the worker now. A queue that is ``measured`` as missing is a
+    problem already.
+    """
+    resources = [one for one in found.resources if one.name not in measured.missing]
+    gone = [one for one in resources if one.state == "missing"]
+    spare = [one for one in gone if _does_without(one, measured, wanted.names)]
+    if missing := [one for one in gone if one not in spare]:
+        yield Problem("critical", f"missing: {_listed(missing)}", command_line("deploy"))
+    if foreign := [one for one in resources if one.state == "foreign"]:
+        text = f"not this pipeline's: {_listed(foreign)}"
+        yield Problem("critical", text, command_line("plan"), means=foreign[0].reason or None)
+    timeout = _timeout(resources, running)
+    drifted = [one for one in resources if one.state in ("drift", "surplus")]
+    plain = spare
+    for one in drifted:
+        harms = list(_harms(one, running, timeout))
+        yield from (_harmful(one, harm, setting) for setting, harm in harms)
+        differs = sum(diff.path != "replaced" for diff in one.diff)
+        if len(harms) + one.has_other_code < max(1, differs):
+            plain.append(one)
+    yield from _trigger_problem(wanted, running)
+    if plain:
+        yield Problem("warning", f"not as in fifo.toml: {_listed(plain)}", command_line("plan"))
+    yield from _code_problem(drifted)
+
+
+def _does_without(one: ResourceState, measured: Measurements, names: Names) -> bool:
+    """Whether the pipeline works without what is missing; the worker, if something else starts it."""
+    starts = trigger_of((one.kind, one.name), names) is not None
+    return one.kind in _SPARE or (starts and measured.worker in ("running", "paused"))
+
+
+def _timeout(resources: Iterable[ResourceState], running: Settings) -> float:
+    """Return how long the worker's function may take as it is deployed, in seconds."""
+    live = alias_name(running.names.function("worker"))
+    deployed = (
+        diff.old for one in resources if one.name == live for diff in one.diff if diff.path == "timeout"
+    )
+    return next((float(old) for old in deployed if old), running.functions.timeout.total_seconds())
+
+
+def _harms(one: ResourceState, running: Settings, timeout: float) -> Iterator[tuple[Setting, Harm]]:
+    effects = EFFECTS.get((one.kind, role_of(one.kind, one.name, running.names)), {})
+    for diff in one.diff:
+        setting = Setting(diff.path, diff.old, diff.new, by_queue(running), timeout)
+        harm = effects.get(diff.path.partition(".")[0])
+        if harm is not None and harm.when(setting):
+            yield setting, harm
+
+
+def _harmful(one: ResourceState, harm: Harm, setting: Setting) -> Problem:
+    old, new = (_shown(value, setting.path, harm.unit) for value in (setting.old, setting.new))
+    step = f"{command_line('deploy')} puts it right"
+    if harm.then:
+        commands = {"audit": command_line("audit"), "redrive": command_line("redrive --in-order")}
+        step = f"{step}; then {harm.then.format(**commands)}"
+    text = f"{one.kind} {one.name} {harm.does.format(old=old, new=new)}"
+    return Problem("critical", text, step, means=harm.means or None)
+
+
+def _shown(value: Any, path: str, unit: str) -> str:
+    if isinstance(value, Mapping) and "max_receives" in value:
+        return f"maxReceiveCount {value['max_receives']}"
+    if value in (None, [], {}):
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, int) and unit == "seconds":
+        return rough(timedelta(seconds=value))
+    number = f"maxReceiveCount {value}" if path == "redrive.max_receives" else f"{value} {unit}".strip()
+    return number if isinstance(value, int) else str(value)
+
+
+def _trigger_problem(wanted: Settings, running: Settings) -> Iterator[Problem]:
+    """Say that the trigger of fifo.toml is not deployed: what started the worker before still does."""
+    if wanted.worker.trigger == running.worker.trigger:
+        return
+    words = {"schedule": "the schedule", "queue": "the queue"}
+    old, new = words[running.worker.trigger], words[wanted.worker.trigger]
+    yield Problem(
+        "warning",
+        f"{old} still starts the worker, though fifo.toml says that {new} does: that is not deployed",
+        f"{command_line('deploy')} changes it, or set [worker] trigger back",
+        means=f"the worker goes on as before; all that is shown here is of {old}",
+    )
+
+
+def _code_problem(drifted: Iterable[ResourceState]) -> Iterator[Problem]:
+    other = [one for one in drifted if one.has_other_code]
+    if any(one.kind == "function" for one in other):
+        yield Problem(
+            "warning",
+            "the functions run other code than is here",
+            f"{command_line('plan --diff')} shows how it differs",
+            means="your code or fifo-cli itself was changed since the last deploy; what was deployed runs on",
+        )
+    elif other:
+        yield Problem(
+            "warning",
+            "the functions run an older version than was deployed last",
+            f"once the code here is correct, {command_line('deploy')}",
+            means="a rollback, or a deploy that did not end; the older version runs on",
+            avoid="deploy before that: it takes the rollback back",
+        )
+
+
+def _listed(resources: Sequence[ResourceState]) -> str:
+    names = [f"{one.kind} {one.name}" for one in resources]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,0 +1,153 @@
+"""The one evaluation of a pipeline, which ``status`` and ``check`` share, so that their verdicts agree.
+
+Numbers come first: what starts the worker decides how its log is read. Then come the logs, the keys, how AWS
+differs from fifo.toml, and what commands did not end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from fifo_cli.errors import NotDeployedError
+from fifo_cli.model.advice import LATE, advise, unknown
+from fifo_cli.model.drift import Drift
+from fifo_cli.model.drift_advice import drift_problems
+from fifo_cli.model.health import Measurements, Problem
+from fifo_cli.model.history_events import OPERATION_TEXT
+from fifo_cli.model.unfinished import unfinished_problems
+from fifo_cli.operations.history import history
+from fifo_cli.operations.monitor.activity import (
+    Activity,
+    activity_of,
+    activity_questions,
+    evidence_of,
+    lateness,
+    parked_question,
+)
+from fifo_cli.operations.monitor.drift import drift
+from fifo_cli.operations.monitor.measure import (
+    Triggers,
+    count_in,
+    measurement_questions,
+    measurements_of,
+    queue_names,
+    triggers_of,
+)
+from fifo_cli.operations.parallel import Gathered, read_all
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.history_events import Operation
+    from fifo_cli.model.names import Names
+    from fifo_cli.model.settings import Check, Project, Settings
+
+DRIFT: Final = "how AWS differs from fifo.toml"
+PLACE: Final = "the account"
+HISTORY: Final = "the history"
+# So long after it what an operator did is shown.
+_LAST_CHANGE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """All that was found of a pipeline at one moment, and what is wrong with it, the worst first.
+
+    ``settings`` are fifo.toml's, with what starts the worker in AWS.
+    """
+
+    settings: Settings
+    measured: Measurements
+    activity: Activity
+    drift: Drift
+    changes: tuple[Operation, ...]
+    problems: tuple[Problem, ...]
+    others: Gathered
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for: of which fifo.toml, against which thresholds, when; ``patient`` as in Evidence."""
+
+    project: Project
+    check: Check
+    now: datetime
+    late: timedelta = LATE
+    patient: bool = False
+
+    @property
+    def names(self) -> Names:
+        return self.project.settings.names
+
+
+def assess(
+    aws: Aws, project: Project, check: Check, *, now: datetime, limit: float, patient: bool = False
+) -> Assessment:
+    """Ask AWS for everything, in ``limit`` seconds in all, and judge it.
+
+    Raises NotDeployedError if nothing of the pipeline exists, and the first failure if nothing answers.
+    """
+    end = time.monotonic() + limit
+    aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
+    asked = Asked(project, check, now, lateness(aws), patient)
+    names, settings = asked.names, project.settings
+    numbers = read_all(measurement_questions(aws, settings, names, now), limit=limit)
+    if not numbers.answers:
+        # Each further question would wait as long for nothing.
+        raise next(iter(numbers.failures.values()))
+    triggers = triggers_of(aws, numbers, settings, names)
+    left = max(1.0, round(end - time.monotonic(), 1))
+    questions: dict[str, Callable[[], Any]] = {
+        PLACE: lambda: aws.place,
+        **activity_questions(aws, triggers.settings, check, names, now=now),
+        **(parked_question(aws, names, now=now) if count_in(numbers, names.dlq) else {}),
+        HISTORY: partial(_changes, aws, names, now),
+        DRIFT: lambda: drift(aws, project, aws.place, limit=left),
+    }
+    return put_together(numbers, read_all(questions, limit=left), triggers, asked)
+
+
+def _changes(aws: Aws, names: Names, now: datetime) -> tuple[Operation, ...]:
+    return history(aws, names, since=now - _LAST_CHANGE, text=OPERATION_TEXT).operations
+
+
+def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked: Asked) -> Assessment:
+    """Judge what was answered."""
+    found: Drift = others.get(DRIFT, Drift(()))
+    measured = _measured(numbers, triggers, asked.names, found)
+    activity = activity_of(others)
+    if measured.total("main") == 0:
+        # What stayed behind in the last run is gone since: by drain, or by hand.
+        runs = replace(activity.runs, stuck=(), most_received=None, paused=(), breaker=None)
+        activity = replace(activity, runs=runs)
+    changes: tuple[Operation, ...] = others.get(HISTORY, ())
+    problems = list(drift_problems(found, measured, asked.project.settings, triggers.settings))
+    if DRIFT in others.failures:
+        problems.append(unknown(DRIFT, others.failures[DRIFT]))
+    if measured.maintenance is None and measured.restore is None:
+        problems += unfinished_problems(changes, now=asked.now)
+    evidence = evidence_of(
+        measured,
+        activity,
+        triggers.settings,
+        asked.check,
+        now=asked.now,
+        late=asked.late,
+        others=problems,
+        patient=asked.patient,
+    )
+    return Assessment(triggers.settings, measured, activity, found, changes, advise(evidence), others)
+
+
+def _measured(numbers: Gathered, triggers: Triggers, names: Names, found: Drift) -> Measurements:
+    """Return the numbers; where no queue exists, but other parts do, they are reported as drift."""
+    try:
+        return measurements_of(numbers, triggers, names)
+    except NotDeployedError:
+        if not any(one.state in ("ok", "drift") for one in found.resources):
+            raise
+        return Measurements(missing=tuple(queue_names(names).values()))

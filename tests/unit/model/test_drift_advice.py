@@ -1,0 +1,231 @@
+"""What drift comes to: the table has every setting, and what harms messages is critical."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fifo_cli.model.drift import Drift, ResourceState
+from fifo_cli.model.drift_advice import drift_problems, role_of
+from fifo_cli.model.drift_effects import EFFECTS
+from fifo_cli.model.health import Measurements, Problem, TriggerState
+from fifo_cli.model.names import START_VARIABLE, Place
+from fifo_cli.model.planning import Difference, differences
+from fifo_cli.model.resources import Found, Resource, wanted_resources, with_start
+from fifo_cli.model.settings import Settings
+from fifo_cli.model.worker_trigger import with_trigger
+
+PLACE = Place("123456789012", "eu-west-1")
+SCHEDULE: dict[str, Any] = {"alarms": {}}
+ZONED: dict[str, Any] = {"schedule": {"timezone": "Europe/Berlin"}}
+QUEUE: dict[str, Any] = {"worker": {"trigger": "queue"}}
+WORKER = "arn:aws:lambda:eu-west-1:123456789012:function:orders-worker"
+
+
+def settings(tables: dict[str, Any]) -> Settings:
+    return Settings.model_validate(
+        {"pipeline": {"name": "orders"}, "table": {"name": "orders"}, "api": [{"url": "http://x"}], **tables}
+    )
+
+
+def wanted(tables: dict[str, Any]) -> tuple[Resource, ...]:
+    codes = {"enqueuer": "e", "worker": "w"}
+    found = wanted_resources(settings(tables), PLACE, codes, reserve_concurrency=True)  # type: ignore[arg-type]
+    return with_start(found, "2026-01-02T03:04:05Z")
+
+
+@pytest.mark.parametrize("tables", [SCHEDULE, ZONED, QUEUE])
+def test_every_setting_of_every_resource_is_in_the_table(tables: dict[str, Any]) -> None:
+    for one in wanted(tables):
+        role = role_of(one.kind, one.name, settings(tables).names)
+        assert set(one.properties) <= set(EFFECTS[one.kind, role]), (one.kind, one.name)
+
+
+def judged(
+    tables: dict[str, Any], key: tuple[str, str], changes: dict[str, Any], worker: TriggerState = "running"
+) -> list[Problem]:
+    """Return what is said where a resource has some other values than are wanted."""
+    [one] = [each for each in wanted(tables) if each.key == key]
+    found = Found(one.kind, one.name, {**one.properties, **changes}, one.tags, {"enabled": True})
+    state = ResourceState(one.kind, one.name, "drift", differences(one, found))
+    given = settings(tables)
+    return list(drift_problems(Drift((state,)), Measurements(worker=worker), given, given))
+
+
+MAIN, DLQ, HOLD = ("queue", "orders.fifo"), ("queue", "orders-dlq.fifo"), ("queue", "orders-hold.fifo")
+FAILURES = ("queue", "orders-stream-failures")
+POLLING = ("event-source-mapping", "orders-worker")
+STREAM = ("event-source-mapping", "orders-enqueuer")
+RULE, ZONED_RULE = ("rule", "orders-1"), ("schedule", "orders-1")
+ENQUEUER, ALIAS = ("alias", "orders-enqueuer:live"), ("alias", "orders-worker:live")
+TARGET = {"arn": f"{WORKER}:live", "retries": 0, "age": 60}
+
+
+def policy(receives: int) -> dict[str, Any]:
+    return {"redrive": {"target": PLACE.queue("orders-dlq.fifo"), "max_receives": receives}}
+
+
+@pytest.mark.parametrize(
+    ("tables", "key", "changes", "text"),
+    [
+        (SCHEDULE, MAIN, policy(3), "redrive policy of maxReceiveCount 3, where fifo.toml has none"),
+        (QUEUE, MAIN, policy(3), "redrive policy of maxReceiveCount 3, where fifo.toml has none"),
+        (
+            {"queue": {"max_receives": 9}},
+            MAIN,
+            policy(2),
+            "maxReceiveCount 2, where fifo.toml has maxReceiveCount 9",
+        ),
+        (SCHEDULE, MAIN, {"retention": 60}, "keeps messages for 1m only, where fifo.toml has 14d"),
+        (SCHEDULE, MAIN, {"max_message_bytes": 1024}, "takes messages of 1024 bytes at most"),
+        (QUEUE, MAIN, {"visibility_timeout": 30}, "hides what Lambda receives for 30s only"),
+        (SCHEDULE, DLQ, policy(3), "where it should have none"),
+        (SCHEDULE, DLQ, {"retention": 345_600}, "keeps messages for 4d only"),
+        (SCHEDULE, HOLD, policy(3), "maxReceiveCount 3, where it should have maxReceiveCount 1000"),
+        (
+            SCHEDULE,
+            HOLD,
+            {"redrive": {"target": "elsewhere", "max_receives": 1000}},
+            "redrive policy of elsewhere",
+        ),
+        (SCHEDULE, FAILURES, {"retention": 3600}, "keeps the notes of failed batches for 1h only"),
+        (QUEUE, POLLING, {"response_types": []}, "Lambda deletes what the worker could not deliver"),
+        (QUEUE, POLLING, {"filters": ["x"]}, "Lambda deletes what does not match it"),
+        (QUEUE, POLLING, {"function": f"{WORKER}:3"}, f"starts {WORKER}:3, not {WORKER}:live"),
+        (QUEUE, POLLING, {"queue": "another"}, "reads another, not main"),
+        (QUEUE, POLLING, {"others": ["uuid"]}, "another mapping hands messages of main to the worker"),
+        (SCHEDULE, STREAM, {"filters": [{"eventName": ["REMOVE"]}]}, "leaves out records"),
+        (SCHEDULE, STREAM, {"filters": [{"eventName": [{"prefix": "I"}]}]}, "leaves out records"),
+        (SCHEDULE, STREAM, {"filters": ["no JSON"]}, "leaves out records"),
+        (SCHEDULE, STREAM, {"response_types": []}, "Lambda skips what the enqueuer could not send"),
+        (SCHEDULE, STREAM, {"retries": 0}, "gives records up after 0 tries, where it should after 10000"),
+        (SCHEDULE, STREAM, {"record_age": 60}, "gives records up after 1m, where it should after 21h"),
+        (SCHEDULE, STREAM, {"parallelization": 5}, "reads each shard 5 times side by side"),
+        (SCHEDULE, STREAM, {"on_failure": None}, "it has none"),
+        (SCHEDULE, STREAM, {"function": f"{WORKER}:live"}, "starts arn"),
+        (SCHEDULE, STREAM, {"others": ["uuid"]}, "hands the same records to the enqueuer"),
+        (SCHEDULE, RULE, {"targets": []}, "does not start the worker"),
+        (SCHEDULE, RULE, {"targets": [{**TARGET, "arn": WORKER}]}, "does not start the worker"),
+        (ZONED, ZONED_RULE, {"target": {**TARGET, "arn": WORKER}}, "does not start the worker"),
+        (SCHEDULE, ENQUEUER, {"environment": [f"{START_VARIABLE}=2030"]}, "leaves out other items"),
+        (QUEUE, ALIAS, {"routing": {"3": 0.5}}, "shares its calls with another version"),
+        (SCHEDULE, ("table", "orders"), {"stream": None}, "another stream than the enqueuer needs: none"),
+    ],
+)
+@pytest.mark.parametrize("worker", ["running", "paused"])
+def test_what_loses_reorders_or_dead_letters_messages_is_critical(
+    tables: dict[str, Any], key: tuple[str, str], changes: dict[str, Any], text: str, worker: TriggerState
+) -> None:
+    [found] = judged(tables, key, changes, worker)
+
+    assert (found.state, text in found.text) == ("critical", True), found.text
+    assert found.text.startswith(f"{key[0]} {key[1]} ")
+    assert found.next.startswith("`fifo-cli deploy` puts it right")
+
+
+@pytest.mark.parametrize(
+    ("tables", "key", "changes"),
+    [
+        ({"queue": {"max_receives": 9}}, MAIN, policy(10)),
+        ({"queue": {"max_receives": 9}}, MAIN, {"redrive": None}),
+        ({"queue": {"retention": "4d"}}, MAIN, {"retention": 1_209_600}),
+        (SCHEDULE, MAIN, {"visibility_timeout": 1}),
+        (QUEUE, MAIN, {"visibility_timeout": 60}),
+        (SCHEDULE, MAIN, {"content_based_deduplication": True, "delay": 9, "encryption": "alias/k"}),
+        (SCHEDULE, MAIN, {"deduplication_scope": "messageGroup", "throughput_limit": "perMessageGroupId"}),
+        (SCHEDULE, DLQ, {"redrive_allow": {"permission": "allowAll", "sources": []}}),
+        (SCHEDULE, HOLD, {"redrive": None}),
+        (SCHEDULE, FAILURES, {"retention": 345_600}),
+        (QUEUE, POLLING, {"batch_size": 1, "max_functions": 2}),
+        (SCHEDULE, STREAM, {"filters": []}),
+        (SCHEDULE, STREAM, {"filters": [{"eventName": ["INSERT", "MODIFY"]}], "retries": -1}),
+        (SCHEDULE, STREAM, {"function": "arn:aws:lambda:eu-west-1:123456789012:function:orders-enqueuer:7"}),
+        (SCHEDULE, RULE, {"targets": [{**TARGET, "retries": 9}], "expression": "rate(1 day)"}),
+        (ZONED, ZONED_RULE, {"target": {**TARGET, "retries": 9}, "dates": ["2030"]}),
+        (SCHEDULE, ALIAS, {"routing": {"3": 0.5}, "memory": 128}),
+    ],
+)
+def test_all_else_is_a_warning_that_names_the_resource(
+    tables: dict[str, Any], key: tuple[str, str], changes: dict[str, Any]
+) -> None:
+    [found] = judged(tables, key, changes)
+
+    assert (found.state, found.text) == ("warning", f"not as in fifo.toml: {key[0]} {key[1]}")
+
+
+def test_a_resource_with_harm_and_drift_has_both() -> None:
+    found = judged(SCHEDULE, MAIN, {"retention": 60, "delay": 9})
+
+    assert [one.state for one in found] == ["critical", "warning"]
+
+
+def test_visibility_is_held_against_the_timeout_of_the_function_that_runs() -> None:
+    """fifo.toml may have another that is not deployed."""
+    given = settings({**QUEUE, "functions": {"timeout": "10m"}})
+    main = ResourceState("queue", "orders.fifo", "drift", (Difference("visibility_timeout", 360, 3600),))
+    alias = ResourceState("alias", "orders-worker:live", "drift", (Difference("timeout", 60, 600),))
+
+    found = drift_problems(Drift((main, alias)), Measurements(worker="running"), given, given)
+
+    assert [one.state for one in found] == ["warning"]
+
+
+@pytest.mark.parametrize("worker", ["running", "paused"])
+@pytest.mark.parametrize(
+    ("tables", "running", "missing", "surplus", "text"),
+    [
+        (SCHEDULE, "queue", RULE, POLLING, "the queue still starts the worker"),
+        (QUEUE, "schedule", POLLING, RULE, "the schedule still starts the worker"),
+    ],
+)
+def test_a_trigger_that_is_not_deployed_is_drift_that_names_what_runs(
+    tables: dict[str, Any], running: Any, missing: Any, surplus: Any, text: str, worker: TriggerState
+) -> None:
+    given = settings(tables)
+    states = (
+        ResourceState(missing[0], missing[1], "missing"),
+        ResourceState(surplus[0], surplus[1], "surplus"),
+        ResourceState("queue", "orders.fifo", "drift", (Difference("visibility_timeout", 60, 360),)),
+    )
+
+    found = list(
+        drift_problems(Drift(states), Measurements(worker=worker), given, with_trigger(given, running, ()))
+    )
+
+    assert [one.state for one in found] == ["warning", "warning"]
+    assert found[0].text.startswith(text)
+    assert found[1].text.startswith(f"not as in fifo.toml: {missing[0]} {missing[1]}, ")
+
+
+def test_without_a_trigger_what_is_missing_of_it_is_critical() -> None:
+    given = settings(SCHEDULE)
+    gone = Drift((ResourceState("rule", "orders-1", "missing"),))
+
+    assert [one.state for one in drift_problems(gone, Measurements(worker="missing"), given, given)] == [
+        "critical"
+    ]
+    assert [one.state for one in drift_problems(gone, Measurements(worker="running"), given, given)] == [
+        "warning"
+    ]
+
+
+def test_an_alarm_that_is_missing_harms_no_message() -> None:
+    given = settings(SCHEDULE)
+    gone = Drift((ResourceState("alarm", "orders-dlq", "missing"), ResourceState("role", "r", "missing")))
+
+    found = list(drift_problems(gone, Measurements(), given, given))
+
+    assert [(one.state, one.text) for one in found] == [
+        ("critical", "missing: role r"),
+        ("warning", "not as in fifo.toml: alarm orders-dlq"),
+    ]
+
+
+def test_what_is_foreign_says_what_that_means() -> None:
+    given = settings(SCHEDULE)
+    theirs = ResourceState("event-source-mapping", "arn", "foreign", reason="it takes messages of main")
+
+    [found] = drift_problems(Drift((theirs,)), Measurements(), given, given)
+
+    assert (found.state, found.means) == ("critical", "it takes messages of main")
