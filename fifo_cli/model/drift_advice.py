@@ -89,12 +89,18 @@ def _harms(one: ResourceState, running: Settings, timeout: float) -> Iterator[tu
 
 def _harmful(one: ResourceState, harm: Harm, setting: Setting) -> Problem:
     old, new = (_shown(value, setting.path, harm.unit) for value in (setting.old, setting.new))
-    step = f"{command_line('deploy')} puts it right"
-    if harm.then:
-        commands = {"audit": command_line("audit"), "redrive": command_line("redrive --in-order")}
-        step = f"{step}; then {harm.then.format(**commands)}"
-    text = f"{one.kind} {one.name} {harm.does.format(old=old, new=new)}"
-    return Problem("critical", text, step, means=harm.means or None)
+    commands = {
+        "audit": command_line("audit"),
+        "redrive": command_line("redrive --in-order"),
+        "replay": command_line("replay --failed"),
+    }
+    then = f"; then {harm.then.format(**commands)}" if harm.then else ""
+    return Problem(
+        "critical",
+        f"{one.kind} {one.name} {harm.does.format(old=old, new=new)}",
+        f"{command_line('deploy')} puts it right{then}",
+        means=harm.means.format(**commands) or None,
+    )
 
 
 def _shown(value: Any, path: str, unit: str) -> str:

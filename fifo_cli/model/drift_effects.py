@@ -41,7 +41,8 @@ class Setting:
 class Harm:
     """What a setting does to messages, and what that means; ``when`` says for which values.
 
-    ``unit`` is that of a number; ``then`` is what to do once it is put right.
+    ``unit`` is that of a number; ``then`` is what to do once it is put right. In braces are the two values of
+    the setting (in ``does``), and commands.
     """
 
     does: str
@@ -195,7 +196,7 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
         **_QUEUE,
         "retention": Harm(
             "keeps the notes of failed batches for {old} only",
-            "`replay --failed` cannot find what was given up before that",
+            "{replay} cannot find what was given up before that",
             lambda one: _lower(one) and one.old < _STREAM_SECONDS,
             "seconds",
         ),
@@ -240,7 +241,7 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
         ),
         "on_failure": Harm(
             "does not note failed batches in the right queue: it has {old}",
-            "`replay --failed` does not find what Lambda gives up",
+            "{replay} does not find what Lambda gives up",
         ),
         "others": Harm(
             "is not the only one: another mapping hands the same records to the enqueuer",
