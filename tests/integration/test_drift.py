@@ -861,7 +861,6 @@ HARMFUL: Final = frozenset(
         "failed batches lost",
         "whole batches that fail",
         "a mapping with another filter",
-        "a mapping with a filter of another kind",
         "a mapping with a filter that is none",
         "a mapping that feeds the worker",
         "a second mapping",
