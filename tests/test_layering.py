@@ -23,15 +23,17 @@ ALLOWED = {
     ".": OURS | {"cli"},
 }
 # What else one module may import, as it is the functions' too, whose zips hold handlers/ alone: the encoding
-# of group names, AWS's limits, which hosts are this machine, how calls are signed and sent, how batch answers
-# are read, and what hides keys.
+# of group names, AWS's limits, which hosts are this machine, where keys are, how calls are signed and sent,
+# how batch answers are read, and what hides keys.
 EXCEPTIONS = {
     "model/group_names.py": "fifo_cli.handlers.identifiers.",
     "model/limits.py": "fifo_cli.handlers.limits.",
+    "model/role_policies.py": "fifo_cli.handlers.key_sources.",
+    "model/setting_types.py": "fifo_cli.handlers.key_sources.",
     "model/urls.py": "fifo_cli.handlers.hosts.",
     "aws/fast_calls.py": "fifo_cli.handlers.signed_calls.",
     "aws/sqs.py": "fifo_cli.handlers.batch_answer.",
-    "aws/ssm.py": "fifo_cli.handlers.redaction.",
+    "aws/hidden_values.py": "fifo_cli.handlers.redaction.",
 }
 FORBIDDEN = {
     "model": {"boto3", "botocore", "httpx", "rich", "typer"},

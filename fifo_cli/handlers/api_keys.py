@@ -1,36 +1,58 @@
-"""The API's keys: read from SSM Parameter Store when first needed, kept in memory, never written anywhere."""
+"""The API's keys: read when first needed, kept in memory, never written anywhere.
+
+They are in SSM's Parameter Store and in Secrets Manager; key_sources.py has the forms.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from . import exact_json
 from .failure import ConfigurationError, described
+from .key_sources import SECRET_PREFIX, Secret, secret_of
 from .limits import PARAMETERS_PER_CALL
 from .redaction import SECRET_MIN, Redactor
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
-# What SSM and KMS answer where this function may not, or cannot, read a parameter: no later run will either.
+# What SSM, Secrets Manager and KMS answer where this function may not, or cannot, read a value: no later run
+# will either. InvalidRequestException: the secret is scheduled for deletion (API Reference, GetSecretValue).
 _UNREADABLE: Final = frozenset(
-    {"AccessDeniedException", "InvalidKeyId", "ParameterVersionNotFound", "UnsupportedParameterType"}
+    {
+        "AccessDeniedException",
+        "DecryptionFailure",
+        "InvalidKeyId",
+        "InvalidParameterException",
+        "InvalidRequestException",
+        "ParameterVersionNotFound",
+        "UnsupportedParameterType",
+        "ValidationException",
+    }
 )
 
 
 class KeysMissingError(ConfigurationError):
-    """Parameters that the API needs do not exist; the text names them."""
+    """Parameters or secrets that the API needs do not exist; the text names them."""
 
 
 class Keys:
-    """Placeholder name → value, read together and re-read after a rotation; safe to share between threads."""
+    """Placeholder name → value, read together and re-read after a rotation; safe to share between threads.
 
-    def __init__(self, ssm: SSMClient | None, parameters: Mapping[str, str]) -> None:
+    ``sources`` says where each value is, in the words of ``keys`` in fifo.toml. ``ssm`` and
+    ``secrets_manager`` are the clients, None where no source needs them; ``keys_of`` makes them.
+    """
+
+    def __init__(
+        self, ssm: SSMClient | None, sources: Mapping[str, str], secrets_manager: Any = None
+    ) -> None:
         self._ssm = ssm
-        self._parameters = dict(parameters)
+        self._secrets_manager = secrets_manager
+        self._sources = dict(sources)
         self._lock = threading.Lock()
         self._values: dict[str, str] = {}
         self._redactor = Redactor()
@@ -38,7 +60,7 @@ class Keys:
         self._generation = 0
 
     def __bool__(self) -> bool:
-        return bool(self._parameters)
+        return bool(self._sources)
 
     def current(self) -> tuple[int, Mapping[str, str]]:
         """Return the values and the generation they belong to, reading them if that was not done yet."""
@@ -55,7 +77,8 @@ class Keys:
 
     def label(self, name: str) -> str:
         """Name a key so that a person finds it."""
-        return f"key {name} (SSM parameter {self._parameters.get(name, '?')})"
+        source = self._sources.get(name, "?")
+        return f"key {name} ({secret_of(source) or f'SSM parameter {source}'})"
 
     def redact(self, text: str) -> str:
         """Hide every value that was ever read, in every encoding; see :mod:`redaction`."""
@@ -71,28 +94,115 @@ class Keys:
         return tuple(self.label(name) for name in sorted(self._too_short))
 
     def _read(self) -> None:
-        """Read all parameters; raises KeysMissingError, or botocore's errors."""
-        found: dict[str, str] = {}
-        wanted = sorted(set(self._parameters.values()))
-        for start in range(0, len(wanted), PARAMETERS_PER_CALL):
-            assert self._ssm is not None, "there are parameters, so there is a client"
-            names = wanted[start : start + PARAMETERS_PER_CALL]
-            # Unknown names come back in InvalidParameters, without an error (API Reference, GetParameters).
-            try:
-                answer = self._ssm.get_parameters(Names=names, WithDecryption=True)
-            except ClientError as error:
-                if (code := error.response.get("Error", {}).get("Code", "")) in _UNREADABLE or "KMS" in code:
-                    raise ConfigurationError(f"[api] keys: {', '.join(names)}", described(error)) from error
-                raise
-            found |= {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
-        missing = [name for name in wanted if name not in found]
-        if missing:
-            raise KeysMissingError(f"[api] keys: {', '.join(missing)}", "no such SSM parameter")
-        self._values = {name: found[parameter] for name, parameter in self._parameters.items()}
-        for value in found.values():
+        """Read all values; raises ConfigurationError, or botocore's errors."""
+        secrets = {name: secret for name, source in self._sources.items() if (secret := secret_of(source))}
+        parameters = {name: source for name, source in self._sources.items() if name not in secrets}
+        found = _parameters(self._ssm, parameters.values())
+        values = {name: found[parameter] for name, parameter in parameters.items()}
+        # Several fields of one secret are one call, and of one version.
+        texts = _secrets(self._secrets_manager, (secret.id for secret in secrets.values()))
+        for name, secret in secrets.items():
+            value, fault = _value_in(texts[secret.id], secret)
+            if fault:
+                raise ConfigurationError(self.label(name), fault)
+            values[name] = value
+        self._values = {name: values[name] for name in self._sources}
+        for value in values.values():
             self._redactor.add(value)
-        self._too_short |= {name for name, value in self._values.items() if len(value) < SECRET_MIN}
+        self._too_short |= {name for name, value in values.items() if len(value) < SECRET_MIN}
         self._generation += 1
+
+
+def keys_of(sources: Mapping[str, str], client: Callable[..., Any]) -> Keys:
+    """Build the keys; a ``client`` is made, by its service's name, only of a service that holds one."""
+    in_secrets = {secret_of(source) is not None for source in sources.values()}
+    return Keys(
+        client("ssm") if False in in_secrets else None,
+        sources,
+        client("secretsmanager") if True in in_secrets else None,
+    )
+
+
+def _parameters(ssm: SSMClient | None, names: Iterable[str]) -> dict[str, str]:
+    """Read parameters by name; raises KeysMissingError with all that do not exist."""
+    found: dict[str, str] = {}
+    wanted = sorted(set(names))
+    for start in range(0, len(wanted), PARAMETERS_PER_CALL):
+        assert ssm is not None, "there are parameters, so there is a client"
+        some = wanted[start : start + PARAMETERS_PER_CALL]
+        # Unknown names come back in InvalidParameters, without an error (API Reference, GetParameters).
+        try:
+            answer = ssm.get_parameters(Names=some, WithDecryption=True)
+        except ClientError as error:
+            _blame_configuration(error, some)
+            raise
+        found |= {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
+    if missing := [name for name in wanted if name not in found]:
+        raise KeysMissingError(f"[api] keys: {', '.join(missing)}", "no such SSM parameter")
+    return found
+
+
+def _secrets(client: Any, ids: Iterable[str]) -> dict[str, str | None]:
+    """Read the current version of secrets by name or ARN, None for one that is binary.
+
+    Raises KeysMissingError with all that do not exist or have no value. One call each: for the call that
+    reads several, IAM knows no resource (API Reference, BatchGetSecretValue).
+    """
+    found: dict[str, str | None] = {}
+    missing = []
+    for secret_id in sorted(set(ids)):
+        try:
+            # What a rotation is still trying out has another stage (AWSPENDING).
+            answer = client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT")
+            found[secret_id] = answer.get("SecretString")
+        except ClientError as error:
+            if _code(error) != "ResourceNotFoundException":
+                _blame_configuration(error, [SECRET_PREFIX + secret_id])
+                raise
+            missing.append(SECRET_PREFIX + secret_id)
+    if missing:
+        raise KeysMissingError(f"[api] keys: {', '.join(missing)}", "no such secret, or it has no value")
+    return found
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _blame_configuration(error: ClientError, sources: Iterable[str]) -> None:
+    """Raise ConfigurationError if no later run can read these sources either."""
+    code = _code(error)
+    if code in _UNREADABLE or ("KMS" in code and "Throttl" not in code):
+        raise ConfigurationError(f"[api] keys: {', '.join(sources)}", described(error)) from error
+
+
+def _value_in(text: str | None, secret: Secret) -> tuple[str, str | None]:
+    """Return a key's value in what a secret holds, and why it has none; no text quotes what it holds."""
+    if text is None:
+        return "", "the secret is binary, and a key is text"
+    if secret.field is None:
+        return text, None
+    fields = json_fields(text)
+    if fields is None:
+        return "", "the secret is not a JSON object, so it has no fields"
+    if secret.field not in fields:
+        return "", "the JSON of the secret has no such field"
+    value = fields[secret.field]
+    if not isinstance(value, str):
+        return "", f"the field is {_KINDS.get(type(value), 'a number')}, and a key is text"
+    return value, None
+
+
+_KINDS: Final = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}
+
+
+def json_fields(text: str) -> dict[str, Any] | None:
+    """Return the fields of a JSON object, its numbers exact; None for any other text."""
+    try:
+        fields = exact_json.loads(text)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 def header_fault(value: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import boto3
 from botocore.config import Config
@@ -11,7 +11,6 @@ from .direct_sqs import DirectSqs
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_ssm import SSMClient
 
 # Longer than the longest poll (visibility.py); five attempts, as throttles are common on FIFO queues. A
 # connection for each group that is delivered side by side, and one to receive: botocore would close what is
@@ -36,8 +35,9 @@ def direct_sqs() -> SQSClient:
     return cast("SQSClient", DirectSqs(client, session.get_credentials()))
 
 
-def ssm() -> SSMClient:
-    return boto3.client("ssm", config=_CONFIG)
+def key_store(service: Literal["ssm", "secretsmanager"]) -> Any:
+    """Return the client of a service that holds keys."""
+    return boto3.client(service, config=_CONFIG)
 
 
 def queue_url(client: SQSClient, name: str) -> str:

@@ -16,7 +16,7 @@ from .redaction import WITHHELD
 
 Redact = Callable[[str], str]
 STREAMS: Final = ("stdout", "stderr", "__stdout__", "__stderr__")
-# What these log at DEBUG may hold a whole answer of Parameter Store, before its values are known here.
+# What these log at DEBUG may hold a whole answer with keys, before their values are known here.
 _LIBRARIES: Final = frozenset({"boto3", "botocore", "httpcore", "httpx", "urllib3"})
 
 

@@ -77,7 +77,7 @@ class Runtime:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Every header placeholder → its SSM parameter."""
+        """Every placeholder → where its value is: an SSM parameter or a secret (key_sources.py)."""
         return {name: parameter for api in self.apis for name, parameter in api.keys.items()}
 
 

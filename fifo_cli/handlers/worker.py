@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import clients, runtime
-from .api_keys import Keys
+from .api_keys import Keys, keys_of
 from .batch_run import BatchWorker
 from .breaker import Breaker
 from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
@@ -111,7 +111,7 @@ def _environment() -> tuple[runtime.Runtime, dict[str, str], Any, ApiDelivery]:
     settings = runtime.load()
     sqs = clients.direct_sqs()
     urls = {"main": clients.queue_url(sqs, settings.main), "dlq": clients.queue_url(sqs, settings.dlq)}
-    keys = Keys(clients.ssm() if settings.parameters else None, settings.parameters)
+    keys = keys_of(settings.parameters, clients.key_store)
     guard_streams(keys.redact_long)
     return settings, urls, sqs, delivery_of(settings, keys, function_notes("worker", urls["main"]))
 

@@ -60,9 +60,10 @@ _LEAVE: Final[Mapping[Flow, str]] = {
 class Evidence:
     """What is known of a pipeline at a moment.
 
-    ``missing_keys`` are placeholders with their parameters; ``parked`` says how many messages of the DLQ were
-    parked for which reason, as far as a log shows it. ``others`` are problems that were found elsewhere. Log
-    lines may be ``late``. ``patient``: a group that is stuck is a problem only after ``[check] age``.
+    ``missing_keys`` are placeholders and what is wrong with each; ``parked`` says how many messages of the
+    DLQ were parked for which reason, as far as a log shows it. ``others`` are problems that were found
+    elsewhere. Log lines may be ``late``. ``patient``: a group that is stuck is a problem only after
+    ``[check] age``.
     """
 
     settings: Settings
@@ -490,8 +491,8 @@ def _first_line(text: str | None) -> str:
 
 def _key_problems(missing: Iterable[tuple[str, str]]) -> Iterator[Problem]:
     """Name the keys without which no run can deliver."""
-    for name, parameter in missing:
-        text = f"key {name} is missing: parameter {parameter} does not exist"
+    for name, fault in missing:
+        text = f"key {name} is missing: {fault}"
         yield Problem(
             "critical", text, command_line("keys set", name), _WAITS["messages"], cause_of="messages"
         )

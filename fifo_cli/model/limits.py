@@ -56,6 +56,7 @@ LOG_RETENTION_DAYS: Final = (
 PARAMETER_VALUE_BYTES_MAX: Final = 4096
 ADVANCED_PARAMETER_VALUE_BYTES_MAX: Final = 8192
 PARAMETER_LEVELS_MAX: Final = 15
+SECRET_VALUE_BYTES_MAX: Final = 65_536  # Secrets Manager API Reference, PutSecretValue
 
 # EventBridge API Reference, PutRule, and EventBridge Scheduler API Reference, CreateSchedule.
 SCHEDULE_EXPRESSION_MAX: Final = 256

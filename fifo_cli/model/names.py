@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -24,6 +25,9 @@ START_VARIABLE: Final = "FIFO_CLI_START"
 # On a queue that is being deleted, for it may answer for a minute: when that began.
 DELETED_TAG: Final = "fifo-cli:deleted"
 LIVE_ALIAS: Final = "live"
+
+# What Secrets Manager puts behind the name of a secret in its ARN.
+_SECRET_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
 
 # The FIFO queues, and the standard queue of the stream batches that Lambda gave up.
 QueueRole = Literal["main", "dlq", "hold", "stream-failures"]
@@ -118,6 +122,17 @@ class Place(NamedTuple):
 
     def parameter(self, name: str) -> str:
         return self._arn("ssm", f"parameter/{name.lstrip('/')}")
+
+    def secret(self, secret_id: str) -> list[str]:
+        """Return what a policy calls a secret, of which the name or the ARN is known.
+
+        Secrets Manager puts a hyphen and six characters of its own behind the name ("Permissions reference");
+        an ARN may have them already, or end in a name that looks so.
+        """
+        is_arn = secret_id.startswith("arn:")
+        arn = secret_id if is_arn else self._arn("secretsmanager", f"secret:{secret_id}")
+        whole = [arn] if is_arn and _SECRET_END.search(arn) else []
+        return [*whole, f"{arn}-??????"]
 
     def rule(self, name: str) -> str:
         return self._arn("events", f"rule/{name}")

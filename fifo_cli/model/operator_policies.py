@@ -15,12 +15,13 @@ from fifo_cli.model.role_policies import (
     SCHEDULER,
     Statement,
     allow,
-    by_way_of_ssm,
     document,
     key_parameters,
+    key_secrets,
     read_keys,
     read_table_key,
     use_key,
+    use_key_by,
     use_table_key,
 )
 from fifo_cli.model.worker_trigger import by_queue, scheduler_timezone
@@ -126,6 +127,7 @@ class _Arns:
         self.schedules = [place.schedule(f"{names.pipeline}-{digits}") for digits in ("?", "??")]
         self.alarms = [place.alarm(names.alarm(role)) for role in ALARM_ROLES]
         self.parameters = key_parameters(settings, place)
+        self.secrets = key_secrets(settings, place)
 
 
 def _monitor(arns: _Arns) -> list[Statement]:
@@ -160,6 +162,7 @@ def _monitor(arns: _Arns) -> list[Statement]:
         allow("LookAtSchedules", "scheduler:GetSchedule", *arns.schedules),
         allow("LookAtAlarms", "cloudwatch:ListTagsForResource", *arns.alarms),
         allow("ReadLogs", "logs:FilterLogEvents logs:ListTagsForResource", *arns.log_groups),
+        *([allow("LookAtKeys", "secretsmanager:DescribeSecret", *arns.secrets)] if arns.secrets else []),
     ]
 
 
@@ -200,9 +203,7 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
             allow("PauseSchedules", "scheduler:UpdateSchedule", *arns.schedules),
             _pass("PassToScheduler", arns.roles[1], SCHEDULER),
         ]
-    if arns.parameters:
-        statements += read_keys(arns.place, arns.parameters)
-    return statements
+    return [*statements, *read_keys(settings, arns.place)]
 
 
 def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
@@ -260,16 +261,7 @@ def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
         ),
         allow("Logs", "logs:CreateLogStream logs:PutLogEvents", *arns.log_groups),
     ]
-    if arns.parameters:
-        statements += [
-            allow("SetKeys", "ssm:AddTagsToResource ssm:PutParameter", *arns.parameters),
-            allow(
-                "EncryptKeys",
-                "kms:Encrypt kms:GenerateDataKey",
-                arns.place.key("*"),
-                condition=by_way_of_ssm(arns.place),
-            ),
-        ]
+    statements += _set_keys(settings, arns)
     if settings.functions.subnets:
         # Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon VPC".
         # destroy waits until Lambda has deleted its network interfaces.
@@ -277,6 +269,28 @@ def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
             "ec2:DescribeNetworkInterfaces ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"
         )
         statements.append(allow("LookAtNetwork", network, "*"))
+    return statements
+
+
+def _set_keys(settings: Settings, arns: _Arns) -> list[Statement]:
+    """Allow to set keys. Of a secret with several fields the others are kept, so it is read as well."""
+    statements = []
+    if arns.parameters:
+        statements += [
+            allow("SetKeys", "ssm:AddTagsToResource ssm:PutParameter", *arns.parameters),
+            use_key_by("ssm", "EncryptKeys", "kms:Encrypt kms:GenerateDataKey", arns.parameters, arns.place),
+        ]
+    if secrets := arns.secrets:
+        actions = "secretsmanager:CreateSecret secretsmanager:PutSecretValue secretsmanager:TagResource"
+        # Both are asked of who writes a value (User Guide, "Permissions for the KMS key").
+        kms = "kms:Decrypt kms:GenerateDataKey"
+        statements += [
+            allow("SetSecrets", actions, *secrets),
+            use_key_by("secretsmanager", "EncryptSecrets", kms, secrets, arns.place),
+        ]
+    if with_fields := key_secrets(settings, arns.place, with_fields=True):
+        actions = "secretsmanager:GetSecretValue secretsmanager:UpdateSecretVersionStage"
+        statements.append(allow("SetFields", actions, *with_fields))
     return statements
 
 

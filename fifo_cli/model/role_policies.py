@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from fifo_cli.handlers.key_sources import secret_of
 from fifo_cli.model.names import LIVE_ALIAS, FunctionRole, Names, Place
 from fifo_cli.model.worker_trigger import by_queue, scheduler_timezone
 
@@ -71,29 +72,50 @@ def _worker(settings: Settings, names: Names, place: Place) -> list[Statement]:
         ),
         allow("Park", "sqs:GetQueueUrl sqs:SendMessage", place.queue(names.dlq)),
     ]
-    if parameters := key_parameters(settings, place):
-        statements += read_keys(place, parameters)
+    statements += read_keys(settings, place)
     if scheduler_timezone(settings):
         live = place.function(names.function("worker"), LIVE_ALIAS)
         statements.append(allow("Start", "lambda:InvokeFunction", live))
     return statements
 
 
+def read_keys(settings: Settings, place: Place) -> list[Statement]:
+    """Allow to read the values of the keys of the APIs, if there are any."""
+    statements = []
+    if parameters := key_parameters(settings, place):
+        statements += [
+            allow("ReadKeys", "ssm:GetParameters", *parameters),
+            use_key_by("ssm", "DecryptKeys", "kms:Decrypt", parameters, place),
+        ]
+    if secrets := key_secrets(settings, place):
+        statements += [
+            allow("ReadSecrets", "secretsmanager:GetSecretValue", *secrets),
+            use_key_by("secretsmanager", "DecryptSecrets", "kms:Decrypt", secrets, place),
+        ]
+    return statements
+
+
 def key_parameters(settings: Settings, place: Place) -> list[str]:
-    """Return the ARNs of the parameters that hold the keys of the APIs."""
-    return sorted({place.parameter(name) for name in settings.parameters.values()})
+    """Return the ARNs of the parameters that hold keys of the APIs."""
+    return sorted({place.parameter(one) for one in settings.parameters.values() if secret_of(one) is None})
 
 
-def read_keys(place: Place, parameters: list[str]) -> list[Statement]:
-    """Allow to read SecureStrings. Their KMS key is not known here; it may be used only by way of SSM."""
-    return [
-        allow("ReadKeys", "ssm:GetParameters", *parameters),
-        allow("DecryptKeys", "kms:Decrypt", place.key("*"), condition=by_way_of_ssm(place)),
-    ]
+def key_secrets(settings: Settings, place: Place, *, with_fields: bool = False) -> list[str]:
+    """Return the ARNs of the secrets that hold keys, or only of those of which a field is a key."""
+    secrets = [secret for one in settings.parameters.values() if (secret := secret_of(one))]
+    chosen = [one for one in secrets if one.field is not None or not with_fields]
+    return sorted({arn for one in chosen for arn in place.secret(one.id)})
 
 
-def by_way_of_ssm(place: Place) -> Condition:
-    return {"StringEquals": {"kms:ViaService": f"ssm.{place.region}.amazonaws.com"}}
+def use_key_by(service: str, sid: str, actions: str, sources: list[str], place: Place) -> Statement:
+    """Allow something with the KMS keys of parameters or secrets, but only by way of their service.
+
+    Which keys these are is not known here. That of another account's secret is in that account.
+    """
+    condition = {"StringEquals": {"kms:ViaService": f"{service}.{place.region}.amazonaws.com"}}
+    accounts = sorted({arn.split(":")[4] for arn in sources})
+    keys = [place._replace(account=account).key("*") for account in accounts]
+    return allow(sid, actions, *keys, condition=condition)
 
 
 def use_key(place: Place, key: str) -> Statement:

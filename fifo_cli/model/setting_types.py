@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from fifo_cli.handlers.key_sources import SECRET_PREFIX, secret_of
 from fifo_cli.model import limits
 from fifo_cli.model.expressions import fault_of
 from fifo_cli.model.schedules import check_expression
@@ -92,6 +93,31 @@ def _known_timezone(name: str) -> None:
     # Of this machine's, two are no zone anywhere else.
     if name not in available_timezones() - {"Factory", "localtime"}:
         raise ValueError('an IANA time zone, such as "America/Los_Angeles"')
+
+
+_PARAMETER: Final = r"/?[A-Za-z0-9_./-]{1,1011}"
+# Secrets Manager API Reference, CreateSecret; the name of a secret that another service manages holds a "!".
+_SECRET_NAME: Final = r"[A-Za-z0-9/_+=.@!-]{1,512}"
+_SECRET: Final = rf"(?:arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{{12}}:secret:)?{_SECRET_NAME}"
+_KEY_SOURCE: Final = f'the name of an SSM parameter, "{SECRET_PREFIX}NAME" or "{SECRET_PREFIX}NAME#FIELD"'
+
+
+def _key_source(source: str) -> None:
+    """Raise ValueError unless a parameter or a secret can have this name."""
+    secret = secret_of(source)
+    if secret is None:
+        if source.startswith("arn:aws") and ":secretsmanager:" in source:
+            raise ValueError(f'"{SECRET_PREFIX}" and then the ARN of the secret')
+        if re.fullmatch(_PARAMETER, source) is None:
+            raise ValueError(_KEY_SOURCE)
+        _parameter_name(source)
+    elif re.fullmatch(_SECRET, secret.id) is None:
+        raise ValueError(
+            f'"{SECRET_PREFIX}" and then the name of a secret (letters, digits and /_+=.@-) or its ARN, with'
+            " #FIELD behind it for one field of its JSON"
+        )
+    elif secret.field == "":
+        raise ValueError("the name of a field after the #, or no #")
 
 
 def _parameter_name(name: str) -> None:
@@ -195,10 +221,16 @@ Url = Annotated[
 ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
 HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
 Placeholder = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores")]
-Parameter = Annotated[
+KeySource = Annotated[
     str,
-    _matching(r"/?[A-Za-z0-9_./-]{1,1011}", "the name of an SSM parameter"),
-    _checked(_parameter_name),
+    _checked(
+        _key_source,
+        {
+            "type": "string",
+            "pattern": f"^(?:{_PARAMETER}|{SECRET_PREFIX}{_SECRET}(?:#.+)?)$",
+            "description": _KEY_SOURCE,
+        },
+    ),
 ]
 StatusPattern = Annotated[int | str, Rule(_status_pattern, _STATUS_SCHEMA)]
 Statuses = Annotated[tuple[StatusPattern, ...], LISTED]

@@ -162,7 +162,7 @@ class Api(_Table):
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
     timeout: types.ApiTimeout = timedelta(seconds=10)
     headers: dict[types.HeaderName, str] = Field(default_factory=dict)
-    keys: dict[types.Placeholder, types.Parameter] = Field(default_factory=dict)
+    keys: dict[types.Placeholder, types.KeySource] = Field(default_factory=dict)
     success: types.SomeStatuses = ("2xx",)
     permanent: types.Statuses = ("400", "404", "409", "410", "413", "415", "422")
     on_permanent: Literal["park", "block"] = "park"
@@ -223,7 +223,7 @@ class Settings(_Table):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Every header placeholder of every API → its SSM parameter."""
+        """Every placeholder of every API → where its value is: an SSM parameter or a secret."""
         return {name: parameter for api in self.api for name, parameter in api.keys.items()}
 
     @property

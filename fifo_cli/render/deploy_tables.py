@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def keys_table(result: Keys, *, width: int | None = None) -> str:
-    """Write the keys: whether each one's parameter exists, and since when it is as it is."""
+    """Write the keys: whether each one's parameter or secret exists, and since when it is as it is."""
     if not result.keys:
         return "fifo.toml names no keys.\n"
     rows = [
         (
             one.name,
             one.parameter,
-            "set" if one.exists else "missing",
+            "set" if one.exists else one.unusable,
             one.version,
             one.modified_at and iso(one.modified_at),
         )

@@ -259,7 +259,7 @@ class _Screen:
     def _keys(self) -> list[str]:
         return [
             f"{printable(key.name)}: {printable(key.parameter)} "
-            + (f"set {self._ago(key.modified_at)}" if key.modified_at else "is missing")
+            + (f"set {self._ago(key.set_at)}" if key.set_at else f"is {key.unusable}")
             for key in (self._result.keys.keys if self._result.keys else ())
         ]
 

@@ -22,8 +22,8 @@ from fifo_cli.render.progress import line
 if TYPE_CHECKING:
     from fifo_cli.model.planning import Plan
 
-# More than a parameter holds, so that too much is noticed, and not as much as a wrong file may have.
-_SECRET_BYTES_READ = 1 << 16
+# More than a secret holds, so that too much is noticed, and not as much as a wrong file may have.
+_SECRET_BYTES_READ = 1 << 17
 
 
 @command(
@@ -218,7 +218,7 @@ def set_key(
         str,
         typer.Argument(
             metavar="NAME",
-            help="The placeholder in [api] keys, or its parameter.",
+            help="The placeholder in [api] keys, or its parameter or secret.",
             show_default=False,
             autocompletion=_key_names,
         ),
@@ -235,7 +235,9 @@ def set_key(
     return cli.emit(result, lambda: keys_table(result, width=cli.console.width))
 
 
-keys = Commands("keys", "Show and set the SSM parameters the pipeline needs.", [list_keys, set_key])
+keys = Commands(
+    "keys", "Show and set the keys of the API, in SSM parameters and secrets.", [list_keys, set_key]
+)
 
 
 def _read_secret(name: str) -> str:

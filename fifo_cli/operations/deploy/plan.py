@@ -184,13 +184,13 @@ def _rolled_back(made: Plan, found: Mapping[Key, Found]) -> list[str]:
 
 
 def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
-    """Name the keys without a parameter; that SSM cannot be asked is a warning, too."""
+    """Name the keys that do not exist; that AWS cannot be asked is a warning, too."""
     try:
         keys = list_keys(aws, settings).keys
     except FifoError as error:
         return [f"whether the keys in [api] exist is not known: {error.message}"]
     return [
-        f"key {key.name}: parameter {key.parameter} does not exist, so the worker cannot deliver;"
+        f"key {key.name}: {key.fault}, so the worker cannot deliver;"
         f" set it with {command_line('keys set', key.name)}"
         for key in keys
         if not key.exists

@@ -106,7 +106,7 @@ def evidence_of(
         batches=activity.batches,
         # As many as there are: what was parked before has left the DLQ again.
         parked=Counter(activity.parked[: measured.total("dlq") or 0]),
-        missing_keys=tuple((key.name, key.parameter) for key in keys if not key.exists),
+        missing_keys=tuple((key.name, key.fault) for key in keys if not key.exists),
         others=(
             *others,
             *(unknown(what, why) for what, why in activity.failures.items() if what in _LOGS),

@@ -21,7 +21,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.handlers import exact_json, runtime
-from fifo_cli.handlers.api_keys import Keys, KeysMissingError
+from fifo_cli.handlers.api_keys import Keys, KeysMissingError, keys_of
 from fifo_cli.handlers.batch_run import RATE_REACHED
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.failure import ConfigurationError, described
@@ -156,7 +156,7 @@ def drain_here(
     refuse_while_unfinished(QueueTags(aws, main))
     urls = {"main": main.url, "dlq": dlq.url}
     facts = runtime.from_document(runtime_settings(project.settings))
-    keys = Keys(aws.client("ssm") if facts.parameters else None, facts.parameters)
+    keys = keys_of(facts.parameters, aws.client)
     with shipped_journal(aws, names, "worker", "drain", listener=listener) as journal:
         setup = CodeSetup.of_request(facts, code_folders, options.concurrency)
         delivery = _api_delivery(project, facts, keys, setup, options, stopped)

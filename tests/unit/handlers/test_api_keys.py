@@ -1,15 +1,19 @@
-"""Keys are read ten names a call, decrypted, all or none (Systems Manager API Reference, GetParameters)."""
+"""Keys are read ten parameters a call, a secret a call, all or none, and again after a rotation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from fifo_cli.handlers import api_keys
 from fifo_cli.handlers.api_keys import Keys, KeysMissingError
-from fifo_cli.handlers.failure import ConfigurationError
+from fifo_cli.handlers.failure import ConfigurationError, owner_of
+from fifo_cli.handlers.key_sources import Secret, secret_of
 
 
 class Ssm:
@@ -81,3 +85,160 @@ def test_a_rotation_is_read_once_for_all_that_ask() -> None:
     keys.renew(generation)
     assert ssm.calls == [3, 3]
     assert keys.current()[0] == generation + 1
+
+
+class Secrets:
+    """Secrets Manager: the current values by id; a text is a SecretString, an exception's code is raised."""
+
+    def __init__(self, values: Mapping[str, str | bytes | ClientError]) -> None:
+        self.values, self.asked = dict(values), list[str]()
+
+    def get_secret_value(self, *, SecretId: str, VersionStage: str) -> dict[str, Any]:
+        assert VersionStage == "AWSCURRENT"
+        self.asked.append(SecretId)
+        value = self.values.get(SecretId, refusal("ResourceNotFoundException"))
+        if isinstance(value, ClientError):
+            raise value
+        return {"SecretString": value} if isinstance(value, str) else {"SecretBinary": value}
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "GetSecretValue")
+
+
+def keys_in(secrets: Secrets, **sources: str) -> Keys:
+    return Keys(None, sources, secrets)
+
+
+def in_json(**fields: Any) -> str:
+    return json.dumps(fields)
+
+
+@pytest.mark.parametrize(
+    ("source", "secret"),
+    [
+        ("/orders/key", None),
+        ("secretsmanager", None),
+        ("secretsmanager:orders/api", Secret("orders/api")),
+        ("secretsmanager:orders/api#key", Secret("orders/api", "key")),
+        ("secretsmanager:orders/api#a#b: c", Secret("orders/api", "a#b: c")),
+        ("secretsmanager:orders/api#", Secret("orders/api", "")),
+        (
+            "secretsmanager:arn:aws:secretsmanager:eu-west-1:1:secret:o/api-AbCdEf#key",
+            Secret("arn:aws:secretsmanager:eu-west-1:1:secret:o/api-AbCdEf", "key"),
+        ),
+    ],
+)
+def test_a_source_is_a_parameter_or_a_secret_with_or_without_a_field(
+    source: str, secret: Secret | None
+) -> None:
+    assert secret_of(source) == secret
+
+
+def test_fields_of_one_secret_are_one_call_and_parameters_are_read_beside_them() -> None:
+    secrets = Secrets({"o/api": in_json(id="client-1", secret="s3cret-1"), "plain": "a plain one"})
+    store: Any = Ssm()
+    keys = Keys(
+        store,
+        {
+            "id": "secretsmanager:o/api#id",
+            "parameter": "/k/01",
+            "secret": "secretsmanager:o/api#secret",
+            "plain": "secretsmanager:plain",
+        },
+        secrets,
+    )
+    assert keys.current()[1] == {
+        "id": "client-1",
+        "parameter": "value of /k/01",
+        "secret": "s3cret-1",
+        "plain": "a plain one",
+    }
+    assert (secrets.asked, store.calls) == (["o/api", "plain"], [1])
+
+
+def test_only_the_clients_of_services_that_hold_a_key_are_made() -> None:
+    made: list[str] = []
+    for sources in ({}, {"a": "/a"}, {"a": "secretsmanager:a"}, {"a": "/a", "b": "secretsmanager:b#c"}):
+        api_keys.keys_of(sources, made.append)
+        made.append("-")
+    assert made == ["-", "ssm", "-", "secretsmanager", "-", "ssm", "secretsmanager", "-"]
+
+
+def test_a_rotated_secret_is_read_again_once_for_all_that_ask() -> None:
+    secrets = Secrets({"o": in_json(key="first-1", other="other-1")})
+    keys = keys_in(secrets, a="secretsmanager:o#key", b="secretsmanager:o#other")
+    generation, _ = keys.current()
+    secrets.values["o"] = in_json(key="second-2", other="other-2")
+    keys.renew(generation)
+    keys.renew(generation)
+    assert keys.current() == (generation + 1, {"a": "second-2", "b": "other-2"})
+    assert secrets.asked == ["o", "o"]
+    for value in ("first-1", "other-1", "second-2", "other-2"):
+        assert value not in keys.redact(f"it was {value}")
+
+
+@pytest.mark.parametrize(
+    ("held", "source", "fault"),
+    [
+        (b"\x00\x01", "o", "key k (secret o): the secret is binary, and a key is text"),
+        (b"{}", "o#f", "key k (secret o, field f): the secret is binary, and a key is text"),
+        ("sesame", "o#f", "the secret is not a JSON object, so it has no fields"),
+        ('["sesame"]', "o#f", "the secret is not a JSON object, so it has no fields"),
+        ('"sesame"', "o#f", "the secret is not a JSON object, so it has no fields"),
+        ('{"f": "sesame"', "o#f", "the secret is not a JSON object, so it has no fields"),
+        ("[" * 100_000, "o#f", "the secret is not a JSON object, so it has no fields"),
+        ("{}", "o#f", "the JSON of the secret has no such field"),
+        (in_json(F="sesame"), "o#f", "the JSON of the secret has no such field"),
+        (in_json(f=7493), "o#f", "the field is a number, and a key is text"),
+        (in_json(f=74.93), "o#f", "the field is a number, and a key is text"),
+        ('{"f": 1e999999999999999999999}', "o#f", "the field is a number, and a key is text"),
+        (in_json(f=True), "o#f", "the field is true or false, and a key is text"),
+        (in_json(f=None), "o#f", "the field is null, and a key is text"),
+        (in_json(f={"g": "sesame"}), "o#f", "the field is an object, and a key is text"),
+        (in_json(f=["sesame"]), "o#f", "the field is a list, and a key is text"),
+    ],
+)
+def test_what_is_no_text_is_a_fault_of_configuration_that_names_the_key_and_quotes_nothing(
+    held: str | bytes, source: str, fault: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        keys_in(Secrets({"o": held}), k=f"secretsmanager:{source}").current()
+    assert str(caught.value).endswith(fault)
+    assert caught.value.what.startswith("key k (secret o")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "sesame" not in shown
+    assert "74" not in str(caught.value)
+
+
+def test_the_values_of_all_secrets_that_do_not_exist_are_named_together() -> None:
+    secrets = Secrets({"there": "sesame"})
+    keys = keys_in(secrets, a="secretsmanager:there", b="secretsmanager:gone", c="secretsmanager:lost#f")
+    with pytest.raises(KeysMissingError) as caught:
+        keys.current()
+    expected = "[api] keys: secretsmanager:gone, secretsmanager:lost: no such secret, or it has no value"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "owner"),
+    [
+        *((code, "configuration") for code in ("AccessDeniedException", "DecryptionFailure")),
+        *((code, "configuration") for code in ("InvalidRequestException", "KMSAccessDeniedException")),
+        *((code, "aws") for code in ("ThrottlingException", "InternalServiceError")),
+        *((code, "aws") for code in ("KMSThrottlingException", "ExpiredTokenException")),
+    ],
+)
+def test_who_owns_a_secret_that_cannot_be_read(code: str, owner: str) -> None:
+    with pytest.raises((ConfigurationError, ClientError)) as caught:
+        keys_in(Secrets({"o": refusal(code)}), k="secretsmanager:o#f").current()
+    assert owner_of(caught.value) == owner
+    assert "secretsmanager:o:" in str(caught.value) or owner == "aws"
+
+
+def test_every_text_of_a_secret_that_is_json_is_hidden() -> None:
+    keys = keys_in(Secrets({"o": in_json(user="somebody", password="s3cret-1")}), all="secretsmanager:o")
+    keys.current()
+    shown = keys.redact("somebody said s3cret-1")
+    assert "somebody" not in shown
+    assert "s3cret-1" not in shown

@@ -164,6 +164,43 @@ def test_every_document_fits_with_every_option_on_and_together_they_allow_the_sa
     assert _granted(*documents) == _granted(whole)
 
 
+SECRETS = """
+[api.keys]
+api_key = "/orders/key"
+whole = "secretsmanager:orders/whole"
+part = "secretsmanager:orders/part#f"
+"""
+
+
+@pytest.mark.parametrize(
+    ("audience", "whole", "part"),
+    [
+        ("monitor", {"DescribeSecret"}, set()),
+        ("operator", {"DescribeSecret", "GetSecretValue"}, set()),
+        (
+            "deployer",
+            {"CreateSecret", "DescribeSecret", "PutSecretValue", "TagResource"},
+            # To set a field is to keep the others, and so to read them.
+            {"GetSecretValue", "UpdateSecretVersionStage"},
+        ),
+    ],
+)
+def test_who_may_do_what_with_secrets(tmp_path, audience, whole, part) -> None:
+    old = 'keys = { api_key = "/orders/key" }\n'
+    (tmp_path / "fifo.toml").write_text(TOML.replace(old, "") + SECRETS)
+    granted = _granted(people_policy(load(tmp_path / "fifo.toml").settings, PLACE, audience))
+    secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:orders"
+    for name, actions in ((f"{secret}/whole-??????", whole), (f"{secret}/part-??????", whole | part)):
+        assert {action for action, resource, _ in granted if resource == name} == {
+            f"secretsmanager:{action}" for action in actions
+        }
+    via = [
+        condition for action, _, condition in granted if action.startswith("kms:") and "secrets" in condition
+    ]
+    assert bool(via) == (audience != "monitor")
+    assert all("secretsmanager.eu-central-1.amazonaws.com" in condition for condition in via)
+
+
 READS = {"kms:Decrypt", "kms:DescribeKey"}
 WRITES = {
     *READS,

@@ -290,6 +290,41 @@ def test_the_worker_may_take_park_log_and_read_its_keys(settings) -> None:
     assert [one["Principal"] for one in trust["Statement"]] == [{"Service": "lambda.amazonaws.com"}]
 
 
+def test_the_worker_may_read_the_secrets_that_hold_keys_and_no_other(settings) -> None:
+    ours, theirs = (
+        f"arn:aws:secretsmanager:eu-west-1:{account}:secret:" for account in ("123456789012", "999999999999")
+    )
+    keys = (
+        'a = "secretsmanager:orders/api#id", b = "secretsmanager:orders/api#secret",'
+        ' c = "secretsmanager:plain",'
+        f' d = "secretsmanager:{theirs}shared-AbCdEf", e = "secretsmanager:{ours}part"'
+    )
+    of_secrets = settings(base=BASE.replace('api_key = "/orders/key"', f'api_key = "/orders/key", {keys}'))
+    found = statements(role_policy(of_secrets, NAMES, PLACE, "worker"))
+    via = {"StringEquals": {"kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com"}}
+    arns = [
+        f"{ours}orders/api-??????",
+        f"{ours}part-??????",
+        f"{ours}plain-??????",
+        f"{theirs}shared-AbCdEf",
+        # A name that ends so may be all that is known of the ARN.
+        f"{theirs}shared-AbCdEf-??????",
+    ]
+    of_kms = [f"arn:aws:kms:eu-west-1:{account}:key/*" for account in ("123456789012", "999999999999")]
+    assert found["ReadKeys"][1] == ["arn:aws:ssm:eu-west-1:123456789012:parameter/orders/key"]
+    assert found["ReadSecrets"] == (["secretsmanager:GetSecretValue"], arns, None)
+    assert found["DecryptSecrets"] == (["kms:Decrypt"], of_kms, via)
+    enqueuer = statements(role_policy(of_secrets, NAMES, PLACE, "enqueuer"))
+    assert not [
+        one for actions, _, _ in enqueuer.values() for one in actions if "secret" in one or "kms" in one
+    ]
+
+
+def test_without_a_parameter_the_worker_may_read_none(settings) -> None:
+    only = settings(base=BASE.replace("/orders/key", "secretsmanager:orders"))
+    assert {"ReadKeys", "DecryptKeys"}.isdisjoint(statements(role_policy(only, NAMES, PLACE, "worker")))
+
+
 def test_a_time_zone_lets_scheduler_of_this_account_start_the_worker_and_nothing_else(settings) -> None:
     zoned = settings('[schedule]\ntimezone = "Europe/Berlin"')
     start = statements(role_policy(zoned, NAMES, PLACE, "worker"))["Start"]

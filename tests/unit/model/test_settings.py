@@ -266,6 +266,29 @@ AWS_REFUSES = {
     _api('k = "/"'): ("api.keys.k", "SSM parameter"),
     _api('k = "//key"'): ("api.keys.k", "without //"),
     _api(f'k = "{"/a" * 16}"'): ("api.keys.k", "at most 15 levels"),
+    # Secrets Manager, CreateSecret: "ASCII letters, numbers, and the following characters: /_+=.@-".
+    _api('k = "secretsmanager:"'): ("api.keys.k", "the name of a secret (letters, digits and /_+=.@-)"),
+    _api('k = "secretsmanager:#f"'): ("api.keys.k", "the name of a secret"),
+    _api('k = "secretsmanager:a b"'): ("api.keys.k", "the name of a secret"),
+    _api('k = "secretsmanager:ä"'): ("api.keys.k", "the name of a secret"),
+    _api('k = "secretsmanager:a*"'): ("api.keys.k", "the name of a secret"),
+    _api(f'k = "secretsmanager:{"a" * 513}"'): ("api.keys.k", "the name of a secret"),
+    _api('k = "secretsmanager:orders#"'): ("api.keys.k", "the name of a field after the #, or no #"),
+    _api('k = "secretsmanager:arn:aws:ssm:eu-west-1:123456789012:parameter/k"'): ("api.keys.k", "its ARN"),
+    _api('k = "secretsmanager:arn:aws:secretsmanager:eu-west-1:123456789012:secret:o:field::"'): (
+        "api.keys.k",
+        "with #FIELD behind it",
+    ),
+    _api('k = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:o-AbCdEf"'): (
+        "api.keys.k",
+        '"secretsmanager:" and then the ARN of the secret',
+    ),
+    _api('k = "SecretsManager:orders"'): (
+        "api.keys.k",
+        '"secretsmanager:NAME" or "secretsmanager:NAME#FIELD"',
+    ),
+    _api('k = "ssm:/orders"'): ("api.keys.k", "the name of an SSM parameter, "),
+    _api("k = 1"): ("api.keys.k", "a string"),
     # IAM: tag keys are not case-sensitive; aws: is reserved in every case; 50 tags of a resource.
     _tags("Team", "team"): ("tags.team", "not only in case"),
     _tags("a b", "A b", "A B"): ("tags.A b", "not only in case"),
@@ -294,6 +317,14 @@ AWS_TAKES = [
     _api('k = "orders.key_1-a"'),
     _api(f'k = "{"/a" * 15}"'),
     _api('k = "/aws/reference/secretsmanager/orders"'),
+    _api('k = "secretsmanager:orders"'),
+    _api('k = "secretsmanager:/prod/orders_api+a=b.c@d-AbCdEf#api key"'),
+    _api('k = "secretsmanager:orders#a#b"'),
+    _api('k = "secretsmanager:rds!cluster-1234#password"'),
+    _api(
+        'k = "secretsmanager:arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:o/api-AbCdEf#k"'
+    ),
+    _api(f'k = "secretsmanager:{"a" * 512}"'),
     _tags("Team", "teams", "awsome", "fifo-client", "x" * 128, "Größe", "a b", "a.b:c/d=e+f-g@h", "部"),
     _tags(*(f"t{n}" for n in range(40))),
     '[tags]\nempty = ""',

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
+from fifo_cli.aws.secrets_manager import get_value
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.errors import UsageError
+from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.model.settings import Api, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.api_keys import list_keys, resolve_key, set_key
 
@@ -146,3 +148,164 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
         resolve_key(settings(Api(url=URL)), "x")
     assert "add it there first" in caught.value.hint
+
+
+def in_secrets(**sources: str) -> Settings:
+    return settings(
+        Api(url=URL, headers={"X": "{api_key}"}, keys={"api_key": "secretsmanager:o/api#key", **sources})
+    )
+
+
+def secret(aws: Aws, name: str = "o/api") -> str:
+    return str(get_value(aws, name).text)
+
+
+def test_keys_in_secrets_are_listed_beside_parameters_as_fifo_toml_writes_them(aws: Aws) -> None:
+    client = aws.client("secretsmanager")
+    made = client.create_secret(Name="o/api", SecretString="{}")
+    client.create_secret(Name="going", SecretString="x")
+    client.delete_secret(SecretId="going")
+    client.create_secret(Name="empty")
+    aws.client("ssm").put_parameter(Name="/o/k", Value="one", Type="SecureString")
+    arn = made["ARN"]
+    listed = list_keys(
+        aws,
+        in_secrets(
+            parameter="/o/k",
+            all=f"secretsmanager:{arn}",
+            gone="secretsmanager:gone#f",
+            going="secretsmanager:going",
+            empty="secretsmanager:empty",
+        ),
+    )
+    rows = {row["name"]: row for row in listed.rows()}
+    assert rows["api_key"].pop("modified_at").endswith("Z")
+    assert rows["api_key"] == {
+        "name": "api_key",
+        "parameter": "secretsmanager:o/api#key",
+        "exists": True,
+        "version": made["VersionId"],
+    }
+    assert rows["all"]["version"] == made["VersionId"]
+    assert (rows["parameter"]["exists"], rows["parameter"]["version"]) == (True, 1)
+    assert [(one.name, one.unusable, one.fault) for one in listed.keys if not one.exists] == [
+        ("gone", "missing", "secret gone does not exist"),
+        ("going", "scheduled for deletion", "secret going is scheduled for deletion"),
+        ("empty", "without a value", "secret empty is without a value"),
+    ]
+
+
+def test_a_secret_that_is_missing_is_made_with_the_field_and_tagged(aws: Aws) -> None:
+    [row] = set_key(aws, in_secrets(), "api_key", "s3cret").rows()
+    assert (row["name"], row["exists"]) == ("api_key", True)
+    assert secret(aws) == '{"key":"s3cret"}'
+    tags = aws.client("secretsmanager").describe_secret(SecretId="o/api")["Tags"]
+    assert tags == [{"Key": "fifo-cli:pipeline", "Value": "orders"}]
+
+
+def test_setting_a_field_keeps_the_others_digit_for_digit(aws: Aws) -> None:
+    kept = (
+        '{"id":"ü\U0001f600","n":0.1234567890123456789012,"big":123456789012345678901234567890,"key":"old"}'
+    )
+    aws.client("secretsmanager").create_secret(Name="o/api", SecretString=kept)
+    set_key(aws, in_secrets(), "secretsmanager:o/api#key", "s3cret")
+    assert secret(aws) == kept.replace('"old"', '"s3cret"')
+
+
+def test_a_whole_secret_is_replaced(aws: Aws) -> None:
+    own = settings(Api(url=URL, keys={"pem": "secretsmanager:o/pem"}))
+    for value in ("-----BEGIN-----\nabc\n", "second"):
+        set_key(aws, own, "pem", value)
+        assert secret(aws, "o/pem") == value
+
+
+def test_a_secret_without_a_value_gets_its_first(aws: Aws) -> None:
+    aws.client("secretsmanager").create_secret(Name="o/api")
+    set_key(aws, in_secrets(), "api_key", "s3cret")
+    assert json.loads(secret(aws)) == {"key": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"SecretString": "plain"}, "secret o/api is not a JSON object, so its field key cannot be set"),
+        ({"SecretString": '["plain"]'}, "secret o/api is not a JSON object"),
+        ({"SecretBinary": b"{}"}, "secret o/api is binary"),
+        (
+            {"SecretString": json.dumps({"other": "x" * 65_510})},
+            "secret o/api with this value has 65,537 bytes",
+        ),
+    ],
+)
+def test_a_secret_that_cannot_hold_the_field_is_left_as_it_is(
+    aws: Aws, held: dict[str, Any], message: str
+) -> None:
+    client = aws.client("secretsmanager")
+    client.create_secret(Name="o/api", **held)
+    with pytest.raises(UsageError, match=message) as caught:
+        set_key(aws, in_secrets(), "api_key", "s3cret")
+    assert "plain" not in caught.value.message
+    found = client.get_secret_value(SecretId="o/api")
+    assert {name: found[name] for name in held} == held
+
+
+def test_a_secret_that_is_to_be_deleted_is_not_written(aws: Aws) -> None:
+    client = aws.client("secretsmanager")
+    client.create_secret(Name="o/api", SecretString="{}")
+    client.delete_secret(SecretId="o/api")
+    with pytest.raises(UsageError, match="secret o/api is scheduled for deletion; nothing was set") as caught:
+        set_key(aws, in_secrets(), "api_key", "s3cret")
+    assert "aws secretsmanager restore-secret --secret-id o/api" in caught.value.hint
+
+
+def test_a_secret_named_by_its_arn_is_not_made(aws: Aws) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone-AbCdEf"
+    with pytest.raises(UsageError, match="one that is named by its ARN cannot be made"):
+        set_key(aws, in_secrets(other=f"secretsmanager:{arn}"), "other", "s3cret")
+
+
+@pytest.mark.parametrize("value", ["", "abc", "a\nb", "schlüssel", "x" * 65_530, "x" * 65_537])
+def test_what_cannot_be_a_key_is_not_written_into_a_secret(aws: Aws, value: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        set_key(aws, in_secrets(), "api_key", value)
+    assert not value or value not in caught.value.message
+    assert get_names(aws) == []
+
+
+def get_names(aws: Aws) -> list[str]:
+    return [one["Name"] for one in aws.client("secretsmanager").list_secrets()["SecretList"]]
+
+
+def interfere(aws: Aws, change: Callable[[int], object]) -> None:
+    """Call ``change``, with the number of the time, whenever a value was read."""
+    times = iter(range(100))
+    aws.client("secretsmanager").meta.events.register(
+        "after-call.secretsmanager.GetSecretValue", lambda **_: change(next(times))
+    )
+
+
+def test_two_who_set_fields_of_a_secret_at_the_same_time_lose_neither(aws: Aws) -> None:
+    others = Aws(Target(local=True))
+    other = others.client("secretsmanager")
+    other.create_secret(Name="o/api", SecretString='{"key":"old","theirs":"old"}')
+
+    def theirs(time: int) -> None:
+        if time < 3:
+            other.put_secret_value(SecretId="o/api", SecretString=f'{{"key":"old","theirs":"new-{time}"}}')
+
+    interfere(aws, theirs)
+    set_key(aws, in_secrets(), "api_key", "s3cret")
+    assert json.loads(secret(others)) == {
+        "key": "s3cret",
+        "theirs": "new-2",
+    }
+
+
+def test_who_is_always_overtaken_gives_up_and_says_so(aws: Aws) -> None:
+    others = Aws(Target(local=True))
+    other = others.client("secretsmanager")
+    other.create_secret(Name="o/api", SecretString="{}")
+    interfere(aws, lambda time: other.put_secret_value(SecretId="o/api", SecretString=f'{{"n":"{time}"}}'))
+    with pytest.raises(AwsError, match="is being changed by others again and again; api_key was not set"):
+        set_key(aws, in_secrets(), "api_key", "s3cret")
+    assert json.loads(secret(others)) == {"n": "4"}
