@@ -37,7 +37,7 @@ def main() -> None:
     # Not the parent, which may be killed before it gets to it: whoever holds the lock is to be found.
     os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps({"pid": os.getpid(), **record}).encode(), 0)
-    # The state holds the values of SecureString parameters.
+    # The state holds the values of SecureString parameters and of secrets.
     os.umask(0o077)
     keep_streams(importlib.import_module("ministack.services.dynamodb"))
     keep_log_lines(importlib.import_module("ministack.core.lambda_runtime").Worker)

@@ -45,6 +45,9 @@ _BESIDES: Final[dict[str, set[str]]] = {
     "cloudwatch:PutMetricAlarm": {"cloudwatch:TagResource"},
     "scheduler:CreateSchedule": {"iam:PassRole"},
     "scheduler:UpdateSchedule": {"iam:PassRole"},
+    "secretsmanager:CreateSecret": {"kms:Decrypt", "kms:GenerateDataKey", "secretsmanager:TagResource"},
+    "secretsmanager:GetSecretValue": {"kms:Decrypt"},
+    "secretsmanager:PutSecretValue": {"kms:Decrypt", "kms:GenerateDataKey"},
     "ssm:GetParameters": {"kms:Decrypt"},
     "ssm:PutParameter": {"kms:Encrypt", "kms:GenerateDataKey", "ssm:AddTagsToResource"},
 }
@@ -152,6 +155,7 @@ class _About:
             "events": self._rules,
             "scheduler": self._schedules,
             "cloudwatch": self._alarms,
+            "secretsmanager": self._secrets,
             "ssm": self._parameters,
         }[service]()
         assert found or action == "dynamodb:GetRecords", f"what {action} is about is not known: {self.text}"
@@ -201,6 +205,11 @@ class _About:
         # In whichever protocol (botocore prefers CBOR), the names are there as they are.
         arns = re.findall(r"arn:aws:cloudwatch:[\w:.-]*?alarm:[\w.-]+", self.text)
         return arns or [self.place.alarm(name) for name in re.findall(_ALARM, self.text)]
+
+    def _secrets(self) -> list[str]:
+        # IAM knows a secret by its ARN, which ends in six characters of AWS's own, whether it exists or not.
+        name = self.fields.get("SecretId") or self.fields["Name"]
+        return [name if name.startswith("arn:") else self.place.secret(name)[0].replace("?", "x")]
 
     def _parameters(self) -> list[str]:
         return [self.place.parameter(name) for name in self.fields.get("Names", [self.fields.get("Name")])]

@@ -50,6 +50,9 @@ _VAGUE = frozenset(
         "logs:CreateLogStream",
         "logs:FilterLogEvents",
         "logs:PutLogEvents",
+        # Of a secret that does not exist the stack does not know that its ARN would end in six characters.
+        "secretsmanager:CreateSecret",
+        "secretsmanager:DescribeSecret",
         "sqs:CancelMessageMoveTask",
         "sqs:ListMessageMoveTasks",
         "sqs:StartMessageMoveTask",

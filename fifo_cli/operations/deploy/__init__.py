@@ -11,5 +11,5 @@ in the zips, file by file.
 (``user_files``) and the user's requirements (``user_requirements``, ``requirement_inputs``, ``pip_run``).
 The same input gives the same bytes, so a plan can compare code by its hash.
 
-``init`` writes a new fifo.toml; ``api_keys`` lists and sets the API's keys in SSM.
+``init`` writes a new fifo.toml; ``api_keys`` lists and sets the API's keys in SSM and Secrets Manager.
 """

@@ -71,7 +71,8 @@ url = "https://api.example.com/v1/{name}"
 method = "POST"
 timeout = "10s"
 headers = {{ Authorization = "Bearer {{api_key}}" }}
-keys = {{ api_key = "/{name}/api-key" }} # placeholder -> SSM parameter: `fifo-cli keys set api_key`
+# placeholder -> SSM parameter, "secretsmanager:NAME" or "secretsmanager:NAME#FIELD": `fifo-cli keys set`
+keys = {{ api_key = "/{name}/api-key" }}
 success = ["2xx"]
 permanent = [400, 404, 409, 410, 413, 415, 422]
 on_permanent = "park"                # park (to the DLQ, with the reason) or block (keep the group waiting)

@@ -195,8 +195,8 @@ def _refuse_secrets(source: Path, files: Files, wanted: set[str]) -> None:
         raise ConfigError(
             f"{source} holds what looks like secrets, which would be in the functions' zips:",
             lines,
-            hint="move them out of the folder (keys belong in SSM: [api] keys), or name those that are meant"
-            " to be in the zip in [handlers] include",
+            hint="move them out of the folder (keys belong in SSM or Secrets Manager: [api] keys), or name"
+            " those that are meant to be in the zip in [handlers] include",
         )
 
 
