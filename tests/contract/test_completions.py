@@ -34,6 +34,7 @@ def test_every_shell_has_a_script() -> None:
     assert set(SCRIPTS) == set(Shell) == set(FILES)
 
 
+@pytest.mark.slow  # runs a shell
 @pytest.mark.parametrize("shell", Shell)
 def test_scripts_are_good_syntax(shell: Shell) -> None:
     program = shutil.which(shell.value)
@@ -55,6 +56,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
+@pytest.mark.slow  # runs a shell
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -113,6 +115,7 @@ def environment_of(place: Path) -> dict[str, str]:
     return {**found, "PATH": f"{place / 'bin'}{os.pathsep}{found['PATH']}"}
 
 
+@pytest.mark.slow  # runs a shell
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -152,6 +155,7 @@ unsetopt automenu listambiguous
 """
 
 
+@pytest.mark.slow  # runs a shell
 @pytest.mark.parametrize(
     ("typed", "shown"),
     [

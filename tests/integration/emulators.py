@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from moto.server import ThreadedMotoServer
-
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.model.planning import Change, Plan
 from fifo_cli.model.settings import Project
@@ -56,6 +54,10 @@ class Emulator:
 @contextmanager
 def moto_server() -> Iterator[Emulator]:
     """Run moto's server on a free port until the block ends."""
+    from moto.server import (
+        ThreadedMotoServer,
+    )  # it takes a second, which most processes of the tests can save
+
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:

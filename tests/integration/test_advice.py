@@ -19,7 +19,7 @@ GROUPS = ("ada", "bob", "eve")
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Iterator[Pipeline]:
-    api = {"name": "shop", "timeout": "1s", "keys": {"shop_key": "/t/advice"}}
+    api = {"name": "shop", "timeout": "4s", "keys": {"shop_key": "/t/advice"}}
     with deployed(tmp_path_factory.mktemp("advice"), stack, api=api) as line:
         line.project.local("keys", "set", "shop_key", input="sesame\n").ok()
         yield line
@@ -119,7 +119,7 @@ def test_a_refused_key_is_set_again(line: Pipeline) -> None:
 
 
 def test_an_api_that_is_slow_is_waited_for(line: Pipeline) -> None:
-    line.api.delay = 1.6
+    line.api.delay = 6
     drained = line.local("drain", "--all", "--concurrency", "3", "-o", "json")
     assert {one["api"] for one in drained.json()["results"] if one["status"] == "failed"} == {"shop"}
 

@@ -481,11 +481,11 @@ def test_a_long_dlq_of_one_group_is_parked(line):
 
 def test_what_an_api_may_have_taken_before_is_possibly_twice(line, receiver):
     """It timed out, broke off, answered 504 after the work, or a later API did not take it; or none of it."""
-    apis = [{"url": f"{receiver.url}/{name}", "name": name, "timeout": "1s"} for name in ("first", "second")]
+    apis = [{"url": f"{receiver.url}/{name}", "name": name, "timeout": "4s"} for name in ("first", "second")]
     flow = line(api=apis, message={"group": "id"})
     flow.put(*orders(6))
     answers: dict[str, Any] = {
-        "o00": ("/first", Reply(200, delay=3)),
+        "o00": ("/first", Reply(200, delay=6)),
         "o01": ("/first", Dropped(0.1)),
         "o02": ("/first", Reply(504)),
         "o03": ("/second", Reply(503)),
@@ -505,7 +505,7 @@ def test_what_an_api_may_have_taken_before_is_possibly_twice(line, receiver):
     assert (code, found["delivered"], found["duplicated"]) == (0, 6, [])
     reasons = {row["key"]["id"]: row["reason"].partition(": ")[2] for row in found["possibly_twice"]}
     assert reasons == {
-        "o00": "no answer from first: ReadTimeout: no complete answer within 1 s",
+        "o00": "no answer from first: ReadTimeout: no complete answer within 4 s",
         "o01": "no answer from first: RemoteProtocolError: Server disconnected without sending a response.",
         "o02": "HTTP 504 from first",
         "o03": "HTTP 503 from second",
