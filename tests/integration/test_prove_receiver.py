@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from fifo_cli.model.prove_result import Resource
 from fifo_cli.model.receiver_protocol import Mode, Temper
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.receiver import HttpReceiver
-from tests.cli_harness import Stack, new_name
+from tests.cli_harness import ROOT, Stack, new_name
 from tests.integration.proxy import AwsError, DropAnswer, Pass, Proxy, forward_all, on
 
 TAGS = {"team": "payments"}
@@ -142,6 +143,36 @@ def test_neither_secret_nor_more_rights_than_it_needs_are_in_the_account(
         "lambda:InvokeFunctionUrl": {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
         "lambda:InvokeFunction": {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}},
     }
+
+
+# What no call has the name of: rights that other calls need besides, and a call after a lost answer.
+IMPLIED = {
+    "dynamodb:TagResource",
+    "iam:PassRole",
+    "iam:TagRole",
+    "lambda:GetFunctionUrlConfig",
+    "lambda:TagResource",
+    "logs:TagResource",
+}
+
+
+def test_the_permissions_in_the_document_are_those_that_it_takes(
+    made: DeployedReceiver, clients: Aws
+) -> None:
+    called: set[str] = set()
+    for service in ("dynamodb", "iam", "lambda", "logs"):
+        clients.client(service).meta.events.register(
+            "before-call",
+            lambda model, service=service, **_: called.add(f"{service}:{model.name}"),
+        )
+    made.deploy(TAGS)
+    made.found()
+    made.remove()
+    text = (ROOT / "docs" / "prove.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (dynamodb|iam|lambda|logs) \| (.*) \|$", text, re.MULTILINE)
+    documented = {f"{service}:{action}" for service, actions in rows for action in actions.split(", ")}
+    # Lambda's permission for it has a name of its own (Service Authorization Reference).
+    assert documented - IMPLIED == called
 
 
 def behind(proxy: Proxy) -> Aws:
