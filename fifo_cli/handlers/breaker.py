@@ -48,7 +48,7 @@ class Breaker:
     def __init__(
         self, limit: int, *, first: float, longest: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._limit = limit
+        self.limit = limit
         self._rows_of_probes = (_ROWS - 1) * limit  # the first row is the one that opened it
         self._first = first
         self._longest = longest
@@ -75,6 +75,11 @@ class Breaker:
         """Whether it opened a short while ago, after few failures: its pauses are not doubled yet."""
         with self._changed:
             return self._pause > 0 and self._probes_failed < self._rows_of_probes
+
+    @property
+    def failures(self) -> int:
+        """Of how many groups a call failed since the last success."""
+        return len(self._row)
 
     def begin_run(self) -> None:
         """Let the probe of a run through at once: on a schedule, the time between runs was the pause."""
@@ -132,7 +137,7 @@ class Breaker:
         with self._changed:
             news = not self._succeeded or (new and group not in self._stuck)
             self._row[group] = self._row.get(group, False) or news
-            if len(self._row) > max(_NAMES_MAX, _ROWS * self._limit):
+            if len(self._row) > max(_NAMES_MAX, _ROWS * self.limit):
                 del self._row[next(iter(self._row))]
             was_probe = self._probe == group
             self._end_probe(group)
@@ -162,7 +167,7 @@ class Breaker:
 
     def _is_over_limit(self) -> bool:
         news = sum(self._row.values())
-        return bool(self._limit) and (news >= self._limit or len(self._row) >= _ROWS * self._limit)
+        return bool(self.limit) and (news >= self.limit or len(self._row) >= _ROWS * self.limit)
 
     def _end_probe(self, group: str) -> None:
         if self._probe == group:

@@ -79,8 +79,8 @@ class Run:
         limits: Limits,
         *,
         journal: Journal,
+        breaker: Breaker,
         source: str = "worker",
-        breaker: Breaker | None = None,
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -92,7 +92,7 @@ class Run:
         self._limits = limits
         self._journal = journal
         self._report = Report()
-        self._breaker = breaker or Breaker(0, first=0, longest=0)
+        self._breaker = breaker
         self._pace = Pace(limits.max_rate, calls=delivery.calls, patience=limits.patience, clock=clock)
         self._turns = MessageTurns(
             sqs,
@@ -102,17 +102,17 @@ class Run:
             self._report,
             journal=journal,
             source=source,
-            breaker=self._breaker,
+            breaker=breaker,
             pace=self._pace,
             on_outcome=on_outcome,
         )
-        self._order = TurnOrder(limits.count, has_failed=self._breaker.has_failed, clock=clock)
+        self._order = TurnOrder(limits.count, breaker, clock=clock)
         self._stock = limits.concurrency + limits.concurrency // _STOCK_SHARE
         self._lock = threading.Lock()  # of the order, and of what follows
         self._turn_ready = threading.Condition(self._lock)
         self._turn_ended = threading.Condition(self._lock)
         self._ended = threading.Event()
-        self._gate = CallGate(self._breaker, over=self._over)
+        self._gate = CallGate(breaker, over=self._over)
         self._next_search = 0.0  # by the clock
         self._search_time = limits.time_left() / _SEARCH_SHARE  # seconds that are left for it
 
@@ -170,7 +170,7 @@ class Run:
         return self._order.wanted() > 0 and self._queue.held < _HELD_MAX
 
     def _low(self) -> bool:
-        return self._order.in_flight + self._order.ready < self._stock
+        return self._order.looks_further or self._order.in_flight + self._order.ready < self._stock
 
     def _until_next_look(self) -> float:
         left = self._next_search - self._clock()
@@ -230,7 +230,15 @@ class Run:
                 gone = self._deliver(message)
                 tried += gone is not None
                 stays = not gone
+                if gone and not self._order.proven:
+                    self._prove()
         return tried, stays
+
+    def _prove(self) -> None:
+        """A first call succeeded: those who waited for that may have their turn."""
+        with self._lock:
+            self._order.proven = True
+            self._turn_ready.notify_all()
 
     def _over(self) -> bool:
         needs = self._limits.needs + self._queue.held * _RELEASE_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fifo_cli.handlers.breaker import Breaker
 from fifo_cli.handlers.runtime import Api
 
 API = Api(
@@ -17,3 +18,8 @@ API = Api(
     give_up_after=0,
 )
 URLS = {"main": "main", "dlq": "dlq"}
+
+
+def no_breaker() -> Breaker:
+    """Make one that never opens."""
+    return Breaker(0, first=10, longest=300)

@@ -43,7 +43,7 @@ from tests.fakes import Clock, FakeSqs
 from tests.unit.handlers.guarded_streams import guarded_streams
 from tests.unit.handlers.test_api_client import RawApi, said
 from tests.unit.handlers.test_delivery import FakeSsm
-from tests.unit.plain_api import API, URLS
+from tests.unit.plain_api import API, URLS, no_breaker
 
 ALPHABETS = [
     st.characters(min_codepoint=0x21, max_codepoint=0x7E),
@@ -231,7 +231,8 @@ class World:
         delivery = ApiDelivery((api,), keys, code=code, guard=guard)
         with _seen(keys) as shown:
             limits = Limits(count=None, needs=15)
-            report = Run(sqs, URLS, delivery, limits, journal=stdout_journal, sleep=lambda _: None).perform()
+            run = Run(sqs, URLS, delivery, limits, journal=stdout_journal, breaker=no_breaker())
+            report = run.perform()
             shown.write(_outputs(report, delivery.redact))
         delivery.close()
         parked = [message.attributes for message in sqs.queues["dlq"].messages]

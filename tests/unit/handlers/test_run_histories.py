@@ -23,7 +23,7 @@ from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.run_report import Report
 from fifo_cli.handlers.worker_run import Limits, Run
 from tests.fakes import Clock, FakeSqs, client_error, silent_journal
-from tests.unit.plain_api import API, URLS
+from tests.unit.plain_api import API, URLS, no_breaker
 
 # The longest that a message may take; the API answers within it. A run hides what it holds for 50 s.
 NEEDS = 15
@@ -96,7 +96,7 @@ class History:
     clock: Clock = field(default_factory=Clock)
     answers: Iterator[int] = field(default_factory=lambda: iter(()))
     second_run_at: int = -1
-    breaker: Breaker | None = None
+    breaker: Breaker = field(default_factory=no_breaker)
     busy: set[str] = field(default_factory=set)
     attempts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     accepted: set[str] = field(default_factory=set)

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fifo_cli.handlers.breaker import Breaker
 from fifo_cli.handlers.turn_order import Turn, TurnOrder
 from fifo_cli.handlers.visibility import QueueMessage
 from tests.fakes import Clock
+
+# What ``chance`` says for the first, the newest, and any of three ways; of the last two for all but FIRST.
+FIRST, NEWEST, ANY = 0.2, 0.4, 0.8
 
 
 def message(group: str, number: int = 1, *, receives: int = 1) -> QueueMessage:
@@ -25,10 +31,19 @@ def order(
     count: int | None = None,
     *,
     clock: Clock | None = None,
-    chance: Callable[[], float] = lambda: 0.99,
+    chance: Callable[[], float] = lambda: FIRST,
     failed: Iterable[str] = (),
+    failing: Iterable[str] = (),
+    breaker: int = 0,
 ) -> TurnOrder:
-    return TurnOrder(count, clock=clock or Clock(), chance=chance, has_failed=set(failed).__contains__)
+    """Make an order; ``failed`` failed before a success, ``failing`` since."""
+    known = Breaker(breaker, first=10, longest=300)
+    for group in failed:
+        known.failed(group)
+    known.succeeded("x")
+    for group in failing:
+        known.failed(group)
+    return TurnOrder(count, known, clock=clock or Clock(), chance=chance)
 
 
 def taken(line: TurnOrder, *, searching: bool = False) -> Turn:
@@ -64,14 +79,14 @@ def test_one_turn_of_three_is_for_those_that_were_received_before():
     line = order()
     line.add(batch(*"abcdef"))
     line.add(batch(*"uvwxyz", receives=2))
-    assert "".join(play(line, stays="uvwxyz", searching=True)) == "abucdzefv"
+    assert "".join(play(line, stays="uvwxyz", searching=True)) == "abucdvefw"
 
 
 def test_those_that_are_delivered_count_as_any_other():
     line = order()
     line.add(batch(*"abcd"))
     line.add(batch(*"uvwxyz", receives=2))
-    assert "".join(play(line, searching=True)) == "abuzvywxcd"
+    assert "".join(play(line, searching=True)) == "abuvwxyzcd"
 
 
 def test_they_take_no_more_than_a_third_of_the_time():
@@ -94,14 +109,68 @@ def test_those_received_least_go_first_and_those_that_failed_here_last():
     line.add(
         [message(group, receives=receives) for group, receives in zip("abcd", (9, 2, 7, 3), strict=True)]
     )
-    line._by_chance = True  # what is drawn then is the last, with this chance
-    assert [taken(line).group for _ in range(4)] == ["d", "c", "b", "a"]
+    assert "".join(play(line)) == "dcba"
 
 
-def test_every_other_one_is_any_of_them():
-    line = order(chance=lambda: 0.5)
-    line.add([message(group, receives=number) for number, group in enumerate("abcde", 2)])
-    assert "".join(play(line)) == "acbed"
+def test_as_long_as_nothing_fails_the_oldest_goes_first_whatever_chance_says():
+    line = order(chance=lambda: ANY)
+    line.add(batch(*"abcdef"))
+    assert "".join(play(line)) == "abcdef"
+
+
+def test_once_a_head_failed_it_may_be_the_newest_or_any():
+    line = order(chance=iter([FIRST, NEWEST, ANY, 0.5, FIRST, FIRST]).__next__)
+    line.add(batch(*"abcdef"))
+    assert "".join(play(line, stays="a")) == "abfdce"
+
+
+def test_what_is_like_the_first_of_those_received_before_may_go_instead():
+    line = order(chance=iter([NEWEST, ANY, 0.99, FIRST, NEWEST, FIRST]).__next__)
+    line.add(
+        [message(group, receives=number) for group, number in zip("abcde", (2, 2, 2, 7, 9), strict=True)]
+    )
+    assert "".join(play(line)) == "ceabd"
+
+
+def test_after_a_failure_the_next_one_is_not_the_oldest():
+    for chance, group in ((FIRST, "f"), (0.6, "d")):
+        line = order(failing="x", chance=itertools.repeat(chance).__next__)
+        line.add(batch(*"abcdef"))
+        assert taken(line).group == group
+
+
+def test_after_two_failures_in_a_row_more_groups_are_looked_at_before_the_next_turn():
+    line = order(10, failing="xy")
+    while line.looks_further:
+        assert line.take(searching=True) is None
+        assert line.wanted() == 10
+        line.add(batch(*(f"g{line.groups + number}" for number in range(10))))
+    assert line.groups == 40
+    assert line.wanted() == 0
+    assert taken(line, searching=True).group == "g39"
+
+
+def test_where_there_are_no_more_the_next_turn_does_not_wait():
+    line = order(10, failing="xy")
+    line.add(batch("a"))
+    assert taken(line, searching=False).group == "a"
+
+
+def test_of_what_was_only_looked_at_no_more_counts_as_unserved_than_the_count_allows():
+    line = order(10, failing="xy")
+    line.add(batch(*(f"g{number}" for number in range(40))))
+    assert len(line.unserved()) == 10
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(1, 1), (5, 2), (9, 4), (0, 6)])
+def test_until_a_call_succeeded_no_more_are_made_at_a_time_than_half_of_what_opens_the_breaker(limit, calls):
+    line = order(breaker=limit)
+    line.add(batch(*"abcdef"))
+    turns = [turn for _ in range(6) if (turn := line.take(searching=False)) is not None]
+    assert len(turns) == calls
+    line.finish(turns[0], tried=1, stays=False)
+    line.proven = True
+    assert [line.take(searching=False) is not None for _ in range(6 - calls)] == [True] * (6 - calls)
 
 
 def test_no_group_has_two_turns_at_a_time():
@@ -148,16 +217,16 @@ def test_of_a_group_that_was_held_no_more_have_a_turn_than_the_count_allows():
 def test_places_of_the_count_are_kept_for_a_third():
     line = order(10)
     line.add(batch(*"abcdef", receives=2))
-    assert line.wanted() == 7
+    assert line.wanted() == 10, "past those to new ones"
     line.add(batch(*"uvwxyz"))
     assert line.wanted() == 1
     line.add(batch("t"))
     assert line.wanted() == 0
-    assert sorted(play(line, stays="abcdef")) == sorted("uvwxyzt" + "abf")
+    assert sorted(play(line, stays="abcdef")) == sorted("uvwxyzt" + "abc")
 
 
 def test_of_a_count_of_one_only_some_runs_take_a_head_that_was_received_before():
-    for chance, wanted in ((0.3, 0), (0.4, 1)):
+    for chance, wanted in ((0.3, 0), (0.4, 10)):
         line = order(1, chance=iter([chance]).__next__)
         line.add(batch("a", receives=2))
         assert line.wanted() == wanted
@@ -166,7 +235,7 @@ def test_of_a_count_of_one_only_some_runs_take_a_head_that_was_received_before()
 @given(st.data())
 def test_whatever_comes_no_group_has_two_turns_and_none_after_a_failure(data):
     count = data.draw(st.one_of(st.none(), st.integers(1, 12)))
-    line = TurnOrder(count, clock=Clock(), chance=lambda: data.draw(st.floats(0, 0.99)))
+    line = order(count, chance=lambda: data.draw(st.floats(0, 0.99)), breaker=data.draw(st.integers(0, 5)))
     flying: list[Turn] = []
     failed: set[str] = set()
     last: dict[str, int] = {}

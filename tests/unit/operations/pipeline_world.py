@@ -31,7 +31,7 @@ from fifo_cli.operations.stream.reader import StreamPage, Window
 from fifo_cli.operations.stream.shards import record_of
 from tests.fakes import Clock, FakeSqs
 from tests.unit.handlers.test_records import rules
-from tests.unit.plain_api import API, URLS
+from tests.unit.plain_api import API, URLS, no_breaker
 
 START = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 SHARD = "s/shard-1"
@@ -134,6 +134,7 @@ class World:
             delivery,
             Limits(count=count, needs=1),
             journal=self._journal("worker"),
+            breaker=no_breaker(),
             clock=self.clock,
             sleep=self.clock.sleep,
         ).perform()
