@@ -1,7 +1,7 @@
 """Attempts of each holder of a policy to get at more than docs/security.md says, and what comes nearest.
 
 Which condition keys an action knows is in the Service Authorization Reference ("Actions, resources, and
-condition keys for" IAM, Lambda, SQS, Systems Manager, KMS, EventBridge and EventBridge Scheduler).
+condition keys for" IAM, Lambda, SQS, Systems Manager, Secrets Manager, KMS, EventBridge and its Scheduler).
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ expressions = ["rate(5 minutes)"]
 timezone = "Europe/Berlin"
 [api]
 url = "https://api.example.com/orders"
-keys = {{ api_key = "/orders/key" }}
 headers = {{ Authorization = "Bearer {{api_key}}" }}
+[api.keys]
+api_key = "/orders/key"
+all = "secretsmanager:orders/all"
+part = "secretsmanager:orders/part#f"
 """
 
 
@@ -95,6 +98,13 @@ _TRUST: Final = '{"Version": "2012-10-17", "Statement": []}'
 _MAPPING: Final = PLACE.mapping("12345678-1234-1234-1234-123456789012")
 _ALL: Final = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 _BY_SSM: Final = {"kms:ViaService": "ssm.us-east-1.amazonaws.com"}
+_BY_S3: Final = {"kms:ViaService": "s3.us-east-1.amazonaws.com"}
+_BY_SECRETS: Final = {"kms:ViaService": "secretsmanager.us-east-1.amazonaws.com"}
+
+
+def _secret(name: str) -> str:
+    """Return the ARN of a secret that exists."""
+    return f"arn:aws:secretsmanager:us-east-1:000000000000:secret:{name}-x1Y2z3"
 
 
 def _url(queue: str) -> str:
@@ -161,6 +171,20 @@ def _deployer() -> list[Attempt]:
         _try("read a key", d, "ssm:GetParameters", PLACE.parameter("/orders/key"),
              call=("get_parameters", {"Names": ["/orders/key"], "WithDecryption": True})),
         _try("decrypt with any key", d, "kms:Decrypt", PLACE.key("k"), _BY_SSM),
+        _try("decrypt by way of S3", d, "kms:Decrypt", PLACE.key("k"), _BY_S3, rightly=_BY_SECRETS),
+        _try("read a secret that is a key as a whole", d, "secretsmanager:GetSecretValue",
+             _secret("orders/all"), own=_secret("orders/part")),
+        _try("read another's secret", d, "secretsmanager:GetSecretValue", _secret("billing/part"),
+             own=_secret("orders/part"), call=("get_secret_value", {"SecretId": "billing/part"})),
+        _try("read a secret whose name begins alike", d, "secretsmanager:GetSecretValue",
+             _secret("orders/part-2"), own=_secret("orders/part")),
+        _try("write another's secret", d, "secretsmanager:PutSecretValue", _secret("billing/all"),
+             own=_secret("orders/all"),
+             call=("put_secret_value", {"SecretId": "billing/all", "SecretString": "x"})),
+        _try("open a secret to others", d, "secretsmanager:PutResourcePolicy", _secret("orders/all"),
+             call=("put_resource_policy", {"SecretId": "orders/all", "ResourcePolicy": _ALL})),
+        _try("delete a secret", d, "secretsmanager:DeleteSecret", _secret("orders/all"),
+             call=("delete_secret", {"SecretId": "orders/all"})),
         _try("open another pipeline's queue", d, "sqs:SetQueueAttributes", PLACE.queue("billing.fifo"),
              own=PLACE.queue("orders.fifo"),
              call=("set_queue_attributes", {"QueueUrl": _url("billing.fifo"), "Attributes": {"Policy": ""}})),
@@ -206,9 +230,13 @@ def _operator() -> list[Attempt]:
              call=("get_parameters", {"Names": ["/billing/key"], "WithDecryption": True})),
         _try("change a key's value", o, "ssm:PutParameter", PLACE.parameter("/orders/key"),
              call=("put_parameter", {"Name": "/orders/key", "Value": "x", "Type": "SecureString"})),
+        _try("read another's secret", o, "secretsmanager:GetSecretValue", _secret("billing/all"),
+             own=_secret("orders/all"), call=("get_secret_value", {"SecretId": "billing/all"})),
+        _try("change a secret", o, "secretsmanager:PutSecretValue", _secret("orders/all"),
+             call=("put_secret_value", {"SecretId": "orders/all", "SecretString": "x"})),
         _try("decrypt something by oneself", o, "kms:Decrypt", PLACE.key("k"), rightly=_BY_SSM),
         _try("decrypt by way of S3", o, "kms:Decrypt", PLACE.key("k"),
-             {"kms:ViaService": "s3.us-east-1.amazonaws.com"}, rightly=_BY_SSM),
+             _BY_S3, rightly=_BY_SSM),
         _try("give the worker's role to a function", o, "iam:PassRole", _role("orders-worker"),
              {"iam:PassedToService": "lambda.amazonaws.com"},
              rightly={"iam:PassedToService": "scheduler.amazonaws.com"}),
@@ -237,6 +265,8 @@ def _others() -> list[Attempt]:
              call=("receive_message", {"QueueUrl": _url("orders.fifo")})),
         _try("read a key", m, "ssm:GetParameters", PLACE.parameter("/orders/key"),
              call=("get_parameters", {"Names": ["/orders/key"], "WithDecryption": True})),
+        _try("read a secret", m, "secretsmanager:GetSecretValue", _secret("orders/all"),
+             call=("get_secret_value", {"SecretId": "orders/all"})),
         _try("read the items", m, "dynamodb:Scan", PLACE.table("orders"),
              call=("scan", {"TableName": "orders"})),
         _try("read another's code", m, "lambda:GetFunction", _function("billing-worker"),
@@ -248,6 +278,10 @@ def _others() -> list[Attempt]:
         _try("read another's key", w, "ssm:GetParameters", PLACE.parameter("/billing/key"),
              own=PLACE.parameter("/orders/key"),
              call=("get_parameters", {"Names": ["/billing/key"], "WithDecryption": True})),
+        _try("read another's secret", w, "secretsmanager:GetSecretValue", _secret("billing/all"),
+             own=_secret("orders/all"), call=("get_secret_value", {"SecretId": "billing/all"})),
+        _try("change a secret", w, "secretsmanager:PutSecretValue", _secret("orders/all"),
+             call=("put_secret_value", {"SecretId": "orders/all", "SecretString": "x"})),
         _try("decrypt something by itself", w, "kms:Decrypt", PLACE.key("k"), rightly=_BY_SSM),
         _try("put a message into main", w, "sqs:SendMessage", PLACE.queue("orders.fifo"),
              own=PLACE.queue("orders-dlq.fifo"),
@@ -260,6 +294,8 @@ def _others() -> list[Attempt]:
              call=("receive_message", {"QueueUrl": _url("orders.fifo")})),
         _try("read a key", e, "ssm:GetParameters", PLACE.parameter("/orders/key"),
              call=("get_parameters", {"Names": ["/orders/key"], "WithDecryption": True})),
+        _try("read a secret", e, "secretsmanager:GetSecretValue", _secret("orders/all"),
+             call=("get_secret_value", {"SecretId": "orders/all"})),
         _try("write items", e, "dynamodb:PutItem", PLACE.table("orders"),
              call=("put_item", {"TableName": "orders", "Item": {"id": {"S": "1"}}})),
         _try("read another's stream", e, "dynamodb:GetRecords", PLACE.stream("billing", "x"),

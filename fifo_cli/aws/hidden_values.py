@@ -17,6 +17,10 @@ _TAKEN: Final = frozenset({"ParameterAlreadyExists", "ResourceExistsException"})
 Answer = TypeVar("Answer")
 
 
+class CreatedMeanwhileError(AwsError):
+    """Somebody else created what was to be created."""
+
+
 def call_hiding(value: str, about: str, call: Callable[[], Answer]) -> Answer:
     """Make a call that writes ``value``; ``about`` names what it writes."""
     failure: FifoError
@@ -24,7 +28,7 @@ def call_hiding(value: str, about: str, call: Callable[[], Answer]) -> Answer:
         return call()
     except ClientError as error:
         if error_codes(error) & _TAKEN:
-            failure = AwsError(
+            failure = CreatedMeanwhileError(
                 f"{about} was created by someone else just now", hint="run the command again to overwrite it"
             )
         else:

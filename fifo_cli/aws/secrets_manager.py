@@ -84,11 +84,21 @@ def replace_value(aws: Aws, secret_id: str, value: str, *, replaces: str) -> boo
     Moving AWSCURRENT is refused if it is not where it is to be taken from (API Reference,
     UpdateSecretVersionStage): so of two that change a secret at the same time, none undoes the other's work.
     """
-    client, version = aws.client("secretsmanager"), str(uuid.uuid4())
+    version = str(uuid.uuid4())
     stages = {"ClientRequestToken": version, "VersionStages": [_NEXT]}
     _write(aws, secret_id, value, "put_secret_value", SecretId=secret_id, **stages)
+    is_current = _make_current(aws, secret_id, version, replaces)
+    # A label keeps a version from being deleted. Who changes the secret at the same time may have moved it.
+    with contextlib.suppress(ClientError):
+        aws.client("secretsmanager").update_secret_version_stage(
+            SecretId=secret_id, VersionStage=_NEXT, RemoveFromVersionId=version
+        )
+    return is_current
+
+
+def _make_current(aws: Aws, secret_id: str, version: str, replaces: str) -> bool:
     try:
-        client.update_secret_version_stage(
+        aws.client("secretsmanager").update_secret_version_stage(
             SecretId=secret_id,
             VersionStage=_CURRENT,
             MoveToVersionId=version,
@@ -96,17 +106,11 @@ def replace_value(aws: Aws, secret_id: str, value: str, *, replaces: str) -> boo
         )
     except ClientError as error:
         found = get_secret(aws, secret_id)
-        # The answer to a first try may have been lost: then the label is where it should be.
         refused = "InvalidParameterException" in error_codes(error)
         if found is None or found.version == replaces or not refused:
             raise explain(error, f"secret {secret_id}") from error
-        if found.version != version:
-            return False
-    # A label keeps a version from being deleted. Who changes the secret at the same time may have moved it.
-    with contextlib.suppress(ClientError):
-        client.update_secret_version_stage(
-            SecretId=secret_id, VersionStage=_NEXT, RemoveFromVersionId=version
-        )
+        # The answer to a first try may have been lost: then the label is where it should be.
+        return found.version == version
     return True
 
 

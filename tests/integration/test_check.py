@@ -51,6 +51,22 @@ def test_a_key_that_does_not_exist_is_critical_before_a_run_fails_for_it(
         assert line.local("check").code == 0
 
 
+def test_a_secret_that_does_not_exist_or_is_to_be_deleted_is_critical(tmp_path: Path, stack: Stack) -> None:
+    name = new_name()
+    api = {"headers": {"X-Key": "{api_key}"}, "keys": {"api_key": f"secretsmanager:{name}#key"}}
+    with deployed(tmp_path, stack, api=api) as line:
+        secrets = line.aws.client("secretsmanager")
+        ran = line.local("check")
+        assert (ran.code, f"secret {name} does not exist" in ran.out) == (2, True)
+        secrets.create_secret(Name=name, SecretString='{"key": "sesame"}')
+        assert line.local("check").code == 0
+        assert f"api_key: secretsmanager:{name}#key set" in line.local("status").ok().out
+        secrets.delete_secret(SecretId=name)
+        ran = line.local("check")
+        assert (ran.code, f"secret {name} is scheduled for deletion" in ran.out) == (2, True)
+        assert f"api_key: secretsmanager:{name}#key is scheduled for deletion" in line.local("status").out
+
+
 @pytest.mark.parametrize(("count", "code", "word"), [(1, 0, "OK"), (2, 1, "WARNING"), (4, 2, "CRITICAL")])
 def test_a_backlog_warns_from_the_first_threshold_and_is_critical_from_the_second(
     line: Pipeline, count: int, code: int, word: str

@@ -200,6 +200,60 @@ class TestKeys:
         assert flow.ids() == ["o00", "o01", "o02"]
         assert flow.dlq.counts().total == 0
 
+    @pytest.mark.parametrize("via", ["local", "lambda"])
+    def test_a_secret_that_is_rotated_or_broken_parks_nothing(self, line, receiver, via):
+        name = f"t/{time.monotonic_ns()}"
+        source = f"secretsmanager:{name}#key"
+        headers = {"Authorization": "Bearer {api_key}", "X-Client": "{client}"}
+        keys = {"api_key": source, "client": f"secretsmanager:{name}#client"}
+        flow = line(api={"headers": headers, "keys": keys})
+        secrets, receiver.key = flow.aws.client("secretsmanager"), self.OLD
+        flow.put(*orders(6))
+
+        def drain(count: int = 1) -> Any:
+            return flow.project.local("drain", "--count", str(count), "--via", via)
+
+        def unusable(words: str) -> None:
+            refused = drain()
+            assert (refused.code, words in refused.err) == (2, True), refused.err
+            assert "esame" not in refused.out + refused.err
+
+        unusable(f"secretsmanager:{name}: no such secret")
+        flow.project.local("keys", "set", "client", input="client-17").ok()
+        unusable(f"key api_key (secret {name}, field key): the JSON of the secret has no such field")
+        for text, words in (("Sesame", "not a JSON object"), ('{"key": 17, "client": "c"}', "is a number")):
+            secrets.put_secret_value(SecretId=name, SecretString=text)
+            unusable(words)
+        secrets.put_secret_value(
+            SecretId=name, SecretString=f'{{"key": "{self.OLD}", "client": "client-17"}}'
+        )
+        drain().ok()
+        # A rotation: the new value is tried out, then valid at the API, and then the current one.
+        pending = secrets.put_secret_value(
+            SecretId=name,
+            SecretString=f'{{"key": "{self.NEW}", "client": "client-17"}}',
+            VersionStages=["AWSPENDING"],
+        )["VersionId"]
+        drain().ok()
+        flow.api.key = self.NEW
+        assert drain().code == 1
+        stages = secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
+        (current,) = [version for version, names in stages.items() if "AWSCURRENT" in names]
+        secrets.update_secret_version_stage(
+            SecretId=name,
+            VersionStage="AWSCURRENT",
+            MoveToVersionId=pending,
+            RemoveFromVersionId=current,
+        )
+        drain().ok()
+        secrets.delete_secret(SecretId=name)
+        if via == "local":  # the function has the values in memory
+            unusable("marked for deletion")
+        secrets.restore_secret(SecretId=name)
+        drain(9).ok()
+        assert flow.ids() == [f"o{number:02}" for number in range(6)]
+        assert flow.dlq.counts().total == 0
+
     def test_a_missing_key_is_named_and_nothing_is_lost(self, line):
         flow = line(api={"headers": {"Authorization": "Bearer {api_key}"}, "keys": {"api_key": "/t/none"}})
         flow.put(*orders(2))

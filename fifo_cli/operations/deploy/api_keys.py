@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from fifo_cli.aws.hidden_values import CreatedMeanwhileError
 from fifo_cli.aws.secrets_manager import (
     SecretFacts,
     create_secret,
@@ -136,6 +137,8 @@ def set_key(aws: Aws, settings: Settings, name: str, value: str) -> Keys:
         _set_parameter(aws, settings, placeholder, value, tags)
     else:
         check_value(settings, placeholder, value, SECRET_VALUE_BYTES_MAX, "a secret")
+        if secret.field is None:
+            _check_fields(settings, placeholder, secret.id, value)
         _set_secret(aws, placeholder, secret, value, tags)
     return _look_up(aws, {placeholder: source})
 
@@ -201,15 +204,32 @@ def _set_secret(aws: Aws, name: str, secret: Secret, value: str, tags: Mapping[s
             f"secret {secret.id} does not exist, and one that is named by its ARN cannot be made",
             hint="correct the ARN, or name the secret by its name: then it is made",
         )
-    if found is not None and found.version is not None and secret.field is not None:
-        _set_field(aws, name, secret.id, secret.field, value)
-        return
     text = value if secret.field is None else exact_json.dumps({secret.field: value})
     _check_secret_size(secret.id, text)
     if found is None:
-        create_secret(aws, secret.id, text, tags=tags)
-    else:
+        try:
+            create_secret(aws, secret.id, text, tags=tags)
+        except CreatedMeanwhileError:
+            if secret.field is None:
+                raise
+            _set_field(aws, name, secret.id, secret.field, value)
+    elif secret.field is None or found.version is None:
         put_value(aws, secret.id, text)
+    else:
+        _set_field(aws, name, secret.id, secret.field, value)
+
+
+def _check_fields(settings: Settings, name: str, secret_id: str, value: str) -> None:
+    """Raise UsageError if a secret would lose fields that are keys themselves."""
+    sources = [secret for one in settings.parameters.values() if (secret := secret_of(one))]
+    wanted = {one.field for one in sources if one.id == secret_id and one.field is not None}
+    texts = {key for key, text in (json_fields(value) or {}).items() if isinstance(text, str)}
+    if lost := sorted(wanted - texts):
+        raise UsageError(
+            f"the value for {name} must be a JSON object with the texts {', '.join(lost)}, which other keys"
+            " are; nothing was set",
+            hint="set the fields one by one, or give the whole JSON object",
+        )
 
 
 def _set_field(aws: Aws, name: str, secret_id: str, key: str, value: str) -> None:

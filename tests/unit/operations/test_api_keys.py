@@ -301,6 +301,34 @@ def test_two_who_set_fields_of_a_secret_at_the_same_time_lose_neither(aws: Aws) 
     }
 
 
+def test_a_secret_that_another_makes_at_the_same_time_keeps_the_fields_of_both(aws: Aws) -> None:
+    other = Aws(Target(local=True))
+
+    def theirs(**_: Any) -> None:
+        if not get_names(other):
+            other.client("secretsmanager").create_secret(Name="o/api", SecretString='{"theirs":"new"}')
+
+    aws.client("secretsmanager").meta.events.register("before-call.secretsmanager.CreateSecret", theirs)
+    set_key(aws, in_secrets(), "api_key", "s3cret")
+    assert json.loads(secret(aws)) == {"theirs": "new", "key": "s3cret"}
+    aws.client("secretsmanager").delete_secret(SecretId="o/api", ForceDeleteWithoutRecovery=True)
+    own = settings(Api(url=URL, keys={"all": "secretsmanager:o/api"}))
+    with pytest.raises(AwsError, match="was created by someone else just now"):
+        set_key(aws, own, "all", "s3cret")
+
+
+@pytest.mark.parametrize("value", ["plain", '{"other":"s3cret"}', '{"key":17}', '["key"]'])
+def test_a_whole_secret_keeps_the_fields_that_other_keys_are(aws: Aws, value: str) -> None:
+    both = in_secrets(all="secretsmanager:o/api")
+    set_key(aws, both, "all", '{"key":"s3cret"}')
+    with pytest.raises(
+        UsageError, match="must be a JSON object with the texts key, which other keys are"
+    ) as caught:
+        set_key(aws, both, "all", value)
+    assert "s3cret" not in caught.value.message
+    assert secret(aws) == '{"key":"s3cret"}'
+
+
 def test_who_is_always_overtaken_gives_up_and_says_so(aws: Aws) -> None:
     others = Aws(Target(local=True))
     other = others.client("secretsmanager")
