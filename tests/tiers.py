@@ -105,6 +105,16 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
     "integration/test_demo.py": {
         "test_interrupted_it_cleans_up": only("1. Start-2", "4. Put-1", "8. The API is back-15"),
     },
+    "integration/test_deploy.py": {
+        "test_a_dry_run_and_a_refused_question_change_nothing": only("ministack"),
+        "test_a_key_of_ones_own_encrypts_the_queues_and_leaving_it_goes_back": only("ministack"),
+        "test_after_a_failure_anywhere_the_next_run_completes_the_work": only(
+            "ministack-1", "ministack-12", "ministack-24", "moto-12"
+        ),
+        "test_every_reason_to_refuse_is_reported_and_nothing_is_touched": only("ministack"),
+        "test_shortening_retention_is_warned_of": only("ministack"),
+        "test_where_no_concurrency_can_be_reserved_none_is_wanted": only("ministack"),
+    },
     "integration/test_drift.py": {
         "test_an_alias_that_is_gone_is_made_again_with_the_permission_that_hung_on_it": only("ministack"),
         "test_what_others_hung_on_and_is_gone_is_made_again_with_them": only(

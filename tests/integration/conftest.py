@@ -28,9 +28,9 @@ def own_litter() -> Iterator[None]:
 
 
 @pytest.fixture
-def clients(stack: Stack) -> Aws:
-    """Clients of the stack: ``clients.client("sqs")``."""
-    return stack.aws()
+def clients(request: pytest.FixtureRequest) -> Aws:
+    """Clients of the stack, or of the ``emulator`` that the test takes: ``clients.client("sqs")``."""
+    return _aws_of(request).aws()
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +51,17 @@ def emulator(request: pytest.FixtureRequest) -> Emulator:
 
 
 @pytest.fixture
-def proxy(stack: Stack) -> Iterator[Proxy]:
-    """A proxy in front of the stack; set ``proxy.rule`` to break things."""
-    with Proxy(stack.endpoint) as between:
+def proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    """A proxy in front of the stack, or the ``emulator``; set ``proxy.rule`` to break things."""
+    with Proxy(_aws_of(request).endpoint) as between:
         yield between
+
+
+def _aws_of(request: pytest.FixtureRequest) -> Stack | Emulator:
+    found: Stack | Emulator = request.getfixturevalue(
+        "emulator" if "emulator" in request.fixturenames else "stack"
+    )
+    return found
 
 
 @pytest.fixture(scope="module")

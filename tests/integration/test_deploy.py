@@ -1,4 +1,8 @@
-"""deploy and plan against the embedded stack: converge, stay, repair, refuse, survive."""
+"""deploy and plan: converge, stay, repair, refuse, survive.
+
+What takes an ``emulator`` runs on the embedded stack and on moto's server; docs/provisioning.md lists how
+they differ. The others need what moto does not have.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Stack, wait_until
 from tests.integration import proxy as faults
+from tests.integration.emulators import Emulator
 from tests.integration.proxy import Proxy
 
 Make = Callable[..., Project]
@@ -144,7 +149,7 @@ def test_a_paused_pipeline_stays_paused_through_a_deploy(project: Make, clients:
 
 
 def test_a_time_zone_turns_rules_into_schedules_and_fewer_expressions_delete_the_rest(
-    project: Make, clients: Aws
+    project: Make, clients: Aws, emulator: Emulator
 ) -> None:
     made = project(schedule={"expressions": ["rate(2 days)", "rate(3 days)"]})
     deployed(clients, made)
@@ -158,14 +163,14 @@ def test_a_time_zone_turns_rules_into_schedules_and_fewer_expressions_delete_the
     assert clients.client("events").list_rules(NamePrefix=f"{made.name}-")["Rules"] == []
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         clients.client("lambda").get_policy(FunctionName=f"{made.name}-worker", Qualifier="live")
-    assert plan(clients, load(made)).changes == ()
+    assert emulator.drift(clients, load(made)) == set()
     schedule = clients.client("scheduler").get_schedule(Name=f"{made.name}-1")
     assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
     assert schedule["Target"]["RetryPolicy"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
 
 
 def test_a_table_that_exists_gets_its_stream_switched_on_and_nothing_else(
-    project: Make, clients: Aws
+    project: Make, clients: Aws, emulator: Emulator
 ) -> None:
     made = project(table={"create": False, "sort_key": "at:N"})
     dynamodb = clients.client("dynamodb")
@@ -194,7 +199,7 @@ def test_a_table_that_exists_gets_its_stream_switched_on_and_nothing_else(
     table = dynamodb.describe_table(TableName=made.name)["Table"]
     assert table["ProvisionedThroughput"]["ReadCapacityUnits"] == 1
     assert dynamodb.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"] == []
-    assert plan(clients, load(made)).changes == ()
+    assert emulator.drift(clients, load(made)) == set()
 
 
 def test_a_stream_made_anew_replaces_the_mapping_which_stays_disabled(project: Make, clients: Aws) -> None:
@@ -218,7 +223,9 @@ def test_a_stream_made_anew_replaces_the_mapping_which_stays_disabled(project: M
     assert plan(clients, load(made)).changes == ()
 
 
-def test_every_reason_to_refuse_is_reported_and_nothing_is_touched(project: Make, clients: Aws) -> None:
+def test_every_reason_to_refuse_is_reported_and_nothing_is_touched(
+    project: Make, clients: Aws, emulator: Emulator
+) -> None:
     made = project()
     names = made.names
     clients.client("sqs").create_queue(QueueName=names.stream_failures, tags={PIPELINE_TAG: "another"})
@@ -244,7 +251,7 @@ def test_every_reason_to_refuse_is_reported_and_nothing_is_touched(project: Make
 
 
 def test_adopt_takes_over_what_carries_no_tag_but_not_what_carries_anothers(
-    project: Make, clients: Aws
+    project: Make, clients: Aws, emulator: Emulator
 ) -> None:
     made = project()
     sqs, names = clients.client("sqs"), made.names
@@ -261,7 +268,9 @@ def test_adopt_takes_over_what_carries_no_tag_but_not_what_carries_anothers(
         deployed(clients, made, adopt=True)
 
 
-def test_a_dry_run_and_a_refused_question_change_nothing(project: Make, clients: Aws) -> None:
+def test_a_dry_run_and_a_refused_question_change_nothing(
+    project: Make, clients: Aws, emulator: Emulator
+) -> None:
     made = project()
 
     def refuse(asked: Plan) -> None:
@@ -274,7 +283,7 @@ def test_a_dry_run_and_a_refused_question_change_nothing(project: Make, clients:
     assert len(plan(clients, load(made)).changes) == 16
 
 
-def test_shortening_retention_is_warned_of(project: Make, clients: Aws) -> None:
+def test_shortening_retention_is_warned_of(project: Make, clients: Aws, emulator: Emulator) -> None:
     made = project(queue={"retention": "4d"})
     deployed(clients, made)
     made.configure(settings_of(made, queue={"retention": "1d"}))
@@ -310,7 +319,9 @@ def test_a_schedule_that_starts_nothing_is_warned_of(project, clients, expressio
     )
 
 
-def test_a_key_of_ones_own_encrypts_the_queues_and_leaving_it_goes_back(project: Make, clients: Aws) -> None:
+def test_a_key_of_ones_own_encrypts_the_queues_and_leaving_it_goes_back(
+    project: Make, clients: Aws, emulator: Emulator
+) -> None:
     made = project(queue={"kms_key": "alias/orders"})
     url = deployed(clients, made).outputs.queues["main"] or ""
     sqs = clients.client("sqs")
@@ -321,7 +332,7 @@ def test_a_key_of_ones_own_encrypts_the_queues_and_leaving_it_goes_back(project:
     made.configure(settings_of(made, queue={}))
     left = deployed(clients, made)
     assert (made.names.main, "encryption", "alias/orders", "sqs") in paths(left.plan)
-    assert plan(clients, load(made)).changes == ()
+    assert emulator.drift(clients, load(made)) == set()
 
 
 class Once:
@@ -372,7 +383,7 @@ def test_a_lost_answer_to_every_single_change_does_no_harm(project: Make, proxy:
 
 @pytest.mark.parametrize("nth", [1, 12, 24])
 def test_after_a_failure_anywhere_the_next_run_completes_the_work(
-    project: Make, proxy: Proxy, clients: Aws, nth: int
+    project: Make, proxy: Proxy, clients: Aws, emulator: Emulator, nth: int
 ) -> None:
     made = project()
     count = 0
@@ -395,11 +406,11 @@ def test_after_a_failure_anywhere_the_next_run_completes_the_work(
     assert "of 16 changes were made" in failed.value.message
     assert failed.value.hint.endswith("run `fifo-cli deploy` again; it continues where this one stopped")
     deployed(clients, made)
-    assert plan(clients, load(made)).changes == ()
+    assert emulator.drift(clients, load(made)) == set()
 
 
 def test_where_no_concurrency_can_be_reserved_none_is_wanted(
-    project: Make, proxy: Proxy, clients: Aws
+    project: Make, proxy: Proxy, clients: Aws, emulator: Emulator
 ) -> None:
     made = project()
 
@@ -411,7 +422,7 @@ def test_where_no_concurrency_can_be_reserved_none_is_wanted(
     deployed(through(proxy), made)
     concurrency = clients.client("lambda").get_function_concurrency(FunctionName=f"{made.name}-worker")
     assert concurrency.get("ReservedConcurrentExecutions") is None
-    assert plan(through(proxy), load(made)).changes == ()
+    assert emulator.drift(through(proxy), load(made)) == set()
 
 
 def test_two_deploys_at_once_both_end_well(project: Make, clients: Aws, stack: Stack) -> None:
