@@ -105,7 +105,8 @@ class MovedMessage:
 class Move:
     """Messages that leave ``source`` for ``target``: queues by their roles, or files.
 
-    ``everything``: all that was in the queue, also what nobody has seen.
+    ``everything``: all that was in the queue, also messages that no event names. How many is ``unseen``; None
+    in what earlier versions wrote.
     """
 
     word: MovedWord
@@ -113,6 +114,7 @@ class Move:
     target: str = ""
     messages: tuple[MovedMessage, ...] = ()
     everything: bool = False
+    unseen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,9 @@ def encode(event: HistoryEvent, *, bytes_max: int) -> Iterator[str]:
         yield _line(event.time, _BEGUN if end is None else _ENDED, {**facts, **common})
         return
     kind = EVERYTHING_TEXT if move.everything else _MESSAGES_TEXT
-    about = {"event": kind, **common, "source": move.source, "target": move.target}
+    about: dict[str, Any] = {"event": kind, **common, "source": move.source, "target": move.target}
+    if move.unseen is not None:
+        about["unseen"] = move.unseen
     line = _line(event.time, move.word, {**about, "messages": []})
     for chunk in _chunks(move.messages, bytes_max - len(line.encode())):
         yield f"{line.removesuffix(']}')}{', '.join(chunk)}]}}"
@@ -261,7 +265,8 @@ def _move(word: MovedWord, facts: Mapping[str, Any]) -> Move:
         if isinstance(message, dict)
     )
     everything = facts.get("event") == EVERYTHING_TEXT
-    return Move(word, _text(facts, "source"), _text(facts, "target"), messages, everything)
+    source, target = _text(facts, "source"), _text(facts, "target")
+    return Move(word, source, target, messages, everything, _number(facts.get("unseen")))
 
 
 @dataclass(frozen=True, slots=True)

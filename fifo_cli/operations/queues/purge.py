@@ -125,14 +125,15 @@ def _note(
     queue: Queue, counts: Counts, note: Note, clock: Callable[[], float], stopped: Callable[[], bool]
 ) -> None:
     """Note the ids of what can be seen, and that everything goes; SQS shows ten of a group at most."""
-    end = clock() + _LOOK_SECONDS
+    end, noted = clock() + _LOOK_SECONDS, 0
     if counts.total and note is not unnoted and is_safe(counts):
         # What cannot be looked at is purged all the same.
         with suppress(FifoError), WholeQueue(queue, counts.total) as look:
             while clock() < end and not stopped() and (batch := look.receive()):
                 note(Move("purged", queue.role, messages=tuple(map(MovedMessage.of, batch))))
+                noted += len(batch)
     if not stopped():
-        note(Move("purged", queue.role, everything=True))
+        note(Move("purged", queue.role, everything=True, unseen=max(0, counts.total - noted)))
 
 
 def _outcome(queue: Queue, before: int, *, ours: bool) -> PurgeResult:

@@ -48,6 +48,7 @@ from fifo_cli.operations.stream.evidence import (
     Evidence,
     Feed,
     LogEntry,
+    Purge,
     read_stream,
     refuse_undeployed,
 )
@@ -540,6 +541,20 @@ class Audit:
             self.store.judge((entry.event_id, *_verdict(judge, entry, said)) for entry, said in chunk)
         self._check_room("queued", line)
         self._check_room("parked", dlq)
+        self._check_purges(judge.purges)
+
+    def _check_purges(self, purges: Iterable[Purge]) -> None:
+        """Take none for purged where more are gone than the purge can have taken: which ones is not known."""
+        numbers = dict(self.store.reasons("moved"))
+        for one in purges:
+            number = numbers.get(one.text, 0)
+            if one.unseen is not None and number > one.unseen:
+                reason = (
+                    f"{one.text}, which took {one.unseen:,} that the history does not name, by SQS's count;"
+                    f" {number - one.unseen:,} of these {number:,} were gone before, and which is not known:"
+                    f" {command_line('replay --key KEY')} sends one again"
+                )
+                self.store.judge_again("moved", "unknown", reason, was=one.text)
 
     def _check_room(self, verdict: Verdict, looks: Sequence[BrowseResult]) -> None:
         """Take none for queued by a count that is too small for all of them: which ones left is not known."""

@@ -241,10 +241,11 @@ class AuditStore:
         rows = self._db.rows("SELECT verdict, count(*) FROM verdicts GROUP BY verdict")
         return {**dict.fromkeys(VERDICTS, 0), **dict(rows)}
 
-    def judge_again(self, verdict: Verdict, instead: Verdict, reason: str) -> None:
-        """Note for all that are judged one way another verdict, and why."""
+    def judge_again(self, verdict: Verdict, instead: Verdict, reason: str, *, was: str | None = None) -> None:
+        """Note for all that are judged one way, for the reason that it ``was``, another verdict, and why."""
         self._db.write(
-            "UPDATE verdicts SET verdict = ?, reason = ? WHERE verdict = ?", [(instead, reason, verdict)]
+            "UPDATE verdicts SET verdict = ?, reason = ? WHERE verdict = ? AND (? IS NULL OR reason = ?)",
+            [(instead, reason, verdict, was, was)],
         )
 
     def reasons(self, verdict: Verdict) -> list[tuple[str, int]]:

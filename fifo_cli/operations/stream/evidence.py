@@ -114,11 +114,16 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """A queue that somebody purged, with all that was in it; ``text`` says who."""
+    """A queue that somebody purged, with all that was in it; ``text`` says who.
+
+    ``unseen`` is how many messages went, by SQS's approximate count, that the history does not name; None if
+    that is not known.
+    """
 
     queue: str
     at: datetime
     text: str
+    unseen: int | None = None
 
 
 class Evidence(Protocol):
@@ -246,7 +251,12 @@ class AwsEvidence:
 
     def purges(self, since: datetime) -> tuple[Purge, ...]:
         return tuple(
-            Purge(event.move.source, event.time, f"purged at {iso(event.time)} {_by(event)}")
+            Purge(
+                event.move.source,
+                event.time,
+                f"purged at {iso(event.time)} {_by(event)}",
+                event.move.unseen,
+            )
             for event in self._history(since, EVERYTHING_TEXT)
             if event.move is not None and event.move.everything
         )

@@ -254,8 +254,12 @@ class Judge:
     def _purged(self, sent: LogEntry | None, at: datetime) -> str:
         """Say who purged the queue that it was sent to, "" if nobody did."""
         queue = "dlq" if sent and sent.word == "parked" else "main"
-        purges = (one.text for one in self.purges if one.queue == queue and at <= one.at + _PURGE_TIME)
-        return next(purges, "")
+        for one in self.purges:
+            if one.queue == queue and at <= one.at:
+                return one.text
+            if one.queue == queue and at <= one.at + _PURGE_TIME:
+                return f"{one.text}, while it was sent"
+        return ""
 
     def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
         """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""

@@ -290,6 +290,30 @@ def test_what_was_in_a_queue_that_was_purged_for_good_is_moved(world, queue, bef
     assert verdict(world)[0] == settled(records=1, **expected)
 
 
+@pytest.mark.parametrize(
+    ("unseen", "expected"),
+    [(None, {"moved": 2}), (2, {"moved": 2}), (1, {"unknown": 2}), (0, {"unknown": 2})],
+)
+def test_a_purge_does_not_explain_more_than_it_can_have_taken(world, unseen, expected):
+    world.write(1, "a", 1)
+    world.write(2, "b", 1)
+    world.enqueue()
+    world.emptied = [Purge("main", world.now, "purged by alice", unseen)]
+    world.purge("main")
+    assert verdict(world)[0] == settled(records=2, **expected)
+
+
+def test_what_a_purge_named_is_moved_beside_what_was_gone_before(world):
+    world.write(1, "a", 1)
+    world.enqueue()
+    world.purge("main")  # by nobody's command
+    world.write(2, "b", 1)
+    world.enqueue()
+    world.take_away("main", "purged")
+    world.emptied = [Purge("main", world.now, "purged by alice", 0)]
+    assert verdict(world)[0] == settled(records=2, moved=1, unknown=1)
+
+
 GONE = "the history is gone, so whether somebody dumped or purged it is not known"
 DENIED = "could not be read (denied)"
 
