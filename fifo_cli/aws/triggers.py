@@ -38,9 +38,9 @@ def get_trigger(aws: Aws, key: TriggerKey) -> ScheduleState | Polling | None:
 def _get_rule(aws: Aws, name: str) -> ScheduleState | None:
     with calling(f"rule {name}"):
         found = unless_missing(partial(aws.client("events").describe_rule, Name=name))
-    if found is None:
-        return None
-    return ScheduleState(found.get("State") != "DISABLED", found.get("ScheduleExpression", ""))
+    if found is None or not found.get("ScheduleExpression"):
+        return None  # one that fires on events only starts nothing by itself
+    return ScheduleState(found.get("State") != "DISABLED", found["ScheduleExpression"])
 
 
 def _get_schedule(aws: Aws, name: str) -> ScheduleState | None:

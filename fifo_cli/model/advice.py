@@ -310,7 +310,7 @@ def _stopped(measured: Measurements, *, stuck: bool, polled: bool) -> Iterator[P
             yield replace(found, text=text, next="raise it again in Lambda")
         if state == "missing":
             text = f"the {role} has no {what}: nothing starts it{late}"
-            yield replace(found, text=text, next=command_line("plan"))
+            yield replace(found, text=text, next=f"{command_line('deploy')} makes it again")
 
 
 def _maintenance(measured: Measurements) -> Iterator[Problem]:

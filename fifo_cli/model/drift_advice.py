@@ -11,7 +11,7 @@ from fifo_cli.model.drift_effects import EFFECTS, Harm, Setting
 from fifo_cli.model.health import Problem, rough
 from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
 from fifo_cli.model.resources import alias_name
-from fifo_cli.model.worker_trigger import by_queue, trigger_of
+from fifo_cli.model.worker_trigger import MAPPING, by_queue, trigger_of
 
 if TYPE_CHECKING:
     from fifo_cli.model.drift import Drift, ResourceState
@@ -37,10 +37,10 @@ def drift_problems(
 ) -> Iterator[Problem]:
     """Yield what the drift comes to: harm first, then what is only not as wanted.
 
-    ``running`` are the settings with what starts the worker now. A queue that is ``measured`` as missing is a
-    problem already.
+    ``running`` are the settings with what starts the worker now. A queue, or all that starts a function, is a
+    problem already where it is ``measured`` as missing.
     """
-    resources = [one for one in found.resources if one.name not in measured.missing]
+    resources = [one for one in found.resources if not _is_known_as_missing(one, measured, wanted.names)]
     gone = [one for one in resources if one.state == "missing"]
     spare = [one for one in gone if _does_without(one, measured, wanted.names)]
     if missing := [one for one in gone if one not in spare]:
@@ -55,12 +55,24 @@ def drift_problems(
         harms = list(_harms(one, running, timeout))
         yield from (_harmful(one, harm, setting) for setting, harm in harms)
         differs = sum(diff.path != "replaced" for diff in one.diff)
-        if len(harms) + one.has_other_code < max(1, differs):
+        if one.state == "surplus" or len(harms) + one.has_other_code < max(1, differs):
             plain.append(one)
     yield from _trigger_problem(wanted, running)
     if plain:
         yield Problem("warning", f"not as in fifo.toml: {_listed(plain)}", command_line("plan"))
     yield from _code_problem(drifted)
+
+
+def _is_known_as_missing(one: ResourceState, measured: Measurements, names: Names) -> bool:
+    starts_worker = trigger_of((one.kind, one.name), names) is not None
+    of_enqueuer = (one.kind, one.name) == (MAPPING, names.function("enqueuer"))
+    return one.name in measured.missing or (
+        one.state == "missing"
+        and (
+            (starts_worker and measured.worker == "missing")
+            or (of_enqueuer and measured.enqueuer == "missing")
+        )
+    )
 
 
 def _does_without(one: ResourceState, measured: Measurements, names: Names) -> bool:

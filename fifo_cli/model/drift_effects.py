@@ -151,7 +151,7 @@ _TIMER: Final[Effects] = {
     **_drift("expression pattern timezone permission role flexible_window dates"),
 }
 _NO_TARGET: Final = Harm(
-    "does not start the worker: its target is another",
+    "does not start the worker, which is not its target",
     "messages wait in the queue, in order; nothing is lost meanwhile",
     _starts_nothing,
 )

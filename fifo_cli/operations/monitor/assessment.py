@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 DRIFT: Final = "how AWS differs from fifo.toml"
 PLACE: Final = "the account"
 HISTORY: Final = "the history"
+_STARTS: Final = "what starts the worker"
 # So long after it what an operator did is shown.
 _LAST_CHANGE: Final = timedelta(hours=1)
 
@@ -99,8 +100,9 @@ def assess(
     if not numbers.answers:
         # Each further question would wait as long for nothing.
         raise next(iter(numbers.failures.values()))
-    triggers = triggers_of(aws, numbers, settings, names)
-    left = max(1.0, round(end - time.monotonic(), 1))
+    starts = read_all({_STARTS: partial(triggers_of, aws, numbers, settings, names)}, limit=_left(end))
+    triggers: Triggers = starts[_STARTS]
+    left = _left(end)
     questions: dict[str, Callable[[], Any]] = {
         PLACE: lambda: aws.place,
         **activity_questions(aws, triggers.settings, check, names, now=now),
@@ -109,6 +111,11 @@ def assess(
         DRIFT: lambda: drift(aws, project, aws.place, limit=left),
     }
     return put_together(numbers, read_all(questions, limit=left), triggers, asked)
+
+
+def _left(end: float) -> float:
+    """Return how many seconds are left until the end, for a question that must have an answer or fail."""
+    return max(0.1, round(end - time.monotonic(), 1))
 
 
 def _changes(aws: Aws, names: Names, now: datetime) -> tuple[Operation, ...]:

@@ -27,7 +27,7 @@ from fifo_cli.model.resources import (
     with_start,
     with_table_key,
 )
-from fifo_cli.model.worker_trigger import MAPPING, mapping_key, scheduler_timezone
+from fifo_cli.model.worker_trigger import MAPPING, mapping_key, mapping_properties, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
 from fifo_cli.operations.deploy.plan import other_readers
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways
@@ -36,6 +36,7 @@ from fifo_cli.operations.parallel import Gathered, read_all
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.names import Place
+    from fifo_cli.model.planning import Difference
     from fifo_cli.model.settings import Project, Settings
 
 _RULES: Final = "the rules"
@@ -73,7 +74,9 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     wanted = with_network(wanted, found)
     states = [_state(one, gathered, name) for one in wanted]
     states += [
-        ResourceState(one.kind, one.name, "surplus") for one in surplus if one.tags.get(PIPELINE_TAG) == name
+        ResourceState(one.kind, one.name, "surplus", _diff_of_surplus(one, settings, place))
+        for one in surplus
+        if one.tags.get(PIPELINE_TAG) == name
     ]
     states += [
         ResourceState(MAPPING, function, "foreign", reason=text)
@@ -122,6 +125,14 @@ def _surplus(
     extra = [key for key in keys if key not in wanted]
     found = read_all({_text(key): partial(gates.by_kind[key[0]].read, key[1]) for key in extra}, limit=limit)
     return [one for one in found.answers.values() if one is not None]
+
+
+def _diff_of_surplus(found: Found, settings: Settings, place: Place) -> tuple[Difference, ...]:
+    """Return how a mapping of main that is not wanted differs from one that is: it may lose messages."""
+    if found.key != mapping_key(settings.names):
+        return ()
+    properties = mapping_properties(settings, settings.names, place)
+    return differences(Resource(found.kind, found.name, properties), found)
 
 
 def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState:

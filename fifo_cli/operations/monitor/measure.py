@@ -120,8 +120,8 @@ def triggers_of(aws: Aws, gathered: Gathered, settings: Settings, names: Names) 
 def _state_of(aws: Aws, found: Found) -> ScheduleState | Polling | None:
     if found.kind == MAPPING:
         return get_polling(aws, found.name)
-    properties = found.properties
-    return ScheduleState(found.facts["enabled"], properties["expression"] or "", properties.get("timezone"))
+    expression, timezone = found.properties["expression"], found.properties.get("timezone")
+    return ScheduleState(found.facts["enabled"], expression, timezone) if expression else None
 
 
 def _triggers(settings: Settings, states: Iterable[ScheduleState | Polling | None]) -> Triggers:

@@ -108,6 +108,14 @@ def test_rules_and_schedules_are_on_or_off_and_have_their_times(
     assert get_trigger(aws, ("schedule", "orders-1")) == expected
 
 
+def test_a_rule_that_fires_on_events_only_starts_nothing(
+    aws: Aws, stub: Callable[[Service], Stubber]
+) -> None:
+    stub("events").add_response("describe_rule", {"State": "ENABLED", "EventPattern": "{}"})
+
+    assert get_trigger(aws, ("rule", "orders-1")) is None
+
+
 @pytest.mark.parametrize(
     ("service", "call", "ask"),
     [

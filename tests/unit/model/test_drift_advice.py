@@ -105,7 +105,7 @@ def policy(receives: int) -> dict[str, Any]:
         (SCHEDULE, STREAM, {"on_failure": None}, "it has none"),
         (SCHEDULE, STREAM, {"function": f"{WORKER}:live"}, "starts arn"),
         (SCHEDULE, STREAM, {"others": ["uuid"]}, "hands the same records to the enqueuer"),
-        (SCHEDULE, RULE, {"targets": []}, "does not start the worker"),
+        (SCHEDULE, RULE, {"targets": []}, "does not start the worker, which is not its target"),
         (SCHEDULE, RULE, {"targets": [{**TARGET, "arn": WORKER}]}, "does not start the worker"),
         (ZONED, ZONED_RULE, {"target": {**TARGET, "arn": WORKER}}, "does not start the worker"),
         (SCHEDULE, ENQUEUER, {"environment": [f"{START_VARIABLE}=2030"]}, "leaves out other items"),
@@ -198,16 +198,29 @@ def test_a_trigger_that_is_not_deployed_is_drift_that_names_what_runs(
     assert found[1].text.startswith(f"not as in fifo.toml: {missing[0]} {missing[1]}, ")
 
 
-def test_without_a_trigger_what_is_missing_of_it_is_critical() -> None:
+def test_a_mapping_that_is_not_wanted_may_lose_messages_all_the_same() -> None:
+    given = settings(SCHEDULE)
+    lossy = (Difference("response_types", [], ["ReportBatchItemFailures"]),)
+    state = ResourceState("event-source-mapping", "orders-worker", "surplus", lossy)
+
+    found = list(drift_problems(Drift((state,)), Measurements(worker="running"), given, given))
+
+    assert [(one.state, one.text.partition(":")[0]) for one in found] == [
+        ("critical", "event-source-mapping orders-worker has no ReportBatchItemFailures"),
+        ("warning", "not as in fifo.toml"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("worker", "states"), [("missing", []), ("running", ["warning"]), ("stopped", ["critical"])]
+)
+def test_that_nothing_starts_the_worker_is_said_once(worker: TriggerState, states: list[str]) -> None:
     given = settings(SCHEDULE)
     gone = Drift((ResourceState("rule", "orders-1", "missing"),))
 
-    assert [one.state for one in drift_problems(gone, Measurements(worker="missing"), given, given)] == [
-        "critical"
-    ]
-    assert [one.state for one in drift_problems(gone, Measurements(worker="running"), given, given)] == [
-        "warning"
-    ]
+    found = drift_problems(gone, Measurements(worker=worker), given, given)
+
+    assert [one.state for one in found] == states
 
 
 def test_an_alarm_that_is_missing_harms_no_message() -> None:

@@ -32,7 +32,7 @@ ANSWERS: dict[str, Any] = {
     "GetQueueAttributes": {"Attributes": COUNTS},
     "ListQueueTags": {"ResponseMetadata": {"HTTPHeaders": {}}},
     "GetMetricData": {"MetricDataResults": []},
-    "DescribeRule": {"State": "ENABLED"},
+    "DescribeRule": {"State": "ENABLED", "ScheduleExpression": "rate(5 minutes)"},
     "ListEventSourceMappings": {"EventSourceMappings": [{"State": "Enabled"}]},
     "GetFunctionConcurrency": {},
     "FilterLogEvents": {"events": []},
