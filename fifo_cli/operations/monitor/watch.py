@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 # Metrics are a minute old anyway, and CloudWatch charges for each that is asked for.
 SLOW_PERIOD: Final = timedelta(seconds=30)
 # What differs from fifo.toml takes some fifty calls.
-DRIFT_PERIOD: Final = timedelta(minutes=5)
+DRIFT_PERIOD: Final = timedelta(minutes=1)
 LOOKED_BACK: Final = timedelta(minutes=15)
 LIMIT_SECONDS: Final = 20.0
 _MOVES: Final = "what operators moved"
