@@ -80,6 +80,14 @@ class Keys:
         source = self._sources.get(name, "?")
         return f"key {name} ({secret_of(source) or f'SSM parameter {source}'})"
 
+    def hide_value(self, value: str) -> None:
+        """Hide a secret that is not the value of one key alone."""
+        self._redactor.add(value)
+
+    def hide(self, made: str, *, readable: bool = False) -> None:
+        """Hide what was made of the values, such as a token; see :meth:`Redactor.add_made`."""
+        self._redactor.add_made(made, readable=readable)
+
     def redact(self, text: str) -> str:
         """Hide every value that was ever read, in every encoding; see :mod:`redaction`."""
         return self._redactor(text)

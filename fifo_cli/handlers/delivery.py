@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,6 +13,7 @@ from typing import Any, Final, NoReturn
 import httpx
 
 from . import exact_json
+from .api_auth import MESSAGE_ID, SENT_OPENLY, ApiAuth
 from .api_client import Answer, ApiClient
 from .api_keys import Keys, header_fault
 from .code_guard import CodeGuard
@@ -25,10 +27,9 @@ from .failure import (
 )
 from .hosts import is_this_machine
 from .parked_records import NOT_A_MESSAGE, is_parked_record
-from .runtime import Api
+from .runtime import Api, filled, placeholders
 from .visibility import QueueMessage
 
-_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIALS: Final = frozenset({401, 403})
 _SNIPPET_MAX: Final = 300
 # So much of an answer is looked at for that; an outage has many answers.
@@ -86,6 +87,7 @@ class ApiDelivery:
         code: RequestCode | None = None,
         guard: CodeGuard | None = None,
         transport: httpx.BaseTransport | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         assert (code is None) == (guard is None), "code of the user's is run by its guard"
         self._apis = apis
@@ -98,6 +100,7 @@ class ApiDelivery:
         self._idle: list[ApiClient] = []
         # The URL and the headers of each API, with the keys of one generation.
         self._prepared: dict[int, tuple[int, httpx.URL, httpx.Headers]] = {}
+        self._auths = {id(api): ApiAuth(api, keys, now) for api in apis if api.auth}
 
     def close(self) -> None:
         """Close every connection."""
@@ -216,6 +219,8 @@ class ApiDelivery:
             request = self._user_request(api, message, keys, max(1.0, time_left() - _SETTLE_SECONDS))
             if time_left() < api.timeout + _SETTLE_SECONDS:
                 raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
+        if auth := self._auths.get(id(api)):
+            auth.authenticate(request, generation, keys)
         try:
             return self._send(request, api.timeout)
         except Exception as error:
@@ -257,10 +262,10 @@ class ApiDelivery:
         """Put the keys into the headers; raises ConfigurationError for one that no header can hold."""
         headers = {"Content-Type": "application/json"}
         for name, template in api.headers.items():
-            for key in _PLACEHOLDER.findall(template):
+            for key in placeholders(template):
                 if key in keys and (fault := header_fault(keys[key])):
                     raise ConfigurationError(self._keys.label(key), fault)
-            value = _PLACEHOLDER.sub(lambda match: keys.get(match[1], match[0]), template)
+            value = filled(template, keys)
             if not (value.isascii() and _HEADER_VALUE.fullmatch(value.encode())):
                 raise ConfigurationError(f"[api] headers: {name}", "not a legal value of an HTTP header")
             headers = {kept: text for kept, text in headers.items() if kept.lower() != name.lower()}
@@ -315,10 +320,7 @@ class ApiDelivery:
         if url.scheme == "http" and not (api.insecure or is_this_machine(url.host)):
             texts = [str(url), *(value.decode("utf-8", "replace") for _, value in request.headers.raw)]
             if any(value and value in text for value in keys.values() for text in texts):
-                raise ConfigurationError(
-                    "[handlers] request",
-                    "it sends a key to an http:// URL; use https://, or [api] insecure = true",
-                )
+                raise ConfigurationError("[handlers] request", SENT_OPENLY)
         return request
 
     def _blame_a_key(self, text: str, keys: Mapping[str, str]) -> None:
@@ -340,12 +342,14 @@ def checked_request(name: str, request: object) -> httpx.Request:
 
 def _addressed(request: httpx.Request, api: Api, message: QueueMessage) -> httpx.Request:
     """Add what every request has: the key that makes a second delivery harmless, and the time limit."""
+    message_id = _header_text(message.attribute("event_id") or message.message_id)
     if "idempotency-key" not in request.headers:
-        request.headers["Idempotency-Key"] = _header_text(message.attribute("event_id") or message.message_id)
+        request.headers["Idempotency-Key"] = message_id
     if request.url.userinfo:
         next(httpx.BasicAuth(request.url.username, request.url.password).auth_flow(request))
     # httpx applies a client's timeout only to requests that the client built itself.
-    request.extensions = {**request.extensions, "timeout": httpx.Timeout(api.timeout).as_dict()}
+    timeout = httpx.Timeout(api.timeout).as_dict()
+    request.extensions = {**request.extensions, "timeout": timeout, MESSAGE_ID: message_id}
     return request
 
 

@@ -15,6 +15,7 @@ import html
 import json
 import re
 import sys
+import threading
 import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,13 @@ _LAYERS: Final = 7
 _DECODED_MAX: Final = 1_000_000
 # An outage answers every message with the same page.
 _KNOWN_MAX: Final = 100
+# Of what is made for each call: more than 64 threads have in hand, and a few tokens (characters).
+_MADE_MAX: Final = 20_000
+_WAITING_MAX: Final = 200
+# The readable parts of a JSON Web Token (RFC 7519): what follows is its signature.
+_SIGNED: Final = re.compile(r"\AeyJ[\w-]*\.[\w-]*\.")
+# PEM (RFC 7468): the words in its frame, and what it holds.
+_PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,60})-----(.*?)-----END [A-Z0-9 ]{1,60}-----", re.DOTALL)
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
@@ -77,38 +85,87 @@ _UNPACKED_MAX: Final = 65_536
 _HEX: Final = re.compile(rb"[0-9a-fA-F]{14,}")
 
 
-class Redactor:
-    """Hides the values that were added to it; a call returns the text that may be shown."""
+class _Traces:
+    """What values leave in a text: pieces of their characters, and of the bytes that they may be."""
 
     def __init__(self) -> None:
+        self.values: set[str] = set()
+        self.size = 0  # characters in all
+        self.parts: set[str] = set()
+        self.encoded_parts: set[tuple[int, ...]] = set()
+
+    def add(self, value: str, forms: Iterable[bytes]) -> None:
+        self.size += len(value)
+        self.parts |= {_folded(part) for part in _windows(value)}
+        pieces = {part for form in forms for part in _byte_windows(form)}
+        self.encoded_parts |= pieces - {(0,) * _PART, (32,) * _PART}
+        self.values.add(value)
+
+
+class Redactor:
+    """Hides the values that were added to it; a call returns the text that may be shown.
+
+    Of what was made of them, for a call or for an hour, only the latest is hidden: there is no end of it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # of changes
         self._values: frozenset[str] = frozenset()
         self._known: dict[str, str] = {}
-        self._parts: frozenset[str] = frozenset()
         self._spellings: re.Pattern[str] | None = None
         self._words: re.Pattern[str] | None = None
-        self._encoded_parts: frozenset[tuple[int, ...]] = frozenset()
         self._encoded_words: re.Pattern[bytes] | None = None
+        # The values', then what was made of them: the latest, and what was the latest before.
+        self._traces = (_Traces(), _Traces(), _Traces())
+        self._waiting: dict[str, bool] = {}
 
     def add(self, value: str) -> None:
         """Hide ``value`` from now on; a value of less than four characters cannot be hidden.
 
-        A value that is JSON has fields, and they are hidden too.
+        A value that is JSON has fields, and they are hidden too. The lines that frame PEM are not: they have
+        ordinary words.
         """
-        added = {one for one in (value, *_texts_in(value)) if len(one) >= SECRET_MIN} - self._values
-        if not added:
-            return
-        self._values |= added
-        if words := [one for one in self._values if len(one) <= _WORD_MAX]:
-            pattern = rf"(?<![A-Za-z0-9])(?:{_any_of(words).pattern})(?![A-Za-z0-9])"
-            self._words = re.compile(pattern, re.IGNORECASE)
-            self._encoded_words = re.compile(pattern.encode("utf-8", "surrogatepass"), re.IGNORECASE)
-        if long := [one for one in self._values if len(one) > _WORD_MAX]:
-            self._spellings = _any_of({form for one in long for form in _spellings(one)})
-        new = [one for one in added if len(one) > _WORD_MAX]
-        self._parts |= {_folded(part) for one in new for part in _windows(one)}
-        parts = {part for one in new for form in _meanings(one) for part in _byte_windows(form)}
-        self._encoded_parts |= parts - {(0,) * _PART, (32,) * _PART}
-        self._known = {}  # last: what another thread redacts meanwhile is kept in the old one
+        found = {one for text in (value, *_texts_in(value)) for one in _without_frames(text)}
+        with self._lock:
+            added = {
+                (one, public) for one, public in found if len(one) >= SECRET_MIN and one not in self._values
+            }
+            if not added:
+                return
+            self._values |= {one for one, _ in added}
+            if words := [one for one in self._values if len(one) <= _WORD_MAX]:
+                pattern = rf"(?<![A-Za-z0-9])(?:{_any_of(words).pattern})(?![A-Za-z0-9])"
+                self._words = re.compile(pattern, re.IGNORECASE)
+                self._encoded_words = re.compile(pattern.encode("utf-8", "surrogatepass"), re.IGNORECASE)
+            if long := [one for one in self._values if len(one) > _WORD_MAX]:
+                self._spellings = _any_of({form for one in long for form in _spellings(one)})
+            for one, public in added:
+                if len(one) > _WORD_MAX:
+                    self._traces[0].add(one, [_raw(one)] if public else _meanings(one))
+            self._known = {}  # last: what another thread redacts meanwhile is kept in the old one
+
+    def add_made(self, value: str, *, readable: bool = False) -> None:
+        """Hide a text that was made of the values, such as a token or a signature, for some time.
+
+        ``readable``: decoded, it has words that may be shown. It is looked at when a text is to be redacted.
+        """
+        if value not in self._traces[1].values:
+            with self._lock:
+                self._waiting[value] = readable
+                if len(self._waiting) > _WAITING_MAX:
+                    del self._waiting[next(iter(self._waiting))]
+
+    def _take_made(self) -> None:
+        with self._lock:
+            values, latest, before = self._traces
+            for value, readable in self._waiting.items():
+                if latest.size > _MADE_MAX:
+                    latest, before = _Traces(), latest
+                latest.add(
+                    value,
+                    _meanings(_SIGNED.sub("", value)) | {_raw(value)} if not readable else [_raw(value)],
+                )
+            self._traces, self._waiting, self._known = (values, latest, before), {}, {}
 
     def __call__(self, text: str) -> str:
         """Return the beginning of ``text`` with the secrets hidden, or :data:`WITHHELD`."""
@@ -116,7 +173,7 @@ class Redactor:
 
     def long(self, text: str) -> str:
         """Return all of ``text``, such as a line that the user's code logs, with the secrets hidden."""
-        if not self._values or len(text) <= _TEXT_MAX:
+        if len(text) <= _TEXT_MAX or not self._hides():
             return self._redacted(text)
         pieces = [text[at : at + _TEXT_MAX] for at in range(0, len(text), _TEXT_MAX)]
         shown = [self._redacted(piece) for piece in pieces]
@@ -126,9 +183,15 @@ class Redactor:
                 shown[at] = shown[at + 1] = WITHHELD
         return "".join(shown)
 
+    def _hides(self) -> bool:
+        """Whether there is anything to hide."""
+        return bool(self._values or self._waiting or self._traces[1].values)
+
     def _redacted(self, text: str) -> str:
-        if not self._values:
+        if not self._hides():
             return text
+        if self._waiting:
+            self._take_made()
         known = self._known
         if (shown := known.get(text)) is None:
             masked = self._masked(text)
@@ -159,8 +222,10 @@ class Redactor:
                 text = pattern.sub(_HIDDEN, text)
         folded = _folded(text)
         spans: list[list[int]] = []
+        parts = [traces.parts for traces in self._traces if traces.parts]
         for start in range(len(folded) - _PART + 1):
-            if folded[start : start + _PART] in self._parts:
+            window = folded[start : start + _PART]
+            if any(window in some for some in parts):
                 if spans and start <= spans[-1][1]:
                     spans[-1][1] = start + _PART
                 else:
@@ -173,15 +238,20 @@ class Redactor:
 
     def _is_in(self, layer: bytes) -> bool:
         """Say whether a part of a secret is in ``layer``, perhaps with something between its characters."""
+        parts = [traces.encoded_parts for traces in self._traces if traces.encoded_parts]
         for form in _forms(layer):
-            if not self._encoded_parts.isdisjoint(_byte_windows(form)):
+            if not all(some.isdisjoint(_byte_windows(form)) for some in parts):
                 return True
         return self._encoded_words is not None and self._encoded_words.search(layer) is not None
 
 
+def _raw(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
 def _meanings(value: str) -> set[bytes]:
     """Return the bytes that a secret may be, as text and decoded: a PEM file is shown in hexadecimal, say."""
-    forms = _forms(value.encode("utf-8", "surrogatepass"))
+    forms = _forms(_raw(value))
     forms |= {inner for form in forms for inner in _decoded(form)}
     if not value.isascii():  # of other text, _BLANK makes UTF-16 ASCII
         forms |= {value.encode(name, "surrogatepass") for name in ("utf-16-le", "utf-16-be")}
@@ -192,7 +262,7 @@ def _meanings(value: str) -> set[bytes]:
 
 def _spellings(value: str) -> set[str]:
     """Return a secret as JSON, URLs, HTML, Python and base64 spell it."""
-    raw = value.encode("utf-8", "surrogatepass")
+    raw = _raw(value)
     return {
         value,
         html.escape(value),
@@ -334,6 +404,15 @@ def _base32(run: bytes) -> bytes:
     rest = len(run) % 8
     run = run[:-1] if rest in (1, 3, 6) else run  # five bits a character: these make no whole byte
     return base64.b32decode(run + b"=" * (-len(run) % 8))
+
+
+def _without_frames(value: str) -> Iterator[tuple[str, bool]]:
+    """Yield what is secret of a value, and whether that is public once it is decoded, as certificates are."""
+    for kind, block in _PEM.findall(value):
+        yield block.strip(), "PRIVATE KEY" not in kind
+    rest = _PEM.sub("", value)
+    if rest.strip() or rest == value:
+        yield (rest if rest == value else rest.strip()), False
 
 
 def _texts_in(value: str) -> Iterator[str]:

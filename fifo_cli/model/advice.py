@@ -394,6 +394,11 @@ def _unusable(message: str, one: WorkerRun | Batch, flow: Flow) -> Problem:
             f"if a deploy brought this, {command_line('rollback')}; else correct your code, or the"
             f" requirements.txt beside it, then {command_line('deploy')}; nothing was parked"
         )
+    elif (kind, name) == ("[api]", "auth:"):
+        step = (
+            f"{command_line('keys set NAME')} with what the API's owner gave you, or correct [api] auth, then"
+            f" {command_line('deploy')}; nothing was parked"
+        )
     elif (kind, name) == ("[api]", "keys:"):
         step = f"{command_line('keys list')}, then {command_line('keys set NAME')}; nothing was parked"
     return Problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fifo_cli.errors import without_login
@@ -21,7 +21,10 @@ _TYPES = {
     "model_type": "a table",
     "tuple_type": "a list",
     "list_type": "a list",
+    "model_attributes_type": "a table",
 }
+# Their values are not shown: a secret may be among them.
+_HIDDEN = frozenset({"password", "client_secret", "secret", "key"})
 
 
 class SettingProblem(NamedTuple):
@@ -36,18 +39,23 @@ class SettingProblem(NamedTuple):
 
 
 def problems_of(
-    error: ValidationError, *, prefix: tuple[str, ...], known_keys: Sequence[str]
+    error: ValidationError,
+    *,
+    prefix: tuple[str, ...],
+    known_keys: Sequence[str],
+    auth_keys: Mapping[str, Sequence[str]],
 ) -> list[SettingProblem]:
     """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or".
 
-    ``prefix`` is where the table is, and ``known_keys`` are its keys, for what an unknown key may have meant.
+    ``prefix`` is where the table is, and ``known_keys`` are its keys, for what an unknown key may have meant;
+    ``auth_keys`` are those of ``auth``, by its type.
     """
     found: dict[str, SettingProblem] = {}
     details = error.errors(include_url=False)
     for detail in details:
         if detail["type"] == "too_short" and detail["input"]:
             continue  # its values are the problem, each reported by itself
-        problem = _problem(detail, prefix, known_keys)
+        problem = _problem(detail, prefix, known_keys, auth_keys)
         before = found.get(problem.key)
         if before and before.allowed != problem.allowed:
             problem = SettingProblem(problem.key, problem.found, f"{before.allowed} or {problem.allowed}")
@@ -55,16 +63,28 @@ def problems_of(
     return list(found.values())
 
 
-def _problem(detail: ErrorDetails, prefix: tuple[str, ...], known_keys: Sequence[str]) -> SettingProblem:
-    key = _key((*prefix, *detail["loc"]))
-    kind = detail["type"]
+def _problem(
+    detail: ErrorDetails,
+    prefix: tuple[str, ...],
+    known_keys: Sequence[str],
+    auth_keys: Mapping[str, Sequence[str]],
+) -> SettingProblem:
+    place, kind = [*prefix, *detail["loc"]], detail["type"]
+    after_auth = place.index("auth") + 1 if "auth" in place else len(place)
+    in_auth = after_auth < len(place) and place[after_auth] in auth_keys
+    if in_auth:  # pydantic puts the type there
+        known_keys = auth_keys[str(place.pop(after_auth))]
+    key = _key(tuple(place))
+    if kind.startswith("union_tag"):
+        found = f"found {_show(detail['ctx']['tag'])}" if "tag" in detail["ctx"] else "missing"
+        return SettingProblem(f"{key}.type", found, " or ".join(map(repr, auth_keys)))
     if kind == "missing":
         return SettingProblem(key, "missing", "given")
     if kind == "extra_forbidden":
-        return SettingProblem(
-            key, "unknown key", f"left out{_suggestion(str(detail['loc'][-1]), known_keys)}"
-        )
-    return SettingProblem(key, f"found {_show(detail['input'])}", _allowed(detail))
+        return SettingProblem(key, "unknown key", f"left out{_suggestion(str(place[-1]), known_keys)}")
+    value = detail["input"]
+    found = type(value).__name__ if in_auth and place[-1] in _HIDDEN else _show(value)
+    return SettingProblem(key, f"found {found}", _allowed(detail))
 
 
 def _allowed(detail: ErrorDetails) -> str:

@@ -15,40 +15,32 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from fifo_cli.errors import ConfigError
 from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
 from fifo_cli.model import setting_types as types
+from fifo_cli.model.auth_settings import AUTH_KEYS, OWN_HEADERS, PLACEHOLDER, Auth, http_problems
 from fifo_cli.model.names import Names
 from fifo_cli.model.setting_problems import SettingProblem, problems_of
 from fifo_cli.model.times import format_duration
-from fifo_cli.model.urls import authority_of, host_of, is_this_machine
+from fifo_cli.model.urls import authority_of, host_of
 from fifo_cli.model.user_code import code_problems
 
 CONFIG_FILE: Final = "fifo.toml"
 # Time the worker keeps at the end of a run to delete, park and release what it holds.
 RUN_RESERVE: Final = timedelta(seconds=5)
-# Another value of these would break the request, or the promise that a repeat is recognised.
-_OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
-_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-class _Table(BaseModel):
-    # Built when first read: only the tables that the file holds, and each once, not again inside Settings.
-    # That is 10 to 20 ms of CPU of every command that reads fifo.toml.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-
-class Pipeline(_Table):
+class Pipeline(types.TomlTable):
     """The pipeline itself."""
 
     name: types.PipelineName = Field(description="prefix of every resource")
     region: types.Region | None = None
 
 
-class Table(_Table):
+class Table(types.TomlTable):
     """The DynamoDB table whose new items become messages."""
 
     name: types.TableName
@@ -68,7 +60,7 @@ class Table(_Table):
         return tuple((name, kind or "S") for name, _, kind in (text.partition(":") for text in texts))
 
 
-class Message(_Table):
+class Message(types.TomlTable):
     """How an item becomes a message."""
 
     events: types.Events = ("INSERT",)
@@ -77,7 +69,7 @@ class Message(_Table):
     group: types.Expression | None = None
 
 
-class Queue(_Table):
+class Queue(types.TomlTable):
     """The FIFO queues."""
 
     retention: types.Retention = limits.RETENTION_MAX
@@ -91,7 +83,7 @@ class Queue(_Table):
     )
 
 
-class Schedule(_Table):
+class Schedule(types.TomlTable):
     """When the worker runs."""
 
     expressions: types.Schedules = ("rate(5 minutes)",)
@@ -99,7 +91,7 @@ class Schedule(_Table):
     messages_per_run: int = Field(default=10, ge=1, le=10_000)
 
 
-class Worker(_Table):
+class Worker(types.TomlTable):
     """What starts the worker, and how it delivers."""
 
     trigger: Literal["schedule", "queue"] = Field(
@@ -137,7 +129,7 @@ class Worker(_Table):
         return self.trigger == "queue"
 
 
-class Functions(_Table):
+class Functions(types.TomlTable):
     """The two Lambda functions."""
 
     runtime: types.PythonRuntime = "python3.13"
@@ -152,7 +144,7 @@ class Functions(_Table):
     security_groups: types.Names = ()
 
 
-class Api(_Table):
+class Api(types.TomlTable):
     """One HTTP API that gets the messages."""
 
     name: types.ApiName | None = Field(
@@ -163,6 +155,7 @@ class Api(_Table):
     timeout: types.ApiTimeout = timedelta(seconds=10)
     headers: dict[types.HeaderName, str] = Field(default_factory=dict)
     keys: dict[types.Placeholder, types.KeySource] = Field(default_factory=dict)
+    auth: Auth | None = None
     success: types.SomeStatuses = ("2xx",)
     permanent: types.Statuses = ("400", "404", "409", "410", "413", "415", "422")
     on_permanent: Literal["park", "block"] = "park"
@@ -172,7 +165,7 @@ class Api(_Table):
     )
 
 
-class Handlers(_Table):
+class Handlers(types.TomlTable):
     """The user's own code."""
 
     source: str = Field(min_length=1)
@@ -182,7 +175,7 @@ class Handlers(_Table):
     allow_builds: bool = False
 
 
-class Check(_Table):
+class Check(types.TomlTable):
     """Thresholds of ``check`` and the alarms, each [warning, critical]."""
 
     depth: types.Counts = (1000, 10_000)
@@ -190,7 +183,7 @@ class Check(_Table):
     dlq: types.Counts = (1, 10)
 
 
-class Alarms(_Table):
+class Alarms(types.TomlTable):
     """CloudWatch alarms on the same numbers."""
 
     sns_topic: types.TopicArn | None = None
@@ -200,7 +193,7 @@ CodeRole = Literal["message", "request"]
 CODE_ROLES: Final[tuple[CodeRole, ...]] = get_args(CodeRole)
 
 
-class Settings(_Table):
+class Settings(types.TomlTable):
     """One pipeline, as fifo.toml describes it, with every default filled in."""
 
     pipeline: Pipeline
@@ -381,7 +374,8 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingPr
         try:
             sound[name] = adapter.validate_python(document[name])
         except ValidationError as error:
-            problems += problems_of(error, prefix=(name,), known_keys=_known_keys(field.annotation))
+            known_keys = _known_keys(field.annotation)
+            problems += problems_of(error, prefix=(name,), known_keys=known_keys, auth_keys=AUTH_KEYS)
     problems += [
         SettingProblem(key, "unknown table", f"one of {', '.join(Settings.model_fields)}, env")
         for key in document
@@ -486,7 +480,7 @@ def _api_combinations(api: Api, key: str) -> list[SettingProblem]:
     found = [
         SettingProblem(f"{key}.headers.{header}", "a header that this program sets itself", "left out")
         for header in api.headers
-        if header.lower() in _OWN_HEADERS
+        if header.lower() in OWN_HEADERS
     ]
     for header, value in api.headers.items():
         found += [
@@ -495,21 +489,15 @@ def _api_combinations(api: Api, key: str) -> list[SettingProblem]:
                 f"{{{name}}}",
                 f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})",
             )
-            for name in _PLACEHOLDER.findall(value)
+            for name in PLACEHOLDER.findall(value)
             if name not in api.keys
         ]
         if re.search(r"[^\t\x20-\x7e]", value):
             found.append(SettingProblem(f"{key}.headers.{header}", repr(value), "printable ASCII"))
-    if api.url.startswith("http://") and not (api.insecure or is_this_machine(host_of(api.url))):
-        used = sorted({name for value in api.headers.values() for name in _PLACEHOLDER.findall(value)})
-        if used:
-            found.append(
-                SettingProblem(
-                    f"{key}.url",
-                    f"{api.url!r} with keys ({', '.join(used)})",
-                    "https://, or insecure = true: anyone on the way can read a key sent over http://",
-                )
-            )
+    if used := sorted({name for value in api.headers.values() for name in PLACEHOLDER.findall(value)}):
+        found += http_problems(f"{key}.url", api.url, f"keys ({', '.join(used)})", api)
+    if api.auth:
+        found += api.auth.problems(api, key)
     both = sorted({str(status) for status in api.success} & {str(status) for status in api.permanent})
     if both:
         found.append(
@@ -547,7 +535,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of fifo.toml (draft 2020-12)."""
     for field in Settings.model_fields.values():
         # Pydantic 2.10 writes a default only of a table that is built.
-        if isinstance(field.default, _Table):
+        if isinstance(field.default, types.TomlTable):
             type(field.default).model_rebuild()
     schema = Settings.model_json_schema(mode="validation")
     definitions = schema["$defs"]

@@ -73,6 +73,7 @@ def _api(api: Api, name: str) -> dict[str, Any]:
         "timeout": api.timeout.total_seconds(),
         "headers": dict(api.headers),
         "keys": dict(api.keys),
+        "auth": api.auth.model_dump(exclude_none=True) if api.auth else None,
         "success": list(api.success),
         "permanent": list(api.permanent),
         "on_permanent": api.on_permanent,

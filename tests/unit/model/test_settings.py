@@ -80,6 +80,7 @@ def test_a_small_file_gets_every_default(read):
                 "timeout": timedelta(seconds=10),
                 "headers": {},
                 "keys": {},
+                "auth": None,
                 "success": ("2xx",),
                 "permanent": ("400", "404", "409", "410", "413", "415", "422"),
                 "on_permanent": "park",
@@ -354,6 +355,88 @@ def test_what_aws_would_refuse_halfway_through_a_deploy_is_refused_at_once(probl
 @pytest.mark.parametrize("more", AWS_TAKES, ids=lambda more: more[:60])
 def test_what_aws_takes_is_accepted(read, more):
     read(_with_api(more))
+
+
+AUTHS = [
+    'auth = { type = "basic", username = "{user}-1", password = "" }',
+    'auth = { type = "standard-webhooks", secret = "{user}" }',
+    'auth = { type = "hmac", secret = "{user}", header = "X-Signature" }',
+    'auth = { type = "hmac", secret = "x", header = "X", algorithm = "sha512", format = "{user} {base64}" }',
+]
+BAD_AUTHS = {
+    "auth = {}": ["auth.type: missing; must be 'basic' or "],
+    'auth = "basic"': ["auth: found 'basic'; must be a table"],
+    'auth = { type = "oauth" }': ["auth.type: found 'oauth'; must be 'basic' or "],
+    'auth = { type = "basic", username = 7, pasword = "x" }': [
+        "auth.username: found 7; must be a string",
+        "auth.password: missing; must be given",
+        "auth.pasword: unknown key; must be left out (did you mean 'password'?)",
+    ],
+    'auth = { type = "basic", username = "a:b", password = 12345 }': [
+        "auth.username: found 'a:b'; must be a text without a colon",
+        "auth.password: found int; must be a string",
+    ],
+    'auth = { type = "basic", username = "{nobody}", password = "{none}" }\nheaders.authorization = "x"': [
+        "headers.authorization: a header that auth sets; must be left out",
+        "auth.username: {nobody}; must be a name from api.keys (user)",
+        "auth.password: {none}; must be a name from api.keys (user)",
+    ],
+    'auth = { type = "standard-webhooks", secret = "" }\nmethod = 5': [
+        "method: found 5; must be 'POST'",
+        "auth.secret: found str; must be a text",
+    ],
+    'auth = { type = "hmac", secret = "x", header = " ", algorithm = "md5", format = "é", content = "b" }': [
+        "auth.header: found ' '; must be an HTTP header name",
+        "auth.algorithm: found 'md5'; must be 'sha256' or 'sha512'",
+        "auth.format: found 'é'; must be printable ASCII",
+        "auth.content: found 'b'; must be '{body}' or '{timestamp}.{body}'",
+    ],
+    'auth = { type = "hmac", secret = "x", header = "Idempotency-Key", algorithm = "sha512" }': [
+        "auth.header: 'Idempotency-Key'; must be a header for the signature alone",
+        "auth.format: 'sha256={hex}' with algorithm = \"sha512\"; must be a text that says sha512",
+    ],
+    'auth = { type = "hmac", secret = "x", header = "X", format = "{user}", content="{timestamp}.{body}"}': [
+        "auth.format: '{user}'; must be a text with {hex} or {base64}",
+        "auth.format: '{user}'; must be a text with {timestamp}",
+    ],
+}
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+def test_each_type_of_authentication_is_taken_and_reaches_the_functions(read, auth):
+    settings = read(_with_api(_api('user = "/user"') + auth))
+    given = runtime_settings(settings)["apis"][0]["auth"]
+    assert given["type"] in auth
+    assert None not in given.values()
+
+
+@pytest.mark.parametrize("auth", BAD_AUTHS)
+def test_all_that_is_wrong_with_an_authentication_is_reported_together(problems, auth):
+    found = problems(_with_api(_api('user = "/user"') + auth))
+    wanted = BAD_AUTHS[auth]
+    assert len(found) == len(wanted), found
+    assert all(one.startswith(f"api.{text}") for one, text in zip(found, wanted, strict=True)), found
+
+
+def test_a_key_is_not_called_as_a_part_of_a_signature(problems):
+    (found,) = problems(
+        _with_api(_api('hex = "/hex"') + 'auth = { type = "hmac", secret = "{hex}", header = "X" }')
+    )
+    assert found == "api.keys.hex: 'hex', which auth.format has too; must be another name"
+
+
+@pytest.mark.parametrize(
+    ("auth", "refused"), [(auth, "basic" in auth) for auth in AUTHS], ids=["basic", "webhooks", "hmac", "key"]
+)
+def test_a_password_goes_over_http_only_if_that_is_said_and_a_signature_may(problems, read, auth, refused):
+    text = _with_api(_api('user = "/user"') + auth).replace("https://api", "http://api")
+    if refused:
+        (problem,) = problems(text)
+        assert problem.startswith(
+            "api.url: 'http://api.example.com/' with auth = \"basic\"; must be https://"
+        )
+        text = text.replace("[api]", "[api]\ninsecure = true")
+    read(text)
 
 
 def test_handlers_without_a_function_do_nothing(problems):

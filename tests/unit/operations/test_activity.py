@@ -188,6 +188,7 @@ def test_a_failure_that_is_logged_and_raised_counts_once() -> None:
     [
         ("key api_key (SSM parameter /orders/api-key)", "fifo-cli keys set api_key"),
         ("[api] keys: api_key", "fifo-cli keys list"),
+        ("[api] auth: username", "fifo-cli keys set NAME` with what the API's owner gave you"),
         ("variable ALL_PROXY", "fifo-cli deploy"),
         ("orders:to_message", "if a deploy brought this, `fifo-cli rollback`; else correct your code"),
         ("my.pack_1:f", "fifo-cli rollback"),

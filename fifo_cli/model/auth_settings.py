@@ -1,0 +1,131 @@
+"""``[api] auth``: a table for each way to authenticate at an API, and what it cannot be together with.
+
+What each way does is in ``handlers/api_auth.py``. Every text may hold ``{placeholders}`` of ``[api] keys``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, get_args
+
+from pydantic import Field
+
+from fifo_cli.model import setting_types as types
+from fifo_cli.model.setting_problems import SettingProblem
+from fifo_cli.model.urls import host_of, is_this_machine
+
+if TYPE_CHECKING:
+    from fifo_cli.model.settings import Api
+
+PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Another value of these would break the request, or the promise that a repeat is recognised.
+OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
+_DIGESTS: Final = frozenset({"hex", "base64"})
+
+
+class AuthTable(types.TomlTable):
+    """What all ways have in common."""
+
+    # Whether a secret itself, or a token, goes to the API.
+    sends_secret: ClassVar[bool] = False
+    # The placeholders in the text of a key that are not those of [api] keys.
+    own_placeholders: ClassVar[Mapping[str, frozenset[str]]] = MappingProxyType({})
+    type: str
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The headers that it sets."""
+        return ()
+
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+        """Yield what is wrong with it in ``api``, a table that is called ``key``."""
+        names = {name.lower() for name in self.headers}
+        for header in api.headers:
+            if header.lower() in names:
+                yield SettingProblem(f"{key}.headers.{header}", "a header that auth sets", "left out")
+        if self.sends_secret:
+            yield from http_problems(f"{key}.url", api.url, f'auth = "{self.type}"', api)
+        for field, text in self:
+            own = self.own_placeholders.get(field, frozenset())
+            for name in PLACEHOLDER.findall(str(text)):
+                if name not in own and name not in api.keys:
+                    known = f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})"
+                    yield SettingProblem(f"{key}.auth.{field}", f"{{{name}}}", known)
+                elif name in own and name in api.keys:
+                    found = f"{name!r}, which auth.{field} has too"
+                    yield SettingProblem(f"{key}.keys.{name}", found, "another name")
+
+
+class BasicTable(AuthTable):
+    """A user name and a password (RFC 7617)."""
+
+    sends_secret = True
+    type: Literal["basic"]
+    username: types.UserName
+    password: str
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return ("Authorization",)
+
+
+class StandardWebhooksTable(AuthTable):
+    """The signature of the Standard Webhooks specification."""
+
+    type: Literal["standard-webhooks"]
+    secret: types.Text = Field(description="whsec_...; several, separated by spaces, sign side by side")
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+
+class HmacTable(AuthTable):
+    """An HMAC of the body in a header."""
+
+    own_placeholders = MappingProxyType(
+        {"format": _DIGESTS | {"timestamp"}, "content": frozenset({"timestamp", "body"})}
+    )
+    type: Literal["hmac"]
+    secret: types.Text
+    header: types.HeaderName
+    algorithm: Literal["sha256", "sha512"] = "sha256"
+    format: types.HeaderText = Field(
+        default="sha256={hex}", description="the header's value: {hex} or {base64}, and {timestamp} if wanted"
+    )
+    content: Literal["{body}", "{timestamp}.{body}"] = Field(default="{body}", description="what is signed")
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return (self.header,)
+
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+        yield from super().problems(api, key)
+        if self.header.lower() in OWN_HEADERS | {"content-type", "host"}:
+            yield SettingProblem(f"{key}.auth.header", repr(self.header), "a header for the signature alone")
+        used = set(PLACEHOLDER.findall(self.format))
+        if not used & _DIGESTS:
+            yield SettingProblem(f"{key}.auth.format", repr(self.format), "a text with {hex} or {base64}")
+        if "{timestamp}" in self.content and "timestamp" not in used:
+            allowed = "a text with {timestamp}, which is signed: the API has to know it"
+            yield SettingProblem(f"{key}.auth.format", repr(self.format), allowed)
+        if self.algorithm == "sha512" and "sha256" in self.format:
+            allowed = 'a text that says sha512, such as "sha512={hex}"'
+            yield SettingProblem(f"{key}.auth.format", f'{self.format!r} with algorithm = "sha512"', allowed)
+
+
+Auth = Annotated[BasicTable | StandardWebhooksTable | HmacTable, Field(discriminator="type")]
+# The keys of each, by its type.
+AUTH_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    get_args(table.model_fields["type"].annotation)[0]: tuple(table.model_fields)
+    for table in get_args(get_args(Auth)[0])
+}
+
+
+def http_problems(key: str, url: str, what: str, api: Api) -> Iterator[SettingProblem]:
+    """Yield a problem if ``what`` would go to ``url`` where anyone on the way can read it."""
+    if url.startswith("http://") and not (api.insecure or is_this_machine(host_of(url))):
+        allowed = "https://, or insecure = true: anyone on the way can read a key sent over http://"
+        yield SettingProblem(key, f"{url!r} with {what}", allowed)
