@@ -10,14 +10,18 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import time
 from collections.abc import Callable, Generator, Mapping
-from typing import ClassVar, Final, Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 import httpx
 
-from .api_keys import Keys, header_fault
-from .failure import ConfigurationError
+from .api_client import Answer, url_fault
+from .api_keys import Hide, Keys, header_fault
+from .failure import ApiUnavailableError, ConfigurationError
 from .hosts import is_this_machine
+from .oauth_token import Grant, Tokens
 from .runtime import Api, filled, placeholders
 
 # Where a request has the id of its message, and the time limit of its call (in httpx's "extensions").
@@ -28,31 +32,36 @@ _SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
 _MAY_BE_EMPTY: Final = frozenset({"username", "password"})
 
 
+# With less of a call's time left than this share, it is not made.
+_CALL_SHARE_MIN: Final = 0.2
 SENT_OPENLY: Final = "it sends a key to an http:// URL; use https://, or [api] insecure = true"
 
 Flow = Generator[httpx.Request, httpx.Response, None]
 
 
-class Hide(Protocol):
-    """Hides what was made of secrets; see :meth:`Keys.hide`."""
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a way works with; ``now`` has the seconds since 1970, and ``tokens`` outlive a generation of keys.
 
-    def __call__(self, made: str, *, readable: bool = False) -> None: ...
+    ``insecure``: secrets may go over ``http://``.
+    """
+
+    hide: Hide
+    tokens: Tokens
+    insecure: bool
+    now: Callable[[], float]
 
 
 class Way(httpx.Auth):
-    """One way to authenticate, with the texts of its table in fifo.toml; threads may share it.
-
-    ``clock`` has the seconds since 1970.
-    """
+    """One way to authenticate, with the texts of its table in fifo.toml; threads may share it."""
 
     requires_request_body = True
     # Whether a secret itself, or a token, goes to the API.
     sends_secret: ClassVar[bool] = False
 
-    def __init__(self, texts: Mapping[str, str], hide: Hide, clock: Callable[[], float]) -> None:
+    def __init__(self, texts: Mapping[str, str], tools: Tools) -> None:
         self._texts = texts
-        self._hide = hide
-        self._clock = clock
+        self._tools = tools
 
     def auth_flow(self, request: httpx.Request) -> Flow:
         self.sign(request)
@@ -61,6 +70,9 @@ class Way(httpx.Auth):
     def sign(self, request: httpx.Request) -> None:
         """Put into a request's headers what the API wants to see; raises ConfigurationError."""
         raise NotImplementedError
+
+    def refused(self, request: httpx.Request) -> None:
+        """Take note that the API answered 401."""
 
 
 class Basic(Way):
@@ -73,7 +85,7 @@ class Basic(Way):
         if ":" in user:
             raise fault("username", "it has a colon, which ends a user name (RFC 7617)")
         pair = _base64(f"{user}:{self._texts['password']}".encode())
-        self._hide(pair, readable=True)
+        self._tools.hide(pair, readable=True)
         request.headers["Authorization"] = f"Basic {pair}"
 
 
@@ -81,12 +93,12 @@ class StandardWebhooks(Way):
     """The signature of the Standard Webhooks specification, one for each secret."""
 
     def sign(self, request: httpx.Request) -> None:
-        message_id, timestamp = request.extensions[MESSAGE_ID], str(int(self._clock()))
+        message_id, timestamp = request.extensions[MESSAGE_ID], str(int(self._tools.now()))
         signed = f"{message_id}.{timestamp}.".encode() + request.content
         secrets = [_webhook_secret(text) for text in self._texts["secret"].split()]
         signatures = [_base64(hmac.digest(secret, signed, "sha256")) for secret in secrets]
         for signature in signatures:
-            self._hide(signature)
+            self._tools.hide(signature)
         request.headers["webhook-id"] = message_id
         request.headers["webhook-timestamp"] = timestamp
         request.headers["webhook-signature"] = " ".join(f"v1,{signature}" for signature in signatures)
@@ -96,38 +108,86 @@ class Hmac(Way):
     """An HMAC of the body, in a header as the API wants it."""
 
     def sign(self, request: httpx.Request) -> None:
-        texts, timestamp = self._texts, str(int(self._clock()))
+        texts, timestamp = self._texts, str(int(self._tools.now()))
         before = texts["content"].removesuffix("{body}").replace("{timestamp}", timestamp)
         digest = hmac.digest(texts["secret"].encode(), before.encode() + request.content, texts["algorithm"])
         forms = {"hex": digest.hex(), "base64": _base64(digest)}
-        self._hide(forms["hex"])
+        self._tools.hide(forms["hex"])
         request.headers[texts["header"]] = filled(texts["format"], {**forms, "timestamp": timestamp})
 
 
+class OAuth2(Way):
+    """The access token of client credentials (RFC 6750); the wait for it counts as the call's."""
+
+    sends_secret = True
+
+    def __init__(self, texts: Mapping[str, str], tools: Tools) -> None:
+        super().__init__(texts, tools)
+        self._grant = Grant(**{name: text for name, text in texts.items() if name != "type"})
+        if reason := url_fault(self._grant.token_url):
+            raise fault("token_url", reason)
+        if is_open(httpx.URL(self._grant.token_url)) and not tools.insecure:
+            raise fault("token_url", SENT_OPENLY)
+
+    def sign(self, request: httpx.Request) -> None:
+        token = self._tools.tokens.token(self._grant, request.extensions["timeout"]["read"])
+        self._tools.hide(token)
+        request.headers["Authorization"] = f"Bearer {token}"
+
+    def refused(self, request: httpx.Request) -> None:
+        self._tools.tokens.refused(request.headers["Authorization"].removeprefix("Bearer "))
+
+
 # By the type in fifo.toml.
-_WAYS: Final[Mapping[str, type[Way]]] = {"basic": Basic, "standard-webhooks": StandardWebhooks, "hmac": Hmac}
+_WAYS: Final[Mapping[str, type[Way]]] = {
+    "basic": Basic,
+    "standard-webhooks": StandardWebhooks,
+    "hmac": Hmac,
+    "oauth2": OAuth2,
+}
 
 
 class ApiAuth:
-    """The authentication of one API, made once for the keys of a generation; threads may share it."""
+    """The authentication of one API, made once for the keys of a generation; threads may share it.
 
-    def __init__(self, api: Api, keys: Keys, clock: Callable[[], float]) -> None:
+    ``send`` makes one call, of another service, within so many seconds.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        keys: Keys,
+        send: Callable[[httpx.Request, float], Answer],
+        now: Callable[[], float],
+    ) -> None:
         assert api.auth is not None
+        self._api = api
         self._way = _WAYS[api.auth["type"]]
         self._texts = api.auth
-        self._insecure = api.insecure
         self._keys = keys
-        self._clock = clock
+        self._tools = Tools(keys.hide, Tokens(send, keys.hide, keys.redact), api.insecure, now)
         self._made: tuple[int, Way] | None = None
 
-    def authenticate(self, request: httpx.Request, generation: int, values: Mapping[str, str]) -> None:
-        """Make of a request what may go out; raises ConfigurationError."""
-        readable = request.url.scheme == "http" and not is_this_machine(request.url.host)
-        if self._way.sends_secret and readable and not self._insecure:
+    def authenticate(self, request: httpx.Request, generation: int, values: Mapping[str, str]) -> float:
+        """Make of a request what may go out, and return for how many seconds it may then take.
+
+        Raises ConfigurationError; ApiUnavailableError where a token is needed and there is none.
+        """
+        began, timeout = time.monotonic(), self._api.timeout
+        if self._way.sends_secret and is_open(request.url) and not self._api.insecure:
             raise ConfigurationError("[handlers] request", SENT_OPENLY)
         if self._made is None or self._made[0] != generation:
-            self._made = generation, self._way(self._filled(values), self._keys.hide, self._clock)
+            self._made = generation, self._way(self._filled(values), self._tools)
         next(self._made[1].sync_auth_flow(request))
+        left = timeout - (time.monotonic() - began)
+        if left < timeout * _CALL_SHARE_MIN:
+            raise ApiUnavailableError(f"the wait for a token left {max(left, 0.0):.1f} s of {timeout:g} s")
+        return left
+
+    def refused(self, request: httpx.Request) -> None:
+        """Take note that the API answered 401."""
+        if self._made is not None:
+            self._made[1].refused(request)
 
     def _filled(self, values: Mapping[str, str]) -> dict[str, str]:
         """Put the keys into the texts."""
@@ -143,6 +203,11 @@ class ApiAuth:
             if field in _SECRET:
                 self._keys.hide_value(texts[field])
         return texts
+
+
+def is_open(url: httpx.URL) -> bool:
+    """Whether anyone on the way can read what goes to a URL."""
+    return url.scheme == "http" and not is_this_machine(url.host)
 
 
 def fault(field: str, reason: str) -> ConfigurationError:

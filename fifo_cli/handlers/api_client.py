@@ -50,6 +50,9 @@ _HEADER_END: Final = re.compile(rb"\n\r?\n")
 _SECONDS: Final = re.compile(r"[0-9]+(?:\s*,\s*[0-9]+)*")
 # Longer than any message lives, and small enough for every clock.
 _RETRY_AFTER_MAX: Final = 10_000_000.0
+_PORTS: Final = 65_536
+_HOST_MAX: Final = 253  # RFC 1035, 2.3.4
+_LABEL_MAX: Final = 63
 _PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -307,6 +310,24 @@ def retry_after(value: str) -> float | None:
     except Exception:  # noqa: BLE001 - it is the API's text: what cannot be read as a date is not one
         return None
     return min(_RETRY_AFTER_MAX, max(0.0, seconds))
+
+
+def url_fault(url: str | httpx.URL) -> str | None:
+    """Say why a URL cannot be called, by what httpx and the resolver make of it; None if it can."""
+    try:
+        parsed = httpx.URL(url)
+        parsed.host  # noqa: B018 - decoding an internationalised name may fail
+        host = parsed.raw_host.decode("ascii")
+    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+        return f"which is not a URL: {described(error)}"
+    if parsed.scheme not in ("http", "https") or not host:
+        return "which is not an http:// or https:// URL with a host"
+    if parsed.port is not None and not 0 < parsed.port < _PORTS:
+        return "whose port is not from 1 to 65535"
+    labels = host.removesuffix(".").split(".")
+    if len(host) > _HOST_MAX or not all(0 < len(label) <= _LABEL_MAX for label in labels):
+        return "whose host has a part that is empty or longer than 63 characters"
+    return None
 
 
 def _new_client(transport: httpx.BaseTransport | None) -> httpx.Client:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -34,6 +34,12 @@ _UNREADABLE: Final = frozenset(
         "ValidationException",
     }
 )
+
+
+class Hide(Protocol):
+    """Hides what was made of secrets: :meth:`Keys.hide`."""
+
+    def __call__(self, made: str, *, readable: bool = False) -> None: ...
 
 
 class KeysMissingError(ConfigurationError):

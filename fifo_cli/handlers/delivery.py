@@ -14,7 +14,7 @@ import httpx
 
 from . import exact_json
 from .api_auth import MESSAGE_ID, SENT_OPENLY, ApiAuth
-from .api_client import Answer, ApiClient
+from .api_client import Answer, ApiClient, url_fault
 from .api_keys import Keys, header_fault
 from .code_guard import CodeGuard
 from .failure import (
@@ -30,15 +30,13 @@ from .parked_records import NOT_A_MESSAGE, is_parked_record
 from .runtime import Api, filled, placeholders
 from .visibility import QueueMessage
 
-_CREDENTIALS: Final = frozenset({401, 403})
+_UNAUTHORIZED: Final = 401
+_CREDENTIALS: Final = frozenset({_UNAUTHORIZED, 403})
 _SNIPPET_MAX: Final = 300
 # So much of an answer is looked at for that; an outage has many answers.
 _QUOTED_FROM_MAX: Final = 1_000
 # What it takes to park or release what a run holds.
 _SETTLE_SECONDS: Final = 2.0
-_PORTS: Final = 65_536
-_HOST_MAX: Final = 253  # RFC 1035, 2.3.4
-_LABEL_MAX: Final = 63
 # What h11 sends: a token as name, and no NUL, line break or outer white space in a value.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(rb"(?:[^\0-\x20\x7f]+(?:[ \t]+[^\0-\x20\x7f]+)*)?")  # RFC 9110, 5.5
@@ -100,7 +98,7 @@ class ApiDelivery:
         self._idle: list[ApiClient] = []
         # The URL and the headers of each API, with the keys of one generation.
         self._prepared: dict[int, tuple[int, httpx.URL, httpx.Headers]] = {}
-        self._auths = {id(api): ApiAuth(api, keys, now) for api in apis if api.auth}
+        self._auths = {id(api): ApiAuth(api, keys, self._send_once, now) for api in apis if api.auth}
 
     def close(self) -> None:
         """Close every connection."""
@@ -168,7 +166,15 @@ class ApiDelivery:
         except ApiUnavailableError as error:
             what = "no answer from" if error.error_type else "no call to"
             text = f"{what} {api.name}: {self.redact(str(error))}"
-            return Attempt(Verdict.TRANSIENT, None, text, api=api, owner="api", error_type=error.error_type)
+            return Attempt(
+                Verdict.TRANSIENT,
+                None,
+                text,
+                error.retry_after,
+                api=api,
+                owner="api",
+                error_type=error.error_type,
+            )
         verdict = classify(answer.status, api)
         if verdict is Verdict.SUCCESS:
             return Attempt(verdict, answer.status, None, answer.retry_after, api)
@@ -180,19 +186,24 @@ class ApiDelivery:
     ) -> Answer:
         """Call an API; where a key was refused or cannot be used, once more with the keys read again.
 
-        They may have been rotated, or corrected, since this environment read them. Without time for
-        another call, the next run makes it.
+        They may have been rotated, or corrected, since this environment read them; and a token may have been
+        revoked. Without time for another call, the next run makes it.
         """
         generation, _ = self._keys.current()
+        can_change = bool(self._keys) or id(api) in self._auths
+        fault = None
         try:
-            answer = self._call(api, message, time_left)
+            answer = self._call(api, message, time_left, first=True)
             refused = answer.status in _CREDENTIALS and not _matches(answer.status, api.success)
-            if not (refused and self._keys) or time_left() < api.timeout + _SETTLE_SECONDS:
+            if not (refused and can_change) or time_left() < api.timeout + _SETTLE_SECONDS:
                 return answer
-        except ConfigurationError:
+        except ConfigurationError as error:
             if not self._keys:
                 raise
+            fault = error
         self._keys.renew(generation)
+        if fault is not None and time_left() < api.timeout + _SETTLE_SECONDS:
+            raise fault  # to be told so may have taken all the time: a token endpoint is slow
         on_repeat()
         return self._call(api, message, time_left)
 
@@ -210,8 +221,13 @@ class ApiDelivery:
         text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
         return f"{status}: {text}".rstrip(": ")
 
-    def _call(self, api: Api, message: QueueMessage, time_left: Callable[[], float]) -> Answer:
-        """Make the request and send it; everything that httpx then raises has an owner."""
+    def _call(
+        self, api: Api, message: QueueMessage, time_left: Callable[[], float], *, first: bool = False
+    ) -> Answer:
+        """Make the request and send it; everything that httpx then raises has an owner.
+
+        A token that is refused is renewed where this is the ``first`` call of an attempt.
+        """
         generation, keys = self._keys.current()
         if self._guard is None:
             request = self._own_request(api, message, generation, keys)
@@ -219,10 +235,14 @@ class ApiDelivery:
             request = self._user_request(api, message, keys, max(1.0, time_left() - _SETTLE_SECONDS))
             if time_left() < api.timeout + _SETTLE_SECONDS:
                 raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
-        if auth := self._auths.get(id(api)):
-            auth.authenticate(request, generation, keys)
+        auth, timeout = self._auths.get(id(api)), api.timeout
+        if auth is not None:
+            timeout = auth.authenticate(request, generation, keys)
         try:
-            return self._send(request, api.timeout)
+            answer = self._send(request, timeout)
+            if auth is not None and first and answer.status == _UNAUTHORIZED:
+                auth.refused(request)
+            return answer
         except Exception as error:
             if self._guard is not None and type(error).__name__ == "LocalProtocolError":  # httpx's, and h11's
                 # It could not be sent as it is, such as a body of another length than its header says.
@@ -243,6 +263,14 @@ class ApiDelivery:
             return client.send(request, timeout=timeout)
         finally:
             self._idle.append(client)
+
+    def _send_once(self, request: httpx.Request, timeout: float) -> Answer:
+        """Send a request on a connection of its own: of a token endpoint there is one call an hour."""
+        client = ApiClient(self._transport)
+        try:
+            return client.send(request, timeout=timeout)
+        finally:
+            client.close()
 
     def _own_request(
         self, api: Api, message: QueueMessage, generation: int, keys: Mapping[str, str]
@@ -366,24 +394,6 @@ def _checked_body(message: QueueMessage) -> bytes:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def url_fault(url: str | httpx.URL) -> str | None:
-    """Say why a URL cannot be called, by what httpx and the resolver make of it; None if it can."""
-    try:
-        parsed = httpx.URL(url)
-        parsed.host  # noqa: B018 - decoding an internationalised name may fail
-        host = parsed.raw_host.decode("ascii")
-    except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        return f"which is not a URL: {described(error)}"
-    if parsed.scheme not in ("http", "https") or not host:
-        return "which is not an http:// or https:// URL with a host"
-    if parsed.port is not None and not 0 < parsed.port < _PORTS:
-        return "whose port is not from 1 to 65535"
-    labels = host.removesuffix(".").split(".")
-    if len(host) > _HOST_MAX or not all(0 < len(label) <= _LABEL_MAX for label in labels):
-        return "whose host has a part that is empty or longer than 63 characters"
-    return None
 
 
 def classify(status: int, api: Api) -> Verdict:

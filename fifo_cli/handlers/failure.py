@@ -58,14 +58,16 @@ class MessageError(Exception):
 class ApiUnavailableError(Exception):
     """The API, or what the user's code calls to reach it, did not answer; the text says why.
 
-    ``error_type`` is the class of the error of the call; None if the API was not called.
+    ``error_type`` is the class of the error of the call; None if the API was not called. ``retry_after`` is
+    for how many seconds it wants to be left alone.
     """
 
     owner: Final = "api"
 
-    def __init__(self, text: str, error_type: str | None = None) -> None:
+    def __init__(self, text: str, error_type: str | None = None, *, retry_after: float | None = None) -> None:
         super().__init__(text)
         self.error_type = error_type
+        self.retry_after = retry_after
 
 
 class OutOfTimeError(Exception):

@@ -71,6 +71,30 @@ class BasicTable(AuthTable):
         return ("Authorization",)
 
 
+class OAuth2Table(AuthTable):
+    """A token for client credentials (RFC 6749, 4.4)."""
+
+    sends_secret = True
+    type: Literal["oauth2"]
+    token_url: types.TokenUrl
+    client_id: types.Text
+    client_secret: types.Text
+    scope: types.Text | None = None
+    audience: types.Text | None = None
+    client_auth: Literal["basic", "post"] = Field(
+        default="basic",
+        description="where the token endpoint gets id and secret: in a header, or in the form",
+    )
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return ("Authorization",)
+
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+        yield from super().problems(api, key)
+        yield from http_problems(f"{key}.auth.token_url", self.token_url, "client_secret", api)
+
+
 class StandardWebhooksTable(AuthTable):
     """The signature of the Standard Webhooks specification."""
 
@@ -116,7 +140,7 @@ class HmacTable(AuthTable):
             yield SettingProblem(f"{key}.auth.format", f'{self.format!r} with algorithm = "sha512"', allowed)
 
 
-Auth = Annotated[BasicTable | StandardWebhooksTable | HmacTable, Field(discriminator="type")]
+Auth = Annotated[BasicTable | OAuth2Table | StandardWebhooksTable | HmacTable, Field(discriminator="type")]
 # The keys of each, by its type.
 AUTH_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     get_args(table.model_fields["type"].annotation)[0]: tuple(table.model_fields)

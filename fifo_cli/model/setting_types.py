@@ -219,13 +219,9 @@ LogRetention = Annotated[timedelta, _duration(timedelta(days=1), timedelta(days=
 PolicyArn = Annotated[str, _matching(r"arn:.+:policy/.+", "the ARN of an IAM policy")]
 TopicArn = Annotated[str, _matching(r"arn:[^:]+:sns:.+", "the ARN of an SNS topic")]
 Names = Annotated[tuple[str, ...], LISTED]
-Url = Annotated[
-    str,
-    _checked(
-        check_url,
-        {"type": "string", "pattern": URL_PATTERN, "description": "an http:// or https:// URL"},
-    ),
-]
+_URL_SCHEMA: Final = {"type": "string", "pattern": URL_PATTERN, "description": "an http:// or https:// URL"}
+Url = Annotated[str, _checked(check_url, _URL_SCHEMA)]
+TokenUrl = Annotated[str, _checked(lambda url: check_url(re.sub(r"\{\w+\}", "x", url)), _URL_SCHEMA)]
 ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
 HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
 HeaderText = Annotated[str, _matching(r"[\t\x20-\x7e]+", "printable ASCII")]

@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from fifo_cli.handlers.api_auth import MESSAGE_ID, Hmac, StandardWebhooks
+from fifo_cli.handlers.api_auth import MESSAGE_ID, Hmac, StandardWebhooks, Tools
+from fifo_cli.handlers.api_client import Answer
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery, Verdict
 from fifo_cli.handlers.failure import ConfigurationError
+from fifo_cli.handlers.oauth_token import Tokens
 from fifo_cli.handlers.redaction import WITHHELD
 from fifo_cli.handlers.runtime import from_document
 from fifo_cli.model.auth_settings import AUTH_KEYS
@@ -66,8 +68,15 @@ def request(body: bytes, message_id: str = "m") -> httpx.Request:
     return httpx.Request("POST", "https://api.test/", content=body, extensions={MESSAGE_ID: message_id})
 
 
-def hide(made: str, *, readable: bool = False) -> None:
-    """Hide nothing."""
+def tools(now: Callable[[], float] = time.time) -> Tools:
+    """Return tools that hide nothing and have no token."""
+
+    def hide(made: str, *, readable: bool = False) -> None: ...
+
+    def send(request: httpx.Request, seconds: float) -> Answer:
+        raise AssertionError("no token is asked for")
+
+    return Tools(hide, Tokens(send, hide, str), insecure=False, now=now)
 
 
 # Basic
@@ -146,7 +155,7 @@ def test_a_password_does_not_leave_over_http_from_the_users_own_code():
 def test_standard_webhooks_signs_as_the_specifications_vectors(
     secret, message_id, timestamp, body, signature
 ):
-    way = StandardWebhooks({"secret": secret}, hide, lambda: timestamp + 0.9)
+    way = StandardWebhooks({"secret": secret}, tools(lambda: timestamp + 0.9))
     sent = next(way.sync_auth_flow(request(body, message_id)))
     assert sent.headers["webhook-id"] == message_id
     assert sent.headers["webhook-timestamp"] == str(timestamp)
@@ -155,7 +164,7 @@ def test_standard_webhooks_signs_as_the_specifications_vectors(
 
 def test_several_secrets_sign_side_by_side():
     secrets = [f"whsec_{base64.b64encode(bytes([number]) * 24).decode()}" for number in (1, 2)]
-    way = StandardWebhooks({"secret": " ".join(secrets)}, hide, time.time)
+    way = StandardWebhooks({"secret": " ".join(secrets)}, tools())
     both = next(way.sync_auth_flow(request(b"{}"))).headers["webhook-signature"].split(" ")
     assert len(both) == 2
     assert both[0] != both[1]
@@ -207,7 +216,7 @@ def test_a_receiver_that_verifies_as_a_provider_documents_accepts_the_bytes_sent
 
 
 def test_githubs_own_example_has_the_signature_that_github_shows():
-    way = Hmac(HMAC | {"secret": "It's a Secret to Everybody"}, hide, time.time)
+    way = Hmac(HMAC | {"secret": "It's a Secret to Everybody"}, tools())
     sent = next(way.sync_auth_flow(request(b"Hello, World!")))
     assert (
         sent.headers["x-signature"]

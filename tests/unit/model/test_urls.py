@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.handlers.delivery import url_fault
+from fifo_cli.handlers.api_client import url_fault
 from fifo_cli.model.urls import check_url, host_of, is_this_machine
 
 GOOD = [
