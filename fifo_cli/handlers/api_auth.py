@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import ssl
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -17,8 +19,9 @@ from typing import ClassVar, Final
 
 import httpx
 
-from .api_client import Answer, url_fault
+from .api_client import Answer, ApiClient, Clients, new_tls_context, url_fault
 from .api_keys import Hide, Keys, header_fault
+from .client_certificate import check_time, refusal, tls_context
 from .failure import ApiUnavailableError, ConfigurationError
 from .hosts import is_this_machine
 from .oauth_token import Grant, Tokens
@@ -29,6 +32,7 @@ MESSAGE_ID: Final = "message_id"
 _WEBHOOK_SECRET: Final = "whsec_"
 # The texts that are secret, also where fifo.toml has them as they are.
 _SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
+_PEM: Final = frozenset({"certificate", "key", "ca"})
 _MAY_BE_EMPTY: Final = frozenset({"username", "password"})
 
 
@@ -73,6 +77,11 @@ class Way(httpx.Auth):
 
     def refused(self, request: httpx.Request) -> None:
         """Take note that the API answered 401."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS context of its calls; None for that of all calls."""
+        return None
 
 
 class Basic(Way):
@@ -138,8 +147,30 @@ class OAuth2(Way):
         self._tools.tokens.refused(request.headers["Authorization"].removeprefix("Bearer "))
 
 
+class Mtls(Way):
+    """A client certificate in the TLS handshake."""
+
+    def __init__(self, texts: Mapping[str, str], tools: Tools) -> None:
+        super().__init__(texts, tools)
+        self._ends = check_time(texts["certificate"], tools.now())
+        self._tls = tls_context(new_tls_context(), texts["certificate"], texts["key"], texts.get("ca"))
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        return self._tls
+
+    def sign(self, request: httpx.Request) -> None:
+        if request.url.scheme != "https":
+            raise ConfigurationError(
+                "[handlers] request", "its URL is http://, where no certificate is shown"
+            )
+        if self._tools.now() >= self._ends:
+            check_time(self._texts["certificate"], self._tools.now())
+
+
 # By the type in fifo.toml.
 _WAYS: Final[Mapping[str, type[Way]]] = {
+    "mtls": Mtls,
     "basic": Basic,
     "standard-webhooks": StandardWebhooks,
     "hmac": Hmac,
@@ -148,25 +179,24 @@ _WAYS: Final[Mapping[str, type[Way]]] = {
 
 
 class ApiAuth:
-    """The authentication of one API, made once for the keys of a generation; threads may share it.
-
-    ``send`` makes one call, of another service, within so many seconds.
-    """
+    """The authentication of one API, made again when its keys have changed; threads may share it."""
 
     def __init__(
-        self,
-        api: Api,
-        keys: Keys,
-        send: Callable[[httpx.Request, float], Answer],
-        now: Callable[[], float],
+        self, api: Api, keys: Keys, transport: httpx.BaseTransport | None, now: Callable[[], float]
     ) -> None:
         assert api.auth is not None
         self._api = api
-        self._way = _WAYS[api.auth["type"]]
+        self._kind = _WAYS[api.auth["type"]]
         self._texts = api.auth
         self._keys = keys
-        self._tools = Tools(keys.hide, Tokens(send, keys.hide, keys.redact), api.insecure, now)
-        self._made: tuple[int, Way] | None = None
+        self._transport = transport
+        self._tools = Tools(keys.hide, Tokens(self._send, keys.hide, keys.redact), api.insecure, now)
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._filled: Mapping[str, str] = {}
+        self._way: Way | None = None
+        self.clients: Clients | None = None
+        """The clients for its calls, where these are not those of all calls."""
 
     def authenticate(self, request: httpx.Request, generation: int, values: Mapping[str, str]) -> float:
         """Make of a request what may go out, and return for how many seconds it may then take.
@@ -174,11 +204,9 @@ class ApiAuth:
         Raises ConfigurationError; ApiUnavailableError where a token is needed and there is none.
         """
         began, timeout = time.monotonic(), self._api.timeout
-        if self._way.sends_secret and is_open(request.url) and not self._api.insecure:
+        if self._kind.sends_secret and is_open(request.url) and not self._api.insecure:
             raise ConfigurationError("[handlers] request", SENT_OPENLY)
-        if self._made is None or self._made[0] != generation:
-            self._made = generation, self._way(self._filled(values), self._tools)
-        next(self._made[1].sync_auth_flow(request))
+        next(self._current(generation, values).sync_auth_flow(request))
         left = timeout - (time.monotonic() - began)
         if left < timeout * _CALL_SHARE_MIN:
             raise ApiUnavailableError(f"the wait for a token left {max(left, 0.0):.1f} s of {timeout:g} s")
@@ -186,16 +214,48 @@ class ApiAuth:
 
     def refused(self, request: httpx.Request) -> None:
         """Take note that the API answered 401."""
-        if self._made is not None:
-            self._made[1].refused(request)
+        if self._way is not None:
+            self._way.refused(request)
 
-    def _filled(self, values: Mapping[str, str]) -> dict[str, str]:
+    def fault_of(self, error: httpx.TransportError) -> ConfigurationError | None:
+        """Return what an error of a call means, if it is the fault of what authenticates it."""
+        return refusal(error) if self.clients is not None else None
+
+    def close(self) -> None:
+        """Close the connections that it has of its own."""
+        if self.clients is not None:
+            self.clients.close()
+
+    def _current(self, generation: int, values: Mapping[str, str]) -> Way:
+        """Return the way with the keys of a generation, the latest that any thread has read."""
+        with self._lock:
+            if self._way is None or generation > self._generation:
+                filled_texts = self._fill(values)
+                if self._way is None or filled_texts != self._filled:
+                    way = self._kind(filled_texts, self._tools)
+                    self.close()
+                    self.clients = Clients(self._transport, way.tls) if way.tls else None
+                    self._way, self._filled = way, filled_texts
+                self._generation = generation
+            return self._way
+
+    def _send(self, request: httpx.Request, timeout: float) -> Answer:
+        """Make a call of another service, on a connection of its own: there is one an hour."""
+        client = ApiClient(self._transport)
+        try:
+            return client.send(request, timeout=timeout)
+        finally:
+            client.close()
+
+    def _fill(self, values: Mapping[str, str]) -> dict[str, str]:
         """Put the keys into the texts."""
         texts = {}
         for field, template in self._texts.items():
             for name in placeholders(template):
                 value = values.get(name, "-")  # one without a value is not of the keys
-                if value != value.strip("\r\n") or (field == "format" and header_fault(value)):
+                if (value != value.strip("\r\n") and field not in _PEM) or (
+                    field == "format" and header_fault(value)
+                ):
                     raise ConfigurationError(self._keys.label(name), header_fault(value) or "")
             texts[field] = filled(template, values)
             if not texts[field].strip() and field not in _MAY_BE_EMPTY:

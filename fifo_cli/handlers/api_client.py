@@ -70,10 +70,16 @@ class Answer:
 
 
 class ApiClient:
-    """The connections of one caller at a time; it makes one call at a time, from any thread."""
+    """The connections of one caller at a time; it makes one call at a time, from any thread.
 
-    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+    ``tls`` is the context of its connections, None for the one of all calls without a client certificate.
+    """
+
+    def __init__(
+        self, transport: httpx.BaseTransport | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._transport = transport
+        self._tls = tls
         self._client: httpx.Client | None = None
         self._wire = _Wire()
         self._thread = CallThread()
@@ -89,7 +95,7 @@ class ApiClient:
         the error is the same.
         """
         if self._client is None:
-            self._client, self._wire = _new_client(self._transport), _Wire()
+            self._client, self._wire = _new_client(self._transport, self._tls), _Wire()
         client, wire = self._client, self._wire
         wire.deadline = time.monotonic() + timeout
         try:
@@ -112,6 +118,41 @@ class ApiClient:
         self._thread.close()
         if self._client is not None:
             self._client.close()
+
+
+class Clients:
+    """Clients of one kind; as many are made as calls are in flight at once. Threads may share it.
+
+    A run has new threads, which go on with the connections of the last run's.
+    """
+
+    def __init__(
+        self, transport: httpx.BaseTransport | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._transport = transport
+        self._tls = tls
+        self._idle: list[ApiClient] = []
+        self._closed = False
+
+    def send(self, request: httpx.Request, timeout: float) -> Answer:
+        """Send a request as :meth:`ApiClient.send` does."""
+        try:
+            client = self._idle.pop()  # the one used last: its connections are the most likely to be open
+        except IndexError:
+            client = ApiClient(self._transport, self._tls)
+        try:
+            return client.send(request, timeout=timeout)
+        finally:
+            self._idle.append(client)
+            if self._closed:
+                self.close()
+
+    def close(self) -> None:
+        """Close every connection, those in use when their call ends."""
+        self._closed = True
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self._idle.pop().close()
 
 
 class _NoConnectionError(Exception):
@@ -330,16 +371,28 @@ def url_fault(url: str | httpx.URL) -> str | None:
     return None
 
 
-def _new_client(transport: httpx.BaseTransport | None) -> httpx.Client:
+def _new_client(transport: httpx.BaseTransport | None, tls: ssl.SSLContext | None) -> httpx.Client:
     """Make a client; raises ConfigurationError naming what in the environment is unusable."""
-    folder = os.environ.get("SSL_CERT_DIR")
+    file, folder, log = map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
     try:
-        if folder and not os.environ.get("SSL_CERT_FILE") and not Path(folder).is_dir():
-            raise FileNotFoundError(folder)  # OpenSSL would ignore it, and then trust nobody
-        file, log = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSLKEYLOGFILE")
-        return httpx.Client(transport=transport, verify=_certificates(file, folder, log))
+        return httpx.Client(transport=transport, verify=tls or _certificates(file, folder, log))
     except Exception as error:  # noqa: BLE001 - the environment is the cause of any error here
         raise _environment_fault(error) from None
+
+
+def new_tls_context() -> ssl.SSLContext:
+    """Make a context of its own that trusts whom every call trusts; raises ConfigurationError."""
+    try:
+        return _tls_context()
+    except Exception as error:  # noqa: BLE001 - the environment is the cause of any error here
+        raise _environment_fault(error) from None
+
+
+def _tls_context() -> ssl.SSLContext:
+    folder = os.environ.get("SSL_CERT_DIR")
+    if folder and not os.environ.get("SSL_CERT_FILE") and not Path(folder).is_dir():
+        raise FileNotFoundError(folder)  # OpenSSL would ignore it, and then trust nobody
+    return httpx.create_ssl_context()
 
 
 @lru_cache(maxsize=1)
@@ -348,7 +401,7 @@ def _certificates(*places: str | None) -> ssl.SSLContext:
 
     Where they are is the environment's affair: httpx reads these variables.
     """
-    return httpx.create_ssl_context()
+    return _tls_context()
 
 
 def _environment_fault(error: Exception) -> ConfigurationError:

@@ -14,7 +14,7 @@ import httpx
 
 from . import exact_json
 from .api_auth import MESSAGE_ID, SENT_OPENLY, ApiAuth
-from .api_client import Answer, ApiClient, url_fault
+from .api_client import Answer, Clients, url_fault
 from .api_keys import Keys, header_fault
 from .code_guard import CodeGuard
 from .failure import (
@@ -92,18 +92,16 @@ class ApiDelivery:
         self._keys = keys
         self._code = code
         self._guard = guard
-        self._transport = transport
-        # Clients that nobody uses; as many are made as calls are in flight at once. A run has new threads,
-        # which go on with the connections of the last run's.
-        self._idle: list[ApiClient] = []
+        self._clients = Clients(transport)
         # The URL and the headers of each API, with the keys of one generation.
         self._prepared: dict[int, tuple[int, httpx.URL, httpx.Headers]] = {}
-        self._auths = {id(api): ApiAuth(api, keys, self._send_once, now) for api in apis if api.auth}
+        self._auths = {id(api): ApiAuth(api, keys, transport, now) for api in apis if api.auth}
 
     def close(self) -> None:
         """Close every connection."""
-        while self._idle:
-            self._idle.pop().close()
+        self._clients.close()
+        for auth in self._auths.values():
+            auth.close()
         if self._guard is not None:
             self._guard.close()
 
@@ -235,11 +233,12 @@ class ApiDelivery:
             request = self._user_request(api, message, keys, max(1.0, time_left() - _SETTLE_SECONDS))
             if time_left() < api.timeout + _SETTLE_SECONDS:
                 raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
-        auth, timeout = self._auths.get(id(api)), api.timeout
+        auth, clients, timeout = self._auths.get(id(api)), self._clients, api.timeout
         if auth is not None:
             timeout = auth.authenticate(request, generation, keys)
+            clients = auth.clients or clients
         try:
-            answer = self._send(request, timeout)
+            answer = clients.send(request, timeout)
             if auth is not None and first and answer.status == _UNAUTHORIZED:
                 auth.refused(request)
             return answer
@@ -249,28 +248,12 @@ class ApiDelivery:
                 text = f"{self._guard.name} made a request that cannot be sent: {described(error)}"
                 raise MessageError(text) from error
             if isinstance(error, httpx.TransportError):
+                if fault := auth and auth.fault_of(error):
+                    raise fault from error
                 # h11 quotes what it cannot read: of such an answer nothing is shown.
                 text = described(error).partition(": bytearray(")[0]
                 raise ApiUnavailableError(text, type(error).__name__) from error
             raise
-
-    def _send(self, request: httpx.Request, timeout: float) -> Answer:
-        try:
-            client = self._idle.pop()  # the one used last: its connections are the most likely to be open
-        except IndexError:
-            client = ApiClient(self._transport)
-        try:
-            return client.send(request, timeout=timeout)
-        finally:
-            self._idle.append(client)
-
-    def _send_once(self, request: httpx.Request, timeout: float) -> Answer:
-        """Send a request on a connection of its own: of a token endpoint there is one call an hour."""
-        client = ApiClient(self._transport)
-        try:
-            return client.send(request, timeout=timeout)
-        finally:
-            client.close()
 
     def _own_request(
         self, api: Api, message: QueueMessage, generation: int, keys: Mapping[str, str]

@@ -140,7 +140,23 @@ class HmacTable(AuthTable):
             yield SettingProblem(f"{key}.auth.format", f'{self.format!r} with algorithm = "sha512"', allowed)
 
 
-Auth = Annotated[BasicTable | OAuth2Table | StandardWebhooksTable | HmacTable, Field(discriminator="type")]
+class MtlsTable(AuthTable):
+    """A client certificate in the TLS handshake."""
+
+    type: Literal["mtls"]
+    certificate: types.Text = Field(description="PEM; the certificates that signed it may follow")
+    key: types.Text = Field(description="PEM, not encrypted")
+    ca: types.Text | None = Field(default=None, description="PEM; trusted beside the system's")
+
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+        yield from super().problems(api, key)
+        if not api.url.startswith("https://"):
+            yield SettingProblem(f"{key}.url", repr(api.url), "https://, whose handshake has the certificate")
+
+
+Auth = Annotated[
+    BasicTable | OAuth2Table | StandardWebhooksTable | HmacTable | MtlsTable, Field(discriminator="type")
+]
 # The keys of each, by its type.
 AUTH_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     get_args(table.model_fields["type"].annotation)[0]: tuple(table.model_fields)

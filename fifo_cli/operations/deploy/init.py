@@ -73,7 +73,7 @@ timeout = "10s"
 headers = {{ Authorization = "Bearer {{api_key}}" }}
 # placeholder -> SSM parameter, "secretsmanager:NAME" or "secretsmanager:NAME#FIELD": `fifo-cli keys set`
 keys = {{ api_key = "/{name}/api-key" }}
-# auth = {{ type = "hmac", secret = "{{api_key}}", header = "X-Signature" }} # or basic, standard-webhooks
+# auth = {{ type = "hmac", secret = "{{api_key}}", header = "X-Signature" }} # or oauth2, mtls, basic, ...
 success = ["2xx"]
 permanent = [400, 404, 409, 410, 413, 415, 422]
 on_permanent = "park"                # park (to the DLQ, with the reason) or block (keep the group waiting)

@@ -25,6 +25,7 @@ from fifo_cli.model.auth_settings import AUTH_KEYS
 from fifo_cli.model.settings import load
 from fifo_cli.operations.runtime_settings import runtime_settings
 from tests.cli_harness import ROOT
+from tests.unit.handlers.certificates import Authority
 from tests.unit.handlers.test_delivery import FakeSsm, delivery, held, keys
 from tests.unit.plain_api import API
 
@@ -258,10 +259,14 @@ VALUES = {
     "user": "shop",
     "password": "p\u00e4ssword",
     "signing": "the-signing-secret",
+    "client": "shop-1",
+    "client_secret": "the-client-secret",
     "webhook_secrets": "whsec_plJ3nmyCDGBKInavdOK15jsl whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
 CHECKS: dict[str, Callable[[httpx.Request], bool]] = {
     "v1/orders": lambda request: basic("shop", "p\u00e4ssword", request),
+    "v2/orders": lambda request: request.headers["authorization"] == "Bearer the-token",
+    "mtls/orders": lambda request: "authorization" not in request.headers,
     "webhooks/orders": lambda request: request.headers["webhook-signature"].count("v1,") == 2,
     "github": lambda request: github("the-signing-secret", request),
     "stripe": lambda request: stripe("the-signing-secret", request),
@@ -289,13 +294,22 @@ def test_the_document_has_an_example_of_each_type():
 
 @pytest.mark.parametrize("path", CHECKS)
 def test_an_example_of_the_document_authenticates(tmp_path, path):
+    authority = Authority()
+    client = authority.issue("client")
     file = tmp_path / "fifo.toml"
     file.write_text('[pipeline]\nname = "orders"\n[table]\nname = "orders"\n' + examples()[path])
     settings = from_document(runtime_settings(load(file).settings))
     ssm = FakeSsm()
-    ssm.values = {parameter: VALUES[name] for name, parameter in settings.parameters.items()}
+    values = VALUES | authority.pem("ca") | client.pem("certificate", "private_key")
+    ssm.values = {parameter: values[name] for name, parameter in settings.parameters.items()}
     api = Recorder()
-    made = delivery(api, *settings.apis, keys=Keys(ssm, settings.parameters))  # type: ignore[arg-type]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url == "https://login.example.com/token":
+            return httpx.Response(200, json={"access_token": "the-token", "token_type": "Bearer"})
+        return api(request)
+
+    made = delivery(answer, *settings.apis, keys=Keys(ssm, settings.parameters))  # type: ignore[arg-type]
     assert made.attempt(held()).verdict is Verdict.SUCCESS
     assert CHECKS[path](api.requests[-1])
 

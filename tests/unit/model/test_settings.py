@@ -363,7 +363,27 @@ AUTHS = [
     'auth = { type = "hmac", secret = "{user}", header = "X-Signature" }',
     'auth = { type = "hmac", secret = "x", header = "X", algorithm = "sha512", format = "{user} {base64}" }',
 ]
+OTHER_AUTHS = [
+    'auth = { type = "oauth2", token_url = "https://l/{user}", client_id = "{user}", client_secret = "x" }',
+    'auth = { type = "mtls", certificate = "{user}", key = "{user}" }',
+]
 BAD_AUTHS = {
+    'auth = { type = "oauth2", token_url = "l", client_id = "", client_secret = 7, client_auth = "x" }': [
+        "auth.token_url: found 'l'; must be an http:// or https:// URL",
+        "auth.client_id: found ''; must be a text",
+        "auth.client_secret: found int; must be a string",
+        "auth.client_auth: found 'x'; must be 'basic' or 'post'",
+    ],
+    'auth = { type = "oauth2", token_url = "http://l/", client_id = "x", client_secret = "{x}" }': [
+        "auth.client_secret: {x}; must be a name from api.keys (user)",
+        "auth.token_url: 'http://l/' with client_secret; must be https://, or insecure = true",
+    ],
+    'auth = { type = "mtls", certificate = "{user}", ca = "{ca}" }': [
+        "auth.key: missing; must be given",
+    ],
+    'auth = { type = "mtls", certificate = "{user}", key = "{user}", ca = "{ca}" }': [
+        "auth.ca: {ca}; must be a name from api.keys (user)",
+    ],
     "auth = {}": ["auth.type: missing; must be 'basic' or "],
     'auth = "basic"': ["auth: found 'basic'; must be a table"],
     'auth = { type = "oauth" }': ["auth.type: found 'oauth'; must be 'basic' or "],
@@ -402,7 +422,7 @@ BAD_AUTHS = {
 }
 
 
-@pytest.mark.parametrize("auth", AUTHS)
+@pytest.mark.parametrize("auth", [*AUTHS, *OTHER_AUTHS])
 def test_each_type_of_authentication_is_taken_and_reaches_the_functions(read, auth):
     settings = read(_with_api(_api('user = "/user"') + auth))
     given = runtime_settings(settings)["apis"][0]["auth"]
@@ -437,6 +457,18 @@ def test_a_password_goes_over_http_only_if_that_is_said_and_a_signature_may(prob
         )
         text = text.replace("[api]", "[api]\ninsecure = true")
     read(text)
+
+
+@pytest.mark.parametrize(
+    ("auth", "url"),
+    [(OTHER_AUTHS[0], "http://api.example.com/"), (OTHER_AUTHS[1], "http://127.0.0.1/")],
+    ids=["oauth2", "mtls"],
+)
+def test_neither_a_token_goes_over_http_nor_is_there_a_certificate(problems, auth, url):
+    text = _with_api(_api('user = "/user"') + auth).replace("https://api.example.com/", url)
+    (problem,) = problems(text)
+    assert problem.startswith(f"api.url: '{url}'")
+    assert "must be https://" in problem
 
 
 def test_handlers_without_a_function_do_nothing(problems):
