@@ -5,23 +5,16 @@ What each way does is in ``handlers/api_auth.py``. Every text may hold ``{placeh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from fifo_cli.model import setting_types as types
-from fifo_cli.model.setting_problems import SettingProblem
-from fifo_cli.model.urls import host_of, is_this_machine
+from fifo_cli.model.setting_problems import SettingProblem, problems_of
+from fifo_cli.model.settings import OWN_HEADERS, PLACEHOLDER, Api, http_problems
 
-if TYPE_CHECKING:
-    from fifo_cli.model.settings import Api
-
-PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# Another value of these would break the request, or the promise that a repeat is recognised.
-OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
 _DIGESTS: Final = frozenset({"hex", "base64"})
 
 
@@ -164,8 +157,16 @@ AUTH_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def http_problems(key: str, url: str, what: str, api: Api) -> Iterator[SettingProblem]:
-    """Yield a problem if ``what`` would go to ``url`` where anyone on the way can read it."""
-    if url.startswith("http://") and not (api.insecure or is_this_machine(host_of(url))):
-        allowed = "https://, or insecure = true: anyone on the way can read a key sent over http://"
-        yield SettingProblem(key, f"{url!r} with {what}", allowed)
+def read_auth(value: object, place: tuple[int | str, ...]) -> AuthTable | list[SettingProblem]:
+    """Read ``auth`` as TOML has it, or return what is wrong with it; ``place`` is where it is."""
+    adapter: TypeAdapter[AuthTable] = TypeAdapter(Auth)
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        return problems_of(error, prefix=place, known_keys=(), auth_keys=AUTH_KEYS)
+
+
+def json_schemas() -> dict[str, Any]:
+    """Return the JSON Schema of ``auth``, called Auth, and of its tables."""
+    schema = TypeAdapter(Auth).json_schema(ref_template="#/$defs/{model}")
+    return {**schema.pop("$defs"), "Auth": schema}

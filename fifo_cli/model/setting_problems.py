@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fifo_cli.errors import without_login
@@ -41,9 +42,9 @@ class SettingProblem(NamedTuple):
 def problems_of(
     error: ValidationError,
     *,
-    prefix: tuple[str, ...],
+    prefix: tuple[int | str, ...],
     known_keys: Sequence[str],
-    auth_keys: Mapping[str, Sequence[str]],
+    auth_keys: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[SettingProblem]:
     """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or".
 
@@ -65,7 +66,7 @@ def problems_of(
 
 def _problem(
     detail: ErrorDetails,
-    prefix: tuple[str, ...],
+    prefix: tuple[int | str, ...],
     known_keys: Sequence[str],
     auth_keys: Mapping[str, Sequence[str]],
 ) -> SettingProblem:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -21,16 +21,24 @@ from fifo_cli.errors import ConfigError
 from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
 from fifo_cli.model import setting_types as types
-from fifo_cli.model.auth_settings import AUTH_KEYS, OWN_HEADERS, PLACEHOLDER, Auth, http_problems
 from fifo_cli.model.names import Names
 from fifo_cli.model.setting_problems import SettingProblem, problems_of
 from fifo_cli.model.times import format_duration
-from fifo_cli.model.urls import authority_of, host_of
+from fifo_cli.model.urls import authority_of, host_of, is_this_machine
 from fifo_cli.model.user_code import code_problems
+
+# auth_settings reads it where a file has one: to build its tables takes 14 ms, which others need not pay.
+if TYPE_CHECKING:
+    from fifo_cli.model.auth_settings import AuthTable as Auth
+else:
+    Auth = Any
 
 CONFIG_FILE: Final = "fifo.toml"
 # Time the worker keeps at the end of a run to delete, park and release what it holds.
 RUN_RESERVE: Final = timedelta(seconds=5)
+# Another value of these would break the request, or the promise that a repeat is recognised.
+OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
+PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Pipeline(types.TomlTable):
@@ -374,8 +382,8 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingPr
         try:
             sound[name] = adapter.validate_python(document[name])
         except ValidationError as error:
-            known_keys = _known_keys(field.annotation)
-            problems += problems_of(error, prefix=(name,), known_keys=known_keys, auth_keys=AUTH_KEYS)
+            problems += problems_of(error, prefix=(name,), known_keys=_known_keys(field.annotation))
+    problems += _read_auths(document.get("api"), sound)
     problems += [
         SettingProblem(key, "unknown table", f"one of {', '.join(Settings.model_fields)}, env")
         for key in document
@@ -385,6 +393,22 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingPr
     if single:
         problems = [one._replace(key=one.key.replace("api[0]", "api", 1)) for one in problems]
     return (None if problems else Settings.model_construct(**sound)), problems, sound.get("handlers")
+
+
+def _read_auths(tables: object, sound: dict[str, Any]) -> list[SettingProblem]:
+    """Read the ``auth`` of each ``[api]`` table; one that cannot be read is left out of a sound table."""
+    found: list[SettingProblem] = []
+    for number, table in enumerate(tables if isinstance(tables, list) else ()):
+        if not (isinstance(table, dict) and "auth" in table):
+            continue
+        from fifo_cli.model.auth_settings import read_auth  # noqa: PLC0415 - see Auth
+
+        auth = read_auth(table["auth"], ("api", number, "auth"))
+        found += auth if isinstance(auth, list) else []
+        if "api" in sound:
+            made = sound["api"][number].model_copy(update={"auth": None if isinstance(auth, list) else auth})
+            sound["api"] = (*sound["api"][:number], made, *sound["api"][number + 1 :])
+    return found
 
 
 def _combinations(sound: Mapping[str, Any]) -> list[SettingProblem]:
@@ -531,6 +555,13 @@ def _name_clashes(apis: tuple[Api, ...]) -> list[SettingProblem]:
     ]
 
 
+def http_problems(key: str, url: str, what: str, api: Api) -> Iterator[SettingProblem]:
+    """Yield a problem if ``what`` would go to ``url`` where anyone on the way can read it."""
+    if url.startswith("http://") and not (api.insecure or is_this_machine(host_of(url))):
+        allowed = "https://, or insecure = true: anyone on the way can read a key sent over http://"
+        yield SettingProblem(key, f"{url!r} with {what}", allowed)
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of fifo.toml (draft 2020-12)."""
     for field in Settings.model_fields.values():
@@ -548,6 +579,10 @@ def json_schema() -> dict[str, Any]:
         name: {"anyOf": [{"type": "object"}, {"type": "array"}]} if name == "api" else {"type": "object"}
         for name in Settings.model_fields
     }
+    from fifo_cli.model.auth_settings import json_schemas  # noqa: PLC0415 - see Auth
+
+    definitions |= json_schemas()
+    definitions["Api"]["properties"]["auth"] = {"$ref": "#/$defs/Auth"}
     definitions["Overlay"] = {"type": "object", "properties": overlay, "additionalProperties": False}
     schema["properties"]["env"] = {
         "type": "object",
