@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 def mention_pauses(cli: Cli, *, left: int = 0, running: bool = True) -> Sequence[PausedGroup]:
     """Say which groups of main are hidden by a pause, where the queue starts the worker; return them.
 
-    ``left`` is how many messages a drain was not given; ``running``: the queue starts the worker now.
+    ``left`` is how many messages a drain was not given: then the log is read far enough back for every pause,
+    also one that an API asked for, or that began before a schedule took the queue's place. ``running``: the
+    worker is started by itself now.
     """
     from fifo_cli.model.worker_trigger import by_queue
-    from fifo_cli.operations.monitor.worker_runs import paused_now
+    from fifo_cli.operations.monitor.worker_runs import last_runs, paused_now
     from fifo_cli.render.pauses import hidden_text
 
-    if not by_queue(cli.settings):
+    if not (left or by_queue(cli.settings)):
         return ()
     now = datetime.now(UTC)
     try:
-        found = paused_now(cli.aws, cli.settings, now=now)
+        if left:
+            found = last_runs(cli.aws, cli.names, now=now, by_queue=True)
+        else:
+            found = paused_now(cli.aws, cli.settings, now=now)
     except FifoError:
         return ()  # whoever may look at a queue need not be allowed to read logs
     if found.paused:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from fifo_cli.errors import UsageError
+from fifo_cli.model.limits import RATE_MAX, RATE_MIN
 
 
 class QueueName(StrEnum):
@@ -35,21 +36,18 @@ Filter = Annotated[
         " attributes.NAME.value, such as attributes.park_reason.value.",
     ),
 ]
-# More than any queue takes; without it `inf` would be a rate.
-_RATE_MIN: Final = 0.001
-_RATE_MAX: Final = 1_000_000
 
 
 def _rate(text: str) -> float:
     """Read a rate. The ranges of some versions of typer admit `nan`, which is in no order with a number."""
     with suppress(ValueError):
-        if _RATE_MIN <= (rate := float(text)) <= _RATE_MAX:
+        if RATE_MIN <= (rate := float(text)) <= RATE_MAX:
             return rate
-    raise typer.BadParameter(f"{text!r} is not a number from {_RATE_MIN} to {_RATE_MAX}")
+    raise typer.BadParameter(f"{text!r} is not a number from {RATE_MIN} to {RATE_MAX}")
 
 
 def _max_rate(of_what: str) -> Any:
-    text = f"At most R {of_what} a second, 0.001 to 1000000."
+    text = f"At most R {of_what} a second, {RATE_MIN} to {RATE_MAX}."
     return typer.Option("--max-rate", parser=_rate, metavar="R", help=text)
 
 

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .breaker import Breaker
 from .delivery import ApiDelivery, Attempt, Verdict
-from .failure import ending, owner_of
+from .failure import owner_of
 from .json_log import Journal
 from .limits import RECEIVE_MAX
-from .message_turn import BEHIND, BREAKER_OPEN, NOT_OURS, RUN_ENDED, MessageTurns
+from .message_turn import BEHIND, BREAKER_OPEN, NOT_OURS, RUN_ENDED, MessageTurns, milliseconds
 from .pace import Pace
 from .retry_budget import RetryBudget
 from .run_report import Report
@@ -167,9 +167,10 @@ class _Batch:
                     self._worker.sleep(wait)
             self._deliver_groups()
         except Exception as error:  # noqa: BLE001 - reported with what was done until then
-            self._end_early(error)
+            self._turns.end_early(error)
         finally:
-            self._give_back()
+            now = self._worker.clock()  # one for all: what is left of a group gets the same pause
+            self._turns.give_back(lambda message: self._pause_left(message, now))
         return self._report, list(self._left)
 
     def _breaker_pause(self) -> float:
@@ -256,12 +257,12 @@ class _Batch:
         except BaseException as error:  # noqa: BLE001 - each has an owner, and no message stops another
             worker.breaker.passed_over(message.group)
             if owner_of(error) in ("configuration", "aws"):
-                self._end_early(error)
+                self._turns.end_early(error)
             pause = worker.pause_of(message)
-            self._turns.fail(message, error, _milliseconds(worker.clock() - started), pause=pause)
+            self._turns.fail(message, error, milliseconds(worker.clock() - started), pause=pause)
             return pause
         pause, took = worker.pause_of(message, attempt), worker.clock() - started
-        if self._turns.conclude(message, attempt, _milliseconds(took), pause=pause):
+        if self._turns.conclude(message, attempt, milliseconds(took), pause=pause):
             with self._lock:
                 del self._left[message.message_id]
             return None
@@ -275,23 +276,6 @@ class _Batch:
             self._due[group] = self._worker.clock() + pause
         for message in messages:
             self._turns.skip(message, reason, pause=pause or None)
-
-    def _end_early(self, error: BaseException) -> None:
-        """End the run because of ``error``; the first one is reported."""
-        with self._lock:
-            first, self._report.error = self._report.error is None, self._report.error or error
-        if first:
-            self._worker.journal("error", "run failed", **ending(error, self._worker.delivery.redact))
-
-    def _give_back(self) -> None:
-        """Give back all that is left, each group with its pause; what SQS refuses comes back by itself."""
-        try:
-            now = self._worker.clock()  # one for all: what is left of a group gets the same pause
-            refused = self._queue.release(lambda message: self._pause_left(message, now))
-        except Exception as error:  # noqa: BLE001 - it is visible again when its visibility timeout ends
-            refused = [str(error)]
-        for reason in refused:
-            self._worker.journal("warning", "not released", reason=self._worker.delivery.redact(reason))
 
     def _pause_left(self, message: QueueMessage, now: float) -> float:
         due = self._due.get(message.group)
@@ -323,7 +307,3 @@ def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
     if value.get("binaryValue") is not None:
         attribute["BinaryValue"] = base64.b64decode(value["binaryValue"])
     return attribute
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .breaker import Breaker
 from .delivery import ApiDelivery, Attempt, Verdict
-from .failure import Owner, described, owner_of
+from .failure import Owner, described, ending, owner_of
 from .json_log import Journal, Level
 from .pace import Pace
 from .parking import park
@@ -134,6 +134,25 @@ class MessageTurns:
         """Account for a message that gets no turn; it stays."""
         self._settle(message, "skipped", error=reason, pause=pause)
 
+    def end_early(self, error: BaseException) -> None:
+        """Note that a run ends because of ``error``; the first one is reported."""
+        with self._lock:
+            first, self._report.error = self._report.error is None, self._report.error or error
+        if first:
+            self._journal("error", "run failed", **ending(error, self._delivery.redact))
+
+    def give_back(self, pause: Callable[[QueueMessage], float] = lambda message: 0) -> None:
+        """Give back all that is held, visible again after ``pause`` seconds.
+
+        What SQS refuses becomes visible by itself when its visibility timeout is over.
+        """
+        try:
+            refused = self._queue.release(pause)
+        except Exception as error:  # noqa: BLE001 - nothing is lost
+            refused = [str(error)]
+        for reason in refused:
+            self._journal("warning", "not released", reason=self._delivery.redact(reason))
+
     def _note(self, message: QueueMessage, attempt: Attempt) -> bool:
         """Note in the breaker what the attempt shows of the API; False if it shows nothing."""
         if attempt.verdict is Verdict.TRANSIENT and attempt.owner == "api":
@@ -246,3 +265,8 @@ def _iso_in(seconds: float) -> str:
     """Return the time in so many seconds (ISO 8601 UTC)."""
     time_then = datetime.now(UTC) + timedelta(seconds=seconds)
     return time_then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def milliseconds(seconds: float) -> int:
+    """Return a duration as results and logs have it."""
+    return round(seconds * 1000)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 from .breaker import Breaker
 from .call_gate import CallGate
 from .delivery import ApiDelivery, Attempt, Verdict
-from .failure import ending, owner_of
+from .failure import owner_of
 from .json_log import Journal
-from .message_turn import BEHIND, BREAKER_OPEN, NOT_OURS, RUN_ENDED, MessageTurns
+from .message_turn import BEHIND, BREAKER_OPEN, NOT_OURS, RUN_ENDED, MessageTurns, milliseconds
 from .pace import Pace
 from .run_report import Outcome, Report
 from .turn_order import Turn, TurnOrder
@@ -88,9 +88,7 @@ class Run:
         self._clock = clock
         self._sleep = sleep
         self._queue = MainQueue(sqs, urls["main"], needs=limits.needs, clock=clock)
-        self._delivery = delivery
         self._limits = limits
-        self._journal = journal
         self._report = Report()
         self._breaker = breaker
         self._pace = Pace(limits.max_rate, calls=delivery.calls, patience=limits.patience, clock=clock)
@@ -129,7 +127,7 @@ class Run:
             for message in self._order.unserved():
                 self._turns.skip(message, self._no_turn())
         finally:
-            self._release()
+            self._turns.give_back()
         return self._report
 
     def _receive_all(self, pool: ThreadPoolExecutor) -> None:
@@ -247,13 +245,16 @@ class Run:
     def _deliver(self, message: QueueMessage) -> bool | None:
         """Attempt one message, again as often as the API asks for a later time that is within the budget.
 
-        Return whether it is gone from the queue; None if it had no turn.
+        Return whether it is gone from the queue; None if it had no turn. The time that is reported is of the
+        last attempt, without what was waited before.
         """
-        started = self._clock()
         attempt: Attempt | None = None
+        began, took = self._clock(), 0.0
         try:
             while self._await_turn(message) and self._may_call(message):
+                began = self._clock()
                 attempt = self._call(message)
+                took = self._clock() - began
                 if attempt is None:
                     self._turns.skip(message, NOT_OURS)
                     return None
@@ -263,12 +264,12 @@ class Run:
         except BaseException as error:  # noqa: BLE001 - each has an owner, and no message stops another
             if owner_of(error) in ("configuration", "aws"):
                 self._end_early(error)
-            self._turns.fail(message, error, round((self._clock() - started) * 1000))
+            self._turns.fail(message, error, milliseconds(self._clock() - began))
             return False
         if attempt is None:
             self._turns.skip(message, self._no_turn())
             return None
-        return self._turns.conclude(message, attempt, round((self._clock() - started) * 1000))
+        return self._turns.conclude(message, attempt, milliseconds(took))
 
     def _may_call(self, message: QueueMessage) -> bool:
         if self._gate.enter(message.group):
@@ -316,16 +317,5 @@ class Run:
             self._turn_ended.notify_all()
 
     def _end_early(self, error: BaseException) -> None:
-        """End the run because of ``error``; the first one is reported."""
         self._end()
-        if self._report.error is None:
-            self._report.error = error
-            self._journal("error", "run failed", **ending(error, self._delivery.redact))
-
-    def _release(self) -> None:
-        try:
-            refused = self._queue.release()
-        except Exception as error:  # noqa: BLE001 - they become visible by themselves when their time is over
-            refused = [str(error)]
-        for reason in refused:
-            self._journal("warning", "not released", reason=self._delivery.redact(reason))
+        self._turns.end_early(error)

@@ -36,6 +36,8 @@ FUNCTION_TIMEOUT_MAX: Final = timedelta(minutes=15)
 MAX_FUNCTIONS_MIN: Final = 2
 MAX_FUNCTIONS_MAX: Final = 1000
 CONCURRENCY_MAX: Final = 64  # ours: groups that one process delivers at a time
+RATE_MIN: Final = 0.001  # ours: calls or messages a second
+RATE_MAX: Final = 1_000_000  # more than any queue takes; without it `inf` would be a rate
 ZIP_BYTES_MAX: Final = 52_428_800
 UNZIPPED_BYTES_MAX: Final = 262_144_000
 

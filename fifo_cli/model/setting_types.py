@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -172,8 +171,8 @@ def _pair(low: str, high: str) -> tuple[Rule, Rule, Rule]:
 
 
 def _rate(value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError("a number of calls a second above 0")
+    if not limits.RATE_MIN <= value <= limits.RATE_MAX:
+        raise ValueError(f"a number of calls a second from {limits.RATE_MIN} to {limits.RATE_MAX}")
     return value
 
 
@@ -260,7 +259,8 @@ Counts = Annotated[tuple[Count, Count], *_pair("warning", "critical")]
 Ages = Annotated[tuple[Age, Age], *_pair("warning", "critical")]
 Pause = Annotated[timedelta, _duration(timedelta(seconds=1), limits.PAUSE_MAX)]
 Pauses = Annotated[tuple[Pause, Pause], *_pair("first", "longest")]
-Rate = Annotated[float, Rule(_rate, {"type": "number", "exclusiveMinimum": 0})]
+_RATE_SCHEMA: Final = {"type": "number", "minimum": limits.RATE_MIN, "maximum": limits.RATE_MAX}
+Rate = Annotated[float, Rule(_rate, _RATE_SCHEMA)]
 TagKey = Annotated[
     str,
     _matching(

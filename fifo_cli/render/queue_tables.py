@@ -170,11 +170,19 @@ def drain_breaker(failure: str) -> str:
     )
 
 
-def drain_left(number: int, *, stayed: bool) -> str:
-    """Why a drain left messages that it was not given; ``stayed``: failed ones may be before them."""
+def drain_left(number: int, *, stayed: bool, held: bool) -> str:
+    """Why a drain left messages that it was not given.
+
+    ``stayed``: failed ones may be before them; ``held``: SQS counts some in flight.
+    """
     left = (
         f"{count(number, 'message')}{' more' if stayed else ''} left in the queue that SQS did not give out"
     )
+    if stayed and not held:
+        return (
+            f"{left}: behind one that stayed in its group\n"
+            "next: correct what fails, then run it again; they follow when the one before them is delivered"
+        )
     ours = "behind one that stayed in its group, or " if stayed else ""
     return (
         f"{left}: {ours}another consumer holds them or what is before them in their groups, or one that was"

@@ -242,7 +242,7 @@ def _explain_left(cli: Cli, result: DrainResult, *, dry_run: bool) -> bool:
     running = is_started(cli) if left or result.needs_look else True
     paused = mention_pauses(cli, left=left, running=running) if left else ()
     if left and not paused:
-        cli.console.message(drain_left(left, stayed=result.stayed and not dry_run))
+        cli.console.message(drain_left(left, stayed=result.stayed and not dry_run, held=result.held))
     if result.breaker is not None:
         cli.console.message(drain_breaker(result.breaker))
     if not dry_run:

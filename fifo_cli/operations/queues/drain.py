@@ -66,14 +66,16 @@ class DrainResult(WorkResult):
     """What became of each message.
 
     ``ungiven`` is how many SQS counted at the end besides those that stayed behind here, though the drain
-    went on until it was given nothing more: another consumer's as a rule. ``breaker`` is the last failure, if
-    the breaker kept the drain from further calls.
+    went on until it was given nothing more: behind one that stayed, or another consumer's, if SQS still
+    counts messages in flight (``held``). ``breaker`` is the last failure, if the breaker kept the drain from
+    further calls.
     """
 
     results: tuple[Outcome, ...]
     remaining: int | None
     ungiven: int = 0
     breaker: str | None = None
+    held: bool = True
 
     @property
     def needs_look(self) -> bool:
@@ -245,11 +247,13 @@ def _concluded(
     stopped: bool,
 ) -> DrainResult:
     # Where AWS cannot be asked, the failure says so.
-    remaining = main.counts().total if failure is None else main.total_if_known()
+    counts = main.counts() if failure is None else None
+    remaining = counts.total if counts else main.total_if_known()
     early = stopped or failure is not None or breaker is not None
     reached = options.count is not None and _turns(outcomes) >= options.count
     left = 0 if early or reached else ungiven(outcomes, remaining)
-    return DrainResult(tuple(outcomes), remaining, left, breaker, error=failure)
+    held = counts is None or counts.in_flight > 0
+    return DrainResult(tuple(outcomes), remaining, left, breaker, held, error=failure)
 
 
 def _turns(outcomes: Iterable[Outcome]) -> int:

@@ -311,6 +311,17 @@ def test_no_second_not_even_the_first_has_more_calls_than_max_rate(bench, apis, 
     assert [seconds[number] for number in range(40 * apis // 12)] == [12] * (40 * apis // 12)
 
 
+def test_the_time_of_a_message_is_that_of_its_call_without_the_wait_before_it(bench):
+    bench.put("1", "2", "3")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bench.clock.sleep(1)
+        return httpx.Response(200)
+
+    bench.answer = answer
+    assert [outcome.elapsed_ms for outcome in bench.run(max_rate=0.1).results] == [1000] * 3
+
+
 def test_what_waits_for_its_place_makes_no_call_after_the_run_broke_off(bench):
     bench.put("1", group="a")
     bench.put("1b", group="b")

@@ -221,14 +221,21 @@ def test_all_problems_are_reported_together_each_with_key_finding_and_remedy(pro
         ),
         ("[check]\ndlq = 5", "check.dlq: found 5; must be a list of two, [warning, critical]"),
         ('[worker]\ntrigger = "cron"', "worker.trigger: found 'cron'; must be 'schedule' or 'queue'"),
-        ("[worker]\nmax_rate = 0", "worker.max_rate: found 0; must be a number of calls a second above 0"),
+        (
+            "[worker]\nmax_rate = 0",
+            "worker.max_rate: found 0; must be a number of calls a second from 0.001 to 1000000",
+        ),
+        (
+            "[worker]\nmax_rate = 1e-9",
+            "worker.max_rate: found 1e-09; must be a number of calls a second from 0.001 to 1000000",
+        ),
         (
             "[worker]\nmax_rate = inf",
-            "worker.max_rate: found inf; must be a number of calls a second above 0",
+            "worker.max_rate: found inf; must be a number of calls a second from 0.001 to 1000000",
         ),
         (
             "[worker]\nmax_rate = nan",
-            "worker.max_rate: found nan; must be a number of calls a second above 0",
+            "worker.max_rate: found nan; must be a number of calls a second from 0.001 to 1000000",
         ),
         ("[worker]\nconcurrency = 65", "worker.concurrency: found 65; must be less than or equal to 64"),
         ("[worker]\nconcurrency = true", "worker.concurrency: found true; must be a whole number"),

@@ -10,7 +10,7 @@ from fifo_cli.render.queue_tables import drain_left, drain_table
 
 
 def test_what_a_drain_was_not_given_is_said_with_why_and_what_to_do() -> None:
-    why, next_step = drain_left(360, stayed=False).split("\n")
+    why, next_step = drain_left(360, stayed=False, held=True).split("\n")
     assert why == (
         "360 messages left in the queue that SQS did not give out: another consumer holds them or what is"
         " before them in their groups, or one that was killed did, and they are hidden until its visibility"
@@ -20,10 +20,19 @@ def test_what_a_drain_was_not_given_is_said_with_why_and_what_to_do() -> None:
 
 
 def test_what_failed_may_be_before_them() -> None:
-    assert drain_left(1, stayed=True).startswith(
+    assert drain_left(1, stayed=True, held=True).startswith(
         "1 message more left in the queue that SQS did not give out: behind one that stayed in its group, or"
         " another consumer holds"
     )
+
+
+def test_where_nothing_is_in_flight_only_what_failed_is_before_them() -> None:
+    why, next_step = drain_left(3, stayed=True, held=False).split("\n")
+    assert (
+        why
+        == "3 messages more left in the queue that SQS did not give out: behind one that stayed in its group"
+    )
+    assert next_step.startswith("next: correct what fails, then run it again")
 
 
 def drained(*outcomes: tuple[str, str | None]) -> DrainResult:
