@@ -253,7 +253,8 @@ def _about(result: ProveResult) -> Html:
             0,
             "The API was a function with a public URL, so that the worker could reach it as it reaches yours."
             " It answers only requests with a random secret of 256 bits, of which it has the hash alone; its"
-            " role may write its own log and use its own table, and nothing else.",
+            " role may write its own log and use its own table, and nothing else."
+            + (" It was kept, so its URL is public until prove --clean." if result.kept else ""),
         )
     return _section("About this page", *(element("p", line) for line in lines))
 

@@ -83,6 +83,7 @@ def test_deliveries_side_by_side_are_recorded_in_order_by_each_temper(made: Depl
     assert answers == [(503, None), (429, "7"), (200, None), (401, None), (422, None), (200, None)]
     assert [one.status for one in receiver.received()] == [503, 429, 200, 401, 422, 200]
     assert deliver(receiver, "e-1", **{"x-prove-secret": "wrong"}).status_code == 403
+    assert receiver.strangers_get() == {403}
     assert len(receiver.received()) == 6
 
 
@@ -208,6 +209,17 @@ def test_a_call_whose_answer_was_lost_is_completed(proxy: Proxy, action: str) ->
         assert [one.id for one in receiver.received()] == ["a-1"]
     finally:
         assert made.remove() == (parts(made.pipeline), [])
+
+
+def test_a_function_whose_url_may_not_be_deleted_is_deleted_with_it(proxy: Proxy) -> None:
+    made = DeployedReceiver(behind(proxy), new_name())
+    receiver = made.deploy(TAGS)
+    denied = AwsError("AccessDeniedException", "no", status=403)
+    proxy.rule = lambda request: (
+        denied if request.method == "DELETE" and request.path.endswith("/url") else Pass()
+    )
+    assert made.remove() == (parts(made.pipeline), [])
+    assert httpx.get(f"{receiver.url}/received", trust_env=False).status_code == 404
 
 
 def test_what_cannot_be_removed_is_named_with_the_command(proxy: Proxy) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -98,7 +99,9 @@ class DeployedReceiver:
                 if found is None or not self._is_ours(found):
                     continue
                 if kind == "function":
-                    self._urls.delete(name)
+                    # So that nobody reaches it meanwhile. Refused, it goes with the function all the same.
+                    with suppress(FifoError):
+                        self._urls.delete(name)
                 gates[kind].delete(found)
                 removed.append(prove_result.Resource(kind, name))
             except FifoError as error:

@@ -61,6 +61,11 @@ class HttpReceiver:
             raise UsageError(
                 f"--api {self.url}: the secret would be sent unencrypted", hint="use an https:// URL"
             )
+        if "?" in self.url:
+            raise UsageError(
+                f"--api {self.url.partition('?')[0]}: a query cannot be a part of it",
+                hint="what is secret in it belongs into the receiver's own secret",
+            )
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
     @property
@@ -91,6 +96,17 @@ class HttpReceiver:
         """Have it forget what it received."""
         self._call("DELETE", RECEIVED_PATH)
 
+    def strangers_get(self) -> set[int]:
+        """Return the statuses of the answers to requests without the secret, and with another one."""
+        with self._client() as client:
+            del client.headers[SECRET_HEADER]
+            other = {SECRET_HEADER: self.secret[::-1]}
+            return {
+                client.request(method, self.url + path, headers=headers, json={}).status_code
+                for method, path in (("GET", RECEIVED_PATH), ("PUT", TEMPER_PATH), ("POST", DELIVER_PATH))
+                for headers in ({}, other)
+            }
+
     def wait_ready(self) -> None:
         """Wait until it answers; raises ReceiverError saying what it answers instead."""
         self._call("GET", RECEIVED_PATH, limit=_READY_LIMIT, every_status=True)
@@ -104,13 +120,7 @@ class HttpReceiver:
         limit: float = _CALL_LIMIT,
         every_status: bool = False,
     ) -> dict[str, Any]:
-        # A proxy of the environment's does not reach this machine's loopback.
-        with httpx.Client(
-            timeout=_CALL_TIMEOUT,
-            trust_env=not is_this_machine(host_of(self.url)),
-            transport=self.transport,
-            headers={SECRET_HEADER: self.secret},
-        ) as client:
+        with self._client() as client:
 
             def attempt() -> httpx.Response | Pending:
                 try:
@@ -127,6 +137,15 @@ class HttpReceiver:
             except TimedOut as error:
                 raise ReceiverError(error.message, hint=_look(every_status=every_status)) from error
         return self._document(answer)
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            timeout=_CALL_TIMEOUT,
+            # A proxy of the environment's does not reach this machine's loopback.
+            trust_env=not is_this_machine(host_of(self.url)),
+            transport=self.transport,
+            headers={SECRET_HEADER: self.secret},
+        )
 
     def _document(self, answer: httpx.Response) -> dict[str, Any]:
         if not answer.is_success:

@@ -64,6 +64,14 @@ def test_deliveries_are_read_page_after_page() -> None:
     assert [one.url.query for one in wire.requests] == [b"after=0", b"after=2", b"after=3"]
 
 
+def test_a_stranger_is_one_without_the_secret_and_one_with_another() -> None:
+    wire = Wire(httpx.Response(403))
+    assert wire.receiver().strangers_get() == {403}
+    assert [(one.method, one.headers.get("x-prove-secret")) for one in wire.requests] == [
+        (method, secret) for method in ("GET", "PUT", "POST") for secret in (None, "terces-eht")
+    ]
+
+
 @pytest.mark.parametrize("passing", [httpx.Response(503), httpx.Response(429), httpx.ConnectError("no")])
 def test_a_moments_failure_is_waited_out(passing: httpx.Response | Exception) -> None:
     wire = Wire(passing, passing, httpx.Response(200, json={}))
@@ -125,6 +133,7 @@ def test_an_endless_list_comes_to_an_end() -> None:
         ("ftp://api.example.com/", "http:// or https://"),
         ("https://user:pw@api.example.com/", "user name"),
         ("https://api.example.com/#x", "fragment"),
+        ("https://api.example.com/x?token=s3cret", "a query"),
         ("nonsense", "http:// or https://"),
     ],
 )
@@ -133,6 +142,7 @@ def test_a_url_to_which_no_secret_may_go_is_refused(url: str, named: str) -> Non
         HttpReceiver(url, "the-secret")
     assert named in f"{caught.value.message} {caught.value.hint}"
     assert "pw" not in caught.value.message
+    assert "s3cret" not in caught.value.message
 
 
 def test_on_this_machine_http_will_do() -> None:

@@ -198,6 +198,8 @@ def test_of_what_was_made_it_says_what_became_of_it() -> None:
     kept = page(replace(result, removed=result.removed[1:], kept=True))
     assert "kept" in kept.of("span")
     assert "What was made was kept on purpose (--keep)." in kept.text
+    assert "its URL is public until prove --clean." in kept.text
+    assert "its URL is public" not in page().text
     left = page(
         replace(result, removed=result.removed[1:], left=(Left("queue", lost.name, "denied", "`aws x`"),))
     )
