@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-import tests.botocore_models  # noqa: F401
+import tests.built_once  # noqa: F401
 from fifo_cli.interrupts import CHILDREN
 from fifo_cli.invocation import remember
 from fifo_cli.local import stack as embedded

@@ -15,7 +15,7 @@ import fifo_cli.cli.commands
 import fifo_cli.local.stack
 import fifo_cli.operations
 import fifo_cli.render
-import tests.botocore_models  # noqa: F401
+import tests.built_once  # noqa: F401
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.builtin_libraries import bundled_files
