@@ -81,8 +81,8 @@ def check(
     """Report the pipeline's state to a monitoring system: Nagios, Prometheus, JSON.
 
     Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A number is a problem from its threshold on; without
-    flags the thresholds are those of [check] in fifo.toml. A paused function warns, too. Nothing is
-    received and nothing is changed.
+    flags the thresholds are those of [check] in fifo.toml. All that status judges counts, too, such as a
+    paused function or drift. Nothing is received and nothing is changed.
     """
     from fifo_cli.render.check_output import prometheus_text
 
