@@ -550,9 +550,8 @@ class Audit:
             number = numbers.get(one.text, 0)
             if one.unseen is not None and number > one.unseen:
                 reason = (
-                    f"{one.text}, which took {one.unseen:,} that the history does not name, by SQS's count;"
-                    f" {number - one.unseen:,} of these {number:,} were gone before, and which is not known:"
-                    f" {command_line('replay --key KEY')} sends one again"
+                    f"{one.text}, with {one.unseen:,} that the history does not name, by SQS's count: some of"
+                    f" these {number:,} were gone before; {command_line('replay --key KEY')} sends one again"
                 )
                 self.store.judge_again("moved", "unknown", reason, was=one.text)
 
