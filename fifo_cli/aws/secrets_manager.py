@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, explain, is_missing
+from fifo_cli.aws.errors import calling, error_codes, is_missing
 from fifo_cli.aws.hidden_values import call_hiding
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def replace_value(aws: Aws, secret_id: str, value: str, *, replaces: str) -> boo
     _write(aws, secret_id, value, "put_secret_value", SecretId=secret_id, **stages)
     is_current = _make_current(aws, secret_id, version, replaces)
     # A label keeps a version from being deleted. Who changes the secret at the same time may have moved it.
-    with contextlib.suppress(ClientError):
+    with contextlib.suppress(ClientError, BotoCoreError):
         aws.client("secretsmanager").update_secret_version_stage(
             SecretId=secret_id, VersionStage=_NEXT, RemoveFromVersionId=version
         )
@@ -97,20 +97,21 @@ def replace_value(aws: Aws, secret_id: str, value: str, *, replaces: str) -> boo
 
 
 def _make_current(aws: Aws, secret_id: str, version: str, replaces: str) -> bool:
-    try:
-        aws.client("secretsmanager").update_secret_version_stage(
-            SecretId=secret_id,
-            VersionStage=_CURRENT,
-            MoveToVersionId=version,
-            RemoveFromVersionId=replaces,
-        )
-    except ClientError as error:
-        found = get_secret(aws, secret_id)
-        refused = "InvalidParameterException" in error_codes(error)
-        if found is None or found.version == replaces or not refused:
-            raise explain(error, f"secret {secret_id}") from error
-        # The answer to a first try may have been lost: then the label is where it should be.
-        return found.version == version
+    with calling(f"secret {secret_id}"):
+        try:
+            aws.client("secretsmanager").update_secret_version_stage(
+                SecretId=secret_id,
+                VersionStage=_CURRENT,
+                MoveToVersionId=version,
+                RemoveFromVersionId=replaces,
+            )
+        except ClientError as error:
+            found = get_secret(aws, secret_id)
+            refused = "InvalidParameterException" in error_codes(error)
+            if found is None or found.version == replaces or not refused:
+                raise
+            # The answer to a first try may have been lost: then the label is where it should be.
+            return found.version == version
     return True
 
 

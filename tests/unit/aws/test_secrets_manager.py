@@ -138,6 +138,28 @@ def test_a_refusal_that_is_not_for_somebody_elses_change_is_an_error(
         replace_value(aws, "o/api", SECRET, replaces=OLD)
 
 
+def test_a_connection_that_breaks_at_the_move_is_explained_and_one_at_the_clean_up_is_no_failure(
+    aws: Aws,
+) -> None:
+    create_secret(aws, "o/api", "first", tags={})
+    calls = 0
+
+    def fail(**_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls != 2:
+            raise ReadTimeoutError(endpoint_url="https://secretsmanager/")
+
+    events = aws.client("secretsmanager").meta.events
+    events.register("before-call.secretsmanager.UpdateSecretVersionStage", fail)
+    read = get_value(aws, "o/api").version
+    with pytest.raises(AwsError, match="AWS could not be reached"):
+        replace_value(aws, "o/api", "second", replaces=read)
+    assert current(aws) == "first"
+    assert replace_value(aws, "o/api", "second", replaces=read)
+    assert (current(aws), calls) == ("second", 3)
+
+
 WRITES: dict[str, tuple[str, Callable[[Aws], object]]] = {
     "create": ("create_secret", lambda aws: create_secret(aws, "o/api", SECRET, tags={})),
     "put": ("put_secret_value", lambda aws: put_value(aws, "o/api", SECRET)),
