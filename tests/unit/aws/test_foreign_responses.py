@@ -22,6 +22,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lambda": ("list_functions", {}),
     "logs": ("describe_log_groups", {}),
     "scheduler": ("list_schedules", {}),
+    "secretsmanager": ("list_secrets", {}),
     "sqs": ("get_queue_url", {"QueueName": "q"}),
     "ssm": ("describe_parameters", {}),
     "sts": ("get_caller_identity", {}),
