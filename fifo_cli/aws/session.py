@@ -22,6 +22,7 @@ from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
 from fifo_cli import __version__
+from fifo_cli.aws.call_counts import count_calls
 from fifo_cli.aws.changes import ChangeGate
 from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays, delays_of
 from fifo_cli.aws.credentials import use_every_source
@@ -133,6 +134,12 @@ class Aws:
         """The ARN of who calls."""
         _ = self.place
         return self._caller
+
+    @property
+    def credentials_source(self) -> str:
+        """How the credentials were found, in botocore's word for it, such as ``env`` or ``sso``."""
+        found = self._session.get_credentials()
+        return "none" if found is None else str(found.method)
 
     @property
     def clock_ahead(self) -> timedelta:
@@ -248,6 +255,7 @@ class Aws:
         self._changes.watch(client)
         if service in {"sqs", "logs"}:
             make_fast(client)
+        count_calls(client)
         return client
 
 

@@ -47,6 +47,7 @@ _MODULES: Final = {
     "watch": ["watch"],
     "local": ["local"],
     "demo": ["demo"],
+    "prove": ["prove"],
 }
 _ENVIRONMENTS_SHOWN: Final = 3
 # What is taken for options may be a value, such as a key that is -1.

@@ -71,7 +71,14 @@ class Cli:
         """The AWS clients: ``--region`` before ``[pipeline] region`` before AWS's own resolution."""
         from fifo_cli.aws.session import Aws
 
-        return Aws(self._target())
+        return Aws(self._target(self.options.region or self.settings.pipeline.region))
+
+    @cached_property
+    def account(self) -> Aws:
+        """The AWS clients of a command that is about no pipeline of a fifo.toml."""
+        from fifo_cli.aws.session import Aws
+
+        return Aws(self._target(self.options.region))
 
     @cached_property
     def history(self) -> History:
@@ -182,11 +189,10 @@ class Cli:
         yield "account", place.account + (" (the embedded stack)" if self.options.local else "")
         yield "region", place.region
 
-    def _target(self) -> Target:
+    def _target(self, region: str | None) -> Target:
         from fifo_cli.aws.session import LOCAL_REGION, Target
 
         options = self.options
-        region = options.region or self.settings.pipeline.region
         if not options.local:
             return Target(profile=options.profile, region=region, endpoint_url=options.endpoint_url)
         self.check_local_options()

@@ -1,0 +1,55 @@
+"""IAM's own opinion on a policy: whether it takes it, and what the policy would allow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from fifo_cli.aws.errors import DENIED, calling, error_codes
+from fifo_cli.aws.resources.gateway import tag_list
+from fifo_cli.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fifo_cli.aws.session import Aws
+
+
+class NotPermittedError(AwsError):
+    """The caller may not ask IAM this."""
+
+
+def create_and_delete(aws: Aws, name: str, policy: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    """Create a managed policy and delete it; raises AwsError if IAM does not take it."""
+    iam = aws.client("iam")
+    with _asking(f"policy {name}"):
+        made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy), Tags=tag_list(tags))
+        iam.delete_policy(PolicyArn=made["Policy"]["Arn"])
+
+
+def allowed(
+    aws: Aws, policies: Sequence[Mapping[str, Any]], actions: Sequence[str], resource: str
+) -> set[str]:
+    """Return the actions that the policies together allow on a resource (SimulateCustomPolicy)."""
+    with _asking("the policies"):
+        answer = aws.client("iam").simulate_custom_policy(
+            PolicyInputList=[json.dumps(one) for one in policies],
+            ActionNames=list(actions),
+            ResourceArns=[resource],
+        )
+    return {one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] == "allowed"}
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    with calling(what):
+        try:
+            yield
+        except ClientError as error:
+            if error_codes(error) & DENIED:
+                raise NotPermittedError(f"{what}: {error.operation_name} is not permitted") from error
+            raise

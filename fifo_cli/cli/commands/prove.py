@@ -1,0 +1,221 @@
+"""The command that proves the tool on the user's own account: prove."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from fifo_cli.cli.console import ask, paced
+from fifo_cli.cli.context import Cli
+from fifo_cli.cli.framework import Impact, command
+from fifo_cli.cli.options import complete_files
+from fifo_cli.errors import ExitCode, FifoError, UsageError
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+    from fifo_cli.model.prove_result import ProveResult
+    from fifo_cli.operations.prove.cleaning import Cleaner, Remains
+    from fifo_cli.operations.prove.receiver import HttpReceiver
+    from fifo_cli.operations.prove.stage import Waits
+
+_SECRET: Final = "FIFO_PROVE_SECRET"
+_MAKES: Final = "a table, 4 queues, 2 functions and the API's, their roles, log groups, a schedule, 2 mappings, 2 parameters"
+
+
+@command(
+    "prove",
+    impact=Impact.WRITES,
+    recorded=False,
+    examples=["fifo-cli prove", "fifo-cli prove --report report.html", "fifo-cli prove --clean"],
+)
+def prove(
+    cli: Cli,
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what was made, to look at it.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Only remove what earlier runs left.")] = False,
+    api: Annotated[
+        str | None,
+        typer.Option(
+            "--api",
+            metavar="URL",
+            help="Deliver to this receiver, not to a function of its own; $FIFO_PROVE_SECRET is its secret.",
+            show_default=False,
+        ),
+    ] = None,
+    long: Annotated[bool, typer.Option("--long", help="Also wait for three idle hours.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Also write the report there: .json, or .html for a page.",
+            autocompletion=complete_files,
+            show_default=False,
+        ),
+    ] = None,
+) -> ExitCode:
+    """Prove on this account that all of this works: a pipeline of its own, checked at every step, and removed.
+
+    It deploys a pipeline with a random name, puts it through its whole life, measures what AWS really does,
+    and removes everything. It takes some 30 minutes, asks first, and touches no other pipeline. Exits 1 if a
+    check failed or something could not be removed.
+    """
+    from fifo_cli.operations.prove.cleaning import remains
+
+    _check_report(report)
+    receiver = _receiver(api)
+    aws = cli.account
+    earlier = remains(aws)
+    if clean:
+        return _clean(cli, aws, earlier)
+    waits = _waits(aws, long=long)
+    over = [one for one in earlier if one.resources and not one.running]
+    _ask(cli, aws, waits, over)
+    # A second Ctrl-C may come before the first one has got to the removal.
+    cli.signals.first_only()
+    for one in over:
+        _cleaner(cli, aws, waits).remove(one.pipeline)
+    return _conclude(cli, _run(cli, aws, waits, receiver, keep=keep), report)
+
+
+def _run(cli: Cli, aws: Aws, waits: Waits, receiver: HttpReceiver | None, *, keep: bool) -> ProveResult:
+    from fifo_cli.operations.prove.life import Run, prove
+
+    return prove(
+        Run(
+            aws,
+            waits,
+            _where(cli, aws),
+            os.environ,
+            receiver,
+            keep=keep,
+            listener=paced(cli.console),
+            uninterrupted=cli.signals.stopping,
+            interrupted=lambda: cli.signals.received is not None,
+            shared_folder=_shared_folder(cli),
+        )
+    )
+
+
+def _clean(cli: Cli, aws: Aws, earlier: list[Remains]) -> ExitCode:
+    """Remove what earlier runs left, those that may still be at work included."""
+    from fifo_cli.operations.prove.life import cleaned
+    from fifo_cli.render.prove_text import prove_text
+
+    found = [one for one in earlier if one.resources]
+    if found:
+        names = "\n".join(f"  {one.pipeline}{' (may be running)' if one.running else ''}" for one in found)
+        _ask_about(cli, f"remove all that these runs of prove made:\n{names}\n", aws)
+        cli.signals.first_only()
+    result = cleaned(aws, _cleaner(cli, aws, _waits(aws, long=False)), [one.pipeline for one in found])
+    return cli.emit(result, lambda: prove_text(result, width=cli.console.width))
+
+
+def _ask(cli: Cli, aws: Aws, waits: Waits, over: list[Remains]) -> None:
+    from fifo_cli.operations.prove.cost import bound
+
+    also = f"; first remove what is left of {', '.join(one.pipeline for one in over)}" if over else ""
+    _ask_about(
+        cli,
+        f"deploy a pipeline of its own ({_MAKES}), put it through its whole life, and remove it{also};"
+        f" cost: {bound(waits)}",
+        aws,
+    )
+
+
+def _ask_about(cli: Cli, what: str, aws: Aws) -> None:
+    """Ask, unless --yes was given; raises UsageError, with nothing touched, without a yes."""
+    if not cli.options.yes:
+        ask(cli.console, what, where=lambda: _place(cli, aws))
+
+
+def _place(cli: Cli, aws: Aws) -> Iterator[tuple[str, str]]:
+    yield "account", aws.place.account + (" (the embedded stack)" if cli.options.local else "")
+    yield "region", aws.place.region
+    yield "as", aws.caller
+
+
+def _cleaner(cli: Cli, aws: Aws, waits: Waits) -> Cleaner:
+    import time
+
+    from fifo_cli.operations.prove.cleaning import Cleaner
+
+    return Cleaner(
+        aws, _where(cli, aws), os.environ, cli.listener, waits.gone, time.sleep, _shared_folder(cli)
+    )
+
+
+def _where(cli: Cli, aws: Aws) -> list[str]:
+    """Return the options by which the commands of a run mean the same AWS as this one."""
+    options = cli.options
+    given = {"--profile": options.profile, "--endpoint-url": options.endpoint_url, "--region": aws.region}
+    words = [word for name, value in given.items() if value for word in (name, value)]
+    return [*(["--local"] if options.local else []), *words]
+
+
+def _shared_folder(cli: Cli) -> Path | None:
+    """Return the folder of the embedded stack's files, in which --local finds the stack."""
+    from fifo_cli.local.process import FOLDER
+
+    return cli.folder.absolute() / FOLDER if cli.options.local else None
+
+
+def _waits(aws: Aws, *, long: bool) -> Waits:
+    from dataclasses import replace
+
+    from fifo_cli.aws import consistency
+    from fifo_cli.operations.prove.stage import AT_ONCE, IDLE_SECONDS, LATE
+
+    waits = AT_ONCE if aws.delays == consistency.AT_ONCE else LATE
+    return replace(waits, idle=IDLE_SECONDS) if long else waits
+
+
+def _receiver(api: str | None) -> HttpReceiver | None:
+    if api is None:
+        return None
+    from fifo_cli.operations.prove.receiver import HttpReceiver
+
+    secret = os.environ.get(_SECRET, "")
+    if not secret:
+        raise UsageError(
+            f"--api needs the secret of that receiver in ${_SECRET}",
+            hint="docs/prove.md says how a receiver is started",
+        )
+    return HttpReceiver(api, secret)
+
+
+def _check_report(report: Path | None) -> None:
+    """Refuse a report that could not be written, before anything is made."""
+    if report is None:
+        return
+    if report.suffix not in {".json", ".html"}:
+        raise UsageError(
+            f"--report {report}: it ends neither in .json nor in .html", hint="give it one of the two"
+        )
+    if not report.absolute().parent.is_dir():
+        raise UsageError(
+            f"--report {report}: there is no folder {report.parent}", hint="make the folder first"
+        )
+
+
+def _conclude(cli: Cli, result: ProveResult, report: Path | None) -> ExitCode:
+    from fifo_cli.render.documents import json_document
+    from fifo_cli.render.prove_text import prove_text
+
+    code = cli.emit(result, lambda: prove_text(result, width=cli.console.width))
+    if report is not None:
+        if report.suffix == ".html":
+            from fifo_cli.render.prove_page import prove_page
+
+            text = prove_page(result)
+        else:
+            text = json_document(result.document())
+        try:
+            report.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise FifoError(f"the report was not written: {report}: {error.strerror}") from None
+    return code

@@ -1,0 +1,173 @@
+"""The checks of the pipeline's beginning and end: who we are, policies, the API, deploy, plan, destroy."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from fifo_cli.aws.policy_check import NotPermittedError, allowed, create_and_delete
+from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.model.prove_result import Resource
+from fifo_cli.model.receiver_protocol import RECEIVED_PATH, Temper
+from fifo_cli.operations.prove.cleaning import find
+from fifo_cli.operations.prove.pipeline import NotOfferedError
+from fifo_cli.operations.prove.stage import expect
+
+if TYPE_CHECKING:
+    from fifo_cli.operations.prove.stage import Stage
+
+# By audience: the kind of resource, what its policy must allow on it, and what it must not.
+_RIGHTS: Final = {
+    "deployer": [("main", "sqs:CreateQueue sqs:DeleteQueue", "sqs:ReceiveMessage")],
+    "operator": [
+        ("main", "sqs:ReceiveMessage sqs:SendMessage sqs:DeleteMessage", "sqs:DeleteQueue"),
+        ("table", "dynamodb:PutItem", "dynamodb:DeleteTable"),
+    ],
+    "monitor": [("main", "sqs:GetQueueAttributes", "sqs:ReceiveMessage sqs:SendMessage")],
+}
+_STRANGERS: Final = "somebody-elses"
+
+
+def identity(stage: Stage) -> str:
+    """The commands act where this run does, and nothing of this name is there."""
+    place = stage.aws.place
+    policy = json.dumps(stage.run("policy", "monitor"))
+    expect(
+        f":{place.region}:{place.account}:" in policy,
+        f"the commands do not act in account {place.account}, region {place.region}, as this run does",
+    )
+    plan = stage.run("plan")["summary"]
+    expect(
+        plan["create"] and not plan["unchanged"], f"something of the new name {stage.name} is there already"
+    )
+    return f"{stage.aws.caller}, found by {stage.aws.credentials_source}"
+
+
+def policies(stage: Stage) -> str:
+    """IAM takes the policies of deployer, operator and monitor; where it may be asked, they allow what they must."""
+    sizes, notes = [], set()
+    for audience, rights in _RIGHTS.items():
+        found = stage.run("policy", audience)
+        documents = found if isinstance(found, list) else [found]
+        sizes.append(f"{audience} {len(documents)}")
+        tags = {PIPELINE_TAG: stage.name, **stage.layout.tags}
+        try:
+            for number, document in enumerate(documents):
+                create_and_delete(stage.aws, f"{stage.name}-{audience}-{number}", document, tags)
+        except NotPermittedError as error:
+            notes.add(error.message)
+        try:
+            for kind, must, must_not in rights:
+                _simulate(stage, audience, documents, kind, must.split(), must_not.split())
+        except NotPermittedError as error:
+            notes.add(error.message)
+    if len(notes) > 1:
+        raise NotOfferedError("; ".join(sorted(notes)))
+    return f"accepted: {', '.join(sizes)} documents" + "".join(f"; {note}" for note in notes)
+
+
+def _simulate(
+    stage: Stage, audience: str, documents: list[Any], kind: str, must: list[str], must_not: list[str]
+) -> None:
+    place, names = stage.aws.place, stage.names
+    ours, other = {
+        "main": (place.queue(names.main), place.queue(f"{_STRANGERS}.fifo")),
+        "table": (place.table(stage.name), place.table(_STRANGERS)),
+    }[kind]
+    found = allowed(stage.aws, documents, [*must, *must_not], ours)
+    lacking, more = sorted(set(must) - found), sorted(found & set(must_not))
+    expect(not lacking, f"the policy of {audience} does not allow {', '.join(lacking)} on {ours}")
+    expect(not more, f"the policy of {audience} allows {', '.join(more)} on {ours}")
+    more = sorted(allowed(stage.aws, documents, must, other))
+    expect(not more, f"the policy of {audience} allows {', '.join(more)} on {other}, which is another's")
+
+
+def api(stage: Stage) -> str:
+    """The API answers whoever has the secret, and nobody else."""
+    receiver = stage.receiver
+    receiver.forget()
+    answer = httpx.get(receiver.url + RECEIVED_PATH, timeout=30, trust_env=False)
+    expect(answer.status_code == 403, f"without the secret the API answers {answer.status_code}, not 403")
+    return "answers, and refuses who has no secret"
+
+
+def deploy(stage: Stage) -> str:
+    """`deploy` makes everything, and the functions get their keys."""
+    began = stage.clock()
+    summary = stage.deploy()["summary"]
+    stage.measure("deploy", "a deploy that makes everything", stage.clock() - began)
+    expect(summary["create"] and not summary["update"], f"the first deploy did {summary}")
+    stage.set_key("secret", stage.receiver.secret)
+    stage.set_key("api_key", stage.key)
+    stage.created += [Resource("parameter", f"/{stage.name}/{name}") for name in ("secret", "api-key")]
+    stage.temper(Temper())
+    status = stage.run("status", codes=(0, 1))
+    expect(status["account"] == stage.aws.place.account, f"`status` speaks of account {status['account']}")
+    return f"{summary['create']} resources created"
+
+
+def plan(stage: Stage) -> str:
+    """After a deploy there is nothing to change, and a second deploy changes nothing."""
+    _unchanged(stage, "at once")
+    again = stage.run("deploy", "--yes")
+    expect(not again["changes"], f"a second deploy changed {_shown(again)}")
+    stage.sleep(stage.waits.again)
+    _unchanged(stage, f"after {stage.waits.again:.0f} s")
+    return f"empty at once and after {stage.waits.again:.0f} s"
+
+
+def _unchanged(stage: Stage, when: str) -> None:
+    found = stage.run("plan", "--check", codes=(0, 1))
+    expect(not found["changes"], f"{when} after the deploy there is something to change: {_shown(found)}")
+
+
+def _shown(plan: Any) -> str:
+    return ", ".join(f"{one['action']} {one['type']} {one['name']}" for one in plan["changes"])
+
+
+def destroy(stage: Stage) -> str:
+    """`destroy` removes everything that deploy made."""
+    began = stage.clock()
+    result = stage.run("destroy", "--yes")
+    stage.note(result)
+    stage.measure("destroy", "a destroy", stage.clock() - began)
+    found = stage.run("plan")["summary"]
+    expect(not found["unchanged"] and not found["update"], f"after the destroy, a plan finds {found}")
+    return f"{result['summary']['delete']} resources deleted"
+
+
+def deploy_again(stage: Stage) -> str:
+    """The same name can be deployed at once after a destroy, and destroyed again."""
+    began = stage.clock()
+    made = stage.deploy()["summary"]
+    stage.measure("deploy_again", "a deploy at once after a destroy of the same name", stage.clock() - began)
+    found = stage.run("plan", "--check", codes=(0, 1))
+    expect(not found["changes"], f"after the second deploy there is something to change: {_shown(found)}")
+    result = stage.run("destroy", "--yes")
+    stage.note(result)
+    expect(
+        result["summary"]["delete"] == made["create"],
+        f"{made['create']} resources were made, and {result['summary']['delete']} deleted",
+    )
+    return f"{made['create']} resources created and deleted again"
+
+
+def nothing_left(stage: Stage) -> str:
+    """Nothing is left under the run's name or tag, but what the run removes at its end: the API and the keys."""
+
+    def found() -> list[Resource]:
+        return [
+            one
+            for one in find(stage.aws, stage.name)
+            if one.type != "parameter" and not one.name.endswith("-receiver")
+        ]
+
+    seconds = stage.until(
+        lambda: not found(),
+        lambda: "still there: " + ", ".join(f"{one.type} {one.name}" for one in found()),
+        stage.waits.gone,
+    )
+    stage.measure("gone", "from a destroy until no service shows anything of it", seconds)
+    return "no service shows anything of the pipeline"

@@ -1,0 +1,257 @@
+"""The checks of what operators do: peek, dump, load, purge, and every kind of redrive.
+
+The worker is paused; what is delivered is delivered by `drain`, the worker's own code.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from fifo_cli.aws.dynamodb import put_item
+from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
+from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.sqs import Queue
+from fifo_cli.model.receiver_protocol import Temper
+from fifo_cli.operations.maintenance_lock import RESTORE_TAG
+from fifo_cli.operations.prove.deliveries import Batch
+from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
+from fifo_cli.operations.prove.stage import expect, item_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fifo_cli.operations.prove.stage import Stage
+
+_REFUSED_STATUS = "422"
+_COUNTS = ("visible", "in_flight", "delayed")
+# Seconds after main says that a redrive --in-order is at work; tried until one was killed halfway.
+_KILL_AFTER = (0.5, 0.2, 0.05)
+
+
+def peek(stage: Stage) -> str:
+    """`depth` and `peek` show what is there, in order, and change nothing."""
+    batch = Batch("peek", 3, 3)
+    stage.rest()
+    stage.put(batch)
+    stage.enqueued(batch)
+    first = _in_order(batch, stage.peeked())
+    second = _in_order(batch, stage.peeked())
+    expect(
+        len(first) == len(second) == batch.groups,
+        f"`peek` shows {len(first)}, then {len(second)} of 3 groups",
+    )
+    queues = stage.run("depth")["queues"]
+    depths = [sum(queues[name][what] for what in _COUNTS) for name in ("main", "dlq", "hold")]
+    expect(depths == [9, 0, 0], f"after two looks main, dlq and hold hold {depths}, not [9, 0, 0]")
+    stage.drain()
+    stage.arrive(batch)
+    return "9 messages of 3 groups seen in order twice, and still there"
+
+
+def _in_order(batch: Batch, messages: list[Any]) -> dict[str, list[str]]:
+    """Return what a look shows of each group: its head and what follows, as far as SQS gave it out."""
+    groups: dict[str, list[str]] = {}
+    for one in messages:
+        groups.setdefault(one["group"], []).append(item_id(one))
+    for number in range(batch.groups):
+        shown = groups.get(batch.group(number), [])
+        wanted = [batch.id(number, place + 1) for place in range(len(shown))]
+        expect(shown == wanted, f"`peek` shows {', '.join(shown)} of the group {batch.group(number)}")
+    return groups
+
+
+def delay_to_queue(stage: Stage) -> str:
+    """An item is a message in main soon after it was put."""
+    batch = Batch("probe", 1, 5)
+    stage.rest()
+    ahead = stage.aws.clock_ahead.total_seconds()
+    put_at = {}
+    for row in map(json.loads, batch.lines().splitlines()):
+        text = {name: {"N" if isinstance(value, int) else "S": str(value)} for name, value in row.items()}
+        put_item(stage.aws, stage.name, text)
+        put_at[row["id"]] = time.time() + (ahead if abs(ahead) > 2 else 0.0)
+    stage.enqueued(batch)
+    delays = [
+        datetime.fromisoformat(one["sent_at"]).timestamp() - put_at[item_id(one)]
+        for one in stage.peeked()
+        if item_id(one) in put_at
+    ]
+    expect(len(delays) == 5, f"main shows {len(delays)} of 5 messages")
+    what = "from the put of an item until its message is in main, by the clocks of AWS and this machine"
+    stage.measure("put_to_queue", what, *(max(0.0, one) for one in delays))
+    stage.drain()
+    stage.arrive(batch)
+    return f"{max(0.0, *delays):.1f} s at most, of 5 items"
+
+
+def dump_load_purge(stage: Stage) -> str:
+    """`dump` and `load` give back what was there byte for byte; `purge` keeps a backup."""
+    batch = Batch("dump", 3, 4)
+    stage.rest()
+    stage.put(batch)
+    stage.enqueued(batch)
+    saved, backup = stage.path("dump.jsonl"), stage.path("backup.jsonl")
+    dumped = stage.run("dump", str(saved), "--queue", "main", "--move", "--yes")
+    expect(dumped["written"] == 12, f"`dump` wrote {dumped['written']} of 12 messages")
+    stage.until(lambda: not stage.holds(), "main is not empty after `dump --move`")
+    _load(stage, batch, saved)
+    twice = stage.run("load", str(saved), "--queue", "main", "--yes")
+    expect(twice["already_loaded"] == 12, f"a second `load` loaded {twice['loaded']} messages again")
+    purged = stage.run("purge", "--queue", "main", "--backup", str(backup), "--yes")
+    expect(purged["purged"] == 12, f"`purge` purged {purged['purged']} of 12 messages")
+    expect(_contents(backup) == _contents(saved), "what was loaded is not what was dumped")
+    stage.until(lambda: not stage.holds(), "main is not empty after `purge`")
+    _load(stage, batch, backup)
+    stage.drain()
+    stage.arrive(batch)
+    return "12 messages dumped, loaded, purged and loaded again, byte for byte"
+
+
+def _load(stage: Stage, batch: Batch, path: Path) -> None:
+    loaded = stage.run("load", str(path), "--queue", "main", "--yes")
+    expect(
+        loaded["loaded"] == len(batch.ids), f"`load` loaded {loaded['loaded']} of {len(batch.ids)} messages"
+    )
+    stage.enqueued(batch)
+
+
+def redrive(stage: Stage) -> str:
+    """What the API refuses is parked with the reason; `redrive` brings it back, and it is delivered."""
+    batch = Batch("redrive", 2, 4)
+    poison = (batch.id(0, 4), batch.id(1, 4))
+    _park_by_api(stage, batch, poison)
+    parked = stage.peeked("dlq")
+    expect(sorted(map(item_id, parked)) == sorted(poison), f"the DLQ holds {sorted(map(item_id, parked))}")
+    reasons = {_attribute(one, "park_status") for one in parked}
+    expect(reasons == {_REFUSED_STATUS}, f"the parked messages have the status {reasons}")
+    _moved(stage.run("redrive", "--yes"), len(poison))
+    stage.drain()
+    stage.arrive(batch)
+    return f"{len(poison)} refused, parked with HTTP 422, brought back and delivered"
+
+
+def redrive_in_order(stage: Stage) -> str:
+    """`redrive --in-order` puts a parked head back before those that waited behind it."""
+    batch = Batch("inorder", 1, 5)
+    stage.rest()
+    stage.put(batch)
+    stage.enqueued(batch)
+    stage.temper(Temper(refuse=(batch.id(0, 1),)))
+    stage.run("drain", "--count", "1", codes=(0, 1))
+    expect(stage.ids_in("dlq") == [batch.id(0, 1)], "the head of the group was not parked")
+    stage.temper(Temper())
+    stage.run("redrive", "--in-order", "--yes")
+    stage.rest(force=True)
+    _in_order(batch, stage.peeked())
+    stage.drain()
+    stage.arrive(batch)
+    return "the head of 5 was parked and is the head again"
+
+
+def redrive_natively(stage: Stage) -> str:
+    """SQS's own move task brings back what was parked."""
+    tasks = MoveTasks(stage.aws, name=stage.names.dlq, source_arn=stage.aws.place.queue(stage.names.dlq))
+    try:
+        tasks.recent()
+    except UnknownCallError:
+        raise NotOfferedError("the service knows no message move tasks") from None
+    batch = Batch("native", 2, 3)
+    poison = (batch.id(0, 3), batch.id(1, 3))
+    _park_by_api(stage, batch, poison)
+    began = stage.clock()
+    stage.run("redrive", "--engine", "native", "--yes")
+    stage.measure("move_task", "a message move task of SQS", stage.clock() - began)
+    stage.drain()
+    stage.arrive(batch)
+    return f"{len(poison)} brought back by SQS"
+
+
+def redrive_refused(stage: Stage) -> str:
+    """While one redrive is at work, a second one is refused."""
+    batch = Batch("second", 1, 5)
+    _park_by_api(stage, batch, batch.ids)
+    first = stage.commands.start("redrive", "--yes", "--max-rate", "1")
+    try:
+        stage.until(stage.holds, "a slow redrive moved nothing")
+        second = stage.commands.run("redrive", "--yes", codes=(0, 1, 2, 3, 75))
+        expect(second.code == 75, f"a second redrive at the same time exited {second.code}, not 75")
+    except BaseException:
+        first.stop()
+        raise
+    _moved(first.end().expect(0).json(), len(batch.ids))
+    stage.drain()
+    stage.arrive(batch)
+    return "the second one exited 75; the first one moved all 5"
+
+
+def redrive_killed(stage: Stage) -> str:
+    """A redrive --in-order that is killed halfway, and run again: all is there, once, and in order."""
+    batch = Batch("killed", 2, 20)
+    stage.rest()
+    stage.put(batch)
+    stage.enqueued(batch)
+    if not any(_killed_after(stage, batch, seconds) for seconds in _KILL_AFTER):
+        raise CheckFailed("the redrive ended each time before it could be killed")
+    # The lock of the killed one would be over within a minute.
+    stage.run("redrive", "--in-order", "--yes", "--force")
+    stage.rest(force=True)
+    expect(_half_done(stage) is None, "the second redrive ended, and main still says that one is unfinished")
+    _in_order(batch, stage.peeked())
+    stage.drain()
+    stage.arrive(batch)
+    return "killed halfway with 40 messages on their way; run again, all are there, in order"
+
+
+def _killed_after(stage: Stage, batch: Batch, seconds: float) -> bool:
+    """Park the head of each group, begin a redrive and kill it; say whether it was at work then."""
+    for group in range(batch.groups):
+        stage.run("park", "--count", "1", "--group", batch.group(group), "--yes", "--force")
+    running = stage.commands.start("redrive", "--in-order", "--yes", "--force")
+    try:
+        stage.until(
+            lambda: _half_done(stage) or running.process.poll() is not None,
+            "the redrive did not begin",
+            poll=0.02,
+        )
+        stage.sleep(seconds)
+    finally:
+        running.kill()
+    return _half_done(stage) is not None
+
+
+def _half_done(stage: Stage) -> str | None:
+    """Return what main's tag says of a redrive --in-order that is not finished."""
+    return QueueTags(stage.aws, Queue(stage.aws, stage.names, "main")).read().tags.get(RESTORE_TAG)
+
+
+def _park_by_api(stage: Stage, batch: Batch, poison: tuple[str, ...]) -> None:
+    """Put a batch, and let the API refuse some of it, so that they are parked; all others are delivered."""
+    stage.rest()
+    stage.put(batch)
+    stage.enqueued(batch)
+    stage.temper(Temper(refuse=poison))
+    stage.run("drain", "--all", codes=(0, 1))
+    stage.temper(Temper())
+    stage.until(
+        lambda: stage.holds("dlq") == len(poison), f"not all of {len(poison)} refused items were parked"
+    )
+
+
+def _moved(result: Any, number: int) -> None:
+    expect(
+        (result["moved"], result["remaining"]) == (number, 0),
+        f"the redrive moved {result['moved']} of {number} messages, and {result['remaining']} remain",
+    )
+
+
+def _attribute(message: Any, name: str) -> str:
+    return str(message["attributes"].get(name, {}).get("value", ""))
+
+
+def _contents(path: Path) -> list[Any]:
+    """Return the body, group and attributes of each message in a dump, in an order of their own."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return sorted((one["group"], one["body"], json.dumps(one["attributes"], sort_keys=True)) for one in rows)

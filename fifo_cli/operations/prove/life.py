@@ -1,0 +1,313 @@
+"""The life of a run's pipeline: the checks in their order, and the removal of everything at the end.
+
+A check that another one needs and that failed makes that one "not run", not failed: a verdict is about what
+was seen. After a failure the pipeline is brought back to rest, so that the next check sees only what is its
+own. An interrupt ends the checks; what was made is removed all the same.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import botocore
+
+from fifo_cli import __version__
+from fifo_cli.aws.call_counts import read_counts
+from fifo_cli.errors import FifoError
+from fifo_cli.events import Listener, Noted, Progressed, silent
+from fifo_cli.invocation import PROGRAM
+from fifo_cli.model.prove_result import Check, Left, ProveResult, Resource, Verdict
+from fifo_cli.model.receiver_protocol import Temper
+from fifo_cli.operations.prove import checks_deploy, checks_flow, checks_queues
+from fifo_cli.operations.prove.cleaning import Cleaner, new_name, owner_tags
+from fifo_cli.operations.prove.cost import bound
+from fifo_cli.operations.prove.deployed_receiver import RUNTIME, DeployedReceiver
+from fifo_cli.operations.prove.pipeline import Commands, Layout, NotOfferedError
+from fifo_cli.operations.prove.receiver import HttpReceiver
+from fifo_cli.operations.prove.stage import Stage, Waits
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.session import Aws
+
+Body = Callable[[Stage], str]
+_STARTED: Final = ("the API", "deploy")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A check of the table; ``needs`` are the names of those without whose success it says nothing."""
+
+    name: str
+    body: Body
+    needs: tuple[str, ...] = _STARTED
+    ends: bool = False  # it removes the pipeline
+    long: bool = False  # with --long only
+
+
+STEPS: Final = (
+    Step("identity", checks_deploy.identity, ()),
+    Step("policies", checks_deploy.policies, ("identity",)),
+    Step("the API", checks_deploy.api, ("identity",)),
+    Step("deploy", checks_deploy.deploy, ("identity", "the API")),
+    Step("plan and second deploy", checks_deploy.plan),
+    Step("put to queue", checks_queues.delay_to_queue),
+    Step("depth and peek", checks_queues.peek),
+    Step("dump, load, purge", checks_queues.dump_load_purge),
+    Step("poison and redrive", checks_queues.redrive),
+    Step("redrive in order", checks_queues.redrive_in_order),
+    Step("redrive by SQS", checks_queues.redrive_natively),
+    Step("second redrive refused", checks_queues.redrive_refused),
+    Step("redrive killed and run again", checks_queues.redrive_killed),
+    Step("delivery by schedule", checks_flow.by_schedule),
+    Step("delivery by queue", checks_flow.by_queue),
+    Step("put to API", checks_flow.delay_to_api),
+    Step("outage and recovery", checks_flow.outage),
+    Step("key rotation", checks_flow.key_rotation),
+    Step("wrong deploy, rollback, replay", checks_flow.wrong_deploy),
+    Step("pause and resume", checks_flow.pause),
+    Step("audit at once", checks_flow.audit),
+    Step("audit with all logs", checks_flow.audit_with_logs),
+    Step("idle hours", checks_flow.idle, long=True),
+    Step("metrics", checks_flow.metrics),
+    Step("nothing twice", checks_flow.nothing_twice),
+    Step("destroy", checks_deploy.destroy, ends=True),
+    Step("deploy again at once", checks_deploy.deploy_again, ("deploy", "destroy"), ends=True),
+    Step("nothing left", checks_deploy.nothing_left, ("deploy", "destroy"), ends=True),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is to do. ``where`` and ``environment`` let the commands mean the AWS that ``aws`` means."""
+
+    aws: Aws
+    waits: Waits
+    where: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    api: HttpReceiver | None = None
+    keep: bool = False
+    only: Collection[str] = ()  # the names of checks; what they need is run, too. (): all
+    listener: Listener = silent
+    # The removal is interrupted by nothing; what it waits for has bounds.
+    uninterrupted: Callable[[], AbstractContextManager[object]] = nullcontext
+    # Whether a signal has come: then what a check raises is its consequence, and no verdict.
+    interrupted: Callable[[], bool] = lambda: False
+    shared_folder: Path | None = None  # with --local: the folder of the embedded stack's files
+    sleep: Callable[[float], None] = time.sleep
+    name: str = field(default_factory=new_name)
+
+
+def prove(run: Run) -> ProveResult:
+    """Run the checks, remove everything, and return the verdicts."""
+    started = datetime.now(UTC)
+    run.listener(Noted(f"the pipeline of this run is {run.name}"))
+    with tempfile.TemporaryDirectory(prefix="fifo-prove-") as folder:
+        stage = _stage(run, Path(folder), started)
+        checks = _Checks(run, stage)
+        removed: list[Resource] = []
+        left: list[Left] = []
+        try:
+            checks.run_all()
+        except KeyboardInterrupt:
+            checks.interrupted = True
+        with run.uninterrupted():
+            if not run.keep:
+                removed, left = _remove(run)
+            requests = read_counts(stage.commands.counts)
+    return ProveResult(
+        account=run.aws.place.account,
+        region=run.aws.place.region,
+        pipeline=run.name,
+        checks=checks.verdicts(),
+        measured=stage.measured,
+        left=tuple(left),
+        endpoint=_endpoint(run.aws),
+        identity=run.aws.caller,
+        credentials=run.aws.credentials_source,
+        api="a function of its own" if run.api is None else run.api.url,
+        started=started,
+        ended=datetime.now(UTC),
+        kept=run.keep,
+        interrupted=checks.interrupted or run.interrupted(),
+        created=tuple(stage.created),
+        removed=(*stage.removed, *removed),
+        requests=requests,
+        versions=_versions(),
+        cost=bound(run.waits),
+    )
+
+
+def selected(only: Collection[str], *, keep: bool, long: bool) -> list[Step]:
+    """Return the steps of a run, with those that the chosen ones need."""
+    wanted = {step.name for step in STEPS} if not only else set(only)
+    for step in reversed(STEPS):
+        if step.name in wanted:
+            wanted |= set(step.needs)
+    return [
+        step for step in STEPS if step.name in wanted and (long or not step.long) and not (keep and step.ends)
+    ]
+
+
+class _Checks:
+    """Runs the steps, and keeps what came of each."""
+
+    def __init__(self, run: Run, stage: Stage) -> None:
+        self.interrupted = False
+        self._run = run
+        self._stage = stage
+        self._steps = selected(run.only, keep=run.keep, long=run.waits.idle > 0)
+        self._done: dict[str, Check] = {}
+
+    def run_all(self) -> None:
+        for number, step in enumerate(self._steps):
+            share = number / len(self._steps)
+            self._run.listener(Progressed(f"{number + 1} of {len(self._steps)}: {step.name}", share))
+            check = self._not_run(step) or self._checked(step)
+            self._done[step.name] = check
+            self._run.listener(
+                Noted(f"{check.verdict:16} {step.name} ({check.seconds:.0f} s): {check.detail}")
+            )
+            if check.verdict is Verdict.FAILED and not step.ends:
+                self._recover()
+
+    def verdicts(self) -> tuple[Check, ...]:
+        """Return a verdict for each step, those that the run did not come to included."""
+        why = "the run was interrupted before it"
+        return tuple(
+            self._done.get(step.name) or Check(step.name, Verdict.NOT_RUN, 0.0, why) for step in self._steps
+        )
+
+    def _not_run(self, step: Step) -> Check | None:
+        lacking = [
+            name
+            for name in step.needs
+            if name in self._done and self._done[name].verdict in (Verdict.FAILED, Verdict.NOT_RUN)
+        ]
+        if not lacking:
+            return None
+        return Check(step.name, Verdict.NOT_RUN, 0.0, f"it needs {' and '.join(lacking)}")
+
+    def _checked(self, step: Step) -> Check:
+        began, started = time.monotonic(), datetime.now(UTC)
+        try:
+            verdict, detail = Verdict.PASSED, step.body(self._stage)
+        except NotOfferedError as error:
+            verdict, detail = Verdict.NOT_OFFERED, error.message
+        except FifoError as error:
+            if self._run.interrupted():
+                raise KeyboardInterrupt from error
+            verdict, detail = Verdict.FAILED, error.message
+        except Exception as error:  # noqa: BLE001 - a defect of a check is a verdict, too: the rest goes on
+            verdict, detail = Verdict.FAILED, f"internal error: {type(error).__name__}: {error}"
+        return Check(step.name, verdict, round(time.monotonic() - began, 1), detail, started)
+
+    def _recover(self) -> None:
+        """Bring the pipeline to rest after a failure: nothing of that check's is left for the next one."""
+        stage = self._stage
+        if (deployed := self._done.get("deploy")) is None or deployed.verdict is not Verdict.PASSED:
+            return
+        stage.abandon()
+        with suppress(FifoError):
+            stage.temper(Temper())
+            stage.deploy(where="")
+            stage.set_key("api_key", stage.key)
+        with suppress(FifoError):
+            stage.rest(force=True)
+            for queue in ("main", "dlq", "hold"):
+                stage.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
+
+
+def _stage(run: Run, folder: Path, started: datetime) -> Stage:
+    tags = owner_tags(started, idle_seconds=run.waits.idle)
+    commands = Commands(folder, run.where, run.environment)
+    commands.share(run.shared_folder)
+    layout = Layout(run.name, "http://127.0.0.1:9", tags)
+    stage = Stage(
+        aws=run.aws,
+        layout=layout,
+        commands=commands,
+        open_receiver=lambda: _receiver(run, stage),
+        waits=run.waits,
+        key=secrets.token_urlsafe(32),
+        listener=run.listener,
+        sleep=run.sleep,
+        began=started,
+    )
+    commands.configure(layout)
+    return stage
+
+
+def _receiver(run: Run, stage: Stage) -> HttpReceiver:
+    if run.api is not None:
+        return run.api
+    deployed = DeployedReceiver(run.aws, run.name, run.listener, run.sleep)
+    receiver = deployed.deploy(stage.layout.tags)
+    stage.created += deployed.found()
+    return receiver
+
+
+def _remove(run: Run) -> tuple[list[Resource], list[Left]]:
+    run.listener(Progressed("removing everything", None))
+    cleaner = Cleaner(
+        run.aws,
+        run.where,
+        run.environment,
+        run.listener,
+        run.waits.gone,
+        run.sleep,
+        run.shared_folder,
+    )
+    return _removed(cleaner, run.name)
+
+
+def _removed(cleaner: Cleaner, name: str) -> tuple[list[Resource], list[Left]]:
+    try:
+        return cleaner.remove(name)
+    except FifoError as error:
+        return [], [Left("pipeline", name, f"not looked for: {error.message}", f"{PROGRAM} prove --clean")]
+
+
+def cleaned(aws: Aws, cleaner: Cleaner, names: Sequence[str]) -> ProveResult:
+    """Remove what runs left, by their names."""
+    started = datetime.now(UTC)
+    removed: list[Resource] = []
+    left: list[Left] = []
+    for name in names:
+        gone, stays = _removed(cleaner, name)
+        removed, left = [*removed, *gone], [*left, *stays]
+    return ProveResult(
+        account=aws.place.account,
+        region=aws.place.region,
+        pipeline=" ".join(names),
+        checks=(),
+        measured={},
+        left=tuple(left),
+        endpoint=_endpoint(aws),
+        started=started,
+        ended=datetime.now(UTC),
+        removed=tuple(removed),
+    )
+
+
+def _endpoint(aws: Aws) -> str:
+    url = str(aws.client("sqs").meta.endpoint_url)
+    return "" if ".amazonaws." in url else url
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "fifo-cli": __version__,
+        "python": platform.python_version(),
+        "botocore": botocore.__version__,
+        "runtime of the functions": RUNTIME,
+        "system": f"{platform.system()} {platform.machine()}",
+    }

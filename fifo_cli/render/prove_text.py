@@ -1,0 +1,49 @@
+"""What ``prove`` came to, as text: the verdicts, what was measured, and what is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fifo_cli.model.prove_result import Verdict
+from fifo_cli.render.text import as_lines, count, printable, table
+
+if TYPE_CHECKING:
+    from fifo_cli.model.prove_result import Measurement, ProveResult
+
+
+def prove_text(result: ProveResult, *, width: int | None) -> str:
+    """Return the result of a run as text."""
+    lines = []
+    if result.checks:
+        rows = [(one.name, one.verdict.value, f"{one.seconds:.0f} s", one.detail) for one in result.checks]
+        lines.append(table(rows, headers=("check", "verdict", "took", "detail"), width=width))
+    if result.measured:
+        measured = [(_numbers(one), one.what) for one in result.measured.values()]
+        lines.append(table(measured, headers=("measured", "what"), width=width))
+    for one in result.left:
+        lines.append(f"LEFT: {one.type} {printable(one.name)}: {printable(one.reason)}\n  {one.command}\n")
+    lines.append(as_lines(*_summary(result)))
+    return "\n".join(lines)
+
+
+def _summary(result: ProveResult) -> list[str]:
+    lines = []
+    if result.checks:
+        counts = [f"{result.count(verdict)} {verdict}" for verdict in Verdict if result.count(verdict)]
+        lines.append(", ".join(counts))
+    if result.kept:
+        lines.append(f"{result.pipeline} was kept; `fifo-cli prove --clean` removes it")
+    elif result.left:
+        lines.append(f"{count(len(result.left), 'resource')} could not be removed")
+    else:
+        lines.append(f"{count(len(result.removed), 'resource')} removed; nothing is left")
+    if result.requests:
+        lines.append(f"{sum(result.requests.values())} requests to AWS; cost {result.cost}")
+    return lines
+
+
+def _numbers(measured: Measurement) -> str:
+    values = sorted(measured.values)
+    if len(values) == 1:
+        return f"{values[0]:.1f} {measured.unit}"
+    return f"{values[len(values) // 2]:.1f} ({values[0]:.1f} to {values[-1]:.1f}) {measured.unit}"
