@@ -93,7 +93,7 @@ LISTERS: Mapping[str, Lister] = {
 
 
 def names_of(aws: Aws, kind: str, prefix: str) -> list[str]:
-    """Return the names of one kind of resource that begin with ``prefix`` (log groups, parameters: behind their path)."""
+    """Return the names of one kind that begin with ``prefix``, those of paths behind the path."""
     with calling(f"the {kind}s of this account"):
         return list(LISTERS[kind](aws, prefix))
 
@@ -146,7 +146,7 @@ def _parameter_tags(aws: Aws, name: str) -> dict[str, str]:
     return tag_map(answer["TagList"])
 
 
-_TAGS: Mapping[str, Callable[["Aws", str], dict[str, str]]] = {
+_TAGS: Mapping[str, Callable[[Aws, str], dict[str, str]]] = {
     "queue": _queue_tags,
     "table": lambda aws, name: tag_map(
         aws.client("dynamodb").list_tags_of_resource(ResourceArn=aws.place.table(name))["Tags"]

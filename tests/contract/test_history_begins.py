@@ -22,8 +22,9 @@ CHANGING = {
     "deploy", "rollback", "destroy", "drain", "redrive", "park", "replay", "dump", "load", "purge", "pause",
     "resume", "put", "keys set",
 }  # fmt: skip
-# These change files, or what runs on this machine; what watch does is recorded as pause, resume and drain.
-ELSEWHERE = {"init", "package", "watch", "local up", "local down", "local reset"}
+# These change files, or what runs on this machine. What watch does is recorded as pause, resume and drain;
+# what prove does, in the history of a pipeline of its own.
+ELSEWHERE = {"init", "package", "watch", "local up", "local down", "local reset", "prove"}
 
 
 def begins(function: Callable[..., Any], seen: set[Any] | None = None) -> bool:

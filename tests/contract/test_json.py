@@ -41,6 +41,8 @@ PROMISED = {
     " reordered",
     "keys list": "keys[].name keys[].parameter keys[].exists keys[].version keys[].modified_at",
     "local status": "endpoint pid running",
+    "prove": "account region pipeline checks[].name checks[].ok checks[].seconds checks[].detail measured"
+    " left[]",
 }
 
 

@@ -55,8 +55,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "audit": (),
     "history": (),
 }
-# They ask for a secret, start or stop the stack all tests share, or never end by themselves.
-ELSEWHERE = {"keys set", "local up", "local down", "local reset", "demo", "watch"}
+# They ask for a secret, start or stop the stack all tests share, never end by themselves, or take minutes.
+ELSEWHERE = {"keys set", "local up", "local down", "local reset", "demo", "watch", "prove"}
 # Their output is one document or text whatever the format.
 TEXT = {"completion bash", "completion zsh", "completion fish", "manual"}
 # A plugin's line, log lines and a path are never cut: the terminal breaks them.

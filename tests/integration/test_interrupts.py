@@ -47,6 +47,7 @@ CALLS_AWS: dict[str, list[list[str]]] = {
     "history": [[]],
     "check": [[], ["--format", "prometheus"]],
     "watch": [[]],
+    "prove": [["--yes"], ["--clean", "--yes"]],
 }  # fmt: skip
 # These never call AWS.
 CALLS_NOTHING = {

@@ -46,7 +46,7 @@ def identity(stage: Stage) -> str:
 
 
 def policies(stage: Stage) -> str:
-    """IAM takes the policies of deployer, operator and monitor; where it may be asked, they allow what they must."""
+    """IAM takes the policies of deployer, operator and monitor; they allow what they must, and no more."""
     sizes, notes = [], set()
     for audience, rights in _RIGHTS.items():
         found = stage.run("policy", audience)
@@ -155,7 +155,7 @@ def deploy_again(stage: Stage) -> str:
 
 
 def nothing_left(stage: Stage) -> str:
-    """Nothing is left under the run's name or tag, but what the run removes at its end: the API and the keys."""
+    """Nothing is left of the pipeline; the API and the keys are removed at the run's end."""
 
     def found() -> list[Resource]:
         return [

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from fifo_cli.aws.dynamodb import put_item
+from fifo_cli.aws.dynamodb import put_item, typed
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
@@ -70,8 +71,7 @@ def delay_to_queue(stage: Stage) -> str:
     ahead = stage.aws.clock_ahead.total_seconds()
     put_at = {}
     for row in map(json.loads, batch.lines().splitlines()):
-        text = {name: {"N" if isinstance(value, int) else "S": str(value)} for name, value in row.items()}
-        put_item(stage.aws, stage.name, text)
+        put_item(stage.aws, stage.name, typed({**row, "number": Decimal(row["number"])}, (("id", "S"),)))
         put_at[row["id"]] = time.time() + (ahead if abs(ahead) > 2 else 0.0)
     stage.enqueued(batch)
     delays = [

@@ -111,14 +111,14 @@ def prove(run: Run) -> ProveResult:
     started = datetime.now(UTC)
     run.listener(Noted(f"the pipeline of this run is {run.name}"))
     with tempfile.TemporaryDirectory(prefix="fifo-prove-") as folder:
-        stage = _stage(run, Path(folder), started)
-        checks = _Checks(run, stage)
+        stage = make_stage(run, Path(folder), started)
+        steps = selected(run.only, keep=run.keep, long=run.waits.idle > 0)
+        checks = Checks(steps, stage, run.listener, run.interrupted)
         removed: list[Resource] = []
         left: list[Left] = []
-        try:
+        # It ends the checks; the command line knows the signal.
+        with suppress(KeyboardInterrupt):
             checks.run_all()
-        except KeyboardInterrupt:
-            checks.interrupted = True
         with run.uninterrupted():
             if not run.keep:
                 removed, left = _remove(run)
@@ -137,7 +137,7 @@ def prove(run: Run) -> ProveResult:
         started=started,
         ended=datetime.now(UTC),
         kept=run.keep,
-        interrupted=checks.interrupted or run.interrupted(),
+        interrupted=run.interrupted(),
         created=tuple(stage.created),
         removed=(*stage.removed, *removed),
         requests=requests,
@@ -157,25 +157,26 @@ def selected(only: Collection[str], *, keep: bool, long: bool) -> list[Step]:
     ]
 
 
-class _Checks:
+class Checks:
     """Runs the steps, and keeps what came of each."""
 
-    def __init__(self, run: Run, stage: Stage) -> None:
-        self.interrupted = False
-        self._run = run
+    def __init__(
+        self, steps: Sequence[Step], stage: Stage, listener: Listener, interrupted: Callable[[], bool]
+    ) -> None:
+        self._steps = steps
         self._stage = stage
-        self._steps = selected(run.only, keep=run.keep, long=run.waits.idle > 0)
+        self._listener = listener
+        self._interrupted = interrupted
         self._done: dict[str, Check] = {}
 
     def run_all(self) -> None:
+        """Run them in their order; raises KeyboardInterrupt when a signal has come."""
         for number, step in enumerate(self._steps):
             share = number / len(self._steps)
-            self._run.listener(Progressed(f"{number + 1} of {len(self._steps)}: {step.name}", share))
+            self._listener(Progressed(f"{number + 1} of {len(self._steps)}: {step.name}", share))
             check = self._not_run(step) or self._checked(step)
             self._done[step.name] = check
-            self._run.listener(
-                Noted(f"{check.verdict:16} {step.name} ({check.seconds:.0f} s): {check.detail}")
-            )
+            self._listener(Noted(f"{check.verdict:16} {step.name} ({check.seconds:.0f} s): {check.detail}"))
             if check.verdict is Verdict.FAILED and not step.ends:
                 self._recover()
 
@@ -203,7 +204,7 @@ class _Checks:
         except NotOfferedError as error:
             verdict, detail = Verdict.NOT_OFFERED, error.message
         except FifoError as error:
-            if self._run.interrupted():
+            if self._interrupted():
                 raise KeyboardInterrupt from error
             verdict, detail = Verdict.FAILED, error.message
         except Exception as error:  # noqa: BLE001 - a defect of a check is a verdict, too: the rest goes on
@@ -211,22 +212,24 @@ class _Checks:
         return Check(step.name, verdict, round(time.monotonic() - began, 1), detail, started)
 
     def _recover(self) -> None:
-        """Bring the pipeline to rest after a failure: nothing of that check's is left for the next one."""
-        stage = self._stage
-        if (deployed := self._done.get("deploy")) is None or deployed.verdict is not Verdict.PASSED:
-            return
-        stage.abandon()
-        with suppress(FifoError):
-            stage.temper(Temper())
-            stage.deploy(where="")
-            stage.set_key("api_key", stage.key)
-        with suppress(FifoError):
-            stage.rest(force=True)
-            for queue in ("main", "dlq", "hold"):
-                stage.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
+        deployed = self._done.get("deploy")
+        if deployed is not None and deployed.verdict is Verdict.PASSED:
+            put_to_rest(self._stage)
 
 
-def _stage(run: Run, folder: Path, started: datetime) -> Stage:
+def put_to_rest(stage: Stage) -> None:
+    """Bring the pipeline to rest after a failed check: nothing of that one is left for the next one."""
+    with suppress(FifoError):
+        stage.temper(Temper())
+        stage.deploy(where="")
+        stage.set_key("api_key", stage.key)
+    with suppress(FifoError):
+        stage.rest(force=True)
+        for queue in ("main", "dlq", "hold"):
+            stage.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
+
+
+def make_stage(run: Run, folder: Path, started: datetime) -> Stage:
     tags = owner_tags(started, idle_seconds=run.waits.idle)
     commands = Commands(folder, run.where, run.environment)
     commands.share(run.shared_folder)

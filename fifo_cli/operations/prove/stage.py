@@ -129,10 +129,6 @@ class Stage:
         """Deliver what main holds, by the worker's code on this machine."""
         self.run("drain", "--all", "--yes")
 
-    def abandon(self) -> None:
-        """After a failed check: the worker may run or rest, nobody knows."""
-        self.paused = False
-
     # What is put, and what arrives.
 
     def put(self, batch: Batch) -> float:

@@ -1,0 +1,135 @@
+"""What the tests of ``prove`` work with: a run's stage behind a proxy, and an API that may lie.
+
+The commands go through the proxy; the functions of the embedded stack call the stack itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fifo_cli.aws.session import Aws, Target
+from fifo_cli.events import silent
+from fifo_cli.local.prove_receiver import MemoryStore, ProveReceiver
+from fifo_cli.model.prove_result import Check
+from fifo_cli.operations.prove.cleaning import find
+from fifo_cli.operations.prove.life import STEPS, Checks, Run, Step, make_stage
+from fifo_cli.operations.prove.receiver import HttpReceiver
+from fifo_cli.operations.prove.stage import AT_ONCE, Stage, Waits
+from fifo_cli.prove_api.api import Api, Delivery, Temper, sha256
+from tests.cli_harness import Stack, clean_environment
+from tests.integration.proxy import Proxy, forward_all
+
+SECRET = "the-secret-of-this-receiver-alone"
+# A fault must not take a minute to show; what must succeed has the run's own time.
+IMPATIENT = replace(AT_ONCE, arrive=12, logs=6, gone=2, quiet=3)
+REGION = "us-east-1"
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+
+
+class LyingStore(MemoryStore):
+    """The memory of an API that does not do what it says: ``record`` and ``answer_by`` may be replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tell_the_truth()
+
+    def tell_the_truth(self) -> None:
+        self.record: Callable[[Delivery], list[Delivery]] = lambda delivery: [delivery]
+        self.answer_by: Callable[[Temper], Temper] = lambda temper: temper
+
+    def temper(self) -> Temper:
+        return self.answer_by(super().temper())
+
+    def append(self, delivery: Delivery) -> None:
+        for one in self.record(delivery):
+            super().append(one)
+
+
+class LyingReceiver(ProveReceiver):
+    """The API on loopback with such a memory."""
+
+    def __init__(self) -> None:
+        super().__init__(SECRET)
+        self.store = LyingStore()
+        self.api = Api(sha256(SECRET), self.store)
+
+
+@dataclass
+class Bed:
+    """A run's stage, whose checks are run one by one."""
+
+    stage: Stage
+    proxy: Proxy
+    api: LyingReceiver
+    clients: Aws  # of the stack itself, past the proxy
+
+    def check(self, *names: str, alone: bool = True, waits: Waits = IMPATIENT) -> dict[str, Check]:
+        """Run checks by name, without those that they need; after a failure the pipeline is put to rest."""
+        self.stage.waits = waits
+        steps = [replace(step, needs=()) if alone else step for step in STEPS if step.name in names]
+        assert len(steps) == len(names), names
+        checks = Checks([*_DEPLOYED, *steps] if alone else steps, self.stage, silent, lambda: False)
+        checks.run_all()
+        return {one.name: one for one in checks.verdicts() if one.name in names}
+
+    def must_pass(self, *names: str) -> None:
+        found = self.check(*names, waits=AT_ONCE)
+        assert {name: one.detail for name, one in found.items() if not one.ok} == {}
+
+    @contextmanager
+    def truth(self) -> Iterator[None]:
+        """Let no fault outlive the block."""
+        try:
+            yield
+        finally:
+            self.proxy.rule = forward_all
+            self.proxy.edit = lambda request: request.body
+            self.api.store.tell_the_truth()
+
+    def queue_url(self, queue: str) -> str:
+        """Return a queue's URL on the stack itself."""
+        return self.clients.client("sqs").get_queue_url(QueueName=queue)["QueueUrl"]
+
+
+# What tells the checks that the pipeline is deployed, so that they put it to rest after a failure.
+_DEPLOYED = (Step("deploy", lambda stage: "by the test", ()),)
+
+
+@contextmanager
+def bed(folder: Path, stack: Stack) -> Iterator[Bed]:
+    """Make a stage with nothing deployed; whatever is, is removed at the end."""
+    api = LyingReceiver()
+    with Proxy(stack.endpoint) as proxy, api:
+        run = run_of(proxy.endpoint, api.url)
+        stage = make_stage(run, folder, datetime.now(UTC))
+        made = Bed(stage, proxy, api, stack.aws())
+        try:
+            yield made
+        finally:
+            proxy.rule = forward_all
+            if find(made.clients, run.name):
+                stage.commands.start("destroy", "--yes").end()
+
+
+def run_of(endpoint: str, url: str | None, **more: object) -> Run:
+    """Return a run against an endpoint, whose API is at a URL, or a function of its own."""
+    api = None if url is None else HttpReceiver(url, SECRET)
+    environment = clean_environment(KEYS)
+    where = ["--endpoint-url", endpoint, "--region", REGION]
+    return Run(
+        Aws(Target(endpoint_url=endpoint, region=REGION, local=True)),
+        AT_ONCE,
+        where,
+        environment,
+        api,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def of_runs(clients: Aws) -> set[str]:
+    """Return the names of what runs have left on the stack."""
+    return {f"{one.type} {one.name}" for one in find(clients)}

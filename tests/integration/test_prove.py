@@ -1,0 +1,175 @@
+"""``prove`` as it is typed: the whole of it on the embedded stack, signals, kills, and older runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fifo_cli.aws.session import Aws
+from fifo_cli.local.process import FOLDER
+from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.operations.prove.cleaning import find
+from tests.cli_harness import Stack, clean_environment, wait_until
+from tests.contract.json_shapes import shape_problems
+from tests.integration.interrupted_runs import CODES
+from tests.integration.prove_bed import KEYS, SECRET, LyingReceiver
+from tests.integration.proxy import Action, Kill, Pass, Proxy, Request
+
+# Which calls change something: all but those that read or look.
+_READS = ("Get", "List", "Describe", "Simulate", "Filter", "GET ", "HEAD ", "Receive", "Query", "Scan")
+
+
+def arguments(*words: str) -> list[str]:
+    return [sys.executable, "-m", "fifo_cli", "prove", *words]
+
+
+def start(folder: Path, *words: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments(*words),
+        cwd=folder,
+        env=clean_environment({**KEYS, **env}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, stack: Stack) -> Path:
+    """A folder in which --local means the tests' stack."""
+    stack.lend(tmp_path)
+    assert (tmp_path / FOLDER).is_dir()
+    return tmp_path
+
+
+def test_it_passes_whole_on_the_embedded_stack_and_leaves_nothing(folder: Path, clients: Aws) -> None:
+    run = start(folder, "--local", "--yes", "-o", "json", "--report", "report.html")
+    out, err = run.communicate(timeout=900)
+    document = json.loads(out)
+    assert {one["name"]: one["detail"] for one in document["checks"] if one["ok"] is False} == {}
+    assert (run.returncode, "Traceback" in err) == (0, False), err
+    assert {one["name"] for one in document["checks"] if one["ok"] is None} == {"redrive by SQS", "metrics"}
+    assert shape_problems("prove", document) == []
+    assert document["left"] == []
+    assert document["pipeline"] not in str(find(clients))
+    assert document["requests"]["sqs CreateQueue"] >= 8
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert document["pipeline"] in page
+    assert "<script" not in page
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_touched(folder: Path, stack: Stack) -> None:
+    with Proxy(stack.endpoint) as proxy:
+        run = start(folder, "--endpoint-url", proxy.endpoint)
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 2
+        assert "at most" in err
+        assert "USD" in err
+        assert [one.action for one in proxy.requests if changes(one)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--report", "report.pdf"), "ends neither in .json nor in .html"),
+        (("--report", "nowhere/report.json"), "there is no folder"),
+        (("--api", "https://example.com"), "FIFO_PROVE_SECRET"),
+    ],
+)
+def test_what_could_not_be_done_is_refused_at_once(folder: Path, words: tuple[str, ...], said: str) -> None:
+    run = start(folder, "--local", "--yes", *words)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, said in err) == (2, True), err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_after_a_signal_everything_is_removed_and_the_rest_is_not_run(
+    folder: Path, clients: Aws, number: signal.Signals
+) -> None:
+    run = start(folder, "--local", "--yes", "-o", "json", "-v")
+    assert run.stderr is not None
+    name = ""
+    for line in run.stderr:
+        name = (
+            name or line.rpartition("the pipeline of this run is ")[2].strip() if "this run" in line else name
+        )
+        if "passed           deploy" in line:
+            break
+    run.send_signal(number)
+    out, err = run.communicate(timeout=300)
+    document = json.loads(out)
+    assert (run.returncode, document["interrupted"]) == (CODES[number], True), err
+    assert "not run" in {one["verdict"] for one in document["checks"]}
+    assert document["left"] == []
+    assert name == document["pipeline"]
+    assert name not in str(find(clients))
+
+
+def changes(request: Request) -> bool:
+    return not request.action.startswith(_READS) and "AssumeRole" not in request.action
+
+
+@pytest.mark.parametrize(
+    "nth", [1, 4, 9, 15, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 60))]
+)
+def test_killed_at_a_change_it_leaves_what_the_next_clean_removes(
+    folder: Path, stack: Stack, clients: Aws, nth: int
+) -> None:
+    """Both are killed: the run, and the command of it whose change it is."""
+    seen = 0
+    runs: list[subprocess.Popen[str]] = []
+
+    def rule(request: Request) -> Action:
+        nonlocal seen
+        if not changes(request):
+            return Pass()
+        seen += 1
+        if seen < nth:
+            return Pass()
+        runs[0].kill()
+        return Kill(after=seen == nth)
+
+    api = LyingReceiver()
+    with api, Proxy(stack.endpoint) as proxy:
+        runs.append(
+            start(
+                folder, "--endpoint-url", proxy.endpoint, "--yes", "--api", api.url, FIFO_PROVE_SECRET=SECRET
+            )
+        )
+        proxy.rule = rule
+        runs[0].communicate(timeout=120)
+        assert runs[0].returncode == -signal.SIGKILL
+    clean(folder)
+    wait_until(lambda: find(clients) == [], timeout=60)
+
+
+def clean(folder: Path) -> None:
+    run = start(folder, "--local", "--clean", "--yes", "-o", "json")
+    out, err = run.communicate(timeout=300)
+    assert (run.returncode, json.loads(out)["left"]) == (0, []), err
+
+
+def test_nothing_of_another_pipeline_is_touched(folder: Path, clients: Aws) -> None:
+    """Names that begin like a run's, and one that is like a run's and carries another pipeline's tag."""
+    sqs, foreign = clients.client("sqs"), "fifo-prove-0a1b2c3d"
+    kept = {
+        "fifo-prove-orders.fifo": "fifo-prove-orders",
+        f"{foreign}.fifo": "orders",
+        f"{foreign}-dlq.fifo": foreign,
+    }
+    for name, pipeline in kept.items():
+        sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"}, tags={PIPELINE_TAG: pipeline})
+    clean(folder)
+    found = {
+        url.rpartition("/")[2] for url in sqs.list_queues(QueueNamePrefix="fifo-prove-").get("QueueUrls", [])
+    }
+    assert found == set(kept)
+    for name in kept:
+        sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])

@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fifo_cli.events import silent
+from fifo_cli.model.prove_result import Check, Verdict
+from fifo_cli.operations.prove.life import STEPS, Checks, Step, selected
+from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
+
+STAGE: Any = SimpleNamespace()
+
+
+def passes(stage: Any) -> str:
+    return "fine"
+
+
+def fails(stage: Any) -> str:
+    raise CheckFailed("what was expected did not happen")
+
+
+def is_not_offered(stage: Any) -> str:
+    raise NotOfferedError("the service does not know it")
+
+
+def breaks(stage: Any) -> str:
+    raise ValueError("a defect")
+
+
+def is_interrupted(stage: Any) -> str:
+    raise KeyboardInterrupt
+
+
+def verdicts(*steps: Step, interrupted: Callable[[], bool] = lambda: False) -> dict[str, Check]:
+    checks = Checks(steps, STAGE, silent, interrupted)
+    with suppress(KeyboardInterrupt):
+        checks.run_all()
+    return {one.name: one for one in checks.verdicts()}
+
+
+def test_each_outcome_has_its_verdict():
+    found = verdicts(
+        Step("a", passes, ()), Step("b", fails, ()), Step("c", is_not_offered, ()), Step("d", breaks, ())
+    )
+    assert {name: one.verdict for name, one in found.items()} == {
+        "a": Verdict.PASSED,
+        "b": Verdict.FAILED,
+        "c": Verdict.NOT_OFFERED,
+        "d": Verdict.FAILED,
+    }
+    assert found["b"].detail == "what was expected did not happen"
+    assert found["d"].detail == "internal error: ValueError: a defect"
+
+
+def test_what_needs_a_failed_check_is_not_run_and_not_failed():
+    found = verdicts(
+        Step("a", fails, ()), Step("b", passes, ("a",)), Step("c", passes, ("b",)), Step("d", passes, ())
+    )
+    assert [one.verdict for one in found.values()] == [
+        Verdict.FAILED,
+        Verdict.NOT_RUN,
+        Verdict.NOT_RUN,
+        Verdict.PASSED,
+    ]
+    assert found["c"].detail == "it needs b"
+
+
+def test_what_needs_a_check_that_is_not_offered_runs():
+    found = verdicts(Step("a", is_not_offered, ()), Step("b", passes, ("a",)))
+    assert found["b"].verdict is Verdict.PASSED
+
+
+def test_an_interrupt_ends_the_checks_and_says_nothing_of_the_rest():
+    found = verdicts(Step("a", passes, ()), Step("b", is_interrupted, ()), Step("c", passes, ()))
+    assert [one.verdict for one in found.values()] == [Verdict.PASSED, Verdict.NOT_RUN, Verdict.NOT_RUN]
+
+
+def test_what_fails_because_of_a_signal_is_no_verdict():
+    found = verdicts(Step("a", fails, ()), interrupted=lambda: True)
+    assert found["a"].verdict is Verdict.NOT_RUN
+
+
+def test_a_selection_has_what_it_needs_in_the_order_of_the_life():
+    names = [step.name for step in selected({"deploy again at once"}, keep=False, long=False)]
+    assert names == ["identity", "the API", "deploy", "destroy", "deploy again at once"]
+
+
+def test_a_kept_pipeline_is_not_destroyed_and_idle_hours_are_asked_for():
+    names = {step.name for step in selected((), keep=True, long=False)}
+    assert not names & {step.name for step in STEPS if step.ends or step.long}
+    assert {step.name for step in selected((), keep=False, long=True)} == {step.name for step in STEPS}
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_every_check_needs_only_earlier_ones_and_says_what_it_checks(step):
+    earlier = [one.name for one in STEPS[: STEPS.index(step)]]
+    assert set(step.needs) <= set(earlier)
+    assert step.body.__doc__
