@@ -50,10 +50,10 @@ def delay_to_api(stage: Stage) -> str:
     stage.flow(by_queue=True)
     for number in range(_PROBES):
         batch = Batch(f"one{number}", 1, 1)
-        stage.put(batch)
+        stage.put_one(batch.rows()[0])
         began = stage.clock()
         stage.until(lambda batch=batch: accepted_of(batch, stage.received()), "an item did not arrive")  # type: ignore[misc]
-        what = "from the end of `put` until the API has the item, with the queue as trigger"
+        what = "from the put of an item until the API has it, with the queue as trigger"
         stage.measure("put_to_api", what, stage.clock() - began)
         stage.batches.append((batch, frozenset()))
     return f"{max(stage.measured['put_to_api'].values):.1f} s at most, of {_PROBES} items"

@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from fifo_cli.aws.dynamodb import put_item, typed
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
@@ -70,8 +68,8 @@ def delay_to_queue(stage: Stage) -> str:
     stage.rest()
     ahead = stage.aws.clock_ahead.total_seconds()
     put_at = {}
-    for row in map(json.loads, batch.lines().splitlines()):
-        put_item(stage.aws, stage.name, typed({**row, "number": Decimal(row["number"])}, (("id", "S"),)))
+    for row in batch.rows():
+        stage.put_one(row)
         put_at[row["id"]] = time.time() + (ahead if abs(ahead) > 2 else 0.0)
     stage.enqueued(batch)
     delays = [
@@ -144,7 +142,6 @@ def redrive_in_order(stage: Stage) -> str:
     expect(stage.ids_in("dlq") == [batch.id(0, 1)], "the head of the group was not parked")
     stage.temper(Temper())
     stage.run("redrive", "--in-order", "--yes")
-    stage.rest(force=True)
     _in_order(batch, stage.peeked())
     stage.drain()
     stage.arrive(batch)
@@ -197,7 +194,6 @@ def redrive_killed(stage: Stage) -> str:
         raise CheckFailed("the redrive ended each time before it could be killed")
     # The lock of the killed one would be over within a minute.
     stage.run("redrive", "--in-order", "--yes", "--force")
-    stage.rest(force=True)
     expect(_half_done(stage) is None, "the second redrive ended, and main still says that one is unfinished")
     _in_order(batch, stage.peeked())
     stage.drain()

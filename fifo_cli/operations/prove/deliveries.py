@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fifo_cli.model.receiver_protocol import Received
 
@@ -34,14 +35,17 @@ class Batch:
         """Return a group's name."""
         return f"{self.name}-{group:02}"
 
-    def lines(self) -> str:
-        """Return the items as JSON lines, each group's in its order."""
-        rows = (
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the items, each group's in its order."""
+        return [
             {"id": self.id(group, number), "group": self.group(group), "number": number, "batch": self.name}
             for number in range(1, self.each + 1)
             for group in range(self.groups)
-        )
-        return "".join(json.dumps(row) + "\n" for row in rows)
+        ]
+
+    def lines(self) -> str:
+        """Return the items as JSON lines."""
+        return "".join(json.dumps(row) + "\n" for row in self.rows())
 
 
 def problems_of(batch: Batch, received: Sequence[Received], *, parked: Collection[str] = ()) -> list[str]:

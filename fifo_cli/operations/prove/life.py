@@ -25,6 +25,7 @@ from fifo_cli.aws.call_counts import read_counts
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Progressed, silent
 from fifo_cli.invocation import PROGRAM
+from fifo_cli.model.names import QUEUE_ROLES
 from fifo_cli.model.prove_result import Check, Left, ProveResult, Resource, Verdict
 from fifo_cli.model.receiver_protocol import Temper
 from fifo_cli.operations.prove import checks_deploy, checks_flow, checks_queues
@@ -225,7 +226,8 @@ def put_to_rest(stage: Stage) -> None:
         stage.set_key("api_key", stage.key)
     with suppress(FifoError):
         stage.rest(force=True)
-        for queue in ("main", "dlq", "hold"):
+        # SQS purges a queue once a minute only.
+        for queue in (role for role in QUEUE_ROLES if stage.holds(role)):
             stage.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
 
 

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fifo_cli.aws.dynamodb import put_item, typed
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.names import Names, QueueRole
@@ -46,6 +48,7 @@ AT_ONCE: Final = Waits(
     arrive=90, quiet=5, again=1, late=0.3, logs=30, metrics=0, gone=5, poll=0.1, settle="0s"
 )
 IDLE_SECONDS: Final = 3 * 3600.0
+_LONGEST_POLL: Final = 5.0
 
 
 @dataclass
@@ -138,6 +141,10 @@ class Stage:
             raise CheckFailed(f"`put` wrote {result['written']} of {len(batch.ids)} items")
         return time.time()
 
+    def put_one(self, row: dict[str, Any]) -> None:
+        """Put one item by a call of this process, which takes no time to start, to measure what follows."""
+        put_item(self.aws, self.name, typed({**row, "number": Decimal(row["number"])}, (("id", "S"),)))
+
     def received(self) -> list[Received]:
         """Return all that the API has received so far in this run."""
         after = self._received[-1].n if self._received else 0
@@ -169,9 +176,11 @@ class Stage:
         limit = self.waits.arrive if seconds is None else seconds
         began = self.clock()
         while not holds():
-            if self.clock() - began > limit:
+            waited = self.clock() - began
+            if waited > limit:
                 raise CheckFailed(f"{why if isinstance(why, str) else why()} (after {limit:.0f} s)")
-            self.sleep(self.waits.poll if poll is None else poll)
+            # What takes long is asked for less often: each question costs a call, and the API's a function.
+            self.sleep(min(max(poll or self.waits.poll, waited / 20), _LONGEST_POLL))
         return self.clock() - began
 
     def holds(self, queue: QueueRole = "main") -> int:
