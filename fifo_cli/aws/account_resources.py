@@ -118,10 +118,8 @@ def delete_mapping(aws: Aws, uuid: str) -> None:
 
 def delete_policy(aws: Aws, name: str) -> None:
     """Delete a managed policy; that it is gone already is not an error."""
-    place = aws.place
-    arn = f"arn:{place.partition}:iam::{place.account}:policy/{name}"
     with calling(f"policy {name}"):
-        unless_missing(lambda: aws.client("iam").delete_policy(PolicyArn=arn))
+        unless_missing(lambda: aws.client("iam").delete_policy(PolicyArn=aws.place.policy(name)))
 
 
 def tags_of(aws: Aws, kind: str, name: str) -> dict[str, str]:
@@ -135,12 +133,6 @@ def _queue_tags(aws: Aws, name: str) -> dict[str, str]:
     return dict(sqs.list_queue_tags(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"]).get("Tags") or {})
 
 
-def _policy_tags(aws: Aws, name: str) -> dict[str, str]:
-    place = aws.place
-    arn = f"arn:{place.partition}:iam::{place.account}:policy/{name}"
-    return tag_map(aws.client("iam").list_policy_tags(PolicyArn=arn)["Tags"])
-
-
 def _parameter_tags(aws: Aws, name: str) -> dict[str, str]:
     answer = aws.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
     return tag_map(answer["TagList"])
@@ -152,7 +144,9 @@ _TAGS: Mapping[str, Callable[[Aws, str], dict[str, str]]] = {
         aws.client("dynamodb").list_tags_of_resource(ResourceArn=aws.place.table(name))["Tags"]
     ),
     "role": lambda aws, name: tag_map(aws.client("iam").list_role_tags(RoleName=name)["Tags"]),
-    "policy": _policy_tags,
+    "policy": lambda aws, name: tag_map(
+        aws.client("iam").list_policy_tags(PolicyArn=aws.place.policy(name))["Tags"]
+    ),
     "parameter": _parameter_tags,
     "function": lambda aws, name: aws.client("lambda").list_tags(Resource=aws.place.function(name))["Tags"],
     "log-group": lambda aws, name: aws.client("logs").list_tags_for_resource(

@@ -25,6 +25,9 @@ START_VARIABLE: Final = "FIFO_CLI_START"
 # On a queue that is being deleted, for it may answer for a minute: when that began.
 DELETED_TAG: Final = "fifo-cli:deleted"
 LIVE_ALIAS: Final = "live"
+# The pipeline of a run of `prove`: this, and eight hexadecimal digits. IAM's pattern for all of them.
+PROVE_PREFIX: Final = "fifo-prove-"
+PROVE_NAMES: Final = PROVE_PREFIX + 8 * "?"
 
 # What Secrets Manager puts behind the name of a secret in its ARN.
 _SECRET_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
@@ -110,6 +113,9 @@ class Place(NamedTuple):
 
     def role(self, name: str) -> str:
         return self._arn("iam", f"role/{name}", region=False)
+
+    def policy(self, name: str) -> str:
+        return self._arn("iam", f"policy/{name}", region=False)
 
     def log_group(self, name: str) -> str:
         return self._arn("logs", f"log-group:{name}")

@@ -7,9 +7,10 @@ takes are those of the Service Authorization Reference; what it does not tie to 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, LIVE_ALIAS, QUEUE_ROLES, Place
+from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, LIVE_ALIAS, PROVE_NAMES, QUEUE_ROLES, Place
 from fifo_cli.model.role_policies import (
     LAMBDA,
     SCHEDULER,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
 
 Audience = Literal["operator", "monitor", "deployer"]
+_PROVERS: Final[tuple[Audience, ...]] = ("deployer", "operator")
 # IAM User Guide, "IAM and AWS STS quotas"; white space is not counted.
 MANAGED_POLICY_SIZE: Final = 6144
 
@@ -64,7 +66,30 @@ def people_policies(
     settings: Settings, place: Place, audience: Audience, *, table_key: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the same as one document or several, each of which IAM takes as a managed policy."""
-    statements = people_policy(settings, place, audience, table_key=table_key)["Statement"]
+    return _documents(people_policy(settings, place, audience, table_key=table_key)["Statement"])
+
+
+def prover_policies(layouts: Sequence[Settings], place: Place) -> list[dict[str, Any]]:
+    """Return what `prove` needs: a deployer's and an operator's policies for the pipelines of all runs.
+
+    ``layouts`` are the fifo.toml files of one run, whose name stands for those of all.
+    """
+    name = layouts[0].pipeline.name
+    statements = [
+        *(
+            one
+            for settings in layouts
+            for audience in _PROVERS
+            for one in people_policy(settings, place, audience)["Statement"]
+        ),
+        *_prover(name, place),
+    ]
+    merged = json.loads(json.dumps(_merged(statements)).replace(name, PROVE_NAMES))
+    # Statements about other resources may have one name; in a policy each has its own.
+    return _documents([{**one, "Sid": f"{one['Sid']}{number}"} for number, one in enumerate(merged, 1)])
+
+
+def _documents(statements: list[Statement]) -> list[dict[str, Any]]:
     documents: list[list[Statement]] = [[]]
     for one in (part for statement in statements for part in _parts(statement)):
         if documents[-1] and _size([*documents[-1], one]) > MANAGED_POLICY_SIZE:
@@ -292,6 +317,57 @@ def _set_keys(settings: Settings, arns: _Arns) -> list[Statement]:
         actions = "secretsmanager:GetSecretValue secretsmanager:UpdateSecretVersionStage"
         statements.append(allow("SetFields", actions, *with_fields))
     return statements
+
+
+def _prover(name: str, place: Place) -> list[Statement]:
+    """Allow what only `prove` does: its API, a look for what earlier runs left, and questions to IAM."""
+    api = f"{name}-receiver"
+    log_group = place.log_group(f"/aws/lambda/{api}")
+    role = place.role(api)
+    return [
+        allow(
+            "Find",
+            "dynamodb:ListTables iam:ListPolicies iam:ListRoles iam:SimulateCustomPolicy lambda:ListFunctions"
+            " lambda:ListEventSourceMappings sqs:ListQueues",
+            "*",
+        ),
+        allow(
+            "MakeApi",
+            "lambda:AddPermission lambda:CreateFunction lambda:CreateFunctionUrlConfig lambda:DeleteFunction"
+            " lambda:DeleteFunctionUrlConfig lambda:GetFunction lambda:GetFunctionConcurrency"
+            " lambda:GetFunctionUrlConfig lambda:GetPolicy lambda:ListTags lambda:PutFunctionConcurrency"
+            " lambda:RemovePermission lambda:TagResource lambda:UpdateFunctionConfiguration",
+            place.function(api),
+        ),
+        allow(
+            "MakeApisTable",
+            "dynamodb:CreateTable dynamodb:DeleteTable dynamodb:DescribeTable dynamodb:ListTagsOfResource"
+            " dynamodb:TagResource",
+            place.table(api),
+        ),
+        allow(
+            "MakeApisRole",
+            "iam:CreateRole iam:DeleteRole iam:DeleteRolePolicy iam:DetachRolePolicy iam:GetRole"
+            " iam:GetRolePolicy iam:ListAttachedRolePolicies iam:ListRolePolicies iam:PutRolePolicy"
+            " iam:TagRole",
+            role,
+        ),
+        _pass("PassApisRole", role, LAMBDA),
+        allow(
+            "MakeApisLog",
+            "logs:CreateLogGroup logs:DeleteLogGroup logs:ListTagsForResource logs:PutRetentionPolicy"
+            " logs:TagResource",
+            log_group,
+            f"{log_group}:*",
+        ),
+        allow("ReadTags", "iam:ListRoleTags", place.role(f"{name}-*")),
+        allow(
+            "TryPolicies",
+            "iam:CreatePolicy iam:DeletePolicy iam:ListPolicyTags iam:TagPolicy",
+            place.policy(f"{name}-*"),
+        ),
+        allow("RemoveKeys", "ssm:DeleteParameter ssm:ListTagsForResource", place.parameter(f"/{name}/*")),
+    ]
 
 
 def _make_roles(settings: Settings, arns: _Arns) -> list[Statement]:

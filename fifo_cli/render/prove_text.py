@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fifo_cli.invocation import command_line
 from fifo_cli.model.prove_result import Verdict
 from fifo_cli.render.text import as_lines, count, printable, table
 
@@ -32,7 +33,7 @@ def _summary(result: ProveResult) -> list[str]:
         counts = [f"{result.count(verdict)} {verdict}" for verdict in Verdict if result.count(verdict)]
         lines.append(", ".join(counts))
     if result.kept:
-        lines.append(f"{result.pipeline} was kept; `fifo-cli prove --clean` removes it")
+        lines.append(f"{result.pipeline} was kept; {command_line('prove --clean')} removes it")
     elif result.left:
         lines.append(f"{count(len(result.left), 'resource')} could not be removed")
     else:

@@ -12,14 +12,18 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from fifo_cli.local.process import FOLDER
-from fifo_cli.model.names import PIPELINE_TAG
+from fifo_cli.model.names import PIPELINE_TAG, Place
+from fifo_cli.model.operator_policies import prover_policies
 from fifo_cli.operations.prove.cleaning import find
+from fifo_cli.operations.prove.pipeline import layouts
 from tests.cli_harness import Stack, clean_environment, wait_until
 from tests.contract.json_shapes import shape_problems
+from tests.integration.iam_calls import refused
 from tests.integration.interrupted_runs import CODES
-from tests.integration.prove_bed import KEYS, SECRET, LyingReceiver
+from tests.integration.prove_bed import KEYS, REGION, SECRET, LyingReceiver
 from tests.integration.proxy import Action, Kill, Pass, Proxy, Request
 
+PLACE = Place("000000000000", REGION)
 # Which calls change something: all but those that read or look.
 _READS = ("Get", "List", "Describe", "Simulate", "Filter", "GET ", "HEAD ", "Receive", "Query", "Scan")
 
@@ -63,6 +67,17 @@ def test_it_passes_whole_on_the_embedded_stack_and_leaves_nothing(folder: Path, 
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert document["pipeline"] in page
     assert "<script" not in page
+
+
+@pytest.mark.long
+def test_the_policy_of_a_prover_allows_every_call_of_it(folder: Path, stack: Stack) -> None:
+    policies = prover_policies(layouts(), PLACE)
+    with Proxy(stack.endpoint) as proxy:
+        run = start(folder, "--endpoint-url", proxy.endpoint, "--yes", "-o", "json")
+        out, err = run.communicate(timeout=900)
+        assert run.returncode == 0, (out, err)
+        both = {"Version": "2012-10-17", "Statement": [one for each in policies for one in each["Statement"]]}
+        assert refused(both, proxy.requests, PLACE) == set()
 
 
 def test_without_a_terminal_and_without_yes_nothing_is_touched(folder: Path, stack: Stack) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -39,6 +39,14 @@ class Audience(StrEnum):
     OPERATOR = "operator"
     MONITOR = "monitor"
     DEPLOYER = "deployer"
+    PROVER = "prover"
+
+
+_FOR: Final[dict[Audience, Literal["operator", "monitor", "deployer"]]] = {
+    Audience.OPERATOR: "operator",
+    Audience.MONITOR: "monitor",
+    Audience.DEPLOYER: "deployer",
+}
 
 
 PartArgument = Annotated[
@@ -177,21 +185,28 @@ def policy(
     *,
     audience: Annotated[
         Audience,
-        typer.Argument(metavar="operator|monitor|deployer", help="Whom it is for.", show_default=False),
+        typer.Argument(
+            metavar="operator|monitor|deployer|prover", help="Whom it is for.", show_default=False
+        ),
     ],
 ) -> ExitCode:
     """Print the IAM policy that operator, monitor or deployer need for this pipeline.
 
     monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages,
     reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,
-    rollback, keys set.
+    rollback, keys set. prover: for all that prove does, on pipelines of its own; it needs no fifo.toml.
     """
     from fifo_cli.events import Warned
-    from fifo_cli.model.operator_policies import people_policies
+    from fifo_cli.model.operator_policies import people_policies, prover_policies
     from fifo_cli.operations.deploy.remote_state import table_key
 
+    if audience is Audience.PROVER:
+        from fifo_cli.operations.prove.pipeline import layouts
+
+        cli.listener(Warned(_UNBOUNDED))
+        return cli.emit_document(prover_policies(layouts(), cli.account.place))
     if audience is Audience.DEPLOYER and not cli.settings.functions.permissions_boundary:
         cli.listener(Warned(_UNBOUNDED))
     key = table_key(cli.aws, cli.settings, cli.listener) if audience is not Audience.MONITOR else None
-    documents = people_policies(cli.settings, cli.aws.place, audience.value, table_key=key)
+    documents = people_policies(cli.settings, cli.aws.place, _FOR[audience], table_key=key)
     return cli.emit_document(documents if len(documents) > 1 else documents[0])

@@ -220,5 +220,8 @@ def _conclude(cli: Cli, result: ProveResult, report: Path | None) -> ExitCode:
         try:
             report.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise FifoError(f"the report was not written: {report}: {error.strerror}") from None
+            raise FifoError(
+                f"the report was not written: {report}: {error.strerror}",
+                hint="the JSON of -o json, or the text above, has the same",
+            ) from None
     return code

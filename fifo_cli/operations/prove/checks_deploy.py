@@ -100,7 +100,7 @@ def deploy(stage: Stage) -> str:
     stage.created += [Resource("parameter", f"/{stage.name}/{name}") for name in ("secret", "api-key")]
     stage.temper(Temper())
     status = stage.run("status", codes=(0, 1))
-    expect(status["account"] == stage.aws.place.account, f"`status` speaks of account {status['account']}")
+    expect(status["account"] == stage.aws.place.account, f"status speaks of account {status['account']}")
     return f"{summary['create']} resources created"
 
 

@@ -102,7 +102,7 @@ def key_rotation(stage: Stage) -> str:
     began = stage.clock()
     stage.arrive(batch)
     stage.measure(
-        "key", "from `keys set` until the functions delivered with the new key", stage.clock() - began
+        "key", "from keys set until the functions delivered with the new key", stage.clock() - began
     )
     return "401 parked nothing; the functions read the new key by themselves"
 
@@ -142,12 +142,12 @@ def pause(stage: Stage) -> str:
     stage.enqueued(waiting)
     began = stage.clock()
     stage.run("pause", "all", "--wait")
-    stage.measure("pause", "`pause all --wait`", stage.clock() - began)
+    stage.measure("pause", "pause all --wait", stage.clock() - began)
     before = len(stage.received())
     stage.put(put_later)
     stage.sleep(stage.waits.quiet)
     started = len(stage.received()) - before
-    expect(not started, f"{started} deliveries within {stage.waits.quiet:.0f} s after `pause --wait`")
+    expect(not started, f"{started} deliveries within {stage.waits.quiet:.0f} s after pause --wait")
     depth = stage.holds()
     expect(depth == 6, f"main holds {depth} messages after the pause, not the 6 that it held before")
     stage.run("resume", "all")
@@ -155,7 +155,7 @@ def pause(stage: Stage) -> str:
     began = stage.clock()
     stage.arrive(waiting)
     stage.arrive(put_later)
-    stage.measure("resume", "from `resume` until what waited was delivered", stage.clock() - began)
+    stage.measure("resume", "from resume until what waited was delivered", stage.clock() - began)
     return f"nothing started for {stage.waits.quiet:.0f} s; then all 12 items arrived"
 
 

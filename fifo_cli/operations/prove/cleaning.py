@@ -24,7 +24,7 @@ from fifo_cli.aws import account_resources
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted
 from fifo_cli.invocation import aws_command_line
-from fifo_cli.model.names import PIPELINE_TAG, Names
+from fifo_cli.model.names import PIPELINE_TAG, PROVE_PREFIX, Names
 from fifo_cli.model.prove_result import Left, Resource
 from fifo_cli.model.times import iso
 from fifo_cli.operations.parallel import read_all
@@ -34,11 +34,10 @@ from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Layout
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
 
-PREFIX: Final = "fifo-prove-"
 OWNER_TAG: Final = "prove-run"
 # No run takes longer; with --long it has three hours more.
 RUN_TAKES: Final = timedelta(hours=2)
-_NAME: Final = re.compile(PREFIX + "[0-9a-f]{8}")
+_NAME: Final = re.compile(PROVE_PREFIX + "[0-9a-f]{8}")
 # What `destroy` does not delete: not the pipeline's, or what Lambda made again.
 _BY_HAND: Final[Mapping[str, Callable[[Aws, str], None]]] = {
     "event-source-mapping": lambda aws, name: account_resources.delete_mapping(aws, name.rpartition(" ")[2]),
@@ -64,7 +63,7 @@ _COMMANDS: Final = {
 
 def new_name() -> str:
     """Return the name of a new run's pipeline."""
-    return PREFIX + secrets.token_hex(4)
+    return PROVE_PREFIX + secrets.token_hex(4)
 
 
 def owner_tags(now: datetime, *, idle_seconds: float) -> dict[str, str]:
@@ -100,7 +99,7 @@ class Remains:
     running: bool = False
 
 
-def find(aws: Aws, pipeline: str = PREFIX) -> list[Resource]:
+def find(aws: Aws, pipeline: str = PROVE_PREFIX) -> list[Resource]:
     """Return what is there under names of runs, or of one; FifoError if a kind cannot be seen."""
     kinds = list(account_resources.LISTERS)
     asked = read_all({kind: partial(account_resources.names_of, aws, kind, pipeline) for kind in kinds})
@@ -195,6 +194,5 @@ class Cleaner:
         reason = reasons.get(one.name, "AWS still shows it")
         shown = one.name.rpartition(" ")[2]
         if one.type == "policy":
-            place = self.aws.place
-            shown = f"arn:{place.partition}:iam::{place.account}:policy/{one.name}"
+            shown = self.aws.place.policy(one.name)
         return Left(one.type, one.name, reason, aws_command_line(_COMMANDS[one.type], shown).strip("`"))

@@ -24,7 +24,7 @@ from fifo_cli import __version__
 from fifo_cli.aws.call_counts import read_counts
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Progressed, silent
-from fifo_cli.invocation import PROGRAM
+from fifo_cli.invocation import command_line
 from fifo_cli.model.names import QUEUE_ROLES
 from fifo_cli.model.prove_result import Check, Left, ProveResult, Resource, Verdict
 from fifo_cli.model.receiver_protocol import Temper
@@ -278,7 +278,11 @@ def _removed(cleaner: Cleaner, name: str) -> tuple[list[Resource], list[Left]]:
     try:
         return cleaner.remove(name)
     except FifoError as error:
-        return [], [Left("pipeline", name, f"not looked for: {error.message}", f"{PROGRAM} prove --clean")]
+        return [], [
+            Left(
+                "pipeline", name, f"not looked for: {error.message}", command_line("prove --clean").strip("`")
+            )
+        ]
 
 
 def cleaned(aws: Aws, cleaner: Cleaner, names: Sequence[str]) -> ProveResult:

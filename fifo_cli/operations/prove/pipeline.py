@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from typing import Any, Final
 from fifo_cli.aws.call_counts import VARIABLE
 from fifo_cli.errors import FifoError
 from fifo_cli.invocation import PROGRAM
-from fifo_cli.model.settings import CONFIG_FILE
+from fifo_cli.model.names import PROVE_PREFIX
+from fifo_cli.model.settings import CONFIG_FILE, Settings, load
 
 # A deploy that waits for a queue's name after a destroy takes minutes; nothing takes this long.
 COMMAND_SECONDS: Final = 1200.0
@@ -90,6 +92,18 @@ keys = {{ secret = "/{self.name}/secret", api_key = "/{self.name}/api-key" }}
 
 [tags]
 {tags}"""
+
+
+def layouts() -> list[Settings]:
+    """Return the settings that a run deploys, by the schedule and by the queue, under a name of its own."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix=PROVE_PREFIX) as folder:
+        path = Path(folder) / CONFIG_FILE
+        for by_queue in (False, True):
+            layout = Layout(PROVE_PREFIX + 8 * "0", "https://example.com", {}, by_queue=by_queue)
+            path.write_text(layout.toml(), encoding="utf-8")
+            found.append(load(path).settings)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from fifo_cli.model.urls import check_url, host_of, is_this_machine
 _CALL_TIMEOUT: Final = 30.0
 # What AWS takes until a new URL, its permissions and its role are known everywhere; a receiver's own moments.
 _READY_LIMIT: Final = 120.0
-_CALL_LIMIT: Final = 30.0
+_CALL_LIMIT: Final = 120.0
 _PAGES_MAX: Final = 10_000
 
 
@@ -56,7 +56,7 @@ class HttpReceiver:
         try:
             check_url(self.url)
         except ValueError as error:
-            raise UsageError(f"--api {self.url}: not {error}") from None
+            raise UsageError(f"--api {self.url}: not {error}", hint="give its URL, without a path") from None
         if self.url.startswith("http://") and not is_this_machine(host_of(self.url)):
             raise UsageError(
                 f"--api {self.url}: the secret would be sent unencrypted", hint="use an https:// URL"

@@ -31,14 +31,14 @@ class Waits:
     """How long a run waits, in seconds."""
 
     arrive: float = 300  # until what was put is delivered, of the schedule too
-    quiet: float = 120  # after `pause --wait`: nothing may start
+    quiet: float = 120  # after pause --wait: nothing may start
     again: float = 60  # until the second plan
     late: float = 5  # after everything arrived: what comes twice comes then
     logs: float = 900  # until CloudWatch Logs show what the functions wrote
     metrics: float = 300  # until CloudWatch shows that the worker ran
     gone: float = 120  # until no service shows what was deleted
     poll: float = 1.0
-    settle: str = ""  # --settle of `audit`, "" for its own
+    settle: str = ""  # --settle of audit, "" for its own
     idle: float = 0  # --long: how long nothing happens
 
 
@@ -138,7 +138,7 @@ class Stage:
         """Put a batch's items into the table, and return when that was done, by this machine's clock."""
         result = self.run("put", "-", stdin=batch.lines())
         if result["written"] != len(batch.ids):
-            raise CheckFailed(f"`put` wrote {result['written']} of {len(batch.ids)} items")
+            raise CheckFailed(f"put wrote {result['written']} of {len(batch.ids)} items")
         return time.time()
 
     def put_one(self, row: dict[str, Any]) -> None:
