@@ -162,6 +162,13 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
         "test_makes_the_message_and_the_request_in_both_functions": only("lambda"),
         "test_a_variable_that_cannot_be_used_parks_nothing_and_is_named": 3,
     },
+    "integration/test_prove.py": {
+        "test_after_a_signal_everything_is_removed_and_the_rest_is_not_run": only("SIGTERM"),
+    },
+    "integration/test_prove_sabotage.py": {
+        "test_a_fault_makes_that_check_fail": only("plan and second deploy-0", "put to API-0"),
+        "test_a_fault_before_a_deploy_or_at_the_end_makes_that_check_fail": only("policies-1", "deploy-0"),
+    },
     "integration/test_provisioning.py": {
         "test_a_pipeline_whose_name_begins_like_anothers_does_not_see_it": only("ministack"),
         "test_rules_become_schedules_and_rules_again_and_nothing_stays_behind": 3,

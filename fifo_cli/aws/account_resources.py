@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fifo_cli.aws.errors import calling
+from fifo_cli.aws.policy_check import asking
 from fifo_cli.aws.resources.gateway import tag_map, unless_missing
 
 if TYPE_CHECKING:
@@ -93,8 +94,11 @@ LISTERS: Mapping[str, Lister] = {
 
 
 def names_of(aws: Aws, kind: str, prefix: str) -> list[str]:
-    """Return the names of one kind that begin with ``prefix``, those of paths behind the path."""
-    with calling(f"the {kind}s of this account"):
+    """Return the names of one kind that begin with ``prefix``, those of paths behind the path.
+
+    Raises NotPermittedError if the caller may not list them.
+    """
+    with asking(f"the {kind}s of this account"):
         return list(LISTERS[kind](aws, prefix))
 
 

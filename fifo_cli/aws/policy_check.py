@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class NotPermittedError(AwsError):
-    """The caller may not ask IAM this."""
+    """The caller may not ask this."""
 
 
 def create_and_delete(aws: Aws, name: str, policy: Mapping[str, Any], tags: Mapping[str, str]) -> None:
     """Create a managed policy and delete it; raises AwsError if IAM does not take it."""
     iam = aws.client("iam")
-    with _asking(f"policy {name}"):
+    with asking(f"policy {name}"):
         made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy), Tags=tag_list(tags))
         iam.delete_policy(PolicyArn=made["Policy"]["Arn"])
 
@@ -35,7 +35,7 @@ def allowed(
     aws: Aws, policies: Sequence[Mapping[str, Any]], actions: Sequence[str], resource: str
 ) -> set[str]:
     """Return the actions that the policies together allow on a resource (SimulateCustomPolicy)."""
-    with _asking("the policies"):
+    with asking("the policies"):
         answer = aws.client("iam").simulate_custom_policy(
             PolicyInputList=[json.dumps(one) for one in policies],
             ActionNames=list(actions),
@@ -45,7 +45,8 @@ def allowed(
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
+def asking(what: str) -> Iterator[None]:
+    """Make errors ours; raise NotPermittedError where the caller may not ask."""
     with calling(what):
         try:
             yield

@@ -28,6 +28,7 @@ NOT_HINTS = {
     "operations/deploy/init.py",
     "operations/queues/load_progress.py",
     "local/demo/story.py",
+    "render/prove_page.py",  # its title
 }
 # What a name in an f-string stands for, where it is a word of a command.
 WORDS = {"role": "worker", "self.command": "deploy", "queue": "dlq"}

@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
 from fifo_cli.local.ports import HOST, owner_of, tcp_sockets
 
 _UPSTREAM_TIMEOUT = 120.0
+# The stack closes a connection that was idle for longer.
+_IDLE_SECONDS = 2.0
 # Of one connection, not of the message (RFC 9110, section 7.6.1), and what the server sets itself.
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
@@ -304,6 +307,7 @@ class _Handler(LoopbackHandler):
         # One connection to the stack for each of the client's.
         # http.client itself sets TCP_NODELAY on it.
         self.upstream = http.client.HTTPConnection(*self.server.proxy.upstream, timeout=_UPSTREAM_TIMEOUT)
+        self.used_at = time.monotonic()
 
     def parse_request(self) -> bool:
         # A client may call the proxy by any name; to the stack it has the stack's.
@@ -375,6 +379,9 @@ class _Handler(LoopbackHandler):
 
     def _forward(self, request: Request, body: bytes) -> _Answer:
         keep_host = self.server.proxy.keep_host
+        if time.monotonic() - self.used_at > _IDLE_SECONDS:
+            self.upstream.close()  # http.client opens it again
+        self.used_at = time.monotonic()
         headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}
         if not keep_host:
             headers.pop("host", None)

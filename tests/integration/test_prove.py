@@ -104,7 +104,7 @@ def test_what_could_not_be_done_is_refused_at_once(folder: Path, words: tuple[st
     assert (run.returncode, said in err) == (2, True), err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_after_a_signal_everything_is_removed_and_the_rest_is_not_run(
     folder: Path, clients: Aws, number: signal.Signals
 ) -> None:
@@ -132,7 +132,7 @@ def changes(request: Request) -> bool:
 
 
 @pytest.mark.parametrize(
-    "nth", [1, 4, 9, 15, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 60))]
+    "nth", [pytest.param(n, marks=() if n in (3, 9, 24) else pytest.mark.long) for n in range(1, 61)]
 )
 def test_killed_at_a_change_it_leaves_what_the_next_clean_removes(
     folder: Path, stack: Stack, clients: Aws, nth: int

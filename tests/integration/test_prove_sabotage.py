@@ -80,19 +80,19 @@ def doubles(bed: Bed) -> None:
 
 
 def reorders(bed: Bed) -> None:
-    """Record the first accepted delivery behind the next one of its group."""
-    held: list[Delivery] = []
+    """Record the first accepted delivery of each group behind the second one."""
+    held: dict[str, Delivery] = {}
+    lock = threading.Lock()
 
     def record(delivery: Delivery) -> list[Delivery]:
         if delivery.status != 200:
             return [delivery]
-        if not held:
-            held.append(delivery)
-            return []
-        if len(held) == 1 and held[0].group == delivery.group:
-            held.append(delivery)
-            return [delivery, held[0]]
-        return [delivery]
+        with lock:
+            if delivery.number == 1:
+                held[delivery.group] = delivery
+                return []
+            first = held.pop(delivery.group, None)
+        return [delivery] if first is None else [delivery, first]
 
     bed.api.store.record = record
 
@@ -220,6 +220,10 @@ def logs_nothing(bed: Bed) -> None:
     bed.proxy.rule = rule
 
 
+def does_not_take_a_policy(bed: Bed) -> None:
+    bed.proxy.rule = on("CreatePolicy", do=AwsError("MalformedPolicyDocument"))
+
+
 def is_another_account(bed: Bed) -> None:
     bed.proxy.rule = on("GetCallerIdentity", do=DENIED)
 
@@ -233,7 +237,12 @@ def one_action_is_missing(bed: Bed) -> None:
         fields = parse_qsl(request.body.decode())
         return urlencode(
             [
-                (name, text.replace('"sqs:SendMessage", ', "") if name.startswith("PolicyInput") else text)
+                (
+                    name,
+                    text.replace("sqs:SendMessage", "sqs:ListQueueTags")
+                    if name.startswith("PolicyInput")
+                    else text,
+                )
                 for name, text in fields
             ]
         ).encode()
@@ -255,7 +264,7 @@ def keeps_a_queue(bed: Bed) -> None:
 
 FAULTS: dict[str, list[Callable[[Bed], None]]] = {
     "identity": [is_another_account],
-    "policies": [refused("CreatePolicy"), one_action_is_missing],
+    "policies": [does_not_take_a_policy, one_action_is_missing],
     "the API": [],  # a test of its own
     "deploy": [refused("CreateRole"), refused("CreateQueue")],
     "plan and second deploy": [changes_a_queue_by_itself],

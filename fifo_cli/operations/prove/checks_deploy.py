@@ -43,7 +43,7 @@ def identity(stage: Stage) -> str:
 
 def policies(stage: Stage) -> str:
     """IAM takes the policies of deployer, operator and monitor; they allow what they must, and no more."""
-    sizes, notes = [], set()
+    sizes, lacking = [], set()
     for audience, rights in _RIGHTS.items():
         found = stage.run("policy", audience)
         documents = found if isinstance(found, list) else [found]
@@ -52,16 +52,16 @@ def policies(stage: Stage) -> str:
         try:
             for number, document in enumerate(documents):
                 create_and_delete(stage.aws, f"{stage.name}-{audience}-{number}", document, tags)
-        except NotPermittedError as error:
-            notes.add(error.message)
+        except NotPermittedError:
+            lacking.add("to create policies")
         try:
             for kind, must, must_not in rights:
                 _simulate(stage, audience, documents, kind, must.split(), must_not.split())
-        except NotPermittedError as error:
-            notes.add(error.message)
-    if len(notes) > 1:
-        raise NotOfferedError("; ".join(sorted(notes)))
-    return f"accepted: {', '.join(sizes)} documents" + "".join(f"; {note}" for note in notes)
+        except NotPermittedError:
+            lacking.add("to simulate policies")
+    if len(lacking) > 1:
+        raise NotOfferedError(f"not permitted {' or '.join(sorted(lacking))}")
+    return f"{', '.join(sizes)} documents" + "".join(f"; not permitted {one}" for one in lacking)
 
 
 def _simulate(
@@ -156,7 +156,7 @@ def nothing_left(stage: Stage) -> str:
     def found() -> list[Resource]:
         return [
             one
-            for one in find(stage.aws, stage.name)
+            for one in find(stage.aws, stage.name, all_kinds=True)
             if one.type != "parameter" and not one.name.endswith("-receiver")
         ]
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws import account_resources
+from fifo_cli.aws.policy_check import NotPermittedError
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted
 from fifo_cli.invocation import aws_command_line
@@ -99,11 +100,19 @@ class Remains:
     running: bool = False
 
 
-def find(aws: Aws, pipeline: str = PROVE_PREFIX) -> list[Resource]:
-    """Return what is there under names of runs, or of one; FifoError if a kind cannot be seen."""
+def find(aws: Aws, pipeline: str = PROVE_PREFIX, *, all_kinds: bool = False) -> list[Resource]:
+    """Return what is there under names of runs, or of one.
+
+    A kind of resource that the caller may not list is left out; with ``all_kinds`` it raises FifoError.
+    """
     kinds = list(account_resources.LISTERS)
     asked = read_all({kind: partial(account_resources.names_of, aws, kind, pipeline) for kind in kinds})
-    return [Resource(kind, name) for kind in kinds for name in asked[kind] if _NAME.search(name)]
+    found = []
+    for kind in kinds:
+        if isinstance(asked.failures.get(kind), NotPermittedError) and not all_kinds:
+            continue
+        found += [Resource(kind, name) for name in asked[kind] if _NAME.search(name)]
+    return found
 
 
 def remains(aws: Aws) -> list[Remains]:
