@@ -43,14 +43,17 @@ class NotOfferedError(FifoError):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What differs between the fifo.toml files of a run."""
+    """What differs between the fifo.toml files of a run.
+
+    Its timeouts are longer than the slowest answer of the API. After an answer that came too late, a delivery
+    comes twice, rightly so.
+    """
 
     name: str
     url: str  # the receiver's, without a path
     tags: Mapping[str, str]
     by_queue: bool = False
     where: str = ""
-    memory: int = 256
 
     def toml(self) -> str:
         """Return the fifo.toml; what it holds of the run's secrets are the names of their parameters."""
@@ -80,13 +83,13 @@ concurrency = 8
 retry = ["1s", "5s"]
 
 [functions]
-memory = {self.memory}
+timeout = "120s"
 log_retention = "1d"
 
 [api]
 name = "receiver"
 url = "{self.url}/deliver"
-timeout = "20s"
+timeout = "60s"
 headers = {{ x-prove-secret = "{{secret}}", Authorization = "Bearer {{api_key}}" }}
 keys = {{ secret = "/{self.name}/secret", api_key = "/{self.name}/api-key" }}
 

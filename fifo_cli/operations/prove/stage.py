@@ -45,7 +45,7 @@ class Waits:
 LATE: Final = Waits()
 # An emulator on this machine shows at once what was changed, and has no metrics to wait for.
 AT_ONCE: Final = Waits(
-    arrive=90, quiet=5, again=1, late=0.3, logs=30, metrics=0, gone=5, poll=0.1, settle="0s"
+    arrive=240, quiet=5, again=1, late=0.3, logs=30, metrics=0, gone=5, poll=0.1, settle="0s"
 )
 IDLE_SECONDS: Final = 3 * 3600.0
 _LONGEST_POLL: Final = 5.0
