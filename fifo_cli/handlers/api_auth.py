@@ -19,7 +19,7 @@ from typing import ClassVar, Final
 
 import httpx
 
-from .api_client import Answer, ApiClient, Clients, new_tls_context, url_fault
+from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, ApiClient, Clients, new_tls_context, url_fault
 from .api_keys import Hide, Keys, header_fault
 from .client_certificate import check_time, refusal, tls_context
 from .failure import ApiUnavailableError, ConfigurationError
@@ -27,8 +27,6 @@ from .hosts import is_this_machine
 from .oauth_token import Grant, Tokens
 from .runtime import Api, filled, placeholders
 
-# Where a request has the id of its message, and the time limit of its call (in httpx's "extensions").
-MESSAGE_ID: Final = "message_id"
 _WEBHOOK_SECRET: Final = "whsec_"
 # The texts that are secret, also where fifo.toml has them as they are.
 _SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
@@ -38,7 +36,6 @@ _MAY_BE_EMPTY: Final = frozenset({"username", "password"})
 
 # With less of a call's time left than this share, it is not made.
 _CALL_SHARE_MIN: Final = 0.2
-SENT_OPENLY: Final = "it sends a key to an http:// URL; use https://, or [api] insecure = true"
 
 Flow = Generator[httpx.Request, httpx.Response, None]
 

@@ -29,6 +29,9 @@ import httpx
 from .call_thread import CallThread, TimeUpError
 from .failure import ConfigurationError, described
 
+# Where a request has the id of its message (in httpx's "extensions").
+MESSAGE_ID: Final = "message_id"
+SENT_OPENLY: Final = "it sends a key to an http:// URL; use https://, or [api] insecure = true"
 # Enough of an answer to keep the connection usable; a longer one is cut off with its connection.
 _ANSWER_BYTES_MAX: Final = 65_536
 # The formats of zlib that RFC 9110, 8.4.1, names.

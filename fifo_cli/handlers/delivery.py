@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import httpx
 
 from . import exact_json
-from .api_auth import MESSAGE_ID, SENT_OPENLY, ApiAuth
-from .api_client import Answer, Clients, url_fault
+from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, Clients, url_fault
 from .api_keys import Keys, header_fault
 from .code_guard import CodeGuard
 from .failure import (
@@ -40,6 +39,9 @@ _SETTLE_SECONDS: Final = 2.0
 # What h11 sends: a token as name, and no NUL, line break or outer white space in a value.
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(rb"(?:[^\0-\x20\x7f]+(?:[ \t]+[^\0-\x20\x7f]+)*)?")  # RFC 9110, 5.5
+
+if TYPE_CHECKING:
+    from .api_auth import ApiAuth
 
 RequestCode = Callable[[Any, dict[str, Any], dict[str, str]], httpx.Request]
 
@@ -95,7 +97,12 @@ class ApiDelivery:
         self._clients = Clients(transport)
         # The URL and the headers of each API, with the keys of one generation.
         self._prepared: dict[int, tuple[int, httpx.URL, httpx.Headers]] = {}
-        self._auths = {id(api): ApiAuth(api, keys, transport, now) for api in apis if api.auth}
+        self._auths: dict[int, ApiAuth] = {}
+        for api in apis:
+            if api.auth:
+                from .api_auth import ApiAuth  # noqa: PLC0415 - 10 ms that most functions need not take
+
+                self._auths[id(api)] = ApiAuth(api, keys, transport, now)
 
     def close(self) -> None:
         """Close every connection."""

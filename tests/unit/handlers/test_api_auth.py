@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from fifo_cli.handlers.api_auth import MESSAGE_ID, Hmac, StandardWebhooks, Tools
-from fifo_cli.handlers.api_client import Answer
+from fifo_cli.handlers.api_auth import Hmac, StandardWebhooks, Tools
+from fifo_cli.handlers.api_client import MESSAGE_ID, Answer
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery, Verdict
 from fifo_cli.handlers.failure import ConfigurationError
