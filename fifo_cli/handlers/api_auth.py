@@ -250,10 +250,8 @@ class ApiAuth:
         for field, template in self._texts.items():
             for name in placeholders(template):
                 value = values.get(name, "-")  # one without a value is not of the keys
-                if (value != value.strip("\r\n") and field not in _PEM) or (
-                    field == "format" and header_fault(value)
-                ):
-                    raise ConfigurationError(self._keys.label(name), header_fault(value) or "")
+                if reason := _value_fault(field, value):
+                    raise ConfigurationError(self._keys.label(name), reason)
             texts[field] = filled(template, values)
             if not texts[field].strip() and field not in _MAY_BE_EMPTY:
                 raise fault(field, "it is empty")
@@ -270,6 +268,15 @@ def is_open(url: httpx.URL) -> bool:
 def fault(field: str, reason: str) -> ConfigurationError:
     """Make the error that names a text of ``auth``; no text quotes it."""
     return ConfigurationError(f"[api] auth: {field}", reason)
+
+
+def _value_fault(field: str, value: str) -> str | None:
+    """Say why the value of a key cannot stand in a text of ``auth``."""
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        return "its value has half of a character (a surrogate), which UTF-8 cannot hold"
+    if field == "format" or (field not in _PEM and value != value.strip("\r\n")):
+        return header_fault(value)
+    return None
 
 
 def _base64(digest: bytes) -> str:

@@ -322,6 +322,7 @@ def test_an_example_of_the_document_authenticates(tmp_path, path):
     [
         (BASIC, {"user": "a:b", "password": "password"}, "auth: username"),
         (BASIC, {"user": "ab", "password": "password\n"}, "key password .*line break"),
+        (HMAC, {"secret": "half \ud83d of one"}, "key secret .*surrogate"),
         (WEBHOOKS, {"secret": "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "auth: secret.*whsec_"),
         (WEBHOOKS, {"secret": "whsec_!!!"}, "auth: secret"),
         (WEBHOOKS, {"secret": "whsec_"}, "auth: secret"),
