@@ -337,9 +337,9 @@ def test_status_and_check_agree_on_what_was_changed_by_hand(bed: Bed, trigger: T
 
 
 @pytest.mark.parametrize(
-    ("deployed", "edited"), [(RULES, QUEUE), (QUEUE, RULES), (RULES, ZONED), (ZONED, QUEUE)]
+    ("deployed", "edited", "running"),
+    [(RULES, QUEUE, True), (QUEUE, RULES, False), (RULES, ZONED, False), (ZONED, QUEUE, True)],
 )
-@pytest.mark.parametrize("running", [True, False])
 def test_a_trigger_that_is_not_deployed_yet_is_drift_and_what_runs_is_shown(
     bed: Bed, deployed: Trigger, edited: Trigger, running: bool
 ) -> None:
