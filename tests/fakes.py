@@ -7,22 +7,25 @@ lean_sqs.py serves it over HTTP; late_sqs.py shows late what was deleted or set.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import heapq
 import itertools
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from botocore.exceptions import ClientError
+from tests.faults import MemoryCall, Rule, client_error, forward_all, perform
 
 DEDUP_SECONDS = 300
 GONE = "AWS.SimpleQueueService.NonExistentQueue"
 _ATTEMPTS_KEPT = 1000
+_Call = TypeVar("_Call", bound=Callable[..., Any])
 
 
 @dataclass
@@ -135,12 +138,27 @@ class AwsMeta:
     endpoint_url = "https://sqs.us-east-1.amazonaws.com"
 
 
+def service_call(method: _Call) -> _Call:
+    """Make a method a call of the service: noted in ``calls``, and disturbed as ``rule`` says."""
+
+    @functools.wraps(method)
+    def call(self: FakeSqs, **request: Any) -> Any:
+        with self.lock:
+            made = MemoryCall.of(method.__name__, request)
+            self._called(made.action, request)
+            effect = functools.partial(method, self)
+            return perform(self.rule(made), made, effect, sleep=self.sleep, kill=self.kill)
+
+    return cast("_Call", call)
+
+
 class FakeSqs:
-    """What boto3's SQS client does, on queues whose URL is their name; ``before`` sees every call first.
+    """What boto3's SQS client does, on queues whose URL is their name; one call at a time.
 
     As on the embedded stack, a group of which anything is hidden gives out nothing, and an answer is in the
     order of sending; with ``aws_rule``, what is before the first hidden message is given out as well, and an
-    answer is filled from one group first (Developer Guide, "FIFO queue delivery logic").
+    answer is filled from one group first (Developer Guide, "FIFO queue delivery logic"). ``rule`` disturbs
+    calls (faults.py).
     """
 
     meta: Any = AwsMeta()
@@ -151,9 +169,17 @@ class FakeSqs:
         self.base = ""  # of the queues' URLs
         self.queues: dict[str, Any] = {name: FakeQueue(name) for name in names}
         self.calls: list[Any] = []
-        self.before: Callable[[str, dict[str, Any]], None] = lambda action, request: None
-        self.refuse: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda entry: None
+        self.rule: Rule = forward_all
+        self.lock = threading.RLock()
         self._numbers = itertools.count(1)
+
+    def sleep(self, seconds: float) -> None:
+        """Let a call take its time."""
+        self.clock.sleep(seconds)
+
+    def kill(self) -> None:
+        """End the process that calls; most tests have no other than their own."""
+        raise KeyboardInterrupt
 
     def bodies(self, name: str) -> list[str]:
         return [message.body for message in self.queues[name].messages]
@@ -166,8 +192,8 @@ class FakeSqs:
 
     # Queues
 
+    @service_call
     def create_queue(self, **request: Any) -> dict[str, Any]:
-        self._called("CreateQueue", request)
         name = request["QueueName"]
         if name not in self.queues:
             tags = dict(request.get("tags", {}))
@@ -176,10 +202,12 @@ class FakeSqs:
             )
         return {"QueueUrl": self.base + name}
 
+    @service_call
     def get_queue_url(self, **request: Any) -> dict[str, Any]:
         self._queue("GetQueueUrl", request, request["QueueName"])
         return {"QueueUrl": self.base + request["QueueName"]}
 
+    @service_call
     def get_queue_attributes(self, **request: Any) -> dict[str, Any]:
         queue = self._queue("GetQueueAttributes", request)
         visible, hidden = self.counts(queue.name)
@@ -187,25 +215,30 @@ class FakeSqs:
         found = {f"ApproximateNumberOfMessages{kind}": str(count) for kind, count in counts.items()}
         return {"Attributes": {**queue.attributes, "QueueArn": arn(queue), **found}}
 
+    @service_call
     def list_queue_tags(self, **request: Any) -> dict[str, Any]:
         tags = dict(self._queue("ListQueueTags", request).tags)
         date = format_datetime(datetime.fromtimestamp(self.clock(), UTC), usegmt=True)
         return {"Tags": tags, "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
 
+    @service_call
     def tag_queue(self, **request: Any) -> dict[str, Any]:
         self._queue("TagQueue", request).tags.update(request["Tags"])
         return {}
 
+    @service_call
     def untag_queue(self, **request: Any) -> dict[str, Any]:
         tags = self._queue("UntagQueue", request).tags
         for key in request["TagKeys"]:
             tags.pop(key, None)
         return {}
 
+    @service_call
     def purge_queue(self, **request: Any) -> dict[str, Any]:
         self._queue("PurgeQueue", request).clear()
         return {}
 
+    @service_call
     def list_dead_letter_source_queues(self, **request: Any) -> dict[str, Any]:
         target = arn(self._queue("ListDeadLetterSourceQueues", request))
         names = [
@@ -220,20 +253,17 @@ class FakeSqs:
         for message in self.queues[name].messages:
             message.receives += 1
 
+    @service_call
     def send_message(self, **request: Any) -> dict[str, Any]:
         return self._send(self._queue("SendMessage", request), request)
 
+    @service_call
     def send_message_batch(self, **request: Any) -> dict[str, Any]:
         queue = self._queue("SendMessageBatch", request)
-        answer: dict[str, Any] = {"Successful": [], "Failed": []}
-        for entry in request["Entries"]:
-            refusal = self.refuse(entry)
-            if refusal is not None:
-                answer["Failed"].append({"Id": entry["Id"], **refusal})
-            else:
-                answer["Successful"].append({"Id": entry["Id"], **self._send(queue, entry)})
-        return answer
+        sent = [{"Id": entry["Id"], **self._send(queue, entry)} for entry in request["Entries"]]
+        return {"Successful": sent, "Failed": []}
 
+    @service_call
     def receive_message(self, **request: Any) -> dict[str, Any]:
         queue, now = self._queue("ReceiveMessage", request), self.clock()
         attempt = request.get("ReceiveRequestAttemptId")
@@ -250,6 +280,7 @@ class FakeSqs:
                 del queue.attempts[next(iter(queue.attempts))]
         return {"Messages": [self._shown(message) for message in given]} if given else {}
 
+    @service_call
     def delete_message(self, **request: Any) -> dict[str, Any]:
         queue = self._queue("DeleteMessage", request)
         message = self._held(queue, request["ReceiptHandle"])
@@ -258,10 +289,12 @@ class FakeSqs:
         queue.remove(message)
         return {}
 
+    @service_call
     def delete_message_batch(self, **request: Any) -> dict[str, Any]:
         queue = self._queue("DeleteMessageBatch", request)
         return self._each(queue, request, lambda message, entry: queue.remove(message))
 
+    @service_call
     def change_message_visibility(self, **request: Any) -> dict[str, Any]:
         queue = self._queue("ChangeMessageVisibility", request)
         message = self._held(queue, request["ReceiptHandle"])
@@ -270,6 +303,7 @@ class FakeSqs:
         queue.hide(message, self.clock() + request["VisibilityTimeout"])
         return {}
 
+    @service_call
     def change_message_visibility_batch(self, **request: Any) -> dict[str, Any]:
         queue, now = self._queue("ChangeMessageVisibilityBatch", request), self.clock()
         return self._each(
@@ -278,10 +312,8 @@ class FakeSqs:
 
     def _called(self, action: str, request: dict[str, Any]) -> None:
         self.calls.append((action, request))
-        self.before(action, request)
 
     def _queue(self, action: str, request: dict[str, Any], name: str = "") -> Any:
-        self._called(action, request)
         queue = self.queues.get(name or request["QueueUrl"].rpartition("/")[2])
         if queue is None:
             raise client_error(action, GONE, "The specified queue does not exist.")
@@ -370,8 +402,3 @@ class FakeSqs:
 
 def arn(queue: FakeQueue) -> str:
     return f"arn:aws:sqs:us-east-1:000000000000:{queue.name}"
-
-
-def client_error(operation: str, code: str, message: str) -> ClientError:
-    """Build the error that boto3 raises when AWS answers no."""
-    return ClientError({"Error": {"Code": code, "Message": message}}, operation)

@@ -32,6 +32,11 @@ class QueueTags:
         self.queue = queue
 
     @property
+    def settles(self) -> float:
+        """In how many seconds what another wrote at the same time shows."""
+        return self._aws.delays.tag
+
+    @property
     def _sqs(self) -> SQSClient:
         return self._aws.client("sqs")
 

@@ -78,8 +78,11 @@ class Target:
 class Aws:
     """Clients of one account and region, each made once; safe to share between threads."""
 
-    def __init__(self, target: Target, *, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self, target: Target, *, connections: int = CONNECTIONS, delays: ConsistencyDelays | None = None
+    ) -> None:
         self.target = target
+        self._delays = delays
         self._connections = connections
         self._clients: dict[tuple[str, float, int], Any] = {}
         self._lock = threading.Lock()
@@ -150,6 +153,8 @@ class Aws:
     @cached_property
     def delays(self) -> ConsistencyDelays:
         """How late what was changed shows; at once with ``--local`` and at endpoints on this machine."""
+        if self._delays is not None:
+            return self._delays
         if self.target.local:
             return AT_ONCE
         changed = (self.client("sqs"), self.client("events"), self.client("scheduler"), self.client("lambda"))

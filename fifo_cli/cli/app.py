@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from typer import TyperException
 
@@ -31,6 +31,9 @@ from fifo_cli.errors import (
     without_login,
 )
 from fifo_cli.invocation import PROGRAM, command_line
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.consistency import ConsistencyDelays
 
 _MODULES: Final = {
     "deploy": ["init", "plan", "package", "deploy", "keys", "schema"],
@@ -63,15 +66,22 @@ app.add_command(manual.manual_of(app))
 
 
 def main(
-    arguments: Sequence[str] | None = None, *, commands: Commands = app, signals: Signals | None = None
+    arguments: Sequence[str] | None = None,
+    *,
+    commands: Commands = app,
+    signals: Signals | None = None,
+    delays: ConsistencyDelays | None = None,
 ) -> int:
-    """Run the command line and return its exit code; no exception leaves it."""
+    """Run the command line and return its exit code; no exception leaves it.
+
+    ``delays`` says how late AWS shows changes, where that is not what its endpoints promise.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     shell = os.environ.get(completion.SHELL_VARIABLE)
     if shell:
         return completion.answer(commands, shell, arguments)
     signals = signals or Signals(announce)
-    run = Run(signals)
+    run = Run(signals, delays)
     try:
         with signals.handled():
             return run.end(_invoke(run, commands, arguments))

@@ -19,6 +19,7 @@ from fifo_cli.cli.options import Options, Output
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from fifo_cli.aws.consistency import ConsistencyDelays
     from fifo_cli.aws.session import Aws, Target
     from fifo_cli.cli.signals import Signals, Stop
     from fifo_cli.events import Listener
@@ -40,6 +41,7 @@ class Cli:
     operation: str = ""
     line: str = ""
     reason: str = ""
+    delays: ConsistencyDelays | None = None  # None: those of the endpoints
 
     @cached_property
     def project(self) -> Project:
@@ -71,14 +73,14 @@ class Cli:
         """The AWS clients: ``--region`` before ``[pipeline] region`` before AWS's own resolution."""
         from fifo_cli.aws.session import Aws
 
-        return Aws(self._target(self.options.region or self.settings.pipeline.region))
+        return Aws(self._target(self.options.region or self.settings.pipeline.region), delays=self.delays)
 
     @cached_property
     def account(self) -> Aws:
         """The AWS clients of a command that is about no pipeline of a fifo.toml."""
         from fifo_cli.aws.session import Aws
 
-        return Aws(self._target(self.options.region))
+        return Aws(self._target(self.options.region), delays=self.delays)
 
     @cached_property
     def history(self) -> History:

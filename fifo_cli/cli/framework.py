@@ -27,7 +27,7 @@ from dataclasses import fields
 from enum import StrEnum
 from importlib import import_module
 from types import MappingProxyType
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer import TyperException
@@ -40,6 +40,9 @@ from fifo_cli.cli.options import Options, common_options
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ExitCode, Interrupted
 from fifo_cli.invocation import PROGRAM, remember
+
+if TYPE_CHECKING:
+    from fifo_cli.aws.consistency import ConsistencyDelays
 
 
 class Impact(StrEnum):
@@ -58,8 +61,9 @@ class Impact(StrEnum):
 class Run:
     """One run of the program, which click hands on as ``ctx.obj``: its signals, and the common options."""
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: Signals, delays: ConsistencyDelays | None = None) -> None:
         self.signals = signals
+        self.delays = delays
         self.options = Options()
         # What went wrong, for the history.
         self.error = ""
@@ -89,7 +93,7 @@ class Run:
         """Build what the command works with; ``line`` is how it was typed."""
         self.options = options = self.options.filled_from(os.environ)
         console = Console(quiet=options.quiet, no_color=options.no_color)
-        self._cli = Cli(options, console, self.signals, operation, line, reason)
+        self._cli = Cli(options, console, self.signals, operation, line, reason, self.delays)
         return self._cli
 
     def end(self, exit_code: int) -> int:

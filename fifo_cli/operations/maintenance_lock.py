@@ -32,8 +32,6 @@ MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
 # Set while an in-order redrive is unfinished; it has no expiry (queues/restore_order.py).
 RESTORE_TAG: Final = "fifo-cli:rebuild"
 REFRESH_SECONDS: Final = 20.0
-# Longer than another's way from its read to its write: one call, in which botocore may repeat it once.
-SETTLE_SECONDS: Final = 0.3
 _WHO_MAX: Final = 60
 # Tags hold letters, digits, spaces and these (SQS API Reference, TagQueue).
 _ILLEGAL: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]")
@@ -174,7 +172,7 @@ class MaintenanceLock:
         """Wait until another that wrote at the same moment would show; raises BusyError if it does."""
         if self._confirmed:
             return
-        self._sleep(SETTLE_SECONDS)
+        self._sleep(self._tags.settles)
         text = self._tags.read().tags.get(MAINTENANCE_TAG, "")
         if not self._is_ours(text):
             self._refuse(_held(self._tags.queue.name, text), hint=_LATER)

@@ -212,7 +212,7 @@ def measure(bench: Bench) -> list[Section]:
     found = {how: outage(world, groups) for how, world in ours.items()}
     calls = found["queue, breaker = 5"].calls
     harm = sum(one.parked + one.disordered for one in found.values())
-    plain = outage(pipeline(PlainConsumer, rule=RedrivingSqs), groups)
+    plain = outage(pipeline(PlainConsumer, service=RedrivingSqs), groups)
     found[f"plain consumer, maxReceiveCount = {MAX_RECEIVES}"] = plain
     what = "an hour's outage"
     budgets = [
@@ -230,9 +230,9 @@ def measure(bench: Bench) -> list[Section]:
     return [Section("An hour's outage", note, _HEAD, rows, budgets)]
 
 
-def pipeline(kind: type[Pipeline], *, rule: Any = AwsRule, **settings: Any) -> Pipeline:
+def pipeline(kind: type[Pipeline], *, service: Any = AwsRule, **settings: Any) -> Pipeline:
     """Make a pipeline that the queue starts."""
-    return kind(WorkerSettings("queue", **settings), rule, FUNCTIONS, TIMEOUT)
+    return kind(WorkerSettings("queue", **settings), service, FUNCTIONS, TIMEOUT)
 
 
 def scheduled(count: int) -> Scheduled:

@@ -66,8 +66,8 @@ def _aws_of(request: pytest.FixtureRequest) -> Stack | Emulator:
 
 @pytest.fixture(scope="module")
 def fork_server(request: pytest.FixtureRequest) -> ForkServer:
-    """A process that forks the program; a module may name what it imports besides, in ``PRELOADED``."""
-    return forker(*getattr(request.module, "PRELOADED", ()))
+    """A process that forks the program; a module may say in ``DELAYS`` how late AWS shows changes."""
+    return forker(getattr(request.module, "DELAYS", None))
 
 
 @pytest.fixture

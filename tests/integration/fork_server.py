@@ -21,8 +21,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays
 from tests.cli_harness import Ran, clean_environment
 
+# A test that kills a command at each of its requests runs it a hundred times, and nobody else takes the lock
+# at the same moment.
+ALONE = AT_ONCE._replace(tag=0.01)
 _IMPORTS = ("tests.patient", "tests.integration.whole_program")
 
 
@@ -90,15 +94,16 @@ class Running:
 class ForkServer:
     """The process that forks; safe to use from several threads."""
 
-    def __init__(self, *imports: str) -> None:
-        """Start the process; it imports these modules as well."""
+    def __init__(self, delays: ConsistencyDelays | None = None) -> None:
+        """Start the process; its runs take ``delays`` for AWS's."""
+        self._delays = delays
         self._lock = threading.Lock()
         self._runs: dict[int, Running] = {}
         self._number = 0
         # Not in the folders of the runs: tests look at what is left there.
         self._files = tempfile.TemporaryDirectory(prefix="runs-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.fork_server", *imports],
+            [sys.executable, "-m", "tests.integration.fork_server"],
             env=clean_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -138,6 +143,7 @@ class ForkServer:
                 "terminal": terminal,
                 "given": str(given),
                 "patient": patient,
+                "delays": self._delays,
             }
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(order) + "\n")
@@ -189,9 +195,9 @@ def can_be_forked(env: Mapping[str, str]) -> bool:
 
 
 @cache
-def forker(*imports: str) -> ForkServer:
-    """Return the process that forks the runs of tests, one for these imports."""
-    server = ForkServer(*imports)
+def forker(delays: ConsistencyDelays | None = None) -> ForkServer:
+    """Return the process that forks the runs of tests, one for these delays."""
+    server = ForkServer(delays)
     atexit.register(server.close)
     return server
 
@@ -200,7 +206,7 @@ def _serve() -> None:
     """Read orders from stdin; a thread waits for each child."""
     import importlib
 
-    for name in (*_IMPORTS, *sys.argv[1:]):
+    for name in _IMPORTS:
         importlib.import_module(name)
     # What is imported stays: a fork need not look through it for garbage, which would copy its pages besides.
     gc.collect()
@@ -248,7 +254,9 @@ def _become(order: dict[str, Any]) -> None:
         from fifo_cli.cli.app import main
         from tests.patient import patient_signals
 
-        code = main(order["args"], signals=patient_signals() if order["patient"] else None)
+        signals = patient_signals() if order["patient"] else None
+        delays = ConsistencyDelays(*order["delays"]) if order["delays"] else None
+        code = main(order["args"], signals=signals, delays=delays)
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()

@@ -26,7 +26,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.fakes import FakeQueue, FakeSqs, arn, client_error
+from tests.fakes import FakeQueue, FakeSqs, arn
+from tests.faults import client_error
 
 TASK_RATE = 50.0
 _HOST = "127.0.0.1"

@@ -21,7 +21,8 @@ from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.operations.prove.stage import AT_ONCE, Stage, Waits
 from fifo_cli.prove_api.api import Api, Delivery, Temper, sha256
 from tests.cli_harness import Stack, clean_environment
-from tests.integration.proxy import Proxy, forward_all
+from tests.faults import forward_all
+from tests.integration.proxy import Proxy
 
 SECRET = "the-secret-of-this-receiver-alone"
 # A fault must not take a minute to show; what must succeed has the run's own time.

@@ -1,11 +1,7 @@
 """An HTTP proxy before the embedded stack that breaks what a test asks it to break, and counts.
 
 Clients use ``proxy.endpoint`` as their endpoint. Every request goes through ``proxy.rule``, which sees
-a :class:`Request` and says what happens to it; ``on`` makes the usual rules:
-
-    proxy.rule = on("SendMessageBatch", nth=2, do=DropAnswer())      # sent, but the client never knows
-    proxy.rule = on(nth=7, do=Kill(after=True))                      # kill -9 the client at its 7th call
-    proxy.rule = on("SendMessageBatch", do=RefuseEntries(position(0)))
+a :class:`Request` and says what happens to it (tests/faults.py).
 
 ``proxy.edit`` may change what is forwarded: ``hidden(2)`` makes every receive hide for two seconds only.
 """
@@ -16,7 +12,6 @@ import http.client
 import http.server
 import json
 import os
-import signal
 import socket
 import threading
 import time
@@ -30,6 +25,19 @@ from xml.sax.saxutils import escape
 
 from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
 from fifo_cli.local.ports import HOST, owner_of, tcp_sockets
+from tests.faults import (
+    Action,
+    AwsError,
+    Delay,
+    Drop,
+    DropAnswer,
+    Kill,
+    Pass,
+    RefuseEntries,
+    Rule,
+    Stall,
+    forward_all,
+)
 
 _UPSTREAM_TIMEOUT = 120.0
 # The stack closes a connection that was idle for longer.
@@ -69,103 +77,6 @@ class Request:
     def json(self) -> Any:
         """Return the body's JSON."""
         return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Forward the request and its answer."""
-
-
-@dataclass(frozen=True)
-class Delay:
-    """Wait, then go on with another action."""
-
-    seconds: float
-    then: Action = field(default_factory=Pass)
-
-
-@dataclass(frozen=True)
-class AwsError:
-    """Answer with an error instead of forwarding.
-
-    ``code`` is the modelled name; ``legacy`` what SQS's query protocol called it, which botocore then
-    reports as the code (``AWS.SimpleQueueService.NonExistentQueue`` for ``QueueDoesNotExist``).
-    """
-
-    code: str
-    message: str = "refused by the test"
-    status: int = 400
-    legacy: str = ""
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Cut the connection; the request is never forwarded."""
-
-
-@dataclass(frozen=True)
-class DropAnswer:
-    """Forward the request, then cut the connection instead of answering."""
-
-
-@dataclass(frozen=True)
-class RefuseEntries:
-    """Forward an SQS batch without the entries that ``which`` picks, and report those as failed."""
-
-    which: Callable[[int, Mapping[str, Any]], bool]  # of position (from 0) and entry
-    code: str = "InternalError"
-    sender_fault: bool = False
-
-
-@dataclass(frozen=True)
-class Kill:
-    """Kill the process that made the request (or ``pid``): before forwarding, or after its effect."""
-
-    after: bool = False
-    pid: int | None = None
-    number: signal.Signals = signal.SIGKILL
-
-
-@dataclass(frozen=True)
-class Stall:
-    """Forward the request, send half of the answer's body, and then nothing more; the connection stays."""
-
-
-Action = Pass | Delay | AwsError | Drop | DropAnswer | RefuseEntries | Kill | Stall
-Rule = Callable[[Request], Action]
-
-
-def forward_all(request: Request) -> Action:
-    """Break nothing."""
-    return Pass()
-
-
-def on(action: str | None = None, *, do: Action, nth: int | None = None, queue: str | None = None) -> Rule:
-    """Make a rule for one action (None: any), the ``nth`` time it comes (None: always), for one queue's name.
-
-    Counted from the moment the rule is made, among the requests it is for whose sender still listens.
-    """
-    lock = threading.Lock()
-    seen = 0
-
-    def rule(request: Request) -> Action:
-        nonlocal seen
-        if action is not None and request.action != action:
-            return Pass()
-        if queue is not None and not request.json().get("QueueUrl", "").endswith(f"/{queue}"):
-            return Pass()
-        with lock:
-            if request.is_orphan:
-                return Pass()
-            seen += 1
-            return do if nth in (None, seen) else Pass()
-
-    return rule
-
-
-def position(*positions: int) -> Callable[[int, Mapping[str, Any]], bool]:
-    """Pick batch entries by their place, from 0."""
-    return lambda place, entry: place in positions
 
 
 def hidden(seconds: int) -> Callable[[Request], bytes]:
@@ -355,7 +266,7 @@ class _Handler(LoopbackHandler):
     def _answer(self, request: Request, action: Action) -> _Answer | None:
         """Do what the rule says; None cuts the connection."""
         if isinstance(action, Delay):
-            return self._answer(request, action.then) if self.server.pause(action.seconds) else None
+            return self._answer_late(request, action)
         match action:
             case Pass():
                 return self._forward(request, self.server.proxy.edit(request))
@@ -376,6 +287,12 @@ class _Handler(LoopbackHandler):
             case _:
                 assert_never(action)
         return None
+
+    def _answer_late(self, request: Request, action: Delay) -> _Answer | None:
+        if not action.after and not self.server.pause(action.seconds):
+            return None
+        answer = self._answer(request, action.then)
+        return answer if not action.after or self.server.pause(action.seconds) else None
 
     def _forward(self, request: Request, body: bytes) -> _Answer:
         keep_host = self.server.proxy.keep_host
@@ -398,10 +315,7 @@ class _Handler(LoopbackHandler):
         return _Answer(response.status, kept, response.read().replace(theirs, ours))
 
     def _forward_some(self, request: Request, refuse: RefuseEntries) -> _Answer:
-        document = request.json()
-        entries = list(enumerate(document["Entries"]))
-        refused = [entry for place, entry in entries if refuse.which(place, entry)]
-        document["Entries"] = [entry for _, entry in entries if entry not in refused]
+        document, refused = refuse.split(request.json())
         if document["Entries"]:
             answer = self._forward(request, json.dumps(document).encode())
             result = json.loads(answer.body)
@@ -410,15 +324,7 @@ class _Handler(LoopbackHandler):
             result = {"Successful": []}
         if answer.status != 200:
             return answer
-        result["Failed"] = result.get("Failed", []) + [
-            {
-                "Id": entry["Id"],
-                "Code": refuse.code,
-                "SenderFault": refuse.sender_fault,
-                "Message": "refused by the test",
-            }
-            for entry in refused
-        ]
+        result["Failed"] = result.get("Failed", []) + refused
         return _Answer(answer.status, answer.headers, json.dumps(result).encode())
 
 

@@ -18,20 +18,9 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import Names, QueueRole
 from tests.cli_harness import Project, Ran, new_name
+from tests.faults import Action, AwsError, Delay, DropAnswer, Kill, RefuseEntries, Rule, forward_all
 from tests.integration.fork_server import Forked, ForkServer, Running
-from tests.integration.proxy import (
-    Action,
-    AwsError,
-    Delay,
-    DropAnswer,
-    Kill,
-    Proxy,
-    RefuseEntries,
-    Request,
-    Rule,
-    forward_all,
-    hidden,
-)
+from tests.integration.proxy import Proxy, Request, hidden
 
 ENV = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 # The whole of a matrix of crashes takes minutes; CI runs the first and the last request of each action.

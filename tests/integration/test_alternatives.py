@@ -10,7 +10,8 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from tests.cli_harness import new_name
-from tests.integration.proxy import Proxy, RefuseEntries, on, position
+from tests.faults import RefuseEntries, on, position
+from tests.integration.proxy import Proxy
 
 Queues = Callable[..., str]
 

@@ -18,20 +18,9 @@ from fifo_cli.local.receiver import Drop as Dropped
 from fifo_cli.local.receiver import Reply
 from fifo_cli.operations.queues.order_labels import label
 from tests.cli_harness import Project, Ran, wait_until
+from tests.faults import Action, AwsError, Delay, Kill, Pass, Rule, forward_all, on
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import (
-    Action,
-    AwsError,
-    Delay,
-    Kill,
-    Pass,
-    Proxy,
-    Request,
-    Rule,
-    forward_all,
-    hidden,
-    on,
-)
+from tests.integration.proxy import Proxy, Request, hidden
 from tests.integration.screens import shown
 from tests.integration.test_pipeline import REPOSITORY, Pipeline, by_group, orders, repository
 

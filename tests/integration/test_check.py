@@ -13,8 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli_harness import Project, Stack, new_name
+from tests.faults import Action, AwsError, Pass
 from tests.integration.deployed_pipeline import Pipeline, deployed
-from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
+from tests.integration.proxy import Proxy, Request
 
 REFUSED_PORT = "http://127.0.0.1:9"
 # What reads and receives nothing; a monitor has no more than this.

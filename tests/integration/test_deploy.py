@@ -22,10 +22,10 @@ from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import Change, DeployResult, Plan
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
+from tests import faults
 from tests.cli_harness import Project, Stack, wait_until
-from tests.integration import proxy as faults
 from tests.integration.emulators import Emulator
-from tests.integration.proxy import Proxy
+from tests.integration.proxy import Proxy, Request
 
 Make = Callable[..., Project]
 ALL_KINDS = {
@@ -345,7 +345,7 @@ class Once:
         self.seen: set[tuple[str, str, bytes]] = set()
         self.lock = threading.Lock()
 
-    def __call__(self, request: faults.Request) -> faults.Action:
+    def __call__(self, request: Request) -> faults.Action:
         key = (request.action, request.path, request.body)
         with self.lock:
             if not mutates(request) or key in self.seen:
@@ -354,7 +354,7 @@ class Once:
         return self.action
 
 
-def mutates(request: faults.Request) -> bool:
+def mutates(request: Request) -> bool:
     return request.method in ("POST", "PUT") and request.action.startswith(Once.MARKS)
 
 
@@ -389,7 +389,7 @@ def test_after_a_failure_anywhere_the_next_run_completes_the_work(
     count = 0
     lock = threading.Lock()
 
-    def rule(request: faults.Request) -> faults.Action:
+    def rule(request: Request) -> faults.Action:
         nonlocal count
         with lock:
             count += mutates(request)
@@ -414,7 +414,7 @@ def test_where_no_concurrency_can_be_reserved_none_is_wanted(
 ) -> None:
     made = project()
 
-    def rule(request: faults.Request) -> faults.Action:
+    def rule(request: Request) -> faults.Action:
         denied = request.path.endswith("/account-settings/") or request.path.endswith("/account-settings")
         return faults.AwsError("AccessDeniedException", status=403) if denied else faults.Pass()
 

@@ -13,8 +13,9 @@ import pytest
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.handlers.json_log import line as journal_line
 from tests.cli_harness import Stack, wait_until
+from tests.faults import Action, AwsError, Pass
 from tests.integration.deployed_pipeline import Pipeline, deployed
-from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
+from tests.integration.proxy import Proxy, Request
 
 
 @pytest.fixture(scope="module")

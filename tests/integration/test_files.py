@@ -22,7 +22,9 @@ import pytest
 from fifo_cli.model.names import QueueRole
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG
 from tests.cli_harness import ROOT, clean_environment, wait_until
-from tests.integration.proxy import Action, Delay, Kill, Pass, Request, forward_all, hidden, on
+from tests.faults import Action, Delay, Kill, Pass, forward_all, on
+from tests.integration.fork_server import ALONE
+from tests.integration.proxy import Request, hidden
 from tests.integration.queue_pipeline import (
     ENV,
     Queues,
@@ -35,7 +37,7 @@ from tests.integration.queue_pipeline import (
 )
 from tests.integration.screens import Screen
 
-PRELOADED = ("tests.integration.short_pauses",)
+DELAYS = ALONE
 ATTRIBUTES = {
     "event_id": {"DataType": "String", "StringValue": "e ✓"},
     "size": {"DataType": "Number.int", "StringValue": "12"},

@@ -22,11 +22,12 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
 from tests.cli_harness import Project, Stack, new_name, wait_until
 from tests.every_command import EVERY_COMMAND
+from tests.faults import AwsError, Delay, Drop, Kill, Rule, forward_all, on
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.fork_server import ForkServer
 from tests.integration.iam_stack import REGION, ROOT_KEYS, Guarded, guarded_stack
 from tests.integration.interrupted_runs import WITHIN, interrupt
-from tests.integration.proxy import AwsError, Delay, Drop, Kill, Proxy, Request, Rule, forward_all, hidden, on
+from tests.integration.proxy import Proxy, Request, hidden
 
 PLACE = Place("000000000000", REGION)
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -21,9 +21,10 @@ import pytest
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Receiver
 from tests.cli_harness import Project, Stack, clean_environment, new_name
+from tests.faults import Stall, on
 from tests.integration.fork_server import ForkServer
 from tests.integration.interrupted_runs import CODES, KEYS, WITHIN, BlackHole, Place, interrupt
-from tests.integration.proxy import Proxy, Stall, on
+from tests.integration.proxy import Proxy
 from tests.integration.queue_pipeline import ENV, Make
 from tests.integration.test_interrupts import lines, typed
 

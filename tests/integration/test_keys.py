@@ -10,7 +10,8 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from tests.cli_harness import Project
-from tests.integration.proxy import DropAnswer, Proxy, on
+from tests.faults import DropAnswer, on
+from tests.integration.proxy import Proxy
 
 SECRET = "sk_live_51H8xYz"
 

@@ -17,9 +17,10 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Stack
+from tests.faults import Action, Drop, Kill, Pass, forward_all
 from tests.integration.emulators import Emulator
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import Action, Drop, Kill, Pass, Proxy, Request, forward_all
+from tests.integration.proxy import Proxy, Request
 from tests.integration.queue_pipeline import crashes
 
 Make = Callable[..., Project]

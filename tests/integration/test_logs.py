@@ -11,7 +11,8 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from tests.cli_harness import Project, wait_until
-from tests.integration.proxy import AwsError, Drop, Proxy, forward_all
+from tests.faults import AwsError, Drop, forward_all
+from tests.integration.proxy import Proxy
 
 
 def log(clients: Aws, project: Project, function: str, *lines: tuple[int, str]) -> None:

@@ -25,21 +25,10 @@ from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
 from fifo_cli.operations.queues.redrive import Engine, Redrive, RedriveOptions
 from tests.cli_harness import wait_until
+from tests.faults import Action, AwsError, Delay, DropAnswer, Pass, RefuseEntries, forward_all, on
 from tests.integration.fork_server import ForkServer, Running
 from tests.integration.lean_sqs import ask, lean_sqs
-from tests.integration.proxy import (
-    Action,
-    AwsError,
-    Delay,
-    DropAnswer,
-    Pass,
-    Proxy,
-    RefuseEntries,
-    Request,
-    forward_all,
-    hidden,
-    on,
-)
+from tests.integration.proxy import Proxy, Request, hidden
 from tests.integration.queue_pipeline import (
     ENV,
     Found,

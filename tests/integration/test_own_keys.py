@@ -13,8 +13,9 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran
+from tests.faults import AwsError, on
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import AwsError, Proxy, on
+from tests.integration.proxy import Proxy
 from tests.integration.test_deploy import settings_of
 from tests.integration.test_killed import KEYS
 

@@ -18,9 +18,10 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Reply
 from tests.cli_harness import Project, Stack, wait_until
+from tests.faults import Kill, on
 from tests.integration.deployed_pipeline import Pipeline as SharedPipeline
 from tests.integration.deployed_pipeline import deployed
-from tests.integration.proxy import Kill, Proxy, hidden, on
+from tests.integration.proxy import Proxy, hidden
 
 REPOSITORY = "payload.repository.full_name"
 

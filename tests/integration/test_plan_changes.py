@@ -15,8 +15,8 @@ from fifo_cli.events import Event, Noted
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
+from tests import faults
 from tests.cli_harness import Project, Stack
-from tests.integration import proxy as faults
 from tests.integration.emulators import Emulator
 from tests.integration.proxy import Proxy
 

@@ -18,10 +18,11 @@ from fifo_cli.operations.prove.cleaning import find
 from fifo_cli.operations.prove.pipeline import layouts
 from tests.cli_harness import Stack, clean_environment, wait_until
 from tests.contract.json_shapes import shape_problems
+from tests.faults import Action, Kill, Pass
 from tests.integration.iam_calls import refused
 from tests.integration.interrupted_runs import CODES
 from tests.integration.prove_bed import KEYS, REGION, SECRET, LyingReceiver
-from tests.integration.proxy import Action, Kill, Pass, Proxy, Request
+from tests.integration.proxy import Proxy, Request
 
 PLACE = Place("000000000000", REGION)
 # Which calls change something: all but those that read or look.

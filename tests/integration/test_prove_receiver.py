@@ -18,7 +18,8 @@ from fifo_cli.model.receiver_protocol import Mode, Temper
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from tests.cli_harness import Stack, new_name
-from tests.integration.proxy import AwsError, DropAnswer, Pass, Proxy, forward_all, on
+from tests.faults import AwsError, DropAnswer, Pass, forward_all, on
+from tests.integration.proxy import Proxy
 
 TAGS = {"team": "payments"}
 

@@ -17,8 +17,9 @@ from fifo_cli.operations.prove.life import STEPS, put_to_rest
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.prove_api.api import Delivery
 from tests.cli_harness import Stack
+from tests.faults import Action, AwsError, Pass, on
 from tests.integration.prove_bed import IMPATIENT, SECRET, Bed, bed
-from tests.integration.proxy import Action, AwsError, Pass, Request, on
+from tests.integration.proxy import Request
 
 DENIED = AwsError("AccessDeniedException", "not authorized", status=403)
 

@@ -21,21 +21,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.local.ports import HOST
 from tests.cli_harness import clean_environment, new_name, wait_until
-from tests.integration.proxy import (
-    Action,
-    AwsError,
-    Delay,
-    Drop,
-    DropAnswer,
-    Kill,
-    Pass,
-    Proxy,
-    RefuseEntries,
-    Request,
-    on,
-    pid_of_connection,
-    position,
-)
+from tests.faults import Action, AwsError, Delay, Drop, DropAnswer, Kill, Pass, RefuseEntries, on, position
+from tests.integration.proxy import Proxy, Request, pid_of_connection
 
 SENDER = """
 import sys

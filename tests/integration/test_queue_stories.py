@@ -21,8 +21,9 @@ import pytest
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local.receiver import Answer, Received, Reply
 from tests.cli_harness import Stack, new_name, wait_until
+from tests.faults import Kill, forward_all, on
 from tests.integration.deployed_pipeline import Pipeline, deployed
-from tests.integration.proxy import Kill, Proxy, Request, forward_all, on
+from tests.integration.proxy import Proxy, Request
 
 FIRST, LONGEST = 1, 2
 WORKER: Final = {"trigger": "queue", "concurrency": 4, "retry": [f"{FIRST}s", f"{LONGEST}s"], "breaker": 3}

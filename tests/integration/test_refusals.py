@@ -14,8 +14,9 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran, Stack, wait_until
+from tests.faults import Action, AwsError, Delay, Drop, DropAnswer, Pass, on
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import Action, AwsError, Delay, Drop, DropAnswer, Pass, Proxy, Request, on
+from tests.integration.proxy import Proxy, Request
 from tests.integration.test_killed import NOTED, made_of, mutates
 
 Make = Callable[..., Project]

@@ -17,10 +17,10 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
 from tests.cli_harness import Ran, Stack, wait_until
+from tests.faults import AwsError, Kill, RefuseEntries, forward_all, on, position
 from tests.integration.deployed_pipeline import Pipeline as Deployed
 from tests.integration.deployed_pipeline import deployed
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import AwsError, Kill, RefuseEntries, forward_all, on, position
 from tests.integration.queue_pipeline import ENV, Queues, by_group, queues
 from tests.integration.screens import shown
 

@@ -20,8 +20,9 @@ from fifo_cli.model.names import FunctionRole
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG
 from fifo_cli.operations.queues.restore_order import RestoreOrder, UnfinishedError
 from tests.cli_harness import Project, Stack, new_name
-from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import Kill, Proxy, Request, forward_all, hidden, on
+from tests.faults import Kill, forward_all, on
+from tests.integration.fork_server import ALONE, ForkServer
+from tests.integration.proxy import Proxy, Request, hidden
 from tests.integration.queue_pipeline import (
     ImpatientAws,
     Queues,
@@ -33,7 +34,7 @@ from tests.integration.queue_pipeline import (
     weather,
 )
 
-PRELOADED = ("tests.integration.short_pauses",)
+DELAYS = ALONE
 
 
 def streamed(one: Queues, role: Any, sequence: int, group: str = "g", **more: Any) -> str:

@@ -14,8 +14,9 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran
+from tests.faults import Action, AwsError, Pass
 from tests.integration.fork_server import ForkServer
-from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
+from tests.integration.proxy import Proxy, Request
 from tests.integration.test_deploy import settings_of
 from tests.integration.test_killed import KEYS, killed_at_every_change
 

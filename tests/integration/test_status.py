@@ -16,8 +16,9 @@ from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import maintenance
 from fifo_cli.operations.queues.restore_order import State
 from tests.cli_harness import Project, Stack, wait_until
+from tests.faults import Action, AwsError, Pass
 from tests.integration.deployed_pipeline import Pipeline, deployed
-from tests.integration.proxy import Action, AwsError, Pass, Proxy, Request
+from tests.integration.proxy import Proxy, Request
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from functools import partial
 import pytest
 
 from tests.cli_harness import Project, Stack, wait_until
+from tests.faults import Action, AwsError, Drop, Pass, forward_all
 from tests.integration.deployed_pipeline import Pipeline, deployed
-from tests.integration.proxy import Action, AwsError, Drop, Pass, Proxy, Request, forward_all
+from tests.integration.proxy import Proxy, Request
 from tests.integration.screens import ENTER, LEAVE, SHOW_CURSOR, Screen, shown
 
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays
+from fifo_cli.aws.consistency import ConsistencyDelays
 from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Pending, Waiter
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Listener, Warned, silent
@@ -112,7 +112,7 @@ def wait_until_shown(prepared: Prepared, delays: ConsistencyDelays, waiter: Wait
     """
     found = observe(prepared.gates, [one.key for one in prepared.wanted])
     changes = [change for change in prepared.plan.changes if change.kind == "queue"]
-    if delays == AT_ONCE or not changes:
+    if not delays.queue_attributes or not changes:
         return found
     changed = {change.key for change in changes}
     queues = [one for one in prepared.wanted if one.key in changed]

@@ -23,7 +23,7 @@ from fifo_cli.aws.dynamodb_streams import (
 )
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.events import Event, Warned
-from tests.fakes import client_error
+from tests.faults import client_error
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2026-01-02T03:04:05.678"
 OLD = ARN.replace("2026-01-02", "2026-01-01")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.aws.consistency import AT_ONCE, LATE
 from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Options, Output
@@ -50,6 +51,14 @@ def test_an_endpoint_and_a_profile_are_passed_on() -> None:
     assert cli(endpoint_url="http://127.0.0.1:9").aws.target.endpoint_url == "http://127.0.0.1:9"
     with pytest.raises(UsageError, match=r"profile \(nobody\) could not be found"):
         cli(profile="nobody").aws  # noqa: B018 - it is made when it is asked for
+
+
+def test_how_late_aws_is_may_be_said_where_the_command_is_built() -> None:
+    late = LATE._replace(tag=0.01)
+    options = Options(endpoint_url="http://127.0.0.1:9")
+    made = Cli(options, Console(), Signals(lambda text: None), delays=late)
+    assert made.aws.delays == late
+    assert cli(endpoint_url="http://127.0.0.1:9").aws.delays == AT_ONCE
 
 
 def test_local_means_the_stack_of_the_project_and_not_aws(

@@ -7,16 +7,16 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from fifo_cli.handlers.batch_run import BatchWorker
 from fifo_cli.handlers.delivery import Attempt, Verdict
 from fifo_cli.handlers.runtime import WorkerSettings
-from tests.fakes import AwsMeta, Clock, FakeSqs, client_error
+from tests.fakes import AwsMeta, Clock, FakeSqs
+from tests.faults import MemoryCall, Rule, forward_all, perform
 from tests.lambda_poller import Poller
 from tests.unit.plain_api import API, URLS
 
-Fault = Literal["", "refused", "answer lost", "killed before", "killed after"]
 NEEDS = 15.0
 
 
@@ -40,22 +40,22 @@ class Call:
 class World:
     """``answer`` says what the API answers to a message (a status) and after how many seconds.
 
-    ``fault`` says what happens at a call of SQS that a function makes.
+    ``rule`` says what happens to a call of SQS that a function makes.
     """
 
     settings: WorkerSettings = field(default_factory=WorkerSettings)
-    rule: type[FakeSqs] = AwsRule
+    service: type[FakeSqs] = AwsRule
     max_functions: int = 2
     timeout: float = 60
     choose: Callable[[int], int] = lambda count: 0
     delay: Callable[[], float] = lambda: 0.0
     answer: Callable[[str, int], tuple[int, float]] = lambda group, body: (200, 0.2)
-    fault: Callable[[str], Fault] = lambda action: ""
+    rule: Rule = forward_all
     api_kills: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self.clock = Clock()
-        self.sqs = self.rule(self.clock, "main", "dlq")
+        self.sqs = self.service(self.clock, "main", "dlq")
         self.random = random.Random(1)
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[Call] = []
@@ -149,20 +149,17 @@ class FunctionSqs:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(**request: Any) -> Any:
             world = self._world
-            world.poller.pause(0.01)
-            fault = world.fault(name)
-            if fault == "refused":
-                raise client_error(name, "InternalError", "not now")
-            if fault == "killed before":
-                world.poller.kill()
-            answer = getattr(world.sqs, name)(**request)
-            hidden = [entry["VisibilityTimeout"] for entry in request.get("Entries", [])]
-            world.poller.wake(min(hidden, default=0))
-            if fault == "killed after":
-                world.poller.kill()
-            if fault == "answer lost":
-                raise client_error(name, "InternalError", "the answer was lost")
-            return answer
+            poller = world.poller
+            poller.pause(0.01)
+
+            def effect(**request: Any) -> Any:
+                answer = getattr(world.sqs, name)(**request)
+                hidden = [entry["VisibilityTimeout"] for entry in request.get("Entries", [])]
+                poller.wake(min(hidden, default=0))
+                return answer
+
+            made = MemoryCall.of(name, request)
+            return perform(world.rule(made), made, effect, sleep=poller.pause, kill=poller.kill)
 
         return call
 

@@ -14,6 +14,7 @@ from fifo_cli.handlers.delivery import Verdict
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.runtime import WorkerSettings
 from tests.fakes import Clock, FakeSqs
+from tests.faults import Action, AwsError, Call, Drop, DropAnswer, Kill, Pass, on
 from tests.lambda_poller import failed_ids, record
 from tests.unit.handlers.queue_world import NEEDS, AwsRule, Deliveries, World
 
@@ -155,13 +156,8 @@ def test_nothing_is_begun_that_cannot_be_finished_and_what_had_no_turn_is_given_
 
 def test_a_delete_that_fails_keeps_the_message_in_the_answer_and_stops_its_group():
     world = World()
-
-    def refuse(action: str, request: dict[str, Any]) -> None:
-        if action == "DeleteMessage":
-            raise EndpointConnectionError(endpoint_url="http://sqs")
-
     records = batch(world, "a", "a")
-    world.sqs.before = refuse
+    world.sqs.rule = on("DeleteMessage", do=Drop())
     report, left = worker(world).deliver(records, lambda: 60.0)
     assert left == ["m1", "m2"]
     assert [outcome.status for outcome in report.results] == ["delivered", "skipped"]
@@ -199,11 +195,7 @@ def test_a_defect_keeps_its_message_and_its_group_waits():
 def test_sqs_out_of_reach_is_a_failure_of_all_and_what_is_not_released_is_logged():
     world = World()
     records = batch(world, "a", "b")
-
-    def refuse(action: str, request: dict[str, Any]) -> None:
-        raise EndpointConnectionError(endpoint_url="http://sqs")
-
-    world.sqs.before = refuse
+    world.sqs.rule = on(do=Drop())
     report, left = worker(world).deliver(records, lambda: 60.0)
     assert isinstance(report.error, EndpointConnectionError)
     assert (left, world.calls) == (["m1", "m2"], [])
@@ -370,11 +362,12 @@ class History:
             return self.random.choice([500, 503, 429]), self.random.choice([0.1, 1, 12])
         return 200, 9.9 if self.random.random() < self.slow else 0.1
 
-    def fault(self, action: str) -> Any:
+    def rule(self, call: Call) -> Action:
         if self.over or self.random.random() >= self.killing:
-            return ""
+            return Pass()
         self.faults += 1
-        return self.random.choice(["refused", "answer lost", "killed before", "killed after"])
+        faults: list[Action] = [AwsError("InternalError"), DropAnswer(), Kill(), Kill(after=True)]
+        return self.random.choice(faults)
 
     def delay(self) -> float:
         """A batch may be in the poller's hands for longer than the messages stay hidden."""
@@ -399,13 +392,13 @@ def histories(draw: st.DrawFn) -> tuple[World, History, list[str]]:
     )
     world = World(
         settings=WorkerSettings(breaker=draw(st.sampled_from([0, 1, 5]))),
-        rule=draw(st.sampled_from([FakeSqs, AwsRule])),
+        service=draw(st.sampled_from([FakeSqs, AwsRule])),
         max_functions=draw(st.integers(2, 5)),
         timeout=30,
         choose=history.random.randrange,
         delay=history.delay,
         answer=history.answer,
-        fault=history.fault,
+        rule=history.rule,
         api_kills=history.api_kills,
     )
     return world, history, draw(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=50))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from fifo_cli.handlers import enqueuer
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.enqueuer import Enqueuer, handler
 from fifo_cli.handlers.runtime import UserCodeError
-from tests.fakes import Clock, FakeSqs, client_error, silent_journal
+from tests.fakes import Clock, FakeSqs, silent_journal
+from tests.faults import Action, AwsError, Call, Pass, on, refusing
 from tests.unit.handlers.test_records import record, rules
 
 
@@ -71,30 +73,19 @@ def test_the_same_batch_again_changes_nothing_within_five_minutes(invoke, sqs):
 
 
 def test_a_refusal_is_answered_with_the_lowest_sequence_number_not_sent(invoke, sqs):
-    sqs.refuse = lambda entry: (
-        {"Code": "InternalError", "SenderFault": False}
-        if entry["MessageDeduplicationId"] in ("e9", "e12")
-        else None
-    )
+    sqs.rule = refusing(lambda entry: entry["MessageDeduplicationId"] in ("e9", "e12"))
     answer = invoke([item(n, f"g{n % 3}") for n in range(5, 15)], group="g")
     assert answer == {"batchItemFailures": [{"itemIdentifier": "9999"}]}
 
 
 def test_when_sqs_cannot_be_called_at_all_the_error_counts_as_the_functions(invoke, sqs):
-    def refuse(action: str, request: dict[str, Any]) -> None:
-        raise client_error(action, "AccessDenied", "no")
-
-    sqs.before = refuse
+    sqs.rule = on(do=AwsError("AccessDenied", "no"))
     with pytest.raises(Exception, match="AccessDenied"):
         invoke([item(1)])
 
 
 def test_when_sqs_fails_midway_the_rest_is_reported_and_what_was_sent_is_not_repeated(invoke, sqs):
-    def refuse_the_second(action: str, request: dict[str, Any]) -> None:
-        if len(sqs.calls) == 2:
-            raise client_error(action, "AccessDenied", "no")
-
-    sqs.before = refuse_the_second
+    sqs.rule = on(nth=2, do=AwsError("AccessDenied", "no"))
     assert invoke([item(n) for n in range(5)]) == {"batchItemFailures": [{"itemIdentifier": "9991"}]}
 
 
@@ -160,7 +151,7 @@ def test_an_invocation_ends_with_its_counts(invoke, log):
 
 
 def test_an_invocation_that_could_not_send_all_says_why(invoke, sqs, log):
-    sqs.refuse = lambda entry: {"Code": "InternalError", "SenderFault": False}
+    sqs.rule = refusing(lambda entry: True)
     invoke([item(1), item(2)])
     assert ends(log) == {
         "level": "warning",
@@ -264,19 +255,13 @@ def test_what_sqs_refuses_for_what_it_holds_is_parked_and_its_group_goes_on(
 ):
     code, text = REFUSALS[kind]
 
-    def is_bad(entry: dict[str, Any]) -> bool:
+    def is_bad(entry: Mapping[str, Any]) -> bool:
         return entry["MessageDeduplicationId"] in ("e3", "e12")
 
-    def refuse_call(action: str, request: dict[str, Any]) -> None:
-        if any(map(is_bad, request["Entries"])):
-            raise client_error(action, code, text)
+    def refuse_call(call: Call) -> Action:
+        return AwsError(code, text) if any(map(is_bad, call.json()["Entries"])) else Pass()
 
-    if whole_call:
-        sqs.before = refuse_call
-    else:
-        sqs.refuse = lambda entry: (
-            {"Code": code, "Message": text, "SenderFault": True} if is_bad(entry) else None
-        )
+    sqs.rule = refuse_call if whole_call else refusing(is_bad, code, text, sender_fault=True)
     answer = invoke([item(n, f"g{n % 5}") for n in range(20)], group="g")
     assert answer == {"batchItemFailures": []}
     main, dlq = sqs.queues["main"].messages, sqs.queues["dlq"].messages
@@ -290,16 +275,18 @@ def test_what_sqs_refuses_for_what_it_holds_is_parked_and_its_group_goes_on(
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("code", "sender_fault"),
     [
-        {"Code": "InternalError", "SenderFault": False},
-        {"Code": "InvalidParameterValue", "SenderFault": False},
-        {"Code": "KmsThrottled", "SenderFault": True},
-        {"Code": "AccessDenied", "SenderFault": True},
+        ("InternalError", False),
+        ("InvalidParameterValue", False),
+        ("KmsThrottled", True),
+        ("AccessDenied", True),
     ],
 )
-def test_what_sqs_refuses_for_another_reason_is_retried(invoke, sqs, refusal):
-    sqs.refuse = lambda entry: refusal if entry["MessageDeduplicationId"] == "e3" else None
+def test_what_sqs_refuses_for_another_reason_is_retried(invoke, sqs, code, sender_fault):
+    sqs.rule = refusing(
+        lambda entry: entry["MessageDeduplicationId"] == "e3", code, sender_fault=sender_fault
+    )
     answer = invoke([item(n, f"g{n}") for n in range(5)], group="g")
     assert answer == {"batchItemFailures": [{"itemIdentifier": "9993"}]}
     assert not sqs.queues["dlq"].messages
@@ -307,13 +294,12 @@ def test_what_sqs_refuses_for_another_reason_is_retried(invoke, sqs, refusal):
 
 def test_what_the_dlq_refuses_too_is_parked_with_its_keys_only_and_retried_if_even_that_fails(invoke, sqs):
     limits = {"main": 5, "dlq": 400}
-    fault = {"Code": "InvalidParameterValue", "Message": "Message must be shorter", "SenderFault": True}
 
-    def refuse(entry: dict[str, Any]) -> dict[str, Any] | None:
+    def is_long(entry: Mapping[str, Any]) -> bool:
         queue = "dlq" if entry["MessageDeduplicationId"].startswith("park-") else "main"
-        return fault if len(entry["MessageBody"]) > limits[queue] else None
+        return len(entry["MessageBody"]) > limits[queue]
 
-    sqs.refuse = refuse
+    sqs.rule = refusing(is_long, "InvalidParameterValue", "Message must be shorter", sender_fault=True)
     large = item(1, text={"S": "x" * 500})
     assert invoke([large]) == {"batchItemFailures": []}
     (parked,) = sqs.queues["dlq"].messages

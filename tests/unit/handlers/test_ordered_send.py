@@ -10,7 +10,8 @@ from fifo_cli.handlers.enqueuer import checkpoint
 from fifo_cli.handlers.limits import BATCH_BYTES_MAX
 from fifo_cli.handlers.ordered_send import send_strictly
 from fifo_cli.handlers.records import Outgoing
-from tests.fakes import Clock, FakeSqs, client_error
+from tests.fakes import Clock, FakeSqs
+from tests.faults import AwsError, on, refusing
 
 URLS = {"main": "main", "dlq": "dlq"}
 
@@ -105,9 +106,7 @@ def test_one_long_group_beside_short_ones_needs_no_more_calls_than_its_length():
 def test_a_refusal_stops_its_group_and_no_other(refused, sender_fault):
     sqs = fake()
     bodies = {str(number) for number in refused}
-    sqs.refuse = lambda entry: (
-        {"Code": "InternalError", "SenderFault": sender_fault} if entry["MessageBody"] in bodies else None
-    )
+    sqs.rule = refusing(lambda entry: entry["MessageBody"] in bodies, sender_fault=sender_fault)
     messages = [message(n, f"g{n % 4}") for n in range(20)]
     report = send(sqs, messages)
     for remainder in range(4):
@@ -122,7 +121,7 @@ def test_a_refusal_stops_its_group_and_no_other(refused, sender_fault):
 
 def test_the_checkpoint_is_the_lowest_number_not_the_first_text():
     sqs = fake()
-    sqs.refuse = lambda entry: {"Code": "InternalError", "SenderFault": False}
+    sqs.rule = refusing(lambda entry: True)
     unsent = [Outgoing("main", g, g, "b", {}, sequence) for g, sequence in (("a", "1000"), ("b", "999"))]
     assert checkpoint(send(sqs, unsent)) == [{"itemIdentifier": "999"}]
 
@@ -139,12 +138,7 @@ def test_an_entry_that_sqs_does_not_mention_counts_as_unsent():
 
 def test_a_call_that_fails_ends_the_sending_and_says_what_was_sent():
     sqs = fake()
-
-    def fail_the_second(action: str, request: dict[str, Any]) -> None:
-        if len(sqs.calls) == 2:
-            raise client_error(action, "RequestThrottled", "slow down")
-
-    sqs.before = fail_the_second
+    sqs.rule = on(nth=2, do=AwsError("RequestThrottled", "slow down"))
     report = send(sqs, [message(n, "a") for n in range(4)])
     assert [m.body for m, _ in report.sent] == ["0"]
     assert [m.body for m, _ in report.unsent] == ["1", "2", "3"]

@@ -6,14 +6,12 @@ What must be true is true of what the API and the queues see, whatever the runs 
 from __future__ import annotations
 
 import json
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from botocore.exceptions import EndpointConnectionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +20,8 @@ from fifo_cli.handlers.breaker import Breaker
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.run_report import Report
 from fifo_cli.handlers.worker_run import Limits, Run
-from tests.fakes import Clock, FakeSqs, client_error, silent_journal
+from tests.fakes import Clock, FakeSqs, silent_journal
+from tests.faults import Action, AwsError, Call, Delay, DropAnswer, Kill, Pass
 from tests.unit.plain_api import API, URLS, no_breaker
 
 # The longest that a message may take; the API answers within it. A run hides what it holds for 50 s.
@@ -35,56 +34,33 @@ class KilledError(Exception):
 
 
 class FaultySqs(FakeSqs):
-    """Calls that fail as drawn: refused, done but the answer lost, the process killed before or after."""
+    """Calls fail as drawn; one that is made by a killed process has no effect."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock, "main", "dlq")
-        self.faults: Iterator[str] = iter(())
+        self.faults: Iterator[Action] = iter(())
         self.killed = False
         self.calling: Callable[[], bool] = lambda: False
-        self.lock = threading.RLock()
+        self.rule = self._next_fault
 
-    def receive_message(self, **request: Any) -> dict[str, Any]:
-        return self._faulty(super().receive_message, request)
+    def kill(self) -> None:
+        self.killed = True
+        raise KilledError
 
-    def delete_message(self, **request: Any) -> dict[str, Any]:
-        return self._faulty(super().delete_message, request)
-
-    def send_message(self, **request: Any) -> dict[str, Any]:
-        return self._faulty(super().send_message, request)
-
-    def change_message_visibility_batch(self, **request: Any) -> dict[str, Any]:
-        return self._faulty(super().change_message_visibility_batch, request)
-
-    def _faulty(self, call: Callable[..., dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-        with self.lock:
-            fault = "" if self.killed else next(self.faults, "")
-            self.killed = self.killed or fault == "killed before"
-            if self.killed:
-                raise KilledError
-            if fault == "refused":
-                raise client_error("Any", "InternalError", "not now")
-            # Not in the middle of a call to the API: none takes longer than its timeout.
-            suspended = SUSPENDED if fault.startswith("suspended") and not self.calling() else 0
-            if fault == "suspended before":
-                self.clock.sleep(suspended)
-            answer = call(**request)
-            if fault == "suspended after":
-                self.clock.sleep(suspended)
-            self.killed = fault == "killed after"
-            if self.killed or fault == "lost":
-                raise EndpointConnectionError(endpoint_url="http://sqs")
-            return answer
+    def _next_fault(self, call: Call) -> Action:
+        fault = Kill() if self.killed else next(self.faults, Pass())
+        # Not suspended in the middle of a call to the API: none takes longer than its timeout.
+        return Pass() if isinstance(fault, Delay) and self.calling() else fault
 
 
 FAULTS = (
-    *[""] * 6,
-    "refused",
-    "lost",
-    "killed before",
-    "killed after",
-    "suspended before",
-    "suspended after",
+    *[Pass()] * 6,
+    AwsError("InternalError", "not now"),
+    DropAnswer(),
+    Kill(),
+    Kill(after=True),
+    Delay(SUSPENDED),
+    Delay(SUSPENDED, after=True),
 )
 ANSWERS = (200, 200, 200, 503, 422, 401, 0)
 

@@ -22,7 +22,8 @@ from fifo_cli.handlers.breaker import Breaker
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.worker_run import Limits, Run
-from tests.fakes import Clock, FakeSqs, client_error, silent_journal
+from tests.fakes import Clock, FakeSqs, silent_journal
+from tests.faults import AwsError, Delay, Drop, on
 from tests.unit.plain_api import API, URLS, no_breaker
 
 # The most that SQS takes as maxReceiveCount (API Reference, SetQueueAttributes).
@@ -211,12 +212,7 @@ def test_a_copy_is_in_the_dlq_before_the_message_leaves_main(bench):
 def test_a_message_that_cannot_be_parked_stays_where_it_is(bench):
     bench.put("bad", "next")
     bench.answer = failing({"bad": 422})
-
-    def refuse(action: str, request: dict[str, Any]) -> None:
-        if action == "SendMessage":
-            raise client_error(action, "InternalError", "not now")
-
-    bench.sqs.before = refuse
+    bench.sqs.rule = on("SendMessage", do=AwsError("InternalError", "not now"))
     report = bench.run()
     assert statuses(report) == ["failed", "skipped"]
     assert "not now" in report.results[0].error
@@ -448,11 +444,7 @@ def test_the_search_for_new_heads_takes_no_more_than_a_third_of_a_runs_time(benc
         bench.put(f"old{number}", group=f"old{number}")
     bench.sqs.receive_all("main")
     end = bench.clock.now + 60
-
-    def slow(action: str, request: dict[str, Any]) -> None:
-        bench.clock.sleep(3 if action == "ReceiveMessage" else 0)
-
-    bench.sqs.before = slow
+    bench.sqs.rule = on("ReceiveMessage", do=Delay(3))
     report = bench.run(count=50, time_left=lambda: end - bench.clock())
     assert bench.actions().count("ReceiveMessage") == 7, "what has 3 s each, of 20 s"
     assert Counter(statuses(report)) == {"delivered": 50}
@@ -463,11 +455,7 @@ def test_a_run_goes_on_receiving_when_what_it_found_is_delivered_and_there_is_ti
         bench.put(*(f"old{number}-{place}" for place in range(5)), group=f"old{number}")
     bench.sqs.receive_all("main")
     end = bench.clock.now + 90
-
-    def slow(action: str, request: dict[str, Any]) -> None:
-        bench.clock.sleep(3 if action == "ReceiveMessage" else 0)
-
-    bench.sqs.before = slow
+    bench.sqs.rule = on("ReceiveMessage", do=Delay(3))
     bench.run(count=1_000, time_left=lambda: end - bench.clock())
     assert len(bench.got) == 200, "each receive brings ten; the search has 30 s, the run has 75"
 
@@ -635,12 +623,7 @@ def test_a_message_whose_time_ran_out_is_not_delivered_by_us_any_more(bench):
 
 def test_a_delete_that_fails_is_reported_and_closes_the_group(bench):
     bench.put("1", "2")
-
-    def refuse(action: str, request: dict[str, Any]) -> None:
-        if action == "DeleteMessage":
-            raise client_error(action, "InternalError", "not now")
-
-    bench.sqs.before = refuse
+    bench.sqs.rule = on("DeleteMessage", do=AwsError("InternalError", "not now"))
     report = bench.run(count=2)
     assert [(o.status, bool(o.error)) for o in report.results] == [("delivered", True), ("skipped", True)]
     assert bench.delivered() == ["1"]
@@ -648,12 +631,7 @@ def test_a_delete_that_fails_is_reported_and_closes_the_group(bench):
 
 def test_when_sqs_cannot_be_reached_the_run_says_so_and_keeps_what_it_did(bench):
     bench.put(*(str(n) for n in range(11)))
-
-    def fail_the_second_receive(action: str, request: dict[str, Any]) -> None:
-        if bench.actions().count("ReceiveMessage") == 2:
-            raise EndpointConnectionError(endpoint_url="http://sqs")
-
-    bench.sqs.before = fail_the_second_receive
+    bench.sqs.rule = on("ReceiveMessage", nth=2, do=Drop())
     report = bench.run()
     assert statuses(report) == ["delivered"] * 10
     assert isinstance(report.error, EndpointConnectionError)

@@ -12,16 +12,21 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, cast
+
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from fifo_cli.errors import AwsError
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Rejection
 from tests.fakes import Clock
+from tests.faults import Action, Delay, Drop, DropAnswer, MemoryCall, Pass, perform
 
 DEDUP_SECONDS = 300.0
 HIDDEN_SECONDS = 30.0
 
+_Answer = TypeVar("_Answer")
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
 
@@ -43,7 +48,10 @@ def message(message_id: str, group: str = "g", body: str = "") -> Message:
 
 @dataclass
 class FaultModel:
-    """How often, of one, a call fails before and after its effect or refuses an entry, and how slow it is."""
+    """How often, of one, a call or its answer is lost or refuses an entry, and how slow it is.
+
+    ``around`` does a call with what is drawn of that.
+    """
 
     lost_requests: float = 0.0
     lost_answers: float = 0.0
@@ -53,17 +61,29 @@ class FaultModel:
     clock: Clock = field(default_factory=Clock)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def before(self) -> None:
-        self.clock.sleep(self.dice.random() * self.slowest)
-        if self.dice.random() < self.lost_requests:
-            raise AwsError("the request was lost")
+    def around(self, effect: Callable[[], _Answer]) -> _Answer:
+        answer: _Answer
+        try:
+            call = MemoryCall("any", {})
+            answer = perform(self._drawn(), call, effect, sleep=self.clock.sleep, kill=_never)
+        except EndpointConnectionError as error:
+            raise AwsError("the request was lost") from error
+        except ConnectionClosedError as error:
+            raise AwsError("the answer was lost") from error
+        return answer
 
-    def after(self) -> None:
-        if self.dice.random() < self.lost_answers:
-            raise AwsError("the answer was lost")
+    def _drawn(self) -> Action:
+        then: Action = DropAnswer() if self.dice.random() < self.lost_answers else Pass()
+        if self.dice.random() < self.lost_requests:
+            then = Drop()
+        return Delay(self.dice.random() * self.slowest, then)
 
     def refused(self, received: ReceivedMessage) -> Rejection | None:
         return Rejection(received, "InternalError") if self.dice.random() < self.refusals else None
+
+
+def _never() -> None:
+    raise AssertionError("the engine's process is not killed here")
 
 
 def _alone(call: _Call) -> _Call:
@@ -92,7 +112,11 @@ class Line:
 
     @_alone
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-        self.faults.before()
+        received = self.faults.around(partial(self._receive, count, wait))
+        self._lost -= {one.message.message_id for one in received}
+        return received
+
+    def _receive(self, count: int, wait: bool) -> list[ReceivedMessage]:
         if wait and not self._available(count):
             self.faults.clock.sleep(1)
         received = []
@@ -100,10 +124,7 @@ class Line:
             receipt_handle = f"{one.message_id}#{next(self._numbers)}"
             self._hidden[one.message_id] = (receipt_handle, self.faults.clock() + self.hidden_seconds)
             received.append(ReceivedMessage(one, receipt_handle))
-        ids = {one.message.message_id for one in received}
-        self._lost |= ids
-        self.faults.after()
-        self._lost -= ids
+        self._lost |= {one.message.message_id for one in received}
         self.most_hidden = max(self.most_hidden, len(self._hidden))
         return received
 
@@ -114,19 +135,22 @@ class Line:
 
     @_alone
     def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
-        self.faults.before()
+        return self.faults.around(partial(self._extend, received, seconds))
+
+    def _extend(self, received: Sequence[ReceivedMessage], seconds: float) -> list[Rejection]:
         lost = [Rejection(one, "expired", retry=False) for one in received if not self._is_ours(one)]
         for one in received:
             if self._is_ours(one):
                 self._hidden[one.message.message_id] = (one.receipt_handle, self.faults.clock() + seconds)
                 self.extended.append((one.message.message_id, seconds))
-        self.faults.after()
         return lost
 
     @_alone
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         self.settles += 1
-        self.faults.before()
+        return self.faults.around(partial(self._delete, received))
+
+    def _delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         refusals = []
         for one in received:
             if not self._is_ours(one):
@@ -136,7 +160,6 @@ class Line:
             else:
                 self.messages.remove(one.message)
                 del self._hidden[one.message.message_id]
-        self.faults.after()
         return refusals
 
     @_alone
@@ -186,14 +209,15 @@ class Arrivals:
         assert len(received) == 1 or sum(len(one.message.body) for one in received) <= self.bytes_max
         self.calls.append([one.message.message_id for one in received])
         self.sent_at.append(self.faults.clock())
-        self.faults.before()
+        return self.faults.around(partial(self._send, received))
+
+    def _send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         refusals = []
         for one in received:
             if refusal := self.refuse(one):
                 refusals.append(refusal)
             else:
                 self._accept(one.message)
-        self.faults.after()
         return refusals
 
     def of(self, group: str) -> list[str]:

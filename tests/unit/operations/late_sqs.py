@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes import GONE, Clock, FakeQueue, FakeSqs, client_error
+from tests.fakes import GONE, Clock, FakeQueue, FakeSqs, service_call
+from tests.faults import client_error
 
 NAME_FREE_AFTER = 60.0
 
@@ -39,7 +40,6 @@ class LateSqs(FakeSqs):
         shows_retention: float = 0.0,
     ) -> None:
         super().__init__(clock)
-        self.dies_before = ""
         self._answers, self._flaps, self._lenient = answers, flaps, lenient
         self._shows, self._shows_retention = shows, shows_retention
 
@@ -50,14 +50,15 @@ class LateSqs(FakeSqs):
                 queue.attributes.update(attributes)
         return super().get_queue_attributes(**request)
 
+    @service_call
     def set_queue_attributes(self, **request: Any) -> Any:
         queue = self._queue("SetQueueAttributes", request)
         for name, value in request["Attributes"].items():
             late = self._shows_retention if name == "MessageRetentionPeriod" else self._shows
             queue.due.append((self.clock() + late, {name: value}))
 
+    @service_call
     def create_queue(self, **request: Any) -> Any:
-        self._called("CreateQueue", request)
         name, attributes = request["QueueName"], request["Attributes"]
         there = self.queues.get(name)
         if there is not None and there.deleted_at is not None:
@@ -74,12 +75,11 @@ class LateSqs(FakeSqs):
             raise client_error("CreateQueue", "QueueAlreadyExists", "with different attributes")
         return {"QueueUrl": name}
 
+    @service_call
     def delete_queue(self, **request: Any) -> Any:
         self._queue("DeleteQueue", request).deleted_at = self.clock()
 
     def _called(self, action: str, request: dict[str, Any]) -> None:
-        if action == self.dies_before:
-            raise KeyboardInterrupt
         self.calls.append(action)
 
     def _queue(self, action: str, request: dict[str, Any], name: str = "") -> Any:

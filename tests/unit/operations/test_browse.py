@@ -10,7 +10,8 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names
 from fifo_cli.operations.queues.browse import browse, count_waiting
-from tests.fakes import Clock, FakeSqs, client_error
+from tests.fakes import Clock, FakeSqs
+from tests.faults import AwsError, Delay, Pass, on
 
 
 class CountingSqs(FakeSqs):
@@ -128,12 +129,7 @@ def test_what_comes_again_in_a_slow_look_counts_once(
 ) -> None:
     fill(sqs, 20, groups)
     durations = iter(seconds)
-
-    def slow(action: str, request: dict[str, Any]) -> None:
-        if action == "ReceiveMessage":
-            sqs.clock.sleep(next(durations))
-
-    sqs.before = slow
+    sqs.rule = lambda call: Delay(next(durations)) if call.action == "ReceiveMessage" else Pass()
     found, seen = look(sqs)
     assert len(seen) == len(set(seen)) == found.seen == count
     assert found.complete == (count == 20)
@@ -154,28 +150,16 @@ def test_where_a_look_could_dead_letter_nothing_is_received(sqs: CountingSqs) ->
 
 
 def test_a_refusal_is_the_looks_failure(sqs: CountingSqs) -> None:
-    def refuse(action: str, request: dict[str, Any]) -> None:
-        if action == "ReceiveMessage":
-            raise client_error(action, "AccessDenied", "no")
-
     fill(sqs, 1, 1)
-    sqs.before = refuse
+    sqs.rule = on("ReceiveMessage", do=AwsError("AccessDenied", "no"))
     found, _ = look(sqs)
     assert not found.complete
     assert found.failure.startswith("ReceiveMessage on p.fifo: permission denied (no")
 
 
 def test_a_failure_midway_gives_back_what_is_hidden(sqs: CountingSqs) -> None:
-    calls = []
-
-    def refuse_the_second(action: str, request: dict[str, Any]) -> None:
-        if action == "ReceiveMessage":
-            calls.append(action)
-            if len(calls) == 2:
-                raise client_error(action, "InternalError", "no")
-
     fill(sqs, 25, 25)
-    sqs.before = refuse_the_second
+    sqs.rule = on("ReceiveMessage", nth=2, do=AwsError("InternalError", "no"))
     found, _ = look(sqs)
     assert not found.complete
     assert all(message.visible_at <= sqs.clock() for message in sqs.queues["p.fifo"].messages)

@@ -32,6 +32,7 @@ from fifo_cli.operations.deploy.plan import Prepared, _without_deleted
 from fifo_cli.operations.deploy.remote_state import Gateways, observe
 from fifo_cli.operations.stream.reader import READ_PAUSE, pace_of
 from tests.fakes import Clock
+from tests.faults import Kill, forward_all, on
 from tests.unit.operations.late_sqs import LateSqs
 
 NAME = "orders.fifo"
@@ -136,10 +137,10 @@ def test_the_wait_for_a_deleted_queue_says_what_is_waited_for():
 def test_a_destroy_killed_between_mark_and_delete_loses_nothing_and_both_commands_go_on(after):
     bench = Bench(LateSqs(Clock(), answers=60))
     bench.deploy()
-    bench.sqs.dies_before = "DeleteQueue"
+    bench.sqs.rule = on("DeleteQueue", do=Kill())
     with pytest.raises(KeyboardInterrupt):
         bench.destroy()
-    bench.sqs.dies_before = ""
+    bench.sqs.rule = forward_all
     bench.clock.sleep(after)
 
     bench.deploy()

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.aws.consistency import AT_ONCE
 from fifo_cli.errors import AwsError, BusyError, ExitCode
 from fifo_cli.events import Event, Warned
 from fifo_cli.model.unfinished import LOCK_LIFETIME
 from fifo_cli.operations.maintenance_lock import (
     MAINTENANCE_TAG,
     RESTORE_TAG,
-    SETTLE_SECONDS,
     Lease,
     MaintenanceLock,
     maintenance,
@@ -43,6 +43,7 @@ class Tags:
     """The tags of a queue in memory; ``now`` is the service's clock."""
 
     queue = NamedQueue()
+    settles = AT_ONCE.tag
 
     def __init__(self, **tags: str) -> None:
         self.tags = tags
@@ -101,7 +102,7 @@ def test_a_lock_says_who_what_since_when_and_until_when_and_goes_at_the_end(benc
     assert bench.claim is not None
     assert (bench.claim.what, bench.claim.pid) == ("redrive---in-order", os.getpid())
     assert (bench.claim.since, bench.claim.until) == (NOW, NOW + LOCK_LIFETIME)
-    assert bench.slept == [SETTLE_SECONDS]
+    assert bench.slept == [AT_ONCE.tag]
     lock.release()
     assert bench.tags.tags == {}
 

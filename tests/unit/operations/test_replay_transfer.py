@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -13,8 +13,10 @@ from fifo_cli.operations.stream.replay_store import ReplayRecord, ReplayStore, S
 from fifo_cli.operations.stream.replay_transfer import EarlierMessages, ReplayTransfer
 from fifo_cli.operations.transfer.result import MoveReport
 from fifo_cli.operations.transfer.scheduler import FIRST_PAUSE, TRIES_MAX
+from tests import faults
 from tests.batch_answers import NOT_DONE
-from tests.fakes import Clock, FakeSqs, client_error
+from tests.fakes import Clock, FakeSqs
+from tests.faults import Action, Call, Pass, client_error, refusing
 from tests.unit.handlers.test_records import rules
 from tests.unit.operations.simulated_stream import record
 
@@ -70,14 +72,10 @@ class Replaying:
         )
 
     def refuse(self, *ids: str) -> None:
-        self.sqs.refuse = lambda entry: (
-            {"Code": "InternalError", "SenderFault": False, "Message": "no"}
-            if _event_id(entry) in ids
-            else None
-        )
+        self.sqs.rule = refusing(lambda entry: _event_id(entry) in ids)
 
 
-def _event_id(entry: dict[str, Any]) -> str:
+def _event_id(entry: Mapping[str, Any]) -> str:
     return str(entry["MessageAttributes"]["event_id"]["StringValue"])
 
 
@@ -99,7 +97,12 @@ def test_all_is_sent_in_order_and_noted(replaying):
 def test_each_message_is_noted_before_the_next_call(replaying):
     replaying.add(4, 1)
     noted: list[int] = []
-    replaying.sqs.before = lambda action, request: noted.append(replaying.checkpoint.sums().enqueued)
+
+    def note(call: Call) -> Action:
+        noted.append(replaying.checkpoint.sums().enqueued)
+        return Pass()
+
+    replaying.sqs.rule = note
     replaying.send()
     assert noted == [0, 1, 2, 3]
 
@@ -134,8 +137,8 @@ def test_what_the_rules_leave_out_is_skipped_and_what_cannot_be_sent_is_parked(r
 
 def test_a_refused_message_is_tried_again_and_nothing_of_its_group_overtakes_it(replaying):
     replaying.add(6)
-    replaying.refuse("e2")
-    replaying.sqs.before = lambda action, request: replaying.refuse() if replaying.tries("e2") == 3 else None
+    # Its third call is noted before the rule sees it.
+    replaying.sqs.rule = refusing(lambda entry: _event_id(entry) == "e2" and replaying.tries("e2") < 3)
     assert replaying.send().failures == []
     assert (replaying.ids("g0"), replaying.ids("g1")) == (["e0", "e2", "e4"], ["e1", "e3", "e5"])
     assert replaying.tries("e2") == 3
@@ -169,13 +172,9 @@ def test_a_later_run_sends_what_was_refused_in_its_place(replaying):
 
 def test_a_throttled_call_is_made_again(replaying):
     replaying.add(4)
-    rejected = [client_error("SendMessageBatch", "ThrottlingException", "slow down")] * 2
-
-    def throttle(action: str, request: dict[str, Any]) -> None:
-        if rejected:
-            raise rejected.pop()
-
-    replaying.sqs.before = throttle
+    throttled = faults.AwsError("ThrottlingException", "slow down")
+    answers = iter([throttled, throttled])
+    replaying.sqs.rule = lambda call: next(answers, Pass())
     assert replaying.send().error is None
     assert replaying.checkpoint.sums() == Sums(enqueued=4)
 
@@ -191,11 +190,12 @@ def test_a_throttled_call_is_made_again(replaying):
 def test_a_call_that_fails_for_good_ends_the_run_and_the_rest_waits(replaying, error, tries):
     replaying.add(4, 1)
 
-    def fail(action: str, request: dict[str, Any]) -> None:
+    def fail(call: Call) -> Action:
         if len(replaying.sqs.calls) > 2:
             raise error
+        return Pass()
 
-    replaying.sqs.before = fail
+    replaying.sqs.rule = fail
     done = replaying.send()
     assert isinstance(done.error, AwsError)
     assert replaying.checkpoint.sums() == Sums(waiting=2, enqueued=2)
@@ -277,10 +277,11 @@ def test_a_full_disk_ends_the_run_with_what_it_is(replaying):
 
 def test_what_sqs_refuses_for_its_content_is_parked_in_its_place_and_its_group_goes_on(replaying):
     replaying.add(4, 1)
-    replaying.sqs.refuse = lambda entry: (
-        {"Code": "InvalidMessageContents", "SenderFault": True, "Message": "no such characters"}
-        if _event_id(entry) == "e1" and "park_reason" not in entry["MessageAttributes"]
-        else None
+    replaying.sqs.rule = refusing(
+        lambda entry: _event_id(entry) == "e1" and "park_reason" not in entry["MessageAttributes"],
+        "InvalidMessageContents",
+        "no such characters",
+        sender_fault=True,
     )
     assert replaying.send(fresh="replay-0a1b2c3d").failures == []
     assert replaying.ids("g0") == ["e0", "e2", "e3"]

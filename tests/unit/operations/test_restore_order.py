@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -22,66 +20,49 @@ from fifo_cli.errors import BusyError, ExitCode, FifoError, UsageError
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.restore_order import RestoreOrder, State, UnfinishedError
-from tests.fakes import Clock, FakeSqs, client_error
+from tests.fakes import Clock, FakeSqs
+from tests.faults import DropAnswer, dead_after, forward_all
 
 NAMES = Names("orders")
 ROLES = ("main", "dlq", "hold")
 
 
 class Service(FakeSqs):
-    """The fake queues with all calls that a rebuild makes, one at a time; a dead network refuses them."""
+    """The fake queues as a rebuild sees them: counts may be late or too small, and few messages in flight."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock, NAMES.main, NAMES.dlq, NAMES.hold)
         self.tags = self.queues[NAMES.main].tags
-        self.lives = -1  # calls until the network dies; -1: it does not
-        self.late = 0  # of these, whether the last one still takes effect
         self.in_flight_max = 120_000
         self.lag = 0.0  # by how many seconds counts are late
         self.share = 1.0  # how much of the truth they show
         self._past: list[tuple[float, dict[str, tuple[int, int]]]] = []
-        self._lock = threading.RLock()
-        for name in _CALLS:
-            setattr(self, name, partial(self._one_at_a_time, getattr(self, name)))
 
     def counts(self, name: str) -> tuple[int, int]:
         visible, hidden = self._counted_late(name) if self.lag else super().counts(name)
         return int(visible * self.share), int(hidden * self.share)
 
     def receive_message(self, **request: Any) -> Any:
-        _, hidden = super().counts(request["QueueUrl"])
-        if hidden >= self.in_flight_max:
-            answer = {}  # "Amazon SQS returns no error messages" (Developer Guide, FIFO queue quotas)
-        else:
-            count = min(request["MaxNumberOfMessages"], self.in_flight_max - hidden)
-            answer = super().receive_message(**{**request, "MaxNumberOfMessages": count})
-        if not answer:
-            self.clock.sleep(request["WaitTimeSeconds"])
-        return answer
-
-    def _one_at_a_time(self, call: Any, **request: Any) -> Any:
-        with self._lock:
-            if self.lives == 0:
-                raise client_error("Any", "ServiceUnavailable", "no network")
-            self.lives -= self.lives > 0
-            if self.lag:
-                self._past.append(
-                    (self.clock(), {name: super(Service, self).counts(name) for name in self.queues})
-                )
-            answer = call(**request)
-            if self.lives == 0 and self.late:
-                raise client_error("Any", "ServiceUnavailable", "the answer was lost")
+        with self.lock:
+            _, hidden = super().counts(request["QueueUrl"])
+            if hidden >= self.in_flight_max:
+                answer = {}  # "Amazon SQS returns no error messages" (Developer Guide, FIFO queue quotas)
+            else:
+                count = min(request["MaxNumberOfMessages"], self.in_flight_max - hidden)
+                answer = super().receive_message(**{**request, "MaxNumberOfMessages": count})
+            if not answer:
+                self.clock.sleep(request["WaitTimeSeconds"])
             return answer
+
+    def _called(self, action: str, request: dict[str, Any]) -> None:
+        super()._called(action, request)
+        if self.lag:
+            counted = {name: FakeSqs.counts(self, name) for name in self.queues}
+            self._past.append((self.clock(), counted))
 
     def _counted_late(self, name: str) -> tuple[int, int]:
         past = [counts for at, counts in self._past if at <= self.clock() - self.lag]
         return past[-1][name] if past else (0, 0)
-
-
-_CALLS = {
-    "send_message", "send_message_batch", "receive_message", "delete_message_batch",
-    "change_message_visibility_batch", "get_queue_attributes", "list_queue_tags", "tag_queue", "untag_queue",
-}  # fmt: skip
 
 
 class FakeAws:
@@ -245,14 +226,14 @@ def test_a_network_that_dies_anywhere_and_again_costs_neither_a_message_nor_orde
     lived = live(history)
     service = lived.bench.service
     for lives, late, pause in deaths:
-        service.lives, service.late = lives, late
+        service.rule = dead_after(lives, last=DropAnswer() if late else None)
         failures: list[FifoError] = []
         try:
             lived.bench.restore().perform()
         except FifoError as error:
             failures.append(error)
         assert {error.exit_code for error in failures} <= {ExitCode.AWS}
-        service.lives = -1
+        service.rule = forward_all
         lived.bench.clock.now += pause
         service.tags.pop(MAINTENANCE_TAG, None)  # this process still lives, so its marker would hold
     lived.bench.restore().perform()
@@ -340,12 +321,12 @@ def test_what_ran_before_runs_again_and_what_was_paused_stays_so():
 
 def test_a_run_that_finishes_anothers_work_resumes_what_ran_before_that_one():
     bench = broken()
-    bench.service.lives = 25
+    bench.service.rule = dead_after(25)
     with pytest.raises(UnfinishedError):
         bench.restore().perform()
     assert bench.pause.fed == set()
     assert bench.service.tags.keys() == {RESTORE_TAG, MAINTENANCE_TAG}
-    bench.service.lives = -1
+    bench.service.rule = forward_all
     del bench.service.tags[MAINTENANCE_TAG]
     bench.clock.now += 31
     bench.restore().perform()
@@ -355,10 +336,10 @@ def test_a_run_that_finishes_anothers_work_resumes_what_ran_before_that_one():
 
 def test_while_restoring_order_is_unfinished_other_moves_are_refused_and_say_how_to_finish_it():
     bench = broken()
-    bench.service.lives = 25
+    bench.service.rule = dead_after(25)
     with pytest.raises(UnfinishedError):
         bench.restore().perform()
-    bench.service.lives = -1
+    bench.service.rule = forward_all
     del bench.service.tags[MAINTENANCE_TAG]
     aws: Any = FakeAws(bench.service)
     tags = QueueTags(aws, Queue(aws, NAMES, "main"))
@@ -478,10 +459,10 @@ def test_a_copy_that_is_hidden_behind_another_of_itself_in_hold_goes_with_it():
     """Two runs that were killed more than five minutes apart leave such."""
     bench = broken()
     for _ in range(2):
-        bench.service.lives = 12
+        bench.service.rule = dead_after(12)
         with pytest.raises(UnfinishedError):
             bench.restore().perform()
-        bench.service.lives = -1
+        bench.service.rule = forward_all
         bench.service.tags.pop(MAINTENANCE_TAG, None)
         bench.clock.now += 400
     bench.restore().perform()
