@@ -19,7 +19,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.json_text import repeated_name
 from fifo_cli.model.results import INTERNAL, WorkResult
 from fifo_cli.operations.pace import Progress
-from fifo_cli.operations.table.write import Writer, Writes, lanes_of
+from fifo_cli.operations.table.write import Writer, Writes, chains_of
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -106,10 +106,10 @@ def put(
     Where another command has to write the rest, ``save_rest`` saves it and returns where.
     """
     names = [(("group", _group(entry, keys, group)), ("key", _key(entry, keys))) for entry in entries]
-    lanes = lanes_of(names)
+    chains = chains_of(names)
     progress = Progress(listener, "written", len(entries))
     writer = Writer(
-        aws, table, lambda number: typed(entries[number].item, keys), lanes, stop, on_written=progress.at
+        aws, table, lambda number: typed(entries[number].item, keys), chains, stop, on_written=progress.at
     )
     writes = writer.run()
     if writes.error is None and writes.count == len(entries):
@@ -124,8 +124,8 @@ def put(
         reason, hint = f"{writes.error.message}; it was at {at}", writes.error.hint
         code = writes.error.exit_code
     rest = [entry for entry, done in zip(entries, writes.written, strict=True) if not done]
-    next_step = "; ".join(filter(None, (hint, _resume(rest, len(lanes), repeats, save_rest))))
-    failure = FifoError(f"{reason}\n{_how_far(writes, len(lanes))}", hint=next_step)
+    next_step = "; ".join(filter(None, (hint, _resume(rest, len(chains), repeats, save_rest))))
+    failure = FifoError(f"{reason}\n{_how_far(writes, len(chains))}", hint=next_step)
     failure.exit_code = code or failure.exit_code
     return PutResult(writes.count, len(entries), error=failure)
 
@@ -140,20 +140,20 @@ def _group(entry: NewItem, keys: Keys, expression: str | None) -> str:
         return DEFAULT_GROUP
 
 
-def _how_far(writes: Writes, lanes: int) -> str:
+def _how_far(writes: Writes, chains: int) -> str:
     which = (
-        "the first ones of the input, in its order" if lanes == 1 else "of each message group the first ones"
+        "the first ones of the input, in its order" if chains == 1 else "of each message group the first ones"
     )
     return f"{writes.count} of {len(writes.written)} items are written, {which}"
 
 
 def _resume(
-    rest: list[NewItem], lanes: int, repeats: bool, save_rest: Callable[[Iterable[str]], str] | None
+    rest: list[NewItem], chains: int, repeats: bool, save_rest: Callable[[Iterable[str]], str] | None
 ) -> str:
     """Say how to write the rest."""
     if not repeats:
         return _RESUME
-    if lanes == 1 or save_rest is None:
+    if chains == 1 or save_rest is None:
         return _RESUME_REST
     path = save_rest(f"{exact_json.dumps(entry.item)}\n" for entry in rest)
     return f"write the rest with {command_line('put', '@' + path)}"

@@ -1,9 +1,9 @@
 """Writing many items as fast as the table takes them, in order.
 
-Order is what the pipeline promises: within a message group, and of one item. So items of one group, and those
-with one key, are a *lane*: each is written after the one before it is confirmed. Lanes are written side by
-side, 25 to a call. BatchWriteItem promises no order inside a call, and takes no key twice: a call has at most
-one item of each lane.
+The pipeline promises order within a message group, and of one item. So items of one group, and those with one
+key, form a *chain*: each is written after the write of the one before it is confirmed. Chains are written side
+by side, 25 items to a call. BatchWriteItem promises no order inside a call, and takes no key twice: so a call
+has at most one item of each chain.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Writes:
         return sum(self.written)
 
 
-def lanes_of(names: Sequence[Sequence[Hashable]]) -> list[deque[int]]:
-    """Return the lanes: the numbers of items that share a name, directly or by others, in their order."""
+def chains_of(names: Sequence[Sequence[Hashable]]) -> list[deque[int]]:
+    """Return the chains: the numbers of items that share a name, directly or by others, in their order."""
     parents: list[int] = []
     first: dict[Hashable, int] = {}
 
@@ -59,10 +59,10 @@ def lanes_of(names: Sequence[Sequence[Hashable]]) -> list[deque[int]]:
         for name in own:
             one, other = root(first.setdefault(name, number)), root(number)
             parents[max(one, other)] = min(one, other)
-    lanes: dict[int, deque[int]] = {}
+    chains: dict[int, deque[int]] = {}
     for number in range(len(names)):
-        lanes.setdefault(root(number), deque()).append(number)
-    return list(lanes.values())
+        chains.setdefault(root(number), deque()).append(number)
+    return list(chains.values())
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Writer:
     aws: Aws
     table: str
     items: Callable[[int], Item]
-    lanes: Sequence[deque[int]]
+    chains: Sequence[deque[int]]
     stop: threading.Event
     on_written: Callable[[int], None] = lambda done: None
     clock: Callable[[], float] = time.monotonic
@@ -89,10 +89,10 @@ class Writer:
 
     def run(self) -> Writes:
         """Write until all is written, ``stop`` is set, or AWS refuses; every call that began is finished."""
-        self._ready = deque(self.lanes)
-        self._writes = Writes([False] * sum(map(len, self.lanes)))
+        self._ready = deque(self.chains)
+        self._writes = Writes([False] * sum(map(len, self.chains)))
         self._moved_at = self.clock()
-        count = min(WORKERS, 1 + len(self.lanes) // BATCH_WRITE_ITEMS_MAX)
+        count = min(WORKERS, 1 + len(self.chains) // BATCH_WRITE_ITEMS_MAX)
         threads = [threading.Thread(target=self._help, name="put", daemon=True) for _ in range(count - 1)]
         for thread in threads:
             thread.start()
@@ -115,14 +115,14 @@ class Writer:
             self._defect, self._broken = error, True
 
     def _work(self) -> None:
-        while lanes := self._take():
-            left, failure = self._write([lane[0] for lane in lanes])
-            self._account(lanes, left, failure)
+        while chains := self._take():
+            left, failure = self._write([chain[0] for chain in chains])
+            self._account(chains, left, failure)
             if left and failure is None:
                 self.stop.wait(spread(growing_pause(self._tries, _FIRST_PAUSE, _LONGEST_PAUSE)))
 
     def _take(self) -> list[deque[int]]:
-        """Return lanes whose first items are to be written now; none when all is done."""
+        """Return chains whose first items are to be written now; none when all is done."""
         with self._changed:
             while not self._ended and not self._ready and self._busy:
                 self._changed.wait(0.1)  # a stop is set elsewhere
@@ -137,7 +137,7 @@ class Writer:
         return self._broken or self.stop.is_set() or self._writes.error is not None
 
     def _write(self, numbers: list[int]) -> tuple[set[int], tuple[int, FifoError] | None]:
-        """Write items of different lanes; return those that are not written, and a failure with its item."""
+        """Write items of different chains; return those that are not written, and a failure with its item."""
         left = set(numbers)
         if len(numbers) > 1:
             try:
@@ -162,19 +162,19 @@ class Writer:
         return left, None
 
     def _account(
-        self, lanes: Sequence[deque[int]], left: set[int], failure: tuple[int, FifoError] | None
+        self, chains: Sequence[deque[int]], left: set[int], failure: tuple[int, FifoError] | None
     ) -> None:
         with self._changed:
             self._busy -= 1
-            again = [lane for lane in lanes if lane[0] in left]
-            for lane in lanes:
-                if lane[0] not in left:
-                    self._writes.written[lane.popleft()] = True
+            again = [chain for chain in chains if chain[0] in left]
+            for chain in chains:
+                if chain[0] not in left:
+                    self._writes.written[chain.popleft()] = True
                     self._done += 1
-                    if lane:
-                        self._ready.append(lane)
+                    if chain:
+                        self._ready.append(chain)
             self._ready.extendleft(reversed(again))
-            if len(again) < len(lanes):
+            if len(again) < len(chains):
                 self._tries, self._moved_at = 0, self.clock()
             elif failure is None:
                 self._tries += 1

@@ -1,4 +1,4 @@
-"""Writing many items: in order within a lane, side by side beyond, whatever the table refuses."""
+"""Writing many items: in order within a chain, side by side beyond, whatever the table refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.events import Event, Progressed
 from fifo_cli.operations.table.put import NewItem, PutResult, put
-from fifo_cli.operations.table.write import lanes_of
+from fifo_cli.operations.table.write import chains_of
 
 KEYS = (("id", "S"),)
 # Of each call: the codes of a refusal of the whole, or how many of its items are left.
@@ -89,7 +89,7 @@ def in_order(numbers: list[int]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("names", "lanes"),
+    ("names", "chains"),
     [
         ([], []),
         ([["a"], ["b"], ["a"]], [[0, 2], [1]]),
@@ -99,8 +99,8 @@ def in_order(numbers: list[int]) -> bool:
         ([["a", 3], ["b", 2], ["b", 3], ["d", 4]], [[0, 1, 2], [3]]),
     ],
 )
-def test_a_lane_is_what_shares_a_group_or_a_key_directly_or_by_others(names: Any, lanes: Any) -> None:
-    assert [list(lane) for lane in lanes_of(names)] == lanes
+def test_a_lane_is_what_shares_a_group_or_a_key_directly_or_by_others(names: Any, chains: Any) -> None:
+    assert [list(chain) for chain in chains_of(names)] == chains
 
 
 @settings(deadline=None, max_examples=60)
