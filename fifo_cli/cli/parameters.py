@@ -24,7 +24,7 @@ class QueueName(StrEnum):
 QueueOption = Annotated[QueueName, typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")]
 Group = Annotated[
     str | None,
-    typer.Option("--group", metavar="NAME", help="Only this message group; its id in SQS does as well."),
+    typer.Option("--group", metavar="NAME", help="Only this message group, by its name or its id in SQS."),
 ]
 Filter = Annotated[
     str | None,
@@ -57,7 +57,9 @@ SameGroupBatches = Annotated[
     bool,
     typer.Option("--same-group-batches", help="Faster for few groups; a refusal may then break order."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Go on in spite of another's maintenance marker.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Go on although another command holds the maintenance lock.")
+]
 
 
 def read_duration(option: str, text: str, *, example: str) -> timedelta:

@@ -69,7 +69,7 @@ def check(
         typer.Option(
             "--textfile",
             metavar="PATH",
-            help="Also write Prometheus text there, in one step.",
+            help="Also write Prometheus text to this file, in one step.",
             show_default=False,
             autocompletion=complete_files,
         ),

@@ -46,7 +46,7 @@ def demo(
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option("--group", metavar="JMESPATH", help="What makes an item's message group."),
+        typer.Option("--group", metavar="JMESPATH", help="The JMESPath of an item's message group."),
     ] = None,
 ) -> ExitCode:
     """Show the whole story on an embedded stack of its own, and check it at the end.

@@ -39,13 +39,14 @@ def init(
         Path,
         typer.Argument(
             metavar="[DIR]",
-            help="The folder; made if need be.",
+            help="The folder; it is created if it does not exist.",
             show_default=False,
             autocompletion=complete_folders,
         ),
     ] = Path(),
     name: Annotated[
-        str | None, typer.Option("--name", metavar="N", help="The pipeline's name; else the folder's.")
+        str | None,
+        typer.Option("--name", metavar="N", help="Default: the folder's name."),
     ] = None,
 ) -> ExitCode:
     """Write a commented fifo.toml, never over an existing one."""
@@ -122,12 +123,14 @@ def package(
 def deploy(
     cli: Cli,
     *,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Take over resources that carry no tag.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over existing resources without a tag.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
 ) -> ExitCode:
     """Make AWS match fifo.toml; a second run changes nothing.
 
-    What would cost data (a shorter retention, a new stream) is asked about once more.
+    It asks once more before a change that loses data: a shorter retention, a new stream.
     """
     from fifo_cli.operations.deploy.deploy import deploy
     from fifo_cli.render.deploy_tables import outputs_table
@@ -224,7 +227,7 @@ def set_key(
         ),
     ],
 ) -> ExitCode:
-    """Set a key to the value read from stdin, or asked for without echo."""
+    """Set a key to the value that is read from stdin, or asked for without showing it."""
     from fifo_cli.operations.deploy.api_keys import resolve_key, set_key
     from fifo_cli.render.deploy_tables import keys_table
 

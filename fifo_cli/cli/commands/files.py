@@ -62,9 +62,9 @@ def dump(
     """Save messages as JSON lines, which `load` sends again.
 
     Without --move it looks, as `peek` does: it sees at most the first ten messages of a group, exits 1 if
-    that was not all, and writes over no file. With --move all messages of the queue go to the file, which is
-    continued if it exists; interrupted anywhere, run it again. With --move into a pipe, what its reader
-    drops is lost.
+    there are more, and never overwrites a file. With --move, all messages of the queue go to the file; if the
+    file exists, they are added to it. If it is interrupted, run it again. With --move into a pipe, what the
+    pipe's reader drops is lost.
     """
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump, DumpResult, preview
@@ -142,9 +142,9 @@ def load(
 ) -> ExitCode:
     """Send the lines of a file that `dump` wrote, in order within each group.
 
-    All lines are checked first. What was sent is noted in FILE.loaded: the same file loaded again makes no
-    second copy; after a crash, within five minutes, as later SQS no longer knows what was sent last. A line
-    that was edited is new. stdin has no such note.
+    It checks all lines first. It notes the lines that it sent in FILE.loaded, so that loading the same file
+    again makes no second copy. After a crash, load it again within five minutes: later SQS does not recognise
+    the lines that were sent last. An edited line is a new one. For stdin there is no such note.
     """
     from datetime import UTC, datetime
 
@@ -257,7 +257,7 @@ def purge(
         typer.Option(
             "--backup",
             metavar="FILE",
-            help="Save them here; else NAME-QUEUE.backup.jsonl beside fifo.toml.",
+            help="Save them in this file. Default: NAME-QUEUE.backup.jsonl beside fifo.toml.",
             autocompletion=complete_files,
         ),
     ] = None,
@@ -267,8 +267,8 @@ def purge(
 ) -> ExitCode:
     """Empty a queue, after saving what is in it.
 
-    It takes all messages of the queue; it cannot choose some. The backup is a file as `dump` writes it,
-    continued if it exists; `load` brings it back.
+    It takes all messages of the queue; it cannot choose some. The backup is a file as `dump` writes it; if
+    it exists, they are added to it. `load` sends them again.
     """
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump

@@ -26,9 +26,9 @@ def history(
 ) -> ExitCode:
     """Show who did what to this pipeline: every command that changed something.
 
-    When, who, from which host, with which options and why (--reason), and how it ended: done, attention,
-    refused, failed, interrupted, or unfinished (at work still, or killed). CloudWatch Logs may show the last
-    seconds late.
+    For each: when, who, from which host, with which options and why (--reason), and how it ended: done,
+    attention, refused, failed, interrupted, or unfinished (still running, or killed). CloudWatch Logs may
+    show the last seconds late.
     """
     from fifo_cli.operations.history import history
     from fifo_cli.operations.stream.record_filter import past_instant

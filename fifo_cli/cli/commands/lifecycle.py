@@ -68,7 +68,7 @@ def rollback(
         typer.Option(
             "--to",
             metavar="VERSION",
-            help="This version; else the one before the live one.",
+            help="This version. Default: the one before the live one.",
             show_default=False,
         ),
     ] = None,
@@ -99,12 +99,15 @@ def pause(
     cli: Cli,
     *,
     part: PartArgument = Part.ALL,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when what was in flight is done.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return only when what was in flight is done.")
+    ] = False,
 ) -> ExitCode:
     """Stop the enqueuer, the worker or both; nothing is lost meanwhile.
 
-    The worker rests when its schedules are off, the enqueuer when its event source mapping is; both go on
-    where they stopped. The stream keeps records for 24 hours, so the enqueuer must not rest for longer.
+    The worker is paused by switching off what starts it: its schedules, or its event source mapping. The
+    enqueuer is paused by switching off its event source mapping. Both go on where they stopped. The stream
+    keeps records for 24 hours: do not pause the enqueuer for longer.
 
     On AWS --wait takes three minutes or more: a disabled rule may still fire, and SQS's counts are late.
     """
@@ -135,13 +138,13 @@ def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
 def destroy(
     cli: Cli,
     *,
-    keep_table: Annotated[bool, typer.Option("--keep-table", help="Leave the table.")] = False,
-    keep_queues: Annotated[bool, typer.Option("--keep-queues", help="Leave the queues.")] = False,
+    keep_table: Annotated[bool, typer.Option("--keep-table", help="Do not delete the table.")] = False,
+    keep_queues: Annotated[bool, typer.Option("--keep-queues", help="Do not delete the queues.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
 ) -> ExitCode:
     """Remove what deploy made, in a safe order; a table it did not create stays.
 
-    Messages and items that would go with it are counted, and asked about once more.
+    It counts the messages and items that would be deleted, and asks about them once more.
     """
     from fifo_cli.events import Started
     from fifo_cli.model.resources import Kind
@@ -190,7 +193,7 @@ def policy(
         ),
     ],
 ) -> ExitCode:
-    """Print the IAM policy that operator, monitor or deployer need for this pipeline.
+    """Print the IAM policy for an operator, a monitor or a deployer of this pipeline.
 
     monitor: plan, depth, check, status, logs, keys list. operator: also everything that moves messages,
     reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,

@@ -44,7 +44,7 @@ def logs(
     *,
     function: Annotated[
         Function | None,
-        typer.Argument(metavar="enqueuer|worker", help="Only this one's.", show_default=False),
+        typer.Argument(metavar="enqueuer|worker", help="Only this function's.", show_default=False),
     ] = None,
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
@@ -53,7 +53,9 @@ def logs(
         str,
         typer.Option("--filter", metavar="TEXT", help="Only lines that contain this.", show_default=False),
     ] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Also show new lines as they come, until Ctrl-C.")
+    ] = False,
 ) -> ExitCode:
     """Show the functions' logs, merged in order of time."""
     from fifo_cli.model.names import FUNCTION_ROLES
@@ -84,11 +86,11 @@ def logs(
 def status(cli: Cli) -> ExitCode:
     """Show on one screen whether the pipeline is healthy, and if not, where it is stuck.
 
-    The verdict first, with the next command to type; then depths, drift, pause, keys, the last runs, what
-    waits and why, groups that are paused, an open breaker, and the next runs in the time zone of [schedule],
-    or UTC. On a terminal with fewer lines than that, the verdict comes last if anything needs a look. Exits 1
-    if so. Receives and changes nothing; what the credentials may not see is listed. With -v, times are
-    reported in full, too.
+    The verdict comes first, with the next command to type; then depths, drift, pause, keys, the last runs,
+    what waits and why, groups that are paused, an open breaker, and the next runs in the time zone of
+    [schedule], or UTC. If anything needs a look, it exits 1, and on a terminal with fewer lines the verdict
+    comes last. It receives no message and changes nothing, and lists what the credentials may not read. With
+    -v, times are also shown in full.
     """
     from fifo_cli.operations.monitor.status import status
     from fifo_cli.render.status import status_screen

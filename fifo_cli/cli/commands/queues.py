@@ -51,7 +51,7 @@ def depth(
     by: Annotated[
         By | None,
         typer.Option(
-            "--by", metavar="group", help="group: by message group, too; this receives, as peek does."
+            "--by", metavar="group", help="Also by message group; this receives messages, as peek does."
         ),
     ] = None,
 ) -> ExitCode:
@@ -126,16 +126,16 @@ def peek(
             "--count",
             min=1,
             metavar="N",
-            help="At most so many. Default: 10, with --summary all.",
+            help="At most N messages. Default: 10, with --summary all.",
         ),
     ] = None,
     group: Group = None,
     filter_: Filter = None,
     summary: Annotated[
-        bool, typer.Option("--summary", help="Only how many there are by group, and by why they are parked.")
+        bool, typer.Option("--summary", help="Only how many there are by group and by park reason.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Look even if it could dead-letter a message.")
+        bool, typer.Option("--force", help="Look even if SQS may then move a message to the DLQ.")
     ] = False,
 ) -> ExitCode:
     """Show messages in the order in which they are delivered, without consuming them.
@@ -185,7 +185,9 @@ def peek(
 def drain(
     cli: Cli,
     *,
-    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Deliver so many.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, metavar="N", help="Deliver N messages.")
+    ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Deliver until the queue is empty, all groups.")
     ] = False,
@@ -202,7 +204,7 @@ def drain(
             min=1,
             max=CONCURRENCY_MAX,
             metavar="C",
-            help="So many groups at a time. Default: [worker] concurrency.",
+            help="Deliver C groups at a time. Default: [worker] concurrency.",
         ),
     ] = None,
     max_rate: CallRate = None,

@@ -48,7 +48,7 @@ def replay(
         str | None, typer.Option("--since", metavar="T", help="Records written at T or later.")
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="T", help="Records written at T or before; default now.")
+        str | None, typer.Option("--until", metavar="T", help="Records written at T or before. Default: now.")
     ] = None,
     from_sequence: Annotated[
         str | None,
@@ -79,7 +79,7 @@ def replay(
         bool, typer.Option("--failed", help="The batches on the queue of stream failures.")
     ] = False,
     missing: Annotated[
-        bool, typer.Option("--missing", help="What `audit` finds missing; looks back 24 hours.")
+        bool, typer.Option("--missing", help="Those that `audit` finds missing; looks back 24 hours.")
     ] = False,
     settle: Settle = None,
     fresh: Annotated[
@@ -93,9 +93,9 @@ def replay(
 ) -> ExitCode:
     """Send records of the table's stream through the enqueuer's code again.
 
-    They go to the end of main, in the order in which they were written. What was sent within the last five
-    minutes SQS suppresses, but for --fresh. Interrupted anywhere, run it again: it goes on. Exits 1 if a
-    record failed, was parked or has expired.
+    They go to the end of main, in the order in which they were written. Without --fresh, SQS suppresses what
+    was sent before within the last five minutes. If it is interrupted, run it again: it continues. Exits 1 if
+    a record failed, was parked or has expired.
     """
     given = Given(
         since=since,

@@ -46,12 +46,12 @@ def put(
 ) -> ExitCode:
     """Write items to the table, those of each message group in the order given.
 
-    Items of different groups and keys are written side by side, so a pipeline with a [message] group is
-    faster. Interrupted, it says how many are written and how to write the rest.
+    Items of different groups and keys are written in parallel, so a pipeline with a [message] group is
+    faster. If it is interrupted, it says how many are written and how to write the rest.
 
-    An object, an array of objects, or JSON lines. All is checked before anything is written. Numbers stay
-    exact; a key attribute of type B is given as base64. One key twice is refused, unless MODIFY is in
-    [message] events.
+    The items are a JSON object, an array of objects, or JSON lines. All are checked before one is written.
+    Numbers stay exact; a key attribute of type B is given as base64. Two items with one key are refused,
+    unless MODIFY is in [message] events.
     """
     from fifo_cli.operations.table.put import put, read_items
 

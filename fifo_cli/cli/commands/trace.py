@@ -27,7 +27,7 @@ Settle = Annotated[
     typer.Option(
         "--settle",
         metavar="D",
-        help="Younger log lines may not be readable yet (15m; 0 with --local).",
+        help="How late AWS may show log lines. Default: 15m; 0 with --local.",
         show_default=False,
     ),
 ]
@@ -54,8 +54,8 @@ def trace(
 ) -> ExitCode:
     """Show where one item is now and how it got there: table, stream, queue, DLQ, delivered.
 
-    Each step with its time and its evidence. Exits 1 if the item is parked, stuck or lost, or if nothing is
-    known of it.
+    It shows each step with its time and its evidence. Exits 1 if the item is parked, stuck or lost, or if
+    nothing is known of it.
     """
     from fifo_cli.operations.stream.record_filter import past_instant
     from fifo_cli.operations.stream.trace import trace, trace_key
@@ -89,8 +89,8 @@ def trace(
 def audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
     """Prove that every matching stream record was delivered once and in order, or list which were not.
 
-    Joins the stream, the logs and the queues (looked at as by peek). What cannot be known is counted as
-    unknown and said. Exits 1 if anything is missing, was delivered twice or out of order, or is unknown.
+    It compares the stream, the logs and the queues; at these it looks as peek does. What cannot be proven is
+    counted as unknown. Exits 1 if anything is missing, was delivered twice or out of order, or is unknown.
     """
     from fifo_cli.operations.stream.audit import audit
     from fifo_cli.operations.stream.record_filter import past_instant

@@ -49,7 +49,9 @@ class EngineName(StrEnum):
 def redrive(
     cli: Cli,
     *,
-    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="At most so many.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, metavar="N", help="At most N messages.")
+    ] = None,
     ids: Annotated[
         list[str] | None, typer.Option("--id", metavar="ID", help="Only this message; may be repeated.")
     ] = None,
@@ -58,7 +60,7 @@ def redrive(
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="T", help="Only messages parked at T or later; not parked ones by when sent."
+            "--since", metavar="T", help="Only messages parked (if not parked: sent) at T or later."
         ),
     ] = None,
     until: Annotated[
@@ -66,9 +68,7 @@ def redrive(
     ] = None,
     in_order: Annotated[
         bool,
-        typer.Option(
-            "--in-order", help="Everything, each message back in its old place; pauses the pipeline."
-        ),
+        typer.Option("--in-order", help="All messages, each back to its old place; pauses the pipeline."),
     ] = False,
     same_group_batches: SameGroupBatches = False,
     engine: Annotated[
@@ -85,10 +85,10 @@ def redrive(
 ) -> ExitCode:
     """Move messages from the DLQ back to main.
 
-    All of them, unless --group, --id, --filter, --since, --until or --count choose some. They go to the
-    end of main, behind newer messages of their groups; --in-order puts each back in its old
-    place. T is ISO 8601, or a duration before now. Nothing is lost if it is interrupted anywhere: run it
-    again. Exits 1 if a message that was asked for stayed behind.
+    It moves all of them, unless --group, --id, --filter, --since, --until or --count choose some. They go to
+    the end of main, behind newer messages of their groups; --in-order puts each back in its old place. T is
+    ISO 8601, or a duration before now. It may be interrupted at any moment: nothing is lost, and you can run
+    it again. Exits 1 if a message that was asked for stayed behind.
     """
     from fifo_cli.operations.queues.redrive import Engine, RedriveOptions
 
@@ -166,7 +166,7 @@ def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force
 def park(
     cli: Cli,
     *,
-    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Park so many.")] = 1,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Park N messages.")] = 1,
     group: Annotated[
         str | None, typer.Option("--group", metavar="NAME", help="The head of this message group.")
     ] = None,
@@ -176,10 +176,9 @@ def park(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be parked.")] = False,
     force: Force = False,
 ) -> ExitCode:
-    """Move the head of the line to the DLQ by hand.
+    """Move the head message of main to the DLQ by hand.
 
-    The group goes on without it. Exits 1 if there were fewer messages than asked for, but not for an empty
-    main.
+    Its group goes on without it. Exits 1 if there were fewer messages than asked for; 0 if main was empty.
     """
     from fifo_cli.operations.queues.park import Park
     from fifo_cli.render.transfer import park_text

@@ -45,7 +45,7 @@ def watch(
     """Show the pipeline live: depths and rates over time, deliveries as they happen, what waits and why.
 
     Keys: q quits, p pauses or resumes the worker, d lets the worker function deliver one message; p and d
-    ask first. Nothing is received by looking. On a terminal that cannot be drawn on (TERM=dumb) it prints a
+    ask first. It receives no message. On a terminal that cannot be drawn on (TERM=dumb) it prints a
     line each time; into a pipe, use `fifo-cli depth --watch -o jsonl`.
     """
     from fifo_cli.cli.screen import is_dumb, is_screen

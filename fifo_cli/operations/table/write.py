@@ -1,9 +1,9 @@
 """Writing many items as fast as the table takes them, in order.
 
-The pipeline promises order within a message group, and of one item. So items of one group, and those with one
-key, form a *chain*: each is written after the write of the one before it is confirmed. Chains are written side
-by side, 25 items to a call. BatchWriteItem promises no order inside a call, and takes no key twice: so a call
-has at most one item of each chain.
+The pipeline promises order within a message group, and of one item. So items of one group, and those with
+one key, form a *chain*: each is written after the write of the one before it is confirmed. Chains are written
+side by side, 25 items to a call. BatchWriteItem promises no order inside a call, and takes no key twice: so a
+call has at most one item of each chain.
 """
 
 from __future__ import annotations
