@@ -53,7 +53,7 @@ class Impact(StrEnum):
     WRITES = "writes"
     """Adds something or changes a setting; takes nothing away, and asks nothing."""
     MOVES = "moves"
-    """Takes messages from one place to another: asks, has --dry-run, minds the maintenance marker."""
+    """Takes messages from one place to another: asks, has --dry-run, takes the maintenance lock."""
     DESTROYS = "destroys"
     """May delete or replace something: asks, has --dry-run."""
 

@@ -437,9 +437,9 @@ class CodeGuard:
         if note.over_limit >= (_OVER_LIMIT_MAX if self._calls_network else 1):
             return self._lost(self._too_long())
         if not full:
-            row = f"the time it had after {waits} messages in a row was over"
+            row = f"the time it had after {waits} messages in a row that did not return was over"
             return self._out_of_time(row if waits >= _WAITS_MAX else "the run's time was over")
-        others = "; nor did it for the one before, so this is taken for an outage" if several else ""
+        others = "; it did not for the message before either, so this counts as an outage" if several else ""
         return ApiUnavailableError(self._too_long() + others)
 
     def _lost(self, reason: str) -> MessageError:

@@ -50,7 +50,7 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
     try:
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"not a time that UTC can tell: {text!r}") from None
+        raise ValueError(f"not a time that can be written in UTC: {text!r}") from None
 
 
 def from_iso(text: Any) -> datetime | None:

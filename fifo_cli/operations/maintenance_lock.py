@@ -102,7 +102,7 @@ def maintenance(
     """Hold the pipeline for ``what`` while the block runs, renewing the lease from a thread of its own.
 
     Raises BusyError if another holds it, or if an in-order redrive is unfinished (but for
-    ``finishes_restore``); ``force`` goes on in spite of both. A lease of a process of this machine that has
+    ``finishes_restore``); ``force`` goes on all the same. A lease of a process of this machine that has
     died, or that was not renewed for a minute, holds nobody up. Without ``confirm`` it does not wait for
     another that takes the lock at the same moment: the block has to, before it changes anything for good.
     """
@@ -132,7 +132,7 @@ def refuse_while_unfinished(tags: QueueTags) -> None:
 
 
 class MaintenanceLock:
-    """This process's lock on one pipeline; ``force`` takes it in spite of another's."""
+    """This process's lock on one pipeline; ``force`` takes it although another has it."""
 
     def __init__(
         self,

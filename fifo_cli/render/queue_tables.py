@@ -185,9 +185,8 @@ def drain_left(number: int, *, stayed: bool, held: bool) -> str:
         )
     ours = "behind one that stayed in its group, or " if stayed else ""
     return (
-        f"{left}: {ours}another consumer holds them or what is before them in their groups, or one that was"
-        " killed did, and they are hidden until its visibility timeout is over\n"
+        f"{left}: {ours}another consumer holds them or an earlier message of their group. If it was killed,"
+        " they are hidden until its visibility timeout ends\n"
         f"next: run it again when the other consumer has ended, or in a minute; {command_line('depth')}"
-        " shows how"
-        " many are in flight (SQS's counts may lag by a minute)"
+        " shows how many are in flight (SQS's counts may lag by a minute)"
     )

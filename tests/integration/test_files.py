@@ -686,7 +686,7 @@ def test_a_purge_of_main_asks_with_a_warning(loaded):
     loaded.send("main", "precious")
     screen = Screen(words, loaded.project.folder, columns=100, env=ENV)
     screen.until("Go ahead?")
-    assert "BEWARE: main is the line itself" in screen.text
+    assert "BEWARE: what is taken out of main is not delivered" in screen.text
     assert "delete 1 message of" in screen.text
     screen.child.send("n\r")
     with contextlib.suppress(TimeoutError):

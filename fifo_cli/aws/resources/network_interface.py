@@ -46,9 +46,9 @@ class NetworkInterfaces:
         except TimedOut as error:
             raise TimedOut(
                 error.message,
-                hint="Lambda needs the role for that; another function with the same subnets and security"
-                " groups may still use the network interface: then delete the role when that one is gone;"
-                f" else run {command_line('destroy')} again, which goes on waiting",
+                hint=f"Lambda needs the role for that: run {command_line('destroy')} again: it waits again."
+                " If another function with the same subnets and security groups still uses the network"
+                " interface, delete the role when that function is gone",
             ) from error
 
     def _of(self, function: str) -> list[str]:

@@ -163,9 +163,7 @@ def load(
         checked = check(lines)
         if checked.repeated:
             again = count(checked.repeated, "line")
-            cli.console.message(
-                f"there twice, and sent as often: {again} equal to an earlier one of {lines.name}"
-            )
+            cli.console.message(f"equal to an earlier line of {lines.name}, and sent all the same: {again}")
         if lines.path is not None and checked.new:
             check_checkpoint(lines.path)
         if checked.may_repeat(datetime.now(UTC)):
@@ -206,9 +204,9 @@ def _broken_off(checked: Checked, target: Queue) -> str:
 
     assert checked.broken_off is not None
     return (
-        f"an earlier load of this file broke off after {iso(checked.broken_off)}; what it sent in its last"
-        f" moment is not noted, and SQS no longer knows it: some of the next lines may be in {target.name}"
-        f" already, and become second copies ({command_line('peek')} shows what is there)"
+        f"an earlier load of this file stopped unexpectedly after {iso(checked.broken_off)}. It did not note"
+        f" what it sent last, and SQS does not recognise that any more: some of the next lines may already be"
+        f" in {target.name}, and would be there twice ({command_line('peek')} shows what is there)"
     )
 
 
@@ -217,7 +215,8 @@ def _say_left_out(cli: Cli, lines: Lines, checked: Checked) -> None:
 
     if lines.path is None:
         cli.console.message(
-            "stdin has no checkpoint: SQS suppresses the same lines for five minutes; later they are new"
+            "stdin has no checkpoint: SQS suppresses the same lines for five minutes; after that it takes"
+            " them a second time"
         )
     elif checked.already:
         noted = lines.path.name + ".loaded"
@@ -304,7 +303,7 @@ def purge(
             return backed_up(dump.move(stopped=stopped), path)
 
     doomed = f"deleted, and saved in {path}" if path else "deleted for good"
-    saved = f"saving them in {path}" if path else "for good, with what is sent there in the next minute"
+    saved = f"saving them in {path}" if path else "for good, and what is sent there within a minute, too"
     pieces: Move[PurgePreview, PurgeResult] = Move(
         preview=lambda: preview_purge(source, path, force=force),
         preview_text=lambda seen: dump_preview(
@@ -379,9 +378,9 @@ def _beware(source: Queue) -> str:
     """Say what else it means to take messages out of a queue that is not the DLQ."""
     match source.role:
         case "main":
-            return "BEWARE: main is the line itself; what is taken out of it is not delivered"
+            return "BEWARE: what is taken out of main is not delivered"
         case "hold":
-            return "BEWARE: hold is what an unfinished in-order redrive puts back into main"
+            return "BEWARE: an unfinished in-order redrive puts what is in hold back into main"
         case _:
             return ""
 

@@ -102,7 +102,7 @@ def pause(
                 until_visible=wait == "until visible",
             )
     except (Interrupted, KeyboardInterrupt):
-        listener(Noted("interrupted: what was paused stays so, but something of it may still be under way"))
+        listener(Noted("interrupted: what was paused stays so, but a run that had begun may not have ended"))
         raise
     return replace(state, at_rest=at_rest)
 

@@ -119,5 +119,5 @@ def _sequence(option: str, text: str | None) -> str | None:
         return text
     raise UsageError(
         f"{option} {text!r} is not a sequence number: that is one to forty digits",
-        hint="a message's attribute stream_sequence is one, and so is stream_sequence in the logs",
+        hint="find one in a message's attribute stream_sequence, or in the logs' stream_sequence",
     )

@@ -271,8 +271,8 @@ class Replay:
             if ids.resting:
                 self.listener(
                     Warned(
-                        f"some are {ids.resting}; when it goes on it sends them as well, and later than five"
-                        " minutes after this replay that is a second copy: one or the other"
+                        f"some are {ids.resting}. When the enqueuer runs again it sends these, too, and more"
+                        " than five minutes after this replay SQS takes both copies: do one or the other"
                     )
                 )
             if not len(ids):

@@ -215,7 +215,9 @@ def test_what_a_paused_enqueuer_will_send_as_well_is_said(asked, monkeypatch, ev
     with asked.gathered(dry_run=True) as work:
         assert shown(work, asked) == ["e1"]
     (said,) = [event.text for event in events if isinstance(event, Warned)]
-    assert said.startswith("some are not enqueued: it is paused; when it goes on it sends them as well")
+    assert said.startswith(
+        "some are not enqueued: it is paused. When the enqueuer runs again it sends these, too"
+    )
 
 
 def test_what_sqs_suppressed_is_still_missing_and_when_to_try_again_is_said():

@@ -12,9 +12,8 @@ from fifo_cli.render.queue_tables import drain_left, drain_table
 def test_what_a_drain_was_not_given_is_said_with_why_and_what_to_do() -> None:
     why, next_step = drain_left(360, stayed=False, held=True).split("\n")
     assert why == (
-        "360 messages left in the queue that SQS did not give out: another consumer holds them or what is"
-        " before them in their groups, or one that was killed did, and they are hidden until its visibility"
-        " timeout is over"
+        "360 messages left in the queue that SQS did not give out: another consumer holds them or an earlier"
+        " message of their group. If it was killed, they are hidden until its visibility timeout ends"
     )
     assert next_step.startswith("next: run it again when the other consumer has ended, or in a minute; ")
 
