@@ -6,7 +6,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal
@@ -49,6 +49,8 @@ _INVOKE_GRACE_SECONDS: Final = 30
 # Lambda answers with 6 MB at most (Developer Guide, "Lambda quotas"), and fails a run whose report is longer
 # though it is done. A message of a report takes 200 bytes as a rule, and some 4 KB with the longest reason.
 _PER_INVOCATION: Final = 1_500
+# Of an outcome, what the advice is made of, and the JSON does not show.
+_FOR_ADVICE: Final = ("error_type", "owner")
 _NOTHING_PARKED: Final = "nothing was parked; correct it and run the command again"
 
 
@@ -129,15 +131,7 @@ def _outcome(row: Mapping[str, Any]) -> Outcome:
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "message_id": outcome.message_id,
-        "group": outcome.group,
-        "status": outcome.status,
-        "http_status": outcome.http_status,
-        "elapsed_ms": outcome.elapsed_ms,
-        "error": outcome.error,
-        "api": outcome.api,
-    }
+    return {name: value for name, value in asdict(outcome).items() if name not in _FOR_ADVICE}
 
 
 def drain_here(
