@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _EVERY_CALL: Final = "before-call"
-# Operations whose names begin so change nothing. ReceiveMessage is none of them: it hides what it returns.
+# Operations whose names begin so change nothing. ReceiveMessage is not one of them: it hides what it returns.
 _READS: Final = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "Filter", "Simulate", "Assume")
 
 

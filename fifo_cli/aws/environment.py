@@ -94,7 +94,7 @@ def naming_settings(session: Session) -> Iterator[None]:
 
 
 def _unusable_endpoint(session: Session) -> str:
-    """Name the variable or the profile whose endpoint is none; "" if there is none such."""
+    """Name the variable or the profile whose endpoint is not a URL; "" if all are."""
     given = {f"${name}": url for name, url in os.environ.items() if name.startswith(_ENDPOINT_VARIABLES)}
     profile = session.get_config_variable("profile") or "default"
     given[f"endpoint_url in the profile {profile}"] = session.get_scoped_config().get("endpoint_url", "")

@@ -110,7 +110,7 @@ class CredentialProcessError(BotoCoreError):
 
 
 class MfaError(BotoCoreError):
-    """The code of an MFA device is needed, and cannot be had."""
+    """The code of an MFA device is needed, and nobody can be asked for it."""
 
     fmt = "{reason}"
 
@@ -134,7 +134,7 @@ def explain(error: ClientError | BotoCoreError | ResponseParserError, resource: 
         return _explain_credentials(error)
     if isinstance(error, ResponseParserError | ForeignAnswerError):
         about = f" (for {resource})" if resource else ""
-        text = f"{error}" if isinstance(error, ForeignAnswerError) else "the answer is none of AWS's"
+        text = f"{error}" if isinstance(error, ForeignAnswerError) else "the answer does not come from AWS"
         return AwsError(
             f"AWS could not be reached{about}: {text}",
             hint="look at --endpoint-url, $AWS_ENDPOINT_URL and $HTTPS_PROXY; the network may want a sign-in",

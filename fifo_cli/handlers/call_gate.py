@@ -18,7 +18,7 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class CallGate:
-    """Counts the calls in flight; ``over`` says that the run has ended, and nobody shall wait."""
+    """Counts the calls in flight; ``over`` says that the run has ended, and nobody must wait."""
 
     def __init__(self, breaker: Breaker, *, over: Callable[[], bool]) -> None:
         self._breaker = breaker

@@ -69,7 +69,7 @@ class Note:
 
     ``ends`` counts the ends of the process while it was handled, ``ends_alone`` those with no other beside
     it, ``over_limit`` the times that the code did not return for it alone. ``waited``: the last time it
-    did not return, be it in an outage. ``subject`` is the message or record, in words for people; ``how``
+    did not return, also in an outage. ``subject`` is the message or record, in words for people; ``how``
     says how the process ended, where that is known.
     """
 

@@ -152,7 +152,7 @@ def described(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
     except BaseException as broken:  # noqa: BLE001 - the user's class may do anything
-        text = f"(its text cannot be had: {type(broken).__name__})"
+        text = f"(its text cannot be read: {type(broken).__name__})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -93,7 +93,7 @@ class _GroupQueues:
             heapq.heappush(self.heap, (-len(self.waiting[queue]), index, queue))
 
     def replace_head(self, index: int, queue: GroupQueue, other: Outgoing) -> None:
-        """Let ``other`` go in the place of a group's head, be it to another queue."""
+        """Let ``other`` go in the place of a group's head, also to another queue."""
         self.waiting[queue].popleft()
         to = (other.queue, other.group)
         if to == queue:

@@ -33,7 +33,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
     The latter sends ``{"fifo_cli": {"count": …}}``. Returns the run's report (contract, *drain*, without
     ``remaining``); raises what ended the run early, unless that was asked for by ``drain``, which gets it as
-    ``error`` beside what was done. For a batch it returns which messages Lambda shall not delete.
+    ``error`` beside what was done. For a batch it returns which messages Lambda must not delete.
     """
     records: Sequence[Mapping[str, Any]] = event.get("Records") or ()
     if records and records[0].get("eventSource") == QUEUE_SOURCE:

@@ -38,7 +38,7 @@ _NAMES: Final = {
 }
 # Durations, which the functions know in seconds.
 _SECONDS: Final = frozenset({"retry[0]", "retry[1]", "timeout", "give_up_after", "run_needs", "limit"})
-# In these tables of [api] a value may be a secret that somebody wrote down, but for what is plain.
+# In these tables of [api] a value may be a secret that somebody wrote down, except what is plain.
 _SECRET_TABLES: Final = frozenset({"headers", "auth"})
 _PLAIN: Final = frozenset({"type", "algorithm", "client_auth"})
 # A template that shows nothing but which key is used, such as "Bearer {api_key}".
@@ -176,7 +176,7 @@ def _loaded(data: bytes | None) -> Any:
 
 
 def _flat(document: Any) -> dict[str, Any]:
-    """Return settings by their dotted names; lists are values, but for that of the APIs."""
+    """Return settings by their dotted names; lists are values, except that of the APIs."""
     flat: dict[str, Any] = {}
 
     def add(path: str, value: Any) -> None:

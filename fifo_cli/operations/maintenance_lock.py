@@ -101,7 +101,7 @@ def maintenance(
 ) -> Iterator[MaintenanceLock]:
     """Hold the pipeline for ``what`` while the block runs, renewing the lease from a thread of its own.
 
-    Raises BusyError if another holds it, or if an in-order redrive is unfinished (but for
+    Raises BusyError if another holds it, or if an in-order redrive is unfinished (except for
     ``finishes_restore``); ``force`` goes on all the same. A lease of a process of this machine that has
     died, or that was not renewed for a minute, holds nobody up. Without ``confirm`` it does not wait for
     another that takes the lock at the same moment: the block has to, before it changes anything for good.

@@ -77,7 +77,7 @@ def _is_cut(one: Difference) -> bool:
 
 
 def _difference(one: Difference) -> list[str]:
-    """One line if it fits, else the path and, below it, what is and what shall be."""
+    """One line if it fits, else the path and, below it, what is and what will be."""
     if one.path == "replaced":
         return _wrapped("    ", str(one.new))
     old, new = value_text(one.old), value_text(one.new)

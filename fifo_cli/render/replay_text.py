@@ -103,7 +103,7 @@ _FRESH: Final = (
     "--fresh: SQS suppresses nothing, so what is in a queue or was delivered already comes again; the API may"
     " see repeats, each with its old Idempotency-Key."
 )
-_DROPPED: Final = "but for what was enqueued within the last five minutes, which SQS drops; "
+_DROPPED: Final = "except what was enqueued within the last five minutes, which SQS drops; "
 
 
 def _twice(*, fresh: bool) -> str:

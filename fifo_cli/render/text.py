@@ -136,7 +136,7 @@ def fields(pairs: Iterable[tuple[str, object]], *, width: int | None = None) -> 
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number and its noun, plural but for one: "1 message", "2 messages"."""
+    """Write a number and its noun, plural except for one: "1 message", "2 messages"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -143,7 +143,7 @@ def _environment(properties: Properties) -> EnvironmentTypeDef:
 def version_properties(configuration: FunctionConfigurationTypeDef) -> dict[str, Any]:
     """Return what a version is made of.
 
-    Of environment variables only the names, but for our own: a value may be a secret.
+    Of environment variables only the names, except our own: a value may be a secret.
     """
     network, logging = configuration.get("VpcConfig", {}), configuration.get("LoggingConfig", {})
     return {

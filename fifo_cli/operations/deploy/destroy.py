@@ -50,7 +50,7 @@ def destroy(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Plan:
-    """Delete a pipeline's resources but for the kinds to ``keep``, and return what was deleted.
+    """Delete a pipeline's resources except the kinds to ``keep``, and return what was deleted.
 
     ``confirm`` gets the plan and what data goes with it, a line each, and raises to stop. The operations log
     goes last: until then it shows what was done.

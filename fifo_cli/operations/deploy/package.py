@@ -28,7 +28,7 @@ from fifo_cli.own_files import replace_file
 # The first date a zip can hold; every file has it, and one mode.
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o100644
-# What deflate makes of a file differs between zlib and zlib-ng, hence between Python builds; small zips are
+# What deflate makes of a file differs between zlib and zlib-ng, so between Python builds; small zips are
 # therefore stored, and the hash depends on nothing but their files.
 _STORED_MAX: Final = 8 * 1024 * 1024
 _LEAVE_OUT: Final = "leave out of [handlers] source and its requirements.txt what the functions do not need"
@@ -69,7 +69,7 @@ def build_zips(
     """Build the zip of each function; ``here`` vendors for the running interpreter, not for Lambda's.
 
     Both are the same: which function it is, Lambda knows from the handler. Raises ConfigError if the user's
-    files clash with ours or the zip is too large, UsageError if a requirement cannot be had, and, without
+    files clash with ours or the zip is too large, UsageError if a requirement cannot be found, and, without
     ``build``, NotBuiltError if requirements may have to be built from source.
     """
     name = project.settings.pipeline.name

@@ -121,7 +121,7 @@ def resume(
     """Start a function, or both, again.
 
     Raises NotDeployedError if there is nothing to resume, and BusyError while an in-order rebuild is
-    unfinished (but for ``finishes_restore``): main lacks the heads of its groups, and what the enqueuer
+    unfinished (except for ``finishes_restore``): main lacks the heads of its groups, and what the enqueuer
     added would come before them.
     """
     gates = gateways(aws, settings, waiter=Waiter(listener, sleep, clock))

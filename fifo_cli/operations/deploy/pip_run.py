@@ -1,7 +1,7 @@
 """Runs pip with the user's settings of indexes, proxies and certificates, and with no others.
 
-Where and how to install is ours to say, so PIP_TARGET, PIP_USER and the like do not reach it, be they set in
-the environment or in a pip.conf. No AWS credentials reach it either, nor what it builds. A signal ends it
+We say where and how it installs, so PIP_TARGET, PIP_USER and similar settings do not reach it, whether they
+are in the environment or in a pip.conf. No AWS credentials reach it, nor what it builds. A signal ends it
 with all that it has started.
 """
 

@@ -161,7 +161,7 @@ class _Redrive:
         return aws_command_line("sqs list-message-move-tasks --source-arn", self.tasks.source_arn)
 
     def _find(self) -> MoveTask | None:
-        """Return our task; None while it is not listed, or several may be it."""
+        """Return our task; None while it is not listed, or if it may be one of several."""
         listed = self.tasks.recent()
         if self._started_ms is None:
             ours = [task for task in listed if task.handle and task.handle == self._handle]

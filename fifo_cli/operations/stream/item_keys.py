@@ -78,7 +78,7 @@ def _parsed(text: str, keys: Keys) -> Any:
         value = text
     if isinstance(value, dict) or more:
         return value
-    # The plain partition key: the text itself, but for a number, or for a string in JSON's quotes.
+    # The plain partition key: the text itself, except for a number, or a string in JSON's quotes.
     if kind == "N":
         return {name: value} if isinstance(value, Decimal) else {name: text}
     return {name: value if isinstance(value, str) else text}

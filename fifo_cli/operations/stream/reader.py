@@ -288,7 +288,7 @@ class Reader:
         self._pages.put(StreamPage(position.shard.id, gap=True))
 
     def _ended(self, position: ShardPosition) -> None:
-        """The shard is closed and read: its children are next, which are new if it was open till now."""
+        """The shard is closed and read: its children are next, which are new if it was open until now."""
         self._report_gap(position, None)
         if position.shard.ending is None:
             self._discover()

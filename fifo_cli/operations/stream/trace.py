@@ -492,7 +492,7 @@ def _if_wanted(unwanted: str, key: str) -> str:
 
 
 def _instant(text: str) -> datetime | str:
-    """Read an instant as we write it; what is none stays text."""
+    """Read an instant as we write it; other text stays text."""
     instant = from_iso(text)
     return instant if instant and iso(instant) == text else text
 

@@ -62,7 +62,7 @@ class PutResult(WorkResult):
 def read_items(data: bytes, keys: Keys, *, rewrites: bool = False) -> list[NewItem]:
     """Read a JSON object, an array of them, or JSON lines, numbers as Decimals, and check every item.
 
-    A key that comes twice is a problem but for ``rewrites``: the second item is written over the first, which
+    A key that comes twice is a problem without ``rewrites``: the second item is written over the first, which
     the stream shows as MODIFY, and a pipeline of INSERT alone would never deliver. Raises UsageError with all
     problems of the whole input together.
     """
@@ -171,7 +171,7 @@ def _decode(data: bytes) -> str:
 
 
 def _parse(text: str, problems: list[Problem]) -> Iterator[NewItem]:
-    """Find the items; what is none goes to ``problems``."""
+    """Find the items; what is not one goes to ``problems``."""
     for where, number, value, wrong in _values(text) if text.strip() else ():
         place = f"{where} {number}: " if where else ""
         if wrong is None and isinstance(value, dict):
@@ -226,7 +226,7 @@ def _number(text: str) -> Decimal:
 
 
 def _constant(name: str) -> Any:
-    raise _Refused(f"{name} is not a JSON number, and DynamoDB has none such")
+    raise _Refused(f"{name} is not a number that JSON or DynamoDB has")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

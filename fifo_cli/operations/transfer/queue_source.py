@@ -98,8 +98,8 @@ class QueueSource:
 
         SQS's counts lag behind, by a minute at worst (API Reference, GetQueueAttributes): what they show is
         waited for until ``patience`` is over, unless we have seen all that was counted at the start. While we
-        hide messages ourselves, what is visible is behind ours in their groups, and cannot be had; unless it
-        became visible after the poll, so another one asks for it.
+        hide messages ourselves, what is visible is behind ours in their groups, and cannot be received. It
+        may have become visible after the poll, so we poll again.
         """
         with self._lock:
             polls, ours = self._polls, self.count_hidden()

@@ -170,6 +170,6 @@ class _Rude(Exception):
 
 
 def test_an_exception_without_a_text_is_described() -> None:
-    assert described(_Rude()) == "_Rude: (its text cannot be had: SystemExit)"
+    assert described(_Rude()) == "_Rude: (its text cannot be read: SystemExit)"
     assert described(ValueError("two\nlines")) == "ValueError: two lines"
     assert described(KeyError()) == "KeyError"

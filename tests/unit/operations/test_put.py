@@ -79,7 +79,7 @@ def test_all_problems_of_the_input_are_reported_together_and_in_order() -> None:
 
     assert refusal(text) == [
         "line 2: the key attribute 'id' is a number; the table's is a string",
-        "line 3: NaN is not a JSON number, and DynamoDB has none such",
+        "line 3: NaN is not a number that JSON or DynamoDB has",
         "line 4: column 11: not JSON: Expecting ',' delimiter",
         "line 5: an item is a JSON object, not a list",
         'line 6: has the same key as line 1: {"id": "1"}; only with "MODIFY" in [message] events would it be'
@@ -88,7 +88,7 @@ def test_all_problems_of_the_input_are_reported_together_and_in_order() -> None:
         "line 8: the number 1e9999999999999999999999 is out of range",
         "line 10: the key attribute 'id' is empty",
         "line 10: 'n' has 39 digits; a number holds 38",
-        "line 11: -Infinity is not a JSON number, and DynamoDB has none such",
+        "line 11: -Infinity is not a number that JSON or DynamoDB has",
     ]
 
 

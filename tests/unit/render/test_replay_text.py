@@ -105,7 +105,7 @@ def test_the_question_says_that_what_was_delivered_is_delivered_once_more_and_wh
     twice = question().splitlines()[3]
     assert twice == (
         "Twice: what was delivered already is delivered once more, with the same Idempotency-Key and after"
-        " what came since (but for what was enqueued within the last five minutes, which SQS drops;"
+        " what came since (except what was enqueued within the last five minutes, which SQS drops;"
         " `fifo-cli audit` then counts it as duplicated). `fifo-cli replay --missing` sends only what got"
         " lost."
     )
