@@ -189,7 +189,7 @@ def _measured(result: ProveResult) -> Html | None:
     if not shown:
         return None
     note = "Each line is a value, from 0 to the slowest; the strong one is the median."
-    return _section("Measured", element("p", note, class_="hint"), *shown)
+    return _section("Measured", element("p", note, class_="hint"), element("div", *shown, class_="measured"))
 
 
 def _measurement(one: Measurement) -> Html:

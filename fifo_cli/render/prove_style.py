@@ -41,8 +41,10 @@ path { fill: none; }
 path.axis { stroke: var(--line); stroke-width: 1px; }
 path.tick { stroke: var(--accent); stroke-width: 1px; opacity: .7; }
 path.marked { stroke: var(--ink); stroke-width: 2px; }
-figure { margin: 0 0 .9rem; padding: .7rem .9rem; background: var(--card); border-radius: 6px; }
-figcaption { font-weight: 600; margin-bottom: .3rem; }
+.measured { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
+.measured { gap: .8rem; }
+figure { margin: 0; padding: .6rem .9rem; background: var(--card); border-radius: 6px; }
+figcaption { font-weight: 600; margin-bottom: .3rem; font-size: .9rem; }
 .requests { columns: 16rem; column-gap: 2rem; list-style: none; margin: 0; padding: 0; font-size: .875rem; }
 .requests li { display: flex; justify-content: space-between; gap: 1rem; break-inside: avoid; }
 .requests b { font-weight: 400; font-variant-numeric: tabular-nums; }

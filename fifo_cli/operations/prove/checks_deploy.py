@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from fifo_cli.aws.policy_check import NotPermittedError, allowed, create_and_delete
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
-from fifo_cli.model.receiver_protocol import RECEIVED_PATH, Temper
+from fifo_cli.model.receiver_protocol import Temper
 from fifo_cli.operations.prove.cleaning import find
 from fifo_cli.operations.prove.pipeline import NotOfferedError
 from fifo_cli.operations.prove.stage import expect
@@ -84,8 +82,9 @@ def api(stage: Stage) -> str:
     """The API answers whoever has the secret, and nobody else."""
     receiver = stage.receiver
     receiver.forget()
-    answer = httpx.get(receiver.url + RECEIVED_PATH, timeout=30, trust_env=False)
-    expect(answer.status_code == 403, f"without the secret the API answers {answer.status_code}, not 403")
+    answers = receiver.strangers_get()
+    shown = ", ".join(map(str, sorted(answers)))
+    expect(answers == {403}, f"without the secret the API answers {shown}, and not 403 alone")
     return "answers, and refuses who has no secret"
 
 

@@ -96,6 +96,19 @@ class HttpReceiver:
         """Have it forget what it received."""
         self._call("DELETE", RECEIVED_PATH)
 
+    def strangers_get(self) -> set[int]:
+        """Return the statuses of the answers to requests without the secret, and with another one."""
+        try:
+            with self._client() as client:
+                del client.headers[SECRET_HEADER]
+                return {
+                    client.request(method, self.url + path, headers=headers, json={}).status_code
+                    for method, path in (("GET", RECEIVED_PATH), ("PUT", TEMPER_PATH))
+                    for headers in ({}, {SECRET_HEADER: self.secret[::-1]})
+                }
+        except httpx.HTTPError as error:
+            raise ReceiverError(f"the API {self.url} is not reached ({type(error).__name__})") from error
+
     def wait_ready(self) -> None:
         """Wait until it answers; raises ReceiverError saying what it answers instead."""
         self._call("GET", RECEIVED_PATH, limit=_READY_LIMIT, every_status=True)

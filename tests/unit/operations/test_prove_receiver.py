@@ -64,6 +64,16 @@ def test_deliveries_are_read_page_after_page() -> None:
     assert [one.url.query for one in wire.requests] == [b"after=0", b"after=2", b"after=3"]
 
 
+def test_a_stranger_is_one_without_the_secret_and_one_with_another() -> None:
+    wire = Wire(httpx.Response(403))
+    assert wire.receiver().strangers_get() == {403}
+    assert [(one.method, one.headers.get("x-prove-secret")) for one in wire.requests] == [
+        (method, secret) for method in ("GET", "PUT") for secret in (None, "terces-eht")
+    ]
+    with pytest.raises(ReceiverError, match="ConnectError"):
+        Wire(httpx.ConnectError("no")).receiver().strangers_get()
+
+
 @pytest.mark.parametrize("passing", [httpx.Response(503), httpx.Response(429), httpx.ConnectError("no")])
 def test_a_moments_failure_is_waited_out(passing: httpx.Response | Exception) -> None:
     wire = Wire(passing, passing, httpx.Response(200, json={}))
