@@ -341,10 +341,12 @@ def _environment(path: Path, overlays: dict[str, Any], env: str) -> dict[str, An
 
 
 def _overlay(base: Any, top: Any) -> Any:
-    """Lay ``top`` over ``base``: tables merge key by key, anything else is replaced."""
+    """Lay ``top`` over ``base``: tables merge key by key; anything else, and another ``auth``, replaces."""
     if isinstance(base, list) and len(base) == 1 and isinstance(top, dict):
         return [_overlay(base[0], top)]
     if not (isinstance(base, dict) and isinstance(top, dict)):
+        return top
+    if "type" in top and top["type"] != base.get("type"):  # of auth: another type has other keys
         return top
     merged = dict(base)
     for key, value in top.items():

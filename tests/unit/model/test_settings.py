@@ -445,6 +445,17 @@ def test_all_that_is_wrong_with_an_authentication_is_reported_together(problems,
     assert all(one.startswith(f"api.{text}") for one, text in zip(found, wanted, strict=True)), found
 
 
+def test_an_environment_may_have_another_type_of_authentication_or_one_key_of_it(read):
+    text = _with_api(_api('user = "/user"') + AUTHS[0]) + "\n"
+    other = '[env.prod.api]\nauth = { type = "standard-webhooks", secret = "{user}" }\n'
+    assert read(text + other, env="prod").api[0].auth.model_dump() == {
+        "type": "standard-webhooks",
+        "secret": "{user}",
+    }
+    same = read(text + '[env.prod.api.auth]\npassword = "{user}"\n', env="prod").api[0].auth
+    assert same.model_dump() == {"type": "basic", "username": "{user}-1", "password": "{user}"}
+
+
 def test_a_key_is_not_called_as_a_part_of_a_signature(problems):
     (found,) = problems(
         _with_api(_api('hex = "/hex"') + 'auth = { type = "hmac", secret = "{hex}", header = "X" }')
