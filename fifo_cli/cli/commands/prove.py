@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -82,10 +83,20 @@ def prove(
     cli.signals.first_only()
     for one in over:
         _cleaner(cli, aws, waits).remove(one.pipeline)
-    return _conclude(cli, _run(cli, aws, waits, receiver, keep=keep), report)
+    with _stand_in(cli, receiver) as stand_in:
+        result = _run(cli, aws, waits, receiver, stand_in, keep=keep)
+    return _conclude(cli, result, report)
 
 
-def _run(cli: Cli, aws: Aws, waits: Waits, receiver: HttpReceiver | None, *, keep: bool) -> ProveResult:
+def _run(
+    cli: Cli,
+    aws: Aws,
+    waits: Waits,
+    receiver: HttpReceiver | None,
+    stand_in: HttpReceiver | None,
+    *,
+    keep: bool,
+) -> ProveResult:
     from fifo_cli.operations.prove.life import Run, prove
 
     return prove(
@@ -95,6 +106,7 @@ def _run(cli: Cli, aws: Aws, waits: Waits, receiver: HttpReceiver | None, *, kee
             _where(cli, aws),
             os.environ,
             receiver,
+            stand_in,
             keep=keep,
             listener=paced(cli.console),
             uninterrupted=cli.signals.stopping,
@@ -189,6 +201,23 @@ def _receiver(api: str | None) -> HttpReceiver | None:
             hint="docs/prove.md says how a receiver is started",
         )
     return HttpReceiver(api, secret)
+
+
+@contextmanager
+def _stand_in(cli: Cli, receiver: HttpReceiver | None) -> Iterator[HttpReceiver | None]:
+    """Run the API on loopback for the embedded stack, whose functions can reach it there."""
+    if receiver is not None or not cli.options.local:
+        yield None
+        return
+    import secrets
+
+    from fifo_cli.local.prove_receiver import ProveReceiver
+    from fifo_cli.operations.prove.receiver import HttpReceiver
+
+    secret = secrets.token_urlsafe(32)
+    server = ProveReceiver(secret)
+    with server:
+        yield HttpReceiver(server.url, secret)
 
 
 def _check_report(report: Path | None) -> None:

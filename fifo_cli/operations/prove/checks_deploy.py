@@ -14,6 +14,7 @@ from fifo_cli.operations.prove.pipeline import NotOfferedError
 from fifo_cli.operations.prove.stage import expect
 
 if TYPE_CHECKING:
+    from fifo_cli.operations.prove.receiver import HttpReceiver
     from fifo_cli.operations.prove.stage import Stage
 
 # By audience: the kind of resource, what its policy must allow on it, and what it must not.
@@ -80,12 +81,16 @@ def _simulate(
 
 def api(stage: Stage) -> str:
     """The API answers whoever has the secret, and nobody else."""
-    receiver = stage.receiver
+    ask(stage.receiver)
+    return "answers, and refuses who has no secret"
+
+
+def ask(receiver: HttpReceiver) -> None:
+    """Ask an API with the secret and without it; raises CheckFailed unless it makes the difference."""
     receiver.forget()
     answers = receiver.strangers_get()
     shown = ", ".join(map(str, sorted(answers)))
     expect(answers == {403}, f"without the secret the API answers {shown}, and not 403 alone")
-    return "answers, and refuses who has no secret"
 
 
 def deploy(stage: Stage) -> str:
