@@ -82,7 +82,7 @@ STEPS: Final = (
     Step("nothing twice", checks_flow.nothing_twice),
     Step("destroy", checks_deploy.destroy, ends=True),
     Step("deploy again at once", checks_deploy.deploy_again, ("deploy", "destroy"), ends=True),
-    Step("nothing left", checks_deploy.nothing_left, ("deploy", "destroy"), ends=True),
+    Step("nothing left", checks_deploy.nothing_left, ("destroy", "deploy again at once"), ends=True),
 )
 
 
