@@ -7,15 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fifo_cli.model import setting_types as types
-from fifo_cli.model.setting_problems import SettingProblem, problems_of
-from fifo_cli.model.settings import OWN_HEADERS, PLACEHOLDER, Api, http_problems
+from fifo_cli.model.setting_problems import SettingProblem, http_problems, problems_of
 
 _DIGESTS: Final = frozenset({"hex", "base64"})
+
+
+class ApiTable(Protocol):
+    """What of an ``[api]`` table its ``auth`` has to go together with."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def keys(self) -> Mapping[str, str]: ...
+    @property
+    def insecure(self) -> bool: ...
 
 
 class AuthTable(types.TomlTable):
@@ -32,17 +44,17 @@ class AuthTable(types.TomlTable):
         """The headers that it sets."""
         return ()
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         """Yield what is wrong with it in ``api``, a table that is called ``key``."""
         names = {name.lower() for name in self.headers}
         for header in api.headers:
             if header.lower() in names:
                 yield SettingProblem(f"{key}.headers.{header}", "a header that auth sets", "left out")
         if self.sends_secret:
-            yield from http_problems(f"{key}.url", api.url, f'auth = "{self.type}"', api)
+            yield from http_problems(f"{key}.url", api.url, f'auth = "{self.type}"', insecure=api.insecure)
         for field, text in self:
             own = self.own_placeholders.get(field, frozenset())
-            for name in PLACEHOLDER.findall(str(text)):
+            for name in types.PLACEHOLDER.findall(str(text)):
                 if name not in own and name not in api.keys:
                     known = f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})"
                     yield SettingProblem(f"{key}.auth.{field}", f"{{{name}}}", known)
@@ -83,9 +95,11 @@ class OAuth2Table(AuthTable):
     def headers(self) -> tuple[str, ...]:
         return ("Authorization",)
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
-        yield from http_problems(f"{key}.auth.token_url", self.token_url, "client_secret", api)
+        yield from http_problems(
+            f"{key}.auth.token_url", self.token_url, "client_secret", insecure=api.insecure
+        )
 
 
 class StandardWebhooksTable(AuthTable):
@@ -118,11 +132,11 @@ class HmacTable(AuthTable):
     def headers(self) -> tuple[str, ...]:
         return (self.header,)
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
-        if self.header.lower() in OWN_HEADERS | {"content-type", "host"}:
+        if self.header.lower() in types.OWN_HEADERS | {"content-type", "host"}:
             yield SettingProblem(f"{key}.auth.header", repr(self.header), "a header for the signature alone")
-        used = set(PLACEHOLDER.findall(self.format))
+        used = set(types.PLACEHOLDER.findall(self.format))
         if not used & _DIGESTS:
             yield SettingProblem(f"{key}.auth.format", repr(self.format), "a text with {hex} or {base64}")
         if "{timestamp}" in self.content and "timestamp" not in used:
@@ -141,7 +155,7 @@ class MtlsTable(AuthTable):
     key: types.Text = Field(description="PEM, not encrypted")
     ca: types.Text | None = Field(default=None, description="PEM; trusted beside the system's")
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         if not api.url.startswith("https://"):
             yield SettingProblem(f"{key}.url", repr(api.url), "https://, whose handshake has the certificate")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fifo_cli.errors import without_login
+from fifo_cli.model.urls import host_of, is_this_machine
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -129,3 +130,10 @@ def _show(value: Any) -> str:
 def _suggestion(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})" if known else ""
+
+
+def http_problems(key: str, url: str, what: str, *, insecure: bool) -> Iterator[SettingProblem]:
+    """Yield a problem if ``what`` would go to ``url`` where anyone on the way can read it."""
+    if url.startswith("http://") and not (insecure or is_this_machine(host_of(url))):
+        allowed = "https://, or insecure = true: anyone on the way can read a key sent over http://"
+        yield SettingProblem(key, f"{url!r} with {what}", allowed)

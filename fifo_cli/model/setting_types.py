@@ -20,6 +20,10 @@ from fifo_cli.model.times import DURATION_PATTERN, format_duration, parse_durati
 from fifo_cli.model.urls import PATTERN as URL_PATTERN
 from fifo_cli.model.urls import check_url
 
+# Another value of these would break the request, or the promise that a repeat is recognised.
+OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
+PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
 
 class TomlTable(BaseModel):
     """A table of fifo.toml."""

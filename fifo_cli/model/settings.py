@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,9 +22,9 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
 from fifo_cli.model import setting_types as types
 from fifo_cli.model.names import Names
-from fifo_cli.model.setting_problems import SettingProblem, problems_of
+from fifo_cli.model.setting_problems import SettingProblem, http_problems, problems_of
 from fifo_cli.model.times import format_duration
-from fifo_cli.model.urls import authority_of, host_of, is_this_machine
+from fifo_cli.model.urls import authority_of, host_of
 from fifo_cli.model.user_code import code_problems
 
 # auth_settings reads it where a file has one: to build its tables takes 14 ms, which others need not pay.
@@ -36,9 +36,6 @@ else:
 CONFIG_FILE: Final = "fifo.toml"
 # Time the worker keeps at the end of a run to delete, park and release what it holds.
 RUN_RESERVE: Final = timedelta(seconds=5)
-# Another value of these would break the request, or the promise that a repeat is recognised.
-OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
-PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Pipeline(types.TomlTable):
@@ -506,7 +503,7 @@ def _api_combinations(api: Api, key: str) -> list[SettingProblem]:
     found = [
         SettingProblem(f"{key}.headers.{header}", "a header that this program sets itself", "left out")
         for header in api.headers
-        if header.lower() in OWN_HEADERS
+        if header.lower() in types.OWN_HEADERS
     ]
     for header, value in api.headers.items():
         found += [
@@ -515,13 +512,13 @@ def _api_combinations(api: Api, key: str) -> list[SettingProblem]:
                 f"{{{name}}}",
                 f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})",
             )
-            for name in PLACEHOLDER.findall(value)
+            for name in types.PLACEHOLDER.findall(value)
             if name not in api.keys
         ]
         if re.search(r"[^\t\x20-\x7e]", value):
             found.append(SettingProblem(f"{key}.headers.{header}", repr(value), "printable ASCII"))
-    if used := sorted({name for value in api.headers.values() for name in PLACEHOLDER.findall(value)}):
-        found += http_problems(f"{key}.url", api.url, f"keys ({', '.join(used)})", api)
+    if used := sorted({name for value in api.headers.values() for name in types.PLACEHOLDER.findall(value)}):
+        found += http_problems(f"{key}.url", api.url, f"keys ({', '.join(used)})", insecure=api.insecure)
     if api.auth:
         found += api.auth.problems(api, key)
     both = sorted({str(status) for status in api.success} & {str(status) for status in api.permanent})
@@ -555,13 +552,6 @@ def _name_clashes(apis: tuple[Api, ...]) -> list[SettingProblem]:
         for number, name in enumerate(names)
         if name is not None and names.index(name) < number
     ]
-
-
-def http_problems(key: str, url: str, what: str, api: Api) -> Iterator[SettingProblem]:
-    """Yield a problem if ``what`` would go to ``url`` where anyone on the way can read it."""
-    if url.startswith("http://") and not (api.insecure or is_this_machine(host_of(url))):
-        allowed = "https://, or insecure = true: anyone on the way can read a key sent over http://"
-        yield SettingProblem(key, f"{url!r} with {what}", allowed)
 
 
 def json_schema() -> dict[str, Any]:
