@@ -208,7 +208,7 @@ class ApiDelivery:
             fault = error
         self._keys.renew(generation)
         if fault is not None and time_left() < api.timeout + _SETTLE_SECONDS:
-            raise fault  # to be told so may have taken all the time: a token endpoint is slow
+            raise fault  # the answer may have taken all the time: a token endpoint is slow
         on_repeat()
         return self._call(api, message, time_left)
 

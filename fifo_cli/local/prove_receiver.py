@@ -16,8 +16,8 @@ from fifo_cli.local.ports import HOST
 from fifo_cli.prove_api.api import (
     BODY_BYTES_MAX,
     SECRET_HEADER,
-    Api,
-    Delivery,
+    ProveApi,
+    RecordedDelivery,
     Request,
     Response,
     Store,
@@ -35,7 +35,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._temper = Temper()
-        self._deliveries: list[tuple[int, Delivery]] = []
+        self._deliveries: list[tuple[int, RecordedDelivery]] = []
         self._last = 0
 
     def temper(self) -> Temper:
@@ -44,12 +44,12 @@ class MemoryStore(Store):
     def set_temper(self, temper: Temper) -> None:
         self._temper = temper
 
-    def append(self, delivery: Delivery) -> None:
+    def append(self, delivery: RecordedDelivery) -> None:
         with self._lock:
             self._last += 1
             self._deliveries.append((self._last, delivery))
 
-    def since(self, number: int) -> list[tuple[int, Delivery]]:
+    def since(self, number: int) -> list[tuple[int, RecordedDelivery]]:
         with self._lock:
             return [one for one in self._deliveries if one[0] > number]
 
@@ -63,9 +63,9 @@ class ProveReceiver:
     """The API on a port of loopback, from ``start`` to ``stop``; port 0 takes any that is free."""
 
     def __init__(self, secret: str, *, port: int = 0) -> None:
-        self.api = Api(sha256(secret), MemoryStore())
+        self.api = ProveApi(sha256(secret), MemoryStore())
         self._port = port
-        self._server: _Server | None = None
+        self._server: _ProveServer | None = None
 
     @property
     def url(self) -> str:
@@ -73,7 +73,7 @@ class ProveReceiver:
 
     def start(self) -> ProveReceiver:
         """Listen; raises OSError if the port is taken."""
-        self._server = _Server(self._port, self.api)
+        self._server = _ProveServer(self._port, self.api)
         self._port = self._server.server_port
         self._server.start()
         return self
@@ -93,14 +93,14 @@ class ProveReceiver:
         self.stop()
 
 
-class _Server(LoopbackServer):
-    def __init__(self, port: int, api: Api) -> None:
+class _ProveServer(LoopbackServer):
+    def __init__(self, port: int, api: ProveApi) -> None:
         self.api = api
         super().__init__(port, _Handler)
 
 
 class _Handler(LoopbackHandler):
-    server: _Server
+    server: _ProveServer
     timeout = _IDLE_SECONDS  # a proxy in front may leave connections open
 
     def _handle(self) -> None:

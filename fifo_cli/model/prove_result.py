@@ -14,7 +14,7 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.model.results import Document, Fields, Single, to_json_object
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """What came of a check. The last two prove nothing, and are no failures either."""
 
     PASSED = "passed"
@@ -28,7 +28,7 @@ class Check(Fields):
     """One check of a run; ``seconds`` is how long it took, ``started`` when it began."""
 
     name: str
-    verdict: Verdict
+    verdict: CheckVerdict
     seconds: float
     detail: str
     started: datetime | None = None  # None: it did not run
@@ -36,7 +36,7 @@ class Check(Fields):
     @property
     def ok(self) -> bool | None:
         """True or False; None if nothing was proven either way."""
-        return {Verdict.PASSED: True, Verdict.FAILED: False}.get(self.verdict)
+        return {CheckVerdict.PASSED: True, CheckVerdict.FAILED: False}.get(self.verdict)
 
     def document(self) -> Document:
         shown = {"name": self.name, "ok": self.ok, "verdict": self.verdict, "seconds": self.seconds}
@@ -99,6 +99,6 @@ class ProveResult(Single):
         failed = any(check.ok is False for check in self.checks)
         return ExitCode.ATTENTION if failed or self.left else ExitCode.OK
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: CheckVerdict) -> int:
         """Return how many checks have this verdict."""
         return sum(check.verdict is verdict for check in self.checks)

@@ -54,7 +54,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class RecordedDelivery:
     """What is kept of a delivery; ``at`` is when it came, in seconds since 1970."""
 
     id: str
@@ -96,10 +96,10 @@ class Store(Protocol):
 
     def set_temper(self, temper: Temper) -> None: ...
 
-    def append(self, delivery: Delivery) -> None:
+    def append(self, delivery: RecordedDelivery) -> None:
         """Give a delivery the next number: it is after all that were appended before this call."""
 
-    def since(self, number: int) -> list[tuple[int, Delivery]]:
+    def since(self, number: int) -> list[tuple[int, RecordedDelivery]]:
         """Return some of what has a higher number, in order and without a gap; [] only if nothing has."""
 
     def forget(self) -> None: ...
@@ -110,7 +110,7 @@ class BadRequestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Api:
+class ProveApi:
     """The API: a request in, its answer out. ``secret_sha256`` is the hash of the secret, in hexadecimal."""
 
     secret_sha256: str
@@ -152,7 +152,7 @@ class Api:
         temper = self.store.temper()
         status = temper.status_for(item["id"], request.headers.get("authorization", ""))
         key = request.headers["idempotency-key"]
-        self.store.append(Delivery(item["id"], item["group"], number, key, status, at))
+        self.store.append(RecordedDelivery(item["id"], item["group"], number, key, status, at))
         headers = {"Retry-After": str(temper.retry_after)} if temper.mode == "429" else {}
         return Response(status, {}, headers, temper.slow_seconds if temper.mode == "slow" else 0.0)
 

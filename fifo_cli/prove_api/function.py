@@ -21,7 +21,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from .api import Api, Delivery, Document, Request, Response, Temper
+from .api import Document, ProveApi, RecordedDelivery, Request, Response, Temper
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -50,17 +50,17 @@ class TableStore:
     def set_temper(self, temper: Temper) -> None:
         self._put(_TEMPER, temper.document())
 
-    def append(self, delivery: Delivery) -> None:
+    def append(self, delivery: RecordedDelivery) -> None:
         number, token = self._last() + 1, secrets.token_hex(16)
         while not self._is_put(number, delivery, token):
             number += 1  # another call was faster: its delivery is before this one
 
-    def since(self, number: int) -> list[tuple[int, Delivery]]:
+    def since(self, number: int) -> list[tuple[int, RecordedDelivery]]:
         forgotten = self._document(_FORGOTTEN).get("until", 0)
         found = self._deliveries(
             KeyConditionExpression="kind = :kind AND n > :n", after=max(number, forgotten)
         )
-        return [(int(one["n"]["N"]), Delivery(**json.loads(one["document"]["S"]))) for one in found]
+        return [(int(one["n"]["N"]), RecordedDelivery(**json.loads(one["document"]["S"]))) for one in found]
 
     def forget(self) -> None:
         """Numbers go on, so that a call side by side with this one stays in its place."""
@@ -85,7 +85,7 @@ class TableStore:
     def _put(self, key: Mapping[str, Any], document: Document) -> None:
         self._client.put_item(TableName=self._table, Item={**key, "document": {"S": json.dumps(document)}})
 
-    def _is_put(self, number: int, delivery: Delivery, token: str) -> bool:
+    def _is_put(self, number: int, delivery: RecordedDelivery, token: str) -> bool:
         """Write a delivery, unless another one has that number.
 
         botocore repeats a call whose answer was lost: by the ``token`` it may overwrite what it has written.
@@ -126,8 +126,8 @@ def answer_of(response: Response, sleep: Callable[[float], None] = time.sleep) -
 
 
 @cache
-def _api() -> Api:
-    return Api(
+def _api() -> ProveApi:
+    return ProveApi(
         os.environ["SECRET_SHA256"], TableStore(boto3.client("dynamodb", config=_CONFIG), os.environ["TABLE"])
     )
 

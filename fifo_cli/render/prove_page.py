@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.errors import without_login
-from fifo_cli.model.prove_result import Verdict
+from fifo_cli.model.prove_result import CheckVerdict
 from fifo_cli.model.urls import authority_of
 from fifo_cli.render.html import Html, element, void
 from fifo_cli.render.prove_pictures import bar, strip
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 # Class of the style sheet, and sign, so that no verdict is known by its colour alone.
 _LOOK: Final = {
-    Verdict.PASSED: ("passed", "✓"),
-    Verdict.FAILED: ("failed", "✗"),
-    Verdict.NOT_OFFERED: ("open", "○"),
-    Verdict.NOT_RUN: ("open", "○"),
+    CheckVerdict.PASSED: ("passed", "✓"),
+    CheckVerdict.FAILED: ("failed", "✗"),
+    CheckVerdict.NOT_OFFERED: ("open", "○"),
+    CheckVerdict.NOT_RUN: ("open", "○"),
 }
 _POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(CSS.encode()).digest()).decode()}';"
@@ -96,10 +96,10 @@ def _headline(result: ProveResult) -> Html:
 
 def _outcome(result: ProveResult) -> tuple[str, str]:
     """Return the look of the whole, and its words: never better than the worst of it."""
-    failed, passed = result.count(Verdict.FAILED), result.count(Verdict.PASSED)
+    failed, passed = result.count(CheckVerdict.FAILED), result.count(CheckVerdict.PASSED)
     open_ones = [
         f"{result.count(verdict)} {verdict}"
-        for verdict in (Verdict.NOT_OFFERED, Verdict.NOT_RUN)
+        for verdict in (CheckVerdict.NOT_OFFERED, CheckVerdict.NOT_RUN)
         if result.count(verdict)
     ]
     said = ", ".join([f"{passed} passed", *open_ones])
@@ -109,7 +109,9 @@ def _outcome(result: ProveResult) -> tuple[str, str]:
         return "open", f"Interrupted: {said}"
     if not passed:
         return "open", f"Nothing was proven: {said}"
-    return ("open" if result.left or result.count(Verdict.NOT_RUN) else "passed"), f"No check failed: {said}"
+    return (
+        "open" if result.left or result.count(CheckVerdict.NOT_RUN) else "passed"
+    ), f"No check failed: {said}"
 
 
 def _facts(result: ProveResult) -> Html:
@@ -220,7 +222,7 @@ def _resources(result: ProveResult) -> Html | None:
 
     rows = ((one.type, one.name, "made" if one in created else "found", fate(one)) for one in every)
     tables = _table(("type", "name", "made", "removed"), rows, "made") if every else ()
-    all_gone = created <= removed and not (result.left or result.kept or result.count(Verdict.FAILED))
+    all_gone = created <= removed and not (result.left or result.kept or result.count(CheckVerdict.FAILED))
     remains = (
         (one.type, one.name, without_login(one.reason), element("code", one.command.strip("`")))
         for one in result.left

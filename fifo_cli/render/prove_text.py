@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fifo_cli.invocation import command_line
-from fifo_cli.model.prove_result import Verdict
+from fifo_cli.model.prove_result import CheckVerdict
 from fifo_cli.render.text import as_lines, count, printable, table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def prove_text(result: ProveResult, *, width: int | None) -> str:
 def _summary(result: ProveResult) -> list[str]:
     lines = []
     if result.checks:
-        counts = [f"{result.count(verdict)} {verdict}" for verdict in Verdict if result.count(verdict)]
+        counts = [f"{result.count(verdict)} {verdict}" for verdict in CheckVerdict if result.count(verdict)]
         lines.append(", ".join(counts))
     if result.kept:
         lines.append(f"{result.pipeline} was kept; {command_line('prove --clean')} removes it")

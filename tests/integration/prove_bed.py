@@ -16,10 +16,10 @@ from fifo_cli.events import silent
 from fifo_cli.local.prove_receiver import MemoryStore, ProveReceiver
 from fifo_cli.model.prove_result import Check
 from fifo_cli.operations.prove.cleaning import find
-from fifo_cli.operations.prove.life import STEPS, Checks, Run, Step, make_stage
+from fifo_cli.operations.prove.life import STEPS, Checks, PlannedCheck, ProveRun, make_stage
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.operations.prove.stage import AT_ONCE, Stage, Waits
-from fifo_cli.prove_api.api import Api, Delivery, Temper, sha256
+from fifo_cli.prove_api.api import ProveApi, RecordedDelivery, Temper, sha256
 from tests.cli_harness import Stack, clean_environment
 from tests.faults import forward_all
 from tests.integration.proxy import Proxy
@@ -39,13 +39,13 @@ class LyingStore(MemoryStore):
         self.tell_the_truth()
 
     def tell_the_truth(self) -> None:
-        self.record: Callable[[Delivery], list[Delivery]] = lambda delivery: [delivery]
+        self.record: Callable[[RecordedDelivery], list[RecordedDelivery]] = lambda delivery: [delivery]
         self.answer_by: Callable[[Temper], Temper] = lambda temper: temper
 
     def temper(self) -> Temper:
         return self.answer_by(super().temper())
 
-    def append(self, delivery: Delivery) -> None:
+    def append(self, delivery: RecordedDelivery) -> None:
         for one in self.record(delivery):
             super().append(one)
 
@@ -56,7 +56,7 @@ class LyingReceiver(ProveReceiver):
     def __init__(self) -> None:
         super().__init__(SECRET)
         self.store = LyingStore()
-        self.api = Api(sha256(SECRET), self.store)
+        self.api = ProveApi(sha256(SECRET), self.store)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Bed:
 
 
 # What tells the checks that the pipeline is deployed, so that they put it to rest after a failure.
-_DEPLOYED = (Step("deploy", lambda stage: "by the test", ()),)
+_DEPLOYED = (PlannedCheck("deploy", lambda stage: "by the test", ()),)
 
 
 @contextmanager
@@ -116,12 +116,12 @@ def bed(folder: Path, stack: Stack) -> Iterator[Bed]:
                 stage.commands.start("destroy", "--yes").end()
 
 
-def run_of(endpoint: str, url: str | None, **more: object) -> Run:
+def run_of(endpoint: str, url: str | None, **more: object) -> ProveRun:
     """Return a run against an endpoint, whose API is at a URL, or a function of its own."""
     api = None if url is None else HttpReceiver(url, SECRET)
     environment = clean_environment(KEYS)
     where = ["--endpoint-url", endpoint, "--region", REGION]
-    return Run(
+    return ProveRun(
         Aws(Target(endpoint_url=endpoint, region=REGION, local=True)),
         AT_ONCE,
         where,

@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from fifo_cli.local.receiver import Receiver, Reply
-from fifo_cli.model.prove_result import Verdict
+from fifo_cli.model.prove_result import CheckVerdict
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
 from fifo_cli.operations.prove.life import STEPS, put_to_rest
 from fifo_cli.operations.prove.receiver import HttpReceiver
-from fifo_cli.prove_api.api import Delivery
+from fifo_cli.prove_api.api import RecordedDelivery
 from tests.cli_harness import Stack
 from tests.faults import Action, AwsError, Pass, on
 from tests.integration.prove_bed import IMPATIENT, SECRET, Bed, bed
@@ -65,9 +65,9 @@ class Once:
 
 
 def loses_one(bed: Bed) -> None:
-    lost: list[Delivery] = []
+    lost: list[RecordedDelivery] = []
 
-    def record(delivery: Delivery) -> list[Delivery]:
+    def record(delivery: RecordedDelivery) -> list[RecordedDelivery]:
         if delivery.status == 200 and not lost:
             lost.append(delivery)
             return []
@@ -82,10 +82,10 @@ def doubles(bed: Bed) -> None:
 
 def reorders(bed: Bed) -> None:
     """Record the first accepted delivery of each group behind the second one."""
-    held: dict[str, Delivery] = {}
+    held: dict[str, RecordedDelivery] = {}
     lock = threading.Lock()
 
-    def record(delivery: Delivery) -> list[Delivery]:
+    def record(delivery: RecordedDelivery) -> list[RecordedDelivery]:
         if delivery.status != 200:
             return [delivery]
         with lock:
@@ -319,7 +319,7 @@ def test_a_fault_makes_that_check_fail(shared: Bed, name: str, arm: Callable[[Be
         found = shared.check(name, waits=waits)
     put_to_rest(shared.stage)
     shared.stage.batches.clear()
-    assert found[name].verdict is Verdict.FAILED, found[name]
+    assert found[name].verdict is CheckVerdict.FAILED, found[name]
 
 
 @pytest.mark.parametrize(("name", "arm"), faults(shared=False))
@@ -333,14 +333,14 @@ def test_a_fault_before_a_deploy_or_at_the_end_makes_that_check_fail(
     with fresh.truth():
         arm(fresh)
         found = fresh.check(name)
-    assert found[name].verdict is Verdict.FAILED, found[name]
+    assert found[name].verdict is CheckVerdict.FAILED, found[name]
 
 
 def test_an_api_that_answers_everybody_makes_that_check_fail(fresh: Bed) -> None:
     with Receiver(answer=lambda received: Reply(200, b'{"received": [], "next": 0}')) as everybody:
         fresh.stage.open_receiver = lambda: HttpReceiver(everybody.url, SECRET)
         found = fresh.check("the API")
-    assert found["the API"].verdict is Verdict.FAILED
+    assert found["the API"].verdict is CheckVerdict.FAILED
     assert "without the secret" in found["the API"].detail
 
 
@@ -350,9 +350,9 @@ def test_no_other_verdict_lies(fresh: Bed) -> None:
         fresh.proxy.rule = on("CreateQueue", do=DENIED)
         found = fresh.check("identity", "the API", "deploy", "outage and recovery", "destroy", alone=False)
     assert {name: one.verdict for name, one in found.items()} == {
-        "identity": Verdict.PASSED,
-        "the API": Verdict.PASSED,
-        "deploy": Verdict.FAILED,
-        "outage and recovery": Verdict.NOT_RUN,
-        "destroy": Verdict.NOT_RUN,
+        "identity": CheckVerdict.PASSED,
+        "the API": CheckVerdict.PASSED,
+        "deploy": CheckVerdict.FAILED,
+        "outage and recovery": CheckVerdict.NOT_RUN,
+        "destroy": CheckVerdict.NOT_RUN,
     }

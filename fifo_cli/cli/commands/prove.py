@@ -97,10 +97,10 @@ def _run(
     *,
     keep: bool,
 ) -> ProveResult:
-    from fifo_cli.operations.prove.life import Run, prove
+    from fifo_cli.operations.prove.life import ProveRun, prove
 
     return prove(
-        Run(
+        ProveRun(
             aws,
             waits,
             _where(cli, aws),

@@ -102,7 +102,7 @@ def _shows_it_works(line: LogLine) -> bool:
 def _summed(found: Sequence[_Opened], now: datetime) -> OpenBreaker:
     """Put breakers together; a function whose call was due may have ended, and is not counted beside others.
 
-    One schedule starts one function at a time, whatever environments it had.
+    One schedule starts one function at a time, in however many environments.
     """
     last = max((one.last for one in found), key=lambda line: line.time)
     ends = [one.until for one in found if one.until is not None]

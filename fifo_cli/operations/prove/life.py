@@ -26,7 +26,7 @@ from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, Progressed, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import QUEUE_ROLES
-from fifo_cli.model.prove_result import Check, Left, ProveResult, Resource, Verdict
+from fifo_cli.model.prove_result import Check, CheckVerdict, Left, ProveResult, Resource
 from fifo_cli.model.receiver_protocol import Temper
 from fifo_cli.operations.prove import checks_deploy, checks_flow, checks_queues
 from fifo_cli.operations.prove.cleaning import Cleaner, new_name, owner_tags
@@ -44,7 +44,7 @@ _STARTED: Final = ("the API", "deploy")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedCheck:
     """A check of the table; ``needs`` are the names of those without whose success it says nothing."""
 
     name: str
@@ -55,39 +55,39 @@ class Step:
 
 
 STEPS: Final = (
-    Step("identity", checks_deploy.identity, ()),
-    Step("policies", checks_deploy.policies, ("identity",)),
-    Step("the API", checks_deploy.api, ("identity",)),
-    Step("deploy", checks_deploy.deploy, ("identity", "the API")),
-    Step("plan and second deploy", checks_deploy.plan),
-    Step("put to queue", checks_queues.delay_to_queue),
-    Step("depth and peek", checks_queues.peek),
-    Step("dump, load, purge", checks_queues.dump_load_purge),
-    Step("poison and redrive", checks_queues.redrive),
-    Step("redrive in order", checks_queues.redrive_in_order),
-    Step("redrive by SQS", checks_queues.redrive_natively),
-    Step("second redrive refused", checks_queues.redrive_refused),
-    Step("redrive killed and run again", checks_queues.redrive_killed),
-    Step("delivery by schedule", checks_flow.by_schedule),
-    Step("delivery by queue", checks_flow.by_queue),
-    Step("put to API", checks_flow.delay_to_api),
-    Step("outage and recovery", checks_flow.outage),
-    Step("key rotation", checks_flow.key_rotation),
-    Step("wrong deploy, rollback, replay", checks_flow.wrong_deploy),
-    Step("pause and resume", checks_flow.pause),
-    Step("audit at once", checks_flow.audit),
-    Step("audit with all logs", checks_flow.audit_with_logs),
-    Step("idle hours", checks_flow.idle, long=True),
-    Step("metrics", checks_flow.metrics),
-    Step("nothing twice", checks_flow.nothing_twice),
-    Step("destroy", checks_deploy.destroy, ends=True),
-    Step("deploy again at once", checks_deploy.deploy_again, ("deploy", "destroy"), ends=True),
-    Step("nothing left", checks_deploy.nothing_left, ("destroy", "deploy again at once"), ends=True),
+    PlannedCheck("identity", checks_deploy.identity, ()),
+    PlannedCheck("policies", checks_deploy.policies, ("identity",)),
+    PlannedCheck("the API", checks_deploy.api, ("identity",)),
+    PlannedCheck("deploy", checks_deploy.deploy, ("identity", "the API")),
+    PlannedCheck("plan and second deploy", checks_deploy.plan),
+    PlannedCheck("put to queue", checks_queues.delay_to_queue),
+    PlannedCheck("depth and peek", checks_queues.peek),
+    PlannedCheck("dump, load, purge", checks_queues.dump_load_purge),
+    PlannedCheck("poison and redrive", checks_queues.redrive),
+    PlannedCheck("redrive in order", checks_queues.redrive_in_order),
+    PlannedCheck("redrive by SQS", checks_queues.redrive_natively),
+    PlannedCheck("second redrive refused", checks_queues.redrive_refused),
+    PlannedCheck("redrive killed and run again", checks_queues.redrive_killed),
+    PlannedCheck("delivery by schedule", checks_flow.by_schedule),
+    PlannedCheck("delivery by queue", checks_flow.by_queue),
+    PlannedCheck("put to API", checks_flow.delay_to_api),
+    PlannedCheck("outage and recovery", checks_flow.outage),
+    PlannedCheck("key rotation", checks_flow.key_rotation),
+    PlannedCheck("wrong deploy, rollback, replay", checks_flow.wrong_deploy),
+    PlannedCheck("pause and resume", checks_flow.pause),
+    PlannedCheck("audit at once", checks_flow.audit),
+    PlannedCheck("audit with all logs", checks_flow.audit_with_logs),
+    PlannedCheck("idle hours", checks_flow.idle, long=True),
+    PlannedCheck("metrics", checks_flow.metrics),
+    PlannedCheck("nothing twice", checks_flow.nothing_twice),
+    PlannedCheck("destroy", checks_deploy.destroy, ends=True),
+    PlannedCheck("deploy again at once", checks_deploy.deploy_again, ("deploy", "destroy"), ends=True),
+    PlannedCheck("nothing left", checks_deploy.nothing_left, ("destroy", "deploy again at once"), ends=True),
 )
 
 
 @dataclass(frozen=True)
-class Run:
+class ProveRun:
     """What a run is to do. ``where`` and ``environment`` let the commands mean the AWS that ``aws`` means."""
 
     aws: Aws
@@ -110,7 +110,7 @@ class Run:
     name: str = field(default_factory=new_name)
 
 
-def prove(run: Run) -> ProveResult:
+def prove(run: ProveRun) -> ProveResult:
     """Run the checks, remove everything, and return the verdicts."""
     started = datetime.now(UTC)
     run.listener(Noted(f"the pipeline of this run is {run.name}"))
@@ -150,7 +150,7 @@ def prove(run: Run) -> ProveResult:
     )
 
 
-def selected(only: Collection[str], *, keep: bool, long: bool) -> list[Step]:
+def selected(only: Collection[str], *, keep: bool, long: bool) -> list[PlannedCheck]:
     """Return the steps of a run, with those that the chosen ones need."""
     wanted = {step.name for step in STEPS} if not only else set(only)
     for step in reversed(STEPS):
@@ -165,7 +165,7 @@ class Checks:
     """Runs the steps, and keeps what came of each."""
 
     def __init__(
-        self, steps: Sequence[Step], stage: Stage, listener: Listener, interrupted: Callable[[], bool]
+        self, steps: Sequence[PlannedCheck], stage: Stage, listener: Listener, interrupted: Callable[[], bool]
     ) -> None:
         self._steps = steps
         self._stage = stage
@@ -181,43 +181,44 @@ class Checks:
             check = self._not_run(step) or self._checked(step)
             self._done[step.name] = check
             self._listener(Noted(f"{check.verdict:16} {step.name} ({check.seconds:.0f} s): {check.detail}"))
-            if check.verdict is Verdict.FAILED and not step.ends:
+            if check.verdict is CheckVerdict.FAILED and not step.ends:
                 self._recover()
 
     def verdicts(self) -> tuple[Check, ...]:
         """Return a verdict for each step, those that the run did not come to included."""
         why = "the run was interrupted before it"
         return tuple(
-            self._done.get(step.name) or Check(step.name, Verdict.NOT_RUN, 0.0, why) for step in self._steps
+            self._done.get(step.name) or Check(step.name, CheckVerdict.NOT_RUN, 0.0, why)
+            for step in self._steps
         )
 
-    def _not_run(self, step: Step) -> Check | None:
+    def _not_run(self, step: PlannedCheck) -> Check | None:
         lacking = [
             name
             for name in step.needs
-            if name in self._done and self._done[name].verdict in (Verdict.FAILED, Verdict.NOT_RUN)
+            if name in self._done and self._done[name].verdict in (CheckVerdict.FAILED, CheckVerdict.NOT_RUN)
         ]
         if not lacking:
             return None
-        return Check(step.name, Verdict.NOT_RUN, 0.0, f"it needs {' and '.join(lacking)}")
+        return Check(step.name, CheckVerdict.NOT_RUN, 0.0, f"it needs {' and '.join(lacking)}")
 
-    def _checked(self, step: Step) -> Check:
+    def _checked(self, step: PlannedCheck) -> Check:
         began, started = time.monotonic(), datetime.now(UTC)
         try:
-            verdict, detail = Verdict.PASSED, step.body(self._stage)
+            verdict, detail = CheckVerdict.PASSED, step.body(self._stage)
         except NotOfferedError as error:
-            verdict, detail = Verdict.NOT_OFFERED, error.message
+            verdict, detail = CheckVerdict.NOT_OFFERED, error.message
         except FifoError as error:
             if self._interrupted():
                 raise KeyboardInterrupt from error
-            verdict, detail = Verdict.FAILED, error.message
+            verdict, detail = CheckVerdict.FAILED, error.message
         except Exception as error:  # noqa: BLE001 - a defect of a check is a verdict, too: the rest goes on
-            verdict, detail = Verdict.FAILED, f"internal error: {type(error).__name__}: {error}"
+            verdict, detail = CheckVerdict.FAILED, f"internal error: {type(error).__name__}: {error}"
         return Check(step.name, verdict, round(time.monotonic() - began, 1), detail, started)
 
     def _recover(self) -> None:
         deployed = self._done.get("deploy")
-        if deployed is not None and deployed.verdict is Verdict.PASSED:
+        if deployed is not None and deployed.verdict is CheckVerdict.PASSED:
             put_to_rest(self._stage)
 
 
@@ -234,7 +235,7 @@ def put_to_rest(stage: Stage) -> None:
             stage.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
 
 
-def make_stage(run: Run, folder: Path, started: datetime) -> Stage:
+def make_stage(run: ProveRun, folder: Path, started: datetime) -> Stage:
     tags = owner_tags(started, idle_seconds=run.waits.idle)
     commands = Commands(folder, run.where, run.environment)
     commands.share(run.shared_folder)
@@ -254,7 +255,7 @@ def make_stage(run: Run, folder: Path, started: datetime) -> Stage:
     return stage
 
 
-def _receiver(run: Run, stage: Stage) -> HttpReceiver:
+def _receiver(run: ProveRun, stage: Stage) -> HttpReceiver:
     if run.api is not None:
         return run.api
     deployed = DeployedReceiver(run.aws, run.name, run.listener, run.sleep)
@@ -266,7 +267,7 @@ def _receiver(run: Run, stage: Stage) -> HttpReceiver:
     return run.stand_in
 
 
-def _api(run: Run) -> str:
+def _api(run: ProveRun) -> str:
     if run.api is not None:
         return run.api.url
     return (
@@ -276,7 +277,7 @@ def _api(run: Run) -> str:
     )
 
 
-def _remove(run: Run) -> tuple[list[Resource], list[Left]]:
+def _remove(run: ProveRun) -> tuple[list[Resource], list[Left]]:
     run.listener(Progressed("removing everything", None))
     cleaner = Cleaner(
         run.aws,

@@ -197,7 +197,7 @@ class Child:
     process: subprocess.Popen[str]
 
     def end(self, *, stdin: str = "", seconds: float = COMMAND_SECONDS) -> Done:
-        """Wait for its end, and return what it left; whatever else ends the waiting ends the child, too."""
+        """Wait for its end, and return what it left; all else that ends the waiting ends the child, too."""
         try:
             out, err = self.process.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired:

@@ -3,12 +3,12 @@ from datetime import UTC, datetime
 import pytest
 
 from fifo_cli.errors import ExitCode
-from fifo_cli.model.prove_result import Check, Left, ProveResult, Verdict
+from fifo_cli.model.prove_result import Check, CheckVerdict, Left, ProveResult
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def result(*verdicts: Verdict, left: tuple[Left, ...] = ()) -> ProveResult:
+def result(*verdicts: CheckVerdict, left: tuple[Left, ...] = ()) -> ProveResult:
     checks = tuple(Check(verdict.name, verdict, 1.5, "why", AT) for verdict in verdicts)
     return ProveResult(
         account="1",
@@ -24,7 +24,12 @@ def result(*verdicts: Verdict, left: tuple[Left, ...] = ()) -> ProveResult:
 
 @pytest.mark.parametrize(
     ("verdict", "ok"),
-    [(Verdict.PASSED, True), (Verdict.FAILED, False), (Verdict.NOT_OFFERED, None), (Verdict.NOT_RUN, None)],
+    [
+        (CheckVerdict.PASSED, True),
+        (CheckVerdict.FAILED, False),
+        (CheckVerdict.NOT_OFFERED, None),
+        (CheckVerdict.NOT_RUN, None),
+    ],
 )
 def test_a_check_that_proved_nothing_is_neither_true_nor_false(verdict, ok):
     document = Check("deploy", verdict, 1.5, "why", AT).document()
@@ -34,7 +39,9 @@ def test_a_check_that_proved_nothing_is_neither_true_nor_false(verdict, ok):
 
 def test_a_failed_check_or_something_left_needs_a_look():
     left = (Left("queue", "fifo-prove-x.fifo", "refused", "aws sqs delete-queue …"),)
-    assert result(Verdict.PASSED, Verdict.NOT_OFFERED).exit_code is ExitCode.OK
-    assert result(Verdict.PASSED, Verdict.FAILED).exit_code is ExitCode.ATTENTION
-    assert result(Verdict.PASSED, left=left).exit_code is ExitCode.ATTENTION
-    assert result(Verdict.FAILED, Verdict.FAILED, Verdict.PASSED).count(Verdict.FAILED) == 2
+    assert result(CheckVerdict.PASSED, CheckVerdict.NOT_OFFERED).exit_code is ExitCode.OK
+    assert result(CheckVerdict.PASSED, CheckVerdict.FAILED).exit_code is ExitCode.ATTENTION
+    assert result(CheckVerdict.PASSED, left=left).exit_code is ExitCode.ATTENTION
+    assert (
+        result(CheckVerdict.FAILED, CheckVerdict.FAILED, CheckVerdict.PASSED).count(CheckVerdict.FAILED) == 2
+    )

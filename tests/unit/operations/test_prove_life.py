@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from fifo_cli.events import silent
-from fifo_cli.model.prove_result import Check, Verdict
-from fifo_cli.operations.prove.life import STEPS, Checks, Step, selected
+from fifo_cli.model.prove_result import Check, CheckVerdict
+from fifo_cli.operations.prove.life import STEPS, Checks, PlannedCheck, selected
 from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
 
 STAGE: Any = SimpleNamespace()
@@ -33,7 +33,7 @@ def is_interrupted(stage: Any) -> str:
     raise KeyboardInterrupt
 
 
-def verdicts(*steps: Step, interrupted: Callable[[], bool] = lambda: False) -> dict[str, Check]:
+def verdicts(*steps: PlannedCheck, interrupted: Callable[[], bool] = lambda: False) -> dict[str, Check]:
     checks = Checks(steps, STAGE, silent, interrupted)
     with suppress(KeyboardInterrupt):
         checks.run_all()
@@ -42,13 +42,16 @@ def verdicts(*steps: Step, interrupted: Callable[[], bool] = lambda: False) -> d
 
 def test_each_outcome_has_its_verdict():
     found = verdicts(
-        Step("a", passes, ()), Step("b", fails, ()), Step("c", is_not_offered, ()), Step("d", breaks, ())
+        PlannedCheck("a", passes, ()),
+        PlannedCheck("b", fails, ()),
+        PlannedCheck("c", is_not_offered, ()),
+        PlannedCheck("d", breaks, ()),
     )
     assert {name: one.verdict for name, one in found.items()} == {
-        "a": Verdict.PASSED,
-        "b": Verdict.FAILED,
-        "c": Verdict.NOT_OFFERED,
-        "d": Verdict.FAILED,
+        "a": CheckVerdict.PASSED,
+        "b": CheckVerdict.FAILED,
+        "c": CheckVerdict.NOT_OFFERED,
+        "d": CheckVerdict.FAILED,
     }
     assert found["b"].detail == "what was expected did not happen"
     assert found["d"].detail == "internal error: ValueError: a defect"
@@ -56,30 +59,39 @@ def test_each_outcome_has_its_verdict():
 
 def test_what_needs_a_failed_check_is_not_run_and_not_failed():
     found = verdicts(
-        Step("a", fails, ()), Step("b", passes, ("a",)), Step("c", passes, ("b",)), Step("d", passes, ())
+        PlannedCheck("a", fails, ()),
+        PlannedCheck("b", passes, ("a",)),
+        PlannedCheck("c", passes, ("b",)),
+        PlannedCheck("d", passes, ()),
     )
     assert [one.verdict for one in found.values()] == [
-        Verdict.FAILED,
-        Verdict.NOT_RUN,
-        Verdict.NOT_RUN,
-        Verdict.PASSED,
+        CheckVerdict.FAILED,
+        CheckVerdict.NOT_RUN,
+        CheckVerdict.NOT_RUN,
+        CheckVerdict.PASSED,
     ]
     assert found["c"].detail == "it needs b"
 
 
 def test_what_needs_a_check_that_is_not_offered_runs():
-    found = verdicts(Step("a", is_not_offered, ()), Step("b", passes, ("a",)))
-    assert found["b"].verdict is Verdict.PASSED
+    found = verdicts(PlannedCheck("a", is_not_offered, ()), PlannedCheck("b", passes, ("a",)))
+    assert found["b"].verdict is CheckVerdict.PASSED
 
 
 def test_an_interrupt_ends_the_checks_and_says_nothing_of_the_rest():
-    found = verdicts(Step("a", passes, ()), Step("b", is_interrupted, ()), Step("c", passes, ()))
-    assert [one.verdict for one in found.values()] == [Verdict.PASSED, Verdict.NOT_RUN, Verdict.NOT_RUN]
+    found = verdicts(
+        PlannedCheck("a", passes, ()), PlannedCheck("b", is_interrupted, ()), PlannedCheck("c", passes, ())
+    )
+    assert [one.verdict for one in found.values()] == [
+        CheckVerdict.PASSED,
+        CheckVerdict.NOT_RUN,
+        CheckVerdict.NOT_RUN,
+    ]
 
 
 def test_what_fails_because_of_a_signal_is_no_verdict():
-    found = verdicts(Step("a", fails, ()), interrupted=lambda: True)
-    assert found["a"].verdict is Verdict.NOT_RUN
+    found = verdicts(PlannedCheck("a", fails, ()), interrupted=lambda: True)
+    assert found["a"].verdict is CheckVerdict.NOT_RUN
 
 
 def test_a_selection_has_what_it_needs_in_the_order_of_the_life():

@@ -10,7 +10,7 @@ import pytest
 
 from fifo_cli.local.prove_receiver import MemoryStore
 from fifo_cli.model.receiver_protocol import SECRET_HEADER, Mode, Received, Temper
-from fifo_cli.prove_api.api import MODES, Api, Request, Response, sha256
+from fifo_cli.prove_api.api import MODES, ProveApi, Request, Response, sha256
 
 SECRET = "s" * 32
 
@@ -19,7 +19,7 @@ class Caller:
     """Calls the API as prove and the worker do."""
 
     def __init__(self) -> None:
-        self.api = Api(sha256(SECRET), MemoryStore(), clock=lambda: 1700000000.5)
+        self.api = ProveApi(sha256(SECRET), MemoryStore(), clock=lambda: 1700000000.5)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
         path, _, query = path.partition("?")

@@ -13,7 +13,7 @@ import pytest
 from moto import mock_aws
 
 from fifo_cli.prove_api import function as module
-from fifo_cli.prove_api.api import Delivery, Response, Temper, sha256
+from fifo_cli.prove_api.api import RecordedDelivery, Response, Temper, sha256
 from fifo_cli.prove_api.function import TableStore, answer_of, request_of
 
 
@@ -38,8 +38,8 @@ def dynamodb() -> Iterator[Any]:
         yield client
 
 
-def delivery(number: int, group: str = "a") -> Delivery:
-    return Delivery(f"{group}-{number}", group, number, f"k-{group}-{number}", 200, 1700000000.25)
+def delivery(number: int, group: str = "a") -> RecordedDelivery:
+    return RecordedDelivery(f"{group}-{number}", group, number, f"k-{group}-{number}", 200, 1700000000.25)
 
 
 def test_the_temper_is_kept_whole(dynamodb: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fifo_cli.model.prove_result import Check, Left, Measurement, ProveResult, Resource, Verdict
+from fifo_cli.model.prove_result import Check, CheckVerdict, Left, Measurement, ProveResult, Resource
 
 START = datetime(2026, 11, 29, 10, 0, tzinfo=UTC)
 _STEPS = (
@@ -33,7 +33,7 @@ def sample(**changes: Any) -> ProveResult:
     """Return a run in which all went well."""
     checks, at = [], START + timedelta(seconds=2)
     for name, took, detail in _STEPS:
-        checks.append(Check(name, Verdict.PASSED, took, detail, at))
+        checks.append(Check(name, CheckVerdict.PASSED, took, detail, at))
         at += timedelta(seconds=took + 0.5)
     name, chance = "fifo-prove-7f3a9c2e", random.Random(1)
     made = (
@@ -88,13 +88,15 @@ def in_trouble() -> ProveResult:
     checks = list(result.checks)
     checks[5] = replace(
         checks[5],
-        verdict=Verdict.FAILED,
+        verdict=CheckVerdict.FAILED,
         detail="2 of 200 items did not arrive within 300 s: g07-3, g07-4\nthe group waits",
     )
     checks[9] = replace(
-        checks[9], verdict=Verdict.NOT_OFFERED, detail="the service has no StartMessageMoveTask"
+        checks[9], verdict=CheckVerdict.NOT_OFFERED, detail="the service has no StartMessageMoveTask"
     )
-    checks[12] = replace(checks[12], verdict=Verdict.NOT_RUN, detail="needs: deploy", started=None, seconds=0)
+    checks[12] = replace(
+        checks[12], verdict=CheckVerdict.NOT_RUN, detail="needs: deploy", started=None, seconds=0
+    )
     role = f"{result.pipeline}-worker"
     left = Left(
         "role",

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fifo_cli.model.prove_result import Left, Measurement, Resource, Verdict
+from fifo_cli.model.prove_result import CheckVerdict, Left, Measurement, Resource
 from fifo_cli.render.html import Html, element
 from fifo_cli.render.prove_page import prove_page, seconds
 from fifo_cli.render.prove_pictures import bar, strip
@@ -172,7 +172,7 @@ def test_passwords_in_urls_and_what_a_url_of_the_api_holds_beside_its_host_are_n
         ({"checks": sample().checks[:2], "interrupted": True}, "Interrupted: 2 passed"),
         ({"checks": ()}, "Nothing was proven: 0 passed"),
         (
-            {"checks": tuple(replace(one, verdict=Verdict.NOT_RUN) for one in sample().checks)},
+            {"checks": tuple(replace(one, verdict=CheckVerdict.NOT_RUN) for one in sample().checks)},
             "Nothing was proven: 0 passed, 15 not run",
         ),
     ],

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from fifo_cli.model.prove_result import Check, Left, Measurement, ProveResult, Resource, Verdict
+from fifo_cli.model.prove_result import Check, CheckVerdict, Left, Measurement, ProveResult, Resource
 from fifo_cli.render.prove_text import prove_text
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -19,8 +19,8 @@ def test_verdicts_and_measured_values_are_shown():
     text = prove_text(
         result(
             checks=(
-                Check("deploy", Verdict.PASSED, 12.4, "16 resources created", AT),
-                Check("redrive by SQS", Verdict.NOT_OFFERED, 0.0, "unknown call", AT),
+                Check("deploy", CheckVerdict.PASSED, 12.4, "16 resources created", AT),
+                Check("redrive by SQS", CheckVerdict.NOT_OFFERED, 0.0, "unknown call", AT),
             ),
             measured={
                 "deploy": Measurement("a deploy", "s", (3.0,)),
