@@ -109,7 +109,9 @@ def test_what_starts_it_is_changed_while_messages_flow_and_none_is_lost_doubled_
 ) -> None:
     schedule = {"expressions": ["rate(1 minute)"], "messages_per_run": 1000}
     first, then = ("schedule", "queue") if there else ("queue", "schedule")
-    with deployed(tmp_path, stack, worker={"trigger": first}, schedule=schedule) as pipeline:
+    with deployed(
+        tmp_path, stack, worker={"trigger": first}, schedule=schedule, api={"timeout": "30s"}
+    ) as pipeline:
         puts = Puts(pipeline)
         producer = threading.Thread(target=puts.put, args=(200,), kwargs={"groups": 20, "pause": 0.05})
         producer.start()
