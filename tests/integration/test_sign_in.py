@@ -234,6 +234,7 @@ def test_a_role_is_assumed_once_and_kept_where_the_aws_cli_keeps_it(
     bench.environment = {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{bench.services.url}/container",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": bench.services.url,
+        "AWS_METADATA_SERVICE_TIMEOUT": "60",  # the default is one second
         **environment,
     }
     signed(bench, bench.run("--profile", "ops"), key)
@@ -340,6 +341,7 @@ def test_an_instance_s_role_is_used_by_the_second_version_of_its_service(bench: 
     bench.environment = {
         "AWS_EC2_METADATA_DISABLED": "false",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": bench.services.url,
+        "AWS_METADATA_SERVICE_TIMEOUT": "60",  # the default is one second
     }
     signed(bench, bench.run(), "instance")
     assert bench.services.asked[0] == "metadata token"

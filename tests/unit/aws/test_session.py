@@ -219,6 +219,7 @@ def ask_there(monkeypatch: pytest.MonkeyPatch, metadata: Receiver) -> None:
     """Put the machine's metadata service at the receiver."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+    monkeypatch.setenv("AWS_METADATA_SERVICE_TIMEOUT", "60")  # the default is one second
 
 
 def most_threads_of_drain() -> int:
