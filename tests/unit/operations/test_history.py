@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -129,17 +128,11 @@ def test_notes_of_many_threads_all_arrive() -> None:
 
 
 def test_the_log_is_not_called_for_each_of_many_notes() -> None:
-    called: list[float] = []
-
-    class Timed(Logs):
-        def put_log_events(self, **request: Any) -> dict[str, Any]:
-            called.append(time.monotonic())
-            return super().put_log_events(**request)
-
-    made = history(Timed(), [])
+    made = history(Logs(), [])
+    started = time.monotonic()
     for n in range(5):
         made.note(move(f"{n}"))
-    assert min(after - before for before, after in itertools.pairwise(called)) > 0.02
+    assert time.monotonic() - started >= 4 * 0.025  # each call waits for its time
 
 
 @pytest.mark.parametrize(
