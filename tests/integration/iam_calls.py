@@ -36,6 +36,7 @@ _BESIDES: Final[dict[str, set[str]]] = {
     },
     "dynamodb:CreateTable": {"dynamodb:TagResource"},
     "events:PutRule": {"events:TagResource"},
+    "iam:CreatePolicy": {"iam:TagPolicy"},
     "iam:CreateRole": {"iam:TagRole"},
     "lambda:CreateEventSourceMapping": {"lambda:TagResource"},
     "lambda:CreateFunction": {"iam:PassRole", "lambda:TagResource"},
@@ -62,11 +63,17 @@ _ANYWHERE: Final = frozenset(
         "cloudwatch:GetMetricData",
         "cloudwatch:GetMetricStatistics",
         "dynamodb:ListStreams",
+        "dynamodb:ListTables",
         "events:ListRules",
+        "iam:ListPolicies",
+        "iam:ListRoles",
+        "iam:SimulateCustomPolicy",
         "lambda:GetAccountSettings",
         "lambda:ListEventSourceMappings",
+        "lambda:ListFunctions",
         "logs:DescribeLogGroups",
         "scheduler:ListSchedules",
+        "sqs:ListQueues",
         "ssm:DescribeParameters",
     }
 )
@@ -187,7 +194,9 @@ class _About:
         return f"{arn}:{qualifier}" if qualifier else arn
 
     def _roles(self) -> list[str]:
-        return [self.place.role(self.fields["RoleName"])]
+        if role := self.fields.get("RoleName"):
+            return [self.place.role(role)]
+        return [self.fields.get("PolicyArn") or self.place.policy(self.fields["PolicyName"])]
 
     def _log_groups(self) -> list[str]:
         # A group's streams, and so what is done in it, are named with ":*".
