@@ -48,4 +48,4 @@ def dollars(waits: Waits) -> float:
 
 def bound(waits: Waits) -> str:
     """Return the bound as a phrase."""
-    return f"at most {dollars(waits):.2f} USD (prices of {PRICES_OF}, no free tier, the dearest region)"
+    return f"at most {dollars(waits):.2f} USD (twice the prices of us-east-1 of {PRICES_OF}, no free tier)"

@@ -77,7 +77,7 @@ def sample(**changes: Any) -> ProveResult:
         removed=made,
         requests={"sqs ReceiveMessage": 1842, "sqs SendMessageBatch": 214, "lambda GetFunction": 63},
         versions={"fifo-cli": "0.9.0", "python": "3.13.1", "runtime of the functions": "python3.13"},
-        cost="at most 0.40 USD (prices of 2026-11, no free tier, the dearest region)",
+        cost="at most 0.40 USD (twice the prices of us-east-1 of 2026-11, no free tier)",
     )  # fmt: skip
     return replace(result, **changes)
 
