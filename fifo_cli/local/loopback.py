@@ -108,6 +108,8 @@ class LoopbackHandler(http.server.BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")  # else the client would use it again
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

@@ -118,9 +118,12 @@ class _Handler(LoopbackHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
 
     def _answer(self, headers: dict[str, str]) -> Response:
-        """Answer a request; of one without the secret, or too long, no body is read."""
+        """Answer a request; of one without the secret, or too long, no body is kept."""
         if refused := self._refusal(headers):
             self.close_connection = True
+            # What is left unread when a connection closes resets it, and the answer may be lost.
+            if headers.get("content-length", "0") != "0":
+                self.rfile.read1(BODY_BYTES_MAX)
             return refused
         url = urlsplit(self.path)
         return self.server.api.answer(Request(self.command, url.path, url.query, headers, self.read_body()))

@@ -127,7 +127,9 @@ def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Pipeline) -> No
     assert config.read_text() != text
     line.send(1)
     line.logged("worker", run(at=datetime.now(UTC) - timedelta(minutes=20)), ago=1200)
-    assert line.local("check", "--config", str(config)).code == 0, "its next run is to come"
+    waiting = line.local("check", "--config", str(config))
+    assert waiting.code == 1, "its next run is to come; the schedule is not deployed"
+    assert "has not run" not in waiting.out
     line.forget_logs()
     line.logged("worker", run(at=datetime.now(UTC) - timedelta(minutes=40)), ago=2400)
 
@@ -163,7 +165,7 @@ def test_without_a_right_to_the_logs_it_is_unknown_and_not_ok(line: Pipeline, pr
     assert status.json()["verdict"]["state"] == "unknown"
 
 
-def test_a_policy_set_by_hand_warns_before_sqs_acts(line: Pipeline) -> None:
+def test_a_policy_set_by_hand_is_critical_before_sqs_acts(line: Pipeline) -> None:
     sqs, url = line.aws.client("sqs"), line.url("main")
     arns = sqs.get_queue_attributes(QueueUrl=line.url("dlq"), AttributeNames=["QueueArn"])["Attributes"]
     policy = {"deadLetterTargetArn": arns["QueueArn"], "maxReceiveCount": 3}
@@ -177,7 +179,7 @@ def test_a_policy_set_by_hand_warns_before_sqs_acts(line: Pipeline) -> None:
 
         code, exit_code, texts = verdicts(line)
 
-        assert (code, exit_code) == (1, 1)
+        assert (code, exit_code) == (2, 1)
         assert any("SQS moves a message to the DLQ after 3 receives" in text for text in texts)
         assert any(text.startswith("not as in fifo.toml: queue") for text in texts)
         dlq = sqs.get_queue_attributes(

@@ -664,12 +664,12 @@ def test_a_load_goes_on_where_a_killed_one_was_and_warns_when_sqs_has_forgotten_
 
     def aged() -> bool:
         os.utime(checkpoint, (time.time() - 250, time.time() - 250))
-        return "broke off" in loaded.run(*words, "--dry-run").err
+        return "stopped unexpectedly" in loaded.run(*words, "--dry-run").err
 
     loaded.proxy.rule = on("SendMessageBatch", nth=2, do=Kill(after=True))
     assert loaded.run(*words, "--yes").code == -9
     loaded.proxy.rule = forward_all
-    assert "broke off" not in loaded.run(*words, "--dry-run").err
+    assert "stopped unexpectedly" not in loaded.run(*words, "--dry-run").err
     assert aged()
     loaded.proxy.rule = on("SendMessageBatch", nth=1, do=Kill(number=signal.SIGINT, after=True))
     assert loaded.run(*words, "--yes").code == 130
