@@ -122,7 +122,8 @@ class _Handler(LoopbackHandler):
         if refused := self._refusal(headers):
             self.close_connection = True
             # What is left unread when a connection closes resets it, and the answer may be lost.
-            if headers.get("content-length", "0") != "0":
+            length = headers.get("content-length", "")
+            if length.isascii() and length.isdecimal() and 0 < int(length) <= BODY_BYTES_MAX:
                 self.rfile.read1(BODY_BYTES_MAX)
             return refused
         url = urlsplit(self.path)
