@@ -24,6 +24,8 @@ _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
 _THE_API: Final = "the API"
 # The words of handlers/code_guard.py.
 _HANGING: Final = " did not return "
+# The words of handlers/oauth_token.py.
+_WITHOUT_TOKEN: Final = ": no token from "
 
 
 class Kind(StrEnum):
@@ -39,6 +41,7 @@ class Kind(StrEnum):
     UNLISTED = "unlisted"  # a success that [api] success does not list
     REFUSED = "refused"  # any other 4xx: not in [api] permanent
     BLOCKED = "blocked"  # in [api] permanent, with on_permanent = "block"
+    TOKEN = "token"  # the token endpoint of OAuth 2.0 gave none
     CODE = "code"  # the user's code did not reach what it calls
     HANGS = "hangs"  # the user's code did not return
     PROGRAM = "program"  # a defect of ours, or SQS that did not take a message to park
@@ -140,6 +143,11 @@ _CODE: Final = Advice(
     "wait: {retry}; {logs} shows what it did not reach",
     _KEEP,
 )
+_TOKEN: Final = Advice(
+    "the token endpoint gives no token, and nothing is sent to {api} without one",
+    "wait: {retry}; if it stays so, check [api] auth token_url",
+    _KEEP,
+)
 _HANGS: Final = Advice(
     "your code does not return: it loops, or waits for something without a time limit",
     "correct [handlers] request, then {deploy}; or see what it waits for: {logs}",
@@ -163,6 +171,7 @@ _OF_KIND: Final[Mapping[Kind, Advice]] = {
     Kind.UNLISTED: _UNLISTED,
     Kind.REFUSED: _REFUSED,
     Kind.BLOCKED: _BLOCKED,
+    Kind.TOKEN: _TOKEN,
     Kind.CODE: _CODE,
     Kind.HANGS: _HANGS,
     Kind.PROGRAM: _PROGRAM,
@@ -206,6 +215,7 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
         "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
         _BLOCKED.avoid,
     ),
+    **{(Kind.TOKEN, case): _TOKEN for case in (Case.ALONE, Case.UNSURE, Case.SOME)},
     (Kind.CODE, Case.UNSURE): _CODE,
     (Kind.CODE, Case.SOME): _CODE,
     (Kind.HANGS, Case.ALONE): Advice(
@@ -255,6 +265,8 @@ def kind_of(head: Stuck) -> Kind:
     # Earlier versions logged the class of the error as the beginning of the reason only.
     error = head.error_type or reason.partition(":")[0]
     if reason.startswith("no call to "):
+        if _WITHOUT_TOKEN in reason:
+            return Kind.TOKEN
         return Kind.HANGS if _HANGING in reason else Kind.CODE
     if head.owner in ("program", "aws"):
         return Kind.PROGRAM

@@ -457,6 +457,8 @@ def test_an_enqueuer_that_is_paused_or_fails_comes_before_its_symptom() -> None:
             {"error": "no answer from x: RemoteProtocolError", "error_type": "RemoteProtocolError"},
             Kind.NETWORK,
         ),
+        ({"error": "no call to x: no token from login.test: HTTP 503"}, Kind.TOKEN),
+        ({"error": "no call to x: ConnectError: refused"}, Kind.CODE),
         ({"error": "parking failed: ClientError: x", "owner": "aws"}, Kind.PROGRAM),
         ({"error": "the API answered 503"}, Kind.UNKNOWN),
         ({"http_status": 408}, Kind.UNAVAILABLE),
