@@ -265,9 +265,7 @@ def kind_of(head: Stuck) -> Kind:
     # Earlier versions logged the class of the error as the beginning of the reason only.
     error = head.error_type or reason.partition(":")[0]
     if reason.startswith("no call to "):
-        if _WITHOUT_TOKEN in reason:
-            return Kind.TOKEN
-        return Kind.HANGS if _HANGING in reason else Kind.CODE
+        return _kind_before_call(reason)
     if head.owner in ("program", "aws"):
         return Kind.PROGRAM
     if "Timeout" in error:
@@ -275,6 +273,12 @@ def kind_of(head: Stuck) -> Kind:
     if head.error_type or error.endswith(("Error", "Protocol")):
         return Kind.NETWORK
     return Kind.UNKNOWN
+
+
+def _kind_before_call(reason: str) -> Kind:
+    if _WITHOUT_TOKEN in reason:
+        return Kind.TOKEN
+    return Kind.HANGS if _HANGING in reason else Kind.CODE
 
 
 def _kind_of_status(status: int, *, blocked: bool) -> Kind:
