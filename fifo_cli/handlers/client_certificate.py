@@ -20,6 +20,8 @@ from .failure import ConfigurationError
 
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 _PRIVATE_KEY: Final = re.compile(r"-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----")
+# How OpenSSL says that a key is another one's, or of another type than the certificate's.
+_MISMATCH: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 # By which a server says that it takes no such certificate (RFC 8446, 6.2), in OpenSSL's words.
 _REFUSALS: Final = re.compile(
     r"\[SSL: \w*ALERT_((?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)\]"
@@ -41,11 +43,13 @@ def tls_context(trusted: ssl.SSLContext, certificate: str, key: str, ca: str | N
         raise _fault("key", "it is not a private key in PEM (-----BEGIN PRIVATE KEY-----)")
     if "ENCRYPTED PRIVATE KEY" in kinds or "Proc-Type: 4,ENCRYPTED" in key:
         raise _fault("key", "it is encrypted, and nobody can be asked for its password")
+    if "\\n" in key:
+        raise _fault("key", 'it has "\\n" where line breaks should be')
     try:
         with _file(certificate) as certificates, _file(key) as keys:
             trusted.load_cert_chain(certificates, keys, password=str)  # never a prompt
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _MISMATCH:
             raise _fault("key", "it is not the key of the certificate") from None
         raise _fault("certificate, key", f"OpenSSL cannot read them ({error.reason or 'PEM'})") from None
     if ca is not None:

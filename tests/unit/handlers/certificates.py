@@ -15,7 +15,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 _PEM = serialization.Encoding.PEM
 
@@ -73,6 +73,11 @@ def _text(key: Any, password: bytes | None = None) -> str:
     lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     made: bytes = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, lock)
     return made.decode()
+
+
+def rsa_key() -> str:
+    """Return a private key of another type than those of certificates here."""
+    return _text(rsa.generate_private_key(65537, 2048))
 
 
 def encrypted(key: str) -> str:

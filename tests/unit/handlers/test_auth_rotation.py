@@ -96,6 +96,8 @@ class Providers:
                 self.mode = self.events.pop(0)
                 if self.mode == "rotate":
                     self.rotate()
+                elif self.mode in ("down", "wrong"):
+                    self.tokens.clear()  # as fast as the machine may be, a new one is asked for meanwhile
             return 200
 
     def basic(self, headers: Any, body: bytes) -> bool:

@@ -20,7 +20,7 @@ from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.client_certificate import check_time, tls_context
 from fifo_cli.handlers.delivery import ApiDelivery, Verdict
 from fifo_cli.handlers.failure import ConfigurationError
-from tests.unit.handlers.certificates import Authority, Issued, encrypted, tls_receiver
+from tests.unit.handlers.certificates import Authority, Issued, encrypted, rsa_key, tls_receiver
 from tests.unit.handlers.test_delivery import FakeSsm, held, keys
 from tests.unit.plain_api import API
 
@@ -128,6 +128,16 @@ UNUSABLE = {
     "a certificate that is broken": (Issued(BROKEN, CLIENT.key), "", "certificate"),
     "a key that is none": (Issued(CLIENT.certificate, "hello"), "", "key: it is not a private key"),
     "the key of another": (Issued(CLIENT.certificate, OTHER.key), "", "key: it is not the key of the certif"),
+    "a key of another type": (
+        Issued(CLIENT.certificate, rsa_key()),
+        "",
+        "key: it is not the key of the cert",
+    ),
+    "a key with line breaks as text": (
+        Issued(CLIENT.certificate, CLIENT.key.replace("\n", "\\n")),
+        "",
+        'key: it has "\\n" where',
+    ),
     "the certificate as key": (
         Issued(CLIENT.certificate, CLIENT.certificate),
         "",
