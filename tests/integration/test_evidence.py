@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -119,11 +120,20 @@ def test_a_group_that_starves_is_judged_by_how_long(line: Pipeline) -> None:
     assert line.local("check", "--age", "10s,30s").code == 2
 
 
-def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Pipeline) -> None:
+@contextlib.contextmanager
+def scheduled(line: Pipeline, expression: str) -> Iterator[None]:
+    """Have the rule in AWS run the worker by another expression; that is drift meanwhile."""
     rule, events = f"{line.project.name}-1", line.aws.client("events")
     before = events.describe_rule(Name=rule)["ScheduleExpression"]
-    events.put_rule(Name=rule, ScheduleExpression="rate(30 minutes)")
+    events.put_rule(Name=rule, ScheduleExpression=expression)
     try:
+        yield
+    finally:
+        events.put_rule(Name=rule, ScheduleExpression=before)
+
+
+def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Pipeline) -> None:
+    with scheduled(line, "rate(30 minutes)"):
         line.send(1)
         line.logged("worker", run(at=datetime.now(UTC) - timedelta(minutes=20)), ago=1200)
         assert "has not run" not in line.local("check").out, "its next run is to come"
@@ -136,8 +146,6 @@ def test_a_worker_that_is_due_and_does_not_run_is_critical(line: Pipeline) -> No
         assert "the worker has not run for 40m" in checked.out
         line.switch(enabled=False)
         assert "has not run" not in line.local("check").out
-    finally:
-        events.put_rule(Name=rule, ScheduleExpression=before)
 
 
 def test_paused_on_purpose_it_is_not_silent(line: Pipeline) -> None:
@@ -369,18 +377,17 @@ def test_a_record_that_was_parked_is_seen_until_it_is_delivered(story: Story) ->
 
 
 def test_a_worker_that_was_paused_for_long_is_not_silent_when_it_is_resumed(line: Pipeline) -> None:
-    config = line.project.config.with_name("often.toml")
-    config.write_text(line.project.config.read_text().replace("rate(365 days)", "rate(30 minutes)"))
     line.send(1)
     line.logged("worker", run(at=datetime.now(UTC) - timedelta(hours=5)), ago=5 * 3600)
-    assert "the worker has not run for 5h" in line.local("check", "--config", str(config)).out
-    line.local("pause", "worker").ok()
-    line.local("resume", "worker").ok()
+    with scheduled(line, "rate(30 minutes)"):
+        assert "the worker has not run for 5h" in line.local("check").out
+        line.local("pause", "worker").ok()
+        line.local("resume", "worker").ok()
 
-    assert line.local("check", "--config", str(config)).code == 0
-    line.local("resume", "worker").ok()  # it runs already: nothing that would hide a silence
-    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    line.aws.client("sqs").tag_queue(QueueUrl=line.url("main"), Tags={"fifo-cli:worker-resumed": past})
-    assert "the worker has not run for 1h" in line.local("check", "--config", str(config)).out
+        assert "has not run" not in line.local("check").out
+        line.local("resume", "worker").ok()  # it runs already: nothing that would hide a silence
+        past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        line.aws.client("sqs").tag_queue(QueueUrl=line.url("main"), Tags={"fifo-cli:worker-resumed": past})
+        assert "the worker has not run for 1h" in line.local("check").out
     assert line.local("plan", "--check").code == 0, "the tag is not drift"
     line.aws.client("sqs").untag_queue(QueueUrl=line.url("main"), TagKeys=["fifo-cli:worker-resumed"])
