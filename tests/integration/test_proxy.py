@@ -163,10 +163,10 @@ def test_a_delay_holds_the_request_up_and_then_does_the_rest(proxy, once, queue,
     assert bodies() == ["x"]
 
 
-def test_a_late_answer_comes_after_the_effect(proxy, through, queue, bodies):
+def test_a_late_answer_comes_after_the_effect(proxy, once, queue, bodies):
     proxy.rule = on("SendMessage", do=Delay(0.3, after=True))
     began = time.monotonic()
-    _send(through, queue)
+    _send(once, queue)
     assert time.monotonic() - began >= 0.3
     assert bodies() == ["x"]
 
