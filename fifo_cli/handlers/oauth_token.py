@@ -103,7 +103,7 @@ class Tokens:
     def token(self, grant: Grant, seconds: float) -> str:
         """Return a token within so many seconds.
 
-        Raises ConfigurationError if the client is refused, ApiUnavailableError if there is no token for now.
+        Raises ConfigurationError if the client is refused, ApiUnavailableError if it gives none for now.
         """
         until = self._clock() + seconds
         while True:

@@ -105,7 +105,7 @@ class _Traces:
 class Redactor:
     """Hides the values that were added to it; a call returns the text that may be shown.
 
-    Of what was made of them, for a call or for an hour, only the latest is hidden: there is no end of it.
+    Of what was made of them, for a call or for an hour, only the latest is hidden: all would be too much.
     """
 
     def __init__(self) -> None:

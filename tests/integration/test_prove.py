@@ -99,7 +99,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_touched(folder: Path, sta
     ("words", "said"),
     [
         (("--report", "report.pdf"), "ends neither in .json nor in .html"),
-        (("--report", "nowhere/report.json"), "there is no folder"),
+        (("--report", "nowhere/report.json"), "the folder nowhere does not exist"),
         (("--api", "https://example.com"), "FIFO_PROVE_SECRET"),
     ],
 )

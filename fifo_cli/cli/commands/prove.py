@@ -230,7 +230,7 @@ def _check_report(report: Path | None) -> None:
         )
     if not report.absolute().parent.is_dir():
         raise UsageError(
-            f"--report {report}: there is no folder {report.parent}", hint="make the folder first"
+            f"--report {report}: the folder {report.parent} does not exist", hint="make the folder first"
         )
 
 
