@@ -8,8 +8,10 @@ import socket
 import socketserver
 import sys
 import threading
+from abc import ABC, abstractmethod
 from http import HTTPStatus
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from fifo_cli.local.access import refusal
 from fifo_cli.local.ports import HOST
@@ -70,6 +72,43 @@ class LoopbackServer(http.server.ThreadingHTTPServer):
         # A client that went away is not news.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
+
+
+class LoopbackService(ABC):
+    """What listens on a port of loopback from ``start`` to ``stop``; port 0 takes any that is free."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: LoopbackServer | None = None
+
+    @abstractmethod
+    def _make_server(self, port: int) -> LoopbackServer: ...
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._port}"
+
+    def start(self) -> Self:
+        """Listen; raises OSError if the port is taken."""
+        self._server = self._make_server(self._port)
+        # The port stays, so that what was stopped comes back where its users look for it.
+        self._port = self._server.server_port
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Cut all connections and stop listening; what was recorded stays."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
 
 class LoopbackHandler(http.server.BaseHTTPRequestHandler):

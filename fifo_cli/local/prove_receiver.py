@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import threading
 from http import HTTPStatus
-from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
-from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
-from fifo_cli.local.ports import HOST
+from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer, LoopbackService
 from fifo_cli.prove_api.api import (
     BODY_BYTES_MAX,
     SECRET_HEADER,
@@ -59,38 +57,15 @@ class MemoryStore(Store):
             self._deliveries.clear()
 
 
-class ProveReceiver:
+class ProveReceiver(LoopbackService):
     """The API on a port of loopback, from ``start`` to ``stop``; port 0 takes any that is free."""
 
     def __init__(self, secret: str, *, port: int = 0) -> None:
+        super().__init__(port)
         self.api = ProveApi(sha256(secret), MemoryStore())
-        self._port = port
-        self._server: _ProveServer | None = None
 
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self._port}"
-
-    def start(self) -> ProveReceiver:
-        """Listen; raises OSError if the port is taken."""
-        self._server = _ProveServer(self._port, self.api)
-        self._port = self._server.server_port
-        self._server.start()
-        return self
-
-    def stop(self) -> None:
-        """Cut all connections and stop listening."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    def __enter__(self) -> ProveReceiver:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def _make_server(self, port: int) -> LoopbackServer:
+        return _ProveServer(port, self.api)
 
 
 class _ProveServer(LoopbackServer):

@@ -20,11 +20,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from types import TracebackType
 from typing import Final
 
-from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
-from fifo_cli.local.ports import HOST
+from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer, LoopbackService
 from fifo_cli.local.prove_receiver import ProveReceiver
 
 _DRIP_INTERVAL: Final = 0.05
@@ -85,7 +83,7 @@ def _no_observer(received: Received, answer: Answer) -> None:
     pass
 
 
-class Receiver:
+class Receiver(LoopbackService):
     """The receiver; every attribute and method may be used from any thread while it runs.
 
     What applies first wins: an outage (``fail``), a missing or wrong key (401), ``answer``, else 200.
@@ -99,11 +97,10 @@ class Receiver:
         answer: Rule = _no_rule,
         observer: Observer = _no_observer,
     ) -> None:
+        super().__init__(port)
         self._lock = threading.Lock()
         self._requests: list[Received] = []
         self._accepted: list[Received] = []
-        self._port = port
-        self._server: _Server | None = None
         self._outage: Answer | None = None
         self._observer = observer
         # Plain attributes, replaced whole: that is atomic.
@@ -111,36 +108,13 @@ class Receiver:
         self.answer = answer  # what to answer a single request, None to treat it as all others
         self.delay = 0.0  # seconds before every answer
 
-    def start(self) -> Receiver:
-        """Listen; raises OSError if the port is taken."""
-        self._server = _Server(self._port, self)
-        # The port stays, so that a receiver that was stopped comes back where its users look for it.
-        self._port = self._server.server_port
-        self._server.start()
-        return self
-
-    def stop(self) -> None:
-        """Cut all connections and stop listening; what was recorded stays."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    def __enter__(self) -> Receiver:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def _make_server(self, port: int) -> LoopbackServer:
+        return _Server(port, self)
 
     @property
     def port(self) -> int:
         """Where it listens; 0 before the first start if any port would do."""
         return self._port
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self._port}"
 
     @property
     def requests(self) -> list[Received]:
