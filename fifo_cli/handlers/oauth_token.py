@@ -130,26 +130,36 @@ class Tokens:
                 self._held = None
 
     def _fetched(self, fetch: _Fetch, held: _Token | None, until: float) -> str:
-        """Fetch a token for all that wait; one that is not over yet serves where that fails."""
+        """Fetch a token for all that wait; where that fails, the old one serves, if it is good."""
         now = self._clock()
         early = held is not None and now < held.ends
         try:
             self._wait_as_asked(fetch.grant)
-            fetch.token = self._ask(fetch.grant, (until - now) * (_EARLY_SHARE if early else 1.0))
+            token = self._ask(fetch.grant, (until - now) * (_EARLY_SHARE if early else 1.0))
+            with self._lock:
+                fetch.token = self._held = token
         except ApiUnavailableError as error:
-            if held is None or self._clock() >= held.ends:
+            fetch.token = self._kept_on(held)
+            if fetch.token is None:
                 fetch.error = error
                 raise
-            fetch.token = replace(held, renew_at=min(held.ends, self._clock() + _EARLY_AGAIN))
         except Exception as error:
             fetch.error = error
             raise
         finally:
             with self._lock:
                 self._fetch = None
-                self._held = fetch.token or self._held
             fetch.done.set()
         return fetch.token.text
+
+    def _kept_on(self, held: _Token | None) -> _Token | None:
+        """Hold the old token for a while more; None if it is over, or the API refused it meanwhile."""
+        with self._lock:
+            now = self._clock()
+            if held is None or self._held is not held or now >= held.ends:
+                return None
+            self._held = replace(held, renew_at=min(held.ends, now + _EARLY_AGAIN))
+            return self._held
 
     def _wait_as_asked(self, grant: Grant) -> None:
         """Raise ApiUnavailableError while the endpoint wants to be left alone (Retry-After)."""

@@ -181,6 +181,22 @@ def test_where_a_renewal_fails_the_old_token_serves_until_it_expires():
     assert made.token(GRANT, 5) == "two"
 
 
+def test_where_a_renewal_fails_an_old_token_that_the_api_refused_meanwhile_serves_nobody():
+    def send(request: httpx.Request, seconds: float) -> Answer:
+        if not clock.now:
+            return given("one", expires_in=100)
+        made.refused("one")  # by a call of another thread, while this one waits for the endpoint
+        return Answer(503, "", None)
+
+    clock = Clock()
+    clock.now = 0
+    made = Tokens(send, lambda made, readable=False: None, str, clock)
+    assert made.token(GRANT, 5) == "one"
+    clock.now = 91
+    with pytest.raises(ApiUnavailableError, match="HTTP 503"):
+        made.token(GRANT, 5)
+
+
 def test_a_token_that_is_refused_is_renewed_once_within_the_attempt():
     site, _, made = site_of()
     made.attempt(held())
