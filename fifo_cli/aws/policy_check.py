@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -19,8 +19,19 @@ if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
 
 
+# A policy of which it is known what it allows.
+_KNOWN: Final = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::ours/*"}],
+}
+
+
 class NotPermittedError(AwsError):
     """The caller may not ask this."""
+
+
+class NotSimulatedError(AwsError):
+    """The service does not say what policies allow, or says it in a way of its own, as emulators do."""
 
 
 def create_and_delete(aws: Aws, name: str, policy: Mapping[str, Any], tags: Mapping[str, str]) -> None:
@@ -42,6 +53,19 @@ def allowed(
             ResourceArns=[resource],
         )
     return {one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] == "allowed"}
+
+
+def check_simulation(aws: Aws) -> None:
+    """Raise NotSimulatedError unless the service says of a known policy what it allows."""
+    asked = ("s3:GetObject", "s3:PutObject")
+    try:
+        found = [allowed(aws, [_KNOWN], asked, f"arn:aws:s3:::{bucket}/x") for bucket in ("ours", "others")]
+    except NotPermittedError:
+        raise
+    except AwsError as error:
+        raise NotSimulatedError(f"the service simulates no policies: {error.message}") from error
+    if found != [{"s3:GetObject"}, set()]:
+        raise NotSimulatedError("the service does not simulate policies as IAM does")
 
 
 @contextmanager

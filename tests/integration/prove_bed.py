@@ -26,7 +26,7 @@ from tests.integration.proxy import Proxy
 
 SECRET = "the-secret-of-this-receiver-alone"
 # A fault must not take a minute to show; what must succeed has the run's own time.
-IMPATIENT = replace(AT_ONCE, arrive=12, logs=6, gone=2, quiet=3)
+IMPATIENT = replace(AT_ONCE, arrive=12, logs=6, metrics=1, gone=2, quiet=3)
 REGION = "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 

@@ -100,10 +100,12 @@ def test_without_a_terminal_and_without_yes_nothing_is_touched(folder: Path, sta
     [
         (("--report", "report.pdf"), "ends neither in .json nor in .html"),
         (("--report", "nowhere/report.json"), "the folder nowhere does not exist"),
+        (("--report", "link.json"), "it is a symbolic link"),
         (("--api", "https://example.com"), "FIFO_PROVE_SECRET"),
     ],
 )
 def test_what_could_not_be_done_is_refused_at_once(folder: Path, words: tuple[str, ...], said: str) -> None:
+    (folder / "link.json").symlink_to(folder / "elsewhere.json")
     run = start(folder, "--local", "--yes", *words)
     _, err = run.communicate(timeout=60)
     assert (run.returncode, said in err) == (2, True), err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 
 from fifo_cli.aws.resources.function_url import ForbiddenUrlError
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.events import silent
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
 from fifo_cli.model.receiver_protocol import Mode, Temper
+from fifo_cli.operations.prove.cleaning import Cleaner
+from fifo_cli.operations.prove.cleaning import new_name as run_name
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from tests.cli_harness import Stack, new_name
@@ -38,6 +42,12 @@ def parts(name: str) -> list[Resource]:
         Resource("role", f"{name}-receiver"),
         Resource("table", f"{name}-receiver"),
     ]
+
+
+def is_removed_whole(made: DeployedReceiver) -> None:
+    assert made.found() == parts(made.pipeline)
+    assert made.remove() == {}
+    assert made.found() == []
 
 
 def deliver(receiver: HttpReceiver, item: str, **headers: str) -> httpx.Response:
@@ -112,13 +122,15 @@ def test_all_of_it_is_tagged_and_removed_and_what_is_another_pipelines_stays(
         assert (tags[PIPELINE_TAG], tags["team"]) == (name, "payments")
     # A stranger's role of that name is not ours to remove.
     iam.untag_role(RoleName=made.name, TagKeys=[PIPELINE_TAG])
-    removed, left = made.remove()
-    assert (removed, left) == ([one for one in parts(name) if one.type != "role"], [])
+    assert made.remove() == {}
     assert made.found() == []
+    assert iam.get_role(RoleName=made.name)["Role"]["RoleName"] == made.name
     assert httpx.get(f"{receiver.url}/received", trust_env=False).status_code == 404
     iam.tag_role(RoleName=made.name, Tags=[{"Key": PIPELINE_TAG, "Value": name}])
-    assert made.remove() == ([Resource("role", made.name)], [])
-    assert made.remove() == ([], [])
+    assert made.found() == [Resource("role", made.name)]
+    assert made.remove() == {}
+    assert made.found() == []
+    assert made.remove() == {}
 
 
 def test_neither_secret_nor_more_rights_than_it_needs_are_in_the_account(
@@ -187,7 +199,7 @@ def test_where_public_urls_are_forbidden_it_says_so_and_what_was_made_is_removed
     with pytest.raises(ForbiddenUrlError, match="service control policy") as caught:
         made.deploy(TAGS)
     assert "--api URL" in caught.value.hint
-    assert made.remove() == (parts(made.pipeline), [])
+    is_removed_whole(made)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +213,7 @@ def test_a_call_whose_answer_was_lost_is_completed(proxy: Proxy, action: str) ->
         assert deliver(receiver, "a-1").status_code == 200
         assert [one.id for one in receiver.received()] == ["a-1"]
     finally:
-        assert made.remove() == (parts(made.pipeline), [])
+        is_removed_whole(made)
 
 
 def test_a_function_whose_url_may_not_be_deleted_is_deleted_with_it(proxy: Proxy) -> None:
@@ -211,21 +223,39 @@ def test_a_function_whose_url_may_not_be_deleted_is_deleted_with_it(proxy: Proxy
     proxy.rule = lambda request: (
         denied if request.method == "DELETE" and request.path.endswith("/url") else Pass()
     )
-    assert made.remove() == (parts(made.pipeline), [])
+    is_removed_whole(made)
     assert httpx.get(f"{receiver.url}/received", trust_env=False).status_code == 404
 
 
-def test_what_cannot_be_removed_is_named_with_the_command(proxy: Proxy) -> None:
+def test_what_cannot_be_removed_is_named_with_the_reason(proxy: Proxy) -> None:
     made = DeployedReceiver(behind(proxy), new_name())
     made.deploy(TAGS)
     proxy.rule = on("DeleteRole", do=AwsError("AccessDenied", "no", status=403))
-    removed, left = made.remove()
-    assert [one.type for one in removed] == ["function", "log-group", "table"]
-    assert [(one.type, one.name) for one in left] == [("role", made.name)]
-    assert "DeleteRole" in left[0].reason
-    assert left[0].command == (
-        f"`aws iam delete-role-policy --policy-name fifo-cli --role-name {made.name}`,"
-        f" then `aws iam delete-role --role-name {made.name}`"
-    )
+    left = made.remove()
+    assert made.found() == list(left) == [Resource("role", made.name)]
+    assert "DeleteRole" in left[made.found()[0]]
     proxy.rule = forward_all
-    assert made.remove() == ([Resource("role", made.name)], [])
+    assert made.remove() == {}
+    assert made.found() == []
+
+
+def test_what_a_run_leaves_is_named_with_the_commands_that_remove_it(proxy: Proxy) -> None:
+    """Function, role and table have one name; each has a reason of its own."""
+    made = DeployedReceiver(behind(proxy), run_name())
+    made.deploy(TAGS)
+    denied = AwsError("AccessDenied", "no", status=403)
+    proxy.rule = lambda request: denied if request.action in ("DeleteRole", "DeleteTable") else Pass()
+    _, left = Cleaner(made.aws, [], {}, silent, 0, time.sleep).remove(made.pipeline)
+    assert {one.type: one.command for one in left} == {
+        "role": f"aws iam delete-role-policy --policy-name fifo-cli --role-name {made.name}"
+        f" && aws iam delete-role --role-name {made.name}",
+        "table": f"aws dynamodb delete-table --table-name {made.name}",
+    }
+    assert {
+        one.type: words for one in left for words in ("DeleteRole", "DeleteTable") if words in one.reason
+    } == {
+        "role": "DeleteRole",
+        "table": "DeleteTable",
+    }
+    proxy.rule = forward_all
+    assert made.remove() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -231,24 +232,50 @@ def is_another_account(bed: Bed) -> None:
 
 def one_action_is_missing(bed: Bed) -> None:
     """Let IAM see a policy without one of its actions."""
+    shows_iam(bed, lambda policy: policy.replace("sqs:SendMessage", "sqs:ListQueueTags"))
+
+
+def allows_everything(bed: Bed) -> None:
+    """Answer as an emulator that looks at no policy."""
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    shows_iam(bed, lambda policy: json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+
+def shows_iam(bed: Bed, changed: Callable[[str], str]) -> None:
+    """Let IAM simulate changed policies."""
 
     def edit(request: Request) -> bytes:
         if request.action != "SimulateCustomPolicy":
             return request.body
         fields = parse_qsl(request.body.decode())
         return urlencode(
-            [
-                (
-                    name,
-                    text.replace("sqs:SendMessage", "sqs:ListQueueTags")
-                    if name.startswith("PolicyInput")
-                    else text,
-                )
-                for name, text in fields
-            ]
+            [(name, changed(text) if name.startswith("PolicyInput") else text) for name, text in fields]
         ).encode()
 
     bed.proxy.edit = edit
+
+
+def answers_of_another_function(bed: Bed) -> None:
+    """Let CloudWatch have the worker's metric, and ask it for another function's."""
+    shows_a_run(bed)
+    bed.proxy.edit = lambda request: (
+        request.body.replace(b"-worker", b"-wirker") if "GetMetricData" in request.action else request.body
+    )
+
+
+def shows_a_run(bed: Bed) -> None:
+    """Give the stack the metric of a run, as Lambda does; the embedded stack's functions have none."""
+    worker = bed.stage.names.function("worker")
+    bed.clients.client("cloudwatch").put_metric_data(
+        Namespace="AWS/Lambda",
+        MetricData=[
+            {
+                "MetricName": "Invocations",
+                "Dimensions": [{"Name": "FunctionName", "Value": worker}],
+                "Value": 1,
+            }
+        ],
+    )
 
 
 def keeps_a_queue(bed: Bed) -> None:
@@ -287,7 +314,7 @@ FAULTS: dict[str, list[Callable[[Bed], None]]] = {
     "audit at once": [logs_nothing],
     "audit with all logs": [logs_nothing],
     "idle hours": [loses_one],
-    "metrics": [],  # the embedded stack has none
+    "metrics": [answers_of_another_function],
     "nothing twice": [doubles],
     "destroy": [refused("DeleteQueue")],
     "deploy again at once": [refused("CreateQueue")],
@@ -334,6 +361,30 @@ def test_a_fault_before_a_deploy_or_at_the_end_makes_that_check_fail(
         arm(fresh)
         found = fresh.check(name)
     assert found[name].verdict is CheckVerdict.FAILED, found[name]
+
+
+def test_a_worker_whose_metric_is_there_passes(shared: Bed) -> None:
+    shows_a_run(shared)
+    shared.must_pass("metrics")
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        allows_everything,
+        lambda bed: setattr(
+            bed.proxy, "rule", on("SimulateCustomPolicy", do=AwsError("InvalidAction", status=501))
+        ),
+    ],
+    ids=["allows everything", "cannot"],
+)
+def test_where_policies_are_not_simulated_as_iam_does_nothing_is_proven_of_them(
+    fresh: Bed, arm: Callable[[Bed], None]
+) -> None:
+    with fresh.truth():
+        arm(fresh)
+        found = fresh.check("policies")["policies"]
+    assert (found.verdict, "simulate" in found.detail) == (CheckVerdict.NOT_OFFERED, True), found
 
 
 def test_an_api_that_answers_everybody_makes_that_check_fail(fresh: Bed) -> None:

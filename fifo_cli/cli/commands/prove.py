@@ -224,6 +224,8 @@ def _check_report(report: Path | None) -> None:
     """Refuse a report that could not be written, before anything is made."""
     if report is None:
         return
+    from fifo_cli.own_files import check_folder, check_own
+
     if report.suffix not in {".json", ".html"}:
         raise UsageError(
             f"--report {report}: it ends neither in .json nor in .html", hint="give it one of the two"
@@ -232,6 +234,12 @@ def _check_report(report: Path | None) -> None:
         raise UsageError(
             f"--report {report}: the folder {report.parent} does not exist", hint="make the folder first"
         )
+    if not os.access(report.absolute().parent, os.W_OK):
+        raise UsageError(
+            f"--report {report}: you may not write into the folder {report.parent}", hint="name another one"
+        )
+    check_folder(report.parent)
+    check_own(report)
 
 
 def _conclude(cli: Cli, result: ProveResult, report: Path | None) -> ExitCode:
@@ -240,6 +248,8 @@ def _conclude(cli: Cli, result: ProveResult, report: Path | None) -> ExitCode:
 
     code = cli.emit(result, lambda: prove_text(result, width=cli.console.width))
     if report is not None:
+        from fifo_cli.own_files import replace_file
+
         if report.suffix == ".html":
             from fifo_cli.render.prove_page import prove_page
 
@@ -247,7 +257,7 @@ def _conclude(cli: Cli, result: ProveResult, report: Path | None) -> ExitCode:
         else:
             text = json_document(result.document())
         try:
-            report.write_text(text, encoding="utf-8")
+            replace_file(report, text.encode())
         except OSError as error:
             raise FifoError(
                 f"the report was not written: {report}: {error.strerror}",

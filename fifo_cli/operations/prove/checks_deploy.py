@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.aws.policy_check import NotPermittedError, allowed, create_and_delete
+from fifo_cli.aws.policy_check import (
+    NotPermittedError,
+    NotSimulatedError,
+    allowed,
+    check_simulation,
+    create_and_delete,
+)
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
 from fifo_cli.model.receiver_protocol import Temper
@@ -14,6 +20,8 @@ from fifo_cli.operations.prove.pipeline import NotOfferedError
 from fifo_cli.operations.prove.stage import expect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from fifo_cli.operations.prove.receiver import HttpReceiver
     from fifo_cli.operations.prove.stage import Stage
 
@@ -42,28 +50,50 @@ def identity(stage: Stage) -> str:
 
 def policies(stage: Stage) -> str:
     """IAM takes the policies of deployer, operator and monitor; they allow what they must, and no more."""
-    sizes, lacking = [], set()
-    for audience, rights in _RIGHTS.items():
-        found = stage.run("policy", audience)
-        documents = found if isinstance(found, list) else [found]
-        sizes.append(f"{audience} {len(documents)}")
-        tags = {PIPELINE_TAG: stage.name, **stage.layout.tags}
-        try:
-            for number, document in enumerate(documents):
-                create_and_delete(stage.aws, f"{stage.name}-{audience}-{number}", document, tags)
-        except NotPermittedError:
-            lacking.add("to create policies")
-        try:
-            for kind, must, must_not in rights:
-                _simulate(stage, audience, documents, kind, must.split(), must_not.split())
-        except NotPermittedError:
-            lacking.add("to simulate policies")
+    documents = {audience: _documents(stage, audience) for audience in _RIGHTS}
+    lacking = [
+        what
+        for what, check in (("to create policies", _create), ("to simulate policies", _simulate))
+        if not _permitted(check, stage, documents)
+    ]
     if len(lacking) > 1:
-        raise NotOfferedError(f"not permitted {' or '.join(sorted(lacking))}")
-    return f"{', '.join(sizes)} documents" + "".join(f"; not permitted {one}" for one in lacking)
+        raise NotOfferedError(f"not permitted {' or '.join(lacking)}")
+    sizes = ", ".join(f"{audience} {len(found)}" for audience, found in documents.items())
+    return f"{sizes} documents" + "".join(f"; not permitted {one}" for one in lacking)
 
 
-def _simulate(
+def _documents(stage: Stage, audience: str) -> list[Any]:
+    found = stage.run("policy", audience)
+    return found if isinstance(found, list) else [found]
+
+
+def _permitted(
+    check: Callable[[Stage, Mapping[str, list[Any]]], None], stage: Stage, documents: Mapping[str, list[Any]]
+) -> bool:
+    try:
+        check(stage, documents)
+    except NotPermittedError:
+        return False
+    except NotSimulatedError as error:
+        raise NotOfferedError(error.message) from error
+    return True
+
+
+def _create(stage: Stage, documents: Mapping[str, list[Any]]) -> None:
+    tags = {PIPELINE_TAG: stage.name, **stage.layout.tags}
+    for audience, policies in documents.items():
+        for number, policy in enumerate(policies):
+            create_and_delete(stage.aws, f"{stage.name}-{audience}-{number}", policy, tags)
+
+
+def _simulate(stage: Stage, documents: Mapping[str, list[Any]]) -> None:
+    check_simulation(stage.aws)
+    for audience, rights in _RIGHTS.items():
+        for kind, must, must_not in rights:
+            _simulate_one(stage, audience, documents[audience], kind, must.split(), must_not.split())
+
+
+def _simulate_one(
     stage: Stage, audience: str, documents: list[Any], kind: str, must: list[str], must_not: list[str]
 ) -> None:
     place, names = stage.aws.place, stage.names

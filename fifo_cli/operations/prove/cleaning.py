@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws import account_resources
 from fifo_cli.aws.policy_check import NotPermittedError
+from fifo_cli.aws.resources.role import POLICY_NAME
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted
 from fifo_cli.invocation import aws_command_line
@@ -46,19 +47,22 @@ _BY_HAND: Final[Mapping[str, Callable[[Aws, str], None]]] = {
     "policy": account_resources.delete_policy,
     "log-group": account_resources.delete_log_group,
 }
-# The command that deletes one; what has other steps before it is left to the document of the service.
+# The commands that delete one; what has other steps before it is left to the document of the service.
 _COMMANDS: Final = {
-    "event-source-mapping": "lambda delete-event-source-mapping --uuid",
-    "rule": "events delete-rule --name",
-    "schedule": "scheduler delete-schedule --name",
-    "alarm": "cloudwatch delete-alarms --alarm-names",
-    "function": "lambda delete-function --function-name",
-    "role": "iam delete-role --role-name",
-    "policy": "iam delete-policy --policy-arn",
-    "parameter": "ssm delete-parameter --name",
-    "queue": "sqs delete-queue --queue-url",
-    "table": "dynamodb delete-table --table-name",
-    "log-group": "logs delete-log-group --log-group-name",
+    "event-source-mapping": ("lambda delete-event-source-mapping --uuid",),
+    "rule": ("events delete-rule --name",),
+    "schedule": ("scheduler delete-schedule --name",),
+    "alarm": ("cloudwatch delete-alarms --alarm-names",),
+    "function": ("lambda delete-function --function-name",),
+    "role": (
+        f"iam delete-role-policy --policy-name {POLICY_NAME} --role-name",
+        "iam delete-role --role-name",
+    ),
+    "policy": ("iam delete-policy --policy-arn",),
+    "parameter": ("ssm delete-parameter --name",),
+    "queue": ("sqs delete-queue --queue-url",),
+    "table": ("dynamodb delete-table --table-name",),
+    "log-group": ("logs delete-log-group --log-group-name",),
 }
 
 
@@ -154,16 +158,15 @@ class Cleaner:
         if not before:
             return [], []
         reasons = self._destroy(name, before)
-        _, left = DeployedReceiver(self.aws, name, self.listener).remove()
-        reasons |= {one.name: one.reason for one in left}
+        reasons |= DeployedReceiver(self.aws, name, self.listener).remove()
         for one in find(self.aws, name):
             if one.type in _BY_HAND and one.name != Names(name).operations_log:
                 reasons |= self._by_hand(one)
         stays = self._after_a_while(name)
         removed = [one for one in before if one not in stays]
-        return removed, [self._left(one, reasons) for one in stays]
+        return removed, [self._left(one, reasons.get(one, "AWS still shows it")) for one in stays]
 
-    def _destroy(self, name: str, resources: Iterable[Resource]) -> dict[str, str]:
+    def _destroy(self, name: str, resources: Iterable[Resource]) -> dict[Resource, str]:
         """Run `destroy`; return why what is there of the pipeline may stay, if it failed."""
         own = [
             one
@@ -182,14 +185,14 @@ class Cleaner:
                 child.end().expect(0)
             except CheckFailed as error:
                 self.listener(Noted(error.message))
-                return {one.name: error.message for one in own}
+                return dict.fromkeys(own, error.message)
         return {}
 
-    def _by_hand(self, one: Resource) -> dict[str, str]:
+    def _by_hand(self, one: Resource) -> dict[Resource, str]:
         try:
             _BY_HAND[one.type](self.aws, one.name)
         except FifoError as error:
-            return {one.name: error.message}
+            return {one: error.message}
         return {}
 
     def _after_a_while(self, name: str) -> list[Resource]:
@@ -199,9 +202,11 @@ class Cleaner:
             waited += 5.0
         return found
 
-    def _left(self, one: Resource, reasons: Mapping[str, str]) -> Left:
-        reason = reasons.get(one.name, "AWS still shows it")
+    def _left(self, one: Resource, reason: str) -> Left:
         shown = one.name.rpartition(" ")[2]
         if one.type == "policy":
             shown = self.aws.place.policy(one.name)
-        return Left(one.type, one.name, reason, aws_command_line(_COMMANDS[one.type], shown).strip("`"))
+        if one.type == "queue":
+            shown = f"{self.aws.client('sqs').meta.endpoint_url}/{self.aws.place.account}/{one.name}"
+        commands = (aws_command_line(line, shown).strip("`") for line in _COMMANDS[one.type])
+        return Left(one.type, one.name, reason, " && ".join(commands))

@@ -20,11 +20,10 @@ from fifo_cli.aws.resources.function import FunctionAdmin
 from fifo_cli.aws.resources.function_url import FunctionUrlAdmin
 from fifo_cli.aws.resources.gateway import AlreadyExists, Gateway, Waiter
 from fifo_cli.aws.resources.log_group import LogGroupAdmin
-from fifo_cli.aws.resources.role import POLICY_NAME, RoleAdmin
+from fifo_cli.aws.resources.role import RoleAdmin
 from fifo_cli.aws.resources.table import TableAdmin
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Finished, Listener, Started, silent
-from fifo_cli.invocation import aws_command_line
 from fifo_cli.model import prove_result
 from fifo_cli.model.names import PIPELINE_TAG, REGION_TAG, Place
 from fifo_cli.model.resources import Found, Resource
@@ -89,9 +88,9 @@ class DeployedReceiver:
         """Return what is there of it."""
         return [prove_result.Resource(one.kind, one.name) for one in self._found()]
 
-    def remove(self) -> tuple[list[prove_result.Resource], list[prove_result.Left]]:
-        """Remove what is there of it, the URL first; return what was removed, and what could not be."""
-        removed, left = [], []
+    def remove(self) -> dict[prove_result.Resource, str]:
+        """Remove what is there of it, the URL first; return why what could not be removed stays."""
+        reasons = {}
         gates = self._gates({})
         for kind, name in self._parts():
             try:
@@ -103,10 +102,9 @@ class DeployedReceiver:
                     with suppress(FifoError):
                         self._urls.delete(name)
                 gates[kind].delete(found)
-                removed.append(prove_result.Resource(kind, name))
             except FifoError as error:
-                left.append(prove_result.Left(kind, name, error.message, _removing(kind, name)))
-        return removed, left
+                reasons[prove_result.Resource(kind, name)] = error.message
+        return reasons
 
     def _found(self) -> Iterator[Found]:
         gates = self._gates({})
@@ -195,16 +193,3 @@ def _code() -> bytes:
     root = Path(fifo_cli.__file__).parent
     paths = [root / "__init__.py", *sorted((root / "prove_api").glob("*.py"))]
     return zipped({f"fifo_cli/{path.relative_to(root).as_posix()}": path.read_bytes() for path in paths})
-
-
-def _removing(kind: str, name: str) -> str:
-    """Return the command that removes a resource by hand."""
-    lines = {
-        "function": "lambda delete-function --function-name",
-        "log-group": "logs delete-log-group --log-group-name",
-        "table": "dynamodb delete-table --table-name",
-    }
-    if kind != "role":
-        return aws_command_line(lines[kind], name)
-    policy = aws_command_line(f"iam delete-role-policy --policy-name {POLICY_NAME} --role-name", name)
-    return f"{policy}, then {aws_command_line('iam delete-role --role-name', name)}"

@@ -178,7 +178,11 @@ class Stage:
         while not holds():
             waited = self.clock() - began
             if waited > limit:
-                raise CheckFailed(f"{why if isinstance(why, str) else why()} (after {limit:.0f} s)")
+                reason = why if isinstance(why, str) else why()
+                # The reason is asked for later: by then it may be all right, and there is none.
+                if holds():
+                    break
+                raise CheckFailed(f"{reason} (after {limit:.0f} s)")
             # What takes long is asked for less often: each question costs a call, and the API's a function.
             self.sleep(min(max(poll or self.waits.poll, waited / 20), _LONGEST_POLL))
         return self.clock() - began

@@ -1,0 +1,53 @@
+"""How a check waits: with a bound, and a failure has its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fifo_cli.operations.prove.pipeline import CheckFailed
+from fifo_cli.operations.prove.stage import Stage, Waits
+
+
+class Clock:
+    """Time that passes in pauses alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def stage(clock: Clock) -> Stage:
+    nothing: Any = None
+    return Stage(
+        aws=nothing,
+        layout=nothing,
+        commands=nothing,
+        open_receiver=lambda: nothing,
+        waits=Waits(arrive=10),
+        key="k",
+        sleep=clock.sleep,
+        clock=lambda: clock.now,
+    )
+
+
+def test_what_never_holds_fails_with_its_reason_and_the_time_that_was_waited() -> None:
+    clock = Clock()
+    with pytest.raises(CheckFailed, match=r"^a-1 never arrived \(after 10 s\)$"):
+        stage(clock).until(lambda: False, lambda: "a-1 never arrived")
+    assert 10 < clock.now < 20
+
+
+def test_what_holds_by_the_time_the_reason_is_asked_for_has_not_failed() -> None:
+    """An item that comes between the last look and the question what is missing."""
+    clock, looks = Clock(), 0
+
+    def why() -> str:
+        nonlocal looks
+        looks = 1
+        return ""
+
+    assert stage(clock).until(lambda: looks == 1, why) > 10
