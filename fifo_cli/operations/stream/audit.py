@@ -65,6 +65,7 @@ from fifo_cli.operations.stream.record_state import (
     doubt,
     is_doubtful,
     killed_run,
+    not_purged,
 )
 from fifo_cli.operations.stream.shards import StreamRecord
 
@@ -549,11 +550,7 @@ class Audit:
         for one in purges:
             number = numbers.get(one.text, 0)
             if one.unseen is not None and number > one.unseen:
-                reason = (
-                    f"{one.text}, with {one.unseen:,} that the history does not name, by SQS's count: some of"
-                    f" these {number:,} were gone before; {command_line('replay --key KEY')} sends one again"
-                )
-                self.store.judge_again("moved", "unknown", reason, was=one.text)
+                self.store.judge_again("moved", "unknown", not_purged(one, number), was=one.text)
 
     def _check_room(self, verdict: Verdict, looks: Sequence[BrowseResult]) -> None:
         """Take none for queued by a count that is too small for all of them: which ones left is not known."""

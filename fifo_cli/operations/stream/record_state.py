@@ -6,7 +6,7 @@ nowhere and seen in no queue. It takes the absence of a log line as proof only i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -126,9 +126,9 @@ class Surroundings:
     ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not fed; ``failing``: its last
     batch failed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were
     enqueued; ``without_code``: the user's code, which may leave it out, cannot be asked;
-    ``purged``: an operator emptied the queue in which it was seen last; ``unrecorded``: the history would not
-    show that an operator took it away; ``now``: a pause of its group that ends later hides it;
-    ``paused``: a function hides what is before it in its group.
+    ``purged``: an operator emptied the queue in which it was seen last; ``gone_before``: it was gone by then;
+    ``unrecorded``: the history would not show that an operator took it away; ``now``: a pause of its group
+    that ends later hides it; ``paused``: a function hides what is before it in its group.
     """
 
     hidden: str = ""
@@ -144,6 +144,7 @@ class Surroundings:
     replaying: str = ""
     without_code: bool = False
     purged: str = ""
+    gone_before: str = ""
     unrecorded: str = ""
     now: datetime = _BEGINNING
     paused: str = ""
@@ -231,6 +232,7 @@ class Judge:
             else "",
             without_code=self.without_code,
             purged=self._purged(sent, at),
+            gone_before=self._gone_before(sent, at),
             unrecorded=self._unrecorded(at),
             now=self.now,
             paused=next((_behind(one) for one in self.paused if one.group == history.group), ""),
@@ -253,13 +255,23 @@ class Judge:
 
     def _purged(self, sent: LogEntry | None, at: datetime) -> str:
         """Say who purged the queue that it was sent to, "" if nobody did."""
-        queue = "dlq" if sent and sent.word == "parked" else "main"
-        for one in self.purges:
-            if one.queue == queue and at <= one.at:
+        for one in self._purges_of(sent):
+            if at <= one.at and one.unseen != 0:
                 return one.text
-            if one.queue == queue and at <= one.at + _PURGE_TIME:
+            if one.at < at <= one.at + _PURGE_TIME:
                 return f"{one.text}, while it was sent"
         return ""
+
+    def _gone_before(self, sent: LogEntry | None, at: datetime) -> str:
+        """Say of a purge that has named all that it took, and not this, that it did not take it."""
+        return next(
+            (not_purged(one) for one in self._purges_of(sent) if at <= one.at and one.unseen == 0), ""
+        )
+
+    def _purges_of(self, sent: LogEntry | None) -> Iterator[Purge]:
+        """Yield the purges of the queue that it was sent to."""
+        queue = "dlq" if sent and sent.word == "parked" else "main"
+        return (one for one in self.purges if one.queue == queue)
 
     def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
         """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
@@ -345,6 +357,15 @@ def is_doubtful(line: LogLine) -> bool:
     return not reason.startswith(_NO_CALL) and may_have_arrived(status, error)
 
 
+def not_purged(purge: Purge, number: int = 1) -> str:
+    """Say of some records that are gone that a purge cannot have taken them all."""
+    which = "it was gone" if number == 1 else f"some of these {number:,} were gone"
+    return (
+        f"{purge.text}, with {purge.unseen:,} that the history does not name, by SQS's count: {which} before;"
+        f" {command_line('replay --key KEY')} sends one again"
+    )
+
+
 def _delivered(history: RecordHistory, last: LogEntry) -> str:
     times = sum(one.word == "delivered" and one.logger == "worker" for one in history.log)
     status = last.line.facts.get("status")
@@ -428,8 +449,8 @@ def _gone(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
         return "unclear", f"{before}it may be further back than can be seen: {unseen}"
     if around.unlogged:
         return "unclear", f"{before}{around.unlogged}"
-    if around.purged:
-        return "moved", around.purged
+    if around.purged or around.gone_before:
+        return ("moved", around.purged) if around.purged else ("unclear", around.gone_before)
     if doubts := "; ".join(text for text in (around.unrecorded, around.late) if text):
         return "unclear", f"in no queue; {doubts}"
     was = f"{last.word} by the {last.logger} at {iso(last.line.time)}; now " if last else ""

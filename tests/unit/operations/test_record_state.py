@@ -12,7 +12,7 @@ from fifo_cli.model.names import QueueRole
 from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
-from fifo_cli.operations.stream.evidence import LogEntry
+from fifo_cli.operations.stream.evidence import LogEntry, Purge
 from fifo_cli.operations.stream.record_state import (
     PRECEDENCE,
     Found,
@@ -260,3 +260,15 @@ def test_a_pause_of_an_earlier_attempt_says_nothing():
     around = Surroundings(hidden="H", now=START + timedelta(minutes=1))
 
     assert "paused" not in stage_of(one, around)[1]
+
+
+@pytest.mark.parametrize(("unseen", "stage"), [(None, "moved"), (1, "moved"), (0, "unclear")])
+def test_a_purge_that_named_all_it_took_did_not_take_what_it_did_not_name(unseen, stage):
+    purge = Purge("main", START + timedelta(hours=1), "purged by alice", unseen)
+    judge = Judge(purges=(purge,), logs={"enqueuer": START, "worker": START})
+
+    found, why = judge(life(ENQUEUED))
+
+    assert (found, why.partition(",")[0]) == (stage, "purged by alice")
+    if stage == "unclear":
+        assert why.endswith("it was gone before; `fifo-cli replay --key KEY` sends one again")
