@@ -221,10 +221,11 @@ class MessageTurns:
         )
         with self._lock:
             self._report.results.append(outcome)
-        self._log(message, outcome, pause if status in ("failed", "skipped") else None)
+        asked = attempt.retry_after if attempt and attempt.verdict is Verdict.TRANSIENT else None
+        self._log(message, outcome, pause if status in ("failed", "skipped") else None, asked)
         self._on_outcome(outcome)
 
-    def _log(self, message: QueueMessage, outcome: Outcome, pause: float | None) -> None:
+    def _log(self, message: QueueMessage, outcome: Outcome, pause: float | None, asked: float | None) -> None:
         self._journal(
             _LEVELS[outcome.status],
             outcome.status,
@@ -245,6 +246,8 @@ class MessageTurns:
             reason=outcome.error,
             pause=None if pause is None else round(pause, 3),
             paused_until=None if pause is None else _iso_in(pause),
+            # In seconds; of less, no use is made for a pause.
+            retry_after=round(asked) if pause is not None and asked and asked >= 1 else None,
         )
 
 

@@ -130,13 +130,15 @@ class Stuck(Fields):
 class PausedGroup(Fields):
     """A group that a function hides until a time: nobody else can end that, and no look or drain sees it.
 
-    ``time`` is when it was logged, ``error`` why.
+    ``time`` is when it was logged, ``error`` why; ``retry_after`` is the pause that the API asked for, in
+    seconds, if it did.
     """
 
     group: str
     until: datetime
     time: datetime
     error: str | None = None
+    retry_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,9 @@ def pause_lines(
     """
     for one in paused[:_SHOWN]:
         until = f"{clock(one.until)} (in {rough(one.until - now)})"
-        why = printable(one.error or "no reason logged")
+        why = printable(one.error or "no reason logged") + ", as the API asked (Retry-After)" * bool(
+            one.retry_after
+        )
         instant = f"  {iso(one.until)}" * absolute
         yield f"group {printable(shown_group(one.group))} until {until}: {why}{instant}"
     if len(paused) > _SHOWN:

@@ -40,7 +40,8 @@ def paused_groups(lines: Iterable[LogLine], *, now: datetime) -> tuple[PausedGro
             continue
         before = found.get(group)
         if before is None or abs(until - before.until) > _SAME_PAUSE:
-            found[group] = PausedGroup(group, until, line.time, line.text("reason"))
+            asked = line.number("retry_after")
+            found[group] = PausedGroup(group, until, line.time, line.text("reason"), asked)
     hidden = (one for one in found.values() if one.until > now)
     return tuple(sorted(hidden, key=lambda one: (one.until, one.group)))
 

@@ -49,6 +49,12 @@ def test_a_group_is_paused_until_the_time_that_its_last_failure_gives() -> None:
     assert found == (PausedGroup("bob", at(2), at(-3), "no"), PausedGroup("ada", at(4), at(-1), "no"))
 
 
+def test_a_pause_that_the_api_asked_for_is_known_as_such() -> None:
+    assert paused_groups([failed(1, "ada", at(4), retry_after=300)], now=NOW) == (
+        PausedGroup("ada", at(4), at(-1), "no", 300),
+    )
+
+
 def test_a_group_whose_pause_is_over_is_not_paused() -> None:
     assert paused_groups([failed(4, "ada", at(-1))], now=NOW) == ()
 

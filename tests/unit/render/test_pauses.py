@@ -12,13 +12,13 @@ NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 def test_groups_that_are_paused_have_their_ends_and_as_of_when_that_is_known() -> None:
     paused = [
-        PausedGroup("zo%C3%AB", NOW + timedelta(seconds=70), NOW, "HTTP 503\x1b from shop"),
+        PausedGroup("zo%C3%AB", NOW + timedelta(seconds=70), NOW, "HTTP 503\x1b from shop", 90),
         *(PausedGroup(f"g{n}", NOW + timedelta(minutes=5), NOW) for n in range(4)),
     ]
 
     assert hidden_text(paused, as_of=NOW - timedelta(minutes=1), now=NOW).split("\n") == [
         "hidden, as their groups are paused:",
-        "  group zoë until 12:01:10 UTC (in 1m 10s): HTTP 503\\x1b from shop",
+        "  group zoë until 12:01:10 UTC (in 1m 10s): HTTP 503\\x1b from shop, as the API asked (Retry-After)",
         "  group g0 until 12:05:00 UTC (in 5m): no reason logged",
         "  group g1 until 12:05:00 UTC (in 5m): no reason logged",
         "  and 2 more groups that are paused",

@@ -328,6 +328,7 @@ def test_the_json_names_the_trigger_and_what_is_paused() -> None:
         "until": "2026-01-02T12:03:00.000Z",
         "time": "2026-01-02T11:58:00.000Z",
         "error": "HTTP 503 from shop",
+        "retry_after": None,
     }
     assert worker["breaker"]["failures"] == 5
     assert worker["as_of"] == "2026-01-02T11:59:00.000Z"
