@@ -36,6 +36,9 @@ FUNCTION_TIMEOUT_MAX: Final = timedelta(minutes=15)
 MAX_FUNCTIONS_MIN: Final = 2
 MAX_FUNCTIONS_MAX: Final = 1000
 CONCURRENCY_MAX: Final = 64  # ours: groups that one process delivers at a time
+# A queue gives out messages of so many groups at most while none is deleted (SQS Developer Guide, "Amazon SQS
+# FIFO queue quotas"): no more can fail in a row. 0 turns the breaker off.
+BREAKER_MAX: Final = 120_000
 RATE_MIN: Final = 0.001  # ours: calls or messages a second
 RATE_MAX: Final = 1_000_000  # more than any queue takes; without it `inf` would be a rate
 ZIP_BYTES_MAX: Final = 52_428_800

@@ -125,6 +125,7 @@ class Worker(types.TomlTable):
     breaker: int = Field(
         default=5,
         ge=0,
+        le=limits.BREAKER_MAX,
         description="transient failures in a row, of different groups, that end a run; 0: never",
     )
 

@@ -240,6 +240,10 @@ def test_all_problems_are_reported_together_each_with_key_finding_and_remedy(pro
         ("[worker]\nconcurrency = 65", "worker.concurrency: found 65; must be less than or equal to 64"),
         ("[worker]\nconcurrency = true", "worker.concurrency: found true; must be a whole number"),
         ("[worker]\nmax_functions = 1", "worker.max_functions: found 1; must be greater than or equal to 2"),
+        (
+            "[worker]\nbreaker = 1000000000",
+            "worker.breaker: found 1000000000; must be less than or equal to 120000",
+        ),
         ("[worker]\nbreaker = -1", "worker.breaker: found -1; must be greater than or equal to 0"),
         ("[message]\nevents = []", "message.events: found []; must be a list with at least one value"),
         (
