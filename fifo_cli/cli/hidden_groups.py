@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fifo_cli.errors import FifoError
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 def mention_pauses(cli: Cli, *, left: int = 0, running: bool = True) -> Sequence[PausedGroup]:
-    """Say which groups of main are hidden by a pause, where the queue starts the worker; return them.
+    """Say which groups of main are hidden by a pause of the worker's functions; return them.
 
+    Also where fifo.toml has a schedule: the queue may start the worker still, or have done so before.
     ``left`` is how many messages a drain was not given: then the log is read far enough back for every pause,
-    also one that an API asked for, or that began before a schedule took the queue's place. ``running``: the
-    worker is started by itself now.
+    also one that an API asked for. ``running``: the worker is started by itself now.
     """
     from fifo_cli.model.worker_trigger import by_queue
     from fifo_cli.operations.monitor.worker_runs import last_runs, paused_now
     from fifo_cli.render.pauses import hidden_text
 
-    if not (left or by_queue(cli.settings)):
-        return ()
     now = datetime.now(UTC)
     try:
-        if left:
+        if not left and by_queue(cli.settings):
+            found = paused_now(cli.aws, cli.settings, now=now)
+        elif left or _in_flight(cli):
             found = last_runs(cli.aws, cli.names, now=now, by_queue=True)
         else:
-            found = paused_now(cli.aws, cli.settings, now=now)
+            return ()
     except FifoError:
         return ()  # whoever may look at a queue need not be allowed to read logs
     if found.paused:
@@ -40,13 +40,33 @@ def mention_pauses(cli: Cli, *, left: int = 0, running: bool = True) -> Sequence
     return found.paused
 
 
+def _in_flight(cli: Cli) -> int:
+    from fifo_cli.aws.sqs import Queue
+
+    return Queue(cli.aws, cli.names, "main").counts().in_flight
+
+
+def is_hidden(cli: Cli, group: str | None) -> bool:
+    """Whether the log says that a function hides a group for longer than a move waits for it."""
+    from fifo_cli.model.group_names import group_ids
+    from fifo_cli.operations.monitor.worker_runs import last_runs
+    from fifo_cli.operations.transfer.queue_source import PATIENCE_SECONDS
+
+    now = datetime.now(UTC)
+    try:
+        if group is None or not _in_flight(cli):
+            return False
+        paused = last_runs(cli.aws, cli.names, now=now, by_queue=True).paused
+    except FifoError:
+        return False  # whoever may park need not be allowed to read logs
+    waited = now + timedelta(seconds=PATIENCE_SECONDS)
+    return any(one.group in group_ids(group) and one.until > waited for one in paused)
+
+
 def is_started(cli: Cli) -> bool:
     """Whether main starts the worker now; also True where a schedule does, or nothing is known."""
     from fifo_cli.aws.triggers import is_mapping_enabled
-    from fifo_cli.model.worker_trigger import by_queue
 
-    if not by_queue(cli.settings):
-        return True
     try:
         return is_mapping_enabled(cli.aws, cli.names.function("worker")) is not False
     except FifoError:

@@ -300,7 +300,9 @@ def case_of(alike: Sequence[Stuck], number: int) -> Case:
         return _case_of_one(alike[0], others=number > 1)
     if all(head.passed for head in alike):
         return Case.PASSED
-    return Case.SOME if any(head.lately for head in alike) else Case.ALL
+    # Others were delivered between the failures of these, which have failed once since: not an outage yet.
+    between = all(head.passed or head.attempts == 1 for head in alike) and any(head.passed for head in alike)
+    return Case.SOME if between or any(head.lately for head in alike) else Case.ALL
 
 
 def _case_of_one(head: Stuck, *, others: bool) -> Case:
@@ -359,7 +361,8 @@ def _problem(
     if older and case in (Case.ALL, Case.ONLY, Case.UNSURE):
         case = Case.OLDER
     # The group that a step may set aside is one beside which others were delivered.
-    named = [one for one in alike if one.lately] if case is Case.SOME else alike
+    delivered = [one for one in alike if one.lately] or [one for one in alike if one.passed]
+    named = delivered if case is Case.SOME else alike
     head = min(named, key=lambda one: (one.since or one.time) if old else one.time)
     advice = advice_of(kind, case)
     facts = _facts(head, len(alike), _with_longest_pause(around, alike))
@@ -397,37 +400,47 @@ def _facts(head: Stuck, groups: int, around: Around) -> dict[str, str]:
         "api": head.api or _THE_API,
         "status": str(head.http_status or ""),
         "groups": str(groups),
-        "keys": _key_commands(around.keys_of(head.api), around),
+        "keys": _key_commands(head, around),
         "logs": command_line("logs worker --since 15m"),
         "deploy": command_line("deploy"),
         "drain_one": drain_one,
-        **_of_trigger(around),
+        **_of_trigger(head, around),
         **_of_message(head, group, around),
     }
 
 
-def _of_trigger(around: Around) -> dict[str, str]:
+def _of_trigger(head: Stuck, around: Around) -> dict[str, str]:
     """Return when a head is tried again by itself, and the steps that depend on it.
 
-    What a function has paused, nobody else can try before its pause is over.
+    What a function has paused, nobody else can try before its pause is over: also where a schedule has taken
+    the queue's place since.
     """
     drain_one, drain_all = command_line("drain --count 1"), command_line("drain --all")
-    by_itself = "each run tries again, and order is kept"
-    if around.longest is not None:
-        by_itself = f"{within(around.longest)}, and order is kept"
-    if around.longest is None:
-        again = f"{drain_all} delivers what waits now; or wait for the next run"
-    elif around.running:
-        again = f"wait: {within(around.longest)}"
-    else:
-        again = f"{drain_all} delivers what waits, once its pauses are over"
-    tries_itself = around.longest is not None and around.running
-    return {
-        "retry": by_itself if around.running else f"order is kept, and {drain_one} tries again",
-        "again": again,
-        "try_one": "its next try shows it" if tries_itself else f"{drain_one} tries it again",
+    after = _after_pause(head, around)
+    once = f" {after}" if after else ""
+    by_hand = {
+        "retry": f"order is kept, and {drain_one} tries again{once}",
+        "again": f"{drain_all} delivers what waits, once its pauses are over",
+        "try_one": f"{drain_one} tries it again{once}",
         "turn": "run" if around.longest is None else "try",
     }
+    if around.longest is None:
+        now = f"wait: its group is hidden, and the first run {after} tries it"
+        again = now if after else f"{drain_all} delivers what waits now; or wait for the next run"
+        tries = f"the first run {after} tries this group" if after else "each run tries again"
+        retry = f"{tries}, and order is kept" if around.running else by_hand["retry"]
+        return {**by_hand, "again": again, "retry": retry}
+    if not around.running:
+        return by_hand
+    tries = within(around.longest)
+    by_itself = {"retry": f"{tries}, and order is kept", "again": f"wait: {tries}"}
+    return {**by_hand, **by_itself, "try_one": "its next try shows it"}
+
+
+def _after_pause(head: Stuck, around: Around) -> str:
+    """Say when a function's pause of the group is over; "" if it is not hidden now."""
+    until = head.paused_until
+    return f"after {until.astimezone(UTC):%H:%M:%S} UTC" if until and until > around.now else ""
 
 
 def _of_message(head: Stuck, group: str, around: Around) -> dict[str, str]:
@@ -436,15 +449,17 @@ def _of_message(head: Stuck, group: str, around: Around) -> dict[str, str]:
     Where the queue starts the worker it is hidden nearly always: by its pause, or by the function's next try.
     """
     park, peek = command_line("park --group", group), command_line("peek --count 1 --group", group)
-    if around.longest is None or not around.running:
+    after = _after_pause(head, around)
+    by_itself = around.longest is not None and around.running
+    if not (after or by_itself):
         return {"park": park, "sets": "sets", "peek": peek, "shown": "the message"}
-    pause, resume = command_line("pause worker"), command_line("resume worker")
-    over = f"when its pause is over, {rough(around.longest)} at most,"
-    if head.paused_until is not None and head.paused_until > around.now:
-        over = f"after {head.paused_until.astimezone(UTC):%H:%M:%S} UTC"
     shows = {"peek": command_line("logs worker --since 15m"), "shown": "its attempts"}
     if head.item_key:
         shows = {"peek": command_line("trace", head.item_key), "shown": "its way"}
+    if around.longest is None or not around.running:
+        return {"park": f"{park} {after}", "sets": "sets", **shows}
+    pause, resume = command_line("pause worker"), command_line("resume worker")
+    over = after or f"when its pause is over, {rough(around.longest)} at most,"
     return {"park": f"{pause}, {park} {over} and {resume}", "sets": "set", **shows}
 
 
@@ -453,9 +468,9 @@ def within(longest: timedelta) -> str:
     return f"each group is tried again within {rough(longest)}"
 
 
-def _key_commands(names: Iterable[str], around: Around) -> str:
+def _key_commands(head: Stuck, around: Around) -> str:
     """Return how a new key gets there, and how that is proven."""
-    match sorted(set(names)):
+    match sorted(set(around.keys_of(head.api))):
         case []:
             return f"put the key into [api] headers and keys, then {command_line('deploy')}"
         case [name]:
@@ -464,7 +479,8 @@ def _key_commands(names: Iterable[str], around: Around) -> str:
             steps = f"{command_line('keys list')}, then {command_line('keys set NAME')}"
     if around.longest is not None and around.running:
         return f"{steps}; {within(around.longest)}, with the new key"
-    return f"{steps}, then {command_line('drain --count 1')}"
+    after = _after_pause(head, around)
+    return f"{steps}, then{after and f', {after},'} {command_line('drain --count 1')}"
 
 
 def breaker_problem(found: OpenBreaker, around: Around) -> Problem:

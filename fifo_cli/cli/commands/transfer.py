@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.hidden_groups import mention_pauses
+from fifo_cli.cli.hidden_groups import is_hidden, mention_pauses
 from fifo_cli.cli.moves import Move, run_move
 from fifo_cli.cli.parameters import (
     Filter,
@@ -183,7 +184,8 @@ def park(
     from fifo_cli.operations.queues.park import Park
     from fifo_cli.render.transfer import park_text
 
-    park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console), cli.note)
+    hidden = partial(is_hidden, cli, group)
+    park = Park(cli.aws, cli.names, count, group, reason, paced(cli.console), cli.note, hidden)
 
     def text(result: ParkResult) -> str:
         return park_text(result, dry_run=dry_run, width=cli.console.width)

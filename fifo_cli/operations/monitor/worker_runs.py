@@ -133,10 +133,9 @@ def paused_now(aws: Aws, settings: Settings, *, now: datetime) -> Runs:
 def long_pause(aws: Aws, settings: Settings, *, now: datetime) -> datetime | None:
     """Return when the last group comes back that an API had paused for longer than ``[worker] retry`` would.
 
-    None if the log shows no such group, and on a schedule, whose runs leave nothing hidden.
+    None if the log shows no such group. A schedule's runs leave nothing hidden, but before a change the queue
+    may have started the worker.
     """
-    if not settings.worker.by_queue:
-        return None
     found = last_runs(aws, settings.names, now=now, by_queue=True).paused
     return max((one.until for one in found if one.until - now > longest_pause(settings)), default=None)
 

@@ -22,7 +22,7 @@ from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_filter import MessageFilter
 from fifo_cli.operations.transfer.noted_source import NotedSource
-from fifo_cli.operations.transfer.queue_source import QueueSource
+from fifo_cli.operations.transfer.queue_source import PATIENCE_SECONDS, QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget, outgoing
 from fifo_cli.operations.transfer.result import MoveOptions
 
@@ -41,13 +41,17 @@ class ParkResult(WorkResult):
 
 @dataclass(frozen=True)
 class Park(PipelineQueues):
-    """Parking the first ``count`` messages of main, or of one group there."""
+    """Parking the first ``count`` messages of main, or of one group there.
+
+    ``is_hidden`` says whether the group is known to be hidden for longer than a move waits.
+    """
 
     count: int = 1
     group: str | None = None
     reason: str = DEFAULT_REASON
     listener: Listener = silent
     note: Note = unnoted
+    is_hidden: Callable[[], bool] = lambda: False
 
     def preview(self, *, force: bool = False) -> ParkResult:
         """Return what would be parked, by looking at main (see peek)."""
@@ -73,7 +77,9 @@ class Park(PipelineQueues):
             packed: dict[str, Message] = {}
             parked: list[Message] = []
             selection = MessageFilter(group=self.group)
-            source = QueueSource(self.main, listener=self.listener)
+            # What a function hides for longer nobody gets by waiting.
+            patience = 0.0 if self.is_hidden() else PATIENCE_SECONDS
+            source = QueueSource(self.main, patience=patience, listener=self.listener)
             report = move(
                 NotedSource(source, self.note, "parked", "main", "dlq"),
                 QueueTarget(self.dlq, partial(self._pack, packed)),

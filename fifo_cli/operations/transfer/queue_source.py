@@ -19,7 +19,7 @@ from fifo_cli.operations.transfer.interfaces import Rejection
 # Short, so that what a killed run held is seen again soon; the engine keeps what takes longer.
 HIDDEN_SECONDS: Final = 30
 # What waits in flight with somebody comes back after its visibility timeout, or a little later.
-_MARGIN_SECONDS: Final = 5
+PATIENCE_SECONDS: Final = HIDDEN_SECONDS + 5
 # So many in a row without a message are believed, if all that was counted at the start has been seen.
 _POLLS_BELIEVED: Final = 2
 _RELEASING_THREADS: Final = 8
@@ -40,7 +40,7 @@ class QueueSource:
         queue: Queue,
         *,
         hidden_seconds: int = HIDDEN_SECONDS,
-        patience: float = HIDDEN_SECONDS + _MARGIN_SECONDS,
+        patience: float = PATIENCE_SECONDS,
         expected: int | None = None,
         quiet: float = 0.0,
         listener: Listener = silent,
@@ -119,7 +119,8 @@ class QueueSource:
         now = self._clock()
         if self._deadline is None:
             self._deadline = now + self._patience
-            self._listener(Waiting(self._queue.name, self._awaited(counts, others, alone=not ours)))
+            if self._patience:
+                self._listener(Waiting(self._queue.name, self._awaited(counts, others, alone=not ours)))
         if now < self._deadline:
             return False
         self.given_up = waiting

@@ -367,7 +367,7 @@ def test_what_is_paused_now_takes_one_question(aws: Aws) -> None:
     [
         ("queue", "2026-01-02T13:00:00Z", True),
         ("queue", "2026-01-02T12:04:00Z", False),
-        ("schedule", "2026-01-02T13:00:00Z", False),
+        ("schedule", "2026-01-02T13:00:00Z", True),  # paused before it took the queue's place
     ],
 )
 def test_a_pause_is_long_if_an_api_asked_for_more_than_retry(
