@@ -131,14 +131,19 @@ def _release(releases: Sequence[Numbers], number: int) -> Numbers:
     found = next((one for one in releases if one["worker"] == number), None)
     if found is None:
         raise UsageError(
-            f"both functions have no version {number}; nothing was changed",
+            f"version {number} is not one that both functions have; nothing was changed",
             hint=_known(releases),
         )
     return found
 
 
 def _known(releases: Sequence[Numbers]) -> str:
-    text = ", ".join(str(one["worker"]) for one in releases) or "none"
+    """List what can be gone back to, with the enqueuer's version where that has another number."""
+    named = (
+        f"{one['worker']}" + (f" (enqueuer {one['enqueuer']})" if one["enqueuer"] != one["worker"] else "")
+        for one in releases
+    )
+    text = ", ".join(named) or "none"
     return f"versions that both functions have: {text}; older ones than the last ten are removed by deploy"
 
 
