@@ -40,7 +40,7 @@ def _get_rule(aws: Aws, name: str) -> ScheduleState | None:
         found = unless_missing(partial(aws.client("events").describe_rule, Name=name))
     if found is None or not found.get("ScheduleExpression"):
         return None  # one that fires on events only starts nothing by itself
-    return ScheduleState(found.get("State") != "DISABLED", found["ScheduleExpression"])
+    return ScheduleState(found.get("State") != "DISABLED", found["ScheduleExpression"], name=name)
 
 
 def _get_schedule(aws: Aws, name: str) -> ScheduleState | None:
@@ -50,7 +50,7 @@ def _get_schedule(aws: Aws, name: str) -> ScheduleState | None:
     if found is None:
         return None
     timezone = found.get("ScheduleExpressionTimezone", "UTC")
-    return ScheduleState(found.get("State") != "DISABLED", found["ScheduleExpression"], timezone)
+    return ScheduleState(found.get("State") != "DISABLED", found["ScheduleExpression"], timezone, name)
 
 
 def is_mapping_enabled(aws: Aws, function: str) -> bool | None:

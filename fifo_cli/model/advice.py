@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.invocation import command_line
+from fifo_cli.invocation import aws_command_line, command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import (
     STATES,
@@ -31,8 +31,9 @@ from fifo_cli.model.health import (
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
+from fifo_cli.model.trigger_switch import BEGUN
 from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, WorkerRun
-from fifo_cli.model.worker_trigger import by_queue
+from fifo_cli.model.worker_trigger import by_queue, disabled_schedules
 
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
@@ -106,7 +107,7 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
             # Of these is drift, which holds up nothing by itself.
             *(one for one in evidence.others if one.state == "warning"),
             *(_unpolled(evidence) if polled else _silence(evidence)),
-            *(_nothing_delivered(runs.runs, turn) if waits else ()),
+            *(_nothing_delivered(runs.runs, turn, settings) if waits else ()),
             *(_dead_lettering(runs.most_received, measured, settings) if waits else ()),
         ]
     )
@@ -186,7 +187,8 @@ def evaluate(
     """
     problems = [
         *_missing(measured),
-        *_stopped(measured, stuck=stuck, polled=polled),
+        *_stopped(measured, names, stuck=stuck, polled=polled),
+        *_partly_disabled(measured),
         *_badly_polled(measured),
         *_numbers(measured, check, names, parked or {}),
     ]
@@ -285,32 +287,61 @@ def _badly_polled(measured: Measurements) -> Iterator[Problem]:
         )
 
 
-def _stopped(measured: Measurements, *, stuck: bool, polled: bool) -> Iterator[Problem]:
+def _partly_disabled(measured: Measurements) -> Iterator[Problem]:
+    """Report that some schedules are disabled while others start the worker."""
+    off = [one.name for one in measured.schedules if not one.enabled]
+    number = len(measured.schedules)
+    if measured.worker == "running" and 0 < len(off) < number:
+        yield Problem(
+            "warning",
+            disabled_schedules(off, number),
+            command_line("resume worker"),
+            means="the worker runs at the times of the others only; a deploy leaves it so",
+        )
+
+
+def _stopped(measured: Measurements, names: Names, *, stuck: bool, polled: bool) -> Iterator[Problem]:
+    """Report what nothing starts: it is paused, stopped, or what started it is gone."""
     flows: tuple[tuple[FunctionRole, TriggerState | None, Flow], ...] = (
         ("worker", measured.worker, "messages"),
         ("enqueuer", measured.enqueuer, "records"),
     )
-    both = measured.worker == measured.enqueuer == "paused"
     for role, state, flow in flows:
-        what = "event source mapping" if polled or role == "enqueuer" else "schedule"
+        by_mapping = polled or role == "enqueuer"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
-        if state == "paused":
-            step = command_line("resume" if both and not stuck else f"resume {role}")
-            if measured.maintenance is not None:
-                step = f"wait for the maintenance to finish: it may have paused it; if it stays so, {step}"
-            elif measured.restore is not None:
-                # Resumed now, it would meet a main that lacks the heads of its groups.
-                step = command_line("redrive --in-order")
-            elif stuck and role == "worker":
-                step = f"once a message is delivered again, {step}"
-            yield replace(found, state="warning", text=f"the {role} is paused{late}", next=step)
         if state == "stopped":
             text = f"the {role} is stopped: its reserved concurrency is 0{late}"
-            yield replace(found, text=text, next="raise it again in Lambda")
-        if state == "missing":
+            yield replace(found, text=text, next=_end_stop(names.function(role), reserves=not by_mapping))
+        elif role == "worker" and measured.changes_trigger and state in ("paused", "missing"):
+            # Who pauses the worker takes the mark of the change away: this is nobody's pause.
+            text = f"{BEGUN}: nothing starts it"
+            step = f"{command_line('deploy')} completes it, unless one is at work"
+            yield replace(found, state="warning", text=text, next=step)
+        elif state == "paused":
+            step = _end_pause(measured, role, stuck=stuck)
+            yield replace(found, state="warning", text=f"the {role} is paused{late}", next=step)
+        elif state == "missing":
+            what = "event source mapping" if by_mapping else "schedule"
             text = f"the {role} has no {what}: nothing starts it{late}"
             yield replace(found, text=text, next=f"{command_line('deploy')} makes it again")
+
+
+def _end_pause(measured: Measurements, role: FunctionRole, *, stuck: bool) -> str:
+    both = measured.worker == measured.enqueuer == "paused" and not measured.changes_trigger
+    step = command_line("resume" if both and not stuck else f"resume {role}")
+    if measured.maintenance is not None:
+        return f"wait for the maintenance to finish: it may have paused it; if it stays so, {step}"
+    if measured.restore is not None:
+        # Resumed now, it would meet a main that lacks the heads of its groups.
+        return command_line("redrive --in-order")
+    return f"once a message is delivered again, {step}" if stuck and role == "worker" else step
+
+
+def _end_stop(function: str, *, reserves: bool) -> str:
+    """Return how reserved concurrency is taken away; where some is wanted, a deploy sets that again."""
+    step = aws_command_line("lambda delete-function-concurrency --function-name", function)
+    return f"{step}, then {command_line('deploy')}" if reserves else step
 
 
 def _maintenance(measured: Measurements) -> Iterator[Problem]:
@@ -464,8 +495,10 @@ def _plural(turn: str) -> str:
     return "batches" if turn == "batch" else f"{turn}s"
 
 
-def _nothing_delivered(runs: Sequence[WorkerRun], turn: str) -> Iterator[Problem]:
+def _nothing_delivered(runs: Sequence[WorkerRun], turn: str, settings: Settings) -> Iterator[Problem]:
     last = runs[:_UNDELIVERED]
+    if settings.worker.max_rate is not None and not any(run.failed for run in last):
+        return  # nothing was tried: the rate allows the next call only later
     if len(last) == _UNDELIVERED and all(
         run.error is None and run.received and not run.delivered and not run.parked for run in last
     ):

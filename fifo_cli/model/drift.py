@@ -21,7 +21,10 @@ Condition = Literal["ok", "drift", "missing", "surplus", "foreign", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ResourceState:
-    """One resource: as wanted, or how not; ``reason`` is why it is foreign or unknown."""
+    """One resource: as wanted, or how not; ``reason`` is why it is foreign or unknown.
+
+    ``takes_batches``: of the worker's alias, whether the version it points to may be started by the queue.
+    """
 
     kind: Kind
     name: str
@@ -29,6 +32,7 @@ class ResourceState:
     diff: tuple[Difference, ...] = ()
     reason: str = ""
     version: str | None = None
+    takes_batches: bool = False
 
     @property
     def has_other_code(self) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.drift_effects import EFFECTS, Harm, Setting
 from fifo_cli.model.health import Problem, rough
 from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
+from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.resources import alias_name
-from fifo_cli.model.worker_trigger import MAPPING, by_queue, trigger_of
+from fifo_cli.model.trigger_switch import BEGUN
+from fifo_cli.model.worker_trigger import MAPPING, by_queue, mapping_key, trigger_of
 
 if TYPE_CHECKING:
     from fifo_cli.model.drift import Drift, ResourceState
@@ -48,19 +51,23 @@ def drift_problems(
     if foreign := [one for one in resources if one.state == "foreign"]:
         text = f"not this pipeline's: {_listed(foreign)}"
         yield Problem("critical", text, command_line("plan"), means=foreign[0].reason or None)
-    timeout = _timeout(resources, running)
+    judge = partial(_harms, running, _is_polled(resources, running), _timeout(resources, running))
     drifted = [one for one in resources if one.state in ("drift", "surplus")]
-    plain = spare
+    plain, other_code = spare, []
     for one in drifted:
-        harms = list(_harms(one, running, timeout))
-        yield from (_harmful(one, harm, setting) for setting, harm in harms)
-        differs = sum(diff.path != "replaced" for diff in one.diff)
-        if one.state == "surplus" or len(harms) + one.has_other_code < max(1, differs):
+        harms = list(judge(one))
+        harmful = {setting.path for setting, _ in harms}
+        first = {harm: setting for setting, harm in reversed(harms)}
+        yield from (_harmful(one, harm, first[harm]) for harm in dict.fromkeys(harm for _, harm in harms))
+        if one.has_other_code and CODE_HASH not in harmful:
+            other_code.append(one)
+        besides = {diff.path for diff in one.diff} - harmful - {CODE_HASH, "replaced"}
+        if one.state == "surplus" or besides or not one.diff:
             plain.append(one)
-    yield from _trigger_problem(wanted, running)
+    yield from _trigger_problem(measured, wanted, running)
     if plain:
         yield Problem("warning", f"not as in fifo.toml: {_listed(plain)}", command_line("plan"))
-    yield from _code_problem(drifted)
+    yield from _code_problem(other_code)
 
 
 def _is_known_as_missing(one: ResourceState, measured: Measurements, names: Names) -> bool:
@@ -90,10 +97,20 @@ def _timeout(resources: Iterable[ResourceState], running: Settings) -> float:
     return next((float(old) for old in deployed if old), running.functions.timeout.total_seconds())
 
 
-def _harms(one: ResourceState, running: Settings, timeout: float) -> Iterator[tuple[Setting, Harm]]:
+def _is_polled(resources: Iterable[ResourceState], running: Settings) -> bool:
+    """Whether Lambda polls main for the worker: also by a mapping that is there beside the schedule."""
+    mapping = mapping_key(running.names)
+    return by_queue(running) or any(
+        (one.kind, one.name) == mapping and one.state == "surplus" for one in resources
+    )
+
+
+def _harms(
+    running: Settings, polled: bool, timeout: float, one: ResourceState
+) -> Iterator[tuple[Setting, Harm]]:
     effects = EFFECTS.get((one.kind, role_of(one.kind, one.name, running.names)), {})
     for diff in one.diff:
-        setting = Setting(diff.path, diff.old, diff.new, by_queue(running), timeout)
+        setting = Setting(diff.path, diff.old, diff.new, polled, timeout, one.takes_batches)
         harm = effects.get(diff.path.partition(".")[0])
         if harm is not None and harm.when(setting):
             yield setting, harm
@@ -128,12 +145,23 @@ def _shown(value: Any, path: str, unit: str) -> str:
     return number if isinstance(value, int) else str(value)
 
 
-def _trigger_problem(wanted: Settings, running: Settings) -> Iterator[Problem]:
-    """Say that the trigger of fifo.toml is not deployed: what started the worker before still does."""
-    if wanted.worker.trigger == running.worker.trigger:
-        return
+def _trigger_problem(measured: Measurements, wanted: Settings, running: Settings) -> Iterator[Problem]:
+    """Say that the trigger of fifo.toml is not deployed: what started the worker before still does.
+
+    While a deploy changes it, nothing does; that is a problem already where it is measured.
+    """
     words = {"schedule": "the schedule", "queue": "the queue"}
     old, new = words[running.worker.trigger], words[wanted.worker.trigger]
+    if measured.changes_trigger:
+        if measured.worker == "running":
+            yield Problem(
+                "warning",
+                f"{BEGUN}: {old} starts it",
+                f"{command_line('deploy')} completes it, unless one is at work",
+            )
+        return
+    if old == new:
+        return
     yield Problem(
         "warning",
         f"{old} still starts the worker, though fifo.toml says that {new} does: that is not deployed",
@@ -142,8 +170,7 @@ def _trigger_problem(wanted: Settings, running: Settings) -> Iterator[Problem]:
     )
 
 
-def _code_problem(drifted: Iterable[ResourceState]) -> Iterator[Problem]:
-    other = [one for one in drifted if one.has_other_code]
+def _code_problem(other: Sequence[ResourceState]) -> Iterator[Problem]:
     if any(one.kind == "function" for one in other):
         yield Problem(
             "warning",

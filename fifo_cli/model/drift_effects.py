@@ -27,7 +27,8 @@ _PARTIAL: Final = "ReportBatchItemFailures"
 class Setting:
     """A difference as its judge sees it: what AWS has, what fifo.toml wants, and what starts the worker.
 
-    ``timeout`` is that of the worker's function, in seconds.
+    ``by_queue``: Lambda polls main for the worker. ``timeout`` is that of the worker's function, in seconds.
+    ``takes_batches``: the version with this difference is one that a deploy published for the queue.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Setting:
     new: Any
     by_queue: bool
     timeout: float
+    takes_batches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,11 @@ def _by_queue(one: Setting) -> bool:
     return one.by_queue
 
 
+def _may_not_take_batches(one: Setting) -> bool:
+    """Whether the queue starts code that no deploy published for it; earlier versions of ours are known."""
+    return one.by_queue and not one.takes_batches
+
+
 def _starts_later(one: Setting) -> bool:
     """Whether the enqueuer leaves out more of the table than it should: its start is another."""
     return any(f"{text}".startswith(START_VARIABLE) for text in one.old or ())
@@ -137,6 +144,12 @@ _QUEUE: Final[Effects] = {
 _OTHER_CODE: Final = Harm(
     "starts {old}, not {new}",
     "other code may answer what Lambda takes for a success: what it did not do is lost",
+    then=_AUDIT,
+)
+_NO_BATCHES: Final = Harm(
+    "is at code that no deploy published for batches of the queue",
+    "Lambda deletes what its answer does not list: what it did not deliver is lost",
+    _may_not_take_batches,
     then=_AUDIT,
 )
 _SHORT_PATIENCE: Final = Harm(
@@ -212,8 +225,8 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
             then=_AUDIT,
         ),
         "others": Harm(
-            "is not the only one: another mapping hands messages of main to the worker",
-            "its settings are not looked at: with a filter, say, it loses messages",
+            "is not the only one: another mapping hands messages of main to {old}",
+            "only the worker delivers them, and Lambda deletes what an answer does not list",
             then=_AUDIT,
         ),
     },
@@ -244,7 +257,7 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
             "{replay} does not find what Lambda gives up",
         ),
         "others": Harm(
-            "is not the only one: another mapping hands the same records to the enqueuer",
+            "is not the only one: another mapping hands the same records to {old}",
             "more than five minutes apart they become messages twice, the second behind newer ones",
             then=_AUDIT,
         ),
@@ -264,6 +277,8 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
     },
     ("alias", "worker"): {
         **_FUNCTION,
+        "code_sha256": _NO_BATCHES,
+        "handler": _NO_BATCHES,
         "routing": Harm(
             "shares its calls with another version: {old}", _OTHER_CODE.means, _by_queue, then=_AUDIT
         ),

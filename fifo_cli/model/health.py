@@ -71,6 +71,7 @@ class ScheduleState:
     enabled: bool
     expression: str
     timezone: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class Measurements:
 
     A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds. ``resumed_at`` is when the
     worker was resumed last, if it ever was. ``polling`` is how main is polled, where the queue starts the
-    worker.
+    worker, ``schedules`` are those that start it, where they do. ``changes_trigger``: a deploy has begun to
+    change what starts it, and has not ended.
     """
 
     queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
@@ -123,6 +125,8 @@ class Measurements:
     restore: UnfinishedRestore | None = None
     resumed_at: datetime | None = None
     polling: Polling | None = None
+    schedules: tuple[ScheduleState, ...] = ()
+    changes_trigger: bool = False
     unseen: tuple[Unavailable, ...] = ()
 
     def total(self, kind: QueueKind) -> int | None:

@@ -162,7 +162,7 @@ def make_plan(
 ) -> Plan:
     """Compare what is wanted with what was found.
 
-    What was found but is not wanted is deleted if it carries this pipeline's tag, and left alone otherwise.
+    What was found but is not wanted is deleted if it ``is_surplus``, and left alone otherwise.
     Raises UsageError with every reason why nothing may be done: another's resources, keys that differ.
     """
     found = _foreseen(wanted, found)
@@ -174,9 +174,7 @@ def make_plan(
         )
     changes = [change for one in wanted if (change := _change(one, found.get(one.key)))]
     keys = {one.key for one in wanted}
-    surplus = [
-        one for key, one in found.items() if key not in keys and one.tags.get(PIPELINE_TAG) == pipeline
-    ]
+    surplus = [one for key, one in found.items() if key not in keys and is_surplus(one, pipeline)]
     deletes = [Change("delete", one.kind, one.name) for one in surplus]
     losses = tuple(text for change in changes for text in _losses(change, found.get(change.key)))
     return Plan(
@@ -185,6 +183,17 @@ def make_plan(
         warnings=(*(text for change in changes for text in _warnings(change)), *losses),
         losses=losses,
     )
+
+
+def is_surplus(found: Found, pipeline: str) -> bool:
+    """Say whether what is not wanted is this pipeline's, as its tag shows.
+
+    A mapping by which a queue starts its worker is, too, if it has nobody's tag: it was made by hand.
+    """
+    owner = found.tags.get(PIPELINE_TAG)
+    started = str(found.properties.get("function")).split(":")
+    by_hand = owner is None and found.kind == "event-source-mapping" and found.name in started
+    return by_hand or owner == pipeline
 
 
 def differences(wanted: Resource, found: Found) -> tuple[Difference, ...]:

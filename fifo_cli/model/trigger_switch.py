@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.names import PIPELINE_TAG, SWITCH_TAG, Names
 from fifo_cli.model.resources import Found, Key
@@ -15,6 +15,10 @@ from fifo_cli.model.worker_trigger import Trigger, trigger_of
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
+
+
+# What the mark on main shows; which of the two it is, it does not.
+BEGUN: Final = "a deploy that changes what starts the worker was cut off, or is at work still"
 
 
 def wanted_triggers(found: Collection[Found], settings: Settings) -> tuple[Found, ...]:

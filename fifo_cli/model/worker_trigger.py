@@ -54,6 +54,11 @@ def trigger_keys(settings: Settings, names: Names) -> tuple[TriggerKey, ...]:
     return tuple((kind, names.schedule(number)) for number, _ in enumerate(expressions(settings), 1))
 
 
+def disabled_schedules(off: Sequence[str], number: int) -> str:
+    """Say which of a number of schedules are disabled."""
+    return f"{len(off)} of {number} schedules {'is' if len(off) == 1 else 'are'} disabled: {', '.join(off)}"
+
+
 def mapping_key(names: Names) -> TriggerKey:
     """Return the mapping of main to the worker; it goes by the name of its function, as the enqueuer's."""
     return (MAPPING, names.function("worker"))

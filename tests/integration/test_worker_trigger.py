@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.errors import UsageError
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SWITCH_TAG
 from fifo_cli.model.settings import load
+from fifo_cli.model.trigger_switch import BEGUN
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.destroy import destroy
 from fifo_cli.operations.deploy.pause import pause, pause_state, resume
@@ -33,6 +36,7 @@ Make = Callable[..., Project]
 Trigger = dict[str, Any]
 QUEUE: Trigger = {"worker": {"trigger": "queue", "max_functions": 7}}
 RULES: Trigger = {"schedule": {"expressions": ["rate(365 days)", "rate(364 days)"]}}
+BY_OURS = ["ReportBatchItemFailures"]
 ZONED: Trigger = {"schedule": {"expressions": ["rate(365 days)"], "timezone": "Europe/Berlin"}}
 
 
@@ -334,6 +338,98 @@ def test_status_and_check_agree_on_what_was_changed_by_hand(bed: Bed, trigger: T
     if trigger is RULES:
         [foreign] = [one for one in texts if "not this pipeline's" in one]
         assert f"function:{enqueuer}" in foreign
+
+
+def publish_theirs(bed: Bed, function: str) -> str:
+    """Publish a version by hand whose code answers nothing, which Lambda takes for a success."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as files:
+        files.writestr("fifo_cli/handlers/worker.py", "def handler(event, context): pass")
+    client = bed.aws.client("lambda")
+    return client.update_function_code(FunctionName=function, ZipFile=packed.getvalue(), Publish=True)[
+        "Version"
+    ]
+
+
+def test_code_that_no_deploy_published_is_critical_behind_the_queue_alone(bed: Bed) -> None:
+    bed.deploy(QUEUE)
+    client, function = bed.aws.client("lambda"), bed.names.function("worker")
+    [ours] = [client.get_alias(FunctionName=function, Name="live")["FunctionVersion"]]
+    said = f"alias {function}:live is at code that no deploy published for batches of the queue"
+    for version, loses in ((publish_theirs(bed, function), True), ("$LATEST", True), (ours, False)):
+        client.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+        state, texts = verdicts(bed)
+        assert (state, said in texts) == (("critical", True) if loses else ("warning", False)), version
+    client.update_alias(FunctionName=function, Name="live", FunctionVersion="$LATEST")
+    deploy(bed.aws, load(bed.made.config))
+    assert verdicts(bed) == ("ok", [])
+    # The same code unpublished is drift that loses nothing.
+    client.update_alias(FunctionName=function, Name="live", FunctionVersion="$LATEST")
+    assert verdicts(bed) == ("warning", [f"not as in fifo.toml: alias {function}:live"])
+    bed.deploy(RULES)
+    client.update_alias(FunctionName=function, Name="live", FunctionVersion=publish_theirs(bed, function))
+    assert verdicts(bed)[0] == "warning"
+
+
+def test_a_schedule_that_is_disabled_beside_another_is_named_and_resumed(bed: Bed) -> None:
+    bed.deploy(RULES)
+    first, second = (bed.names.schedule(number) for number in (1, 2))
+    bed.aws.client("events").disable_rule(Name=second)
+
+    said = f"1 of 2 schedules is disabled: {second}"
+    assert verdicts(bed) == ("warning", [said])
+    found = plan(bed.aws, load(bed.made.config))
+    assert found.changes == ()
+    assert [one.startswith(said) for one in found.warnings] == [True]
+    shown = bed.made.local("status", "-o", "json").json()["schedule"]
+    assert shown["expressions"] == RULES["schedule"]["expressions"]
+    assert bed.enabled() == {first}
+    resume(bed.aws, bed.settings, "worker")
+    assert verdicts(bed) == ("ok", [])
+
+
+@pytest.mark.parametrize("first", [RULES, QUEUE])
+def test_a_change_that_was_cut_off_is_said_to_be_no_pause(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, first: Trigger
+) -> None:
+    bed.deploy(first)
+    cut_off(bed, QUEUE if first is RULES else RULES, monkeypatch)
+
+    state, texts = verdicts(bed)
+
+    assert state == "warning"
+    assert f"{BEGUN}: nothing starts it" in texts
+    assert not any("is paused" in one or "still starts the worker" in one for one in texts)
+    # Who pauses it now means it.
+    pause(bed.aws, bed.settings, "worker")
+    assert "the worker is paused" in verdicts(bed)[1]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_mapping_to_the_worker_that_was_made_by_hand_beside_the_schedule_is_drift(
+    bed: Bed, paused: bool
+) -> None:
+    bed.deploy(RULES)
+    function = bed.names.function("worker")
+    client: Any = bed.aws.client("lambda")
+    client.create_event_source_mapping(
+        EventSourceArn=bed.arn(), FunctionName=f"{function}:live", FunctionResponseTypes=BY_OURS
+    )
+    if paused:
+        assert pause(bed.aws, bed.settings, "worker").worker == "paused"
+        assert bed.enabled() == set(), "also what was made by hand"
+
+    state, texts = verdicts(bed)
+    assert state == "warning"
+    assert f"not as in fifo.toml: event-source-mapping {function}" in texts
+    checked = bed.made.local("plan", "--check", "-o", "json")
+    assert checked.code == 1
+    [change] = checked.json()["changes"]
+    assert (change["action"], change["type"], change["name"]) == ("delete", "event-source-mapping", function)
+    deploy(bed.aws, load(bed.made.config))
+    assert bed.mapping() is None
+    assert bed.enabled() == (set() if paused else bed.started_by(RULES))
+    assert bed.changes() == ()
 
 
 @pytest.mark.parametrize(

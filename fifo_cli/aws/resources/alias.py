@@ -33,7 +33,7 @@ class AliasAdmin(Gateway):
     exists_codes: ClassVar[frozenset[str]] = frozenset({"ResourceConflictException"})
 
     def _read(self, name: str) -> Found:
-        """Return what an alias points to; its ARN and version are facts."""
+        """Return what an alias points to; facts are its ARN, its version, and if that takes batches."""
         function, _, alias = name.partition(":")
         pointer = self.client.get_alias(FunctionName=function, Name=alias)
         configuration = self.client.get_function(FunctionName=function, Qualifier=alias)["Configuration"]
@@ -43,7 +43,11 @@ class AliasAdmin(Gateway):
             "routing": dict(pointer.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})),
             **self._async(function, alias),
         }
-        facts = {"arn": pointer["AliasArn"], "version": pointer["FunctionVersion"]}
+        facts = {
+            "arn": pointer["AliasArn"],
+            "version": pointer["FunctionVersion"],
+            "takes_batches": configuration.get("Description") == TAKES_BATCHES,
+        }
         return Found("alias", name, properties, facts=facts)
 
     def _create(self, wanted: Resource) -> None:

@@ -63,7 +63,7 @@ class MappingAdmin(TriggerGateway):
     def _read(self, name: str) -> Found | None:
         """Return the mapping; of several the one from its present source to the alias, if there is.
 
-        The further ones are its ``others``.
+        The functions of further ones are its ``others``; their ids are a fact.
         """
         present = self._source(name)
         mappings = sorted(self._list(name, present), key=lambda one: _strangeness(one, name, present))
@@ -77,10 +77,11 @@ class MappingAdmin(TriggerGateway):
             **_properties(first),
             **({"queue": source} if _is_queue(first) else {}),
             "table": self.table if source == present else source,
-            "others": [one["UUID"] for one in others],
+            "others": [one.get("FunctionArn", "") for one in others],
         }
         facts = {
             "uuid": first["UUID"],
+            "others": [one["UUID"] for one in others],
             "arn": arn,
             "source": source,
             "state": state,
@@ -97,7 +98,7 @@ class MappingAdmin(TriggerGateway):
 
     def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Set what differs; one of another source is deleted and made again, enabled or not as before."""
-        for other in found.properties["others"]:
+        for other in found.facts["others"]:
             self._remove(other, wanted.name)
         uuid = found.facts["uuid"]
         if changed & _SOURCES:
@@ -120,7 +121,7 @@ class MappingAdmin(TriggerGateway):
 
     def _delete(self, found: Found) -> None:
         """Delete the mapping and the further ones, and wait until they are gone."""
-        for uuid in (found.facts["uuid"], *found.properties["others"]):
+        for uuid in (found.facts["uuid"], *found.facts["others"]):
             self._remove(uuid, found.name)
 
     def _make(self, wanted: Resource, *, enabled: bool) -> None:

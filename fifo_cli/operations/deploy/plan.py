@@ -12,8 +12,8 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole
-from fifo_cli.model.planning import CODE_HASH, Plan, make_plan
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole
+from fifo_cli.model.planning import CODE_HASH, Plan, is_surplus, make_plan
 from fifo_cli.model.resources import (
     Found,
     Key,
@@ -31,9 +31,11 @@ from fifo_cli.model.trigger_switch import TriggerSwitch, find_switch, is_paused
 from fifo_cli.model.worker_trigger import (
     MAPPING,
     by_queue,
+    disabled_schedules,
     expressions,
     mapping_key,
     scheduler_timezone,
+    trigger_keys,
     trigger_of,
 )
 from fifo_cli.operations.deploy.api_keys import list_keys
@@ -112,6 +114,7 @@ def prepare(
     warnings += said
     made = make_plan(wanted, found, pipeline=settings.pipeline.name, adopt=adopt)
     warnings += [*_unwatched(settings, resources, made), *_rolled_back(made, found)]
+    warnings += _partly_disabled(settings, found)
     made = with_code_changes(aws, made, zips, whole=whole_diff, listener=waiter.listener)
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
@@ -221,6 +224,16 @@ def _unwatched(settings: Settings, wanted: Iterable[Resource], made: Plan) -> li
     ]
 
 
+def _partly_disabled(settings: Settings, found: Mapping[Key, Found]) -> list[str]:
+    """Name the schedules that are disabled while others start the worker: deploy leaves them so."""
+    schedules = [found[key] for key in trigger_keys(settings, settings.names) if key in found]
+    off = [one.name for one in schedules if not one.facts["enabled"]]
+    if not 0 < len(off) < len(schedules):
+        return []
+    which = f"{disabled_schedules(off, len(schedules))}, and deploy leaves it so"
+    return [f"{which}; {command_line('resume worker')} enables all"]
+
+
 def _reserved(found: Mapping[Key, Found]) -> bool:
     return any(one.properties.get("reserved_concurrency") is not None for one in found.values())
 
@@ -235,10 +248,10 @@ def restore_warning(found: Mapping[Key, Found], settings: Settings) -> str | Non
 def other_readers(settings: Settings, functions: Iterable[str], found: Mapping[Key, Found]) -> dict[str, str]:
     """Say what follows from mappings of main that are somebody else's, by their function.
 
-    Also from one to a function of ours, where the queue is to start nothing and our tag is not on it.
+    Also from one to a function of ours, where the queue is to start nothing and deploy leaves it alone.
     """
     mapping = found.get(mapping_key(settings.names))
-    if mapping and not by_queue(settings) and mapping.tags.get(PIPELINE_TAG) != settings.pipeline.name:
+    if mapping and not by_queue(settings) and not is_surplus(mapping, settings.pipeline.name):
         functions = [*functions, mapping.properties["function"]]
     return {
         function: f"{function} reads {settings.names.main} by an event source mapping that is not this"

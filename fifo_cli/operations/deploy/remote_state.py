@@ -22,7 +22,8 @@ from fifo_cli.aws.resources.table import TableAdmin
 from fifo_cli.aws.retries import announce_retries
 from fifo_cli.errors import FifoError, NotDeployedError
 from fifo_cli.events import Listener, Waiting, Warned
-from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, PIPELINE_TAG, Names
+from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, Names
+from fifo_cli.model.planning import is_surplus
 from fifo_cli.model.resources import Found, Key, Kind, may_have_schedules
 from fifo_cli.model.worker_trigger import mapping_key, scheduler_timezone
 from fifo_cli.operations.parallel import read_all
@@ -162,4 +163,4 @@ def worker_triggers(gates: Gateways, settings: Settings) -> tuple[Found, ...]:
         asks = True
     keys += [("schedule", name) for name in (gates.schedules.names(names.pipeline) if asks else ())]
     found = observe(gates, keys).values()
-    return tuple(one for one in found if one.tags.get(PIPELINE_TAG) == names.pipeline)
+    return tuple(one for one in found if is_surplus(one, names.pipeline))

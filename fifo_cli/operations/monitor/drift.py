@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
-from fifo_cli.model.drift import Drift, ResourceState
+from fifo_cli.model.drift import Condition, Drift, ResourceState
 from fifo_cli.model.health import Unavailable
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, FunctionRole, Names
-from fifo_cli.model.planning import CODE_HASH, differences, ownership_refusal
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
+from fifo_cli.model.planning import CODE_HASH, differences, is_surplus, ownership_refusal
 from fifo_cli.model.resources import (
     Found,
     Key,
@@ -76,7 +76,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     states += [
         ResourceState(one.kind, one.name, "surplus", _diff_of_surplus(one, settings, place))
         for one in surplus
-        if one.tags.get(PIPELINE_TAG) == name
+        if is_surplus(one, name)
     ]
     states += [
         ResourceState(MAPPING, function, "foreign", reason=text)
@@ -142,11 +142,12 @@ def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState
     found: Found | None = gathered[_text(wanted.key)]
     if found is None or found.deleted:
         return ResourceState(wanted.kind, wanted.name, "missing")
-    version = found.facts.get("version")
+    version, takes_batches = found.facts.get("version"), bool(found.facts.get("takes_batches"))
     if reason := ownership_refusal(wanted, found, pipeline, adopt=False):
         return ResourceState(wanted.kind, wanted.name, "foreign", reason=reason)
     diff = differences(wanted, found)
-    return ResourceState(wanted.kind, wanted.name, "drift" if diff else "ok", diff, version=version)
+    state: Condition = "drift" if diff else "ok"
+    return ResourceState(wanted.kind, wanted.name, state, diff, version=version, takes_batches=takes_batches)
 
 
 def _text(key: Key) -> str:

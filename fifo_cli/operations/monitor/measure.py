@@ -22,7 +22,7 @@ from fifo_cli.model.health import (
     TriggerState,
     Unavailable,
 )
-from fifo_cli.model.names import FUNCTION_ROLES, Names
+from fifo_cli.model.names import FUNCTION_ROLES, SWITCH_TAG, Names
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.worker_trigger import MAPPING, TriggerKey, trigger_keys, with_trigger
 from fifo_cli.operations.deploy.remote_state import gateways, worker_triggers
@@ -93,6 +93,10 @@ class Triggers:
         return next((one for one in self.found if isinstance(one, Polling)), None)
 
     @property
+    def schedules(self) -> tuple[ScheduleState, ...]:
+        return tuple(one for one in self.found if isinstance(one, ScheduleState))
+
+    @property
     def enabled(self) -> bool:
         return any(one.enabled for one in self.found)
 
@@ -121,7 +125,7 @@ def _state_of(aws: Aws, found: Found) -> ScheduleState | Polling | None:
     if found.kind == MAPPING:
         return get_polling(aws, found.name)
     expression, timezone = found.properties["expression"], found.properties.get("timezone")
-    return ScheduleState(found.facts["enabled"], expression, timezone) if expression else None
+    return ScheduleState(found.facts["enabled"], expression, timezone, found.name) if expression else None
 
 
 def _triggers(settings: Settings, states: Iterable[ScheduleState | Polling | None]) -> Triggers:
@@ -171,6 +175,8 @@ def measurements_of(gathered: Gathered, triggers: Triggers, names: Names) -> Mea
         restore=unfinished_restore(tags) if tags else None,
         resumed_at=resumed_at(tags) if tags else None,
         polling=triggers.polling,
+        schedules=triggers.schedules,
+        changes_trigger=tags is not None and SWITCH_TAG in tags.tags,
         unseen=tuple(
             Unavailable(what, failure.message)
             for what, failure in gathered.failures.items()

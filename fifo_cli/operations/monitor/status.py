@@ -91,7 +91,8 @@ class StatusResult(Single):
             },
             "schedule": {
                 "enabled": self.enabled,
-                "expressions": list(expressions(self.settings)),
+                "expressions": [one.expression for one in measured.schedules]
+                or list(expressions(self.settings)),
                 "timezone": self.settings.schedule.timezone,
                 "next_runs": [iso(run) for run in self.next_runs.times],
                 "estimated": self.next_runs.estimated,

@@ -103,8 +103,8 @@ def test_rules_and_schedules_are_on_or_off_and_have_their_times(
     }
     stub("scheduler").add_response("get_schedule", zoned, {"Name": "orders-1", "GroupName": "default"})
 
-    assert get_trigger(aws, ("rule", "orders-1")) == ScheduleState(enabled, "rate(1 minute)")
-    expected = ScheduleState(enabled, "cron(0 8 * * ? *)", "Asia/Tokyo")
+    assert get_trigger(aws, ("rule", "orders-1")) == ScheduleState(enabled, "rate(1 minute)", name="orders-1")
+    expected = ScheduleState(enabled, "cron(0 8 * * ? *)", "Asia/Tokyo", "orders-1")
     assert get_trigger(aws, ("schedule", "orders-1")) == expected
 
 

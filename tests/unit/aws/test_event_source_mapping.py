@@ -139,7 +139,7 @@ def test_a_busy_mapping_is_updated_when_it_has_settled(bench: Bench) -> None:
         "event-source-mapping",
         "orders-enqueuer",
         {"others": []},
-        facts={"uuid": U1, "arn": _arn(U1), "enabled": True},
+        facts={"uuid": U1, "arn": _arn(U1), "enabled": True, "others": []},
     )
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Updating"})
     bench.answer("get_event_source_mapping", {"UUID": U1, "State": "Disabled"})
@@ -181,7 +181,9 @@ def test_the_mapping_of_the_present_stream_is_read_and_further_ones_are_named(be
     bench.answer("list_tags", {"Tags": {"a": "b"}}, {"Resource": _arn(U9)})
     found = mappings(bench).read("orders-enqueuer")
     assert found is not None
-    assert (found.facts["uuid"], found.properties["others"], found.tags) == (U9, [U0], {"a": "b"})
+    assert (found.facts["uuid"], found.facts["others"], found.tags) == (U9, [U0], {"a": "b"})
+    [other] = found.properties["others"]
+    assert other.endswith(":function:orders-enqueuer")
     assert (found.properties["table"], found.properties["filters"]) == (
         "items",
         [{"eventName": ["INSERT", "REMOVE"]}],

@@ -94,7 +94,7 @@ def policy(receives: int) -> dict[str, Any]:
         (QUEUE, POLLING, {"filters": ["x"]}, "Lambda deletes what does not match it"),
         (QUEUE, POLLING, {"function": f"{WORKER}:3"}, f"starts {WORKER}:3, not {WORKER}:live"),
         (QUEUE, POLLING, {"queue": "another"}, "reads another, not main"),
-        (QUEUE, POLLING, {"others": ["uuid"]}, "another mapping hands messages of main to the worker"),
+        (QUEUE, POLLING, {"others": ["enqueuer"]}, "another mapping hands messages of main to enqueuer"),
         (SCHEDULE, STREAM, {"filters": [{"eventName": ["REMOVE"]}]}, "leaves out records"),
         (SCHEDULE, STREAM, {"filters": [{"eventName": [{"prefix": "I"}]}]}, "leaves out records"),
         (SCHEDULE, STREAM, {"filters": ["no JSON"]}, "leaves out records"),
@@ -104,12 +104,14 @@ def policy(receives: int) -> dict[str, Any]:
         (SCHEDULE, STREAM, {"parallelization": 5}, "reads each shard 5 times side by side"),
         (SCHEDULE, STREAM, {"on_failure": None}, "it has none"),
         (SCHEDULE, STREAM, {"function": f"{WORKER}:live"}, "starts arn"),
-        (SCHEDULE, STREAM, {"others": ["uuid"]}, "hands the same records to the enqueuer"),
+        (SCHEDULE, STREAM, {"others": ["worker"]}, "another mapping hands the same records to worker"),
         (SCHEDULE, RULE, {"targets": []}, "does not start the worker, which is not its target"),
         (SCHEDULE, RULE, {"targets": [{**TARGET, "arn": WORKER}]}, "does not start the worker"),
         (ZONED, ZONED_RULE, {"target": {**TARGET, "arn": WORKER}}, "does not start the worker"),
         (SCHEDULE, ENQUEUER, {"environment": [f"{START_VARIABLE}=2030"]}, "leaves out other items"),
         (QUEUE, ALIAS, {"routing": {"3": 0.5}}, "shares its calls with another version"),
+        (QUEUE, ALIAS, {"code_sha256": "theirs"}, "is at code that no deploy published for batches of"),
+        (QUEUE, ALIAS, {"code_sha256": "theirs", "handler": "theirs.handler"}, "is at code that no deploy"),
         (SCHEDULE, ("table", "orders"), {"stream": None}, "another stream than the enqueuer needs: none"),
     ],
 )
@@ -144,6 +146,8 @@ def test_what_loses_reorders_or_dead_letters_messages_is_critical(
         (SCHEDULE, RULE, {"targets": [{**TARGET, "retries": 9}], "expression": "rate(1 day)"}),
         (ZONED, ZONED_RULE, {"target": {**TARGET, "retries": 9}, "dates": ["2030"]}),
         (SCHEDULE, ALIAS, {"routing": {"3": 0.5}, "memory": 128}),
+        (QUEUE, ALIAS, {"published": False}),  # $LATEST of the same code
+        (SCHEDULE, ALIAS, {"handler": "theirs.handler"}),
     ],
 )
 def test_all_else_is_a_warning_that_names_the_resource(
@@ -152,6 +156,58 @@ def test_all_else_is_a_warning_that_names_the_resource(
     [found] = judged(tables, key, changes)
 
     assert (found.state, found.text) == ("warning", f"not as in fifo.toml: {key[0]} {key[1]}")
+
+
+def live(takes_batches: bool) -> ResourceState:
+    diff = (Difference("code_sha256", "older", "w"),)
+    return ResourceState("alias", "orders-worker:live", "drift", diff, takes_batches=takes_batches)
+
+
+def test_a_version_of_ours_that_a_rollback_has_gone_back_to_loses_nothing() -> None:
+    given = settings(QUEUE)
+
+    [found] = drift_problems(Drift((live(True),)), Measurements(worker="running"), given, given)
+
+    assert (found.state, found.means) == (
+        "warning",
+        "a rollback, or a deploy that did not end; the older version runs on",
+    )
+
+
+@pytest.mark.parametrize(
+    ("tables", "beside", "state"), [(QUEUE, None, "critical"), (SCHEDULE, None, "warning"),
+                                    (SCHEDULE, POLLING, "critical")],
+)  # fmt: skip
+def test_code_that_no_deploy_published_loses_messages_where_lambda_polls_main(
+    tables: dict[str, Any], beside: tuple[Any, str] | None, state: str
+) -> None:
+    given = settings(tables)
+    mapping = (ResourceState(beside[0], beside[1], "surplus"),) if beside else ()
+
+    found, *_ = drift_problems(Drift((live(False), *mapping)), Measurements(worker="running"), given, given)
+
+    assert found.state == state
+    if state == "critical":
+        assert found.means == (
+            "Lambda deletes what its answer does not list: what it did not deliver is lost"
+        )
+        assert found.next == "`fifo-cli deploy` puts it right; then `fifo-cli audit` shows what is missing"
+
+
+@pytest.mark.parametrize("worker", ["running", "paused"])
+def test_while_a_deploy_changes_the_trigger_no_other_one_is_said_to_start_the_worker(
+    worker: TriggerState,
+) -> None:
+    given = settings(SCHEDULE)
+    measured = Measurements(worker=worker, changes_trigger=True)
+
+    found = list(drift_problems(Drift(()), measured, given, with_trigger(given, "queue", ())))
+
+    said = (
+        "a deploy that changes what starts the worker was cut off, or is at work still: the queue starts it"
+    )
+    assert [one.text for one in found] == ([said] if worker == "running" else [])
+    assert all("`fifo-cli deploy` completes it" in one.next for one in found)
 
 
 def test_a_resource_with_harm_and_drift_has_both() -> None:

@@ -14,6 +14,7 @@ from fifo_cli.model.health import (
     Maintenance,
     Measurements,
     QueueKind,
+    ScheduleState,
     TriggerState,
     Unavailable,
     UnfinishedRestore,
@@ -252,6 +253,49 @@ def test_one_resume_is_named_where_both_parts_are_paused(
     found = evaluate(Measurements(worker=worker, enqueuer=enqueuer), Check(), Names("orders"))
 
     assert [one.next for one in found] == steps
+
+
+def test_schedules_that_are_disabled_beside_others_are_named() -> None:
+    def schedules(*enabled: bool) -> tuple[ScheduleState, ...]:
+        rate = "rate(5 minutes)"
+        return tuple(ScheduleState(one, rate, name=f"orders-{n}") for n, one in enumerate(enabled, 1))
+
+    [found] = evaluate(replace(WELL, schedules=schedules(True, False)), Check(), NAMES)
+
+    assert (found.state, found.text) == ("warning", "1 of 2 schedules is disabled: orders-2")
+    assert found.next == "`fifo-cli resume worker`"
+    assert judged(schedules=schedules(True, False, False)) == [
+        ("warning", "2 of 3 schedules are disabled: orders-2, orders-3")
+    ]
+    assert judged(schedules=schedules(True, True)) == []
+    paused = [text for _, text in judged(worker="paused", schedules=schedules(False, False))]
+    assert paused == ["the worker is paused"]
+
+
+@pytest.mark.parametrize("worker", ["paused", "missing"])
+def test_a_change_of_the_trigger_that_was_cut_off_is_no_pause(worker: TriggerState) -> None:
+    measured = replace(WELL, worker=worker, enqueuer="paused", changes_trigger=True)
+
+    found = evaluate(measured, Check(), NAMES)
+
+    assert [(one.text.partition(";")[0], one.next) for one in found] == [
+        (
+            "a deploy that changes what starts the worker was cut off, or is at work still:"
+            " nothing starts it",
+            "`fifo-cli deploy` completes it, unless one is at work",
+        ),
+        ("the enqueuer is paused", "`fifo-cli resume enqueuer`"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("polled", "then"), [(True, ""), (False, ", then `fifo-cli deploy`")]
+)  # a schedule's worker has one reserved by deploy
+def test_a_function_whose_concurrency_is_0_has_that_taken_away(polled: bool, then: str) -> None:
+    found = evaluate(Measurements(worker="stopped", enqueuer="stopped"), Check(), NAMES, polled=polled)
+
+    command = "`aws lambda delete-function-concurrency --function-name orders-"
+    assert [one.next for one in found] == [f"{command}worker`{then}", f"{command}enqueuer`"]
 
 
 def test_a_missing_key_says_what_it_means() -> None:

@@ -29,13 +29,13 @@ from fifo_cli.model.worker_log import (
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-def settings(trigger: str = "queue") -> Settings:
+def settings(trigger: str = "queue", **worker: Any) -> Settings:
     return Settings.model_validate(
         {
             "pipeline": {"name": "orders"},
             "table": {"name": "orders"},
             "api": [{"name": "shop", "url": "https://shop.test", "keys": {"api_key": "/k"}}],
-            "worker": {"trigger": trigger},
+            "worker": {"trigger": trigger, **worker},
         }
     )
 
@@ -107,9 +107,10 @@ def test_a_group_that_fails_alone_is_set_aside() -> None:
     ]
 
 
-def test_while_the_worker_is_paused_a_message_is_set_aside_at_once() -> None:
+def test_while_the_worker_is_paused_a_message_is_set_aside_as_soon_as_it_is_not_hidden() -> None:
     before = (failure(3, "ada"), ended(3), delivery(2, "bob"), ended(2, 1))
-    runs = stuck(*before, failure(1, "ada"), delivery(1, "bob"), ended(1, 1))
+    seen: dict[str, Any] = {"until": ago(0.5)}
+    runs = stuck(*before, failure(1, "ada", **seen), delivery(1, "bob"), ended(1, 1))
 
     found = problems(runs, numbers(worker="paused"))
 
@@ -301,6 +302,53 @@ def test_a_worker_without_a_mapping_is_not_said_to_lack_a_schedule() -> None:
     [found] = problems(stuck(), numbers(worker="missing"))
 
     assert found.text == "the worker has no event source mapping: nothing starts it"
+
+
+def test_a_rate_that_lets_no_call_through_yet_is_no_failure() -> None:
+    given_back = Runs(tuple(WorkerRun(ago(n), 3, 0, 0, 0) for n in range(3)))
+    failed = Runs(tuple(WorkerRun(ago(n), 3, 0, 0, 1) for n in range(3)))
+    slow = settings(max_rate=0.01)
+
+    assert problems(given_back, given=slow) == []
+    assert [one.state for one in problems(failed, given=slow)] == ["warning"]
+    assert [one.state for one in problems(given_back)] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "worker"), [("schedule", "running"), ("schedule", "paused"), ("queue", "paused")]
+)
+def test_a_group_that_is_hidden_for_hours_is_set_aside_after_its_pause(
+    trigger: str, worker: TriggerState
+) -> None:
+    """Also where a schedule has taken the queue's place since: nobody can reach it before."""
+    hours = NOW + timedelta(hours=3)
+    before = (failure(3, "ada", until=hours), ended(3), delivery(2, "bob"), ended(2, 1))
+    runs = stuck(*before, failure(1, "ada", until=hours), delivery(1, "bob"), ended(1, 1))
+
+    found = problems(runs, numbers(worker=worker), given=settings(trigger))
+
+    aside = "`fifo-cli park --group ada` after 15:00:00 UTC sets this message aside, and its group goes on"
+    assert aside in [one.next for one in found]
+
+
+def test_on_a_schedule_a_hidden_group_is_tried_after_its_pause() -> None:
+    hours = NOW + timedelta(hours=3)
+
+    [found] = problems(stuck(failure(1, "ada", until=hours), ended(1)), given=settings("schedule"))
+    [refused] = problems(stuck(failure(1, "ada", 401, until=hours), ended(1)), given=settings("schedule"))
+
+    assert found.next == (
+        "wait, or have shop fixed: the first run after 15:00:00 UTC tries this group, and order is kept"
+    )
+    assert refused.next == "`fifo-cli keys set api_key`, then, after 15:00:00 UTC, `fifo-cli drain --count 1`"
+
+
+def test_an_api_that_delivers_between_the_failures_of_two_groups_is_not_said_to_be_down() -> None:
+    runs = stuck(failure(3, "ada"), ended(3), delivery(2, "bob"), ended(2, 1), failure(1, "eve"), ended(1))
+
+    [found] = problems(runs)
+
+    assert found.means == "shop fails for 2 groups, and takes messages of others"
 
 
 def test_runs_are_batches() -> None:
