@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fifo_cli.model import setting_types as types
-from fifo_cli.model.setting_problems import SettingProblem, http_problems, problems_of
+from fifo_cli.model.setting_problems import SECRETS, SettingProblem, http_problems, problems_of
 
 _DIGESTS: Final = frozenset({"hex", "base64"})
 
@@ -39,10 +39,19 @@ class AuthTable(types.TomlTable):
     own_placeholders: ClassVar[Mapping[str, frozenset[str]]] = MappingProxyType({})
     type: str
 
+    # What the API may answer 400 to, as nobody can read it: a receiver's choice.
+    bad_request: ClassVar[str] = ""
+
     @property
     def headers(self) -> tuple[str, ...]:
         """The headers that it sets."""
         return ()
+
+    def literal_secrets(self) -> list[str]:
+        """Return the fields that are secret and in the file as they are."""
+        return [
+            name for name, text in self if name in SECRETS and text and not types.PLACEHOLDER.search(text)
+        ]
 
     def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         """Yield what is wrong with it in ``api``, a table that is called ``key``."""
@@ -105,6 +114,7 @@ class OAuth2Table(AuthTable):
 class StandardWebhooksTable(AuthTable):
     """The signature of the Standard Webhooks specification."""
 
+    bad_request = "a wrong signature"
     type: Literal["standard-webhooks"]
     secret: types.Text = Field(description="whsec_...; several, separated by spaces, sign side by side")
 
@@ -119,6 +129,7 @@ class HmacTable(AuthTable):
     own_placeholders = MappingProxyType(
         {"format": _DIGESTS | {"timestamp"}, "content": frozenset({"timestamp", "body"})}
     )
+    bad_request = "a wrong signature"
     type: Literal["hmac"]
     secret: types.Text
     header: types.HeaderName
@@ -150,6 +161,7 @@ class HmacTable(AuthTable):
 class MtlsTable(AuthTable):
     """A client certificate in the TLS handshake."""
 
+    bad_request = "a client certificate that it does not accept"
     type: Literal["mtls"]
     certificate: types.Text = Field(description="PEM; the certificates that signed it may follow")
     key: types.Text = Field(description="PEM, not encrypted")
@@ -164,20 +176,42 @@ class MtlsTable(AuthTable):
 Auth = Annotated[
     BasicTable | OAuth2Table | StandardWebhooksTable | HmacTable | MtlsTable, Field(discriminator="type")
 ]
+_TABLES: Final[tuple[type[AuthTable], ...]] = get_args(get_args(Auth)[0])
+
+
+def _type(table: type[AuthTable]) -> str:
+    return str(get_args(table.model_fields["type"].annotation)[0])
+
+
 # The keys of each, by its type.
 AUTH_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    get_args(table.model_fields["type"].annotation)[0]: tuple(table.model_fields)
-    for table in get_args(get_args(Auth)[0])
+    _type(table): tuple(table.model_fields) for table in _TABLES
 }
 
 
-def read_auth(value: object, place: tuple[int | str, ...]) -> AuthTable | list[SettingProblem]:
-    """Read ``auth`` as TOML has it, or return what is wrong with it; ``place`` is where it is."""
+def read_auth(value: object, place: tuple[int | str, ...]) -> tuple[AuthTable | None, list[SettingProblem]]:
+    """Read ``auth`` as TOML has it, and return what is wrong with it; ``place`` is where it is.
+
+    Where something is wrong, the table has what is sound, for the rules over several of its keys.
+    """
     adapter: TypeAdapter[AuthTable] = TypeAdapter(Auth)
     try:
-        return adapter.validate_python(value)
+        return adapter.validate_python(value), []
     except ValidationError as error:
-        return problems_of(error, prefix=place, known_keys=(), auth_keys=AUTH_KEYS)
+        found = problems_of(error, prefix=place, known_keys=(), auth_keys=AUTH_KEYS)
+        return _sound_part(value, {detail["loc"][1] for detail in error.errors() if detail["loc"][1:]}), found
+
+
+def _sound_part(value: object, wrong: set[int | str]) -> AuthTable | None:
+    """Return a table in which a key that is ``wrong`` is an empty text, which breaks no rule over several."""
+    given = value if isinstance(value, dict) else {}
+    table = next((one for one in _TABLES if _type(one) == given.get("type")), None)
+    if table is None:
+        return None
+    sound = {
+        name: "" if name in wrong else given[name] for name in table.model_fields if name in {*given, *wrong}
+    }
+    return table.model_construct(None, **sound)
 
 
 def json_schemas() -> dict[str, Any]:

@@ -25,8 +25,8 @@ _TYPES = {
     "list_type": "a list",
     "model_attributes_type": "a table",
 }
-# Their values are not shown: a secret may be among them.
-_HIDDEN = frozenset({"password", "client_secret", "secret", "key"})
+# Of auth. Their values are not shown.
+SECRETS = frozenset({"password", "client_secret", "secret", "key"})
 
 
 class SettingProblem(NamedTuple):
@@ -85,7 +85,7 @@ def _problem(
     if kind == "extra_forbidden":
         return SettingProblem(key, "unknown key", f"left out{_suggestion(str(place[-1]), known_keys)}")
     value = detail["input"]
-    found = type(value).__name__ if in_auth and place[-1] in _HIDDEN else _show(value)
+    found = type(value).__name__ if in_auth and place[-1] in SECRETS else _show(value)
     return SettingProblem(key, f"found {found}", _allowed(detail))
 
 

@@ -229,7 +229,12 @@ ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minu
 HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
 HeaderText = Annotated[str, _matching(r"[\t\x20-\x7e]+", "printable ASCII")]
 Text = Annotated[str, _matching(r"(?s:.+)", "a text")]
-UserName = Annotated[str, _matching(r"[^:]*", "a text without a colon, which ends a user name (RFC 7617)")]
+UserName = Annotated[
+    str,
+    _matching(
+        r"[^:\x00-\x1f\x7f]*", "a text without a colon or control characters, which RFC 7617 does not allow"
+    ),
+]
 Placeholder = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and underscores")]
 KeySource = Annotated[
     str,

@@ -367,8 +367,7 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingPr
     """
     problems: list[SettingProblem] = []
     sound: dict[str, Any] = {}
-    single = isinstance(document.get("api"), dict)
-    if single:
+    if isinstance(document.get("api"), dict):
         document = {**document, "api": [document["api"]]}
     for name, field in Settings.model_fields.items():
         if name not in document:
@@ -389,24 +388,25 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingPr
         for key in document
         if key not in Settings.model_fields
     ]
-    problems += _combinations(sound)
-    if single:
+    if isinstance(tables := document.get("api"), list) and len(tables) == 1:
         problems = [one._replace(key=one.key.replace("api[0]", "api", 1)) for one in problems]
+    known = {one.key for one in problems}
+    problems += [one for one in _combinations(sound) if one.key not in known]
     return (None if problems else Settings.model_construct(**sound)), problems, sound.get("handlers")
 
 
 def _read_auths(tables: object, sound: dict[str, Any]) -> list[SettingProblem]:
-    """Read the ``auth`` of each ``[api]`` table; one that cannot be read is left out of a sound table."""
+    """Read the ``auth`` of each ``[api]`` table."""
     found: list[SettingProblem] = []
     for number, table in enumerate(tables if isinstance(tables, list) else ()):
         if not (isinstance(table, dict) and "auth" in table):
             continue
         from fifo_cli.model.auth_settings import read_auth  # noqa: PLC0415 - see Auth
 
-        auth = read_auth(table["auth"], ("api", number, "auth"))
-        found += auth if isinstance(auth, list) else []
+        auth, problems = read_auth(table["auth"], ("api", number, "auth"))
+        found += problems
         if "api" in sound:
-            made = sound["api"][number].model_copy(update={"auth": None if isinstance(auth, list) else auth})
+            made = sound["api"][number].model_copy(update={"auth": auth})
             sound["api"] = (*sound["api"][:number], made, *sound["api"][number + 1 :])
     return found
 

@@ -391,6 +391,20 @@ BAD_AUTHS = {
     ],
     'auth = { type = "mtls", certificate = "{user}", ca = "{ca}" }': [
         "auth.key: missing; must be given",
+        "auth.ca: {ca}; must be a name from api.keys (user)",
+    ],
+    'auth = { type = "hmac", secret = "{x}", header = " ", format = "{user}" }': [
+        "auth.header: found ' '; must be an HTTP header name",
+        "auth.secret: {x}; must be a name from api.keys (user)",
+        "auth.format: '{user}'; must be a text with {hex} or {base64}",
+    ],
+    'auth = { type = "hmac", secret = "x", header = "X", format = "é", algorithm = 1, content = true }': [
+        "auth.algorithm: found 1; must be 'sha256' or 'sha512'",
+        "auth.format: found 'é'; must be printable ASCII",
+        "auth.content: found true; must be '{body}' or '{timestamp}.{body}'",
+    ],
+    'auth = { type = "basic", username = "a\\tb\\u007f", password = "x" }': [
+        "auth.username: found 'a\\tb\\x7f'; must be a text without a colon or control characters",
     ],
     'auth = { type = "mtls", certificate = "{user}", key = "{user}", ca = "{ca}" }': [
         "auth.ca: {ca}; must be a name from api.keys (user)",
