@@ -8,26 +8,27 @@ the texts of fifo.toml, filled with the keys as last read.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 import httpx
 
 from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, ApiClient, Clients, new_tls_context, url_fault
 from .api_keys import Hide, Keys, header_fault
-from .client_certificate import check_time, refusal, tls_context
-from .failure import ApiUnavailableError, ConfigurationError
+from .auth_values import WEBHOOK_SECRET, text_fault
+from .client_certificate import check_time, is_unknown_issuer, refusal, tls_context
+from .failure import ApiUnavailableError, AuthError, ConfigurationError
 from .hosts import is_this_machine
 from .oauth_token import Grant, Tokens
 from .runtime import Api, filled, placeholders
 
-_WEBHOOK_SECRET: Final = "whsec_"
 # The texts that are secret, also where fifo.toml has them as they are.
 _SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
 _PEM: Final = frozenset({"certificate", "key", "ca"})
@@ -64,6 +65,9 @@ class Way(httpx.Auth):
         self._texts = texts
         self._tools = tools
 
+    def prepare(self, seconds: float) -> None:
+        """Get what the next call needs within so many seconds, before there is a request."""
+
     def auth_flow(self, request: httpx.Request) -> Flow:
         self.sign(request)
         yield request
@@ -87,10 +91,7 @@ class Basic(Way):
     sends_secret = True
 
     def sign(self, request: httpx.Request) -> None:
-        user = self._texts["username"]
-        if ":" in user:
-            raise fault("username", "it has a colon, which ends a user name (RFC 7617)")
-        pair = _base64(f"{user}:{self._texts['password']}".encode())
+        pair = _base64(f"{self._texts['username']}:{self._texts['password']}".encode())
         self._tools.hide(pair, readable=True)
         request.headers["Authorization"] = f"Basic {pair}"
 
@@ -98,11 +99,15 @@ class Basic(Way):
 class StandardWebhooks(Way):
     """The signature of the Standard Webhooks specification, one for each secret."""
 
+    def __init__(self, texts: Mapping[str, str], tools: Tools) -> None:
+        super().__init__(texts, tools)
+        secrets = texts["secret"].split()
+        self._secrets = [base64.b64decode(text.removeprefix(WEBHOOK_SECRET)) for text in secrets]
+
     def sign(self, request: httpx.Request) -> None:
         message_id, timestamp = request.extensions[MESSAGE_ID], str(int(self._tools.now()))
         signed = f"{message_id}.{timestamp}.".encode() + request.content
-        secrets = [_webhook_secret(text) for text in self._texts["secret"].split()]
-        signatures = [_base64(hmac.digest(secret, signed, "sha256")) for secret in secrets]
+        signatures = [_base64(hmac.digest(secret, signed, "sha256")) for secret in self._secrets]
         for signature in signatures:
             self._tools.hide(signature)
         request.headers["webhook-id"] = message_id
@@ -131,9 +136,12 @@ class OAuth2(Way):
         super().__init__(texts, tools)
         self._grant = Grant(**{name: text for name, text in texts.items() if name != "type"})
         if reason := url_fault(self._grant.token_url):
-            raise fault("token_url", reason)
+            raise AuthError("token_url", "it cannot be called", reason)
         if is_open(httpx.URL(self._grant.token_url)) and not tools.insecure:
-            raise fault("token_url", SENT_OPENLY)
+            raise AuthError("token_url", SENT_OPENLY)
+
+    def prepare(self, seconds: float) -> None:
+        self._tools.hide(self._tools.tokens.token(self._grant, seconds))
 
     def sign(self, request: httpx.Request) -> None:
         token = self._tools.tokens.token(self._grant, request.extensions["timeout"]["read"])
@@ -156,13 +164,16 @@ class Mtls(Way):
     def tls(self) -> ssl.SSLContext | None:
         return self._tls
 
+    def prepare(self, seconds: float) -> None:
+        if self._tools.now() >= self._ends:
+            check_time(self._texts["certificate"], self._tools.now())
+
     def sign(self, request: httpx.Request) -> None:
         if request.url.scheme != "https":
             raise ConfigurationError(
                 "[handlers] request", "its URL is http://, where no certificate is shown"
             )
-        if self._tools.now() >= self._ends:
-            check_time(self._texts["certificate"], self._tools.now())
+        self.prepare(0.0)
 
 
 # By the type in fifo.toml.
@@ -176,18 +187,31 @@ _WAYS: Final[Mapping[str, type[Way]]] = {
 
 
 class ApiAuth:
-    """The authentication of one API, made again when its keys have changed; threads may share it."""
+    """The authentication of one API, made again when its keys have changed; threads may share it.
+
+    ``named`` is how its faults name the API, "" where there is one only.
+    """
 
     def __init__(
-        self, api: Api, keys: Keys, transport: httpx.BaseTransport | None, now: Callable[[], float]
+        self,
+        api: Api,
+        keys: Keys,
+        transport: httpx.BaseTransport | None,
+        now: Callable[[], float],
+        *,
+        named: str = "",
     ) -> None:
         assert api.auth is not None
         self._api = api
+        self._named = named
         self._kind = _WAYS[api.auth["type"]]
         self._texts = api.auth
         self._keys = keys
         self._transport = transport
-        self._tools = Tools(keys.hide, Tokens(self._send, keys.hide, keys.redact), api.insecure, now)
+        # As fifo.toml has it: a key in it stays a {placeholder}.
+        endpoint = urlsplit(api.auth.get("token_url", "")).hostname or "[api] auth token_url"
+        tokens = Tokens(self._send, keys.hide, keys.redact, endpoint=endpoint)
+        self._tools = Tools(keys.hide, tokens, api.insecure, now)
         self._lock = threading.Lock()
         self._generation = 0
         self._filled: Mapping[str, str] = {}
@@ -195,19 +219,49 @@ class ApiAuth:
         self.clients: Clients | None = None
         """The clients for its calls, where these are not those of all calls."""
 
-    def authenticate(self, request: httpx.Request, generation: int, values: Mapping[str, str]) -> float:
+    def prepare(self, generation: int, values: Mapping[str, str], waited: float) -> float:
+        """Get what the next call needs, and return for how many seconds that was waited for in all.
+
+        Raises what :meth:`authenticate` does.
+        """
+        began = time.monotonic() - waited
+        with self._naming():
+            self._current(generation, values).prepare(self._api.timeout - waited)
+        self._left(began)
+        return time.monotonic() - began
+
+    def authenticate(
+        self, request: httpx.Request, generation: int, values: Mapping[str, str], waited: float = 0.0
+    ) -> float:
         """Make of a request what may go out, and return for how many seconds it may then take.
 
-        Raises ConfigurationError; ApiUnavailableError where a token is needed and there is none.
+        ``waited``: it took so many seconds of them to prepare it. Raises ConfigurationError;
+        ApiUnavailableError where a token is needed and there is none.
         """
-        began, timeout = time.monotonic(), self._api.timeout
+        began = time.monotonic() - waited
         if self._kind.sends_secret and is_open(request.url) and not self._api.insecure:
             raise ConfigurationError("[handlers] request", SENT_OPENLY)
-        next(self._current(generation, values).sync_auth_flow(request))
+        if waited:
+            request.extensions["timeout"] = httpx.Timeout(self._api.timeout - waited).as_dict()
+        with self._naming():
+            next(self._current(generation, values).sync_auth_flow(request))
+        return self._left(began)
+
+    def _left(self, began: float) -> float:
+        """Return what is left of the time of a call; raises ApiUnavailableError if that is too little."""
+        timeout = self._api.timeout
         left = timeout - (time.monotonic() - began)
         if left < timeout * _CALL_SHARE_MIN:
-            raise ApiUnavailableError(f"the wait for a token left {max(left, 0.0):.1f} s of {timeout:g} s")
+            raise ApiUnavailableError(f"the wait for a token left {max(left, 0.0):.1f} s of {timeout:.3g} s")
         return left
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Say which API a fault is of."""
+        try:
+            yield
+        except AuthError as error:
+            raise error.of(self._named) from None
 
     def refused(self, request: httpx.Request) -> None:
         """Take note that the API answered 401."""
@@ -216,7 +270,17 @@ class ApiAuth:
 
     def fault_of(self, error: httpx.TransportError) -> ConfigurationError | None:
         """Return what an error of a call means, if it is the fault of what authenticates it."""
-        return refusal(error) if self.clients is not None else None
+        found = refusal(error) if self.clients is not None else None
+        return found and found.of(self._named)
+
+    def words_of(self, error: httpx.TransportError) -> str:
+        """Return what stands before the text of an error of a call, where a text of ours is its cause."""
+        untrusted = self.clients is not None and is_unknown_issuer(error)
+        return (
+            "its certificate is of a CA that is not the system's and not in [api] auth ca: "
+            if untrusted
+            else ""
+        )
 
     def close(self) -> None:
         """Close the connections that it has of its own."""
@@ -254,7 +318,9 @@ class ApiAuth:
                     raise ConfigurationError(self._keys.label(name), reason)
             texts[field] = filled(template, values)
             if not texts[field].strip() and field not in _MAY_BE_EMPTY:
-                raise fault(field, "it is empty")
+                raise AuthError(field, "it is empty")
+            if reason := text_fault(self._texts["type"], field, texts[field]):
+                raise AuthError(field, reason)
             if field in _SECRET:
                 self._keys.hide_value(texts[field])
         return texts
@@ -263,11 +329,6 @@ class ApiAuth:
 def is_open(url: httpx.URL) -> bool:
     """Whether anyone on the way can read what goes to a URL."""
     return url.scheme == "http" and not is_this_machine(url.host)
-
-
-def fault(field: str, reason: str) -> ConfigurationError:
-    """Make the error that names a text of ``auth``; no text quotes it."""
-    return ConfigurationError(f"[api] auth: {field}", reason)
 
 
 def _value_fault(field: str, value: str) -> str | None:
@@ -281,13 +342,3 @@ def _value_fault(field: str, value: str) -> str | None:
 
 def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
-
-
-def _webhook_secret(text: str) -> bytes:
-    try:
-        secret = base64.b64decode(text.removeprefix(_WEBHOOK_SECRET), validate=True)
-    except binascii.Error:
-        secret = b""
-    if not (text.startswith(_WEBHOOK_SECRET) and secret):
-        raise fault("secret", f"it is not {_WEBHOOK_SECRET} and base64, or several of it with spaces between")
-    return secret

@@ -164,8 +164,8 @@ class _NoConnectionError(Exception):
 
 def _time_over(timeout: float, *, connecting: bool) -> httpx.TimeoutException:
     if connecting:
-        return httpx.ConnectTimeout(f"no connection within {timeout:g} s")
-    return httpx.ReadTimeout(f"no complete answer within {timeout:g} s")
+        return httpx.ConnectTimeout(f"no connection within {timeout:.3g} s")
+    return httpx.ReadTimeout(f"no complete answer within {timeout:.3g} s")
 
 
 class _Wire:
@@ -434,8 +434,8 @@ def _environment_fault(error: Exception) -> ConfigurationError:
             return ConfigurationError(f"{_variable(name)}, file {path}", str(reason))
     for name in ("NO_PROXY", "no_proxy"):
         if hosts := os.environ.get(name):
-            return ConfigurationError(_variable(name), f"{hosts}: {described(error)}")
-    return ConfigurationError("the environment for HTTP calls", described(error))
+            return ConfigurationError(_variable(name), f"{hosts} cannot be used", described(error))
+    return ConfigurationError("the environment for HTTP calls", "it cannot be used", described(error))
 
 
 def _variable(name: str) -> str:

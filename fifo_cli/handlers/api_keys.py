@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from botocore.exceptions import ClientError
 
 from . import exact_json
-from .failure import ConfigurationError, described
+from .failure import ConfigurationError
 from .key_sources import SECRET_PREFIX, Secret, secret_of
 from .limits import PARAMETERS_PER_CALL
 from .redaction import SECRET_MIN, Redactor
@@ -185,9 +185,12 @@ def _code(error: ClientError) -> str:
 
 def _blame_configuration(error: ClientError, sources: Iterable[str]) -> None:
     """Raise ConfigurationError if no later run can read these sources either."""
-    code = _code(error)
+    code, what = _code(error), f"[api] keys: {', '.join(sources)}"
+    said = str(error.response.get("Error", {}).get("Message", ""))
+    if code == "InvalidRequestException" and "deletion" in said:
+        raise ConfigurationError(what, "the secret is scheduled for deletion") from error
     if code in _UNREADABLE or ("KMS" in code and "Throttl" not in code):
-        raise ConfigurationError(f"[api] keys: {', '.join(sources)}", described(error)) from error
+        raise ConfigurationError(what, f"AWS does not let it be read ({code})", said) from error
 
 
 def _value_in(text: str | None, secret: Secret) -> tuple[str, str | None]:
@@ -195,7 +198,7 @@ def _value_in(text: str | None, secret: Secret) -> tuple[str, str | None]:
     if text is None:
         return "", "the secret is binary, and a key is text"
     if secret.field is None:
-        return text, None
+        return text, None if text else "the secret is empty"
     fields = json_fields(text)
     if fields is None:
         return "", "the secret is not a JSON object, so it has no fields"
@@ -204,7 +207,7 @@ def _value_in(text: str | None, secret: Secret) -> tuple[str, str | None]:
     value = fields[secret.field]
     if not isinstance(value, str):
         return "", f"the field is {_KINDS.get(type(value), 'a number')}, and a key is text"
-    return value, None
+    return value, None if value else "the field is empty"
 
 
 _KINDS: Final = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}

@@ -16,16 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .failure import ConfigurationError
+from .auth_values import CERTIFICATE
+from .failure import AuthError
 
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
-_PRIVATE_KEY: Final = re.compile(r"-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----")
 # How OpenSSL says that a key is another one's, or of another type than the certificate's.
 _MISMATCH: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 # By which a server says that it takes no such certificate (RFC 8446, 6.2), in OpenSSL's words.
 _REFUSALS: Final = re.compile(
     r"\[SSL: \w*ALERT_((?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)\]"
 )
+# How OpenSSL says that nobody who is trusted has signed the server's certificate.
+_UNKNOWN_ISSUER: Final = re.compile(r"\[SSL: CERTIFICATE_VERIFY_FAILED\].*(?:issuer|self.signed)")
 # ASN.1's tags (X.690): the version of a certificate, and a time whose year has two digits.
 _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
@@ -34,54 +35,54 @@ _UTC_TIME: Final = 0x17
 def tls_context(trusted: ssl.SSLContext, certificate: str, key: str, ca: str | None) -> ssl.SSLContext:
     """Add a client certificate, and a CA of one's own, to what is ``trusted``.
 
-    Raises ConfigurationError that names what cannot be used, and quotes nothing of it.
+    Raises AuthError that names what cannot be used, and quotes nothing of it.
     """
-    if not _CERTIFICATE.search(certificate):
-        raise _fault("certificate", "it is not a certificate in PEM (-----BEGIN CERTIFICATE-----)")
-    kinds = _PRIVATE_KEY.findall(key)
-    if not kinds:
-        raise _fault("key", "it is not a private key in PEM (-----BEGIN PRIVATE KEY-----)")
-    if "ENCRYPTED PRIVATE KEY" in kinds or "Proc-Type: 4,ENCRYPTED" in key:
-        raise _fault("key", "it is encrypted, and nobody can be asked for its password")
-    if "\\n" in key:
-        raise _fault("key", 'it has "\\n" where line breaks should be')
     try:
         with _file(certificate) as certificates, _file(key) as keys:
             trusted.load_cert_chain(certificates, keys, password=str)  # never a prompt
     except ssl.SSLError as error:
         if error.reason in _MISMATCH:
-            raise _fault("key", "it is not the key of the certificate") from None
-        raise _fault("certificate, key", f"OpenSSL cannot read them ({error.reason or 'PEM'})") from None
-    if ca is not None:
-        try:
-            trusted.load_verify_locations(cadata=ca)
-        except (ssl.SSLError, ValueError):
-            raise _fault("ca", "it is not one or more certificates in PEM") from None
+            raise AuthError("key", "it is not the key of the certificate") from None
+        # OpenSSL does not say which of the two it was.
+        field = "key" if _holds_certificates(certificate) else "certificate"
+        raise AuthError(field, f"OpenSSL cannot read it ({error.reason or 'PEM'})") from None
+    if ca is not None and not _holds_certificates(ca, trusted):
+        raise AuthError("ca", "it is not one or more certificates in PEM")
     return trusted
 
 
+def _holds_certificates(text: str, into: ssl.SSLContext | None = None) -> bool:
+    """Whether OpenSSL reads certificates in a PEM text; it then trusts them ``into`` a context."""
+    try:
+        (into or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
+
+
 def check_time(certificate: str, now: float) -> float:
-    """Return when a certificate expires (seconds since 1970); raises ConfigurationError if not valid."""
+    """Return when a certificate expires (seconds since 1970); raises AuthError if it is not valid."""
     begins, ends = _validity(certificate)
     if not begins <= now:
-        raise _fault("certificate", f"it is not valid before {_date(begins)}")
+        raise AuthError("certificate", f"it is not valid before {_date(begins)}")
     if now >= ends:
-        raise _fault("certificate", f"it expired on {_date(ends)}")
+        raise AuthError("certificate", f"it expired on {_date(ends)}")
     return ends
 
 
-def refusal(error: Exception) -> ConfigurationError | None:
+def refusal(error: Exception) -> AuthError | None:
     """Return what an error of a call means if the API did not take the certificate.
 
     httpcore hides the cause of its errors; their texts are those of OpenSSL.
     """
     match = _REFUSALS.match(str(error))
     words = match[1].lower().replace("_", " ") if match else ""
-    return _fault("certificate", f"the API refused it in the TLS handshake: {words}") if match else None
+    return AuthError("certificate", f"the API refused it in the TLS handshake: {words}") if match else None
 
 
-def _fault(field: str, reason: str) -> ConfigurationError:
-    return ConfigurationError(f"[api] auth: {field}", reason)
+def is_unknown_issuer(error: Exception) -> bool:
+    """Whether a call failed because the CA of the API's certificate is not trusted."""
+    return _UNKNOWN_ISSUER.match(str(error)) is not None
 
 
 @contextlib.contextmanager
@@ -101,7 +102,7 @@ def _file(text: str) -> Iterator[str]:
 
 def _validity(certificate: str) -> tuple[float, float]:
     """Read from when to when the first certificate of a PEM text is valid (RFC 5280, 4.1)."""
-    match = _CERTIFICATE.search(certificate)
+    match = CERTIFICATE.search(certificate)
     try:
         data = ssl.PEM_cert_to_DER_cert(match[0]) if match else b""
         _, at, _ = _element(data, _element(data, 0)[1])  # into the certificate, and into its first part
@@ -113,7 +114,7 @@ def _validity(certificate: str) -> tuple[float, float]:
         begins, at = _time(data, at)
         return begins, _time(data, at)[0]
     except (IndexError, ValueError):
-        raise _fault("certificate", "it is not a certificate in PEM that can be read") from None
+        raise AuthError("certificate", "it is not a certificate in PEM that can be read") from None
 
 
 def _element(data: bytes, at: int) -> tuple[int, int, int]:

@@ -6,9 +6,10 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -76,6 +77,19 @@ class Attempt:
         return None if self.api is None or self.verdict is Verdict.SUCCESS else self.api.name
 
 
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One attempt at a message: what it may take, and what it has taken.
+
+    ``waited`` is for how many seconds each API's token was waited for before the first call.
+    """
+
+    message: QueueMessage
+    time_left: Callable[[], float]
+    on_repeat: Callable[[], None]
+    waited: dict[int, float] = field(default_factory=dict)
+
+
 class ApiDelivery:
     """Delivers messages to the APIs, in their order; safe to share between threads."""
 
@@ -102,7 +116,8 @@ class ApiDelivery:
             if api.auth:
                 from .api_auth import ApiAuth  # noqa: PLC0415 - 10 ms that most functions need not take
 
-                self._auths[id(api)] = ApiAuth(api, keys, transport, now)
+                named = api.name if len(apis) > 1 else ""
+                self._auths[id(api)] = ApiAuth(api, keys, transport, now, named=named)
 
     def close(self) -> None:
         """Close every connection."""
@@ -144,11 +159,14 @@ class ApiDelivery:
         """
         if is_parked_record(message.attribute("park_from")):  # moved to main by other means than ours
             return Attempt(Verdict.PERMANENT, None, NOT_A_MESSAGE, owner="message")
+        this = _Try(message, time_left, on_repeat)
+        if len(self._apis) > 1 and (unready := self._unready(this)):
+            return unready
         outcome = Attempt(Verdict.SUCCESS)
         taken: list[str] = []
         try:
             for api in self._apis:
-                outcome = self._attempt_one(api, message, time_left, on_repeat)
+                outcome = self._attempt_one(api, this)
                 if outcome.verdict is not Verdict.SUCCESS:
                     if may_have_arrived(outcome.http_status, outcome.error_type):
                         taken.append(api.name)
@@ -160,35 +178,59 @@ class ApiDelivery:
             if taken:
                 on_doubt(taken)
 
-    def _attempt_one(
-        self, api: Api, message: QueueMessage, time_left: Callable[[], float], on_repeat: Callable[[], None]
-    ) -> Attempt:
+    def _unready(self, this: _Try) -> Attempt | None:
+        """Find what an API could not be called for, before the first of several is called; None if nothing.
+
+        Found at its turn only, the APIs before it would get the message again in every run.
+        """
+        generation, _ = self._keys.current()
+        try:
+            return self._first_unready(this)
+        except ConfigurationError:
+            if not self._keys:
+                raise
+            self._keys.renew(generation)
+            return self._first_unready(this)
+
+    def _first_unready(self, this: _Try) -> Attempt | None:
+        generation, keys = self._keys.current()
+        for api in self._apis:
+            self._prepare(api, generation, keys)
+            if (auth := self._auths.get(id(api))) is None:
+                continue
+            try:
+                this.waited[id(api)] = auth.prepare(generation, keys, this.waited.get(id(api), 0.0))
+            except ApiUnavailableError as error:
+                return self._unanswered(api, error)
+        return None
+
+    def _attempt_one(self, api: Api, this: _Try) -> Attempt:
         """Call one API, and say what became of it."""
         try:
-            answer = self._call_with_fresh_keys(api, message, time_left, on_repeat)
+            answer, called = self._call_with_fresh_keys(api, this)
         except MessageError as error:
-            return Attempt(Verdict.PERMANENT, None, self.redact(str(error)), api=api, owner="message")
+            return Attempt(Verdict.PERMANENT, None, error.shown(self.redact), api=api, owner="message")
         except ApiUnavailableError as error:
-            what = "no answer from" if error.error_type else "no call to"
-            text = f"{what} {api.name}: {self.redact(str(error))}"
-            return Attempt(
-                Verdict.TRANSIENT,
-                None,
-                text,
-                error.retry_after,
-                api=api,
-                owner="api",
-                error_type=error.error_type,
-            )
+            return self._unanswered(api, error)
         verdict = classify(answer.status, api)
         if verdict is Verdict.SUCCESS:
             return Attempt(verdict, answer.status, None, answer.retry_after, api)
         owner: Owner = "message" if verdict is Verdict.PERMANENT else "api"
-        return Attempt(verdict, answer.status, self._reason(answer, api.name), answer.retry_after, api, owner)
+        return Attempt(verdict, answer.status, self._reason(answer, called), answer.retry_after, api, owner)
 
-    def _call_with_fresh_keys(
-        self, api: Api, message: QueueMessage, time_left: Callable[[], float], on_repeat: Callable[[], None]
-    ) -> Answer:
+    def _unanswered(self, api: Api, error: ApiUnavailableError) -> Attempt:
+        what = "no answer from" if error.error_type else "no call to"
+        return Attempt(
+            Verdict.TRANSIENT,
+            None,
+            f"{what} {error.called or api.name}: {error.shown(self.redact)}",
+            error.retry_after,
+            api=api,
+            owner="api",
+            error_type=error.error_type,
+        )
+
+    def _call_with_fresh_keys(self, api: Api, this: _Try) -> tuple[Answer, str]:
         """Call an API; where a key was refused or cannot be used, once more with the keys read again.
 
         They may have been rotated, or corrected, since this environment read them; and a token may have been
@@ -198,19 +240,19 @@ class ApiDelivery:
         can_change = bool(self._keys) or id(api) in self._auths
         fault = None
         try:
-            answer = self._call(api, message, time_left, first=True)
+            answer, called = self._call(api, this, first=True)
             refused = answer.status in _CREDENTIALS and not _matches(answer.status, api.success)
-            if not (refused and can_change) or time_left() < api.timeout + _SETTLE_SECONDS:
-                return answer
+            if not (refused and can_change) or this.time_left() < api.timeout + _SETTLE_SECONDS:
+                return answer, called
         except ConfigurationError as error:
             if not self._keys:
                 raise
             fault = error
         self._keys.renew(generation)
-        if fault is not None and time_left() < api.timeout + _SETTLE_SECONDS:
+        if fault is not None and this.time_left() < api.timeout + _SETTLE_SECONDS:
             raise fault  # the answer may have taken all the time: a token endpoint is slow
-        on_repeat()
-        return self._call(api, message, time_left)
+        this.on_repeat()
+        return self._call(api, this)
 
     def _reason(self, answer: Answer, name: str) -> str:
         """Return status, API and beginning of an answer on one line; keys are hidden before it is cut off.
@@ -226,55 +268,67 @@ class ApiDelivery:
         text = self.redact("".join(char if char.isprintable() else "?" for char in line))[:_SNIPPET_MAX]
         return f"{status}: {text}".rstrip(": ")
 
-    def _call(
-        self, api: Api, message: QueueMessage, time_left: Callable[[], float], *, first: bool = False
-    ) -> Answer:
+    def _call(self, api: Api, this: _Try, *, first: bool = False) -> tuple[Answer, str]:
         """Make the request and send it; everything that httpx then raises has an owner.
 
-        A token that is refused is renewed where this is the ``first`` call of an attempt.
+        Returns the answer and how texts call who gave it. A token that is refused is renewed where this is
+        the ``first`` call of an attempt.
         """
         generation, keys = self._keys.current()
-        if self._guard is None:
-            request = self._own_request(api, message, generation, keys)
-        else:
-            request = self._user_request(api, message, keys, max(1.0, time_left() - _SETTLE_SECONDS))
-            if time_left() < api.timeout + _SETTLE_SECONDS:
-                raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
+        request, called = self._request(api, this, generation, keys)
         auth, clients, timeout = self._auths.get(id(api)), self._clients, api.timeout
         if auth is not None:
-            timeout = auth.authenticate(request, generation, keys)
+            timeout = auth.authenticate(request, generation, keys, this.waited.get(id(api), 0.0))
             clients = auth.clients or clients
         try:
             answer = clients.send(request, timeout)
             if auth is not None and first and answer.status == _UNAUTHORIZED:
                 auth.refused(request)
-            return answer
+            return answer, called
         except Exception as error:
             if self._guard is not None and type(error).__name__ == "LocalProtocolError":  # httpx's, and h11's
                 # It could not be sent as it is, such as a body of another length than its header says.
-                text = f"{self._guard.name} made a request that cannot be sent: {described(error)}"
-                raise MessageError(text) from error
+                words = f"{self._guard.name} made a request that cannot be sent: "
+                raise MessageError(described(error), words=words) from error
             if isinstance(error, httpx.TransportError):
                 if fault := auth and auth.fault_of(error):
                     raise fault from error
                 # h11 quotes what it cannot read: of such an answer nothing is shown.
                 text = described(error).partition(": bytearray(")[0]
-                raise ApiUnavailableError(text, type(error).__name__) from error
+                words = auth.words_of(error) if auth else ""
+                raise ApiUnavailableError(text, type(error).__name__, called=called, words=words) from error
             raise
+
+    def _request(
+        self, api: Api, this: _Try, generation: int, keys: Mapping[str, str]
+    ) -> tuple[httpx.Request, str]:
+        """Make the request, and return how texts call what it goes to: user code may call another host."""
+        if self._guard is None:
+            return self._own_request(api, this.message, generation, keys), api.name
+        seconds = max(1.0, this.time_left() - _SETTLE_SECONDS)
+        request = self._user_request(api, this.message, keys, seconds)
+        if this.time_left() < api.timeout + _SETTLE_SECONDS:
+            raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
+        host = request.url.host
+        return request, api.name if host == urlsplit(api.url).hostname else self.redact(host)
 
     def _own_request(
         self, api: Api, message: QueueMessage, generation: int, keys: Mapping[str, str]
     ) -> httpx.Request:
         body = _checked_body(message)
+        url, headers = self._prepare(api, generation, keys)
+        # The body goes out as it came, so that no number or key order changes on the way.
+        return _addressed(httpx.Request(api.method, url, headers=headers, content=body), api, message)
+
+    def _prepare(self, api: Api, generation: int, keys: Mapping[str, str]) -> tuple[httpx.URL, httpx.Headers]:
+        """Return where an API's calls go, and their headers; raises ConfigurationError."""
         prepared = self._prepared.get(id(api))
         if prepared is None or prepared[0] != generation:
             if fault := url_fault(api.url):
                 raise ConfigurationError(f"[api] url {api.url}", fault)
             prepared = generation, httpx.URL(api.url), httpx.Headers(self._own_headers(api, keys))
             self._prepared[id(api)] = prepared
-        _, url, headers = prepared
-        # The body goes out as it came, so that no number or key order changes on the way.
-        return _addressed(httpx.Request(api.method, url, headers=headers, content=body), api, message)
+        return prepared[1:]
 
     def _own_headers(self, api: Api, keys: Mapping[str, str]) -> dict[str, str]:
         """Put the keys into the headers; raises ConfigurationError for one that no header can hold."""

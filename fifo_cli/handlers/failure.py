@@ -38,34 +38,80 @@ NEVER_SENT: Final = frozenset(
 _REFUSED: Final = frozenset({501, 503, 505, 511})
 
 
+Redact = Callable[[str], str]
+
+
 class ConfigurationError(Exception):
-    """A key, variable, file, module or setting is unusable; ``what`` names it, and no text holds a value."""
+    """A key, variable, file, module or setting is unusable; ``what`` names it, and no text holds a value.
+
+    ``what`` and ``reason`` are words of ours and of fifo.toml, shown as they are, also where a key happens to
+    be alike. What others say, such as AWS or an import, is ``quoted``: in it the keys are hidden.
+    """
 
     owner: Final = "configuration"
 
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what}: {reason}")
+    def __init__(self, what: str, reason: str, quoted: str = "") -> None:
         self.what = what
-        self.reason = reason
+        self._words = reason
+        self._quoted = quoted
+        super().__init__(f"{what}: {self.reason()}")
+
+    def reason(self, redact: Redact = str) -> str:
+        """Return why it is unusable."""
+        return f"{self._words}: {redact(self._quoted)}" if self._quoted else self._words
 
 
-class MessageError(Exception):
+class AuthError(ConfigurationError):
+    """One or several texts of ``[api] auth`` are unusable; ``api`` is whose, where there are several APIs."""
+
+    def __init__(self, fields: str, reason: str, quoted: str = "", *, api: str = "") -> None:
+        super().__init__(f"[api] auth{f' of {api}' if api else ''}: {fields}", reason, quoted)
+        self._fields = fields
+
+    def of(self, api: str) -> AuthError:
+        """Return the same error, of an API that is named."""
+        return AuthError(self._fields, self._words, self._quoted, api=api)
+
+
+class _QuotingError(Exception):
+    """``words`` of ours are shown as they are; in ``text``, which may quote others, the keys are hidden."""
+
+    def __init__(self, text: str, *, words: str = "") -> None:
+        super().__init__(words + text)
+        self._words = words
+        self._text = text
+
+    def shown(self, redact: Redact) -> str:
+        return self._words + redact(self._text)
+
+
+class MessageError(_QuotingError):
     """This message or record can never be delivered as it is; the text says why."""
 
     owner: Final = "message"
 
 
-class ApiUnavailableError(Exception):
+class ApiUnavailableError(_QuotingError):
     """The API, or what the user's code calls to reach it, did not answer; the text says why.
 
     ``error_type`` is the class of the error of the call; None if the API was not called. ``retry_after`` is
-    for how many seconds it wants to be left alone.
+    for how many seconds it wants to be left alone. ``called`` is how texts call what was called, if that is
+    not the API's name.
     """
 
     owner: Final = "api"
 
-    def __init__(self, text: str, error_type: str | None = None, *, retry_after: float | None = None) -> None:
-        super().__init__(text)
+    def __init__(
+        self,
+        text: str,
+        error_type: str | None = None,
+        *,
+        retry_after: float | None = None,
+        called: str = "",
+        words: str = "",
+    ) -> None:
+        super().__init__(text, words=words)
+        self.called = called
         self.error_type = error_type
         self.retry_after = retry_after
 
@@ -141,10 +187,10 @@ def user_code_failure(name: str, error: BaseException, *, calls_network: bool) -
     With ``calls_network``, an error of the network is the API's: the code asks a token endpoint, say.
     Anything else is the message's, and so is all of it without.
     """
-    text = f"{name} raised {described(error)}"
+    text, words = described(error), f"{name} raised "
     if calls_network and is_network_error(error):
-        return ApiUnavailableError(text)
-    return MessageError(text)
+        return ApiUnavailableError(text, words=words)
+    return MessageError(text, words=words)
 
 
 def described(error: BaseException) -> str:
@@ -156,12 +202,19 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def ending(error: BaseException | None, redact: Callable[[str], str] = str) -> dict[str, str]:
+def shown(error: BaseException, redact: Redact) -> str:
+    """Return type and text of an exception, with the keys hidden in all that may quote others."""
+    if isinstance(error, ConfigurationError):
+        return f"{type(error).__name__}: {error.what}: {error.reason(redact)}"
+    return redact(described(error))
+
+
+def ending(error: BaseException | None, redact: Redact = str) -> dict[str, str]:
     """Return why a run or invocation ended early, for its log lines: owner, reason, and what is unusable."""
     if error is None:
         return {}
     if isinstance(error, ConfigurationError):
-        return {"owner": error.owner, "what": redact(error.what), "reason": redact(error.reason)}
+        return {"owner": error.owner, "what": error.what, "reason": error.reason(redact)}
     return {"owner": owner_of(error), "reason": redact(described(error))}
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .breaker import Breaker
 from .delivery import ApiDelivery, Attempt, Verdict
-from .failure import Owner, described, ending, owner_of
+from .failure import Owner, ending, owner_of, shown
 from .json_log import Journal, Level
 from .pace import Pace
 from .parking import park
@@ -106,11 +106,11 @@ class MessageTurns:
         if reason is None:
             self._settle(message, "failed", error=attempt.error, owner=attempt.owner, **facts)
             return False
-        reason, status = self._delivery.redact(reason), attempt.http_status
+        status = attempt.http_status
         try:
             park(self._sqs, self._dlq_url, message, reason=reason, status=status, source=self._source)
         except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
-            text = f"{reason}; parking failed: {described(error)}"
+            text = f"{reason}; parking failed: {shown(error, self._delivery.redact)}"
             self._settle(message, "failed", error=text, owner=owner_of(error), **facts)
             return False
         return self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
@@ -122,7 +122,7 @@ class MessageTurns:
 
         A fault of configuration or of AWS was no attempt: the message had no turn.
         """
-        owner, text = owner_of(error), described(error)
+        owner, text = owner_of(error), shown(error, self._delivery.redact)
         if owner in ("configuration", "aws"):
             self._settle(message, "skipped", error=text, owner=owner, pause=pause)
             return
@@ -185,7 +185,8 @@ class MessageTurns:
         try:
             self._queue.delete(message)
         except Exception as error:  # noqa: BLE001 - reported in the result; the message comes again
-            text = f"{status}, but not deleted from the queue, so it may come again: {error}"
+            why = self._delivery.redact(str(error))
+            text = f"{status}, but not deleted from the queue, so it may come again: {why}"
             if before := facts.pop("error", None):
                 text = f"{before}; {text}"
             self._settle(message, status, error=text, **facts)
@@ -204,17 +205,14 @@ class MessageTurns:
         owner: Owner | None = None,
         pause: float | None = None,
     ) -> None:
-        """Account for a message and log it.
-
-        An ``error`` may quote the API, AWS or an exception: it is redacted here.
-        """
+        """Account for a message and log it; in an ``error`` that quotes others, the keys are hidden."""
         outcome = Outcome(
             message_id=message.message_id,
             group=message.group,
             status=status,
             http_status=attempt.http_status if attempt else None,
             elapsed_ms=elapsed_ms,
-            error=error and self._delivery.redact(error),
+            error=error,
             api=attempt.failed_at if attempt else None,
             error_type=attempt.error_type if attempt else None,
             owner=owner,

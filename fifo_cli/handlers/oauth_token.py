@@ -21,7 +21,7 @@ import httpx
 
 from .api_client import Answer
 from .api_keys import Hide
-from .failure import ApiUnavailableError, ConfigurationError, described
+from .failure import ApiUnavailableError, AuthError, described
 
 # A token is renewed so long before it expires (seconds), but not earlier than after 9/10 of its life.
 _MARGIN: Final = 60.0
@@ -82,7 +82,10 @@ class _Fetch:
 
 
 class Tokens:
-    """Gives the token of a grant; threads may share it. ``send`` makes one call within so many seconds."""
+    """Gives the token of a grant; threads may share it.
+
+    ``send`` makes one call within so many seconds; ``endpoint`` is how texts call what it goes to.
+    """
 
     def __init__(
         self,
@@ -90,11 +93,14 @@ class Tokens:
         hide: Hide,
         redact: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        endpoint: str,
     ) -> None:
         self._send = send
         self._hide = hide
         self._redact = redact
         self._clock = clock
+        self._endpoint = endpoint
         self._lock = threading.Lock()
         self._held: _Token | None = None
         self._fetch: _Fetch | None = None
@@ -117,7 +123,7 @@ class Tokens:
             if mine:
                 return self._fetched(fetch, held, until)
             if not fetch.done.wait(max(0.0, until - self._clock())):
-                raise ApiUnavailableError(f"no token from {_host(grant)} within {seconds:g} s")
+                raise self._outage(f" within {seconds:.3g} s")
             if fetch.grant == grant and fetch.error is not None:
                 raise fetch.error
             if fetch.grant == grant and fetch.token is not None:
@@ -166,28 +172,26 @@ class Tokens:
         if self._asked_to_wait is not None:
             asked, until, reason = self._asked_to_wait
             if asked == grant and (left := until - self._clock()) > 0:
-                raise ApiUnavailableError(reason, retry_after=left)
+                raise self._outage(reason, retry_after=left)
 
     def _ask(self, grant: Grant, seconds: float) -> _Token:
         """Ask the token endpoint."""
-        began, host = self._clock(), _host(grant)
+        began = self._clock()
         try:
             answer = self._send(self._request(grant), seconds)
         except httpx.TransportError as error:
             reason = self._redact(described(error).partition(": bytearray(")[0])
-            raise ApiUnavailableError(f"no token from {host}: {reason}") from error
-        fields = _fields(answer.text)
+            raise self._outage(f": {reason}") from error
+        fields = _fields(answer)
         text = fields.get("access_token")
-        if not 200 <= answer.status < 300:
+        if not (200 <= answer.status < 300 and isinstance(text, str) and _TOKEN.fullmatch(text)):
             raise self._refusal(grant, answer, fields)
-        if not (isinstance(text, str) and _TOKEN.fullmatch(text)):
-            what = "no access_token" if text is None else "an access_token that no header can hold"
-            raise ApiUnavailableError(f"no token from {host}: HTTP {answer.status} with {what}")
         self._hide(text)
         kind = fields.get("token_type", "Bearer")
         if not (isinstance(kind, str) and kind.lower() == "bearer"):
-            reason = f"{host} gives tokens of token_type {self._shown(kind)}; only Bearer is known here"
-            raise ConfigurationError("[api] auth: token_url", reason)
+            kind = self._shown(kind)
+            reason = f"{self._endpoint} gives tokens of token_type {kind}; only Bearer is known here"
+            raise AuthError("token_url", reason)
         life = lifetime(fields.get("expires_in"))
         renew_at = began + life - min(_MARGIN, life * _MARGIN_SHARE)
         return _Token(grant, text, renew_at, began + life)
@@ -207,19 +211,26 @@ class Tokens:
         return httpx.Request("POST", grant.token_url, headers=headers, content=urlencode(form).encode())
 
     def _refusal(self, grant: Grant, answer: Answer, fields: Mapping[str, Any]) -> Exception:
-        """Return what an answer without a token means."""
-        error, description = fields.get("error"), fields.get("error_description")
-        said = " ".join(self._shown(text) for text in (error, description) if isinstance(text, str))
-        status = f"HTTP {answer.status} {said}".rstrip()
-        named = isinstance(error, str) and answer.status in (400, 403) and error not in _TRANSIENT
-        if answer.status == 401 or named:
-            about = _ABOUT.get(str(error), _CREDENTIALS if answer.status == 401 else "token_url")
-            return ConfigurationError(f"[api] auth: {about}", f"{_host(grant)} refused it: {status}")
-        reason = f"no token from {_host(grant)}: {status}"
+        """Return what an answer without a token means; of its text, only what says why is shown."""
+        reasons = (fields.get("error"), fields.get("error_description"))
+        said = " ".join(self._shown(text) for text in reasons if isinstance(text, str))
+        success = 200 <= answer.status < 300
+        why = _without_token(answer, fields) + (": " if said else "") if success else ""
+        status = f"HTTP {answer.status} {why}{said}".rstrip()
+        error = reasons[0] if isinstance(reasons[0], str) else ""
+        named = bool(error) and answer.status in (400, 403) and error not in _TRANSIENT
+        # Some servers answer 200 and say in the body that they refuse.
+        if answer.status == 401 or named or (success and error in _ABOUT):
+            about = _ABOUT.get(error, _CREDENTIALS if answer.status == 401 else "token_url")
+            return AuthError(about, f"{self._endpoint} refused it: {status}")
         wait = answer.retry_after and min(answer.retry_after, _RETRY_AFTER_MAX)
         if wait:
-            self._asked_to_wait = grant, self._clock() + wait, reason
-        return ApiUnavailableError(reason, retry_after=wait)
+            self._asked_to_wait = grant, self._clock() + wait, f": {status}"
+        return self._outage(f": {status}", retry_after=wait)
+
+    def _outage(self, why: str, *, retry_after: float | None = None) -> ApiUnavailableError:
+        """Make the error of an endpoint that gives no token for now; in ``why`` all secrets are hidden."""
+        return ApiUnavailableError("", words=f"no token from {self._endpoint}{why}", retry_after=retry_after)
 
     def _shown(self, text: object) -> str:
         """Return what the endpoint says, as it may be shown."""
@@ -236,14 +247,20 @@ def lifetime(expires_in: object) -> float:
     return min(seconds, _LIFETIME_MAX) if seconds > 0 else _LIFETIME_UNKNOWN
 
 
-def _fields(text: str | None) -> Mapping[str, Any]:
+def _fields(answer: Answer) -> Mapping[str, Any]:
     """Return the fields of an answer; of what is not a JSON object, none."""
     try:
-        found = json.loads(text or "")
+        found = json.loads(answer.text or "")
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _host(grant: Grant) -> str:
-    return httpx.URL(grant.token_url).host
+def _without_token(answer: Answer, fields: Mapping[str, Any]) -> str:
+    """Say why there is no token in a success; its text is not quoted, as one may be in it."""
+    if answer.text is None:
+        return "with an answer that broke off"
+    if not fields:
+        return "with no access_token, as its body is not a JSON object"
+    text = fields.get("access_token")
+    return "with no access_token" if text is None else "with an access_token that no header can hold"

@@ -140,7 +140,7 @@ def load_code(reference: str) -> Callable[..., Any]:
     except BaseException as error:  # everything that the user's module may do when imported
         if is_interruption(error):
             raise
-        raise UserCodeError(reference, f"cannot be loaded: {_fault(error, module_name)}") from error
+        raise UserCodeError(reference, "cannot be loaded", _fault(error, module_name)) from error
     if not callable(function):
         raise UserCodeError(reference, f"is {type(function).__name__}, not a function")
     return function  # type: ignore[no-any-return]

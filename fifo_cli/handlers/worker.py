@@ -14,7 +14,7 @@ from .batch_run import BatchWorker
 from .breaker import Breaker
 from .code_guard import CodeGuard, CodeProcess, Notes, function_notes, load_noted, memory_bounded
 from .delivery import ApiDelivery, RequestCode
-from .failure import described, ending
+from .failure import described, ending, shown
 from .guarded_output import guard_logs, guard_streams
 from .json_log import keep_stdout, stdout_journal
 from .run_report import Report
@@ -68,7 +68,7 @@ def _deliver_batch(records: Sequence[Mapping[str, Any]], context: Any) -> dict[s
         stdout_journal("warning", "key too short to hide in logs", what=key)
     stdout_journal("error" if report.error else "info", "run ended", **report.facts(redact), trigger="queue")
     if report.error is not None:
-        raise RunEndedEarlyError(redact(described(report.error))) from None
+        raise RunEndedEarlyError(shown(report.error, redact)) from None
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in left]}
 
 
@@ -96,7 +96,7 @@ def _ended(report: Report, redact: Callable[[str], str], asked: Mapping[str, Any
     early = ending(report.error, redact)
     by_hand = {} if asked is None else {"by_hand": True}
     stdout_journal("error" if early else "info", "run ended", **report.facts(redact), **by_hand)
-    error = report.error and redact(described(report.error))
+    error = report.error and shown(report.error, redact)
     if report.error is not None and asked is None:
         # Not the exception itself: Lambda logs what is raised, and more may be chained to it or noted on it.
         raise RunEndedEarlyError(error) from None

@@ -28,6 +28,7 @@ from fifo_cli.model.health import (
     rough,
     worst,
 )
+from fifo_cli.model.key_faults import key_commands
 from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
@@ -90,9 +91,9 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
     stuck = list(_stuck(evidence, check)) if waits else []
     return _causes_first(
         [
-            *_key_problems(evidence.missing_keys),
-            *_failed_runs(runs.runs, turn),
-            *_failed_batches(evidence.batches, evidence.now, evidence.late),
+            *_key_problems(evidence.missing_keys, settings),
+            *_failed_runs(runs.runs, turn, settings),
+            *_failed_batches(evidence),
             *stuck,
             *(_open_breaker(evidence, check) if waits else ()),
             *(one for one in evidence.others if one.state != "warning"),
@@ -147,9 +148,11 @@ def _around_now(evidence: Evidence) -> Around:
 
 
 def _around(settings: Settings, now: datetime, *, running: bool = True, busy: bool = False) -> Around:
-    keys = {name: tuple(api.keys) for name, api in zip(settings.api_names, settings.api, strict=True)}
+    apis = dict(zip(settings.api_names, settings.api, strict=True))
+    keys = {name: tuple(api.keys) for name, api in apis.items()}
+    auths = {name: api.auth.type for name, api in apis.items() if api.auth}
     longest = settings.worker.retry[1] if by_queue(settings) else None
-    return Around(now, running=running, busy=busy, keys=keys, longest=longest)
+    return Around(now, running=running, busy=busy, keys=keys, auths=auths, longest=longest)
 
 
 def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -370,13 +373,13 @@ def unknown(what: str, failure: FifoError) -> Problem:
     return Problem("unknown", f"{what} is not known: {failure.message}", failure.hint)
 
 
-def _failed_runs(runs: Sequence[WorkerRun], turn: str) -> Iterator[Problem]:
+def _failed_runs(runs: Sequence[WorkerRun], turn: str, settings: Settings) -> Iterator[Problem]:
     failed = list(takewhile(lambda run: run.error is not None, runs))
     if not failed:
         return
     newest = failed[0]
     if newest.owner == "configuration":
-        yield _unusable(f"the worker's last {turn} ended early", newest, "messages")
+        yield _unusable(f"the worker's last {turn} ended early", newest, "messages", settings)
         return
     state: State = "critical" if len(failed) >= _SEVERAL else "warning"
     which = turn if len(failed) == 1 else f"{len(failed)} {_plural(turn)}"
@@ -390,17 +393,18 @@ def _failed_runs(runs: Sequence[WorkerRun], turn: str) -> Iterator[Problem]:
     )
 
 
-def _failed_batches(found: Batches, now: datetime, late: timedelta) -> Iterator[Problem]:
+def _failed_batches(evidence: Evidence) -> Iterator[Problem]:
     """Report the last invocations. A single failure stands when no line of a later try can be late."""
+    found = evidence.batches
     failed = list(takewhile(lambda batch: batch.error is not None, found.batches))
     if not failed:
         return
     newest = failed[0]
     if newest.owner == "configuration" and not found.moved:
-        yield _unusable("the enqueuer's last invocation failed", newest, "records")
+        yield _unusable("the enqueuer's last invocation failed", newest, "records", evidence.settings)
         return
     stands = newest.raised and not found.moved
-    lasting = len(failed) >= _SEVERAL or now - newest.time >= late
+    lasting = len(failed) >= _SEVERAL or evidence.now - newest.time >= evidence.late
     which = "invocation" if len(failed) == 1 else f"{len(failed)} invocations"
     forgets = "; nothing was enqueued since, and the stream forgets a record after 24 h" if stands else ""
     if found.moved and newest.raised:
@@ -415,27 +419,25 @@ def _failed_batches(found: Batches, now: datetime, late: timedelta) -> Iterator[
     )
 
 
-def _unusable(message: str, one: WorkerRun | Batch, flow: Flow) -> Problem:
-    kind, name, *_ = [*(one.what or "").split()[:2], "", ""]
-    step = f"correct it in fifo.toml or where it is set, then {command_line('deploy')}; nothing was parked"
-    if kind == "key":
-        step = f"{command_line('keys set', name)}; nothing was parked"
-    elif _FUNCTION.fullmatch(kind):
+def _unusable(message: str, one: WorkerRun | Batch, flow: Flow, settings: Settings) -> Problem:
+    what = one.what or ""
+    step = f"correct it in fifo.toml or where it is set, then {command_line('deploy')}"
+    keys = key_commands(what, one.error or "", settings)
+    if _FUNCTION.fullmatch(what):
         step = (
             f"if a deploy brought this, {command_line('rollback')}; else correct your code, or the"
-            f" requirements.txt beside it, then {command_line('deploy')}; nothing was parked"
+            f" requirements.txt beside it, then {command_line('deploy')}"
         )
-    elif (kind, name) == ("[api]", "auth:"):
+    elif keys and what.startswith("[api] auth"):
         step = (
-            f"{command_line('keys set NAME')} with what the API's owner gave you, or correct [api] auth, then"
-            f" {command_line('deploy')}; nothing was parked"
+            f"{keys} with what the API's owner gave you, or correct [api] auth, then {command_line('deploy')}"
         )
-    elif (kind, name) == ("[api]", "keys:"):
-        step = f"{command_line('keys list')}, then {command_line('keys set NAME')}; nothing was parked"
+    elif keys:
+        step = keys
     return Problem(
         "critical",
         f"{message}: {_first_line(one.error)}",
-        step,
+        f"{step}; nothing was parked",
         means=_WAITS[flow],
         avoid=_LEAVE[flow],
         cause_of=flow,
@@ -527,10 +529,9 @@ def _first_line(text: str | None) -> str:
     return next(iter((text or "").splitlines()), "") or "no reason logged"
 
 
-def _key_problems(missing: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+def _key_problems(missing: Iterable[tuple[str, str]], settings: Settings) -> Iterator[Problem]:
     """Name the keys without which no run can deliver."""
     for name, fault in missing:
         text = f"key {name} is missing: {fault}"
-        yield Problem(
-            "critical", text, command_line("keys set", name), _WAITS["messages"], cause_of="messages"
-        )
+        step = key_commands(f"key {name}", fault, settings) or command_line("keys set", name)
+        yield Problem("critical", text, step, _WAITS["messages"], cause_of="messages")

@@ -26,6 +26,8 @@ _THE_API: Final = "the API"
 _HANGING: Final = " did not return "
 # The words of handlers/oauth_token.py.
 _WITHOUT_TOKEN: Final = ": no token from "
+# OpenSSL's.
+_UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 
 
 class Kind(StrEnum):
@@ -34,8 +36,10 @@ class Kind(StrEnum):
     UNAVAILABLE = "unavailable"  # 502, 503, 504: the API itself says that it is down
     SERVER = "server"  # any other 5xx
     KEY = "key"  # 401, 403
+    RIGHT = "right"  # 401, 403 to a token that the token endpoint of OAuth 2.0 had just given
     TIMEOUT = "timeout"
     NETWORK = "network"
+    CERTIFICATE = "certificate"  # the API's is not trusted
     THROTTLED = "throttled"  # 429
     REDIRECTED = "redirected"  # 3xx
     UNLISTED = "unlisted"  # a success that [api] success does not list
@@ -113,6 +117,16 @@ _NETWORK: Final = Advice(
     "wait: {retry}; if it stays so, check [api] url and the network of the functions",
     _KEEP,
 )
+_RIGHT: Final = Advice(
+    "{api} refuses tokens that its token endpoint has just given: the client or the token lacks a right",
+    "ask what the client may do; check [api] auth scope and audience, then {deploy}",
+    _KEEP,
+)
+_CERTIFICATE: Final = Advice(
+    "the certificate of {api} is not trusted: its CA is not known here, it has expired, or is another host's",
+    "{ca}; if it is another fault of the certificate, have {api} fixed, and wait: {retry}",
+    _KEEP,
+)
 _THROTTLED: Final = Advice(
     "{api} takes no more calls for now",
     "wait: {retry}; for good, set [worker] max_rate, or a lower one, then {deploy}",
@@ -164,8 +178,10 @@ _OF_KIND: Final[Mapping[Kind, Advice]] = {
     Kind.UNAVAILABLE: _WAIT,
     Kind.SERVER: _WAIT,
     Kind.KEY: _KEY,
+    Kind.RIGHT: _RIGHT,
     Kind.TIMEOUT: _SLOW,
     Kind.NETWORK: _NETWORK,
+    Kind.CERTIFICATE: _CERTIFICATE,
     Kind.THROTTLED: _THROTTLED,
     Kind.REDIRECTED: _MOVED,
     Kind.UNLISTED: _UNLISTED,
@@ -199,6 +215,17 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
         "ask what the key may do; {keys}",
         _KEEP,
     ),
+    (Kind.RIGHT, Case.UNSURE): _RIGHT,
+    (Kind.RIGHT, Case.ALONE): Advice(
+        "{api} takes other groups' messages with the same token, and refuses this one",
+        "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
+        "change the client's secret: its tokens work for others",
+    ),
+    (Kind.RIGHT, Case.SOME): Advice(
+        "{api} refuses the token for {groups} groups, and takes it for others: the client may lack a right",
+        _RIGHT.first,
+        _KEEP,
+    ),
     (Kind.TIMEOUT, Case.ALONE): Advice(
         "{api} answers others in time: it takes longer for this message",
         "raise [api] timeout, then {deploy}; or {park} {sets} this message aside",
@@ -206,6 +233,7 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
     ),
     (Kind.TIMEOUT, Case.UNSURE): _SLOW,
     (Kind.NETWORK, Case.UNSURE): _NETWORK,
+    **{(Kind.CERTIFICATE, case): _CERTIFICATE for case in (Case.ALONE, Case.UNSURE, Case.SOME)},
     (Kind.THROTTLED, Case.SOME): _THROTTLED,
     (Kind.THROTTLED, Case.UNSURE): _THROTTLED,
     **{(Kind.UNLISTED, case): _UNLISTED for case in Case},
@@ -236,7 +264,7 @@ class Around:
     """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys.
 
     ``busy``: maintenance is going on. ``longest`` is the longest pause of a group where the queue starts the
-    worker; None where a schedule does.
+    worker; None where a schedule does. ``auths`` are the types of the APIs' ``auth``, of those that have one.
     """
 
     now: datetime
@@ -244,12 +272,19 @@ class Around:
     busy: bool = False
     longest: timedelta | None = None
     keys: Mapping[str, Sequence[str]] | None = None
+    auths: Mapping[str, str] | None = None
 
     def keys_of(self, api: str | None) -> Sequence[str]:
         """Return the placeholders of an API's keys; of all, where its name is not known."""
         known = self.keys or {}
         every = [key for keys in known.values() for key in keys]
         return known.get(api, every) if api else every
+
+    def kind_of(self, head: Stuck) -> Kind:
+        """Return how a head failed, where that depends on how its API authenticates calls, too."""
+        kind = kind_of(head)
+        refused = kind is Kind.KEY and (self.auths or {}).get(head.api or "") == "oauth2"
+        return Kind.RIGHT if refused else kind
 
 
 def advice_of(kind: Kind, case: Case) -> Advice:
@@ -271,7 +306,7 @@ def kind_of(head: Stuck) -> Kind:
     if "Timeout" in error:
         return Kind.TIMEOUT
     if head.error_type or error.endswith(("Error", "Protocol")):
-        return Kind.NETWORK
+        return Kind.CERTIFICATE if _UNTRUSTED in reason else Kind.NETWORK
     return Kind.UNKNOWN
 
 
@@ -355,7 +390,7 @@ def _problem(
     oldest = min(alike, key=lambda one: one.since or one.time)
     failed = around.now - (oldest.since or oldest.time)
     old = failed.total_seconds() >= age[0]
-    kinds = {kind_of(one) for one in alike}
+    kinds = {around.kind_of(one) for one in alike}
     kind = kinds.pop() if len(kinds) == 1 else Kind.SERVER
     case = case_of(alike, number)
     if older and case in (Case.ALL, Case.ONLY, Case.UNSURE):
@@ -401,6 +436,7 @@ def _facts(head: Stuck, groups: int, around: Around) -> dict[str, str]:
         "status": str(head.http_status or ""),
         "groups": str(groups),
         "keys": _key_commands(head, around),
+        "ca": _ca_step(head.api, around),
         "logs": command_line("logs worker --since 15m"),
         "deploy": command_line("deploy"),
         "drain_one": drain_one,
@@ -466,6 +502,13 @@ def _of_message(head: Stuck, group: str, around: Around) -> dict[str, str]:
 def within(longest: timedelta) -> str:
     """Say when the functions try a group again by themselves."""
     return f"each group is tried again within {rough(longest)}"
+
+
+def _ca_step(api: str | None, around: Around) -> str:
+    """Return how a CA that is not the system's gets to be trusted."""
+    if (around.auths or {}).get(api or "") == "mtls":
+        return f"if its CA is its own, put that into the key of [api] auth ca, then {command_line('deploy')}"
+    return "if its CA is its own, only an [api] auth of type mtls can name it, as ca"
 
 
 def _key_commands(head: Stuck, around: Around) -> str:

@@ -300,9 +300,9 @@ def _value(reference: str, answer: dict[str, Any]) -> Any:
         case {"api": str(text)}:
             raise ApiUnavailableError(text)
         case {"module": str(text)}:
-            raise UserCodeError(reference, text)
+            raise UserCodeError(reference, *text.split(": ", 1))
         case {"configuration": [str(what), str(reason)]}:
-            raise ConfigurationError(what, reason)
+            raise ConfigurationError(reference, "your code raised", f"{what}: {reason}")
         case {"not encodable": [str(encoding), str(text), int(start), int(end), str(reason)]}:
             raise UnicodeEncodeError(encoding, text, start, end, reason)
         case _:

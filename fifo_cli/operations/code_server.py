@@ -125,9 +125,9 @@ class _Server:
                 self._load()
             return {"value": arguments and self._perform(arguments)}
         except UserCodeError as error:
-            return {"module": error.reason}
+            return {"module": error.reason()}
         except ConfigurationError as error:
-            return {"configuration": [error.what, error.reason]}
+            return {"configuration": [error.what, error.reason()]}
         except UnicodeEncodeError as error:
             return {"not encodable": [error.encoding, error.object, error.start, error.end, error.reason]}
         except BaseException as error:  # noqa: BLE001 - its owner is found here

@@ -90,7 +90,7 @@ def test_a_client_that_is_refused_is_named_and_nothing_is_parked(waiting, site, 
     assert site.asked == 4  # in each once more, with the keys as they are now
     assert Queue(clients, waiting.names, "main").counts().total == 4
     checked = waiting.local("check")
-    assert (checked.code, "keys set NAME" in waiting.local("status").out) == (2, True)
+    assert (checked.code, "`fifo-cli keys set secret" in waiting.local("status").out) == (2, True)
 
 
 def test_a_token_endpoint_that_is_down_keeps_the_messages_waiting(waiting, site, clients):

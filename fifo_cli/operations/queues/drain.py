@@ -21,10 +21,10 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.handlers import exact_json, runtime
-from fifo_cli.handlers.api_keys import Keys, KeysMissingError, keys_of
+from fifo_cli.handlers.api_keys import Keys, keys_of
 from fifo_cli.handlers.batch_run import RATE_REACHED
 from fifo_cli.handlers.delivery import ApiDelivery
-from fifo_cli.handlers.failure import ConfigurationError, described
+from fifo_cli.handlers.failure import ConfigurationError, shown
 from fifo_cli.handlers.json_log import Journal
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.run_report import Outcome, Report, sums
@@ -32,9 +32,10 @@ from fifo_cli.handlers.worker import INVOCATION_KEY, breaker_of, delivery_of
 from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.invocation import command_line
+from fifo_cli.model.key_faults import key_commands
 from fifo_cli.model.names import LIVE_ALIAS, Names
 from fifo_cli.model.results import WorkResult
-from fifo_cli.model.settings import Project
+from fifo_cli.model.settings import Project, Settings
 from fifo_cli.model.worker_log import Fate, PausedGroup, Stuck, StuckGroups, WatchEvent, follow
 from fifo_cli.operations.code_process import CodeProcess, CodeSetup
 from fifo_cli.operations.log_shipping import shipped_journal
@@ -51,7 +52,6 @@ _INVOKE_GRACE_SECONDS: Final = 30
 _PER_INVOCATION: Final = 1_500
 # Of an outcome, what the advice is made of, and the JSON does not show.
 _FOR_ADVICE: Final = ("error_type", "owner")
-_NOTHING_PARKED: Final = "nothing was parked; correct it and run the command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def drain_here(
     delivery.close()
     for key in delivery.keys_too_short:
         listener(Warned(f"{key} has fewer than {SECRET_MIN} characters: it cannot be hidden in logs"))
-    failure = _explained(report.error, delivery.redact)
+    failure = _explained(report.error, delivery.redact, project.settings)
     return _concluded(report.results, main, options, failure, report.breaker, stopped=stopped())
 
 
@@ -224,7 +224,7 @@ def drain_by_function(
             announce(outcome)
         # A worker that an older version deployed says "complaint".
         if reason := answer.get("error") or answer.get("complaint"):
-            failure = _of_function(names.function("worker"), reason, answer.get("owner"))
+            failure = _of_function(project, reason, answer)
         breaker = answer.get("breaker")
         if failure or breaker or not any(outcome.status in ("delivered", "parked") for outcome in news):
             break
@@ -328,11 +328,11 @@ def _request_by(
     )
 
 
-def _of_function(name: str, reason: str, owner: str | None) -> FifoError:
+def _of_function(project: Project, reason: str, answer: Mapping[str, Any]) -> FifoError:
     """Turn what ended the function's run into an error; a fault of configuration is named with its owner."""
-    message = f"{name} ended early: {reason}"
-    if owner == "configuration":
-        return UsageError(message, hint=_NOTHING_PARKED)
+    message = f"{project.settings.names.function('worker')} ended early: {reason}"
+    if answer.get("owner") == "configuration":
+        return UsageError(message, hint=_corrected(answer.get("what") or "", reason, project.settings))
     return AwsError(message, hint=f"{command_line('logs worker --since 15m')} shows more")
 
 
@@ -396,7 +396,16 @@ def _announcer(listener: Listener, total: int | None) -> Callable[[Outcome], Non
     return announce
 
 
-def _explained(error: BaseException | None, redact: Callable[[str], str]) -> FifoError | None:
+def _corrected(what: str, text: str, settings: Settings) -> str:
+    """Say how a fault of configuration is corrected."""
+    return (
+        f"nothing was parked; {key_commands(what, text, settings) or 'correct it'}, and run the command again"
+    )
+
+
+def _explained(
+    error: BaseException | None, redact: Callable[[str], str], settings: Settings
+) -> FifoError | None:
     """Turn what ended a run into words; nothing a key could hide in is passed on."""
     match error:
         case None:
@@ -405,16 +414,11 @@ def _explained(error: BaseException | None, redact: Callable[[str], str]) -> Fif
             return error
         case ClientError() | BotoCoreError():
             return explain(error)
-        case KeysMissingError():
-            return UsageError(
-                f"{error}",
-                hint=f"{command_line('keys list')} shows what is missing, {command_line('keys set NAME')}"
-                " sets it",
-            )
         case ConfigurationError():
-            return UsageError(redact(str(error)), hint=_NOTHING_PARKED)
+            text = f"{error.what}: {error.reason(redact)}"
+            return UsageError(text, hint=_corrected(error.what, text, settings))
         case _:
             return AwsError(
-                redact(f"the run ended early: {described(error)}"),
+                f"the run ended early: {shown(error, redact)}",
                 hint=f"nothing is lost: look with {command_line('status')}, and drain again",
             )

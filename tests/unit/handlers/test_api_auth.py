@@ -77,7 +77,7 @@ def tools(now: Callable[[], float] = time.time) -> Tools:
     def send(request: httpx.Request, seconds: float) -> Answer:
         raise AssertionError("no token is asked for")
 
-    return Tools(hide, Tokens(send, hide, str), insecure=False, now=now)
+    return Tools(hide, Tokens(send, hide, str, endpoint="login.test"), insecure=False, now=now)
 
 
 # Basic
@@ -321,6 +321,8 @@ def test_an_example_of_the_document_authenticates(tmp_path, path):
     ("auth", "values", "named"),
     [
         (BASIC, {"user": "a:b", "password": "password"}, "auth: username"),
+        (BASIC, {"user": "ab\tc", "password": "password"}, "auth: username: character 3 is a control"),
+        (BASIC, {"user": "ab\x7f", "password": "password"}, "auth: username: character 3 is a control"),
         (BASIC, {"user": "ab", "password": "password\n"}, "key password .*line break"),
         (HMAC, {"secret": "half \ud83d of one"}, "key secret .*surrogate"),
         (WEBHOOKS, {"secret": "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "auth: secret.*whsec_"),

@@ -195,6 +195,8 @@ def test_a_rotated_secret_is_read_again_once_for_all_that_ask() -> None:
         ('{"f": 1e999999999999999999999}', "o#f", "the field is a number, and a key is text"),
         (in_json(f=True), "o#f", "the field is true or false, and a key is text"),
         (in_json(f=None), "o#f", "the field is null, and a key is text"),
+        (in_json(f=""), "o#f", "the field is empty"),
+        ("", "o", "the secret is empty"),
         (in_json(f={"g": "sesame"}), "o#f", "the field is an object, and a key is text"),
         (in_json(f=["sesame"]), "o#f", "the field is a list, and a key is text"),
     ],
@@ -234,6 +236,14 @@ def test_who_owns_a_secret_that_cannot_be_read(code: str, owner: str) -> None:
         keys_in(Secrets({"o": refusal(code)}), k="secretsmanager:o#f").current()
     assert owner_of(caught.value) == owner
     assert "secretsmanager:o:" in str(caught.value) or owner == "aws"
+
+
+def test_a_secret_that_is_scheduled_for_deletion_is_said_to_be_in_plain_words() -> None:
+    marked = "You can't perform this operation on the secret because it was marked for deletion."
+    error = ClientError({"Error": {"Code": "InvalidRequestException", "Message": marked}}, "GetSecretValue")
+    with pytest.raises(ConfigurationError) as caught:
+        keys_in(Secrets({"o": error}), k="secretsmanager:o#f").current()
+    assert str(caught.value) == "[api] keys: secretsmanager:o: the secret is scheduled for deletion"
 
 
 def test_every_text_of_a_secret_that_is_json_is_hidden() -> None:

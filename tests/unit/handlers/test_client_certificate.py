@@ -87,6 +87,7 @@ def test_without_its_own_ca_the_server_of_one_is_not_trusted_and_the_message_wai
     done = delivery_to(receiver.url, ssm_with(CLIENT), auth).attempt(held())
     assert (done.verdict, done.owner) == (Verdict.TRANSIENT, "api")
     assert "certificate verify failed" in (done.error or "")
+    assert "not the system's and not in [api] auth ca: ConnectError" in (done.error or "")
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -123,9 +124,28 @@ def test_a_certificate_that_the_api_does_not_know_is_told_as_that(receiver):
 
 
 BROKEN = CLIENT.certificate.replace("A", "B")
+
+
+def damaged(pem: str) -> str:
+    """Change what is near the end of a PEM text: a certificate's dates can still be read."""
+    lines = pem.splitlines()
+    lines[-2] = lines[-2][:4]
+    return "\n".join(lines)
+
+
 UNUSABLE = {
     "a certificate that is none": (Issued("hello", CLIENT.key), "", "certificate: it is not a certificate"),
     "a certificate that is broken": (Issued(BROKEN, CLIENT.key), "", "certificate"),
+    "one that is broken behind its dates": (
+        Issued(damaged(CLIENT.certificate), CLIENT.key),
+        "",
+        "certificate: OpenSSL cannot read it",
+    ),
+    "a key that is broken": (
+        Issued(CLIENT.certificate, damaged(CLIENT.key)),
+        "",
+        "key: OpenSSL cannot read it",
+    ),
     "a key that is none": (Issued(CLIENT.certificate, "hello"), "", "key: it is not a private key"),
     "the key of another": (Issued(CLIENT.certificate, OTHER.key), "", "key: it is not the key of the certif"),
     "a key of another type": (

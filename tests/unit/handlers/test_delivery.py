@@ -435,6 +435,128 @@ def test_several_apis_are_called_in_order_and_the_first_failure_decides():
     assert (called, attempt.http_status, attempt.api) == (["one", "two"], 503, apis[1])
 
 
+REFUSED = httpx.Response(401, json={"error": "invalid_client"})
+LATER: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
+    "a user name": (
+        {"auth": {"type": "basic", "username": "{user}", "password": "x"}},
+        {"user": "a:b"},
+        "[api] auth of two: username",
+    ),
+    "a signature's secret": (
+        {"auth": {"type": "standard-webhooks", "secret": "{user}"}},
+        {"user": "no secret"},
+        "[api] auth of two: secret",
+    ),
+    "a header": ({"headers": {"X-Key": "{user}"}}, {"user": "line\nbreak"}, "key user"),
+    "a client that is refused": (
+        {
+            "auth": {
+                "type": "oauth2",
+                "token_url": "https://login/",
+                "client_id": "{user}",
+                "client_secret": "x",
+                "client_auth": "basic",
+            }
+        },
+        {"user": "shop-1"},
+        "[api] auth of two: client_id, client_secret: login refused it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "values", "named"), LATER.values(), ids=LATER)
+def test_what_a_later_api_cannot_be_called_for_is_found_before_the_first_is_called(settings, values, named):
+    called: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        called.append(request.url.host)
+        return REFUSED if request.url.host == "login" else httpx.Response(200)
+
+    ssm = FakeSsm(**values)
+    names = {name.lstrip("/"): name for name in ssm.values}
+    one, two = (replace(API, url=f"https://{name}/", name=name, keys=names) for name in ("one", "two"))
+    made = delivery(answer, one, replace(two, **settings), keys=keys(ssm))
+    for _ in range(3):
+        with pytest.raises(ConfigurationError) as caught:
+            made.attempt(held())
+        assert str(caught.value).startswith(named)
+    assert "one" not in called
+    alone = delivery(answer, replace(two, **settings), keys=keys(ssm))
+    with pytest.raises(ConfigurationError) as caught:
+        alone.attempt(held())
+    assert str(caught.value).startswith(named.replace(" of two", ""))
+
+
+def test_while_a_later_apis_token_endpoint_is_down_the_first_api_is_not_called():
+    called: list[str] = []
+    down = True
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        called.append(request.url.host)
+        if request.url.host == "login":
+            return httpx.Response(503) if down else httpx.Response(200, json={"access_token": "t-1"})
+        return httpx.Response(200)
+
+    settings = LATER["a client that is refused"][0]
+    one, two = (replace(API, url=f"https://{name}/", name=name) for name in ("one", "two"))
+    made = delivery(answer, one, replace(two, **settings), keys=keys(FakeSsm(user="shop-1")))
+    doubts: list[str] = []
+    attempt = made.attempt(held(), on_doubt=doubts.extend)
+    assert (attempt.verdict, attempt.error) == (
+        Verdict.TRANSIENT,
+        "no call to two: no token from login: HTTP 503",
+    )
+    assert (called, doubts) == (["login"], [])
+    down = False
+    assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert called[1:] == ["login", "one", "two", "one", "two"]
+
+
+def test_the_wait_for_a_later_apis_token_is_part_of_its_own_call():
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "login":
+            threading.Event().wait(0.3)
+            return httpx.Response(200, json={"access_token": "t-1"})
+        given[request.url.host] = request.extensions["timeout"]["read"]
+        return httpx.Response(200)
+
+    given: dict[str, float] = {}
+    settings = LATER["a client that is refused"][0]
+    one, two = (replace(API, url=f"https://{name}/", name=name, timeout=5) for name in ("one", "two"))
+    made = delivery(answer, one, replace(two, **settings), keys=keys(FakeSsm(user="shop-1")))
+    assert made.attempt(held()).verdict is Verdict.SUCCESS
+    assert given["one"] == 5
+    assert given["two"] < 4.8
+
+
+@pytest.mark.parametrize("error", [None, httpx.ConnectError("refused")])
+def test_a_call_of_the_users_code_to_another_host_is_named_by_that_host(error):
+    def code(body: Any, attributes: Any, keys: Any) -> httpx.Request:
+        return httpx.Request("POST", f"https://{body['to']}/")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if error is not None:
+            raise error
+        return httpx.Response(500, text="down")
+
+    made = delivery(answer, code=code)
+    for host, named in (("elsewhere.test", "elsewhere.test"), ("api.test", "api.test")):
+        attempt = made.attempt(held(f'{{"to": "{host}"}}'))
+        text = f"HTTP 500 from {named}: down" if error is None else f"no answer from {named}: "
+        assert (attempt.error or "").startswith(text)
+        assert attempt.failed_at == "api.test"
+
+
+def test_a_host_that_the_users_code_made_of_a_key_is_hidden():
+    def code(body: Any, attributes: Any, keys: Any) -> httpx.Request:
+        return httpx.Request("POST", f"https://{keys['key']}.test/")
+
+    api, ssm = replace(API, keys={"key": "/key"}), FakeSsm(key="a-secret-name")
+    made = delivery(answering(500), api, code=code, keys=keys(ssm))
+    assert made.attempt(held()).error == "HTTP 500 from ***.test"
+
+
 @pytest.mark.parametrize(
     ("answers", "taken_by"),
     [

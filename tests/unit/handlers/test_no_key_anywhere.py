@@ -18,7 +18,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from fifo_cli.handlers.guarded_output import guard_logs
 from fifo_cli.handlers.json_log import stdout_journal
 from fifo_cli.handlers.run_report import Report
 from fifo_cli.handlers.worker_run import Limits, Run
+from fifo_cli.model.settings import Settings
 from fifo_cli.operations.queues.drain import DrainResult, _explained
 from fifo_cli.render.documents import json_document, json_line
 from fifo_cli.render.queue_tables import drain_table
@@ -274,7 +275,7 @@ def _outputs(report: Report, redact: Callable[[str], str]) -> str:
         worker._ended(report, redact, None)
     except Exception as error:  # noqa: BLE001 - Lambda logs it
         shown += traceback.format_exception(error)
-    if ended := _explained(report.error, redact):
+    if ended := _explained(report.error, redact, Settings.model_construct(api=())):
         shown += [ended.message, str(ended.hint), *traceback.format_exception(ended)]
     result = DrainResult(tuple(report.results), 0)
     shown += [drain_table(result, width=width, dry_run=False) for width in (None, 80)]
@@ -369,6 +370,9 @@ def own_words(world: World) -> str:
     """Return what is shown without any key."""
     answers = (said("200 OK"), said("422 No"), said("500 No"), said("401 No"), b"junk")
     shown = [world.run(UNUSED, answer=answer) for answer in answers]
+    shown += [
+        world.run(UNUSED, answer=answers[0], deed=partial(deed, world.api.url)) for deed in DEEDS.values()
+    ]
     return "\n".join({line.lower() for text in shown for line in text.splitlines()})
 
 

@@ -93,7 +93,9 @@ def given(token: str, **fields: Any) -> Answer:
 
 def tokens(*answer: Answer | Exception) -> tuple[Tokens, Clock]:
     clock = Clock()
-    return Tokens(answers(*answer), lambda made, readable=False: None, str, clock), clock
+    return Tokens(
+        answers(*answer), lambda made, readable=False: None, str, clock, endpoint="login.test"
+    ), clock
 
 
 # What is asked
@@ -116,7 +118,7 @@ def test_id_and_secret_are_encoded_before_they_are_joined_or_stand_in_the_form()
         asked.append(request)
         return given("t")
 
-    kept = Tokens(send, lambda made, readable=False: None, str)
+    kept = Tokens(send, lambda made, readable=False: None, str, endpoint="login.test")
     kept.token(Grant("https://login.test/", "a:b", "s +%\u00e9", "basic"), 5)
     sent = base64.b64decode(asked[0].headers["authorization"][6:]).decode()
     assert sent == "a%3Ab:s+%2B%25%C3%A9"
@@ -239,7 +241,7 @@ def test_however_many_wait_for_a_token_it_is_fetched_once():
         go.wait(10)
         return given(f"token {len(asked)}".replace(" ", "-"))
 
-    made = Tokens(send, lambda made, readable=False: None, str)
+    made = Tokens(send, lambda made, readable=False: None, str, endpoint="login.test")
     with ThreadPoolExecutor(64) as pool:
         futures = [pool.submit(made.token, GRANT, 10) for _ in range(64)]
         go.set()
@@ -267,7 +269,7 @@ def test_all_that_wait_share_a_failure(answer, raised):
             return error
         return None
 
-    made = Tokens(send, lambda made, readable=False: None, str)
+    made = Tokens(send, lambda made, readable=False: None, str, endpoint="login.test")
     with ThreadPoolExecutor(16) as pool:
         futures = [pool.submit(ask) for _ in range(16)]
         for _ in range(16):
@@ -285,7 +287,7 @@ def test_who_waits_for_another_threads_fetch_waits_no_longer_than_its_own_call_m
         go.wait(10)
         return given("late")
 
-    made = Tokens(send, lambda made, readable=False: None, str)
+    made = Tokens(send, lambda made, readable=False: None, str, endpoint="login.test")
     first = threading.Thread(target=made.token, args=(GRANT, 10))
     first.start()
     while made._fetch is None:
@@ -314,6 +316,8 @@ def test_who_waits_for_another_threads_fetch_waits_no_longer_than_its_own_call_m
         (httpx.Response(401), "auth: client_id, client_secret"),
         (httpx.Response(200, json={"access_token": "x" * 9, "token_type": "mac"}), "token_type mac"),
         (httpx.Response(200, json={"access_token": "x" * 9, "token_type": 7}), "token_type 7"),
+        (httpx.Response(200, json={"error": "invalid_client"}), "auth: client_id, client_secret"),
+        (httpx.Response(200, json={"error": "invalid_scope"}), "auth: scope"),
     ],
 )
 def test_what_only_the_owner_can_correct_is_a_fault_of_configuration(answer, named):
@@ -347,6 +351,8 @@ def raising(error: Exception) -> Callable[[], httpx.Response]:
         lambda: httpx.Response(200, json={"token_type": "Bearer"}),
         lambda: httpx.Response(200, json={"access_token": None}),
         lambda: httpx.Response(200, json={"access_token": "a\nb"}),
+        lambda: httpx.Response(200, json={"error": "busy"}),
+        lambda: httpx.Response(200, json={"error": ["invalid_client"]}),
         lambda: httpx.Response(200, text="[" * 100_000),
         raising(httpx.ConnectError("refused")),
         raising(httpx.ReadTimeout("slow")),
@@ -362,6 +368,41 @@ def test_all_else_is_an_outage_in_which_nothing_is_sent_or_parked(answer):
     assert not site.calls
     site.answer = None
     assert made.attempt(held()).verdict is Verdict.SUCCESS
+
+
+NOT_JSON = "with no access_token, as its body is not a JSON object"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {"json": {"error": "busy", "error_description": "try\nlater"}},
+            "with no access_token: busy try later",
+        ),
+        ({"json": {"error_description": "w" * 9_000}}, f"with no access_token: {'w' * 200}"),
+        ({"json": {"error": 7, "token": "a-token-in-another-place"}}, "with no access_token"),
+        ({"json": {"access_token": "a\nb"}}, "with an access_token that no header can hold"),
+        ({"text": '{"access_token": "a-token-that-is-cut-off'}, NOT_JSON),
+        ({"text": "access_token=a-token-in-a-form"}, NOT_JSON),
+        ({"text": "<html>a-token</html>" * 9_000}, NOT_JSON),
+        ({"text": ""}, NOT_JSON),
+        ({"json": {"error": "no secret-one"}}, "with no access_token: no ***"),
+    ],
+)
+def test_a_success_without_a_token_says_why_and_never_what_may_be_one(answer, said):
+    site, _, made = site_of()
+    site.answer = lambda: httpx.Response(200, **answer)
+    assert made.attempt(held()).error == f"no call to api.test: no token from login.test: HTTP 200 {said}"
+
+
+def test_the_endpoint_is_named_as_in_the_file_with_its_placeholders():
+    site, ssm = Site(), FakeSsm(id="tenant-4711", secret="secret-one")
+    made = with_auth(site, AUTH | {"token_url": "https://{id}.test/token"}, ssm)
+    site.valid = set()
+    made._auths[next(iter(made._auths))]._tools.tokens._send = lambda request, seconds: Answer(503, "", None)
+    reason = made.attempt(held()).error
+    assert reason == "no call to api.test: no token from {id}.test: HTTP 503"
 
 
 @pytest.mark.parametrize("kind", ["bearer", "BEARER", None])
@@ -410,6 +451,7 @@ def test_a_call_for_which_the_token_left_no_time_is_not_made():
     site.answer, site.valid = slow, {"slow-token"}
     done = made.attempt(held())
     assert (done.error or "").startswith("no call to api.test: the wait for a token left 0.")
+    assert (done.error or "").endswith(" s of 0.5 s")
     assert not site.calls
     assert made.attempt(held()).verdict is Verdict.SUCCESS
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.model.advice import Evidence, advise
+from fifo_cli.model.auth_settings import read_auth
 from fifo_cli.model.health import Maintenance, Measurements, Problem
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
@@ -58,14 +59,16 @@ def history(*runs: str, **failures: dict[str, Any]) -> tuple[WatchEvent, ...]:
     return tuple(events)
 
 
-def problems(events: tuple[WatchEvent, ...], waits: int = 9, **measured: Any) -> list[Problem]:
+def problems(
+    events: tuple[WatchEvent, ...], waits: int = 9, given: Settings = SETTINGS, **measured: Any
+) -> list[Problem]:
     """Return what status says of a pipeline with such a log."""
     found = Measurements(
         queues={"main": Counted("m", waits, 0, 0)}, **{"worker": "running", "enqueuer": "running", **measured}
     )
     runs = [WorkerRun(one.time, 1, one.delivered, 0, 1) for one in events if one.fate == "run ended"]
     stuck = follow(StuckGroups(), events).stuck
-    return list(advise(Evidence(SETTINGS, found, NOW, runs=Runs(tuple(runs[::-1]), stuck))))
+    return list(advise(Evidence(given, found, NOW, runs=Runs(tuple(runs[::-1]), stuck))))
 
 
 HANGS = {"reason": "no call to shop: orders:f did not return within 5 s", "api": "shop", "owner": "api"}
@@ -329,6 +332,47 @@ def test_every_cause_has_a_line_and_parks_only_beside_groups_that_are_delivered(
     assert all(advice)
     if "{park}" in advice.first:
         assert case in (Case.ALONE, Case.UNSURE, Case.SOME)
+
+
+def with_auth(kind: str, **texts: str) -> Settings:
+    """Return settings whose API "shop" authenticates in a way of this kind."""
+    table, _ = read_auth({"type": kind, **texts}, ("api", 0, "auth"))
+    shop, *others = SETTINGS.api
+    return SETTINGS.model_copy(update={"api": (shop.model_copy(update={"auth": table}), *others)})
+
+
+TOKENS = with_auth("oauth2", token_url="https://l", client_id="c", client_secret="{api_key}")
+CERTIFICATES = with_auth("mtls", certificate="{api_key}", key="{api_key}")
+UNTRUSTED = {
+    **unanswered("ConnectError"),
+    "reason": "no answer from shop: ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "runs", "every", "means", "first"),
+    [
+        (TOKENS, "ada- bob-", status(401), "shop refuses tokens that", "ask what the client"),
+        (TOKENS, "bob+ ada-", status(403), "shop refuses tokens that", "ask what the client"),
+        (TOKENS, "ada- bob-", status(401, "bills"), "bills refuses the key", "`fifo-cli keys list`"),
+        (TOKENS, "ada- bob-", status(503), "shop is down", "wait"),
+        (CERTIFICATES, "ada- bob-", status(401), "shop refuses the key", "`fifo-cli keys set api_key`"),
+        (CERTIFICATES, "ada- bob-", UNTRUSTED, "the certificate of shop is not", "if its CA is its own, put"),
+        (SETTINGS, "ada- bob-", UNTRUSTED, "the certificate of shop is not", "if its CA is its own, only"),
+    ],
+)
+def test_what_an_apis_authentication_makes_of_a_failure(
+    given: Settings, runs: str, every: dict[str, Any], means: str, first: str
+) -> None:
+    found = problems(history(runs, every=every), given=given)[0]
+
+    assert (found.means or "").startswith(means)
+    assert found.next.startswith(first)
+    if every is UNTRUSTED:
+        assert ("[api] auth ca, then `fifo-cli deploy`" in found.next) is (given is CERTIFICATES)
+    if "refuses tokens" in means:
+        assert "[api] auth scope and audience, then `fifo-cli deploy`" in found.next
+        assert "keys set" not in found.next
 
 
 def test_a_group_is_quoted_for_the_shell() -> None:

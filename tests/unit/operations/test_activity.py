@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from fifo_cli.aws.logs import LogEvent
 from fifo_cli.model.advice import LATE, Evidence, advise
+from fifo_cli.model.auth_settings import read_auth
 from fifo_cli.model.health import Measurements, Problem, State, TriggerState, worst
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.settings import Settings
+from fifo_cli.model.settings import Api, Settings
 from fifo_cli.model.worker_log import Batches, Runs, Stuck, StuckGroups, WorkerRun, follow
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.monitor.worker_runs import batches_of, behind_of, events_of, worker_runs
@@ -188,7 +189,7 @@ def test_a_failure_that_is_logged_and_raised_counts_once() -> None:
     [
         ("key api_key (SSM parameter /orders/api-key)", "fifo-cli keys set api_key"),
         ("[api] keys: api_key", "fifo-cli keys list"),
-        ("[api] auth: username", "fifo-cli keys set NAME` with what the API's owner gave you"),
+        ("[api] auth: username", "correct it in fifo.toml or where it is set, then `fifo-cli deploy`"),
         ("variable ALL_PROXY", "fifo-cli deploy"),
         ("orders:to_message", "if a deploy brought this, `fifo-cli rollback`; else correct your code"),
         ("my.pack_1:f", "fifo-cli rollback"),
@@ -203,6 +204,18 @@ def test_what_is_unusable_is_named_with_the_step_that_corrects_it(what: str, ste
     assert f"{what}: unusable" in found.text
     assert step in found.next
     assert "park " not in found.next
+
+
+def test_a_fault_of_authentication_is_named_with_the_keys_of_that_api() -> None:
+    table, _ = read_auth({"type": "basic", "username": "{user}", "password": "{word}"}, ("api", 0, "auth"))
+    api = Api(url="https://shop.test", keys={"user": "/u", "word": "/w"}).model_copy(update={"auth": table})
+    given = settings().model_copy(update={"api": (Api(url="https://first.test"), api)})
+    ended = {"owner": "configuration", "what": "[api] auth of shop.test: username", "reason": "unusable"}
+    [found] = problems(runs_of(worker(1, **WELL, **ended)), given=given)
+    assert found.next == (
+        "`fifo-cli keys set user` with what the API's owner gave you, or correct [api] auth, then"
+        " `fifo-cli deploy`; nothing was parked"
+    )
 
 
 @pytest.mark.parametrize(
