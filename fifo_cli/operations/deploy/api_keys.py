@@ -21,8 +21,10 @@ from fifo_cli.aws.ssm import Parameter, get_parameters, put_secret
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.api_keys import header_fault, json_fields
+from fifo_cli.handlers.auth_values import text_fault
 from fifo_cli.handlers.key_sources import Secret, secret_of
 from fifo_cli.handlers.redaction import SECRET_MIN
+from fifo_cli.handlers.runtime import filled, placeholders
 from fifo_cli.invocation import aws_command_line
 from fifo_cli.model.limits import (
     ADVANCED_PARAMETER_VALUE_BYTES_MAX,
@@ -159,12 +161,28 @@ def check_value(settings: Settings, name: str, value: str, most: int, kind: str)
             f"the value for {name} cannot go into the header {', '.join(placed)}: {fault}; nothing was set",
             hint="give the bare key, on one line; one line break at its end is taken off",
         )
+    if fault := _auth_fault(settings, name, value):
+        raise UsageError(
+            f"the value for {name} cannot be {fault}; nothing was set",
+            hint="give it as the API's owner wrote it",
+        )
     if len(value) < SECRET_MIN:
         raise UsageError(
             f"the value for {name} has fewer than {SECRET_MIN} characters: it could not be kept out of logs;"
             " nothing was set",
             hint="ask the API's owner for a longer key",
         )
+
+
+def _auth_fault(settings: Settings, name: str, value: str) -> str | None:
+    """Say why ``value`` cannot be a text of ``[api] auth`` in which the key ``name`` alone is filled in."""
+    for api in settings.api:
+        for place, template in api.auth or ():
+            if placeholders(str(template)) == [name]:
+                text = filled(template, {name: value})
+                if api.auth and (fault := text_fault(api.auth.type, place, text)):
+                    return f"{place} of [api] auth: {fault}"
+    return None
 
 
 def _set_parameter(aws: Aws, settings: Settings, name: str, value: str, tags: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.invocation import command_line
+from fifo_cli.model.key_faults import key_commands
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole
 from fifo_cli.model.planning import CODE_HASH, Plan, is_surplus, make_plan
 from fifo_cli.model.resources import (
@@ -26,6 +27,7 @@ from fifo_cli.model.resources import (
     with_table_key,
 )
 from fifo_cli.model.schedules import next_runs
+from fifo_cli.model.setting_warnings import setting_warnings
 from fifo_cli.model.times import iso
 from fifo_cli.model.trigger_switch import TriggerSwitch, find_switch, is_paused
 from fifo_cli.model.worker_trigger import (
@@ -102,7 +104,11 @@ def prepare(
     found = _without_deleted(gathered["resources"], waiter.listener)
     if not gathered["concurrency to reserve"] and not _reserved(found):
         resources = wanted_resources(settings, aws.place, codes, reserve_concurrency=False)
-    warnings = [*gathered["keys"], *_never_due(settings, aws.called_at)]
+    warnings = [
+        *setting_warnings(settings),
+        *gathered["keys"],
+        *_never_due(settings, aws.called_at),
+    ]
     warnings += other_readers(settings, gathered["what else reads main"], found).values()
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
@@ -194,7 +200,7 @@ def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
         return [f"whether the keys in [api] exist is not known: {error.message}"]
     return [
         f"key {key.name}: {key.fault}, so the worker cannot deliver;"
-        f" set it with {command_line('keys set', key.name)}"
+        f" first {key_commands(f'key {key.name}', key.fault, settings)}"
         for key in keys
         if not key.exists
     ]

@@ -12,6 +12,7 @@ from moto import mock_aws
 from fifo_cli.aws.secrets_manager import get_value
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.model.auth_settings import read_auth
 from fifo_cli.model.settings import Api, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.api_keys import list_keys, resolve_key, set_key
 
@@ -138,6 +139,34 @@ def test_a_key_that_no_header_carries_may_have_several_lines(aws: Aws) -> None:
     set_key(aws, own, "pem", "-----BEGIN-----\nabc\n")
 
     assert stored(aws, "/o/pem")["Value"] == "-----BEGIN-----\nabc\n"
+
+
+AUTHS = {
+    "basic": {"username": "{k}", "password": "x"},
+    "standard-webhooks": {"secret": "{k}"},
+    "mtls": {"certificate": "{k}", "key": "shop"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        ("basic", "shop:one", "username of [api] auth: it has a colon"),
+        ("basic", "shop\tone", "username of [api] auth: character 5 is a control character"),
+        ("standard-webhooks", "whsec_abc!", "secret of [api] auth: it is not whsec_ and base64"),
+        ("mtls", "hello", "certificate of [api] auth: it is not a certificate in PEM"),
+    ],
+)
+def test_what_auth_cannot_use_is_refused_unquoted_and_not_written(
+    aws: Aws, kind: str, value: str, said: str
+) -> None:
+    table, _ = read_auth({"type": kind, **AUTHS[kind]}, ("api", 0, "auth"))
+    api = Api(url=URL, keys={"k": "/o/k"}).model_copy(update={"auth": table})
+    with pytest.raises(UsageError) as caught:
+        set_key(aws, settings(api), "k", value)
+    assert caught.value.message.startswith(f"the value for k cannot be {said}")
+    assert value not in caught.value.message
+    assert not list_keys(aws, settings(api)).keys[0].exists
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
