@@ -192,7 +192,7 @@ def test_where_a_renewal_fails_an_old_token_that_the_api_refused_meanwhile_serve
 
     clock = Clock()
     clock.now = 0
-    made = Tokens(send, lambda made, readable=False: None, str, clock)
+    made = Tokens(send, lambda made, readable=False: None, str, clock, endpoint="login.test")
     assert made.token(GRANT, 5) == "one"
     clock.now = 91
     with pytest.raises(ApiUnavailableError, match="HTTP 503"):
