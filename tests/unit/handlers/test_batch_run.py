@@ -107,6 +107,24 @@ def test_retry_after_is_the_pause_within_what_sqs_can_hide_a_message_for(asked, 
     assert made.pause_of(message, taken) == 10, "it stays only because it was not deleted"
 
 
+class Asking(Deliveries):
+    """An API that asks for a pause with each failure."""
+
+    def attempt(self, *args: Any, **more: Any) -> Any:
+        return replace(super().attempt(*args, **more), retry_after=120.4)
+
+
+def test_a_pause_that_the_api_asked_for_is_logged_as_such():
+    world = World(answer=failing("a"))
+    made = worker(world)
+    made.delivery = Asking(world)  # type: ignore[assignment]
+    made.deliver(batch(world, "a", "a", "b"), lambda: 60)
+    (failed,) = world.lines("failed")
+    assert (failed["pause"], failed["retry_after"]) == (120.4, 120)
+    others = (*world.lines("delivered"), *world.lines("skipped"))
+    assert [line["retry_after"] for line in others] == [None, None]
+
+
 def test_no_pause_is_longer_than_sqs_can_hide_a_message_for():
     world = World(answer=failing("a"), settings=WorkerSettings(retry_first=43_200, retry_longest=43_200))
     deliver(world, "a")

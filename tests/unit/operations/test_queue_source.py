@@ -168,6 +168,14 @@ def test_what_is_counted_is_waited_for_until_patience_is_over_and_said(bench: Be
     )
 
 
+def test_without_patience_nothing_is_waited_for_and_nothing_said(bench: Bench) -> None:
+    bench.source = QueueSource(bench.messages, patience=0, listener=bench.heard.append)  # type: ignore[arg-type]
+    bench.counted(visible=1, in_flight=2)
+    bench.source.receive(10, wait=True)
+    assert bench.source.exhausted()
+    assert (bench.source.given_up, bench.heard) == (3, [])
+
+
 def test_only_what_is_waited_for_is_said(bench: Bench) -> None:
     bench.messages.arrivals = ["a", "b"]
     bench.source.receive(10, wait=False)
