@@ -203,9 +203,12 @@ def described(error: BaseException) -> str:
 
 
 def shown(error: BaseException, redact: Redact) -> str:
-    """Return type and text of an exception, with the keys hidden in all that may quote others."""
+    """Return type and text of an exception, with the keys hidden in all that may quote others.
+
+    A fault of configuration is in words of ours, which need no type.
+    """
     if isinstance(error, ConfigurationError):
-        return f"{type(error).__name__}: {error.what}: {error.reason(redact)}"
+        return f"{error.what}: {error.reason(redact)}"
     return redact(described(error))
 
 

@@ -47,6 +47,14 @@ _ABOUT: Final = {
 }
 # Errors that some servers send with a status of 4xx, though they are theirs.
 _TRANSIENT: Final = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
+_SPECIFIED: Final = (
+    *_ABOUT,
+    *_TRANSIENT,
+    "access_denied",
+    "invalid_grant",
+    "invalid_request",
+    "unsupported_grant_type",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +241,9 @@ class Tokens:
         return ApiUnavailableError("", words=f"no token from {self._endpoint}{why}", retry_after=retry_after)
 
     def _shown(self, text: object) -> str:
-        """Return what the endpoint says, as it may be shown."""
+        """Return what the endpoint says, as it may be shown; the words of the standards hold no secret."""
+        if text in _SPECIFIED:
+            return str(text)
         line = " ".join(self._redact(str(text)).split())
         return "".join(char if char.isprintable() else "?" for char in line)[:_QUOTED_MAX]
 

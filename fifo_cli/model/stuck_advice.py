@@ -507,7 +507,7 @@ def within(longest: timedelta) -> str:
 def _ca_step(api: str | None, around: Around) -> str:
     """Return how a CA that is not the system's gets to be trusted."""
     if (around.auths or {}).get(api or "") == "mtls":
-        return f"if its CA is its own, put that into the key of [api] auth ca, then {command_line('deploy')}"
+        return f"if its CA is its own, name that in [api] auth ca, then {command_line('deploy')}"
     return "if its CA is its own, only an [api] auth of type mtls can name it, as ca"
 
 

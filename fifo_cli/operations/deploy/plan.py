@@ -199,8 +199,8 @@ def _missing_keys(aws: Aws, settings: Settings) -> list[str]:
     except FifoError as error:
         return [f"whether the keys in [api] exist is not known: {error.message}"]
     return [
-        f"key {key.name}: {key.fault}, so the worker cannot deliver;"
-        f" first {key_commands(f'key {key.name}', key.fault, settings)}"
+        f"key {key.name}: {key.fault}, so the worker cannot deliver:"
+        f" use {key_commands(f'key {key.name}', key.fault, settings)}"
         for key in keys
         if not key.exists
     ]

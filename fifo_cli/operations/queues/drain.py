@@ -415,7 +415,7 @@ def _explained(
         case ClientError() | BotoCoreError():
             return explain(error)
         case ConfigurationError():
-            text = f"{error.what}: {error.reason(redact)}"
+            text = shown(error, redact)
             return UsageError(text, hint=_corrected(error.what, text, settings))
         case _:
             return AwsError(

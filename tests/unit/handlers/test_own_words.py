@@ -37,6 +37,7 @@ ALIKE = (
     "configurationerror",
     "client_secret7731",
     "no-token-from-login",
+    "invalid_client-77",
 )
 
 
@@ -67,7 +68,7 @@ def test_a_refused_client_is_named_also_where_its_id_is_like_the_words_for_it(va
         made.attempt(held())
     for text in shown_everywhere(made, caught.value):
         assert "[api] auth: client_id, client_secret" in text
-        assert "login.test refused it: HTTP 401" in text
+        assert "login.test refused it: HTTP 401 invalid_client" in text
         assert f"no {value}!" not in text
 
 

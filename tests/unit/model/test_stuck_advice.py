@@ -357,7 +357,13 @@ UNTRUSTED = {
         (TOKENS, "ada- bob-", status(401, "bills"), "bills refuses the key", "`fifo-cli keys list`"),
         (TOKENS, "ada- bob-", status(503), "shop is down", "wait"),
         (CERTIFICATES, "ada- bob-", status(401), "shop refuses the key", "`fifo-cli keys set api_key`"),
-        (CERTIFICATES, "ada- bob-", UNTRUSTED, "the certificate of shop is not", "if its CA is its own, put"),
+        (
+            CERTIFICATES,
+            "ada- bob-",
+            UNTRUSTED,
+            "the certificate of shop is not",
+            "if its CA is its own, name",
+        ),
         (SETTINGS, "ada- bob-", UNTRUSTED, "the certificate of shop is not", "if its CA is its own, only"),
     ],
 )
