@@ -219,16 +219,12 @@ class ApiAuth:
         self.clients: Clients | None = None
         """The clients for its calls, where these are not those of all calls."""
 
-    def prepare(self, generation: int, values: Mapping[str, str], waited: float) -> float:
-        """Get what the next call needs, and return for how many seconds that was waited for in all.
-
-        Raises what :meth:`authenticate` does.
-        """
+    def prepare(self, generation: int, values: Mapping[str, str], waited: float) -> None:
+        """Get what the next call needs; raises what :meth:`authenticate` does."""
         began = time.monotonic() - waited
         with self._naming():
             self._current(generation, values).prepare(self._api.timeout - waited)
         self._left(began)
-        return time.monotonic() - began
 
     def authenticate(
         self, request: httpx.Request, generation: int, values: Mapping[str, str], waited: float = 0.0

@@ -186,11 +186,13 @@ class ApiDelivery:
         generation, _ = self._keys.current()
         try:
             return self._first_unready(this)
-        except ConfigurationError:
+        except ConfigurationError as fault:
             if not self._keys:
                 raise
             self._keys.renew(generation)
-            return self._first_unready(this)
+            if self._first_unready(this) is None:
+                return None
+            raise fault from None  # it may have taken the time for the second try: a token endpoint is slow
 
     def _first_unready(self, this: _Try) -> Attempt | None:
         generation, keys = self._keys.current()
@@ -198,10 +200,13 @@ class ApiDelivery:
             self._prepare(api, generation, keys)
             if (auth := self._auths.get(id(api))) is None:
                 continue
+            began, waited = time.monotonic(), this.waited.get(id(api), 0.0)
             try:
-                this.waited[id(api)] = auth.prepare(generation, keys, this.waited.get(id(api), 0.0))
+                auth.prepare(generation, keys, waited)
             except ApiUnavailableError as error:
                 return self._unanswered(api, error)
+            finally:
+                this.waited[id(api)] = waited + time.monotonic() - began
         return None
 
     def _attempt_one(self, api: Api, this: _Try) -> Attempt:
