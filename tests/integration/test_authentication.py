@@ -103,3 +103,44 @@ def test_a_token_endpoint_that_is_down_keeps_the_messages_waiting(waiting, site,
     assert not site.called
     site.token = Reply(200, json.dumps({"access_token": TOKEN}).encode())
     assert waiting.local("drain", "--all", "-o", "json").ok().json()["delivered"] == 4
+
+
+def test_a_secret_that_is_to_be_deleted_is_named_with_the_command_that_restores_it(
+    project, clients, receiver, site
+):
+    clients.client("secretsmanager").create_secret(Name="t/api", SecretString=json.dumps({"secret": SECRET}))
+    auth = {
+        "type": "oauth2",
+        "token_url": f"{receiver.url}/token",
+        "client_id": "shop",
+        "client_secret": "{secret}",
+    }
+    first = {"url": f"{receiver.url}/first", "name": "first", "headers": {"Authorization": "Bearer abcd-77"}}
+    second = {
+        "url": receiver.url,
+        "name": "second",
+        "keys": {"secret": "secretsmanager:t/api#secret"},
+        "auth": auth,
+    }
+    made = project(api=[first, second])
+    deployed = made.local("deploy", "--yes").ok()
+    assert "warning: api[0].headers.Authorization is in fifo.toml as it is" in deployed.err
+    assert "abcd-77" not in deployed.out + deployed.err
+    made.local("put", '{"id": "o1"}').ok()
+    wait_until(lambda: Queue(clients, made.names, "main").counts().total == 1)
+    site.token = Reply(401)
+    for via in ("local", "lambda"):
+        refused = made.local("drain", "--all", "--via", via)
+        assert "[api] auth of second: client_id, client_secret: 127.0.0.1 refused it: HTTP 401" in refused.err
+        assert "next: nothing was parked; `fifo-cli keys set secret" in refused.err
+    assert not site.called  # not the first API either
+    clients.client("secretsmanager").delete_secret(SecretId="t/api", RecoveryWindowInDays=7)
+    for via in ("local", "lambda"):
+        deleted = made.local("drain", "--all", "--via", via)
+        assert deleted.code == 2
+        assert "[api] keys: secretsmanager:t/api: the secret is scheduled for deletion" in deleted.err
+        assert "`aws secretsmanager restore-secret --secret-id t/api`" in deleted.err
+    clients.client("secretsmanager").restore_secret(SecretId="t/api")
+    site.token = Reply(200, json.dumps({"access_token": TOKEN}).encode())
+    made.local("drain", "--all").ok()
+    assert [given for _, given in site.called] == ["Bearer abcd-77", f"Bearer {TOKEN}"]
