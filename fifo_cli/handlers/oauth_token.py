@@ -267,7 +267,7 @@ def _fields(answer: Answer) -> Mapping[str, Any]:
 
 
 def _without_token(answer: Answer, fields: Mapping[str, Any]) -> str:
-    """Say why there is no token in a success; its text is not quoted, as one may be in it."""
+    """Say why a success holds no token; its text is not quoted, as one may be in it."""
     if answer.text is None:
         return "with an answer that broke off"
     if not fields:
