@@ -735,6 +735,15 @@ def test_the_time_of_a_read_and_that_in_all_end_with_the_same_words(monkeypatch,
         attempt = real(url)
         over.set()
     assert attempt.error == "no answer from api.test: ReadTimeout: no complete answer within 60 s"
+
+
+@pytest.mark.parametrize(("timeout", "shown"), [(2.99998, "3 s"), (0.5, "0.5 s"), (600, "600 s")])
+def test_a_time_limit_is_shown_rounded(timeout, shown):
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("slow")
+
+    attempt = delivery(answer, replace(API, timeout=timeout)).attempt(held())
+    assert attempt.error == f"no answer from api.test: ReadTimeout: no complete answer within {shown}"
     assert attempt.error_type == "ReadTimeout"
 
 
