@@ -432,6 +432,26 @@ def test_a_mapping_to_the_worker_that_was_made_by_hand_beside_the_schedule_is_dr
     assert bed.changes() == ()
 
 
+def test_a_rule_of_somebody_elses_that_starts_the_worker_beside_the_queue_is_named(bed: Bed) -> None:
+    bed.deploy(QUEUE)
+    mapping = bed.mapping()
+    assert mapping is not None
+    events: Any = bed.aws.client("events")
+    rule = bed.names.schedule(9)
+    events.put_rule(Name=rule, ScheduleExpression="rate(365 days)")
+    events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": mapping["FunctionArn"]}])
+    try:
+        assert verdicts(bed) == ("warning", [f"not as in fifo.toml: rule {rule}"])
+        found = plan(bed.aws, load(bed.made.config))
+        assert found.changes == ()
+        [said] = found.warnings
+        assert said.startswith(f"rule {rule} starts {bed.names.function('worker')}, and is not this")
+    finally:
+        events.remove_targets(Rule=rule, Ids=["1"])
+        events.delete_rule(Name=rule)
+    assert verdicts(bed) == ("ok", [])
+
+
 @pytest.mark.parametrize(
     ("deployed", "edited", "running"),
     [(RULES, QUEUE, True), (QUEUE, RULES, False), (RULES, ZONED, False), (ZONED, QUEUE, True)],

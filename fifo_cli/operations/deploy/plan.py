@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError, UsageError
@@ -46,7 +46,7 @@ from fifo_cli.operations.deploy.package import Zip, build_zips
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, observe_pipeline
 from fifo_cli.operations.deploy.user_requirements import NotBuiltError
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, finishes, unfinished
-from fifo_cli.operations.parallel import read_all
+from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -108,8 +108,8 @@ def prepare(
         *setting_warnings(settings),
         *gathered["keys"],
         *_never_due(settings, aws.called_at),
+        *_others(settings, gathered, found),
     ]
-    warnings += other_readers(settings, gathered["what else reads main"], found).values()
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
     resources = with_table_key(settings, with_start(resources, began.start), found)
@@ -264,6 +264,28 @@ def other_readers(settings: Settings, functions: Iterable[str], found: Mapping[K
         " pipeline's: what it takes is not delivered, and Lambda deletes it; delete that mapping"
         for function in functions
     }
+
+
+def _others(settings: Settings, gathered: Gathered, found: Mapping[Key, Found]) -> Iterator[str]:
+    """Say of other things than this pipeline's what they do to it."""
+    yield from other_readers(settings, gathered["what else reads main"], found).values()
+    yield from other_starters(settings, found.values()).values()
+
+
+def other_starters(settings: Settings, found: Iterable[Found]) -> dict[Key, str]:
+    """Say what follows from rules and schedules that are named like this pipeline's, and are not."""
+    name, worker = settings.pipeline.name, settings.names.function("worker")
+    others = (one for one in found if one.kind in ("rule", "schedule") and not is_surplus(one, name))
+    return {
+        one.key: f"{one.kind} {one.name} starts {worker}, and is not this pipeline's: deploy leaves it alone;"
+        " delete it, or give it another target"
+        for one in others
+        if any(worker in str(target["arn"]).split(":") for target in _targets(one))
+    }
+
+
+def _targets(found: Found) -> Iterable[Mapping[str, Any]]:
+    return [found.properties["target"]] if found.kind == "schedule" else found.properties["targets"]
 
 
 def _with_states(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +29,7 @@ from fifo_cli.model.resources import (
 )
 from fifo_cli.model.worker_trigger import MAPPING, mapping_key, mapping_properties, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
-from fifo_cli.operations.deploy.plan import other_readers
+from fifo_cli.operations.deploy.plan import other_readers, other_starters
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways
 from fifo_cli.operations.parallel import Gathered, read_all
 
@@ -73,20 +73,24 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     wanted = with_table_key(settings, with_start(wanted, recorded_start(found.values(), name)), found)
     wanted = with_network(wanted, found)
     states = [_state(one, gathered, name) for one in wanted]
-    states += [
-        ResourceState(one.kind, one.name, "surplus", _diff_of_surplus(one, settings, place))
-        for one in surplus
-        if is_surplus(one, name)
-    ]
-    states += [
-        ResourceState(MAPPING, function, "foreign", reason=text)
-        for function, text in other_readers(
-            settings, gathered.get(_READERS, ()), {one.key: one for one in surplus}
-        ).items()
-    ]
+    states += _beside(settings, gathered, surplus, place)
     hidden = [Unavailable(what, gathered.failures[what].message) for what in (_RULES, _SCHEDULES, _READERS)
               if what in gathered.failures]  # fmt: skip
     return Drift(tuple(states), (*unseen, *hidden))
+
+
+def _beside(
+    settings: Settings, gathered: Gathered, surplus: Iterable[Found], place: Place
+) -> Iterator[ResourceState]:
+    """Yield what is there beside the wanted resources: this pipeline's, and others' that meddle with it."""
+    for one in surplus:
+        if is_surplus(one, settings.pipeline.name):
+            yield ResourceState(one.kind, one.name, "surplus", _diff_of_surplus(one, settings, place))
+    readers = other_readers(settings, gathered.get(_READERS, ()), {one.key: one for one in surplus})
+    for function, text in readers.items():
+        yield ResourceState(MAPPING, function, "foreign", reason=text)
+    for (kind, name), text in other_starters(settings, surplus).items():
+        yield ResourceState(kind, name, "surplus", reason=text)
 
 
 def _may_have_schedules(settings: Settings, wanted: Iterable[Resource], gathered: Gathered) -> bool:
