@@ -68,7 +68,7 @@ class Delay:
 
 
 @dataclass(frozen=True)
-class AwsError:
+class AnswerWithError:
     """Answer with an error; the call has no effect.
 
     ``code`` is the modelled name; ``legacy`` what SQS's query protocol called it, which botocore then
@@ -123,7 +123,7 @@ class Stall:
     """Let the call take effect, send half of its answer, and then nothing more; the connection stays."""
 
 
-Action = Pass | Delay | AwsError | Drop | DropAnswer | RefuseEntries | Kill | Stall
+Action = Pass | Delay | AnswerWithError | Drop | DropAnswer | RefuseEntries | Kill | Stall
 Rule = Callable[[Any], Action]  # of a Call
 
 
@@ -165,7 +165,7 @@ def dead_after(calls: int, *, last: Action | None = None) -> Rule:
         with lock:
             left -= 1
             if left < 0:
-                return AwsError("ServiceUnavailable", "no network")
+                return AnswerWithError("ServiceUnavailable", "no network")
             return last if last is not None and left == 0 else Pass()
 
     return rule
@@ -205,7 +205,7 @@ def perform(
             answer = perform(then, call, effect, sleep=sleep, kill=kill)
             sleep(seconds if after else 0)
             return answer
-        case AwsError(code, message, _, legacy):
+        case AnswerWithError(code, message, _, legacy):
             raise client_error(call.action, legacy or code, message)
         case Drop():
             raise EndpointConnectionError(endpoint_url="http://sqs")

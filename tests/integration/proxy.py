@@ -27,7 +27,7 @@ from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer
 from fifo_cli.local.ports import HOST, owner_of, tcp_sockets
 from tests.faults import (
     Action,
-    AwsError,
+    AnswerWithError,
     Delay,
     Drop,
     DropAnswer,
@@ -270,7 +270,7 @@ class _Handler(LoopbackHandler):
         match action:
             case Pass():
                 return self._forward(request, self.server.proxy.edit(request))
-            case AwsError():
+            case AnswerWithError():
                 return _error(request, action)
             case RefuseEntries():
                 return self._forward_some(request, action)
@@ -328,7 +328,7 @@ class _Handler(LoopbackHandler):
         return _Answer(answer.status, answer.headers, json.dumps(result).encode())
 
 
-def _error(request: Request, error: AwsError) -> _Answer:
+def _error(request: Request, error: AnswerWithError) -> _Answer:
     fault = "Sender" if error.status < 500 else "Receiver"
     headers = {"x-amzn-RequestId": f"proxy-{request.number}", "x-amzn-errortype": error.code}
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):

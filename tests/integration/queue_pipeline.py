@@ -18,7 +18,7 @@ import pytest
 from fifo_cli.aws.session import Aws
 from fifo_cli.model.names import Names, QueueRole
 from tests.cli_harness import Project, Ran, new_name
-from tests.faults import Action, AwsError, Delay, DropAnswer, Kill, RefuseEntries, Rule, forward_all
+from tests.faults import Action, AnswerWithError, Delay, DropAnswer, Kill, RefuseEntries, Rule, forward_all
 from tests.integration.fork_server import Forked, ForkServer, Running
 from tests.integration.proxy import Proxy, Request, hidden
 
@@ -170,7 +170,7 @@ def weather(seed: int, *, slow: float = 0.0) -> Rule:
             return forward_all(request)
         drawn = dice.random()
         if drawn < 0.3:
-            return AwsError("RequestThrottled")
+            return AnswerWithError("RequestThrottled")
         if drawn < 0.35:
             return DropAnswer()
         if slow and drawn < 0.37:

@@ -18,7 +18,7 @@ from fifo_cli.local.receiver import Drop as Dropped
 from fifo_cli.local.receiver import Reply
 from fifo_cli.operations.queues.order_labels import label
 from tests.cli_harness import Project, Ran, wait_until
-from tests.faults import Action, AwsError, Delay, Kill, Pass, Rule, forward_all, on
+from tests.faults import Action, AnswerWithError, Delay, Kill, Pass, Rule, forward_all, on
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy, Request, hidden
 from tests.integration.screens import shown
@@ -640,7 +640,7 @@ class TestDrainsLog:
     def test_that_is_refused_fails_no_drain(self, line, proxy: Proxy):
         flow = line()
         flow.put(*orders(2))
-        proxy.rule = on("CreateLogStream", do=AwsError("AccessDeniedException"))
+        proxy.rule = on("CreateLogStream", do=AnswerWithError("AccessDeniedException"))
         ran = flow.project.at(proxy.endpoint, "drain", "--all", "-o", "json").ok()
         assert ran.json()["delivered"] == 2
         assert "did not reach /aws/lambda/" in ran.err

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli_harness import Project, Stack, new_name
-from tests.faults import Action, AwsError, Pass
+from tests.faults import Action, AnswerWithError, Pass
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Proxy, Request
 
@@ -227,7 +227,11 @@ def test_a_textfile_that_cannot_be_written_is_unknown_and_leaves_nothing(
 def denying(*actions: str) -> Callable[[Request], Action]:
     def rule(request: Request) -> Action:
         refused = request.action in actions
-        return AwsError("AccessDeniedException", "not authorized to perform it", 403) if refused else Pass()
+        return (
+            AnswerWithError("AccessDeniedException", "not authorized to perform it", 403)
+            if refused
+            else Pass()
+        )
 
     return rule
 

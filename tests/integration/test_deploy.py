@@ -395,7 +395,7 @@ def test_after_a_failure_anywhere_the_next_run_completes_the_work(
             count += mutates(request)
             # All that comes after fails too: as if the process had been killed there.
             return (
-                faults.AwsError("AccessDeniedException")
+                faults.AnswerWithError("AccessDeniedException")
                 if mutates(request) and count >= nth
                 else faults.Pass()
             )
@@ -416,7 +416,7 @@ def test_where_no_concurrency_can_be_reserved_none_is_wanted(
 
     def rule(request: Request) -> faults.Action:
         denied = request.path.endswith("/account-settings/") or request.path.endswith("/account-settings")
-        return faults.AwsError("AccessDeniedException", status=403) if denied else faults.Pass()
+        return faults.AnswerWithError("AccessDeniedException", status=403) if denied else faults.Pass()
 
     proxy.rule = rule
     deployed(through(proxy), made)

@@ -14,7 +14,7 @@ import pytest
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.handlers.json_log import line as journal_line
 from tests.cli_harness import Stack, wait_until
-from tests.faults import Action, AwsError, Pass
+from tests.faults import Action, AnswerWithError, Pass
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Proxy, Request
 
@@ -159,7 +159,9 @@ def test_paused_on_purpose_it_is_not_silent(line: Pipeline) -> None:
 def test_without_a_right_to_the_logs_it_is_unknown_and_not_ok(line: Pipeline, proxy: Proxy) -> None:
     def denied(request: Request) -> Action:
         return (
-            AwsError("AccessDeniedException", "you may not", 403) if "FilterLog" in request.action else Pass()
+            AnswerWithError("AccessDeniedException", "you may not", 403)
+            if "FilterLog" in request.action
+            else Pass()
         )
 
     proxy.rule = denied

@@ -22,7 +22,7 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
 from tests.cli_harness import Project, Stack, new_name, wait_until
 from tests.every_command import EVERY_COMMAND
-from tests.faults import AwsError, Delay, Drop, Kill, Rule, forward_all, on
+from tests.faults import AnswerWithError, Delay, Drop, Kill, Rule, forward_all, on
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.fork_server import ForkServer
 from tests.integration.iam_stack import REGION, ROOT_KEYS, Guarded, guarded_stack
@@ -239,10 +239,10 @@ def test_every_command_that_changes_a_pipeline_is_in_its_history(stack: Stack, t
 @pytest.mark.parametrize(
     ("action", "code"),
     [
-        (AwsError("AccessDeniedException", status=400), "permission denied"),
-        (AwsError("ThrottlingException"), "throttled"),
+        (AnswerWithError("AccessDeniedException", status=400), "permission denied"),
+        (AnswerWithError("ThrottlingException"), "throttled"),
         (Drop(), "could not be reached"),
-        (AwsError("ServiceUnavailableException", status=503), ""),
+        (AnswerWithError("ServiceUnavailableException", status=503), ""),
     ],
 )
 def test_a_command_goes_on_where_the_log_cannot_be_written_and_says_so_once(

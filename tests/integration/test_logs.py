@@ -11,7 +11,7 @@ import pytest
 
 from fifo_cli.aws.session import Aws
 from tests.cli_harness import Project, wait_until
-from tests.faults import AwsError, Drop, forward_all
+from tests.faults import AnswerWithError, Drop, forward_all
 from tests.integration.proxy import Proxy
 
 
@@ -133,7 +133,7 @@ def test_follow_ends_with_3_when_the_credentials_are_refused_meanwhile(logged: P
     assert running.process.stdout is not None
     running.process.stdout.readline()
 
-    proxy.rule = lambda request: AwsError("ExpiredTokenException", "expired", 400)
+    proxy.rule = lambda request: AnswerWithError("ExpiredTokenException", "expired", 400)
 
     _, err = running.process.communicate(timeout=60)
     assert running.process.returncode == 3

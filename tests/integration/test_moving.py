@@ -25,7 +25,7 @@ from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
 from fifo_cli.operations.queues.redrive import Engine, Redrive, RedriveOptions
 from tests.cli_harness import wait_until
-from tests.faults import Action, AwsError, Delay, DropAnswer, Pass, RefuseEntries, forward_all, on
+from tests.faults import Action, AnswerWithError, Delay, DropAnswer, Pass, RefuseEntries, forward_all, on
 from tests.integration.fork_server import ForkServer, Running
 from tests.integration.lean_sqs import ask, lean_sqs
 from tests.integration.proxy import Proxy, Request, hidden
@@ -261,7 +261,7 @@ def test_in_bad_weather_a_park_completes_or_accounts_for_what_stayed(one: Queues
 
 def test_when_sqs_throttles_a_redrive_goes_slower_and_says_so(one: Queues) -> None:
     one.fill("dlq", 300, 50)
-    one.proxy.rule = on("SendMessageBatch", nth=2, do=AwsError("RequestThrottled", status=403))
+    one.proxy.rule = on("SendMessageBatch", nth=2, do=AnswerWithError("RequestThrottled", status=403))
     ran = one.run("redrive", "--yes").ok()
     assert "AWS throttles: 6 calls at a time" in ran.err
     assert by_group(one.drained("main")) == in_turns(300, 50)
@@ -285,7 +285,7 @@ def test_answers_later_than_the_client_waits_lose_nothing(one: Queues) -> None:
 
 def test_a_service_that_refuses_every_send_ends_it_with_3_and_everything_where_it_was(one: Queues) -> None:
     one.fill("dlq", 12, 3)
-    one.proxy.rule = on("SendMessageBatch", do=AwsError("AccessDenied", "not you", status=403))
+    one.proxy.rule = on("SendMessageBatch", do=AnswerWithError("AccessDenied", "not you", status=403))
     done = one.run("redrive", "--yes", "-o", "json")
     assert done.code == 3
     assert done.json() == {"engine": "client", "moved": 0, "skipped": 0, "failed": 0, "remaining": 12}
@@ -939,7 +939,7 @@ def test_auto_is_our_own_engine_and_asks_nothing_about_move_tasks(lean: Lean) ->
 @pytest.mark.parametrize("call", ["ListMessageMoveTasks", "StartMessageMoveTask"])
 def test_where_sqs_has_no_move_tasks_only_the_native_engine_is_refused(lean: Lean, call: str) -> None:
     lean.fill(5, 1)
-    with Proxy(lean.endpoint, on(call, do=AwsError("InvalidAction"))) as proxy:
+    with Proxy(lean.endpoint, on(call, do=AnswerWithError("InvalidAction"))) as proxy:
         aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
         with pytest.raises(FifoError, match="no message move tasks; nothing was moved"):
             Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE)).perform()
@@ -948,7 +948,7 @@ def test_where_sqs_has_no_move_tasks_only_the_native_engine_is_refused(lean: Lea
 
 
 def test_who_may_not_look_at_move_tasks_is_refused_the_native_engine(lean: Lean) -> None:
-    denied = on("ListMessageMoveTasks", do=AwsError("AccessDenied", "not you", status=403))
+    denied = on("ListMessageMoveTasks", do=AnswerWithError("AccessDenied", "not you", status=403))
     with Proxy(lean.endpoint, denied) as proxy:
         aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
         with pytest.raises(FifoError, match="permission denied"):

@@ -13,7 +13,7 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran
-from tests.faults import AwsError, on
+from tests.faults import AnswerWithError, on
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
 from tests.integration.test_deploy import settings_of
@@ -96,7 +96,7 @@ def test_a_policy_is_printed_where_the_table_is_missing_or_may_not_be_looked_at(
     missing = run(made, "policy", "deployer").ok()
     assert keys_of(missing.json()) == {}
     assert "encrypts the table" not in missing.err
-    proxy.rule = on("DescribeTable", do=AwsError("AccessDeniedException", "not you"))
+    proxy.rule = on("DescribeTable", do=AnswerWithError("AccessDeniedException", "not you"))
     denied = run(made, "policy", "deployer").ok()
     assert denied.json() == missing.json()
     assert "whether a key of the account encrypts the table is not known: DescribeTable" in denied.err

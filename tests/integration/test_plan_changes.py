@@ -105,7 +105,7 @@ def test_what_is_read_is_the_code_of_that_hash(stack: Stack, deployed: Project) 
         deployed_files(aws, name, None, "another")
 
 
-@pytest.mark.parametrize("broken", [faults.AwsError("AccessDenied", status=403), faults.Drop()])
+@pytest.mark.parametrize("broken", [faults.AnswerWithError("AccessDenied", status=403), faults.Drop()])
 def test_code_that_cannot_be_read_is_reported_and_its_hash_serves(
     deployed: Project, proxy: Proxy, broken: faults.Action
 ) -> None:

@@ -22,7 +22,7 @@ from fifo_cli.operations.prove.cleaning import new_name as run_name
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from tests.cli_harness import Stack, new_name
-from tests.faults import AwsError, DropAnswer, Pass, forward_all, on
+from tests.faults import AnswerWithError, DropAnswer, Pass, forward_all, on
 from tests.integration.proxy import Proxy
 
 TAGS = {"team": "payments"}
@@ -190,7 +190,7 @@ def test_where_public_urls_are_forbidden_it_says_so_and_what_was_made_is_removed
     stack: Stack, proxy: Proxy, step: str
 ) -> None:
     made = DeployedReceiver(behind(proxy), new_name())
-    denied = AwsError(
+    denied = AnswerWithError(
         "AccessDeniedException", "with an explicit deny in a service control policy", status=403
     )
     proxy.rule = lambda request: (
@@ -219,7 +219,7 @@ def test_a_call_whose_answer_was_lost_is_completed(proxy: Proxy, action: str) ->
 def test_a_function_whose_url_may_not_be_deleted_is_deleted_with_it(proxy: Proxy) -> None:
     made = DeployedReceiver(behind(proxy), new_name())
     receiver = made.deploy(TAGS)
-    denied = AwsError("AccessDeniedException", "no", status=403)
+    denied = AnswerWithError("AccessDeniedException", "no", status=403)
     proxy.rule = lambda request: (
         denied if request.method == "DELETE" and request.path.endswith("/url") else Pass()
     )
@@ -230,7 +230,7 @@ def test_a_function_whose_url_may_not_be_deleted_is_deleted_with_it(proxy: Proxy
 def test_what_cannot_be_removed_is_named_with_the_reason(proxy: Proxy) -> None:
     made = DeployedReceiver(behind(proxy), new_name())
     made.deploy(TAGS)
-    proxy.rule = on("DeleteRole", do=AwsError("AccessDenied", "no", status=403))
+    proxy.rule = on("DeleteRole", do=AnswerWithError("AccessDenied", "no", status=403))
     left = made.remove()
     assert made.found() == list(left) == [Resource("role", made.name)]
     assert "DeleteRole" in left[made.found()[0]]
@@ -243,7 +243,7 @@ def test_what_a_run_leaves_is_named_with_the_commands_that_remove_it(proxy: Prox
     """Function, role and table have one name; each has a reason of its own."""
     made = DeployedReceiver(behind(proxy), run_name())
     made.deploy(TAGS)
-    denied = AwsError("AccessDenied", "no", status=403)
+    denied = AnswerWithError("AccessDenied", "no", status=403)
     proxy.rule = lambda request: denied if request.action in ("DeleteRole", "DeleteTable") else Pass()
     _, left = Cleaner(made.aws, [], {}, silent, 0, time.sleep).remove(made.pipeline)
     assert {one.type: one.command for one in left} == {

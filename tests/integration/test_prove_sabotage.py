@@ -18,11 +18,11 @@ from fifo_cli.operations.prove.life import STEPS, put_to_rest
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.prove_api.api import RecordedDelivery
 from tests.cli_harness import Stack
-from tests.faults import Action, AwsError, Pass, on
+from tests.faults import Action, AnswerWithError, Pass, on
 from tests.integration.prove_bed import IMPATIENT, SECRET, Bed, bed
 from tests.integration.proxy import Request
 
-DENIED = AwsError("AccessDeniedException", "not authorized", status=403)
+DENIED = AnswerWithError("AccessDeniedException", "not authorized", status=403)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def logs_nothing(bed: Bed) -> None:
 
 
 def does_not_take_a_policy(bed: Bed) -> None:
-    bed.proxy.rule = on("CreatePolicy", do=AwsError("MalformedPolicyDocument"))
+    bed.proxy.rule = on("CreatePolicy", do=AnswerWithError("MalformedPolicyDocument"))
 
 
 def is_another_account(bed: Bed) -> None:

@@ -21,7 +21,18 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.local.ports import HOST
 from tests.cli_harness import clean_environment, new_name, wait_until
-from tests.faults import Action, AwsError, Delay, Drop, DropAnswer, Kill, Pass, RefuseEntries, on, position
+from tests.faults import (
+    Action,
+    AnswerWithError,
+    Delay,
+    Drop,
+    DropAnswer,
+    Kill,
+    Pass,
+    RefuseEntries,
+    on,
+    position,
+)
 from tests.integration.proxy import Proxy, Request, pid_of_connection
 
 SENDER = """
@@ -174,13 +185,13 @@ def test_a_late_answer_comes_after_the_effect(proxy, once, queue, bodies):
 @pytest.mark.parametrize(
     ("error", "code", "modelled"),
     [
-        (AwsError("RequestThrottled", status=403), "RequestThrottled", "RequestThrottled"),
+        (AnswerWithError("RequestThrottled", status=403), "RequestThrottled", "RequestThrottled"),
         (
-            AwsError("QueueDoesNotExist", legacy="AWS.SimpleQueueService.NonExistentQueue"),
+            AnswerWithError("QueueDoesNotExist", legacy="AWS.SimpleQueueService.NonExistentQueue"),
             "AWS.SimpleQueueService.NonExistentQueue",
             "QueueDoesNotExist",
         ),
-        (AwsError("InternalError", status=500), "InternalError", "InternalError"),
+        (AnswerWithError("InternalError", status=500), "InternalError", "InternalError"),
     ],
 )
 def test_an_aws_error_is_what_sqs_would_say_and_nothing_happens(
@@ -209,7 +220,7 @@ def test_an_aws_error_is_what_sqs_would_say_and_nothing_happens(
     ],
 )
 def test_an_aws_error_is_understood_in_every_protocol(proxy, through, service, call):
-    proxy.rule = on(do=AwsError("AccessDeniedException", "not you"))
+    proxy.rule = on(do=AnswerWithError("AccessDeniedException", "not you"))
     with pytest.raises(ClientError) as caught:
         call(through.client(service))
     text = caught.value.response["Error"]
@@ -217,7 +228,7 @@ def test_an_aws_error_is_understood_in_every_protocol(proxy, through, service, c
 
 
 def test_a_throttled_client_tries_again_by_itself_and_that_is_counted(proxy, through, queue, bodies):
-    proxy.rule = on("SendMessage", nth=1, do=AwsError("RequestThrottled", status=403))
+    proxy.rule = on("SendMessage", nth=1, do=AnswerWithError("RequestThrottled", status=403))
     before = through.throttles
     _send(through.client("sqs"), queue)
     assert proxy.counts["SendMessage"] == 2

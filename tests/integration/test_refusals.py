@@ -14,7 +14,7 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran, Stack, wait_until
-from tests.faults import Action, AwsError, Delay, Drop, DropAnswer, Pass, on
+from tests.faults import Action, AnswerWithError, Delay, Drop, DropAnswer, Pass, on
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy, Request
 from tests.integration.test_killed import NOTED, made_of, mutates
@@ -51,49 +51,51 @@ DENIED = (
 REFUSALS = {
     "a denied queue": (
         "CreateQueue",
-        AwsError("AccessDenied", DENIED.format("sqs:createqueue", "*"), status=403),
+        AnswerWithError("AccessDenied", DENIED.format("sqs:createqueue", "*"), status=403),
         "CreateQueue on queue {name}",
         "sqs:createqueue",
     ),
     "a denied table": (
         "CreateTable",
-        AwsError("AccessDeniedException", DENIED.format("dynamodb:CreateTable", "*")),
+        AnswerWithError("AccessDeniedException", DENIED.format("dynamodb:CreateTable", "*")),
         "create table {name}: CreateTable on table {name}: permission denied",
         "dynamodb:CreateTable",
     ),
     "a denied role": (
         "CreateRole",
-        AwsError("AccessDenied", DENIED.format("iam:CreateRole", "*"), status=403),
+        AnswerWithError("AccessDenied", DENIED.format("iam:CreateRole", "*"), status=403),
         "create role {name}-worker: CreateRole on role {name}-worker: permission denied",
         "iam:CreateRole",
     ),
     "a role that may not be passed": (
         FUNCTIONS,
-        AwsError("AccessDeniedException", DENIED.format("iam:PassRole", "*"), status=403),
+        AnswerWithError("AccessDeniedException", DENIED.format("iam:PassRole", "*"), status=403),
         "create function {name}-worker: CreateFunction on function {name}-worker: permission denied",
         "iam:PassRole",
     ),
     "an organisation that forbids": (
         "CreateLogGroup",
-        AwsError("AccessDeniedException", "explicit deny in a service control policy"),
+        AnswerWithError("AccessDeniedException", "explicit deny in a service control policy"),
         "CreateLogGroup on log group /aws/lambda/{name}-worker: permission denied",
         "ask for the permission to call CreateLogGroup",
     ),
     "too many roles": (
         "CreateRole",
-        AwsError("LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000", status=409),
+        AnswerWithError("LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000", status=409),
         "CreateRole on role {name}-worker: a quota of the account is used up",
         "RolesPerAccount: 1000",
     ),
     "too much code": (
         FUNCTIONS,
-        AwsError("CodeStorageExceededException", "Code storage limit exceeded."),
+        AnswerWithError("CodeStorageExceededException", "Code storage limit exceeded."),
         "CreateFunction on function {name}-worker: a quota of the account is used up",
         "Service Quotas",
     ),
     "too many rules": (
         "PutRule",
-        AwsError("LimitExceededException", "The requested resource exceeds the maximum number allowed."),
+        AnswerWithError(
+            "LimitExceededException", "The requested resource exceeds the maximum number allowed."
+        ),
         "create rule {name}-1: PutRule on rule {name}-1: a quota of the account is used up",
         "exceeds the maximum number",
     ),
@@ -129,7 +131,7 @@ def test_what_was_done_until_a_refusal_is_exactly_what_is_there(
 ) -> None:
     made = project()
     proxy.rule = on(
-        "PutTargets", do=AwsError("AccessDeniedException", DENIED.format("events:PutTargets", "*"))
+        "PutTargets", do=AnswerWithError("AccessDeniedException", DENIED.format("events:PutTargets", "*"))
     )
     ended = run(made, "deploy", "--yes", "-q")
     assert ended.code == 3
@@ -145,7 +147,7 @@ def test_a_refused_delete_is_reported_with_what_is_gone_already(
     made = project()
     deploy(clients, load(made.config))
     proxy.rule = on(
-        "DeleteRole", do=AwsError("AccessDenied", DENIED.format("iam:DeleteRole", "*"), status=403)
+        "DeleteRole", do=AnswerWithError("AccessDenied", DENIED.format("iam:DeleteRole", "*"), status=403)
     )
     ended = run(made, "destroy", "--yes", "-q")
     assert ended.code == 3
@@ -162,7 +164,8 @@ def test_looking_without_permission_names_the_call_and_changes_nothing(
 ) -> None:
     made = project()
     proxy.rule = on(
-        "DescribeTable", do=AwsError("AccessDeniedException", DENIED.format("dynamodb:DescribeTable", "*"))
+        "DescribeTable",
+        do=AnswerWithError("AccessDeniedException", DENIED.format("dynamodb:DescribeTable", "*")),
     )
     for args in (("plan",), ("deploy", "--yes"), ("destroy", "--yes"), ("pause",)):
         ended = run(made, *args)
@@ -229,7 +232,7 @@ class FirstOf:
 def test_throttling_is_waited_out_and_said_aloud(project: Make, proxy: Proxy, run: Run, clients: Aws) -> None:
     made = project()
     proxy.rule = FirstOf(
-        AwsError("ThrottlingException", "Rate exceeded"),
+        AnswerWithError("ThrottlingException", "Rate exceeded"),
         lambda one: one.action in {FUNCTIONS, "CreateQueue", "CreateRole", "PutRule", "DescribeTable"},
     )
     ended = run(made, "deploy", "--yes").ok()
@@ -243,7 +246,7 @@ def test_what_takes_aws_a_moment_is_waited_for_and_said_aloud(
 ) -> None:
     made = project()
     name = made.names.function("worker")
-    too_new = AwsError(
+    too_new = AnswerWithError(
         "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."
     )
     rules = [
@@ -251,7 +254,7 @@ def test_what_takes_aws_a_moment_is_waited_for_and_said_aloud(
         on(
             f"POST /2015-03-31/functions/{name}/versions",
             nth=1,
-            do=AwsError(
+            do=AnswerWithError(
                 "ResourceConflictException",
                 "The operation cannot be performed at this time. An update is in progress for resource",
                 status=409,
@@ -260,12 +263,12 @@ def test_what_takes_aws_a_moment_is_waited_for_and_said_aloud(
         on(
             "POST /2015-03-31/event-source-mappings",
             nth=1,
-            do=AwsError(
+            do=AnswerWithError(
                 "InvalidParameterValueException",
                 "Cannot access stream x. Please ensure the role can perform the GetRecords Actions",
             ),
         ),
-        on("CreateQueue", nth=1, do=AwsError("QueueDeletedRecently", "wait 60 seconds")),
+        on("CreateQueue", nth=1, do=AnswerWithError("QueueDeletedRecently", "wait 60 seconds")),
     ]
     proxy.rule = lambda request: next((do for rule in rules if (do := rule(request)) != Pass()), Pass())
     ended = run(made, "deploy", "--yes").ok()

@@ -17,7 +17,7 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, Lease
 from tests.cli_harness import Ran, Stack, wait_until
-from tests.faults import AwsError, Kill, RefuseEntries, forward_all, on, position
+from tests.faults import AnswerWithError, Kill, RefuseEntries, forward_all, on, position
 from tests.integration.deployed_pipeline import Pipeline as Deployed
 from tests.integration.deployed_pipeline import deployed
 from tests.integration.fork_server import ForkServer
@@ -356,7 +356,7 @@ def test_restart_forgets_an_interrupted_replay(pipeline):
 
 def test_when_sqs_refuses_it_says_why_and_a_later_run_goes_on(pipeline):
     pipeline.put(4, 1)
-    refusal = on("SendMessageBatch", do=AwsError("AccessDenied", "no more of this", status=403))
+    refusal = on("SendMessageBatch", do=AnswerWithError("AccessDenied", "no more of this", status=403))
     pipeline.queues.proxy.rule = lambda request: refusal(request) if request.nth > 2 else forward_all(request)
     first = pipeline.run("--yes", "-o", "json")
     assert (first.code, counts(first, "enqueued", "waiting")) == (3, {"enqueued": 2, "waiting": 2})

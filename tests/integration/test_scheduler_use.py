@@ -14,7 +14,7 @@ from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.deploy import deploy
 from fifo_cli.operations.deploy.plan import plan
 from tests.cli_harness import Project, Ran
-from tests.faults import Action, AwsError, Pass
+from tests.faults import Action, AnswerWithError, Pass
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy, Request
 from tests.integration.test_deploy import settings_of
@@ -32,7 +32,7 @@ def of_scheduler(request: Request) -> bool:
 
 def forbidden(request: Request) -> Action:
     """Answer as an organisation does that forbids EventBridge Scheduler."""
-    denied = AwsError("AccessDeniedException", "explicit deny in a service control policy", status=403)
+    denied = AnswerWithError("AccessDeniedException", "explicit deny in a service control policy", status=403)
     return denied if of_scheduler(request) else Pass()
 
 

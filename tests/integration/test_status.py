@@ -16,7 +16,7 @@ from fifo_cli.model.times import iso
 from fifo_cli.operations.maintenance_lock import maintenance
 from fifo_cli.operations.queues.restore_order import State
 from tests.cli_harness import Project, Stack, wait_until
-from tests.faults import Action, AwsError, Pass
+from tests.faults import Action, AnswerWithError, Pass
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Proxy, Request
 
@@ -173,7 +173,7 @@ def test_a_missing_key_and_a_deleted_queue_are_critical(line: Pipeline, stack: S
 def denying(*actions: str) -> Callable[[Request], Action]:
     def rule(request: Request) -> Action:
         if request.action in actions:
-            return AwsError("AccessDeniedException", "you may not", 403)
+            return AnswerWithError("AccessDeniedException", "you may not", 403)
         return Pass()
 
     return rule

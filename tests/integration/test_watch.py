@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from tests.cli_harness import Project, Stack, wait_until
-from tests.faults import Action, AwsError, Drop, Pass, forward_all
+from tests.faults import Action, AnswerWithError, Drop, Pass, forward_all
 from tests.integration.deployed_pipeline import Pipeline, deployed
 from tests.integration.proxy import Proxy, Request
 from tests.integration.screens import ENTER, LEAVE, SHOW_CURSOR, Screen, shown
@@ -223,7 +223,7 @@ def test_a_lost_connection_is_reported_and_outlived(line: Pipeline, proxy: Proxy
 
 
 def expired(request: Request) -> Action:
-    return AwsError("ExpiredToken", "The security token included in the request is expired", 403)
+    return AnswerWithError("ExpiredToken", "The security token included in the request is expired", 403)
 
 
 def test_credentials_that_expire_are_reported_with_what_to_do_and_new_ones_are_taken(

@@ -144,7 +144,7 @@ def load(
 
     It checks all lines first. It notes the lines that it sent in FILE.loaded, so that loading the same file
     again makes no second copy. After a crash, load it again within five minutes: later SQS does not recognise
-    the lines that were sent last. An edited line is a new one. For stdin there is no such note.
+    the lines that were sent last. An edited line is a new one. For stdin it notes nothing.
     """
     from datetime import UTC, datetime
 

@@ -14,7 +14,7 @@ from fifo_cli.handlers.delivery import Verdict
 from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.runtime import WorkerSettings
 from tests.fakes import Clock, FakeSqs
-from tests.faults import Action, AwsError, Call, Drop, DropAnswer, Kill, Pass, on
+from tests.faults import Action, AnswerWithError, Call, Drop, DropAnswer, Kill, Pass, on
 from tests.lambda_poller import failed_ids, record
 from tests.unit.handlers.queue_world import NEEDS, AwsRule, Deliveries, World
 
@@ -384,7 +384,7 @@ class History:
         if self.over or self.random.random() >= self.killing:
             return Pass()
         self.faults += 1
-        faults: list[Action] = [AwsError("InternalError"), DropAnswer(), Kill(), Kill(after=True)]
+        faults: list[Action] = [AnswerWithError("InternalError"), DropAnswer(), Kill(), Kill(after=True)]
         return self.random.choice(faults)
 
     def delay(self) -> float:

@@ -15,7 +15,7 @@ from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.enqueuer import Enqueuer, handler
 from fifo_cli.handlers.runtime import UserCodeError
 from tests.fakes import Clock, FakeSqs, silent_journal
-from tests.faults import Action, AwsError, Call, Pass, on, refusing
+from tests.faults import Action, AnswerWithError, Call, Pass, on, refusing
 from tests.unit.handlers.test_records import record, rules
 
 
@@ -79,13 +79,13 @@ def test_a_refusal_is_answered_with_the_lowest_sequence_number_not_sent(invoke, 
 
 
 def test_when_sqs_cannot_be_called_at_all_the_error_counts_as_the_functions(invoke, sqs):
-    sqs.rule = on(do=AwsError("AccessDenied", "no"))
+    sqs.rule = on(do=AnswerWithError("AccessDenied", "no"))
     with pytest.raises(Exception, match="AccessDenied"):
         invoke([item(1)])
 
 
 def test_when_sqs_fails_midway_the_rest_is_reported_and_what_was_sent_is_not_repeated(invoke, sqs):
-    sqs.rule = on(nth=2, do=AwsError("AccessDenied", "no"))
+    sqs.rule = on(nth=2, do=AnswerWithError("AccessDenied", "no"))
     assert invoke([item(n) for n in range(5)]) == {"batchItemFailures": [{"itemIdentifier": "9991"}]}
 
 
@@ -259,7 +259,7 @@ def test_what_sqs_refuses_for_what_it_holds_is_parked_and_its_group_goes_on(
         return entry["MessageDeduplicationId"] in ("e3", "e12")
 
     def refuse_call(call: Call) -> Action:
-        return AwsError(code, text) if any(map(is_bad, call.json()["Entries"])) else Pass()
+        return AnswerWithError(code, text) if any(map(is_bad, call.json()["Entries"])) else Pass()
 
     sqs.rule = refuse_call if whole_call else refusing(is_bad, code, text, sender_fault=True)
     answer = invoke([item(n, f"g{n % 5}") for n in range(20)], group="g")

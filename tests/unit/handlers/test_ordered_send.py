@@ -11,7 +11,7 @@ from fifo_cli.handlers.limits import BATCH_BYTES_MAX
 from fifo_cli.handlers.ordered_send import send_strictly
 from fifo_cli.handlers.records import Outgoing
 from tests.fakes import Clock, FakeSqs
-from tests.faults import AwsError, on, refusing
+from tests.faults import AnswerWithError, on, refusing
 
 URLS = {"main": "main", "dlq": "dlq"}
 
@@ -138,7 +138,7 @@ def test_an_entry_that_sqs_does_not_mention_counts_as_unsent():
 
 def test_a_call_that_fails_ends_the_sending_and_says_what_was_sent():
     sqs = fake()
-    sqs.rule = on(nth=2, do=AwsError("RequestThrottled", "slow down"))
+    sqs.rule = on(nth=2, do=AnswerWithError("RequestThrottled", "slow down"))
     report = send(sqs, [message(n, "a") for n in range(4)])
     assert [m.body for m, _ in report.sent] == ["0"]
     assert [m.body for m, _ in report.unsent] == ["1", "2", "3"]

@@ -21,7 +21,7 @@ from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.run_report import Report
 from fifo_cli.handlers.worker_run import Limits, Run
 from tests.fakes import Clock, FakeSqs, silent_journal
-from tests.faults import Action, AwsError, Call, Delay, DropAnswer, Kill, Pass
+from tests.faults import Action, AnswerWithError, Call, Delay, DropAnswer, Kill, Pass
 from tests.unit.plain_api import API, URLS, no_breaker
 
 # The longest that a message may take; the API answers within it. A run hides what it holds for 50 s.
@@ -55,7 +55,7 @@ class FaultySqs(FakeSqs):
 
 FAULTS = (
     *[Pass()] * 6,
-    AwsError("InternalError", "not now"),
+    AnswerWithError("InternalError", "not now"),
     DropAnswer(),
     Kill(),
     Kill(after=True),

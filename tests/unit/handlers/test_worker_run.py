@@ -23,7 +23,7 @@ from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.worker_run import Limits, Run
 from tests.fakes import Clock, FakeSqs, silent_journal
-from tests.faults import AwsError, Delay, Drop, on
+from tests.faults import AnswerWithError, Delay, Drop, on
 from tests.unit.plain_api import API, URLS, no_breaker
 
 # The most that SQS takes as maxReceiveCount (API Reference, SetQueueAttributes).
@@ -212,7 +212,7 @@ def test_a_copy_is_in_the_dlq_before_the_message_leaves_main(bench):
 def test_a_message_that_cannot_be_parked_stays_where_it_is(bench):
     bench.put("bad", "next")
     bench.answer = failing({"bad": 422})
-    bench.sqs.rule = on("SendMessage", do=AwsError("InternalError", "not now"))
+    bench.sqs.rule = on("SendMessage", do=AnswerWithError("InternalError", "not now"))
     report = bench.run()
     assert statuses(report) == ["failed", "skipped"]
     assert "not now" in report.results[0].error
@@ -623,7 +623,7 @@ def test_a_message_whose_time_ran_out_is_not_delivered_by_us_any_more(bench):
 
 def test_a_delete_that_fails_is_reported_and_closes_the_group(bench):
     bench.put("1", "2")
-    bench.sqs.rule = on("DeleteMessage", do=AwsError("InternalError", "not now"))
+    bench.sqs.rule = on("DeleteMessage", do=AnswerWithError("InternalError", "not now"))
     report = bench.run(count=2)
     assert [(o.status, bool(o.error)) for o in report.results] == [("delivered", True), ("skipped", True)]
     assert bench.delivered() == ["1"]

@@ -11,7 +11,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names
 from fifo_cli.operations.queues.browse import browse, count_waiting
 from tests.fakes import Clock, FakeSqs
-from tests.faults import AwsError, Delay, Pass, on
+from tests.faults import AnswerWithError, Delay, Pass, on
 
 
 class CountingSqs(FakeSqs):
@@ -151,7 +151,7 @@ def test_where_a_look_could_dead_letter_nothing_is_received(sqs: CountingSqs) ->
 
 def test_a_refusal_is_the_looks_failure(sqs: CountingSqs) -> None:
     fill(sqs, 1, 1)
-    sqs.rule = on("ReceiveMessage", do=AwsError("AccessDenied", "no"))
+    sqs.rule = on("ReceiveMessage", do=AnswerWithError("AccessDenied", "no"))
     found, _ = look(sqs)
     assert not found.complete
     assert found.failure.startswith("ReceiveMessage on p.fifo: permission denied (no")
@@ -159,7 +159,7 @@ def test_a_refusal_is_the_looks_failure(sqs: CountingSqs) -> None:
 
 def test_a_failure_midway_gives_back_what_is_hidden(sqs: CountingSqs) -> None:
     fill(sqs, 25, 25)
-    sqs.rule = on("ReceiveMessage", nth=2, do=AwsError("InternalError", "no"))
+    sqs.rule = on("ReceiveMessage", nth=2, do=AnswerWithError("InternalError", "no"))
     found, _ = look(sqs)
     assert not found.complete
     assert all(message.visible_at <= sqs.clock() for message in sqs.queues["p.fifo"].messages)

@@ -172,7 +172,7 @@ def test_a_later_run_sends_what_was_refused_in_its_place(replaying):
 
 def test_a_throttled_call_is_made_again(replaying):
     replaying.add(4)
-    throttled = faults.AwsError("ThrottlingException", "slow down")
+    throttled = faults.AnswerWithError("ThrottlingException", "slow down")
     answers = iter([throttled, throttled])
     replaying.sqs.rule = lambda call: next(answers, Pass())
     assert replaying.send().error is None
