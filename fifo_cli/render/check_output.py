@@ -7,7 +7,7 @@ Monitoring Plugins Development Guidelines, "Plugin Output for Nagios" and "Perfo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 from fifo_cli.model.health import Measurements, TriggerState
 from fifo_cli.render.text import printable
@@ -48,96 +48,89 @@ def _perfdata(result: CheckResult) -> Iterator[str]:
         yield f"{label}={'U' if value is None else f'{value}{unit}'};{warning};{critical};0"
 
 
+class _Gauge(NamedTuple):
+    """A metric, and its values by their labels; None for what is not known."""
+
+    name: str
+    text: str
+    samples: Mapping[str, float | int | None]
+
+
 def prometheus_text(result: CheckResult, *, time: float) -> str:
     """Write gauges in Prometheus's text format; what is not known has no sample. ``time`` is the epoch's."""
     label = f'pipeline="{_escaped(result.pipeline)}"'
     lines: list[str] = []
-
-    def gauge(name: str, help: str, samples: Mapping[str, float | int | None]) -> None:
+    for name, text, samples in _gauges(result, time):
         known = {labels: value for labels, value in samples.items() if value is not None}
         if known:
-            lines.extend([f"# HELP fifo_{name} {help}", f"# TYPE fifo_{name} gauge"])
+            lines.extend([f"# HELP fifo_{name} {text}", f"# TYPE fifo_{name} gauge"])
             lines.extend(f"fifo_{name}{{{','.join(filter(None, (label, labels)))}}} {value}"
                          for labels, value in known.items())  # fmt: skip
-
-    values, measured = result.values, result.measured or Measurements()
-    triggers = {"enqueuer": measured.enqueuer, "worker": measured.worker}
-    gauge("up", "Whether AWS could be asked.", {"": int(result.reached)})
-    gauge(
-        "check_state",
-        "What check thinks: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
-        {"": result.code},
-    )
-    gauge(
-        "messages",
-        "Approximate number of messages in a queue.",
-        {
-            f'queue="{queue}",state="{state}"': number
-            for queue, counts in measured.queues.items()
-            for state, number in (
-                ("visible", counts.visible),
-                ("in_flight", counts.in_flight),
-                ("delayed", counts.delayed),
-            )
-        },
-    )
-    gauge(
-        "oldest_message_age_seconds",
-        "Age of the oldest message.",
-        {
-            'queue="main"': values["age_seconds"],
-            'queue="dlq"': measured.queues["dlq"].oldest_age if "dlq" in measured.queues else None,
-        },
-    )
-    gauge(
-        "iterator_age_seconds",
-        "How far the enqueuer is behind the stream.",
-        {"": values["iterator_age_seconds"]},
-    )
-    gauge(
-        "function",
-        "1 for the state that a function is in.",
-        {
-            f'function="{role}",state="{state}"': int(now == state)
-            for role, now in triggers.items()
-            for state in get_args(TriggerState)
-            if now
-        },
-    )
-    if result.reached:
-        for name, (text, number) in _uncalled(result).items():
-            gauge(name, text, {"": number})
-    gauge(
-        "maintenance",
-        "Whether a maintenance operation or an unfinished rebuild holds the pipeline.",
-        {"": int(bool(measured.maintenance or measured.restore)) if result.reached else None},
-    )
-    gauge(
-        "threshold",
-        "From this number on check warns, or is critical.",
-        {
-            f'check="{name}",state="{state}"': value
-            for name, pair in result.thresholds.items()
-            for state, value in zip(("warning", "critical"), pair, strict=True)
-        },
-    )
-    gauge("check_timestamp_seconds", "When check ran, since the epoch.", {"": round(time, 3)})
     return "".join(f"{line}\n" for line in lines)
 
 
-def _uncalled(result: CheckResult) -> dict[str, tuple[str, int]]:
-    """Return for how many functions and groups the API is not called now, by the gauge's name."""
-    breaker = result.runs.breaker
-    return {
-        "breaker_open": (
-            "Functions that call the API no more, after failures in a row, as far as the log shows.",
-            breaker.functions if breaker else 0,
-        ),
-        "paused_groups": (
-            "Groups that a function has paused after a failure, as far as the log shows.",
-            len(result.runs.paused),
-        ),
+def _gauges(result: CheckResult, time: float) -> Iterator[_Gauge]:
+    yield _Gauge("up", "Whether AWS could be asked.", {"": int(result.reached)})
+    yield _Gauge(
+        "check_state", "What check thinks: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.", {"": result.code}
+    )
+    measured = result.measured or Measurements()
+    yield from _numbers(result, measured)
+    triggers = {"enqueuer": measured.enqueuer, "worker": measured.worker}
+    states = {
+        f'function="{role}",state="{state}"': int(now == state)
+        for role, now in triggers.items()
+        for state in get_args(TriggerState)
+        if now
     }
+    yield _Gauge("function", "1 for the state that a function is in.", states)
+    if result.reached:
+        yield from _uncalled(result)
+    held = int(bool(measured.maintenance or measured.restore)) if result.reached else None
+    yield _Gauge(
+        "maintenance",
+        "Whether a maintenance operation or an unfinished rebuild holds the pipeline.",
+        {"": held},
+    )
+    thresholds = {
+        f'check="{name}",state="{state}"': value
+        for name, pair in result.thresholds.items()
+        for state, value in zip(("warning", "critical"), pair, strict=True)
+    }
+    yield _Gauge("threshold", "From this number on check warns, or is critical.", thresholds)
+    yield _Gauge("check_timestamp_seconds", "When check ran, since the epoch.", {"": round(time, 3)})
+
+
+def _numbers(result: CheckResult, measured: Measurements) -> Iterator[_Gauge]:
+    """Yield how much there is, and how old it is."""
+    messages = {
+        f'queue="{queue}",state="{state}"': getattr(counts, state)
+        for queue, counts in measured.queues.items()
+        for state in ("visible", "in_flight", "delayed")
+    }
+    yield _Gauge("messages", "Approximate number of messages in a queue.", messages)
+    ages = {
+        'queue="main"': result.values["age_seconds"],
+        'queue="dlq"': measured.queues["dlq"].oldest_age if "dlq" in measured.queues else None,
+    }
+    yield _Gauge("oldest_message_age_seconds", "Age of the oldest message.", ages)
+    behind = result.values["iterator_age_seconds"]
+    yield _Gauge("iterator_age_seconds", "How far the enqueuer is behind the stream.", {"": behind})
+
+
+def _uncalled(result: CheckResult) -> Iterator[_Gauge]:
+    """Yield for how many functions and groups the API is not called now."""
+    breaker, paused = result.runs.breaker, len(result.runs.paused)
+    yield _Gauge(
+        "breaker_open",
+        "Functions that call the API no more, after failures in a row, as far as the log shows.",
+        {"": breaker.functions if breaker else 0},
+    )
+    yield _Gauge(
+        "paused_groups",
+        "Groups that a function has paused after a failure, as far as the log shows.",
+        {"": paused},
+    )
 
 
 def _escaped(value: str) -> str:

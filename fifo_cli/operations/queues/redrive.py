@@ -314,59 +314,40 @@ class Redrive(PipelineQueues):
 
     def _by_client(self, total: int, lock: MaintenanceLock, stopped: Callable[[], bool]) -> RedriveResult:
         options = self.options
-        selection = options.selection
+        choice = _Choice(options)
         exclusions = Exclusions(lock.since, self.main.arn)
-        count = options.count
-        if options.ids:
-            count = len(options.ids) if count is None else min(count, len(options.ids))
-        sought, groups = set(options.ids), set[str]()
-        asked = group_ids(options.group) if options.group is not None else frozenset()
         source = QueueSource(self.dlq, expected=total, listener=self.listener)
         converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
         target = QueueTarget(self.main, as_it_is("redrive"), strict=not options.same_group_batches)
-
-        hiding = 0  # messages that stay, and may have some that are asked for behind them
-
-        def wanted(received: ReceivedMessage) -> bool:
-            nonlocal hiding
-            if received.message.group in asked:
-                groups.add(received.message.group)
-            chosen = selection(received.message)
-            hiding += not chosen and selection.may_be_behind(received.message)
-            return chosen
-
         report = move(
             NotedSource(source, self.note, "redriven", "dlq", "main"),
             ConvertingTarget(target, QueueTarget(self.dlq, as_it_is("park")), converter),
             MoveOptions(
-                count=count,
+                count=choice.count,
                 max_rate=options.max_rate,
-                wanted=None if selection.everything else wanted,
+                wanted=None if choice.selection.everything else choice,
                 leave=exclusions,
                 total=total,
                 before_sending=lock.confirm,
                 throttles=lambda: self.aws.throttles,
             ),
-            on_sent=lambda received: sought.discard(received.message.message_id),
+            on_sent=lambda received: choice.ids.discard(received.message.message_id),
             listener=self.listener,
             stopped=stopped,
         )
         remaining = 0 if source.emptied else self.dlq.total_if_known()
-        reached = count is not None and report.moved >= count
+        reached = choice.count is not None and report.moved >= choice.count
         warnings = [*report.warnings(), *converter.warnings()]
         notes = [*exclusions.notes("redrive"), *converter.notes()]
         if not (reached or report.stopped or report.error):
             counted = min(
                 total - report.moved - exclusions.foreign - converter.stayed, (remaining or 0) - report.left
             )
-            warnings += self._not_found(sought, groups)
-            warnings += _unfinished(source, report, selection)
             unseen = 0 if source.given_up else _unseen(report, counted)
-            if unseen and (hiding or report.failed or report.not_deleted):
-                warnings.append(
-                    f"{unseen} could not be seen: SQS gives out ten of a group at most while those stay in it"
-                )
-            elif unseen:
+            may_hide = bool(choice.hiding or report.failed or report.not_deleted)
+            warnings += self._not_found(choice.ids, choice.groups)
+            warnings += _unfinished(source, choice.selection, unseen if may_hide else 0)
+            if unseen and not may_hide:
                 notes.append(
                     f"{unseen} more of other groups stay in {self.dlq.name}, as they were not asked for"
                 )
@@ -382,12 +363,35 @@ class Redrive(PipelineQueues):
         )
 
 
+class _Choice:
+    """Which messages a redrive takes, and what it has seen of those that were asked for.
+
+    ``ids`` are those asked for that were not moved yet, ``groups`` the ids of the group asked for that were
+    seen. ``hiding`` messages stay, and may have some that are asked for behind them.
+    """
+
+    def __init__(self, options: RedriveOptions) -> None:
+        self.selection = options.selection
+        self.count = options.count
+        if options.ids:
+            self.count = min(len(options.ids), len(options.ids) if options.count is None else options.count)
+        self.ids, self.groups, self.hiding = set(options.ids), set[str](), 0
+        self._asked = group_ids(options.group) if options.group is not None else frozenset()
+
+    def __call__(self, received: ReceivedMessage) -> bool:
+        if received.message.group in self._asked:
+            self.groups.add(received.message.group)
+        chosen = self.selection(received.message)
+        self.hiding += not chosen and self.selection.may_be_behind(received.message)
+        return chosen
+
+
 def _no_tasks() -> AwsError:
     return AwsError(f"{_NO_TASKS}; nothing was moved", hint="use --engine client")
 
 
-def _unfinished(source: QueueSource, report: MoveReport, selection: MessageFilter) -> list[str]:
-    """Say what a redrive that ran to its end could not reach."""
+def _unfinished(source: QueueSource, selection: MessageFilter, hidden: int) -> list[str]:
+    """Say what a redrive that ran to its end could not reach, ``hidden`` behind what stays among it."""
     warnings = []
     if selection.failures:
         warnings.append(f"the filter failed on {selection.failures} messages, which stay")
@@ -395,6 +399,10 @@ def _unfinished(source: QueueSource, report: MoveReport, selection: MessageFilte
         warnings.append(
             f"{source.given_up} stay in flight with another consumer, or will be visible later; run the"
             " command again"
+        )
+    if hidden:
+        warnings.append(
+            f"{hidden} could not be seen: SQS gives out ten of a group at most while those stay in it"
         )
     return warnings
 
