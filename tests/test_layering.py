@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,13 @@ def layer(path: Path) -> str:
     return folder if folder in ALLOWED else folder.split("/")[0]
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield what a module imports, absolute, and whether only for the type checker."""
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
+    """Return what a module imports, absolute, and whether only for the type checker."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     checked_only = {
         id(node)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
@@ -100,9 +101,14 @@ def _compile(expression: str) -> None:
         raise ValueError(f"a JMESPath expression ({fault})")
 
 
+@cache
+def _timezones() -> set[str]:
+    """Return the time zones of this machine but for two that are none elsewhere; to find them takes 10 ms."""
+    return available_timezones() - {"Factory", "localtime"}
+
+
 def _known_timezone(name: str) -> None:
-    # Of this machine's, two are no zone anywhere else.
-    if name not in available_timezones() - {"Factory", "localtime"}:
+    if name not in _timezones():
         raise ValueError('an IANA time zone, such as "America/Los_Angeles"')
 
 
