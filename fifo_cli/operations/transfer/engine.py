@@ -105,7 +105,7 @@ class _Engine:
 
     def _work(self) -> None:
         try:
-            while (action := self._await_act()) is not None:
+            while (action := self._await_action()) is not None:
                 self._perform(action)
         except Exception as error:  # noqa: BLE001 - a defect must not leave the other workers waiting
             with self._changed:
@@ -113,7 +113,7 @@ class _Engine:
                 self._end(AwsError(f"internal error while moving: {type(error).__name__}: {error}"))
                 self._changed.notify_all()
 
-    def _await_act(self) -> Action | None:
+    def _await_action(self) -> Action | None:
         """Return what to do next, waiting for something to do; None when it is over."""
         while True:
             with self._changed:
@@ -193,7 +193,7 @@ class _Engine:
         with self._changed:
             self._note(error)
             self._in_flight.deleted(action, refused, now=self._clock())
-            self._report_progress()
+            self._progress.at(self._in_flight.report.moved)
 
     def _extend_visibility(self, action: ExtendVisibility) -> None:
         asked_at = self._clock()
@@ -240,9 +240,6 @@ class _Engine:
         self._in_flight.closing = True
         if self._in_flight.report.error is None:
             self._in_flight.report.error = error
-
-    def _report_progress(self) -> None:
-        self._progress.at(self._in_flight.report.moved)
 
 
 def _refusals(
