@@ -95,7 +95,7 @@ class Cli:
         return History(self.aws, self.settings, invocation, listener=listener or self.listener)
 
     def begin(self, *, makes_group: bool = False) -> None:
-        """Note in the history that this command changes something from now on (see ``command`` in framework.py)."""
+        """Note in the history that this command changes something; see ``command`` in framework.py."""
         self.history.begin(makes_group=makes_group)
 
     def end(self, exit_code: int, error: str = "") -> None:

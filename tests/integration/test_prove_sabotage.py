@@ -373,7 +373,7 @@ def test_a_worker_whose_metric_is_there_passes(shared: Bed) -> None:
     [
         allows_everything,
         lambda bed: setattr(
-            bed.proxy, "rule", on("SimulateCustomPolicy", do=AwsError("InvalidAction", status=501))
+            bed.proxy, "rule", on("SimulateCustomPolicy", do=AnswerWithError("InvalidAction", status=501))
         ),
     ],
     ids=["allows everything", "cannot"],
