@@ -144,7 +144,7 @@ class Run:
         while not self._over():
             self._queue.keep_all_hidden()
             with self._lock:
-                idle = not (self._order.in_flight or self._order.waiting)
+                idle = self._idle()
                 if not self._wants_more(idle=idle):
                     if idle:
                         return
@@ -157,6 +157,9 @@ class Run:
             for _ in range(threads, min(self._order.groups, self._limits.concurrency)):
                 pool.submit(self._work)
                 threads += 1
+
+    def _idle(self) -> bool:
+        return not (self._order.in_flight or self._order.waiting)
 
     def _wants_more(self, *, idle: bool) -> bool:
         """Whether to receive now; with the lock. A stock of groups keeps the threads busy meanwhile."""
@@ -200,7 +203,7 @@ class Run:
                     if not stays and self._next_search < _NEVER:
                         soon = self._clock() + _SEARCH_AFTER_SUCCESS_SECONDS
                         self._next_search = min(self._next_search, soon)
-                    if self._low():
+                    if self._low() or self._idle():
                         self._turn_ended.notify()
         except Exception as error:  # noqa: BLE001 - a defect: reported with what was done until then
             self._end_early(error)

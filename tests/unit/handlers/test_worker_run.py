@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fifo_cli.handlers import worker_run
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.breaker import Breaker
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
@@ -535,6 +536,17 @@ def test_groups_that_fail_at_their_first_try_do_not_keep_runs_from_groups_behind
     assert good[6] > 0
     assert good[9] >= 10 * 10 // 2
     assert good[23] >= 24 * 10 // 2
+
+
+def test_a_run_ends_with_its_last_message_though_other_groups_wait(bench, monkeypatch):
+    monkeypatch.setattr(worker_run, "_LOOK_SECONDS", 60)
+    for number in range(100):
+        bench.put(str(number), group=f"{'stuck' if number < 30 else 'good'}{number}")
+    bench.answer = lambda request: httpx.Response(503 if int(json.loads(request.content)) < 30 else 200)
+    began = time.monotonic()
+    for _ in range(3):
+        bench.run(count=10, breaker=bench.breaker())
+    assert time.monotonic() - began < 30
 
 
 def test_a_first_drain_of_all_delivers_what_is_behind_many_groups_that_fail(bench):
