@@ -49,7 +49,7 @@ _CALLS_SAVED: Final = 1
 
 _TIME_UP: Final = "the function's time was up before its turn"
 RATE_REACHED: Final = "max_rate allows its call only later"
-_BUDGET: Final = "it failed before, and such retries took their share of the function's time"
+_BUDGET: Final = "it failed before, and calls that failed took their share of the function's time"
 
 
 class BatchWorker:
@@ -87,7 +87,7 @@ class BatchWorker:
         self.breaker = Breaker(settings.breaker, first=first, longest=longest - self.spread, clock=clock)
         self.pace = Pace(settings.max_rate, calls=delivery.calls, clock=clock)
         self.threads = min(settings.concurrency, RECEIVE_MAX)
-        self.budget = RetryBudget(threads=self.threads, most=_CALLS_SAVED * needs, clock=clock)
+        self.budget = RetryBudget(most=_CALLS_SAVED * needs, clock=clock)
         self._pool: ThreadPoolExecutor | None = None
 
     def deliver(
@@ -101,7 +101,7 @@ class BatchWorker:
         try:
             return _Batch(self, [read_record(record) for record in records], time_left).perform()
         finally:
-            self.budget.end()
+            self.budget.ended()
 
     def pause_of(self, message: QueueMessage, attempt: Attempt | None = None) -> float:
         """Return for how long a group waits whose head stays: Retry-After, else longer with each receive."""
@@ -161,7 +161,7 @@ class _Batch:
         try:
             self._queue.adopt(self._messages)
             wait = self._breaker_pause()
-            if not wait or (self._worker.breaker.is_young and wait + self._worker.needs < self._time_left()):
+            if not wait or self._waits_for_probe(wait):
                 self._queue.hide(seconds=self._time_left() + _HIDDEN_AFTER_END)
                 if wait:
                     self._worker.sleep(wait)
@@ -179,6 +179,21 @@ class _Batch:
         return min(
             breaker.pause_left(group, new=messages[0].receives == 1)
             for group, messages in self._groups.items()
+        )
+
+    def _waits_for_probe(self, wait: float) -> bool:
+        """Whether to wait until the breaker lets a group through: only early, and for one not tried before.
+
+        Otherwise those that always fail could be held here, and the others not be received.
+        """
+        breaker = self._worker.breaker
+        return (
+            breaker.is_young
+            and wait + self._worker.needs < self._time_left()
+            and any(
+                messages[0].receives == 1 or not breaker.has_failed(group)
+                for group, messages in self._groups.items()
+            )
         )
 
     def _deliver_groups(self) -> None:
@@ -238,11 +253,9 @@ class _Batch:
 
     def _await_pace(self) -> bool:
         """Wait until max_rate allows a call; False if that does not fit into the function's time."""
-        needs = self._worker.needs
-        wait = self._worker.pace.next_message(fits=lambda wait: wait + needs < self._time_left())
-        if wait:
-            self._worker.sleep(wait)
-        return wait is not None and not self._time_up()
+        worker = self._worker
+        within = self._time_left() - worker.needs
+        return worker.pace.await_message(within=within, sleep=worker.sleep) and not self._time_up()
 
     def _deliver(self, message: QueueMessage) -> float | None:
         """Attempt one message; return for how long its group waits if it stays, None if it is gone."""
@@ -263,11 +276,11 @@ class _Batch:
             return pause
         pause, took = worker.pause_of(message, attempt), worker.clock() - started
         if self._turns.conclude(message, attempt, milliseconds(took), pause=pause):
+            worker.budget.ended()
             with self._lock:
                 del self._left[message.message_id]
             return None
-        if message.receives > 1:
-            worker.budget.spend(took)
+        worker.budget.failed(started, retry=message.receives > 1)
         return pause
 
     def _stay(self, group: str, messages: list[QueueMessage], reason: str, pause: float) -> None:

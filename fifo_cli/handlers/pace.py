@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
+
+# Who waits looks up so often, in seconds: whether it is to wait any longer.
+_NAP_SECONDS: Final = 0.2
 
 
 class Pace:
@@ -31,15 +35,37 @@ class Pace:
         self._resume_at = 0.0  # when the API wants to be called again
         self._waited_until = 0.0  # the end of what was taken from the patience
 
-    def next_message(self, *, fits: Callable[[float], bool]) -> float | None:
-        """Take the places of a message's calls: return the seconds until it may begin, None if that does not
-        fit. Its calls follow each other without a wait."""
+    def await_message(
+        self,
+        *,
+        within: float,
+        sleep: Callable[[float], None],
+        hide: Callable[[float], bool] = lambda seconds: True,
+        over: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Take the places of a message's calls, and wait until it may begin: False if that takes more than
+        ``within`` seconds, or if all is ``over`` meanwhile.
+
+        ``hide`` hides the message for so many seconds more; if it is not ours any more, nobody waits.
+        """
+        wait = self.next_message(within=within)
+        if wait is None:
+            return False
+        until = self._clock() + wait
+        if wait and hide(wait):
+            while (left := until - self._clock()) > 0 and not over():
+                sleep(min(left, _NAP_SECONDS))
+        return not (wait and over())
+
+    def next_message(self, *, within: float) -> float | None:
+        """Take the places of a message's calls: return the seconds until it may begin, None if these are not
+        less than ``within``. Its calls follow each other without a wait."""
         with self._lock:
             now = self._clock()
             begin = max(now, self._next_slot, self._resume_at)
             # Threads that wait at the same time wait once.
             asked = max(0.0, self._resume_at - max(now, self._waited_until))
-            if asked > self._patience or not fits(begin - now):
+            if asked > self._patience or begin - now >= within:
                 return None
             self._patience -= asked
             self._waited_until = max(self._waited_until, self._resume_at)

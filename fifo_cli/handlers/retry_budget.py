@@ -12,48 +12,49 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-_SHARE: Final = 1 / 3
+# First failures cannot be foreseen. They take time from the other groups, too, and so save up nothing.
+_SHARE: Final = 1 / 5
 
 
 class RetryBudget:
-    """Seconds that retries may fail for: a third of the time in which the function works, and its idle time.
+    """Seconds that retries may fail for: a fifth of the time in which the function works and no first try
+    fails, and all of its idle time.
 
-    ``threads`` is how many groups it delivers at a time. ``most`` is what may be saved up, in seconds of one
-    thread; a new budget has that.
+    ``most`` is what may be saved up, in seconds; a new budget has that. Of calls side by side each counts
+    from the end of the one before: a function is held up by its slowest call.
     """
 
-    def __init__(self, *, threads: int, most: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._threads = threads
-        self._most = self._balance = threads * most
+    def __init__(self, *, most: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = self._balance = most
         self._clock = clock
         self._seen = clock()
-        self._working = False
         self._lock = threading.Lock()
 
     def begin(self) -> None:
         """The function begins to work: until now it was idle."""
         with self._lock:
-            self._settle()
-            self._working = True
-
-    def end(self) -> None:
-        with self._lock:
-            self._settle()
-            self._working = False
+            self._gain(self._passed())
 
     def allows(self) -> bool:
         """Whether a head that was tried before may have its turn."""
-        with self._lock:
-            self._settle()
-            return self._balance > 0
+        return self._balance > 0
 
-    def spend(self, seconds: float) -> None:
-        """A head that was tried before failed again, after so long."""
+    def ended(self) -> None:
+        """A call that did not fail has ended, or the whole batch has."""
         with self._lock:
-            self._balance -= seconds
+            self._gain(_SHARE * self._passed())
 
-    def _settle(self) -> None:
-        now = self._clock()
-        gained = (now - self._seen) * self._threads * (_SHARE if self._working else 1)
-        self._balance = min(self._most, self._balance + gained)
-        self._seen = now
+    def failed(self, began: float, *, retry: bool) -> None:
+        """A call that began then has failed; ``retry``: its head was tried before."""
+        with self._lock:
+            before, passed = self._seen, self._passed()
+            took = self._seen - max(began, before)
+            self._gain(_SHARE * passed - (took if retry else _SHARE * took))
+
+    def _passed(self) -> float:
+        """Return the seconds that are not accounted for yet."""
+        before, self._seen = self._seen, self._clock()
+        return self._seen - before
+
+    def _gain(self, seconds: float) -> None:
+        self._balance = min(self._most, self._balance + seconds)

@@ -30,7 +30,6 @@ from .visibility import MainQueue, QueueMessage
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_NAP_SECONDS: Final = 0.2
 # Who waits for another thread looks up so often: the time may be over, or a stop asked for.
 _LOOK_SECONDS: Final = 1.0
 # Groups that are received before a thread is free for them: a fourth of what is delivered side by side.
@@ -296,18 +295,16 @@ class Run:
         return BREAKER_OPEN if self._report.breaker else RUN_ENDED
 
     def _await_turn(self, message: QueueMessage) -> bool:
-        """Wait for the pace and for the API's Retry-After; False if that does not fit into the run."""
-        now = self._clock()
-        needs = self._limits.needs
-        pause = self._pace.next_message(fits=lambda pause: pause + needs < self._limits.time_left())
-        if pause is None:
+        """Wait for the pace and for the API's Retry-After; if that does not fit into the run, it ends."""
+        may_begin = self._pace.await_message(
+            within=self._limits.time_left() - self._limits.needs,
+            sleep=self._sleep,
+            hide=lambda wait: self._queue.keep_hidden(message, extra=wait),
+            over=self._broken_off,
+        )
+        if not may_begin:
             self._end()
-            return False
-        if pause and self._queue.keep_hidden(message, extra=pause):
-            until = now + pause
-            while (left := until - self._clock()) > 0 and not self._broken_off():
-                self._sleep(min(left, _NAP_SECONDS))
-        return not (pause and self._broken_off())
+        return may_begin
 
     def _broken_off(self) -> bool:
         return self._limits.stopped() or self._report.error is not None

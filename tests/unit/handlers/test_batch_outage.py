@@ -76,10 +76,13 @@ def test_with_a_thousand_groups_an_hour_costs_one_call_a_function_and_pause():
     assert last <= 600
 
 
-def good_deliveries(stuck: int, *, seconds: float, functions: int = 10, **settings: Any) -> int:
+def good_deliveries(
+    stuck: int, *, seconds: float, functions: int = 10, each: int = 3, **settings: Any
+) -> int:
     """Deliver for ten minutes; return how many messages of 40 groups with a backlog got through.
 
-    ``stuck`` groups are in front of them, whose heads fail after so many seconds (over 10: no answer).
+    ``stuck`` groups are in front of them, with so many messages ``each``, whose heads fail after so many
+    seconds (over 10: no answer).
     """
     bad = {f"stuck{number}" for number in range(stuck)}
     chance = random.Random(stuck)
@@ -87,12 +90,12 @@ def good_deliveries(stuck: int, *, seconds: float, functions: int = 10, **settin
         settings=WorkerSettings(**settings), max_functions=functions, choose=chance.randrange, timeout=60
     )
     world.answer = lambda group, body: (503, seconds) if group in bad else (200, 1.0)
-    world.put(*(group for group in sorted(bad) for _ in range(3)))
+    world.put(*(group for group in sorted(bad) for _ in range(each)))
     good = [f"good{number}" for number in range(40)]
     end = world.clock() + 600
 
     def refilled() -> bool:
-        if len(world.sqs.queues["main"].messages) < 3 * stuck + 200:
+        if len(world.sqs.queues["main"].messages) < each * stuck + 200:
             world.put(*(group for group in good for _ in range(10)))
         return world.clock() >= end
 
@@ -113,6 +116,17 @@ def good_deliveries(stuck: int, *, seconds: float, functions: int = 10, **settin
 def test_groups_that_always_fail_do_not_halve_the_rate_of_the_others(seconds, breaker):
     alone = good_deliveries(0, seconds=0, breaker=breaker)
     assert good_deliveries(30, seconds=seconds, breaker=breaker) >= alone / 2
+
+
+@pytest.mark.parametrize("breaker", [5, pytest.param(0, marks=pytest.mark.slow)])
+def test_two_functions_are_enough_for_that_even_if_each_failure_takes_the_apis_whole_timeout(breaker):
+    alone = good_deliveries(0, seconds=0, functions=2, breaker=breaker)
+    assert good_deliveries(30, seconds=12, functions=2, breaker=breaker) >= alone / 2
+
+
+def test_groups_with_full_batches_that_fail_are_passed_while_the_breaker_is_open():
+    alone = good_deliveries(0, seconds=0, functions=2)
+    assert good_deliveries(30, seconds=3, functions=2, each=10) >= alone / 4
 
 
 @pytest.mark.slow

@@ -270,7 +270,7 @@ def test_retries_that_fail_slowly_take_no_more_than_their_share_of_the_time():
         world.clock.sleep(0 if world.lines("skipped") else 0.1)
     assert len(world.calls) == 3
     assert {line["reason"] for line in world.lines("skipped")} == {
-        "it failed before, and such retries took their share of the function's time"
+        "it failed before, and calls that failed took their share of the function's time"
     }
 
 
