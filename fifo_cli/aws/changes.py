@@ -7,7 +7,7 @@ from typing import Any, Final
 
 _EVERY_CALL: Final = "before-call"
 # Operations whose names begin so change nothing. ReceiveMessage is not one of them: it hides what it returns.
-_READS: Final = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "Filter", "Simulate", "Assume")
+READS: Final = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "Filter", "Simulate", "Assume")
 
 
 class ChangeGate:
@@ -29,5 +29,5 @@ class ChangeGate:
 
     def _before_call(self, model: Any, **_: Any) -> None:
         wait = self._wait
-        if wait is not None and not model.name.startswith(_READS):
+        if wait is not None and not model.name.startswith(READS):
             wait()

@@ -32,6 +32,7 @@ from fifo_cli.aws.fast_calls import make_fast
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
 from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
+from fifo_cli.aws.shared_answers import SharedAnswers
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.limits import CONCURRENCY_MAX
 from fifo_cli.model.names import Place
@@ -88,6 +89,7 @@ class Aws:
         self._lock = threading.Lock()
         self._throttles = Throttles()
         self._changes = ChangeGate()
+        self.answers = SharedAnswers()
         self._called_at = datetime.now(UTC)
         self._caller = ""
         self._clock_ahead = timedelta()
@@ -260,6 +262,7 @@ class Aws:
         self._changes.watch(client)
         if service in {"sqs", "logs"}:
             make_fast(client)
+        self.answers.watch(client)
         count_calls(client)
         return client
 

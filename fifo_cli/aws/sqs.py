@@ -98,16 +98,11 @@ class Counts(NamedTuple):
 
 
 def read_counts(sqs: SQSClient, url: str) -> Counts:
-    """Ask for a queue's approximate counts, and the receives that its redrive policy allows."""
-    found = sqs.get_queue_attributes(
-        QueueUrl=url,
-        AttributeNames=[
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesNotVisible",
-            "ApproximateNumberOfMessagesDelayed",
-            "RedrivePolicy",
-        ],
-    )["Attributes"]
+    """Ask for a queue's approximate counts, and the receives that its redrive policy allows.
+
+    All attributes are asked for: `status` and `check` compare the others with fifo.toml.
+    """
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     policy = json.loads(found.get("RedrivePolicy") or "{}")
     return Counts(
         visible=int(found["ApproximateNumberOfMessages"]),

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -256,6 +257,29 @@ def test_it_only_reads_and_receives_nothing(line: Pipeline, proxy: Proxy) -> Non
 
     assert [action for action in proxy.counts if not action.startswith(READS)] == []
     assert proxy.counts["ReceiveMessage"] == 0
+
+
+@pytest.mark.parametrize(("runs", "most"), [(False, 67), (True, 75)])
+@pytest.mark.parametrize("command", ["check", "status"])
+def test_no_question_is_asked_twice(
+    line: Pipeline, proxy: Proxy, command: str, runs: bool, most: int
+) -> None:
+    line.forget_logs()
+    if runs:
+        line.logged("worker", json.dumps({"level": "info", "message": "run ended", "failed": 0}))
+    asked: Counter[tuple[str, str, bytes]] = Counter()
+
+    def count(request: Request) -> Action:
+        asked[request.action, request.path, request.body] += 1
+        return Pass()
+
+    proxy.rule = count
+    line.at(proxy.endpoint, command).ok()
+
+    # The counts and the tags of main are asked for at the same moment.
+    twice = [action for (action, _, _), times in asked.items() if times > 1]
+    assert set(twice) <= {"GetQueueUrl"}
+    assert asked.total() <= most
 
 
 def test_it_ends_in_time_though_nothing_answers(line: Pipeline) -> None:

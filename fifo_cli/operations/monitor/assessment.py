@@ -88,13 +88,18 @@ class Asked:
 def assess(
     aws: Aws, project: Project, check: Check, *, now: datetime, limit: float, patient: bool = False
 ) -> Assessment:
-    """Ask AWS for everything, in ``limit`` seconds in all, and judge it.
+    """Ask AWS for everything, in ``limit`` seconds in all, each thing once, and judge it.
 
     Raises NotDeployedError if nothing of the pipeline exists, and the first failure if nothing answers.
     """
     end = time.monotonic() + limit
     aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
-    asked = Asked(project, check, now, lateness(aws), patient)
+    with aws.answers.kept():
+        return _assess(aws, Asked(project, check, now, lateness(aws), patient), limit=limit, end=end)
+
+
+def _assess(aws: Aws, asked: Asked, *, limit: float, end: float) -> Assessment:
+    project, check, now = asked.project, asked.check, asked.now
     names, settings = asked.names, project.settings
     numbers = read_all(measurement_questions(aws, settings, names, now), limit=limit)
     if not numbers.answers:

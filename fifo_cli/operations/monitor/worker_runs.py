@@ -100,6 +100,8 @@ def last_runs(
         runs = sorted(worker_runs(lines), key=lambda run: run.time, reverse=True)
         failed = any(line.message == "failed" for line in lines)
         if not (runs or failed):  # what was killed has logged its failures, and not its end
+            if not (lines or _has_run(aws, names, "worker", now - _WINDOWS[-1])):
+                break
             continue
         if (failed or by_queue) and window < memory:
             read = _older_batches if by_queue else _older_runs
@@ -240,6 +242,8 @@ def last_batches(aws: Aws, names: Names, *, now: datetime, count: int = 5) -> Ba
         if batches:
             moved = batches[0].error is not None and _has_moved(aws, names, batches[0].time)
             return Batches(tuple(batches[:count]), moved)
+        if not (lines or _has_run(aws, names, "enqueuer", now - _WINDOWS[-2])):
+            break
     return Batches()
 
 
@@ -326,6 +330,11 @@ def _lines(
         for line in gathered[phrase]:
             found[line.time, line.message, line.facts.get("message_id")] = line
     return sorted(found.values(), key=lambda line: line.time)
+
+
+def _has_run(aws: Aws, names: Names, role: FunctionRole, since: datetime) -> bool:
+    """Whether a function logged anything since: of one that never ran, nothing more need be asked."""
+    return next(_matching(aws, names, role, "", since), None) is not None
 
 
 def _matching(

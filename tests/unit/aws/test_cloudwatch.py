@@ -41,14 +41,14 @@ def stub(aws: Aws) -> Iterator[Callable[[Service], Stubber]]:
         each.assert_no_pending_responses()
 
 
-def test_counts_are_asked_for_by_name_and_nothing_is_received(
+def test_counts_are_among_the_attributes_and_nothing_is_received(
     aws: Aws, stub: Callable[[Service], Stubber]
 ) -> None:
     sqs = stub("sqs")
     sqs.add_response("get_queue_url", {"QueueUrl": URL}, {"QueueName": "orders.fifo"})
     names = [f"ApproximateNumberOfMessages{suffix}" for suffix in ("", "NotVisible", "Delayed")]
     answer = {"Attributes": dict(zip(names, ("3", "2", "1"), strict=True))}
-    asked = {"QueueUrl": URL, "AttributeNames": [*names, "RedrivePolicy"]}
+    asked = {"QueueUrl": URL, "AttributeNames": ["All"]}
     sqs.add_response("get_queue_attributes", answer, asked)
 
     assert get_counts(aws, "orders.fifo") == Counted("orders.fifo", 3, 2, 1)
