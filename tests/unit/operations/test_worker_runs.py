@@ -120,8 +120,9 @@ class Log:
 
     def install(self, aws: Aws) -> None:
         def answer(params: dict[str, Any], **_: Any) -> Any:
-            self.starts.add(params["startTime"])
-            phrase = params["filterPattern"].strip('"').removeprefix("{ $.message = ").rstrip('"} ')
+            if "filterPattern" in params:
+                self.starts.add(params["startTime"])
+            phrase = params.get("filterPattern", "").strip('"').removeprefix("{ $.message = ").rstrip('"} ')
             phrase = phrase.lstrip('"')
             found = [
                 {"eventId": text, "timestamp": int((NOW - ago).timestamp() * 1000), "message": text}
@@ -258,6 +259,7 @@ def test_a_worker_that_never_ran_has_no_runs(aws: Aws) -> None:
     log.install(aws)
 
     assert last_runs(aws, NAMES, now=NOW) == Runs()
+    assert len(log.starts) == 1, "a log without lines is not asked again, as far back as it may be"
 
 
 def test_the_newest_runs_come_first_and_no_more_than_asked_for(aws: Aws) -> None:
