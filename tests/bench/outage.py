@@ -23,8 +23,8 @@ from fifo_cli.handlers.worker_run import Limits, Run
 from tests.bench.bench import Bench
 from tests.bench.report import Budget, Section
 from tests.fakes import FakeQueue, Stored
-from tests.unit.handlers.queue_world import NEEDS, AwsRule, Deliveries, FunctionSqs, World
-from tests.unit.plain_api import URLS
+from tests.unit.handlers.queue_world import NEEDS, AwsRule, Deliveries, FunctionSqs, World, good_deliveries
+from tests.unit.plain_api import API, URLS
 
 MINUTES = 60
 GROUPS = 1_000
@@ -43,6 +43,10 @@ _LATE = 900
 # The row that opens the breaker, the rows of probes until the pauses double, the doubling, and then one call
 # in each pause of five minutes (handlers/breaker.py).
 _CALLS_MAX = FUNCTIONS * (4 + 35 + 5 + MINUTES // 5)
+# Three times the default of messages_per_run.
+_STUCK = 30
+_SHARE_MIN = 0.5
+_STUCK_HEAD = ("functions", "a failure takes s", "delivered alone", "beside stuck groups", "share")
 _HEAD = (
     "how",
     "calls of the API",
@@ -227,7 +231,26 @@ def measure(bench: Bench) -> list[Section]:
         " is of the last 15 minutes of the outage: whenever it ends, the first delivery is so late at most"
     )
     rows = [one.row(how) for how, one in found.items()]
-    return [Section("An hour's outage", note, _HEAD, rows, budgets)]
+    return [Section("An hour's outage", note, _HEAD, rows, budgets), _stuck_groups(few=not bench.size.many)]
+
+
+def _stuck_groups(*, few: bool) -> Section:
+    """With the queue as trigger: what groups that always fail leave of the rate of the others."""
+    rows: list[tuple[str, ...]] = []
+    shares: list[float] = []
+    for functions in (2,) if few else (2, FUNCTIONS):
+        alone = good_deliveries(0, seconds=0, functions=functions)
+        for seconds in (_API_SECONDS, API.timeout):
+            beside = good_deliveries(_STUCK, seconds=seconds, functions=functions)
+            shares.append(beside / alone)
+            rows.append((str(functions), f"{seconds:g}", str(alone), str(beside), f"{shares[-1]:.2f}"))
+    note = (
+        f"simulated: ten minutes, started by the queue; {_STUCK} groups that always fail stand in front, with"
+        " three messages each; 40 others have a backlog, and their calls take 1 s; concurrency = 1"
+    )
+    least = min(shares)
+    budget = Budget("stuck groups leave of the rate", f"≥ {_SHARE_MIN}", f"{least:.2f}", least >= _SHARE_MIN)
+    return Section("Stuck groups", note, _STUCK_HEAD, rows, [budget])
 
 
 def pipeline(kind: type[Pipeline], *, service: Any = AwsRule, **settings: Any) -> Pipeline:

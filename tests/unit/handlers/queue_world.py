@@ -205,3 +205,31 @@ class Deliveries:
             world.settled[group].append(body)
             return Attempt(Verdict.PERMANENT, status, "HTTP 422", api=API, owner="message")
         return Attempt(Verdict.TRANSIENT, status, f"HTTP {status}", api=API, owner="api")
+
+
+def good_deliveries(
+    stuck: int, *, seconds: float, functions: int = 10, each: int = 3, **settings: Any
+) -> int:
+    """Deliver for ten minutes; return how many messages of 40 groups with a backlog got through.
+
+    ``stuck`` groups are in front of them, with so many messages ``each``, whose heads fail after so many
+    seconds (over 10: no answer).
+    """
+    bad = {f"stuck{number}" for number in range(stuck)}
+    chance = random.Random(stuck)
+    world = World(
+        settings=WorkerSettings(**settings), max_functions=functions, choose=chance.randrange, timeout=60
+    )
+    world.answer = lambda group, body: (503, seconds) if group in bad else (200, 1.0)
+    world.put(*(group for group in sorted(bad) for _ in range(each)))
+    good = [f"good{number}" for number in range(40)]
+    end = world.clock() + 600
+
+    def refilled() -> bool:
+        if len(world.sqs.queues["main"].messages) < each * stuck + 200:
+            world.put(*(group for group in good for _ in range(10)))
+        return world.clock() >= end
+
+    world.run(refilled, seconds=600)
+    assert world.violations == []
+    return sum(call.status == 200 for call in world.calls)
