@@ -33,9 +33,13 @@ class SharedAnswers:
             self._answers = None
 
     def watch(self, client: Any) -> None:
-        """Let a client's reads share their answers; what is watched before sees the shared ones, too."""
-        client.meta.events.register_first("before-call", self._before_call)
-        client.meta.events.register_first("after-call", self._after_call)
+        """Let a client's reads share their answers, as they are before botocore's own handlers change them.
+
+        Those are for a service, such as the one that decodes IAM's policies, and come before any for all.
+        """
+        service = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.register_first(f"before-call.{service}", self._before_call)
+        client.meta.events.register_first(f"after-call.{service}", self._after_call)
 
     def _before_call(
         self, model: Any, params: Mapping[str, Any], context: dict[str, Any], **_: Any
@@ -53,5 +57,4 @@ class SharedAnswers:
     def _after_call(self, http_response: Any, parsed: Any, context: dict[str, Any], **_: Any) -> None:
         question, answers = context.pop(_KEY, None), self._answers
         if question is not None and answers is not None and http_response.status_code < 300:
-            # botocore's own handlers change what they get.
             answers[question] = http_response, copy.deepcopy(parsed)

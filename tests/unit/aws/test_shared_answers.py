@@ -10,6 +10,11 @@ from botocore.exceptions import ClientError
 
 from fifo_cli.aws.session import Aws, Target
 
+ROLE = (
+    "<GetRoleResponse><GetRoleResult><Role><RoleName>r</RoleName><AssumeRolePolicyDocument>"
+    "%7B%22Version%22%3A%221%22%7D</AssumeRolePolicyDocument></Role></GetRoleResult></GetRoleResponse>"
+)
+
 
 class Raw(io.BytesIO):
     """A body as urllib3 gives it."""
@@ -19,22 +24,23 @@ class Raw(io.BytesIO):
 
 
 class Service:
-    """An SQS that answers each request that reaches it with its number, or with a failure."""
+    """Answers each request that reaches it: SQS with its number, or a failure; IAM with a role."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: Any = "sqs") -> None:
         self.requests = 0
         self.status = 200
         self.client = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
-        self.sqs = self.client.client("sqs", attempts=1)
-        self.sqs.meta.events.register("before-send", self._answer)
+        self.aws = self.client.client(name)
+        self.aws.meta.events.register("before-send", self._answer)
 
     def _answer(self, request: Any, **_: Any) -> AWSResponse:
         self.requests += 1
         answer = {"Tags": {"number": str(self.requests)}} if self.status == 200 else {"__type": "Refused"}
-        return AWSResponse(request.url, self.status, {}, Raw(json.dumps(answer).encode()))
+        body = ROLE if "iam" in request.headers["Authorization"].decode() else json.dumps(answer)
+        return AWSResponse(request.url, self.status, {}, Raw(body.encode()))
 
     def tags(self, queue: str = "q") -> dict[str, str]:
-        return self.sqs.list_queue_tags(QueueUrl=queue)["Tags"]
+        return self.aws.list_queue_tags(QueueUrl=queue)["Tags"]
 
 
 def test_while_answers_are_kept_a_read_is_made_once_and_each_has_its_own_copy() -> None:
@@ -43,6 +49,15 @@ def test_while_answers_are_kept_a_read_is_made_once_and_each_has_its_own_copy() 
         service.tags().clear()
         assert (service.tags(), service.tags("other")) == ({"number": "1"}, {"number": "2"})
     assert service.tags() == {"number": "3"}
+
+
+def test_a_shared_answer_is_decoded_as_the_first_one_was() -> None:
+    service = Service("iam")
+    with service.client.answers.kept():
+        first, second = (service.aws.get_role(RoleName="r")["Role"] for _ in range(2))
+    assert first == second
+    assert second["AssumeRolePolicyDocument"] == {"Version": "1"}
+    assert service.requests == 1
 
 
 def test_neither_a_failure_nor_a_change_is_kept() -> None:
@@ -54,5 +69,5 @@ def test_neither_a_failure_nor_a_change_is_kept() -> None:
         service.status = 200
         assert service.tags() == {"number": "2"}
         for _ in range(2):
-            service.sqs.tag_queue(QueueUrl="q", Tags={"a": "1"})
+            service.aws.tag_queue(QueueUrl="q", Tags={"a": "1"})
         assert service.requests == 4
