@@ -9,6 +9,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.handlers.signed_calls import NO_HEADERS
 
 ROLE = (
     "<GetRoleResponse><GetRoleResult><Role><RoleName>r</RoleName><AssumeRolePolicyDocument>"
@@ -37,10 +38,11 @@ class Service:
         self.requests += 1
         answer = {"Tags": {"number": str(self.requests)}} if self.status == 200 else {"__type": "Refused"}
         body = ROLE if "iam" in request.headers["Authorization"].decode() else json.dumps(answer)
-        return AWSResponse(request.url, self.status, {}, Raw(body.encode()))
+        return AWSResponse(request.url, self.status, NO_HEADERS, Raw(body.encode()))
 
     def tags(self, queue: str = "q") -> dict[str, str]:
-        return self.aws.list_queue_tags(QueueUrl=queue)["Tags"]
+        tags: dict[str, str] = self.aws.list_queue_tags(QueueUrl=queue)["Tags"]
+        return tags
 
 
 def test_while_answers_are_kept_a_read_is_made_once_and_each_has_its_own_copy() -> None:
