@@ -230,6 +230,7 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
 }
 # What takes longest, the longest first. These begin first, in all processes: none is left for the end.
 LONGEST: Final = (
+    "test_it_passes_whole_on_the_embedded_stack_and_leaves_nothing",
     "test_the_worker_runs_on_its_schedule",
     "test_an_operator_may_move_messages_and_pause_and_what_a_monitor_may",
     "test_an_incident_of_two_people_is_in_the_history_whole_and_in_order",

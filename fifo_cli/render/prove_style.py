@@ -30,7 +30,7 @@ th, td { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; }
 th, td, .requests li { border-bottom: 1px solid var(--line); }
 th { font-weight: 400; }
 .checks td:last-child, .left td { white-space: pre-wrap; }
-.verdict, .checks td:nth-child(3), .made td:not(:nth-child(2)) { white-space: nowrap; }
+.verdict, .checks td:nth-child(3), .made td:not(:nth-child(2)), .left td:first-child { white-space: nowrap; }
 .checks td:nth-child(2) { min-width: 11rem; }
 .verdict { font-weight: 600; }
 code { font: .875em ui-monospace, monospace; background: var(--card); padding: .1em .3em; }

@@ -50,7 +50,8 @@ def identity(stage: Stage) -> str:
 
 def policies(stage: Stage) -> str:
     """IAM takes the policies of deployer, operator and monitor; they allow what they must, and no more."""
-    documents = {audience: _documents(stage, audience) for audience in _RIGHTS}
+    printed = stage.commands.run_side_by_side(*(("policy", audience) for audience in _RIGHTS))
+    documents = {audience: _listed(done.json()) for audience, done in zip(_RIGHTS, printed, strict=True)}
     lacking = [
         what
         for what, check in (("to create policies", _create), ("to simulate policies", _simulate))
@@ -62,8 +63,7 @@ def policies(stage: Stage) -> str:
     return f"{sizes} documents" + "".join(f"; not permitted {one}" for one in lacking)
 
 
-def _documents(stage: Stage, audience: str) -> list[Any]:
-    found = stage.run("policy", audience)
+def _listed(found: Any) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
@@ -129,8 +129,10 @@ def deploy(stage: Stage) -> str:
     summary = stage.deploy()["summary"]
     stage.measure("deploy", "a deploy that makes everything", stage.clock() - began)
     expect(summary["create"] and not summary["update"], f"the first deploy did {summary}")
-    stage.set_key("secret", stage.receiver.secret)
-    stage.set_key("api_key", stage.key)
+    stage.commands.run_side_by_side(
+        *(("keys", "set", name, "--yes") for name in ("secret", "api_key")),
+        stdin=(stage.receiver.secret, stage.key),
+    )
     stage.created += [Resource("parameter", f"/{stage.name}/{name}") for name in ("secret", "api-key")]
     stage.temper(Temper())
     status = stage.run("status", codes=(0, 1))

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _REFUSED_STATUS = "422"
 _COUNTS = ("visible", "in_flight", "delayed")
-# Seconds after main says that a redrive --in-order is at work; tried until one was killed halfway.
-_KILL_AFTER = (0.5, 0.2, 0.05)
 
 
 def peek(stage: Stage) -> str:
@@ -46,8 +44,7 @@ def peek(stage: Stage) -> str:
     queues = stage.run("depth")["queues"]
     depths = [sum(queues[name][what] for what in _COUNTS) for name in ("main", "dlq", "hold")]
     expect(depths == [9, 0, 0], f"after two looks main, dlq and hold hold {depths}, not [9, 0, 0]")
-    stage.drain()
-    stage.arrive(batch)
+    stage.deliver(batch)
     return "9 messages of 3 groups seen in order twice, and still there"
 
 
@@ -81,8 +78,7 @@ def delay_to_queue(stage: Stage) -> str:
     expect(len(delays) == 5, f"main shows {len(delays)} of 5 messages")
     what = "from the put of an item until its message is in main, by the clocks of AWS and this machine"
     stage.measure("put_to_queue", what, *(max(0.0, one) for one in delays))
-    stage.drain()
-    stage.arrive(batch)
+    stage.deliver(batch)
     return f"{max(0.0, *delays):.1f} s at most, of 5 items"
 
 
@@ -104,8 +100,7 @@ def dump_load_purge(stage: Stage) -> str:
     expect(_contents(backup) == _contents(saved), "what was loaded is not what was dumped")
     stage.until(lambda: not stage.holds(), "main is not empty after purge")
     _load(stage, batch, backup)
-    stage.drain()
-    stage.arrive(batch)
+    stage.deliver(batch)
     return "12 messages dumped, loaded, purged and loaded again, byte for byte"
 
 
@@ -125,8 +120,7 @@ def redrive(stage: Stage) -> str:
     reasons = {_attribute(one, "park_status") for one in parked}
     expect(reasons == {_REFUSED_STATUS}, f"the parked messages have the status {reasons}")
     _moved(stage.run("redrive", "--yes"), len(poison))
-    stage.drain()
-    stage.arrive(batch)
+    stage.deliver(batch)
     return f"{len(poison)} refused, parked with HTTP 422, brought back and delivered"
 
 
@@ -142,8 +136,7 @@ def redrive_in_order(stage: Stage) -> str:
     stage.temper(Temper())
     stage.run("redrive", "--in-order", "--yes")
     _in_order(batch, stage.peeked())
-    stage.drain()
-    stage.arrive(batch)
+    stage.deliver(batch)
     return "the head of 5 was parked and is the head again"
 
 
@@ -160,8 +153,7 @@ def redrive_natively(stage: Stage) -> str:
     began = stage.clock()
     stage.run("redrive", "--engine", "native", "--yes")
     stage.measure("move_task", "a message move task of SQS", stage.clock() - began)
-    stage.drain()
-    stage.arrive(batch)
+    stage.deliver(batch)
     return f"{len(poison)} brought back by SQS"
 
 
@@ -179,26 +171,24 @@ def redrive_refused(stage: Stage) -> str:
         first.stop()
     rest = stage.run("redrive", "--yes")
     expect(not rest["remaining"], f"{rest['remaining']} messages remain in the DLQ after all")
-    stage.drain()
-    stage.arrive(batch)
+    stage.deliver(batch)
     return "the second one exited 75; the first one was interrupted, and nothing is lost"
 
 
 def redrive_killed(stage: Stage) -> str:
-    """A redrive --in-order that is killed halfway, and run again: all is there, once, and in order."""
+    """A redrive --in-order that is killed at work, and run again: all is there, once, and in order."""
     batch = Batch("killed", 2, 20)
     stage.rest()
     stage.put(batch)
     stage.enqueued(batch)
-    if not any(_killed_after(stage, batch, seconds) for seconds in _KILL_AFTER):
+    if not any(_killed_after(stage, batch, seconds) for seconds in stage.waits.kill_after):
         raise CheckFailed("the redrive ended each time before it could be killed")
     # The lock of the killed one would be over within a minute.
     stage.run("redrive", "--in-order", "--yes", "--force")
     expect(_half_done(stage) is None, "the second redrive ended, and main still says that one is unfinished")
     _in_order(batch, stage.peeked())
-    stage.drain()
-    stage.arrive(batch)
-    return "killed halfway with 40 messages on their way; run again, all are there, in order"
+    stage.deliver(batch)
+    return "killed while it was at work on 40 messages; run again, all are there, in order"
 
 
 def _killed_after(stage: Stage, batch: Batch, seconds: float) -> bool:

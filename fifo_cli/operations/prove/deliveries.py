@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +48,15 @@ class Batch:
         return "".join(json.dumps(row) + "\n" for row in self.rows())
 
 
-def problems_of(batch: Batch, received: Sequence[Received], *, parked: Collection[str] = ()) -> list[str]:
-    """Say what is wrong with the deliveries of a batch whose ``parked`` items must not have been accepted."""
+def problems_of(batch: Batch, received: Sequence[Received]) -> list[str]:
+    """Say what is wrong with the deliveries of a batch."""
     prefix = batch.name + "-"
     accepted = [one for one in received if one.accepted and one.id.startswith(prefix)]
     counts = Counter(one.id for one in accepted)
-    wanted = set(batch.ids) - set(parked)
     wrong = [
-        _some("never arrived", [one for one in batch.ids if one in wanted and not counts[one]]),
+        _some("never arrived", [one for one in batch.ids if not counts[one]]),
         _some("arrived twice or more", [one for one, number in counts.items() if number > 1]),
-        _some("arrived, and should not have", sorted(set(counts) - wanted)),
+        _some("arrived, and should not have", sorted(counts.keys() - set(batch.ids))),
         _some("arrived before one that is older in its group", list(_out_of_order(accepted))),
         _some("came with the Idempotency-Key of another item", list(_shared_keys(accepted))),
     ]

@@ -68,12 +68,12 @@ STEPS: Final = (
     PlannedCheck("redrive by SQS", checks_queues.redrive_natively),
     PlannedCheck("second redrive refused", checks_queues.redrive_refused),
     PlannedCheck("redrive killed and run again", checks_queues.redrive_killed),
+    PlannedCheck("wrong deploy, rollback, replay", checks_flow.wrong_deploy),
     PlannedCheck("delivery by schedule", checks_flow.by_schedule),
     PlannedCheck("delivery by queue", checks_flow.by_queue),
     PlannedCheck("put to API", checks_flow.delay_to_api),
     PlannedCheck("outage and recovery", checks_flow.outage),
     PlannedCheck("key rotation", checks_flow.key_rotation),
-    PlannedCheck("wrong deploy, rollback, replay", checks_flow.wrong_deploy),
     PlannedCheck("pause and resume", checks_flow.pause),
     PlannedCheck("audit at once", checks_flow.audit),
     PlannedCheck("audit with all logs", checks_flow.audit_with_logs),
@@ -227,7 +227,7 @@ def put_to_rest(stage: Stage) -> None:
     with suppress(FifoError):
         stage.temper(Temper())
         stage.deploy(where="")
-        stage.set_key("api_key", stage.key)
+        stage.set_key()
     with suppress(FifoError):
         stage.rest(force=True)
         # SQS purges a queue once a minute only.

@@ -170,6 +170,19 @@ class Commands:
         """
         return self.start(*words, own_group=True).end(stdin=stdin, seconds=seconds).expect(*codes)
 
+    def run_side_by_side(self, *commands: Sequence[str], stdin: Sequence[str] = ()) -> list[Done]:
+        """Run commands that do not concern each other at once; raises CheckFailed unless all exit 0.
+
+        ``stdin`` is what each reads, in their order.
+        """
+        children = [self.start(*words) for words in commands]
+        try:
+            given = stdin or [""] * len(children)
+            return [child.end(stdin=text).expect(0) for child, text in zip(children, given, strict=True)]
+        finally:
+            for child in children:
+                child.stop()
+
     def start(self, *words: str, own_group: bool = True) -> Child:
         """Start a command. With a process group of its own, a Ctrl-C at the terminal does not reach it."""
         config = str(self.folder / CONFIG_FILE)
@@ -214,7 +227,9 @@ class Child:
         self.process.communicate()
 
     def stop(self) -> None:
-        """End it as a user would, and by force if it does not end."""
+        """End it as a user would, if it has not ended, and by force if it does not end."""
+        if self.process.returncode is not None:
+            return
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
         try:

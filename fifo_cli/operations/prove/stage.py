@@ -37,6 +37,8 @@ class Waits:
     logs: float = 900  # until CloudWatch Logs show what the functions wrote
     metrics: float = 300  # until CloudWatch shows that the worker ran
     gone: float = 120  # until no service shows what was deleted
+    # After main says that a redrive --in-order is at work; tried until one was killed before its end.
+    kill_after: tuple[float, ...] = (0.5, 0.2, 0.05)
     poll: float = 1.0
     settle: str = ""  # --settle of audit, "" for its own
     idle: float = 0  # --long: how long nothing happens
@@ -45,7 +47,16 @@ class Waits:
 LATE: Final = Waits()
 # An emulator on this machine shows at once what was changed, and has no metrics to wait for.
 AT_ONCE: Final = Waits(
-    arrive=240, quiet=5, again=1, late=0.3, logs=30, metrics=0, gone=5, poll=0.1, settle="0s"
+    arrive=240,
+    quiet=5,
+    again=1,
+    late=0.3,
+    logs=30,
+    metrics=0,
+    gone=5,
+    kill_after=(0.2, 0.05),
+    poll=0.1,
+    settle="0s",
 )
 IDLE_SECONDS: Final = 3 * 3600.0
 _LONGEST_POLL: Final = 5.0
@@ -67,7 +78,7 @@ class Stage:
     measured: dict[str, Measurement] = field(default_factory=dict)
     created: list[Resource] = field(default_factory=list)
     removed: list[Resource] = field(default_factory=list)
-    batches: list[tuple[Batch, frozenset[str]]] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     paused: bool = False  # the worker, by this run
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     _received: list[Received] = field(default_factory=list)
@@ -106,9 +117,9 @@ class Stage:
             if kept is not None:
                 kept.append(Resource(change["type"], change["name"]))
 
-    def set_key(self, name: str, value: str) -> None:
-        """Write one of the two secrets into Parameter Store."""
-        self.commands.run("keys", "set", name, "--yes", stdin=value)
+    def set_key(self) -> None:
+        """Write the API's key of the moment into Parameter Store."""
+        self.commands.run("keys", "set", "api_key", "--yes", stdin=self.key)
 
     def temper(self, temper: Temper) -> None:
         """Let the API answer so from now on; it asks for the key of the moment."""
@@ -128,18 +139,20 @@ class Stage:
             self.run("resume", "all")
             self.paused = False
 
-    def drain(self) -> None:
-        """Deliver what main holds, by the worker's code on this machine."""
-        self.run("drain", "--all", "--yes")
+    def deliver(self, batch: Batch, *, via: str = "local") -> None:
+        """Deliver main by the worker's code, here or in its function, and see that a batch arrived."""
+        self.run("drain", "--all", "--via", via, "--yes")
+        # The worker is paused and the drain is over: nothing comes later.
+        self.arrive(batch, late=0)
 
     # What is put, and what arrives.
 
-    def put(self, batch: Batch) -> float:
-        """Put a batch's items into the table, and return when that was done, by this machine's clock."""
-        result = self.run("put", "-", stdin=batch.lines())
-        if result["written"] != len(batch.ids):
-            raise CheckFailed(f"put wrote {result['written']} of {len(batch.ids)} items")
-        return time.time()
+    def put(self, *batches: Batch) -> None:
+        """Put the items of batches into the table, one batch after the other."""
+        items = sum(len(batch.ids) for batch in batches)
+        result = self.run("put", "-", stdin="".join(batch.lines() for batch in batches))
+        if result["written"] != items:
+            raise CheckFailed(f"put wrote {result['written']} of {items} items")
 
     def put_one(self, row: dict[str, Any]) -> None:
         """Put one item by a call of this process, which takes no time to start, to measure what follows."""
@@ -151,18 +164,16 @@ class Stage:
         self._received += self.receiver.received(after)
         return self._received
 
-    def arrive(self, batch: Batch, *, parked: Collection[str] = (), seconds: float | None = None) -> None:
-        """Wait until all of a batch but what is parked was accepted, once and in order."""
-        wanted = len(batch.ids) - len(parked)
+    def arrive(self, batch: Batch, *, late: float | None = None) -> None:
+        """Wait until all of a batch was accepted, once and in order, and then for what comes ``late``."""
         self.until(
-            lambda: len(accepted_of(batch, self.received())) >= wanted,
-            lambda: "; ".join(problems_of(batch, self.received(), parked=parked)),
-            seconds,
+            lambda: len(accepted_of(batch, self.received())) >= len(batch.ids),
+            lambda: "; ".join(problems_of(batch, self.received())),
         )
-        self.sleep(self.waits.late)
-        if wrong := problems_of(batch, self.received(), parked=parked):
+        self.sleep(self.waits.late if late is None else late)
+        if wrong := problems_of(batch, self.received()):
             raise CheckFailed("; ".join(wrong))
-        self.batches.append((batch, frozenset(parked)))
+        self.batches.append(batch)
 
     def until(
         self,

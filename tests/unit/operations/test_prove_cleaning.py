@@ -1,5 +1,6 @@
 import os
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from fifo_cli.model.settings import load
 from fifo_cli.operations.prove.cleaning import OWNER_TAG, RUN_TAKES, may_run, new_name, owner_tags
 from fifo_cli.operations.prove.cost import dollars
-from fifo_cli.operations.prove.pipeline import CheckFailed, Done, Layout
+from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Done, Layout
 from fifo_cli.operations.prove.stage import IDLE_SECONDS, Waits
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -66,3 +67,27 @@ def test_what_a_command_came_to_is_in_the_error():
         done.expect(0)
     with pytest.raises(CheckFailed, match="printed no JSON"):
         done.json()
+
+
+# In place of the program: its first word is what it does.
+_COMMANDS = """#!/bin/sh
+case $3 in
+  echo) cat ;;
+  wait) echo $$ > pid; exec sleep 60 ;;
+  fail) until test -s pid; do sleep 0.05; done; exit 3 ;;
+esac
+"""
+
+
+def test_a_command_that_fails_ends_those_that_run_beside_it(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    program.write_text(_COMMANDS)
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    commands = Commands(tmp_path, [])
+    done = commands.run_side_by_side(("echo",), ("echo",), stdin=("one", "two"))
+    assert [one.out for one in done] == ["one", "two"]
+    with pytest.raises(CheckFailed, match="`fifo-cli fail` exited 3"):
+        commands.run_side_by_side(("fail",), ("wait",))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

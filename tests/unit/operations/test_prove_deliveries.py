@@ -48,7 +48,5 @@ def test_a_refused_try_before_is_no_fault():
     assert problems_of(BATCH, [*received(*ALL, status=503), *received(*ALL)]) == []
 
 
-def test_what_is_parked_must_not_have_been_accepted():
-    assert problems_of(BATCH, received(*ALL[1:]), parked=[ALL[0]]) == []
-    assert "should not have" in problems_of(BATCH, received(*ALL), parked=[ALL[0]])[0]
+def test_what_was_accepted_is_of_one_batch():
     assert accepted_of(BATCH, received(*ALL[1:], "c-1-001")) == set(ALL[1:])
