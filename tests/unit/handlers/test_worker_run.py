@@ -382,13 +382,16 @@ def test_groups_that_work_have_at_least_half_of_the_turns_though_many_are_stuck_
     stuck_in_front(bench)
     for number in range(100):
         bench.put(f"good{number}", group=f"good{number % 40}")
+    good = []
     for _ in range(4):
         before = len(bench.got)
         report = bench.run(count=10, concurrency=concurrency)
         run = bench.delivered()[before:]
         assert len(run) == 10
-        assert 5 <= sum(body.startswith("good") for body in run) < 10
+        good.append(sum(body.startswith("good") for body in run))
         assert report.error is None
+    assert min(good) >= 5
+    assert sum(good) < 40, "one run may try no stuck group, by chance"
     assert len(bench.visible()) == len(bench.waiting()), "nothing stays hidden after a run"
     assert [one for one in bench.waiting() if one.startswith("stuck")] == [
         f"{group}-{number}" for group in STUCK for number in range(3)
