@@ -79,12 +79,9 @@ class Target:
 class Aws:
     """Clients of one account and region, each made once; safe to share between threads."""
 
-    def __init__(
-        self, target: Target, *, connections: int = CONNECTIONS, delays: ConsistencyDelays | None = None
-    ) -> None:
+    def __init__(self, target: Target, *, delays: ConsistencyDelays | None = None) -> None:
         self.target = target
         self._delays = delays
-        self._connections = connections
         self._clients: dict[tuple[str, float, int], Any] = {}
         self._lock = threading.Lock()
         self._throttles = Throttles()
@@ -238,7 +235,7 @@ class Aws:
         self._signed_in = True
 
     def _made(self, service: str, read_timeout: float, attempts: int) -> Any:
-        config = Config(read_timeout=read_timeout, max_pool_connections=self._connections)
+        config = Config(read_timeout=read_timeout, max_pool_connections=CONNECTIONS)
         if self.target.local:
             # The embedded stack is on loopback, where no proxy of the environment's can reach it.
             config = config.merge(Config(proxies={}))

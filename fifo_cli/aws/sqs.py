@@ -181,9 +181,9 @@ class Queue:
         except FifoError:
             return None
 
-    def oldest_age(self, *, now: datetime | None = None) -> int | None:
+    def oldest_age(self) -> int | None:
         """Ask CloudWatch for the oldest message's age in seconds; None if it does not say."""
-        until = now or datetime.now(UTC)
+        until = datetime.now(UTC)
         try:
             answer = self._aws.client("cloudwatch").get_metric_statistics(
                 Namespace="AWS/SQS",

@@ -47,9 +47,7 @@ class Gathered:
         return self.answers.get(question, default)
 
 
-def read_all(
-    questions: Mapping[str, Callable[[], Any]], *, limit: float | None = None, threads: int = THREADS
-) -> Gathered:
+def read_all(questions: Mapping[str, Callable[[], Any]], *, limit: float | None = None) -> Gathered:
     """Ask all questions side by side; what has no answer after ``limit`` seconds in all is a failure.
 
     Only failures of ours are kept: a defect is raised here.
@@ -72,7 +70,7 @@ def read_all(
             except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
                 done.put((question, None, error))
 
-    for _ in range(min(threads, len(questions))):
+    for _ in range(min(THREADS, len(questions))):
         threading.Thread(target=work, name="gather", daemon=True).start()
     answers, failures = _collect(done, set(questions), limit)
     order = list(questions)

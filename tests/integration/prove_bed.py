@@ -129,8 +129,3 @@ def run_of(endpoint: str, url: str | None, **more: object) -> ProveRun:
         api,
         **more,  # type: ignore[arg-type]
     )
-
-
-def of_runs(clients: Aws) -> set[str]:
-    """Return the names of what runs have left on the stack."""
-    return {f"{one.type} {one.name}" for one in find(clients)}
