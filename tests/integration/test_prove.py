@@ -72,6 +72,16 @@ def test_it_passes_whole_on_the_embedded_stack_and_leaves_nothing(folder: Path, 
 
 
 @pytest.mark.long
+def test_with_idle_time_it_passes_on_the_embedded_stack(folder: Path) -> None:
+    """On this machine it has 10 seconds for three hours: what is to be proven here is the check."""
+    run = start(folder, "--local", "--yes", "--long", "-o", "json")
+    out, err = run.communicate(timeout=900)
+    checks = {one["name"]: one for one in json.loads(out)["checks"]}
+    assert (run.returncode, checks["idle hours"]["ok"]) == (0, True), err
+    assert checks["idle hours"]["seconds"] >= 10
+
+
+@pytest.mark.long
 def test_the_policy_of_a_prover_allows_every_call_of_it(folder: Path, stack: Stack) -> None:
     policies = prover_policies(layouts(), PLACE)
     with Proxy(stack.endpoint) as proxy:

@@ -183,10 +183,12 @@ def _waits(aws: Aws, *, long: bool) -> Waits:
     from dataclasses import replace
 
     from fifo_cli.aws import consistency
-    from fifo_cli.operations.prove.stage import AT_ONCE, IDLE_SECONDS, LATE
+    from fifo_cli.operations.prove.stage import AT_ONCE, IDLE_SECONDS, IDLE_SECONDS_AT_ONCE, LATE
 
-    waits = AT_ONCE if aws.delays == consistency.AT_ONCE else LATE
-    return replace(waits, idle=IDLE_SECONDS) if long else waits
+    waits, idle = LATE, IDLE_SECONDS
+    if aws.delays == consistency.AT_ONCE:
+        waits, idle = AT_ONCE, IDLE_SECONDS_AT_ONCE
+    return replace(waits, idle=idle) if long else waits
 
 
 def _receiver(api: str | None) -> HttpReceiver | None:

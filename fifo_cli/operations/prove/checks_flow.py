@@ -211,7 +211,7 @@ def idle(stage: Stage) -> str:
     stage.put(batch)
     stage.arrive(batch)
     audit_with_logs(stage)
-    return f"{stage.waits.idle / 3600:.0f} idle hours; then items arrive, and the audit has no gap"
+    return f"{stage.waits.idle:,.0f} idle seconds; then items arrive, and the audit has no gap"
 
 
 def metrics(stage: Stage) -> str:

@@ -59,6 +59,7 @@ AT_ONCE: Final = Waits(
     settle="0s",
 )
 IDLE_SECONDS: Final = 3 * 3600.0
+IDLE_SECONDS_AT_ONCE: Final = 10.0
 _LONGEST_POLL: Final = 5.0
 
 
