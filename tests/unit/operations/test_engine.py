@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -415,27 +416,27 @@ def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
 
 def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
     class SlowToSettle(Line):
-        delays = False
-        ahead = 0
-
         def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+            found.clear()
             refused = super().delete(received)
-            self.delays = True
-            time.sleep(0.05)
-            self.delays = False
+            if self.messages:
+                ahead.append(found.wait(10))
             return refused
 
         def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-            found = super().receive(count, wait=wait)
-            self.ahead += bool(found) and self.delays
-            return found
+            batch = super().receive(count, wait=wait)
+            if batch:
+                found.set()
+            return batch
 
-    faults = FaultModel()
+    faults, found = FaultModel(), threading.Event()
+    ahead: list[bool] = []
     everything = messages([0] * 50)
     source, target = SlowToSettle(everything, faults), Arrivals(faults, strict=False)
     assert move(source, target, MoveOptions(workers=12)).moved == 50
     in_order(everything, target)
-    assert source.ahead == 4
+    assert ahead
+    assert all(ahead)
 
 
 class Busy(Arrivals):
