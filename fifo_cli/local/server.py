@@ -40,6 +40,7 @@ def main() -> None:
     # The state holds the values of SecureString parameters and of secrets.
     os.umask(0o077)
     keep_streams(importlib.import_module("ministack.services.dynamodb"))
+    move_queues(importlib.import_module("ministack.services.sqs"))
     keep_log_lines(importlib.import_module("ministack.core.lambda_runtime").Worker)
     ministack: Any = importlib.import_module("ministack.app")
     # This file runs as a script, with -P; its neighbours are found once the package's folder is known.
@@ -85,6 +86,26 @@ def keep_streams(dynamodb: Any) -> None:
 
     dynamodb.get_state = get_state_with_streams
     dynamodb.load_persisted_state = load_state_with_streams
+
+
+def move_queues(sqs: Any) -> None:
+    """Have ministack's SQS module restore its queues under the URLs of the port that it listens on now.
+
+    1.5.33 keeps those of the port before. Its poller builds a queue's URL from the port, finds no queue
+    there, and starts no function, without a word.
+    """
+    load_state = sqs.load_persisted_state
+
+    def load_state_and_move(data: dict[str, Any]) -> None:
+        load_state(data)
+        for (account, region, old), queue in sqs._queues.all_items():
+            queue["url"] = sqs._queue_url_for_account(account, queue["name"])
+            sqs._queues.pop_scoped(account, region, old)
+            sqs._queues.set_scoped(account, region, queue["url"], queue)
+        sqs._queue_name_to_url.clear()
+        sqs._rebuild_queue_name_index()
+
+    sqs.load_persisted_state = load_state_and_move
 
 
 def keep_log_lines(worker: Any) -> None:

@@ -25,6 +25,7 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import StackError, UsageError
 from fifo_cli.events import Event, Finished, Started, Warned
 from fifo_cli.local import process, stack
+from fifo_cli.local.ports import free_port
 from fifo_cli.local.process import Files
 from fifo_cli.local.stack import StackStatus
 from tests.cli_harness import clean_environment, wait_until
@@ -69,6 +70,13 @@ def _processes(folder: Path) -> list[str]:
     return found
 
 
+def _zipped(name: str, code: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr(name, code)
+    return packed.getvalue()
+
+
 def _deploy(aws: Aws) -> str:
     """Make a table whose stream feeds a function that writes to a FIFO queue; return the queue's URL."""
     queue = aws.client("sqs").create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
@@ -80,16 +88,13 @@ def _deploy(aws: Aws) -> str:
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
     role = aws.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w") as file:
-        file.writestr("f.py", FUNCTION)
     functions = aws.client("lambda")
     functions.create_function(
         FunctionName="f",
         Runtime="python3.13",
         Handler="f.handler",
         Role=role,
-        Code={"ZipFile": code.getvalue()},
+        Code={"ZipFile": _zipped("f.py", FUNCTION)},
         Timeout=60,
         Environment={"Variables": {"QUEUE": queue}},
     )
@@ -185,6 +190,50 @@ def test_it_listens_on_loopback_only(folder):
 
 def _links(pid: int | None) -> set[str]:
     return {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+BATCHES = """
+import os, boto3
+
+def handler(event, context):
+    for record in event["Records"]:
+        boto3.client("sqs").send_message(QueueUrl=os.environ["DONE"], MessageBody=record["body"])
+"""
+
+
+def test_on_another_port_what_it_kept_of_a_queue_goes_on_starting_its_function(folder):
+    first = stack.up(folder, port=0)
+    aws = _aws(first)
+    sqs, functions = aws.client("sqs"), aws.client("lambda")
+    queue = sqs.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    done = sqs.create_queue(QueueName="done")["QueueUrl"]
+    role = aws.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    functions.create_function(
+        FunctionName="f",
+        Runtime="python3.13",
+        Handler="f.handler",
+        Role=role,
+        Code={"ZipFile": _zipped("f.py", BATCHES)},
+        Environment={"Variables": {"DONE": done}},
+    )
+    arn = "arn:aws:sqs:us-east-1:000000000000:q.fifo"
+    functions.create_event_source_mapping(FunctionName="f", EventSourceArn=arn)
+    sqs.send_message(QueueUrl=queue, MessageBody="1", MessageGroupId="g", MessageDeduplicationId="1")
+    wait_until(lambda: _visible(aws, done) == 1, timeout=30)
+    stack.down(folder)
+
+    second = stack.up(folder, port=free_port())
+
+    assert second.endpoint != first.endpoint
+    sqs = _aws(second).client("sqs")
+    moved = sqs.get_queue_url(QueueName="q.fifo")["QueueUrl"]
+    assert moved == queue.replace(
+        str(first.endpoint).rpartition(":")[2], str(second.endpoint).rpartition(":")[2]
+    )
+    assert sorted(_queues(second)) == ["done", "q.fifo"]
+    # By its URL of before, which functions and users still know, it is found, too.
+    sqs.send_message(QueueUrl=queue, MessageBody="2", MessageGroupId="g", MessageDeduplicationId="2")
+    wait_until(lambda: _visible(_aws(second), done) == 2, timeout=30)
 
 
 def test_starting_it_twice_gives_the_same_stack(folder):

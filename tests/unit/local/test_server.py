@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.local.server import keep_log_lines, keep_streams
+from fifo_cli.local.server import keep_log_lines, keep_streams, move_queues
 
 
 def _dynamodb(**state: Any) -> SimpleNamespace:
@@ -63,6 +63,31 @@ def test_a_ministack_that_saves_its_stream_records_is_left_alone():
     module.get_state = own
     keep_streams(module)
     assert module.get_state is own
+
+
+def test_queues_are_restored_under_the_urls_of_the_port_that_is_listened_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sqs: Any = importlib.import_module("ministack.services.sqs")
+    for name in ("_queues", "_queue_name_to_url"):
+        monkeypatch.setattr(sqs, name, type(getattr(sqs, name))())
+    monkeypatch.setattr(sqs, "load_persisted_state", sqs.load_persisted_state)
+    monkeypatch.setattr(sqs, "DEFAULT_PORT", "39547")
+    place = ("000000000000", "eu-west-1")
+    url = sqs._queue_url_for_account(place[0], "q.fifo")
+    arn = f"arn:aws:sqs:{place[1]}:{place[0]}:q.fifo"
+    queue = {"name": "q.fifo", "url": url, "attributes": {"QueueArn": arn}, "messages": ["m"]}
+    sqs._queues.set_scoped(*place, url, queue)
+    saved = sqs.get_state()
+    sqs._queues.clear()
+    monkeypatch.setattr(sqs, "DEFAULT_PORT", "4566")
+    move_queues(sqs)
+
+    sqs.load_persisted_state(saved)
+
+    moved = url.replace("39547", "4566")
+    assert sqs._queues.all_items() == [((*place, moved), {**queue, "url": moved})]
+    assert sqs._queue_name_to_url.all_items() == [((*place, "q.fifo"), moved)]
 
 
 class LaggingQueue(queue.Queue[str]):
