@@ -1,17 +1,31 @@
 """How many calls to AWS a run makes, by service and call: `prove` reports what it needed.
 
-The commands that `prove` runs are processes of their own. Each appends a line a call to one file, so that
-what a killed one called is counted, too.
+The commands that `prove` runs are processes of their own. They and `prove` itself append a line a call to
+one file, so that what a killed one called is counted, too.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 VARIABLE: Final = "FIFO_CLI_CALL_COUNTS"
+
+
+@contextmanager
+def counted() -> Iterator[Path]:
+    """Count, in the file that is yielded, the calls of clients made inside, here and in child processes."""
+    with tempfile.NamedTemporaryFile(prefix="fifo-cli-calls-") as file:
+        os.environ[VARIABLE] = file.name
+        try:
+            yield Path(file.name)
+        finally:
+            del os.environ[VARIABLE]
 
 
 def count_calls(client: Any) -> None:

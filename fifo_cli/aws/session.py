@@ -63,6 +63,19 @@ CONNECTIONS: Final = CONCURRENCY_MAX + 1
 _REGION: Final = re.compile("[A-Za-z0-9-]+")
 # As botocore does it: what RFC 9110 (5.6.2) does not have in a token would end the header.
 _NOT_IN_A_TOKEN: Final = re.compile(r"[^A-Za-z0-9!$%&'*+\-.^_`|~]")
+# Where credentials come from, by botocore's word for it.
+_SOURCES: Final = {
+    "env": "the environment's variables",
+    "shared-credentials-file": "the credentials file",
+    "config-file": "the config file",
+    "assume-role": "the role of the profile",
+    "assume-role-with-web-identity": "the role of a web identity",
+    "sso": "the sign-in of IAM Identity Center",
+    "login": "the sign-in of the AWS CLI (aws login)",
+    "custom-process": "the profile's credential_process",
+    "container-role": "the container's role",
+    "iam-role": "the role of this EC2 instance",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +152,11 @@ class Aws:
 
     @property
     def credentials_source(self) -> str:
-        """How the credentials were found, in botocore's word for it, such as ``env`` or ``sso``."""
+        """How the credentials were found, in words; what botocore finds in a new way has its own word."""
+        if self.target.local:
+            return "the embedded stack's own key"
         found = self._session.get_credentials()
-        return "none" if found is None else str(found.method)
+        return "none" if found is None else _SOURCES.get(found.method, str(found.method))
 
     @property
     def clock_ahead(self) -> timedelta:

@@ -151,7 +151,13 @@ class Console:
             _write(sys.stderr, _ERASE_LINE, "utf-8")
 
 
-def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, str]]]) -> None:
+def ask(
+    console: Console,
+    what: str,
+    *,
+    where: Callable[[], Iterable[tuple[str, str]]],
+    hint: str = "look at it with --dry-run, and go ahead with --yes",
+) -> None:
     """Ask on stderr whether to do ``what``. ``where`` shows account, region and pipeline.
 
     The default is not to do it. Raises DeclinedError if the answer is not yes, UsageError if stdin is not a
@@ -160,7 +166,7 @@ def ask(console: Console, what: str, *, where: Callable[[], Iterable[tuple[str, 
     if not stdin_is_terminal():
         raise UsageError(
             f"fifo-cli has no terminal to ask on, so nothing was touched; to do: {what}",
-            hint="look at it with --dry-run, and go ahead with --yes",
+            hint=hint,
         )
     console.message(f"About to {printable(what, keep=chr(10))}\n{fields(where()).rstrip()}")
     answer = console.prompt("Go ahead? [y/N] ")

@@ -94,6 +94,7 @@ class Signals:
         self._announced = False
         self._interrupting = self._interrupted = False
         self._may_leave = True
+        self._then = "ending what is in flight"  # after the first signal
         self.received: int | None = None
 
     @property
@@ -146,9 +147,10 @@ class Signals:
         self.received = number
         threading.Thread(target=self._watch, args=(None,), name="signals", daemon=True).start()
 
-    def first_only(self) -> None:
-        """Let no second signal end the process: what is there after the first is cleaned up in any case."""
+    def first_only(self, then: str = "") -> None:
+        """Let no second signal end the process: ``then`` is what is done after the first, in any case."""
         self._may_leave = False
+        self._then = then or self._then
 
     def ignore(self) -> None:
         """Let nothing interrupt any more: what follows is a short, bounded cleaning up."""
@@ -261,4 +263,5 @@ class Signals:
 
     def _say(self, text: str) -> None:
         self._announced = True
-        self._announce(text)
+        only = f"interrupted: {self._then}; a second signal does not help"
+        self._announce(text if self._may_leave else only)

@@ -24,10 +24,9 @@ from typing import Final
 
 from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer, LoopbackService
 from fifo_cli.local.prove_receiver import ProveReceiver
+from fifo_cli.model.receiver_protocol import check_secret
 
 _DRIP_INTERVAL: Final = 0.05
-# Of random characters, more than anybody can guess.
-SECRET_LENGTH_MIN: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +265,10 @@ def _arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, str]:
     if not (options.secret_env or options.secret_stdin):
         return options, ""
     given = sys.stdin.readline().strip() if options.secret_stdin else os.environ[options.secret_env]
-    if len(given) < SECRET_LENGTH_MIN or not given.isascii() or not given.isprintable():
-        parser.error(f"the secret must have at least {SECRET_LENGTH_MIN} printable ASCII characters")
+    try:
+        check_secret(given)
+    except ValueError as error:
+        parser.error(str(error))
     if options.fail or options.retry_after or options.delay or options.key_env:
         parser.error("with a secret, prove says how it answers: only --port goes with it")
     return options, given

@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from fifo_cli.errors import ExitCode
 from fifo_cli.model.results import Document, Fields, Single, to_json_object
+
+# What a run delivers to, unless it is the receiver at ``--api URL``.
+OWN_FUNCTION: Final = "a function of its own"
+ON_THIS_MACHINE: Final = "on this machine; a function of its own was asked, too"
 
 
 class CheckVerdict(StrEnum):
@@ -47,9 +52,14 @@ class Check(Fields):
 class Measurement(Fields):
     """The values of one thing that was measured, in the order in which they were measured."""
 
-    what: str  # a sentence for the report, such as: from the put of an item to its message in main
+    what: str  # a sentence for the report, such as: from the answer to a put until the API has the item
     unit: str  # "s" for seconds
     values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The value in the middle; of an even number of them the lower one of the two."""
+        return sorted(self.values)[(len(self.values) - 1) // 2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ class ProveResult(Single):
     endpoint: str = ""  # "": AWS; else where the emulator listens
     identity: str = ""  # who we are: the ARN
     credentials: str = ""  # how the credentials were found
-    api: str = ""  # the API that was delivered to, without its secret: "a function of its own" or a host
+    api: str = ""  # the API that was delivered to: one of the two above, or a URL, without its secret
     started: datetime
     ended: datetime
     kept: bool = False  # --keep: what was made stays on purpose and is not in ``left``
@@ -92,7 +102,7 @@ class ProveResult(Single):
     removed: tuple[Resource, ...] = ()
     requests: Mapping[str, int] = field(default_factory=dict)  # calls to AWS: "sqs SendMessage" -> how many
     versions: Mapping[str, str] = field(default_factory=dict)
-    cost: str = ""  # the bound of the cost, and the date of the prices
+    cost: str = ""  # the bound of the cost, and the date of the prices; "" on an emulator
 
     @property
     def exit_code(self) -> ExitCode:

@@ -22,6 +22,14 @@ SECRET_HEADER: Final = "x-prove-secret"
 DELIVER_PATH: Final = "/deliver"
 TEMPER_PATH: Final = "/temper"
 RECEIVED_PATH: Final = "/received"
+# Of random characters, more than anybody can guess.
+SECRET_LENGTH_MIN: Final = 24
+
+
+def check_secret(secret: str) -> None:
+    """Raise ValueError, saying what it must have, for what can be guessed or cannot be in a header."""
+    if len(secret) < SECRET_LENGTH_MIN or not secret.isascii() or not secret.isprintable():
+        raise ValueError(f"the secret must have at least {SECRET_LENGTH_MIN} printable ASCII characters")
 
 
 class Mode(StrEnum):

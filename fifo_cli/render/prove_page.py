@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.errors import without_login
-from fifo_cli.model.prove_result import CheckVerdict
+from fifo_cli.model.prove_result import ON_THIS_MACHINE, OWN_FUNCTION, CheckVerdict, Resource
 from fifo_cli.model.urls import authority_of
 from fifo_cli.render.html import Html, element, void
 from fifo_cli.render.prove_pictures import bar, strip
@@ -22,7 +22,7 @@ from fifo_cli.render.prove_style import CSS
 from fifo_cli.render.text import count
 
 if TYPE_CHECKING:
-    from fifo_cli.model.prove_result import Check, Measurement, ProveResult, Resource
+    from fifo_cli.model.prove_result import Check, Measurement, ProveResult
 
 # Class of the style sheet, and sign, so that no verdict is known by its colour alone.
 _LOOK: Final = {
@@ -196,7 +196,7 @@ def _measured(result: ProveResult) -> Html | None:
 
 def _measurement(one: Measurement) -> Html:
     values = sorted(one.values)
-    middle, most = values[(len(values) - 1) // 2], values[math.ceil(len(values) * 0.95) - 1]
+    middle, most = one.median, values[math.ceil(len(values) * 0.95) - 1]
     shown = seconds if one.unit == "s" else (lambda value: f"{value:,g} {one.unit}")
     if len(values) == 1:
         return element("figure", element("figcaption", one.what), element("p", f"{shown(middle)}, once"))
@@ -250,15 +250,28 @@ def _about(result: ProveResult) -> Html:
         " message: only items made up for this run were delivered, and their names may be above.",
         "It has no script and loads nothing: its own policy forbids both.",
     ]
-    if "://" not in result.api and result.api:
-        lines.insert(
-            0,
-            "The API was a function with a public URL, so that the worker could reach it as it reaches yours."
-            " It answers only requests with a random secret of 256 bits, of which it has the hash alone; its"
-            " role may write its own log and use its own table, and nothing else."
-            + (" It was kept, so its URL is public until prove --clean." if result.kept else ""),
-        )
+    if result.api in (OWN_FUNCTION, ON_THIS_MACHINE):
+        lines.insert(0, _about_its_function(result))
     return _section("About this page", *(element("p", line) for line in lines))
+
+
+def _about_its_function(result: ProveResult) -> str:
+    """Say what the run's own function was, to whom its URL was open, and for how long."""
+    said = (
+        "The items went to an API on this machine. A function of the run's own was made and asked, too."
+        if result.api == ON_THIS_MACHINE
+        else "The API was a function with a URL, so that the worker could reach it as it reaches yours."
+    )
+    where = "The URL was the emulator's; on AWS it is public." if result.endpoint else "The URL was public."
+    lines = [
+        said,
+        where,
+        "The function answers only requests with a random secret of 256 bits, of which it has the hash alone;"
+        " its role may write its own log and use its own table, and nothing else.",
+    ]
+    if result.kept and Resource("function", f"{result.pipeline}-receiver") in result.created:
+        lines.append("It was kept, so its URL is there until prove --clean.")
+    return " ".join(lines)
 
 
 def _section(title: str, *content: str) -> Html:

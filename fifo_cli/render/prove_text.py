@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fifo_cli.errors import without_login
 from fifo_cli.invocation import command_line
 from fifo_cli.model.prove_result import CheckVerdict
 from fifo_cli.render.text import as_lines, count, printable, table
@@ -39,7 +40,8 @@ def _summary(result: ProveResult) -> list[str]:
     else:
         lines.append(f"{count(len(result.removed), 'resource')} removed; nothing is left")
     if result.requests:
-        lines.append(f"{sum(result.requests.values())} requests to AWS; cost {result.cost}")
+        asked = f"{result.endpoint}, which is not AWS" if result.endpoint else f"AWS; cost {result.cost}"
+        lines.append(f"{sum(result.requests.values())} requests to {printable(without_login(asked))}")
     return lines
 
 
@@ -47,4 +49,4 @@ def _numbers(measured: Measurement) -> str:
     values = sorted(measured.values)
     if len(values) == 1:
         return f"{values[0]:.1f} {measured.unit}"
-    return f"{values[len(values) // 2]:.1f} ({values[0]:.1f} to {values[-1]:.1f}) {measured.unit}"
+    return f"{measured.median:.1f} ({values[0]:.1f} to {values[-1]:.1f}) {measured.unit}"

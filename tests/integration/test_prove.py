@@ -101,8 +101,19 @@ def test_without_a_terminal_and_without_yes_nothing_is_touched(folder: Path, sta
         run = start(folder, "--endpoint-url", proxy.endpoint)
         _, err = run.communicate(timeout=60)
         assert run.returncode == 2
-        assert "at most" in err
-        assert "USD" in err
+        for said in (
+            "pipeline: fifo-prove-",
+            "account: 000000000000",
+            f"region: {REGION}",
+            f"endpoint: {proxy.endpoint} (an emulator, not AWS)",
+            "cost: nothing: this is not AWS",
+            "takes: a few minutes;",
+            "a public URL of one of them",
+            "and remove it",
+            "next: go ahead with --yes",
+        ):
+            assert said in err
+        assert "--dry-run" not in err
         assert [one.action for one in proxy.requests if changes(one)] == []
 
 
@@ -112,14 +123,59 @@ def test_without_a_terminal_and_without_yes_nothing_is_touched(folder: Path, sta
         (("--report", "report.pdf"), "ends neither in .json nor in .html"),
         (("--report", "nowhere/report.json"), "the folder nowhere does not exist"),
         (("--report", "link.json"), "it is a symbolic link"),
+        (("--report", "folder.HTML"), "folder.HTML: it is a folder"),
         (("--api", "https://example.com"), "FIFO_PROVE_SECRET"),
+        (("--clean", "--keep"), "--keep cannot go with it"),
+        (("--clean", "--report", "report.html", "--long"), "--long and --report cannot go with it"),
     ],
 )
 def test_what_could_not_be_done_is_refused_at_once(folder: Path, words: tuple[str, ...], said: str) -> None:
     (folder / "link.json").symlink_to(folder / "elsewhere.json")
+    (folder / "folder.HTML").mkdir()
     run = start(folder, "--local", "--yes", *words)
     _, err = run.communicate(timeout=60)
     assert (run.returncode, said in err) == (2, True), err
+
+
+def test_the_question_is_about_what_the_options_make_of_the_run(folder: Path) -> None:
+    url = "https://receiver.example.com"
+    run = start(folder, "--local", "--keep", "--long", "--api", url, FIFO_PROVE_SECRET=SECRET)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 2
+    for said in (
+        "a table, 4 queues, 2 functions",
+        f"the items go to {url}",
+        "and leave it there (--keep)",
+        "takes: a few minutes, and 10.0 s in which nothing happens (--long)",
+    ):
+        assert said in err
+    assert "public URL" not in err
+
+
+def test_a_secret_that_can_be_guessed_is_refused(folder: Path) -> None:
+    run = start(folder, "--local", "--yes", "--api", "http://127.0.0.1:9", FIFO_PROVE_SECRET="abc")
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, "FIFO_PROVE_SECRET: the secret must have at least 24" in err) == (2, True), err
+
+
+def test_after_a_signal_every_call_to_aws_is_counted_the_runs_own_too(folder: Path, stack: Stack) -> None:
+    with LyingReceiver() as api, Proxy(stack.endpoint) as proxy:
+        run = start(
+            folder, "--endpoint-url", proxy.endpoint, "--yes", "-o", "json", "--api", api.url,
+            FIFO_PROVE_SECRET=SECRET,
+        )  # fmt: skip
+        assert run.stderr is not None
+        for line in run.stderr:
+            if "passed           deploy" in line:
+                break
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=300)
+    requests = json.loads(out)["requests"]
+    assert "interrupted: removing all that was made; a second signal does not help" in err
+    calls = [one.action for one in proxy.requests if " " not in one.action]
+    for name in ("CreatePolicy", "CreateQueue", "ListQueues", "DeleteQueue", "DescribeTable"):
+        counted = sum(times for call, times in requests.items() if call.split()[1] == name)
+        assert (name, counted) == (name, calls.count(name))
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)

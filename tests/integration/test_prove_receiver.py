@@ -6,6 +6,8 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,16 +15,18 @@ import pytest
 
 from fifo_cli.aws.resources.function_url import ForbiddenUrlError
 from fifo_cli.aws.session import Aws, Target
-from fifo_cli.events import silent
+from fifo_cli.events import Event, Started, silent
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
 from fifo_cli.model.receiver_protocol import Mode, Temper
 from fifo_cli.operations.prove.cleaning import Cleaner
 from fifo_cli.operations.prove.cleaning import new_name as run_name
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
+from fifo_cli.operations.prove.life import make_stage
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from tests.cli_harness import Stack, new_name
 from tests.faults import AnswerWithError, DropAnswer, Pass, forward_all, on
+from tests.integration.prove_bed import run_of
 from tests.integration.proxy import Proxy
 
 TAGS = {"team": "payments"}
@@ -259,3 +263,18 @@ def test_what_a_run_leaves_is_named_with_the_commands_that_remove_it(proxy: Prox
     }
     proxy.rule = forward_all
     assert made.remove() == {}
+
+
+def test_what_was_begun_when_a_signal_came_is_in_the_report(stack: Stack, tmp_path: Path) -> None:
+    def listen(event: Event) -> None:
+        if event == Started("create", "log-group", f"/aws/lambda/{run.name}-receiver"):
+            raise KeyboardInterrupt
+
+    run = run_of(stack.endpoint, None, listener=listen, interrupted=lambda: True)
+    stage = make_stage(run, tmp_path, datetime.now(UTC))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _ = stage.receiver
+        assert stage.created[0] == Resource("table", f"{run.name}-receiver")
+    finally:
+        assert DeployedReceiver(run.aws, run.name).remove() == {}

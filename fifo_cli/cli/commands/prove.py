@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fifo_cli.cli.console import ask, paced
+from fifo_cli.cli.console import ask, paced, stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import complete_files
-from fifo_cli.errors import ExitCode, FifoError, UsageError
+from fifo_cli.errors import ExitCode, FifoError, UsageError, without_login
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.prove_result import ProveResult
     from fifo_cli.operations.prove.cleaning import Cleaner, Remains
+    from fifo_cli.operations.prove.life import ProveRun
     from fifo_cli.operations.prove.receiver import HttpReceiver
     from fifo_cli.operations.prove.stage import Waits
 
 _SECRET: Final = "FIFO_PROVE_SECRET"
+_ALSO_MAKES: Final = "a schedule, 2 event source mappings, 2 parameters, and for a moment some IAM policies"
 _MAKES: Final = (
-    "2 tables, 4 queues, 3 functions with their roles and log groups, a function URL, a schedule,"
-    " 2 event source mappings, 2 parameters, and for a moment some IAM policies"
+    "2 tables, 4 queues, 3 functions with their roles and log groups, a public URL of one of them,"
+    f" {_ALSO_MAKES}"
+)
+_MAKES_FOR_ANOTHER_API: Final = (
+    f"a table, 4 queues, 2 functions with their roles and log groups, {_ALSO_MAKES}"
 )
 
 
@@ -68,52 +73,66 @@ def prove(
     and removes everything. It takes some 30 minutes, asks first, and touches no other pipeline. Exits 1 if a
     check failed or something could not be removed.
     """
+    from fifo_cli.aws.call_counts import counted
     from fifo_cli.operations.prove.cleaning import remains
 
-    _check_report(report)
-    receiver = _receiver(api)
-    aws = cli.account
-    earlier = remains(aws)
     if clean:
-        return _clean(cli, aws, earlier)
-    waits = _waits(aws, long=long)
-    over = [one for one in earlier if one.resources and not one.running]
-    _ask(cli, aws, waits, over)
-    # A second Ctrl-C may come before the first one has got to the removal.
-    cli.signals.first_only()
-    for one in over:
-        _cleaner(cli, aws, waits).remove(one.pipeline)
-    with _stand_in(cli, receiver) as stand_in:
-        result = _run(cli, aws, waits, receiver, stand_in, keep=keep)
+        _check_alone({"--keep": keep, "--api": api, "--long": long, "--report": report})
+    _check_report(report)
+    receiver = _receiver(cli, api)
+    with counted() as counts:
+        aws = cli.account
+        earlier = remains(aws)
+        if clean:
+            return _clean(cli, aws, earlier)
+        run = _planned(cli, aws, receiver, counts, keep=keep, long=long)
+        over = [one for one in earlier if one.resources and not one.running]
+        _ask(cli, run, over)
+        # A second Ctrl-C may come before the first one has got to the removal.
+        cli.signals.first_only()
+        for one in over:
+            _cleaner(cli, aws, run.waits).remove(one.pipeline)
+        result = _run(cli, run)
     return _conclude(cli, result, report)
 
 
-def _run(
-    cli: Cli,
-    aws: Aws,
-    waits: Waits,
-    receiver: HttpReceiver | None,
-    stand_in: HttpReceiver | None,
-    *,
-    keep: bool,
-) -> ProveResult:
-    from fifo_cli.operations.prove.life import ProveRun, prove
-
-    return prove(
-        ProveRun(
-            aws,
-            waits,
-            _where(cli, aws),
-            os.environ,
-            receiver,
-            stand_in,
-            keep=keep,
-            listener=paced(cli.console),
-            uninterrupted=cli.signals.stopping,
-            interrupted=lambda: cli.signals.received is not None,
-            shared_folder=_shared_folder(cli),
+def _check_alone(others: Mapping[str, object]) -> None:
+    """Refuse what only a run has, beside --clean."""
+    if given := [name for name, value in others.items() if value]:
+        raise UsageError(
+            f"--clean only removes what earlier runs left: {' and '.join(given)} cannot go with it",
+            hint="give --clean alone",
         )
+
+
+def _planned(
+    cli: Cli, aws: Aws, receiver: HttpReceiver | None, counts: Path, *, keep: bool, long: bool
+) -> ProveRun:
+    from fifo_cli.operations.prove.life import ProveRun
+
+    return ProveRun(
+        aws,
+        _waits(aws, long=long),
+        _where(cli, aws),
+        os.environ,
+        receiver,
+        keep=keep,
+        listener=paced(cli.console),
+        uninterrupted=cli.signals.stopping,
+        interrupted=lambda: cli.signals.received is not None,
+        shared_folder=_shared_folder(cli),
+        counts=counts,
     )
+
+
+def _run(cli: Cli, run: ProveRun) -> ProveResult:
+    from dataclasses import replace
+
+    from fifo_cli.operations.prove.life import prove
+
+    cli.signals.first_only("what was made is kept" if run.keep else "removing all that was made")
+    with _stand_in(cli, run.api) as stand_in:
+        return prove(replace(run, stand_in=stand_in))
 
 
 def _clean(cli: Cli, aws: Aws, earlier: list[Remains]) -> ExitCode:
@@ -124,34 +143,51 @@ def _clean(cli: Cli, aws: Aws, earlier: list[Remains]) -> ExitCode:
     found = [one for one in earlier if one.resources]
     if found:
         names = "\n".join(f"  {one.pipeline}{' (may be running)' if one.running else ''}" for one in found)
-        _ask_about(cli, f"remove all that these runs of prove made:\n{names}\n", aws)
+        _ask_about(cli, f"remove all that these runs of prove made:\n{names}\n", _place(cli, aws))
         cli.signals.first_only()
     result = cleaned(aws, _cleaner(cli, aws, _waits(aws, long=False)), [one.pipeline for one in found])
     return cli.emit(result, lambda: prove_text(result, width=cli.console.width))
 
 
-def _ask(cli: Cli, aws: Aws, waits: Waits, over: list[Remains]) -> None:
-    from fifo_cli.operations.prove.cost import bound
-
+def _ask(cli: Cli, run: ProveRun, over: list[Remains]) -> None:
     also = f"; first remove what is left of {', '.join(one.pipeline for one in over)}" if over else ""
-    _ask_about(
-        cli,
-        f"deploy a pipeline of its own ({_MAKES}), put it through its whole life, and remove it{also};"
-        f" cost: {bound(waits)}",
-        aws,
-    )
+    makes = _MAKES if run.api is None else f"{_MAKES_FOR_ANOTHER_API}; the items go to {run.api.url}"
+    then = "leave it there (--keep)" if run.keep else "remove it"
+    what = f"deploy a pipeline of its own ({makes}), put it through its whole life, and {then}{also}"
+    _ask_about(cli, what, {"pipeline": run.name, **_place(cli, run.aws), **_effort(run)})
 
 
-def _ask_about(cli: Cli, what: str, aws: Aws) -> None:
+def _effort(run: ProveRun) -> dict[str, str]:
+    """Return how long a run takes and what it costs, as the question shows it."""
+    from fifo_cli.operations.prove.cost import bound
+    from fifo_cli.operations.prove.life import endpoint_of
+    from fifo_cli.render.prove_page import seconds
+
+    idle = f", and {seconds(run.waits.idle)} in which nothing happens (--long)" if run.waits.idle else ""
+    if endpoint_of(run.aws):
+        return {"takes": f"a few minutes{idle}", "cost": "nothing: this is not AWS"}
+    return {"takes": f"some 30 minutes{idle}", "cost": bound(run.waits)}
+
+
+def _ask_about(cli: Cli, what: str, shown: Mapping[str, str]) -> None:
     """Ask, unless --yes was given; raises UsageError, with nothing touched, without a yes."""
-    if not cli.options.yes:
-        ask(cli.console, what, where=lambda: _place(cli, aws))
+    if cli.options.yes:
+        return
+    if not stdin_is_terminal():
+        what += "".join(f"; {name}: {text}" for name, text in shown.items())
+    ask(cli.console, what, where=shown.items, hint="go ahead with --yes")
 
 
-def _place(cli: Cli, aws: Aws) -> Iterator[tuple[str, str]]:
-    yield "account", aws.place.account + (" (the embedded stack)" if cli.options.local else "")
-    yield "region", aws.place.region
-    yield "as", aws.caller
+def _place(cli: Cli, aws: Aws) -> dict[str, str]:
+    from fifo_cli.operations.prove.life import endpoint_of
+
+    endpoint = endpoint_of(aws)
+    return {
+        "account": aws.place.account + (" (the embedded stack)" if cli.options.local else ""),
+        "region": aws.place.region,
+        **({"endpoint": f"{without_login(endpoint)} (an emulator, not AWS)"} if endpoint else {}),
+        "as": aws.caller,
+    }
 
 
 def _cleaner(cli: Cli, aws: Aws, waits: Waits) -> Cleaner:
@@ -191,9 +227,11 @@ def _waits(aws: Aws, *, long: bool) -> Waits:
     return replace(waits, idle=idle) if long else waits
 
 
-def _receiver(api: str | None) -> HttpReceiver | None:
+def _receiver(cli: Cli, api: str | None) -> HttpReceiver | None:
     if api is None:
         return None
+    from fifo_cli.aws.resources.gateway import Waiter
+    from fifo_cli.model.receiver_protocol import check_secret
     from fifo_cli.operations.prove.receiver import HttpReceiver
 
     secret = os.environ.get(_SECRET, "")
@@ -202,7 +240,11 @@ def _receiver(api: str | None) -> HttpReceiver | None:
             f"--api needs the secret of that receiver in ${_SECRET}",
             hint="docs/prove.md says how a receiver is started",
         )
-    return HttpReceiver(api, secret)
+    try:
+        check_secret(secret)
+    except ValueError as error:
+        raise UsageError(f"${_SECRET}: {error}", hint="docs/prove.md says how one is made") from None
+    return HttpReceiver(api, secret, Waiter(cli.listener))
 
 
 @contextmanager
@@ -228,10 +270,12 @@ def _check_report(report: Path | None) -> None:
         return
     from fifo_cli.own_files import check_folder, check_own
 
-    if report.suffix not in {".json", ".html"}:
+    if report.suffix.lower() not in {".json", ".html"}:
         raise UsageError(
             f"--report {report}: it ends neither in .json nor in .html", hint="give it one of the two"
         )
+    if report.is_dir():
+        raise UsageError(f"--report {report}: it is a folder", hint="name a file in it")
     if not report.absolute().parent.is_dir():
         raise UsageError(
             f"--report {report}: the folder {report.parent} does not exist", hint="make the folder first"
@@ -252,7 +296,7 @@ def _conclude(cli: Cli, result: ProveResult, report: Path | None) -> ExitCode:
     if report is not None:
         from fifo_cli.own_files import replace_file
 
-        if report.suffix == ".html":
+        if report.suffix.lower() == ".html":
             from fifo_cli.render.prove_page import prove_page
 
             text = prove_page(result)

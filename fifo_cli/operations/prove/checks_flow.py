@@ -25,7 +25,7 @@ def by_schedule(stage: Stage) -> str:
     batch = Batch("schedule", 20, 10)
     stage.flow(by_queue=False)
     return _deliver(
-        stage, batch, "by_schedule", "200 items: from the put until all were delivered by schedule"
+        stage, batch, "by_schedule", "200 items: from the end of the put until all were delivered by schedule"
     )
 
 
@@ -33,7 +33,9 @@ def by_queue(stage: Stage) -> str:
     """200 items in 20 groups arrive once and in order, with the queue as trigger."""
     batch = Batch("queue", 20, 10)
     stage.flow(by_queue=True)
-    return _deliver(stage, batch, "by_queue", "200 items: from the put until all were delivered by the queue")
+    return _deliver(
+        stage, batch, "by_queue", "200 items: from the end of the put until all were delivered by the queue"
+    )
 
 
 def _deliver(stage: Stage, batch: Batch, name: str, what: str) -> str:
@@ -53,7 +55,7 @@ def delay_to_api(stage: Stage) -> str:
         stage.put_one(batch.rows()[0])
         began = stage.clock()
         stage.until(lambda batch=batch: accepted_of(batch, stage.received()), "an item did not arrive")  # type: ignore[misc]
-        what = "from the put of an item until the API has it, with the queue as trigger"
+        what = "from the answer to an item's put until the API has it, with the queue as trigger"
         stage.measure("put_to_api", what, stage.clock() - began)
         stage.batches.append(batch)
     return f"{max(stage.measured['put_to_api'].values):.1f} s at most, of {_PROBES} items"
@@ -236,4 +238,4 @@ def nothing_twice(stage: Stage) -> str:
         raise CheckFailed("; ".join(wrong))
     items = sum(len(batch.ids) for batch in stage.batches)
     expect(items, "nothing was delivered in this run")
-    return f"{items} items of {len(stage.batches)} checks, each delivered once and in order"
+    return f"{items} items of {len(stage.batches)} batches, each delivered once and in order"

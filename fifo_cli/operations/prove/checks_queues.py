@@ -76,7 +76,9 @@ def delay_to_queue(stage: Stage) -> str:
         if item_id(one) in put_at
     ]
     expect(len(delays) == 5, f"main shows {len(delays)} of 5 messages")
-    what = "from the put of an item until its message is in main, by the clocks of AWS and this machine"
+    what = (
+        "from the answer to an item's put until its message is in main, by the clocks of AWS and this machine"
+    )
     stage.measure("put_to_queue", what, *(max(0.0, one) for one in delays))
     stage.deliver(batch)
     return f"{max(0.0, *delays):.1f} s at most, of 5 items"

@@ -7,6 +7,7 @@ own. An interrupt ends the checks; what was made is removed all the same.
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 import tempfile
@@ -23,10 +24,18 @@ import botocore
 from fifo_cli import __version__
 from fifo_cli.aws.call_counts import read_counts
 from fifo_cli.errors import FifoError
-from fifo_cli.events import Listener, Noted, Progressed, silent
+from fifo_cli.events import Event, Listener, Noted, Progressed, Started, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import QUEUE_ROLES
-from fifo_cli.model.prove_result import Check, CheckVerdict, Left, ProveResult, Resource
+from fifo_cli.model.prove_result import (
+    ON_THIS_MACHINE,
+    OWN_FUNCTION,
+    Check,
+    CheckVerdict,
+    Left,
+    ProveResult,
+    Resource,
+)
 from fifo_cli.model.receiver_protocol import Temper
 from fifo_cli.operations.prove import checks_deploy, checks_flow, checks_queues
 from fifo_cli.operations.prove.cleaning import Cleaner, new_name, owner_tags
@@ -106,6 +115,7 @@ class ProveRun:
     # Whether a signal has come: then what a check raises is its consequence, and no verdict.
     interrupted: Callable[[], bool] = lambda: False
     shared_folder: Path | None = None  # with --local: the folder of the embedded stack's files
+    counts: Path = Path(os.devnull)  # the file in which calls to AWS are counted
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default_factory=new_name)
 
@@ -126,7 +136,8 @@ def prove(run: ProveRun) -> ProveResult:
         with run.uninterrupted():
             if not run.keep:
                 removed, left = _remove(run)
-            requests = read_counts(stage.commands.counts)
+            requests = read_counts(run.counts)
+    endpoint = endpoint_of(run.aws)
     return ProveResult(
         account=run.aws.place.account,
         region=run.aws.place.region,
@@ -134,7 +145,7 @@ def prove(run: ProveRun) -> ProveResult:
         checks=checks.verdicts(),
         measured=stage.measured,
         left=tuple(left),
-        endpoint=_endpoint(run.aws),
+        endpoint=endpoint,
         identity=run.aws.caller,
         credentials=run.aws.credentials_source,
         api=_api(run),
@@ -146,7 +157,7 @@ def prove(run: ProveRun) -> ProveResult:
         removed=(*stage.removed, *removed),
         requests=requests,
         versions=_versions(),
-        cost=bound(run.waits),
+        cost="" if endpoint else bound(run.waits),
     )
 
 
@@ -258,23 +269,38 @@ def make_stage(run: ProveRun, folder: Path, started: datetime) -> Stage:
 def _receiver(run: ProveRun, stage: Stage) -> HttpReceiver:
     if run.api is not None:
         return run.api
-    deployed = DeployedReceiver(run.aws, run.name, run.listener, run.sleep)
-    receiver = deployed.deploy(stage.layout.tags)
-    stage.created += deployed.found()
+    receiver = _deployed(run, stage)
     if run.stand_in is None:
         return receiver
     checks_deploy.ask(receiver)
     return run.stand_in
 
 
+def _deployed(run: ProveRun, stage: Stage) -> HttpReceiver:
+    """Deploy the run's own function; what was begun when a signal came is noted as made, as it may be."""
+    begun: list[Resource] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Started):
+            begun.append(Resource(event.kind, event.name))
+        run.listener(event)
+
+    deployed = DeployedReceiver(run.aws, run.name, listen, run.sleep)
+    try:
+        return deployed.deploy(stage.layout.tags)
+    except FifoError:
+        if not run.interrupted():
+            with suppress(FifoError):
+                begun[:] = deployed.found()
+        raise
+    finally:
+        stage.created += begun
+
+
 def _api(run: ProveRun) -> str:
     if run.api is not None:
         return run.api.url
-    return (
-        "a function of its own"
-        if run.stand_in is None
-        else "on this machine; a function of its own was asked, too"
-    )
+    return OWN_FUNCTION if run.stand_in is None else ON_THIS_MACHINE
 
 
 def _remove(run: ProveRun) -> tuple[list[Resource], list[Left]]:
@@ -317,14 +343,15 @@ def cleaned(aws: Aws, cleaner: Cleaner, names: Sequence[str]) -> ProveResult:
         checks=(),
         measured={},
         left=tuple(left),
-        endpoint=_endpoint(aws),
+        endpoint=endpoint_of(aws),
         started=started,
         ended=datetime.now(UTC),
         removed=tuple(removed),
     )
 
 
-def _endpoint(aws: Aws) -> str:
+def endpoint_of(aws: Aws) -> str:
+    """Return where the emulator is that stands for AWS; "" for AWS itself."""
     url = str(aws.client("sqs").meta.endpoint_url)
     return "" if ".amazonaws." in url else url
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fifo_cli.aws.call_counts import VARIABLE
 from fifo_cli.errors import FifoError
 from fifo_cli.invocation import PROGRAM
 from fifo_cli.model.names import PROVE_PREFIX
@@ -147,11 +146,6 @@ class Commands:
     where: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
-    @property
-    def counts(self) -> Path:
-        """The file in which the commands count their calls to AWS."""
-        return self.folder / "calls"
-
     def share(self, folder: Path | None) -> None:
         """Let --local mean the embedded stack whose files are in another project's folder."""
         if folder is not None:
@@ -190,7 +184,7 @@ class Commands:
         process = subprocess.Popen(
             [sys.executable, "-m", "fifo_cli", *words, "-o", "json", "--config", config, *self.where],
             cwd=self.folder,
-            env={**kept, VARIABLE: str(self.counts)},
+            env=kept,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -178,6 +178,12 @@ def test_a_profile_gives_its_own_region_and_keys(monkeypatch, tmp_path):
     assert aws.region == "eu-west-3"
 
 
+def test_how_the_credentials_were_found_is_said_in_words(keys):
+    assert Aws(Target(region="eu-west-1")).credentials_source == "the environment's variables"
+    stack = Target(endpoint_url="http://127.0.0.1:4566", local=True)
+    assert Aws(stack).credentials_source == "the embedded stack's own key"
+
+
 def test_a_profile_that_does_not_exist_is_a_usage_error():
     with pytest.raises(UsageError, match="nobody"):
         Aws(Target(profile="nobody")).client("sqs")

@@ -12,6 +12,7 @@ import pytest
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import Interrupted
 from fifo_cli.interrupts import CHILDREN, Children
+from tests.cli_harness import wait_until
 
 
 def collect() -> tuple[Signals, list[str]]:
@@ -139,12 +140,14 @@ def test_a_child_that_starts_while_a_signal_arrives_is_ended() -> None:
 
 
 def test_where_only_the_first_signal_counts_a_second_one_ends_nothing() -> None:
-    signals = Signals(lambda text: None)
+    signals, said = collect()
     with suppress(KeyboardInterrupt), signals.handled():
-        signals.first_only()
+        signals.first_only("removing all that was made")
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
             signal.raise_signal(signal.SIGTERM)
+            wait_until(lambda: said, timeout=10)
 
     assert signals.exit_code == 130
+    assert said == ["interrupted: removing all that was made; a second signal does not help"]

@@ -62,8 +62,8 @@ def sample(**changes: Any) -> ProveResult:
         pipeline=name,
         checks=tuple(checks),
         measured={
-            "put_to_queue": Measurement("from the put of an item to its message in main", "s", fast),
-            "put_to_api": Measurement("from the put of an item to the API", "s", later),
+            "put_to_queue": Measurement("from the answer to a put until its message is in main", "s", fast),
+            "put_to_api": Measurement("from the answer to a put until the API has it", "s", later),
             "logs": Measurement("from the end of a run to its last log line", "s", slow),
             "quiet": Measurement("from pause to the last call of the API", "s", (0.8,)),
         },

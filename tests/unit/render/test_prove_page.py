@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fifo_cli.model.prove_result import CheckVerdict, Left, Measurement, Resource
+from fifo_cli.model.prove_result import ON_THIS_MACHINE, CheckVerdict, Left, Measurement, Resource
 from fifo_cli.render.html import Html, element
 from fifo_cli.render.prove_page import prove_page, seconds
 from fifo_cli.render.prove_pictures import bar, strip
@@ -85,7 +85,7 @@ def test_it_has_all_that_the_run_has() -> None:
         "sqs ReceiveMessage",
         "1,842",
         "3.13.1",
-        "from the put of an item to the API",
+        "from the answer to a put until the API has it",
         "0.80 s, once",
         "All that this run made was removed.",
     ):
@@ -189,6 +189,17 @@ def test_what_an_emulator_proves_is_said() -> None:
     assert not any("emulator" in one for one in page().of("p"))
 
 
+def test_only_a_function_of_its_own_on_aws_had_a_public_url() -> None:
+    result = sample()
+    assert "The URL was public." in page(result).text
+    emulated = page(replace(result, endpoint="http://127.0.0.1:4566"))
+    assert "The URL was the emulator's" in emulated.text
+    here = page(replace(result, endpoint="http://127.0.0.1:4566", api=ON_THIS_MACHINE))
+    assert "The items went to an API on this machine." in here.text
+    assert "The API was a function" not in here.text
+    assert "The URL" not in page(replace(result, api="https://receiver.example.com")).text
+
+
 def test_of_what_was_made_it_says_what_became_of_it() -> None:
     result = sample()
     lost = result.created[0]
@@ -198,8 +209,10 @@ def test_of_what_was_made_it_says_what_became_of_it() -> None:
     kept = page(replace(result, removed=result.removed[1:], kept=True))
     assert "kept" in kept.of("span")
     assert "What was made was kept on purpose (--keep)." in kept.text
-    assert "its URL is public until prove --clean." in kept.text
-    assert "its URL is public" not in page().text
+    assert "its URL is there until prove --clean." in kept.text
+    assert "its URL is there" not in page().text
+    began = page(replace(result, created=result.created[:1], removed=(), kept=True))
+    assert "its URL is there" not in began.text
     left = page(
         replace(result, removed=result.removed[1:], left=(Left("queue", lost.name, "denied", "`aws x`"),))
     )

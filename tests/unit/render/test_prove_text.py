@@ -24,7 +24,7 @@ def test_verdicts_and_measured_values_are_shown():
             ),
             measured={
                 "deploy": Measurement("a deploy", "s", (3.0,)),
-                "x": Measurement("y", "s", (1.0, 2.0, 9.0)),
+                "x": Measurement("y", "s", (1.0, 9.0, 2.0, 3.0)),
             },
             removed=(Resource("queue", "q"),),
             requests={"sqs SendMessage": 3, "sqs ReceiveMessage": 4},
@@ -47,3 +47,13 @@ def test_what_is_left_is_named_with_the_command():
 
 def test_what_is_kept_is_not_called_left():
     assert "was kept; `fifo-cli prove --clean` removes it" in prove_text(result(kept=True), width=80)
+
+
+def test_on_an_emulator_nothing_is_said_of_aws_and_its_prices():
+    text = prove_text(
+        result(requests={"sqs SendMessage": 3}, endpoint="http://u:pw@127.0.0.1:4566"), width=80
+    )
+    assert "3 requests to http://" in text
+    assert "127.0.0.1:4566, which is not AWS" in text
+    assert "pw" not in text
+    assert "cost" not in text
