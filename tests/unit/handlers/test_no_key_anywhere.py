@@ -231,7 +231,7 @@ class World:
         api = replace(API, url=self.api.url, permanent=("422",), timeout=5)
         delivery = ApiDelivery((api,), keys, code=code, guard=guard)
         with _seen(keys) as shown:
-            limits = Limits(count=None, needs=15)
+            limits = Limits(count=None, needs=15, patience=0)  # Retry-After may be a key of digits
             run = Run(sqs, URLS, delivery, limits, journal=stdout_journal, breaker=no_breaker())
             report = run.perform()
             shown.write(_outputs(report, delivery.redact))
