@@ -24,7 +24,7 @@ from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, ApiClient, Clients, new
 from .api_keys import Hide, Keys, header_fault
 from .auth_values import WEBHOOK_SECRET, text_fault
 from .client_certificate import check_time, is_unknown_issuer, refusal, tls_context
-from .failure import ApiUnavailableError, AuthError, ConfigurationError
+from .failure import AuthError, ConfigurationError, LateTokenError
 from .hosts import is_this_machine
 from .oauth_token import Grant, Tokens
 from .runtime import Api, filled, placeholders
@@ -209,8 +209,8 @@ class ApiAuth:
         self._keys = keys
         self._transport = transport
         # As fifo.toml has it: a key in it stays a {placeholder}.
-        endpoint = urlsplit(api.auth.get("token_url", "")).hostname or "[api] auth token_url"
-        tokens = Tokens(self._send, keys.hide, keys.redact, endpoint=endpoint)
+        self._endpoint = urlsplit(api.auth.get("token_url", "")).hostname or "[api] auth token_url"
+        tokens = Tokens(self._send, keys.hide, keys.redact, endpoint=self._endpoint)
         self._tools = Tools(keys.hide, tokens, api.insecure, now)
         self._lock = threading.Lock()
         self._generation = 0
@@ -232,23 +232,23 @@ class ApiAuth:
         """Make of a request what may go out, and return for how many seconds it may then take.
 
         ``waited``: it took so many seconds of them to prepare it. Raises ConfigurationError;
-        ApiUnavailableError where a token is needed and there is none.
+        NoTokenError where a token is needed and there is none.
         """
         began = time.monotonic() - waited
         if self._kind.sends_secret and is_open(request.url) and not self._api.insecure:
             raise ConfigurationError("[handlers] request", SENT_OPENLY)
-        if waited:
-            request.extensions["timeout"] = httpx.Timeout(self._api.timeout - waited).as_dict()
+        request.extensions["timeout"] = httpx.Timeout(self._api.timeout - waited).as_dict()
         with self._naming():
             next(self._current(generation, values).sync_auth_flow(request))
         return self._left(began)
 
     def _left(self, began: float) -> float:
-        """Return what is left of the time of a call; raises ApiUnavailableError if that is too little."""
+        """Return what is left of the time of a call; raises LateTokenError if that is too little."""
         timeout = self._api.timeout
         left = timeout - (time.monotonic() - began)
         if left < timeout * _CALL_SHARE_MIN:
-            raise ApiUnavailableError(f"the wait for a token left {max(left, 0.0):.1f} s of {timeout:.3g} s")
+            spent = f"the wait for it left {max(left, 0.0):.1f} s of {timeout:.3g} s"
+            raise LateTokenError("", words=f"no token from {self._endpoint} in time: {spent}")
         return left
 
     @contextmanager

@@ -148,7 +148,6 @@ class _Batch:
             worker.delivery,
             self._report,
             journal=worker.journal,
-            source="worker",
             breaker=worker.breaker,
             pace=worker.pace,
         )

@@ -20,7 +20,9 @@ from .code_guard import CodeGuard
 from .failure import (
     ApiUnavailableError,
     ConfigurationError,
+    LateTokenError,
     MessageError,
+    NoTokenError,
     Owner,
     described,
     may_have_arrived,
@@ -60,7 +62,7 @@ class Attempt:
     """The outcome of one attempt at all APIs; ``retry_after`` is in seconds, ``api`` the one that decided.
 
     ``owner`` is whose failure it is, None for a success. ``error_type`` is the class of the error where the
-    API was called and did not answer.
+    API was called and did not answer. ``no_token``: there was none for the call, which was not made.
     """
 
     verdict: Verdict
@@ -70,6 +72,7 @@ class Attempt:
     api: Api | None = None
     owner: Owner | None = None
     error_type: str | None = None
+    no_token: bool = False
 
     @property
     def failed_at(self) -> str | None:
@@ -88,6 +91,10 @@ class _Try:
     time_left: Callable[[], float]
     on_repeat: Callable[[], None]
     waited: dict[int, float] = field(default_factory=dict)
+
+    def has_time_for(self, api: Api) -> bool:
+        """Whether the run has the time for another call."""
+        return self.time_left() >= api.timeout + _SETTLE_SECONDS
 
 
 class ApiDelivery:
@@ -200,13 +207,17 @@ class ApiDelivery:
             self._prepare(api, generation, keys)
             if (auth := self._auths.get(id(api))) is None:
                 continue
-            began, waited = time.monotonic(), this.waited.get(id(api), 0.0)
+            began, waited, late = time.monotonic(), this.waited.get(id(api), 0.0), False
             try:
                 auth.prepare(generation, keys, waited)
+            except LateTokenError as error:
+                if not this.has_time_for(api):
+                    return self._unanswered(api, error)
+                late = True  # its call has the token at once
             except ApiUnavailableError as error:
                 return self._unanswered(api, error)
             finally:
-                this.waited[id(api)] = waited + time.monotonic() - began
+                this.waited[id(api)] = 0.0 if late else waited + time.monotonic() - began
         return None
 
     def _attempt_one(self, api: Api, this: _Try) -> Attempt:
@@ -233,6 +244,7 @@ class ApiDelivery:
             api=api,
             owner="api",
             error_type=error.error_type,
+            no_token=isinstance(error, NoTokenError),
         )
 
     def _call_with_fresh_keys(self, api: Api, this: _Try) -> tuple[Answer, str]:
@@ -247,14 +259,14 @@ class ApiDelivery:
         try:
             answer, called = self._call(api, this, first=True)
             refused = answer.status in _CREDENTIALS and not _matches(answer.status, api.success)
-            if not (refused and can_change) or this.time_left() < api.timeout + _SETTLE_SECONDS:
+            if not (refused and can_change and this.has_time_for(api)):
                 return answer, called
         except ConfigurationError as error:
             if not self._keys:
                 raise
             fault = error
         self._keys.renew(generation)
-        if fault is not None and this.time_left() < api.timeout + _SETTLE_SECONDS:
+        if fault is not None and not this.has_time_for(api):
             raise fault  # the answer may have taken all the time: a token endpoint is slow
         this.on_repeat()
         return self._call(api, this)
@@ -283,7 +295,12 @@ class ApiDelivery:
         request, called = self._request(api, this, generation, keys)
         auth, clients, timeout = self._auths.get(id(api)), self._clients, api.timeout
         if auth is not None:
-            timeout = auth.authenticate(request, generation, keys, this.waited.get(id(api), 0.0))
+            try:
+                timeout = auth.authenticate(request, generation, keys, this.waited.get(id(api), 0.0))
+            except LateTokenError:
+                if not (first and this.has_time_for(api)):
+                    raise
+                timeout = auth.authenticate(request, generation, keys)  # with the token that came
             clients = auth.clients or clients
         try:
             answer = clients.send(request, timeout)
@@ -312,7 +329,7 @@ class ApiDelivery:
             return self._own_request(api, this.message, generation, keys), api.name
         seconds = max(1.0, this.time_left() - _SETTLE_SECONDS)
         request = self._user_request(api, this.message, keys, seconds)
-        if this.time_left() < api.timeout + _SETTLE_SECONDS:
+        if not this.has_time_for(api):
             raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
         host = request.url.host
         return request, api.name if host == urlsplit(api.url).hostname else self.redact(host)

@@ -116,6 +116,14 @@ class ApiUnavailableError(_QuotingError):
         self.retry_after = retry_after
 
 
+class NoTokenError(ApiUnavailableError):
+    """There is no token for a call: however long that lasts, no message is given up for it."""
+
+
+class LateTokenError(NoTokenError):
+    """A token came, and too little of the call's time was left: another try has the token at once."""
+
+
 class OutOfTimeError(Exception):
     """The run's time was over before the user's code returned for this message; it is tried again."""
 

@@ -60,7 +60,6 @@ class MessageTurns:
         report: Report,
         *,
         journal: Journal,
-        source: str,
         breaker: Breaker,
         pace: Pace,
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
@@ -71,7 +70,6 @@ class MessageTurns:
         self._delivery = delivery
         self._report = report
         self._journal = journal
-        self._source = source
         self._breaker = breaker
         self._pace = pace
         self._on_outcome = on_outcome
@@ -108,7 +106,7 @@ class MessageTurns:
             return False
         status = attempt.http_status
         try:
-            park(self._sqs, self._dlq_url, message, reason=reason, status=status, source=self._source)
+            park(self._sqs, self._dlq_url, message, reason=reason, status=status, source="worker")
         except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
             text = f"{reason}; parking failed: {shown(error, self._delivery.redact)}"
             self._settle(message, "failed", error=text, owner=owner_of(error), **facts)
@@ -256,6 +254,8 @@ def _reason_to_park(message: QueueMessage, attempt: Attempt) -> str | None:
         return attempt.error
     if attempt.verdict is Verdict.PERMANENT:
         return attempt.error if api.on_permanent == "park" else None
+    if attempt.no_token:  # nobody but the token endpoint failed, and not at this message
+        return None
     age = time.time() - message.sent_at
     if 0 < api.give_up_after < age:
         return f"gave up after {age:.0f} s in the queue: {attempt.error}"

@@ -21,7 +21,7 @@ import httpx
 
 from .api_client import Answer
 from .api_keys import Hide
-from .failure import ApiUnavailableError, AuthError, described
+from .failure import AuthError, NoTokenError, described
 
 # A token is renewed so long before it expires (seconds), but not earlier than after 9/10 of its life.
 _MARGIN: Final = 60.0
@@ -117,7 +117,7 @@ class Tokens:
     def token(self, grant: Grant, seconds: float) -> str:
         """Return a token within so many seconds.
 
-        Raises ConfigurationError if the client is refused, ApiUnavailableError if it gives none for now.
+        Raises ConfigurationError if the client is refused, NoTokenError if it gives none for now.
         """
         until = self._clock() + seconds
         while True:
@@ -152,7 +152,7 @@ class Tokens:
             token = self._ask(fetch.grant, (until - now) * (_EARLY_SHARE if early else 1.0))
             with self._lock:
                 fetch.token = self._held = token
-        except ApiUnavailableError as error:
+        except NoTokenError as error:
             fetch.token = self._kept_on(held)
             if fetch.token is None:
                 fetch.error = error
@@ -176,7 +176,7 @@ class Tokens:
             return self._held
 
     def _wait_as_asked(self, grant: Grant) -> None:
-        """Raise ApiUnavailableError while the endpoint wants to be left alone (Retry-After)."""
+        """Raise NoTokenError while the endpoint wants to be left alone (Retry-After)."""
         if self._asked_to_wait is not None:
             asked, until, reason = self._asked_to_wait
             if asked == grant and (left := until - self._clock()) > 0:
@@ -236,9 +236,9 @@ class Tokens:
             self._asked_to_wait = grant, self._clock() + wait, f": {status}"
         return self._outage(f": {status}", retry_after=wait)
 
-    def _outage(self, why: str, *, retry_after: float | None = None) -> ApiUnavailableError:
+    def _outage(self, why: str, *, retry_after: float | None = None) -> NoTokenError:
         """Make the error of an endpoint that gives no token for now; in ``why`` all secrets are hidden."""
-        return ApiUnavailableError("", words=f"no token from {self._endpoint}{why}", retry_after=retry_after)
+        return NoTokenError("", words=f"no token from {self._endpoint}{why}", retry_after=retry_after)
 
     def _shown(self, text: object) -> str:
         """Return what the endpoint says, as it may be shown; the words of the standards hold no secret."""

@@ -173,7 +173,7 @@ def test_a_poison_item_is_parked_with_status_and_reason_and_its_group_goes_on(li
     attributes = {name: value["value"] for name, value in parked["attributes"].items()}
     assert attributes["park_status"] == "422"
     assert attributes["park_reason"] == 'HTTP 422 from 127.0.0.1: {"error":"no such product"}'
-    assert attributes["park_from"] == {"local": "drain", "lambda": "worker"}[via]
+    assert attributes["park_from"] == "worker"
     assert json.loads(attributes["item_key"]) == {"id": "o01"}
 
 

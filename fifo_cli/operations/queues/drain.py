@@ -162,7 +162,6 @@ def drain_here(
             delivery,
             _limits(project, options, stopped),
             journal=journal,
-            source="drain",
             breaker=breaker_of(facts.worker),
             on_outcome=_announcer(listener, _total(main, options)),
         )

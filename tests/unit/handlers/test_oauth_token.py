@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,7 +19,8 @@ from fifo_cli.handlers.delivery import ApiDelivery, Verdict
 from fifo_cli.handlers.failure import ApiUnavailableError, ConfigurationError
 from fifo_cli.handlers.oauth_token import Grant, Tokens, lifetime
 from tests.unit.handlers.test_api_auth import with_auth
-from tests.unit.handlers.test_delivery import FakeSsm, held
+from tests.unit.handlers.test_delivery import FakeSsm, delivery, held, keys
+from tests.unit.plain_api import API
 
 AUTH = {
     "type": "oauth2",
@@ -45,6 +48,8 @@ class Site:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.url.host == "login.test":
             return self._token(request)
+        if request.url.host == "first.test":
+            return httpx.Response(200)
         token = request.headers["authorization"].removeprefix("Bearer ")
         self.calls.append(token)
         return httpx.Response(200 if token in self.valid else 401)
@@ -440,20 +445,43 @@ def test_an_endpoint_that_asks_for_a_year_is_asked_again_after_minutes():
     assert made.token(GRANT, 5) == "one"
 
 
-def test_a_call_for_which_the_token_left_no_time_is_not_made():
-    site, ssm = Site(), FakeSsm(id="shop-1", secret="secret-one")
-    made = with_auth(site, AUTH, ssm, api={"timeout": 0.5})
+@pytest.fixture
+def slow() -> Site:
+    """A token endpoint that takes nine tenths of a call's half second."""
+    site = Site()
 
-    def slow() -> httpx.Response:
+    def answer() -> httpx.Response:
         threading.Event().wait(0.45)
         return httpx.Response(200, json={"access_token": "slow-token"})
 
-    site.answer, site.valid = slow, {"slow-token"}
-    done = made.attempt(held())
-    assert (done.error or "").startswith("no call to api.test: the wait for a token left 0.")
-    assert (done.error or "").endswith(" s of 0.5 s")
-    assert not site.calls
-    assert made.attempt(held()).verdict is Verdict.SUCCESS
+    site.answer, site.valid = answer, {"slow-token"}
+    return site
+
+
+def slowly(site: Site, number: int) -> ApiDelivery:
+    """Return what delivers to so many APIs of a site, of which the last wants a token."""
+    ssm = FakeSsm(id="shop-1", secret="secret-one")
+    names = {name.lstrip("/"): name for name in ssm.values}
+    last = replace(API, auth=AUTH, keys=names, timeout=0.5)
+    first = replace(API, name="first", url="https://first.test/", keys=names)
+    return delivery(site, *[first, last][-number:], keys=keys(ssm))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_call_for_which_the_token_left_no_time_is_made_by_the_next_run(slow, number):
+    made = slowly(slow, number)
+    done = made.attempt(held(), time_left=lambda: 1.0)
+    said = re.escape("no call to api.test: no token from login.test in time: the wait for it left 0.")
+    assert re.fullmatch(said + r"\d s of 0\.5 s", done.error or "")
+    assert not slow.calls
+    assert made.attempt(held(), time_left=lambda: 1.0).verdict is Verdict.SUCCESS
+    assert len(slow.asked) == 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_where_the_run_has_time_the_call_is_made_with_a_token_that_came_late(slow, number):
+    assert slowly(slow, number).attempt(held()).verdict is Verdict.SUCCESS
+    assert len(slow.asked) == 1
 
 
 @pytest.mark.parametrize("url", ["http://login.test/", "http://{id}/", "ftp://login.test/", "https://"])

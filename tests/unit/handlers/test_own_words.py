@@ -119,7 +119,6 @@ def test_what_is_parked_and_logged_has_the_reason_and_not_the_key(value: str) ->
         made,
         report,
         journal=lambda level, word, **facts: lines.append(facts),
-        source="worker",
         breaker=no_breaker(),
         pace=Pace(None, calls=1, patience=0, clock=Clock()),
     )

@@ -247,6 +247,24 @@ def test_give_up_after_parks_an_old_message_that_still_fails_and_no_young_one(be
     assert statuses(bench.run()) == ["failed"]
 
 
+@pytest.mark.parametrize("endpoint", [httpx.Response(500), httpx.ConnectError("refused")])
+def test_give_up_after_parks_nothing_while_only_the_token_endpoint_fails(bench, endpoint):
+    grant = {"client_id": "i", "client_secret": "s", "client_auth": "basic"}
+    auth = {"type": "oauth2", "token_url": "https://login.test/", **grant}
+    bench.api = replace(API, give_up_after=60, auth=auth)
+    bench.put("old")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if isinstance(endpoint, Exception):
+            raise endpoint
+        return endpoint
+
+    report = bench.run(
+        delivery=ApiDelivery((bench.api,), Keys(None, {}), transport=httpx.MockTransport(answer))
+    )
+    assert (statuses(report), bench.visible(), bench.waiting("dlq")) == (["failed"], ["old"], [])
+
+
 def test_retry_after_is_obeyed_within_the_budget(bench):
     bench.put("1")
     replies = iter([httpx.Response(429, headers={"Retry-After": "7"}), httpx.Response(200)])
