@@ -150,7 +150,7 @@ def _around_now(evidence: Evidence) -> Around:
 def _around(settings: Settings, now: datetime, *, running: bool = True, busy: bool = False) -> Around:
     apis = dict(zip(settings.api_names, settings.api, strict=True))
     keys = {name: tuple(api.keys) for name, api in apis.items()}
-    auths = {name: api.auth.type for name, api in apis.items() if api.auth}
+    auths = {name: api.auth for name, api in apis.items() if api.auth}
     longest = settings.worker.retry[1] if by_queue(settings) else None
     return Around(now, running=running, busy=busy, keys=keys, auths=auths, longest=longest)
 

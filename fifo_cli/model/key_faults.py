@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.handlers.key_sources import secret_of
@@ -28,9 +29,14 @@ def key_commands(what: str, text: str, settings: Settings) -> str:
     names = _keys_of(what, settings)
     if _DELETED in text and names:
         return _restore_commands(names, settings)
-    if len(names) > _NAMED_MAX or (not names and what.startswith(_SOURCES)):
-        return f"{command_line('keys list')}, then {command_line('keys set NAME')}"
-    return " and ".join(command_line("keys set", name) for name in names)
+    return set_commands(names) if names or what.startswith(_SOURCES) else ""
+
+
+def set_commands(names: Sequence[str]) -> str:
+    """Return the commands that set keys; where these are many, or not known, how to find them."""
+    if 0 < len(names) <= _NAMED_MAX:
+        return " and ".join(command_line("keys set", name) for name in names)
+    return f"{command_line('keys list')}, then {command_line('keys set NAME')}"
 
 
 def _restore_commands(names: list[str], settings: Settings) -> str:

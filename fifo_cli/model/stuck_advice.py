@@ -8,6 +8,7 @@ meanwhile: while an API is down, every message is good, and waiting keeps their 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,11 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.auth_settings import AuthTable, MtlsTable
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import Problem, State, rough, worst
+from fifo_cli.model.key_faults import set_commands
+from fifo_cli.model.setting_types import PLACEHOLDER
 from fifo_cli.model.worker_log import OpenBreaker, Stuck
 
 _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
@@ -26,6 +30,8 @@ _THE_API: Final = "the API"
 _HANGING: Final = " did not return "
 # The words of handlers/oauth_token.py.
 _WITHOUT_TOKEN: Final = ": no token from "
+_TOKEN_LATE: Final = re.compile(r"[^:]*(?: in time:| within |: ReadTimeout)")
+_TOKEN_ELSEWHERE: Final = re.compile(r"[^:]*: HTTP (?:3\d\d|404|405|410)\b")
 # OpenSSL's.
 _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
 
@@ -46,6 +52,8 @@ class Kind(StrEnum):
     REFUSED = "refused"  # any other 4xx: not in [api] permanent
     BLOCKED = "blocked"  # in [api] permanent, with on_permanent = "block"
     TOKEN = "token"  # the token endpoint of OAuth 2.0 gave none
+    TOKEN_LATE = "token late"  # or took too much of the call's time
+    TOKEN_ELSEWHERE = "token elsewhere"  # or is not at that address
     CODE = "code"  # the user's code did not reach what it calls
     HANGS = "hangs"  # the user's code did not return
     PROGRAM = "program"  # a defect of ours, or SQS that did not take a message to park
@@ -162,6 +170,16 @@ _TOKEN: Final = Advice(
     "wait: {retry}; if it stays so, check [api] auth token_url",
     _KEEP,
 )
+_TOKEN_SLOW: Final = Advice(
+    "the token endpoint is slow, and the wait for a token is part of [api] timeout",
+    "wait: {retry}; if it stays slow, raise [api] timeout, then {deploy}",
+    _KEEP,
+)
+_TOKEN_MOVED: Final = Advice(
+    "the token endpoint is not at that address; redirects are not followed",
+    "set [api] auth token_url to its address, then {deploy}",
+    _KEEP,
+)
 _HANGS: Final = Advice(
     "your code does not return: it loops, or waits for something without a time limit",
     "correct [handlers] request, then {deploy}; or see what it waits for: {logs}",
@@ -188,6 +206,8 @@ _OF_KIND: Final[Mapping[Kind, Advice]] = {
     Kind.REFUSED: _REFUSED,
     Kind.BLOCKED: _BLOCKED,
     Kind.TOKEN: _TOKEN,
+    Kind.TOKEN_LATE: _TOKEN_SLOW,
+    Kind.TOKEN_ELSEWHERE: _TOKEN_MOVED,
     Kind.CODE: _CODE,
     Kind.HANGS: _HANGS,
     Kind.PROGRAM: _PROGRAM,
@@ -243,7 +263,15 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
         "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
         _BLOCKED.avoid,
     ),
-    **{(Kind.TOKEN, case): _TOKEN for case in (Case.ALONE, Case.UNSURE, Case.SOME)},
+    **{
+        (kind, case): advice
+        for kind, advice in (
+            (Kind.TOKEN, _TOKEN),
+            (Kind.TOKEN_LATE, _TOKEN_SLOW),
+            (Kind.TOKEN_ELSEWHERE, _TOKEN_MOVED),
+        )
+        for case in (Case.ALONE, Case.UNSURE, Case.SOME)
+    },
     (Kind.CODE, Case.UNSURE): _CODE,
     (Kind.CODE, Case.SOME): _CODE,
     (Kind.HANGS, Case.ALONE): Advice(
@@ -264,7 +292,7 @@ class Around:
     """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys.
 
     ``busy``: maintenance is going on. ``longest`` is the longest pause of a group where the queue starts the
-    worker; None where a schedule does. ``auths`` are the types of the APIs' ``auth``, of those that have one.
+    worker; None where a schedule does. ``auths`` are the APIs' ``auth``, of those that have one.
     """
 
     now: datetime
@@ -272,7 +300,7 @@ class Around:
     busy: bool = False
     longest: timedelta | None = None
     keys: Mapping[str, Sequence[str]] | None = None
-    auths: Mapping[str, str] | None = None
+    auths: Mapping[str, AuthTable] | None = None
 
     def keys_of(self, api: str | None) -> Sequence[str]:
         """Return the placeholders of an API's keys; of all, where its name is not known."""
@@ -280,10 +308,15 @@ class Around:
         every = [key for keys in known.values() for key in keys]
         return known.get(api, every) if api else every
 
+    def auth_of(self, api: str | None) -> AuthTable | None:
+        """Return how an API authenticates calls, if it does and its name is known."""
+        return (self.auths or {}).get(api or "")
+
     def kind_of(self, head: Stuck) -> Kind:
         """Return how a head failed, where that depends on how its API authenticates calls, too."""
         kind = kind_of(head)
-        refused = kind is Kind.KEY and (self.auths or {}).get(head.api or "") == "oauth2"
+        auth = self.auth_of(head.api)
+        refused = kind is Kind.KEY and auth is not None and auth.type == "oauth2"
         return Kind.RIGHT if refused else kind
 
 
@@ -311,8 +344,11 @@ def kind_of(head: Stuck) -> Kind:
 
 
 def _kind_before_call(reason: str) -> Kind:
-    if _WITHOUT_TOKEN in reason:
-        return Kind.TOKEN
+    _, without_token, why = reason.partition(_WITHOUT_TOKEN)
+    if without_token:
+        if _TOKEN_LATE.match(why):
+            return Kind.TOKEN_LATE
+        return Kind.TOKEN_ELSEWHERE if _TOKEN_ELSEWHERE.match(why) else Kind.TOKEN
     return Kind.HANGS if _HANGING in reason else Kind.CODE
 
 
@@ -506,20 +542,22 @@ def within(longest: timedelta) -> str:
 
 def _ca_step(api: str | None, around: Around) -> str:
     """Return how a CA that is not the system's gets to be trusted."""
-    if (around.auths or {}).get(api or "") == "mtls":
+    auth = around.auth_of(api)
+    if isinstance(auth, MtlsTable):
+        if keys := PLACEHOLDER.findall(auth.ca or ""):
+            return (
+                f"if its CA is its own, or a new one: {set_commands(keys)}, with all that are to be trusted"
+            )
         return f"if its CA is its own, name that in [api] auth ca, then {command_line('deploy')}"
     return "if its CA is its own, only an [api] auth of type mtls can name it, as ca"
 
 
 def _key_commands(head: Stuck, around: Around) -> str:
     """Return how a new key gets there, and how that is proven."""
-    match sorted(set(around.keys_of(head.api))):
-        case []:
-            return f"put the key into [api] headers and keys, then {command_line('deploy')}"
-        case [name]:
-            steps = command_line("keys set", name)
-        case _:
-            steps = f"{command_line('keys list')}, then {command_line('keys set NAME')}"
+    keys = list(dict.fromkeys(around.keys_of(head.api)))
+    if not keys:
+        return f"put the key into [api] headers and keys, then {command_line('deploy')}"
+    steps = set_commands(keys)
     if around.longest is not None and around.running:
         return f"{steps}; {within(around.longest)}, with the new key"
     after = _after_pause(head, around)

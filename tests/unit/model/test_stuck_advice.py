@@ -184,7 +184,7 @@ STORIES: list[tuple[str, tuple[WatchEvent, ...], str, str, str]] = [
         "one of several keys",
         history("ada- bob-", every=status(401, "bills")),
         "bills refuses the key",
-        "`fifo-cli keys list`, then `fifo-cli keys set NAME`",
+        "`fifo-cli keys set a` and `fifo-cli keys set b`",
         "park",
     ),
     (
@@ -343,6 +343,13 @@ def with_auth(kind: str, **texts: str) -> Settings:
 
 TOKENS = with_auth("oauth2", token_url="https://l", client_id="c", client_secret="{api_key}")
 CERTIFICATES = with_auth("mtls", certificate="{api_key}", key="{api_key}")
+OWN_CA = with_auth("mtls", certificate="{api_key}", key="{api_key}", ca="{api_key}")
+
+
+def without_token(why: str) -> dict[str, Any]:
+    return {"reason": f"no call to shop: no token from login.test{why}", "api": "shop", "owner": "api"}
+
+
 UNTRUSTED = {
     **unanswered("ConnectError"),
     "reason": "no answer from shop: ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
@@ -354,7 +361,7 @@ UNTRUSTED = {
     [
         (TOKENS, "ada- bob-", status(401), "shop refuses tokens that", "ask what the client"),
         (TOKENS, "bob+ ada-", status(403), "shop refuses tokens that", "ask what the client"),
-        (TOKENS, "ada- bob-", status(401, "bills"), "bills refuses the key", "`fifo-cli keys list`"),
+        (TOKENS, "ada- bob-", status(401, "bills"), "bills refuses the key", "`fifo-cli keys set a`"),
         (TOKENS, "ada- bob-", status(503), "shop is down", "wait"),
         (CERTIFICATES, "ada- bob-", status(401), "shop refuses the key", "`fifo-cli keys set api_key`"),
         (
@@ -365,6 +372,15 @@ UNTRUSTED = {
             "if its CA is its own, name",
         ),
         (SETTINGS, "ada- bob-", UNTRUSTED, "the certificate of shop is not", "if its CA is its own, only"),
+        (
+            OWN_CA,
+            "ada- bob-",
+            UNTRUSTED,
+            "the certificate of shop is not",
+            "if its CA is its own, or a new one: `fifo-cli keys set api_key`",
+        ),
+        (TOKENS, "ada- bob-", without_token(" in time: x"), "the token endpoint is slow", "wait"),
+        (TOKENS, "bob+ ada-", without_token(": HTTP 404"), "the token endpoint is not at", "set [api] auth"),
     ],
 )
 def test_what_an_apis_authentication_makes_of_a_failure(
@@ -398,7 +414,7 @@ def test_two_outages_at_once_have_a_line_each() -> None:
         "group ada waits for its head: HTTP 503 from shop (1 more group waits)",
         "group eve waits for its head: HTTP 401 from bills",
     ]
-    assert found[1].next.startswith("`fifo-cli keys list`")
+    assert found[1].next.startswith("`fifo-cli keys set a` and `fifo-cli keys set b`")
 
 
 def before(minutes: int, events: tuple[WatchEvent, ...]) -> tuple[WatchEvent, ...]:
@@ -508,6 +524,13 @@ def test_an_enqueuer_that_is_paused_or_fails_comes_before_its_symptom() -> None:
             Kind.NETWORK,
         ),
         ({"error": "no call to x: no token from login.test: HTTP 503"}, Kind.TOKEN),
+        ({"error": "no call to x: no token from login.test: HTTP 403 404 within 5 s"}, Kind.TOKEN),
+        ({"error": "no call to x: no token from login.test: ConnectTimeout: none within 5 s"}, Kind.TOKEN),
+        ({"error": "no call to x: no token from login.test in time: it left 0.4 s"}, Kind.TOKEN_LATE),
+        ({"error": "no call to x: no token from login.test within 5 s"}, Kind.TOKEN_LATE),
+        ({"error": "no call to x: no token from login.test: ReadTimeout: none"}, Kind.TOKEN_LATE),
+        ({"error": "no call to x: no token from login.test: HTTP 302"}, Kind.TOKEN_ELSEWHERE),
+        ({"error": "no call to x: no token from login.test: HTTP 404 not here"}, Kind.TOKEN_ELSEWHERE),
         ({"error": "no call to x: ConnectError: refused"}, Kind.CODE),
         ({"error": "parking failed: ClientError: x", "owner": "aws"}, Kind.PROGRAM),
         ({"error": "the API answered 503"}, Kind.UNKNOWN),
