@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, ApiClient, Clients, new_tls_context, url_fault
-from .api_keys import Hide, Keys, header_fault
-from .auth_values import WEBHOOK_SECRET, text_fault
+from .api_keys import Hide, Keys
+from .auth_values import WEBHOOK_SECRET, text_fault, value_fault
 from .client_certificate import check_time, is_unknown_issuer, refusal, tls_context
 from .failure import AuthError, ConfigurationError, LateTokenError
 from .hosts import is_this_machine
@@ -31,9 +31,6 @@ from .runtime import Api, filled, placeholders
 
 # The texts that are secret, also where fifo.toml has them as they are.
 _SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
-_PEM: Final = frozenset({"certificate", "key", "ca"})
-_MAY_BE_EMPTY: Final = frozenset({"username", "password"})
-
 
 # With less of a call's time left than this share, it is not made.
 _CALL_SHARE_MIN: Final = 0.2
@@ -310,12 +307,10 @@ class ApiAuth:
         for field, template in self._texts.items():
             for name in placeholders(template):
                 value = values.get(name, "-")  # one without a value is not of the keys
-                if reason := _value_fault(field, value):
+                if reason := value_fault(field, value):
                     raise ConfigurationError(self._keys.label(name), reason)
             texts[field] = filled(template, values)
-            if not texts[field].strip() and field not in _MAY_BE_EMPTY:
-                raise AuthError(field, "it is empty")
-            if reason := text_fault(self._texts["type"], field, texts[field]):
+            if reason := text_fault(self._texts["type"], field, texts[field], self._tools.now()):
                 raise AuthError(field, reason)
             if field in _SECRET:
                 self._keys.hide_value(texts[field])
@@ -325,15 +320,6 @@ class ApiAuth:
 def is_open(url: httpx.URL) -> bool:
     """Whether anyone on the way can read what goes to a URL."""
     return url.scheme == "http" and not is_this_machine(url.host)
-
-
-def _value_fault(field: str, value: str) -> str | None:
-    """Say why the value of a key cannot stand in a text of ``auth``."""
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        return "its value has half of a character (a surrogate), which UTF-8 cannot hold"
-    if field == "format" or (field not in _PEM and value != value.strip("\r\n")):
-        return header_fault(value)
-    return None
 
 
 def _base64(digest: bytes) -> str:

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .auth_values import CERTIFICATE
 from .failure import AuthError
 
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 # How OpenSSL says that a key is another one's, or of another type than the certificate's.
 _MISMATCH: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 # By which a server says that it takes no such certificate (RFC 8446, 6.2), in OpenSSL's words.
@@ -38,17 +38,48 @@ def tls_context(trusted: ssl.SSLContext, certificate: str, key: str, ca: str | N
     Raises AuthError that names what cannot be used, and quotes nothing of it.
     """
     try:
-        with _file(certificate) as certificates, _file(key) as keys:
-            trusted.load_cert_chain(certificates, keys, password=str)  # never a prompt
+        _load(trusted, certificate, key)
     except ssl.SSLError as error:
         if error.reason in _MISMATCH:
-            raise AuthError("key", "it is not the key of the certificate") from None
+            raise _mismatch(certificate, key) from None
         # OpenSSL does not say which of the two it was.
         field = "key" if _holds_certificates(certificate) else "certificate"
         raise AuthError(field, f"OpenSSL cannot read it ({error.reason or 'PEM'})") from None
-    if ca is not None and not _holds_certificates(ca, trusted):
-        raise AuthError("ca", "it is not one or more certificates in PEM")
+    if ca is not None and (fault := ca_fault(ca, trusted)):
+        raise AuthError("ca", fault)
     return trusted
+
+
+def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    with _file(certificate) as certificates, _file(key) as keys:
+        context.load_cert_chain(certificates, keys, password=str)  # never a prompt
+
+
+def _mismatch(certificate: str, key: str) -> AuthError:
+    """Return what is at fault where a key is not the first certificate's: perhaps it is another's."""
+    for other in _CERTIFICATE.findall(certificate)[1:]:
+        with contextlib.suppress(ssl.SSLError):
+            _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), other, key)
+            return AuthError(
+                "certificate", "the one of the key must be the first, before those that signed it"
+            )
+    return AuthError("key", "it is not the key of the certificate")
+
+
+def ca_fault(text: str, into: ssl.SSLContext | None = None) -> str | None:
+    """Say why a text cannot be a CA; one that can is then trusted ``into`` a context."""
+    return None if _holds_certificates(text, into) else "it is not one or more certificates in PEM"
+
+
+def certificate_fault(text: str, now: float) -> str | None:
+    """Say why a text cannot be a client's certificate."""
+    if not _CERTIFICATE.search(text):
+        return "it is not a certificate in PEM (-----BEGIN CERTIFICATE-----)"
+    try:
+        check_time(text, now)
+    except AuthError as error:
+        return error.reason()
+    return None if _holds_certificates(text) else "OpenSSL cannot read it"
 
 
 def _holds_certificates(text: str, into: ssl.SSLContext | None = None) -> bool:
@@ -102,7 +133,7 @@ def _file(text: str) -> Iterator[str]:
 
 def _validity(certificate: str) -> tuple[float, float]:
     """Read from when to when the first certificate of a PEM text is valid (RFC 5280, 4.1)."""
-    match = CERTIFICATE.search(certificate)
+    match = _CERTIFICATE.search(certificate)
     try:
         data = ssl.PEM_cert_to_DER_cert(match[0]) if match else b""
         _, at, _ = _element(data, _element(data, 0)[1])  # into the certificate, and into its first part

@@ -19,6 +19,8 @@ _KEY: Final = "key "
 _SOURCES: Final = "[api] keys: "
 _DELETED: Final = "scheduled for deletion"
 _NAMED_MAX: Final = 3
+_WITHOUT_FIELDS: Final = ("the secret is not a JSON object", "the secret is binary")
+ANOTHER_SECRET: Final = "name another secret in [api] keys, or all of this one: without # and the field"
 
 
 def key_commands(what: str, text: str, settings: Settings) -> str:
@@ -29,6 +31,8 @@ def key_commands(what: str, text: str, settings: Settings) -> str:
     names = _keys_of(what, settings)
     if _DELETED in text and names:
         return _restore_commands(names, settings)
+    if any(words in text for words in _WITHOUT_FIELDS) and any(_is_field(name, settings) for name in names):
+        return f"{ANOTHER_SECRET}, then {command_line('deploy')}"
     return set_commands(names) if names or what.startswith(_SOURCES) else ""
 
 
@@ -37,6 +41,12 @@ def set_commands(names: Sequence[str]) -> str:
     if 0 < len(names) <= _NAMED_MAX:
         return " and ".join(command_line("keys set", name) for name in names)
     return f"{command_line('keys list')}, then {command_line('keys set NAME')}"
+
+
+def _is_field(name: str, settings: Settings) -> bool:
+    """Whether a key is a field of a secret, which ``keys set`` cannot set in what is not JSON."""
+    secret = secret_of(settings.parameters.get(name, ""))
+    return secret is not None and secret.field is not None
 
 
 def _restore_commands(names: list[str], settings: Settings) -> str:

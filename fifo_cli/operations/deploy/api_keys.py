@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,11 +22,12 @@ from fifo_cli.aws.ssm import Parameter, get_parameters, put_secret
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.api_keys import header_fault, json_fields
-from fifo_cli.handlers.auth_values import text_fault
+from fifo_cli.handlers.auth_values import text_fault, value_fault
 from fifo_cli.handlers.key_sources import Secret, secret_of
 from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.runtime import filled, placeholders
 from fifo_cli.invocation import aws_command_line
+from fifo_cli.model.key_faults import ANOTHER_SECRET
 from fifo_cli.model.limits import (
     ADVANCED_PARAMETER_VALUE_BYTES_MAX,
     PARAMETER_VALUE_BYTES_MAX,
@@ -37,11 +39,14 @@ from fifo_cli.operations.parallel import read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
+    from fifo_cli.model.auth_settings import AuthTable
     from fifo_cli.model.settings import Settings
 
 
 # Whoever changes the same secret at the same time is done within one of these attempts.
 _ATTEMPTS: Final = 5
+# Of auth: names, which need not be secret.
+_PUBLIC: Final = frozenset({"username", "client_id", "scope", "audience"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,28 +166,41 @@ def check_value(settings: Settings, name: str, value: str, most: int, kind: str)
             f"the value for {name} cannot go into the header {', '.join(placed)}: {fault}; nothing was set",
             hint="give the bare key, on one line; one line break at its end is taken off",
         )
-    if fault := _auth_fault(settings, name, value):
-        raise UsageError(
-            f"the value for {name} cannot be {fault}; nothing was set",
-            hint="give it as the API's owner wrote it",
-        )
+    for auth, place, template in _places(settings, name):
+        if fault := _auth_fault(auth, place, template, {name: value}):
+            raise UsageError(
+                f"the value for {name} cannot be {place} of [api] auth: {fault}; nothing was set",
+                hint="give it as the API's owner wrote it; one line break at its end is taken off",
+            )
     if len(value) < SECRET_MIN:
+        public = _PUBLIC.intersection(place for _, place, _ in _places(settings, name))
         raise UsageError(
             f"the value for {name} has fewer than {SECRET_MIN} characters: it could not be kept out of logs;"
             " nothing was set",
-            hint="ask the API's owner for a longer key",
+            hint=f"write it into fifo.toml, as {sorted(public)[0]} of [api] auth, if it is not secret"
+            if public
+            else "ask the API's owner for a longer key",
         )
 
 
-def _auth_fault(settings: Settings, name: str, value: str) -> str | None:
-    """Say why ``value`` cannot be a text of ``[api] auth`` in which the key ``name`` alone is filled in."""
-    for api in settings.api:
-        for place, template in api.auth or ():
-            if placeholders(str(template)) == [name]:
-                text = filled(template, {name: value})
-                if api.auth and (fault := text_fault(api.auth.type, place, text)):
-                    return f"{place} of [api] auth: {fault}"
-    return None
+def _places(settings: Settings, name: str) -> list[tuple[AuthTable, str, str]]:
+    """Return the texts of ``[api] auth`` in which a key stands, each with its table and its field."""
+    return [
+        (api.auth, field, str(template))
+        for api in settings.api
+        for field, template in api.auth or ()
+        if api.auth and name in placeholders(str(template))
+    ]
+
+
+def _auth_fault(auth: AuthTable, place: str, template: str, values: Mapping[str, str]) -> str | None:
+    """Say why a key cannot stand there; of a text with several, the others are not known."""
+    (value,) = values.values()
+    if fault := value_fault(place, value):
+        return fault
+    if set(placeholders(template)) - set(values):
+        return None
+    return text_fault(auth.type, place, filled(template, values), time.time())
 
 
 def _set_parameter(aws: Aws, settings: Settings, name: str, value: str, tags: Mapping[str, str]) -> None:
@@ -259,7 +277,7 @@ def _set_field(aws: Aws, name: str, secret_id: str, key: str, value: str) -> Non
             what = "binary" if current.text is None else "not a JSON object"
             raise UsageError(
                 f"secret {secret_id} is {what}, so its field {key} cannot be set; nothing was set",
-                hint="name another secret in [api] keys, or all of this one: without # and the field",
+                hint=ANOTHER_SECRET,
             )
         text = exact_json.dumps({**fields, key: value})
         _check_secret_size(secret_id, text)
@@ -278,4 +296,9 @@ def _check_secret_size(secret_id: str, text: str) -> None:
 def _check_size(what: str, value: str, most: int, kind: str) -> None:
     size = len(value.encode("utf-8"))
     if size > most:
-        raise UsageError(f"{what} has {size:,} bytes; {kind} holds {most:,}", hint="was it the right file?")
+        hint = "was it the right file?"
+        if most < size <= SECRET_VALUE_BYTES_MAX:
+            hint += (
+                f" a secret holds {SECRET_VALUE_BYTES_MAX:,}: name one in [api] keys, as secretsmanager:NAME"
+            )
+        raise UsageError(f"{what} has {size:,} bytes; {kind} holds {most:,}", hint=hint)

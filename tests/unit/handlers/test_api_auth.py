@@ -323,6 +323,7 @@ def test_an_example_of_the_document_authenticates(tmp_path, path):
         (BASIC, {"user": "a:b", "password": "password"}, "auth: username"),
         (BASIC, {"user": "ab\tc", "password": "password"}, "auth: username: character 3 is a control"),
         (BASIC, {"user": "ab\x7f", "password": "password"}, "auth: username: character 3 is a control"),
+        (BASIC, {"user": "ab", "password": "pass\tword"}, "auth: password: character 5 is a control"),
         (BASIC, {"user": "ab", "password": "password\n"}, "key password .*line break"),
         (HMAC, {"secret": "half \ud83d of one"}, "key secret .*surrogate"),
         (WEBHOOKS, {"secret": "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "auth: secret.*whsec_"),

@@ -148,6 +148,11 @@ UNUSABLE = {
     ),
     "a key that is none": (Issued(CLIENT.certificate, "hello"), "", "key: it is not a private key"),
     "the key of another": (Issued(CLIENT.certificate, OTHER.key), "", "key: it is not the key of the certif"),
+    "a certificate behind the one that signed it": (
+        Issued(CA.certificate + CLIENT.certificate, CLIENT.key),
+        "",
+        "certificate: the one of the key must be the first, before those that signed it",
+    ),
     "a key of another type": (
         Issued(CLIENT.certificate, rsa_key()),
         "",

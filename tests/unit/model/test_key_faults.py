@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fifo_cli.model.key_faults import key_commands
+from fifo_cli.model.key_faults import ANOTHER_SECRET, key_commands
 from fifo_cli.model.settings import Settings, load
 
 FILE = """
@@ -72,3 +72,12 @@ def test_a_secret_that_is_scheduled_for_deletion_is_to_be_restored(settings: Set
     said = "the secret is scheduled for deletion"
     assert key_commands("[api] keys: secretsmanager:bills/api", said, settings) == restore
     assert key_commands("key secret", "secret bills/api is scheduled for deletion", settings) == restore
+
+
+@pytest.mark.parametrize(
+    "said", ["the secret is not a JSON object, so it has no fields", "the secret is binary"]
+)
+def test_a_field_of_what_has_none_is_not_to_be_set(settings: Settings, said: str) -> None:
+    found = key_commands("key password (secret shop, field password)", said, settings)
+    assert found == f"{ANOTHER_SECRET}, then `fifo-cli deploy`"
+    assert key_commands("key secret (secret bills/api)", said, settings) == sets("secret")

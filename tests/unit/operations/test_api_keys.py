@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,15 @@ from moto import mock_aws
 from fifo_cli.aws.secrets_manager import get_value
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.errors import AwsError, UsageError
+from fifo_cli.handlers.delivery import ApiDelivery
+from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.model.auth_settings import read_auth
 from fifo_cli.model.settings import Api, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.api_keys import list_keys, resolve_key, set_key
+from tests.unit.handlers.certificates import Authority, encrypted
+from tests.unit.handlers.test_client_certificate import damaged
+from tests.unit.handlers.test_delivery import FakeSsm, held, keys
+from tests.unit.plain_api import API
 
 URL = "https://api.example.com"
 
@@ -145,7 +152,25 @@ AUTHS = {
     "basic": {"username": "{k}", "password": "x"},
     "standard-webhooks": {"secret": "{k}"},
     "mtls": {"certificate": "{k}", "key": "shop"},
+    "oauth2": {"token_url": "https://l", "client_id": "x", "client_secret": "{k}"},
+    "hmac": {"secret": "{k}", "header": "X-Signature"},
 }
+CA = Authority()
+CLIENT = CA.issue("shop")
+
+
+# What else the functions need.
+USABLE = {
+    "basic": {"username": "x"},
+    "mtls": {"certificate": CLIENT.certificate, "key": CLIENT.key, "ca": CA.certificate},
+    "hmac": {"algorithm": "sha256", "format": "{hex}", "content": "{body}"},
+    "oauth2": {"client_auth": "basic"},
+}
+
+
+def with_auth(kind: str, **texts: str) -> Settings:
+    table, _ = read_auth({"type": kind, **AUTHS[kind], **texts}, ("api", 0, "auth"))
+    return settings(Api(url=URL, keys={"k": "/o/k"}).model_copy(update={"auth": table}))
 
 
 @pytest.mark.parametrize(
@@ -160,13 +185,68 @@ AUTHS = {
 def test_what_auth_cannot_use_is_refused_unquoted_and_not_written(
     aws: Aws, kind: str, value: str, said: str
 ) -> None:
-    table, _ = read_auth({"type": kind, **AUTHS[kind]}, ("api", 0, "auth"))
-    api = Api(url=URL, keys={"k": "/o/k"}).model_copy(update={"auth": table})
+    own = with_auth(kind)
     with pytest.raises(UsageError) as caught:
-        set_key(aws, settings(api), "k", value)
+        set_key(aws, own, "k", value)
     assert caught.value.message.startswith(f"the value for k cannot be {said}")
     assert value not in caught.value.message
-    assert not list_keys(aws, settings(api)).keys[0].exists
+    assert not list_keys(aws, own).keys[0].exists
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "said"),
+    [
+        ("basic", "password", "realpass\t\r\n\r", "its value ends in a line break"),
+        ("basic", "password", "real\tpass", "character 5 is a control character"),
+        ("hmac", "secret", "realpass\n", "its value ends in a line break"),
+        ("oauth2", "client_secret", "realpass\n", "its value ends in a line break"),
+        ("mtls", "ca", CLIENT.key, "it is not one or more certificates in PEM"),
+        ("mtls", "key", CLIENT.certificate, "it is not a private key in PEM"),
+        ("mtls", "key", encrypted(CLIENT.key), "`openssl pkey -in FILE -out OTHER_FILE` writes it without"),
+        ("mtls", "certificate", CA.issue("old", begins=-9, days=1).certificate, "it expired on"),
+        ("mtls", "certificate", CA.issue("new", begins=2).certificate, "it is not valid before"),
+        ("mtls", "certificate", damaged(CLIENT.certificate), "OpenSSL cannot read it"),
+    ],
+)
+def test_what_a_run_would_refuse_is_not_set(aws: Aws, kind: str, field: str, value: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"{field} of \\[api\\] auth: .*{said}"):
+        set_key(aws, with_auth(kind, **{**USABLE[kind], field: "{k}"}), "k", value)
+    auth = {"type": kind, **AUTHS[kind], **USABLE[kind], field: "{k}"}
+    delivery = ApiDelivery((replace(API, auth=auth, keys={"k": "/k"}),), keys(FakeSsm(k=value)))
+    with pytest.raises(ConfigurationError, match=said):
+        delivery.attempt(held())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("basic", "p\u00e4ss word"),
+        ("mtls", CLIENT.certificate),
+        ("mtls", CLIENT.certificate + CA.certificate),
+    ],
+)
+def test_what_a_run_takes_is_set(aws: Aws, kind: str, value: str) -> None:
+    set_key(aws, with_auth(kind, **({"password": "{k}"} if kind == "basic" else {})), "k", value)
+    assert stored(aws)["Value"] == value
+
+
+def test_a_key_in_a_text_of_several_is_judged_by_itself(aws: Aws) -> None:
+    own = with_auth("hmac", secret="{k}-{other}")
+    with pytest.raises(UsageError, match="ends in a line break"):
+        set_key(aws, own, "k", "realpass\n")
+    set_key(aws, own, "k", "realpass")
+
+
+def test_a_short_user_name_may_stand_in_the_file(aws: Aws) -> None:
+    with pytest.raises(UsageError, match="fewer than 4") as caught:
+        set_key(aws, with_auth("basic"), "k", "bob")
+    assert caught.value.hint == "write it into fifo.toml, as username of [api] auth, if it is not secret"
+
+
+def test_what_is_too_long_for_a_parameter_may_be_a_secret(aws: Aws) -> None:
+    with pytest.raises(UsageError, match="holds 4,096") as caught:
+        set_key(aws, settings(), "api_key", "x" * 4097)
+    assert "a secret holds 65,536: name one in [api] keys" in caught.value.hint
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
