@@ -249,7 +249,7 @@ class TestKeys:
         drain().ok()
         secrets.delete_secret(SecretId=name)
         if via == "local":  # the function has the values in memory
-            unusable("marked for deletion")
+            unusable("scheduled for deletion")
         secrets.restore_secret(SecretId=name)
         drain(9).ok()
         assert flow.ids() == [f"o{number:02}" for number in range(6)]
