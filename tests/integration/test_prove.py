@@ -178,6 +178,24 @@ def test_after_a_signal_every_call_to_aws_is_counted_the_runs_own_too(folder: Pa
         assert (name, counted) == (name, calls.count(name))
 
 
+@pytest.mark.long
+def test_when_the_api_dies_one_check_fails_and_what_needs_it_is_not_run(folder: Path, clients: Aws) -> None:
+    with LyingReceiver() as api:
+        run = start(folder, "--local", "--yes", "-o", "json", "--api", api.url, FIFO_PROVE_SECRET=SECRET)
+        assert run.stderr is not None
+        for line in run.stderr:
+            if "passed           put to queue" in line:
+                break
+    out, err = run.communicate(timeout=300)
+    document = json.loads(out)
+    checks = {one["name"]: one for one in document["checks"]}
+    assert (run.returncode, document["left"]) == (1, []), err
+    assert [name for name, one in checks.items() if one["verdict"] == "failed"] == ["depth and peek"]
+    assert {one["verdict"] for name, one in checks.items() if "deliver" in name} == {"not run"}
+    assert {checks[name]["ok"] for name in ("destroy", "deploy again at once", "nothing left")} == {True}
+    assert document["pipeline"] not in str(find(clients))
+
+
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_after_a_signal_everything_is_removed_and_the_rest_is_not_run(
     folder: Path, clients: Aws, number: signal.Signals

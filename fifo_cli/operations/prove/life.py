@@ -42,7 +42,7 @@ from fifo_cli.operations.prove.cleaning import Cleaner, new_name, owner_tags
 from fifo_cli.operations.prove.cost import bound
 from fifo_cli.operations.prove.deployed_receiver import RUNTIME, DeployedReceiver
 from fifo_cli.operations.prove.pipeline import Commands, Layout, NotOfferedError
-from fifo_cli.operations.prove.receiver import HttpReceiver
+from fifo_cli.operations.prove.receiver import HttpReceiver, UnreachableError
 from fifo_cli.operations.prove.stage import Stage, Waits
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ class Checks:
         self._listener = listener
         self._interrupted = interrupted
         self._done: dict[str, Check] = {}
+        self._api_is_gone = False
 
     def run_all(self) -> None:
         """Run them in their order; raises KeyboardInterrupt when a signal has come."""
@@ -209,9 +210,10 @@ class Checks:
             for name in step.needs
             if name in self._done and self._done[name].verdict in (CheckVerdict.FAILED, CheckVerdict.NOT_RUN)
         ]
-        if not lacking:
-            return None
-        return Check(step.name, CheckVerdict.NOT_RUN, 0.0, f"it needs {' and '.join(lacking)}")
+        why = f"it needs {' and '.join(lacking)}" if lacking else ""
+        if self._api_is_gone and "the API" in step.needs:
+            why = why or "it needs the API, which does not answer any more"
+        return Check(step.name, CheckVerdict.NOT_RUN, 0.0, why) if why else None
 
     def _checked(self, step: PlannedCheck) -> Check:
         began, started = time.monotonic(), datetime.now(UTC)
@@ -222,23 +224,36 @@ class Checks:
         except FifoError as error:
             if self._interrupted():
                 raise KeyboardInterrupt from error
-            verdict, detail = CheckVerdict.FAILED, error.message
+            self._api_is_gone = self._api_is_gone or isinstance(error, UnreachableError)
+            verdict = CheckVerdict.FAILED
+            detail = f"{error.message}; {error.hint}" if error.hint else error.message
         except Exception as error:  # noqa: BLE001 - a defect of a check is a verdict, too: the rest goes on
             verdict, detail = CheckVerdict.FAILED, f"internal error: {type(error).__name__}: {error}"
         return Check(step.name, verdict, round(time.monotonic() - began, 1), detail, started)
 
     def _recover(self) -> None:
         deployed = self._done.get("deploy")
-        if deployed is not None and deployed.verdict is CheckVerdict.PASSED:
+        if deployed is None or deployed.verdict is not CheckVerdict.PASSED or self._api_is_gone:
+            return
+        try:
             put_to_rest(self._stage)
+        except UnreachableError:
+            self._api_is_gone = True
 
 
 def put_to_rest(stage: Stage) -> None:
-    """Bring the pipeline to rest after a failed check: nothing of that one is left for the next one."""
-    with suppress(FifoError):
+    """Bring the pipeline to rest after a failed check: nothing of that one is left for the next one.
+
+    Raises UnreachableError if the API is gone: then no check that needs rest is run.
+    """
+    try:
         stage.temper(Temper())
         stage.deploy(where="")
         stage.set_key()
+    except UnreachableError:
+        raise
+    except FifoError:
+        pass
     with suppress(FifoError):
         stage.rest(force=True)
         # SQS purges a queue once a minute only.

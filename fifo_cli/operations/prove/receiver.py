@@ -25,11 +25,21 @@ _CALL_TIMEOUT: Final = 30.0
 # What AWS takes until a new URL, its permissions and its role are known everywhere; a receiver's own moments.
 _READY_LIMIT: Final = 120.0
 _CALL_LIMIT: Final = 120.0
+# Where nothing listens, no load passes; whoever starts a receiver again has done so by then.
+_REFUSED_LIMIT: Final = 20.0
 _PAGES_MAX: Final = 10_000
+_REFUSALS: Final = {
+    403: "with --api: its secret is not the one in $FIFO_PROVE_SECRET",
+    404: "it does not speak the protocol of docs/prove.md",
+}
 
 
 class ReceiverError(AwsError):
     """The API did not answer as the protocol says."""
+
+
+class UnreachableError(ReceiverError):
+    """The API does not answer at all; it was asked again for as long as a moment's failure lasts."""
 
 
 class Receiver(Protocol):
@@ -124,13 +134,24 @@ class HttpReceiver:
         limit: float = _CALL_LIMIT,
         every_status: bool = False,
     ) -> dict[str, Any]:
+        refused_since: float | None = None
         with self._client() as client:
 
             def attempt() -> httpx.Response | Pending:
+                nonlocal refused_since
                 try:
                     answer = client.request(method, self.url + path, json=body)
                 except httpx.HTTPError as error:
-                    return Pending(f"not reached ({type(error).__name__})")
+                    if every_status or not isinstance(error, httpx.ConnectError):
+                        return Pending(f"not reached ({type(error).__name__})")
+                    now = self.waiter.clock()
+                    refused_since = now if refused_since is None else refused_since
+                    if now - refused_since > _REFUSED_LIMIT:
+                        raise TimedOut(
+                            f"the API {self.url}: nothing is reached there for {now - refused_since:.0f} s"
+                        ) from error
+                    return Pending("not reached (ConnectError)")
+                refused_since = None
                 if answer.is_success:
                     return answer
                 passing = every_status or answer.status_code == 429 or answer.status_code >= 500
@@ -139,7 +160,7 @@ class HttpReceiver:
             try:
                 answer = self.waiter.until(attempt, name=f"the API {self.url}", limit=limit)
             except TimedOut as error:
-                raise ReceiverError(error.message, hint=_look(every_status=every_status)) from error
+                raise UnreachableError(error.message, hint=_look(every_status=every_status)) from error
         return self._document(answer)
 
     def _client(self) -> httpx.Client:
@@ -157,7 +178,7 @@ class HttpReceiver:
             raise ReceiverError(
                 f"the API {self.url} answered {answer.status_code} to {answer.request.method}"
                 f" {answer.request.url.path}",
-                hint="403: it has another secret; 404: it does not speak the protocol of docs/prove.md",
+                hint=_REFUSALS.get(answer.status_code, "docs/prove.md has the protocol that it must speak"),
             )
         try:
             document = answer.json()
@@ -176,7 +197,7 @@ def _certificates() -> ssl.SSLContext:
 
 def _look(*, every_status: bool) -> str:
     if not every_status:
-        return "look at the API's own log"
+        return "see whether it runs, and look at its own log"
     return (
         "403 without end: a policy of the organisation may forbid public function URLs; run prove with --api"
         " URL and a receiver of your own (docs/prove.md). 502: look at the function's log"

@@ -9,6 +9,7 @@ from fifo_cli.events import silent
 from fifo_cli.model.prove_result import Check, CheckVerdict
 from fifo_cli.operations.prove.life import STEPS, Checks, PlannedCheck, selected
 from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
+from fifo_cli.operations.prove.receiver import ReceiverError, UnreachableError
 
 STAGE: Any = SimpleNamespace()
 
@@ -33,8 +34,10 @@ def is_interrupted(stage: Any) -> str:
     raise KeyboardInterrupt
 
 
-def verdicts(*steps: PlannedCheck, interrupted: Callable[[], bool] = lambda: False) -> dict[str, Check]:
-    checks = Checks(steps, STAGE, silent, interrupted)
+def verdicts(
+    *steps: PlannedCheck, interrupted: Callable[[], bool] = lambda: False, stage: Any = STAGE
+) -> dict[str, Check]:
+    checks = Checks(steps, stage, silent, interrupted)
     with suppress(KeyboardInterrupt):
         checks.run_all()
     return {one.name: one for one in checks.verdicts()}
@@ -110,3 +113,52 @@ def test_every_check_needs_only_earlier_ones_and_says_what_it_checks(step):
     earlier = [one.name for one in STEPS[: STEPS.index(step)]]
     assert set(step.needs) <= set(earlier)
     assert step.body.__doc__
+
+
+def test_once_the_api_is_gone_what_needs_it_is_not_run_and_the_rest_is():
+    asked: list[str] = []
+
+    def loses_the_api(stage: Any) -> str:
+        asked.append("loses")
+        raise UnreachableError("nothing is reached there", hint="see whether it runs")
+
+    found = verdicts(
+        PlannedCheck("the API", passes, ()),
+        PlannedCheck("deploy", passes, ()),
+        PlannedCheck("a", loses_the_api),
+        PlannedCheck("b", loses_the_api),
+        PlannedCheck("destroy", passes, ends=True, needs=("deploy",)),
+    )
+    assert asked == ["loses"]
+    assert found["a"].detail == "nothing is reached there; see whether it runs"
+    assert found["b"].detail == "it needs the API, which does not answer any more"
+    assert [one.verdict for one in found.values()][2:] == [
+        CheckVerdict.FAILED,
+        CheckVerdict.NOT_RUN,
+        CheckVerdict.PASSED,
+    ]
+
+
+def test_an_api_that_is_found_gone_after_a_check_that_failed_is_gone():
+    def temper(wanted: Any) -> None:
+        raise UnreachableError("nothing is reached there")
+
+    found = verdicts(
+        PlannedCheck("the API", passes, ()),
+        PlannedCheck("deploy", passes, ()),
+        PlannedCheck("a", fails),
+        PlannedCheck("b", passes),
+        stage=SimpleNamespace(temper=temper),
+    )
+    assert (found["a"].verdict, found["b"].verdict) == (CheckVerdict.FAILED, CheckVerdict.NOT_RUN)
+
+
+def test_an_api_that_answers_wrongly_is_not_gone():
+    def refuses(stage: Any) -> str:
+        raise ReceiverError("answered 403", hint="its secret is not the one")
+
+    found = verdicts(PlannedCheck("a", refuses, ()), PlannedCheck("b", passes, ("the API",)))
+    assert (found["a"].detail, found["b"].verdict) == (
+        "answered 403; its secret is not the one",
+        CheckVerdict.PASSED,
+    )

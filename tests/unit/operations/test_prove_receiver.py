@@ -10,7 +10,7 @@ import pytest
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import UsageError
 from fifo_cli.model.receiver_protocol import Mode, Temper
-from fifo_cli.operations.prove.receiver import HttpReceiver, ReceiverError
+from fifo_cli.operations.prove.receiver import HttpReceiver, ReceiverError, UnreachableError
 
 Answer = Callable[[httpx.Request], httpx.Response]
 URL = "https://api.example.com/prove/"
@@ -88,6 +88,17 @@ def test_a_failure_that_lasts_ends_the_wait() -> None:
     assert 20 < wire.now <= 120
 
 
+def test_where_nothing_listens_the_wait_is_shorter_and_only_for_that() -> None:
+    wire = Wire(httpx.ConnectError("refused"))
+    with pytest.raises(UnreachableError, match="nothing is reached there") as caught:
+        wire.receiver().forget()
+    assert "see whether it runs" in caught.value.hint
+    assert 20 < wire.now < 40
+    wire = Wire(*[httpx.Response(503)] * 8, httpx.ConnectError("refused"), httpx.Response(200, json={}))
+    wire.receiver().forget()
+    assert wire.now > 20
+
+
 def test_until_it_is_ready_even_403_is_waited_out_and_then_the_way_around_is_named() -> None:
     wire = Wire(httpx.Response(403), httpx.Response(502), httpx.Response(200, json={"received": []}))
     wire.receiver().wait_ready()
@@ -101,8 +112,9 @@ def test_until_it_is_ready_even_403_is_waited_out_and_then_the_way_around_is_nam
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404])
 def test_a_refusal_is_named_at_once(status: int) -> None:
     wire = Wire(httpx.Response(status, headers={"Location": "https://elsewhere.example/"}))
-    with pytest.raises(ReceiverError, match=f"answered {status} to DELETE /prove/received"):
+    with pytest.raises(ReceiverError, match=f"answered {status} to DELETE /prove/received") as caught:
         wire.receiver().forget()
+    assert ("$FIFO_PROVE_SECRET" in caught.value.hint) == (status == 403)
     assert [one.url.host for one in wire.requests] == ["api.example.com"]
 
 
