@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from . import clients, runtime
 from .api_keys import Keys, keys_of
@@ -22,6 +22,7 @@ from .worker_run import Limits, Run
 
 INVOCATION_KEY = "fifo_cli"
 QUEUE_SOURCE = "aws:sqs"
+_NOT_BY_QUEUE: Final = "a mapping of the queue may delete them, as [worker] trigger was deployed as schedule"
 
 
 class RunEndedEarlyError(Exception):
@@ -53,7 +54,11 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _deliver_batch(records: Sequence[Mapping[str, Any]], context: Any) -> dict[str, Any]:
-    """Deliver a batch; raises what ended it early, which for Lambda is a failure of all of it."""
+    """Deliver a batch; raises what ended it early, which for Lambda is a failure of all of it.
+
+    So it does where the settings know the schedule only, and something is left: a mapping that was made by
+    hand may not ask for the answer, and Lambda would delete what that lists.
+    """
     try:
         settings, *_ = _environment()
         worker = _batch_worker()
@@ -69,6 +74,8 @@ def _deliver_batch(records: Sequence[Mapping[str, Any]], context: Any) -> dict[s
     stdout_journal("error" if report.error else "info", "run ended", **report.facts(redact), trigger="queue")
     if report.error is not None:
         raise RunEndedEarlyError(shown(report.error, redact)) from None
+    if left and settings.worker.trigger != "queue":
+        raise RunEndedEarlyError(f"{len(left)} of {len(records)} messages wait: {_NOT_BY_QUEUE}")
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in left]}
 
 

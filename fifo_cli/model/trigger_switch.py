@@ -46,6 +46,11 @@ class TriggerSwitch:
     resumed: bool
 
     @property
+    def state(self) -> tuple[object, ...]:
+        """What two looks at the same switch have in common."""
+        return ({one.key for one in self.old}, self.running, self.overlaps, self.resumed)
+
+    @property
     def waits(self) -> bool:
         """Whether what the old trigger has started must end before the new one is enabled."""
         return self.running and not self.overlaps and bool(self.old)
@@ -56,7 +61,7 @@ class TriggerSwitch:
         if self.target == "schedule":
             old, new = new, old
         if not self.old:
-            return ["a deploy was cut off while it changed what starts the worker; this one completes it"]
+            return [f"{BEGUN}; if it was cut off, this one completes it"]
         disabled = "the mapping of the queue" if self.target == "schedule" else old
         how = (
             f"{disabled} is disabled; when the last run has ended (some minutes later on AWS), {new} starts"
@@ -64,7 +69,7 @@ class TriggerSwitch:
             if self.running
             else "the worker is paused, and stays so"
         )
-        again = ", as a deploy that was cut off has begun" if self.resumed else ""
+        again = ", as a deploy that was cut off or is at work has begun" if self.resumed else ""
         return [f"what starts the worker changes from {old} to {new}{again}: {how}"]
 
 

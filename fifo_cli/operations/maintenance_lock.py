@@ -74,6 +74,10 @@ class Lease:
             match["what"], match["who"], since, until, match["machine"], int(match["pid"]), match["token"]
         )
 
+    def has_ended(self, now: datetime) -> bool:
+        """Whether it holds nobody up."""
+        return self.until < now or self.died
+
     @property
     def died(self) -> bool:
         """Whether it was made by a process of this machine that has ended."""
@@ -94,7 +98,7 @@ def maintenance(
     what: str,
     *,
     confirm: bool = True,
-    force: bool = False,
+    force: bool | None = False,
     finishes_restore: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
@@ -102,7 +106,8 @@ def maintenance(
     """Hold the pipeline for ``what`` while the block runs, renewing the lease from a thread of its own.
 
     Raises BusyError if another holds it, or if an in-order redrive is unfinished (except for
-    ``finishes_restore``); ``force`` goes on all the same. A lease of a process of this machine that has
+    ``finishes_restore``); ``force`` goes on all the same, and is None for what has no
+    such option. A lease of a process of this machine that has
     died, or that was not renewed for a minute, holds nobody up. Without ``confirm`` it does not wait for
     another that takes the lock at the same moment: the block has to, before it changes anything for good.
     """
@@ -131,6 +136,15 @@ def refuse_while_unfinished(tags: QueueTags) -> None:
         raise BusyError(unfinished(tags.queue.name, text), hint=finishes())
 
 
+def refuse_beside(tags: QueueTags, what: str) -> None:
+    """Raise BusyError while another does ``what``: for what goes on beside everything else."""
+    seen = tags.read()
+    text = seen.tags.get(MAINTENANCE_TAG, "")
+    lease = Lease.parse(text)
+    if lease is not None and lease.what == what and not lease.has_ended(seen.at):
+        raise BusyError(_held(tags.queue.name, text), hint=_LATER)
+
+
 class MaintenanceLock:
     """This process's lock on one pipeline; ``force`` takes it although another has it."""
 
@@ -139,7 +153,7 @@ class MaintenanceLock:
         tags: QueueTags,
         what: str,
         *,
-        force: bool = False,
+        force: bool | None = False,
         listener: Listener = silent,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -162,8 +176,7 @@ class MaintenanceLock:
         """Write the tag; raises BusyError if another has it."""
         seen = self._tags.read()
         if RESTORE_TAG in seen.tags and not finishes_restore:
-            hint = f"{finishes()}; --force goes on all the same"
-            self._refuse(unfinished(self._tags.queue.name, seen.tags[RESTORE_TAG]), hint=hint)
+            self._refuse(unfinished(self._tags.queue.name, seen.tags[RESTORE_TAG]), hint=finishes())
         if (text := seen.tags.get(MAINTENANCE_TAG)) is not None:
             self._check(text, seen.at)
         self._write(seen.at, since=seen.at)
@@ -202,13 +215,15 @@ class MaintenanceLock:
 
     def _check(self, text: str, now: datetime) -> None:
         lease = Lease.parse(text)
-        if lease is not None and (lease.until < now or lease.died):
+        if lease is not None and lease.has_ended(now):
             return
         self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
 
     def _refuse(self, message: str, *, hint: str) -> None:
-        if not self._force:
+        if self._force is None:
             raise BusyError(message, hint=hint)
+        if not self._force:
+            raise BusyError(message, hint=f"{hint}; --force goes on all the same")
         self._listener(Warned(f"{message}; going on because of --force"))
 
     def _write(self, now: datetime, *, since: datetime) -> None:
@@ -220,10 +235,7 @@ class MaintenanceLock:
         return lease is not None and lease.token == self._lease.token
 
 
-_LATER: Final = (
-    "wait until it is done; if it was killed on another machine, its lock expires within a minute;"
-    " --force goes on all the same"
-)
+_LATER: Final = "wait until it is done; if it was killed on another machine, its lock expires within a minute"
 
 
 def finishes() -> str:

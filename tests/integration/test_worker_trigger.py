@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import UsageError
+from fifo_cli.aws.sqs import Queue
+from fifo_cli.errors import BusyError, UsageError
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SWITCH_TAG
 from fifo_cli.model.settings import load
 from fifo_cli.model.trigger_switch import BEGUN
-from fifo_cli.operations.deploy.deploy import deploy
+from fifo_cli.operations.deploy.deploy import apply, deploy
 from fifo_cli.operations.deploy.destroy import destroy
 from fifo_cli.operations.deploy.pause import pause, pause_state, resume
 from fifo_cli.operations.deploy.plan import plan
 from fifo_cli.operations.deploy.rollback import rollback
-from fifo_cli.operations.maintenance_lock import RESTORE_TAG
+from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG, maintenance
 from fifo_cli.operations.monitor.check import check
 from fifo_cli.operations.monitor.status import status
 from tests.cli_harness import Project, Stack
@@ -233,6 +235,68 @@ def test_who_resumes_after_a_change_was_cut_off_has_the_old_trigger(
     assert bed.enabled() == bed.started_by(RULES)
     bed.deploy(QUEUE)
     assert bed.there() == bed.enabled() == {"queue"}
+
+
+@pytest.mark.parametrize(("first", "then"), [(RULES, QUEUE), (QUEUE, RULES)])
+def test_a_deploy_beside_one_that_changes_what_starts_the_worker_is_refused(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, first: Trigger, then: Trigger
+) -> None:
+    bed.deploy(first)
+    refused = []
+
+    def beside(*args: Any, **kwargs: Any) -> None:
+        for trigger in (first, then, {**then, "functions": {"memory": 300}}):
+            bed.wants(trigger)
+            refused.append(bed.made.local("deploy", "--yes"))
+        apply(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fifo_cli.operations.deploy.deploy.apply", beside)
+        bed.deploy(then)
+    assert [one.code for one in refused] == [75] * 3
+    assert all("another maintenance operation holds" in one.err for one in refused)
+    assert not any("--force" in one.err or "nothing may start" in one.err for one in refused)
+    bed.wants(then)
+    assert bed.enabled() == bed.there() == bed.started_by(then)
+    assert (bed.changes(), MAINTENANCE_TAG in bed.tags()) == ((), False)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_change_whose_plan_was_made_before_anothers_is_refused(bed: Bed, paused: bool) -> None:
+    bed.deploy(RULES)
+    bed.wants(QUEUE)
+    project = load(bed.made.config)
+
+    def meanwhile(_: Any) -> None:
+        if paused:
+            pause(bed.aws, bed.settings, "worker")
+        else:
+            deploy(bed.aws, project)
+
+    with pytest.raises(BusyError, match="somebody has changed what starts the worker since the plan"):
+        deploy(bed.aws, project, confirm=meanwhile)
+    assert bed.enabled() == (set() if paused else {"queue"})
+    assert bed.there() == bed.started_by(RULES if paused else QUEUE)
+    assert not {SWITCH_TAG, MAINTENANCE_TAG} & set(bed.tags())
+
+
+def test_a_deploy_that_leaves_the_trigger_alone_goes_on_beside_a_move_and_not_beside_such_a_change(
+    bed: Bed,
+) -> None:
+    bed.deploy({**RULES, "functions": {"memory": 200}})
+    bed.deploy(RULES)
+    tags = QueueTags(bed.aws, Queue(bed.aws, bed.names, "main"))
+    for what, memory in (("deploy", 300), ("load", 400)):
+        bed.wants({**RULES, "functions": {"memory": memory}})
+        with maintenance(tags, what):
+            if what == "deploy":
+                with pytest.raises(BusyError, match="deploy by"):
+                    deploy(bed.aws, load(bed.made.config))
+                with pytest.raises(BusyError, match="deploy by"):
+                    rollback(bed.aws, bed.names, to=1)
+            else:
+                deploy(bed.aws, load(bed.made.config))
+    assert bed.changes() == ()
 
 
 def test_destroy_removes_the_mapping_and_leaves_nothing(bed: Bed, clients: Aws, stack: Stack) -> None:
@@ -501,6 +565,9 @@ def test_a_rollback_never_puts_code_that_knows_no_batches_behind_the_queue(bed: 
     assert 'write [worker] trigger = "schedule"' in str(refused.value.hint)
     assert client.get_alias(FunctionName=functions[1], Name="live")["FunctionVersion"] == live
     # What knows batches may be live, though it was deployed with the schedule: the queue goes on.
+    heard: list[Any] = []
+    rollback(bed.aws, bed.names, to=1, dry_run=True, listener=heard.append)
+    assert [one.text.endswith(": the queue") for one in heard] == [True], "the version was the schedule's"
     rollback(bed.aws, bed.names, to=1)
     assert bed.enabled() == {"queue"}
     bed.deploy(RULES)

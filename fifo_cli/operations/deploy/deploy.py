@@ -32,6 +32,7 @@ from fifo_cli.operations.deploy.remote_state import observe
 from fifo_cli.operations.deploy.trigger_switch import (
     check_live_code,
     end_switch,
+    one_switch_at_a_time,
     saying_what_rests,
     stop_old_trigger,
 )
@@ -57,7 +58,8 @@ def deploy(
 
     ``confirm`` gets the plan before anything is changed, and raises to stop; it is not asked when there is
     nothing to change. Raises UsageError, nothing touched, if a resource may not be changed; AwsError,
-    saying what was done, if a change failed.
+    saying what was done, if a change failed; BusyError, nothing touched, beside another's change of what
+    starts the worker.
     """
     listener = one_at_a_time(listener)
     work = Work("deploy", listener, threading.Event())
@@ -67,7 +69,10 @@ def deploy(
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
         settings, planned = project.settings, len(prepared.plan.changes)
-        with saying_what_rests(prepared, settings, listener):
+        with (
+            one_switch_at_a_time(aws, prepared, settings, waiter),
+            saying_what_rests(prepared, settings, listener),
+        ):
             work.beforehand(lambda: stop_old_trigger(prepared, settings, waiter, aws.delays), planned)
             apply(prepared, settings.pipeline.name, adopt=adopt, work=work)
             work.afterwards(lambda: end_switch(prepared, settings))

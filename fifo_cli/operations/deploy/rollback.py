@@ -4,25 +4,30 @@ A deploy publishes a version of each function, of the same code (settings includ
 two are a *release*. As a rule they have the same number; should they not, because a version was published
 by hand, a release is known by its content, and goes by the worker's number.
 
-What starts the worker is not part of a release. Where the queue does, code that does not know its batches may
-not be live: its answer might stand for a success of what it did not deliver, and Lambda would delete that.
+What starts the worker is not part of a release, and stays as it is. Where the queue does, code that does not
+know its batches may not be live: its answer might stand for a success of what it did not deliver, and Lambda
+would delete that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.function_versions import VersionAdmin
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.aws.triggers import is_mapping_enabled
-from fifo_cli.errors import AwsError, FifoError, Interrupted, UsageError
-from fifo_cli.events import Finished, Listener, Started, Warned, silent
+from fifo_cli.errors import AwsError, FifoError, Interrupted, NotDeployedError, UsageError
+from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.results import Document, Listed
 from fifo_cli.operations.deploy.remote_state import naming_place
+from fifo_cli.operations.maintenance_lock import refuse_beside
 
 if TYPE_CHECKING:
     from fifo_cli.aws.resources.function_versions import Version
@@ -63,7 +68,7 @@ def rollback(
 
     ``confirm`` gets the moves before they are made, and raises to stop. If the second move fails, the first
     is taken back. Raises UsageError if that release does not exist or may not be live, NotDeployedError
-    without functions.
+    without functions, BusyError while a deploy changes what starts the worker.
     """
     admin = VersionAdmin(aws.client("lambda"))
     functions = {role: names.function(role) for role in FUNCTION_ROLES}
@@ -76,10 +81,16 @@ def rollback(
         tuple(AliasMove(functions[one], live[one], target[one]) for one in FUNCTION_ROLES)
     )
     moves = [move for move in result.functions if move.source != move.target]
-    if moves and is_mapping_enabled(aws, functions["worker"]) is not None:
-        _refuse_without_batches(functions["worker"], versions["worker"], target["worker"])
+    if moves:
+        by_queue = is_mapping_enabled(aws, functions["worker"]) is not None
+        if by_queue:
+            _refuse_without_batches(functions["worker"], versions["worker"], target["worker"])
+        starts = "the queue" if by_queue else "the schedule"
+        listener(Noted(f"what starts the worker stays as it is, also if that version had another: {starts}"))
     if moves and not dry_run:
         confirm(result)
+        with suppress(NotDeployedError):  # without main nothing is delivered
+            refuse_beside(QueueTags(aws, Queue(aws, names, "main")), "deploy")
         _make(admin, moves, listener)
     return result
 

@@ -6,8 +6,9 @@
    and the new trigger is enabled when all it needs is there. The old one is deleted last.
 4. Take the mark away.
 
-Cut off anywhere, the next deploy finds the mark and does the rest. A paused worker has no mark, and whoever
-pauses it meanwhile takes the mark away: it stays paused.
+All that is done under the maintenance lock: two deploys at once would leave a mixture of both, and an
+in-order redrive pauses what they enable. Cut off anywhere, the next deploy finds the mark and does the rest.
+A paused worker has no mark, and whoever pauses it meanwhile takes the mark away: it stays paused.
 """
 
 from __future__ import annotations
@@ -15,25 +16,66 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import Waiter
-from fifo_cli.errors import AwsError
+from fifo_cli.aws.sqs import Queue
+from fifo_cli.errors import AwsError, BusyError
 from fifo_cli.events import Finished, Listener, Started, Warned
 from fifo_cli.invocation import command_line
 from fifo_cli.model.names import SWITCH_TAG
 from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.resources import alias_name
+from fifo_cli.model.trigger_switch import find_switch
 from fifo_cli.model.worker_trigger import longest_pause
 from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_worker
+from fifo_cli.operations.deploy.remote_state import observe, worker_triggers
+from fifo_cli.operations.maintenance_lock import maintenance, refuse_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fifo_cli.aws.consistency import ConsistencyDelays
+    from fifo_cli.aws.session import Aws
     from fifo_cli.model.resources import Found, Key
     from fifo_cli.model.settings import Settings
     from fifo_cli.operations.deploy.plan import Prepared
+
+
+_DEPLOY: Final = "deploy"
+
+
+@contextmanager
+def one_switch_at_a_time(aws: Aws, prepared: Prepared, settings: Settings, waiter: Waiter) -> Iterator[None]:
+    """Hold the maintenance lock while the block changes what starts the worker.
+
+    Raises BusyError, nothing touched, if another holds it, or has changed what starts the worker since the
+    plan. A deploy that leaves that alone takes no lock, as it may go on beside a move: it only looks.
+    """
+    if ("queue", settings.names.main) not in prepared.found:
+        yield  # there is nothing to lock, and nothing that could be delivered
+        return
+    tags = QueueTags(aws, Queue(aws, settings.names, "main"))
+    if prepared.switch is None:
+        refuse_beside(tags, _DEPLOY)
+        yield
+        return
+    with maintenance(tags, _DEPLOY, force=None, listener=waiter.listener, sleep=waiter.sleep):
+        _refuse_changed(prepared, settings)
+        yield
+
+
+def _refuse_changed(prepared: Prepared, settings: Settings) -> None:
+    """Raise BusyError if the switch to make is not the planned one any more."""
+    found = observe(prepared.gates, [("queue", settings.names.main)])
+    found |= {one.key: one for one in worker_triggers(prepared.gates, settings)}
+    now, planned = find_switch(settings, found), prepared.switch
+    if now is None or planned is None or now.state != planned.state:
+        raise BusyError(
+            "somebody has changed what starts the worker since the plan; nothing was changed",
+            hint=f"look with {command_line('plan')}, and deploy again",
+        )
 
 
 def stop_old_trigger(

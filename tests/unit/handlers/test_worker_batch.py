@@ -111,6 +111,20 @@ def test_the_answer_names_what_was_not_deleted(function):
     }
 
 
+def test_what_a_schedules_version_leaves_of_a_batch_is_a_failure_of_it_as_its_mapping_may_know_no_other(
+    function,
+):
+    by_schedule = replace(SETTINGS, worker=WorkerSettings(trigger="schedule"))
+    function.environment = (by_schedule, *function.environment[1:])
+    function.answer = lambda request: httpx.Response(503 if request.content == b'"2"' else 200)
+    with pytest.raises(worker.RunEndedEarlyError, match="2 of 3 messages wait: a mapping of the queue"):
+        function.invoke("1", "2", "3")
+    assert function.sqs.bodies("main") == ['"2"', '"3"']
+    function.sqs.clock.now += 400
+    function.answer = lambda request: httpx.Response(200)
+    assert function.invoke() == {"batchItemFailures": []}
+
+
 @pytest.mark.parametrize(
     ("error", "left", "parked"),
     [(ValueError("bad"), [], ['"2"']), (ConnectionError("no network"), ["m2", "m3"], [])],

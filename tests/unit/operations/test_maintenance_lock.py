@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from fifo_cli.operations.maintenance_lock import (
     Lease,
     MaintenanceLock,
     maintenance,
+    refuse_beside,
     refuse_while_unfinished,
 )
 
@@ -225,3 +227,26 @@ def test_a_block_that_raises_releases_the_lock(bench: Bench) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert bench.tags.tags == {}
+
+
+def test_what_has_no_option_to_go_on_does_not_offer_it(bench: Bench) -> None:
+    bench.tags.tags[MAINTENANCE_TAG] = OTHERS.text()
+    for force, offered in ((False, True), (None, False)):
+        tags: Any = bench.tags
+        with pytest.raises(BusyError) as refused:
+            MaintenanceLock(tags, "deploy", force=force).acquire()
+        assert ("--force" in str(refused.value.hint)) is offered
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds", "refused"), [("deploy", 0, True), ("load", 0, False), ("deploy", 61, False)]
+)
+def test_only_beside_the_named_command_it_is_refused_and_while_its_lease_lasts(
+    bench: Bench, what: str, seconds: int, refused: bool
+) -> None:
+    tags: Any = bench.tags
+    refuse_beside(tags, "deploy")
+    tags.tags[MAINTENANCE_TAG] = replace(OTHERS, what=what).text()
+    tags.now = NOW + timedelta(seconds=seconds)
+    with pytest.raises(BusyError) if refused else nullcontext():
+        refuse_beside(tags, "deploy")
