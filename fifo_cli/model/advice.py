@@ -34,7 +34,7 @@ from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
 from fifo_cli.model.trigger_switch import BEGUN
 from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, WorkerRun
-from fifo_cli.model.worker_trigger import by_queue, disabled_schedules
+from fifo_cli.model.worker_trigger import by_queue, disabled_schedules, main_visibility_timeout
 
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
@@ -47,6 +47,8 @@ _SEVERAL: Final = 2
 # How [handlers] names a function of the user's, such as orders:to_message.
 _FUNCTION: Final = re.compile(r"[\w.]+:\w+")
 _UNDELIVERED: Final = 3
+# After so many of its longest pauses a group was to be tried again, also where many wait.
+_PAUSES_UNTRIED: Final = 4
 _REASONS_SHOWN: Final = 3
 _WAITS: Final[Mapping[Flow, str]] = {
     "messages": "messages wait in the queue, in order; nothing is lost meanwhile",
@@ -151,8 +153,12 @@ def _around(settings: Settings, now: datetime, *, running: bool = True, busy: bo
     apis = dict(zip(settings.api_names, settings.api, strict=True))
     keys = {name: tuple(api.keys) for name, api in apis.items()}
     auths = {name: api.auth for name, api in apis.items() if api.auth}
-    longest = settings.worker.retry[1] if by_queue(settings) else None
-    return Around(now, running=running, busy=busy, keys=keys, auths=auths, longest=longest)
+    longest = untried = None
+    if by_queue(settings):
+        longest = settings.worker.retry[1]
+        # What a killed function had stays hidden for the first of these.
+        untried = main_visibility_timeout(settings) + _PAUSES_UNTRIED * longest
+    return Around(now, running=running, busy=busy, keys=keys, auths=auths, longest=longest, untried=untried)
 
 
 def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:

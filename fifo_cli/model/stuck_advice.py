@@ -292,13 +292,15 @@ class Around:
     """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys.
 
     ``busy``: maintenance is going on. ``longest`` is the longest pause of a group where the queue starts the
-    worker; None where a schedule does. ``auths`` are the APIs' ``auth``, of those that have one.
+    worker; None where a schedule does. ``untried``: within so long it then comes to a head that is there.
+    ``auths`` are the APIs' ``auth``, of those that have one.
     """
 
     now: datetime
     running: bool = True
     busy: bool = False
     longest: timedelta | None = None
+    untried: timedelta | None = None
     keys: Mapping[str, Sequence[str]] | None = None
     auths: Mapping[str, AuthTable] | None = None
 
@@ -391,8 +393,11 @@ def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, 
     """Yield a problem for all groups that fail alike at one API, the newest first, then the most groups.
 
     What the last run met is what holds up the messages now: a cause that it did not meet may be over. ``age``
-    is of how many seconds of failing it is a warning, and critical; younger ones are a warning, too.
+    is of how many seconds of failing it is a warning, and critical; younger ones are a warning, too. A head
+    that the queue should have handed out again may be gone: such ones are named last, and not counted.
     """
+    absent = [one for one in stuck if _seems_gone(one, around)]
+    stuck = [one for one in stuck if not _seems_gone(one, around)]
 
     def alike(head: Stuck) -> tuple[str, str]:
         kind = kind_of(head)
@@ -418,6 +423,27 @@ def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, 
     state = worst(one.state for one in found)
     yield from (replace(one, state=state) for one in found[:1])
     yield from found[1:]
+    if absent:
+        yield _absent_problem(absent, around.now)
+
+
+def _seems_gone(head: Stuck, around: Around) -> bool:
+    """Whether others were delivered long after it was to be tried again: a breaker holds up these, too."""
+    if around.untried is None or head.passed is None:
+        return False
+    return head.passed - max(head.time, head.paused_until or head.time) > around.untried
+
+
+def _absent_problem(absent: Sequence[Stuck], now: datetime) -> Problem:
+    head, *more = absent
+    which = f"{1 + len(more)} groups were" if more else f"group {shown_group(head.group)} was"
+    step = command_line("audit") if more or not head.item_key else command_line("trace", head.item_key)
+    return Problem(
+        "warning",
+        f"{which} not tried again for {rough(now - head.time)}, though others were delivered",
+        f"{step} shows where {'their messages are' if more else 'its message is'}",
+        means="what failed there may have left the queue by another way than the worker, or be lost",
+    )
 
 
 def _problem(

@@ -107,6 +107,35 @@ def test_a_group_that_fails_alone_is_set_aside() -> None:
     ]
 
 
+def test_a_group_that_the_queue_should_have_handed_out_again_is_not_counted_and_asked_for() -> None:
+    before = [failure(50, "gone"), ended(50), failure(20, "late"), ended(20)]
+    failing = [failure(3, "ada"), ended(3), delivery(2, "bob"), ended(2, 1)]
+    again = [failure(1, "ada"), delivery(1, "bob"), ended(1, 1)]
+    found = problems(stuck(*before, *failing, *again))
+
+    assert [one.text for one in found] == [
+        "group ada waits for its head and has failed for 20m: HTTP 503 from shop (1 more group waits)",
+        "group gone was not tried again for 50m, though others were delivered",
+    ]
+    assert (found[1].state, found[1].next) == ("warning", "`fifo-cli audit` shows where its message is")
+    # Nothing was delivered since: the API is down, and no turn was missed.
+    for events in ([*before, failure(1, "ada"), ended(1)], [*before, delivery(30, "bob"), ended(30, 1)]):
+        ordered = sorted(events, key=lambda one: one.time)
+        assert not [one for one in problems(stuck(*ordered)) if "not tried again" in one.text]
+
+
+def test_of_several_that_were_not_handed_out_again_the_number_is_named() -> None:
+    gone = [failure(60, "a", item_key='{"id":"1"}'), ended(60), failure(50, "b"), ended(50)]
+    [found] = problems(stuck(*gone, delivery(1, "bob"), ended(1, 1)))
+    assert found.text == "2 groups were not tried again for 1h, though others were delivered"
+    assert found.next == "`fifo-cli audit` shows where their messages are"
+    [found] = problems(stuck(*gone[:2], delivery(1, "bob"), ended(1, 1)))
+    assert found.next.startswith("`fifo-cli trace")
+    # On a schedule a run may well not reach it: nothing says that it is gone.
+    [found] = problems(stuck(*gone[:2], delivery(1, "bob"), ended(1, 1)), given=settings("schedule"))
+    assert found.text.startswith("group a waits for its head")
+
+
 def test_while_the_worker_is_paused_a_message_is_set_aside_as_soon_as_it_is_not_hidden() -> None:
     before = (failure(3, "ada"), ended(3), delivery(2, "bob"), ended(2, 1))
     seen: dict[str, Any] = {"until": ago(0.5)}
