@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.model.names import START_VARIABLE
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _STREAM_SECONDS: Final = 86_400
 # Messages may be missing already.
 _AUDIT: Final = "{audit} shows what is missing"
+_POLLS: Final = "sqs:getqueueattributes"
 _PARTIAL: Final = "ReportBatchItemFailures"
 
 
@@ -117,6 +119,28 @@ def _may_not_take_batches(one: Setting) -> bool:
     return one.by_queue and not one.takes_batches
 
 
+def _lacks(*sids: str) -> Callable[[Setting], bool]:
+    """Return whether a role's policy lacks one of these statements, or an action of them.
+
+    The attributes of main Lambda asks for only to poll it.
+    """
+
+    def lacks(one: Setting) -> bool:
+        _, sid, part, *_ = (*one.path.split("."), "", "")
+        if one.new is None or (sid and sid not in sids):
+            return False
+        if part != "Action":
+            return one.old is None
+        allowed, wanted = (
+            [str(action).lower() for action in ([value] if isinstance(value, str) else value or ())]
+            for value in (one.old, one.new)
+        )
+        asked = (action for action in wanted if one.by_queue or action != _POLLS)
+        return any(not any(fnmatchcase(action, pattern) for pattern in allowed) for action in asked)
+
+    return lacks
+
+
 def _starts_later(one: Setting) -> bool:
     """Whether the enqueuer leaves out more of the table than it should: its start is another."""
     return any(f"{text}".startswith(START_VARIABLE) for text in one.old or ())
@@ -172,6 +196,7 @@ _FUNCTION: Final[Effects] = _drift(
     "code_sha256 handler runtime architecture memory timeout role subnets security_groups environment layers"
     " logging reserved_concurrency published routing async_retries async_age async_destinations"
 )
+_ROLE: Final[Effects] = _drift("trust policy permissions_boundary other_policies")
 # Every setting of every resource, by its kind and which one it is: its harm, or None where it has none.
 EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
     ("queue", "main"): {
@@ -292,8 +317,22 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
         ),
     },
     ("log-group", ""): _drift("retention_days"),
-    ("role", "enqueuer"): (_ROLE := _drift("trust policy permissions_boundary other_policies")),
-    ("role", "worker"): _ROLE,
+    ("role", "enqueuer"): {
+        **_ROLE,
+        "policy": Harm(
+            "may not do all that reading the stream and sending messages take",
+            "what is written to the table is not enqueued, and the stream forgets it after 24 h",
+            _lacks("ReadStream", "Send"),
+        ),
+    },
+    ("role", "worker"): {
+        **_ROLE,
+        "policy": Harm(
+            "may not do all that receiving and deleting messages take",
+            "messages wait in main, in order; nothing delivers them",
+            _lacks("Take"),
+        ),
+    },
     ("alarm", ""): _drift(
         "namespace metric dimensions statistic period periods comparison threshold missing actions ok_actions"
         " insufficient_data_actions actions_enabled datapoints"

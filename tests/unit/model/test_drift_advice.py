@@ -53,6 +53,50 @@ def judged(
     return list(drift_problems(Drift((state,)), Measurements(worker=worker), given, given))
 
 
+def allowed(role: str, without: str, *more: str, tables: dict[str, Any] = QUEUE) -> dict[str, Any]:
+    """Return the policy of a role without an action, and with others."""
+    [one] = [each for each in wanted(tables) if each.key == ("role", f"orders-{role}")]
+    statements = [
+        {**each, "Action": [*(action for action in each["Action"] if action != without), *more]}
+        for each in one.properties["policy"]["Statement"]
+    ]
+    return {"policy": {**one.properties["policy"], "Statement": statements}}
+
+
+@pytest.mark.parametrize(
+    ("role", "without", "more", "tables", "critical"),
+    [
+        ("worker", "sqs:GetQueueAttributes", [], QUEUE, True),
+        ("worker", "sqs:DeleteMessage", [], SCHEDULE, True),
+        ("worker", "sqs:DeleteMessage", ["SQS:*"], QUEUE, False),
+        ("worker", "logs:PutLogEvents", [], QUEUE, False),
+        ("enqueuer", "dynamodb:GetRecords", [], QUEUE, True),
+        ("enqueuer", "", ["s3:GetObject"], QUEUE, False),
+    ],
+)
+def test_a_role_that_lacks_what_delivery_takes_is_critical(
+    role: str, without: str, more: list[str], tables: dict[str, Any], critical: bool
+) -> None:
+    [found] = judged(tables, ("role", f"orders-{role}"), allowed(role, without, *more, tables=tables))
+    assert (found.state, "may not do all that" in found.text) == (
+        "critical" if critical else "warning",
+        critical,
+    )
+
+
+def test_a_role_without_its_policy_is_critical_and_one_for_the_queue_that_is_not_deployed_is_not() -> None:
+    [gone] = judged(SCHEDULE, ("role", "orders-worker"), {"policy": None})
+    assert gone.state == "critical"
+    [one] = [each for each in wanted(QUEUE) if each.key == ("role", "orders-worker")]
+    by_schedule = allowed("worker", "sqs:GetQueueAttributes")
+    found = Found(one.kind, one.name, {**one.properties, **by_schedule}, one.tags, {})
+    state = ResourceState(one.kind, one.name, "drift", differences(one, found))
+    said = drift_problems(
+        Drift((state,)), Measurements(worker="running"), settings(QUEUE), settings(SCHEDULE)
+    )
+    assert {one.state for one in said} == {"warning"}
+
+
 MAIN, DLQ, HOLD = ("queue", "orders.fifo"), ("queue", "orders-dlq.fifo"), ("queue", "orders-hold.fifo")
 FAILURES = ("queue", "orders-stream-failures")
 POLLING = ("event-source-mapping", "orders-worker")
