@@ -864,6 +864,7 @@ HARMFUL: Final = frozenset(
         "a mapping with a filter that is none",
         "a mapping that feeds the worker",
         "a second mapping",
+        "a role without its policy",
         "a rule without a target",
         "a schedule's target",
     }
