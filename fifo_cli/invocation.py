@@ -22,14 +22,30 @@ _OF_A_FOLDER: Final = frozenset({"local"})
 _OF_NOTHING: Final = frozenset({"init", "schema", "demo", "manual", "completion"})
 _OF_A_PERSON: Final = frozenset({"--profile"})
 _OF_AWS: Final = ("--profile", "--region", "--endpoint-url")
+# Commands of the AWS CLI by which a person signs in, wherever the pipeline is.
+_SIGN_IN: Final = frozenset({"sso login", "login"})
+_NOWHERE: Final[Mapping[str, str | None]] = MappingProxyType({})
 
-_typed: Mapping[str, str | None] = MappingProxyType({})
+_typed: Mapping[str, str | None] = _NOWHERE
+_place: Mapping[str, str | None] = _NOWHERE
+_key_file: str | None = None
 
 
 def remember(options: Mapping[str, str | None]) -> None:
     """Keep the options that this run was given on its command line: each by its name, a flag with None."""
-    global _typed  # noqa: PLW0603 - a process has one command line
-    _typed = MappingProxyType(dict(options))
+    global _typed, _place, _key_file
+    _typed, _place, _key_file = MappingProxyType(dict(options)), _NOWHERE, None
+
+
+def remember_place(region: str | None, endpoint_url: str | None, key_file: str | None = None) -> None:
+    """Keep where this run's calls of AWS go, also where fifo.toml or ``--local`` says it.
+
+    ``key_file`` has the key of the embedded stack, as a file of the AWS CLI's.
+    """
+    global _place, _key_file  # noqa: PLW0603 - a process has one command line
+    found = {"--profile": key_file and "default", "--region": region, "--endpoint-url": endpoint_url}
+    _place = MappingProxyType({option: value for option, value in found.items() if value})
+    _key_file = key_file
 
 
 def command_line(line: str, *values: str, for_another: bool = False) -> str:
@@ -55,8 +71,11 @@ def typed_before(words: Iterable[str]) -> str:
 
 def aws_command_line(line: str, *values: str) -> str:
     """Return a command of the AWS CLI in the same way, for the same profile, region and endpoint."""
-    options = {option: _typed[option] for option in _OF_AWS if option in _typed}
-    return _in_backticks(f"aws {line}", values, options)
+    signs_in = line in _SIGN_IN
+    given = {**_typed, **({} if signs_in else _place)}
+    options: dict[str, str | None] = {option: given[option] for option in _OF_AWS if option in given}
+    with_key = f"AWS_SHARED_CREDENTIALS_FILE={quoted(_key_file)} " if _key_file and not signs_in else ""
+    return _in_backticks(f"{with_key}aws {line}", values, options)
 
 
 def _in_backticks(line: str, values: Iterable[str], options: Mapping[str, str | None]) -> str:

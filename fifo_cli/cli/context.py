@@ -17,6 +17,7 @@ from fifo_cli.cli.config import config_path, find_config
 from fifo_cli.cli.console import Console, ask
 from fifo_cli.cli.options import Options, Output
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.invocation import remember_place
 
 if TYPE_CHECKING:
     from fifo_cli.aws.consistency import ConsistencyDelays
@@ -196,11 +197,13 @@ class Cli:
 
         options = self.options
         if not options.local:
+            remember_place(region, options.endpoint_url)
             return Target(profile=options.profile, region=region, endpoint_url=options.endpoint_url)
         self.check_local_options()
-        from fifo_cli.local.stack import endpoint_of, key_of
+        from fifo_cli.local.stack import endpoint_of, key_file_of, key_of
 
         endpoint = endpoint_of(self.folder)
+        remember_place(region or LOCAL_REGION, endpoint, key_file_of(self.folder))
         return Target(
             region=region or LOCAL_REGION, endpoint_url=endpoint, local=True, key=key_of(self.folder)
         )

@@ -167,6 +167,11 @@ def key_of(folder: Path) -> tuple[str, str]:
     return key.id, key.secret
 
 
+def key_file_of(folder: Path) -> str:
+    """Return the file that has the key of the folder's stack, for other tools."""
+    return str(Files.of(folder).credentials.absolute())
+
+
 def _status(files: Files, running: Running | None) -> StackStatus:
     if running is None:
         return StackStatus()

@@ -16,7 +16,7 @@ from fifo_cli.cli.app import app
 from fifo_cli.cli.console import announce
 from fifo_cli.cli.framework import Commands, Run
 from fifo_cli.cli.signals import Signals
-from fifo_cli.invocation import aws_command_line, command_line, quoted, remember
+from fifo_cli.invocation import aws_command_line, command_line, quoted, remember, remember_place
 from fifo_cli.render.text import fold
 from tests.cli_harness import ROOT
 
@@ -193,6 +193,31 @@ def test_another_person_has_another_profile():
     parsed(["plan", "--profile", "me", "--region", "eu-west-1"])
     assert command_line("deploy", for_another=True) == "`fifo-cli deploy --region eu-west-1`"
     assert aws_command_line("sso login") == "`aws sso login --profile me --region eu-west-1`"
+
+
+def test_a_command_of_aws_names_region_and_endpoint_of_this_run():
+    line = "ssm delete-parameter --name"
+    parsed(["keys", "list", "--profile", "me"])
+    remember_place("us-west-2", "https://vpce.example.com")
+    place = "--region us-west-2 --endpoint-url https://vpce.example.com"
+    assert aws_command_line(line, "/k") == f"`aws {line} /k --profile me {place}`"
+    assert aws_command_line("sso login") == "`aws sso login --profile me`"
+    remember_place("us-east-1", "http://127.0.0.1:4566", "/a b/key")
+    local = "--profile default --region us-east-1 --endpoint-url http://127.0.0.1:4566"
+    with_key = "AWS_SHARED_CREDENTIALS_FILE='/a b/key'"
+    assert aws_command_line(line, "/k") == f"`{with_key} aws {line} /k {local}`"
+    assert aws_command_line("sso login") == "`aws sso login --profile me`"
+    parsed(["status"])
+    assert aws_command_line(line, "/k") == f"`aws {line} /k`"
+
+
+def test_no_command_of_aws_is_written_elsewhere():
+    own = {
+        "errors.py",
+        "invocation.py",
+    }  # the first has those by which a profile is chosen, or signed in with
+    found = {path.name for path in PACKAGE.rglob("*.py") if re.search(r"[`\"]aws [a-z]", path.read_text())}
+    assert found <= own
 
 
 WORDS_OF_USERS = [

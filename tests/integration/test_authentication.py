@@ -139,7 +139,10 @@ def test_a_secret_that_is_to_be_deleted_is_named_with_the_command_that_restores_
         deleted = made.local("drain", "--all", "--via", via)
         assert deleted.code == 2
         assert "[api] keys: secretsmanager:t/api: the secret is scheduled for deletion" in deleted.err
-        assert "`aws secretsmanager restore-secret --secret-id t/api`" in deleted.err
+        endpoint = clients.client("sqs").meta.endpoint_url
+        place = f"--profile default --region us-east-1 --endpoint-url {endpoint}`"
+        assert f" aws secretsmanager restore-secret --secret-id t/api {place}" in deleted.err
+        assert "`AWS_SHARED_CREDENTIALS_FILE=" in deleted.err
     clients.client("secretsmanager").restore_secret(SecretId="t/api")
     site.token = Reply(200, json.dumps({"access_token": TOKEN}).encode())
     made.local("drain", "--all").ok()

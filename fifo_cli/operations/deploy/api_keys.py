@@ -218,10 +218,11 @@ def _set_parameter(aws: Aws, settings: Settings, name: str, value: str, tags: Ma
         settings, name, value, most, "a parameter of the advanced tier" if advanced else "a parameter"
     )
     if found is not None and found.kind != "SecureString":
+        delete = aws_command_line("ssm delete-parameter --name", parameter)
         raise UsageError(
             f"parameter {parameter} exists as a {found.kind}, readable without decryption;"
             " a parameter's type cannot be changed",
-            hint=f"delete it with `aws ssm delete-parameter --name {parameter}` and set it again",
+            hint=f"delete it with {delete} and set it again",
         )
     put_secret(aws, parameter, value, found=found, tags=tags)
 

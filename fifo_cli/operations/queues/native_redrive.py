@@ -114,9 +114,12 @@ class _Redrive:
         if running is None:
             return False
         if running.target_arn not in (None, self.target_arn):
+            cancel = aws_command_line(
+                "sqs cancel-message-move-task --task-handle", running.handle or "HANDLE"
+            )
             raise AwsError(
                 f"a move task to another queue ({running.target_arn}) is running already",
-                hint="wait until it is done, or cancel it with `aws sqs cancel-message-move-task`",
+                hint=f"wait until it is done, or cancel it with {cancel}",
             )
         self._handle, self._started_ms = running.handle, running.started_ms
         started = iso(from_epoch_ms(running.started_ms))
