@@ -60,3 +60,8 @@ class Drift:
 
     resources: tuple[ResourceState, ...]
     unseen: tuple[Unavailable, ...] = ()
+
+    @property
+    def started_by(self) -> tuple[str, ...]:
+        """What is somebody else's and starts the worker, by its names."""
+        return tuple(one.name for one in self.resources if one.starts_beside)
