@@ -127,7 +127,7 @@ def delete_policy(aws: Aws, name: str) -> None:
 
 
 def tags_of(aws: Aws, kind: str, name: str) -> dict[str, str]:
-    """Return the tags of a queue, a table, a role, a parameter, a log group, a policy or a function."""
+    """Return the tags of a resource; a mapping's ``name`` is as it is listed."""
     with calling(f"{kind} {name}"):
         return unless_missing(lambda: _TAGS[kind](aws, name)) or {}
 
@@ -142,7 +142,24 @@ def _parameter_tags(aws: Aws, name: str) -> dict[str, str]:
     return tag_map(answer["TagList"])
 
 
+def _rule_tags(aws: Aws, name: str) -> dict[str, str]:
+    return tag_map(aws.client("events").list_tags_for_resource(ResourceARN=aws.place.rule(name))["Tags"])
+
+
+def _alarm_tags(aws: Aws, name: str) -> dict[str, str]:
+    return tag_map(aws.client("cloudwatch").list_tags_for_resource(ResourceARN=aws.place.alarm(name))["Tags"])
+
+
+def _mapping_tags(aws: Aws, name: str) -> dict[str, str]:
+    arn = aws.place.mapping(name.rpartition(" ")[2])
+    return aws.client("lambda").list_tags(Resource=arn)["Tags"]
+
+
+# A schedule takes no tags.
 _TAGS: Mapping[str, Callable[[Aws, str], dict[str, str]]] = {
+    "event-source-mapping": _mapping_tags,
+    "rule": _rule_tags,
+    "alarm": _alarm_tags,
     "queue": _queue_tags,
     "table": lambda aws, name: tag_map(
         aws.client("dynamodb").list_tags_of_resource(ResourceArn=aws.place.table(name))["Tags"]

@@ -15,9 +15,9 @@ from fifo_cli.aws.session import Aws, Target
 from fifo_cli.events import silent
 from fifo_cli.local.prove_receiver import MemoryStore, ProveReceiver
 from fifo_cli.model.prove_result import Check
-from fifo_cli.operations.prove.cleaning import find
 from fifo_cli.operations.prove.life import STEPS, Checks, PlannedCheck, ProveRun, make_stage
 from fifo_cli.operations.prove.receiver import HttpReceiver
+from fifo_cli.operations.prove.remains import find
 from fifo_cli.operations.prove.stage import AT_ONCE, Stage, Waits
 from fifo_cli.prove_api.api import ProveApi, RecordedDelivery, Temper, sha256
 from tests.cli_harness import Stack, clean_environment

@@ -20,10 +20,11 @@ from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
 from fifo_cli.model.receiver_protocol import Mode, Temper
 from fifo_cli.operations.prove.cleaning import Cleaner
-from fifo_cli.operations.prove.cleaning import new_name as run_name
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.life import make_stage
 from fifo_cli.operations.prove.receiver import HttpReceiver
+from fifo_cli.operations.prove.remains import OWNER_TAG
+from fifo_cli.operations.prove.remains import new_name as run_name
 from tests.cli_harness import Stack, new_name
 from tests.faults import AnswerWithError, DropAnswer, Pass, forward_all, on
 from tests.integration.prove_bed import run_of
@@ -246,7 +247,7 @@ def test_what_cannot_be_removed_is_named_with_the_reason(proxy: Proxy) -> None:
 def test_what_a_run_leaves_is_named_with_the_commands_that_remove_it(proxy: Proxy) -> None:
     """Function, role and table have one name; each has a reason of its own."""
     made = DeployedReceiver(behind(proxy), run_name())
-    made.deploy(TAGS)
+    made.deploy({**TAGS, OWNER_TAG: "of a run"})
     denied = AnswerWithError("AccessDenied", "no", status=403)
     proxy.rule = lambda request: denied if request.action in ("DeleteRole", "DeleteTable") else Pass()
     _, left = Cleaner(made.aws, [], {}, silent, 0, time.sleep).remove(made.pipeline)

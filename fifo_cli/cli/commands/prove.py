@@ -15,13 +15,15 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import complete_files
 from fifo_cli.errors import ExitCode, FifoError, UsageError, without_login
+from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.prove_result import ProveResult
-    from fifo_cli.operations.prove.cleaning import Cleaner, Remains
-    from fifo_cli.operations.prove.life import ProveRun
+    from fifo_cli.model.prove_result import Left, ProveResult
+    from fifo_cli.operations.prove.cleaning import Cleaner
+    from fifo_cli.operations.prove.life import Earlier, ProveRun
     from fifo_cli.operations.prove.receiver import HttpReceiver
+    from fifo_cli.operations.prove.remains import Remains
     from fifo_cli.operations.prove.stage import Waits
 
 _SECRET: Final = "FIFO_PROVE_SECRET"
@@ -74,7 +76,7 @@ def prove(
     check failed or something could not be removed.
     """
     from fifo_cli.aws.call_counts import counted
-    from fifo_cli.operations.prove.cleaning import remains
+    from fifo_cli.operations.prove.life import earlier, remove_earlier, with_earlier
 
     if clean:
         _check_alone({"--keep": keep, "--api": api, "--long": long, "--report": report})
@@ -82,17 +84,17 @@ def prove(
     receiver = _receiver(cli, api)
     with counted() as counts:
         aws = cli.account
-        earlier = remains(aws)
+        before = earlier(aws)
         if clean:
-            return _clean(cli, aws, earlier)
+            return _clean(cli, aws, before)
         run = _planned(cli, aws, receiver, counts, keep=keep, long=long)
-        over = [one for one in earlier if one.resources and not one.running]
+        over = [one for one in before.runs if not one.running]
         _ask(cli, run, over)
         # A second Ctrl-C may come before the first one has got to the removal.
         cli.signals.first_only()
-        for one in over:
-            _cleaner(cli, aws, run.waits).remove(one.pipeline)
-        result = _run(cli, run)
+        cleaner = _cleaner(cli, aws, run.waits)
+        removed, left = remove_earlier(cleaner, [one.pipeline for one in over])
+        result = with_earlier(_run(cli, run), removed, [*before.left, *left])
     return _conclude(cli, result, report)
 
 
@@ -135,18 +137,33 @@ def _run(cli: Cli, run: ProveRun) -> ProveResult:
         return prove(replace(run, stand_in=stand_in))
 
 
-def _clean(cli: Cli, aws: Aws, earlier: list[Remains]) -> ExitCode:
-    """Remove what earlier runs left, those that may still be at work included."""
+def _clean(cli: Cli, aws: Aws, before: Earlier) -> ExitCode:
+    """Remove what earlier runs left; what may still be at work only if the question names it."""
     from fifo_cli.operations.prove.life import cleaned
     from fifo_cli.render.prove_text import prove_text
 
-    found = [one for one in earlier if one.resources]
+    found = [one for one in before.runs if not (one.running and cli.options.yes)]
+    stays = [_at_work(one) for one in before.runs if one not in found]
     if found:
         names = "\n".join(f"  {one.pipeline}{' (may be running)' if one.running else ''}" for one in found)
         _ask_about(cli, f"remove all that these runs of prove made:\n{names}\n", _place(cli, aws))
         cli.signals.first_only()
-    result = cleaned(aws, _cleaner(cli, aws, _waits(aws, long=False)), [one.pipeline for one in found])
+    cleaner = _cleaner(cli, aws, _waits(aws, long=False))
+    result = cleaned(aws, cleaner, [one.pipeline for one in found], [*stays, *before.left])
     return cli.emit(result, lambda: prove_text(result, width=cli.console.width))
+
+
+def _at_work(run: Remains) -> Left:
+    from fifo_cli.model.prove_result import Left
+
+    host, _, rest = run.owner.partition("/")
+    until = rest.partition("/")[2]
+    return Left(
+        "pipeline",
+        run.pipeline,
+        f"its run may be at work on {host} until {until}; --clean removes it without --yes, or after that",
+        command_line("prove --clean").strip("`"),
+    )
 
 
 def _ask(cli: Cli, run: ProveRun, over: list[Remains]) -> None:

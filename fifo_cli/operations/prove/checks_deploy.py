@@ -15,8 +15,8 @@ from fifo_cli.aws.policy_check import (
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
 from fifo_cli.model.receiver_protocol import Temper
-from fifo_cli.operations.prove.cleaning import find
 from fifo_cli.operations.prove.pipeline import NotOfferedError
+from fifo_cli.operations.prove.remains import find
 from fifo_cli.operations.prove.stage import expect
 
 if TYPE_CHECKING:

@@ -1,45 +1,32 @@
-"""What runs of ``prove`` left in the account: found by name and tag, and removed.
+"""Removes what a run of ``prove`` made, and names what stays: with the reason, and with the command.
 
-A name of a run is ``fifo-prove-`` and eight random digits. What has such a name, and does not carry another
-pipeline's tag, is a run's. A run that was killed is known by its owner's tag: its process is gone, or its
-time is over.
+Nothing is removed but what the run made (``remains.py``). What may not be listed is named as well: of a kind
+that nobody looked for, nobody knows that nothing is left.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-import socket
-import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws import account_resources
-from fifo_cli.aws.policy_check import NotPermittedError
 from fifo_cli.aws.resources.role import POLICY_NAME
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted
 from fifo_cli.invocation import aws_command_line
 from fifo_cli.model.names import PIPELINE_TAG, PROVE_PREFIX, Names
 from fifo_cli.model.prove_result import Left, Resource
-from fifo_cli.model.times import iso
-from fifo_cli.operations.parallel import read_all
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Layout
+from fifo_cli.operations.prove.remains import Candidate, Search, owner_tags, search
+from fifo_cli.operations.prove.run_folder import run_folder
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
 
-OWNER_TAG: Final = "prove-run"
-# No run takes longer; with --long it has three hours more.
-RUN_TAKES: Final = timedelta(hours=2)
-_NAME: Final = re.compile(PROVE_PREFIX + "[0-9a-f]{8}")
 # What `destroy` does not delete: not the pipeline's, or what Lambda made again.
 _BY_HAND: Final[Mapping[str, Callable[[Aws, str], None]]] = {
     "event-source-mapping": lambda aws, name: account_resources.delete_mapping(aws, name.rpartition(" ")[2]),
@@ -64,85 +51,54 @@ _COMMANDS: Final = {
     "table": ("dynamodb delete-table --table-name",),
     "log-group": ("logs delete-log-group --log-group-name",),
 }
+# The commands that list what may not be listed.
+_LISTS: Final = {
+    "event-source-mapping": "lambda list-event-source-mappings",
+    "rule": "events list-rules",
+    "schedule": "scheduler list-schedules",
+    "alarm": "cloudwatch describe-alarms",
+    "function": "lambda list-functions",
+    "role": "iam list-roles",
+    "policy": "iam list-policies --scope Local",
+    "parameter": "ssm describe-parameters",
+    "queue": "sqs list-queues",
+    "table": "dynamodb list-tables",
+    "log-group": "logs describe-log-groups",
+}
+_UNLISTED: Final = "not looked for, so it is not known that nothing is left: "
 
 
-def new_name() -> str:
-    """Return the name of a new run's pipeline."""
-    return PROVE_PREFIX + secrets.token_hex(4)
+def unlisted(found: Search) -> list[Left]:
+    """Return the kinds of resource that nobody could look for, with the commands that list them."""
+    return [
+        Left(kind, f"{PROVE_PREFIX}*", _UNLISTED + reason, aws_command_line(_LISTS[kind]).strip("`"))
+        for kind, reason in found.unlisted.items()
+    ]
 
 
-def owner_tags(now: datetime, *, idle_seconds: float) -> dict[str, str]:
-    """Return the tag that says whose run it is, and until when it may go on."""
-    until = iso(now + RUN_TAKES + timedelta(seconds=idle_seconds))
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:100]
-    return {OWNER_TAG: f"{host}/{os.getpid()}/{until}"}
+def not_attributed(aws: Aws, found: Iterable[Candidate]) -> list[Left]:
+    """Return what may be a run's, though no tag of its run is there to prove it."""
+    return [
+        left(aws, one.resource, one.unread or "it has the name of a run's, and no tag that says whose it is")
+        for one in found
+        if one.unread or (one.has_no_owner and one.resource.type == "log-group")
+    ]
 
 
-def may_run(owner: str, now: datetime) -> bool:
-    """Say whether a run with this tag may still be at work."""
-    host, _, rest = owner.partition("/")
-    pid, _, until = rest.partition("/")
-    try:
-        if datetime.fromisoformat(until) < now:
-            return False
-        if host != owner_tags(now, idle_seconds=0)[OWNER_TAG].partition("/")[0]:
-            return True
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Remains:
-    """What is there of one run."""
-
-    pipeline: str
-    resources: tuple[Resource, ...]
-    running: bool = False
-
-
-def find(aws: Aws, pipeline: str = PROVE_PREFIX, *, all_kinds: bool = False) -> list[Resource]:
-    """Return what is there under names of runs, or of one.
-
-    A kind of resource that the caller may not list is left out; with ``all_kinds`` it raises FifoError.
-    """
-    kinds = list(account_resources.LISTERS)
-    asked = read_all({kind: partial(account_resources.names_of, aws, kind, pipeline) for kind in kinds})
-    found = []
-    for kind in kinds:
-        if isinstance(asked.failures.get(kind), NotPermittedError) and not all_kinds:
-            continue
-        found += [Resource(kind, name) for name in asked[kind] if _NAME.search(name)]
-    return found
-
-
-def remains(aws: Aws) -> list[Remains]:
-    """Return what earlier runs left, or running ones have, by run; nothing of another pipeline."""
-    by_run: dict[str, list[Resource]] = defaultdict(list)
-    for one in find(aws):
-        found = _NAME.search(one.name)
-        if found is not None:
-            by_run[found.group()].append(one)
-    now = datetime.now(UTC)
-    return [_remains(aws, name, tuple(resources), now) for name, resources in sorted(by_run.items())]
-
-
-def _remains(aws: Aws, name: str, resources: Sequence[Resource], now: datetime) -> Remains:
-    tags = [account_resources.tags_of(aws, one.type, one.name) for one in resources if one.type in _TAGGED]
-    ours = all(one.get(PIPELINE_TAG, name) == name for one in tags)
-    owner = next((one[OWNER_TAG] for one in tags if OWNER_TAG in one), "")
-    return Remains(name, tuple(resources) if ours else (), bool(owner) and may_run(owner, now))
-
-
-_TAGGED: Final = frozenset(account_resources.TAGGED)
+def left(aws: Aws, one: Resource, reason: str) -> Left:
+    """Return what could not be removed, with the commands that remove it."""
+    shown = one.name.rpartition(" ")[2]
+    if one.type == "policy":
+        shown = aws.place.policy(one.name)
+    if one.type == "queue":
+        shown = f"{aws.client('sqs').meta.endpoint_url}/{aws.place.account}/{one.name}"
+    commands = (aws_command_line(line, shown).strip("`") for line in _COMMANDS[one.type])
+    return Left(one.type, one.name, reason, " && ".join(commands))
 
 
 @dataclass
 class Cleaner:
-    """Removes one run's resources. ``gone`` waits until AWS shows what was deleted no more."""
+    """Removes one run's resources. ``gone_seconds`` is how long it waits until AWS shows them no more."""
 
     aws: Aws
     where: Sequence[str]
@@ -152,33 +108,49 @@ class Cleaner:
     sleep: Callable[[float], None]
     shared_folder: Path | None = None  # with --local: the folder of the embedded stack's files
 
-    def remove(self, name: str) -> tuple[list[Resource], list[Left]]:
-        """Remove all there is under a run's name; return what was removed, and what could not be."""
-        before = find(self.aws, name)
-        if not before:
-            return [], []
-        reasons = self._destroy(name, before)
-        reasons |= DeployedReceiver(self.aws, name, self.listener).remove()
-        for one in find(self.aws, name):
-            if one.type in _BY_HAND and one.name != Names(name).operations_log:
-                reasons |= self._by_hand(one)
-        stays = self._after_a_while(name)
-        removed = [one for one in before if one not in stays]
-        return removed, [self._left(one, reasons.get(one, "AWS still shows it")) for one in stays]
+    def remove(self, name: str, *, own: bool = False) -> tuple[list[Resource], list[Left]]:
+        """Remove all that a run made; return what was removed, and what could not be.
 
-    def _destroy(self, name: str, resources: Iterable[Resource]) -> dict[Resource, str]:
+        Another run than our ``own`` is proven by the tags of what is there; else nothing is touched.
+        """
+        before = search(self.aws, name)
+        if not (own or any(one.is_the_runs for one in before.found)):
+            return [], [*not_attributed(self.aws, before.found), *unlisted(before)]
+        self._say_what_is_anothers(before)
+        reasons = self._destroy(name, before)
+        # What a destroy did that failed is looked up in the history.
+        history = Names(name).operations_log if reasons else ""
+        reasons |= DeployedReceiver(self.aws, name, self.listener).remove()
+        for one in search(self.aws, name).found:
+            if one.resource.type in _BY_HAND and one.resource.name != history:
+                reasons |= self._by_hand(one)
+        after = self._after_a_while(name)
+        stays = {one.resource: one.unread or "AWS still shows it" for one in _not_anothers(after)}
+        # What was refused, and may not be listed, is there all the same.
+        unseen = after.unlisted
+        stays |= {one: reason for one, reason in reasons.items() if one in stays or one.type in unseen}
+        removed = [one.resource for one in _not_anothers(before) if one.resource not in stays]
+        return removed, [*(left(self.aws, one, reason) for one, reason in stays.items()), *unlisted(after)]
+
+    def _say_what_is_anothers(self, before: Search) -> None:
+        for one in before.found:
+            if one.is_anothers:
+                what, owner = f"{one.resource.type} {one.resource.name}", one.tags[PIPELINE_TAG]
+                self.listener(Noted(f"not touched: {what} belongs to the pipeline {owner!r}"))
+
+    def _destroy(self, name: str, before: Search) -> dict[Resource, str]:
         """Run `destroy`; return why what is there of the pipeline may stay, if it failed."""
         own = [
-            one
-            for one in resources
-            if one.type not in {"parameter", "policy"} and "-receiver" not in one.name
+            one.resource
+            for one in before.found
+            if one.resource.type not in {"parameter", "policy"} and "-receiver" not in one.resource.name
         ]
-        if not own:
+        if not own and not before.unlisted:
             return {}
-        with tempfile.TemporaryDirectory(prefix="fifo-prove-") as folder:
-            commands = Commands(Path(folder), self.where, self.environment)
+        with run_folder() as folder:
+            commands = Commands(folder, self.where, self.environment)
             commands.share(self.shared_folder)
-            commands.configure(Layout(name, "http://127.0.0.1:9", {}))
+            commands.configure(Layout(name, "http://127.0.0.1:9", owner_tags(datetime.now(UTC))))
             # In our process group: whoever does not want to wait interrupts this, too.
             child = commands.start("destroy", "--yes", own_group=False)
             try:
@@ -188,25 +160,26 @@ class Cleaner:
                 return dict.fromkeys(own, error.message)
         return {}
 
-    def _by_hand(self, one: Resource) -> dict[Resource, str]:
+    def _by_hand(self, one: Candidate) -> dict[Resource, str]:
+        """Delete what `destroy` does not, if the run made it, or Lambda made it for the run."""
+        lambdas = one.has_no_owner and one.resource.type == "log-group"
+        if not one.is_the_runs and not lambdas:
+            return {}
         try:
-            _BY_HAND[one.type](self.aws, one.name)
+            _BY_HAND[one.resource.type](self.aws, one.resource.name)
         except FifoError as error:
-            return {one: error.message}
+            return {one.resource: error.message}
         return {}
 
-    def _after_a_while(self, name: str) -> list[Resource]:
+    def _after_a_while(self, name: str) -> Search:
         waited = 0.0
-        while (found := find(self.aws, name)) and waited < self.gone_seconds:
+        while True:
+            found = search(self.aws, name)
+            if waited >= self.gone_seconds or not _not_anothers(found):
+                return found
             self.sleep(5.0)
             waited += 5.0
-        return found
 
-    def _left(self, one: Resource, reason: str) -> Left:
-        shown = one.name.rpartition(" ")[2]
-        if one.type == "policy":
-            shown = self.aws.place.policy(one.name)
-        if one.type == "queue":
-            shown = f"{self.aws.client('sqs').meta.endpoint_url}/{self.aws.place.account}/{one.name}"
-        commands = (aws_command_line(line, shown).strip("`") for line in _COMMANDS[one.type])
-        return Left(one.type, one.name, reason, " && ".join(commands))
+
+def _not_anothers(found: Search) -> list[Candidate]:
+    return [one for one in found.found if not one.is_anothers]

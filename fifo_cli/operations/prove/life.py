@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -38,11 +37,13 @@ from fifo_cli.model.prove_result import (
 )
 from fifo_cli.model.receiver_protocol import Temper
 from fifo_cli.operations.prove import checks_deploy, checks_flow, checks_queues
-from fifo_cli.operations.prove.cleaning import Cleaner, new_name, owner_tags
+from fifo_cli.operations.prove.cleaning import Cleaner, not_attributed, unlisted
 from fifo_cli.operations.prove.cost import bound
 from fifo_cli.operations.prove.deployed_receiver import RUNTIME, DeployedReceiver
 from fifo_cli.operations.prove.pipeline import Commands, Layout, NotOfferedError
 from fifo_cli.operations.prove.receiver import HttpReceiver, UnreachableError
+from fifo_cli.operations.prove.remains import Remains, new_name, owner_tags, remains, search
+from fifo_cli.operations.prove.run_folder import remove_left_folders, run_folder
 from fifo_cli.operations.prove.stage import Stage, Waits
 
 if TYPE_CHECKING:
@@ -123,9 +124,10 @@ class ProveRun:
 def prove(run: ProveRun) -> ProveResult:
     """Run the checks, remove everything, and return the verdicts."""
     started = datetime.now(UTC)
+    remove_left_folders()
     run.listener(Noted(f"the pipeline of this run is {run.name}"))
-    with tempfile.TemporaryDirectory(prefix="fifo-prove-") as folder:
-        stage = make_stage(run, Path(folder), started)
+    with run_folder() as folder:
+        stage = make_stage(run, folder, started)
         steps = selected(run.only, keep=run.keep, long=run.waits.idle > 0)
         checks = Checks(steps, stage, run.listener, run.interrupted)
         removed: list[Resource] = []
@@ -329,12 +331,12 @@ def _remove(run: ProveRun) -> tuple[list[Resource], list[Left]]:
         run.sleep,
         run.shared_folder,
     )
-    return _removed(cleaner, run.name)
+    return _removed(cleaner, run.name, own=True)
 
 
-def _removed(cleaner: Cleaner, name: str) -> tuple[list[Resource], list[Left]]:
+def _removed(cleaner: Cleaner, name: str, *, own: bool = False) -> tuple[list[Resource], list[Left]]:
     try:
-        return cleaner.remove(name)
+        return cleaner.remove(name, own=own)
     except FifoError as error:
         return [], [
             Left(
@@ -343,21 +345,52 @@ def _removed(cleaner: Cleaner, name: str) -> tuple[list[Resource], list[Left]]:
         ]
 
 
-def cleaned(aws: Aws, cleaner: Cleaner, names: Sequence[str]) -> ProveResult:
-    """Remove what runs left, by their names."""
-    started = datetime.now(UTC)
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The runs of which something is there, and what is named as left though no run is known for it."""
+
+    runs: tuple[Remains, ...]
+    left: tuple[Left, ...]
+
+
+def earlier(aws: Aws) -> Earlier:
+    """Return what earlier runs left, or running ones have."""
+    found = search(aws)
+    runs = remains(found.found)
+    known = {one.pipeline for one in runs}
+    others = [one for one in found.found if one.run not in known]
+    return Earlier(tuple(runs), (*not_attributed(aws, others), *unlisted(found)))
+
+
+def remove_earlier(cleaner: Cleaner, names: Sequence[str]) -> tuple[list[Resource], list[Left]]:
+    """Remove what runs left, by their names; return what was removed, and what could not be."""
     removed: list[Resource] = []
     left: list[Left] = []
     for name in names:
+        cleaner.listener(Noted(f"removing what the run {name} left"))
         gone, stays = _removed(cleaner, name)
         removed, left = [*removed, *gone], [*left, *stays]
+    return removed, left
+
+
+def with_earlier(result: ProveResult, removed: Sequence[Resource], left: Sequence[Left]) -> ProveResult:
+    """Return a run's result with what came of earlier runs; what may not be listed is named once."""
+    every = dict.fromkeys((*left, *result.left))
+    return replace(result, removed=(*removed, *result.removed), left=tuple(every))
+
+
+def cleaned(aws: Aws, cleaner: Cleaner, names: Sequence[str], left: Sequence[Left]) -> ProveResult:
+    """Remove what runs left, by their names; ``left`` is what is known to stay."""
+    started = datetime.now(UTC)
+    remove_left_folders()
+    removed, stays = remove_earlier(cleaner, names)
     return ProveResult(
         account=aws.place.account,
         region=aws.place.region,
         pipeline=" ".join(names),
         checks=(),
         measured={},
-        left=tuple(left),
+        left=tuple(dict.fromkeys((*left, *stays))),
         endpoint=endpoint_of(aws),
         started=started,
         ended=datetime.now(UTC),

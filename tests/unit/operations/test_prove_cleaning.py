@@ -1,14 +1,26 @@
 import os
 import re
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fifo_cli.aws import account_resources
+from fifo_cli.model.names import Place
+from fifo_cli.model.resources import wanted_resources
 from fifo_cli.model.settings import load
-from fifo_cli.operations.prove.cleaning import OWNER_TAG, RUN_TAKES, may_run, new_name, owner_tags
 from fifo_cli.operations.prove.cost import dollars
-from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Done, Layout
+from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Done, Layout, layouts
+from fifo_cli.operations.prove.remains import (
+    OWNER_TAG,
+    RUN_TAKES,
+    may_run,
+    new_name,
+    owner_tags,
+    run_of,
+)
+from fifo_cli.operations.prove.run_folder import remove_left_folders, run_folder
 from fifo_cli.operations.prove.stage import IDLE_SECONDS, Waits
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -91,3 +103,68 @@ def test_a_command_that_fails_ends_those_that_run_beside_it(tmp_path, monkeypatc
         commands.run_side_by_side(("fail",), ("wait",))
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+RUN = "fifo-prove-0badcafe"
+
+
+def test_every_name_that_a_run_gives_is_known_as_the_runs():
+    place = Place("123456789012", "us-east-1")
+    found = set()
+    for settings in layouts():
+        for one in wanted_resources(
+            settings, place, {"enqueuer": "", "worker": ""}, reserve_concurrency=False
+        ):
+            if one.kind in account_resources.LISTERS:
+                name = f"{one.name} 0a-1b" if one.kind == "event-source-mapping" else one.name
+                assert run_of(one.kind, name) == settings.pipeline.name, one.kind
+                found.add(one.kind)
+    assert found >= {"event-source-mapping", "rule", "function", "role", "queue", "table", "log-group"}
+    for kind in ("function", "role"):
+        assert run_of(kind, f"{RUN}-receiver") == RUN
+    assert run_of("log-group", f"/aws/lambda/{RUN}-receiver") == RUN
+    assert run_of("log-group", f"/fifo-cli/{RUN}") == RUN
+    assert run_of("parameter", f"/{RUN}/api-key") == RUN
+    assert run_of("policy", f"{RUN}-operator-1") == RUN
+
+
+@pytest.mark.parametrize("kind", account_resources.LISTERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            f"{RUN}{end}"
+            for end in ("0", "0.fifo", "-x.fifo", "-prod", "-mine", "-role", "-worker-x", "0-worker")
+        ),
+        *(f"{RUN}{end}" for end in (".fifo\n", "-1\n", "-", "-100", "-operator", "0-operator-0", "/secret")),
+        *("fifo-prove-0BADCAFE", "fifo-prove-orders", "fifo-prove-0badcaf", f"x{RUN}", f"/{RUN}/key"),
+        *(f"/{RUN}0/secret", f"/x/{RUN}/secret", f"/aws/lambda/{RUN}0-worker", f"/aws/lambda/{RUN}"),
+        *(f"/fifo-cli/{RUN}-x", f"/aws/lambda/{RUN}-worker-x", f"{RUN}-worker 0g"),
+    ],
+)
+def test_no_other_name_is_a_runs(kind, name):
+    assert run_of(kind, name) is None
+
+
+def test_the_folder_of_a_run_that_was_killed_is_removed_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = owner(datetime.now(UTC)).replace(f"/{os.getpid()}/", "/4194304/")
+    for name, text in (
+        ("fifo-prove-killed", Layout(new_name(), "https://x.example", {OWNER_TAG: gone}).toml()),
+        ("fifo-prove-at-work", Layout(new_name(), "https://x.example", owner_tags(datetime.now(UTC))).toml()),
+        ("fifo-prove-orders", Layout("fifo-prove-orders", "https://x.example", {}).toml()),
+        ("elsewhere", Layout(new_name(), "https://x.example", {OWNER_TAG: gone}).toml()),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fifo.toml").write_text(text)
+    (tmp_path / "fifo-prove-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "fifo-prove-killed" / ".fifo").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "fifo-prove-file").write_text("")
+    (tmp_path / "fifo-prove-empty").mkdir()
+    before = {one.name for one in tmp_path.iterdir()}
+    remove_left_folders()
+    assert before - {one.name for one in tmp_path.iterdir()} == {"fifo-prove-killed"}
+    assert (tmp_path / "elsewhere" / "fifo.toml").exists()
+    with run_folder() as folder:
+        assert folder.is_relative_to(tmp_path)
+    assert not folder.exists()
