@@ -197,7 +197,7 @@ def test_trace_shows_every_stage_of_a_life(line, proxy: Proxy):
     assert flow.project.local("drain", "--count", "5").code == 1
     code, word, detail = stage("o00")
     assert (code, word) == (1, "parked")
-    assert detail.endswith("by drain: HTTP 422 from 127.0.0.1")
+    assert detail.endswith("by worker: HTTP 422 from 127.0.0.1")
     code, word, detail = stage("o01")
     assert (code, word) == (0, "delivered")
     assert detail.endswith("with HTTP 200")

@@ -18,6 +18,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 _PEM = serialization.Encoding.PEM
+_USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,14 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         basic = x509.BasicConstraints(ca=True, path_length=None)
-        self.certificate = self._signed(self._name, self._key, {"days": 9}, [(basic, True)])
+        usage = dict.fromkeys(_USES, False) | {"key_cert_sign": True, "crl_sign": True}
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        extensions: list[tuple[Any, bool]] = [
+            (basic, True),
+            (x509.KeyUsage(**usage), True),
+            (identifier, False),
+        ]
+        self.certificate = self._signed(self._name, self._key, {"days": 9}, extensions)
 
     def pem(self, name: str) -> dict[str, str]:
         """Return its certificate by this name."""
@@ -50,7 +68,12 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        extensions: list[tuple[Any, bool]] = [(x509.SubjectAlternativeName([address]), False)]
+        # Python 3.13 wants to see whose key has signed it ("ssl", VERIFY_X509_STRICT).
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        extensions: list[tuple[Any, bool]] = [
+            (x509.SubjectAlternativeName([address]), False),
+            (signer, False),
+        ]
         text = self._signed(subject, key, {"begins": begins, "days": days}, extensions)
         return Issued(text, _text(key))
 

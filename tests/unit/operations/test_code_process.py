@@ -375,6 +375,7 @@ def test_what_the_code_keeps_between_messages_is_kept(bench):
     "deed", ["pass", "threading.Thread(target=time.sleep, args=(60,)).start()", "os.fork()"]
 )
 def test_no_process_is_left(bench, deed):
+    others = set(threading.enumerate())  # of earlier tests
     made: Bench = bench(MODULE.format(deed=deed))
     made.run(4)
     child = made.process._child
@@ -384,6 +385,6 @@ def test_no_process_is_left(bench, deed):
     assert time.monotonic() - began < 10
     assert child._process.poll() is not None
     deadline = time.monotonic() + 10
-    while any(thread.name == "user code" for thread in threading.enumerate()):
+    while any(thread.name == "user code" for thread in set(threading.enumerate()) - others):
         assert time.monotonic() < deadline
         time.sleep(0.02)
