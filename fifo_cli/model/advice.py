@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.invocation import aws_command_line, command_line
+from fifo_cli.invocation import command_line
+from fifo_cli.model.by_hand import end_stop, stop_text
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import (
     STATES,
@@ -320,8 +321,8 @@ def _stopped(measured: Measurements, names: Names, *, stuck: bool, polled: bool)
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
         if state == "stopped":
-            text = f"the {role} is stopped: its reserved concurrency is 0{late}"
-            yield replace(found, text=text, next=_end_stop(names.function(role), reserves=not by_mapping))
+            step = end_stop(names.function(role), reserves=not by_mapping)
+            yield replace(found, text=f"{stop_text(role)}{late}", next=step)
         elif role == "worker" and measured.changes_trigger and state in ("paused", "missing"):
             # Who pauses the worker takes the mark of the change away: this is nobody's pause.
             text = f"{BEGUN}: nothing starts it"
@@ -329,7 +330,10 @@ def _stopped(measured: Measurements, names: Names, *, stuck: bool, polled: bool)
             yield replace(found, state="warning", text=text, next=step)
         elif state == "paused":
             step = _end_pause(measured, role, stuck=stuck)
-            yield replace(found, state="warning", text=f"the {role} is paused{late}", next=step)
+            found = replace(found, state="warning", text=f"the {role} is paused{late}", next=step)
+            # Where something else starts it, messages do not wait: drift says that.
+            started = role == "worker" and measured.started_by
+            yield replace(found, means=None, avoid=None, cause_of=None) if started else found
         elif state == "missing":
             what = "event source mapping" if by_mapping else "schedule"
             text = f"the {role} has no {what}: nothing starts it{late}"
@@ -345,12 +349,6 @@ def _end_pause(measured: Measurements, role: FunctionRole, *, stuck: bool) -> st
         # Resumed now, it would meet a main that lacks the heads of its groups.
         return command_line("redrive --in-order")
     return f"once a message is delivered again, {step}" if stuck and role == "worker" else step
-
-
-def _end_stop(function: str, *, reserves: bool) -> str:
-    """Return how reserved concurrency is taken away; where some is wanted, a deploy sets that again."""
-    step = aws_command_line("lambda delete-function-concurrency --function-name", function)
-    return f"{step}, then {command_line('deploy')}" if reserves else step
 
 
 def _maintenance(measured: Measurements) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ Condition = Literal["ok", "drift", "missing", "surplus", "foreign", "unknown"]
 class ResourceState:
     """One resource: as wanted, or how not; ``reason`` is why it is foreign or unknown.
 
+    Of what is surplus, ``reason`` says that it is somebody else's, and starts the worker.
     ``takes_batches``: of the worker's alias, whether the version it points to may be started by the queue.
     """
 
@@ -37,6 +38,11 @@ class ResourceState:
     @property
     def has_other_code(self) -> bool:
         return any(one.path == CODE_HASH for one in self.diff)
+
+    @property
+    def starts_beside(self) -> bool:
+        """Whether it is somebody else's, and starts the worker beside what this pipeline has for that."""
+        return self.state == "surplus" and bool(self.reason)
 
     def document(self) -> Document:
         return {
@@ -54,3 +60,8 @@ class Drift:
 
     resources: tuple[ResourceState, ...]
     unseen: tuple[Unavailable, ...] = ()
+
+    @property
+    def started_by(self) -> tuple[str, ...]:
+        """What is somebody else's and starts the worker, by its names."""
+        return tuple(one.name for one in self.resources if one.starts_beside)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fifo_cli.invocation import command_line
+from fifo_cli.model.by_hand import end_other
 from fifo_cli.model.drift_effects import EFFECTS, Harm, Setting
 from fifo_cli.model.health import Problem, rough
 from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
@@ -52,7 +53,8 @@ def drift_problems(
         text = f"not this pipeline's: {_listed(foreign)}"
         yield Problem("critical", text, command_line("plan"), means=foreign[0].reason or None)
     judge = partial(_harms, running, _is_polled(resources, running), _timeout(resources, running))
-    drifted = [one for one in resources if one.state in ("drift", "surplus")]
+    yield from _others_start_it(resources, measured)
+    drifted = [one for one in resources if one.state in ("drift", "surplus") and not one.starts_beside]
     plain, other_code = spare, []
     for one in drifted:
         harms = list(judge(one))
@@ -68,6 +70,21 @@ def drift_problems(
     if plain:
         yield Problem("warning", f"not as in fifo.toml: {_listed(plain)}", command_line("plan"))
     yield from _code_problem(other_code)
+
+
+def _others_start_it(resources: Iterable[ResourceState], measured: Measurements) -> Iterator[Problem]:
+    """Name what is somebody else's and starts the worker: no pause stops it."""
+    paused = measured.worker == "paused"
+    for one in resources:
+        if one.starts_beside:
+            yield Problem(
+                "critical" if paused else "warning",
+                one.reason,
+                f"{end_other((one.kind, one.name))} stops it",
+                means="the worker is paused, and it goes on delivering all the same"
+                if paused
+                else f"{command_line('pause')} does not stop it",
+            )
 
 
 def _is_known_as_missing(one: ResourceState, measured: Measurements, names: Names) -> bool:

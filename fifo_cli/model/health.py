@@ -113,7 +113,7 @@ class Measurements:
     A queue that does not exist is in ``missing``. ``iterator_age`` is in seconds. ``resumed_at`` is when the
     worker was resumed last, if it ever was. ``polling`` is how main is polled, where the queue starts the
     worker, ``schedules`` are those that start it, where they do. ``changes_trigger``: a deploy has begun to
-    change what starts it, and has not ended.
+    change what starts it, and has not ended. ``started_by``: others' rules and schedules that start it, too.
     """
 
     queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
@@ -127,6 +127,7 @@ class Measurements:
     polling: Polling | None = None
     schedules: tuple[ScheduleState, ...] = ()
     changes_trigger: bool = False
+    started_by: tuple[str, ...] = ()
     unseen: tuple[Unavailable, ...] = ()
 
     def total(self, kind: QueueKind) -> int | None:

@@ -240,7 +240,8 @@ def _requests(result: ProveResult) -> Html | None:
         return None
     ordered = sorted(result.requests.items(), key=lambda item: (-item[1], item[0]))
     items = (element("li", element("span", name), element("b", f"{times:,}")) for name, times in ordered)
-    total = f"{count(sum(result.requests.values()), 'request')} of this machine to AWS, by kind."
+    whom = "the emulator" if result.endpoint else "AWS"
+    total = f"{count(sum(result.requests.values()), 'request')} of this machine to {whom}, by kind."
     return _section("Requests", element("p", total, class_="hint"), element("ul", *items, class_="requests"))
 
 

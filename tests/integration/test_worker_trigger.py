@@ -6,7 +6,8 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.errors import BusyError, UsageError
+from fifo_cli.errors import BusyError, ExitCode, UsageError
+from fifo_cli.events import Event, Warned
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SWITCH_TAG
 from fifo_cli.model.settings import load
 from fifo_cli.model.trigger_switch import BEGUN
@@ -26,6 +28,7 @@ from fifo_cli.operations.deploy.rollback import rollback
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG, maintenance
 from fifo_cli.operations.monitor.check import check
 from fifo_cli.operations.monitor.status import status
+from fifo_cli.operations.queues.restore_order_pause import PipelinePause
 from tests.cli_harness import Project, Stack
 from tests.integration.fork_server import ForkServer
 from tests.integration.proxy import Proxy
@@ -496,24 +499,87 @@ def test_a_mapping_to_the_worker_that_was_made_by_hand_beside_the_schedule_is_dr
     assert bed.changes() == ()
 
 
-def test_a_rule_of_somebody_elses_that_starts_the_worker_beside_the_queue_is_named(bed: Bed) -> None:
-    bed.deploy(QUEUE)
-    mapping = bed.mapping()
-    assert mapping is not None
-    events: Any = bed.aws.client("events")
-    rule = bed.names.schedule(9)
-    events.put_rule(Name=rule, ScheduleExpression="rate(365 days)")
-    events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": mapping["FunctionArn"]}])
+@contextmanager
+def rule_of_others(bed: Bed, number: int) -> Iterator[str]:
+    """Have somebody else's rule start the worker."""
+    name, events = bed.names.schedule(number), bed.aws.client("events")
+    function: Any = bed.aws.client("lambda").get_alias(FunctionName=bed.names.function("worker"), Name="live")
+    events.put_rule(Name=name, ScheduleExpression="rate(365 days)")
+    events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": function["AliasArn"]}])
     try:
-        assert verdicts(bed) == ("warning", [f"not as in fifo.toml: rule {rule}"])
+        yield name
+    finally:
+        events.remove_targets(Rule=name, Ids=["1"])
+        events.delete_rule(Name=name)
+
+
+@pytest.mark.parametrize(("trigger", "number"), [(QUEUE, 1), (RULES, 9), (ZONED, 9)])
+def test_a_rule_of_somebody_elses_that_starts_the_worker_is_named_by_all_that_rely_on_a_pause(
+    bed: Bed, trigger: Trigger, number: int
+) -> None:
+    bed.deploy(trigger)
+    with rule_of_others(bed, number) as rule:
+        said = f"rule {rule} starts {bed.names.function('worker')}, and is not this pipeline's"
+        step = f"`aws events disable-rule --name {rule}"
+        assert verdicts(bed) == ("warning", [said])
         found = plan(bed.aws, load(bed.made.config))
         assert found.changes == ()
-        [said] = found.warnings
-        assert said.startswith(f"rule {rule} starts {bed.names.function('worker')}, and is not this")
-    finally:
-        events.remove_targets(Rule=rule, Ids=["1"])
-        events.delete_rule(Name=rule)
+        [warning] = found.warnings
+        assert warning.startswith(f"{said}: deploy leaves it alone; {step}")
+        order = PipelinePause(bed.aws, bed.settings)
+        with pytest.raises(UsageError, match="no pause stops it"):
+            order.running()
+
+        heard: list[Event] = []
+        state = pause(bed.aws, bed.settings, "worker", listener=heard.append)
+
+        assert (state.worker, state.exit_code) == ("running", ExitCode.ATTENTION)
+        assert any(
+            isinstance(one, Warned) and one.text.startswith(said) and step in one.text for one in heard
+        )
+        assert bed.enabled() == {rule}
+        verdict, texts = verdicts(bed)
+        assert (verdict, texts) == ("critical", [said, "the worker is paused"])
+        with pytest.raises(UsageError, match="no pause stops it"):
+            order.pause(lambda: False)
+        bed.aws.client("events").disable_rule(Name=rule)
+        assert pause(bed.aws, bed.settings, "worker").exit_code is ExitCode.OK
+        assert verdicts(bed) == ("warning", ["the worker is paused"])
+        assert order.running() == {"enqueuer"}
+    resume(bed.aws, bed.settings, "worker")
     assert verdicts(bed) == ("ok", [])
+
+
+@pytest.mark.parametrize("trigger", [RULES, QUEUE])
+def test_a_function_that_lambda_keeps_from_running_is_named_by_plan_deploy_and_resume(
+    bed: Bed, trigger: Trigger
+) -> None:
+    bed.deploy(trigger)
+    client = bed.aws.client("lambda")
+    worker, enqueuer = bed.names.function("worker"), bed.names.function("enqueuer")
+    for name in (worker, enqueuer):
+        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+
+    found = plan(bed.aws, load(bed.made.config))
+    heard: list[Event] = []
+    state = resume(bed.aws, bed.settings, listener=heard.append)
+
+    assert found.changes == ()
+    for role, name in (("worker", worker), ("enqueuer", enqueuer)):
+        said = f"the {role} is stopped: its reserved concurrency is 0, and"
+        step = f"`aws lambda delete-function-concurrency --function-name {name}"
+        assert [step in one for one in found.warnings if one.startswith(f"{said} deploy leaves it so")] == [
+            True
+        ]
+        texts = [one.text for one in heard if isinstance(one, Warned)]
+        assert [step in one for one in texts if one.startswith(f"{said} resume leaves it so")] == [True]
+    assert (state.worker, state.enqueuer, state.exit_code) == ("paused", "paused", ExitCode.ATTENTION)
+    for name in (worker, enqueuer):
+        client.delete_function_concurrency(FunctionName=name)
+    deploy(bed.aws, load(bed.made.config))
+    assert plan(bed.aws, load(bed.made.config)).warnings == ()
+    again = resume(bed.aws, bed.settings)
+    assert (again.worker, again.enqueuer, again.exit_code) == ("running", "running", ExitCode.OK)
 
 
 @pytest.mark.parametrize(

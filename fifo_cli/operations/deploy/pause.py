@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Final, Literal
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.sqs import Queue
+from fifo_cli.aws.triggers import get_reserved_concurrency
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.invocation import command_line
+from fifo_cli.model.by_hand import end_other, end_stop, other_starters, stop_text
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, SWITCH_TAG, FunctionRole
-from fifo_cli.model.resources import STREAM_RETENTION, Found
+from fifo_cli.model.planning import is_surplus
+from fifo_cli.model.resources import STREAM_RETENTION, Found, Key
 from fifo_cli.model.results import INTERNAL, Single
 from fifo_cli.model.times import format_duration, iso
 from fifo_cli.model.trigger_switch import wanted_triggers
-from fifo_cli.model.worker_trigger import MAPPING, trigger_word
+from fifo_cli.model.worker_trigger import MAPPING, by_queue, trigger_word
 from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_enqueuer, wait_for_worker
-from fifo_cli.operations.deploy.remote_state import Gateways, gateways, naming_place, worker_triggers
+from fifo_cli.operations.deploy.remote_state import Gateways, gateways, named_triggers, naming_place
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 
 if TYPE_CHECKING:
@@ -40,15 +43,19 @@ Part = Literal["enqueuer", "worker", "all"]
 
 @dataclass(frozen=True, slots=True)
 class PauseState(Single):
-    """Whether each function is started; ``at_rest`` is false if what was in flight did not end in time."""
+    """Whether each function is started; ``at_rest`` is false if what was in flight did not end in time.
+
+    ``as_asked`` is false if something done by hand keeps a function from being paused or resumed.
+    """
 
     enqueuer: RunState
     worker: RunState
     at_rest: bool = field(default=True, metadata=INTERNAL)
+    as_asked: bool = field(default=True, metadata=INTERNAL)
 
     @property
     def exit_code(self) -> ExitCode:
-        return ExitCode.OK if self.at_rest else ExitCode.ATTENTION
+        return ExitCode.OK if self.at_rest and self.as_asked else ExitCode.ATTENTION
 
 
 # What starts each function.
@@ -77,11 +84,14 @@ def pause(
     waiter = Waiter(listener, sleep, clock)
     gates = gateways(aws, settings, waiter=waiter)
     with naming_place(aws):
-        triggers = _triggers(gates, settings)
+        present = named_triggers(gates, settings)
+        triggers = _triggers(gates, settings, present)
         if "worker" in _roles(part):
             _forget_change(QueueTags(aws, Queue(aws, settings.names, "main")))
         state = _switch(gates, triggers, part, listener, enabled=False)
     _warn(settings, part, listener, now())
+    if "worker" in _roles(part):
+        state = _unless_others_start_it(state, other_starters(settings, present), listener)
     if not wait:
         return state
     since = waiter.clock()
@@ -129,10 +139,39 @@ def resume(
     with naming_place(aws):
         if not finishes_restore:
             refuse_while_unfinished(tags)
-        triggers = _triggers(gates, settings)
+        triggers = _triggers(gates, settings, named_triggers(gates, settings))
         resumed = partial(_note_resume, tags, now)
         triggers = {**triggers, "worker": wanted_triggers(triggers["worker"], settings)}
-        return _switch(gates, triggers, part, listener, enabled=True, resumed=resumed)
+        state = _switch(gates, triggers, part, listener, enabled=True, resumed=resumed)
+    for role in _roles(part):
+        state = _unless_stopped(state, aws, settings, role, listener)
+    return state
+
+
+def _unless_others_start_it(state: PauseState, others: Mapping[Key, str], listener: Listener) -> PauseState:
+    """Say of a worker that was paused what goes on starting it."""
+    for key, text in others.items():
+        listener(Warned(f"{text}: it is not paused, and the worker goes on; {end_other(key)} stops it"))
+    return replace(state, worker="running", as_asked=False) if others else state
+
+
+def _unless_stopped(
+    state: PauseState, aws: Aws, settings: Settings, role: FunctionRole, listener: Listener
+) -> PauseState:
+    """Say of a function that was resumed that Lambda's emergency stop keeps it from running."""
+    name = settings.names.function(role)
+    try:
+        stopped = get_reserved_concurrency(aws, name) == 0
+    except FifoError as error:
+        listener(Warned(f"whether the {role} is stopped is not known: {error.message}"))
+        return state
+    if not stopped:
+        return state
+    step = end_stop(name, reserves=role == "worker" and not by_queue(settings))
+    listener(Warned(f"{stop_text(role)}, and resume leaves it so; {step} starts it again"))
+    if role == "worker":
+        return replace(state, worker="paused", as_asked=False)
+    return replace(state, enqueuer="paused", as_asked=False)
 
 
 def _note_resume(tags: QueueTags, now: Callable[[], datetime]) -> None:
@@ -149,7 +188,8 @@ def _forget_change(tags: QueueTags) -> None:
 
 def pause_state(aws: Aws, settings: Settings) -> PauseState:
     """Return whether each function is started; raises NotDeployedError if nothing starts one of them."""
-    triggers = _triggers(gateways(aws, settings, waiter=Waiter()), settings)
+    gates = gateways(aws, settings, waiter=Waiter())
+    triggers = _triggers(gates, settings, named_triggers(gates, settings))
     return PauseState(_state(triggers["enqueuer"]), _state(triggers["worker"]))
 
 
@@ -161,13 +201,13 @@ def _roles(part: Part) -> Sequence[FunctionRole]:
     return FUNCTION_ROLES if part == "all" else (part,)
 
 
-def _triggers(gates: Gateways, settings: Settings) -> _Triggers:
-    """Read what starts the functions."""
+def _triggers(gates: Gateways, settings: Settings, present: Iterable[Found]) -> _Triggers:
+    """Return what starts the functions; ``present`` is all that is named like what starts the worker."""
     name = settings.pipeline.name
     mapping = gates.mappings.read(settings.names.function("enqueuer"))
     if mapping is None or mapping.tags.get(PIPELINE_TAG) != name:
         raise _not_deployed(f"the enqueuer of {name} has no event source mapping")
-    ours = worker_triggers(gates, settings)
+    ours = tuple(one for one in present if is_surplus(one, name))
     if not ours:
         raise _not_deployed(f"the worker of {name} has no {trigger_word(settings)}")
     return {"enqueuer": (mapping,), "worker": ours}

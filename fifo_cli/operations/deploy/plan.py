@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.invocation import command_line
+from fifo_cli.model.by_hand import end_other, end_stop, other_starters, stop_text
 from fifo_cli.model.key_faults import key_commands
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole
 from fifo_cli.model.planning import CODE_HASH, Plan, is_surplus, make_plan
@@ -109,6 +110,7 @@ def prepare(
         *gathered["keys"],
         *_never_due(settings, aws.called_at),
         *_others(settings, gathered, found),
+        *_stopped(settings, found),
     ]
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
@@ -269,23 +271,18 @@ def other_readers(settings: Settings, functions: Iterable[str], found: Mapping[K
 def _others(settings: Settings, gathered: Gathered, found: Mapping[Key, Found]) -> Iterator[str]:
     """Say of other things than this pipeline's what they do to it."""
     yield from other_readers(settings, gathered["what else reads main"], found).values()
-    yield from other_starters(settings, found.values()).values()
+    for key, text in other_starters(settings, found.values()).items():
+        yield f"{text}: deploy leaves it alone; {end_other(key)} stops it"
 
 
-def other_starters(settings: Settings, found: Iterable[Found]) -> dict[Key, str]:
-    """Say what follows from rules and schedules that are named like this pipeline's, and are not."""
-    name, worker = settings.pipeline.name, settings.names.function("worker")
-    others = (one for one in found if one.kind in ("rule", "schedule") and not is_surplus(one, name))
-    return {
-        one.key: f"{one.kind} {one.name} starts {worker}, and is not this pipeline's: deploy leaves it alone;"
-        " delete it, or give it another target"
-        for one in others
-        if any(worker in str(target["arn"]).split(":") for target in _targets(one))
-    }
-
-
-def _targets(found: Found) -> Iterable[Mapping[str, Any]]:
-    return [found.properties["target"]] if found.kind == "schedule" else found.properties["targets"]
+def _stopped(settings: Settings, found: Mapping[Key, Found]) -> Iterator[str]:
+    """Name the functions that Lambda's emergency stop keeps from running."""
+    for role in FUNCTION_ROLES:
+        name = settings.names.function(role)
+        one = found.get(("function", name))
+        if one is not None and one.properties.get("reserved_concurrency") == 0:
+            step = end_stop(name, reserves=role == "worker" and not by_queue(settings))
+            yield f"{stop_text(role)}, and deploy leaves it so; {step} starts it again"
 
 
 def _with_states(

@@ -150,7 +150,12 @@ def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -
 
 
 def worker_triggers(gates: Gateways, settings: Settings) -> tuple[Found, ...]:
-    """Return all that starts the worker; schedules of others that are named alike are left out.
+    """Return all that starts the worker; schedules of others that are named alike are left out."""
+    return tuple(one for one in named_triggers(gates, settings) if is_surplus(one, settings.pipeline.name))
+
+
+def named_triggers(gates: Gateways, settings: Settings) -> tuple[Found, ...]:
+    """Return what is named like that which starts the worker, whoever's it is.
 
     Scheduler is asked, too, where main and the worker's role, which show whether to, cannot be read.
     """
@@ -162,5 +167,4 @@ def worker_triggers(gates: Gateways, settings: Settings) -> tuple[Found, ...]:
     except FifoError:
         asks = True
     keys += [("schedule", name) for name in (gates.schedules.names(names.pipeline) if asks else ())]
-    found = observe(gates, keys).values()
-    return tuple(one for one in found if is_surplus(one, names.pipeline))
+    return tuple(observe(gates, keys).values())

@@ -131,6 +131,7 @@ def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked:
     """Judge what was answered."""
     found: Drift = others.get(DRIFT, Drift(()))
     measured = _measured(numbers, triggers, asked.names, found)
+    measured = replace(measured, started_by=found.started_by)
     activity = activity_of(others)
     if measured.total("main") == 0:
         # What stayed behind in the last run is gone since: by drain, or by hand.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
+from fifo_cli.model.by_hand import other_starters
 from fifo_cli.model.drift import Condition, Drift, ResourceState
 from fifo_cli.model.health import Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
@@ -29,7 +30,7 @@ from fifo_cli.model.resources import (
 )
 from fifo_cli.model.worker_trigger import MAPPING, mapping_key, mapping_properties, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
-from fifo_cli.operations.deploy.plan import other_readers, other_starters
+from fifo_cli.operations.deploy.plan import other_readers
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways
 from fifo_cli.operations.parallel import Gathered, read_all
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -102,6 +103,7 @@ class Sampler:
         both = Gathered({**self._slow.answers, **fast.answers}, {**self._slow.failures, **fast.failures})
         settings = self._triggers.settings
         measured = measurements_of(both, self._triggers, self._names)
+        measured = replace(measured, started_by=self._drift.started_by)
         evidence = evidence_of(
             measured,
             activity_of(self._work),

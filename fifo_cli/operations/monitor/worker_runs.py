@@ -248,7 +248,7 @@ def last_batches(aws: Aws, names: Names, *, now: datetime, count: int = 5) -> Ba
 
 
 def parked_reasons(aws: Aws, names: Names, *, now: datetime) -> tuple[str, ...]:
-    """Return why messages were parked, the newest first, as the logs of the last day show."""
+    """Return why messages were parked, each message once, the newest first, as the logs of a day show."""
     for window in _WINDOWS[:-1]:
         lines = [
             line
@@ -257,8 +257,15 @@ def parked_reasons(aws: Aws, names: Names, *, now: datetime) -> tuple[str, ...]:
             if line.message == "parked" and line.facts
         ]
         if lines:
-            return tuple(_park_reason(line) for line in sorted(lines, key=_time, reverse=True))
+            newest = {_parked_message(line): line for line in sorted(lines, key=_time)}
+            return tuple(_park_reason(line) for line in sorted(newest.values(), key=_time, reverse=True))
     return ()
+
+
+def _parked_message(line: LogLine) -> tuple[str | None, ...]:
+    """Return what stays of a message where a redrive gives it another id: it may be parked again."""
+    sequence = line.text("stream_sequence")
+    return (line.text("item_key"), sequence) if sequence else (line.text("message_id"),)
 
 
 def _park_reason(line: LogLine) -> str:

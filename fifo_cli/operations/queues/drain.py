@@ -65,7 +65,7 @@ class DrainOptions:
 
 @dataclass(frozen=True)
 class DrainResult(WorkResult):
-    """What became of each message.
+    """What became of each message; ``attempts`` are all of them, where several invocations had the same.
 
     ``ungiven`` is how many SQS counted at the end besides those that stayed behind here, though the drain
     went on until it was given nothing more: behind one that stayed, or another consumer's, if SQS still
@@ -78,6 +78,7 @@ class DrainResult(WorkResult):
     ungiven: int = 0
     breaker: str | None = None
     held: bool = True
+    attempts: tuple[Outcome, ...] = ()
 
     @property
     def needs_look(self) -> bool:
@@ -91,7 +92,8 @@ class DrainResult(WorkResult):
 
     def stuck(self, *, at: datetime) -> tuple[Stuck, ...]:
         """Return the groups whose head could not be delivered, as this drain shows it; it ended ``at``."""
-        events = [_event(outcome, at) for outcome in self.results if outcome.status != "skipped"]
+        tried = self.attempts or self.results
+        events = [_event(outcome, at) for outcome in tried if outcome.status != "skipped"]
         # In the order in which they were tried.
         began = at - timedelta(microseconds=len(events))
         ordered = [
@@ -246,7 +248,8 @@ def _concluded(
     reached = options.count is not None and _turns(outcomes) >= options.count
     left = 0 if early or reached else ungiven(outcomes, remaining)
     held = counts is None or counts.in_flight > 0
-    return DrainResult(tuple(outcomes), remaining, left, breaker, held, error=failure)
+    results, attempts = last_of_each(outcomes), tuple(outcomes)
+    return DrainResult(results, remaining, left, breaker, held, attempts, error=failure)
 
 
 def _turns(outcomes: Iterable[Outcome]) -> int:
@@ -254,12 +257,21 @@ def _turns(outcomes: Iterable[Outcome]) -> int:
     return sum(outcome.status != "skipped" for outcome in outcomes)
 
 
+def last_of_each(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """Return what became of each message at last: several invocations may have tried the same one."""
+    last: dict[str, Outcome] = {}
+    for one in outcomes:
+        known = last.get(one.message_id)
+        if known is None or known.status == "skipped" or one.status != "skipped":
+            last[one.message_id] = one
+    return tuple(last.values())
+
+
 def ungiven(outcomes: Iterable[Outcome], remaining: int | None) -> int:
     """Return how many of the ``remaining`` are not accounted for by what stayed behind."""
-    last = {outcome.message_id: outcome for outcome in outcomes}  # several invocations may see the same
     ours = sum(
         one.status in ("failed", "skipped") or (one.status == "delivered" and one.error is not None)
-        for one in last.values()
+        for one in last_of_each(outcomes)
     )
     return max(0, (remaining or 0) - ours)
 
@@ -397,9 +409,10 @@ def _announcer(listener: Listener, total: int | None) -> Callable[[Outcome], Non
 
 def _corrected(what: str, text: str, settings: Settings) -> str:
     """Say how a fault of configuration is corrected."""
-    return (
-        f"nothing was parked; {key_commands(what, text, settings) or 'correct it'}, and run the command again"
+    in_file = (
+        f"correct it in fifo.toml, then {command_line('deploy')}" if what.startswith("[") else "correct it"
     )
+    return f"nothing was parked; {key_commands(what, text, settings) or in_file}, and run the command again"
 
 
 def _explained(

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.session import Aws
-from fifo_cli.errors import NotDeployedError
+from fifo_cli.errors import NotDeployedError, UsageError
 from fifo_cli.events import Event, Listener, Warned, silent
+from fifo_cli.model.by_hand import end_other, other_starters
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.deploy.apply import sleep_unless
 from fifo_cli.operations.deploy.pause import STREAM_FORGETS, pause, pause_state, resume
-from fifo_cli.operations.deploy.remote_state import gateways, worker_triggers
+from fifo_cli.operations.deploy.remote_state import gateways, named_triggers, worker_triggers
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,11 @@ class PipelinePause:
     listener: Listener = silent
 
     def running(self) -> frozenset[FunctionRole]:
-        """Return which functions are fed; raises NotDeployedError if only one of them can be paused."""
+        """Return which functions are fed.
+
+        Raises NotDeployedError if only one of them can be paused, UsageError if others start the worker, too.
+        """
+        self._refuse_other_starters()
         try:
             found = pause_state(self.aws, self.settings)
         except NotDeployedError:
@@ -44,14 +49,23 @@ class PipelinePause:
     def pause(self, stopped: Callable[[], bool]) -> None:
         """Pause both, and wait until nothing is in flight, or until that takes too long.
 
-        Raises Interrupted soon after ``stopped`` says so.
+        Raises Interrupted soon after ``stopped`` says so, and UsageError if others start the worker, too.
         """
+        self._refuse_other_starters()
         sleep = sleep_unless(stopped, time.sleep)
         try:
             pause(self.aws, self.settings, "all", wait="until visible", listener=self._pass_on, sleep=sleep)
         except NotDeployedError:
             if self._is_fed():
                 raise
+
+    def _refuse_other_starters(self) -> None:
+        """Refuse to work on main while a worker that no pause stops would meet groups without their heads."""
+        gates = gateways(self.aws, self.settings, waiter=Waiter())
+        others = other_starters(self.settings, named_triggers(gates, self.settings))
+        if others:
+            key, text = next(iter(others.items()))
+            raise UsageError(f"{text}: no pause stops it", hint=f"{end_other(key)} stops it; then try again")
 
     def _pass_on(self, event: Event) -> None:
         """Pass on all but the warning of a long pause: an in-order redrive resumes by itself."""

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from fifo_cli.model.advice import evaluate
 from fifo_cli.model.drift import Drift, ResourceState
 from fifo_cli.model.drift_advice import drift_problems, role_of
 from fifo_cli.model.drift_effects import EFFECTS
 from fifo_cli.model.health import Measurements, Problem, TriggerState
 from fifo_cli.model.names import START_VARIABLE, Place
 from fifo_cli.model.planning import Difference, differences
-from fifo_cli.model.resources import Found, Resource, wanted_resources, with_start
+from fifo_cli.model.resources import Found, Kind, Resource, wanted_resources, with_start
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_trigger import with_trigger
 
@@ -342,3 +343,27 @@ def test_what_is_foreign_says_what_that_means() -> None:
     [found] = drift_problems(Drift((theirs,)), Measurements(), given, given)
 
     assert (found.state, found.means) == ("critical", "it takes messages of main")
+
+
+@pytest.mark.parametrize(
+    ("kind", "worker", "state", "step"),
+    [
+        ("rule", "running", "warning", "`aws events disable-rule --name orders-9` stops it"),
+        ("rule", "paused", "critical", "`aws events disable-rule --name orders-9` stops it"),
+        ("schedule", "paused", "critical", "`aws scheduler delete-schedule --name orders-9` stops it"),
+    ],
+)
+def test_what_is_somebody_elses_and_starts_the_worker_is_named_with_what_ends_it(
+    kind: Kind, worker: TriggerState, state: str, step: str
+) -> None:
+    reason = f"{kind} orders-9 starts orders-worker, and is not this pipeline's"
+    drift = Drift((ResourceState(kind, "orders-9", "surplus", reason=reason),))
+    given = settings(QUEUE)
+
+    [found] = drift_problems(drift, Measurements(worker=worker), given, given)
+
+    assert (found.state, found.text, found.next) == (state, reason, step)
+    # Then it is not said that messages wait.
+    measured = Measurements(worker="paused", started_by=drift.started_by)
+    [paused] = [one for one in evaluate(measured, given.check, given.names) if "paused" in one.text]
+    assert (paused.text, paused.means) == ("the worker is paused", None)

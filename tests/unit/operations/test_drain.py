@@ -14,7 +14,14 @@ from fifo_cli.handlers.run_report import Outcome
 from fifo_cli.local.receiver import Receiver, Reply
 from fifo_cli.model.settings import Project
 from fifo_cli.model.worker_log import PausedGroup
-from fifo_cli.operations.queues.drain import DrainOptions, DrainResult, any_failed, drain_by_function, ungiven
+from fifo_cli.operations.queues.drain import (
+    DrainOptions,
+    DrainResult,
+    any_failed,
+    drain_by_function,
+    last_of_each,
+    ungiven,
+)
 from fifo_cli.render.queue_tables import drain_breaker
 from tests.unit.operations.test_package import project
 
@@ -40,6 +47,16 @@ def test_counts_that_lag_or_are_unknown_make_nothing_up() -> None:
 def test_a_message_that_several_invocations_saw_counts_once() -> None:
     seen = [outcome("a", "skipped", "ended"), outcome("a", "delivered"), outcome("b", "skipped", "ended")]
     assert ungiven([*seen, outcome("b", "skipped", "ended")], 3) == 2
+
+
+def test_a_message_that_several_invocations_tried_is_shown_once_as_it_was_at_last() -> None:
+    first = [outcome("a", "failed", "503"), outcome("b", "failed", "503"), outcome("c", "skipped", "ended")]
+    again = [outcome("a", "delivered"), outcome("b", "skipped", "the breaker"), outcome("c", "failed", "503")]
+    assert [(one.message_id, one.status) for one in last_of_each([*first, *again])] == [
+        ("a", "delivered"),
+        ("b", "failed"),
+        ("c", "failed"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -107,8 +124,11 @@ class Worker:
         self.asked.append(options["count"])
         done = min(self.waiting, options["count"])
         self.waiting -= done
-        row = {"message_id": "m" * 36, "group": '"' * 128, "status": "parked", "http_status": 422}
-        rows = [{**row, "elapsed_ms": 99_999, "error": "\u2603" * 500} for _ in range(done)]
+        row = {"group": '"' * 128, "status": "parked", "http_status": 422, "elapsed_ms": 99_999}
+        rows = [
+            {**row, "message_id": f"{self.waiting + number:036}", "error": "\u2603" * 500}
+            for number in range(done)
+        ]
         body = json.dumps({"results": rows, "error": None, "owner": None, "what": None}).encode()
         self.answered.append(len(body))
         return Reply(200, body)

@@ -22,6 +22,7 @@ from fifo_cli.operations.monitor.worker_runs import (
     events_of,
     last_runs,
     long_pause,
+    parked_reasons,
     paused_now,
     run_of,
     worker_runs,
@@ -440,3 +441,16 @@ def test_a_breaker_that_is_switched_off_is_not_shown_though_its_lines_are_there(
 
     assert len(found.runs) == 1
     assert (found.breaker is not None) == shown
+
+
+def test_a_message_that_was_redriven_and_parked_again_is_counted_once(aws: Aws) -> None:
+    first = {"item_key": '{"id":"1"}', "stream_sequence": "100"}
+    Log(
+        told(4 * MINUTE, "parked", message_id="m1", status=422, **first),
+        told(3 * MINUTE, "parked", message_id="m2", status=409, item_key='{"id":"1"}', stream_sequence="200"),
+        told(2 * MINUTE, "parked", message_id="m3", status=400, **first),
+        told(2 * MINUTE, "parked", message_id="m4", status=410),
+        told(1 * MINUTE, "parked", message_id="m5", status=410),
+    ).install(aws)
+
+    assert sorted(parked_reasons(aws, NAMES, now=NOW)) == ["HTTP 400", "HTTP 409", "HTTP 410", "HTTP 410"]

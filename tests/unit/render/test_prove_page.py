@@ -194,6 +194,8 @@ def test_only_a_function_of_its_own_on_aws_had_a_public_url() -> None:
     assert "The URL was public." in page(result).text
     emulated = page(replace(result, endpoint="http://127.0.0.1:4566"))
     assert "The URL was the emulator's" in emulated.text
+    assert "2,119 requests of this machine to the emulator" in emulated.text
+    assert "2,119 requests of this machine to AWS" in page(result).text
     here = page(replace(result, endpoint="http://127.0.0.1:4566", api=ON_THIS_MACHINE))
     assert "The items went to an API on this machine." in here.text
     assert "The API was a function" not in here.text
