@@ -25,6 +25,7 @@ class ResourceState:
 
     Of what is surplus, ``reason`` says that it is somebody else's, and starts the worker.
     ``takes_batches``: of the worker's alias, whether the version it points to may be started by the queue.
+    ``lacks``: of a role, the actions that move messages and that it does not allow.
     """
 
     kind: Kind
@@ -34,6 +35,7 @@ class ResourceState:
     reason: str = ""
     version: str | None = None
     takes_batches: bool = False
+    lacks: tuple[str, ...] = ()
 
     @property
     def has_other_code(self) -> bool:

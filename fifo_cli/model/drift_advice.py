@@ -127,7 +127,7 @@ def _harms(
 ) -> Iterator[tuple[Setting, Harm]]:
     effects = EFFECTS.get((one.kind, role_of(one.kind, one.name, running.names)), {})
     for diff in one.diff:
-        setting = Setting(diff.path, diff.old, diff.new, polled, timeout, one.takes_batches)
+        setting = Setting(diff.path, diff.old, diff.new, polled, timeout, one.takes_batches, one.lacks)
         harm = effects.get(diff.path.partition(".")[0])
         if harm is not None and harm.when(setting):
             yield setting, harm

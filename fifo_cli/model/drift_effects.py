@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.model.names import START_VARIABLE
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 _STREAM_SECONDS: Final = 86_400
 # Messages may be missing already.
 _AUDIT: Final = "{audit} shows what is missing"
-_POLLS: Final = "sqs:getqueueattributes"
+_POLLS: Final = "sqs:GetQueueAttributes"
 _PARTIAL: Final = "ReportBatchItemFailures"
 
 
@@ -31,6 +30,7 @@ class Setting:
 
     ``by_queue``: Lambda polls main for the worker. ``timeout`` is that of the worker's function, in seconds.
     ``takes_batches``: the version with this difference is one that a deploy published for the queue.
+    ``lacks`` are the actions that move messages and that the role with it does not allow.
     """
 
     path: str
@@ -39,6 +39,7 @@ class Setting:
     by_queue: bool
     timeout: float
     takes_batches: bool = False
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +120,9 @@ def _may_not_take_batches(one: Setting) -> bool:
     return one.by_queue and not one.takes_batches
 
 
-def _lacks(*sids: str) -> Callable[[Setting], bool]:
-    """Return whether a role's policy lacks one of these statements, or an action of them.
-
-    The attributes of main Lambda asks for only to poll it.
-    """
-
-    def lacks(one: Setting) -> bool:
-        _, sid, part, *_ = (*one.path.split("."), "", "")
-        if one.new is None or (sid and sid not in sids):
-            return False
-        if part != "Action":
-            return one.old is None
-        allowed, wanted = (
-            [str(action).lower() for action in ([value] if isinstance(value, str) else value or ())]
-            for value in (one.old, one.new)
-        )
-        asked = (action for action in wanted if one.by_queue or action != _POLLS)
-        return any(not any(fnmatchcase(action, pattern) for pattern in allowed) for action in asked)
-
-    return lacks
+def _lacks_actions(one: Setting) -> bool:
+    """Whether the role may not do what moves messages; main's attributes Lambda needs only to poll it."""
+    return any(one.by_queue or action != _POLLS for action in one.lacks)
 
 
 def _starts_later(one: Setting) -> bool:
@@ -322,7 +306,7 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
         "policy": Harm(
             "may not do all that reading the stream and sending messages take",
             "what is written to the table is not enqueued, and the stream forgets it after 24 h",
-            _lacks("ReadStream", "Send"),
+            _lacks_actions,
         ),
     },
     ("role", "worker"): {
@@ -330,7 +314,7 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
         "policy": Harm(
             "may not do all that receiving and deleting messages take",
             "messages wait in main, in order; nothing delivers them",
-            _lacks("Take"),
+            _lacks_actions,
         ),
     },
     ("alarm", ""): _drift(

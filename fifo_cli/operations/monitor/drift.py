@@ -28,6 +28,7 @@ from fifo_cli.model.resources import (
     with_start,
     with_table_key,
 )
+from fifo_cli.model.role_rights import lacking_actions
 from fifo_cli.model.worker_trigger import MAPPING, mapping_key, mapping_properties, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
 from fifo_cli.operations.deploy.plan import other_readers
@@ -152,7 +153,15 @@ def _state(wanted: Resource, gathered: Gathered, pipeline: str) -> ResourceState
         return ResourceState(wanted.kind, wanted.name, "foreign", reason=reason)
     diff = differences(wanted, found)
     state: Condition = "drift" if diff else "ok"
-    return ResourceState(wanted.kind, wanted.name, state, diff, version=version, takes_batches=takes_batches)
+    return ResourceState(
+        wanted.kind,
+        wanted.name,
+        state,
+        diff,
+        version=version,
+        takes_batches=takes_batches,
+        lacks=lacking_actions(wanted, found),
+    )
 
 
 def _text(key: Key) -> str:

@@ -14,6 +14,7 @@ from fifo_cli.model.health import Measurements, Problem, TriggerState
 from fifo_cli.model.names import START_VARIABLE, Place
 from fifo_cli.model.planning import Difference, differences
 from fifo_cli.model.resources import Found, Kind, Resource, wanted_resources, with_start
+from fifo_cli.model.role_rights import lacking_actions
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_trigger import with_trigger
 
@@ -49,7 +50,8 @@ def judged(
     """Return what is said where a resource has some other values than are wanted."""
     [one] = [each for each in wanted(tables) if each.key == key]
     found = Found(one.kind, one.name, {**one.properties, **changes}, one.tags, {"enabled": True})
-    state = ResourceState(one.kind, one.name, "drift", differences(one, found))
+    lacks = lacking_actions(one, found)
+    state = ResourceState(one.kind, one.name, "drift", differences(one, found), lacks=lacks)
     given = settings(tables)
     return list(drift_problems(Drift((state,)), Measurements(worker=worker), given, given))
 
@@ -91,11 +93,69 @@ def test_a_role_without_its_policy_is_critical_and_one_for_the_queue_that_is_not
     [one] = [each for each in wanted(QUEUE) if each.key == ("role", "orders-worker")]
     by_schedule = allowed("worker", "sqs:GetQueueAttributes")
     found = Found(one.kind, one.name, {**one.properties, **by_schedule}, one.tags, {})
-    state = ResourceState(one.kind, one.name, "drift", differences(one, found))
+    lacks = lacking_actions(one, found)
+    assert lacks == ("sqs:GetQueueAttributes",)
+    state = ResourceState(one.kind, one.name, "drift", differences(one, found), lacks=lacks)
     said = drift_problems(
         Drift((state,)), Measurements(worker="running"), settings(QUEUE), settings(SCHEDULE)
     )
     assert {one.state for one in said} == {"warning"}
+
+
+def with_statement(role: str, sid: str, **instead: Any) -> dict[str, Any]:
+    """Return the policy of a role in which a statement is another."""
+    [one] = [each for each in wanted(QUEUE) if each.key == ("role", f"orders-{role}")]
+    statements = [
+        {name: value for name, value in {**each, **instead}.items() if value is not None}
+        if each["Sid"] == sid
+        else each
+        for each in one.properties["policy"]["Statement"]
+    ]
+    return {"policy": {**one.properties["policy"], "Statement": statements}}
+
+
+TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream"
+
+
+@pytest.mark.parametrize(
+    ("role", "sid", "instead", "state"),
+    [
+        pytest.param("worker", "Take", {"Sid": "Mine"}, "warning", id="another name"),
+        pytest.param("worker", "Take", {"Sid": None}, "warning", id="no name"),
+        pytest.param("worker", "Park", {"Sid": "Take", "Action": "sqs:*"}, "warning", id="a name twice"),
+        pytest.param("worker", "Take", {"Sid": "Mine", "Effect": "Deny"}, "critical", id="denied"),
+        pytest.param("worker", "Take", {"Action": None, "NotAction": "s3:*"}, "warning", id="all but"),
+        pytest.param("worker", "Take", {"Resource": "*"}, "warning", id="all queues"),
+        pytest.param(
+            "worker", "Take", {"Resource": PLACE.queue("orders-dlq.fifo")}, "critical", id="the DLQ"
+        ),
+        pytest.param(
+            "worker", "Take", {"Condition": {"Bool": {"aws:x": "true"}}}, "warning", id="conditional"
+        ),
+        pytest.param(
+            "enqueuer", "Send", {"Resource": PLACE.queue("orders-dlq.fifo")}, "critical", id="no main"
+        ),
+        pytest.param("enqueuer", "ReadStream", {"Resource": f"{TABLE}/2026"}, "warning", id="one stream"),
+    ],
+)
+def test_what_a_role_may_do_does_not_depend_on_which_statement_allows_it(
+    role: str, sid: str, instead: dict[str, Any], state: str
+) -> None:
+    [found] = judged(QUEUE, ("role", f"orders-{role}"), with_statement(role, sid, **instead))
+    assert found.state == state
+
+
+def test_a_right_may_come_from_another_statement_of_the_policy() -> None:
+    main, dlq = PLACE.queue("orders.fifo"), PLACE.queue("orders-dlq.fifo")
+    policy_of = with_statement("worker", "Park", Action="sqs:*", Resource=[main, dlq])["policy"]
+    statements = [one for one in policy_of["Statement"] if one["Sid"] != "Take"]
+    [found] = judged(QUEUE, ("role", "orders-worker"), {"policy": {**policy_of, "Statement": statements}})
+    assert found.state == "warning"
+
+
+def test_with_another_policy_attached_that_is_not_read_a_lack_is_not_known() -> None:
+    found = judged(QUEUE, ("role", "orders-worker"), {"policy": None, "other_policies": ["mine"]})
+    assert [one.state for one in found] == ["warning"]
 
 
 MAIN, DLQ, HOLD = ("queue", "orders.fifo"), ("queue", "orders-dlq.fifo"), ("queue", "orders-hold.fifo")
