@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -95,7 +95,7 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
     return _causes_first(
         [
             *_key_problems(evidence.missing_keys, settings),
-            *_failed_runs(runs.runs, turn, settings),
+            *_failed_runs(evidence, turn),
             *_failed_batches(evidence),
             *stuck,
             *(_open_breaker(evidence, check) if waits else ()),
@@ -377,8 +377,9 @@ def unknown(what: str, failure: FifoError) -> Problem:
     return Problem("unknown", f"{what} is not known: {failure.message}", failure.hint)
 
 
-def _failed_runs(runs: Sequence[WorkerRun], turn: str, settings: Settings) -> Iterator[Problem]:
-    failed = list(takewhile(lambda run: run.error is not None, runs))
+def _failed_runs(evidence: Evidence, turn: str) -> Iterator[Problem]:
+    settings = evidence.settings
+    failed = list(takewhile(lambda run: run.error is not None, evidence.runs.runs))
     if not failed:
         return
     newest = failed[0]
@@ -391,10 +392,20 @@ def _failed_runs(runs: Sequence[WorkerRun], turn: str, settings: Settings) -> It
         state,
         f"the worker's last {which} failed: {_first_line(newest.error)}",
         command_line("logs worker"),
-        means=_WAITS["messages"],
+        means=_hidden_by(newest, evidence) or _WAITS["messages"],
         avoid=_LEAVE["messages"],
         cause_of="messages",
     )
+
+
+def _hidden_by(run: WorkerRun, evidence: Evidence) -> str | None:
+    """Say what is in flight after a function did not live to log its counts: the queue hides its batch."""
+    main = evidence.measured.queues.get("main")
+    ends = run.time + main_visibility_timeout(evidence.settings)
+    if run.received is not None or main is None or not main.in_flight or ends <= evidence.now:
+        return None
+    hidden = f"{count_messages(main.in_flight)} in flight: what this function had received is hidden"
+    return f"{hidden} until {ends.astimezone(UTC):%H:%M:%S} UTC at the latest; its order is kept"
 
 
 def _failed_batches(evidence: Evidence) -> Iterator[Problem]:
@@ -469,13 +480,28 @@ def _unpolled(evidence: Evidence) -> Iterator[Problem]:
     Of a group that is paused, what is behind the head counts as visible.
     """
     runs, measured, now = evidence.runs, evidence.measured, evidence.now
-    since = _waiting_since(evidence, after=runs.by_itself)
-    if since is None or not _should_run(measured):
+    if not _should_run(measured):
         return
+    since = _waiting_since(evidence, after=runs.by_itself)
     pauses = [*(one.until for one in runs.paused), *(one.paused_until for one in runs.stuck)]
-    last = max([since, *filter(None, (runs.by_itself, measured.resumed_at, *pauses))])
-    if last + evidence.late < now:
+    times = list(filter(None, (runs.by_itself, measured.resumed_at, *pauses)))
+    if since is not None and (last := max([since, *times])) + evidence.late < now:
         yield _silent(now - last, "" if runs.by_itself else " since its messages came")
+    elif _lies_idle(evidence) and (last := max(times)) + evidence.late < now:
+        text = f"the worker has not run for {rough(now - last)}, though messages are visible"
+        yield replace(_silent(now - last, ""), state="warning", text=text)
+
+
+def _lies_idle(evidence: Evidence) -> bool:
+    """Whether, with no age known, nothing is in flight and more visible than was enqueued since the last run.
+
+    Some of that was there before the run, or came another way, such as by ``load``.
+    """
+    main, last = evidence.measured.queues["main"], evidence.runs.by_itself
+    if last is None or main.oldest_age is not None:
+        return False
+    new = sum(one.enqueued or 0 for one in evidence.batches.batches if one.time > last)
+    return main.visible == main.total and main.visible > new and evidence.runs.breaker is None
 
 
 def _should_run(measured: Measurements) -> bool:

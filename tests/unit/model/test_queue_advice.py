@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.model.advice import Evidence, advise, advise_on_stuck
-from fifo_cli.model.health import Measurements, Polling, Problem, TriggerState
+from fifo_cli.model.health import Measurements, Polling, Problem, State, TriggerState
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.stuck_advice import Kind
@@ -45,8 +45,8 @@ def ago(minutes: float) -> datetime:
 
 
 def numbers(visible: int = 5, worker: TriggerState = "running", **more: Any) -> Measurements:
-    age = more.pop("age", None)
-    return Measurements({"main": Counted("orders.fifo", visible, 0, 0, age)}, worker=worker, **more)
+    age, held = more.pop("age", None), more.pop("held", 0)
+    return Measurements({"main": Counted("orders.fifo", visible, held, 0, age)}, worker=worker, **more)
 
 
 def problems(runs: Runs, measured: Measurements | None = None, **more: Any) -> list[Problem]:
@@ -277,20 +277,28 @@ def paused(minutes: float) -> tuple[PausedGroup, ...]:
 
 
 @pytest.mark.parametrize(
-    ("last", "age", "enqueued", "runs", "measured", "silent"),
+    ("last", "age", "enqueued", "runs", "measured", "state"),
     [
-        pytest.param(16, 960, None, {}, {}, True, id="waits, and no batch"),
-        pytest.param(14, 960, None, {}, {}, False, id="its line may come yet"),
-        pytest.param(600, 60, None, {}, {}, False, id="was idle, and one has just come"),
-        pytest.param(600, None, 1, {}, {}, False, id="was idle, just enqueued"),
-        pytest.param(600, None, 16, {}, {}, True, id="enqueued, and no batch since"),
-        pytest.param(600, None, 700, {}, {}, False, id="that was delivered"),
-        pytest.param(None, 3600, None, {}, {}, True, id="never ran, and waits"),
-        pytest.param(None, None, None, {}, {}, False, id="nothing known"),
-        pytest.param(60, 3600, None, {"paused": paused(-1)}, {}, False, id="behind a pause"),
-        pytest.param(60, 3600, None, {}, {"worker": "paused"}, False, id="on purpose"),
-        pytest.param(60, 3600, None, {}, {"visible": 0}, False, id="all in flight"),
-        pytest.param(60, 3600, None, {}, {"resumed_at": ago(5)}, False, id="just resumed"),
+        pytest.param(16, 960, None, {}, {}, "critical", id="waits, and no batch"),
+        pytest.param(14, 960, None, {}, {}, None, id="its line may come yet"),
+        pytest.param(600, 60, None, {}, {}, None, id="was idle, and one has just come"),
+        pytest.param(600, None, 1, {}, {"visible": 3}, None, id="was idle, just enqueued"),
+        pytest.param(600, None, 1, {}, {"visible": 4}, "warning", id="just enqueued, and one was there"),
+        pytest.param(600, None, 16, {}, {}, "critical", id="enqueued, and no batch since"),
+        pytest.param(600, None, 700, {}, {"visible": 0}, None, id="that was delivered"),
+        pytest.param(16, None, 700, {}, {}, "warning", id="was there before the last run"),
+        pytest.param(14, None, 700, {}, {}, None, id="a line of a run may come yet"),
+        pytest.param(16, None, 700, {}, {"held": 1}, None, id="one is in flight"),
+        pytest.param(16, None, 700, {"breaker": BREAKER}, {}, None, id="the breaker is open"),
+        pytest.param(16, None, 700, {"paused": paused(1)}, {}, None, id="a pause has just ended"),
+        pytest.param(16, None, 700, {}, {"worker": "paused"}, None, id="visible, on purpose"),
+        pytest.param(16, None, 700, {}, {"resumed_at": ago(5)}, None, id="visible, just resumed"),
+        pytest.param(None, 3600, None, {}, {}, "critical", id="never ran, and waits"),
+        pytest.param(None, None, None, {}, {}, None, id="nothing known"),
+        pytest.param(60, 3600, None, {"paused": paused(-1)}, {}, None, id="behind a pause"),
+        pytest.param(60, 3600, None, {}, {"worker": "paused"}, None, id="on purpose"),
+        pytest.param(60, 3600, None, {}, {"visible": 0}, None, id="all in flight"),
+        pytest.param(60, 3600, None, {}, {"resumed_at": ago(5)}, None, id="just resumed"),
     ],
 )
 def test_a_worker_is_silent_if_messages_wait_and_no_batch_is_handed_over(
@@ -299,7 +307,7 @@ def test_a_worker_is_silent_if_messages_wait_and_no_batch_is_handed_over(
     enqueued: int | None,
     runs: dict[str, Any],
     measured: dict[str, Any],
-    silent: bool,
+    state: State | None,
 ) -> None:
     batch = () if last is None else (WorkerRun(ago(last), 1, 1, 0, 0),)
     found = problems(
@@ -308,7 +316,30 @@ def test_a_worker_is_silent_if_messages_wait_and_no_batch_is_handed_over(
         batches=Batches(() if enqueued is None else (Batch(ago(enqueued), 3),)),
     )
 
-    assert any("has not run" in one.text for one in found) == silent
+    assert [one.state for one in found if "has not run" in one.text] == ([state] if state else [])
+
+
+def test_visible_messages_that_no_run_takes_are_a_warning_sooner_where_no_line_is_late() -> None:
+    runs = Runs((WorkerRun(ago(3), 1, 1, 0, 0),), by_itself=ago(3))
+
+    [found] = problems(runs, late=timedelta(minutes=2))
+
+    assert found.text == "the worker has not run for 3m, though messages are visible"
+
+
+def test_what_a_killed_function_had_is_said_to_be_hidden_and_until_when() -> None:
+    killed = WorkerRun(ago(1), error="Task timed out after 60.00 seconds")
+    [found] = problems(Runs((killed,), by_itself=ago(1)), numbers(held=12))
+
+    assert found.means == (
+        "12 messages in flight: what this function had received is hidden until 12:05:00 UTC at the latest;"
+        " its order is kept"
+    )
+    raised = replace(killed, received=5)
+    late = replace(killed, time=ago(7))
+    for run, held in ((killed, 0), (raised, 12), (late, 12)):
+        [found] = problems(Runs((run,), by_itself=run.time), numbers(held=held))
+        assert found.means == "messages wait in the queue, in order; nothing is lost meanwhile"
 
 
 def test_a_pause_that_has_just_ended_is_no_silence() -> None:
