@@ -7,7 +7,6 @@ one file, so that what a killed one called is counted, too.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 VARIABLE: Final = "FIFO_CLI_CALL_COUNTS"
+_FILE: Final = "calls"
 
 
 @contextmanager
-def counted() -> Iterator[Path]:
-    """Count, in the file that is yielded, the calls of clients made inside, here and in child processes."""
-    with tempfile.NamedTemporaryFile(prefix="fifo-cli-calls-") as file:
-        os.environ[VARIABLE] = file.name
-        try:
-            yield Path(file.name)
-        finally:
-            del os.environ[VARIABLE]
+def counted(folder: Path) -> Iterator[None]:
+    """Count, in a file of this folder, the calls of clients made inside, here and in child processes."""
+    os.environ[VARIABLE] = str(folder / _FILE)
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
 
 
 def count_calls(client: Any) -> None:
@@ -37,7 +36,10 @@ def count_calls(client: Any) -> None:
 
     def note(model: Any, **_: Any) -> None:
         # A line is short enough for one write, and O_APPEND keeps writes of several processes apart.
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except FileNotFoundError:  # the run was killed, and the next one has removed its folder
+            return
         try:
             os.write(file, f"{service} {model.name}\n".encode())
         finally:
@@ -46,10 +48,10 @@ def count_calls(client: Any) -> None:
     client.meta.events.register_first("before-call", note)
 
 
-def read_counts(path: Path) -> dict[str, int]:
-    """Return the calls noted in a file, the most frequent first."""
+def read_counts(folder: Path) -> dict[str, int]:
+    """Return the calls noted in a folder, the most frequent first."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = (folder / _FILE).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
     return dict(Counter(lines).most_common())

@@ -263,5 +263,5 @@ class Signals:
 
     def _say(self, text: str) -> None:
         self._announced = True
-        only = f"interrupted: {self._then}; a second signal does not help"
+        only = f"interrupted: {self._then}; a second signal changes nothing"
         self._announce(text if self._may_leave else only)

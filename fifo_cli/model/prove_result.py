@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from fifo_cli.errors import ExitCode
-from fifo_cli.model.results import Document, Fields, Single, to_json_object
+from fifo_cli.model.results import INTERNAL, Document, Fields, Single, to_json_object
 
 # What a run delivers to, unless it is the receiver at ``--api URL``.
 OWN_FUNCTION: Final = "a function of its own"
@@ -72,12 +72,16 @@ class Resource(Fields):
 
 @dataclass(frozen=True, slots=True)
 class Left(Fields):
-    """A resource that could not be removed, why, and the command that removes it."""
+    """A resource that could not be removed, why, and the command that removes it.
+
+    ``unlisted``: it is a whole kind of resource that may not be listed; the command lists it.
+    """
 
     type: str
     name: str
     reason: str
     command: str
+    unlisted: bool = field(default=False, metadata=INTERNAL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from fifo_cli.model.urls import authority_of
 from fifo_cli.render.html import Html, element, void
 from fifo_cli.render.prove_pictures import bar, strip
 from fifo_cli.render.prove_style import CSS
+from fifo_cli.render.prove_text import left_text
 from fifo_cli.render.text import count
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _headline(result: ProveResult) -> Html:
     if result.kept:
         notes.append("What was made was kept on purpose (--keep).")
     if result.left:
-        notes.append(f"{count(len(result.left), 'resource')} could not be removed: see below.")
+        notes.append(f"{left_text(result)}: see below.")
     return element(
         "header",
         element("p", "fifo-cli prove", class_="what"),

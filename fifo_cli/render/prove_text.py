@@ -28,6 +28,15 @@ def prove_text(result: ProveResult, *, width: int | None) -> str:
     return "\n".join(lines)
 
 
+def left_text(result: ProveResult) -> str:
+    """Say how many resources could not be removed, and apart from them what could not be looked for."""
+    kinds = sum(one.unlisted for one in result.left)
+    stay = len(result.left) - kinds
+    said = [f"{count(stay, 'resource')} could not be removed"] if stay else []
+    said += [f"{count(kinds, 'kind')} of resource could not be looked for"] if kinds else []
+    return ", ".join(said)
+
+
 def _summary(result: ProveResult) -> list[str]:
     lines = []
     if result.checks:
@@ -36,7 +45,7 @@ def _summary(result: ProveResult) -> list[str]:
     if result.kept:
         lines.append(f"{result.pipeline} was kept; {command_line('prove --clean')} removes it")
     elif result.left:
-        lines.append(f"{count(len(result.left), 'resource')} could not be removed")
+        lines.append(left_text(result))
     else:
         lines.append(f"{count(len(result.removed), 'resource')} removed; nothing is left")
     if result.requests:

@@ -105,8 +105,8 @@ def bed(folder: Path, stack: Stack) -> Iterator[Bed]:
     """Make a stage with nothing deployed; whatever is, is removed at the end."""
     api = LyingReceiver()
     with Proxy(stack.endpoint) as proxy, api:
-        run = run_of(proxy.endpoint, api.url)
-        stage = make_stage(run, folder, datetime.now(UTC))
+        run = run_of(proxy.endpoint, folder, api.url)
+        stage = make_stage(run, datetime.now(UTC))
         made = Bed(stage, proxy, api, stack.aws())
         try:
             yield made
@@ -116,7 +116,7 @@ def bed(folder: Path, stack: Stack) -> Iterator[Bed]:
                 stage.commands.start("destroy", "--yes").end()
 
 
-def run_of(endpoint: str, url: str | None, **more: object) -> ProveRun:
+def run_of(endpoint: str, folder: Path, url: str | None, **more: object) -> ProveRun:
     """Return a run against an endpoint, whose API is at a URL, or a function of its own."""
     api = None if url is None else HttpReceiver(url, SECRET)
     environment = clean_environment(KEYS)
@@ -126,6 +126,7 @@ def run_of(endpoint: str, url: str | None, **more: object) -> ProveRun:
         AT_ONCE,
         where,
         environment,
+        folder,
         api,
         **more,  # type: ignore[arg-type]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -171,7 +172,7 @@ def test_after_a_signal_every_call_to_aws_is_counted_the_runs_own_too(folder: Pa
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=300)
     requests = json.loads(out)["requests"]
-    assert "interrupted: removing all that was made; a second signal does not help" in err
+    assert "interrupted: removing all that was made; a second signal changes nothing" in err
     calls = [one.action for one in proxy.requests if " " not in one.action]
     for name in ("CreatePolicy", "CreateQueue", "ListQueues", "DeleteQueue", "DescribeTable"):
         counted = sum(times for call, times in requests.items() if call.split()[1] == name)
@@ -219,6 +220,30 @@ def test_after_a_signal_everything_is_removed_and_the_rest_is_not_run(
     assert name not in str(find(clients))
 
 
+def test_a_second_ctrl_c_in_the_terminal_does_not_reach_the_removal(folder: Path, stack: Stack) -> None:
+    """A terminal signals all processes of its group; the removal's own command is one of another."""
+
+    def rule(request: Request) -> Action:
+        if request.action == "DeleteQueue" and not again:
+            again.append(request)
+            os.killpg(run.pid, signal.SIGINT)
+        return Pass()
+
+    again: list[Request] = []
+    with LyingReceiver() as api, Proxy(stack.endpoint) as proxy:
+        words = ("--endpoint-url", proxy.endpoint, "--yes", "-o", "json", "-v", "--api", api.url)
+        run = start(folder, *words, FIFO_PROVE_SECRET=SECRET)
+        assert run.stderr is not None
+        for line in run.stderr:
+            if "passed           deploy" in line:
+                break
+        proxy.rule = rule
+        os.killpg(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=300)
+    assert (len(again), run.returncode, json.loads(out)["left"]) == (1, 130, []), err
+    assert "a second signal changes nothing" in err
+
+
 def changes(request: Request) -> bool:
     return not request.action.startswith(_READS) and "AssumeRole" not in request.action
 
@@ -242,21 +267,23 @@ def test_killed_at_a_change_it_leaves_what_the_next_clean_removes(
         # Until the run is killed, too, it changes nothing more.
         return Pass() if now < nth else Kill(after=True) if now == nth else Drop()
 
-    api = LyingReceiver()
-    with api, Proxy(stack.endpoint, rule) as proxy:
-        run = start(
-            folder, "--endpoint-url", proxy.endpoint, "--yes", "--api", api.url, FIFO_PROVE_SECRET=SECRET
-        )
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    env = {"FIFO_PROVE_SECRET": SECRET, "TMPDIR": str(temporary)}
+    with LyingReceiver() as api, Proxy(stack.endpoint, rule) as proxy:
+        run = start(folder, "--endpoint-url", proxy.endpoint, "--yes", "--api", api.url, **env)
         wait_until(lambda: proxy.killed != [], timeout=120)
         run.kill()
         run.communicate(timeout=60)
         assert run.returncode == -signal.SIGKILL
-    clean(folder)
+    assert list(temporary.glob("*/.prove-run")) != []
+    clean(folder, **env)
+    assert [one.name for one in temporary.iterdir() if one.name.startswith("fifo-")] == []
     wait_until(lambda: find(clients) == [], timeout=60)
 
 
-def clean(folder: Path) -> None:
-    run = start(folder, "--local", "--clean", "--yes", "-o", "json")
+def clean(folder: Path, **env: str) -> None:
+    run = start(folder, "--local", "--clean", "--yes", "-o", "json", **env)
     out, err = run.communicate(timeout=300)
     assert (run.returncode, json.loads(out)["left"]) == (0, []), err
 

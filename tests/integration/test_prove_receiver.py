@@ -271,8 +271,8 @@ def test_what_was_begun_when_a_signal_came_is_in_the_report(stack: Stack, tmp_pa
         if event == Started("create", "log-group", f"/aws/lambda/{run.name}-receiver"):
             raise KeyboardInterrupt
 
-    run = run_of(stack.endpoint, None, listener=listen, interrupted=lambda: True)
-    stage = make_stage(run, tmp_path, datetime.now(UTC))
+    run = run_of(stack.endpoint, tmp_path, None, listener=listen, interrupted=lambda: True)
+    stage = make_stage(run, datetime.now(UTC))
     try:
         with pytest.raises(KeyboardInterrupt):
             _ = stage.receiver

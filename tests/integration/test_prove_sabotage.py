@@ -14,6 +14,7 @@ import pytest
 from fifo_cli.local.receiver import Receiver, Reply
 from fifo_cli.model.prove_result import CheckVerdict
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
+from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.life import STEPS, put_to_rest
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.prove_api.api import RecordedDelivery
@@ -393,6 +394,20 @@ def test_an_api_that_answers_everybody_makes_that_check_fail(fresh: Bed) -> None
         found = fresh.check("the API")
     assert found["the API"].verdict is CheckVerdict.FAILED
     assert "without the secret" in found["the API"].detail
+
+
+def test_an_api_that_stays_makes_the_last_check_fail(fresh: Bed) -> None:
+    api = DeployedReceiver(fresh.clients, fresh.stage.name)
+    api.deploy(fresh.stage.layout.tags)
+    with fresh.truth():
+        fresh.proxy.rule = lambda request: (
+            DENIED if request.method == "DELETE" and "/functions/" in request.path else Pass()
+        )
+        found = fresh.check("nothing left")["nothing left"]
+    assert (found.verdict, f"function {api.name}" in found.detail) == (CheckVerdict.FAILED, True), found
+    fresh.must_pass("nothing left")
+    assert {one.type for one in fresh.stage.removed} == {"function", "log-group", "role", "table"}
+    assert api.found() == []
 
 
 def test_no_other_verdict_lies(fresh: Bed) -> None:

@@ -77,17 +77,18 @@ def prove(
     """
     from fifo_cli.aws.call_counts import counted
     from fifo_cli.operations.prove.life import earlier, remove_earlier, with_earlier
+    from fifo_cli.operations.prove.run_folder import run_folder
 
     if clean:
         _check_alone({"--keep": keep, "--api": api, "--long": long, "--report": report})
     _check_report(report)
     receiver = _receiver(cli, api)
-    with counted() as counts:
+    with run_folder() as folder, counted(folder):
         aws = cli.account
         before = earlier(aws)
         if clean:
             return _clean(cli, aws, before)
-        run = _planned(cli, aws, receiver, counts, keep=keep, long=long)
+        run = _planned(cli, aws, receiver, folder, keep=keep, long=long)
         over = [one for one in before.runs if not one.running]
         _ask(cli, run, over)
         # A second Ctrl-C may come before the first one has got to the removal.
@@ -108,7 +109,7 @@ def _check_alone(others: Mapping[str, object]) -> None:
 
 
 def _planned(
-    cli: Cli, aws: Aws, receiver: HttpReceiver | None, counts: Path, *, keep: bool, long: bool
+    cli: Cli, aws: Aws, receiver: HttpReceiver | None, folder: Path, *, keep: bool, long: bool
 ) -> ProveRun:
     from fifo_cli.operations.prove.life import ProveRun
 
@@ -117,13 +118,13 @@ def _planned(
         _waits(aws, long=long),
         _where(cli, aws),
         os.environ,
+        folder,
         receiver,
         keep=keep,
         listener=paced(cli.console),
         uninterrupted=cli.signals.stopping,
         interrupted=lambda: cli.signals.received is not None,
         shared_folder=_shared_folder(cli),
-        counts=counts,
     )
 
 

@@ -187,7 +187,7 @@ def deploy_again(stage: Stage) -> str:
 
 
 def nothing_left(stage: Stage) -> str:
-    """Nothing is left of the pipeline; the API and the keys are removed at the run's end."""
+    """Nothing is left of the pipeline, nor of the API and the keys, which are removed here."""
 
     def found() -> list[Resource]:
         return [
@@ -202,4 +202,7 @@ def nothing_left(stage: Stage) -> str:
         stage.waits.gone,
     )
     stage.measure("gone", "from a destroy until no service shows anything of it", seconds)
-    return "no service shows anything of the pipeline"
+    removed, left = stage.remove()
+    stage.removed += removed
+    expect(not left, "left: " + "; ".join(f"{one.type} {one.name}: {one.reason}" for one in left))
+    return "no service shows anything of the pipeline, its API and its keys"

@@ -71,7 +71,13 @@ _UNLISTED: Final = "not looked for, so it is not known that nothing is left: "
 def unlisted(found: Search) -> list[Left]:
     """Return the kinds of resource that nobody could look for, with the commands that list them."""
     return [
-        Left(kind, f"{PROVE_PREFIX}*", _UNLISTED + reason, aws_command_line(_LISTS[kind]).strip("`"))
+        Left(
+            kind,
+            f"{PROVE_PREFIX}*",
+            _UNLISTED + reason,
+            aws_command_line(_LISTS[kind]).strip("`"),
+            unlisted=True,
+        )
         for kind, reason in found.unlisted.items()
     ]
 
@@ -151,10 +157,8 @@ class Cleaner:
             commands = Commands(folder, self.where, self.environment)
             commands.share(self.shared_folder)
             commands.configure(Layout(name, "http://127.0.0.1:9", owner_tags(datetime.now(UTC))))
-            # In our process group: whoever does not want to wait interrupts this, too.
-            child = commands.start("destroy", "--yes", own_group=False)
             try:
-                child.end().expect(0)
+                commands.run("destroy", "--yes")
             except CheckFailed as error:
                 self.listener(Noted(error.message))
                 return dict.fromkeys(own, error.message)

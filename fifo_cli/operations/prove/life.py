@@ -7,7 +7,6 @@ own. An interrupt ends the checks; what was made is removed all the same.
 
 from __future__ import annotations
 
-import os
 import platform
 import secrets
 import time
@@ -43,7 +42,7 @@ from fifo_cli.operations.prove.deployed_receiver import RUNTIME, DeployedReceive
 from fifo_cli.operations.prove.pipeline import Commands, Layout, NotOfferedError
 from fifo_cli.operations.prove.receiver import HttpReceiver, UnreachableError
 from fifo_cli.operations.prove.remains import Remains, new_name, owner_tags, remains, search
-from fifo_cli.operations.prove.run_folder import remove_left_folders, run_folder
+from fifo_cli.operations.prove.run_folder import remove_left_folders
 from fifo_cli.operations.prove.stage import Stage, Waits
 
 if TYPE_CHECKING:
@@ -104,6 +103,7 @@ class ProveRun:
     waits: Waits
     where: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
+    folder: Path  # the run's own: its fifo.toml, what a command writes, and the count of the calls to AWS
     api: HttpReceiver | None = None
     # With --local the function is deployed and asked, but this one, on loopback, is delivered to: a call of a
     # function takes the embedded stack a tenth of a second or more, and a run delivers hundreds of items.
@@ -116,7 +116,6 @@ class ProveRun:
     # Whether a signal has come: then what a check raises is its consequence, and no verdict.
     interrupted: Callable[[], bool] = lambda: False
     shared_folder: Path | None = None  # with --local: the folder of the embedded stack's files
-    counts: Path = Path(os.devnull)  # the file in which calls to AWS are counted
     sleep: Callable[[float], None] = time.sleep
     name: str = field(default_factory=new_name)
 
@@ -126,19 +125,18 @@ def prove(run: ProveRun) -> ProveResult:
     started = datetime.now(UTC)
     remove_left_folders()
     run.listener(Noted(f"the pipeline of this run is {run.name}"))
-    with run_folder() as folder:
-        stage = make_stage(run, folder, started)
-        steps = selected(run.only, keep=run.keep, long=run.waits.idle > 0)
-        checks = Checks(steps, stage, run.listener, run.interrupted)
-        removed: list[Resource] = []
-        left: list[Left] = []
-        # It ends the checks; the command line knows the signal.
-        with suppress(KeyboardInterrupt):
-            checks.run_all()
-        with run.uninterrupted():
-            if not run.keep:
-                removed, left = _remove(run)
-            requests = read_counts(run.counts)
+    stage = make_stage(run, started)
+    steps = selected(run.only, keep=run.keep, long=run.waits.idle > 0)
+    checks = Checks(steps, stage, run.listener, run.interrupted)
+    removed: list[Resource] = []
+    left: list[Left] = []
+    # It ends the checks; the command line knows the signal.
+    with suppress(KeyboardInterrupt):
+        checks.run_all()
+    with run.uninterrupted():
+        if not run.keep:
+            removed, left = _remove(run)
+        requests = read_counts(run.folder)
     endpoint = endpoint_of(run.aws)
     return ProveResult(
         account=run.aws.place.account,
@@ -263,9 +261,9 @@ def put_to_rest(stage: Stage) -> None:
             stage.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
 
 
-def make_stage(run: ProveRun, folder: Path, started: datetime) -> Stage:
+def make_stage(run: ProveRun, started: datetime) -> Stage:
     tags = owner_tags(started, idle_seconds=run.waits.idle)
-    commands = Commands(folder, run.where, run.environment)
+    commands = Commands(run.folder, run.where, run.environment)
     commands.share(run.shared_folder)
     layout = Layout(run.name, "http://127.0.0.1:9", tags)
     stage = Stage(
@@ -273,6 +271,7 @@ def make_stage(run: ProveRun, folder: Path, started: datetime) -> Stage:
         layout=layout,
         commands=commands,
         open_receiver=lambda: _receiver(run, stage),
+        remove=lambda: _remove(run),
         waits=run.waits,
         key=secrets.token_urlsafe(32),
         listener=run.listener,

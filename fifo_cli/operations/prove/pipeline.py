@@ -162,7 +162,7 @@ class Commands:
 
         An interrupt ends the child first.
         """
-        return self.start(*words, own_group=True).end(stdin=stdin, seconds=seconds).expect(*codes)
+        return self.start(*words).end(stdin=stdin, seconds=seconds).expect(*codes)
 
     def run_side_by_side(self, *commands: Sequence[str], stdin: Sequence[str] = ()) -> list[Done]:
         """Run commands that do not concern each other at once; raises CheckFailed unless all exit 0.
@@ -177,8 +177,8 @@ class Commands:
             for child in children:
                 child.stop()
 
-    def start(self, *words: str, own_group: bool = True) -> Child:
-        """Start a command. With a process group of its own, a Ctrl-C at the terminal does not reach it."""
+    def start(self, *words: str) -> Child:
+        """Start a command in a process group of its own: a Ctrl-C at the terminal does not reach it."""
         config = str(self.folder / CONFIG_FILE)
         kept = {name: text for name, text in self.environment.items() if name not in _LEFT_OUT}
         process = subprocess.Popen(
@@ -191,7 +191,7 @@ class Commands:
             text=True,
             encoding="utf-8",
             errors="replace",
-            start_new_session=own_group,
+            start_new_session=True,
         )
         return Child(f"`{PROGRAM} {shlex.join(words)}`", process)
 

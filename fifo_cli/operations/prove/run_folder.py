@@ -1,12 +1,11 @@
-"""The folder in which a run keeps its fifo.toml; one that was left by a run that was killed is removed.
+"""The folder in which a run keeps its files; one that was left by a run that was killed is removed.
 
-It is known by its name and by its fifo.toml, which holds the tag of the run that made it (``remains.py``).
+It is known by its name and by a file with the tag of the run that made it (``remains.py``).
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,16 +15,19 @@ from pathlib import Path
 from typing import Final
 
 from fifo_cli.model.names import PROVE_PREFIX
-from fifo_cli.model.settings import CONFIG_FILE
-from fifo_cli.operations.prove.remains import OWNER_TAG, may_run
+from fifo_cli.operations.prove.remains import OWNER_TAG, may_run, owner_tags
+from fifo_cli.operations.prove.stage import IDLE_SECONDS
 
-_OWNER: Final = re.compile(f'^{OWNER_TAG} = "([^"]*)"$', re.MULTILINE)
+OWNER_FILE: Final = ".prove-run"
 
 
 @contextmanager
 def run_folder() -> Iterator[Path]:
     """Make a folder, and remove it at the end."""
     with tempfile.TemporaryDirectory(prefix=PROVE_PREFIX) as folder:
+        # No run takes longer, not with --long either.
+        owner = owner_tags(datetime.now(UTC), idle_seconds=IDLE_SECONDS)[OWNER_TAG]
+        (Path(folder) / OWNER_FILE).write_text(owner, encoding="utf-8")
         yield Path(folder)
 
 
@@ -35,6 +37,6 @@ def remove_left_folders() -> None:
         with suppress(OSError, UnicodeDecodeError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
-            owner = _OWNER.search((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            if owner and not may_run(owner[1], datetime.now(UTC)):
+            owner = (folder / OWNER_FILE).read_text(encoding="utf-8")
+            if owner and not may_run(owner, datetime.now(UTC)):
                 shutil.rmtree(folder, ignore_errors=True)

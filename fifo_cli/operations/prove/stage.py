@@ -16,7 +16,7 @@ from fifo_cli.aws.dynamodb import put_item, typed
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.names import Names, QueueRole
-from fifo_cli.model.prove_result import Measurement, Resource
+from fifo_cli.model.prove_result import Left, Measurement, Resource
 from fifo_cli.model.receiver_protocol import Received, Temper
 from fifo_cli.operations.prove.deliveries import Batch, accepted_of, problems_of
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Layout
@@ -71,6 +71,8 @@ class Stage:
     layout: Layout
     commands: Commands
     open_receiver: Callable[[], HttpReceiver]
+    # Removes all that is there of the run; returns what was removed, and what could not be.
+    remove: Callable[[], tuple[list[Resource], list[Left]]]
     waits: Waits
     key: str = field(repr=False)
     listener: Listener = silent

@@ -150,4 +150,4 @@ def test_where_only_the_first_signal_counts_a_second_one_ends_nothing() -> None:
             wait_until(lambda: said, timeout=10)
 
     assert signals.exit_code == 130
-    assert said == ["interrupted: removing all that was made; a second signal does not help"]
+    assert said == ["interrupted: removing all that was made; a second signal changes nothing"]

@@ -20,7 +20,7 @@ from fifo_cli.operations.prove.remains import (
     owner_tags,
     run_of,
 )
-from fifo_cli.operations.prove.run_folder import remove_left_folders, run_folder
+from fifo_cli.operations.prove.run_folder import OWNER_FILE, remove_left_folders, run_folder
 from fifo_cli.operations.prove.stage import IDLE_SECONDS, Waits
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -150,13 +150,16 @@ def test_the_folder_of_a_run_that_was_killed_is_removed_and_no_other(tmp_path, m
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     gone = owner(datetime.now(UTC)).replace(f"/{os.getpid()}/", "/4194304/")
     for name, text in (
-        ("fifo-prove-killed", Layout(new_name(), "https://x.example", {OWNER_TAG: gone}).toml()),
-        ("fifo-prove-at-work", Layout(new_name(), "https://x.example", owner_tags(datetime.now(UTC))).toml()),
-        ("fifo-prove-orders", Layout("fifo-prove-orders", "https://x.example", {}).toml()),
-        ("elsewhere", Layout(new_name(), "https://x.example", {OWNER_TAG: gone}).toml()),
+        ("fifo-prove-killed", gone),
+        ("fifo-prove-at-work", owner(datetime.now(UTC))),
+        ("fifo-prove-being-made", ""),
+        ("fifo-prove-orders", None),
+        ("elsewhere", gone),
     ):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "fifo.toml").write_text(text)
+        (tmp_path / name / "calls").write_text("sqs SendMessage")
+        if text is not None:
+            (tmp_path / name / OWNER_FILE).write_text(text)
     (tmp_path / "fifo-prove-link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "fifo-prove-killed" / ".fifo").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "fifo-prove-file").write_text("")
@@ -164,7 +167,9 @@ def test_the_folder_of_a_run_that_was_killed_is_removed_and_no_other(tmp_path, m
     before = {one.name for one in tmp_path.iterdir()}
     remove_left_folders()
     assert before - {one.name for one in tmp_path.iterdir()} == {"fifo-prove-killed"}
-    assert (tmp_path / "elsewhere" / "fifo.toml").exists()
+    assert (tmp_path / "elsewhere" / "calls").exists()
     with run_folder() as folder:
         assert folder.is_relative_to(tmp_path)
+        remove_left_folders()
+        assert folder.exists()
     assert not folder.exists()

@@ -27,6 +27,7 @@ def stage(clock: Clock) -> Stage:
         layout=nothing,
         commands=nothing,
         open_receiver=lambda: nothing,
+        remove=lambda: ([], []),
         waits=Waits(arrive=10),
         key="k",
         sleep=clock.sleep,

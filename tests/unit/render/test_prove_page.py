@@ -184,6 +184,12 @@ def test_the_headline_is_never_better_than_the_run(changes: dict[str, object], h
     assert "1 resource could not be removed: see below." in shown.of("p")
 
 
+def test_what_could_not_be_looked_for_is_said_apart() -> None:
+    kind = Left("table", "fifo-prove-*", "denied", "aws dynamodb list-tables", unlisted=True)
+    shown = page(replace(in_trouble(), left=(kind,)))
+    assert "1 kind of resource could not be looked for: see below." in shown.of("p")
+
+
 def test_what_an_emulator_proves_is_said() -> None:
     assert any("of AWS it proves nothing" in one for one in page(in_trouble()).of("p"))
     assert not any("emulator" in one for one in page().of("p"))

@@ -45,6 +45,15 @@ def test_what_is_left_is_named_with_the_command():
     assert "nothing is left" not in text
 
 
+def test_what_could_not_be_looked_for_is_not_counted_as_what_could_not_be_removed():
+    queue = Left("queue", "q", "refused", "aws sqs delete-queue")
+    kinds = [Left(kind, "fifo-prove-*", "denied", "aws", unlisted=True) for kind in ("table", "role")]
+    text = prove_text(result(left=(queue, *kinds)), width=80)
+    assert "1 resource could not be removed, 2 kinds of resource could not be looked for" in text
+    text = prove_text(result(left=tuple(kinds[:1])), width=80)
+    assert text.endswith("\n1 kind of resource could not be looked for\n")
+
+
 def test_what_is_kept_is_not_called_left():
     assert "was kept; `fifo-cli prove --clean` removes it" in prove_text(result(kept=True), width=80)
 
