@@ -22,12 +22,13 @@ import httpx
 
 from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, ApiClient, Clients, new_tls_context, url_fault
 from .api_keys import Hide, Keys
-from .auth_values import WEBHOOK_SECRET, text_fault, value_fault
+from .auth_values import text_fault, value_fault
 from .client_certificate import check_time, is_unknown_issuer, refusal, tls_context
 from .failure import AuthError, ConfigurationError, LateTokenError
 from .hosts import is_this_machine
 from .oauth_token import Grant, Tokens
 from .runtime import Api, filled, placeholders
+from .webhook_secrets import webhook_keys
 
 # The texts that are secret, also where fifo.toml has them as they are.
 _SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
@@ -98,13 +99,12 @@ class StandardWebhooks(Way):
 
     def __init__(self, texts: Mapping[str, str], tools: Tools) -> None:
         super().__init__(texts, tools)
-        secrets = texts["secret"].split()
-        self._secrets = [base64.b64decode(text.removeprefix(WEBHOOK_SECRET)) for text in secrets]
+        self._keys = webhook_keys(texts["secret"])
 
     def sign(self, request: httpx.Request) -> None:
         message_id, timestamp = request.extensions[MESSAGE_ID], str(int(self._tools.now()))
         signed = f"{message_id}.{timestamp}.".encode() + request.content
-        signatures = [_base64(hmac.digest(secret, signed, "sha256")) for secret in self._secrets]
+        signatures = [_base64(hmac.digest(key, signed, "sha256")) for key in self._keys]
         for signature in signatures:
             self._tools.hide(signature)
         request.headers["webhook-id"] = message_id

@@ -5,15 +5,13 @@ The worker asks when it has read the keys, ``keys set`` before it writes one.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Final
 
 from .api_keys import header_fault
 from .client_certificate import ca_fault, certificate_fault
+from .webhook_secrets import WEBHOOK_SECRETS, webhook_keys
 
-WEBHOOK_SECRET: Final = "whsec_"
 _PEM: Final = frozenset({"certificate", "key", "ca"})
 _MAY_BE_EMPTY: Final = frozenset({"username", "password"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -41,7 +39,7 @@ def text_fault(kind: str, field: str, text: str, now: float) -> str | None:
         case "basic":
             return _basic_fault(field, text)
         case "standard-webhooks" if field == "secret":
-            return _webhooks_fault(text)
+            return None if webhook_keys(text) else f"it is not {WEBHOOK_SECRETS}"
         case "mtls":
             return _mtls_fault(field, text, now)
     return None
@@ -55,11 +53,6 @@ def _basic_fault(field: str, text: str) -> str | None:
     return None
 
 
-def _webhooks_fault(text: str) -> str | None:
-    good = all(map(_is_webhook_secret, text.split()))
-    return None if good else f"it is not {WEBHOOK_SECRET} and base64, or several of it with spaces between"
-
-
 def _mtls_fault(field: str, text: str, now: float) -> str | None:
     match field:
         case "certificate":
@@ -69,14 +62,6 @@ def _mtls_fault(field: str, text: str, now: float) -> str | None:
         case "ca":
             return ca_fault(text)
     return None
-
-
-def _is_webhook_secret(text: str) -> bool:
-    try:
-        secret = base64.b64decode(text.removeprefix(WEBHOOK_SECRET), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return text.startswith(WEBHOOK_SECRET) and bool(secret)
 
 
 def _private_key_fault(text: str) -> str | None:

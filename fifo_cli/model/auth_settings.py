@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from fifo_cli.handlers.webhook_secrets import WEBHOOK_SECRETS, webhook_keys
 from fifo_cli.model import setting_types as types
 from fifo_cli.model.setting_problems import SECRETS, SettingProblem, http_problems, problems_of
 
@@ -41,6 +42,8 @@ class AuthTable(types.TomlTable):
 
     # What the API may answer 400 to, as nobody can read it: a receiver's choice.
     bad_request: ClassVar[str] = ""
+    # What it refuses with 401 or 403, and the secret that this is made of.
+    credential: ClassVar[tuple[str, str]] = ("key", "key")
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -115,12 +118,18 @@ class StandardWebhooksTable(AuthTable):
     """The signature of the Standard Webhooks specification."""
 
     bad_request = "a wrong signature"
+    credential = ("signature", "secret")
     type: Literal["standard-webhooks"]
     secret: types.Text = Field(description="whsec_...; several, separated by spaces, sign side by side")
 
     @property
     def headers(self) -> tuple[str, ...]:
         return ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
+        yield from super().problems(api, key)
+        if self.literal_secrets() and not webhook_keys(self.secret):
+            yield SettingProblem(f"{key}.auth.secret", "malformed", WEBHOOK_SECRETS)
 
 
 class HmacTable(AuthTable):
@@ -130,6 +139,7 @@ class HmacTable(AuthTable):
         {"format": _DIGESTS | {"timestamp"}, "content": frozenset({"timestamp", "body"})}
     )
     bad_request = "a wrong signature"
+    credential = ("signature", "secret")
     type: Literal["hmac"]
     secret: types.Text
     header: types.HeaderName
@@ -162,6 +172,7 @@ class MtlsTable(AuthTable):
     """A client certificate in the TLS handshake."""
 
     bad_request = "a client certificate that it does not accept"
+    credential = ("client certificate", "client certificate")
     type: Literal["mtls"]
     certificate: types.Text = Field(description="PEM; the certificates that signed it may follow")
     key: types.Text = Field(description="PEM, not encrypted")

@@ -85,8 +85,11 @@ def _problem(
     if kind == "extra_forbidden":
         return SettingProblem(key, "unknown key", f"left out{_suggestion(str(place[-1]), known_keys)}")
     value = detail["input"]
-    found = type(value).__name__ if in_auth and place[-1] in SECRETS else _show(value)
-    return SettingProblem(key, f"found {found}", _allowed(detail))
+    found = f"found {_show(value)}"
+    if in_auth and place[-1] in SECRETS:
+        blank = isinstance(value, str) and not value.strip()
+        found = "it is empty" if blank else f"found {type(value).__name__}"
+    return SettingProblem(key, found, _allowed(detail))
 
 
 def _allowed(detail: ErrorDetails) -> str:

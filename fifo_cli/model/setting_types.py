@@ -234,7 +234,7 @@ TokenUrl = Annotated[str, _checked(lambda url: check_url(re.sub(r"\{\w+\}", "x",
 ApiTimeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(minutes=10))]
 HeaderName = Annotated[str, _matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "an HTTP header name")]
 HeaderText = Annotated[str, _matching(r"[\t\x20-\x7e]+", "printable ASCII")]
-Text = Annotated[str, _matching(r"(?s:.+)", "a text")]
+Text = Annotated[str, _matching(r"\s*\S(?s:.*)", "a text that is not blank")]
 UserName = Annotated[
     str,
     _matching(

@@ -371,6 +371,8 @@ def test_what_aws_takes_is_accepted(read, more):
 AUTHS = [
     'auth = { type = "basic", username = "{user}-1", password = "" }',
     'auth = { type = "standard-webhooks", secret = "{user}" }',
+    'auth = { type = "standard-webhooks", secret = "whsec_{user}" }',
+    'auth = { type = "standard-webhooks", secret = "whsec_c2VjcmV0LXg=  whsec_c2VjcmV0" }',
     'auth = { type = "hmac", secret = "{user}", header = "X-Signature" }',
     'auth = { type = "hmac", secret = "x", header = "X", algorithm = "sha512", format = "{user} {base64}" }',
 ]
@@ -428,8 +430,17 @@ BAD_AUTHS = {
     ],
     'auth = { type = "standard-webhooks", secret = "" }\nmethod = 5': [
         "method: found 5; must be 'POST'",
-        "auth.secret: found str; must be a text",
+        "auth.secret: it is empty; must be a text that is not blank",
     ],
+    'auth = { type = "hmac", secret = "  ", header = "X" }': [
+        "auth.secret: it is empty; must be a text that is not blank",
+    ],
+    **{
+        f'auth = {{ type = "standard-webhooks", secret = "{secret}" }}': [
+            "auth.secret: malformed; must be whsec_ and base64, or several of it with spaces between",
+        ]
+        for secret in ("whsec_abc!", "whsec_", "c2VjcmV0LXg=", "whsec_c2VjcmV0LXg= whsec_c2V")
+    },
     'auth = { type = "hmac", secret = "x", header = " ", algorithm = "md5", format = "é", content = "b" }': [
         "auth.header: found ' '; must be an HTTP header name",
         "auth.algorithm: found 'md5'; must be 'sha256' or 'sha512'",
