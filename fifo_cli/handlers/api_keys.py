@@ -6,7 +6,7 @@ They are in SSM's Parameter Store and in Secrets Manager; key_sources.py has the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from botocore.exceptions import ClientError
@@ -112,9 +112,11 @@ class Keys:
         secrets = {name: secret for name, source in self._sources.items() if (secret := secret_of(source))}
         parameters = {name: source for name, source in self._sources.items() if name not in secrets}
         found = _parameters(self._ssm, parameters.values())
-        values = {name: found[parameter] for name, parameter in parameters.items()}
         # Several fields of one secret are one call, and of one version.
-        texts = _secrets(self._secrets_manager, (secret.id for secret in secrets.values()))
+        ids = {secret.id for secret in secrets.values()}
+        texts = _secrets(self._secrets_manager, ids)
+        _check_existence({*parameters.values()} - found.keys(), ids - texts.keys())
+        values = {name: found[parameter] for name, parameter in parameters.items()}
         for name, secret in secrets.items():
             value, fault = _value_in(texts[secret.id], secret)
             if fault:
@@ -138,7 +140,7 @@ def keys_of(sources: Mapping[str, str], client: Callable[..., Any]) -> Keys:
 
 
 def _parameters(ssm: SSMClient | None, names: Iterable[str]) -> dict[str, str]:
-    """Read parameters by name; raises KeysMissingError with all that do not exist."""
+    """Read parameters by name; those that do not exist are left out."""
     found: dict[str, str] = {}
     wanted = sorted(set(names))
     for start in range(0, len(wanted), PARAMETERS_PER_CALL):
@@ -151,20 +153,17 @@ def _parameters(ssm: SSMClient | None, names: Iterable[str]) -> dict[str, str]:
             _blame_configuration(error, some)
             raise
         found |= {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
-    if missing := [name for name in wanted if name not in found]:
-        raise KeysMissingError(f"[api] keys: {', '.join(missing)}", "no such SSM parameter")
     return found
 
 
-def _secrets(client: Any, ids: Iterable[str]) -> dict[str, str | None]:
+def _secrets(client: Any, ids: Set[str]) -> dict[str, str | None]:
     """Read the current version of secrets by name or ARN, None for one that is binary.
 
-    Raises KeysMissingError with all that do not exist or have no value. One call each: for the call that
-    reads several, IAM knows no resource (API Reference, BatchGetSecretValue).
+    Those that do not exist or have no value are left out. One call each: for the call that reads several, IAM
+    knows no resource (API Reference, BatchGetSecretValue).
     """
     found: dict[str, str | None] = {}
-    missing = []
-    for secret_id in sorted(set(ids)):
+    for secret_id in sorted(ids):
         try:
             # What a rotation is still trying out has another stage (AWSPENDING).
             answer = client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT")
@@ -173,10 +172,18 @@ def _secrets(client: Any, ids: Iterable[str]) -> dict[str, str | None]:
             if _code(error) != "ResourceNotFoundException":
                 _blame_configuration(error, [SECRET_PREFIX + secret_id])
                 raise
-            missing.append(SECRET_PREFIX + secret_id)
-    if missing:
-        raise KeysMissingError(f"[api] keys: {', '.join(missing)}", "no such secret, or it has no value")
     return found
+
+
+def _check_existence(parameters: Set[str], secrets: Set[str]) -> None:
+    """Raise KeysMissingError if parameters or secrets are missing; it names all of them."""
+    reasons = [
+        *(["no such SSM parameter"] if parameters else []),
+        *(["no such secret, or it has no value"] if secrets else []),
+    ]
+    if reasons:
+        named = [*sorted(parameters), *(SECRET_PREFIX + one for one in sorted(secrets))]
+        raise KeysMissingError(f"[api] keys: {', '.join(named)}", "; ".join(reasons))
 
 
 def _code(error: ClientError) -> str:

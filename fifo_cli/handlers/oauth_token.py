@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
 
@@ -223,8 +224,8 @@ class Tokens:
         reasons = (fields.get("error"), fields.get("error_description"))
         said = " ".join(self._shown(text) for text in reasons if isinstance(text, str))
         success = 200 <= answer.status < 300
-        why = _without_token(answer, fields) + (": " if said else "") if success else ""
-        status = f"HTTP {answer.status} {why}{said}".rstrip()
+        lacks = _without_token(answer, fields) + (": " if said else "") if success else ""
+        status = f"HTTP {answer.status} {lacks}{said}".rstrip()
         error = reasons[0] if isinstance(reasons[0], str) else ""
         named = bool(error) and answer.status in (400, 403) and error not in _TRANSIENT
         # Some servers answer 200 and say in the body that they refuse.
@@ -232,9 +233,12 @@ class Tokens:
             about = _ABOUT.get(error, _CREDENTIALS if answer.status == 401 else "token_url")
             return AuthError(about, f"{self._endpoint} refused it: {status}")
         wait = answer.retry_after and min(answer.retry_after, _RETRY_AFTER_MAX)
+        why = f": {status}"
         if wait:
-            self._asked_to_wait = grant, self._clock() + wait, f": {status}"
-        return self._outage(f": {status}", retry_after=wait)
+            then = datetime.now(UTC) + timedelta(seconds=wait)
+            why += f"; it is not asked again before {then:%H:%M:%S} UTC"
+            self._asked_to_wait = grant, self._clock() + wait, why
+        return self._outage(why, retry_after=wait)
 
     def _outage(self, why: str, *, retry_after: float | None = None) -> NoTokenError:
         """Make the error of an endpoint that gives no token for now; in ``why`` all secrets are hidden."""

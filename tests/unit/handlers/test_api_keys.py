@@ -222,6 +222,14 @@ def test_the_values_of_all_secrets_that_do_not_exist_are_named_together() -> Non
     assert str(caught.value) == expected
 
 
+def test_keys_that_are_missing_in_both_stores_are_named_together() -> None:
+    sources = {"a": "/k/01", "b": "/k/02", "c": "secretsmanager:gone"}
+    with pytest.raises(KeysMissingError) as caught:
+        Keys(Ssm(["/k/02"]), sources, Secrets({})).current()  # type: ignore[arg-type]
+    assert caught.value.what == "[api] keys: /k/02, secretsmanager:gone"
+    assert caught.value.reason() == "no such SSM parameter; no such secret, or it has no value"
+
+
 @pytest.mark.parametrize(
     ("code", "owner"),
     [

@@ -423,10 +423,12 @@ def test_an_endpoint_that_asks_for_time_is_left_alone_for_it():
     with pytest.raises(ApiUnavailableError) as caught:
         made.token(GRANT, 5)
     assert caught.value.retry_after == 30
+    reason = str(caught.value)
+    assert re.search(r": HTTP 429; it is not asked again before \d\d:\d\d:\d\d UTC$", reason)
     clock.now += 10
     with pytest.raises(ApiUnavailableError) as caught:
         made.token(GRANT, 5)
-    assert caught.value.retry_after == 20
+    assert (caught.value.retry_after, str(caught.value)) == (20, reason)
     clock.now += 20
     assert made.token(GRANT, 5) == "one"
 
