@@ -111,7 +111,7 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
             # Of these is drift, which holds up nothing by itself.
             *(one for one in evidence.others if one.state == "warning"),
             *(_unpolled(evidence) if polled else _silence(evidence)),
-            *(_nothing_delivered(runs.runs, turn, settings) if waits else ()),
+            *(_nothing_delivered(evidence, check, stuck_named=bool(stuck)) if waits else ()),
             *(_dead_lettering(runs.most_received, measured, settings) if waits else ()),
         ]
     )
@@ -527,16 +527,25 @@ def _plural(turn: str) -> str:
     return "batches" if turn == "batch" else f"{turn}s"
 
 
-def _nothing_delivered(runs: Sequence[WorkerRun], turn: str, settings: Settings) -> Iterator[Problem]:
-    last = runs[:_UNDELIVERED]
+def _nothing_delivered(evidence: Evidence, check: Check, *, stuck_named: bool) -> Iterator[Problem]:
+    """Report runs that delivered nothing; with the reason, where no group that is stuck is named yet."""
+    settings, last = evidence.settings, evidence.runs.runs[:_UNDELIVERED]
     if settings.worker.max_rate is not None and not any(run.failed for run in last):
         return  # nothing was tried: the rate allows the next call only later
     if len(last) == _UNDELIVERED and all(
         run.error is None and run.received and not run.delivered and not run.parked for run in last
     ):
         step = f"{command_line('logs worker')}; if the API is down, wait: the messages keep their order"
-        text = f"the worker's last {len(last)} {_plural(turn)} delivered nothing"
-        yield Problem("warning", text, step, symptom_of="messages")
+        turns = _plural("batch" if by_queue(settings) else "run")
+        text = f"the worker's last {len(last)} {turns} delivered nothing"
+        found = Problem("warning", text, step, symptom_of="messages")
+        young = () if stuck_named else _stuck_problems(evidence.runs.stuck, check, _around_now(evidence))
+        why = next((one for one in young if one.cause_of), None)
+        yield (
+            found
+            if why is None
+            else replace(found, text=f"{text}: {why.text}", next=why.next, means=why.means, avoid=why.avoid)
+        )
 
 
 def _dead_lettering(most: Stuck | None, measured: Measurements, settings: Settings) -> Iterator[Problem]:
@@ -562,6 +571,7 @@ def _first_line(text: str | None) -> str:
 def _key_problems(missing: Iterable[tuple[str, str]], settings: Settings) -> Iterator[Problem]:
     """Name the keys without which no run can deliver."""
     for name, fault in missing:
-        text = f"key {name} is missing: {fault}"
+        lacks = "is missing" if fault.endswith("does not exist") else "cannot be read"
+        text = f"key {name} {lacks}: {fault}"
         step = key_commands(f"key {name}", fault, settings) or command_line("keys set", name)
         yield Problem("critical", text, step, _WAITS["messages"], cause_of="messages")

@@ -114,7 +114,7 @@ _ONLY: Final = Advice(
     "ask whether {api} is well, and wait: {retry}; {peek} shows {shown}",
     "park: if {api} is down, this message is good",
 )
-_KEY: Final = Advice("{api} refuses the key: it was changed or has expired", "{keys}", _KEEP)
+_KEY: Final = Advice("{api} refuses the {credential}: {it} was changed or has expired", "{keys}", _KEEP)
 _SLOW: Final = Advice(
     "{api} does not answer within [api] timeout: it is slow, or down",
     "wait: {retry}; if it stays slow, raise [api] timeout, then {deploy}",
@@ -226,13 +226,13 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
     (Kind.REFUSED, Case.ONLY): _ONLY,
     (Kind.KEY, Case.UNSURE): _KEY,
     (Kind.KEY, Case.ALONE): Advice(
-        "{api} takes other groups' messages with the same key, and refuses this one",
+        "{api} takes other groups' messages with the same {secret}, and refuses this one",
         "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
-        "change the key: it works for others",
+        "change the {secret}: it works for others",
     ),
     (Kind.KEY, Case.SOME): Advice(
-        "{api} refuses the key for {groups} groups, and takes it for others: it may lack a right",
-        "ask what the key may do; {keys}",
+        "{api} refuses the {credential} for {groups} groups, and takes it for others: it may lack a right",
+        "ask what the {secret} may do; {keys}",
         _KEEP,
     ),
     (Kind.RIGHT, Case.UNSURE): _RIGHT,
@@ -498,6 +498,7 @@ def _facts(head: Stuck, groups: int, around: Around) -> dict[str, str]:
         "status": str(head.http_status or ""),
         "groups": str(groups),
         "keys": _key_commands(head, around),
+        **_of_credential(head.api, around),
         "ca": _ca_step(head.api, around),
         "logs": command_line("logs worker --since 15m"),
         "deploy": command_line("deploy"),
@@ -578,9 +579,20 @@ def _ca_step(api: str | None, around: Around) -> str:
     return "if its CA is its own, only an [api] auth of type mtls can name it, as ca"
 
 
+def _of_credential(api: str | None, around: Around) -> dict[str, str]:
+    """Return what 401 and 403 refuse: a key, unless ``auth`` uses all of the API's keys in another way."""
+    auth, credential, secret = around.auth_of(api), "key", "key"
+    if auth and {*around.keys_of(api)} <= set(PLACEHOLDER.findall(" ".join(str(text) for _, text in auth))):
+        credential, secret = auth.credential
+    it = "it" if credential == secret else f"its {secret}"
+    return {"credential": credential, "secret": secret, "it": it}
+
+
 def _key_commands(head: Stuck, around: Around) -> str:
     """Return how a new key gets there, and how that is proven."""
     keys = list(dict.fromkeys(around.keys_of(head.api)))
+    if not keys and around.auth_of(head.api):
+        return f"correct [api] auth, then {command_line('deploy')}"
     if not keys:
         return f"put the key into [api] headers and keys, then {command_line('deploy')}"
     steps = set_commands(keys)

@@ -101,6 +101,11 @@ def test_a_token_endpoint_that_is_down_keeps_the_messages_waiting(waiting, site,
     reasons = {row["error"] for row in ran.json()["results"] if row["status"] == "failed"}
     assert reasons == {"no call to 127.0.0.1: no token from 127.0.0.1: HTTP 503"}
     assert not site.called
+    for _ in range(2):
+        waiting.local("drain", "--all")
+    checked = waiting.local("check").out
+    assert "the worker's last 3 runs delivered nothing: group " in checked
+    assert "no call to 127.0.0.1: no token from 127.0.0.1: HTTP 503" in checked
     site.token = Reply(200, json.dumps({"access_token": TOKEN}).encode())
     assert waiting.local("drain", "--all", "-o", "json").ok().json()["delivered"] == 4
 

@@ -65,7 +65,7 @@ def test_a_secret_that_does_not_exist_or_is_to_be_deleted_is_critical(tmp_path: 
         assert f"api_key: secretsmanager:{name}#key set" in line.local("status").ok().out
         secrets.delete_secret(SecretId=name)
         ran = line.local("check")
-        assert (ran.code, f"secret {name} is scheduled for deletion" in ran.out) == (2, True)
+        assert (ran.code, f"cannot be read: secret {name} is scheduled for deletion" in ran.out) == (2, True)
         assert f"api_key: secretsmanager:{name}#key is scheduled for deletion" in line.local("status").out
 
 

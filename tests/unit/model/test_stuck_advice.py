@@ -60,7 +60,12 @@ def history(*runs: str, **failures: dict[str, Any]) -> tuple[WatchEvent, ...]:
 
 
 def problems(
-    events: tuple[WatchEvent, ...], waits: int = 9, given: Settings = SETTINGS, **measured: Any
+    events: tuple[WatchEvent, ...],
+    waits: int = 9,
+    given: Settings = SETTINGS,
+    *,
+    patient: bool = False,
+    **measured: Any,
 ) -> list[Problem]:
     """Return what status says of a pipeline with such a log."""
     found = Measurements(
@@ -68,7 +73,7 @@ def problems(
     )
     runs = [WorkerRun(one.time, 1, one.delivered, 0, 1) for one in events if one.fate == "run ended"]
     stuck = follow(StuckGroups(), events).stuck
-    return list(advise(Evidence(given, found, NOW, runs=Runs(tuple(runs[::-1]), stuck))))
+    return list(advise(Evidence(given, found, NOW, runs=Runs(tuple(runs[::-1]), stuck), patient=patient)))
 
 
 HANGS = {"reason": "no call to shop: orders:f did not return within 5 s", "api": "shop", "owner": "api"}
@@ -343,7 +348,15 @@ def with_auth(kind: str, **texts: str) -> Settings:
 
 TOKENS = with_auth("oauth2", token_url="https://l", client_id="c", client_secret="{api_key}")
 CERTIFICATES = with_auth("mtls", certificate="{api_key}", key="{api_key}")
+SIGNED = with_auth("hmac", secret="{api_key}", header="X")
+WEBHOOKS = with_auth("standard-webhooks", secret="{api_key}")
+LITERAL = with_auth("hmac", secret="s3cret", header="X")
 OWN_CA = with_auth("mtls", certificate="{api_key}", key="{api_key}", ca="{api_key}")
+
+
+def without_keys(given: Settings) -> Settings:
+    shop, *others = given.api
+    return given.model_copy(update={"api": (shop.model_copy(update={"keys": {}}), *others)})
 
 
 def without_token(why: str) -> dict[str, Any]:
@@ -363,7 +376,32 @@ UNTRUSTED = {
         (TOKENS, "bob+ ada-", status(403), "shop refuses tokens that", "ask what the client"),
         (TOKENS, "ada- bob-", status(401, "bills"), "bills refuses the key", "`fifo-cli keys set a`"),
         (TOKENS, "ada- bob-", status(503), "shop is down", "wait"),
-        (CERTIFICATES, "ada- bob-", status(401), "shop refuses the key", "`fifo-cli keys set api_key`"),
+        (
+            CERTIFICATES,
+            "ada- bob-",
+            status(401),
+            "shop refuses the client certificate: it was changed",
+            "`fifo-cli keys set api_key`",
+        ),
+        *(
+            (
+                given,
+                "ada- bob-",
+                status(403),
+                "shop refuses the signature: its secret was changed or has expired",
+                "`fifo-cli keys set api_key`",
+            )
+            for given in (SIGNED, WEBHOOKS)
+        ),
+        # A key that its auth does not use may be what is refused.
+        (LITERAL, "ada- bob-", status(401), "shop refuses the key: it was", "`fifo-cli keys set api_key`"),
+        (
+            without_keys(LITERAL),
+            "ada- bob-",
+            status(401),
+            "shop refuses the signature: its secret",
+            "correct [api] auth, then `fifo-cli deploy`",
+        ),
         (
             CERTIFICATES,
             "ada- bob-",
@@ -395,6 +433,26 @@ def test_what_an_apis_authentication_makes_of_a_failure(
     if "refuses tokens" in means:
         assert "[api] auth scope and audience, then `fifo-cli deploy`" in found.next
         assert "keys set" not in found.next
+
+
+def test_a_signature_that_one_message_alone_is_refused_for_is_made_of_a_good_secret() -> None:
+    found = problems(history("ada- bob+", "ada- eve+", every=status(403)), given=SIGNED)[0]
+
+    assert found.means == "shop takes other groups' messages with the same secret, and refuses this one"
+    assert found.avoid == "change the secret: it works for others"
+
+
+def test_check_names_the_reason_of_runs_that_delivered_nothing_before_a_stuck_group_is_a_problem() -> None:
+    why = without_token(": HTTP 500")
+    events = history("ada- bob-", "ada- bob-", "ada- bob-", every=why)
+    found = problems(events, given=TOKENS, patient=True)
+
+    assert [one.text for one in found] == [
+        "the worker's last 3 runs delivered nothing: group ada waits for its head:"
+        " no call to shop: no token from login.test: HTTP 500 (1 more group waits)"
+    ]
+    [stuck, _] = problems(events, given=TOKENS)
+    assert [(one.means, one.next, one.avoid) for one in found] == [(stuck.means, stuck.next, stuck.avoid)]
 
 
 def test_a_group_is_quoted_for_the_shell() -> None:

@@ -154,6 +154,14 @@ def test_a_missing_key_is_critical_and_says_how_to_set_it() -> None:
     ]
 
 
+def test_a_key_whose_secret_is_scheduled_for_deletion_is_not_said_to_be_missing() -> None:
+    gone = Key("api_key", "secretsmanager:shop", unusable="scheduled for deletion")
+
+    assert "key api_key cannot be read: secret shop is scheduled for deletion" in message(
+        gathered(keys=Keys((gone,)))
+    )
+
+
 def test_drift_is_reported_by_kind_of_fault_and_long_lists_are_cut() -> None:
     resources = (
         *(ResourceState("queue", f"q{number}", "drift") for number in range(5)),
