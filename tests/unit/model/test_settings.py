@@ -371,14 +371,14 @@ def test_what_aws_takes_is_accepted(read, more):
 AUTHS = [
     'auth = { type = "basic", username = "{user}-1", password = "" }',
     'auth = { type = "standard-webhooks", secret = "{user}" }',
-    'auth = { type = "standard-webhooks", secret = "whsec_{user}" }',
-    'auth = { type = "standard-webhooks", secret = "whsec_c2VjcmV0LXg=  whsec_c2VjcmV0" }',
     'auth = { type = "hmac", secret = "{user}", header = "X-Signature" }',
     'auth = { type = "hmac", secret = "x", header = "X", algorithm = "sha512", format = "{user} {base64}" }',
 ]
 OTHER_AUTHS = [
     'auth = { type = "oauth2", token_url = "https://l/{user}", client_id = "{user}", client_secret = "x" }',
     'auth = { type = "mtls", certificate = "{user}", key = "{user}" }',
+    'auth = { type = "standard-webhooks", secret = "whsec_{user}" }',
+    'auth = { type = "standard-webhooks", secret = "whsec_c2VjcmV0LXg=  whsec_c2VjcmV0" }',
 ]
 BAD_AUTHS = {
     'auth = { type = "oauth2", token_url = "l", client_id = "", client_secret = 7, client_auth = "x" }': [
