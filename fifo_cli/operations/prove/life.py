@@ -89,7 +89,7 @@ STEPS: Final = (
     PlannedCheck("idle hours", checks_flow.idle, long=True),
     PlannedCheck("metrics", checks_flow.metrics),
     PlannedCheck("nothing twice", checks_flow.nothing_twice),
-    PlannedCheck("destroy", checks_deploy.destroy, ends=True),
+    PlannedCheck("destroy", checks_deploy.destroy, ("deploy",), ends=True),
     PlannedCheck("deploy again at once", checks_deploy.deploy_again, ("deploy", "destroy"), ends=True),
     PlannedCheck("nothing left", checks_deploy.nothing_left, ("destroy", "deploy again at once"), ends=True),
 )
