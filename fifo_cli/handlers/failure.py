@@ -117,7 +117,7 @@ class ApiUnavailableError(_QuotingError):
 
 
 class NoTokenError(ApiUnavailableError):
-    """There is no token for a call: however long that lasts, no message is given up for it."""
+    """A call lacks its token: however long that lasts, no message is given up for it."""
 
 
 class LateTokenError(NoTokenError):
