@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -103,7 +104,7 @@ class CodeProcess:
         child = self._child
         if child is None:
             raise CodeEndedError("it was ended", by_itself=False)
-        return _value(self._setup.reference, child.call(arguments).answer())
+        return _value(self._setup.reference, child.call(arguments).result())
 
     def close(self) -> None:
         """Let the process end; what it does not finish soon is cut off."""
@@ -123,12 +124,12 @@ class CodeProcess:
         try:
             imported = child.call(None)
             until = time.monotonic() + limit
-            while not imported.wait(_LOOK_SECONDS):
+            while not wait([imported], _LOOK_SECONDS).done:
                 if self._stopped():
                     raise UserCodeError(reference, "the import was interrupted")
                 if time.monotonic() > until:
                     raise UserCodeError(reference, f"the import did not end within {limit:g} s{where}")
-            _value(reference, imported.answer())
+            _value(reference, imported.result())
         except CodeEndedError as error:
             how = f"the process ended while it was imported ({error.how}){where}"
             raise UserCodeError(reference, how) from None
@@ -139,28 +140,6 @@ class CodeProcess:
         return child
 
 
-class _Call:
-    """A call that the process works on."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._answer: Any = None
-
-    def wait(self, seconds: float) -> bool:
-        return self._done.wait(seconds)
-
-    def settle(self, answer: Any) -> None:
-        self._answer = answer
-        self._done.set()
-
-    def answer(self) -> Any:
-        """Wait for the answer; raises CodeEndedError if the process ends before."""
-        self._done.wait()
-        if isinstance(self._answer, CodeEndedError):
-            raise CodeEndedError(self._answer.how, by_itself=self._answer.by_itself)
-        return self._answer
-
-
 class _Child:
     """One process, from its start to its end, and the thread that hears from it."""
 
@@ -169,7 +148,7 @@ class _Child:
         with theirs:
             self._process = _popen(theirs.fileno())
         self._connection = Connection(ours.detach())
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, Future[dict[str, Any]]] = {}
         self._count = 0
         self._state = threading.Lock()
         self._sending = threading.Lock()
@@ -185,10 +164,10 @@ class _Child:
         """Whether it has ended or is about to: it was killed, and its end has not been noticed yet."""
         return self.ended or self._was_killed or self._stood_still
 
-    def call(self, arguments: Any) -> _Call:
-        """Begin a call; no arguments mean the import."""
+    def call(self, arguments: Any) -> Future[dict[str, Any]]:
+        """Begin a call; no arguments mean the import. It fails with CodeEndedError if the process ends."""
         data = json.dumps(arguments)
-        call = _Call()
+        call: Future[dict[str, Any]] = Future()
         with self._state:
             if self.ended:
                 raise CodeEndedError("it had ended", by_itself=False)
@@ -212,13 +191,13 @@ class _Child:
             with self._state:
                 self._pings += 1
                 number = -self._pings
-                self._calls[number] = ping = _Call()
+                self._calls[number] = ping = Future()
             is_sent = self._sending.acquire(timeout=_PONG_SECONDS)
             if is_sent:
                 with contextlib.suppress(OSError):
                     self._connection.send_bytes(f"[{number},null]".encode())
                 self._sending.release()
-            if not (is_sent and ping.wait(_PONG_SECONDS)):
+            if not (is_sent and wait([ping], _PONG_SECONDS).done):
                 self._stood_still = True
                 self._kill_group()
         return self._stood_still
@@ -237,7 +216,7 @@ class _Child:
         try:
             while True:
                 number, answer = json.loads(self._connection.recv_bytes())
-                self._calls.pop(number).settle(answer)
+                self._calls.pop(number).set_result(answer)
         except (EOFError, OSError, ValueError, TypeError, KeyError):
             how = self._collect()
             if self._stood_still:
@@ -246,7 +225,7 @@ class _Child:
             self.ended = True
             calls = list(self._calls.values())
         for call in calls:
-            call.settle(CodeEndedError(how, by_itself=not self._was_killed))
+            call.set_exception(CodeEndedError(how, by_itself=not self._was_killed))
         with self._sending:
             self._connection.close()
 

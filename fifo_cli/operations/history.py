@@ -8,7 +8,6 @@ that is said once, and the work goes on without it.
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import queue
@@ -50,6 +49,7 @@ from fifo_cli.model.resources import operations_log
 from fifo_cli.model.results import INTERNAL, Listed
 from fifo_cli.model.times import from_epoch_ms
 from fifo_cli.operations.log_shipping import stream_name
+from fifo_cli.operations.maintenance_lock import local_user
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -267,7 +267,7 @@ class History:
             id=self._id,
             operation=invocation.operation,
             command=self._redact(without_login(invocation.command)),
-            who=self._caller or _local_user(),
+            who=self._caller or local_user(),
             host=socket.gethostname(),
             began=self._beginning.at + self._clock_ahead(),
             reason=self._redact(invocation.reason),
@@ -325,13 +325,6 @@ def _merged(entries: Sequence[_Entry]) -> Iterator[_Entry]:
         held = entry
     if held is not None:
         yield held
-
-
-def _local_user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no such user in the password database, as in some containers
-        return str(os.getuid())
 
 
 def read_events(aws: Aws, names: Names, *, since: datetime, text: str = "") -> Iterator[HistoryEvent]:

@@ -75,12 +75,9 @@ class Lease:
         )
 
     def has_ended(self, now: datetime) -> bool:
-        """Whether it holds nobody up."""
-        return self.until < now or self.died
-
-    @property
-    def died(self) -> bool:
-        """Whether it was made by a process of this machine that has ended."""
+        """Whether it holds nobody up: it has expired, or its process was one of this machine, and is gone."""
+        if self.until < now:
+            return True
         if self.machine != _machine():
             return False
         try:
@@ -163,8 +160,9 @@ class MaintenanceLock:
         self._sleep = sleep
         self._lost = self._confirmed = False
         never = datetime.fromtimestamp(0, UTC)
+        who = _ILLEGAL.sub("-", f"{local_user()}@{socket.gethostname()}")[:_WHO_MAX]
         self._lease = Lease(
-            _ILLEGAL.sub("-", what), _who(), never, never, _machine(), os.getpid(), secrets.token_hex(8)
+            _ILLEGAL.sub("-", what), who, never, never, _machine(), os.getpid(), secrets.token_hex(8)
         )
 
     @property
@@ -177,8 +175,10 @@ class MaintenanceLock:
         seen = self._tags.read()
         if RESTORE_TAG in seen.tags and not finishes_restore:
             self._refuse(unfinished(self._tags.queue.name, seen.tags[RESTORE_TAG]), hint=finishes())
-        if (text := seen.tags.get(MAINTENANCE_TAG)) is not None:
-            self._check(text, seen.at)
+        text = seen.tags.get(MAINTENANCE_TAG, "")
+        lease = Lease.parse(text)
+        if MAINTENANCE_TAG in seen.tags and not (lease and lease.has_ended(seen.at)):
+            self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
         self._write(seen.at, since=seen.at)
 
     def confirm(self) -> None:
@@ -212,12 +212,6 @@ class MaintenanceLock:
             self._listener(
                 Warned(f"the maintenance marker stays for {LOCK_LIFETIME.seconds} s at most: {error.message}")
             )
-
-    def _check(self, text: str, now: datetime) -> None:
-        lease = Lease.parse(text)
-        if lease is not None and lease.has_ended(now):
-            return
-        self._refuse(_held(self._tags.queue.name, text), hint=_LATER)
 
     def _refuse(self, message: str, *, hint: str) -> None:
         if self._force is None:
@@ -259,12 +253,12 @@ def _keep_renewed(lock: MaintenanceLock, done: threading.Event) -> None:
         lock.renew()
 
 
-def _who() -> str:
+def local_user() -> str:
+    """Return the user's name on this machine."""
     try:
-        user = getpass.getuser()
+        return getpass.getuser()
     except (OSError, KeyError):  # no such user in the password database, as in some containers
-        user = str(os.getuid())
-    return _ILLEGAL.sub("-", f"{user}@{socket.gethostname()}")[:_WHO_MAX]
+        return str(os.getuid())
 
 
 def _machine() -> str:

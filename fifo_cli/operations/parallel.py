@@ -5,10 +5,10 @@ Threads of a pool would be waited for when the process ends, however long a call
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,13 +35,6 @@ class Gathered:
             raise self.failures[question]
         return self.answers[question]
 
-    def only(self, questions: Collection[str]) -> Gathered:
-        """Return what came of some of the questions."""
-        return Gathered(
-            {one: answer for one, answer in self.answers.items() if one in questions},
-            {one: failure for one, failure in self.failures.items() if one in questions},
-        )
-
     def get(self, question: str, default: Any = None) -> Any:
         """Return an answer, or ``default`` if there is none."""
         return self.answers.get(question, default)
@@ -52,55 +45,33 @@ def read_all(questions: Mapping[str, Callable[[], Any]], *, limit: float | None 
 
     Only failures of ours are kept: a defect is raised here.
     """
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[str, Any, BaseException | None]] = queue.SimpleQueue()
-    for question in questions:
-        waiting.put(question)
+    asked: dict[str, Future[Any]] = {question: Future() for question in questions}
+    unasked = deque(asked.items())
 
     def work() -> None:
         while True:
             try:
-                question = waiting.get_nowait()
-            except queue.Empty:
+                question, future = unasked.popleft()
+            except IndexError:
                 return
             try:
-                done.put((question, questions[question](), None))
+                future.set_result(questions[question]())
             except (ClientError, BotoCoreError, ResponseParserError) as error:
-                done.put((question, None, explain(error, question)))
+                future.set_exception(explain(error, question))
             except BaseException as error:  # noqa: BLE001 - handed to the thread that asked
-                done.put((question, None, error))
+                future.set_exception(error)
 
     for _ in range(min(THREADS, len(questions))):
         threading.Thread(target=work, name="gather", daemon=True).start()
-    answers, failures = _collect(done, set(questions), limit)
-    order = list(questions)
-    return Gathered(
-        {question: answers[question] for question in order if question in answers},
-        {question: failures[question] for question in order if question in failures},
-    )
-
-
-def _collect(
-    done: queue.SimpleQueue[tuple[str, Any, BaseException | None]],
-    open_: set[str],
-    limit: float | None,
-    clock: Callable[[], float] = time.monotonic,
-) -> tuple[dict[str, Any], dict[str, FifoError]]:
+    answered, _ = wait(asked.values(), limit)
     answers: dict[str, Any] = {}
     failures: dict[str, FifoError] = {}
-    end = None if limit is None else clock() + limit
-    while open_:
-        try:
-            question, answer, error = done.get(timeout=None if end is None else max(0.0, end - clock()))
-        except queue.Empty:
-            break
-        open_.discard(question)
-        if isinstance(error, FifoError):
+    for question, future in asked.items():
+        if future not in answered:
+            hint = "check the network, --region and --endpoint-url, and try again"
+            failures[question] = AwsError(f"no answer within {limit:g} s", hint=hint)
+        elif isinstance(error := future.exception(), FifoError):
             failures[question] = error
-        elif error is not None:
-            raise error
         else:
-            answers[question] = answer
-    hint = "check the network, --region and --endpoint-url, and try again"
-    late = {question: AwsError(f"no answer within {limit:g} s", hint=hint) for question in open_}
-    return answers, failures | late
+            answers[question] = future.result()
+    return Gathered(answers, failures)

@@ -23,7 +23,7 @@ def maintenance_of(seen: Seen) -> Maintenance | None:
     lease = Lease.parse(text)
     if lease is None:
         return Maintenance(text or "a command that left no name")
-    if lease.until < seen.at or lease.died:
+    if lease.has_ended(seen.at):
         return None
     return Maintenance(lease.what, lease.who, lease.since, lease.until, seen.at)
 
