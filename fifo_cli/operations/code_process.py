@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -149,11 +150,10 @@ class _Child:
             self._process = _popen(theirs.fileno())
         self._connection = Connection(ours.detach())
         self._calls: dict[int, Future[dict[str, Any]]] = {}
-        self._count = 0
+        self._numbers = itertools.count(1)
         self._state = threading.Lock()
         self._sending = threading.Lock()
         self._was_killed = self._stood_still = False
-        self._pings = 0
         self.ended = False
         with contextlib.suppress(OSError):  # that it has ended is found out by the first call
             self._connection.send_bytes(json.dumps(asdict(setup)).encode())
@@ -171,8 +171,7 @@ class _Child:
         with self._state:
             if self.ended:
                 raise CodeEndedError("it had ended", by_itself=False)
-            self._count += 1
-            number = self._count
+            number = next(self._numbers)
             self._calls[number] = call
         with self._sending, contextlib.suppress(OSError):  # who listens hears of the end as well
             self._connection.send_bytes(f"[{number},{data}]".encode())
@@ -189,8 +188,7 @@ class _Child:
         """Say whether its Python stands still; the process is then ended, as if by itself."""
         if not (self.ended or self._stood_still):
             with self._state:
-                self._pings += 1
-                number = -self._pings
+                number = -next(self._numbers)
                 self._calls[number] = ping = Future()
             is_sent = self._sending.acquire(timeout=_PONG_SECONDS)
             if is_sent:

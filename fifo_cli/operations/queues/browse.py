@@ -8,17 +8,18 @@ the rest: the transfer engine, the worker, and ``replay --failed`` (stream/faile
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from fifo_cli.aws.sqs import Counts, Queue
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
-from fifo_cli.operations.uninterrupted import run_uninterrupted
 from fifo_cli.operations.work_db import WorkDb
 
 # Long enough to page through a few hundred messages, short enough that a killed look stops nobody for long.
@@ -31,7 +32,10 @@ SAFE_RECEIVES: Final = 100
 MESSAGES_MAX: Final = 10_000
 # A receive brings ten at most; on AWS, from anywhere, this many a second come at the least.
 _LOOK_RATE_MIN: Final = 100
-_EMPTY_RECEIVES: Final = 2
+# In a slow look a batch may bring only what came before.
+_TRIES: Final = 2
+# An interrupted look may still wait a second for messages, and releases them. After that it is better to end.
+_ENDS_WITHIN: Final = 10.0
 ROLES: Final[tuple[QueueRole, ...]] = ("main", "hold", "dlq")
 
 _HANDLES: Final = """
@@ -39,6 +43,7 @@ _HANDLES: Final = """
     CREATE INDEX seen ON handles (message_id);
 """
 
+T = TypeVar("T")
 Take = Callable[[Message], bool | None]
 
 
@@ -116,6 +121,33 @@ def look(
     return run_uninterrupted(work)
 
 
+def run_uninterrupted(look: Callable[[Callable[[], bool]], T]) -> T:
+    """Return what ``look`` returns; interrupted, let it end first, as its ``stopped`` asks it to soon.
+
+    A KeyboardInterrupt in the middle of a receive would lose the answer, and with it the handles of what SQS
+    has hidden: it would stay so until its visibility timeout ends. So the look runs in a thread of its own,
+    where no signal is handled. Raises what it raises.
+    """
+    stop = threading.Event()
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(look(stop.is_set))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="look", daemon=True)
+    try:
+        thread.start()
+        return done.result()
+    except KeyboardInterrupt:
+        stop.set()
+        if thread.is_alive():
+            thread.join(_ENDS_WITHIN)
+        raise
+
+
 def count_waiting(queue: Queue) -> int:
     """Return how many messages a queue counts, or where it counts none, how many a look finds.
 
@@ -157,13 +189,10 @@ class WholeQueue:
 
     def receive(self) -> list[Message]:
         """Return the next messages; none when nothing more comes, or only what came before."""
-        for attempt in range(_EMPTY_RECEIVES):
-            arrivals = self._queue.receive(
-                visibility=self._visibility,
-                wait=self._queue.long_poll_seconds if attempt else 0,
-            )
+        for _ in range(_TRIES):
+            batch = self._queue.receive(visibility=self._visibility, wait=self._queue.long_poll_seconds)
             news = []
-            for one in arrivals:
+            for one in batch:
                 message_id = one.message.message_id
                 if self._db.one("SELECT 1 FROM handles WHERE message_id = ?", message_id) is None:
                     news.append(one.message)
@@ -171,9 +200,9 @@ class WholeQueue:
                     "INSERT INTO handles (message_id, handle) VALUES (?, ?)",
                     [(message_id, one.receipt_handle)],
                 )
-            if news:
-                return news
-        return []
+            if news or not batch:
+                break
+        return news
 
     def __enter__(self) -> WholeQueue:
         return self

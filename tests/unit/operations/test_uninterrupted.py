@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fifo_cli.operations import uninterrupted as module
-from fifo_cli.operations.uninterrupted import run_uninterrupted
+from fifo_cli.operations.queues import browse as module
+from fifo_cli.operations.queues.browse import run_uninterrupted
 
 
 def test_it_returns_what_the_look_returns() -> None:
