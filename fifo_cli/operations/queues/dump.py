@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, Final, Literal, Protocol
+from typing import BinaryIO, Final, Literal
 
 from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
@@ -20,8 +20,7 @@ from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import Target
-from fifo_cli.operations.transfer.message_files import DumpStream, new_file, open_dump
+from fifo_cli.operations.transfer.message_files import DumpFile, DumpStream, new_file, open_dump
 from fifo_cli.operations.transfer.message_filter import Exclusions
 from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import QueueSource
@@ -90,7 +89,8 @@ class Dump:
         counts = self.queue.counts()
         if not force:
             require_safe(self.queue, counts, "a dump", otherwise="use --move, ")
-        with self._new_output() as output, WholeQueue(self.queue, counts.total) as look:
+        opened = new_file(self.path) if self.path else contextlib.nullcontext(self._stream)
+        with opened as output, WholeQueue(self.queue, counts.total) as look:
             written = 0
             progress = Progress(self.listener, "written", counts.total)
             while not stopped() and (batch := look.receive()):
@@ -110,25 +110,23 @@ class Dump:
         file cannot be used.
         """
         if self.path is None:
-            assert self.stdout is not None
-            with contextlib.closing(DumpStream(self.stdout)) as stream:
+            with contextlib.closing(DumpStream(self._stream)) as stream:
                 return self._move_to(stream, max_rate, stopped)
         with open_dump(self.path, listener=self.listener) as file:
             result = self._move_to(file, max_rate, stopped)
             file.complete = result.error is None and not stopped()
             return result
 
-    def _move_to(self, target: _Counting, max_rate: float | None, stopped: Callable[[], bool]) -> DumpResult:
+    def _move_to(
+        self, target: DumpFile | DumpStream, max_rate: float | None, stopped: Callable[[], bool]
+    ) -> DumpResult:
         # AWS's clock, not this machine's: what comes in from now on is left for the next dump.
         began = QueueTags(self.aws, self.queue).read().at
         total = self.queue.counts().total
         source = QueueSource(self.queue, expected=total, listener=self.listener)
         exclusions = Exclusions(began, self.owner_arn)
         options = MoveOptions(
-            max_rate=max_rate,
-            leave=exclusions,
-            total=total,
-            throttles=lambda: self.aws.throttles,
+            max_rate=max_rate, leave=exclusions, total=total, throttles=lambda: self.aws.throttles
         )
         to = "stdout" if self.path is None else str(self.path.absolute())
         noted = NotedSource(source, self.note, self.word, self.queue.role, to)
@@ -147,23 +145,13 @@ class Dump:
             error=report.error,
         )
 
-    @contextlib.contextmanager
-    def _new_output(self) -> Iterator[IO[bytes]]:
-        if self.path is None:
-            assert self.stdout is not None
-            yield self.stdout
-            return
-        with new_file(self.path) as file:
-            yield file
+    @property
+    def _stream(self) -> BinaryIO:
+        assert self.stdout is not None, "there is a path, or stdout"
+        return self.stdout
 
 
-class _Counting(Target, Protocol):
-    """A target that counts the lines it wrote."""
-
-    written: int
-
-
-def _write(output: IO[bytes], path: Path | None, batch: Sequence[Message]) -> None:
+def _write(output: BinaryIO, path: Path | None, batch: Sequence[Message]) -> None:
     try:
         output.write(b"".join(map(to_line, batch)))
         output.flush()
