@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -14,11 +14,10 @@ from fifo_cli.model.health import Problem
 from fifo_cli.model.worker_log import Batches, Runs
 from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.operations.deploy.api_keys import Keys, list_keys
-from fifo_cli.operations.monitor.worker_runs import last_batches, last_runs, parked_reasons
+from fifo_cli.operations.monitor.worker_runs import last_batches, last_runs
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
-    from fifo_cli.errors import FifoError
     from fifo_cli.model.health import Measurements
     from fifo_cli.model.names import Names
     from fifo_cli.model.settings import Check, Settings
@@ -38,78 +37,50 @@ def lateness(aws: Aws) -> timedelta:
     return _LATE_LOCALLY if aws.target.local else LATE
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """What the functions' logs show, and which keys are set; ``failures`` is what could not be asked."""
-
-    runs: Runs
-    batches: Batches
-    keys: Keys | None
-    parked: tuple[str, ...]
-    failures: Mapping[str, FifoError]
-
-
 def activity_questions(
     aws: Aws, settings: Settings, check: Check, names: Names, *, now: datetime
 ) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked, each under the words by which a failure is reported."""
     polled = by_queue(settings)
     read = partial(last_runs, aws, names, now=now, ages=max(check.age), by_queue=polled, late=lateness(aws))
-    # Functions that ended with their breaker open have logged nothing since, and exist no more.
-    without = partial(_without_breaker, read)
     return {
-        RUNS: read if settings.worker.breaker else without,
+        # Functions that ended with their breaker open have logged nothing since, and exist no more.
+        RUNS: read if settings.worker.breaker else lambda: replace(read(), breaker=None),
         BATCHES: partial(last_batches, aws, names, now=now),
         KEYS: partial(list_keys, aws, settings),
     }
 
 
-def _without_breaker(read: Callable[[], Runs]) -> Runs:
-    return replace(read(), breaker=None)
-
-
-def parked_question(aws: Aws, names: Names, *, now: datetime) -> dict[str, Callable[[], Any]]:
-    """Return what only a person wants to know."""
-    return {PARKED: partial(parked_reasons, aws, names, now=now)}
-
-
-def activity_of(gathered: Gathered) -> Activity:
-    """Put the answers together; what was not asked for is empty."""
-    return Activity(
-        gathered.get(RUNS, Runs()),
-        gathered.get(BATCHES, Batches()),
-        gathered.get(KEYS),
-        gathered.get(PARKED, ()),
-        gathered.failures,
-    )
-
-
 def evidence_of(
     measured: Measurements,
-    activity: Activity,
+    gathered: Gathered,
     settings: Settings,
     check: Check,
     *,
     now: datetime,
-    late: timedelta = LATE,
-    others: Iterable[Problem] = (),
+    late: timedelta,
+    others: Iterable[Problem],
     patient: bool = False,
 ) -> Evidence:
-    """Put the numbers and the logs together; ``others`` are problems that were found elsewhere."""
-    keys = activity.keys.keys if activity.keys else ()
+    """Put the numbers and the logs together; what was not asked for is empty.
+
+    ``others`` are problems that were found elsewhere.
+    """
+    keys: Keys = gathered.get(KEYS, Keys(()))
+    parked: tuple[str, ...] = gathered.get(PARKED, ())
     return Evidence(
         settings=settings,
         measured=measured,
         now=now,
         check=check,
-        runs=activity.runs,
-        batches=activity.batches,
+        runs=gathered.get(RUNS, Runs()),
+        batches=gathered.get(BATCHES, Batches()),
         # As many as there are: what was parked before has left the DLQ again.
-        parked=Counter(activity.parked[: measured.total("dlq") or 0]),
-        missing_keys=tuple((key.name, key.fault) for key in keys if not key.exists),
+        parked=Counter(parked[: measured.total("dlq") or 0]),
+        missing_keys=tuple((key.name, key.fault) for key in keys.keys if not key.exists),
         others=(
             *others,
-            *(unknown(what, why) for what, why in activity.failures.items() if what in _LOGS),
+            *(unknown(what, why) for what, why in gathered.failures.items() if what in _LOGS),
         ),
         late=late,
         patient=patient,

@@ -14,21 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import NotDeployedError
-from fifo_cli.model.advice import LATE, advise, unknown
+from fifo_cli.model.advice import LATE, Evidence, advise, unknown
 from fifo_cli.model.drift import Drift
 from fifo_cli.model.drift_advice import drift_problems
 from fifo_cli.model.health import Measurements, Problem
 from fifo_cli.model.history_events import OPERATION_TEXT
 from fifo_cli.model.unfinished import unfinished_problems
 from fifo_cli.operations.history import history
-from fifo_cli.operations.monitor.activity import (
-    Activity,
-    activity_of,
-    activity_questions,
-    evidence_of,
-    lateness,
-    parked_question,
-)
+from fifo_cli.operations.monitor.activity import PARKED, activity_questions, evidence_of, lateness
 from fifo_cli.operations.monitor.drift import drift
 from fifo_cli.operations.monitor.measure import (
     Triggers,
@@ -38,13 +31,14 @@ from fifo_cli.operations.monitor.measure import (
     queue_names,
     triggers_of,
 )
+from fifo_cli.operations.monitor.worker_runs import parked_reasons
 from fifo_cli.operations.parallel import Gathered, read_all
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.history_events import Operation
     from fifo_cli.model.names import Names
-    from fifo_cli.model.settings import Check, Project, Settings
+    from fifo_cli.model.settings import Check, Project
 
 DRIFT: Final = "how AWS differs from fifo.toml"
 PLACE: Final = "the account"
@@ -58,12 +52,10 @@ _LAST_CHANGE: Final = timedelta(hours=1)
 class Assessment:
     """All that was found of a pipeline at one moment, and what is wrong with it, the worst first.
 
-    ``settings`` are fifo.toml's, with what starts the worker in AWS.
+    The settings of the evidence are fifo.toml's, with what starts the worker in AWS.
     """
 
-    settings: Settings
-    measured: Measurements
-    activity: Activity
+    evidence: Evidence
     drift: Drift
     changes: tuple[Operation, ...]
     problems: tuple[Problem, ...]
@@ -94,28 +86,25 @@ def assess(
     """
     end = time.monotonic() + limit
     aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
-    with aws.answers.kept():
-        return _assess(aws, Asked(project, check, now, lateness(aws), patient), limit=limit, end=end)
-
-
-def _assess(aws: Aws, asked: Asked, *, limit: float, end: float) -> Assessment:
-    project, check, now = asked.project, asked.check, asked.now
+    asked = Asked(project, check, now, lateness(aws), patient)
     names, settings = asked.names, project.settings
-    numbers = read_all(measurement_questions(aws, settings, names, now), limit=limit)
-    if not numbers.answers:
-        # Each further question would wait as long for nothing.
-        raise next(iter(numbers.failures.values()))
-    starts = read_all({_STARTS: partial(triggers_of, aws, numbers, settings, names)}, limit=_left(end))
-    triggers: Triggers = starts[_STARTS]
-    left = _left(end)
-    questions: dict[str, Callable[[], Any]] = {
-        PLACE: lambda: aws.place,
-        **activity_questions(aws, triggers.settings, check, names, now=now),
-        **(parked_question(aws, names, now=now) if count_in(numbers, names.dlq) else {}),
-        HISTORY: partial(_changes, aws, names, now),
-        DRIFT: lambda: drift(aws, project, aws.place, limit=left),
-    }
-    return put_together(numbers, read_all(questions, limit=left), triggers, asked)
+    with aws.answers.kept():
+        numbers = read_all(measurement_questions(aws, settings, names, now), limit=limit)
+        if not numbers.answers:
+            # Each further question would wait as long for nothing.
+            raise next(iter(numbers.failures.values()))
+        starts = read_all({_STARTS: partial(triggers_of, aws, numbers, settings, names)}, limit=_left(end))
+        triggers: Triggers = starts[_STARTS]
+        left = _left(end)
+        parked = partial(parked_reasons, aws, names, now=now)
+        questions: dict[str, Callable[[], Any]] = {
+            PLACE: lambda: aws.place,
+            **activity_questions(aws, triggers.settings, check, names, now=now),
+            **({PARKED: parked} if count_in(numbers, names.dlq) else {}),
+            HISTORY: partial(_changes, aws, names, now),
+            DRIFT: lambda: drift(aws, project, aws.place, limit=left),
+        }
+        return put_together(numbers, read_all(questions, limit=left), triggers, asked)
 
 
 def _left(end: float) -> float:
@@ -132,11 +121,6 @@ def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked:
     found: Drift = others.get(DRIFT, Drift(()))
     measured = _measured(numbers, triggers, asked.names, found)
     measured = replace(measured, started_by=found.started_by)
-    activity = activity_of(others)
-    if measured.total("main") == 0:
-        # What stayed behind in the last run is gone since: by drain, or by hand.
-        runs = replace(activity.runs, stuck=(), most_received=None, paused=(), breaker=None)
-        activity = replace(activity, runs=runs)
     changes: tuple[Operation, ...] = others.get(HISTORY, ())
     problems = list(drift_problems(found, measured, asked.project.settings, triggers.settings))
     if DRIFT in others.failures:
@@ -145,7 +129,7 @@ def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked:
         problems += unfinished_problems(changes, now=asked.now)
     evidence = evidence_of(
         measured,
-        activity,
+        others,
         triggers.settings,
         asked.check,
         now=asked.now,
@@ -153,7 +137,11 @@ def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked:
         others=problems,
         patient=asked.patient,
     )
-    return Assessment(triggers.settings, measured, activity, found, changes, advise(evidence), others)
+    if measured.total("main") == 0:
+        # What stayed behind in the last run is gone since: by drain, or by hand.
+        runs = replace(evidence.runs, stuck=(), most_received=None, paused=(), breaker=None)
+        evidence = replace(evidence, runs=runs)
+    return Assessment(evidence, found, changes, advise(evidence), others)
 
 
 def _measured(numbers: Gathered, triggers: Triggers, names: Names, found: Drift) -> Measurements:

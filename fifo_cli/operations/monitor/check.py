@@ -94,15 +94,15 @@ def check(aws: Aws, project: Project, thresholds: Check, *, limit: float = TIMEO
         found = assess(aws, project, thresholds, now=datetime.now(UTC), limit=limit, patient=True)
     except FifoError as error:
         return unknown(pipeline, error, thresholds)
-    activity = found.activity
+    evidence = found.evidence
     return CheckResult(
         pipeline,
-        found.measured,
+        evidence.measured,
         found.problems,
         _numbers(thresholds),
-        activity.runs,
-        activity.batches.batches,
-        found.settings.worker.trigger,
+        evidence.runs,
+        evidence.batches.batches,
+        evidence.settings.worker.trigger,
     )
 
 

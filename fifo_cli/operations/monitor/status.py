@@ -17,11 +17,11 @@ from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.resources import alias_name
-from fifo_cli.model.results import Document, Single
-from fifo_cli.model.times import iso
+from fifo_cli.model.results import Document, Single, to_json_object
 from fifo_cli.model.worker_log import Runs
 from fifo_cli.model.worker_trigger import by_queue, expressions
 from fifo_cli.operations.deploy.api_keys import Keys
+from fifo_cli.operations.monitor.activity import KEYS
 from fifo_cli.operations.monitor.assessment import PLACE, Assessment, assess
 from fifo_cli.operations.monitor.measure import queue_names
 
@@ -76,50 +76,48 @@ class StatusResult(Single):
 
     def document(self) -> Document:
         measured, runs = self.measured, self.runs
-        return {
-            "pipeline": self.names.pipeline,
-            "account": self.place.account if self.place else None,
-            "region": self.place.region if self.place else None,
-            "verdict": {
-                "state": self.state,
-                "problems": [problem.document() for problem in self.problems],
-            },
-            "resources": [one.document() for one in self.drift.resources],
-            "queues": {
-                kind: _nameless(one) if isinstance(one, str) else one.document()
-                for kind, one in self.queues.items()
-            },
-            "schedule": {
-                "enabled": self.enabled,
-                "expressions": [one.expression for one in measured.schedules]
-                or list(expressions(self.settings)),
-                "timezone": self.settings.schedule.timezone,
-                "next_runs": [iso(run) for run in self.next_runs.times],
-                "estimated": self.next_runs.estimated,
-                "unknown": list(self.next_runs.unknown),
-            },
-            "enqueuer": {
-                "state": measured.enqueuer,
-                "version": self.version("enqueuer"),
-                "iterator_age_seconds": measured.iterator_age,
-            },
-            "worker": {
-                "trigger": self.settings.worker.trigger,
-                "state": measured.worker,
-                "polling": measured.polling.document() if measured.polling else None,
-                "version": self.version("worker"),
-                "last_runs": [run.document() for run in runs.runs],
-                "stuck": [one.document() for one in runs.stuck],
-                "paused": [one.document() for one in runs.paused],
-                "breaker": runs.breaker.document() if runs.breaker else None,
-                "as_of": iso(runs.as_of) if runs.as_of else None,
-            },
-            "keys": self.keys.document()["keys"] if self.keys else None,
-            "maintenance": measured.maintenance.document() if measured.maintenance else None,
-            "last_change": self.last_change.document() if self.last_change else None,
-            "rebuild": measured.restore.document() if measured.restore else None,
-            "unseen": [one.document() for one in self.unseen],
-        }
+        return to_json_object(
+            {
+                "pipeline": self.names.pipeline,
+                "account": self.place.account if self.place else None,
+                "region": self.place.region if self.place else None,
+                "verdict": {"state": self.state, "problems": self.problems},
+                "resources": self.drift.resources,
+                "queues": {
+                    kind: _nameless(one) if isinstance(one, str) else one for kind, one in self.queues.items()
+                },
+                "schedule": {
+                    "enabled": self.enabled,
+                    "expressions": [one.expression for one in measured.schedules]
+                    or expressions(self.settings),
+                    "timezone": self.settings.schedule.timezone,
+                    "next_runs": self.next_runs.times,
+                    "estimated": self.next_runs.estimated,
+                    "unknown": self.next_runs.unknown,
+                },
+                "enqueuer": {
+                    "state": measured.enqueuer,
+                    "version": self.version("enqueuer"),
+                    "iterator_age_seconds": measured.iterator_age,
+                },
+                "worker": {
+                    "trigger": self.settings.worker.trigger,
+                    "state": measured.worker,
+                    "polling": measured.polling,
+                    "version": self.version("worker"),
+                    "last_runs": runs.runs,
+                    "stuck": runs.stuck,
+                    "paused": runs.paused,
+                    "breaker": runs.breaker,
+                    "as_of": runs.as_of,
+                },
+                "keys": self.keys.keys if self.keys else None,
+                "maintenance": measured.maintenance,
+                "last_change": self.last_change,
+                "rebuild": measured.restore,
+                "unseen": self.unseen,
+            }
+        )
 
 
 def status(
@@ -135,7 +133,7 @@ def status(
 
 def result_of(found: Assessment, *, now: datetime) -> StatusResult:
     """Return what is shown of an assessment."""
-    settings, measured, runs = found.settings, found.measured, found.activity.runs
+    settings, measured, runs = found.evidence.settings, found.evidence.measured, found.evidence.runs
     coming = NextRuns()
     if measured.worker == "running" and not by_queue(settings):
         coming = reckon_next_runs(settings, runs.by_itself, now=now)
@@ -147,7 +145,7 @@ def result_of(found: Assessment, *, now: datetime) -> StatusResult:
         measured=measured,
         runs=runs,
         drift=found.drift,
-        keys=found.activity.keys,
+        keys=found.others.get(KEYS),
         next_runs=coming,
         problems=found.problems,
         last_change=next(reversed(found.changes), None),

@@ -17,12 +17,7 @@ from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.watch_state import Lost, Sample
 from fifo_cli.model.worker_log import Stuck, WatchEvent
 from fifo_cli.model.worker_trigger import by_queue
-from fifo_cli.operations.monitor.activity import (
-    activity_of,
-    activity_questions,
-    evidence_of,
-    lateness,
-)
+from fifo_cli.operations.monitor.activity import activity_questions, evidence_of, lateness
 from fifo_cli.operations.monitor.assessment import DRIFT
 from fifo_cli.operations.monitor.logs import FunctionLogs
 from fifo_cli.operations.monitor.measure import (
@@ -106,7 +101,7 @@ class Sampler:
         measured = replace(measured, started_by=self._drift.started_by)
         evidence = evidence_of(
             measured,
-            activity_of(self._work),
+            self._work,
             settings,
             settings.check,
             now=now,
