@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
@@ -73,6 +74,7 @@ _MEMORY: Final = _WINDOWS[2]
 _MOVES_MAX: Final = 20_000
 _MOVED: Final[tuple[Fate, ...]] = ("delivered", "parked")
 _REASON_MAX: Final = 60
+_TIME: Final = attrgetter("time")
 _FATES: Final[dict[str, Fate]] = {fate: fate for fate in get_args(Fate)}
 
 
@@ -97,15 +99,18 @@ def last_runs(
         since = now - window
         phrases = (*_PHRASES, _UNTRIED, BREAKER)
         lines = [line for line in _lines(aws, names, "worker", phrases, since) if line.time <= now]
-        runs = sorted(worker_runs(lines), key=lambda run: run.time, reverse=True)
+        runs = sorted(worker_runs(lines), key=_TIME, reverse=True)
         failed = any(line.message == "failed" for line in lines)
         if not (runs or failed):  # what was killed has logged its failures, and not its end
             if not (lines or _has_run(aws, names, "worker", now - _WINDOWS[-1])):
                 break
             continue
         if (failed or by_queue) and window < memory:
-            read = _older_batches if by_queue else _older_runs
-            lines = [*(line for line in read(aws, names, now - memory) if line.time < since), *lines]
+            if by_queue:
+                older = _older_batches(aws, names, now - memory)
+            else:
+                older = _lines(aws, names, "worker", _PHRASES[:1], now - memory)
+            lines = [*(line for line in older if line.time < since), *lines]
         paused = paused_groups(lines, now=now)
         stuck = _stuck_groups(aws, names, lines, now, paused, since if by_queue else None)
         most = max(behind_of(lines, runs), key=lambda one: one.receives or 0, default=None)
@@ -142,10 +147,6 @@ def long_pause(aws: Aws, settings: Settings, *, now: datetime) -> datetime | Non
     return max((one.until for one in found if one.until - now > longest_pause(settings)), default=None)
 
 
-def _older_runs(aws: Aws, names: Names, since: datetime) -> list[LogLine]:
-    return _lines(aws, names, "worker", _PHRASES[:1], since)
-
-
 def _older_batches(aws: Aws, names: Names, since: datetime) -> list[LogLine]:
     """Return the failures and the breaker's lines, as far as they can be read in a moment, the oldest first.
 
@@ -159,7 +160,7 @@ def _older_batches(aws: Aws, names: Names, since: datetime) -> list[LogLine]:
         return [parse_line("worker", event) for event in events]
 
     found = read_all({"failed": lambda: read(word="failed"), BREAKER: lambda: read(text=BREAKER)})
-    return sorted([*found["failed"], *found[BREAKER]], key=_time)
+    return sorted([*found["failed"], *found[BREAKER]], key=_TIME)
 
 
 def _has_gone(aws: Aws, names: Names, one: Stuck) -> bool:
@@ -195,7 +196,7 @@ def _stuck_groups(
     )
     began = events[0].time if earliest else since
     taken = (one for one in operator_moves(aws, names, since=began) if one.time <= now)
-    found = follow(StuckGroups(), sorted([*moves, *events, *taken], key=lambda one: one.time))
+    found = follow(StuckGroups(), sorted([*moves, *events, *taken], key=_TIME))
     # What failed last before the deliveries that were read may be gone, unless it is paused still.
     ends = {one.group: one.until for one in paused}
     older = [head for head in found.stuck if head.time < since and head.group not in ends]
@@ -238,7 +239,7 @@ def last_batches(aws: Aws, names: Names, *, now: datetime, count: int = 5) -> Ba
     """Read the enqueuer's log back to its last invocation, a day at most: the stream keeps no more."""
     for window in _WINDOWS[:-1]:
         lines = _lines(aws, names, "enqueuer", _PHRASES, now - window)
-        batches = sorted(batches_of(lines), key=lambda batch: batch.time, reverse=True)
+        batches = sorted(batches_of(lines), key=_TIME, reverse=True)
         if batches:
             moved = batches[0].error is not None and _has_moved(aws, names, batches[0].time)
             return Batches(tuple(batches[:count]), moved)
@@ -257,8 +258,8 @@ def parked_reasons(aws: Aws, names: Names, *, now: datetime) -> tuple[str, ...]:
             if line.message == "parked" and line.facts
         ]
         if lines:
-            newest = {_parked_message(line): line for line in sorted(lines, key=_time)}
-            return tuple(_park_reason(line) for line in sorted(newest.values(), key=_time, reverse=True))
+            newest = {_parked_message(line): line for line in sorted(lines, key=_TIME)}
+            return tuple(_park_reason(line) for line in sorted(newest.values(), key=_TIME, reverse=True))
     return ()
 
 
@@ -336,7 +337,7 @@ def _lines(
     for phrase in phrases:
         for line in gathered[phrase]:
             found[line.time, line.message, line.facts.get("message_id")] = line
-    return sorted(found.values(), key=lambda line: line.time)
+    return sorted(found.values(), key=_TIME)
 
 
 def _has_run(aws: Aws, names: Names, role: FunctionRole, since: datetime) -> bool:
@@ -354,10 +355,6 @@ def _matching(
             yield parse_line(role, event)
     except MissingLogGroup:
         raise AwsError(f"log group {group} does not exist", hint=command_line("plan")) from None
-
-
-def _time(line: LogLine) -> datetime:
-    return line.time
 
 
 def _matching_list(aws: Aws, names: Names, role: FunctionRole, phrase: str, since: datetime) -> list[LogLine]:
