@@ -58,7 +58,7 @@ def is_removed_whole(made: DeployedReceiver) -> None:
 def deliver(receiver: HttpReceiver, item: str, **headers: str) -> httpx.Response:
     group, _, number = item.partition("-")
     return httpx.post(
-        receiver.deliver_url,
+        f"{receiver.url}/deliver",
         json={"id": item, "group": group, "number": int(number)},
         headers={"x-prove-secret": receiver.secret, "Idempotency-Key": f"k-{item}", **headers},
         trust_env=False,

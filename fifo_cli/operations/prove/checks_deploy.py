@@ -125,9 +125,8 @@ def ask(receiver: HttpReceiver) -> None:
 
 def deploy(stage: Stage) -> str:
     """`deploy` makes everything, and the functions get their keys."""
-    began = stage.clock()
-    summary = stage.deploy()["summary"]
-    stage.measure("deploy", "a deploy that makes everything", stage.clock() - began)
+    with stage.timed("deploy", "a deploy that makes everything"):
+        summary = stage.deploy()["summary"]
     expect(summary["create"] and not summary["update"], f"the first deploy did {summary}")
     stage.commands.run_side_by_side(
         *(("keys", "set", name, "--yes") for name in ("secret", "api_key")),
@@ -161,10 +160,9 @@ def _shown(plan: Any) -> str:
 
 def destroy(stage: Stage) -> str:
     """`destroy` removes everything that deploy made."""
-    began = stage.clock()
-    result = stage.run("destroy", "--yes")
+    with stage.timed("destroy", "a destroy"):
+        result = stage.run("destroy", "--yes")
     stage.note(result)
-    stage.measure("destroy", "a destroy", stage.clock() - began)
     found = stage.run("plan")["summary"]
     expect(not found["unchanged"] and not found["update"], f"after the destroy, a plan finds {found}")
     return f"{result['summary']['delete']} resources deleted"
@@ -172,9 +170,8 @@ def destroy(stage: Stage) -> str:
 
 def deploy_again(stage: Stage) -> str:
     """The same name can be deployed at once after a destroy, and destroyed again."""
-    began = stage.clock()
-    made = stage.deploy()["summary"]
-    stage.measure("deploy_again", "a deploy at once after a destroy of the same name", stage.clock() - began)
+    with stage.timed("deploy_again", "a deploy at once after a destroy of the same name"):
+        made = stage.deploy()["summary"]
     found = stage.run("plan", "--check", codes=(0, 1))
     expect(not found["changes"], f"after the second deploy there is something to change: {_shown(found)}")
     result = stage.run("destroy", "--yes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +52,9 @@ def delay_to_api(stage: Stage) -> str:
     for number in range(_PROBES):
         batch = Batch(f"one{number}", 1, 1)
         stage.put_one(batch.rows()[0])
-        began = stage.clock()
-        stage.until(lambda batch=batch: accepted_of(batch, stage.received()), "an item did not arrive")  # type: ignore[misc]
         what = "from the answer to an item's put until the API has it, with the queue as trigger"
-        stage.measure("put_to_api", what, stage.clock() - began)
+        with stage.timed("put_to_api", what):
+            stage.until(lambda batch=batch: accepted_of(batch, stage.received()), "an item did not arrive")  # type: ignore[misc]
         stage.batches.append(batch)
     return f"{max(stage.measured['put_to_api'].values):.1f} s at most, of {_PROBES} items"
 
@@ -74,11 +72,8 @@ def outage(stage: Stage) -> str:
     parked = stage.holds("dlq")
     expect(not parked, f"{parked} messages were parked while the API was down")
     stage.temper(Temper())
-    began = stage.clock()
-    stage.arrive(batch)
-    stage.measure(
-        "recovery", "from the end of an outage until what waited was delivered", stage.clock() - began
-    )
+    with stage.timed("recovery", "from the end of an outage until what waited was delivered"):
+        stage.arrive(batch)
     return "503 and 429 parked nothing; 20 items arrived afterwards, in order"
 
 
@@ -101,11 +96,8 @@ def key_rotation(stage: Stage) -> str:
     parked = stage.holds("dlq")
     expect(not parked, f"{parked} messages were parked while the key was wrong")
     stage.set_key()
-    began = stage.clock()
-    stage.arrive(batch)
-    stage.measure(
-        "key", "from keys set until the functions delivered with the new key", stage.clock() - began
-    )
+    with stage.timed("key", "from keys set until the functions delivered with the new key"):
+        stage.arrive(batch)
     return "401 parked nothing; the functions read the new key by themselves"
 
 
@@ -124,10 +116,9 @@ def wrong_deploy(stage: Stage) -> str:
     expect(not accepted_of(lost, stage.received()), "the wrong deploy left nothing out")
     moved = stage.run("rollback", "--yes")["functions"]
     expect(all(one["from"] != one["to"] for one in moved), f"the rollback moved {moved}")
-    began = stage.clock()
-    stage.put(after)
-    stage.enqueued(after)
-    stage.measure("rollback", "from a rollback until items are in main again", stage.clock() - began)
+    with stage.timed("rollback", "from a rollback until items are in main again"):
+        stage.put(after)
+        stage.enqueued(after)
     stage.deliver(after, via="lambda")
     stage.deploy(where="")
     replayed = stage.run(
@@ -146,9 +137,8 @@ def pause(stage: Stage) -> str:
     stage.paused = True
     stage.put(waiting)
     stage.enqueued(waiting)
-    began = stage.clock()
-    stage.run("pause", "all", "--wait")
-    stage.measure("pause", "pause all --wait", stage.clock() - began)
+    with stage.timed("pause", "pause all --wait"):
+        stage.run("pause", "all", "--wait")
     before = len(stage.received())
     stage.put(put_later)
     stage.sleep(stage.waits.quiet)
@@ -158,10 +148,9 @@ def pause(stage: Stage) -> str:
     expect(depth == 6, f"main holds {depth} messages after the pause, not the 6 that it held before")
     stage.run("resume", "all")
     stage.paused = False
-    began = stage.clock()
-    stage.arrive(waiting)
-    stage.arrive(put_later)
-    stage.measure("resume", "from resume until what waited was delivered", stage.clock() - began)
+    with stage.timed("resume", "from resume until what waited was delivered"):
+        stage.arrive(waiting)
+        stage.arrive(put_later)
     return f"nothing started for {stage.waits.quiet:.0f} s; then all 12 items arrived"
 
 
@@ -225,9 +214,8 @@ def metrics(stage: Stage) -> str:
 
     if not stage.waits.metrics and not shown():
         raise NotOfferedError("the service has no metrics of functions")
-    began = time.monotonic()
-    stage.until(shown, "CloudWatch shows no invocation of the worker", stage.waits.metrics)
-    stage.measure("metrics", "until CloudWatch shows that the worker ran", time.monotonic() - began)
+    seconds = stage.until(shown, "CloudWatch shows no invocation of the worker", stage.waits.metrics)
+    stage.measure("metrics", "until CloudWatch shows that the worker ran", seconds)
     return "CloudWatch shows the worker's invocations"
 
 

@@ -32,9 +32,7 @@ _COUNTS = ("visible", "in_flight", "delayed")
 def peek(stage: Stage) -> str:
     """`depth` and `peek` show what is there, in order, and change nothing."""
     batch = Batch("peek", 3, 3)
-    stage.rest()
-    stage.put(batch)
-    stage.enqueued(batch)
+    stage.put_into_main(batch)
     first = _in_order(batch, stage.peeked())
     second = _in_order(batch, stage.peeked())
     expect(
@@ -87,9 +85,7 @@ def delay_to_queue(stage: Stage) -> str:
 def dump_load_purge(stage: Stage) -> str:
     """`dump` and `load` give back what was there byte for byte; `purge` keeps a backup."""
     batch = Batch("dump", 3, 4)
-    stage.rest()
-    stage.put(batch)
-    stage.enqueued(batch)
+    stage.put_into_main(batch)
     saved, backup = stage.path("dump.jsonl"), stage.path("backup.jsonl")
     dumped = stage.run("dump", str(saved), "--queue", "main", "--move", "--yes")
     expect(dumped["written"] == 12, f"dump wrote {dumped['written']} of 12 messages")
@@ -129,9 +125,7 @@ def redrive(stage: Stage) -> str:
 def redrive_in_order(stage: Stage) -> str:
     """`redrive --in-order` puts a parked head back before those that waited behind it."""
     batch = Batch("inorder", 1, 5)
-    stage.rest()
-    stage.put(batch)
-    stage.enqueued(batch)
+    stage.put_into_main(batch)
     stage.temper(Temper(refuse=(batch.id(0, 1),)))
     stage.run("drain", "--count", "1", codes=(0, 1))
     expect(stage.ids_in("dlq") == [batch.id(0, 1)], "the head of the group was not parked")
@@ -152,9 +146,8 @@ def redrive_natively(stage: Stage) -> str:
     batch = Batch("native", 2, 3)
     poison = (batch.id(0, 3), batch.id(1, 3))
     _park_by_api(stage, batch, poison)
-    began = stage.clock()
-    stage.run("redrive", "--engine", "native", "--yes")
-    stage.measure("move_task", "a message move task of SQS", stage.clock() - began)
+    with stage.timed("move_task", "a message move task of SQS"):
+        stage.run("redrive", "--engine", "native", "--yes")
     stage.deliver(batch)
     return f"{len(poison)} brought back by SQS"
 
@@ -180,9 +173,7 @@ def redrive_refused(stage: Stage) -> str:
 def redrive_killed(stage: Stage) -> str:
     """A redrive --in-order that is killed at work, and run again: all is there, once, and in order."""
     batch = Batch("killed", 2, 20)
-    stage.rest()
-    stage.put(batch)
-    stage.enqueued(batch)
+    stage.put_into_main(batch)
     if not any(_killed_after(stage, batch, seconds) for seconds in stage.waits.kill_after):
         raise CheckFailed("the redrive ended each time before it could be killed")
     # The lock of the killed one would be over within a minute.
@@ -221,9 +212,7 @@ def _tags_of_main(stage: Stage) -> Mapping[str, str]:
 
 def _park_by_api(stage: Stage, batch: Batch, poison: tuple[str, ...]) -> None:
     """Put a batch, and let the API refuse some of it, so that they are parked; all others are delivered."""
-    stage.rest()
-    stage.put(batch)
-    stage.enqueued(batch)
+    stage.put_into_main(batch)
     stage.temper(Temper(refuse=poison))
     stage.run("drain", "--all", codes=(0, 1))
     stage.temper(Temper())

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,10 @@ class DeployedReceiver:
 
     def found(self) -> list[prove_result.Resource]:
         """Return what is there of it."""
-        return [prove_result.Resource(one.kind, one.name) for one in self._found()]
+        gates = self._gates({})
+        found = (gates[kind].read(name) for kind, name in self._parts())
+        ours = (one for one in found if one is not None and self._is_ours(one))
+        return [prove_result.Resource(one.kind, one.name) for one in ours]
 
     def remove(self) -> dict[prove_result.Resource, str]:
         """Remove what is there of it, the URL first; return why what could not be removed stays."""
@@ -105,13 +108,6 @@ class DeployedReceiver:
             except FifoError as error:
                 reasons[prove_result.Resource(kind, name)] = error.message
         return reasons
-
-    def _found(self) -> Iterator[Found]:
-        gates = self._gates({})
-        for kind, name in self._parts():
-            found = gates[kind].read(name)
-            if found is not None and self._is_ours(found):
-                yield found
 
     def _is_ours(self, found: Found) -> bool:
         return found.tags.get(PIPELINE_TAG) == self.pipeline

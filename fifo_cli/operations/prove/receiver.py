@@ -5,14 +5,13 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import httpx
 
 from fifo_cli.aws.resources.gateway import Pending, TimedOut, Waiter
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.model.receiver_protocol import (
-    DELIVER_PATH,
     RECEIVED_PATH,
     SECRET_HEADER,
     TEMPER_PATH,
@@ -42,19 +41,6 @@ class UnreachableError(ReceiverError):
     """The API does not answer at all; it was asked again for as long as a moment's failure lasts."""
 
 
-class Receiver(Protocol):
-    """The API, as ``prove`` uses it."""
-
-    @property
-    def url(self) -> str: ...
-
-    def set_temper(self, temper: Temper) -> None: ...
-
-    def received(self, after: int = 0) -> list[Received]: ...
-
-    def forget(self) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class HttpReceiver:
     """The API at a URL. Its own moments of failure are waited out; every call here may be repeated."""
@@ -79,11 +65,6 @@ class HttpReceiver:
                 hint="what is secret in it belongs into the receiver's own secret",
             )
         object.__setattr__(self, "url", self.url.rstrip("/"))
-
-    @property
-    def deliver_url(self) -> str:
-        """Where the worker delivers to."""
-        return self.url + DELIVER_PATH
 
     def set_temper(self, temper: Temper) -> None:
         """Say how it answers deliveries from now on."""

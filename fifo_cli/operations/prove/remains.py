@@ -13,7 +13,7 @@ import secrets
 import socket
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -134,20 +134,22 @@ def search(aws: Aws, pipeline: str = PROVE_PREFIX) -> Search:
     found, unlisted = _listed(aws, pipeline)
     tags = read_all(
         {
-            f"{one.resource.type} {one.resource.name}": partial(
-                account_resources.tags_of, aws, one.resource.type, one.resource.name
-            )
+            _text(one): partial(account_resources.tags_of, aws, one.resource.type, one.resource.name)
             for one in found
             if one.resource.type in account_resources.TAGGED
         }
     )
-    candidates = []
-    for one in found:
-        question = f"{one.resource.type} {one.resource.name}"
-        failure = tags.failures.get(question)
-        unread = "" if failure is None else failure.message
-        candidates.append(Candidate(one.resource, one.run, tags.get(question, {}), unread))
-    return Search(tuple(candidates), {kind: error.message for kind, error in unlisted.items()})
+    unread = {question: failure.message for question, failure in tags.failures.items()}
+    return Search(
+        tuple(
+            replace(one, tags=tags.get(_text(one), {}), unread=unread.get(_text(one), "")) for one in found
+        ),
+        {kind: error.message for kind, error in unlisted.items()},
+    )
+
+
+def _text(one: Candidate) -> str:
+    return f"{one.resource.type} {one.resource.name}"
 
 
 def _listed(aws: Aws, pipeline: str) -> tuple[list[Candidate], dict[str, FifoError]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -205,9 +206,15 @@ class Stage:
         """Return how many messages SQS counts in a queue, in flight ones too; its counts may be late."""
         return Queue(self.aws, self.names, queue).counts().total
 
-    def enqueued(self, batch: Batch, *, also: int = 0) -> None:
-        """Wait until main holds a batch, and ``also`` as many others."""
-        wanted = len(batch.ids) + also
+    def put_into_main(self, batch: Batch) -> None:
+        """Put a batch while the worker is paused, and wait until main holds it."""
+        self.rest()
+        self.put(batch)
+        self.enqueued(batch)
+
+    def enqueued(self, batch: Batch) -> None:
+        """Wait until main holds a batch."""
+        wanted = len(batch.ids)
         found = [0]
 
         def holds() -> bool:
@@ -216,9 +223,9 @@ class Stage:
 
         self.until(holds, lambda: f"main holds {found[0]} messages, and should hold {wanted}")
 
-    def peeked(self, queue: str = "main", *, count: int = 200) -> list[Any]:
+    def peeked(self, queue: str = "main") -> list[Any]:
         """Return a queue's messages, as `peek` shows them."""
-        messages: list[Any] = self.run("peek", "--queue", queue, "--count", str(count))["messages"]
+        messages: list[Any] = self.run("peek", "--queue", queue, "--count", "200")["messages"]
         return messages
 
     def ids_in(self, queue: str) -> list[str]:
@@ -226,6 +233,13 @@ class Stage:
         return [item_id(one) for one in self.peeked(queue)]
 
     # What is measured.
+
+    @contextmanager
+    def timed(self, name: str, what: str) -> Iterator[None]:
+        """Measure how long the block takes, unless it raises."""
+        began = self.clock()
+        yield
+        self.measure(name, what, self.clock() - began)
 
     def measure(self, name: str, what: str, *values: float) -> None:
         """Add values, in seconds, to what is measured under a name."""

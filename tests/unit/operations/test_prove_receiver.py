@@ -51,7 +51,7 @@ def test_every_request_has_the_secret_and_no_repr_does() -> None:
     assert b'"mode":"429"' in first.content
     assert (second.method, str(second.url)) == ("DELETE", "https://api.example.com/prove/received")
     assert "the-secret" not in repr(receiver)
-    assert receiver.deliver_url == "https://api.example.com/prove/deliver"
+    assert receiver.url == "https://api.example.com/prove"
 
 
 def test_deliveries_are_read_page_after_page() -> None:
