@@ -155,14 +155,12 @@ class Commands:
         """Write fifo.toml."""
         (self.folder / CONFIG_FILE).write_text(layout.toml(), encoding="utf-8")
 
-    def run(
-        self, *words: str, stdin: str = "", seconds: float = COMMAND_SECONDS, codes: Sequence[int] = (0,)
-    ) -> Done:
+    def run(self, *words: str, stdin: str = "", codes: Sequence[int] = (0,)) -> Done:
         """Run a command with ``-o json`` to its end; raises CheckFailed for an exit code not in ``codes``.
 
         An interrupt ends the child first.
         """
-        return self.start(*words).end(stdin=stdin, seconds=seconds).expect(*codes)
+        return self.start(*words).end(stdin=stdin).expect(*codes)
 
     def run_side_by_side(self, *commands: Sequence[str], stdin: Sequence[str] = ()) -> list[Done]:
         """Run commands that do not concern each other at once; raises CheckFailed unless all exit 0.
@@ -203,13 +201,13 @@ class Child:
     line: str
     process: subprocess.Popen[str]
 
-    def end(self, *, stdin: str = "", seconds: float = COMMAND_SECONDS) -> Done:
+    def end(self, *, stdin: str = "") -> Done:
         """Wait for its end, and return what it left; all else that ends the waiting ends the child, too."""
         try:
-            out, err = self.process.communicate(stdin, timeout=seconds)
+            out, err = self.process.communicate(stdin, timeout=COMMAND_SECONDS)
         except subprocess.TimeoutExpired:
             self.stop()
-            raise CheckFailed(f"{self.line} did not end within {seconds:.0f} s") from None
+            raise CheckFailed(f"{self.line} did not end within {COMMAND_SECONDS:.0f} s") from None
         except BaseException:
             self.stop()
             raise

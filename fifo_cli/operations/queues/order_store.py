@@ -5,21 +5,21 @@ A temporary database, so that memory does not grow with the queue; it is gone wi
 
 from __future__ import annotations
 
-import base64
-import json
+import pickle
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from fifo_cli.model.message import Attribute, Message, ReceivedMessage
+from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.operations.queues.order_labels import Origin, unlabel
 from fifo_cli.operations.transfer.interfaces import LocalSource, LocalTarget, Rejection
 from fifo_cli.operations.work_db import WorkDb
 
 _TABLES: Final = """
     CREATE TABLE messages (
-        key TEXT PRIMARY KEY, origin TEXT, grp TEXT, sequence TEXT, exact TEXT, place TEXT, message TEXT
+        key TEXT PRIMARY KEY, origin TEXT, grp TEXT, sequence TEXT, exact TEXT, place TEXT, message BLOB
     ) WITHOUT ROWID;
     CREATE TABLE handles (id TEXT PRIMARY KEY, handle TEXT) WITHOUT ROWID;
     CREATE TABLE line (id INTEGER PRIMARY KEY, key TEXT);
@@ -108,7 +108,7 @@ class OrderStore:
     def read(self, *, after: int, count: int) -> list[tuple[int, Origin, Message]]:
         """Return the next messages of the line, those of each group in order, as they were before hold."""
         rows = self._db.rows(
-            "SELECT line.id, origin, grp, message FROM line JOIN messages USING (key)"
+            "SELECT line.id, origin, message FROM line JOIN messages USING (key)"
             " WHERE line.id > ? ORDER BY line.id LIMIT ?",
             after,
             count,
@@ -149,48 +149,22 @@ class OrderStoreSource(LocalSource):
         return True  # asked only after take gave nothing
 
 
-def _row(message: Message) -> tuple[str | None, ...]:
+def _row(message: Message) -> tuple[str | bytes | None, ...]:
     origin, group = unlabel(message)
     sequence = _stream_key(message.text("stream_sequence"))
     sent = _place(origin.sent_ms, origin.sequence)
     exact = sent if origin.kind == "m" else None
     created = None if exact else _created_ms(message.text("created_at"))
     place = sent if created is None or not sequence else min(sent, _place(created, 0))
-    document = {
-        "id": message.message_id,
-        "body": message.body,
-        "attributes": {
-            name: [each.type, each.value]
-            if isinstance(each.value, str)
-            else [each.type, None, base64.b64encode(each.value).decode()]
-            for name, each in message.attributes.items()
-        },
-        "trace": message.trace_header,
-    }
-    return origin.key, origin.text(), group, sequence, exact, place, json.dumps(document)
+    stored = pickle.dumps(replace(message, group=group))
+    return origin.key, origin.text(), group, sequence, exact, place, stored
 
 
-def _read(number: int, text: str, group: str, stored: str) -> tuple[int, Origin, Message]:
+def _read(number: int, text: str, stored: bytes) -> tuple[int, Origin, Message]:
     origin = Origin.parse(text)
     assert origin is not None, text
-    document = json.loads(stored)
-    message = Message(
-        message_id=document["id"],
-        group=group,
-        dedup_id="",
-        sequence_number="",
-        queue="hold",
-        sent_at=None,
-        first_received_at=None,
-        receives=0,
-        body=document["body"],
-        attributes={
-            name: Attribute(value[0], value[1] if len(value) == 2 else base64.b64decode(value[2]))
-            for name, value in document["attributes"].items()
-        },
-        trace_header=document["trace"],
-    )
-    return number, origin, message
+    # Of this process's own temporary database, which nobody else can open.
+    return number, origin, pickle.loads(stored)
 
 
 def _stream_key(sequence: str | None) -> str:
