@@ -52,7 +52,8 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
     settings = project.settings
     codes, unseen = _codes(aws, project)
     gates = gateways(aws, settings, waiter=Waiter())
-    wanted = wanted_resources(settings, place, codes or _no_codes(), reserve_concurrency=True)
+    resources = partial(wanted_resources, settings, place, codes or dict.fromkeys(FUNCTION_ROLES, ""))
+    wanted = resources(reserve_concurrency=True)
     name = settings.pipeline.name
     questions: dict[str, Callable[[], Any]] = {
         **{_text(one.key): partial(gates.by_kind[one.kind].read, one.name) for one in wanted},
@@ -67,7 +68,7 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
         more = read_all({_SCHEDULES: partial(gates.schedules.names, name)}, limit=limit)
         gathered = Gathered({**gathered.answers, **more.answers}, {**gathered.failures, **more.failures})
     if not gathered.get(_RESERVE, True):
-        wanted = wanted_resources(settings, place, codes or _no_codes(), reserve_concurrency=False)
+        wanted = resources(reserve_concurrency=False)
     if codes is None:
         wanted = tuple(_without_code(one) for one in wanted)
     surplus = _surplus(gates, gathered, {one.key for one in wanted}, settings.names, limit)
@@ -111,10 +112,6 @@ def _codes(aws: Aws, project: Project) -> tuple[Mapping[FunctionRole, str] | Non
     except FifoError as error:
         return None, (Unavailable("whether the functions' code is the one here", error.message),)
     return {one.role: one.code_sha256 for one in zips}, ()
-
-
-def _no_codes() -> Mapping[FunctionRole, str]:
-    return dict.fromkeys(FUNCTION_ROLES, "")
 
 
 def _without_code(resource: Resource) -> Resource:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
 from fifo_cli.aws.queue_tags import QueueTags
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
     from fifo_cli.model.resources import Found
     from fifo_cli.model.settings import Settings
+
+_METRICS: Final = "the age of messages and stream records"
 
 
 def queue_names(names: Names) -> dict[QueueKind, str]:
@@ -66,7 +68,7 @@ def count_in(gathered: Gathered, name: str) -> int:
 def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked once a minute at most: metrics are no newer, and cost."""
     return {
-        _metrics(): partial(get_latest, aws, _metric_names(names), now=now),
+        _METRICS: partial(get_latest, aws, _metric_names(names), now=now),
         _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
         **{_trigger(key): partial(get_trigger, aws, key) for key in trigger_keys(settings, names)},
         _mapping(names): partial(is_mapping_enabled, aws, names.function("enqueuer")),
@@ -157,7 +159,7 @@ def measurements_of(gathered: Gathered, triggers: Triggers, names: Names) -> Mea
     if len(missing) == len(queue_names(names)) or not gathered.answers:
         assert first is not None, "every queue failed"
         raise first
-    metrics: Mapping[str, float] = gathered.get(_metrics(), {})
+    metrics: Mapping[str, float] = gathered.get(_METRICS, {})
     ages = {"main": metrics.get("main_age"), "dlq": metrics.get("dlq_age")}
     tags = gathered.get(_tags(names))
     iterator = metrics.get("iterator_age")
@@ -220,10 +222,6 @@ def _whole(value: float | None) -> int | None:
 
 def _queue(name: str) -> str:
     return f"the depth of {name}"
-
-
-def _metrics() -> str:
-    return "the age of messages and stream records"
 
 
 def _tags(names: Names) -> str:

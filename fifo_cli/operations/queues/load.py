@@ -266,6 +266,7 @@ class LineSource(LocalSource):
         self._keys = _Keys(lines.arn)
         self._over = False
         self._lock = threading.Lock()
+        self.close = self._keys.close
 
     def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
         """Read up to ``count`` lines; raises UsageError if one is no longer as it was checked."""
@@ -294,9 +295,6 @@ class LineSource(LocalSource):
             self._checkpoint.add([one.receipt_handle for one in received])
         return []
 
-    def close(self) -> None:
-        self._keys.close()
-
     def _read(self, number: int, line: bytes) -> Message:
         try:
             return self._lines.read(line)
@@ -314,6 +312,7 @@ class _Keys:
         self.repeated = 0
         self._arn = arn
         self._seen = DigestSet()
+        self.close = self._seen.close
 
     def of(self, message: Message) -> str:
         """Return the next line's digest: the same in every run over the same lines."""
@@ -321,9 +320,6 @@ class _Keys:
         times = self._seen.add(digest)
         self.repeated += times > 1
         return digest if times == 1 else hashlib.sha256(f"{digest} {times}".encode()).hexdigest()
-
-    def close(self) -> None:
-        self._seen.close()
 
 
 def _packer(checkpoint: LoadProgress) -> Pack:
