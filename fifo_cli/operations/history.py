@@ -8,7 +8,6 @@ that is said once, and the work goes on without it.
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import secrets
@@ -48,7 +47,7 @@ from fifo_cli.model.names import DELETED_TAG, Names
 from fifo_cli.model.resources import operations_log
 from fifo_cli.model.results import INTERNAL, Listed
 from fifo_cli.model.times import from_epoch_ms
-from fifo_cli.operations.log_shipping import stream_name
+from fifo_cli.operations.log_shipping import batches, stream_name
 from fifo_cli.operations.maintenance_lock import local_user
 
 if TYPE_CHECKING:
@@ -117,7 +116,8 @@ class History:
         self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._refused = self._closed = self._makes_group = self._abandoned = False
+        self._refused = self._makes_group = self._abandoned = False
+        self._closing = threading.Event()
         self._caller: str | None = None
         self._id = secrets.token_hex(8)
         self._beginning = _Entry(datetime.fromtimestamp(0, UTC))
@@ -147,7 +147,7 @@ class History:
     def note(self, move: Move) -> None:
         """Write which messages leave their place, and return when it is written, or cannot be."""
         self.begin()
-        if self._refused or self._closed:
+        if self._refused or self._closing.is_set():
             return
         entry = _Entry(datetime.now(UTC), move=move)
         self._waiting.put(entry)
@@ -169,10 +169,10 @@ class History:
 
     def end(self, exit_code: int, *, counts: Mapping[str, int] | None = None, error: str = "") -> None:
         """Write how the command ended, if it has begun; wait for that for a moment, and write no more."""
-        if self._thread is None or self._closed:
+        if self._thread is None or self._closing.is_set():
             return
         entry = _Entry(datetime.now(UTC), end=End(exit_code, dict(counts or {}), error))
-        self._closed = True
+        self._closing.set()
         self._waiting.put(entry)
         self._waiting.put(None)
         # Where the log was given up, nothing is written any more.
@@ -192,7 +192,7 @@ class History:
             stream_name(self._invocation.operation.replace(" ", "-")),
             make_group=self._make_group,
         )
-        for entries in self._batches():
+        for entries in batches(self._waiting, self._closing, every=_CALL_EVERY):
             self._write(stream, entries)
 
     def _ask_who(self) -> None:
@@ -200,23 +200,6 @@ class History:
             self._caller = self._aws.caller
         except Exception:  # noqa: BLE001 - whoever cannot be named by AWS is the local user
             self._caller = ""
-
-    def _batches(self) -> Iterator[list[_Entry]]:
-        """Yield all that waits, each time: while one call is under way, the next one's entries come."""
-        next_at = -math.inf
-        while (found := self._waiting.get()) is not None:
-            batch: list[_Entry] = []
-            while found is not None:
-                batch.append(found)
-                pause = 0.0 if found.end else max(0.0, next_at - time.monotonic())
-                try:
-                    found = self._waiting.get(timeout=pause) if pause else self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-            next_at = time.monotonic() + _CALL_EVERY
-            yield batch
-            if found is None:
-                return
 
     def _write(self, stream: LogStream, entries: Sequence[_Entry]) -> None:
         try:

@@ -6,15 +6,17 @@ own sends the lines in batches, what CloudWatch refuses is reported once, and th
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import queue
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fifo_cli.aws.log_streams import MESSAGE_BYTES_MAX, LogStream, Stamped
 from fifo_cli.aws.session import Aws
@@ -31,9 +33,10 @@ _EVERY_SECONDS: Final = 0.3
 _LAST_SECONDS: Final = 4.0
 # More than that waits only if CloudWatch does not take it; then the lines are dropped, and counted.
 _WAITING_MAX: Final = 20_000
+T = TypeVar("T")
 
 
-@contextmanager
+@contextlib.contextmanager
 def shipped_journal(
     aws: Aws, names: Names, function: FunctionRole, source: str, *, listener: Listener = silent
 ) -> Iterator[Journal]:
@@ -52,6 +55,29 @@ def stream_name(source: str) -> str:
     """Return a name that no other process's stream has."""
     host = _ILLEGAL.sub("-", socket.gethostname())[:100] or "host"
     return f"{source}/{host}/{os.getpid()}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+
+
+def batches(
+    waiting: queue.SimpleQueue[T | None], closing: threading.Event, *, every: float, most: int | None = None
+) -> Iterator[list[T]]:
+    """Yield what waits, ``most`` at a time and ``every`` so many seconds, until None comes.
+
+    Once it is ``closing``, there is no pause. The first one goes at once: from then on the log shows a
+    run without an end if this one is killed.
+    """
+    due = -math.inf
+    while (found := waiting.get()) is not None:
+        closing.wait(max(0.0, due - time.monotonic()))
+        batch = [found]
+        with contextlib.suppress(queue.Empty):
+            while len(batch) != most:
+                if (found := waiting.get_nowait()) is None:
+                    break
+                batch.append(found)
+        due = time.monotonic() + every
+        yield batch
+        if found is None:
+            return
 
 
 class LogShipper:
@@ -100,7 +126,8 @@ class LogShipper:
 
     def _work(self) -> None:
         refusal = ""
-        for batch in self._batches():
+        lines_max = self._stream.lines_max
+        for batch in batches(self._waiting, self._closing, every=self._every, most=lines_max):
             try:
                 if not refusal:
                     self._stream.put(batch)
@@ -112,30 +139,6 @@ class LogShipper:
             self._lost += len(batch)
         if self._lost:
             self._say(refusal or f"more than {_WAITING_MAX:,} waited")
-
-    def _batches(self) -> Iterator[list[Stamped]]:
-        """Yield the lines of a moment each; all that waits, once it is closing.
-
-        The first line goes at once: from then on the log shows a run without an end if this one is killed.
-        """
-        ended, pause = False, 0.0
-        while not ended:
-            found = self._waiting.get()
-            if found is not None and pause:
-                self._closing.wait(pause)
-            pause = self._every
-            batch: list[Stamped] = []
-            while found is not None:
-                batch.append(found)
-                if len(batch) == self._stream.lines_max:
-                    break
-                try:
-                    found = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-            ended = found is None
-            if batch:
-                yield batch
 
     def _say(self, reason: str) -> None:
         group = self._stream.group
