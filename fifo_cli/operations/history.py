@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -118,7 +119,7 @@ class History:
         self._lock = threading.Lock()
         self._refused = self._makes_group = self._abandoned = False
         self._closing = threading.Event()
-        self._caller: str | None = None
+        self._caller = ""
         self._id = secrets.token_hex(8)
         self._beginning = _Entry(datetime.fromtimestamp(0, UTC))
 
@@ -183,9 +184,8 @@ class History:
 
     def _work(self) -> None:
         asked = threading.Thread(target=self._ask_who, name="who", daemon=True)
-        if self._caller is None:
-            asked.start()
-            asked.join(_IDENTITY_SECONDS)
+        asked.start()
+        asked.join(_IDENTITY_SECONDS)
         stream = LogStream(
             self._aws,
             self._names.operations_log,
@@ -196,10 +196,8 @@ class History:
             self._write(stream, entries)
 
     def _ask_who(self) -> None:
-        try:
+        with suppress(Exception):  # whoever cannot be named by AWS is the local user
             self._caller = self._aws.caller
-        except Exception:  # noqa: BLE001 - whoever cannot be named by AWS is the local user
-            self._caller = ""
 
     def _write(self, stream: LogStream, entries: Sequence[_Entry]) -> None:
         try:
