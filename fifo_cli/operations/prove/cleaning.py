@@ -34,36 +34,27 @@ _BY_HAND: Final[Mapping[str, Callable[[Aws, str], None]]] = {
     "policy": account_resources.delete_policy,
     "log-group": account_resources.delete_log_group,
 }
-# The commands that delete one; what has other steps before it is left to the document of the service.
-_COMMANDS: Final = {
-    "event-source-mapping": ("lambda delete-event-source-mapping --uuid",),
-    "rule": ("events delete-rule --name",),
-    "schedule": ("scheduler delete-schedule --name",),
-    "alarm": ("cloudwatch delete-alarms --alarm-names",),
-    "function": ("lambda delete-function --function-name",),
+# The command that lists what may not be listed, then those that delete one; what has other steps before it is
+# left to the document of the service.
+_COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "event-source-mapping": (
+        "lambda list-event-source-mappings",
+        "lambda delete-event-source-mapping --uuid",
+    ),
+    "rule": ("events list-rules", "events delete-rule --name"),
+    "schedule": ("scheduler list-schedules", "scheduler delete-schedule --name"),
+    "alarm": ("cloudwatch describe-alarms", "cloudwatch delete-alarms --alarm-names"),
+    "function": ("lambda list-functions", "lambda delete-function --function-name"),
     "role": (
+        "iam list-roles",
         f"iam delete-role-policy --policy-name {POLICY_NAME} --role-name",
         "iam delete-role --role-name",
     ),
-    "policy": ("iam delete-policy --policy-arn",),
-    "parameter": ("ssm delete-parameter --name",),
-    "queue": ("sqs delete-queue --queue-url",),
-    "table": ("dynamodb delete-table --table-name",),
-    "log-group": ("logs delete-log-group --log-group-name",),
-}
-# The commands that list what may not be listed.
-_LISTS: Final = {
-    "event-source-mapping": "lambda list-event-source-mappings",
-    "rule": "events list-rules",
-    "schedule": "scheduler list-schedules",
-    "alarm": "cloudwatch describe-alarms",
-    "function": "lambda list-functions",
-    "role": "iam list-roles",
-    "policy": "iam list-policies --scope Local",
-    "parameter": "ssm describe-parameters",
-    "queue": "sqs list-queues",
-    "table": "dynamodb list-tables",
-    "log-group": "logs describe-log-groups",
+    "policy": ("iam list-policies --scope Local", "iam delete-policy --policy-arn"),
+    "parameter": ("ssm describe-parameters", "ssm delete-parameter --name"),
+    "queue": ("sqs list-queues", "sqs delete-queue --queue-url"),
+    "table": ("dynamodb list-tables", "dynamodb delete-table --table-name"),
+    "log-group": ("logs describe-log-groups", "logs delete-log-group --log-group-name"),
 }
 _UNLISTED: Final = "not looked for, so it is not known that nothing is left: "
 
@@ -75,7 +66,7 @@ def unlisted(found: Search) -> list[Left]:
             kind,
             f"{PROVE_PREFIX}*",
             _UNLISTED + reason,
-            aws_command_line(_LISTS[kind]).strip("`"),
+            aws_command_line(_COMMANDS[kind][0]).strip("`"),
             unlisted=True,
         )
         for kind, reason in found.unlisted.items()
@@ -98,7 +89,7 @@ def left(aws: Aws, one: Resource, reason: str) -> Left:
         shown = aws.place.policy(one.name)
     if one.type == "queue":
         shown = f"{aws.client('sqs').meta.endpoint_url}/{aws.place.account}/{one.name}"
-    commands = (aws_command_line(line, shown).strip("`") for line in _COMMANDS[one.type])
+    commands = (aws_command_line(line, shown).strip("`") for line in _COMMANDS[one.type][1:])
     return Left(one.type, one.name, reason, " && ".join(commands))
 
 
