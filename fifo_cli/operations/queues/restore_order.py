@@ -23,13 +23,13 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues
+from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues, Queue
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
-from fifo_cli.model.names import FunctionRole, QueueRole
+from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult, named
 from fifo_cli.model.times import iso
 from fifo_cli.operations.history import Note, unnoted
@@ -264,15 +264,16 @@ class RestoreOrder(PipelineQueues):
     ) -> RestoreOrderResult:
         """Gather, merge, and empty hold, while nobody else uses main."""
         converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
-        gathered = {role: self._gather(role, converter, stopped) for role in _GATHERED}
+        from_main = self._gather(self.main, converter, stopped)
+        from_dlq = self._gather(self.dlq, converter, stopped)
         tags.write(RESTORE_TAG, replace(state, phase="merge").text())
-        there = sum(report.moved for report in gathered.values()) - converter.parked_again
+        there = from_main.moved + from_dlq.moved - converter.parked_again
         with self._collected(stopped, expected=None if resumed else there) as store:
             self._merge(store, stopped)
             self._empty_hold(store, stopped)
-            moved = store.from_dlq if resumed else gathered["dlq"].moved - converter.parked_again
+            moved = store.from_dlq if resumed else from_dlq.moved - converter.parked_again
             merged = len(store)
-        skipped = gathered["dlq"].left - (converter.failed - converter.parked_again)
+        skipped = from_dlq.left - (converter.failed - converter.parked_again)
         notes = (
             *_notes(merged, state, skipped - converter.skipped),
             *converter.notes(),
@@ -314,12 +315,12 @@ class RestoreOrder(PipelineQueues):
                 " into main, too",
             )
 
-    def _gather(self, role: QueueRole, converter: Converter, stopped: Callable[[], bool]) -> MoveReport:
+    def _gather(self, queue: Queue, converter: Converter, stopped: Callable[[], bool]) -> MoveReport:
         """Move a queue to hold, each message into a group of its own; records as the messages they become.
 
         A record in main was moved there by other means: it goes back as it is, and the worker parks it.
         """
-        queue = self.main if role == "main" else self.dlq
+        parked = queue.role == "dlq"
         self.listener(Started("gather", "queue", queue.name))
         late = self.aws.delays.queue_counts
         source = QueueSource(
@@ -330,7 +331,7 @@ class RestoreOrder(PipelineQueues):
             clock=self.clock,
         )
         # A message that SQS moved here from a queue of somebody else's is not main's to put in order.
-        ours = "" if role == "main" else self.main.arn
+        ours = self.main.arn if parked else ""
         options = MoveOptions(
             leave=lambda received: is_foreign(received, ours),
             total=queue.counts().total,
@@ -338,10 +339,10 @@ class RestoreOrder(PipelineQueues):
         # Not strict: in hold a message's place does not matter.
         hold = QueueTarget(self.hold, _labelled, strict=False)
         dlq = QueueTarget(self.dlq, as_it_is("park"))
-        target = hold if role == "main" else ConvertingTarget(hold, dlq, converter)
+        target = ConvertingTarget(hold, dlq, converter) if parked else hold
         what = f"{queue.name} could not be gathered in {self.hold.name}"
         # What comes from main goes back to main: it is parked no more and no less than before.
-        noted = NotedSource(source, self.note, "redriven", "dlq", "main") if role == "dlq" else source
+        noted = NotedSource(source, self.note, "redriven", "dlq", "main") if parked else source
         report = self._move_all(noted, target, options, stopped, what)
         self.listener(Finished("gather", "queue", queue.name, f"{report.moved} moved"))
         return report
@@ -420,15 +421,13 @@ class RestoreOrder(PipelineQueues):
             raise UnfinishedError(f"{what}: interrupted")
         if warnings := report.warnings():
             raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
-        if isinstance(source, QueueSource) and source.given_up:
+        queue = source.source if isinstance(source, NotedSource) else source
+        if isinstance(queue, QueueSource) and queue.given_up:
             raise UnfinishedError(
-                f"{what}: {source.given_up} messages are in flight with another consumer, which has to stop,"
+                f"{what}: {queue.given_up} messages are in flight with another consumer, which has to stop,"
                 f" or in a group that is paused: {command_line('status')} shows until when"
             )
         return report
-
-
-_GATHERED: Final[tuple[QueueRole, ...]] = ("main", "dlq")
 
 
 class _Reader(QueueSource):
