@@ -478,3 +478,19 @@ def test_a_preview_touches_nothing_and_says_what_would_be_paused():
     assert (preview.remaining, preview.among) == (1, 2)
     assert bench.service.tags == {}
     assert bench.line() == {"g": ["1", "3"]}
+
+
+@pytest.mark.parametrize("role", ["main", "dlq"])
+def test_a_message_that_another_consumer_holds_for_longer_than_the_wait_leaves_it_unfinished(role: str):
+    """Without it the order of its group would be wrong, and nobody would say so."""
+    bench = broken()
+    name = {"main": NAMES.main, "dlq": NAMES.dlq}[role]
+    bench.service.receive_message(
+        QueueUrl=name, MaxNumberOfMessages=1, VisibilityTimeout=3600, WaitTimeSeconds=0
+    )
+    with pytest.raises(UnfinishedError, match="messages are in flight with another consumer"):
+        bench.restore().perform()
+    bench.clock.now += 3600
+    bench.restore().perform()
+    assert bench.line() == {"g": ["1", "2", "3"]}
+    assert bench.left() == [0, 0]
