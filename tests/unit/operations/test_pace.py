@@ -5,34 +5,40 @@ from __future__ import annotations
 import pytest
 
 from fifo_cli.events import Progressed
-from fifo_cli.operations.pace import Pace, Progress, time_left
+from fifo_cli.operations.pace import Progress, time_left
 from tests.fakes import Clock
 
 
+def texts(*steps: tuple[float, int, int | None]) -> list[str]:
+    """Return what is reported at these times after the beginning: so many done, of so many."""
+    clock, events = Clock(), list[Progressed]()
+    progress = Progress(events.append, "moved", clock=clock)  # type: ignore[arg-type]
+    began = clock()
+    for seconds, done, total in steps:
+        clock.sleep(began + seconds - clock())
+        progress.total = total
+        progress.at(done)
+    return [one.text for one in events]
+
+
 def test_the_rate_is_that_of_the_last_ten_seconds_and_the_time_left_follows_from_it() -> None:
-    pace = Pace(0.0)
-    text = [pace.text(float(second), moved, 5_000) for second, moved in enumerate((0, 100, 200, 300))]
+    text = texts((0, 0, 5_000), (1, 100, 5_000), (2, 200, 5_000), (3, 300, 5_000), (12, 4_000, 5_000))
     assert text[0] == "0 of 5,000 moved"
-    assert text[-1] == "300 of 5,000 moved, 100/s, 47 s left"
-    assert pace.text(12.0, 4_000, 5_000) == "4,000 of 5,000 moved, 380/s, 3 s left"
+    assert text[3] == "300 of 5,000 moved, 100/s, 47 s left"
+    assert text[4] == "4,000 of 5,000 moved, 380/s, 3 s left"
 
 
 def test_after_a_wait_in_which_nothing_flowed_there_is_no_time_left_until_it_is_known_again() -> None:
-    pace = Pace(0.0)
-    pace.text(0.6, 10, 440)
-    assert pace.text(28.0, 20, 440) == "20 of 440 moved"
-    assert pace.text(29.0, 120, 440) == "120 of 440 moved, 100/s, 4 s left"
+    text = texts((0.6, 10, 440), (28, 20, 440), (29, 120, 440))
+    assert text[1:] == ["20 of 440 moved", "120 of 440 moved, 100/s, 4 s left"]
 
 
 def test_less_than_one_a_second_is_reported_a_minute() -> None:
-    pace = Pace(0.0)
-    assert pace.text(10.0, 5, 60) == "5 of 60 moved, 30 a minute, 1 min 50 s left"
+    assert texts((10, 5, 60)) == ["5 of 60 moved, 30 a minute, 1 min 50 s left"]
 
 
 def test_without_a_total_or_beyond_it_there_is_no_time_left() -> None:
-    pace = Pace(0.0)
-    assert pace.text(1.0, 50, None) == "50 moved, 50/s"
-    assert pace.text(2.0, 100, 60) == "100 moved, 50/s"
+    assert texts((1, 50, None), (2, 100, 60)) == ["50 moved, 50/s", "100 moved, 50/s"]
 
 
 def test_the_time_left_is_rounded_up() -> None:
