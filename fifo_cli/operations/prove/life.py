@@ -274,7 +274,6 @@ def make_stage(run: ProveRun, started: datetime) -> Stage:
         remove=lambda: _remove(run),
         waits=run.waits,
         key=secrets.token_urlsafe(32),
-        listener=run.listener,
         sleep=run.sleep,
         began=started,
     )

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.dynamodb import put_item, typed
 from fifo_cli.aws.sqs import Queue
-from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.model.prove_result import Left, Measurement, Resource
 from fifo_cli.model.receiver_protocol import Received, Temper
@@ -76,7 +75,6 @@ class Stage:
     remove: Callable[[], tuple[list[Resource], list[Left]]]
     waits: Waits
     key: str = field(repr=False)
-    listener: Listener = silent
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     measured: dict[str, Measurement] = field(default_factory=dict)
@@ -228,10 +226,6 @@ class Stage:
         messages: list[Any] = self.run("peek", "--queue", queue, "--count", "200")["messages"]
         return messages
 
-    def ids_in(self, queue: str) -> list[str]:
-        """Return the ids of the items whose messages a queue shows."""
-        return [item_id(one) for one in self.peeked(queue)]
-
     # What is measured.
 
     @contextmanager
@@ -246,10 +240,6 @@ class Stage:
         old = self.measured.get(name)
         kept = (*(old.values if old else ()), *(round(one, 3) for one in values))
         self.measured[name] = Measurement(what, "s", kept)
-
-    def say(self, text: str) -> None:
-        """Note a line for whoever watches."""
-        self.listener(Noted(text))
 
     def path(self, name: str) -> Path:
         """Return a file's place in the run's own folder."""
