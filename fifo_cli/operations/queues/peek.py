@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fifo_cli.aws.sqs import Counts, Queue
@@ -41,7 +39,6 @@ def peek(
     group: str | None = None,
     expression: str | None = None,
     force: bool = False,
-    clock: Callable[[], float] = time.monotonic,
 ) -> PeekResult:
     """Return up to ``count`` messages, of ``group`` and matching the JMESPath ``expression`` if given.
 
@@ -62,7 +59,7 @@ def peek(
             matching.append(message)
         return len(matching) >= count
 
-    look(queue, take, clock=clock)
+    look(queue, take)
     matching.sort(key=lambda message: message.order)
     truncated = len(matching) > count or max(counts.total, len(seen)) > len(seen)
     note = _note(queue, counts, seen) or (_unseen(counts, seen, wanted) if len(matching) < count else "")

@@ -6,9 +6,8 @@ at most, are looked at, SQS gives out none behind them: a group has at least as 
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -80,13 +79,11 @@ class _Sums:
     """Counts messages as they are seen; of each group only its numbers are kept."""
 
     wanted: MessageFilter
-    seen: int = 0
     groups: dict[str, tuple[int, datetime | None, datetime | None]] = field(default_factory=dict)
     reasons: Counter[str | None] = field(default_factory=Counter)
     reason_groups: dict[str | None, set[str]] = field(default_factory=dict)
 
     def add(self, message: Message) -> None:
-        self.seen += 1
         if not self.wanted(message):
             return
         group = real_group(message)
@@ -105,7 +102,6 @@ def summarise(
     group: str | None = None,
     expression: str | None = None,
     force: bool = False,
-    clock: Callable[[], float] = time.monotonic,
 ) -> QueueSummary:
     """Look through a queue and sum up what was seen: of ``count`` messages at most, of ``group`` if given.
 
@@ -120,14 +116,14 @@ def summarise(
         sums.add(message)
         return count is not None and sums.reasons.total() >= count
 
-    look(queue, take, clock=clock)
+    seen = look(queue, take)
     by_group = sorted(sums.groups.items(), key=lambda one: (-one[1][0], one[0]))
     by_reason = sorted(sums.reasons.items(), key=lambda one: (-one[1], one[0] or ""))
     return QueueSummary(
         queue=queue.role,
-        counted=max(counts.total, sums.seen),
-        seen=sums.seen,
-        hidden=max(0, counts.total - sums.seen),
+        counted=max(counts.total, seen),
+        seen=seen,
+        hidden=max(0, counts.total - seen),
         groups=tuple(GroupSum(name, *numbers) for name, numbers in by_group),
         reasons=tuple(
             ReasonSum(reason, number, len(sums.reason_groups[reason])) for reason, number in by_reason
