@@ -21,29 +21,24 @@ _PROBES = 5
 
 def by_schedule(stage: Stage) -> str:
     """200 items in 20 groups arrive once and in order, by the schedule."""
-    batch = Batch("schedule", 20, 10)
-    stage.flow(by_queue=False)
-    return _deliver(
-        stage, batch, "by_schedule", "200 items: from the end of the put until all were delivered by schedule"
-    )
+    return _deliver(stage, Batch("schedule", 20, 10), "schedule", by_queue=False)
 
 
 def by_queue(stage: Stage) -> str:
     """200 items in 20 groups arrive once and in order, with the queue as trigger."""
-    batch = Batch("queue", 20, 10)
-    stage.flow(by_queue=True)
-    return _deliver(
-        stage, batch, "by_queue", "200 items: from the end of the put until all were delivered by the queue"
-    )
+    return _deliver(stage, Batch("queue", 20, 10), "the queue", by_queue=True)
 
 
-def _deliver(stage: Stage, batch: Batch, name: str, what: str) -> str:
+def _deliver(stage: Stage, batch: Batch, trigger: str, *, by_queue: bool) -> str:
+    stage.flow(by_queue=by_queue)
     stage.put(batch)
     began = stage.clock()
     stage.arrive(batch)
     seconds = stage.clock() - began
-    stage.measure(name, what, seconds)
-    return f"{len(batch.ids)} items of {batch.groups} groups, once and in order, in {seconds:.0f} s"
+    items = f"{len(batch.ids)} items"
+    what = f"{items}: from the end of the put until all were delivered by {trigger}"
+    stage.measure(f"by_{batch.name}", what, seconds)
+    return f"{items} of {batch.groups} groups, once and in order, in {seconds:.0f} s"
 
 
 def delay_to_api(stage: Stage) -> str:
