@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +48,7 @@ class WorkDb:
         self._failed = f"{path} cannot be used" if path else f"{what} cannot be kept on this machine's disk"
         self._meaning = f"; {meaning}" if meaning else ""
         self._hint = hint or f"make room in the temporary folder, or set {_TEMPORARY_FOLDER} to one with room"
-        with usable(path or Path(tempfile.gettempdir()), self._hint):
+        with usable(path or "the temporary folder", self._hint):
             if path:
                 os.close(open_own(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it readable to others
             self._connection = sqlite3.connect(path or "", check_same_thread=False)
@@ -177,7 +176,7 @@ def _locked(path: Path, hint: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def usable(path: Path, hint: str = _FILE_HINT) -> Iterator[None]:
+def usable(path: Path | str, hint: str = _FILE_HINT) -> Iterator[None]:
     """Make an error of the disk a UsageError: nothing has been touched yet."""
     try:
         yield

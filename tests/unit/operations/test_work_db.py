@@ -55,6 +55,17 @@ def test_a_full_disk_is_one_error_that_says_what_to_do(
         assert "make room" in caught.value.hint
 
 
+def test_what_is_little_needs_no_room_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all disks full, Python knows no folder for temporary files."""
+
+    def full() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", full)
+    with closing(DigestSet()) as digests:
+        assert [digests.add("00c8"), digests.add("00c8")] == [1, 2]
+
+
 def test_rows_are_written_all_or_none() -> None:
     def rows() -> Any:
         yield (1, "a")
