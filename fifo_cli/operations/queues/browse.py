@@ -8,6 +8,7 @@ the rest: the transfer engine, the worker, and ``replay --failed`` (stream/faile
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -32,8 +33,6 @@ SAFE_RECEIVES: Final = 100
 MESSAGES_MAX: Final = 10_000
 # A receive brings ten at most; on AWS, from anywhere, this many a second come at the least.
 _LOOK_RATE_MIN: Final = 100
-# In a slow look a batch may bring only what came before.
-_TRIES: Final = 2
 # An interrupted look may still wait a second for messages, and releases them. After that it is better to end.
 _ENDS_WITHIN: Final = 10.0
 ROLES: Final[tuple[QueueRole, ...]] = ("main", "hold", "dlq")
@@ -103,20 +102,15 @@ def look(
     until = clock() + _LOOK_SECONDS
 
     def work(stopped: Callable[[], bool]) -> int:
-        handles: list[str] = []
-        seen: set[str] = set()
-        try:
-            while len(handles) < MESSAGES_MAX and not stopped() and clock() < until:
-                batch = queue.receive(visibility=VISIBILITY_SECONDS, wait=queue.long_poll_seconds)
-                handles += [received.receipt_handle for received in batch]
-                news = [one.message for one in batch if one.message.message_id not in seen]
-                seen.update(message.message_id for message in news)
-                if not news or any([take(message) for message in news]):
+        seen = 0
+        with WholeQueue(queue) as whole:
+            while seen < MESSAGES_MAX and not stopped() and clock() < until and (news := whole.receive()):
+                seen += len(news)
+                if any([take(message) for message in news]):
                     break
             then()
-        finally:
-            queue.change_visibility(handles[::-1], seconds=0)
-        return len(seen)
+            whole.release()
+        return seen
 
     return run_uninterrupted(work)
 
@@ -176,12 +170,13 @@ def browse(queue: Queue, take: Take, *, clock: Callable[[], float] = time.monoto
 
 
 class WholeQueue:
-    """Receives each message of a queue of any size once, and releases all at the end, heads last.
+    """Receives each message of a queue once, and releases all at the end, heads last.
 
-    Handles and ids are on disk, so that memory does not grow with the queue.
+    Handles and ids are on disk, so that memory does not grow with the queue. Of a queue of any size, give
+    how many messages are ``expected``.
     """
 
-    def __init__(self, queue: Queue, expected: int) -> None:
+    def __init__(self, queue: Queue, expected: int = 0) -> None:
         self._queue = queue
         # As long as it takes to see them all, so that what was seen first does not come again before that.
         self._visibility = VISIBILITY_SECONDS + expected // _LOOK_RATE_MIN
@@ -189,32 +184,25 @@ class WholeQueue:
 
     def receive(self) -> list[Message]:
         """Return the next messages; none when nothing more comes, or only what came before."""
-        for _ in range(_TRIES):
-            batch = self._queue.receive(visibility=self._visibility, wait=self._queue.long_poll_seconds)
-            news = []
-            for one in batch:
-                message_id = one.message.message_id
-                if self._db.one("SELECT 1 FROM handles WHERE message_id = ?", message_id) is None:
-                    news.append(one.message)
-                self._db.write(
-                    "INSERT INTO handles (message_id, handle) VALUES (?, ?)",
-                    [(message_id, one.receipt_handle)],
-                )
-            if news or not batch:
-                break
+        batch = self._queue.receive(visibility=self._visibility, wait=self._queue.long_poll_seconds)
+        query = "SELECT 1 FROM handles WHERE message_id = ?"
+        news = [one.message for one in batch if self._db.one(query, one.message.message_id) is None]
+        self._db.write(
+            "INSERT INTO handles (message_id, handle) VALUES (?, ?)",
+            [(one.message.message_id, one.receipt_handle) for one in batch],
+        )
         return news
+
+    def release(self) -> None:
+        """Make everything visible again; raises FifoError. What SQS refuses is so when its time is over."""
+        last = "SELECT handle, number FROM handles ORDER BY number DESC LIMIT ?"
+        while rows := list(self._db.rows(last, BATCH_ENTRIES_MAX)):
+            self._queue.change_visibility([handle for handle, _ in rows], seconds=0)
+            self._db.write("DELETE FROM handles WHERE number >= ?", [rows[-1][1:]])
 
     def __enter__(self) -> WholeQueue:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release everything; what SQS refuses is visible again when its time is over."""
-        try:
-            last = "SELECT handle, number FROM handles ORDER BY number DESC LIMIT ?"
-            while rows := list(self._db.rows(last, BATCH_ENTRIES_MAX)):
-                self._queue.change_visibility([handle for handle, _ in rows], seconds=0)
-                self._db.write("DELETE FROM handles WHERE number >= ?", [rows[-1][1:]])
-        except FifoError:
-            return
-        finally:
-            self._db.close()
+        with contextlib.closing(self._db), contextlib.suppress(FifoError):
+            self.release()
