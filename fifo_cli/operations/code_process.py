@@ -187,9 +187,10 @@ class _Child:
     def stands_still(self) -> bool:
         """Say whether its Python stands still; the process is then ended, as if by itself."""
         if not (self.ended or self._stood_still):
+            ping: Future[dict[str, Any]] = Future()
             with self._state:
                 number = -next(self._numbers)
-                self._calls[number] = ping = Future()
+                self._calls[number] = ping
             is_sent = self._sending.acquire(timeout=_PONG_SECONDS)
             if is_sent:
                 with contextlib.suppress(OSError):
