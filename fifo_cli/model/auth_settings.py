@@ -7,28 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fifo_cli.handlers.webhook_secrets import WEBHOOK_SECRETS, webhook_keys
 from fifo_cli.model import setting_types as types
-from fifo_cli.model.setting_problems import SECRETS, SettingProblem, http_problems, problems_of
+from fifo_cli.model.setting_problems import (
+    SECRETS,
+    SettingProblem,
+    http_problems,
+    key_of,
+    problems_of,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from fifo_cli.model.settings import Api
 
 _DIGESTS: Final = frozenset({"hex", "base64"})
-
-
-class ApiTable(Protocol):
-    """What of an ``[api]`` table its ``auth`` has to go together with."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def keys(self) -> Mapping[str, str]: ...
-    @property
-    def insecure(self) -> bool: ...
 
 
 class AuthTable(types.TomlTable):
@@ -56,7 +53,7 @@ class AuthTable(types.TomlTable):
             name for name, text in self if name in SECRETS and text and not types.PLACEHOLDER.search(text)
         ]
 
-    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
         """Yield what is wrong with it in ``api``, a table that is called ``key``."""
         names = {name.lower() for name in self.headers}
         for header in api.headers:
@@ -107,7 +104,7 @@ class OAuth2Table(AuthTable):
     def headers(self) -> tuple[str, ...]:
         return ("Authorization",)
 
-    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         yield from http_problems(
             f"{key}.auth.token_url", self.token_url, "client_secret", insecure=api.insecure
@@ -126,7 +123,7 @@ class StandardWebhooksTable(AuthTable):
     def headers(self) -> tuple[str, ...]:
         return ("webhook-id", "webhook-timestamp", "webhook-signature")
 
-    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         if self.literal_secrets() and not webhook_keys(self.secret):
             yield SettingProblem(f"{key}.auth.secret", "malformed", WEBHOOK_SECRETS)
@@ -153,7 +150,7 @@ class HmacTable(AuthTable):
     def headers(self) -> tuple[str, ...]:
         return (self.header,)
 
-    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         if self.header.lower() in types.OWN_HEADERS | {"content-type", "host"}:
             yield SettingProblem(f"{key}.auth.header", repr(self.header), "a header for the signature alone")
@@ -178,7 +175,7 @@ class MtlsTable(AuthTable):
     key: types.Text = Field(description="PEM, not encrypted")
     ca: types.Text | None = Field(default=None, description="PEM; trusted beside the system's")
 
-    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         if not api.url.startswith("https://"):
             yield SettingProblem(f"{key}.url", repr(api.url), "https://, whose handshake has the certificate")
@@ -187,42 +184,35 @@ class MtlsTable(AuthTable):
 Auth = Annotated[
     BasicTable | OAuth2Table | StandardWebhooksTable | HmacTable | MtlsTable, Field(discriminator="type")
 ]
-_TABLES: Final[tuple[type[AuthTable], ...]] = get_args(get_args(Auth)[0])
-
-
-def _type(table: type[AuthTable]) -> str:
-    return str(get_args(table.model_fields["type"].annotation)[0])
-
-
-# The keys of each, by its type.
-AUTH_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    _type(table): tuple(table.model_fields) for table in _TABLES
+AUTH_TABLES: Final[Mapping[str, type[AuthTable]]] = {
+    get_args(one.model_fields["type"].annotation)[0]: one for one in get_args(get_args(Auth)[0])
 }
 
 
 def read_auth(value: object, place: tuple[int | str, ...]) -> tuple[AuthTable | None, list[SettingProblem]]:
     """Read ``auth`` as TOML has it, and return what is wrong with it; ``place`` is where it is.
 
-    Where something is wrong, the table has what is sound, for the rules over several of its keys.
+    Where something is wrong, the table has what is sound, for the rules over several of its keys: what is
+    wrong is an empty text, which breaks none of them.
     """
-    adapter: TypeAdapter[AuthTable] = TypeAdapter(Auth)
+    key = key_of(place)
+    if not isinstance(value, dict):
+        return None, [SettingProblem(key, f"found {shown(value)}", "a table")]
+    table = AUTH_TABLES.get(str(value.get("type")))
+    if table is None or not isinstance(value["type"], str):
+        found = f"found {shown(str(value['type']))}" if "type" in value else "missing"
+        return None, [SettingProblem(f"{key}.type", found, " or ".join(map(repr, AUTH_TABLES)))]
     try:
-        return adapter.validate_python(value), []
+        return table.model_validate(value), []
     except ValidationError as error:
-        found = problems_of(error, prefix=place, known_keys=(), auth_keys=AUTH_KEYS)
-        return _sound_part(value, {detail["loc"][1] for detail in error.errors() if detail["loc"][1:]}), found
-
-
-def _sound_part(value: object, wrong: set[int | str]) -> AuthTable | None:
-    """Return a table in which a key that is ``wrong`` is an empty text, which breaks no rule over several."""
-    given = value if isinstance(value, dict) else {}
-    table = next((one for one in _TABLES if _type(one) == given.get("type")), None)
-    if table is None:
-        return None
-    sound = {
-        name: "" if name in wrong else given[name] for name in table.model_fields if name in {*given, *wrong}
-    }
-    return table.model_construct(None, **sound)
+        problems = problems_of(error, place=place, known_keys=tuple(table.model_fields))
+        wrong = {detail["loc"][0] for detail in error.errors()}
+        sound = {
+            name: "" if name in wrong else value[name]
+            for name in table.model_fields
+            if name in value or name in wrong
+        }
+        return table.model_construct(None, **sound), problems
 
 
 def json_schemas() -> dict[str, Any]:

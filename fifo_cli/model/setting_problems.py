@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fifo_cli.errors import without_login
@@ -22,8 +21,6 @@ _TYPES = {
     "dict_type": "a table",
     "model_type": "a table",
     "tuple_type": "a list",
-    "list_type": "a list",
-    "model_attributes_type": "a table",
 }
 # Of auth. Their values are not shown.
 SECRETS = frozenset({"password", "client_secret", "secret", "key"})
@@ -43,21 +40,18 @@ class SettingProblem(NamedTuple):
 def problems_of(
     error: ValidationError,
     *,
-    prefix: tuple[int | str, ...],
+    place: tuple[int | str, ...],
     known_keys: Sequence[str],
-    auth_keys: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[SettingProblem]:
     """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or".
 
-    ``prefix`` is where the table is, and ``known_keys`` are its keys, for what an unknown key may have meant;
-    ``auth_keys`` are those of ``auth``, by its type.
+    ``place`` is where the table is, and ``known_keys`` are its keys, for what an unknown key may have meant.
     """
     found: dict[str, SettingProblem] = {}
-    details = error.errors(include_url=False)
-    for detail in details:
+    for detail in error.errors(include_url=False):
         if detail["type"] == "too_short" and detail["input"]:
             continue  # its values are the problem, each reported by itself
-        problem = _problem(detail, prefix, known_keys, auth_keys)
+        problem = _problem(detail, place, known_keys)
         before = found.get(problem.key)
         if before and before.allowed != problem.allowed:
             problem = SettingProblem(problem.key, problem.found, f"{before.allowed} or {problem.allowed}")
@@ -66,27 +60,16 @@ def problems_of(
 
 
 def _problem(
-    detail: ErrorDetails,
-    prefix: tuple[int | str, ...],
-    known_keys: Sequence[str],
-    auth_keys: Mapping[str, Sequence[str]],
+    detail: ErrorDetails, place: tuple[int | str, ...], known_keys: Sequence[str]
 ) -> SettingProblem:
-    place, kind = [*prefix, *detail["loc"]], detail["type"]
-    after_auth = place.index("auth") + 1 if "auth" in place else len(place)
-    in_auth = after_auth < len(place) and place[after_auth] in auth_keys
-    if in_auth:  # pydantic puts the type there
-        known_keys = auth_keys[str(place.pop(after_auth))]
-    key = _key(tuple(place))
-    if kind.startswith("union_tag"):
-        found = f"found {_show(detail['ctx']['tag'])}" if "tag" in detail["ctx"] else "missing"
-        return SettingProblem(f"{key}.type", found, " or ".join(map(repr, auth_keys)))
+    kind, name, value = detail["type"], (place + detail["loc"])[-1], detail["input"]
+    key = key_of(place + detail["loc"])
     if kind == "missing":
         return SettingProblem(key, "missing", "given")
     if kind == "extra_forbidden":
-        return SettingProblem(key, "unknown key", f"left out{_suggestion(str(place[-1]), known_keys)}")
-    value = detail["input"]
-    found = f"found {_show(value)}"
-    if in_auth and place[-1] in SECRETS:
+        return SettingProblem(key, "unknown key", f"left out{_suggestion(str(name), known_keys)}")
+    found = f"found {shown(value)}"
+    if "auth" in place and name in SECRETS:
         blank = isinstance(value, str) and not value.strip()
         found = "it is empty" if blank else f"found {type(value).__name__}"
     return SettingProblem(key, found, _allowed(detail))
@@ -106,7 +89,7 @@ def _allowed(detail: ErrorDetails) -> str:
     return message.removeprefix("Input should be ").removeprefix("Input should ")
 
 
-def _key(parts: tuple[int | str, ...]) -> str:
+def key_of(parts: tuple[int | str, ...]) -> str:
     """Join a location to a key; pydantic's names of union branches and mapping keys are no part of it."""
     key = ""
     for part in parts:
@@ -123,7 +106,8 @@ def _key(parts: tuple[int | str, ...]) -> str:
     return key
 
 
-def _show(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value of fifo.toml as a problem quotes it."""
     text = without_login(repr(value))  # before it is cut: an @ may be cut off
     if isinstance(value, bool):
         text = str(value).lower()

@@ -43,17 +43,14 @@ class Rule:
     before: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        wrap = core_schema.no_info_before_validator_function if self.before else _after
-        return wrap(self.check, handler(source))
+        if self.before:
+            return core_schema.no_info_before_validator_function(self.check, handler(source))
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return self.schema if self.schema is not None else handler(schema)
-
-
-def _after(check: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
-    return core_schema.no_info_after_validator_function(check, schema)
 
 
 def _duration(low: timedelta, high: timedelta) -> Rule:

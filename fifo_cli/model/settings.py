@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -248,8 +248,8 @@ class Settings(types.TomlTable):
 
     @property
     def run_needs(self) -> timedelta:
-        """The time a run must have left before it starts a message: every API may take its whole timeout."""
-        return sum((api.timeout for api in self.api), timedelta(0)) + RUN_RESERVE
+        """The time a run must have left before it starts a message."""
+        return _run_needs(self.api)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,10 +346,7 @@ def _overlay(base: Any, top: Any) -> Any:
         return top
     if "type" in top and top["type"] != base.get("type"):  # of auth: another type has other keys
         return top
-    merged = dict(base)
-    for key, value in top.items():
-        merged[key] = _overlay(base[key], value) if key in base else value
-    return merged
+    return base | {key: _overlay(base[key], value) if key in base else value for key, value in top.items()}
 
 
 def _known_keys(annotation: Any) -> list[str]:
@@ -381,7 +378,7 @@ def _validate(document: dict[str, Any]) -> tuple[Settings | None, list[SettingPr
         try:
             sound[name] = adapter.validate_python(document[name])
         except ValidationError as error:
-            problems += problems_of(error, prefix=(name,), known_keys=_known_keys(field.annotation))
+            problems += problems_of(error, place=(name,), known_keys=_known_keys(field.annotation))
     problems += _read_auths(document.get("api"), sound)
     problems += [
         SettingProblem(key, "unknown table", f"one of {', '.join(Settings.model_fields)}, env")
@@ -411,148 +408,116 @@ def _read_auths(tables: object, sound: dict[str, Any]) -> list[SettingProblem]:
     return found
 
 
-def _combinations(sound: Mapping[str, Any]) -> list[SettingProblem]:
-    """Check what no single value can tell."""
-    found: list[SettingProblem] = []
+def _combinations(sound: Mapping[str, Any]) -> Iterator[SettingProblem]:
+    """Yield what no single value can tell."""
     apis: tuple[Api, ...] = sound.get("api", ())
-    functions: Functions | None = sound.get("functions")
-    handlers: Handlers | None = sound.get("handlers")
     table: Table | None = sound.get("table")
     if table and len({name for name, _ in table.keys}) < len(table.keys):
-        found.append(
-            SettingProblem("table.sort_key", repr(table.sort_key), "another attribute than partition_key")
-        )
-    if functions and bool(functions.subnets) != bool(functions.security_groups):
-        found.append(
-            SettingProblem("functions", "subnets without security_groups or the reverse", "both or neither")
-        )
-    if functions and functions.log_retention % timedelta(days=1):
-        found.append(
-            SettingProblem("functions.log_retention", format_duration(functions.log_retention), "whole days")
-        )
-    elif functions and functions.log_retention.days not in limits.LOG_RETENTION_DAYS:
-        days = ", ".join(f"{day}d" for day in limits.LOG_RETENTION_DAYS)
-        found.append(
-            SettingProblem(
-                "functions.log_retention", format_duration(functions.log_retention), f"one of {days}"
-            )
-        )
-    if functions and apis:
-        needs = sum((api.timeout for api in apis), RUN_RESERVE)
-        if needs > functions.timeout:
-            allowed = (
-                f"at least {format_duration(needs)}: the timeouts of all [api] tables and"
-                f" {format_duration(RUN_RESERVE)} to finish cleanly"
-            )
-            found.append(SettingProblem("functions.timeout", format_duration(functions.timeout), allowed))
+        yield SettingProblem("table.sort_key", repr(table.sort_key), "another attribute than partition_key")
+    if functions := sound.get("functions"):
+        yield from _function_combinations(functions, apis)
+    handlers: Handlers | None = sound.get("handlers")
     if handlers and not (handlers.message or handlers.request):
-        found.append(SettingProblem("handlers", "only source", "message, request or both beside it"))
+        yield SettingProblem("handlers", "only source", "message, request or both beside it")
     if handlers and handlers.request and len(apis) > 1:
-        found.append(
-            SettingProblem(
-                "handlers.request", f"beside {len(apis)} [[api]] tables", "one [api] when request is set"
-            )
-        )
+        found = f"beside {len(apis)} [[api]] tables"
+        yield SettingProblem("handlers.request", found, "one [api] when request is set")
     for number, api in enumerate(apis):
-        found += _api_combinations(api, f"api[{number}]" if len(apis) > 1 else "api")
-    return [
-        *found,
-        *_key_clashes(apis),
-        *_name_clashes(apis),
-        *_too_many_rules(sound.get("schedule")),
-        *_worker_combinations(sound),
-        *_tag_faults(sound),
-    ]
+        yield from _api_combinations(api, f"api[{number}]" if len(apis) > 1 else "api")
+    yield from _key_clashes(apis)
+    yield from _name_clashes(apis)
+    yield from _trigger_combinations(sound.get("schedule"), sound.get("worker"), sound.get("queue"))
+    yield from _tag_combinations(sound.get("tags", {}))
 
 
-def _too_many_rules(schedule: Schedule | None) -> list[SettingProblem]:
-    """A rule needs a permission in the worker's resource-based policy; a schedule of Scheduler does not."""
-    if schedule is None or schedule.timezone or len(schedule.expressions) <= limits.RULES_MAX:
-        return []
-    allowed = f"at most {limits.RULES_MAX}, or with a timezone"
-    return [SettingProblem("schedule.expressions", f"{len(schedule.expressions)} expressions", allowed)]
+def _run_needs(apis: Iterable[Api]) -> timedelta:
+    """Return how long a message may take: every API may take its whole timeout."""
+    return sum((api.timeout for api in apis), RUN_RESERVE)
 
 
-def _worker_combinations(sound: Mapping[str, Any]) -> list[SettingProblem]:
-    """With the queue as trigger, SQS itself may not move what failed: the pause of a group is a receive."""
-    worker: Worker | None = sound.get("worker")
-    queue: Queue | None = sound.get("queue")
-    if worker is None or queue is None or not worker.by_queue or not queue.max_receives:
-        return []
-    allowed = '0 with [worker] trigger = "queue": each pause in an outage counts as a receive'
-    return [SettingProblem("queue.max_receives", str(queue.max_receives), allowed)]
-
-
-def _tag_faults(sound: Mapping[str, Any]) -> list[SettingProblem]:
-    """Tags that AWS would refuse together; to IAM, two keys that differ only in case are the same."""
-    tags: Mapping[str, str] = sound.get("tags", {})
-    first: dict[str, str] = {}
-    found = [
-        SettingProblem(
-            f"tags.{key}", repr(key), f"a key that differs from {first[key.lower()]!r} not only in case"
+def _function_combinations(functions: Functions, apis: Iterable[Api]) -> Iterator[SettingProblem]:
+    if bool(functions.subnets) != bool(functions.security_groups):
+        yield SettingProblem("functions", "subnets without security_groups or the reverse", "both or neither")
+    retention = functions.log_retention
+    days = ", ".join(f"{day}d" for day in limits.LOG_RETENTION_DAYS)
+    if retention % timedelta(days=1):
+        yield SettingProblem("functions.log_retention", format_duration(retention), "whole days")
+    elif retention.days not in limits.LOG_RETENTION_DAYS:
+        yield SettingProblem("functions.log_retention", format_duration(retention), f"one of {days}")
+    if (needs := _run_needs(apis)) > functions.timeout:
+        allowed = (
+            f"at least {format_duration(needs)}: the timeouts of all [api] tables and"
+            f" {format_duration(RUN_RESERVE)} to finish cleanly"
         )
-        for key in tags
-        if first.setdefault(key.lower(), key) != key
-    ]
+        yield SettingProblem("functions.timeout", format_duration(functions.timeout), allowed)
+
+
+def _trigger_combinations(
+    schedule: Schedule | None, worker: Worker | None, queue: Queue | None
+) -> Iterator[SettingProblem]:
+    # A rule needs a permission in the worker's resource-based policy; a schedule of Scheduler does not.
+    if schedule and not schedule.timezone and len(schedule.expressions) > limits.RULES_MAX:
+        allowed = f"at most {limits.RULES_MAX}, or with a timezone"
+        yield SettingProblem("schedule.expressions", f"{len(schedule.expressions)} expressions", allowed)
+    # With the queue as trigger, SQS itself may not move what failed: the pause of a group is a receive.
+    if worker and queue and worker.by_queue and queue.max_receives:
+        allowed = '0 with [worker] trigger = "queue": each pause in an outage counts as a receive'
+        yield SettingProblem("queue.max_receives", str(queue.max_receives), allowed)
+
+
+def _tag_combinations(tags: Mapping[str, str]) -> Iterator[SettingProblem]:
+    """Tags that AWS would refuse together; to IAM, two keys that differ only in case are the same."""
+    first: dict[str, str] = {}
+    for key in tags:
+        if (before := first.setdefault(key.lower(), key)) != key:
+            allowed = f"a key that differs from {before!r} not only in case"
+            yield SettingProblem(f"tags.{key}", repr(key), allowed)
     if len(tags) > limits.TAGS_MAX:
         allowed = f"at most {limits.TAGS_MAX}: AWS takes 50 of a resource, and this program has its own"
-        found.append(SettingProblem("tags", f"{len(tags)} tags", allowed))
-    return found
+        yield SettingProblem("tags", f"{len(tags)} tags", allowed)
 
 
-def _api_combinations(api: Api, key: str) -> list[SettingProblem]:
-    found = [
-        SettingProblem(f"{key}.headers.{header}", "a header that this program sets itself", "left out")
-        for header in api.headers
-        if header.lower() in types.OWN_HEADERS
-    ]
-    for header, value in api.headers.items():
-        found += [
-            SettingProblem(
-                f"{key}.headers.{header}",
-                f"{{{name}}}",
-                f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})",
+def _api_combinations(api: Api, key: str) -> Iterator[SettingProblem]:
+    for header in api.headers:
+        if header.lower() in types.OWN_HEADERS:
+            yield SettingProblem(
+                f"{key}.headers.{header}", "a header that this program sets itself", "left out"
             )
-            for name in types.PLACEHOLDER.findall(value)
-            if name not in api.keys
-        ]
+    for header, value in api.headers.items():
+        for name in types.PLACEHOLDER.findall(value):
+            if name not in api.keys:
+                known = f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})"
+                yield SettingProblem(f"{key}.headers.{header}", f"{{{name}}}", known)
         if re.search(r"[^\t\x20-\x7e]", value):
-            found.append(SettingProblem(f"{key}.headers.{header}", repr(value), "printable ASCII"))
+            yield SettingProblem(f"{key}.headers.{header}", repr(value), "printable ASCII")
     if used := sorted({name for value in api.headers.values() for name in types.PLACEHOLDER.findall(value)}):
-        found += http_problems(f"{key}.url", api.url, f"keys ({', '.join(used)})", insecure=api.insecure)
+        yield from http_problems(f"{key}.url", api.url, f"keys ({', '.join(used)})", insecure=api.insecure)
     if api.auth:
-        found += api.auth.problems(api, key)
-    both = sorted({str(status) for status in api.success} & {str(status) for status in api.permanent})
-    if both:
-        found.append(
-            SettingProblem(f"{key}.permanent", ", ".join(both), "statuses that are not in success as well")
+        yield from api.auth.problems(api, key)
+    if both := sorted({*map(str, api.success)} & {*map(str, api.permanent)}):
+        yield SettingProblem(
+            f"{key}.permanent", ", ".join(both), "statuses that are not in success as well"
         )
-    return found
 
 
-def _key_clashes(apis: tuple[Api, ...]) -> list[SettingProblem]:
+def _key_clashes(apis: Iterable[Api]) -> Iterator[SettingProblem]:
     """One placeholder name means one parameter in the whole pipeline."""
     first: dict[str, str] = {}
-    return [
-        SettingProblem(
-            f"api[{number}].keys.{name}", repr(parameter), f"{first[name]!r} as in the first, or another name"
-        )
-        for number, api in enumerate(apis)
-        for name, parameter in api.keys.items()
-        if first.setdefault(name, parameter) != parameter
-    ]
+    for number, api in enumerate(apis):
+        for name, parameter in api.keys.items():
+            if (before := first.setdefault(name, parameter)) != parameter:
+                allowed = f"{before!r} as in the first, or another name"
+                yield SettingProblem(f"api[{number}].keys.{name}", repr(parameter), allowed)
 
 
-def _name_clashes(apis: tuple[Api, ...]) -> list[SettingProblem]:
+def _name_clashes(apis: Iterable[Api]) -> Iterator[SettingProblem]:
     """A reason that names an API names one of them."""
-    names = [api.name for api in apis]
-    return [
-        SettingProblem(
-            f"api[{number}].name", repr(name), f"another name than that of api[{names.index(name)}]"
-        )
-        for number, name in enumerate(names)
-        if name is not None and names.index(name) < number
-    ]
+    first: dict[str, int] = {}
+    for number, api in enumerate(apis):
+        if api.name and (before := first.setdefault(api.name, number)) != number:
+            yield SettingProblem(
+                f"api[{number}].name", repr(api.name), f"another name than that of api[{before}]"
+            )
 
 
 def json_schema() -> dict[str, Any]:

@@ -21,7 +21,7 @@ from fifo_cli.handlers.failure import ConfigurationError
 from fifo_cli.handlers.oauth_token import Tokens
 from fifo_cli.handlers.redaction import WITHHELD
 from fifo_cli.handlers.runtime import from_document
-from fifo_cli.model.auth_settings import AUTH_KEYS
+from fifo_cli.model.auth_settings import AUTH_TABLES
 from fifo_cli.model.settings import load
 from fifo_cli.operations.runtime_settings import runtime_settings
 from tests.cli_harness import ROOT
@@ -288,7 +288,7 @@ def examples() -> dict[str, str]:
 def test_the_document_has_an_example_of_each_type():
     assert set(examples()) == set(CHECKS)
     assert {kind for block in examples().values() for kind in re.findall(r'type = "(.+?)"', block)} == set(
-        AUTH_KEYS
+        AUTH_TABLES
     )
 
 
