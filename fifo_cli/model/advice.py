@@ -8,7 +8,7 @@ evidence there is; where nothing was due, there is none, and that is well.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -35,7 +35,7 @@ from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
 from fifo_cli.model.trigger_switch import BEGUN
 from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, WorkerRun
-from fifo_cli.model.worker_trigger import by_queue, disabled_schedules, main_visibility_timeout
+from fifo_cli.model.worker_trigger import disabled_schedules, main_visibility_timeout
 
 if TYPE_CHECKING:
     from fifo_cli.errors import FifoError
@@ -83,26 +83,27 @@ class Evidence:
     late: timedelta = LATE
     patient: bool = False
 
+    @property
+    def thresholds(self) -> Check:
+        return self.check or self.settings.check
+
 
 def advise(evidence: Evidence) -> tuple[Problem, ...]:
     """Return all that is wrong, the worst first, and of what is equally bad the cause before its symptoms."""
     settings, measured = evidence.settings, evidence.measured
-    check = evidence.check or settings.check
-    runs, waits = evidence.runs, measured.total("main") != 0
-    polled = by_queue(settings)
-    turn = "batch" if polled else "run"
-    stuck = list(_stuck(evidence, check)) if waits else []
+    waits, polled = measured.total("main") != 0, settings.worker.by_queue
+    stuck = list(_stuck(evidence)) if waits else []
     return _causes_first(
         [
             *_key_problems(evidence.missing_keys, settings),
-            *_failed_runs(evidence, turn),
+            *_failed_runs(evidence),
             *_failed_batches(evidence),
             *stuck,
-            *(_open_breaker(evidence, check) if waits else ()),
+            *(_open_breaker(evidence) if waits else ()),
             *(one for one in evidence.others if one.state != "warning"),
             *evaluate(
                 measured,
-                check,
+                evidence.thresholds,
                 settings.names,
                 parked=evidence.parked,
                 stuck=bool(stuck),
@@ -111,8 +112,8 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
             # Of these is drift, which holds up nothing by itself.
             *(one for one in evidence.others if one.state == "warning"),
             *(_unpolled(evidence) if polled else _silence(evidence)),
-            *(_nothing_delivered(evidence, check, stuck_named=bool(stuck)) if waits else ()),
-            *(_dead_lettering(runs.most_received, measured, settings) if waits else ()),
+            *(_nothing_delivered(evidence, stuck_named=bool(stuck)) if waits else ()),
+            *(_dead_lettering(evidence.runs.most_received, measured, settings) if waits else ()),
         ]
     )
 
@@ -121,45 +122,42 @@ def advise_on_stuck(
     settings: Settings, stuck: Sequence[Stuck], *, now: datetime, running: bool = True
 ) -> tuple[Problem, ...]:
     """Return what groups that are stuck come to, with nothing else known but whether the worker runs."""
-    return tuple(_stuck_problems(stuck, settings.check, _around(settings, now, running=running)))
+    measured = Measurements(worker="running" if running else "paused")
+    return tuple(_stuck(Evidence(settings, measured, now, runs=Runs(stuck=tuple(stuck)))))
 
 
-def _stuck(evidence: Evidence, check: Check) -> Iterator[Problem]:
-    stuck = [
-        one
-        for one in evidence.runs.stuck
-        if not evidence.patient or evidence.now - (one.since or one.time) >= check.age[0]
-    ]
-    yield from _stuck_problems(stuck, check, _around_now(evidence))
+def _stuck(evidence: Evidence) -> Iterator[Problem]:
+    stuck = [one for one in evidence.runs.stuck if _is_problem(evidence, one.since or one.time)]
+    yield from stuck_problems(stuck, _around(evidence))
 
 
-def _stuck_problems(stuck: Sequence[Stuck], check: Check, around: Around) -> Iterator[Problem]:
-    warning, critical = (one.total_seconds() for one in check.age)
-    yield from stuck_problems(stuck, around, age=(warning, critical))
-
-
-def _open_breaker(evidence: Evidence, check: Check) -> Iterator[Problem]:
+def _open_breaker(evidence: Evidence) -> Iterator[Problem]:
     found = evidence.runs.breaker
-    if found is not None and not (evidence.patient and evidence.now - found.since < check.age[0]):
-        yield breaker_problem(found, _around_now(evidence))
+    if found is not None and _is_problem(evidence, found.since):
+        yield breaker_problem(found, _around(evidence))
 
 
-def _around_now(evidence: Evidence) -> Around:
-    running = evidence.measured.worker in ("running", None)
-    busy = evidence.measured.maintenance is not None
-    return _around(evidence.settings, evidence.now, running=running, busy=busy)
+def _is_problem(evidence: Evidence, since: datetime) -> bool:
+    """Whether what began then is a problem by now."""
+    return not evidence.patient or evidence.now - since >= evidence.thresholds.age[0]
 
 
-def _around(settings: Settings, now: datetime, *, running: bool = True, busy: bool = False) -> Around:
-    apis = dict(zip(settings.api_names, settings.api, strict=True))
-    keys = {name: tuple(api.keys) for name, api in apis.items()}
-    auths = {name: api.auth for name, api in apis.items() if api.auth}
+def _around(evidence: Evidence) -> Around:
+    settings, measured = evidence.settings, evidence.measured
     longest = untried = None
-    if by_queue(settings):
+    if settings.worker.by_queue:
         longest = settings.worker.retry[1]
         # What a killed function had stays hidden for the first of these.
         untried = main_visibility_timeout(settings) + _PAUSES_UNTRIED * longest
-    return Around(now, running=running, busy=busy, keys=keys, auths=auths, longest=longest, untried=untried)
+    return Around(
+        evidence.now,
+        running=measured.worker in ("running", None),
+        busy=measured.maintenance is not None,
+        apis=dict(zip(settings.api_names, settings.api, strict=True)),
+        age=evidence.thresholds.age,
+        longest=longest,
+        untried=untried,
+    )
 
 
 def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -218,63 +216,38 @@ def _missing(measured: Measurements) -> Iterator[Problem]:
 def _numbers(
     measured: Measurements, check: Check, names: Names, parked: Mapping[str, int]
 ) -> Iterator[Problem]:
-    age = tuple(int(one.total_seconds()) for one in check.age)
-
-    def rated(
-        value: int | None, limits: tuple[int, ...], found: Callable[[int], Problem]
-    ) -> Iterator[Problem]:
-        warning, critical = limits
-        if value is not None and value >= min(warning, critical) and value > 0:
-            yield replace(found(value), state="critical" if value >= critical else "warning")
-
-    yield from rated(
-        measured.total("dlq"), check.dlq, lambda n: _dlq(n, parked, busy=measured.maintenance is not None)
-    )
-    yield from rated(
-        measured.total("stream_failures"),
-        check.dlq,
-        lambda n: Problem(
-            "warning",
-            f"{count_messages(n)} in {names.stream_failures}: stream records that were given up",
-            f"{command_line('replay --failed')}, within 24 h of the record",
-        ),
-    )
-    yield from rated(
-        measured.age,
-        age,
-        lambda n: Problem(
-            "warning",
-            f"the oldest message has waited {_age(n)}",
-            command_line("logs worker"),
-            symptom_of="messages",
-        ),
-    )
-    yield from rated(
-        measured.total("main"),
-        check.depth,
-        lambda n: Problem(
-            "warning", f"{count_messages(n)} waiting", command_line("peek --count 3"), symptom_of="messages"
-        ),
-    )
-    yield from rated(
-        measured.iterator_age,
-        age,
-        lambda n: Problem(
-            "warning",
-            f"the enqueuer is {_age(n)} behind the stream",
-            command_line("logs enqueuer"),
-            symptom_of="records",
-        ),
-    )
+    warning, critical = (int(one.total_seconds()) for one in check.age)
+    if (number := measured.total("dlq")) and (state := _rated(number, check.dlq)):
+        yield _dlq(state, number, parked, busy=measured.maintenance is not None)
+    if (number := measured.total("stream_failures")) and (state := _rated(number, check.dlq)):
+        text = f"{count_messages(number)} in {names.stream_failures}: stream records that were given up"
+        yield Problem(state, text, f"{command_line('replay --failed')}, within 24 h of the record")
+    if (age := measured.age) and (state := _rated(age, (warning, critical))):
+        text = f"the oldest message has waited {_age(age)}"
+        yield Problem(state, text, command_line("logs worker"), symptom_of="messages")
+    if (number := measured.total("main")) and (state := _rated(number, check.depth)):
+        text = f"{count_messages(number)} waiting"
+        yield Problem(state, text, command_line("peek --count 3"), symptom_of="messages")
+    if (age := measured.iterator_age) and (state := _rated(age, (warning, critical))):
+        text = f"the enqueuer is {_age(age)} behind the stream"
+        yield Problem(state, text, command_line("logs enqueuer"), symptom_of="records")
 
 
-def _dlq(number: int, parked: Mapping[str, int], *, busy: bool) -> Problem:
+def _rated(value: int, thresholds: tuple[int, int]) -> State | None:
+    """Say how bad a number is; None if it is no problem."""
+    _, critical = thresholds
+    if value < min(thresholds):
+        return None
+    return "critical" if value >= critical else "warning"
+
+
+def _dlq(state: State, number: int, parked: Mapping[str, int], *, busy: bool) -> Problem:
     most = sorted(parked.items(), key=lambda one: -one[1])[:_REASONS_SHOWN]
     known = "; ".join(f"{count} by {reason}" for reason, count in most)
     # While another has the lock, a redrive would be refused.
     when = "once that is fixed, and the maintenance is over," if busy else "once that is fixed,"
     return Problem(
-        "warning",
+        state,
         f"{count_messages(number)} in the DLQ",
         f"{command_line('peek --queue dlq')} shows why; {when} {command_line('redrive')}",
         means=f"parked, as the log shows: {known}" if known else None,
@@ -377,20 +350,18 @@ def unknown(what: str, failure: FifoError) -> Problem:
     return Problem("unknown", f"{what} is not known: {failure.message}", failure.hint)
 
 
-def _failed_runs(evidence: Evidence, turn: str) -> Iterator[Problem]:
-    settings = evidence.settings
+def _failed_runs(evidence: Evidence) -> Iterator[Problem]:
     failed = list(takewhile(lambda run: run.error is not None, evidence.runs.runs))
     if not failed:
         return
     newest = failed[0]
     if newest.owner == "configuration":
-        yield _unusable(f"the worker's last {turn} ended early", newest, "messages", settings)
+        text = f"the worker's last {_turns(evidence, 1)} ended early"
+        yield _unusable(text, newest, "messages", evidence.settings)
         return
-    state: State = "critical" if len(failed) >= _SEVERAL else "warning"
-    which = turn if len(failed) == 1 else f"{len(failed)} {_plural(turn)}"
     yield Problem(
-        state,
-        f"the worker's last {which} failed: {_first_line(newest.error)}",
+        "critical" if len(failed) >= _SEVERAL else "warning",
+        f"the worker's last {_turns(evidence, len(failed))} failed: {_first_line(newest.error)}",
         command_line("logs worker"),
         means=_hidden_by(newest, evidence) or _WAITS["messages"],
         avoid=_LEAVE["messages"],
@@ -418,15 +389,14 @@ def _failed_batches(evidence: Evidence) -> Iterator[Problem]:
     if newest.owner == "configuration" and not found.moved:
         yield _unusable("the enqueuer's last invocation failed", newest, "records", evidence.settings)
         return
-    stands = newest.raised and not found.moved
-    lasting = len(failed) >= _SEVERAL or evidence.now - newest.time >= evidence.late
-    which = "invocation" if len(failed) == 1 else f"{len(failed)} invocations"
-    forgets = "; nothing was enqueued since, and the stream forgets a record after 24 h" if stands else ""
     if found.moved and newest.raised:
         return
+    lasting = len(failed) >= _SEVERAL or evidence.now - newest.time >= evidence.late
+    which = "invocation" if len(failed) == 1 else f"{len(failed)} invocations"
+    forgets = "; nothing was enqueued since, and the stream forgets a record after 24 h"
     yield Problem(
-        "critical" if stands and lasting else "warning",
-        f"the enqueuer's last {which} failed: {_first_line(newest.error)}{forgets}",
+        "critical" if newest.raised and lasting else "warning",
+        f"the enqueuer's last {which} failed: {_first_line(newest.error)}{forgets if newest.raised else ''}",
         command_line("logs enqueuer"),
         means=_WAITS["records"],
         avoid=_LEAVE["records"],
@@ -523,29 +493,28 @@ def _waiting_since(evidence: Evidence, *, after: datetime | None = None) -> date
     return min((time for time in sent if after is None or time > after), default=None)
 
 
-def _plural(turn: str) -> str:
-    return "batches" if turn == "batch" else f"{turn}s"
+def _turns(evidence: Evidence, number: int) -> str:
+    """Write a number of runs, which are batches where the queue starts the worker; of one only the noun."""
+    one, several = ("batch", "batches") if evidence.settings.worker.by_queue else ("run", "runs")
+    return one if number == 1 else f"{number} {several}"
 
 
-def _nothing_delivered(evidence: Evidence, check: Check, *, stuck_named: bool) -> Iterator[Problem]:
+def _nothing_delivered(evidence: Evidence, *, stuck_named: bool) -> Iterator[Problem]:
     """Report runs that delivered nothing; with the reason, where no group that is stuck is named yet."""
-    settings, last = evidence.settings, evidence.runs.runs[:_UNDELIVERED]
-    if settings.worker.max_rate is not None and not any(run.failed for run in last):
+    last = evidence.runs.runs[:_UNDELIVERED]
+    if evidence.settings.worker.max_rate is not None and not any(run.failed for run in last):
         return  # nothing was tried: the rate allows the next call only later
     if len(last) == _UNDELIVERED and all(
         run.error is None and run.received and not run.delivered and not run.parked for run in last
     ):
         step = f"{command_line('logs worker')}; if the API is down, wait: the messages keep their order"
-        turns = _plural("batch" if by_queue(settings) else "run")
-        text = f"the worker's last {len(last)} {turns} delivered nothing"
+        text = f"the worker's last {_turns(evidence, len(last))} delivered nothing"
         found = Problem("warning", text, step, symptom_of="messages")
-        young = () if stuck_named else _stuck_problems(evidence.runs.stuck, check, _around_now(evidence))
-        why = next((one for one in young if one.cause_of), None)
-        yield (
-            found
-            if why is None
-            else replace(found, text=f"{text}: {why.text}", next=why.next, means=why.means, avoid=why.avoid)
-        )
+        young = () if stuck_named else _stuck(replace(evidence, patient=False))
+        if why := next((one for one in young if one.cause_of), None):
+            text = f"{text}: {why.text}"
+            found = replace(found, text=text, next=why.next, means=why.means, avoid=why.avoid)
+        yield found
 
 
 def _dead_lettering(most: Stuck | None, measured: Measurements, settings: Settings) -> Iterator[Problem]:

@@ -155,10 +155,6 @@ def count_messages(number: int) -> str:
     return f"{number:,} message{'' if number == 1 else 's'}"
 
 
-def _age(seconds: int) -> str:
-    return rough(timedelta(seconds=seconds))
-
-
 def rough(duration: timedelta) -> str:
     """Write a duration in its two largest units: 2d 3h, 5m 10s."""
     seconds = max(0, int(duration.total_seconds()))

@@ -1,7 +1,7 @@
 """Groups that are stuck: what each failure means, what to do first, and what not to do.
 
 The failures are of a kind, and the kind of one group stands beside what became of the others: that is the
-cause. The table has a line for each. Setting a message aside is advised only where other groups are delivered
+cause. The tables have a line for each. Setting a message aside is advised only where other groups are delivered
 meanwhile: while an API is down, every message is good, and waiting keeps their order.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.auth_settings import AuthTable, MtlsTable
@@ -23,6 +23,9 @@ from fifo_cli.model.health import Problem, State, rough, worst
 from fifo_cli.model.key_faults import set_commands
 from fifo_cli.model.setting_types import PLACEHOLDER
 from fifo_cli.model.worker_log import OpenBreaker, Stuck
+
+if TYPE_CHECKING:
+    from fifo_cli.model.settings import Api
 
 _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
 _THE_API: Final = "the API"
@@ -60,6 +63,9 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+_TOKENS: Final = frozenset({Kind.TOKEN, Kind.TOKEN_LATE, Kind.TOKEN_ELSEWHERE})
+
+
 class Case(StrEnum):
     """What became of other groups meanwhile."""
 
@@ -81,153 +87,142 @@ class Advice(NamedTuple):
 
 
 _KEEP: Final = "park: the messages are good, and would lose their places"
-_ANSWERS_AGAIN: Final = Advice(
-    "{api} answers again: other groups were delivered since this was tried",
-    "{again}",
-    "park: the next try may deliver it",
-)
-_ALONE: Final = Advice(
-    "{api} takes other groups' messages, and fails on this one",
-    "{park} {sets} this message aside, and its group goes on",
-    "redrive it before {api} is fixed: it would hold up its group again",
-)
-_UNSURE: Final = Advice(
-    "others were delivered before it failed: {api} went down since, or fails on this message",
-    "{try_one}; if {api} is well, {park} {sets} this message aside",
-    "park before you know that {api} is well",
-)
-_SOME: Final = Advice(
-    "{api} fails for {groups} groups, and takes messages of others",
-    "{logs}: what do they have in common? If {api} is well, {park} {sets} the first aside",
-    "park one after the other before you know: if {api} is at fault, they are good",
-)
-_OLDER: Final = Advice(
-    "not tried since the newer failures above: this cause may be over",
-    "see to the one above first; {drain_one} then shows what is left",
-    _KEEP,
-)
-_WAIT: Final = Advice(
+_SET_ASIDE: Final = "{peek} shows {shown}; {park} {sets} it aside, and its group goes on"
+_DOWN: Final = Advice(
     "{api} is down: nothing is delivered meanwhile", "wait, or have {api} fixed: {retry}", _KEEP
 )
+_OF_KIND: Final[Mapping[Kind, Advice]] = {
+    Kind.UNAVAILABLE: _DOWN,
+    Kind.SERVER: _DOWN,
+    Kind.KEY: Advice("{api} refuses the {credential}: {it} was changed or has expired", "{keys}", _KEEP),
+    Kind.RIGHT: Advice(
+        "{api} refuses tokens that its token endpoint has just given: the client or the token lacks a right",
+        "ask what the client may do; check [api] auth scope and audience, then {deploy}",
+        _KEEP,
+    ),
+    Kind.TIMEOUT: Advice(
+        "{api} does not answer within [api] timeout: it is slow, or down",
+        "wait: {retry}; if it stays slow, raise [api] timeout, then {deploy}",
+        "park: {api} may have taken them, and the next try has the same Idempotency-Key",
+    ),
+    Kind.NETWORK: Advice(
+        "{api} cannot be reached: its address, certificate or network, or it is down",
+        "wait: {retry}; if it stays so, check [api] url and the network of the functions",
+        _KEEP,
+    ),
+    Kind.CERTIFICATE: Advice(
+        "the certificate of {api} is not trusted: its CA is not known here, it has expired, or is another"
+        " host's",
+        "{ca}; if it is another fault of the certificate, have {api} fixed, and wait: {retry}",
+        _KEEP,
+    ),
+    Kind.THROTTLED: Advice(
+        "{api} takes no more calls for now",
+        "wait: {retry}; for good, set [worker] max_rate, or a lower one, then {deploy}",
+        "drain without --max-rate: it makes more calls",
+    ),
+    Kind.REDIRECTED: Advice(
+        "{api} is at another address, and redirects are not followed",
+        "set [api] url to that address, then {deploy}",
+        _KEEP,
+    ),
+    Kind.UNLISTED: Advice(
+        "{api} answered {status}, which [api] success does not list: it may have taken the message",
+        "add {status} to [api] success, then {deploy}",
+        "wait: each {turn} sends the message again",
+    ),
+    Kind.REFUSED: Advice(
+        "{api} refuses every message with {status}, which [api] permanent does not list",
+        "check [api] url, method and headers, then {deploy}",
+        _KEEP,
+    ),
+    Kind.BLOCKED: Advice(
+        '{api} refuses it for good, and on_permanent = "block" keeps it at the head',
+        "{peek} shows {shown}; have it accepted by {api}",
+        "wait: {api} gives the same answer each time",
+    ),
+    Kind.TOKEN: Advice(
+        "the token endpoint gives no token, and nothing is sent to {api} without one",
+        "wait: {retry}; if it stays so, check [api] auth token_url",
+        _KEEP,
+    ),
+    Kind.TOKEN_LATE: Advice(
+        "the token endpoint is slow, and the wait for a token is part of [api] timeout",
+        "wait: {retry}; if it stays slow, raise [api] timeout, then {deploy}",
+        _KEEP,
+    ),
+    Kind.TOKEN_ELSEWHERE: Advice(
+        "the token endpoint is not at that address; redirects are not followed",
+        "set [api] auth token_url to its address, then {deploy}",
+        _KEEP,
+    ),
+    Kind.CODE: Advice(
+        "your code did not reach what it calls before {api}",
+        "wait: {retry}; {logs} shows what it did not reach",
+        _KEEP,
+    ),
+    Kind.HANGS: Advice(
+        "your code does not return: it loops, or waits for something without a time limit",
+        "correct [handlers] request, then {deploy}; or see what it waits for: {logs}",
+        _KEEP,
+    ),
+    Kind.PROGRAM: Advice(
+        "this program or AWS failed, and not {api}: the message is kept",
+        "{logs} shows more; report it if it stays",
+        _KEEP,
+    ),
+    Kind.UNKNOWN: Advice("no reason was logged", "{logs} shows each attempt", _KEEP),
+}
+# Of the other cases, that of the kind holds.
+_OF_CASE: Final[Mapping[Case, Advice]] = {
+    Case.ALONE: Advice(
+        "{api} takes other groups' messages, and fails on this one",
+        "{park} {sets} this message aside, and its group goes on",
+        "redrive it before {api} is fixed: it would hold up its group again",
+    ),
+    Case.UNSURE: Advice(
+        "others were delivered before it failed: {api} went down since, or fails on this message",
+        "{try_one}; if {api} is well, {park} {sets} this message aside",
+        "park before you know that {api} is well",
+    ),
+    Case.SOME: Advice(
+        "{api} fails for {groups} groups, and takes messages of others",
+        "{logs}: what do they have in common? If {api} is well, {park} {sets} the first aside",
+        "park one after the other before you know: if {api} is at fault, they are good",
+    ),
+    Case.PASSED: Advice(
+        "{api} answers again: other groups were delivered since this was tried",
+        "{again}",
+        "park: the next try may deliver it",
+    ),
+    Case.OLDER: Advice(
+        "not tried since the newer failures above: this cause may be over",
+        "see to the one above first; {drain_one} then shows what is left",
+        _KEEP,
+    ),
+}
+# The kinds of a case whose own line says more than that of the case.
+_KIND_FIRST: Final[Mapping[Case, Collection[Kind]]] = {
+    Case.ALONE: {Kind.CERTIFICATE, Kind.UNLISTED, *_TOKENS},
+    Case.UNSURE: {*Kind} - {Kind.UNAVAILABLE, Kind.SERVER, Kind.REFUSED, Kind.BLOCKED},
+    Case.SOME: {
+        Kind.CERTIFICATE, Kind.UNLISTED, Kind.THROTTLED, Kind.CODE, Kind.HANGS, Kind.PROGRAM, *_TOKENS
+    },
+    Case.PASSED: {Kind.UNLISTED},
+    Case.OLDER: {Kind.UNLISTED},
+}  # fmt: skip
 _ONLY: Final = Advice(
     "no other group was tried, so nothing shows whether {api} or this message is at fault",
     "ask whether {api} is well, and wait: {retry}; {peek} shows {shown}",
     "park: if {api} is down, this message is good",
 )
-_KEY: Final = Advice("{api} refuses the {credential}: {it} was changed or has expired", "{keys}", _KEEP)
-_SLOW: Final = Advice(
-    "{api} does not answer within [api] timeout: it is slow, or down",
-    "wait: {retry}; if it stays slow, raise [api] timeout, then {deploy}",
-    "park: {api} may have taken them, and the next try has the same Idempotency-Key",
-)
-_NETWORK: Final = Advice(
-    "{api} cannot be reached: its address, certificate or network, or it is down",
-    "wait: {retry}; if it stays so, check [api] url and the network of the functions",
-    _KEEP,
-)
-_RIGHT: Final = Advice(
-    "{api} refuses tokens that its token endpoint has just given: the client or the token lacks a right",
-    "ask what the client may do; check [api] auth scope and audience, then {deploy}",
-    _KEEP,
-)
-_CERTIFICATE: Final = Advice(
-    "the certificate of {api} is not trusted: its CA is not known here, it has expired, or is another host's",
-    "{ca}; if it is another fault of the certificate, have {api} fixed, and wait: {retry}",
-    _KEEP,
-)
-_THROTTLED: Final = Advice(
-    "{api} takes no more calls for now",
-    "wait: {retry}; for good, set [worker] max_rate, or a lower one, then {deploy}",
-    "drain without --max-rate: it makes more calls",
-)
-_MOVED: Final = Advice(
-    "{api} is at another address, and redirects are not followed",
-    "set [api] url to that address, then {deploy}",
-    _KEEP,
-)
-_UNLISTED: Final = Advice(
-    "{api} answered {status}, which [api] success does not list: it may have taken the message",
-    "add {status} to [api] success, then {deploy}",
-    "wait: each {turn} sends the message again",
-)
-_REFUSED: Final = Advice(
-    "{api} refuses every message with {status}, which [api] permanent does not list",
-    "check [api] url, method and headers, then {deploy}",
-    _KEEP,
-)
-_BLOCKED: Final = Advice(
-    '{api} refuses it for good, and on_permanent = "block" keeps it at the head',
-    "{peek} shows {shown}; have it accepted by {api}",
-    "wait: {api} gives the same answer each time",
-)
-_CODE: Final = Advice(
-    "your code did not reach what it calls before {api}",
-    "wait: {retry}; {logs} shows what it did not reach",
-    _KEEP,
-)
-_TOKEN: Final = Advice(
-    "the token endpoint gives no token, and nothing is sent to {api} without one",
-    "wait: {retry}; if it stays so, check [api] auth token_url",
-    _KEEP,
-)
-_TOKEN_SLOW: Final = Advice(
-    "the token endpoint is slow, and the wait for a token is part of [api] timeout",
-    "wait: {retry}; if it stays slow, raise [api] timeout, then {deploy}",
-    _KEEP,
-)
-_TOKEN_MOVED: Final = Advice(
-    "the token endpoint is not at that address; redirects are not followed",
-    "set [api] auth token_url to its address, then {deploy}",
-    _KEEP,
-)
-_HANGS: Final = Advice(
-    "your code does not return: it loops, or waits for something without a time limit",
-    "correct [handlers] request, then {deploy}; or see what it waits for: {logs}",
-    _KEEP,
-)
-_PROGRAM: Final = Advice(
-    "this program or AWS failed, and not {api}: the message is kept",
-    "{logs} shows more; report it if it stays",
-    _KEEP,
-)
-_UNKNOWN: Final = Advice("no reason was logged", "{logs} shows each attempt", _KEEP)
-
-_OF_KIND: Final[Mapping[Kind, Advice]] = {
-    Kind.UNAVAILABLE: _WAIT,
-    Kind.SERVER: _WAIT,
-    Kind.KEY: _KEY,
-    Kind.RIGHT: _RIGHT,
-    Kind.TIMEOUT: _SLOW,
-    Kind.NETWORK: _NETWORK,
-    Kind.CERTIFICATE: _CERTIFICATE,
-    Kind.THROTTLED: _THROTTLED,
-    Kind.REDIRECTED: _MOVED,
-    Kind.UNLISTED: _UNLISTED,
-    Kind.REFUSED: _REFUSED,
-    Kind.BLOCKED: _BLOCKED,
-    Kind.TOKEN: _TOKEN,
-    Kind.TOKEN_LATE: _TOKEN_SLOW,
-    Kind.TOKEN_ELSEWHERE: _TOKEN_MOVED,
-    Kind.CODE: _CODE,
-    Kind.HANGS: _HANGS,
-    Kind.PROGRAM: _PROGRAM,
-    Kind.UNKNOWN: _UNKNOWN,
-}
-_OF_CASE: Final[Mapping[Case, Advice]] = {
-    Case.ALONE: _ALONE,
-    Case.UNSURE: _UNSURE,
-    Case.SOME: _SOME,
-    Case.PASSED: _ANSWERS_AGAIN,
-    Case.OLDER: _OLDER,
-}
-# What differs from the line of its case, or of its kind where the case has none.
-_ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
+# What neither line says.
+_OF_BOTH: Final[Mapping[tuple[Kind, Case], Advice]] = {
     (Kind.SERVER, Case.ONLY): _ONLY,
     (Kind.REFUSED, Case.ONLY): _ONLY,
-    (Kind.KEY, Case.UNSURE): _KEY,
     (Kind.KEY, Case.ALONE): Advice(
         "{api} takes other groups' messages with the same {secret}, and refuses this one",
-        "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
+        _SET_ASIDE,
         "change the {secret}: it works for others",
     ),
     (Kind.KEY, Case.SOME): Advice(
@@ -235,84 +230,54 @@ _ADVICE: Final[Mapping[tuple[Kind, Case], Advice]] = {
         "ask what the {secret} may do; {keys}",
         _KEEP,
     ),
-    (Kind.RIGHT, Case.UNSURE): _RIGHT,
     (Kind.RIGHT, Case.ALONE): Advice(
         "{api} takes other groups' messages with the same token, and refuses this one",
-        "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
+        _SET_ASIDE,
         "change the client's secret: its tokens work for others",
     ),
-    (Kind.RIGHT, Case.SOME): Advice(
-        "{api} refuses the token for {groups} groups, and takes it for others: the client may lack a right",
-        _RIGHT.first,
-        _KEEP,
+    (Kind.RIGHT, Case.SOME): _OF_KIND[Kind.RIGHT]._replace(
+        means="{api} refuses the token for {groups} groups, and takes it for others: the client may lack a"
+        " right"
     ),
     (Kind.TIMEOUT, Case.ALONE): Advice(
         "{api} answers others in time: it takes longer for this message",
         "raise [api] timeout, then {deploy}; or {park} {sets} this message aside",
         "redrive it before that: it would hold up its group again",
     ),
-    (Kind.TIMEOUT, Case.UNSURE): _SLOW,
-    (Kind.NETWORK, Case.UNSURE): _NETWORK,
-    **{(Kind.CERTIFICATE, case): _CERTIFICATE for case in (Case.ALONE, Case.UNSURE, Case.SOME)},
-    (Kind.THROTTLED, Case.SOME): _THROTTLED,
-    (Kind.THROTTLED, Case.UNSURE): _THROTTLED,
-    **{(Kind.UNLISTED, case): _UNLISTED for case in Case},
-    (Kind.REDIRECTED, Case.UNSURE): _MOVED,
-    (Kind.BLOCKED, Case.ALONE): Advice(
-        _BLOCKED.means,
-        "{peek} shows {shown}; {park} {sets} it aside, and its group goes on",
-        _BLOCKED.avoid,
-    ),
-    **{
-        (kind, case): advice
-        for kind, advice in (
-            (Kind.TOKEN, _TOKEN),
-            (Kind.TOKEN_LATE, _TOKEN_SLOW),
-            (Kind.TOKEN_ELSEWHERE, _TOKEN_MOVED),
-        )
-        for case in (Case.ALONE, Case.UNSURE, Case.SOME)
-    },
-    (Kind.CODE, Case.UNSURE): _CODE,
-    (Kind.CODE, Case.SOME): _CODE,
+    (Kind.BLOCKED, Case.ALONE): _OF_KIND[Kind.BLOCKED]._replace(first=_SET_ASIDE),
     (Kind.HANGS, Case.ALONE): Advice(
         "your code returns for other groups' messages, and not for this one",
         "{peek} shows {shown}; correct [handlers] request, then {deploy}",
         "raise [functions] timeout: a loop takes that time as well",
     ),
-    (Kind.HANGS, Case.UNSURE): _HANGS,
-    (Kind.HANGS, Case.SOME): _HANGS,
-    (Kind.PROGRAM, Case.UNSURE): _PROGRAM,
-    (Kind.PROGRAM, Case.SOME): _PROGRAM,
-    (Kind.UNKNOWN, Case.UNSURE): _UNKNOWN,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What is so beside the stuck groups: whether the worker runs by itself, and each API's keys.
+    """What is so beside the stuck groups: whether the worker runs by itself, and the APIs by their names.
 
     ``busy``: maintenance is going on. ``longest`` is the longest pause of a group where the queue starts the
     worker; None where a schedule does. ``untried``: within so long it then comes to a head that is there.
-    ``auths`` are the APIs' ``auth``, of those that have one.
+    After ``age`` of failing, a group is a warning, and critical; younger ones are a warning, too.
     """
 
     now: datetime
-    running: bool = True
-    busy: bool = False
+    running: bool
+    busy: bool
+    apis: Mapping[str, Api]
+    age: tuple[timedelta, timedelta]
     longest: timedelta | None = None
     untried: timedelta | None = None
-    keys: Mapping[str, Sequence[str]] | None = None
-    auths: Mapping[str, AuthTable] | None = None
 
-    def keys_of(self, api: str | None) -> Sequence[str]:
+    def keys_of(self, api: str | None) -> list[str]:
         """Return the placeholders of an API's keys; of all, where its name is not known."""
-        known = self.keys or {}
-        every = [key for keys in known.values() for key in keys]
-        return known.get(api, every) if api else every
+        apis = [self.apis[api]] if api in self.apis else self.apis.values()
+        return list(dict.fromkeys(key for one in apis for key in one.keys))
 
     def auth_of(self, api: str | None) -> AuthTable | None:
         """Return how an API authenticates calls, if it does and its name is known."""
-        return (self.auths or {}).get(api or "")
+        return self.apis[api].auth if api in self.apis else None
 
     def kind_of(self, head: Stuck) -> Kind:
         """Return how a head failed, where that depends on how its API authenticates calls, too."""
@@ -324,7 +289,8 @@ class Around:
 
 def advice_of(kind: Kind, case: Case) -> Advice:
     """Return the line of a cause; there is one for each."""
-    return _ADVICE.get((kind, case)) or _OF_CASE.get(case) or _OF_KIND[kind]
+    of_case = None if kind in _KIND_FIRST.get(case, ()) else _OF_CASE.get(case)
+    return _OF_BOTH.get((kind, case)) or of_case or _OF_KIND[kind]
 
 
 def kind_of(head: Stuck) -> Kind:
@@ -389,11 +355,10 @@ def _case_of_one(head: Stuck, *, others: bool) -> Case:
     return Case.UNSURE if head.beside else Case.ONLY
 
 
-def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, float]) -> Iterator[Problem]:
+def stuck_problems(stuck: Sequence[Stuck], around: Around) -> Iterator[Problem]:
     """Yield a problem for all groups that fail alike at one API, the newest first, then the most groups.
 
-    What the last run met is what holds up the messages now: a cause that it did not meet may be over. ``age``
-    is of how many seconds of failing it is a warning, and critical; younger ones are a warning, too. A head
+    What the last run met is what holds up the messages now: a cause that it did not meet may be over. A head
     that the queue should have handed out again may be gone: such ones are named last, and not counted.
     """
     absent = [one for one in stuck if _seems_gone(one, around)]
@@ -419,7 +384,7 @@ def stuck_problems(stuck: Sequence[Stuck], around: Around, *, age: tuple[float, 
         return -last, -len(heads), heads[0].time
 
     groups.sort(key=place)
-    found = [_problem(some, len(stuck), around, age, older=is_older(some)) for some in groups]
+    found = [_problem(some, len(stuck), around, older=is_older(some)) for some in groups]
     state = worst(one.state for one in found)
     yield from (replace(one, state=state) for one in found[:1])
     yield from found[1:]
@@ -446,12 +411,11 @@ def _absent_problem(absent: Sequence[Stuck], now: datetime) -> Problem:
     )
 
 
-def _problem(
-    alike: list[Stuck], number: int, around: Around, age: tuple[float, float], *, older: bool
-) -> Problem:
+def _problem(alike: list[Stuck], number: int, around: Around, *, older: bool) -> Problem:
     oldest = min(alike, key=lambda one: one.since or one.time)
     failed = around.now - (oldest.since or oldest.time)
-    old = failed.total_seconds() >= age[0]
+    warning, critical = around.age
+    old = failed >= warning
     kinds = {around.kind_of(one) for one in alike}
     kind = kinds.pop() if len(kinds) == 1 else Kind.SERVER
     case = case_of(alike, number)
@@ -463,18 +427,18 @@ def _problem(
     head = min(named, key=lambda one: (one.since or one.time) if old else one.time)
     advice = advice_of(kind, case)
     facts = _facts(head, len(alike), _with_longest_pause(around, alike))
+    means, first, avoid = (text.format_map(facts) for text in advice)
     more = len(alike) - 1
     others = f" ({more} more group{' waits' if more == 1 else 's wait'})" if more else ""
     since = f" and has failed for {rough(failed)}" if old else ""
-    state: State = "critical" if failed.total_seconds() >= age[1] and old else "warning"
+    state: State = "critical" if failed >= critical and old else "warning"
     return Problem(
         state,
         f"group {shown_group(head.group)} waits for its head{since}:"
         f" {head.error or 'no reason logged'}{others}",
-        ("once the maintenance is over: " if around.busy and "{park}" in advice.first else "")
-        + _filled(advice.first, facts),
-        means=_filled(advice.means, facts),
-        avoid=_filled(advice.avoid, facts),
+        f"once the maintenance is over: {first}" if around.busy and "{park}" in advice.first else first,
+        means=means,
+        avoid=avoid,
         cause_of="messages",
     )
 
@@ -485,10 +449,6 @@ def _with_longest_pause(around: Around, alike: Iterable[Stuck]) -> Around:
         return around
     left = (one.paused_until - around.now for one in alike if one.paused_until is not None)
     return replace(around, longest=max([around.longest, *left]))
-
-
-def _filled(text: str, facts: Mapping[str, str]) -> str:
-    return text.format_map(facts)
 
 
 def _facts(head: Stuck, groups: int, around: Around) -> dict[str, str]:
@@ -590,7 +550,7 @@ def _of_credential(api: str | None, around: Around) -> dict[str, str]:
 
 def _key_commands(head: Stuck, around: Around) -> str:
     """Return how a new key gets there, and how that is proven."""
-    keys = list(dict.fromkeys(around.keys_of(head.api)))
+    keys = around.keys_of(head.api)
     if not keys and around.auth_of(head.api):
         return f"correct [api] auth, then {command_line('deploy')}"
     if not keys:
