@@ -21,13 +21,12 @@ def mention_pauses(cli: Cli, *, left: int = 0, running: bool = True) -> Sequence
     ``left`` is how many messages a drain was not given: then the log is read far enough back for every pause,
     also one that an API asked for. ``running``: the worker is started by itself now.
     """
-    from fifo_cli.model.worker_trigger import by_queue
     from fifo_cli.operations.monitor.worker_runs import last_runs, paused_now
     from fifo_cli.render.pauses import hidden_text
 
     now = datetime.now(UTC)
     try:
-        if not left and by_queue(cli.settings):
+        if not left and cli.settings.worker.by_queue:
             found = paused_now(cli.aws, cli.settings, now=now)
         elif left or _in_flight(cli):
             found = last_runs(cli.aws, cli.names, now=now, by_queue=True)

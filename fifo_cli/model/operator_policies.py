@@ -25,7 +25,7 @@ from fifo_cli.model.role_policies import (
     use_key_by,
     use_table_key,
 )
-from fifo_cli.model.worker_trigger import by_queue, scheduler_timezone
+from fifo_cli.model.worker_trigger import scheduler_timezone
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -221,7 +221,7 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
             condition=arns.for_our_functions,
         ),
     ]
-    if not by_queue(settings):
+    if not settings.worker.by_queue:
         statements.append(allow("PauseWorker", "events:DisableRule events:EnableRule", *arns.rules))
     if scheduler_timezone(settings):
         statements += [
@@ -233,7 +233,7 @@ def _operator(settings: Settings, arns: _Arns) -> list[Statement]:
 
 def _deployer(settings: Settings, arns: _Arns) -> list[Statement]:
     # Where the queue starts the worker, what was reserved for runs on a schedule is given up.
-    reserve = "Delete" if by_queue(settings) else "Put"
+    reserve = "Delete" if settings.worker.by_queue else "Put"
     statements = [
         allow(
             "MakeQueues",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.handlers.key_sources import secret_of
 from fifo_cli.model.names import LIVE_ALIAS, FunctionRole, Names, Place
-from fifo_cli.model.worker_trigger import by_queue, scheduler_timezone
+from fifo_cli.model.worker_trigger import scheduler_timezone
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
@@ -63,7 +63,7 @@ def _enqueuer(settings: Settings, names: Names, place: Place) -> list[Statement]
 
 def _worker(settings: Settings, names: Names, place: Place) -> list[Statement]:
     # Lambda polls with the role of the function.
-    polls = " sqs:GetQueueAttributes" if by_queue(settings) else ""
+    polls = " sqs:GetQueueAttributes" if settings.worker.by_queue else ""
     statements = [
         allow(
             "Take",

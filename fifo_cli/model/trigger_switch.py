@@ -76,10 +76,7 @@ class TriggerSwitch:
 def find_switch(settings: Settings, found: Mapping[Key, Found]) -> TriggerSwitch | None:
     """Return the change of what starts the worker that a deploy has to make or to complete, if any."""
     names, target = settings.names, settings.worker.trigger
-    triggers = [
-        one for one in found.values()
-        if trigger_of(one.key, names) and one.tags.get(PIPELINE_TAG) == names.pipeline
-    ]  # fmt: skip
+    triggers = _triggers(found, names)
     old = tuple(one for one in triggers if trigger_of(one.key, names) != target)
     main = found.get(("queue", names.main))
     begun = main is not None and SWITCH_TAG in main.tags
@@ -91,9 +88,14 @@ def find_switch(settings: Settings, found: Mapping[Key, Found]) -> TriggerSwitch
 
 def is_paused(found: Mapping[Key, Found], names: Names) -> bool:
     """Say whether the worker is paused: something starts it, and all of that is disabled."""
-    states = [
-        one.facts["enabled"]
+    states = [one.facts["enabled"] for one in _triggers(found, names)]
+    return bool(states) and not any(states)
+
+
+def _triggers(found: Mapping[Key, Found], names: Names) -> list[Found]:
+    """Return this pipeline's triggers of the worker."""
+    return [
+        one
         for one in found.values()
         if trigger_of(one.key, names) and one.tags.get(PIPELINE_TAG) == names.pipeline
     ]
-    return bool(states) and not any(states)

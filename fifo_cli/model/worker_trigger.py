@@ -31,24 +31,19 @@ _TIMEOUTS_HIDDEN: Final = 6
 TAKES_BATCHES: Final = "fifo-cli: takes batches of the queue"
 
 
-def by_queue(settings: Settings) -> bool:
-    """Say whether Lambda polls main; else the worker is started at the times of ``[schedule]``."""
-    return settings.worker.by_queue
-
-
 def expressions(settings: Settings) -> tuple[str, ...]:
     """Return the times at which the worker is started; none where the queue starts it."""
-    return () if by_queue(settings) else settings.schedule.expressions
+    return () if settings.worker.by_queue else settings.schedule.expressions
 
 
 def scheduler_timezone(settings: Settings) -> str | None:
     """Return the time zone if EventBridge Scheduler starts the worker, which only it knows; else None."""
-    return None if by_queue(settings) else settings.schedule.timezone
+    return None if settings.worker.by_queue else settings.schedule.timezone
 
 
 def trigger_keys(settings: Settings, names: Names) -> tuple[TriggerKey, ...]:
     """Return the resources that start the worker, as fifo.toml asks for them."""
-    if by_queue(settings):
+    if settings.worker.by_queue:
         return (mapping_key(names),)
     kind: Literal["rule", "schedule"] = "schedule" if scheduler_timezone(settings) else "rule"
     return tuple((kind, names.schedule(number)) for number, _ in enumerate(expressions(settings), 1))
@@ -87,11 +82,6 @@ def with_trigger(
     return settings.model_copy(update={"worker": worker, "schedule": schedule})
 
 
-def trigger_word(settings: Settings) -> str:
-    """Return how what starts the worker is called."""
-    return "event source mapping" if by_queue(settings) else "schedule"
-
-
 def mapping_properties(settings: Settings, names: Names, place: Place) -> dict[str, Any]:
     """Return the settings of the mapping of main.
 
@@ -116,10 +106,10 @@ def visibility_timeout(settings: Settings) -> timedelta:
 def main_visibility_timeout(settings: Settings) -> timedelta:
     """Return the same for main, which Lambda may receive from."""
     hidden = visibility_timeout(settings)
-    return max(hidden, _TIMEOUTS_HIDDEN * settings.functions.timeout) if by_queue(settings) else hidden
+    return max(hidden, _TIMEOUTS_HIDDEN * settings.functions.timeout) if settings.worker.by_queue else hidden
 
 
 def longest_pause(settings: Settings) -> timedelta:
     """Return for how long messages stay hidden after the last run, unless an API asked for a longer pause."""
     hidden = main_visibility_timeout(settings)
-    return max(hidden, settings.worker.retry[1]) if by_queue(settings) else hidden
+    return max(hidden, settings.worker.retry[1]) if settings.worker.by_queue else hidden

@@ -13,7 +13,6 @@ from fifo_cli.model.health import TriggerState, rough
 from fifo_cli.model.history_events import short_who
 from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.times import iso
-from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.render.advice import advice_lines
 from fifo_cli.render.pauses import pause_lines
 from fifo_cli.render.plan import value_text
@@ -138,7 +137,7 @@ class _Screen:
 
     @property
     def _by_queue(self) -> bool:
-        return by_queue(self._result.settings)
+        return self._result.settings.worker.by_queue
 
     def _worker(self) -> list[str]:
         measured = self._result.measured

@@ -14,7 +14,6 @@ from fifo_cli.model.health import rough, worst
 from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.watch_state import Sample, WatchState
 from fifo_cli.model.worker_log import WatchEvent
-from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.render.text import count, display_width, fit, fold, printable, shorten
 
 Span = tuple[str, str]
@@ -202,7 +201,7 @@ def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
         zone = sample.evidence.settings.schedule.timezone if sample.evidence else None
         at = f"{sample.next_run.astimezone(zone_of(zone)):%H:%M %Z}"
         message += f", next run {about}{at} (in {rough(sample.next_run - now)})"
-    elif sample.evidence is not None and by_queue(sample.evidence.settings):
+    elif sample.evidence is not None and sample.evidence.settings.worker.by_queue:
         message += ", started by the queue"
     yield [
         (f"{'worker':<{_LABEL}}", "dim"),

@@ -28,7 +28,7 @@ from fifo_cli.model.resources import STREAM_RETENTION, Found, Key
 from fifo_cli.model.results import INTERNAL, Single
 from fifo_cli.model.times import format_duration, iso
 from fifo_cli.model.trigger_switch import wanted_triggers
-from fifo_cli.model.worker_trigger import MAPPING, by_queue, trigger_word
+from fifo_cli.model.worker_trigger import MAPPING
 from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, named_triggers, naming_place
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
@@ -167,7 +167,7 @@ def _unless_stopped(
         return state
     if not stopped:
         return state
-    step = end_stop(name, reserves=role == "worker" and not by_queue(settings))
+    step = end_stop(name, reserves=role == "worker" and not settings.worker.by_queue)
     listener(Warned(f"{stop_text(role)}, and resume leaves it so; {step} starts it again"))
     if role == "worker":
         return replace(state, worker="paused", as_asked=False)
@@ -209,7 +209,8 @@ def _triggers(gates: Gateways, settings: Settings, present: Iterable[Found]) -> 
         raise _not_deployed(f"the enqueuer of {name} has no event source mapping")
     ours = tuple(one for one in present if is_surplus(one, name))
     if not ours:
-        raise _not_deployed(f"the worker of {name} has no {trigger_word(settings)}")
+        trigger = "event source mapping" if settings.worker.by_queue else "schedule"
+        raise _not_deployed(f"the worker of {name} has no {trigger}")
     return {"enqueuer": (mapping,), "worker": ours}
 
 

@@ -33,7 +33,6 @@ from fifo_cli.model.times import iso
 from fifo_cli.model.trigger_switch import TriggerSwitch, find_switch, is_paused
 from fifo_cli.model.worker_trigger import (
     MAPPING,
-    by_queue,
     disabled_schedules,
     expressions,
     mapping_key,
@@ -224,7 +223,7 @@ def _unwatched(settings: Settings, wanted: Iterable[Resource], made: Plan) -> li
     news = any(one.kind == "alarm" and one.action != "update" for one in made.changes)
     if not news or settings.alarms is None or any(one.name == name for one in wanted):
         return []
-    if by_queue(settings):
+    if settings.worker.by_queue:
         return [f"the alarm {name} is not made: the queue starts no worker while it is empty"]
     return [
         f"the alarm {name} is not made: the schedule may rest for longer than the seven days that an alarm"
@@ -259,7 +258,7 @@ def other_readers(settings: Settings, functions: Iterable[str], found: Mapping[K
     Also from one to a function of ours, where the queue is to start nothing and deploy leaves it alone.
     """
     mapping = found.get(mapping_key(settings.names))
-    if mapping and not by_queue(settings) and not is_surplus(mapping, settings.pipeline.name):
+    if mapping and not settings.worker.by_queue and not is_surplus(mapping, settings.pipeline.name):
         functions = [*functions, mapping.properties["function"]]
     return {
         function: f"{function} reads {settings.names.main} by an event source mapping that is not this"
@@ -281,7 +280,7 @@ def _stopped(settings: Settings, found: Mapping[Key, Found]) -> Iterator[str]:
         name = settings.names.function(role)
         one = found.get(("function", name))
         if one is not None and one.properties.get("reserved_concurrency") == 0:
-            step = end_stop(name, reserves=role == "worker" and not by_queue(settings))
+            step = end_stop(name, reserves=role == "worker" and not settings.worker.by_queue)
             yield f"{stop_text(role)}, and deploy leaves it so; {step} starts it again"
 
 

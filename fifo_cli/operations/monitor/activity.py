@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from fifo_cli.model.advice import LATE, Evidence, unknown
 from fifo_cli.model.health import Problem
 from fifo_cli.model.worker_log import Batches, Runs
-from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.operations.deploy.api_keys import Keys, list_keys
 from fifo_cli.operations.monitor.worker_runs import last_batches, last_runs
 
@@ -41,7 +40,7 @@ def activity_questions(
     aws: Aws, settings: Settings, check: Check, names: Names, *, now: datetime
 ) -> dict[str, Callable[[], Any]]:
     """Return what is to be asked, each under the words by which a failure is reported."""
-    polled = by_queue(settings)
+    polled = settings.worker.by_queue
     read = partial(last_runs, aws, names, now=now, ages=max(check.age), by_queue=polled, late=lateness(aws))
     return {
         # Functions that ended with their breaker open have logged nothing since, and exist no more.

@@ -19,7 +19,7 @@ from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.results import Document, Single, to_json_object
 from fifo_cli.model.worker_log import Runs
-from fifo_cli.model.worker_trigger import by_queue, expressions
+from fifo_cli.model.worker_trigger import expressions
 from fifo_cli.operations.deploy.api_keys import Keys
 from fifo_cli.operations.monitor.activity import KEYS
 from fifo_cli.operations.monitor.assessment import PLACE, Assessment, assess
@@ -135,7 +135,7 @@ def result_of(found: Assessment, *, now: datetime) -> StatusResult:
     """Return what is shown of an assessment."""
     settings, measured, runs = found.evidence.settings, found.evidence.measured, found.evidence.runs
     coming = NextRuns()
-    if measured.worker == "running" and not by_queue(settings):
+    if measured.worker == "running" and not settings.worker.by_queue:
         coming = reckon_next_runs(settings, runs.by_itself, now=now)
     resources = found.drift.resources
     return StatusResult(

@@ -16,7 +16,6 @@ from fifo_cli.model.drift_advice import drift_problems
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.watch_state import Lost, Sample
 from fifo_cli.model.worker_log import Stuck, WatchEvent
-from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.operations.monitor.activity import activity_questions, evidence_of, lateness
 from fifo_cli.operations.monitor.assessment import DRIFT
 from fifo_cli.operations.monitor.logs import FunctionLogs
@@ -111,7 +110,7 @@ class Sampler:
         before = self._stuck_before(aws)
         events, unseen = self._events(aws)
         runs = NextRuns()
-        if measured.worker == "running" and not by_queue(settings):
+        if measured.worker == "running" and not settings.worker.by_queue:
             runs = reckon_next_runs(settings, self._last_run, now=now, count=1)
         return Sample(
             at=now,
@@ -153,7 +152,7 @@ class Sampler:
             return ()
         try:
             ages = max(self._settings.check.age)
-            polled = by_queue(self._triggers.settings)
+            polled = self._triggers.settings.worker.by_queue
             return last_runs(aws, self._names, now=self._logged, ages=ages, by_queue=polled).stuck
         except FifoError:
             return ()

@@ -33,7 +33,6 @@ from fifo_cli.model.settings import Project
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.model.urls import host_of, is_aws
 from fifo_cli.model.worker_log import PausedGroup
-from fifo_cli.model.worker_trigger import by_queue
 from fifo_cli.operations.history import read_events
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.monitor.worker_runs import paused_now
@@ -320,7 +319,8 @@ class AwsEvidence:
         return holds_since(self._aws, self._names.operations_log, now=now)
 
     def paused_groups(self, now: datetime) -> tuple[PausedGroup, ...]:
-        return paused_now(self._aws, self._settings, now=now).paused if by_queue(self._settings) else ()
+        by_queue = self._settings.worker.by_queue
+        return paused_now(self._aws, self._settings, now=now).paused if by_queue else ()
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
         return browse(Queue(self._aws, self._names, role), take)
