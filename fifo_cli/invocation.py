@@ -17,10 +17,8 @@ from typing import Final
 from fifo_cli.errors import without_login
 
 PROGRAM: Final = "fifo-cli"
-# The embedded stack of a folder, which fifo.toml's place says; and what knows no pipeline at all.
-_OF_A_FOLDER: Final = frozenset({"local"})
+# What knows no pipeline at all.
 _OF_NOTHING: Final = frozenset({"init", "schema", "demo", "manual", "completion"})
-_OF_A_PERSON: Final = frozenset({"--profile"})
 _OF_AWS: Final = ("--profile", "--region", "--endpoint-url")
 # Commands of the AWS CLI by which a person signs in, wherever the pipeline is.
 _SIGN_IN: Final = frozenset({"sso login", "login"})
@@ -56,10 +54,10 @@ def command_line(line: str, *values: str, for_another: bool = False) -> str:
     """
     name = line.partition(" ")[0]
     options = {} if name in _OF_NOTHING else dict(_typed)
-    if name in _OF_A_FOLDER:
+    if name == "local":  # the embedded stack of a folder, which fifo.toml's place says
         options = {option: value for option, value in options.items() if option == "--config"}
     if for_another:
-        options = {option: value for option, value in options.items() if option not in _OF_A_PERSON}
+        options.pop("--profile", None)
     return _in_backticks(f"{PROGRAM} {line}", values, options)
 
 

@@ -261,7 +261,7 @@ def _files(
     for name in sorted(set(names) - hidden):
         before, after = old.get(name), new.get(name)
         unified = None
-        if not any(data is not None and is_secret(name, data) for data in (before, after)):
+        if before is not None and after is not None and not any(is_secret(name, one) for one in (before, after)):
             unified = _unified(before, after, lines)
         yield Difference(f"files.{name}", _size(before), _size(after), unified)
 
@@ -280,10 +280,10 @@ def _size(data: bytes | None) -> str | None:
     return None if data is None else f"{len(data):,} bytes ({hashlib.sha256(data).hexdigest()[:8]})"
 
 
-def _unified(old: bytes | None, new: bytes | None, most: int) -> tuple[str, ...] | None:
+def _unified(old: bytes, new: bytes, most: int) -> tuple[str, ...] | None:
     """Return a unified diff without its header; None for what is not text, or too long to compare."""
     before, after = _text(old), _text(new)
-    if before is None or after is None or old is None or new is None:
+    if before is None or after is None:
         return None
     changed = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1))[2:]
     shown = [_without_secret(line) for line in changed]
@@ -298,9 +298,7 @@ def _without_secret(line: str) -> str:
     return _STRING.sub(lambda found: f"{found[1]}{found[2]}{_HIDDEN}{found[2]}", line)
 
 
-def _text(data: bytes | None) -> str | None:
-    if data is None:
-        return ""
+def _text(data: bytes) -> str | None:
     if len(data) > _TEXT_BYTES_MAX or b"\0" in data:
         return None
     try:

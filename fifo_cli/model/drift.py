@@ -5,10 +5,11 @@ What a difference means is in drift_advice.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fifo_cli.model.planning import CODE_HASH
+from fifo_cli.model.results import INTERNAL, Fields, named
 
 if TYPE_CHECKING:
     from fifo_cli.model.health import Unavailable
@@ -20,7 +21,7 @@ Condition = Literal["ok", "drift", "missing", "surplus", "foreign", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class ResourceState:
+class ResourceState(Fields):
     """One resource: as wanted, or how not; ``reason`` is why it is foreign or unknown.
 
     Of what is surplus, ``reason`` says that it is somebody else's, and starts the worker.
@@ -28,14 +29,14 @@ class ResourceState:
     ``lacks``: of a role, the actions that move messages and that it does not allow.
     """
 
-    kind: Kind
+    kind: Kind = field(metadata=named("type"))
     name: str
     state: Condition
     diff: tuple[Difference, ...] = ()
     reason: str = ""
-    version: str | None = None
-    takes_batches: bool = False
-    lacks: tuple[str, ...] = ()
+    version: str | None = field(default=None, metadata=INTERNAL)
+    takes_batches: bool = field(default=False, metadata=INTERNAL)
+    lacks: tuple[str, ...] = field(default=(), metadata=INTERNAL)
 
     @property
     def has_other_code(self) -> bool:
@@ -47,13 +48,7 @@ class ResourceState:
         return self.state == "surplus" and bool(self.reason)
 
     def document(self) -> Document:
-        return {
-            "type": self.kind,
-            "name": self.name,
-            "state": self.state,
-            "diff": [{"path": one.path, "old": one.old, "new": one.new} for one in self.diff],
-            "reason": self.reason or None,
-        }
+        return {**Fields.document(self), "reason": self.reason or None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
 from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.trigger_switch import BEGUN
-from fifo_cli.model.worker_trigger import MAPPING, by_queue, mapping_key, trigger_of
+from fifo_cli.model.worker_trigger import MAPPING, mapping_key, trigger_of
 
 if TYPE_CHECKING:
     from fifo_cli.model.drift import Drift, ResourceState
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
 
 _LISTED: Final = 3
-# What the pipeline does without: of a trigger, measurement says whether anything starts the worker.
-_SPARE: Final[frozenset[Kind]] = frozenset({"alarm"})
 
 
 def role_of(kind: Kind, name: str, names: Names) -> str:
@@ -100,9 +98,9 @@ def _is_known_as_missing(one: ResourceState, measured: Measurements, names: Name
 
 
 def _does_without(one: ResourceState, measured: Measurements, names: Names) -> bool:
-    """Whether the pipeline works without what is missing; the worker, if something else starts it."""
+    """Whether the pipeline works without what is missing: an alarm, or one of several triggers."""
     starts = trigger_of((one.kind, one.name), names) is not None
-    return one.kind in _SPARE or (starts and measured.worker in ("running", "paused"))
+    return one.kind == "alarm" or (starts and measured.worker in ("running", "paused"))
 
 
 def _timeout(resources: Iterable[ResourceState], running: Settings) -> float:
@@ -117,7 +115,7 @@ def _timeout(resources: Iterable[ResourceState], running: Settings) -> float:
 def _is_polled(resources: Iterable[ResourceState], running: Settings) -> bool:
     """Whether Lambda polls main for the worker: also by a mapping that is there beside the schedule."""
     mapping = mapping_key(running.names)
-    return by_queue(running) or any(
+    return running.worker.by_queue or any(
         (one.kind, one.name) == mapping and one.state == "surplus" for one in resources
     )
 

@@ -111,10 +111,6 @@ def _is_whole(one: Setting) -> bool:
     return _PARTIAL not in (one.old or ())
 
 
-def _by_queue(one: Setting) -> bool:
-    return one.by_queue
-
-
 def _may_not_take_batches(one: Setting) -> bool:
     """Whether the queue starts code that no deploy published for it; earlier versions of ours are known."""
     return one.by_queue and not one.takes_batches
@@ -289,7 +285,10 @@ EFFECTS: Final[Mapping[tuple[Kind, str], Effects]] = {
         "code_sha256": _NO_BATCHES,
         "handler": _NO_BATCHES,
         "routing": Harm(
-            "shares its calls with another version: {old}", _OTHER_CODE.means, _by_queue, then=_AUDIT
+            "shares its calls with another version: {old}",
+            _OTHER_CODE.means,
+            lambda one: one.by_queue,
+            then=_AUDIT,
         ),
     },
     ("table", ""): {

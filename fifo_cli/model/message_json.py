@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from fifo_cli.model.json_text import repeated_name, to_json
@@ -23,12 +24,7 @@ from fifo_cli.model.times import from_iso
 
 # A body of the largest size, every byte of it escaped, and room for all else.
 LINE_BYTES_MAX: Final = 8 * MESSAGE_BYTES_MAX
-_FIELDS: Final = frozenset(
-    {
-        "message_id", "group", "dedup_id", "sequence_number", "queue", "sent_at", "first_received_at",
-        "receives", "body", "attributes", "trace_header",
-    }
-)  # fmt: skip
+_FIELDS: Final = frozenset(one.name for one in fields(Message))
 _GROUP: Final = re.compile(r"[!-~]{1,128}")
 _ILLEGAL_TEXT: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NAME: Final = re.compile(r"(?!aws\.|amazon\.)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)

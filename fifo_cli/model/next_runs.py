@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fifo_cli.model.schedules import next_runs, rate_of
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
-
-NEXT_RUNS: Final = 3
-
 
 @dataclass(frozen=True, slots=True)
 class NextRuns:
@@ -27,19 +24,16 @@ class NextRuns:
 
 
 def reckon_next_runs(
-    settings: Settings, last: datetime | None, *, now: datetime, count: int = NEXT_RUNS
+    settings: Settings, last: datetime | None, *, now: datetime, count: int = 3
 ) -> NextRuns:
     """Return the next runs: of cron as it says, of a rate reckoned from the ``last`` run, if any."""
     expressions = settings.schedule.expressions
-    times = list(next_runs(expressions, settings.schedule.timezone, after=now, count=count))
-    estimated = False
-    unknown = []
-    for expression in expressions:
-        period = rate_of(expression)
-        if period is not None and last is None:
-            unknown.append(expression)
-        if period is not None and last is not None:
-            first = last + period * max(1, -(-(now - last) // period))
-            times += [first + period * number for number in range(count)]
-            estimated = True
-    return NextRuns(tuple(sorted(set(times))[:count]), estimated, tuple(unknown))
+    times = next_runs(expressions, settings.schedule.timezone, after=now, count=count)
+    rates = {one: period for one in expressions if (period := rate_of(one)) is not None}
+    if last is None:
+        return NextRuns(times, unknown=tuple(rates))
+    found = set(times)
+    for period in rates.values():
+        first = last + period * max(1, -(-(now - last) // period))
+        found.update(first + period * number for number in range(count))
+    return NextRuns(tuple(sorted(found)[:count]), estimated=bool(rates))

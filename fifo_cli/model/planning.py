@@ -198,12 +198,11 @@ def is_surplus(found: Found, pipeline: str) -> bool:
 
 def differences(wanted: Resource, found: Found) -> tuple[Difference, ...]:
     """Return how a found resource is not as wanted, path by path; what is not wanted is not looked at."""
-    found_properties = dict(found.properties)
     diff = [
         one
         for name, value in wanted.properties.items()
-        if found_properties.get(name) not in wanted.accepts.get(name, ())
-        for one in _compare(name, normalised(found_properties.get(name)), normalised(value))
+        if found.properties.get(name) not in wanted.accepts.get(name, ())
+        for one in _compare(name, normalised(found.properties.get(name)), normalised(value))
     ]
     diff += [
         Difference(f"tags.{name}", found.tags.get(name), value)
@@ -227,17 +226,15 @@ def _foreseen(wanted: Sequence[Resource], found: Mapping[Key, Found]) -> Mapping
     renewed = {
         one.name
         for one in wanted
-        if one.kind == "table" and one.key in found and _renews_stream(differences(one, found[one.key]))
+        if one.kind == "table" and one.key in found
+        for diff in differences(one, found[one.key])
+        if diff.path == "stream" and diff.old is not None
     }
     for key, one in found.items():
         if one.kind == "event-source-mapping" and one.properties.get("table") in renewed:
             stream = one.facts.get("source")
             foreseen[key] = replace(one, properties={**one.properties, "table": stream})
     return foreseen
-
-
-def _renews_stream(diff: Iterable[Difference]) -> bool:
-    return any(one.path == "stream" and one.old is not None for one in diff)
 
 
 def _change(wanted: Resource, found: Found | None) -> Change | None:

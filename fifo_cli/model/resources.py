@@ -34,7 +34,6 @@ from fifo_cli.model.role_policies import (
 )
 from fifo_cli.model.schedules import RUN_AGE_SECONDS
 from fifo_cli.model.worker_trigger import (
-    by_queue,
     expressions,
     main_visibility_timeout,
     mapping_key,
@@ -157,9 +156,8 @@ def wanted_resources(
 
 def operations_log(settings: Settings) -> Resource:
     """Return the log group of the history, which a command makes, too, if it is the first to write there."""
-    names = Names(settings.pipeline.name)
     days = max(HISTORY_DAYS, settings.functions.log_retention.days)
-    return Resource("log-group", names.operations_log, {"retention_days": days}, _tags(settings))
+    return Resource("log-group", settings.names.operations_log, {"retention_days": days}, _tags(settings))
 
 
 def _tags(settings: Settings) -> dict[str, str]:
@@ -392,7 +390,7 @@ class _Pipeline:
         accepts: dict[str, Container[Any]] = {}
         needs: tuple[Key, ...] = (("role", name), ("log-group", self.names.log_group(role)))
         # 0 is Lambda's emergency stop; who pulled it decides when it ends.
-        if role == "worker" and by_queue(self.settings):
+        if role == "worker" and self.settings.worker.by_queue:
             # With fewer than the mapping may start, Lambda would take messages and be throttled.
             properties["reserved_concurrency"] = None
             accepts["reserved_concurrency"] = AtLeast(self.settings.worker.max_functions)
@@ -441,7 +439,7 @@ class _Pipeline:
 
     def worker_triggers(self) -> list[Resource]:
         """Return what starts the worker: the mapping of main, or the schedules."""
-        if not by_queue(self.settings):
+        if not self.settings.worker.by_queue:
             return self._schedules()
         kind, name = mapping_key(self.names)
         needs: tuple[Key, ...] = (("alias", alias_name(name)), ("queue", self.names.main))

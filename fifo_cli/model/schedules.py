@@ -133,9 +133,9 @@ def next_runs(
     expressions: Sequence[str], timezone: str | None, *, after: datetime, count: int
 ) -> tuple[datetime, ...]:
     """Return the next runs of the cron expressions, in UTC; those of a rate only AWS knows."""
-    zone = ZoneInfo(timezone) if timezone else None
+    zone = zone_of(timezone)
     crons = [_cron(one) for one in expressions if one.startswith("cron(")]
-    first = (after.astimezone(zone) if zone else after.astimezone(UTC)).date()
+    first = after.astimezone(zone).date()
     found: list[datetime] = []
     # A leap day is eight years away at most, of which 1900 and 2100 are to blame.
     for day in _days(first, first + timedelta(days=8 * 366)) if crons else ():
@@ -255,12 +255,10 @@ def _days(first: date, end: date) -> Iterator[date]:
     return (first + timedelta(days=number) for number in range((end - first).days))
 
 
-def _runs(day: date, crons: Iterable[_Cron], zone: ZoneInfo | None) -> list[datetime]:
+def _runs(day: date, crons: Iterable[_Cron], zone: tzinfo) -> list[datetime]:
     """Return the runs of one local day in UTC; a time that the day does not have is skipped."""
     minutes = {minute for cron in crons if cron.runs_on(day) for minute in cron.minutes}
     midnight = datetime(day.year, day.month, day.day)
-    if zone is None:
-        return [(midnight + timedelta(minutes=minute)).replace(tzinfo=UTC) for minute in sorted(minutes)]
     # A time that comes twice runs once, the first time (fold 0); one that is skipped comes back as another.
     local = [midnight + timedelta(minutes=minute) for minute in sorted(minutes)]
     instants = [(wanted, wanted.replace(tzinfo=zone).astimezone(UTC)) for wanted in local]
@@ -269,7 +267,7 @@ def _runs(day: date, crons: Iterable[_Cron], zone: ZoneInfo | None) -> list[date
 
 def _longest_cron_gap(crons: Sequence[_Cron], timezone: str | None) -> timedelta | None:
     """Return the longest gap in the stretch; of a usual day only the first and the last run are looked at."""
-    zone = ZoneInfo(timezone) if timezone else None
+    zone = zone_of(timezone)
     inner: dict[tuple[int, ...], timedelta] = {}
     longest, previous = timedelta(0), None
     for day in _days(*_STRETCH) if crons else ():
@@ -283,7 +281,7 @@ def _longest_cron_gap(crons: Sequence[_Cron], timezone: str | None) -> timedelta
         else:
             runs = _edges(day, today, zone)
             if key not in inner:
-                inner[key] = _longest(_runs(day, today, None))
+                inner[key] = _longest(_runs(day, today, UTC))
             within = inner[key]
         if runs:
             longest = max(longest, within, runs[0] - (previous or runs[0]))
@@ -295,14 +293,14 @@ def _longest(runs: Sequence[datetime]) -> timedelta:
     return max((two - one for one, two in pairwise(runs)), default=timedelta(0))
 
 
-def _changes_clocks(day: date, zone: ZoneInfo | None) -> bool:
+def _changes_clocks(day: date, zone: tzinfo) -> bool:
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return zone is not None and midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()
+    return midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()
 
 
-def _edges(day: date, crons: Sequence[_Cron], zone: ZoneInfo | None) -> list[datetime]:
+def _edges(day: date, crons: Sequence[_Cron], zone: tzinfo) -> list[datetime]:
     """Return the first and the last run of a day on which the clocks do not change."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone or UTC).astimezone(UTC)
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
     first = min(cron.minutes[0] for cron in crons)
     last = max(cron.minutes[-1] for cron in crons)
     return [midnight + timedelta(minutes=first), midnight + timedelta(minutes=last)]
