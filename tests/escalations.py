@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fifo_cli.model.names import Names, Place
+from fifo_cli.model.names import Place
 from fifo_cli.model.operator_policies import people_policies
 from fifo_cli.model.role_policies import role_policy
 from fifo_cli.model.settings import load
@@ -48,7 +48,7 @@ def policies_of(holder: Holder, folder: Path, *, more: str = "", without: str = 
     settings = load(folder / "fifo.toml").settings
     match holder:
         case "enqueuer" | "worker":
-            return [role_policy(settings, Names("orders"), PLACE, holder)]
+            return [role_policy(settings, PLACE, holder)]
         case _:
             return people_policies(settings, PLACE, holder)
 

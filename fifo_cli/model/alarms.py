@@ -10,7 +10,6 @@ from fifo_cli.model.schedules import longest_gap
 from fifo_cli.model.worker_trigger import expressions, scheduler_timezone
 
 if TYPE_CHECKING:
-    from fifo_cli.model.names import Names
     from fifo_cli.model.settings import Settings
 
 # SQS and Lambda report once a minute; one bad minute of a busy queue is not a reason to wake anyone.
@@ -26,13 +25,14 @@ _HOUR_SECONDS: Final = 3600
 _WEEK_SECONDS: Final = 604_800
 
 
-def alarm_properties(settings: Settings, names: Names) -> dict[str, dict[str, Any]]:
+def alarm_properties(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the properties of each wanted alarm by its name; none without ``[alarms]``.
 
     ``NAME-worker-silent`` does not exist if the schedule may rest for longer than an alarm can look back.
     """
     if settings.alarms is None:
         return {}
+    names = settings.names
     age = int(settings.check.age[1].total_seconds())
     main, dlq = {"QueueName": names.main}, {"QueueName": names.dlq}
     iterator_age = min(settings.check.age[1], _ITERATOR_AGE_MAX) // timedelta(milliseconds=1)

@@ -139,7 +139,7 @@ def wanted_resources(
     ``zips`` is the base64 SHA-256 of each function's code, as Lambda's CodeSha256; ``reserve_concurrency``
     says whether the account has concurrency to reserve for the worker.
     """
-    pipeline = _Pipeline(settings, settings.names, place)
+    pipeline = _Pipeline(settings, place)
     return (
         pipeline.table(),
         *pipeline.queues(),
@@ -277,8 +277,11 @@ class _Pipeline:
     """What the resources of one pipeline are made of."""
 
     settings: Settings
-    names: Names
     place: Place
+
+    @property
+    def names(self) -> Names:
+        return self.settings.names
 
     @property
     def tags(self) -> dict[str, str]:
@@ -353,7 +356,7 @@ class _Pipeline:
     def role(self, role: FunctionRole) -> Resource:
         properties: dict[str, Any] = {
             "trust": role_trust(self.settings, self.place, role),
-            "policy": role_policy(self.settings, self.names, self.place, role),
+            "policy": role_policy(self.settings, self.place, role),
             "permissions_boundary": self.settings.functions.permissions_boundary,
             # What else is attached to it, it may do besides.
             "other_policies": [],
@@ -443,7 +446,7 @@ class _Pipeline:
             return self._schedules()
         kind, name = mapping_key(self.names)
         needs: tuple[Key, ...] = (("alias", alias_name(name)), ("queue", self.names.main))
-        properties = mapping_properties(self.settings, self.names, self.place)
+        properties = mapping_properties(self.settings, self.place)
         return [Resource(kind, name, properties, self.tags, needs)]
 
     def _schedules(self) -> list[Resource]:
@@ -480,7 +483,7 @@ class _Pipeline:
         return [
             # To ring when all periods are bad is what CloudWatch does if it is given no number.
             Resource("alarm", name, properties, self.tags, needs, {"datapoints": (properties["periods"],)})
-            for name, properties in alarm_properties(self.settings, self.names).items()
+            for name, properties in alarm_properties(self.settings).items()
         ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.handlers.key_sources import secret_of
-from fifo_cli.model.names import LIVE_ALIAS, FunctionRole, Names, Place
+from fifo_cli.model.names import LIVE_ALIAS, FunctionRole, Place
 from fifo_cli.model.worker_trigger import scheduler_timezone
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def role_trust(settings: Settings, place: Place, role: FunctionRole) -> dict[str
     return document(statements)
 
 
-def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRole) -> dict[str, Any]:
+def role_policy(settings: Settings, place: Place, role: FunctionRole) -> dict[str, Any]:
     """Return the one inline policy of a function's role."""
-    log_streams = f"{place.log_group(names.log_group(role))}:*"
+    log_streams = f"{place.log_group(settings.names.log_group(role))}:*"
     statements = [allow("Log", "logs:CreateLogStream logs:PutLogEvents", log_streams)]
-    statements += _enqueuer(settings, names, place) if role == "enqueuer" else _worker(settings, names, place)
+    statements += (_enqueuer if role == "enqueuer" else _worker)(settings, place)
     if settings.queue.kms_key:
         # To send takes a data key, to receive takes decryption (SQS Developer Guide, "Key management").
         statements.append(use_key(place, settings.queue.kms_key))
@@ -47,7 +47,8 @@ def role_policy(settings: Settings, names: Names, place: Place, role: FunctionRo
     return document(statements)
 
 
-def _enqueuer(settings: Settings, names: Names, place: Place) -> list[Statement]:
+def _enqueuer(settings: Settings, place: Place) -> list[Statement]:
+    names = settings.names
     queues = [place.queue(names.main), place.queue(names.dlq)]
     return [
         allow(
@@ -61,7 +62,8 @@ def _enqueuer(settings: Settings, names: Names, place: Place) -> list[Statement]
     ]
 
 
-def _worker(settings: Settings, names: Names, place: Place) -> list[Statement]:
+def _worker(settings: Settings, place: Place) -> list[Statement]:
+    names = settings.names
     # Lambda polls with the role of the function.
     polls = " sqs:GetQueueAttributes" if settings.worker.by_queue else ""
     statements = [

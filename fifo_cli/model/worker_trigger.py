@@ -41,12 +41,12 @@ def scheduler_timezone(settings: Settings) -> str | None:
     return None if settings.worker.by_queue else settings.schedule.timezone
 
 
-def trigger_keys(settings: Settings, names: Names) -> tuple[TriggerKey, ...]:
+def trigger_keys(settings: Settings) -> tuple[TriggerKey, ...]:
     """Return the resources that start the worker, as fifo.toml asks for them."""
     if settings.worker.by_queue:
-        return (mapping_key(names),)
+        return (mapping_key(settings.names),)
     kind: Literal["rule", "schedule"] = "schedule" if scheduler_timezone(settings) else "rule"
-    return tuple((kind, names.schedule(number)) for number, _ in enumerate(expressions(settings), 1))
+    return tuple((kind, settings.names.schedule(number)) for number, _ in enumerate(expressions(settings), 1))
 
 
 def disabled_schedules(off: Sequence[str], number: int) -> str:
@@ -82,14 +82,14 @@ def with_trigger(
     return settings.model_copy(update={"worker": worker, "schedule": schedule})
 
 
-def mapping_properties(settings: Settings, names: Names, place: Place) -> dict[str, Any]:
+def mapping_properties(settings: Settings, place: Place) -> dict[str, Any]:
     """Return the settings of the mapping of main.
 
     Without a filter: what does not match one is deleted. A FIFO queue knows no batching window.
     """
     return {
-        "queue": place.queue(names.main),
-        "function": place.function(names.function("worker"), LIVE_ALIAS),
+        "queue": place.queue(settings.names.main),
+        "function": place.function(settings.names.function("worker"), LIVE_ALIAS),
         "filters": [],
         "batch_size": RECEIVE_MAX,
         "response_types": ["ReportBatchItemFailures"],

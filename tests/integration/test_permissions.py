@@ -425,7 +425,7 @@ def test_each_function_may_make_the_calls_that_its_code_makes_and_no_other(
     events: dict[Any, Any] = {"enqueuer": {"Records": _records()}, "worker": {}}
     lambdas_own = {"enqueuer": LOGGING | READING, "worker": LOGGING}
     for role, event in events.items():
-        policy = role_policy(project.settings, names, PLACE, role)
+        policy = role_policy(project.settings, PLACE, role)
         person = guarded.person(names.function(role), policy)
         at.gate.clear()
         answer = _invoke(role, event, tmp_path / "code", {**person, "AWS_ENDPOINT_URL": at.gate.endpoint})

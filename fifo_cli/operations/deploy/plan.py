@@ -233,7 +233,7 @@ def _unwatched(settings: Settings, wanted: Iterable[Resource], made: Plan) -> li
 
 def _partly_disabled(settings: Settings, found: Mapping[Key, Found]) -> list[str]:
     """Name the schedules that are disabled while others start the worker: deploy leaves them so."""
-    schedules = [found[key] for key in trigger_keys(settings, settings.names) if key in found]
+    schedules = [found[key] for key in trigger_keys(settings) if key in found]
     off = [one.name for one in schedules if not one.facts["enabled"]]
     if not 0 < len(off) < len(schedules):
         return []

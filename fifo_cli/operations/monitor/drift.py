@@ -134,7 +134,7 @@ def _diff_of_surplus(found: Found, settings: Settings, place: Place) -> tuple[Di
     """Return how a mapping of main that is not wanted differs from one that is: it may lose messages."""
     if found.key != mapping_key(settings.names):
         return ()
-    properties = mapping_properties(settings, settings.names, place)
+    properties = mapping_properties(settings, place)
     return differences(Resource(found.kind, found.name, properties), found)
 
 

@@ -70,7 +70,7 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
     return {
         _METRICS: partial(get_latest, aws, _metric_names(names), now=now),
         _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
-        **{_trigger(key): partial(get_trigger, aws, key) for key in trigger_keys(settings, names)},
+        **{_trigger(key): partial(get_trigger, aws, key) for key in trigger_keys(settings)},
         _mapping(names): partial(is_mapping_enabled, aws, names.function("enqueuer")),
         **{
             _concurrency(names.function(role)): partial(get_reserved_concurrency, aws, names.function(role))
@@ -108,10 +108,10 @@ def triggers_of(aws: Aws, gathered: Gathered, settings: Settings, names: Names) 
 
     Only where the first is missing or disabled, AWS is asked what else there is.
     """
-    keys = [key for key in trigger_keys(settings, names) if _trigger(key) in gathered.answers]
+    keys = [key for key in trigger_keys(settings) if _trigger(key) in gathered.answers]
     asked = [gathered[_trigger(key)] for key in keys]
     found = _triggers(settings, [one for one in asked if one is not None])
-    found = replace(found, known=len(asked) == len(trigger_keys(settings, names)))
+    found = replace(found, known=len(asked) == len(trigger_keys(settings)))
     if found.enabled or not found.known:
         return found
     try:

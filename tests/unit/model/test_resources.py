@@ -11,7 +11,7 @@ import pytest
 from fifo_cli import __version__
 from fifo_cli.handlers import runtime
 from fifo_cli.model import names
-from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, Names, Place
+from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, SCHEDULER_TAG, Place
 from fifo_cli.model.resources import (
     Found,
     Key,
@@ -28,7 +28,6 @@ from fifo_cli.model.role_policies import role_policy, role_trust
 from fifo_cli.model.settings import Settings, load
 
 PLACE = Place("123456789012", "eu-west-1")
-NAMES = Names("orders")
 BASE = """
 [pipeline]
 name = "orders"
@@ -256,7 +255,7 @@ def statements(document: dict[str, Any]) -> dict[str, Any]:
 def test_the_enqueuer_may_read_the_stream_send_and_log(settings) -> None:
     sqs = "arn:aws:sqs:eu-west-1:123456789012:orders"
     logs = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/orders-enqueuer:*"
-    assert statements(role_policy(settings(), NAMES, PLACE, "enqueuer")) == {
+    assert statements(role_policy(settings(), PLACE, "enqueuer")) == {
         "Log": (["logs:CreateLogStream", "logs:PutLogEvents"], [logs], None),
         "ReadStream": (
             [
@@ -279,7 +278,7 @@ def test_the_worker_may_take_park_log_and_read_its_keys(settings) -> None:
     take = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
     parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/orders/key"
     via_ssm = {"StringEquals": {"kms:ViaService": "ssm.eu-west-1.amazonaws.com"}}
-    assert statements(role_policy(settings(), NAMES, PLACE, "worker")) == {
+    assert statements(role_policy(settings(), PLACE, "worker")) == {
         "Log": (["logs:CreateLogStream", "logs:PutLogEvents"], [logs], None),
         "Take": (take, [f"{sqs}.fifo"], None),
         "Park": (["sqs:GetQueueUrl", "sqs:SendMessage"], [f"{sqs}-dlq.fifo"], None),
@@ -300,7 +299,7 @@ def test_the_worker_may_read_the_secrets_that_hold_keys_and_no_other(settings) -
         f' d = "secretsmanager:{theirs}shared-AbCdEf", e = "secretsmanager:{ours}part"'
     )
     of_secrets = settings(base=BASE.replace('api_key = "/orders/key"', f'api_key = "/orders/key", {keys}'))
-    found = statements(role_policy(of_secrets, NAMES, PLACE, "worker"))
+    found = statements(role_policy(of_secrets, PLACE, "worker"))
     via = {"StringEquals": {"kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com"}}
     arns = [
         f"{ours}orders/api-??????",
@@ -314,7 +313,7 @@ def test_the_worker_may_read_the_secrets_that_hold_keys_and_no_other(settings) -
     assert found["ReadKeys"][1] == ["arn:aws:ssm:eu-west-1:123456789012:parameter/orders/key"]
     assert found["ReadSecrets"] == (["secretsmanager:GetSecretValue"], arns, None)
     assert found["DecryptSecrets"] == (["kms:Decrypt"], of_kms, via)
-    enqueuer = statements(role_policy(of_secrets, NAMES, PLACE, "enqueuer"))
+    enqueuer = statements(role_policy(of_secrets, PLACE, "enqueuer"))
     assert not [
         one for actions, _, _ in enqueuer.values() for one in actions if "secret" in one or "kms" in one
     ]
@@ -322,18 +321,18 @@ def test_the_worker_may_read_the_secrets_that_hold_keys_and_no_other(settings) -
 
 def test_without_a_parameter_the_worker_may_read_none(settings) -> None:
     only = settings(base=BASE.replace("/orders/key", "secretsmanager:orders"))
-    assert {"ReadKeys", "DecryptKeys"}.isdisjoint(statements(role_policy(only, NAMES, PLACE, "worker")))
+    assert {"ReadKeys", "DecryptKeys"}.isdisjoint(statements(role_policy(only, PLACE, "worker")))
 
 
 def test_a_time_zone_lets_scheduler_of_this_account_start_the_worker_and_nothing_else(settings) -> None:
     zoned = settings('[schedule]\ntimezone = "Europe/Berlin"')
-    start = statements(role_policy(zoned, NAMES, PLACE, "worker"))["Start"]
+    start = statements(role_policy(zoned, PLACE, "worker"))["Start"]
     live = "arn:aws:lambda:eu-west-1:123456789012:function:orders-worker:live"
     assert start == (["lambda:InvokeFunction"], [live], None)
     scheduler = role_trust(zoned, PLACE, "worker")["Statement"][1]
     assert scheduler["Principal"] == {"Service": "scheduler.amazonaws.com"}
     assert scheduler["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
-    assert "Start" not in statements(role_policy(zoned, NAMES, PLACE, "enqueuer"))
+    assert "Start" not in statements(role_policy(zoned, PLACE, "enqueuer"))
     assert len(role_trust(zoned, PLACE, "enqueuer")["Statement"]) == 1
 
 
@@ -350,7 +349,7 @@ def test_a_time_zone_lets_scheduler_of_this_account_start_the_worker_and_nothing
 def test_a_key_of_ones_own_is_granted_by_arn_and_an_alias_by_condition(
     settings, key, resource, alias, role
 ) -> None:
-    use = statements(role_policy(settings(f'[queue]\nkms_key = "{key}"'), NAMES, PLACE, role))["UseKey"]
+    use = statements(role_policy(settings(f'[queue]\nkms_key = "{key}"'), PLACE, role))["UseKey"]
     condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}} if alias else None
     assert use == (["kms:Decrypt", "kms:GenerateDataKey"], [resource], condition)
 
@@ -358,10 +357,10 @@ def test_a_key_of_ones_own_is_granted_by_arn_and_an_alias_by_condition(
 def test_network_permissions_come_with_subnets_only(settings) -> None:
     inside = settings('[functions]\nsubnets = ["subnet-1"]\nsecurity_groups = ["sg-1"]')
     for role in FUNCTION_ROLES:
-        assert "Network" in statements(role_policy(inside, NAMES, PLACE, role))
+        assert "Network" in statements(role_policy(inside, PLACE, role))
         wild = [
             sid
-            for sid, one in statements(role_policy(settings(), NAMES, PLACE, role)).items()
+            for sid, one in statements(role_policy(settings(), PLACE, role)).items()
             if "*" in one[1]
         ]
         assert wild == []

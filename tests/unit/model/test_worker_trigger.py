@@ -43,7 +43,7 @@ ZONED = {"schedule": Schedule(expressions=("rate(1 minute)",), timezone="Europe/
 
 def test_the_queue_starts_the_worker_and_no_schedule_is_wanted_though_fifo_toml_has_some() -> None:
     found = wanted(settings(**ZONED))
-    assert trigger_keys(settings(**ZONED), NAMES) == (("event-source-mapping", "orders-worker"),)
+    assert trigger_keys(settings(**ZONED)) == (("event-source-mapping", "orders-worker"),)
     assert not [key for key in found if key[0] in ("rule", "schedule")]
     mapping = found["event-source-mapping", "orders-worker"]
     assert mapping.properties == {
@@ -62,8 +62,8 @@ def test_the_queue_starts_the_worker_and_no_schedule_is_wanted_though_fifo_toml_
 
 def test_the_schedule_starts_it_and_no_mapping_of_main_is_wanted() -> None:
     found = wanted(settings("schedule"))
-    assert trigger_keys(settings("schedule"), NAMES) == (("rule", "orders-1"),)
-    assert trigger_keys(settings("schedule", **ZONED), NAMES) == (("schedule", "orders-1"),)
+    assert trigger_keys(settings("schedule")) == (("rule", "orders-1"),)
+    assert trigger_keys(settings("schedule", **ZONED)) == (("schedule", "orders-1"),)
     assert ("event-source-mapping", "orders-worker") not in found
     assert found["function", "orders-worker"].properties["reserved_concurrency"] == 1
 
@@ -95,11 +95,11 @@ def test_the_worker_that_the_queue_starts_has_no_concurrency_reserved() -> None:
 
 def test_the_role_may_poll_main_and_scheduler_may_not_start_it() -> None:
     statements = {
-        one["Sid"]: one for one in role_policy(settings(**ZONED), NAMES, PLACE, "worker")["Statement"]
+        one["Sid"]: one for one in role_policy(settings(**ZONED), PLACE, "worker")["Statement"]
     }
     assert "sqs:GetQueueAttributes" in statements["Take"]["Action"]
     assert "Start" not in statements
-    scheduled = role_policy(settings("schedule"), NAMES, PLACE, "worker")["Statement"]
+    scheduled = role_policy(settings("schedule"), PLACE, "worker")["Statement"]
     assert "sqs:GetQueueAttributes" not in str(scheduled)
     assert "scheduler" not in str(role_trust(settings(**ZONED), PLACE, "worker"))
     assert "scheduler:UpdateSchedule" not in str(people_policy(settings(**ZONED), PLACE, "operator"))
