@@ -30,7 +30,7 @@ from fifo_cli.model.health import (
     worst,
 )
 from fifo_cli.model.key_faults import key_commands
-from fifo_cli.model.names import FunctionRole, Names
+from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
 from fifo_cli.model.trigger_switch import BEGUN
@@ -91,7 +91,7 @@ class Evidence:
 def advise(evidence: Evidence) -> tuple[Problem, ...]:
     """Return all that is wrong, the worst first, and of what is equally bad the cause before its symptoms."""
     settings, measured = evidence.settings, evidence.measured
-    waits, polled = measured.total("main") != 0, settings.worker.by_queue
+    waits = measured.total("main") != 0
     stuck = list(_stuck(evidence)) if waits else []
     return _causes_first(
         [
@@ -101,17 +101,10 @@ def advise(evidence: Evidence) -> tuple[Problem, ...]:
             *stuck,
             *(_open_breaker(evidence) if waits else ()),
             *(one for one in evidence.others if one.state != "warning"),
-            *evaluate(
-                measured,
-                evidence.thresholds,
-                settings.names,
-                parked=evidence.parked,
-                stuck=bool(stuck),
-                polled=polled,
-            ),
+            *evaluate(evidence, stuck=bool(stuck)),
             # Of these is drift, which holds up nothing by itself.
             *(one for one in evidence.others if one.state == "warning"),
-            *(_unpolled(evidence) if polled else _silence(evidence)),
+            *(_unpolled(evidence) if settings.worker.by_queue else _silence(evidence)),
             *(_nothing_delivered(evidence, stuck_named=bool(stuck)) if waits else ()),
             *(_dead_lettering(evidence.runs.most_received, measured, settings) if waits else ()),
         ]
@@ -179,28 +172,24 @@ def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return by_badness(found)
 
 
-def evaluate(
-    measured: Measurements,
-    check: Check,
-    names: Names,
-    *,
-    parked: Mapping[str, int] | None = None,
-    stuck: bool = False,
-    polled: bool = False,
-) -> tuple[Problem, ...]:
+def evaluate(evidence: Evidence, *, stuck: bool = False) -> tuple[Problem, ...]:
     """Return the problems of the numbers, the worst first: from a threshold on, as for the alarms.
 
     Maintenance that is going on comes first, as bad as the worst of them: it may have paused what is paused,
     and may be about to move what lies in a queue.
     """
+    measured = evidence.measured
     problems = [
-        *_missing(measured),
-        *_stopped(measured, names, stuck=stuck, polled=polled),
+        *(
+            Problem("critical", f"queue {name} does not exist", command_line("plan"))
+            for name in measured.missing
+        ),
+        *_stopped(evidence, stuck=stuck),
         *_partly_disabled(measured),
         *_badly_polled(measured),
-        *_numbers(measured, check, names, parked or {}),
+        *_numbers(evidence),
+        *(Problem("unknown", f"{one.what} is not known: {one.reason}") for one in measured.unseen),
     ]
-    problems += [Problem("unknown", f"{one.what} is not known: {one.reason}") for one in measured.unseen]
     upkeep = list(_maintenance(measured))
     if measured.maintenance is not None:
         state = worst(one.state for one in (*upkeep, *problems))
@@ -208,19 +197,14 @@ def evaluate(
     return by_badness([*upkeep, *problems])
 
 
-def _missing(measured: Measurements) -> Iterator[Problem]:
-    for name in measured.missing:
-        yield Problem("critical", f"queue {name} does not exist", command_line("plan"))
-
-
-def _numbers(
-    measured: Measurements, check: Check, names: Names, parked: Mapping[str, int]
-) -> Iterator[Problem]:
+def _numbers(evidence: Evidence) -> Iterator[Problem]:
+    measured, check = evidence.measured, evidence.thresholds
     warning, critical = (int(one.total_seconds()) for one in check.age)
     if (number := measured.total("dlq")) and (state := _rated(number, check.dlq)):
-        yield _dlq(state, number, parked, busy=measured.maintenance is not None)
+        yield _dlq(state, number, evidence.parked, busy=measured.maintenance is not None)
     if (number := measured.total("stream_failures")) and (state := _rated(number, check.dlq)):
-        text = f"{count_messages(number)} in {names.stream_failures}: stream records that were given up"
+        queue = evidence.settings.names.stream_failures
+        text = f"{count_messages(number)} in {queue}: stream records that were given up"
         yield Problem(state, text, f"{command_line('replay --failed')}, within 24 h of the record")
     if (age := measured.age) and (state := _rated(age, (warning, critical))):
         text = f"the oldest message has waited {_age(age)}"
@@ -283,18 +267,19 @@ def _partly_disabled(measured: Measurements) -> Iterator[Problem]:
         )
 
 
-def _stopped(measured: Measurements, names: Names, *, stuck: bool, polled: bool) -> Iterator[Problem]:
+def _stopped(evidence: Evidence, *, stuck: bool) -> Iterator[Problem]:
     """Report what nothing starts: it is paused, stopped, or what started it is gone."""
+    measured, settings = evidence.measured, evidence.settings
     flows: tuple[tuple[FunctionRole, TriggerState | None, Flow], ...] = (
         ("worker", measured.worker, "messages"),
         ("enqueuer", measured.enqueuer, "records"),
     )
     for role, state, flow in flows:
-        by_mapping = polled or role == "enqueuer"
+        by_mapping = settings.worker.by_queue or role == "enqueuer"
         late = "" if role == "worker" else "; the stream forgets a record after 24 h"
         found = Problem("critical", "", means=_WAITS[flow], avoid=_LEAVE[flow], cause_of=flow)
         if state == "stopped":
-            step = end_stop(names.function(role), reserves=not by_mapping)
+            step = end_stop(settings.names.function(role), reserves=not by_mapping)
             yield replace(found, text=f"{stop_text(role)}{late}", next=step)
         elif role == "worker" and measured.changes_trigger and state in ("paused", "missing"):
             # Who pauses the worker takes the mark of the change away: this is nobody's pause.

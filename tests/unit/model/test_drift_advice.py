@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from fifo_cli.model.advice import evaluate
+from fifo_cli.model.advice import Evidence, evaluate
 from fifo_cli.model.drift import Drift, ResourceState
 from fifo_cli.model.drift_advice import drift_problems, role_of
 from fifo_cli.model.drift_effects import EFFECTS
@@ -18,6 +19,7 @@ from fifo_cli.model.role_rights import lacking_actions
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_trigger import with_trigger
 
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PLACE = Place("123456789012", "eu-west-1")
 SCHEDULE: dict[str, Any] = {"alarms": {}}
 ZONED: dict[str, Any] = {"schedule": {"timezone": "Europe/Berlin"}}
@@ -425,5 +427,5 @@ def test_what_is_somebody_elses_and_starts_the_worker_is_named_with_what_ends_it
     assert (found.state, found.text, found.next) == (state, reason, step)
     # Then it is not said that messages wait.
     measured = Measurements(worker="paused", started_by=drift.started_by)
-    [paused] = [one for one in evaluate(measured, given.check, given.names) if "paused" in one.text]
+    [paused] = [one for one in evaluate(Evidence(given, measured, NOW)) if "paused" in one.text]
     assert (paused.text, paused.means) == ("the worker is paused", None)

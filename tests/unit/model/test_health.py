@@ -13,6 +13,7 @@ from fifo_cli.model.health import (
     STATES,
     Maintenance,
     Measurements,
+    Problem,
     QueueKind,
     ScheduleState,
     TriggerState,
@@ -21,12 +22,10 @@ from fifo_cli.model.health import (
     rough,
     worst,
 )
-from fifo_cli.model.names import Names
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.settings import Check
+from fifo_cli.model.settings import Check, Settings
 from tests.unit.model.test_stuck_advice import NOW, SETTINGS
 
-NAMES = Names("orders")
 CHECK = Check(depth=(10, 100), age=(timedelta(minutes=15), timedelta(hours=1)), dlq=(1, 5))
 WELL = Measurements(worker="running", enqueuer="running")
 
@@ -38,7 +37,11 @@ def queues(age: int | None = None, **totals: int) -> dict[QueueKind, Counted]:
 
 def judged(**changes: Any) -> list[tuple[str, str]]:
     measured = replace(WELL, **{"queues": queues(), **changes})
-    return [(problem.state, problem.text) for problem in evaluate(measured, CHECK, NAMES)]
+    return [(problem.state, problem.text) for problem in evaluated(measured)]
+
+
+def evaluated(measured: Measurements, check: Check = CHECK, settings: Settings = SETTINGS) -> tuple[Problem, ...]:
+    return evaluate(Evidence(settings, measured, NOW, check=check))
 
 
 def test_a_pipeline_with_empty_queues_and_running_functions_is_well() -> None:
@@ -83,8 +86,8 @@ def test_an_age_that_is_said_of_an_empty_queue_is_none() -> None:
 def test_a_threshold_of_zero_does_not_make_an_empty_queue_a_problem() -> None:
     check = CHECK.model_copy(update={"dlq": (0, 0), "depth": (0, 0)})
 
-    assert evaluate(replace(WELL, queues=queues()), check, NAMES) == ()
-    assert [one.state for one in evaluate(replace(WELL, queues=queues(dlq=1)), check, NAMES)] == ["critical"]
+    assert evaluated(replace(WELL, queues=queues()), check) == ()
+    assert [one.state for one in evaluated(replace(WELL, queues=queues(dlq=1)), check)] == ["critical"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_maintenance_is_reported_with_who_and_how_long() -> None:
 @pytest.mark.parametrize(("maintenance", "said"), [(None, False), (REDRIVE, True)])
 def test_a_redrive_is_advised_for_after_the_maintenance(maintenance: Maintenance | None, said: bool) -> None:
     vitals = replace(WELL, queues=queues(dlq=5), maintenance=maintenance)
-    (dlq,) = [one for one in evaluate(vitals, CHECK, NAMES) if "in the DLQ" in one.text]
+    (dlq,) = [one for one in evaluated(vitals) if "in the DLQ" in one.text]
     assert ("and the maintenance is over, `fifo-cli redrive`" in dlq.next) is said
 
 
@@ -175,7 +178,7 @@ def test_an_unfinished_restore_is_critical_only_when_nobody_works_on_it() -> Non
 def test_what_restoring_order_paused_is_not_to_be_resumed_before_it_is_finished() -> None:
     measured = Measurements(worker="paused", enqueuer="paused", restore=UnfinishedRestore("merge"))
 
-    assert {problem.next.removesuffix(" finishes it") for problem in evaluate(measured, CHECK, NAMES)} == {
+    assert {problem.next.removesuffix(" finishes it") for problem in evaluated(measured)} == {
         "`fifo-cli redrive --in-order`"
     }
 
@@ -206,7 +209,7 @@ def test_every_problem_but_what_is_not_known_says_what_to_do_next() -> None:
         enqueuer="stopped",
     )
 
-    found = evaluate(measured, CHECK, NAMES)
+    found = evaluated(measured)
 
     assert len(found) == 9
     assert all(problem.next for problem in found)
@@ -250,7 +253,7 @@ def test_durations_are_reported_in_their_two_largest_units(seconds: int, text: s
 def test_one_resume_is_named_where_both_parts_are_paused(
     worker: TriggerState, enqueuer: TriggerState, steps: list[str]
 ) -> None:
-    found = evaluate(Measurements(worker=worker, enqueuer=enqueuer), Check(), Names("orders"))
+    found = evaluated(Measurements(worker=worker, enqueuer=enqueuer), Check())
 
     assert [one.next for one in found] == steps
 
@@ -260,7 +263,7 @@ def test_schedules_that_are_disabled_beside_others_are_named() -> None:
         rate = "rate(5 minutes)"
         return tuple(ScheduleState(one, rate, name=f"orders-{n}") for n, one in enumerate(enabled, 1))
 
-    [found] = evaluate(replace(WELL, schedules=schedules(True, False)), Check(), NAMES)
+    [found] = evaluated(replace(WELL, schedules=schedules(True, False)), Check())
 
     assert (found.state, found.text) == ("warning", "1 of 2 schedules is disabled: orders-2")
     assert found.next == "`fifo-cli resume worker`"
@@ -276,7 +279,7 @@ def test_schedules_that_are_disabled_beside_others_are_named() -> None:
 def test_a_change_of_the_trigger_that_was_cut_off_is_no_pause(worker: TriggerState) -> None:
     measured = replace(WELL, worker=worker, enqueuer="paused", changes_trigger=True)
 
-    found = evaluate(measured, Check(), NAMES)
+    found = evaluated(measured, Check())
 
     assert [(one.text.partition(";")[0], one.next) for one in found] == [
         (
@@ -292,7 +295,9 @@ def test_a_change_of_the_trigger_that_was_cut_off_is_no_pause(worker: TriggerSta
     ("polled", "then"), [(True, ""), (False, ", then `fifo-cli deploy`")]
 )  # a schedule's worker has one reserved by deploy
 def test_a_function_whose_concurrency_is_0_has_that_taken_away(polled: bool, then: str) -> None:
-    found = evaluate(Measurements(worker="stopped", enqueuer="stopped"), Check(), NAMES, polled=polled)
+    trigger = SETTINGS.worker.model_copy(update={"trigger": "queue" if polled else "schedule"})
+    given = SETTINGS.model_copy(update={"worker": trigger})
+    found = evaluated(Measurements(worker="stopped", enqueuer="stopped"), settings=given)
 
     command = "`aws lambda delete-function-concurrency --function-name orders-"
     assert [one.next for one in found] == [f"{command}worker`{then}", f"{command}enqueuer`"]
