@@ -37,8 +37,7 @@ def get_counts(aws: Aws, name: str) -> Counted:
     sqs = aws.client("sqs")
     with calling(f"queue {name}"):
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        found = read_counts(sqs, url)
-    return Counted(name, found.visible, found.in_flight, found.delayed, max_receives=found.max_receives)
+        return read_counts(sqs, url, name)
 
 
 def get_latest(aws: Aws, metrics: Mapping[str, Metric], *, now: datetime) -> dict[str, float]:

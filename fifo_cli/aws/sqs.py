@@ -26,6 +26,7 @@ from fifo_cli.handlers.batch_answer import read_batch
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX, RECEIVE_MAX
 from fifo_cli.model.message import Attribute, ReceivedMessage, from_sqs
 from fifo_cli.model.names import Names, QueueRole
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.urls import host_of, is_aws
 
 if TYPE_CHECKING:
@@ -84,27 +85,15 @@ class RejectedEntry:
     doubtful: bool = False
 
 
-class Counts(NamedTuple):
-    """SQS's approximate counts of a queue."""
-
-    visible: int
-    in_flight: int
-    delayed: int
-    max_receives: int | None
-
-    @property
-    def total(self) -> int:
-        return self.visible + self.in_flight + self.delayed
-
-
-def read_counts(sqs: SQSClient, url: str) -> Counts:
+def read_counts(sqs: SQSClient, url: str, name: str) -> Counted:
     """Ask for a queue's approximate counts, and the receives that its redrive policy allows.
 
     All attributes are asked for: `status` and `check` compare the others with fifo.toml.
     """
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     policy = json.loads(found.get("RedrivePolicy") or "{}")
-    return Counts(
+    return Counted(
+        name,
         visible=int(found["ApproximateNumberOfMessages"]),
         in_flight=int(found["ApproximateNumberOfMessagesNotVisible"]),
         delayed=int(found["ApproximateNumberOfMessagesDelayed"]),
@@ -169,10 +158,10 @@ class Queue:
                 return []
             raise explain(error, self.name) from error
 
-    def counts(self) -> Counts:
+    def counts(self) -> Counted:
         """Ask for the approximate counts, and the receives that the redrive policy allows."""
         with calling(self.name):
-            return read_counts(self._sqs, self.url)
+            return read_counts(self._sqs, self.url, self.name)
 
     def total_if_known(self) -> int | None:
         """Ask how many messages are in the queue; None if AWS cannot be asked, as a report's end needs it."""

@@ -16,11 +16,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.operations.work_db import WorkDb
 
 # Long enough to page through a few hundred messages, short enough that a killed look stops nobody for long.
@@ -46,12 +47,12 @@ T = TypeVar("T")
 Take = Callable[[Message], bool | None]
 
 
-def is_safe(counts: Counts) -> bool:
+def is_safe(counts: Counted) -> bool:
     """Say whether a look cannot move a message to the dead-letter queue."""
     return counts.max_receives is None or counts.max_receives >= SAFE_RECEIVES
 
 
-def require_safe(queue: Queue, counts: Counts, what: str, *, otherwise: str = "") -> None:
+def require_safe(queue: Queue, counts: Counted, what: str, *, otherwise: str = "") -> None:
     """Raise UsageError where ``what`` could move a message to the dead-letter queue."""
     if not is_safe(counts):
         raise UsageError(
@@ -71,7 +72,7 @@ class BrowseResult:
 
     queue: str
     seen: int = 0
-    counts: Counts | None = None
+    counts: Counted | None = None
     failure: str = ""
     known: int = 0
     held: int = 0
@@ -162,7 +163,7 @@ def browse(queue: Queue, take: Take, *, clock: Callable[[], float] = time.monoto
         if not is_safe(before):
             reason = f"its messages are dead-lettered after {before.max_receives} receives, and a look is one"
             return BrowseResult(queue.name, counts=before, failure=reason)
-        after: list[Counts] = []  # what was sent meanwhile counts, too
+        after: list[Counted] = []  # what was sent meanwhile counts, too
         seen = look(queue, take, then=lambda: after.append(queue.counts()), clock=clock)
     except FifoError as error:
         return BrowseResult(queue.name, failure=error.message)

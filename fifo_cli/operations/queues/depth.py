@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fifo_cli.aws.session import Aws
@@ -30,5 +30,4 @@ def depth(aws: Aws, names: Names) -> DepthResult:
 def _depth_of(queue: Queue) -> Counted:
     counts = queue.counts()
     # CloudWatch's age is a minute old; an empty queue has no oldest message, even if CloudWatch shows one.
-    age = queue.oldest_age() if counts.total else None
-    return Counted(queue.name, counts.visible, counts.in_flight, counts.delayed, age)
+    return replace(counts, oldest_age=queue.oldest_age()) if counts.total else counts

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode
 from fifo_cli.model.group_names import group_ids, named_group
 from fifo_cli.model.message import Message
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.results import INTERNAL, Listed
 from fifo_cli.operations.queues.browse import look, require_safe
 from fifo_cli.operations.queues.order_labels import real_group
@@ -69,7 +70,7 @@ def peek(
     return PeekResult(tuple(matching[:count]), truncated, note, missed)
 
 
-def _unseen(counts: Counts, seen: list[Message], wanted: MessageFilter) -> str:
+def _unseen(counts: Counted, seen: list[Message], wanted: MessageFilter) -> str:
     """Say what the list leaves open: failures of the filter, and messages behind those that could be seen."""
     notes = []
     if wanted.failures:
@@ -83,7 +84,7 @@ def _unseen(counts: Counts, seen: list[Message], wanted: MessageFilter) -> str:
     return "; ".join(notes)
 
 
-def _note(queue: Queue, counts: Counts, seen: list[Message]) -> str:
+def _note(queue: Queue, counts: Counted, seen: list[Message]) -> str:
     if seen or not counts.total:
         return ""
     if counts.in_flight:

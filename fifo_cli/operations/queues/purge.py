@@ -11,11 +11,12 @@ from typing import Final
 
 from fifo_cli.aws.errors import is_passing
 from fifo_cli.aws.session import Aws
-from fifo_cli.aws.sqs import Counts, Queue
+from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.history_events import Move, MovedMessage
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.results import INTERNAL, WorkResult
 from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.queues.browse import WholeQueue, is_safe
@@ -122,7 +123,7 @@ def purge_for_good(
 
 
 def _note(
-    queue: Queue, counts: Counts, note: Note, clock: Callable[[], float], stopped: Callable[[], bool]
+    queue: Queue, counts: Counted, note: Note, clock: Callable[[], float], stopped: Callable[[], bool]
 ) -> None:
     """Note the ids of what can be seen, and that everything goes; SQS shows ten of a group at most."""
     end, noted = clock() + _LOOK_SECONDS, 0

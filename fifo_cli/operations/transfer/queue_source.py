@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Counts, Queue
+from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Queue
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.limits import RECEIVE_MAX
 from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.operations.transfer.interfaces import Rejection
 
 # Short, so that what a killed run held is seen again soon; the engine keeps what takes longer.
@@ -137,7 +138,7 @@ class QueueSource:
             self._listener(Waiting(self._queue.name, text))
         return False
 
-    def _awaited(self, counts: Counts, others: int, *, alone: bool) -> str:
+    def _awaited(self, counts: Counted, others: int, *, alone: bool) -> str:
         """Say what is waited for; what is visible counts only while we hide nothing that it may be behind."""
         held = " while those before them in their groups are held" if others else ""
         parts = [

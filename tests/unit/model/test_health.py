@@ -40,7 +40,9 @@ def judged(**changes: Any) -> list[tuple[str, str]]:
     return [(problem.state, problem.text) for problem in evaluated(measured)]
 
 
-def evaluated(measured: Measurements, check: Check = CHECK, settings: Settings = SETTINGS) -> tuple[Problem, ...]:
+def evaluated(
+    measured: Measurements, check: Check = CHECK, settings: Settings = SETTINGS
+) -> tuple[Problem, ...]:
     return evaluate(Evidence(settings, measured, NOW, check=check))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.aws.sqs import Counts
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.enqueuer import Enqueuer
@@ -21,6 +20,7 @@ from fifo_cli.handlers.json_log import Journal, line
 from fifo_cli.handlers.worker_run import Limits, Run
 from fifo_cli.model.message import Message, from_sqs
 from fifo_cli.model.names import FunctionRole, QueueRole
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult
@@ -238,7 +238,7 @@ class World:
             QueueUrl=role,
             Entries=[{"Id": handle, "ReceiptHandle": handle, "VisibilityTimeout": 0} for handle in handles],
         )
-        return BrowseResult(role, len(handles), Counts(total, 0, 0, None), held=held)
+        return BrowseResult(role, len(handles), Counted("orders.fifo", total, 0, 0), held=held)
 
     def purges(self, since: datetime) -> tuple[Purge, ...]:
         return tuple(self.emptied)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.aws.sqs import Counts
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.queues.browse import BrowseResult
@@ -717,8 +717,8 @@ def test_a_quiet_group_proves_no_absence(world, waited):
 def test_counts_that_are_too_low_make_nothing_missing(world, monkeypatch, counted, numbered):
     """Fifteen of a group wait, ten can be seen, and SQS's counts show no more than these."""
     look = world.look
-    low = {"main": Counts(counted, 0, 0, None)}
-    none = Counts(0, 0, 0, None)
+    low = {"main": Counted("orders.fifo", counted, 0, 0)}
+    none = Counted("orders.fifo", 0, 0, 0)
     monkeypatch.setattr(
         world, "look", lambda role, take: replace(look(role, take), counts=low.get(role, none))
     )
@@ -888,7 +888,8 @@ def test_a_queue_that_cannot_be_counted_makes_unknown(world, monkeypatch):
 def test_a_queue_that_may_not_be_looked_at_shows_by_its_count_what_is_there(world, monkeypatch):
     world.write(1, "a", 1)
     world.enqueue()
-    refused = BrowseResult("main", counts=Counts(1, 0, 0, 3), failure="a look is a receive")
+    counts = Counted("orders.fifo", 1, 0, 0, max_receives=3)
+    refused = BrowseResult("main", counts=counts, failure="a look is a receive")
     look = world.look
     monkeypatch.setattr(world, "look", lambda role, take: refused if role == "main" else look(role, take))
     assert outcome(world, 0) == {"queued": 1}

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.dynamodb_streams import Shard, StreamGoneError
-from fifo_cli.aws.sqs import Counts, Queue, RejectedEntry
+from fifo_cli.aws.sqs import Queue, RejectedEntry
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Progressed, Waiting, Warned
 from fifo_cli.model.message import ReceivedMessage, from_sqs
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.operations.stream import failed_batches as failed
 from fifo_cli.operations.stream.failed_batches import (
     FailedBatch,
@@ -140,8 +141,8 @@ class FakeFailures(Queue):
         self.refuse_hiding = False
         self.was_hidden = threading.Event()
 
-    def counts(self) -> Counts:
-        return Counts(len(self.messages), self.out + (self.elsewhere > 0), 0, None)
+    def counts(self) -> Counted:
+        return Counted("orders.fifo", len(self.messages), self.out + (self.elsewhere > 0), 0)
 
     def receive(self, **asked: Any) -> list[ReceivedMessage]:
         self.receives += 1

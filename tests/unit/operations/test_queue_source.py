@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.sqs import Counts, RejectedEntry
+from fifo_cli.aws.sqs import RejectedEntry
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Waiting
 from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from tests.fakes import Clock
@@ -22,9 +23,9 @@ class Messages:
 
     name = "orders-dlq.fifo"
     long_poll_seconds = 1
-    now = Counts(0, 0, 0, None)
+    now = Counted("orders.fifo", 0, 0, 0)
 
-    def counts(self) -> Counts:
+    def counts(self) -> Counted:
         return self.now
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class Bench:
         )
 
     def counted(self, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
-        self.messages.now = Counts(visible, in_flight, delayed, None)
+        self.messages.now = Counted("orders.fifo", visible, in_flight, delayed)
 
 
 @pytest.fixture
