@@ -477,23 +477,22 @@ def _of_trigger(head: Stuck, around: Around) -> dict[str, str]:
     drain_one, drain_all = command_line("drain --count 1"), command_line("drain --all")
     after = _after_pause(head, around)
     once = f" {after}" if after else ""
-    by_hand = {
-        "retry": f"order is kept, and {drain_one} tries again{once}",
-        "again": f"{drain_all} delivers what waits, once its pauses are over",
-        "try_one": f"{drain_one} tries it again{once}",
-        "turn": "run" if around.longest is None else "try",
-    }
+    by_hand = f"order is kept, and {drain_one} tries again{once}"
+    try_one = f"{drain_one} tries it again{once}"
     if around.longest is None:
-        now = f"wait: its group is hidden, and the first run {after} tries it"
-        again = now if after else f"{drain_all} delivers what waits now; or wait for the next run"
-        tries = f"the first run {after} tries this group" if after else "each run tries again"
-        retry = f"{tries}, and order is kept" if around.running else by_hand["retry"]
-        return {**by_hand, "again": again, "retry": retry}
-    if not around.running:
-        return by_hand
-    tries = within(around.longest)
-    by_itself = {"retry": f"{tries}, and order is kept", "again": f"wait: {tries}"}
-    return {**by_hand, **by_itself, "try_one": "its next try shows it"}
+        again = f"{drain_all} delivers what waits now; or wait for the next run"
+        tries = "each run tries again"
+        if after:
+            again = f"wait: its group is hidden, and the first run {after} tries it"
+            tries = f"the first run {after} tries this group"
+        retry = f"{tries}, and order is kept" if around.running else by_hand
+        return {"turn": "run", "retry": retry, "again": again, "try_one": try_one}
+    if around.running:
+        tries, look = within(around.longest), "its next try shows it"
+        retry = f"{tries}, and order is kept"
+        return {"turn": "try", "retry": retry, "again": f"wait: {tries}", "try_one": look}
+    again = f"{drain_all} delivers what waits, once its pauses are over"
+    return {"turn": "try", "retry": by_hand, "again": again, "try_one": try_one}
 
 
 def _after_pause(head: Stuck, around: Around) -> str:
