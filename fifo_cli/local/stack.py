@@ -25,7 +25,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.local import process
 from fifo_cli.local.ports import HOST, free_port, holder_of, is_free
 from fifo_cli.local.process import Clock, Files, Running, Sleep
-from fifo_cli.model.results import Single
+from fifo_cli.model.results import Result
 
 DEFAULT_PORT: Final = 4566
 # Longer than another command needs to start the stack (READY_TIMEOUT) or to stop it.
@@ -35,7 +35,7 @@ _PICKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class StackStatus(Single):
+class StackStatus(Result):
     """Whether the embedded stack runs, and where."""
 
     endpoint: str | None = None

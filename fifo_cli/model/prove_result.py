@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from fifo_cli.errors import ExitCode
-from fifo_cli.model.results import INTERNAL, Document, Fields, Single, to_json_object
+from fifo_cli.model.results import INTERNAL, Document, Fields, Result, to_json_object
 
 # What a run delivers to, unless it is the receiver at ``--api URL``.
 OWN_FUNCTION: Final = "a function of its own"
@@ -85,7 +85,7 @@ class Left(Fields):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProveResult(Single):
+class ProveResult(Result):
     """What a run of ``prove`` came to. Everything but the fields of the contract is for the report page."""
 
     account: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from fifo_cli.errors import ExitCode, FifoError
 from fifo_cli.model.times import iso
@@ -74,34 +74,22 @@ def _json_fields(kind: Any) -> list[tuple[str, str, bool]]:
     return [(one.name, shown, "optional" in one.metadata) for one, shown in named_fields if shown]
 
 
-class Result(Protocol):
-    """The outcome of one command."""
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """0, or 1 when something needs a look."""
-
-    def document(self) -> Document:
-        """Return the JSON document of ``-o json``."""
-
-    def rows(self) -> Iterable[Document]:
-        """Return the JSON lines of ``-o jsonl``."""
-
-
-class Single(Fields):
-    """A result that is one document, in JSON lines as well."""
+class Result(Fields):
+    """The outcome of one command: one document, in JSON lines as well."""
 
     __slots__ = ()
 
     @property
     def exit_code(self) -> ExitCode:
+        """0, or 1 when something needs a look."""
         return ExitCode.OK
 
     def rows(self) -> Iterable[Document]:
+        """Return the JSON lines of ``-o jsonl``."""
         return [self.document()]
 
 
-class Listed(Single):
+class Listed(Result):
     """A result that is a list: its first field, each item of which is a JSON line."""
 
     __slots__ = ()
@@ -112,7 +100,7 @@ class Listed(Single):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkResult(Single):
+class WorkResult(Result):
     """What a command that moves or delivers came to.
 
     ``notes`` are for a person; any of ``warnings`` needs a look; ``error`` is why it ended early, if it

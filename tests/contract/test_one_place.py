@@ -79,7 +79,7 @@ def test_what_a_command_returns_lies_beside_its_verb_and_has_the_contracts_json(
     bases = {ast.unparse(base) for base in node.bases}
     own = {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
     assert (
-        bases & {"Single", "Listed", "WorkResult", "ReplayResult", "DumpPreview"}
+        bases & {"Result", "Listed", "WorkResult", "ReplayResult", "DumpPreview"}
         or {"document", "rows"} <= own
         or node.name in WITHOUT_ROWS
     )

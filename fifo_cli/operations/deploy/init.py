@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from fifo_cli.errors import UsageError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import PIPELINE_NAME_MAX
-from fifo_cli.model.results import Single
+from fifo_cli.model.results import Result
 from fifo_cli.model.setting_types import PipelineName
 from fifo_cli.model.settings import CONFIG_FILE
 from fifo_cli.own_files import check_folder
@@ -104,7 +104,7 @@ give_up_after = "0s"                 # park a message older than this that still
 
 
 @dataclass(frozen=True, slots=True)
-class InitResult(Single):
+class InitResult(Result):
     """Where the new fifo.toml lies."""
 
     path: Path

@@ -17,7 +17,7 @@ from fifo_cli.events import Finished, Listener, Started, silent
 from fifo_cli.model import limits
 from fifo_cli.model.code_changes import SETTINGS_FILE, NewCode, top_of
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
-from fifo_cli.model.results import Fields, Single, named
+from fifo_cli.model.results import Fields, Result, named
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.deploy.builtin_libraries import built_in_files, bundled_files
 from fifo_cli.operations.deploy.user_files import read_tree, source_files
@@ -57,7 +57,7 @@ class Packed(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class PackageResult(Single):
+class PackageResult(Result):
     """What ``package`` wrote."""
 
     zips: tuple[Packed, ...]

@@ -25,7 +25,7 @@ from fifo_cli.model.by_hand import end_other, end_stop, other_starters, stop_tex
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, SWITCH_TAG, FunctionRole
 from fifo_cli.model.planning import is_surplus
 from fifo_cli.model.resources import STREAM_RETENTION, Found, Key
-from fifo_cli.model.results import INTERNAL, Single
+from fifo_cli.model.results import INTERNAL, Result
 from fifo_cli.model.times import format_duration, iso
 from fifo_cli.model.trigger_switch import wanted_triggers
 from fifo_cli.model.worker_trigger import MAPPING
@@ -42,7 +42,7 @@ Part = Literal["enqueuer", "worker", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class PauseState(Single):
+class PauseState(Result):
     """Whether each function is started; ``at_rest`` is false if what was in flight did not end in time.
 
     ``as_asked`` is false if something done by hand keeps a function from being paused or resumed.

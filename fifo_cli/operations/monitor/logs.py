@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
-from fifo_cli.errors import ExitCode, FifoError
+from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Noted, silent
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
-from fifo_cli.model.results import INTERNAL, Document, Fields
+from fifo_cli.model.results import INTERNAL, Document, Fields, Result
 from fifo_cli.model.times import from_epoch_ms, from_iso
 from fifo_cli.operations.monitor.poll_backoff import PollBackoff
 
@@ -82,14 +82,10 @@ class LogLine(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class LogsResult:
+class LogsResult(Result):
     """The lines, read while they are looked at."""
 
     lines: Iterable[LogLine]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        return ExitCode.OK
 
     def document(self) -> Document:
         return {"lines": list(self.rows())}

@@ -17,7 +17,7 @@ from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.resources import alias_name
-from fifo_cli.model.results import Document, Single, to_json_object
+from fifo_cli.model.results import Document, Result, to_json_object
 from fifo_cli.model.worker_log import Runs
 from fifo_cli.model.worker_trigger import expressions
 from fifo_cli.operations.deploy.api_keys import Keys
@@ -35,7 +35,7 @@ LIMIT_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
-class StatusResult(Single):
+class StatusResult(Result):
     """All there is to know at a glance; ``settings`` are fifo.toml's, with what starts the worker in AWS."""
 
     names: Names

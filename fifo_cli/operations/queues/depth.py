@@ -9,12 +9,12 @@ from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import QUEUE_ROLES, Names, QueueRole
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.results import Single
+from fifo_cli.model.results import Result
 from fifo_cli.operations.parallel import read_all
 
 
 @dataclass(frozen=True)
-class DepthResult(Single):
+class DepthResult(Result):
     """The depths of all queues."""
 
     pipeline: str

@@ -14,7 +14,7 @@ from fifo_cli.aws.sqs import Queue
 from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.message_json import to_line
-from fifo_cli.model.results import INTERNAL, Single, WorkResult
+from fifo_cli.model.results import INTERNAL, Result, WorkResult
 from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
@@ -40,7 +40,7 @@ class DumpResult(WorkResult):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DumpPreview(Single):
+class DumpPreview(Result):
     """The messages that can be seen of those that would be written; ``remaining`` is SQS's count of all."""
 
     dry_run: bool = True

@@ -25,7 +25,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity
 from fifo_cli.model.names import QueueRole
-from fifo_cli.model.results import Single, WorkResult
+from fifo_cli.model.results import Result, WorkResult
 from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.queues.load_progress import (
     LoadProgress,
@@ -90,7 +90,7 @@ class LoadResult(WorkResult):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadPreview(Single):
+class LoadPreview(Result):
     """What a load would send, behind how many messages; ``messages`` are the first."""
 
     dry_run: bool = True

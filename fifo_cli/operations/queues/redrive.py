@@ -17,7 +17,7 @@ from fifo_cli.errors import AwsError, ExitCode, UsageError
 from fifo_cli.events import Listener, silent
 from fifo_cli.model.group_names import group_ids, named_group
 from fifo_cli.model.message import Message, ReceivedMessage
-from fifo_cli.model.results import INTERNAL, Single, WorkResult, named
+from fifo_cli.model.results import INTERNAL, Result, WorkResult, named
 from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
@@ -109,7 +109,7 @@ class RedriveResult(WorkResult):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedrivePreview(Single):
+class RedrivePreview(Result):
     """What a redrive would move, as far as it can be seen, and behind how many messages.
 
     ``would_move`` is how many in all; None if only those seen now are known to match.

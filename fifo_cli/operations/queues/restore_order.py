@@ -30,7 +30,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole
-from fifo_cli.model.results import INTERNAL, Document, Single, WorkResult, named
+from fifo_cli.model.results import INTERNAL, Document, Result, WorkResult, named
 from fifo_cli.model.times import iso
 from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
@@ -105,7 +105,7 @@ class RestoreOrderResult(WorkResult):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreOrderPreview(Single):
+class RestoreOrderPreview(Result):
     """What would be put in order: SQS's counts, and the DLQ's messages that can be seen."""
 
     engine: str = "client"

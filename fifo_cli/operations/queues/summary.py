@@ -17,7 +17,7 @@ from fifo_cli.errors import ExitCode
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QUEUE_ROLES, Names, QueueRole
 from fifo_cli.model.queue_counts import Counted
-from fifo_cli.model.results import INTERNAL, Fields, Single
+from fifo_cli.model.results import INTERNAL, Fields, Result
 from fifo_cli.operations.queues.browse import look, require_safe
 from fifo_cli.operations.queues.depth import depth
 from fifo_cli.operations.queues.order_labels import real_group
@@ -44,7 +44,7 @@ class ReasonSum(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class QueueSummary(Single):
+class QueueSummary(Result):
     """What was seen of a queue that counts ``counted``; the groups and reasons with the most come first.
 
     ``missed``: a group was asked for, and no message of it was seen.
@@ -66,7 +66,7 @@ class QueueSummary(Single):
 
 
 @dataclass(frozen=True, slots=True)
-class GroupedDepth(Single):
+class GroupedDepth(Result):
     """The depths of all queues, and what a look shows of the groups in each."""
 
     pipeline: str

@@ -28,7 +28,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.history_events import MOVED_WORDS
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import FunctionRole, QueueRole
-from fifo_cli.model.results import Document, Fields
+from fifo_cli.model.results import Document, Fields, Result
 from fifo_cli.model.times import from_epoch_ms, iso
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.pace import Progress
@@ -208,7 +208,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class AuditResult:
+class AuditResult(Result):
     """What an audit found out, as long as its store is open; the lists are read when they are asked for."""
 
     store: AuditStore

@@ -19,7 +19,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import QueueRole
-from fifo_cli.model.results import INTERNAL, Document, Fields, Single, to_json_value
+from fifo_cli.model.results import INTERNAL, Document, Fields, Result, to_json_value
 from fifo_cli.model.times import from_iso, iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
@@ -110,7 +110,7 @@ class TracedItem(Fields):
 
 
 @dataclass(frozen=True)
-class TraceResult(Single):
+class TraceResult(Result):
     """Where an item is, and how it came there.
 
     ``stage`` is that of the record that needs a look most, or "table", "deleted" or "unknown" if no record of
