@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import jmespath
@@ -102,10 +102,7 @@ def _call_faults(node: Any, *, at_item: bool) -> Iterator[str]:
 
 def _kind_faults(name: str, arguments: list[Any], *, at_item: bool) -> Iterator[str]:
     """Yield the arguments whose kind is known, and is none that the function takes."""
-    known = Functions.FUNCTION_TABLE.get(name)
-    for place, (one, parameter) in enumerate(
-        zip(arguments, known["signature"] if known else (), strict=False), 1
-    ):
+    for place, (one, parameter) in enumerate(zip(arguments, _signature(name) or (), strict=False), 1):
         takes = {kind.partition("-")[0] for kind in parameter["types"]} - {"expref"}
         gives = _kinds(one, at_item=at_item)
         if takes and gives and not takes & gives:
@@ -130,9 +127,13 @@ def _is_constant(node: Any) -> bool:
     return node["type"] in _OF_CONSTANTS and all(map(_is_constant, node["children"]))
 
 
-def _takes_function(name: str, place: int) -> bool:
+def _signature(name: str) -> Sequence[Any] | None:
     known = Functions.FUNCTION_TABLE.get(name)
-    signature = known["signature"] if known else ()
+    return known["signature"] if known else None
+
+
+def _takes_function(name: str, place: int) -> bool:
+    signature = _signature(name) or ()
     return place < len(signature) and signature[place]["types"] == ["expref"]
 
 
@@ -142,11 +143,10 @@ def _takers() -> str:
 
 
 def _call_fault(name: str, given: int) -> Iterator[str]:
-    known = Functions.FUNCTION_TABLE.get(name)
-    if known is None:
+    signature = _signature(name)
+    if signature is None:
         yield f"the function {name}() does not exist"
         return
-    signature = known["signature"]
     variadic = bool(signature) and bool(signature[-1].get("variadic"))
     if given < len(signature) or (given > len(signature) and not variadic):
         least = "at least " if variadic else ""

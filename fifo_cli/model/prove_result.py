@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from fifo_cli.errors import ExitCode
-from fifo_cli.model.results import INTERNAL, Document, Fields, Result, to_json_object
+from fifo_cli.model.results import INTERNAL, Document, Fields, Result
 
 # What a run delivers to, unless it is the receiver at ``--api URL``.
 OWN_FUNCTION: Final = "a function of its own"
@@ -44,8 +44,7 @@ class Check(Fields):
         return {CheckVerdict.PASSED: True, CheckVerdict.FAILED: False}.get(self.verdict)
 
     def document(self) -> Document:
-        shown = {"name": self.name, "ok": self.ok, "verdict": self.verdict, "seconds": self.seconds}
-        return to_json_object({**shown, "detail": self.detail, "started": self.started})
+        return {"name": self.name, "ok": self.ok, **Fields.document(self)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -567,21 +567,22 @@ def breaker_problem(found: OpenBreaker, around: Around) -> Problem:
     why = status or found.error or "no answer"
     where = "" if found.functions == 1 else f" in up to {found.functions} functions"
     times = f" {found.failures} times in a row" if found.failures and found.failures > 1 else ""
-    means = "the run ended early, and all of its messages keep their places"
-    step = f"wait, or have {api} fixed: the next run tries again"
-    if found.until is not None:
-        at = f"{found.until.astimezone(UTC):%H:%M:%S} UTC"
-        means = f"no call until {at}, then one; its success closes it"
-        if found.functions > 1:
-            means = f"each lets one call through after its pause, the last at {at}; its success closes it"
-        if found.until <= around.now:
-            means = (
-                f"a call was due at {at}, and the log does not show yet what it met; its success closes it"
-            )
-        step = f"wait, or have {api} fixed: the functions try again by themselves"
     if not around.running:
         means = "the worker does not run, and calls nothing; all messages keep their places"
         step = f"have {api} fixed; it is called again when the worker runs again"
+    elif found.until is None:
+        means = "the run ended early, and all of its messages keep their places"
+        step = f"wait, or have {api} fixed: the next run tries again"
+    else:
+        at = f"{found.until.astimezone(UTC):%H:%M:%S} UTC"
+        if found.until <= around.now:
+            call = f"a call was due at {at}, and the log does not show yet what it met"
+        elif found.functions > 1:
+            call = f"each lets one call through after its pause, the last at {at}"
+        else:
+            call = f"no call until {at}, then one"
+        means = f"{call}; its success closes it"
+        step = f"wait, or have {api} fixed: the functions try again by themselves"
     return Problem(
         "warning",
         f"the breaker is open{where} for {rough(around.now - found.since)}: {api} failed{times}, last: {why}",

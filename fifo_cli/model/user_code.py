@@ -12,22 +12,20 @@ from typing import Final
 from fifo_cli.model.setting_problems import SettingProblem
 
 REQUIREMENTS: Final = "requirements.txt"
-# Lambda's own, which it imports before the function's code, or which the handlers import from Lambda.
-_LAMBDA: Final = frozenset(
-    (
-        *("awslambdaric", "awslambdaricmain", "bootstrap", "boto3", "botocore", "dateutil", "s3transfer"),
-        *("six", "snapshot_restore_py", "urllib3"),
-    )
-)
-_BUNDLED: Final = frozenset(
-    (
-        *("anyio", "certifi", "fifo_cli", "h11", "httpcore", "httpx", "idna", "jmespath", "sniffio"),
+# Whose modules have which names already.
+_OWNERS: Final = {
+    # The last are of Python 3.14, which the running Python may not know.
+    "Python": sys.stdlib_module_names | {"annotationlib", "compression"},
+    # Imported before the function's code, or by the handlers from Lambda.
+    "Lambda": {
+        "awslambdaric", "awslambdaricmain", "bootstrap", "boto3", "botocore", "dateutil", "s3transfer", "six",
+        "snapshot_restore_py", "urllib3",
+    },
+    "fifo-cli": {
+        "anyio", "certifi", "fifo_cli", "h11", "httpcore", "httpx", "idna", "jmespath", "sniffio",
         "typing_extensions",
-    )
-)
-# Modules of Python 3.14, which the running Python may not know.
-_NEWER: Final = frozenset(("annotationlib", "compression"))
-_STANDARD: Final = sys.stdlib_module_names | _NEWER
+    },
+}  # fmt: skip
 # What Python imports when it starts. A file of that name is harmless; named in [handlers] it is never found.
 _AT_START: Final = frozenset(("__main__", "sitecustomize", "usercustomize"))
 
@@ -39,12 +37,10 @@ def code_problems(source: Path, references: Mapping[str, str | None]) -> list[Se
     """
     if not source.is_dir():
         return [SettingProblem("handlers.source", repr(str(source)), "an existing folder")]
-    shadowing = list(_shadowing(source))
-    if shadowing:
-        return shadowing
-    found = ((key, source, reference) for key, reference in references.items() if reference)
-    return [
-        problem for key, folder, reference in found for problem in _reference_problems(key, folder, reference)
+    return list(_shadowing(source)) or [
+        SettingProblem(f"handlers.{key}", repr(reference), allowed)
+        for key, reference in references.items()
+        if reference and (allowed := _where_instead(source, reference))
     ]
 
 
@@ -73,42 +69,28 @@ def _imported_as(entry: Path) -> str:
 
 
 def _owner(name: str) -> str | None:
-    """Say whose module has this name already: Python's, Lambda's or ours."""
-    if name in _STANDARD:
-        return "Python"
-    if name in _LAMBDA:
-        return "Lambda"
-    return "fifo-cli" if name in _BUNDLED else None
+    return next((owner for owner, names in _OWNERS.items() if name in names), None)
 
 
-def _reference_problems(key: str, source: Path, reference: str) -> Iterator[SettingProblem]:
+def _where_instead(source: Path, reference: str) -> str | None:
+    """Say where a function has to be, if it is not where the reference says."""
     module, _, function = reference.partition(":")
     top = module.partition(".")[0]
     if owner := "Python" if top in _AT_START else _owner(top):
-        yield SettingProblem(
-            f"handlers.{key}",
-            repr(reference),
+        return (
             f"in a module of your own: {top} is one of {owner}'s, which is imported in its place;"
-            f" rename yours, such as my_{top.strip('_')}:{function}",
+            f" rename yours, such as my_{top.strip('_')}:{function}"
         )
-        return
     file = file_of(source, module)
     if file is None:
-        if not (source / REQUIREMENTS).is_file():
-            yield SettingProblem(
-                f"handlers.{key}", repr(reference), f"in a module that is in {source}: no {module} is there"
-            )
-        return
+        required = (source / REQUIREMENTS).is_file()
+        return None if required else f"in a module that is in {source}: no {module} is there"
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        fault = _fault(file, error)
-        yield SettingProblem(f"handlers.{key}", repr(reference), f"in a module that Python can read: {fault}")
-        return
-    if function not in set(_names(tree)) and not any(_imports_all(node) for node in tree.body):
-        yield SettingProblem(
-            f"handlers.{key}", repr(reference), f"a function of {file}: it defines no {function}"
-        )
+        return f"in a module that Python can read: {_fault(file, error)}"
+    defined = function in set(_names(tree)) or any(_imports_all(node) for node in tree.body)
+    return None if defined else f"a function of {file}: it defines no {function}"
 
 
 def _fault(file: Path, error: Exception) -> str:
